@@ -1,0 +1,64 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace micrec {
+
+enum class Reduction { sum, min, max };
+
+/// Collectives among the ranks of a group, on tensors, by name and with a deadline.
+///
+/// Every rank calls the same collectives in the same order. `name` is a literal ("halo.propagation") that appears in logs and
+/// timeouts. Tensors are contiguous and on this communicator's device; all backends take any dtype. Reductions add in
+/// rank order (rank 0 first), so results have the same bits in every run at the same number of ranks.
+///
+/// Errors   Error(Cause::cluster) naming the collective, its number and the rank when a peer fails, when the
+///          deadline passes, or when sizes disagree; CHECK on arguments that are wrong on this rank alone.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  virtual void barrier(const char* name) = 0;
+
+  /// Rows of all ranks one after the other, rank 0's first.
+  /// Shapes   local: (rows_per_rank[rank()], ...); returns (sum of rows_per_rank, ...).
+  virtual at::Tensor all_gather(const char* name, const at::Tensor& local,
+                                const std::vector<std::int64_t>& rows_per_rank) = 0;
+
+  /// Transpose of all_gather: sums `full` over ranks and keeps this rank's rows.
+  /// Shapes   full: (sum of rows_per_rank, ...); returns (rows_per_rank[rank()], ...).
+  virtual at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
+                                    const std::vector<std::int64_t>& rows_per_rank) = 0;
+
+  /// Sends the q-th block of rows to rank q and returns the blocks received, rank 0's first.
+  /// Shapes   send: (sum of send_rows, ...); returns (sum of receive_rows, ...).
+  virtual at::Tensor all_to_all(const char* name, const at::Tensor& send,
+                                const std::vector<std::int64_t>& send_rows,
+                                const std::vector<std::int64_t>& receive_rows) = 0;
+
+  /// Reduces in place over all ranks.
+  virtual void all_reduce(const char* name, at::Tensor& values,
+                          Reduction reduction = Reduction::sum) = 0;
+
+  /// Copies root's values to all ranks, in place; shapes agree everywhere.
+  virtual void broadcast(const char* name, at::Tensor& values, int root) = 0;
+};
+
+/// How many rows each rank holds, from this rank's own count. Ranks: collective.
+std::vector<std::int64_t> gather_counts(Communicator& communicator, const char* name,
+                                        std::int64_t own);
+
+/// Variable-size exchange of host numbers: element q of the result is what rank q sent to this rank.
+/// Ranks: collective.
+std::vector<std::vector<std::int32_t>> exchange_lists(
+    Communicator& communicator, const char* name,
+    const std::vector<std::vector<std::int32_t>>& lists);
+
+}  // namespace micrec

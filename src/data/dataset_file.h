@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace micrec {
+
+/// Parts of a domain's interactions.
+enum class Split {
+  train,  ///< what the model is trained on
+  valid,
+  test,
+  later,  ///< training interactions of held-out users and items, observed after training; part of the graph at inference
+};
+const char* name_of(Split split);
+
+/// Interactions of one split of one domain, sorted by (user, item), each pair once.
+struct Interactions {
+  std::vector<std::int32_t> user;  // (n) user number in the domain
+  std::vector<std::int32_t> item;  // (n) item number in the domain
+};
+
+struct ModalityInfo {
+  std::string name;            // "text"
+  std::int64_t width = 0;      // columns
+  std::int64_t present = 0;    // items that have it
+};
+
+struct DomainInfo {
+  std::string name;
+  std::int64_t users = 0;
+  std::int64_t items = 0;
+  std::int64_t interactions[4] = {0, 0, 0, 0};  // by Split
+  std::vector<ModalityInfo> modalities;
+  bool has_timestamps = false;
+};
+
+/// A prepared data set, opened for reading; the format is described in data/dataset_format.h.
+///
+/// Errors   Error(Cause::io) where the file cannot be read, Error(Cause::data) where it is not a dataset, is of a
+///          version this program does not read, or is damaged.
+class DatasetFile {
+ public:
+  static DatasetFile open(const std::string& path);
+  ~DatasetFile();
+  DatasetFile(DatasetFile&&) noexcept;
+  DatasetFile& operator=(DatasetFile&&) noexcept;
+
+  const std::string& path() const;
+  /// Hexadecimal digest of the contents that matter to a model; equal files have equal ones.
+  const std::string& fingerprint() const;
+  /// The command line that made it, for people.
+  const std::string& provenance() const;
+  const std::vector<DomainInfo>& domains() const;
+  int domain_number(const std::string& name) const;  ///< Error(usage) names the known domains
+
+  Interactions read(int domain, Split split) const;
+  /// The same in pieces of at most `chunk` interactions, in order, so that memory stays bounded.
+  void for_each_chunk(int domain, Split split, std::int64_t chunk,
+                      const std::function<void(const Interactions&)>& use) const;
+
+  std::vector<std::string> user_keys(int domain) const;
+  std::vector<std::string> item_keys(int domain) const;
+
+  /// Person of every user of a domain: (users) int32 in [0, people()). People are the distinct user keys of all domains.
+  std::int64_t people() const;
+  std::vector<std::int32_t> person_of_user(int domain) const;
+
+  /// Held-out nodes: 1 where the user (item) is new, that is unknown in training; cold items have features only.
+  std::vector<std::uint8_t> new_users(int domain) const;   // (users)
+  std::vector<std::uint8_t> new_items(int domain) const;   // (items); cold items are not counted here
+  std::vector<std::uint8_t> cold_items(int domain) const;  // (items)
+  bool has_hold_outs() const;
+
+  /// Rows [begin, end) of a modality's features, row by row; absent rows are zero. out: ((end - begin) * width) float32.
+  void read_features(int domain, const std::string& modality, std::int64_t begin, std::int64_t end,
+                     float* out) const;
+  std::vector<std::uint8_t> features_present(int domain, const std::string& modality) const;  // (items)
+
+ private:
+  struct State;
+  explicit DatasetFile(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace micrec
