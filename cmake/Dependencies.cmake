@@ -1,0 +1,180 @@
+# The one file that looks for packages. It defines, besides the packages' own targets:
+#   micrec::openmp  the process's only OpenMP runtime
+#   micrec::torch   LibTorch; micrec::torch_cuda its GPU part, only where MICREC_CUDA is true
+#   micrec::hdf5, micrec::xxhash
+# and the variables MICREC_CUDA (are GPU parts built), MICREC_PYTHON (the Python beside torch, or
+# empty) and MICREC_TORCH_DIR.
+
+# micrec_find_package(<apt package> <find_package arguments...>): as find_package(REQUIRED), but a
+# missing package is answered with what to install. A macro, so that imported targets reach everyone.
+macro(micrec_find_package apt_package)
+  find_package(${ARGN})
+  if(NOT ${ARGV1}_FOUND)
+    message(FATAL_ERROR "${ARGV1} was not found. On Debian or Ubuntu: apt-get install ${apt_package}; "
+                        "tests/run.sh installs everything.")
+  endif()
+endmacro()
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+micrec_find_package(libgflags-dev gflags QUIET)
+micrec_find_package(libgoogle-glog-dev glog QUIET)
+micrec_find_package(libsimdjson-dev simdjson QUIET)
+micrec_find_package(nlohmann-json3-dev nlohmann_json QUIET)
+micrec_find_package(zlib1g-dev ZLIB QUIET)
+micrec_find_package(libopenmpi-dev MPI QUIET COMPONENTS C)
+set(HDF5_PREFER_PARALLEL OFF)  # Ranks write their own files, so the serial library is the right one.
+micrec_find_package(libhdf5-dev HDF5 QUIET COMPONENTS C)
+if(MICREC_BUILD_TESTS)
+  micrec_find_package(libgtest-dev GTest QUIET)
+endif()
+
+add_library(micrec_hdf5 INTERFACE)
+add_library(micrec::hdf5 ALIAS micrec_hdf5)
+target_include_directories(micrec_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
+target_compile_definitions(micrec_hdf5 INTERFACE ${HDF5_C_DEFINITIONS})
+target_link_libraries(micrec_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
+
+find_path(MICREC_XXHASH_INCLUDE xxhash.h)
+find_library(MICREC_XXHASH_LIBRARY xxhash)
+mark_as_advanced(MICREC_XXHASH_INCLUDE MICREC_XXHASH_LIBRARY)
+if(NOT MICREC_XXHASH_INCLUDE OR NOT MICREC_XXHASH_LIBRARY)
+  message(FATAL_ERROR "xxhash was not found. On Debian or Ubuntu: apt-get install libxxhash-dev; "
+                      "tests/run.sh installs everything.")
+endif()
+add_library(micrec_xxhash INTERFACE)
+add_library(micrec::xxhash ALIAS micrec_xxhash)
+target_include_directories(micrec_xxhash SYSTEM INTERFACE ${MICREC_XXHASH_INCLUDE})
+target_link_libraries(micrec_xxhash INTERFACE ${MICREC_XXHASH_LIBRARY})
+
+# --- LibTorch ----------------------------------------------------------------------------------------
+# Made by hand from the folder and not by find_package(Torch): the configuration file of a CUDA wheel
+# stops the configure where no CUDA toolkit is installed, and the CPU part of such a wheel needs none.
+set(micrec_torch_hint "${MICREC_TORCH}")
+if(NOT micrec_torch_hint)
+  set(micrec_torch_hint "$ENV{MICREC_TORCH}")
+endif()
+if(NOT micrec_torch_hint)
+  set(micrec_cache "$ENV{XDG_CACHE_HOME}")
+  if(NOT micrec_cache)
+    set(micrec_cache "$ENV{HOME}/.cache")
+  endif()
+  set(micrec_torch_hint "${micrec_cache}/micrec/torch-2.11.0")
+endif()
+file(GLOB micrec_torch_candidates
+     "${micrec_torch_hint}" "${micrec_torch_hint}/torch" "${micrec_torch_hint}/libtorch"
+     "${micrec_torch_hint}/lib/python3*/site-packages/torch"
+     "${micrec_torch_hint}/lib64/python3*/site-packages/torch")
+unset(MICREC_TORCH_DIR)
+foreach(candidate IN LISTS micrec_torch_candidates)
+  if(EXISTS "${candidate}/lib/libtorch_cpu.so" AND EXISTS "${candidate}/include/ATen/ATen.h")
+    set(MICREC_TORCH_DIR "${candidate}")
+    break()
+  endif()
+endforeach()
+if(NOT MICREC_TORCH_DIR)
+  message(FATAL_ERROR
+    "No LibTorch in '${micrec_torch_hint}' (looked for lib/libtorch_cpu.so and include/ATen/ATen.h there "
+    "and in its site-packages). Run launcher/setup.sh, which puts one into the cache folder, or set "
+    "MICREC_TORCH to a torch or LibTorch folder or to a Python environment that holds torch.")
+endif()
+set(torch_version unknown)
+if(EXISTS "${MICREC_TORCH_DIR}/version.py")
+  file(STRINGS "${MICREC_TORCH_DIR}/version.py" torch_version REGEX "^__version__ *= *'")
+  string(REGEX REPLACE ".*'(.*)'.*" "\\1" torch_version "${torch_version}")
+elseif(EXISTS "${MICREC_TORCH_DIR}/build-version")
+  file(STRINGS "${MICREC_TORCH_DIR}/build-version" torch_version LIMIT_COUNT 1)
+endif()
+file(STRINGS "${MICREC_TORCH_DIR}/lib/libc10.so" torch_new_abi REGEX "NSt7__cxx1112basic_string" LIMIT_COUNT 1)
+if(NOT torch_new_abi)
+  message(FATAL_ERROR "The torch in ${MICREC_TORCH_DIR} was built with the old C++ string ABI, which the "
+                      "system's libraries do not have. Use torch 2.7 or newer, or a cxx11-abi LibTorch.")
+endif()
+
+add_library(micrec_torch INTERFACE)
+add_library(micrec::torch ALIAS micrec_torch)
+target_include_directories(micrec_torch SYSTEM INTERFACE
+  "${MICREC_TORCH_DIR}/include" "${MICREC_TORCH_DIR}/include/torch/csrc/api/include")
+# Without C10_USE_GLOG LibTorch's own LOG and CHECK silently replace glog's.
+target_compile_definitions(micrec_torch INTERFACE C10_USE_GLOG)
+target_link_libraries(micrec_torch INTERFACE
+  "${MICREC_TORCH_DIR}/lib/libtorch_cpu.so" "${MICREC_TORCH_DIR}/lib/libc10.so" glog::glog Threads::Threads)
+
+file(GLOB micrec_python "${MICREC_TORCH_DIR}/../../../../bin/python")
+set(MICREC_PYTHON "")
+if(micrec_python)
+  get_filename_component(micrec_python_folder "${micrec_python}" DIRECTORY)
+  get_filename_component(MICREC_PYTHON "${micrec_python_folder}" ABSOLUTE)
+  string(APPEND MICREC_PYTHON "/python")  # Unresolved: the link is what makes it the environment's.
+endif()
+
+# --- OpenMP ------------------------------------------------------------------------------------------
+# A torch wheel brings its own libgomp. A second one in the process would mean two thread pools fighting
+# for the cores, so we compile for OpenMP but link the one that torch loads.
+file(GLOB micrec_torch_gomp "${MICREC_TORCH_DIR}/lib/libgomp*.so*")
+add_library(micrec_openmp INTERFACE)
+add_library(micrec::openmp ALIAS micrec_openmp)
+if(micrec_torch_gomp)
+  list(GET micrec_torch_gomp 0 micrec_torch_gomp)
+  target_link_libraries(micrec_openmp INTERFACE "${micrec_torch_gomp}" Threads::Threads)
+  target_compile_options(micrec_openmp INTERFACE
+    $<$<COMPILE_LANGUAGE:C,CXX>:-fopenmp> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fopenmp>)
+else()
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_link_libraries(micrec_openmp INTERFACE OpenMP::OpenMP_CXX)
+endif()
+
+# --- CUDA --------------------------------------------------------------------------------------------
+set(MICREC_CUDA OFF)
+set(micrec_no_cuda "")
+if(NOT MICREC_WITH_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "MICREC_WITH_CUDA is '${MICREC_WITH_CUDA}'; expected AUTO, ON or OFF.")
+endif()
+if(MICREC_WITH_CUDA STREQUAL "OFF")
+  set(micrec_no_cuda "MICREC_WITH_CUDA=OFF")
+elseif(NOT EXISTS "${MICREC_TORCH_DIR}/lib/libtorch_cuda.so")
+  set(micrec_no_cuda "this torch has no CUDA part")
+else()
+  # 75 to 120 run on these three: each real code serves its major version, and 90's PTX what is newer.
+  # Set before the language is enabled: CMake 3.25 would try an architecture that nvcc 13 has dropped.
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 90 CACHE STRING "GPU architectures to compile for")
+  endif()
+  set(CMAKE_CUDA_STANDARD 17)  # CMake 3.25 does not know nvcc's C++20 flag.
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  include(CheckLanguage)
+  find_package(CUDAToolkit QUIET)
+  check_language(CUDA)
+  string(REGEX MATCH "cu([0-9]+)[0-9]$" torch_cuda "${torch_version}")
+  if(NOT CUDAToolkit_FOUND OR NOT CMAKE_CUDA_COMPILER)
+    set(micrec_no_cuda "no CUDA toolkit with nvcc was found")
+  elseif(torch_cuda AND NOT CMAKE_MATCH_1 EQUAL CUDAToolkit_VERSION_MAJOR)
+    set(micrec_no_cuda "torch is built for CUDA ${CMAKE_MATCH_1} and the toolkit is ${CUDAToolkit_VERSION}")
+  else()
+    set(MICREC_CUDA ON)
+  endif()
+endif()
+if(MICREC_CUDA)
+  if(MICREC_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${MICREC_CCACHE})
+  endif()
+  enable_language(CUDA)
+  add_library(micrec_torch_cuda INTERFACE)
+  add_library(micrec::torch_cuda ALIAS micrec_torch_cuda)
+  target_compile_options(micrec_torch_cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+  # torch_cuda registers its operators when it is loaded and few symbols of it are named, so the linker
+  # must not drop it as unneeded (Ubuntu's default).
+  target_link_libraries(micrec_torch_cuda INTERFACE micrec::torch
+    "-Wl,--push-state,--no-as-needed" "${MICREC_TORCH_DIR}/lib/libtorch_cuda.so"
+    "${MICREC_TORCH_DIR}/lib/libc10_cuda.so" "-Wl,--pop-state" CUDA::cudart)
+elseif(MICREC_WITH_CUDA STREQUAL "ON")
+  message(FATAL_ERROR "MICREC_WITH_CUDA=ON, but ${micrec_no_cuda}. Install a toolkit that fits torch "
+                      "${torch_version}, or use MICREC_WITH_CUDA=AUTO.")
+endif()
+
+message(STATUS "torch ${torch_version} in ${MICREC_TORCH_DIR}")
+if(MICREC_CUDA)
+  message(STATUS "CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
+else()
+  message(STATUS "CPU only: ${micrec_no_cuda}")
+endif()
