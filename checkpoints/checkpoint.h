@@ -1,0 +1,121 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "cluster/communicator.h"
+
+namespace micrec {
+
+/// A named tensor of the training state. Types: float32, float64, int64, int32, uint8; on any
+/// device.
+struct CheckpointTensor {
+  std::string name;         // unique, without '/'
+  at::Tensor value;         // sharded: (owned rows, ...); replicated: any shape, equal on all ranks
+  at::Tensor adam_m;        // as value; undefined where not trained
+  at::Tensor adam_v;        // as value; undefined where not trained
+  bool sharded = false;     // one row a node, on the rank that owns the node
+  std::string description;  // for people who open the file
+};
+
+/// Everything of a run's state that is not a tensor.
+struct CheckpointInfo {
+  std::int64_t step = 0;   // steps taken
+  std::int64_t epoch = 0;  // epochs completed
+  double best_metric = 0;  // need not be finite
+  std::int64_t best_step = 0;
+  std::int64_t validations_without_improvement = 0;
+  std::string config;  // flagfile text
+  std::string dataset_path;
+  std::string dataset_fingerprint;
+  int world_size = 1;
+  std::string grid;  // "RxC"
+  std::map<std::string, std::string> extra;
+};
+
+/// What a checkpoint says about one of its tensors.
+struct StoredTensor {
+  std::string name;
+  std::string type;                 // "float32", ...
+  std::vector<std::int64_t> shape;  // of the whole tensor; sharded: (global rows, ...)
+  bool sharded = false;
+  bool trained = false;  // adam_m and adam_v are stored
+  std::string description;
+};
+
+/// One file of a checkpoint.
+struct StoredShard {
+  std::string file;
+  std::int64_t bytes = 0;
+  std::int64_t rows = 0;
+  std::string xxh3_128;  // 32 hexadecimal digits
+};
+
+/// How much of a checkpoint is compared with its manifest before anything is used.
+enum class Verify {
+  sizes,      ///< the manifest itself and the size of every file
+  checksums,  ///< every byte
+};
+
+/// A published checkpoint, opened for reading by any number of ranks, also by none of those that
+/// saved it.
+///
+/// Errors   Error(Cause::checkpoint) where it is missing, not a checkpoint, of a version this
+/// program does not read, damaged
+///          (the file is named) or does not hold what is asked for; Error(Cause::io) where the
+///          system cannot read it.
+class Checkpoint {
+ public:
+  /// Opens a step-... directory. Ranks: local, each reads all it verifies.
+  static Checkpoint open(const std::string& directory, Verify verify = Verify::checksums);
+
+  /// Opens it and verifies every byte once, the files divided among the ranks. Damage is an Error
+  /// on all ranks. Ranks: collective.
+  static Checkpoint open(const std::string& directory, Communicator& communicator);
+
+  ~Checkpoint();
+  Checkpoint(Checkpoint&&) noexcept;
+  Checkpoint& operator=(Checkpoint&&) noexcept;
+
+  const std::string& directory() const;
+  std::string name() const;  ///< "step-000000001200"
+  const CheckpointInfo& info() const;
+  const std::vector<StoredTensor>& tensors() const;
+  const std::vector<StoredShard>& shards() const;
+  std::int64_t rows() const;   ///< global rows of the sharded tensors
+  std::int64_t bytes() const;  ///< of all files
+  bool has(const std::string& name) const;
+
+  /// Fills the given tensors in place, by name: replicated ones whole, sharded ones with the rows
+  /// `owned` (strictly rising, row i of the tensor is node owned[i]) from whatever files hold them.
+  /// With the optimizer's state, adam_m and adam_v are filled wherever they are defined.
+  ///
+  /// Ranks    local; the ranks that restore need not be those that saved, nor as many.
+  /// Errors   Error(Cause::checkpoint) where a tensor is absent or of another type, shape or kind,
+  /// or where a row is in no file
+  ///          or in two; it names tensor, row and file. What has been filled until then stays.
+  /// Cost     Reads the row numbers of all files, and of the values the chunks that hold rows of
+  /// this rank; memory beyond the
+  ///          tensors is bounded by a chunk of 16 MiB.
+  void restore(const std::vector<GlobalNode>& owned, std::vector<CheckpointTensor>& into,
+               bool with_optimizer_state) const;
+
+  /// A replicated tensor, on the host.
+  at::Tensor read_replicated(const std::string& name) const;
+
+  /// A sharded tensor whole, on the host: row r of the result is global row r. (rows(), ...)
+  at::Tensor read_all_rows(const std::string& name) const;
+
+ private:
+  struct State;
+  explicit Checkpoint(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace micrec

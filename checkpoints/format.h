@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+
+// The checkpoint format, version 1
+// ================================
+//
+// A checkpoint is a directory in RUN_DIR/checkpoints, complete from the moment it has its name:
+//
+//   checkpoints/
+//     step-000000001200/        the step, 12 digits
+//       manifest.json           what is in it; a directory without one is not a checkpoint
+//       shard-00000.h5          HDF5, one file for every rank that saved
+//       shard-00001.h5
+//     best.json                 {"checkpoint": "step-000000000900"}, replaced by a rename
+//     .step-000000001400.writing   being written, or left by a run that died: never read, removed
+//     by the next save .step-000000000300.deleting  being removed
+//
+// shard-%05d.h5
+//   Attributes of the root: format = "micrec checkpoint shard", format_version = 1, shard (int64,
+//   its number), step (int64). /tensors/<name>             one group a tensor, with the attribute
+//   description (string)
+//     value                     sharded tensors: (n, ...), the rows that this rank owned;
+//                               replicated tensors: the whole, in shard 0 only (a scalar has shape
+//                               (1))
+//     row        int64 (n)      sharded tensors only: the global row of each row of value, strictly
+//     rising adam_m, adam_v            trained tensors only: first and second moments of Adam, type
+//     and shape of value
+//   Element types are float32, float64, int64, int32 and uint8. Over all shards each global row of
+//   a sharded tensor appears exactly once; which shard holds it means nothing to a reader, so any
+//   number of ranks can restore what any other number has saved.
+//
+// manifest.json
+//   format                      "micrec checkpoint"
+//   format_version              1
+//   step, epoch                 of the state: the next step to take is step + 1
+//   best_metric, best_step, validations_without_improvement
+//                               early stopping; a number that is not finite is "nan", "inf" or
+//                               "-inf"
+//   config                      the flagfile of the run, as text
+//   dataset                     {path, fingerprint}
+//   world_size, grid            of the run that saved; a reader needs neither
+//   extra                       object of strings, for whoever saves
+//   rows                        global rows of the sharded tensors, over all shards
+//   shards                      [{file, bytes, rows, xxh3_128}]: size and digest of every file. The
+//   digest is 128-bit XXH3 in
+//                               hexadecimal, as `xxh128sum` prints it
+//   tensors                     [{name, type, shape, sharded, trained, description}]: shape as of
+//   the whole tensor checksum                    128-bit XXH3 of this object without this field,
+//   written without spaces and with sorted keys
+//
+// Compatibility: a reader refuses a format_version above its own and reads all below. Fields may be
+// added within a version.
+
+namespace micrec {
+
+inline constexpr char kCheckpointFormat[] = "micrec checkpoint";
+inline constexpr char kCheckpointShardFormat[] = "micrec checkpoint shard";
+inline constexpr std::int64_t kCheckpointFormatVersion = 1;
+
+inline constexpr char kCheckpointManifestFile[] = "manifest.json";
+inline constexpr char kCheckpointBestFile[] = "best.json";
+inline constexpr char kCheckpointWritingSuffix[] = ".writing";
+inline constexpr char kCheckpointDeletingSuffix[] = ".deleting";
+
+}  // namespace micrec
