@@ -5,8 +5,9 @@
 
 namespace micrec {
 
-/// A sparse 0/1 matrix by rows (CSR). Row r has the columns columns[offsets[r]] .. columns[offsets[r + 1] - 1],
-/// in rising order of their GLOBAL numbers whatever their local ones are, so that a row is always summed in the same order.
+/// A sparse 0/1 matrix by rows (CSR). Row r has the columns columns[offsets[r]] ..
+/// columns[offsets[r + 1] - 1], in rising order of their GLOBAL numbers whatever their local ones
+/// are, so that a row is always summed in the same order.
 struct Pattern {
   std::vector<std::int64_t> offsets = {0};  // (rows + 1)
   std::vector<std::int32_t> columns;        // (nonzeros) local rows of the factor

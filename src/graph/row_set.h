@@ -1,0 +1,47 @@
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+namespace micrec {
+
+/// A set of rows of [0, universe) that also knows the position of each among its members, in rising
+/// order, so that data of the members alone can be stored compactly.
+///
+/// Cost     1 bit and a quarter a row of the universe (16 bytes for 64 rows): 10 million rows fit
+/// into a core's cache,
+///          where an index of 4 bytes a row would not.
+class RowSet {
+ public:
+  struct Word {
+    std::uint64_t bits = 0;
+    std::int64_t members_before = 0;
+  };
+
+  RowSet() = default;
+  /// `rows`: any order, repeats allowed, each in [0, universe).
+  RowSet(std::int64_t universe, const std::int32_t* rows, std::int64_t count);
+  RowSet(std::int64_t universe, const std::vector<std::int32_t>& rows)
+      : RowSet(universe, rows.data(), static_cast<std::int64_t>(rows.size())) {}
+
+  std::int64_t universe() const { return universe_; }
+  std::int64_t size() const { return size_; }
+  bool contains(std::int64_t row) const { return words_[row >> 6].bits >> (row & 63) & 1; }
+  /// Position of a member; for another row, how many members are smaller.
+  std::int64_t position(std::int64_t row) const {
+    const Word& word = words_[row >> 6];
+    const std::uint64_t below = (std::uint64_t{1} << (row & 63)) - 1;
+    return word.members_before + std::popcount(word.bits & below);
+  }
+  /// The members, rising.
+  std::vector<std::int32_t> members() const;
+  const Word* words() const { return words_.data(); }
+
+ private:
+  std::int64_t universe_ = 0;
+  std::int64_t size_ = 0;
+  std::vector<Word> words_;
+};
+
+}  // namespace micrec
