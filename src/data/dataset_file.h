@@ -9,7 +9,7 @@
 namespace micrec {
 
 /// Parts of a domain's interactions.
-enum class Split {
+enum class Split : std::uint8_t {
   train,  ///< what the model is trained on
   valid,
   test,
@@ -54,6 +54,11 @@ class DatasetFile {
   const std::string& fingerprint() const;
   /// The command line that made it, for people.
   const std::string& provenance() const;
+  /// How the interactions were split, held out and filtered, as prepare's flags of these names take it; empty: not at all.
+  const std::string& split_rule() const;
+  const std::string& hold_out() const;
+  const std::string& core() const;
+  std::int64_t seed() const;
   const std::vector<DomainInfo>& domains() const;
   int domain_number(const std::string& name) const;  ///< Error(usage) names the known domains
 
@@ -79,6 +84,10 @@ class DatasetFile {
   void read_features(int domain, const std::string& modality, std::int64_t begin, std::int64_t end,
                      float* out) const;
   std::vector<std::uint8_t> features_present(int domain, const std::string& modality) const;  // (items)
+
+  /// Reads everything and compares it with the fingerprint. Errors: Error(data) where they differ or a number is not
+  /// finite.
+  void verify() const;
 
  private:
   struct State;

@@ -1,0 +1,351 @@
+#include "data/dataset_file.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "data/dataset_format.h"
+#include "data/fingerprint.h"
+#include "io/hdf5.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kChunk = 1 << 20;           // interactions
+constexpr std::int64_t kFeatureBytes = 32 << 20;
+
+[[noreturn]] void damaged(const std::string& path, const std::string& where,
+                          const std::string& what) {
+  throw Error(Cause::data, text(path, ": the dataset file is damaged: ", where, " ", what,
+                                "; make it again with micrec prepare."));
+}
+
+}  // namespace
+
+const char* name_of(Split split) {
+  switch (split) {
+    case Split::train:
+      return "train";
+    case Split::valid:
+      return "valid";
+    case Split::test:
+      return "test";
+    case Split::later:
+      return "later";
+  }
+  return "unknown";
+}
+
+bool dataset_format::is_valid_name(const std::string& name) {
+  if (name.empty() || name == "key" || name == "." || name == "..") return false;
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
+  });
+}
+
+struct DatasetFile::State {
+  Hdf5File file;
+  std::string fingerprint;
+  std::string provenance;
+  std::string split_rule;
+  std::string hold_out;
+  std::string core;
+  std::int64_t seed = 0;
+  std::vector<DomainInfo> domains;
+  std::int64_t people = 0;
+
+  const DomainInfo& domain(int number) const {
+    CHECK(0 <= number && number < static_cast<int>(domains.size())) << number;
+    return domains[number];
+  }
+
+  const ModalityInfo& modality(int domain_number, const std::string& name) const {
+    const DomainInfo& info = domain(domain_number);
+    std::vector<std::string> known;
+    for (const ModalityInfo& modality : info.modalities) {
+      if (modality.name == name) return modality;
+      known.push_back(modality.name);
+    }
+    throw Error(Cause::usage,
+                text(file.path(), ": the domain ", info.name, " has no modality '", name, "'",
+                     known.empty() ? "; it has no features at all."
+                                   : "; it has " + join(known, ", ") + "."));
+  }
+
+  std::vector<std::uint8_t> flags(const std::string& dataset) const {
+    std::vector<std::uint8_t> values = file.read<std::uint8_t>(dataset);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (values[i] > 1) {
+        damaged(file.path(), text(dataset, ", row ", i),
+                text("is ", static_cast<int>(values[i]), " and not 0 or 1"));
+      }
+    }
+    return values;
+  }
+
+  void read_domain(const std::string& name);
+};
+
+void DatasetFile::State::read_domain(const std::string& name) {
+  DomainInfo info;
+  info.name = name;
+  const std::string group = dataset_format::domain_path(name);
+  const std::string users = dataset_format::users_path(name);
+  const std::string items = dataset_format::items_path(name);
+  info.users = file.integer_attribute(group, "users");
+  info.items = file.integer_attribute(group, "items");
+  if (info.users < 1 || info.items < 1) {
+    damaged(file.path(), group, text("has ", info.users, " users and ", info.items, " items"));
+  }
+  file.expect_shape(users + "/key", {info.users});
+  file.expect_shape(users + "/new", {info.users});
+  file.expect_shape(items + "/key", {info.items});
+  file.expect_shape(items + "/new", {info.items});
+  file.expect_shape(items + "/cold", {info.items});
+  file.expect_shape(dataset_format::person_path(name), {people});
+  for (const Split split : dataset_format::kSplits) {
+    const std::string path = dataset_format::split_path(name, split);
+    const std::int64_t count = file.expect_shape(path + "/user", {-1})[0];
+    file.expect_shape(path + "/item", {count});
+    info.interactions[static_cast<int>(split)] = count;
+    if (file.exists(path + "/timestamp")) {
+      file.expect_shape(path + "/timestamp", {count});
+      info.has_timestamps = true;
+    }
+  }
+  for (const std::string& modality : file.children(dataset_format::features_path(name))) {
+    const std::string path = dataset_format::modality_path(name, modality);
+    ModalityInfo table;
+    table.name = modality;
+    table.width = file.expect_shape(path + "/value", {info.items, -1})[1];
+    file.expect_shape(path + "/present", {info.items});
+    table.present = file.integer_attribute(path, "present");
+    if (table.width < 1 || table.present < 0 || table.present > info.items) {
+      damaged(file.path(), path,
+              text("has width ", table.width, " and ", table.present, " items present of ",
+                   info.items));
+    }
+    info.modalities.push_back(table);
+  }
+  domains.push_back(std::move(info));
+}
+
+DatasetFile::DatasetFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
+DatasetFile::~DatasetFile() = default;
+DatasetFile::DatasetFile(DatasetFile&&) noexcept = default;
+DatasetFile& DatasetFile::operator=(DatasetFile&&) noexcept = default;
+
+DatasetFile DatasetFile::open(const std::string& path) {
+  auto state = std::make_unique<State>(State{.file = Hdf5File::open(path)});
+  Hdf5File& file = state->file;
+  if (!file.has_attribute("/", "format") ||
+      file.text_attribute("/", "format") != dataset_format::kFormat) {
+    throw Error(Cause::data,
+                text(path, " is not a dataset file: expected the attribute format = \"",
+                     dataset_format::kFormat,
+                     "\"; micrec prepare makes dataset files from raw ones."));
+  }
+  const std::int64_t version = file.integer_attribute("/", "format_version");
+  if (version < 1 || version > dataset_format::kVersion) {
+    throw Error(Cause::data, text(path, " has dataset format version ", version,
+                                  ", and this program reads up to ", dataset_format::kVersion,
+                                  "; use the micrec that made it, or a newer one."));
+  }
+  state->fingerprint = file.text_attribute("/", "fingerprint");
+  state->provenance = file.text_attribute("/", "provenance");
+  state->split_rule = file.text_attribute("/", "split");
+  state->hold_out = file.text_attribute("/", "hold_out");
+  state->core = file.text_attribute("/", "core");
+  state->seed = file.integer_attribute("/", "seed");
+  state->people = file.expect_shape(dataset_format::kPeopleKeys, {-1})[0];
+  for (const std::string& name : split(file.text_attribute("/", "domains"), ',')) {
+    if (!dataset_format::is_valid_name(name)) {
+      damaged(path, "the attribute domains", text("names a domain '", name, "'"));
+    }
+    state->read_domain(name);
+  }
+  if (state->domains.empty()) damaged(path, "the attribute domains", "is empty");
+  return DatasetFile(std::move(state));
+}
+
+const std::string& DatasetFile::path() const { return state_->file.path(); }
+const std::string& DatasetFile::fingerprint() const { return state_->fingerprint; }
+const std::string& DatasetFile::provenance() const { return state_->provenance; }
+const std::string& DatasetFile::split_rule() const { return state_->split_rule; }
+const std::string& DatasetFile::hold_out() const { return state_->hold_out; }
+const std::string& DatasetFile::core() const { return state_->core; }
+std::int64_t DatasetFile::seed() const { return state_->seed; }
+const std::vector<DomainInfo>& DatasetFile::domains() const { return state_->domains; }
+std::int64_t DatasetFile::people() const { return state_->people; }
+bool DatasetFile::has_hold_outs() const { return !state_->hold_out.empty(); }
+
+int DatasetFile::domain_number(const std::string& name) const {
+  std::vector<std::string> known;
+  for (const DomainInfo& info : state_->domains) {
+    if (info.name == name) return static_cast<int>(known.size());
+    known.push_back(info.name);
+  }
+  const auto close = nearest(name, known);
+  throw Error(Cause::usage, text(path(), " has no domain '", name, "'; it has ", join(known, ", "),
+                                 close ? ". Did you mean '" + *close + "'?" : "."));
+}
+
+void DatasetFile::for_each_chunk(int domain, Split split, std::int64_t chunk,
+                                 const std::function<void(const Interactions&)>& use) const {
+  CHECK_GE(chunk, 1);
+  const DomainInfo& info = state_->domain(domain);
+  const std::string group = dataset_format::split_path(info.name, split);
+  const std::int64_t count = info.interactions[static_cast<int>(split)];
+  std::int64_t last = -1;  // user and item of the last pair as one number
+  for (std::int64_t begin = 0; begin < count; begin += chunk) {
+    const Range rows{begin, std::min(count, begin + chunk)};
+    Interactions part;
+    part.user.resize(rows.size());
+    part.item.resize(rows.size());
+    state_->file.read_rows(group + "/user", rows, part.user.data());
+    state_->file.read_rows(group + "/item", rows, part.item.data());
+    for (std::int64_t i = 0; i < rows.size(); ++i) {
+      const std::int64_t user = part.user[i];
+      const std::int64_t item = part.item[i];
+      if (user < 0 || user >= info.users || item < 0 || item >= info.items) {
+        damaged(path(), text(group, ", row ", begin + i),
+                text("is the pair (", user, ", ", item, ") where there are ", info.users,
+                     " users and ", info.items, " items"));
+      }
+      const std::int64_t pair = user * info.items + item;
+      if (pair <= last) {
+        damaged(path(), text(group, ", row ", begin + i), "does not follow the row before it");
+      }
+      last = pair;
+    }
+    use(part);
+  }
+}
+
+Interactions DatasetFile::read(int domain, Split split) const {
+  Interactions all;
+  const std::int64_t count = state_->domain(domain).interactions[static_cast<int>(split)];
+  if (count == 0) return all;
+  for_each_chunk(domain, split, count, [&](const Interactions& part) { all = part; });
+  return all;
+}
+
+std::vector<std::string> DatasetFile::user_keys(int domain) const {
+  return state_->file.read_text(dataset_format::users_path(state_->domain(domain).name) + "/key");
+}
+
+std::vector<std::string> DatasetFile::item_keys(int domain) const {
+  return state_->file.read_text(dataset_format::items_path(state_->domain(domain).name) + "/key");
+}
+
+std::vector<std::int32_t> DatasetFile::person_of_user(int domain) const {
+  const DomainInfo& info = state_->domain(domain);
+  const std::string dataset = dataset_format::person_path(info.name);
+  const auto user_of_person = state_->file.read<std::int32_t>(dataset);
+  std::vector<std::int32_t> person(info.users, -1);
+  for (std::size_t p = 0; p < user_of_person.size(); ++p) {
+    const std::int32_t user = user_of_person[p];
+    if (user == -1) continue;
+    if (user < 0 || user >= info.users || person[user] != -1) {
+      damaged(path(), text(dataset, ", row ", p),
+              text("is ", user, ", which is no user or belongs to another person"));
+    }
+    person[user] = static_cast<std::int32_t>(p);
+  }
+  const auto lost = std::find(person.begin(), person.end(), -1);
+  if (lost != person.end()) {
+    damaged(path(), dataset, text("names no person for user ", lost - person.begin()));
+  }
+  return person;
+}
+
+std::vector<std::uint8_t> DatasetFile::new_users(int domain) const {
+  return state_->flags(dataset_format::users_path(state_->domain(domain).name) + "/new");
+}
+
+std::vector<std::uint8_t> DatasetFile::new_items(int domain) const {
+  return state_->flags(dataset_format::items_path(state_->domain(domain).name) + "/new");
+}
+
+std::vector<std::uint8_t> DatasetFile::cold_items(int domain) const {
+  return state_->flags(dataset_format::items_path(state_->domain(domain).name) + "/cold");
+}
+
+void DatasetFile::read_features(int domain, const std::string& modality, std::int64_t begin,
+                                std::int64_t end, float* out) const {
+  state_->modality(domain, modality);
+  const std::string& name = state_->domain(domain).name;
+  state_->file.read_rows(dataset_format::modality_path(name, modality) + "/value",
+                         Range{begin, end}, out);
+}
+
+std::vector<std::uint8_t> DatasetFile::features_present(int domain,
+                                                        const std::string& modality) const {
+  state_->modality(domain, modality);
+  const std::string& name = state_->domain(domain).name;
+  return state_->flags(dataset_format::modality_path(name, modality) + "/present");
+}
+
+void DatasetFile::verify() const {
+  Fingerprint fingerprint;
+  for (int d = 0; d < static_cast<int>(domains().size()); ++d) {
+    const DomainInfo& info = domains()[d];
+    fingerprint.add_text(info.name);
+    fingerprint.add_count(info.users);
+    fingerprint.add_count(info.items);
+    fingerprint.add_texts(user_keys(d));
+    fingerprint.add_texts(item_keys(d));
+    fingerprint.add_numbers(new_users(d));
+    fingerprint.add_numbers(new_items(d));
+    fingerprint.add_numbers(cold_items(d));
+    for (const Split split : dataset_format::kSplits) {
+      fingerprint.add_count(info.interactions[static_cast<int>(split)]);
+      // All users come before all items, so each column is read in pieces by itself.
+      for_each_chunk(d, split, kChunk,
+                     [&](const Interactions& part) { fingerprint.add_numbers(part.user); });
+      for_each_chunk(d, split, kChunk,
+                     [&](const Interactions& part) { fingerprint.add_numbers(part.item); });
+    }
+    fingerprint.add_count(static_cast<std::int64_t>(info.modalities.size()));
+    for (const ModalityInfo& modality : info.modalities) {
+      const auto present = features_present(d, modality.name);
+      if (std::count(present.begin(), present.end(), std::uint8_t{1}) != modality.present) {
+        damaged(path(), text("the modality ", modality.name, " of the domain ", info.name),
+                text("does not have ", modality.present, " items present"));
+      }
+      fingerprint.add_text(modality.name);
+      fingerprint.add_count(modality.width);
+      fingerprint.add_numbers(present);
+      const std::int64_t block_rows = std::max<std::int64_t>(
+          1, kFeatureBytes / (modality.width * static_cast<std::int64_t>(sizeof(float))));
+      std::vector<float> block;
+      for (std::int64_t begin = 0; begin < info.items; begin += block_rows) {
+        const std::int64_t end = std::min(info.items, begin + block_rows);
+        block.resize((end - begin) * modality.width);
+        read_features(d, modality.name, begin, end, block.data());
+        for (std::size_t i = 0; i < block.size(); ++i) {
+          if (!std::isfinite(block[i])) {
+            damaged(path(),
+                    text("the modality ", modality.name, " of the domain ", info.name, ", item ",
+                         begin + static_cast<std::int64_t>(i) / modality.width, ", column ",
+                         static_cast<std::int64_t>(i) % modality.width),
+                    "is not finite");
+          }
+        }
+        fingerprint.add_numbers(block);
+      }
+    }
+    person_of_user(d);
+  }
+  if (fingerprint.digits() != state_->fingerprint) {
+    damaged(path(), "its contents",
+            text("have the fingerprint ", fingerprint.digits(), " and not ", state_->fingerprint));
+  }
+}
+
+}  // namespace micrec

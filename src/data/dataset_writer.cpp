@@ -1,0 +1,211 @@
+#include "data/dataset_writer.h"
+
+#include <fcntl.h>
+#include <glog/logging.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "data/dataset_format.h"
+#include "data/fingerprint.h"
+#include "io/hdf5.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kBlockBytes = 32 << 20;
+const Hdf5Storage kCompressed{.compress = true};
+
+/// A file name that is unlinked at the end of the scope unless the file was published.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& final_path)
+      : final_path_(final_path), path_(text(final_path, ".partial-", ::getpid())) {}
+  ~TemporaryFile() {
+    if (!published_) ::unlink(path_.c_str());
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  const std::string& path() const { return path_; }
+
+  void publish() {
+    sync(path_);
+    if (std::rename(path_.c_str(), final_path_.c_str()) != 0) fail("rename", path_);
+    published_ = true;
+    const std::string folder = std::filesystem::path(final_path_).parent_path().string();
+    sync(folder.empty() ? "." : folder);
+  }
+
+ private:
+  [[noreturn]] void fail(const char* what, const std::string& path) const {
+    throw Error(Cause::io, text("Cannot ", what, " ", path, " while writing ", final_path_, ": ",
+                                std::strerror(errno), "."));
+  }
+  void sync(const std::string& path) const {
+    const int descriptor = ::open(path.c_str(), O_RDONLY);
+    if (descriptor < 0) fail("open", path);
+    // Some network file systems cannot sync a folder; the rename has been done all the same.
+    const bool failed = ::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP;
+    const int reason = errno;
+    ::close(descriptor);
+    errno = reason;
+    if (failed) fail("sync", path);
+  }
+
+  std::string final_path_;
+  std::string path_;
+  bool published_ = false;
+};
+
+void write_split(const PreparedDomain& domain, Split split, Hdf5File& file,
+                 Fingerprint& fingerprint) {
+  const std::int64_t count = domain.interactions(split);
+  std::vector<std::int32_t> user;
+  std::vector<std::int32_t> item;
+  std::vector<std::int64_t> timestamp;
+  user.reserve(count);
+  item.reserve(count);
+  if (!domain.timestamp.empty()) timestamp.reserve(count);
+  for (std::size_t i = 0; i < domain.split.size(); ++i) {
+    if (domain.split[i] != split) continue;
+    user.push_back(domain.user[i]);
+    item.push_back(domain.item[i]);
+    if (!domain.timestamp.empty()) timestamp.push_back(domain.timestamp[i]);
+  }
+  const std::string path = dataset_format::split_path(domain.name, split);
+  file.write(path + "/user", user, kCompressed);
+  file.write(path + "/item", item, kCompressed);
+  if (!domain.timestamp.empty()) file.write(path + "/timestamp", timestamp, kCompressed);
+  fingerprint.add_count(count);
+  fingerprint.add_numbers(user);
+  fingerprint.add_numbers(item);
+}
+
+void write_features(const PreparedDomain& domain, const FeatureTable& table, Hdf5File& file,
+                    Fingerprint& fingerprint) {
+  CHECK_EQ(static_cast<std::int64_t>(table.present.size()), domain.items());
+  CHECK_GE(table.width, 1);
+  const std::string path = dataset_format::modality_path(domain.name, table.modality);
+  file.write(path + "/present", table.present, kCompressed);
+  file.set_attribute(path, "present",
+                     std::count(table.present.begin(), table.present.end(), std::uint8_t{1}));
+  fingerprint.add_text(table.modality);
+  fingerprint.add_count(table.width);
+  fingerprint.add_numbers(table.present);
+
+  const std::string value = path + "/value";
+  file.reserve<float>(value, {domain.items(), table.width});
+  const std::int64_t block_rows =
+      std::max<std::int64_t>(1, kBlockBytes / (table.width * static_cast<std::int64_t>(sizeof(float))));
+  std::vector<float> block;
+  for (std::int64_t begin = 0; begin < domain.items(); begin += block_rows) {
+    const std::int64_t end = std::min(domain.items(), begin + block_rows);
+    block.assign((end - begin) * table.width, 0.0F);
+    table.read(begin, end, block.data());
+    file.write_rows(value, Range{begin, end}, block.data());
+    fingerprint.add_numbers(block);
+  }
+}
+
+void write_domain(const PreparedDomain& domain, Hdf5File& file, Fingerprint& fingerprint) {
+  const std::string users = dataset_format::users_path(domain.name);
+  const std::string items = dataset_format::items_path(domain.name);
+  file.write_text(users + "/key", domain.user_keys, kCompressed);
+  file.write_text(items + "/key", domain.item_keys, kCompressed);
+  file.write(users + "/new", domain.new_users, kCompressed);
+  file.write(items + "/new", domain.new_items, kCompressed);
+  file.write(items + "/cold", domain.cold_items, kCompressed);
+  const std::string group = dataset_format::domain_path(domain.name);
+  file.set_attribute(group, "users", domain.users());
+  file.set_attribute(group, "items", domain.items());
+
+  fingerprint.add_text(domain.name);
+  fingerprint.add_count(domain.users());
+  fingerprint.add_count(domain.items());
+  fingerprint.add_texts(domain.user_keys);
+  fingerprint.add_texts(domain.item_keys);
+  fingerprint.add_numbers(domain.new_users);
+  fingerprint.add_numbers(domain.new_items);
+  fingerprint.add_numbers(domain.cold_items);
+
+  for (const Split split : dataset_format::kSplits) write_split(domain, split, file, fingerprint);
+
+  file.make_group(dataset_format::features_path(domain.name));
+  fingerprint.add_count(static_cast<std::int64_t>(domain.features.size()));
+  for (const FeatureTable& table : domain.features) {
+    write_features(domain, table, file, fingerprint);
+  }
+}
+
+void write_people(const PreparedDataset& dataset, Hdf5File& file) {
+  file.write_text(dataset_format::kPeopleKeys, dataset.person_keys, kCompressed);
+  for (std::size_t d = 0; d < dataset.domains.size(); ++d) {
+    std::vector<std::int32_t> user_of_person(dataset.person_keys.size(), -1);
+    const std::vector<std::int32_t>& person = dataset.person_of_user[d];
+    for (std::size_t user = 0; user < person.size(); ++user) {
+      user_of_person[person[user]] = static_cast<std::int32_t>(user);
+    }
+    file.write(dataset_format::person_path(dataset.domains[d].name), user_of_person, kCompressed);
+  }
+}
+
+void check_shapes(const PreparedDataset& dataset) {
+  CHECK_EQ(dataset.person_of_user.size(), dataset.domains.size());
+  for (std::size_t d = 0; d < dataset.domains.size(); ++d) {
+    const PreparedDomain& domain = dataset.domains[d];
+    CHECK(dataset_format::is_valid_name(domain.name)) << domain.name;
+    CHECK_EQ(domain.item.size(), domain.user.size());
+    CHECK_EQ(domain.split.size(), domain.user.size());
+    CHECK(domain.timestamp.empty() || domain.timestamp.size() == domain.user.size());
+    CHECK_EQ(domain.new_users.size(), domain.user_keys.size());
+    CHECK_EQ(domain.new_items.size(), domain.item_keys.size());
+    CHECK_EQ(domain.cold_items.size(), domain.item_keys.size());
+    CHECK_EQ(dataset.person_of_user[d].size(), domain.user_keys.size());
+    CHECK(std::is_sorted(
+        domain.features.begin(), domain.features.end(),
+        [](const FeatureTable& a, const FeatureTable& b) { return a.modality < b.modality; }));
+  }
+}
+
+}  // namespace
+
+std::string write_dataset(const PreparedDataset& dataset, const std::string& path) {
+  check_shapes(dataset);
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty() && !std::filesystem::is_directory(folder)) {
+    throw Error(Cause::io, text("Cannot write ", path, ": there is no folder ", folder.string(),
+                                "; make it or choose another place."));
+  }
+  TemporaryFile temporary(path);
+  Fingerprint fingerprint;
+  {
+    Hdf5File file = Hdf5File::create(temporary.path());
+    std::vector<std::string> names;
+    for (const PreparedDomain& domain : dataset.domains) {
+      write_domain(domain, file, fingerprint);
+      names.push_back(domain.name);
+    }
+    write_people(dataset, file);
+    file.set_attribute("/", "format", dataset_format::kFormat);
+    file.set_attribute("/", "format_version", dataset_format::kVersion);
+    file.set_attribute("/", "fingerprint", fingerprint.digits());
+    file.set_attribute("/", "provenance", dataset.provenance);
+    file.set_attribute("/", "domains", join(names, ","));
+    file.set_attribute("/", "split", dataset.split_rule);
+    file.set_attribute("/", "hold_out", dataset.hold_out);
+    file.set_attribute("/", "core", dataset.core);
+    file.set_attribute("/", "seed", static_cast<std::int64_t>(dataset.seed));
+    file.close();
+  }
+  temporary.publish();
+  return fingerprint.digits();
+}
+
+}  // namespace micrec

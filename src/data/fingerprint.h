@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace micrec {
+
+/// XXH3, 128 bits, of values added one after the other; data/dataset_format.h says of which.
+class Fingerprint {
+ public:
+  Fingerprint();
+  ~Fingerprint();
+  Fingerprint(const Fingerprint&) = delete;
+  Fingerprint& operator=(const Fingerprint&) = delete;
+
+  void add_count(std::int64_t count) { add_bytes(&count, sizeof count); }
+  void add_text(std::string_view value);  ///< its length and its bytes
+  void add_texts(const std::vector<std::string>& values);
+
+  template <typename T>
+    requires std::is_arithmetic_v<T>
+  void add_numbers(const T* values, std::int64_t count) {
+    add_bytes(values, static_cast<std::size_t>(count) * sizeof(T));
+  }
+  template <typename T>
+  void add_numbers(const std::vector<T>& values) {
+    add_numbers(values.data(), static_cast<std::int64_t>(values.size()));
+  }
+
+  /// 32 hexadecimal digits.
+  std::string digits() const;
+
+ private:
+  void add_bytes(const void* bytes, std::size_t count);
+
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace micrec

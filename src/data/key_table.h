@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace micrec {
+
+/// The order of keys in a dataset file: plain decimal numbers (no sign, no leading zero) first, by value, then all others
+/// by their bytes. It compares two keys alone, so one more key never reorders the others.
+bool key_less(std::string_view a, std::string_view b);
+
+/// Numbers distinct keys in the order in which they come.
+///
+/// Cost     The bytes of each distinct key once, and about 20 bytes a key; add() is one hash and, mostly, one comparison.
+class KeyTable {
+ public:
+  KeyTable() : slots_(kFirstSlots, -1) {}
+
+  /// The number of a key, new or known.
+  /// Errors   Error(data) where there are more than 2^31 - 2 keys.
+  std::int32_t add(std::string_view key);
+  /// The number of a key, or -1.
+  std::int32_t find(std::string_view key) const;
+
+  std::int64_t size() const { return static_cast<std::int64_t>(end_.size()); }
+  /// Valid until the next add().
+  std::string_view key(std::int32_t number) const {
+    const std::uint64_t begin = number == 0 ? 0 : end_[number - 1];
+    return std::string_view(bytes_.data() + begin, end_[number] - begin);
+  }
+
+  /// All numbers, by key_less of their keys.
+  std::vector<std::int32_t> sorted() const;
+
+ private:
+  static constexpr std::size_t kFirstSlots = 1024;  // a power of two, as every size after it
+
+  std::size_t slot_of(std::string_view key, std::uint64_t hash) const;
+  void grow();
+
+  std::vector<char> bytes_;           // the keys, one after the other
+  std::vector<std::uint64_t> end_;    // (size) end of each key in bytes_
+  std::vector<std::int32_t> slots_;   // key numbers, -1 where free; open addressing
+};
+
+}  // namespace micrec

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "data/dataset_file.h"
+
+namespace micrec {
+
+/// One modality of a domain's items, read in pieces so that it need not fit into memory.
+struct FeatureTable {
+  std::string modality;
+  std::int64_t width = 0;
+  std::vector<std::uint8_t> present;  // (items)
+  /// Rows [begin, end), row by row, zeros where absent. out: ((end - begin) * width) float32.
+  std::function<void(std::int64_t begin, std::int64_t end, float* out)> read;
+};
+
+/// A domain in memory, as the dataset file will hold it.
+struct PreparedDomain {
+  std::string name;
+  std::vector<std::string> user_keys;  // (users) by key_less
+  std::vector<std::string> item_keys;  // (items) by key_less
+
+  // The interactions, sorted by (user, item), each pair once.
+  std::vector<std::int32_t> user;       // (n)
+  std::vector<std::int32_t> item;       // (n)
+  std::vector<std::int64_t> timestamp;  // (n), or empty where the raw data had none
+  std::vector<Split> split;             // (n)
+
+  std::vector<std::uint8_t> new_users;   // (users)
+  std::vector<std::uint8_t> new_items;   // (items)
+  std::vector<std::uint8_t> cold_items;  // (items)
+  std::vector<FeatureTable> features;    // by name of the modality
+
+  std::int64_t users() const { return static_cast<std::int64_t>(user_keys.size()); }
+  std::int64_t items() const { return static_cast<std::int64_t>(item_keys.size()); }
+  std::int64_t interactions() const { return static_cast<std::int64_t>(user.size()); }
+  std::int64_t interactions(Split wanted) const;
+};
+
+/// A data set in memory: what preparation makes and write_dataset() writes.
+struct PreparedDataset {
+  std::vector<PreparedDomain> domains;
+  std::vector<std::string> person_keys;                    // (people) by key_less
+  std::vector<std::vector<std::int32_t>> person_of_user;   // [domain] (users)
+
+  // How it was made, as the file records it.
+  std::string provenance;
+  std::string split_rule;
+  std::string hold_out;
+  std::string core;
+  std::uint64_t seed = 0;
+
+  std::int64_t people() const { return static_cast<std::int64_t>(person_keys.size()); }
+};
+
+}  // namespace micrec
