@@ -3,7 +3,7 @@
 #   micrec::torch   LibTorch; micrec::torch_cuda its GPU part, only where MICREC_CUDA is true
 #   micrec::hdf5, micrec::xxhash
 # and the variables MICREC_CUDA (are GPU parts built), MICREC_PYTHON (the Python beside torch, or
-# empty) and MICREC_TORCH_DIR.
+# empty), MICREC_TORCH_DIR and MICREC_TORCH_VERSION.
 
 # micrec_find_package(<apt package> <find_package arguments...>): as find_package(REQUIRED), but a
 # missing package is answered with what to install. A macro, so that imported targets reach everyone.
@@ -78,12 +78,12 @@ if(NOT MICREC_TORCH_DIR)
     "and in its site-packages). Run launcher/setup.sh, which puts one into the cache folder, or set "
     "MICREC_TORCH to a torch or LibTorch folder or to a Python environment that holds torch.")
 endif()
-set(torch_version unknown)
+set(MICREC_TORCH_VERSION unknown)
 if(EXISTS "${MICREC_TORCH_DIR}/version.py")
-  file(STRINGS "${MICREC_TORCH_DIR}/version.py" torch_version REGEX "^__version__ *= *'")
-  string(REGEX REPLACE ".*'(.*)'.*" "\\1" torch_version "${torch_version}")
+  file(STRINGS "${MICREC_TORCH_DIR}/version.py" MICREC_TORCH_VERSION REGEX "^__version__ *= *'")
+  string(REGEX REPLACE ".*'(.*)'.*" "\\1" MICREC_TORCH_VERSION "${MICREC_TORCH_VERSION}")
 elseif(EXISTS "${MICREC_TORCH_DIR}/build-version")
-  file(STRINGS "${MICREC_TORCH_DIR}/build-version" torch_version LIMIT_COUNT 1)
+  file(STRINGS "${MICREC_TORCH_DIR}/build-version" MICREC_TORCH_VERSION LIMIT_COUNT 1)
 endif()
 file(STRINGS "${MICREC_TORCH_DIR}/lib/libc10.so" torch_new_abi REGEX "NSt7__cxx1112basic_string" LIMIT_COUNT 1)
 if(NOT torch_new_abi)
@@ -145,7 +145,7 @@ else()
   include(CheckLanguage)
   find_package(CUDAToolkit QUIET)
   check_language(CUDA)
-  string(REGEX MATCH "cu([0-9]+)[0-9]$" torch_cuda "${torch_version}")
+  string(REGEX MATCH "cu([0-9]+)[0-9]$" torch_cuda "${MICREC_TORCH_VERSION}")
   if(NOT CUDAToolkit_FOUND OR NOT CMAKE_CUDA_COMPILER)
     set(micrec_no_cuda "no CUDA toolkit with nvcc was found")
   elseif(torch_cuda AND NOT CMAKE_MATCH_1 EQUAL CUDAToolkit_VERSION_MAJOR)
@@ -169,10 +169,10 @@ if(MICREC_CUDA)
     "${MICREC_TORCH_DIR}/lib/libc10_cuda.so" "-Wl,--pop-state" CUDA::cudart)
 elseif(MICREC_WITH_CUDA STREQUAL "ON")
   message(FATAL_ERROR "MICREC_WITH_CUDA=ON, but ${micrec_no_cuda}. Install a toolkit that fits torch "
-                      "${torch_version}, or use MICREC_WITH_CUDA=AUTO.")
+                      "${MICREC_TORCH_VERSION}, or use MICREC_WITH_CUDA=AUTO.")
 endif()
 
-message(STATUS "torch ${torch_version} in ${MICREC_TORCH_DIR}")
+message(STATUS "torch ${MICREC_TORCH_VERSION} in ${MICREC_TORCH_DIR}")
 if(MICREC_CUDA)
   message(STATUS "CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
 else()

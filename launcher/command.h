@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "launcher/flags.h"
+
+namespace micrec {
+
+/// One command of the program: `micrec <name> [--flags] [arguments]`. Each launcher/<name>.cpp
+/// makes one.
+struct Command {
+  std::string name;
+  std::string summary;          ///< one line for the list of commands, without a full stop
+  std::string usage;            ///< "mpirun -np RANKS micrec train --dataset=FILE --run_dir=FOLDER"
+  std::string example;          ///< a line that can be pasted
+  std::vector<FlagSpec> flags;  ///< all flags it knows, in the order of its help
+
+  int min_arguments = 0;
+  int max_arguments = 0;
+  std::string
+      arguments;  ///< what plain arguments are, "a file or a run folder"; empty where it takes none
+
+  /// Does the work, with the gflags already set and checked. Returns the exit code of a run that
+  /// was not wrong: 0, or kExitStopped. Results go to stdout, everything else to the log. Errors
+  /// throws Error; check what flags mean together before joining the other ranks.
+  std::function<int(const Arguments&)> run;
+};
+
+}  // namespace micrec

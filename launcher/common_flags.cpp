@@ -1,0 +1,88 @@
+#include "launcher/common_flags.h"
+
+#include <gflags/gflags.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "base/text.h"
+
+DEFINE_string(dataset, "", "the dataset, as micrec prepare or micrec synth made it");
+DEFINE_string(run_dir, "", "the folder of the run: its configuration, metrics and checkpoints");
+DEFINE_string(out, "", "the file to write");
+DEFINE_uint64(seed, 0, "seed of everything random; the same seed gives the same result");
+DEFINE_int32(threads, 0, "threads of each rank; 0: its share of the machine's cores");
+DEFINE_string(k, "10,20,50", "lengths of the ranked lists that metrics look at");
+DEFINE_string(device, "auto", "where to compute");
+
+namespace micrec {
+namespace {
+
+constexpr int kLongestList = 10'000;
+
+std::string check_device(const std::string& value) {
+  if (value == "auto" || value == "cpu") return "";
+  if (value == "cuda") {
+    return "auto or cpu: this version has no GPU kernels yet, so cuda would train on the CPU "
+           "unseen";
+  }
+  return "auto, cpu or cuda";
+}
+
+int allowed_cores(pid_t process) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(process, sizeof allowed, &allowed) != 0) return 1;
+  return std::max(1, CPU_COUNT(&allowed));
+}
+
+}  // namespace
+
+FlagSpec dataset_flag() { return {"dataset", "Files", "FILE"}; }
+
+FlagSpec run_dir_flag() { return {"run_dir", "Files", "FOLDER"}; }
+
+FlagSpec out_flag(const std::string& meaning, bool is_required) {
+  return {"out", "Files", "FILE", is_required ? required() : Bound{}, std::nullopt, meaning};
+}
+
+FlagSpec seed_flag() { return {"seed", "Running", "", at_least(0)}; }
+
+FlagSpec threads_flag() { return {"threads", "Running", "threads", between(0, 1024)}; }
+
+FlagSpec k_flag() {
+  Bound bound = list_at_least(1);
+  bound.maximum = kLongestList;
+  return {"k", "Results", "items", bound};
+}
+
+FlagSpec single_k_flag(int default_value) {
+  const Bound bound = written_as(text("from 1 to ", kLongestList), [](const std::string& value) {
+    const std::optional<std::int64_t> length = parse_integer(value);
+    return length && *length >= 1 && *length <= kLongestList
+               ? std::string()
+               : text("a whole number from 1 to ", kLongestList);
+  });
+  return {
+      "k", "Results", "items", bound, std::to_string(default_value), "how many items to recommend"};
+}
+
+FlagSpec device_flag() {
+  return {"device", "Running", "", written_as("auto, cpu or cuda", check_device)};
+}
+
+int share_of_cores(int own_cores, int all_cores, int ranks) {
+  const int ranks_here = (ranks * own_cores + all_cores - 1) / all_cores;
+  return std::max(1, own_cores / std::max(1, ranks_here));
+}
+
+int chosen_threads(int ranks_on_this_machine) {
+  if (FLAGS_threads > 0) return FLAGS_threads;
+  const int own_cores = allowed_cores(0);
+  // mpirun and Slurm bind a rank to some cores and stay unbound themselves.
+  const int all_cores = std::max(own_cores, allowed_cores(getppid()));
+  return share_of_cores(own_cores, all_cores, ranks_on_this_machine);
+}
+
+}  // namespace micrec

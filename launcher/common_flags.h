@@ -1,0 +1,40 @@
+#pragma once
+
+#include <gflags/gflags_declare.h>
+
+#include <string>
+
+#include "launcher/flags.h"
+
+/// Flags that several commands have. A command lists the spec and reads the gflag.
+
+DECLARE_string(dataset);
+DECLARE_string(run_dir);
+DECLARE_string(out);
+DECLARE_uint64(seed);
+DECLARE_int32(threads);
+DECLARE_string(k);
+DECLARE_string(device);
+
+namespace micrec {
+
+FlagSpec dataset_flag();
+FlagSpec run_dir_flag();
+/// `meaning` says what is written. A command whose result is the file makes it required.
+FlagSpec out_flag(const std::string& meaning, bool is_required);
+FlagSpec seed_flag();
+FlagSpec threads_flag();
+/// Lengths of ranked lists, as many as wanted: "10,20,50". Read with integer_list("k").
+FlagSpec k_flag();
+/// Length of one list. Read with integer_list("k").front().
+FlagSpec single_k_flag(int default_value);
+FlagSpec device_flag();
+
+/// Threads for one of `ranks` on a machine with `all_cores`, when it may run on `own_cores` of
+/// them, which as many others share as the binding makes even. At least 1.
+int share_of_cores(int own_cores, int all_cores, int ranks);
+
+/// Threads of this rank: --threads, or its share of the cores that it may run on.
+int chosen_threads(int ranks_on_this_machine);
+
+}  // namespace micrec

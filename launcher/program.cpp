@@ -1,0 +1,181 @@
+#include "launcher/program.h"
+
+#include <gflags/gflags.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <exception>
+#include <iostream>
+#include <new>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+constexpr int kExitUnexpected = 1;
+
+/// The number in the first of these environment variables that is set; launchers set them before
+/// MPI starts, and usage errors must not wait for MPI.
+int number_from_environment(const std::vector<const char*>& names, int otherwise) {
+  for (const char* name : names) {
+    const char* value = std::getenv(name);
+    if (value == nullptr) continue;
+    if (const std::optional<std::int64_t> number = parse_integer(value)) {
+      return static_cast<int>(*number);
+    }
+  }
+  return otherwise;
+}
+
+int launched_rank() {
+  return number_from_environment({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"},
+                                 0);
+}
+
+int launched_ranks() {
+  return number_from_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"}, 1);
+}
+
+/// glog's own prefix names source files and threads, which say nothing to a user.
+class PlainSink : public google::LogSink {
+ public:
+  using google::LogSink::send;
+  void send(google::LogSeverity severity, const char* /*full_filename*/, const char* file, int line,
+            const std::tm* time, const char* message, std::size_t length) override {
+    char clock[16];
+    std::snprintf(clock, sizeof clock, "%02d:%02d:%02d ", time->tm_hour, time->tm_min,
+                  time->tm_sec);
+    std::string out = clock;
+    if (launched_ranks() > 1) out += text("[rank ", launched_rank(), "] ");
+    if (severity == google::GLOG_WARNING) out += "warning: ";
+    if (severity == google::GLOG_ERROR) out += "error: ";
+    if (severity == google::GLOG_FATAL) out += text("internal error at ", file, ":", line, ": ");
+    out.append(message, length);
+    out += '\n';
+    std::fwrite(out.data(), 1, out.size(), stderr);  // One call, so that lines of ranks do not mix.
+  }
+};
+
+const Command* find(const std::vector<Command>& commands, const std::string& name) {
+  const auto at = std::ranges::find(commands, name, &Command::name);
+  return at == commands.end() ? nullptr : &*at;
+}
+
+[[noreturn]] void refuse_command(const std::vector<Command>& commands, const std::string& name) {
+  std::vector<std::string> names = {"help"};
+  for (const Command& command : commands) names.push_back(command.name);
+  const std::optional<std::string> near = nearest(name, names);
+  throw Error(Cause::usage,
+              text("there is no command '", name, "'",
+                   near ? "; did you mean micrec " + *near + "?" : "; micrec help lists them"));
+}
+
+const Command& command_named(const std::vector<Command>& commands, const std::string& name) {
+  const Command* command = find(commands, name);
+  if (command == nullptr) refuse_command(commands, name);
+  return *command;
+}
+
+void print_result(const std::string& result) {
+  if (launched_rank() == 0) std::cout << result << std::flush;
+}
+
+/// What is left to run once flags are set: a command, or nothing where help was the whole answer.
+struct Task {
+  const Command* command = nullptr;
+  Arguments arguments;
+};
+
+Task prepare_task(const std::vector<std::string>& words, const std::vector<Command>& commands) {
+  const std::string first = words.empty() ? "help" : words.front();
+  if (first == "--version" || first == "version") {
+    print_result(text("micrec ", MICREC_VERSION, " (LibTorch ", MICREC_TORCH_VERSION, ")\n"));
+    return {};
+  }
+  if (first == "help" || first == "--help" || first == "-h") {
+    print_result(words.size() < 2 ? help_of(commands) : help_of(command_named(commands, words[1])));
+    return {};
+  }
+  if (first.starts_with("-")) {
+    throw Error(Cause::usage, text("expected a command before the flag '", first,
+                                   "', as in micrec train ", first, "; micrec help lists them"));
+  }
+  const Command& command = command_named(commands, first);
+  Task task{&command, parse_flags(command, {words.begin() + 1, words.end()}, commands)};
+  if (task.arguments.help) {
+    print_result(help_of(command));
+    return {};
+  }
+  return task;
+}
+
+void report(const std::string& command, const std::string& message) {
+  const std::string line =
+      "micrec" + (command.empty() ? "" : " " + command) + ": " + message + "\n";
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+}  // namespace
+
+std::string help_of(const std::vector<Command>& commands) {
+  std::string help =
+      "micrec trains one recommender over several domains, on any number of ranks, and keeps it "
+      "useful for\n"
+      "users and items that did not exist when it was trained.\n\nCommands\n";
+  std::size_t widest = 0;
+  for (const Command& command : commands) widest = std::max(widest, command.name.size());
+  for (const Command& command : commands) {
+    help += "  " + command.name + std::string(widest + 2 - command.name.size(), ' ') +
+            command.summary + "\n";
+  }
+  return help +
+         "\nmicrec help COMMAND, or micrec COMMAND --help, shows its flags.\n"
+         "\nExit codes  0 done; 2 usage; 3 data; 4 file system; 5 cluster; 6 checkpoint; 7 "
+         "diverged;\n"
+         "            75 stopped after saving, start again with --resume\n";
+}
+
+int run_program(const std::vector<std::string>& words, const std::vector<Command>& commands) {
+  const gflags::FlagSaver flags_before;
+  Task task;
+  try {
+    task = prepare_task(words, commands);
+  } catch (const Error& error) {
+    // All ranks read the same words and come to the same answer.
+    if (launched_rank() == 0) report("", error.what());
+    return static_cast<int>(error.cause());
+  }
+  if (task.command == nullptr) return 0;
+  try {
+    return task.command->run(task.arguments);
+  } catch (const Error& error) {
+    report(task.command->name, error.what());
+    return static_cast<int>(error.cause());
+  } catch (const std::bad_alloc&) {
+    report(task.command->name,
+           "out of memory; use more ranks, fewer columns (--dim) or a smaller --batch");
+  } catch (const std::exception& error) {
+    report(task.command->name, text("unexpected error: ", error.what()));
+  }
+  return kExitUnexpected;
+}
+
+void start_logging(const char* program) {
+  // The sink below is the only place that writes: no copies on stderr, no files.
+  FLAGS_logtostderr = false;
+  FLAGS_alsologtostderr = false;
+  FLAGS_stderrthreshold = google::NUM_SEVERITIES;
+  google::InitGoogleLogging(program);
+  for (int severity = 0; severity < google::NUM_SEVERITIES; ++severity) {
+    google::SetLogDestination(severity, "");
+  }
+  static PlainSink sink;
+  google::AddLogSink(&sink);
+}
+
+}  // namespace micrec
