@@ -4,20 +4,47 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
+
+#include "base/error.h"
 
 namespace micrec {
 
 enum class Reduction { sum, min, max };
 
+/// How a communicator treats its collectives.
+struct CommunicatorOptions {
+  /// Longest wait of a rank for its peers inside one collective.
+  double deadline_seconds = 300;
+  /// Compares name, kind, dtype and sizes of each collective on all ranks before it runs: two small
+  /// exchanges more. For tests and for the search for a hang.
+  bool check_collectives = false;
+};
+
+/// A collective ended because another rank failed: a consequence, never the cause.
+class PeerFailure : public Error {
+ public:
+  PeerFailure(int failed_rank, const std::string& message)
+      : Error(Cause::cluster, message), failed_rank_(failed_rank) {}
+  int failed_rank() const { return failed_rank_; }
+
+ private:
+  int failed_rank_;
+};
+
 /// Collectives among the ranks of a group, on tensors, by name and with a deadline.
 ///
-/// Every rank calls the same collectives in the same order. `name` is a literal ("halo.propagation") that appears in logs and
-/// timeouts. Tensors are contiguous and on this communicator's device; all backends take any dtype. Reductions add in
-/// rank order (rank 0 first), so results have the same bits in every run at the same number of ranks.
+/// Every rank calls the same collectives in the same order. `name` is a literal
+/// ("halo.propagation") that appears in logs and timeouts. Tensors are contiguous and on this
+/// communicator's device; data of any dtype moves, and float32, float64, int32 and int64 can be
+/// reduced. Reductions go in rank order (rank 0 first), so results have the same bits in every run
+/// at the same number of ranks. A minimum or maximum over a NaN is NaN. Results share no memory
+/// with arguments. After an error the communicator can only be destroyed.
 ///
-/// Errors   Error(Cause::cluster) naming the collective, its number and the rank when a peer fails, when the
-///          deadline passes, or when sizes disagree; CHECK on arguments that are wrong on this rank alone.
+/// Errors   Error(Cause::cluster) naming the collective, its number and the rank when a peer fails,
+///          when the deadline passes, or when sizes disagree; CHECK on arguments that are wrong on
+///          this rank alone.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -43,22 +70,29 @@ class Communicator {
                                 const std::vector<std::int64_t>& send_rows,
                                 const std::vector<std::int64_t>& receive_rows) = 0;
 
-  /// Reduces in place over all ranks.
+  /// Reduces in place over all ranks; shapes agree everywhere.
   virtual void all_reduce(const char* name, at::Tensor& values,
                           Reduction reduction = Reduction::sum) = 0;
 
   /// Copies root's values to all ranks, in place; shapes agree everywhere.
   virtual void broadcast(const char* name, at::Tensor& values, int root) = 0;
+
+  /// Tells the other ranks that this one has failed: the collective they are in, or enter next,
+  /// ends with a PeerFailure that quotes `why`. Ranks    not collective.
+  virtual void abort(const std::string& why) noexcept = 0;
 };
 
 /// How many rows each rank holds, from this rank's own count. Ranks: collective.
 std::vector<std::int64_t> gather_counts(Communicator& communicator, const char* name,
                                         std::int64_t own);
 
-/// Variable-size exchange of host numbers: element q of the result is what rank q sent to this rank.
-/// Ranks: collective.
+/// Variable-size exchange of host numbers: element q of the result is what rank q sent to this
+/// rank. Ranks: collective.
 std::vector<std::vector<std::int32_t>> exchange_lists(
     Communicator& communicator, const char* name,
     const std::vector<std::vector<std::int32_t>>& lists);
+
+/// Whether `own` holds on at least one rank. Ranks: collective.
+bool on_any_rank(Communicator& communicator, const char* name, bool own);
 
 }  // namespace micrec

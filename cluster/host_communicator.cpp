@@ -1,0 +1,478 @@
+#include "cluster/host_communicator.h"
+
+#include <ATen/Functions.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <type_traits>
+
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+// Up to here an all_reduce is one exchange of everything with everyone.
+constexpr std::int64_t kSmallBytes = 16 * 1024;
+
+enum class Kind : std::int32_t {
+  barrier,
+  all_gather,
+  reduce_scatter,
+  all_to_all,
+  all_reduce,
+  broadcast,
+};
+
+const char* name_of(Kind kind) {
+  switch (kind) {
+    case Kind::barrier:
+      return "barrier";
+    case Kind::all_gather:
+      return "all_gather";
+    case Kind::reduce_scatter:
+      return "reduce_scatter";
+    case Kind::all_to_all:
+      return "all_to_all";
+    case Kind::all_reduce:
+      return "all_reduce";
+    case Kind::broadcast:
+      return "broadcast";
+  }
+  return "unknown";
+}
+
+void check_tensor(const char* name, const at::Tensor& tensor) {
+  CHECK(tensor.defined()) << name;
+  CHECK(tensor.is_cpu()) << name << ": a host communicator got a tensor on " << tensor.device();
+  CHECK(tensor.is_contiguous()) << name << ": the tensor is not contiguous";
+}
+
+std::int64_t total(const std::vector<std::int64_t>& rows) {
+  return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+}
+
+void check_rows(const char* name, const std::vector<std::int64_t>& rows, int ranks) {
+  CHECK_EQ(static_cast<int>(rows.size()), ranks) << name << ": one number of rows a rank";
+  for (const std::int64_t count : rows) CHECK_GE(count, 0) << name;
+}
+
+std::int64_t row_bytes(const char* name, const at::Tensor& tensor) {
+  CHECK_GE(tensor.dim(), 1) << name << ": a tensor of rows has at least one dimension";
+  std::int64_t bytes = static_cast<std::int64_t>(tensor.element_size());
+  for (std::int64_t d = 1; d < tensor.dim(); ++d) bytes *= tensor.size(d);
+  return bytes;
+}
+
+at::Tensor empty_rows(const at::Tensor& like, std::int64_t rows) {
+  std::vector<std::int64_t> shape = like.sizes().vec();
+  shape[0] = rows;
+  return at::empty(shape, like.options().requires_grad(false));
+}
+
+const std::byte* bytes_of(const at::Tensor& tensor) {
+  return static_cast<const std::byte*>(tensor.const_data_ptr());
+}
+// The data pointer itself and not mutable_data_ptr's checks of autograd: collectives act below it.
+std::byte* writable_bytes_of(const at::Tensor& tensor) {
+  return static_cast<std::byte*>(tensor.mutable_data_ptr());
+}
+
+void copy_bytes(std::byte* to, const std::byte* from, std::int64_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+
+template <typename T>
+T larger(T a, T b) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (std::isnan(b)) return b;
+  }
+  return b > a ? b : a;
+}
+
+template <typename T>
+T smaller(T a, T b) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (std::isnan(b)) return b;
+  }
+  return b < a ? b : a;
+}
+
+template <typename T>
+void reduce_into(std::byte* into_bytes, const std::byte* from_bytes, std::int64_t count,
+                 Reduction reduction) {
+  T* into = reinterpret_cast<T*>(into_bytes);
+  const T* from = reinterpret_cast<const T*>(from_bytes);
+  switch (reduction) {
+    case Reduction::sum:
+      for (std::int64_t i = 0; i < count; ++i) into[i] += from[i];
+      break;
+    case Reduction::min:
+      for (std::int64_t i = 0; i < count; ++i) into[i] = smaller(into[i], from[i]);
+      break;
+    case Reduction::max:
+      for (std::int64_t i = 0; i < count; ++i) into[i] = larger(into[i], from[i]);
+      break;
+  }
+}
+
+void check_reducible(const char* name, at::ScalarType dtype) {
+  CHECK(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kInt || dtype == at::kLong)
+      << name << ": cannot reduce " << c10::toString(dtype)
+      << "; float32, float64, int32 and int64 can be";
+}
+
+void reduce_into(at::ScalarType dtype, std::byte* into, const std::byte* from, std::int64_t count,
+                 Reduction reduction) {
+  switch (dtype) {
+    case at::kFloat:
+      return reduce_into<float>(into, from, count, reduction);
+    case at::kDouble:
+      return reduce_into<double>(into, from, count, reduction);
+    case at::kInt:
+      return reduce_into<std::int32_t>(into, from, count, reduction);
+    case at::kLong:
+      return reduce_into<std::int64_t>(into, from, count, reduction);
+    default:
+      LOG(FATAL) << "check_reducible comes first";
+  }
+}
+
+}  // namespace
+
+// What the ranks compare in the checked mode, as it travels.
+struct HostCommunicator::Header {
+  std::array<char, 64> name{};
+  std::uint64_t number = 0;
+  Kind kind = Kind::barrier;
+  std::int32_t dtype = -1;
+  std::int32_t reduction = -1;
+  std::int32_t root = -1;
+  std::int64_t row_bytes = 0;
+  std::int64_t rows_to_you = 0;    // from the sender of the header to its receiver
+  std::int64_t rows_from_you = 0;  // that its sender expects of its receiver
+
+  Header() = default;
+  Header(Kind the_kind, const char* the_name) : kind(the_kind) {
+    std::strncpy(name.data(), the_name, name.size() - 1);
+  }
+  std::string describe() const {
+    std::string description = text(name_of(kind), " ", place(name.data(), number));
+    if (dtype >= 0) {
+      description += text(" of ", c10::toString(static_cast<at::ScalarType>(dtype)), ", ",
+                          row_bytes, " bytes a row");
+    }
+    if (reduction >= 0) {
+      constexpr std::array<const char*, 3> kWords = {"sum", "min", "max"};
+      description += text(", ", kWords[reduction]);
+    }
+    if (root >= 0) description += text(", root ", root);
+    return description;
+  }
+};
+
+HostCommunicator::HostCommunicator(int rank, int size, const CommunicatorOptions& options)
+    : rank_(rank), size_(size), options_(options) {
+  CHECK_GE(rank, 0);
+  CHECK_LT(rank, size);
+  CHECK_GT(options.deadline_seconds, 0);
+}
+
+std::string HostCommunicator::this_rank() const { return text("rank ", rank_, " of ", size_); }
+
+std::string HostCommunicator::place(const char* name, std::uint64_t number) {
+  return text("'", name, "' (collective ", number, ")");
+}
+
+Exchange HostCommunicator::new_exchange(const char* name) const {
+  Exchange exchange;
+  exchange.name = name;
+  exchange.number = number_;
+  const auto ranks = static_cast<std::size_t>(size_);
+  exchange.send.resize(ranks);
+  exchange.send_bytes.resize(ranks);
+  exchange.receive.resize(ranks);
+  exchange.receive_bytes.resize(ranks);
+  return exchange;
+}
+
+void HostCommunicator::run(const Exchange& wanted, const std::vector<at::Tensor>& buffers) {
+  Exchange exchanged = wanted;
+  CHECK_EQ(exchanged.send_bytes[rank_], exchanged.receive_bytes[rank_]) << exchanged.name;
+  copy_bytes(exchanged.receive[rank_], exchanged.send[rank_], exchanged.send_bytes[rank_]);
+  exchanged.send_bytes[rank_] = 0;
+  exchanged.receive_bytes[rank_] = 0;
+  if (size_ == 1) return;
+  try {
+    exchange(exchanged);
+  } catch (...) {
+    failed_in_ = place(exchanged.name, exchanged.number);
+    kept_ = buffers;
+    throw;
+  }
+}
+
+void HostCommunicator::begin(const Header& header, const std::vector<std::int64_t>& rows_to,
+                             const std::vector<std::int64_t>& rows_from) {
+  ++number_;
+  if (!failed_in_.empty()) {
+    throw Error(Cause::cluster,
+                text(this_rank(), " cannot begin ", place(header.name.data(), number_),
+                     ": the communicator failed earlier, in ", failed_in_));
+  }
+  if (options_.check_collectives && size_ > 1) check(header, rows_to, rows_from);
+}
+
+void HostCommunicator::check(const Header& header, const std::vector<std::int64_t>& rows_to,
+                             const std::vector<std::int64_t>& rows_from) {
+  constexpr auto kHeaderBytes = static_cast<std::int64_t>(sizeof(Header));
+  const auto bytes_of_header = [](const at::Tensor& tensor, int q) {
+    return writable_bytes_of(tensor) + q * kHeaderBytes;
+  };
+  const at::Tensor mine = at::zeros({size_, kHeaderBytes}, at::kByte);
+  const at::Tensor theirs = at::empty({size_, kHeaderBytes}, at::kByte);
+  Exchange headers = new_exchange(header.name.data());
+  headers.of_check = true;
+  for (int q = 0; q < size_; ++q) {
+    Header to = header;
+    to.number = number_;
+    to.rows_to_you = rows_to[q];
+    to.rows_from_you = rows_from[q];
+    std::memcpy(bytes_of_header(mine, q), &to, sizeof(Header));
+    headers.send[q] = bytes_of_header(mine, q);
+    headers.receive[q] = bytes_of_header(theirs, q);
+    headers.send_bytes[q] = headers.receive_bytes[q] = kHeaderBytes;
+  }
+  run(headers, {mine, theirs});
+
+  std::string mismatch;
+  for (int q = 0; q < size_ && mismatch.empty(); ++q) {
+    Header own;
+    Header other;
+    std::memcpy(&own, bytes_of_header(mine, q), sizeof(Header));
+    std::memcpy(&other, bytes_of_header(theirs, q), sizeof(Header));
+    if (own.name != other.name || own.number != other.number || own.kind != other.kind ||
+        own.dtype != other.dtype || own.reduction != other.reduction || own.root != other.root ||
+        own.row_bytes != other.row_bytes) {
+      mismatch = text("rank ", rank_, " is in ", own.describe(), " while rank ", q, " is in ",
+                      other.describe());
+    } else if (own.rows_from_you != other.rows_to_you) {
+      mismatch = text("in ", own.describe(), " rank ", rank_, " expects ", own.rows_from_you,
+                      " rows of rank ", q, ", which sends ", other.rows_to_you);
+    } else if (own.rows_to_you != other.rows_from_you) {
+      mismatch = text("in ", own.describe(), " rank ", rank_, " sends ", own.rows_to_you,
+                      " rows to rank ", q, ", which expects ", other.rows_from_you);
+    }
+  }
+
+  // Ranks whose own pairs agree must end too, and with the same sentence: the lowest rank's.
+  constexpr std::int64_t kTextBytes = 512;
+  const at::Tensor own_text = at::zeros({kTextBytes}, at::kByte);
+  const at::Tensor texts = at::empty({size_, kTextBytes}, at::kByte);
+  std::memcpy(writable_bytes_of(own_text), mismatch.data(),
+              std::min<std::size_t>(mismatch.size(), kTextBytes - 1));
+  Exchange verdicts = new_exchange(header.name.data());
+  verdicts.of_check = true;
+  for (int q = 0; q < size_; ++q) {
+    verdicts.send[q] = bytes_of(own_text);
+    verdicts.receive[q] = writable_bytes_of(texts) + q * kTextBytes;
+    verdicts.send_bytes[q] = verdicts.receive_bytes[q] = kTextBytes;
+  }
+  run(verdicts, {own_text, texts});
+  for (int q = 0; q < size_; ++q) {
+    const std::string verdict(reinterpret_cast<const char*>(bytes_of(texts) + q * kTextBytes));
+    if (verdict.empty()) continue;
+    failed_in_ = place(header.name.data(), number_);
+    throw Error(Cause::cluster, text("the ranks disagree: ", verdict));
+  }
+}
+
+void HostCommunicator::barrier(const char* name) {
+  const std::vector<std::int64_t> one_each(static_cast<std::size_t>(size_), 1);
+  begin(Header(Kind::barrier, name), one_each, one_each);
+  const at::Tensor sign = at::zeros({1}, at::kByte);
+  const at::Tensor signs = at::empty({size_}, at::kByte);
+  Exchange exchange = new_exchange(name);
+  for (int q = 0; q < size_; ++q) {
+    exchange.send[q] = bytes_of(sign);
+    exchange.receive[q] = writable_bytes_of(signs) + q;
+    exchange.send_bytes[q] = exchange.receive_bytes[q] = 1;
+  }
+  run(exchange, {sign, signs});
+}
+
+at::Tensor HostCommunicator::all_gather(const char* name, const at::Tensor& local,
+                                        const std::vector<std::int64_t>& rows_per_rank) {
+  check_tensor(name, local);
+  check_rows(name, rows_per_rank, size_);
+  const std::int64_t bytes = row_bytes(name, local);
+  CHECK_EQ(local.size(0), rows_per_rank[rank_]) << name;
+  Header header(Kind::all_gather, name);
+  header.dtype = static_cast<std::int32_t>(local.scalar_type());
+  header.row_bytes = bytes;
+  begin(header, std::vector<std::int64_t>(static_cast<std::size_t>(size_), local.size(0)),
+        rows_per_rank);
+
+  const at::Tensor result = empty_rows(local, total(rows_per_rank));
+  Exchange exchange = new_exchange(name);
+  std::int64_t row = 0;
+  for (int q = 0; q < size_; ++q) {
+    exchange.send[q] = bytes_of(local);
+    exchange.send_bytes[q] = local.size(0) * bytes;
+    exchange.receive[q] = writable_bytes_of(result) + row * bytes;
+    exchange.receive_bytes[q] = rows_per_rank[q] * bytes;
+    row += rows_per_rank[q];
+  }
+  run(exchange, {local, result});
+  return result;
+}
+
+at::Tensor HostCommunicator::reduce_scatter(const char* name, const at::Tensor& full,
+                                            const std::vector<std::int64_t>& rows_per_rank) {
+  check_tensor(name, full);
+  check_reducible(name, full.scalar_type());
+  check_rows(name, rows_per_rank, size_);
+  const std::int64_t bytes = row_bytes(name, full);
+  CHECK_EQ(full.size(0), total(rows_per_rank)) << name;
+  const std::int64_t own_rows = rows_per_rank[rank_];
+  Header header(Kind::reduce_scatter, name);
+  header.dtype = static_cast<std::int32_t>(full.scalar_type());
+  header.row_bytes = bytes;
+  begin(header, rows_per_rank,
+        std::vector<std::int64_t>(static_cast<std::size_t>(size_), own_rows));
+
+  const at::Tensor parts = empty_rows(full, own_rows * size_);
+  Exchange exchange = new_exchange(name);
+  std::int64_t row = 0;
+  for (int q = 0; q < size_; ++q) {
+    exchange.send[q] = bytes_of(full) + row * bytes;
+    exchange.send_bytes[q] = rows_per_rank[q] * bytes;
+    exchange.receive[q] = writable_bytes_of(parts) + q * own_rows * bytes;
+    exchange.receive_bytes[q] = own_rows * bytes;
+    row += rows_per_rank[q];
+  }
+  run(exchange, {full, parts});
+
+  at::Tensor result = empty_rows(full, own_rows);
+  std::byte* sums = writable_bytes_of(result);
+  copy_bytes(sums, bytes_of(parts), own_rows * bytes);
+  for (int q = 1; q < size_; ++q) {
+    reduce_into(full.scalar_type(), sums, bytes_of(parts) + q * own_rows * bytes, result.numel(),
+                Reduction::sum);
+  }
+  return result;
+}
+
+at::Tensor HostCommunicator::all_to_all(const char* name, const at::Tensor& send,
+                                        const std::vector<std::int64_t>& send_rows,
+                                        const std::vector<std::int64_t>& receive_rows) {
+  check_tensor(name, send);
+  check_rows(name, send_rows, size_);
+  check_rows(name, receive_rows, size_);
+  const std::int64_t bytes = row_bytes(name, send);
+  CHECK_EQ(send.size(0), total(send_rows)) << name;
+  CHECK_EQ(send_rows[rank_], receive_rows[rank_]) << name << ": rows of this rank to itself";
+  Header header(Kind::all_to_all, name);
+  header.dtype = static_cast<std::int32_t>(send.scalar_type());
+  header.row_bytes = bytes;
+  begin(header, send_rows, receive_rows);
+
+  const at::Tensor result = empty_rows(send, total(receive_rows));
+  Exchange exchange = new_exchange(name);
+  std::int64_t sent = 0;
+  std::int64_t received = 0;
+  for (int q = 0; q < size_; ++q) {
+    exchange.send[q] = bytes_of(send) + sent * bytes;
+    exchange.send_bytes[q] = send_rows[q] * bytes;
+    exchange.receive[q] = writable_bytes_of(result) + received * bytes;
+    exchange.receive_bytes[q] = receive_rows[q] * bytes;
+    sent += send_rows[q];
+    received += receive_rows[q];
+  }
+  run(exchange, {send, result});
+  return result;
+}
+
+void HostCommunicator::all_reduce(const char* name, at::Tensor& values, Reduction reduction) {
+  check_tensor(name, values);
+  check_reducible(name, values.scalar_type());
+  const auto element_bytes = static_cast<std::int64_t>(values.element_size());
+  const std::int64_t count = values.numel();
+  const auto ranks = static_cast<std::size_t>(size_);
+  Header header(Kind::all_reduce, name);
+  header.dtype = static_cast<std::int32_t>(values.scalar_type());
+  header.reduction = static_cast<std::int32_t>(reduction);
+  header.row_bytes = element_bytes;
+  begin(header, std::vector<std::int64_t>(ranks, count), std::vector<std::int64_t>(ranks, count));
+  if (size_ == 1) return;
+
+  // Each rank reduces one run of elements, or all of them if they are few, and then shows it
+  // around.
+  const bool small = count * element_bytes * size_ <= kSmallBytes;
+  const auto run_begin = [&](int q) { return count * q / size_; };
+  const std::int64_t own_begin = small ? 0 : run_begin(rank_);
+  const std::int64_t own_count = small ? count : run_begin(rank_ + 1) - own_begin;
+  const std::int64_t own_bytes = own_count * element_bytes;
+  std::byte* data = writable_bytes_of(values);
+
+  const at::Tensor parts = at::empty({size_ * own_bytes}, at::kByte);
+  Exchange gather = new_exchange(name);
+  for (int q = 0; q < size_; ++q) {
+    const std::int64_t begin = small ? 0 : run_begin(q);
+    const std::int64_t end = small ? count : run_begin(q + 1);
+    gather.send[q] = data + begin * element_bytes;
+    gather.send_bytes[q] = (end - begin) * element_bytes;
+    gather.receive[q] = writable_bytes_of(parts) + q * own_bytes;
+    gather.receive_bytes[q] = own_bytes;
+  }
+  run(gather, {values, parts});
+  std::byte* reduced = writable_bytes_of(parts);
+  for (int q = 1; q < size_; ++q) {
+    reduce_into(values.scalar_type(), reduced, reduced + q * own_bytes, own_count, reduction);
+  }
+  if (small) {
+    copy_bytes(data, reduced, own_bytes);
+    return;
+  }
+
+  Exchange spread = new_exchange(name);
+  for (int q = 0; q < size_; ++q) {
+    spread.send[q] = reduced;
+    spread.send_bytes[q] = own_bytes;
+    spread.receive[q] = data + run_begin(q) * element_bytes;
+    spread.receive_bytes[q] = (run_begin(q + 1) - run_begin(q)) * element_bytes;
+  }
+  run(spread, {values, parts});
+}
+
+void HostCommunicator::broadcast(const char* name, at::Tensor& values, int root) {
+  check_tensor(name, values);
+  CHECK_GE(root, 0) << name;
+  CHECK_LT(root, size_) << name;
+  const auto bytes = static_cast<std::int64_t>(values.element_size()) * values.numel();
+  const auto ranks = static_cast<std::size_t>(size_);
+  Header header(Kind::broadcast, name);
+  header.dtype = static_cast<std::int32_t>(values.scalar_type());
+  header.root = root;
+  header.row_bytes = static_cast<std::int64_t>(values.element_size());
+  begin(header, std::vector<std::int64_t>(ranks, values.numel()),
+        std::vector<std::int64_t>(ranks, values.numel()));
+  if (size_ == 1) return;
+
+  Exchange exchange = new_exchange(name);
+  if (rank_ == root) {
+    for (int q = 0; q < size_; ++q) {
+      exchange.send[q] = bytes_of(values);
+      exchange.send_bytes[q] = q == rank_ ? 0 : bytes;
+    }
+  } else {
+    exchange.receive[root] = writable_bytes_of(values);
+    exchange.receive_bytes[root] = bytes;
+  }
+  run(exchange, {values});
+}
+
+}  // namespace micrec

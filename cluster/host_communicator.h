@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cluster/communicator.h"
+
+namespace micrec {
+
+/// What one rank sends to and receives from every other rank in one step of a collective. The
+/// entries of the rank itself have no bytes.
+struct Exchange {
+  const char* name = nullptr;
+  std::uint64_t number =
+      0;                  ///< of the collective, from 1; one collective may take several exchanges
+  bool of_check = false;  ///< belongs to the checked mode, so name and number may differ by rank
+  std::vector<const std::byte*> send;       // (ranks)
+  std::vector<std::int64_t> send_bytes;     // (ranks)
+  std::vector<std::byte*> receive;          // (ranks)
+  std::vector<std::int64_t> receive_bytes;  // (ranks)
+};
+
+/// All collectives on host memory from one primitive, a variable-size exchange of bytes.
+///
+/// Reductions are an exchange and a sum in rank order by the one rank that keeps the element, so
+/// the bits do not depend on the backend, on the size or on who arrives first.
+///
+/// Cost     A rank sends (ranks - 1) messages an exchange. all_reduce moves ranks * bytes while
+/// that
+///          is little and 2 * bytes otherwise; reduce_scatter takes as much memory again as `full`.
+class HostCommunicator : public Communicator {
+ public:
+  HostCommunicator(const HostCommunicator&) = delete;
+  HostCommunicator& operator=(const HostCommunicator&) = delete;
+
+  int rank() const final { return rank_; }
+  int size() const final { return size_; }
+
+  void barrier(const char* name) final;
+  at::Tensor all_gather(const char* name, const at::Tensor& local,
+                        const std::vector<std::int64_t>& rows_per_rank) final;
+  at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
+                            const std::vector<std::int64_t>& rows_per_rank) final;
+  at::Tensor all_to_all(const char* name, const at::Tensor& send,
+                        const std::vector<std::int64_t>& send_rows,
+                        const std::vector<std::int64_t>& receive_rows) final;
+  void all_reduce(const char* name, at::Tensor& values, Reduction reduction) final;
+  void broadcast(const char* name, at::Tensor& values, int root) final;
+
+ protected:
+  HostCommunicator(int rank, int size, const CommunicatorOptions& options);
+
+  /// Moves the bytes; returns when all have arrived and the send buffers are free again.
+  /// Ranks    collective.
+  /// Errors   Error(Cause::cluster) as the collectives; PeerFailure.
+  virtual void exchange(const Exchange& exchange) = 0;
+
+  const CommunicatorOptions& options() const { return options_; }
+  /// "rank 2 of 4", and "'halo.propagation' (collective 12)".
+  std::string this_rank() const;
+  static std::string place(const char* name, std::uint64_t number);
+
+ private:
+  struct Header;
+
+  Exchange new_exchange(const char* name) const;
+  void run(const Exchange& exchange, const std::vector<at::Tensor>& buffers);
+  void begin(const Header& header, const std::vector<std::int64_t>& rows_to,
+             const std::vector<std::int64_t>& rows_from);
+  void check(const Header& header, const std::vector<std::int64_t>& rows_to,
+             const std::vector<std::int64_t>& rows_from);
+
+  int rank_;
+  int size_;
+  CommunicatorOptions options_;
+  std::uint64_t number_ = 0;      // of the latest collective
+  std::string failed_in_;         // the place of the failure that made this communicator unusable
+  std::vector<at::Tensor> kept_;  // of a failed exchange: a transport may still touch them
+};
+
+}  // namespace micrec
