@@ -49,16 +49,16 @@ struct Hdf5Storage {
 /// new dataset are made. "Rows" are the first dimension of a dataset.
 ///
 /// Any number of threads may use any number of files: the HDF5 library is one process-wide state
-/// that is not safe for threads as Debian builds it, so all calls pass one mutex, the only global
-/// of this program.
+/// that is not safe for threads as Debian builds it, so all calls pass one mutex, hdf5.cpp's only
+/// global.
 ///
-/// Ranks    local. Files that are read may be opened by many ranks; a file that is written belongs
-/// to one. Errors   Error(Cause::io) where the file cannot be opened, read or written (the disk is
-/// full);
-///          Error(Cause::data) where it is not HDF5, is truncated, or a dataset or attribute is
-///          missing, exists already, or has another type or shape than asked for. Both name the
-///          file and the dataset. A size that is read from a file is compared with the size of the
-///          file before memory is taken.
+/// Ranks    local. Many ranks may read one file; a file that is written belongs to one rank.
+///
+/// Errors   Error(Cause::io) where the file cannot be opened, read or written (the disk is full);
+///          Error(Cause::data) where it is not HDF5 or is cut off, or where a dataset or attribute
+///          is missing, exists already, or has another type or shape than asked for. Both name file
+///          and dataset. Sizes read from a file are compared with the size of the file before
+///          memory is taken.
 class Hdf5File {
  public:
   /// A new file; one that exists is replaced.

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace micrec {
+
+/// Feature vectors of items by key, as launcher/encode_features.py or a user's own program wrote
+/// them: HDF5 with /key (n strings) and /value (n, width) of any float type; or NAME.npy (n, width)
+/// beside NAME.keys.txt with a key a line.
+///
+/// Errors   Error(Cause::io) where a file cannot be read; Error(Cause::data) where it is malformed,
+///          keys and rows differ in number, or a key is empty or there twice.
+class FeatureFile {
+ public:
+  static FeatureFile open(const std::string& path);
+  ~FeatureFile();
+  FeatureFile(FeatureFile&&) noexcept;
+  FeatureFile& operator=(FeatureFile&&) noexcept;
+
+  const std::string& path() const;
+  std::int64_t width() const;                    // columns
+  const std::vector<std::string>& keys() const;  // (rows), distinct
+
+  /// Rows [rows.begin, rows.end). out: (rows.size() * width()).
+  ///
+  /// Errors   Error(Cause::data) at the first NaN or infinite value: file, row, key and column.
+  void read_rows(Range rows, float* out) const;
+
+ private:
+  struct State;
+  explicit FeatureFile(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// Writes a feature file as HDF5. values: (keys.size(), width) float32, row by row.
+///
+/// Errors   Error(Cause::io) where it cannot be written.
+void write_feature_file(const std::string& path, const std::vector<std::string>& keys,
+                        std::int64_t width, const float* values);
+
+}  // namespace micrec

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace micrec {
+
+/// A numpy .npy file (versions 1 to 3) of little-endian float16, float32 or float64 in C order with
+/// at least one dimension, read row by row as float32.
+///
+/// Errors   Error(Cause::io) where it cannot be opened or read; Error(Cause::data) where it is not
+///          .npy, is of another type or order, or its size is not the one its header tells.
+class NpyFile {
+ public:
+  static NpyFile open(const std::string& path);
+  ~NpyFile();
+  NpyFile(NpyFile&&) noexcept;
+  NpyFile& operator=(NpyFile&&) noexcept;
+
+  const std::string& path() const;
+  const std::vector<std::int64_t>& shape() const;
+
+  /// Rows [rows.begin, rows.end). out: (rows.size() * elements of a row), rounded to float32.
+  void read_rows(Range rows, float* out) const;
+
+ private:
+  struct State;
+  explicit NpyFile(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace micrec
