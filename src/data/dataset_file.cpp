@@ -49,6 +49,8 @@ bool dataset_format::is_valid_name(const std::string& name) {
 }
 
 struct DatasetFile::State {
+  explicit State(Hdf5File opened) : file(std::move(opened)) {}
+
   Hdf5File file;
   std::string fingerprint;
   std::string provenance;
@@ -141,7 +143,7 @@ DatasetFile::DatasetFile(DatasetFile&&) noexcept = default;
 DatasetFile& DatasetFile::operator=(DatasetFile&&) noexcept = default;
 
 DatasetFile DatasetFile::open(const std::string& path) {
-  auto state = std::make_unique<State>(State{.file = Hdf5File::open(path)});
+  auto state = std::make_unique<State>(Hdf5File::open(path));
   Hdf5File& file = state->file;
   if (!file.has_attribute("/", "format") ||
       file.text_attribute("/", "format") != dataset_format::kFormat) {

@@ -1,0 +1,157 @@
+#include "data/hold_out.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::pair<const char*, double HoldOutShares::*> kParts[] = {
+    {"interactions", &HoldOutShares::interactions},
+    {"users", &HoldOutShares::users},
+    {"items", &HoldOutShares::items},
+    {"cold_items", &HoldOutShares::cold_items},
+};
+
+/// Independent streams of Purpose::hold_out (as its time).
+enum HoldOutStream : std::uint32_t { kCold = 1, kUsers = 2, kItems = 3, kInteractions = 4 };
+
+struct Candidate {
+  std::uint64_t random;
+  std::int64_t number;
+  bool operator<(const Candidate& other) const {
+    return std::pair(random, number) < std::pair(other.random, other.number);
+  }
+};
+
+Candidate candidate(const Random& random, std::uint64_t id, std::uint32_t stream,
+                    std::int64_t number) {
+  const auto bits = random.bits(id, stream);
+  return {static_cast<std::uint64_t>(bits[0]) << 32 | bits[1], number};
+}
+
+/// The numbers of round(share * candidates) of them, those with the smallest random numbers.
+std::vector<std::int64_t> choose(double share, std::vector<Candidate> candidates) {
+  const auto count = static_cast<std::ptrdiff_t>(
+      std::llround(share * static_cast<double>(candidates.size())));
+  std::nth_element(candidates.begin(), candidates.begin() + count, candidates.end());
+  std::vector<std::int64_t> chosen;
+  for (std::ptrdiff_t i = 0; i < count; ++i) chosen.push_back(candidates[i].number);
+  return chosen;
+}
+
+void hold_out_cold_items(double share, std::uint64_t seed, PreparedDomain& domain) {
+  const Random random(seed, Purpose::hold_out, kCold);
+  std::vector<Candidate> candidates;
+  for (std::int64_t item = 0; item < domain.items(); ++item) {
+    const bool described =
+        domain.features.empty() ||
+        std::any_of(domain.features.begin(), domain.features.end(),
+                    [&](const FeatureTable& table) { return table.present[item] != 0; });
+    if (described) candidates.push_back(candidate(random, item, domain.random_stream(), item));
+  }
+  for (const std::int64_t item : choose(share, std::move(candidates))) domain.cold_items[item] = 1;
+  for (std::int64_t i = 0; i < domain.interactions(); ++i) {
+    if (domain.cold_items[domain.item[i]] != 0) domain.split[i] = Split::test;
+  }
+}
+
+void hold_out_people(double share, std::uint64_t seed, PreparedDataset& dataset) {
+  const Random random(seed, Purpose::hold_out, kUsers);
+  std::vector<Candidate> candidates;
+  for (std::int64_t person = 0; person < dataset.people(); ++person) {
+    candidates.push_back(candidate(random, person, 0, person));
+  }
+  std::vector<std::uint8_t> is_new(dataset.people(), 0);
+  for (const std::int64_t person : choose(share, std::move(candidates))) is_new[person] = 1;
+  for (std::size_t d = 0; d < dataset.domains.size(); ++d) {
+    PreparedDomain& domain = dataset.domains[d];
+    for (std::int64_t user = 0; user < domain.users(); ++user) {
+      domain.new_users[user] = is_new[dataset.person_of_user[d][user]];
+    }
+  }
+}
+
+void hold_out_items(double share, std::uint64_t seed, PreparedDomain& domain) {
+  const Random random(seed, Purpose::hold_out, kItems);
+  std::vector<Candidate> candidates;
+  for (std::int64_t item = 0; item < domain.items(); ++item) {
+    if (domain.cold_items[item] != 0) continue;
+    candidates.push_back(candidate(random, item, domain.random_stream(), item));
+  }
+  for (const std::int64_t item : choose(share, std::move(candidates))) domain.new_items[item] = 1;
+}
+
+void hold_out_interactions(double share, std::uint64_t seed, PreparedDomain& domain) {
+  const Random random(seed, Purpose::hold_out, kInteractions);
+  std::vector<Candidate> candidates;
+  for (std::int64_t i = 0; i < domain.interactions(); ++i) {
+    if (domain.split[i] != Split::train) continue;
+    const std::uint64_t pair = static_cast<std::uint64_t>(domain.user[i]) << 32 |
+                               static_cast<std::uint32_t>(domain.item[i]);
+    candidates.push_back(candidate(random, pair, domain.random_stream(), i));
+  }
+  for (const std::int64_t i : choose(share, std::move(candidates))) domain.split[i] = Split::later;
+}
+
+}  // namespace
+
+std::string HoldOutShares::to_string() const {
+  std::vector<std::string> parts;
+  for (const auto& [name, member] : kParts) {
+    if (this->*member > 0) parts.push_back(text(name, ":", this->*member));
+  }
+  return join(parts, ",");
+}
+
+HoldOutShares parse_hold_out(const std::string& shares) {
+  HoldOutShares parsed;
+  for (const std::string& part : split(shares, ',')) {
+    const std::size_t colon = part.find(':');
+    const std::string name = part.substr(0, colon);
+    const auto found = std::find_if(std::begin(kParts), std::end(kParts),
+                                    [&](const auto& known) { return name == known.first; });
+    const auto share =
+        colon == std::string::npos ? std::nullopt : parse_real(part.substr(colon + 1));
+    if (found == std::end(kParts) || !share || !(*share >= 0 && *share < 1)) {
+      throw Error(Cause::usage,
+                  text("--hold_out=", shares, ": cannot read '", part,
+                       "'; expected interactions:0.2,users:0.2,items:0.2,cold_items:0.1 or some of "
+                       "them, each share at least 0 and below 1."));
+    }
+    parsed.*(found->second) = *share;
+  }
+  return parsed;
+}
+
+void apply_hold_outs(const HoldOutShares& shares, std::uint64_t seed, PreparedDataset& dataset) {
+  if (shares.cold_items > 0) {
+    for (PreparedDomain& domain : dataset.domains) {
+      hold_out_cold_items(shares.cold_items, seed, domain);
+    }
+  }
+  if (shares.users > 0) hold_out_people(shares.users, seed, dataset);
+  for (PreparedDomain& domain : dataset.domains) {
+    if (shares.items > 0) hold_out_items(shares.items, seed, domain);
+    for (std::int64_t i = 0; i < domain.interactions(); ++i) {
+      if (domain.split[i] != Split::train) continue;
+      if (domain.new_users[domain.user[i]] != 0 || domain.new_items[domain.item[i]] != 0) {
+        domain.split[i] = Split::later;
+      }
+    }
+    if (shares.interactions > 0) hold_out_interactions(shares.interactions, seed, domain);
+    if (shares.any() && domain.interactions(Split::train) == 0) {
+      throw Error(Cause::data, text("--hold_out=", shares.to_string(), " leaves the domain ",
+                                    domain.name, " without a training interaction (it has ",
+                                    domain.interactions(), " in all); use smaller shares."));
+    }
+  }
+}
+
+}  // namespace micrec

@@ -1,0 +1,217 @@
+#include "data/split_rule.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::pair<const char*, SplitKind> kKinds[] = {
+    {"ratio", SplitKind::ratio},
+    {"time", SplitKind::time},
+    {"global_time", SplitKind::global_time},
+    {"leave_one_out", SplitKind::leave_one_out},
+    {"files", SplitKind::files},
+};
+
+const char* name_of(SplitKind kind) {
+  for (const auto& [name, candidate] : kKinds) {
+    if (candidate == kind) return name;
+  }
+  return "unknown";
+}
+
+bool has_shares(SplitKind kind) {
+  return kind == SplitKind::ratio || kind == SplitKind::time || kind == SplitKind::global_time;
+}
+
+void refuse_without_timestamps(const SplitRule& rule, const PreparedDataset& dataset) {
+  if (rule.kind == SplitKind::ratio || rule.kind == SplitKind::files) return;
+  for (const PreparedDomain& domain : dataset.domains) {
+    if (domain.timestamp.empty() && domain.interactions() > 0) {
+      throw Error(Cause::data, text("--split=", rule.to_string(), " needs a time for every ",
+                                    "interaction, and the domain ", domain.name,
+                                    " has none; use --split=ratio:8:1:1, or name the column with "
+                                    "--columns."));
+    }
+  }
+}
+
+/// Splits each user's interactions by a rank: the highest are test, the next validation.
+/// rank(i) orders the interactions of one user; equal ranks go by the item.
+template <typename Rank>
+void split_by_user(const SplitRule& rule, PreparedDomain& domain, const Rank& rank) {
+  const std::int64_t count = domain.interactions();
+  domain.split.assign(count, Split::train);
+  std::vector<std::pair<decltype(rank(std::int64_t{})), std::int64_t>> order;
+  for (std::int64_t begin = 0; begin < count;) {
+    std::int64_t end = begin;
+    order.clear();
+    // Within a user the index rises with the item, so it breaks ties as the item would.
+    for (; end < count && domain.user[end] == domain.user[begin]; ++end) {
+      order.emplace_back(rank(end), end);
+    }
+    const SplitCounts counts = split_counts(rule, end - begin);
+    if (counts.valid + counts.test > 0) {
+      std::sort(order.begin(), order.end(), std::greater<>());
+      for (std::int64_t i = 0; i < counts.test + counts.valid; ++i) {
+        domain.split[order[i].second] = i < counts.test ? Split::test : Split::valid;
+      }
+    }
+    begin = end;
+  }
+}
+
+void split_by_ratio(const SplitRule& rule, std::uint64_t seed, PreparedDomain& domain) {
+  const Random random(seed, Purpose::split);
+  const std::uint32_t stream = domain.random_stream();
+  split_by_user(rule, domain, [&](std::int64_t i) {
+    const std::uint64_t pair = static_cast<std::uint64_t>(domain.user[i]) << 32 |
+                               static_cast<std::uint32_t>(domain.item[i]);
+    const auto bits = random.bits(pair, stream);
+    return static_cast<std::uint64_t>(bits[0]) << 32 | bits[1];
+  });
+}
+
+void split_by_user_time(const SplitRule& rule, PreparedDomain& domain) {
+  split_by_user(rule, domain, [&](std::int64_t i) { return domain.timestamp[i]; });
+}
+
+/// Interactions before the first point in time are training, before the second one validation, the rest test. All domains
+/// share the two points, as a model that is trained on one domain must not know the future of another.
+void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
+  std::vector<std::int64_t> times;
+  for (const PreparedDomain& domain : dataset.domains) {
+    times.insert(times.end(), domain.timestamp.begin(), domain.timestamp.end());
+  }
+  if (times.empty()) return;
+  const double sum = rule.train + rule.valid + rule.test;
+  const auto point_after = [&](double share) -> std::pair<bool, std::int64_t> {
+    const auto rank = static_cast<std::size_t>(
+        std::floor(static_cast<double>(times.size()) * share / sum + 1e-9));
+    if (rank >= times.size()) return {false, 0};
+    std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(rank), times.end());
+    return {true, times[rank]};
+  };
+  const auto [has_first, first] = point_after(rule.train);
+  const auto [has_second, second] = point_after(rule.train + rule.valid);
+  for (PreparedDomain& domain : dataset.domains) {
+    domain.split.assign(domain.interactions(), Split::train);
+    bool any_training = false;
+    for (std::int64_t i = 0; i < domain.interactions(); ++i) {
+      if (has_second && domain.timestamp[i] >= second) {
+        domain.split[i] = Split::test;
+      } else if (has_first && domain.timestamp[i] >= first) {
+        domain.split[i] = Split::valid;
+      } else {
+        any_training = true;
+      }
+    }
+    if (!any_training) {
+      throw Error(Cause::data,
+                  text("--split=", rule.to_string(), ": the domain ", domain.name,
+                       " has no interaction before time ", has_first ? first : second,
+                       ", where the training of all domains ends; its times and those of the other "
+                       "domains do not fit together, so split per user with --split=time."));
+    }
+  }
+}
+
+}  // namespace
+
+std::string SplitRule::to_string() const {
+  if (!has_shares(kind)) return name_of(kind);
+  return text(name_of(kind), ":", train, ":", valid, ":", test);
+}
+
+SplitRule parse_split_rule(const std::string& rule) {
+  const std::vector<std::string> parts = split(rule, ':');
+  SplitRule parsed;
+  bool known = false;
+  std::vector<std::string> names;
+  for (const auto& [name, kind] : kKinds) {
+    names.emplace_back(name);
+    if (!parts.empty() && parts[0] == name) {
+      parsed.kind = kind;
+      known = true;
+    }
+  }
+  if (!known) {
+    const auto close = nearest(parts.empty() ? "" : parts[0], names);
+    throw Error(Cause::usage, text("--split=", rule, ": expected one of ", join(names, ", "),
+                                   close ? "; did you mean " + *close + "?" : "."));
+  }
+  if (parts.size() == 1) return parsed;
+  double shares[3] = {0, 0, 0};
+  bool readable = has_shares(parsed.kind) && parts.size() == 4;
+  for (std::size_t i = 0; readable && i < 3; ++i) {
+    const auto share = parse_real(parts[i + 1]);
+    readable = share && std::isfinite(*share) && *share >= 0;
+    if (readable) shares[i] = *share;
+  }
+  if (!readable || shares[0] <= 0) {
+    throw Error(Cause::usage,
+                text("--split=", rule, ": expected ",
+                     has_shares(parsed.kind)
+                         ? text(parts[0], ":8:1:1, the shares of training (above 0), validation "
+                                          "and test")
+                         : text(parts[0], " alone, without shares"),
+                     "."));
+  }
+  parsed.train = shares[0];
+  parsed.valid = shares[1];
+  parsed.test = shares[2];
+  return parsed;
+}
+
+SplitCounts split_counts(const SplitRule& rule, std::int64_t n) {
+  SplitCounts counts;
+  if (n < 3) return counts;
+  if (rule.kind == SplitKind::leave_one_out) return {.valid = 1, .test = 1};
+  const double sum = rule.train + rule.valid + rule.test;
+  const auto part = [&](double share) -> std::int64_t {
+    if (share <= 0) return 0;
+    // 0.1 / 1.0 of 10 must be 1 although no binary number is 0.1.
+    const auto whole =
+        static_cast<std::int64_t>(std::floor(static_cast<double>(n) * share / sum + 1e-9));
+    return std::max<std::int64_t>(1, whole);
+  };
+  counts.valid = part(rule.valid);
+  counts.test = part(rule.test);
+  if (counts.valid + counts.test >= n) {
+    std::int64_t& larger = counts.valid > counts.test ? counts.valid : counts.test;
+    larger -= counts.valid + counts.test - (n - 1);
+  }
+  return counts;
+}
+
+void assign_splits(const SplitRule& rule, std::uint64_t seed, PreparedDataset& dataset) {
+  refuse_without_timestamps(rule, dataset);
+  switch (rule.kind) {
+    case SplitKind::ratio:
+      for (PreparedDomain& domain : dataset.domains) split_by_ratio(rule, seed, domain);
+      return;
+    case SplitKind::time:
+    case SplitKind::leave_one_out:
+      for (PreparedDomain& domain : dataset.domains) split_by_user_time(rule, domain);
+      return;
+    case SplitKind::global_time:
+      split_by_global_time(rule, dataset);
+      return;
+    case SplitKind::files:
+      for (const PreparedDomain& domain : dataset.domains) {
+        CHECK_EQ(domain.split.size(), domain.user.size());
+      }
+      return;
+  }
+}
+
+}  // namespace micrec
