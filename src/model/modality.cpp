@@ -1,0 +1,208 @@
+#include "model/modality.h"
+
+#include <ATen/ATen.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "graph/neighbour_sum.h"
+#include "graph/row_product.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kFeatureRows = 4096;  // rows of features read at once
+constexpr double kSmallestNorm = 1e-6;
+
+bool has_modality(const DomainInfo& domain, const std::string& modality) {
+  return std::any_of(domain.modalities.begin(), domain.modalities.end(),
+                     [&](const ModalityInfo& info) { return info.name == modality; });
+}
+
+/// Calls use(domain, rows) with the features of the items that are chosen, in order; rows: (n, width) float32.
+template <typename Chosen, typename Use>
+void for_each_feature_block(const DatasetFile& dataset, const std::string& modality,
+                            std::int64_t width, const Chosen& chosen, const Use& use) {
+  at::Tensor block = at::empty({kFeatureRows, width}, at::kFloat);
+  for (int domain = 0; domain < static_cast<int>(dataset.domains().size()); ++domain) {
+    if (!has_modality(dataset.domains()[domain], modality)) continue;
+    const std::vector<std::uint8_t> present = dataset.features_present(domain, modality);
+    const auto items = static_cast<std::int64_t>(present.size());
+    for (std::int64_t begin = 0; begin < items; begin += kFeatureRows) {
+      const std::int64_t end = std::min(items, begin + kFeatureRows);
+      std::vector<std::int64_t> rows;
+      for (std::int64_t item = begin; item < end; ++item) {
+        if (present[item] && chosen(domain, item)) rows.push_back(item - begin);
+      }
+      if (rows.empty()) continue;
+      dataset.read_features(domain, modality, begin, end, block.data_ptr<float>());
+      const at::Tensor picked = block.index_select(0, at::tensor(rows, at::kLong));
+      for (std::int64_t& row : rows) row += begin;
+      use(domain, rows, picked);
+    }
+  }
+}
+
+}  // namespace
+
+std::int64_t modality_width(const DatasetFile& dataset, const std::string& modality) {
+  std::int64_t width = 0;
+  std::string first;
+  std::set<std::string> known;
+  for (const DomainInfo& domain : dataset.domains()) {
+    for (const ModalityInfo& info : domain.modalities) {
+      known.insert(info.name);
+      if (info.name != modality) continue;
+      if (width != 0 && info.width != width) {
+        throw Error(Cause::data,
+                    text(dataset.path(), ": modality '", modality, "' is ", width, " wide in domain '",
+                         first, "' and ", info.width, " wide in domain '", domain.name,
+                         "'; encode both with the same model and prepare the data again"));
+      }
+      width = info.width;
+      first = domain.name;
+    }
+  }
+  if (width == 0) {
+    throw Error(Cause::usage,
+                text(dataset.path(), " has no modality '", modality, "'; it has ",
+                     known.empty() ? std::string("none")
+                                   : join({known.begin(), known.end()}, ", "),
+                     ": give --modalities from those, or prepare the data with --features=",
+                     modality, ":DOMAIN=FILE"));
+  }
+  return width;
+}
+
+FeatureStatistics empty_statistics(const DatasetFile& dataset, const std::string& modality,
+                                   int feature_dim) {
+  const std::int64_t width = modality_width(dataset, modality);
+  FeatureStatistics statistics;
+  statistics.modality = modality;
+  statistics.mean = at::zeros({width}, at::kFloat);
+  if (width > feature_dim) statistics.components = at::zeros({width, feature_dim}, at::kFloat);
+  statistics.scale = at::ones({1}, at::kFloat);
+  return statistics;
+}
+
+FeatureStatistics fit_statistics(const DatasetFile& dataset, const DatasetSummary& summary,
+                                 const std::string& modality, int feature_dim,
+                                 Communicator& communicator) {
+  FeatureStatistics statistics = empty_statistics(dataset, modality, feature_dim);
+  if (communicator.rank() == 0) {
+    const std::int64_t width = statistics.mean.size(0);
+    const auto trained = [&](int domain, std::int64_t item) {
+      return summary.training_degree[value(summary.space.item(domain, item))] > 0;
+    };
+    std::int64_t rows = 0;
+    at::Tensor sum = at::zeros({width}, at::kDouble);
+    for_each_feature_block(dataset, modality, width, trained,
+                           [&](int, const std::vector<std::int64_t>&, const at::Tensor& block) {
+                             rows += block.size(0);
+                             sum += block.to(at::kDouble).sum(0);
+                           });
+    if (rows == 0) {
+      throw Error(Cause::data, text(dataset.path(), ": no item with modality '", modality,
+                                    "' has a training interaction; leave it out of --modalities"));
+    }
+    const at::Tensor mean = sum / static_cast<double>(rows);
+    at::Tensor covariance = at::zeros({width, width}, at::kDouble);
+    for_each_feature_block(dataset, modality, width, trained,
+                           [&](int, const std::vector<std::int64_t>&, const at::Tensor& block) {
+                             const at::Tensor centred = block.to(at::kDouble) - mean;
+                             covariance.addmm_(centred.t(), centred);
+                           });
+    statistics.mean.copy_(mean);
+    // Of a symmetric matrix eigh gives the eigenvalues in rising order.
+    double kept_variance = covariance.trace().item<double>();
+    if (statistics.components.defined()) {
+      const auto [values, vectors] = at::linalg_eigh(covariance);
+      const std::int64_t columns = statistics.components.size(1);
+      statistics.components.copy_(vectors.slice(1, width - columns, width).flip(1));
+      kept_variance = values.slice(0, width - columns, width).sum().item<double>();
+    }
+    const double entries = static_cast<double>(rows) * static_cast<double>(statistics.columns());
+    const double scale = std::sqrt(std::max(0.0, kept_variance) / entries);
+    statistics.scale.fill_(scale > 0 ? scale : 1.0);
+  }
+  communicator.broadcast("features.mean", statistics.mean, 0);
+  if (statistics.components.defined()) {
+    communicator.broadcast("features.components", statistics.components, 0);
+  }
+  communicator.broadcast("features.scale", statistics.scale, 0);
+  return statistics;
+}
+
+ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
+                           const FeatureStatistics& statistics) {
+  const std::int64_t columns = statistics.columns();
+  const std::int64_t width = statistics.mean.size(0);
+  const NodeSpace& space = shard.space();
+  ContentInputs content;
+  content.sum = at::zeros({shard.owned_rows(), columns}, at::kFloat);
+  content.count = at::zeros({shard.owned_rows(), 1}, at::kFloat);
+  const auto mine = [&](int domain, std::int64_t item) {
+    return shard.row_of[value(space.item(domain, item))] >= 0;
+  };
+  for_each_feature_block(
+      dataset, statistics.modality, width, mine,
+      [&](int domain, const std::vector<std::int64_t>& items, const at::Tensor& block) {
+        std::vector<std::int64_t> rows;
+        for (const std::int64_t item : items) {
+          rows.push_back(shard.row_of[value(space.item(domain, item))]);
+        }
+        at::Tensor x = block - statistics.mean;
+        if (statistics.components.defined()) {
+          x = row_product(x, statistics.components, shard.threads);
+        }
+        const at::Tensor at_rows = at::tensor(rows, at::kLong);
+        content.sum.index_copy_(0, at_rows, x / statistics.scale);
+        content.count.index_fill_(0, at_rows, 1);
+      });
+  // Items have no item neighbours and users no features, so one product serves all rows.
+  const auto neighbours_of = [&](const char* name, const at::Tensor& x) {
+    return neighbour_sum(shard.graph->pattern(), shard.graph->with_halo(name, x), {},
+                         shard.threads);
+  };
+  const at::Tensor user_sum = neighbours_of("halo.content", content.sum);
+  const at::Tensor user_count = neighbours_of("halo.content_count", content.count);
+  const at::Tensor is_user = shard.item_domain.sum(1, /*keepdim=*/true) == 0;
+  content.sum = at::where(is_user, user_sum, content.sum);
+  content.count = at::where(is_user, user_count, content.count);
+  return content;
+}
+
+std::vector<at::Tensor> modality_shares(const std::vector<at::Tensor>& present,
+                                        const at::Tensor& logits) {
+  CHECK_EQ(static_cast<std::int64_t>(present.size()), logits.size(0));
+  const at::Tensor weight = (logits - logits.max().detach()).exp();
+  std::vector<at::Tensor> shares;
+  at::Tensor total;
+  for (std::size_t m = 0; m < present.size(); ++m) {
+    shares.push_back(present[m] * weight[static_cast<std::int64_t>(m)]);
+    total = m == 0 ? shares[m] : total + shares[m];
+  }
+  total = total.clamp_min(1e-30);
+  for (at::Tensor& share : shares) share = share / total;
+  return shares;
+}
+
+at::Tensor content_term(const std::vector<at::Tensor>& projections,
+                        const std::vector<at::Tensor>& present, const at::Tensor& scale,
+                        const at::Tensor& logits) {
+  const std::vector<at::Tensor> shares = modality_shares(present, logits);
+  at::Tensor sum;
+  for (std::size_t m = 0; m < projections.size(); ++m) {
+    const at::Tensor norm =
+        (projections[m] * projections[m]).sum(1, /*keepdim=*/true).clamp_min(
+            kSmallestNorm * kSmallestNorm).sqrt();
+    const at::Tensor part = projections[m] * (shares[m] / norm);
+    sum = m == 0 ? part : sum + part;
+  }
+  return scale * sum;
+}
+
+}  // namespace micrec

@@ -1,0 +1,630 @@
+#include "model/model.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "graph/neighbour_sum.h"
+#include "graph/operators.h"
+#include "graph/row_product.h"
+#include "graph/row_set.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int32_t kTokenColumn = std::numeric_limits<std::int32_t>::max();
+
+/// Streams of initial values: one a tensor, so that a tensor's values do not depend on which others there are.
+enum InitialStream : std::uint32_t { kEmbedding = 0, kTokens = 1, kProjection = 16 };
+
+/// Fills row r with normal numbers that belong to the id rows[r].
+void fill_normal(at::Tensor& rows, const std::vector<GlobalNode>* ids, double std,
+                 std::uint64_t seed, std::uint32_t stream, int threads) {
+  const c10::NoGradGuard no_gradient;
+  const Random random(seed, Purpose::initial_values, stream);
+  const std::int64_t columns = rows.size(1);
+  const std::int64_t pairs = (columns + 1) / 2;
+  float* out = rows.data_ptr<float>();
+  parallel_for(rows.size(0), 256, threads, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const std::int64_t id = ids != nullptr ? value((*ids)[row]) : row;
+      for (std::int64_t pair = 0; pair < pairs; ++pair) {
+        const auto normal = random.normal(static_cast<std::uint64_t>(id * pairs + pair));
+        out[row * columns + 2 * pair] = static_cast<float>(std * normal[0]);
+        if (2 * pair + 1 < columns) {
+          out[row * columns + 2 * pair + 1] = static_cast<float>(std * normal[1]);
+        }
+      }
+    }
+  });
+}
+
+at::Tensor as_tensor(const std::vector<float>& values) {
+  return at::tensor(values, at::TensorOptions(at::kFloat));
+}
+
+at::Tensor row_sum_of_product(const at::Tensor& a, const at::Tensor& b) { return (a * b).sum(1); }
+
+}  // namespace
+
+Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard& shard,
+             std::uint64_t seed)
+    : config_(config), dataset_(&dataset), shard_(&shard), seed_(seed) {
+  const std::int64_t rows = shard.owned_rows();
+  const int domains = shard.space().domains();
+  const std::int64_t dim = config.dim;
+  add_parameter("embedding", at::zeros({rows, dim}), true,
+                config.inductive() ? "template rows p_v and q_j (node, dim)"
+                                   : "embedding table (node, dim)");
+  if (config.inductive()) {
+    add_parameter("tokens", at::zeros({2 * domains, dim}), false,
+                  "global tokens: users of each domain, then items of each");
+    add_parameter("self_weight", at::ones({dim}), false,
+                  "diagonal bilinear form of the self-enhanced loss");
+    template_mask_ = at::zeros({rows}, at::kByte);
+    add_buffer("template_mask", template_mask_, true, "1 where the node's row is a template");
+  }
+  for (const std::string& name : config.modalities) {
+    Modality modality;
+    modality.statistics = empty_statistics(dataset, name, config.feature_dim);
+    const FeatureStatistics& statistics = modality.statistics;
+    if (config.has_content()) {
+      add_buffer("features." + name + ".mean", statistics.mean, false, "centre of the features");
+      if (statistics.components.defined()) {
+        add_buffer("features." + name + ".components", statistics.components, false,
+                   "principal directions (width, columns)");
+      }
+      add_buffer("features." + name + ".scale", statistics.scale, false, "overall scale");
+      add_parameter("content.projection." + name, at::zeros({statistics.columns(), dim}), false,
+                    "W of the content term (columns, dim)");
+    }
+    if (config.has_semantic()) {
+      modality.semantic =
+          find_semantic_neighbours(dataset, shard, name, config.semantic_neighbors);
+      has_semantic_ = has_semantic_.defined()
+                          ? at::maximum(has_semantic_, modality.semantic.present)
+                          : modality.semantic.present;
+    }
+    modalities_.push_back(std::move(modality));
+  }
+  const auto count = static_cast<std::int64_t>(config.modalities.size());
+  if (config.has_content()) {
+    add_parameter("content.scale", at::ones({1}), false, "scale of the content term");
+    add_parameter("content.logits", at::zeros({count}), false, "shares of the modalities");
+  }
+  if (config.has_semantic()) {
+    add_parameter("semantic.gate", at::ones({domains}), false, "g of each domain");
+    add_parameter("semantic.logits", at::zeros({count}), false, "shares of the modalities");
+  }
+  overlaps_ = find_overlaps(*shard.summary);
+  ridge_ = empty_ridge_maps(overlaps_, config.dim);
+  for (const RidgeMap& map : ridge_) {
+    add_buffer(text("ridge.", map.from, ".", map.to), map.map, false,
+               "user rows of the first domain to the second (dim + 1, dim)");
+  }
+  ridge_fitted_ = at::zeros({1}, at::kByte);
+  add_buffer("ridge.fitted", ridge_fitted_, false, "1 once the maps were fitted");
+
+  const std::vector<std::int64_t>& interactions = shard.summary->training_interactions;
+  double all = 0;
+  for (const std::int64_t n : interactions) all += static_cast<double>(n);
+  for (const std::int64_t n : interactions) {
+    const bool balanced = config.domain_weights == DomainWeights::balanced && n > 0;
+    domain_weight_.push_back(
+        balanced ? static_cast<float>(all / (domains * static_cast<double>(n))) : 1.0F);
+  }
+}
+
+void Model::add_parameter(const std::string& name, at::Tensor value, bool sharded,
+                          const std::string& description) {
+  Parameter parameter{name, value, at::zeros_like(value), at::zeros_like(value), sharded,
+                      description};
+  parameter.value.requires_grad_(true);
+  parameters_.push_back(std::move(parameter));
+}
+
+void Model::add_buffer(const std::string& name, const at::Tensor& value, bool sharded,
+                       const std::string& description) {
+  buffers_.push_back({name, value, sharded, description});
+}
+
+at::Tensor Model::parameter(const std::string& name) const {
+  for (const Parameter& parameter : parameters_) {
+    if (parameter.name == name) return parameter.value;
+  }
+  LOG(FATAL) << "no parameter is called " << name;
+}
+
+void Model::initialise() {
+  fill_initial_values();
+  if (config_.inductive()) choose_templates();
+  if (config_.has_content()) {
+    for (Modality& modality : modalities_) {
+      const FeatureStatistics fitted =
+          fit_statistics(*dataset_, *shard_->summary, modality.statistics.modality,
+                         config_.feature_dim, *shard_->communicator);
+      modality.statistics.mean.copy_(fitted.mean);
+      if (fitted.components.defined()) modality.statistics.components.copy_(fitted.components);
+      modality.statistics.scale.copy_(fitted.scale);
+    }
+  }
+  refresh();
+}
+
+void Model::fill_initial_values() {
+  at::Tensor table = parameter("embedding");
+  fill_normal(table, &shard_->owned(), config_.initial_std, seed_, kEmbedding, shard_->threads);
+  if (config_.inductive()) {
+    at::Tensor tokens = parameter("tokens");
+    fill_normal(tokens, nullptr, config_.initial_std, seed_, kTokens, shard_->threads);
+  }
+  if (config_.has_content()) {
+    for (std::size_t m = 0; m < modalities_.size(); ++m) {
+      at::Tensor projection = parameter("content.projection." + config_.modalities[m]);
+      const double std = 1 / std::sqrt(static_cast<double>(projection.size(0)));
+      fill_normal(projection, nullptr, std, seed_, kProjection + static_cast<std::uint32_t>(m),
+                  shard_->threads);
+    }
+  }
+}
+
+// The top share of the users and of the items of each domain by s(u) = sum of 1 / |N(i)| over N(u); nodes without a training
+// interaction are never templates. Ties go to the smaller number.
+void Model::choose_templates() {
+  const c10::NoGradGuard no_gradient;
+  const ShardedGraph& graph = *shard_->graph;
+  const at::Tensor trained = shard_->training_degree > 0;
+  if (config_.template_ratio >= 1) {
+    template_mask_.copy_(trained);
+    return;
+  }
+  const at::Tensor inverse_degree =
+      at::where(shard_->degree > 0, shard_->degree.clamp_min(1).reciprocal(),
+                at::zeros_like(shard_->degree));
+  const at::Tensor score =
+      neighbour_sum(graph.pattern(), inverse_degree.unsqueeze(1), {}, shard_->threads).squeeze(1);
+  const NodeSpace& space = shard_->space();
+  const std::vector<std::int64_t> rows_per_rank =
+      gather_counts(*shard_->communicator, "templates.counts", graph.owned_rows());
+  std::vector<std::int64_t> own_nodes;
+  for (const GlobalNode node : graph.owned()) own_nodes.push_back(value(node));
+  const at::Tensor scores =
+      shard_->communicator->all_gather("templates.scores", score.contiguous(), rows_per_rank);
+  const at::Tensor nodes = shard_->communicator->all_gather(
+      "templates.nodes", at::tensor(own_nodes, at::kLong), rows_per_rank);
+  std::vector<float> score_of(space.nodes(), 0);
+  for (std::int64_t n = 0; n < nodes.size(0); ++n) {
+    score_of[nodes.data_ptr<std::int64_t>()[n]] = scores.data_ptr<float>()[n];
+  }
+  template_mask_.zero_();
+  const auto choose = [&](Range range) {
+    std::vector<std::int32_t> order;
+    for (std::int64_t node = range.begin; node < range.end; ++node) {
+      if (score_of[node] > 0) order.push_back(static_cast<std::int32_t>(node));
+    }
+    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+      return score_of[a] > score_of[b];
+    });
+    const auto kept = static_cast<std::size_t>(
+        std::ceil(config_.template_ratio * static_cast<double>(order.size())));
+    for (std::size_t n = 0; n < kept; ++n) {
+      if (const auto row = shard_->row_of[order[n]]; row >= 0) {
+        template_mask_.data_ptr<std::uint8_t>()[row] = 1;
+      }
+    }
+  };
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    choose(space.users_of(domain));
+    choose(space.items_of(domain));
+  }
+}
+
+void Model::refresh() {
+  const c10::NoGradGuard no_gradient;
+  const ShardedGraph& graph = *shard_->graph;
+  if (config_.inductive()) {
+    const at::Tensor mask = template_mask_.to(at::kFloat);
+    template_local_ = graph.with_halo("halo.template_mask", mask);
+    at::Tensor count =
+        neighbour_sum(graph.pattern(), template_local_.unsqueeze(1), {}, shard_->threads)
+            .squeeze(1);
+    if (config_.share_templates > 0) {
+      count = count.index_add(0, shard_->link_to,
+                              count.index_select(0, shard_->link_from) * config_.share_templates);
+    }
+    template_count_ = graph.with_halo("halo.template_count", count.contiguous());
+  }
+  if (config_.has_content()) {
+    for (Modality& modality : modalities_) {
+      modality.content = load_content(*dataset_, *shard_, modality.statistics);
+    }
+  }
+}
+
+at::Tensor Model::row_scale(std::int64_t epoch) const {
+  const double annealing = std::pow(config_.annealing, static_cast<double>(epoch));
+  return (template_count_ + 1).pow(annealing / 2 - 1);
+}
+
+at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dropout_seed) {
+  const at::Tensor table = parameter("embedding");
+  if (!config_.inductive()) return table;
+  const ShardedGraph& graph = *shard_->graph;
+  const std::int64_t rows = graph.owned_rows();
+  const EdgeDropout drop{dropout, dropout_seed, false};
+  const at::Tensor scale = row_scale(epoch);
+  const at::Tensor own_scale = scale.slice(0, 0, rows);
+  at::Tensor e;
+  if (config_.share_templates > 0) {
+    const at::Tensor sums = template_sum(graph, table, at::ones_like(scale), template_local_, drop,
+                                         shard_->threads);
+    e = sums.index_add(0, shard_->link_to,
+                       sums.index_select(0, shard_->link_from) * config_.share_templates) *
+        own_scale.unsqueeze(1);
+  } else {
+    e = template_sum(graph, table, scale, template_local_, drop, shard_->threads);
+  }
+  at::Tensor token_weight = own_scale;
+  if (dropout > 0) {
+    std::vector<float> keep(rows);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      keep[row] = keeps_edge(dropout_seed, dropout, value(graph.owned()[row]), kTokenColumn)
+                      ? 1 / (1 - dropout)
+                      : 0;
+    }
+    token_weight = token_weight * as_tensor(keep);
+  }
+  return e + row_product(shard_->kind * token_weight.unsqueeze(1), parameter("tokens"),
+                         shard_->threads);
+}
+
+// g_k * sum_m b^m S^m e, zero for users and for items without the modality.
+at::Tensor Model::semantic_sum(const at::Tensor& e) {
+  const at::Tensor gate = row_product(shard_->item_domain, parameter("semantic.gate").unsqueeze(1),
+                                      shard_->threads);
+  std::vector<at::Tensor> present;
+  for (const Modality& modality : modalities_) present.push_back(modality.semantic.present);
+  const std::vector<at::Tensor> shares = modality_shares(present, parameter("semantic.logits"));
+  at::Tensor sum;
+  for (std::size_t m = 0; m < modalities_.size(); ++m) {
+    const at::Tensor part =
+        weighted_sum(*modalities_[m].semantic.graph, e, shard_->threads) * (shares[m] * gate);
+    sum = m == 0 ? part : sum + part;
+  }
+  return sum;
+}
+
+// sum_m b^m S^m z
+at::Tensor Model::semantic_mean(const at::Tensor& z) {
+  std::vector<at::Tensor> present;
+  for (const Modality& modality : modalities_) present.push_back(modality.semantic.present);
+  const std::vector<at::Tensor> shares = modality_shares(present, parameter("semantic.logits"));
+  at::Tensor sum;
+  for (std::size_t m = 0; m < modalities_.size(); ++m) {
+    const at::Tensor part =
+        weighted_sum(*modalities_[m].semantic.graph, z, shard_->threads) * shares[m];
+    sum = m == 0 ? part : sum + part;
+  }
+  return sum;
+}
+
+at::Tensor Model::graph_rows(const at::Tensor& e, const std::vector<std::int32_t>* rows) {
+  const bool before = config_.has_semantic() && config_.semantic == SemanticPlace::before;
+  const bool after = config_.has_semantic() && config_.semantic == SemanticPlace::after;
+  const at::Tensor refined = before ? e + semantic_sum(e) : e;
+  at::Tensor z = propagate(*shard_->graph, refined, shard_->inverse_sqrt_degree, config_.layers,
+                           rows, shard_->threads);
+  if (after) {
+    const at::Tensor sum = semantic_sum(e);
+    z = z + (rows != nullptr ? take_rows(sum, *rows, shard_->threads) : sum);
+  }
+  return z;
+}
+
+at::Tensor Model::content_of(const std::vector<at::Tensor>& sums,
+                             const std::vector<at::Tensor>& counts) {
+  std::vector<at::Tensor> projections, present;
+  for (std::size_t m = 0; m < modalities_.size(); ++m) {
+    projections.push_back(row_product(
+        sums[m], parameter("content.projection." + config_.modalities[m]), shard_->threads));
+    present.push_back((counts[m] > 0).to(at::kFloat));
+  }
+  return content_term(projections, present, parameter("content.scale"),
+                      parameter("content.logits"));
+}
+
+StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime time) {
+  const int threads = shard_->threads;
+  const std::int64_t n = batch.size();
+  const std::int64_t dim = config_.dim;
+  const bool content = config_.has_content();
+  const bool self = config_.inductive() && config_.self_weight > 0;
+
+  // Who needs which rows.
+  std::vector<GlobalNode> needed = batch.positive;
+  needed.insert(needed.end(), batch.negative.begin(), batch.negative.end());
+  const RowExchange exchange(shard_->ownership, shard_->owned(), needed, *shard_->communicator);
+  std::vector<std::int32_t> user_rows(n);
+  for (std::int64_t t = 0; t < n; ++t) user_rows[t] = shard_->row_of[value(batch.user[t])];
+  std::vector<ContrastiveBatch> people;
+  if (config_.contrastive_weight > 0) {
+    for (const OverlapPair& pair : overlaps_) {
+      people.push_back(
+          choose_people(pair, *shard_, config_.contrastive_batch, seed_, time.step));
+    }
+  }
+  std::vector<std::int32_t> wanted = exchange.requested_rows();
+  wanted.insert(wanted.end(), user_rows.begin(), user_rows.end());
+  for (const ContrastiveBatch& part : people) {
+    wanted.insert(wanted.end(), part.first_rows.begin(), part.first_rows.end());
+    wanted.insert(wanted.end(), part.second_rows.begin(), part.second_rows.end());
+  }
+  const RowSet row_set(shard_->owned_rows(), wanted);
+  const std::vector<std::int32_t> rows = row_set.members();
+  const auto positions_of = [&](std::vector<std::int32_t> of_rows) {
+    for (std::int32_t& row : of_rows) row = static_cast<std::int32_t>(row_set.position(row));
+    return of_rows;
+  };
+  const std::vector<std::int32_t> item_positions = positions_of(exchange.requested_rows());
+  const std::vector<std::int32_t> user_positions = positions_of(user_rows);
+
+  // Graph rows z of those nodes.
+  const auto dropout = static_cast<float>(config_.dropout);
+  const std::uint32_t dropout_seed =
+      Random(seed_, Purpose::template_dropout, static_cast<std::uint32_t>(time.step)).bits(0)[0];
+  const at::Tensor e = base_rows(time.epoch, dropout, dropout_seed);
+  at::Tensor z;  // (rows, dim)
+  if (config_.cold_simulation > 0) {
+    const Random random(seed_, Purpose::cold_simulation, static_cast<std::uint32_t>(time.step));
+    std::vector<float> cold(shard_->owned_rows());
+    for (std::int64_t row = 0; row < shard_->owned_rows(); ++row) {
+      cold[row] = random.uniform(value(shard_->owned()[row])) < config_.cold_simulation ? 1 : 0;
+    }
+    const at::Tensor share = as_tensor(cold).unsqueeze(1) * has_semantic_;
+    const at::Tensor all = graph_rows(e, nullptr);
+    z = take_rows(all + share * (semantic_mean(all) - all), rows, threads);
+  } else {
+    z = graph_rows(e, &rows);
+  }
+
+  // What the batch needs of its items, in one exchange: z, projected features, template rows, flags.
+  std::vector<at::Tensor> parts = {take_rows(z, item_positions, threads)};
+  at::Tensor templates;  // (rows, dim) template rows
+  if (content) {
+    const at::Tensor requested =
+        at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
+    for (std::size_t m = 0; m < modalities_.size(); ++m) {
+      parts.push_back(row_product(modalities_[m].content.sum.index_select(0, requested),
+                                  parameter("content.projection." + config_.modalities[m]),
+                                  threads));
+    }
+    for (const Modality& modality : modalities_) {
+      parts.push_back(modality.content.count.index_select(0, requested));
+    }
+  }
+  if (self) {
+    const at::Tensor requested =
+        at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
+    templates = take_rows(parameter("embedding"), rows, threads);
+    parts.push_back(take_rows(templates, item_positions, threads));
+    parts.push_back(template_local_.index_select(0, requested).unsqueeze(1));
+  }
+  const at::Tensor fetched = fetch(exchange, "batch.items", at::cat(parts, 1), threads);
+  std::int64_t column = 0;
+  const auto next_columns = [&](std::int64_t width) {
+    const at::Tensor slice = fetched.slice(1, column, column + width);
+    column += width;
+    return std::pair(slice.slice(0, 0, n), slice.slice(0, n, 2 * n));  // positives, negatives
+  };
+
+  const at::Tensor users =
+      at::tensor(std::vector<std::int64_t>(user_rows.begin(), user_rows.end()), at::kLong);
+  at::Tensor z_user = take_rows(z, user_positions, threads);
+  auto [z_positive, z_negative] = next_columns(dim);
+  if (content) {
+    std::vector<at::Tensor> user_parts, positive_parts, negative_parts;
+    std::vector<at::Tensor> user_present, positive_present, negative_present;
+    for (std::size_t m = 0; m < modalities_.size(); ++m) {
+      const auto [positive, negative] = next_columns(dim);
+      positive_parts.push_back(positive);
+      negative_parts.push_back(negative);
+      // The positive item is left out of the user's sum, else the term learns to recognise it.
+      user_parts.push_back(
+          row_product(modalities_[m].content.sum.index_select(0, users),
+                      parameter("content.projection." + config_.modalities[m]), threads) -
+          positive);
+    }
+    for (const Modality& modality : modalities_) {
+      const auto [positive, negative] = next_columns(1);
+      positive_present.push_back(positive.detach());
+      negative_present.push_back(negative.detach());
+      const at::Tensor left = modality.content.count.index_select(0, users) - positive.detach();
+      user_present.push_back((left > 0.5).to(at::kFloat));
+    }
+    const at::Tensor scale = parameter("content.scale");
+    const at::Tensor logits = parameter("content.logits");
+    z_user = z_user + content_term(user_parts, user_present, scale, logits);
+    z_positive = z_positive + content_term(positive_parts, positive_present, scale, logits);
+    z_negative = z_negative + content_term(negative_parts, negative_present, scale, logits);
+  }
+
+  // Each triple counts 1 / (triples of all ranks), times its domain's weight.
+  std::vector<float> weights(n);
+  for (std::int64_t t = 0; t < n; ++t) {
+    weights[t] = batch.weight[t] * domain_weight_[batch.domain[t]] / static_cast<float>(batch_rows);
+  }
+  const at::Tensor weight = as_tensor(weights);
+  const auto bpr = [](const at::Tensor& positive, const at::Tensor& negative) {
+    return at::softplus(negative - positive);
+  };
+  const at::Tensor ranking = (weight * bpr(row_sum_of_product(z_user, z_positive),
+                                           row_sum_of_product(z_user, z_negative)))
+                                 .sum();
+  StepLoss result;
+  result.ranking = ranking.item<double>();
+  result.total = ranking;
+  if (config_.l2 > 0) {
+    const at::Tensor squares = row_sum_of_product(z_user, z_user) +
+                               row_sum_of_product(z_positive, z_positive) +
+                               row_sum_of_product(z_negative, z_negative);
+    const at::Tensor penalty = (weight * squares).sum() * config_.l2;
+    result.l2 = penalty.item<double>();
+    result.total = result.total + penalty;
+  }
+  if (self) {
+    const auto [positive, negative] = next_columns(dim);
+    const auto [positive_template, negative_template] = next_columns(1);
+    const at::Tensor user = take_rows(templates, user_positions, threads) * parameter("self_weight");
+    const at::Tensor pair_weight = weight * template_local_.index_select(0, users) *
+                                   positive_template.detach().squeeze(1) *
+                                   negative_template.detach().squeeze(1);
+    const at::Tensor term = (pair_weight * bpr(row_sum_of_product(user, positive),
+                                               row_sum_of_product(user, negative)))
+                                .sum() *
+                            config_.self_weight;
+    result.self = term.item<double>();
+    result.total = result.total + term;
+  }
+  for (const ContrastiveBatch& part : people) {
+    const at::Tensor term =
+        contrastive_share(take_rows(z, positions_of(part.first_rows), threads),
+                          take_rows(z, positions_of(part.second_rows), threads),
+                          part.rows_per_rank, config_.temperature, *shard_->communicator) *
+        config_.contrastive_weight;
+    result.contrastive += term.item<double>();
+    result.total = result.total + term;
+  }
+  return result;
+}
+
+// Plain tables have no row for a node that training did not see; like INMO's paper, it gets the mean of the old rows of its
+// kind. The mean is summed in fixed point, so that its bits do not depend on how rows are shared out.
+at::Tensor Model::means_of_old() const {
+  constexpr double kUnit = 4294967296.0;  // 2^32
+  const at::Tensor old = (shard_->training_degree > 0).to(at::kLong);
+  const at::Tensor fixed =
+      (parameter("embedding").to(at::kDouble) * kUnit).round().to(at::kLong);
+  const at::Tensor kind = shard_->kind.to(at::kLong);
+  at::Tensor sums = at::zeros({kind.size(1), config_.dim + 1}, at::kLong);
+  for (std::int64_t column = 0; column < kind.size(1); ++column) {
+    const at::Tensor chosen = old * kind.select(1, column);
+    sums[column].slice(0, 0, config_.dim).copy_((fixed * chosen.unsqueeze(1)).sum(0));
+    sums[column][config_.dim] = chosen.sum();
+  }
+  shard_->communicator->all_reduce("means_of_old", sums);
+  const at::Tensor count = sums.slice(1, config_.dim, config_.dim + 1).clamp_min(1);
+  return (sums.slice(1, 0, config_.dim).to(at::kDouble) / (count.to(at::kDouble) * kUnit))
+      .to(at::kFloat);
+}
+
+// Rows of every owned node before the graph part, without gradient and dropout.
+at::Tensor Model::inferred_base_rows(std::int64_t epoch) {
+  if (config_.inductive()) return base_rows(epoch, 0, 0);
+  const at::Tensor mean = means_of_old().index_select(0, shard_->kind.argmax(1));
+  return at::where((shard_->training_degree > 0).unsqueeze(1), parameter("embedding"), mean);
+}
+
+at::Tensor Model::embeddings(std::int64_t epoch) {
+  const c10::NoGradGuard no_gradient;
+  at::Tensor z = graph_rows(inferred_base_rows(epoch), nullptr);
+  if (config_.has_semantic()) {
+    const at::Tensor lone =
+        (shard_->degree.slice(0, 0, shard_->owned_rows()) == 0).to(at::kFloat).unsqueeze(1);
+    const at::Tensor cold = lone * has_semantic_ > 0;
+    z = at::where(cold, semantic_mean(z), z);
+  }
+  if (config_.has_content()) {
+    std::vector<at::Tensor> sums, counts;
+    for (const Modality& modality : modalities_) {
+      sums.push_back(modality.content.sum);
+      counts.push_back(modality.content.count);
+    }
+    z = z + content_of(sums, counts);
+  }
+  z = z.contiguous().clone();
+  if (ridge_fitted_.item<std::uint8_t>() != 0) apply_ridge_maps(ridge_, *shard_, z);
+  return z;
+}
+
+void Model::fit_ridge(const at::Tensor& z) {
+  const c10::NoGradGuard no_gradient;
+  fit_ridge_maps(ridge_, overlaps_, *shard_, z);
+  ridge_fitted_.fill_(1);
+}
+
+at::Tensor Model::new_user_embeddings(int domain,
+                                      const std::vector<std::vector<std::int32_t>>& history,
+                                      std::int64_t epoch) {
+  const c10::NoGradGuard no_gradient;
+  CHECK_EQ(shard_->communicator->size(), 1) << "new users are inferred on one rank";
+  Pattern pattern;
+  for (const std::vector<std::int32_t>& items : history) {
+    for (const std::int32_t item : items) {
+      pattern.columns.push_back(shard_->row_of[value(shard_->space().item(domain, item))]);
+    }
+    pattern.offsets.push_back(static_cast<std::int64_t>(pattern.columns.size()));
+  }
+  const int threads = shard_->threads;
+  const auto users = static_cast<std::int64_t>(history.size());
+  at::Tensor e;  // (users, dim)
+  if (config_.inductive()) {
+    const at::Tensor count =
+        neighbour_sum(pattern, template_local_.unsqueeze(1), {}, threads).squeeze(1);
+    const double annealing = std::pow(config_.annealing, static_cast<double>(epoch));
+    const at::Tensor scale = (count + 1).pow(annealing / 2 - 1);
+    SumOptions options;
+    options.scaling = {scale, template_local_};
+    e = neighbour_sum(pattern, parameter("embedding"), options, threads);
+    const at::Tensor kind = at::zeros({users, shard_->kind.size(1)});
+    kind.select(1, domain).copy_(scale);
+    e = e + row_product(kind, parameter("tokens"), threads);
+  } else {
+    e = means_of_old()[domain].unsqueeze(0).repeat({users, 1});
+  }
+  at::Tensor z = e;
+  if (config_.layers > 0) {
+    const bool before = config_.has_semantic() && config_.semantic == SemanticPlace::before;
+    const at::Tensor old_rows = inferred_base_rows(epoch);
+    const at::Tensor refined = before ? old_rows + semantic_sum(old_rows) : old_rows;
+    const at::Tensor read = propagate_before_last(
+        *shard_->graph, refined, shard_->inverse_sqrt_degree, config_.layers, threads);
+    std::vector<float> degree(users);
+    for (std::int64_t user = 0; user < users; ++user) {
+      degree[user] = static_cast<float>(pattern.degree(user));
+    }
+    SumOptions options;
+    options.scaling = {inverse_sqrt(as_tensor(degree)), shard_->inverse_sqrt_degree};
+    options.horner.addend = e;
+    options.horner.factor = 1.0F / static_cast<float>(config_.layers + 1);
+    z = neighbour_sum(pattern, read, options, threads);
+  }
+  if (config_.has_content()) {
+    std::vector<at::Tensor> sums, counts;
+    for (const Modality& modality : modalities_) {
+      sums.push_back(neighbour_sum(pattern, modality.content.sum, {}, threads));
+      counts.push_back(neighbour_sum(pattern, modality.content.count, {}, threads));
+    }
+    z = z + content_of(sums, counts);
+  }
+  return z;
+}
+
+std::optional<at::Tensor> Model::map_to_domain(const at::Tensor& z, int from, int to) const {
+  if (ridge_fitted_.item<std::uint8_t>() == 0) return std::nullopt;
+  for (const RidgeMap& map : ridge_) {
+    if (map.from != from || map.to != to) continue;
+    return row_product(z, map.map.slice(0, 0, config_.dim).contiguous(), shard_->threads) +
+           map.map[config_.dim];
+  }
+  return std::nullopt;
+}
+
+}  // namespace micrec

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/batches.h"
+#include "data/dataset_file.h"
+#include "model/contrastive.h"
+#include "model/modality.h"
+#include "model/model_config.h"
+#include "model/parameter.h"
+#include "model/ridge.h"
+#include "model/semantic.h"
+#include "model/shard.h"
+
+namespace micrec {
+
+/// When a step happens; everything random in it is a function of this and the seed.
+struct StepTime {
+  std::int64_t step = 0;   // since the start of training
+  std::int64_t epoch = 0;  // decides the annealing
+};
+
+/// This rank's share of a step's loss; the shares of all ranks add up to the loss.
+struct StepLoss {
+  at::Tensor total;  // scalar, to call backward() on (collective)
+  double ranking = 0;      // BPR
+  double l2 = 0;           // as weighted in the total
+  double self = 0;         // as weighted
+  double contrastive = 0;  // as weighted
+};
+
+/// MICRec and the baselines it contains (mf, lightgcn, inmo_mf, inmo), on one rank's shard.
+///
+/// Life: make it, then either initialise() it, or restore every tensor of parameters() and buffers() in place and call
+/// refresh(). A model may be made on another graph than it was trained on (Observed::all): the templates, the feature
+/// statistics and the annealing stay those of training, new nodes are inferred.
+///
+/// Ranks    every function but the accessors is collective.
+class Model {
+ public:
+  /// `config` must have been resolved; dataset, shard and the shard's communicator must outlive the model.
+  /// Errors: Error(usage) where a modality is unknown, Error(data) where widths differ.
+  Model(const ModelConfig& config, const DatasetFile& dataset, const Shard& shard,
+        std::uint64_t seed);
+
+  /// Draws the initial tables, chooses the templates, fits the feature statistics, and refreshes. The shard must be the training graph.
+  void initialise();
+  /// Recomputes what follows from the buffers and the graph: template counts, inputs of the content term.
+  void refresh();
+
+  std::vector<Parameter>& parameters() { return parameters_; }
+  std::vector<Buffer>& buffers() { return buffers_; }
+  const ModelConfig& config() const { return config_; }
+  const Shard& shard() const { return *shard_; }
+
+  /// This rank's share of the loss of a step. `batch_rows`: triples of all ranks together.
+  StepLoss loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime time);
+
+  /// Final embeddings z of all owned nodes after `epoch` epochs, without gradient: score = <z_u, z_i>. Includes strictly
+  /// cold items and, once fit_ridge_maps() was called or restored, people seen in another domain only.
+  /// Shapes   (owned rows, dim) float32.
+  at::Tensor embeddings(std::int64_t epoch);
+
+  /// Fits the maps of people seen in another domain only on embeddings() of the training graph.
+  void fit_ridge(const at::Tensor& z);
+
+  /// Final rows of people who join after training, one-directionally: they read the rows of the items they interacted with and
+  /// change nobody else's. `history`: (users) item numbers of one domain, each rising without repeats; one rank only.
+  /// A person with an empty history gets the row of an unknown user (token or mean of the old users).
+  /// Shapes   (users, dim) float32.
+  at::Tensor new_user_embeddings(int domain, const std::vector<std::vector<std::int32_t>>& history,
+                                 std::int64_t epoch);
+
+  /// z of people of `domain` for another domain they have no interaction in: rows [z, 1] M. Nothing where no map exists.
+  /// Shapes   z: (n, dim) final rows in domain `from`; returns (n, dim).
+  std::optional<at::Tensor> map_to_domain(const at::Tensor& z, int from, int to) const;
+
+ private:
+  struct Modality {
+    FeatureStatistics statistics;
+    ContentInputs content;        // where the content term is on
+    SemanticNeighbours semantic;  // where semantic neighbours are on
+  };
+
+  at::Tensor parameter(const std::string& name) const;
+  void add_parameter(const std::string& name, at::Tensor value, bool sharded,
+                     const std::string& description);
+  void add_buffer(const std::string& name, const at::Tensor& value, bool sharded,
+                  const std::string& description);
+  void fill_initial_values();
+  void choose_templates();
+
+  at::Tensor row_scale(std::int64_t epoch) const;  // (local rows)
+  at::Tensor base_rows(std::int64_t epoch, float dropout, std::uint32_t dropout_seed);
+  at::Tensor inferred_base_rows(std::int64_t epoch);
+  at::Tensor semantic_sum(const at::Tensor& e);
+  at::Tensor semantic_mean(const at::Tensor& z);
+  at::Tensor graph_rows(const at::Tensor& e, const std::vector<std::int32_t>* rows);
+  at::Tensor means_of_old() const;  // (2 domains, dim): users of each domain, items of each
+  at::Tensor content_of(const std::vector<at::Tensor>& sums, const std::vector<at::Tensor>& counts);
+
+  ModelConfig config_;
+  const DatasetFile* dataset_;
+  const Shard* shard_;
+  std::uint64_t seed_;
+  std::vector<Parameter> parameters_;
+  std::vector<Buffer> buffers_;
+
+  std::vector<Modality> modalities_;
+  std::vector<OverlapPair> overlaps_;
+  std::vector<RidgeMap> ridge_;
+  at::Tensor ridge_fitted_;  // (1) uint8, a buffer
+
+  at::Tensor template_mask_;   // (owned rows) uint8, a buffer
+  at::Tensor template_local_;  // (local rows) float32
+  at::Tensor template_count_;  // (local rows) float32, s - 1
+  at::Tensor has_semantic_;    // (owned rows, 1) float32: has neighbours in some modality
+  std::vector<float> domain_weight_;  // (domains)
+};
+
+}  // namespace micrec

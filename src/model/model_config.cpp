@@ -1,0 +1,83 @@
+#include "model/model_config.h"
+
+#include <array>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::array kKinds = {ModelKind::mf, ModelKind::lightgcn, ModelKind::inmo_mf,
+                               ModelKind::inmo, ModelKind::micrec};
+
+void require(bool holds, const char* flag, const char* expected, double got) {
+  if (!holds) {
+    throw Error(Cause::usage,
+                text("--", flag, "=", got, " is out of range: expected ", expected));
+  }
+}
+
+}  // namespace
+
+const char* name_of(ModelKind kind) {
+  switch (kind) {
+    case ModelKind::mf:
+      return "mf";
+    case ModelKind::lightgcn:
+      return "lightgcn";
+    case ModelKind::inmo_mf:
+      return "inmo_mf";
+    case ModelKind::inmo:
+      return "inmo";
+    case ModelKind::micrec:
+      return "micrec";
+  }
+  return "unknown";
+}
+
+ModelKind parse_model_kind(const std::string& word) {
+  for (const ModelKind kind : kKinds) {
+    if (word == name_of(kind)) return kind;
+  }
+  throw Error(Cause::usage, text("--model=", word,
+                                 " is not a model: expected mf, lightgcn, inmo_mf, inmo or micrec"));
+}
+
+ModelConfig resolve(ModelConfig config, int domains) {
+  require(config.dim >= 1 && config.dim <= 4096, "dim", "1 to 4096 columns", config.dim);
+  require(config.layers >= 0 && config.layers <= 16, "layers", "0 to 16", config.layers);
+  require(config.template_ratio > 0 && config.template_ratio <= 1, "template_ratio",
+          "above 0, at most 1", config.template_ratio);
+  require(config.dropout >= 0 && config.dropout < 1, "dropout", "0 or more, below 1",
+          config.dropout);
+  require(config.temperature > 0, "temperature", "above 0", config.temperature);
+  require(config.cold_simulation >= 0 && config.cold_simulation < 1, "cold_simulation",
+          "0 or more, below 1", config.cold_simulation);
+  require(config.annealing > 0 && config.annealing <= 1, "annealing", "above 0, at most 1",
+          config.annealing);
+
+  if (config.kind == ModelKind::mf || config.kind == ModelKind::inmo_mf) config.layers = 0;
+  if (!config.inductive()) {
+    config.template_ratio = 1;
+    config.share_templates = 0;
+    config.dropout = 0;
+    config.self_weight = 0;
+  }
+  if (config.kind != ModelKind::micrec) {
+    config.modalities.clear();
+    config.contrastive_weight = 0;
+  }
+  if (config.modalities.empty()) {
+    config.content = false;
+    config.semantic_neighbors = 0;
+  }
+  if (config.semantic_neighbors == 0) config.cold_simulation = 0;
+  if (domains < 2) {
+    config.contrastive_weight = 0;
+    config.share_templates = 0;
+  }
+  return config;
+}
+
+}  // namespace micrec

@@ -1,0 +1,149 @@
+#include "model/shard.h"
+
+#include <ATen/ATen.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+
+#include "base/parallel.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kChunk = 1 << 20;  // interactions read at once
+
+std::vector<Split> splits_of(Observed observed) {
+  if (observed == Observed::training) return {Split::train};
+  return {Split::train, Split::later};
+}
+
+/// Calls use(user node, item node) for every interaction of the graph.
+template <typename Use>
+void for_each_edge(const DatasetFile& dataset, const NodeSpace& space,
+                   const std::vector<Split>& splits, const Use& use) {
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    for (const Split split : splits) {
+      dataset.for_each_chunk(domain, split, kChunk, [&](const Interactions& chunk) {
+        for (std::size_t e = 0; e < chunk.user.size(); ++e) {
+          use(space.user(domain, chunk.user[e]), space.item(domain, chunk.item[e]));
+        }
+      });
+    }
+  }
+}
+
+void link_people(Shard& shard) {
+  const NodeSpace& space = shard.space();
+  const std::vector<GlobalNode>& owned = shard.owned();
+  std::vector<std::pair<std::int32_t, std::int32_t>> by_person;  // (person, owned row)
+  for (std::size_t row = 0; row < owned.size() && space.is_user(owned[row]); ++row) {
+    by_person.emplace_back(shard.summary->people.person[value(owned[row])],
+                           static_cast<std::int32_t>(row));
+  }
+  std::sort(by_person.begin(), by_person.end());
+  std::vector<std::int64_t> to, from;
+  for (std::size_t begin = 0; begin < by_person.size();) {
+    std::size_t end = begin;
+    while (end < by_person.size() && by_person[end].first == by_person[begin].first) ++end;
+    for (std::size_t a = begin; a < end; ++a) {
+      for (std::size_t b = begin; b < end; ++b) {
+        if (a == b) continue;
+        to.push_back(by_person[a].second);
+        from.push_back(by_person[b].second);
+      }
+    }
+    begin = end;
+  }
+  shard.link_to = at::tensor(to, at::kLong);
+  shard.link_from = at::tensor(from, at::kLong);
+}
+
+}  // namespace
+
+at::Tensor inverse_sqrt(const at::Tensor& degree) {
+  return at::where(degree > 0, degree.clamp_min(1).rsqrt(), at::zeros_like(degree));
+}
+
+DatasetSummary summarise(const DatasetFile& dataset) {
+  std::vector<std::int64_t> users, items;
+  for (const DomainInfo& domain : dataset.domains()) {
+    users.push_back(domain.users);
+    items.push_back(domain.items);
+  }
+  DatasetSummary summary{NodeSpace(users, items), {}, {}, {}};
+  summary.people.count = dataset.people();
+  for (int domain = 0; domain < summary.space.domains(); ++domain) {
+    const std::vector<std::int32_t> person = dataset.person_of_user(domain);
+    summary.people.person.insert(summary.people.person.end(), person.begin(), person.end());
+    summary.training_interactions.push_back(
+        dataset.domains()[domain].interactions[static_cast<int>(Split::train)]);
+  }
+  summary.training_degree.assign(summary.space.nodes(), 0);
+  for_each_edge(dataset, summary.space, {Split::train}, [&](GlobalNode user, GlobalNode item) {
+    ++summary.training_degree[value(user)];
+    ++summary.training_degree[value(item)];
+  });
+  return summary;
+}
+
+Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Ownership ownership,
+                 Observed observed, int threads, Communicator& communicator) {
+  Shard shard;
+  shard.summary = &summary;
+  shard.ownership = std::move(ownership);
+  shard.threads = threads;
+  shard.communicator = &communicator;
+  const NodeSpace& space = summary.space;
+  const std::vector<GlobalNode> owned = shard.ownership.nodes_of(communicator.rank());
+  const auto rows = static_cast<std::int64_t>(owned.size());
+  shard.row_of.assign(space.nodes(), -1);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    shard.row_of[value(owned[row])] = static_cast<std::int32_t>(row);
+  }
+
+  const std::vector<Split> splits = splits_of(observed);
+  std::vector<std::int64_t> offsets(rows + 1, 0);
+  for_each_edge(dataset, space, splits, [&](GlobalNode user, GlobalNode item) {
+    if (const auto row = shard.row_of[value(user)]; row >= 0) ++offsets[row + 1];
+    if (const auto row = shard.row_of[value(item)]; row >= 0) ++offsets[row + 1];
+  });
+  for (std::int64_t row = 0; row < rows; ++row) offsets[row + 1] += offsets[row];
+  std::vector<GlobalNode> neighbours(offsets.back());
+  {
+    std::vector<std::int64_t> next(offsets.begin(), offsets.end() - 1);
+    for_each_edge(dataset, space, splits, [&](GlobalNode user, GlobalNode item) {
+      if (const auto row = shard.row_of[value(user)]; row >= 0) neighbours[next[row]++] = item;
+      if (const auto row = shard.row_of[value(item)]; row >= 0) neighbours[next[row]++] = user;
+    });
+  }
+  if (splits.size() > 1) {  // each split is sorted by itself only
+    parallel_for(rows, 1024, threads, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        std::sort(neighbours.begin() + offsets[row], neighbours.begin() + offsets[row + 1]);
+      }
+    });
+  }
+  shard.graph =
+      std::make_unique<ShardedGraph>(shard.ownership, offsets, neighbours, communicator);
+
+  at::Tensor degree = at::empty({rows}, at::kFloat);
+  shard.training_degree = at::empty({rows}, at::kFloat);
+  shard.kind = at::zeros({rows, 2 * space.domains()}, at::kFloat);
+  shard.item_domain = at::zeros({rows, space.domains()}, at::kFloat);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    degree.data_ptr<float>()[row] = static_cast<float>(offsets[row + 1] - offsets[row]);
+    shard.training_degree.data_ptr<float>()[row] =
+        static_cast<float>(summary.training_degree[value(owned[row])]);
+    const int domain = space.domain_of(owned[row]);
+    const bool user = space.is_user(owned[row]);
+    const int column = user ? domain : space.domains() + domain;
+    shard.kind.data_ptr<float>()[row * 2 * space.domains() + column] = 1;
+    if (!user) shard.item_domain.data_ptr<float>()[row * space.domains() + domain] = 1;
+  }
+  shard.degree = shard.graph->with_halo("halo.degree", degree);
+  shard.inverse_sqrt_degree = inverse_sqrt(shard.degree);
+  link_people(shard);
+  return shard;
+}
+
+}  // namespace micrec
