@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 
 #include "base/error.h"
@@ -178,8 +177,9 @@ void set(const Command& command, const FlagSpec& spec, const std::string& value,
 
 std::string read_all(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string contents{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad()) {
+  std::string contents;
+  for (char letter; file.get(letter);) contents += letter;
+  if (!file.eof()) {  // Not opened, or a folder, which opens and cannot be read.
     throw Error(Cause::io, text("cannot read the flagfile '", path, "'; is the name right?"));
   }
   return contents;
@@ -451,8 +451,8 @@ std::string help_of(const Command& command) {
     }
   }
   help +=
-      "\nA value is written --name=value or --name value. --flagfile=FILE reads flags from a file, "
-      "one a line.\n";
+      "\nA value is written --name=value or --name value. --flagfile=FILE reads flags from a "
+      "file.\n";
   return help;
 }
 

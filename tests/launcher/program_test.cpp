@@ -1,0 +1,126 @@
+#include "launcher/program.h"
+
+#include <gflags/gflags.h>
+#include <gtest/gtest.h>
+
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+DEFINE_int32(test_cups, 2, "cups to fill");
+
+namespace micrec {
+namespace {
+
+#define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+struct Outcome {
+  int code;
+  std::string out;
+  std::string err;
+};
+
+Outcome run(const std::vector<std::string>& words, const std::vector<Command>& commands) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  const int code = run_program(words, commands);
+  Outcome outcome{code, testing::internal::GetCapturedStdout(), ""};
+  outcome.err = testing::internal::GetCapturedStderr();
+  return outcome;
+}
+
+std::vector<Command> pour_with(std::function<int(const Arguments&)> work) {
+  Command command;
+  command.name = "pour";
+  command.summary = "fills cups";
+  command.usage = "micrec pour";
+  command.example = "micrec pour --test_cups=3";
+  command.flags = {{"test_cups", "Cups", "cups", at_least(1)}};
+  command.run = std::move(work);
+  return {command};
+}
+
+TEST(Program, ListsItsCommandsOnStdout) {
+  const auto commands = pour_with([](const Arguments&) { return 0; });
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{}, {"help"}, {"--help"}, {"-h"}}) {
+    const Outcome outcome = run(words, commands);
+    EXPECT_EQ(outcome.code, 0);
+    EXPECT_HAS(outcome.out, "pour  fills cups");
+    EXPECT_EQ(outcome.err, "");
+  }
+}
+
+TEST(Program, ShowsTheHelpOfACommandBothWays) {
+  const auto commands = pour_with([](const Arguments&) -> int { throw std::logic_error("ran"); });
+  const Outcome one = run({"help", "pour"}, commands);
+  const Outcome other = run({"pour", "--help"}, commands);
+  EXPECT_EQ(one.code, 0);
+  EXPECT_EQ(other.code, 0);
+  EXPECT_EQ(one.out, other.out);
+  EXPECT_HAS(one.out, "--test_cups=2");
+}
+
+TEST(Program, TellsItsVersion) {
+  const Outcome outcome = run({"--version"}, {});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.out.find("micrec "), 0U);
+}
+
+TEST(Program, AnUnknownCommandNamesTheNearest) {
+  const auto commands = pour_with([](const Arguments&) { return 0; });
+  const Outcome outcome = run({"puor"}, commands);
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(outcome.err, "micrec: there is no command 'puor'; did you mean micrec pour?\n");
+  EXPECT_EQ(run({"help", "puor"}, commands).code, 2);
+  EXPECT_EQ(run({"--test_cups=3"}, commands).code, 2);
+}
+
+TEST(Program, DoesNotRunACommandWithBadFlags) {
+  const auto commands = pour_with([](const Arguments&) -> int { throw std::logic_error("ran"); });
+  const Outcome outcome = run({"pour", "--test_cups=0"}, commands);
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_HAS(outcome.err, "at least 1");
+}
+
+TEST(Program, AnErrorsCauseIsTheExitCode) {
+  for (const Cause cause :
+       {Cause::usage, Cause::data, Cause::io, Cause::cluster, Cause::checkpoint, Cause::diverged}) {
+    const Outcome outcome =
+        run({"pour"},
+            pour_with([&](const Arguments&) -> int { throw Error(cause, "the pot is empty"); }));
+    EXPECT_EQ(outcome.code, static_cast<int>(cause));
+    EXPECT_EQ(outcome.err, "micrec pour: the pot is empty\n");
+  }
+  EXPECT_EQ(run({"pour"}, pour_with([](const Arguments&) { return kExitStopped; })).code, 75);
+}
+
+TEST(Program, ReportsWhatNobodyExpected) {
+  const Outcome outcome =
+      run({"pour"}, pour_with([](const Arguments&) -> int { throw std::runtime_error("odd"); }));
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_HAS(outcome.err, "unexpected error: odd");
+  EXPECT_HAS(run({"pour"}, pour_with([](const Arguments&) -> int { throw std::bad_alloc(); })).err,
+             "out of memory");
+}
+
+TEST(Program, LeavesFlagsAsTheyWere) {
+  int seen = 0;
+  const auto commands = pour_with([&](const Arguments&) {
+    seen = FLAGS_test_cups;
+    return 0;
+  });
+  EXPECT_EQ(run({"pour", "--test_cups=5"}, commands).code, 0);
+  EXPECT_EQ(seen, 5);
+  EXPECT_EQ(FLAGS_test_cups, 2);
+  EXPECT_EQ(run({"pour"}, commands).code, 0);
+  EXPECT_EQ(seen, 2);
+}
+
+}  // namespace
+}  // namespace micrec
