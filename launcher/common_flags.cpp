@@ -16,6 +16,11 @@ DEFINE_uint64(seed, 0, "seed of everything random; the same seed gives the same 
 DEFINE_int32(threads, 0, "threads of each rank; 0: its share of the machine's cores");
 DEFINE_string(k, "10,20,50", "lengths of the ranked lists that metrics look at");
 DEFINE_string(device, "auto", "where to compute");
+// Several commands have a flag of these names, each with its own meaning, default and bound.
+DEFINE_string(split, "", "the part of the interactions, or how they are divided");
+DEFINE_string(modalities, "", "kinds of features");
+DEFINE_string(users, "", "users");
+DEFINE_string(items, "", "items");
 
 namespace micrec {
 namespace {

@@ -15,6 +15,10 @@ DECLARE_uint64(seed);
 DECLARE_int32(threads);
 DECLARE_string(k);
 DECLARE_string(device);
+DECLARE_string(split);
+DECLARE_string(modalities);
+DECLARE_string(users);
+DECLARE_string(items);
 
 namespace micrec {
 
