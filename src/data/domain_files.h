@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "data/raw_domain.h"
+#include "io/interactions_reader.h"
+
+namespace micrec {
+
+/// A domain and the file of its interactions, or, for --split=files, those of training, (validation) and test.
+struct DomainFiles {
+  std::string name;
+  std::vector<std::string> paths;  // 1; with `is_split` 2 (train, test) or 3 (train, valid, test)
+  bool is_split = false;
+};
+
+/// "food=food.csv.gz"; with `is_split` "checkins=train.txt,test.txt" or "checkins=train.txt,valid.txt,test.txt".
+/// Errors   Error(usage).
+DomainFiles parse_domain_files(const std::string& argument, bool is_split);
+
+/// Reads a domain's files one after the other.
+///
+/// Errors   Those of for_each_interaction().
+/// Cost     16 bytes an interaction and the bytes of the distinct keys.
+RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
+                      std::ostream& report);
+
+}  // namespace micrec

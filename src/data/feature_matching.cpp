@@ -1,0 +1,153 @@
+#include "data/feature_matching.h"
+
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "data/dataset_format.h"
+#include "io/feature_file.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kReadBytes = 8 << 20;
+constexpr std::int64_t kGapRows = 16;  // reading so many unwanted rows is cheaper than another call
+
+struct SourceRow {
+  std::int64_t row;   // in the feature file
+  std::int64_t item;
+};
+
+/// Copies the wanted rows (by rising row) of a feature file into a block of items that begins at `begin`.
+void copy_rows(const FeatureFile& file, const std::vector<SourceRow>& wanted, std::int64_t begin,
+               float* out) {
+  const std::int64_t width = file.width();
+  const std::int64_t most_rows =
+      std::max<std::int64_t>(1, kReadBytes / (width * static_cast<std::int64_t>(sizeof(float))));
+  std::vector<float> buffer;
+  for (std::size_t first = 0; first < wanted.size();) {
+    std::size_t last = first;
+    while (last + 1 < wanted.size() && wanted[last + 1].row - wanted[last].row <= kGapRows &&
+           wanted[last + 1].row - wanted[first].row < most_rows) {
+      ++last;
+    }
+    const Range rows{wanted[first].row, wanted[last].row + 1};
+    buffer.resize(rows.size() * width);
+    file.read_rows(rows, buffer.data());
+    for (; first <= last; ++first) {
+      std::copy_n(buffer.data() + (wanted[first].row - rows.begin) * width, width,
+                  out + (wanted[first].item - begin) * width);
+    }
+  }
+}
+
+FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std::ostream& report) {
+  const auto file = std::make_shared<const FeatureFile>(FeatureFile::open(input.path));
+  auto row_of_item = std::make_shared<std::vector<std::int64_t>>(domain.items(), -1);
+  FeatureTable table;
+  table.modality = input.modality;
+  table.width = file->width();
+  table.present.assign(domain.items(), 0);
+  const auto find = [](const std::vector<std::string>& keys, const std::string& key) {
+    const auto at = std::lower_bound(keys.begin(), keys.end(), key, key_less);
+    return at != keys.end() && *at == key ? at - keys.begin() : -1;
+  };
+  std::int64_t matched = 0;
+  std::int64_t users_matched = 0;
+  for (std::size_t row = 0; row < file->keys().size(); ++row) {
+    const std::int64_t item = find(domain.item_keys, file->keys()[row]);
+    if (item < 0) {
+      if (find(domain.user_keys, file->keys()[row]) >= 0) ++users_matched;
+      continue;
+    }
+    (*row_of_item)[item] = static_cast<std::int64_t>(row);
+    table.present[item] = 1;
+    ++matched;
+  }
+  if (matched == 0) {
+    throw Error(
+        Cause::data,
+        text("None of the ", with_commas(static_cast<std::int64_t>(file->keys().size())),
+             " keys of ", input.path, " is an item of the domain ", domain.name,
+             file->keys().empty() ? "" : ": it has keys like '" + file->keys()[0] + "'",
+             " and the items have keys like '", domain.item_keys[0], "'",
+             users_matched > 0
+                 ? text("; ", with_commas(users_matched),
+                        " of its keys are users, so the user and item columns of the interactions "
+                        "are probably swapped (--columns names them).")
+                 : "; check that the file belongs to this domain and has the same kind of keys."));
+  }
+  report << domain.name << ": " << input.path << ": " << input.modality << " (" << table.width
+         << " wide) of " << with_commas(matched) << " of " << with_commas(domain.items())
+         << " items";
+  const std::int64_t unused = static_cast<std::int64_t>(file->keys().size()) - matched;
+  if (unused > 0) report << "; " << with_commas(unused) << " of its keys are not items here";
+  report << "\n";
+  table.read = [file, row_of_item](std::int64_t begin, std::int64_t end, float* out) {
+    std::fill_n(out, (end - begin) * file->width(), 0.0F);
+    std::vector<SourceRow> wanted;
+    for (std::int64_t item = begin; item < end; ++item) {
+      if ((*row_of_item)[item] >= 0) wanted.push_back({(*row_of_item)[item], item});
+    }
+    std::sort(wanted.begin(), wanted.end(),
+              [](const SourceRow& a, const SourceRow& b) { return a.row < b.row; });
+    copy_rows(*file, wanted, begin, out);
+  };
+  return table;
+}
+
+}  // namespace
+
+std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
+                                               const std::vector<std::string>& domains) {
+  std::vector<FeatureInput> parsed;
+  std::set<std::pair<std::string, std::string>> seen;
+  for (const std::string& part : split(inputs, ',')) {
+    const std::size_t equals = part.find('=');
+    const std::size_t colon = part.find(':');
+    if (equals == std::string::npos || colon == std::string::npos || colon > equals ||
+        equals + 1 == part.size()) {
+      throw Error(Cause::usage, text("--features: cannot read '", part,
+                                     "'; expected MODALITY:DOMAIN=FILE, as in "
+                                     "text:food=food_text.h5."));
+    }
+    FeatureInput input{.modality = part.substr(0, colon),
+                       .domain = part.substr(colon + 1, equals - colon - 1),
+                       .path = part.substr(equals + 1)};
+    if (!dataset_format::is_valid_name(input.modality)) {
+      throw Error(Cause::usage,
+                  text("--features: '", input.modality, "' cannot be the name of a modality: "
+                       "expected letters, digits, '_', '-' and '.'."));
+    }
+    if (std::find(domains.begin(), domains.end(), input.domain) == domains.end()) {
+      const auto close = nearest(input.domain, domains);
+      throw Error(Cause::usage, text("--features: '", part, "' is for the domain '", input.domain,
+                                     "', but the domains are ", join(domains, ", "),
+                                     close ? "; did you mean " + *close + "?" : "."));
+    }
+    if (!seen.emplace(input.modality, input.domain).second) {
+      throw Error(Cause::usage, text("--features: ", input.modality, ":", input.domain,
+                                     " is given twice; a modality of a domain is one file."));
+    }
+    parsed.push_back(std::move(input));
+  }
+  return parsed;
+}
+
+FeatureSource features_from_files(std::vector<FeatureInput> inputs, std::ostream& report) {
+  return [inputs = std::move(inputs), &report](const PreparedDomain& domain) {
+    std::vector<FeatureTable> tables;
+    for (const FeatureInput& input : inputs) {
+      if (input.domain == domain.name) tables.push_back(match(input, domain, report));
+    }
+    std::sort(tables.begin(), tables.end(), [](const FeatureTable& a, const FeatureTable& b) {
+      return a.modality < b.modality;
+    });
+    return tables;
+  };
+}
+
+}  // namespace micrec

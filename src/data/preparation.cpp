@@ -1,0 +1,399 @@
+#include "data/preparation.h"
+
+#include <algorithm>
+#include <iomanip>
+#include <iterator>
+#include <limits>
+#include <set>
+#include <sstream>
+#include <tuple>
+#include <utility>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "data/dataset_format.h"
+#include "data/key_table.h"
+
+namespace micrec {
+namespace {
+
+struct Row {
+  std::int32_t user;
+  std::int32_t item;
+  std::int64_t timestamp;
+  Split split;
+};
+
+/// The place of every key of a table in the order of all keys.
+std::vector<std::int32_t> places(const std::vector<std::int32_t>& sorted) {
+  std::vector<std::int32_t> place(sorted.size());
+  for (std::size_t i = 0; i < sorted.size(); ++i) place[sorted[i]] = static_cast<std::int32_t>(i);
+  return place;
+}
+
+/// The interactions with users and items numbered by the order of their keys, sorted; frees those of `raw`.
+std::vector<Row> take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_place,
+                           const std::vector<std::int32_t>& item_place) {
+  std::vector<Row> rows(raw.user.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i] = {.user = user_place[raw.user[i]],
+               .item = item_place[raw.item[i]],
+               .timestamp = raw.timestamp.empty() ? 0 : raw.timestamp[i],
+               .split = raw.given_split.empty() ? Split::train : raw.given_split[i]};
+  }
+  std::vector<std::int32_t>().swap(raw.user);
+  std::vector<std::int32_t>().swap(raw.item);
+  std::vector<std::int64_t>().swap(raw.timestamp);
+  std::vector<Split>().swap(raw.given_split);
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+    return std::tie(a.user, a.item, a.split, a.timestamp) <
+           std::tie(b.user, b.item, b.split, b.timestamp);
+  });
+  return rows;
+}
+
+/// Keeps the first of every pair: the earliest, and of given splits the earlier one.
+void drop_repeated(std::vector<Row>& rows, const RawDomain& raw, bool splits_given,
+                   std::ostream& report) {
+  std::int64_t across_splits = 0;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (kept > 0 && rows[i].user == rows[kept - 1].user && rows[i].item == rows[kept - 1].item) {
+      if (rows[i].split != rows[kept - 1].split) ++across_splits;
+      continue;
+    }
+    rows[kept++] = rows[i];
+  }
+  const auto dropped = static_cast<std::int64_t>(rows.size() - kept);
+  rows.resize(kept);
+  if (dropped == 0) return;
+  report << raw.name << ": " << with_commas(dropped)
+         << (dropped == 1 ? " repeat" : " repeats") << " of a user's item dropped";
+  if (across_splits > 0) {
+    report << ", " << with_commas(across_splits)
+           << " of them in two of the files (kept where it comes first: training, validation, test)";
+  } else {
+    report << (splits_given ? "" : ", the earliest kept");
+  }
+  report << "\n";
+}
+
+/// Numbers in use, renumbered without gaps in the same order, -1 elsewhere; returns the old numbers.
+std::vector<std::int32_t> close_gaps(const std::vector<std::int32_t>& used, std::int64_t size,
+                                     std::vector<std::int32_t>& renumbered) {
+  renumbered.assign(size, -1);
+  for (const std::int32_t number : used) renumbered[number] = 0;
+  std::vector<std::int32_t> old;
+  for (std::int64_t number = 0; number < size; ++number) {
+    if (renumbered[number] < 0) continue;
+    renumbered[number] = static_cast<std::int32_t>(old.size());
+    old.push_back(static_cast<std::int32_t>(number));
+  }
+  return old;
+}
+
+std::vector<std::string> keys_of(const KeyTable& table, const std::vector<std::int32_t>& sorted,
+                                 const std::vector<std::int32_t>& kept) {
+  std::vector<std::string> keys;
+  keys.reserve(kept.size());
+  for (const std::int32_t place : kept) keys.emplace_back(table.key(sorted[place]));
+  return keys;
+}
+
+PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds,
+                             std::ostream& report) {
+  PreparedDomain domain;
+  domain.name = raw.name;
+  const bool has_timestamps = !raw.timestamp.empty();
+  const bool splits_given = !raw.given_split.empty();
+  const std::vector<std::int32_t> sorted_users = raw.users.sorted();
+  const std::vector<std::int32_t> sorted_items = raw.items.sorted();
+  std::vector<Row> rows = take_rows(raw, places(sorted_users), places(sorted_items));
+  drop_repeated(rows, raw, splits_given, report);
+
+  const auto count = static_cast<std::int64_t>(rows.size());
+  domain.user.resize(count);
+  domain.item.resize(count);
+  if (has_timestamps) domain.timestamp.resize(count);
+  if (splits_given) domain.split.resize(count);
+  for (std::int64_t i = 0; i < count; ++i) {
+    domain.user[i] = rows[i].user;
+    domain.item[i] = rows[i].item;
+    if (has_timestamps) domain.timestamp[i] = rows[i].timestamp;
+    if (splits_given) domain.split[i] = rows[i].split;
+  }
+  std::vector<Row>().swap(rows);
+
+  if (thresholds.user > 1 || thresholds.item > 1) {
+    std::vector<std::uint8_t> keep;
+    const CoreReport core = find_core(domain.user, domain.item, raw.users.size(), raw.items.size(),
+                                      thresholds, keep);
+    const auto keep_only = [&](auto& values) {
+      if (values.empty()) return;
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < keep.size(); ++i) {
+        if (keep[i] != 0) values[kept++] = values[i];
+      }
+      values.resize(kept);
+    };
+    keep_only(domain.user);
+    keep_only(domain.item);
+    keep_only(domain.timestamp);
+    keep_only(domain.split);
+    report << raw.name << ": core of " << thresholds.user << " interactions a user and "
+           << thresholds.item << " an item: " << with_commas(core.users_dropped) << " users, "
+           << with_commas(core.items_dropped) << " items and "
+           << with_commas(core.interactions_dropped) << " interactions dropped in " << core.rounds
+           << (core.rounds == 1 ? " round" : " rounds") << "\n";
+  }
+  if (domain.user.empty()) {
+    throw Error(Cause::data,
+                count == 0
+                    ? text("The domain ", raw.name, " has no interactions.")
+                    : text("The domain ", raw.name, " has no interaction left of ",
+                           with_commas(count), " after the core filter (at least ", thresholds.user,
+                           " interactions a user and ", thresholds.item,
+                           " an item); use a smaller --core."));
+  }
+
+  std::vector<std::int32_t> user_number;
+  std::vector<std::int32_t> item_number;
+  const auto kept_users = close_gaps(domain.user, raw.users.size(), user_number);
+  const auto kept_items = close_gaps(domain.item, raw.items.size(), item_number);
+  for (std::int32_t& user : domain.user) user = user_number[user];
+  for (std::int32_t& item : domain.item) item = item_number[item];
+  domain.user_keys = keys_of(raw.users, sorted_users, kept_users);
+  domain.item_keys = keys_of(raw.items, sorted_items, kept_items);
+  domain.new_users.assign(domain.user_keys.size(), 0);
+  domain.new_items.assign(domain.item_keys.size(), 0);
+  domain.cold_items.assign(domain.item_keys.size(), 0);
+  return domain;
+}
+
+void match_people(PreparedDataset& dataset) {
+  std::vector<std::string>& people = dataset.person_keys;
+  for (const PreparedDomain& domain : dataset.domains) {
+    std::vector<std::string> merged;
+    merged.reserve(people.size() + domain.user_keys.size());
+    std::set_union(std::make_move_iterator(people.begin()), std::make_move_iterator(people.end()),
+                   domain.user_keys.begin(), domain.user_keys.end(), std::back_inserter(merged),
+                   key_less);
+    people = std::move(merged);
+  }
+  for (const PreparedDomain& domain : dataset.domains) {
+    std::vector<std::int32_t>& person_of_user = dataset.person_of_user.emplace_back();
+    person_of_user.reserve(domain.user_keys.size());
+    std::size_t person = 0;
+    for (const std::string& key : domain.user_keys) {
+      while (people[person] != key) ++person;
+      person_of_user.push_back(static_cast<std::int32_t>(person));
+    }
+  }
+}
+
+std::int64_t shared_people(const PreparedDataset& dataset, std::size_t a, std::size_t b) {
+  std::vector<std::int32_t> shared;
+  std::set_intersection(dataset.person_of_user[a].begin(), dataset.person_of_user[a].end(),
+                        dataset.person_of_user[b].begin(), dataset.person_of_user[b].end(),
+                        std::back_inserter(shared));
+  return static_cast<std::int64_t>(shared.size());
+}
+
+void attach_features(const FeatureSource& features, PreparedDataset& dataset) {
+  for (PreparedDomain& domain : dataset.domains) domain.features = features(domain);
+  // One projection serves a modality in all domains, so its width is one as well.
+  for (const PreparedDomain& domain : dataset.domains) {
+    for (const FeatureTable& table : domain.features) {
+      for (const PreparedDomain& other : dataset.domains) {
+        for (const FeatureTable& same : other.features) {
+          if (same.modality != table.modality || same.width == table.width) continue;
+          throw Error(Cause::data,
+                      text("The modality ", table.modality, " has ", table.width,
+                           " columns in the domain ", domain.name, " and ", same.width, " in ",
+                           other.name, "; encode both with the same model, or give them different "
+                           "names."));
+        }
+      }
+    }
+  }
+}
+
+void refuse_too_many_nodes(const PreparedDataset& dataset) {
+  std::int64_t nodes = 0;
+  for (const PreparedDomain& domain : dataset.domains) nodes += domain.users() + domain.items();
+  if (nodes > std::numeric_limits<std::int32_t>::max()) {
+    throw Error(Cause::data,
+                text("The domains have ", with_commas(nodes), " users and items together, and "
+                     "their numbers are 32 bits wide; filter them with --core."));
+  }
+}
+
+void refuse_no_training(const PreparedDataset& dataset) {
+  for (const PreparedDomain& domain : dataset.domains) {
+    if (domain.interactions(Split::train) == 0) {
+      throw Error(Cause::data, text("The domain ", domain.name,
+                                    " has no training interaction among its ",
+                                    with_commas(domain.interactions()), "; check --split=",
+                                    dataset.split_rule, "."));
+    }
+  }
+}
+
+/// Rows of words as columns: the first left-aligned, the others right-aligned.
+void print_columns(const std::vector<std::vector<std::string>>& rows, std::ostream& out) {
+  std::vector<std::size_t> widths(rows[0].size(), 0);
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+  }
+  for (const auto& row : rows) {
+    out << std::left << std::setw(static_cast<int>(widths[0])) << row[0] << std::right;
+    for (std::size_t c = 1; c < row.size(); ++c) {
+      out << "  " << std::setw(static_cast<int>(widths[c])) << row[c];
+    }
+    out << "\n";
+  }
+}
+
+std::string in_percent(double share, int decimals) {
+  std::ostringstream stream;
+  stream << std::fixed << std::setprecision(decimals) << 100 * share << " %";
+  return stream.str();
+}
+
+bool is_number(std::string_view key) {
+  return std::all_of(key.begin(), key.end(), [](char c) { return '0' <= c && c <= '9'; });
+}
+
+std::int64_t keys_in_both(const KeyTable& a, const KeyTable& b) {
+  std::int64_t both = 0;
+  for (std::int32_t number = 0; number < a.size(); ++number) {
+    if (!is_number(a.key(number)) && b.find(a.key(number)) >= 0) ++both;
+  }
+  return both;
+}
+
+}  // namespace
+
+void refuse_swapped_columns(const std::vector<RawDomain>& domains) {
+  for (const RawDomain& a : domains) {
+    for (const RawDomain& b : domains) {
+      if (a.name == b.name) continue;
+      const std::int64_t crossed = keys_in_both(a.users, b.items);
+      if (crossed == 0 || crossed <= keys_in_both(a.users, b.users) ||
+          crossed <= keys_in_both(a.items, b.items)) {
+        continue;
+      }
+      throw Error(Cause::data,
+                  text(with_commas(crossed), " of the ", with_commas(a.users.size()),
+                       " user keys of the domain ", a.name, " are item keys of the domain ", b.name,
+                       " (a user of ", a.name, " is '", a.users.key(0), "', an item of ", b.name,
+                       " '", b.items.key(0), "'): the user and item columns of one of them are "
+                       "swapped; name them with --columns=USER,ITEM."));
+    }
+  }
+}
+
+PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& options,
+                        const FeatureSource& features, std::ostream& report) {
+  std::set<std::string> names;
+  for (const RawDomain& domain : raw) {
+    if (!dataset_format::is_valid_name(domain.name) || !names.insert(domain.name).second) {
+      throw Error(Cause::usage, text("'", domain.name, "' cannot name a domain: it is used twice, "
+                                     "or is not made of letters, digits, '_', '-' and '.'."));
+    }
+  }
+  if (raw.empty()) throw Error(Cause::usage, "There is no domain to prepare.");
+  for (const auto& [domain, thresholds] : options.core.by_domain) {
+    if (names.count(domain) == 0) {
+      throw Error(Cause::usage, text("--core names the domain '", domain, "', but the domains are ",
+                                     join({names.begin(), names.end()}, ", "), "."));
+    }
+  }
+  refuse_swapped_columns(raw);
+
+  PreparedDataset dataset;
+  dataset.provenance = options.provenance;
+  dataset.split_rule = options.split.to_string();
+  dataset.hold_out = options.hold_out.to_string();
+  dataset.core = options.core.to_string();
+  dataset.seed = options.seed;
+  for (RawDomain& domain : raw) {
+    const CoreThresholds thresholds = options.core.of(domain.name);
+    dataset.domains.push_back(number_domain(std::move(domain), thresholds, report));
+  }
+  refuse_too_many_nodes(dataset);
+  match_people(dataset);
+  attach_features(features, dataset);
+  assign_splits(options.split, options.seed, dataset);
+  refuse_no_training(dataset);
+  apply_hold_outs(options.hold_out, options.seed, dataset);
+  return dataset;
+}
+
+void print_summary(const PreparedDataset& dataset, std::ostream& out) {
+  std::set<std::string> modalities;
+  bool any_later = false;
+  for (const PreparedDomain& domain : dataset.domains) {
+    any_later = any_later || domain.interactions(Split::later) > 0;
+    for (const FeatureTable& table : domain.features) modalities.insert(table.modality);
+  }
+  std::vector<std::vector<std::string>> rows;
+  rows.push_back({"domain", "users", "items", "train", "valid", "test"});
+  if (any_later) rows[0].push_back("later");
+  rows[0].push_back("density");
+  for (const std::string& modality : modalities) rows[0].push_back("with " + modality);
+  for (const PreparedDomain& domain : dataset.domains) {
+    std::vector<std::string> row = {domain.name, with_commas(domain.users()),
+                                    with_commas(domain.items())};
+    for (const Split split : dataset_format::kSplits) {
+      if (split != Split::later || any_later) row.push_back(with_commas(domain.interactions(split)));
+    }
+    row.push_back(in_percent(static_cast<double>(domain.interactions()) /
+                                 static_cast<double>(domain.users()) /
+                                 static_cast<double>(domain.items()),
+                             3));
+    for (const std::string& modality : modalities) {
+      std::string share = "-";
+      for (const FeatureTable& table : domain.features) {
+        if (table.modality != modality) continue;
+        const auto present =
+            std::count(table.present.begin(), table.present.end(), std::uint8_t{1});
+        share = in_percent(static_cast<double>(present) / static_cast<double>(domain.items()), 1);
+      }
+      row.push_back(share);
+    }
+    rows.push_back(std::move(row));
+  }
+  print_columns(rows, out);
+
+  for (const PreparedDomain& domain : dataset.domains) {
+    const auto marked = [](const std::vector<std::uint8_t>& flags) {
+      return std::count(flags.begin(), flags.end(), std::uint8_t{1});
+    };
+    const std::int64_t new_users = marked(domain.new_users);
+    const std::int64_t new_items = marked(domain.new_items);
+    const std::int64_t cold_items = marked(domain.cold_items);
+    if (new_users + new_items + cold_items > 0) {
+      out << "held out in " << domain.name << ": " << with_commas(new_users) << " users, "
+          << with_commas(new_items) << " items, " << with_commas(cold_items)
+          << " strictly cold items\n";
+    }
+  }
+  for (std::size_t a = 0; a < dataset.domains.size(); ++a) {
+    for (std::size_t b = a + 1; b < dataset.domains.size(); ++b) {
+      const PreparedDomain& first = dataset.domains[a];
+      const PreparedDomain& second = dataset.domains[b];
+      const std::int64_t shared = shared_people(dataset, a, b);
+      out << "people in both " << first.name << " and " << second.name << ": "
+          << with_commas(shared);
+      if (shared == 0) {
+        out << "; the contrastive loss finds nobody to work on (a user of " << first.name
+            << " is '" << first.user_keys[0] << "', of " << second.name << " '"
+            << second.user_keys[0] << "': are these keys of the same kind?)";
+      }
+      out << "\n";
+    }
+  }
+}
+
+}  // namespace micrec

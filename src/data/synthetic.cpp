@@ -1,0 +1,354 @@
+#include "data/synthetic.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+#include <span>
+#include <utility>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "base/random.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+constexpr int kTaste = 8;                // hidden dimensions
+constexpr int kCandidates = 4;           // items of a topic among which taste decides
+constexpr double kTopicSharpness = 2.5;  // how much taste decides
+constexpr double kItemSharpness = 1.5;
+constexpr double kShared = 0.85;         // part of a person's taste that all domains share
+constexpr double kItemSpread = 0.6;      // of items around their topic
+constexpr double kFeatureNoise = 0.5;
+constexpr double kPopularityExponent = 0.8;  // Zipf
+constexpr double kActivitySpread = 0.9;      // of the logarithm of a user's interactions
+constexpr std::int64_t kFirstTime = 1'400'000'000;  // Unix seconds
+constexpr std::int64_t kTimeSpan = 63'072'000;      // two years
+
+using Taste = std::array<float, kTaste>;
+
+/// Streams of Purpose::synthetic (as its time); a domain adds its number times kStreams.
+enum Stream : std::uint32_t {
+  kPerson,
+  kTopic,
+  kUserTaste,
+  kItemTaste,
+  kPopularity,
+  kActivity,
+  kPairs,
+  kTime,
+  kMissing,
+  kProjection,
+  kNoise,
+  kStreams,
+};
+
+Taste normal_taste(const Random& random, std::uint64_t id) {
+  Taste taste;
+  for (int c = 0; c < kTaste; c += 2) {
+    const auto pair = random.normal(id, c / 2);
+    taste[c] = static_cast<float>(pair[0]);
+    taste[c + 1] = static_cast<float>(pair[1]);
+  }
+  return taste;
+}
+
+double dot(const Taste& a, const Taste& b) {
+  double sum = 0;
+  for (int c = 0; c < kTaste; ++c) sum += static_cast<double>(a[c]) * b[c];
+  return sum;
+}
+
+/// Index drawn with these weights, cumulated. cumulative: (n) rising, n >= 1.
+std::size_t draw(std::span<const double> cumulative, double uniform) {
+  const auto at =
+      std::upper_bound(cumulative.begin(), cumulative.end(), uniform * cumulative.back());
+  return std::min<std::size_t>(at - cumulative.begin(), cumulative.size() - 1);
+}
+
+}  // namespace
+
+struct SyntheticWorld::State {
+  SyntheticOptions options;
+  std::int64_t shared_users = 0;  // they are users 0 .. shared_users - 1 of every domain
+  int topics = 1;
+
+  Random random(Stream stream, int domain) const {
+    return Random(options.seed, Purpose::synthetic,
+                  static_cast<std::uint32_t>(domain) * kStreams + stream);
+  }
+
+  std::uint64_t person_of(int domain, std::int64_t user) const {
+    if (user < shared_users) return user;
+    return shared_users + domain * (options.users - shared_users) + (user - shared_users);
+  }
+
+  int topic_of(std::int64_t item) const { return static_cast<int>(item % topics); }
+
+  Taste topic_taste(int domain, int topic) const {
+    return normal_taste(random(kTopic, domain), topic);
+  }
+
+  Taste item_taste(int domain, std::int64_t item) const {
+    const Taste topic = topic_taste(domain, topic_of(item));
+    Taste taste = normal_taste(random(kItemTaste, domain), item);
+    for (int c = 0; c < kTaste; ++c) {
+      taste[c] = topic[c] + static_cast<float>(kItemSpread) * taste[c];
+    }
+    return taste;
+  }
+
+  Taste user_taste(int domain, std::int64_t user) const {
+    const Taste shared = normal_taste(random(kPerson, 0), person_of(domain, user));
+    Taste taste = normal_taste(random(kUserTaste, domain), user);
+    const double own = std::sqrt(1 - kShared * kShared);
+    for (int c = 0; c < kTaste; ++c) {
+      taste[c] = static_cast<float>(kShared * shared[c] + own * taste[c]);
+    }
+    return taste;
+  }
+
+  /// End of every user's interactions in the list of all: (users) rising, the last one is `interactions`.
+  std::vector<std::int64_t> ends_of_users(int domain) const {
+    const std::int64_t least =
+        std::min<std::int64_t>(3, options.interactions / options.users);
+    const Random activity = random(kActivity, domain);
+    std::vector<double> weight(options.users);
+    for (std::int64_t user = 0; user < options.users; ++user) {
+      weight[user] = std::exp(kActivitySpread * activity.normal(user)[0]);
+    }
+    const std::int64_t most = std::max<std::int64_t>(least, options.items / 2);
+    const double sum = std::accumulate(weight.begin(), weight.end(), 0.0);
+    const double rest = static_cast<double>(options.interactions - least * options.users);
+    std::vector<std::int64_t> end(options.users);
+    double ideal = 0;
+    std::int64_t used = 0;
+    for (std::int64_t user = 0; user < options.users; ++user) {
+      // What a capped user leaves goes to the users after them; the sum stays exact.
+      ideal += static_cast<double>(least) + rest * weight[user] / sum;
+      const std::int64_t left = options.users - 1 - user;
+      const std::int64_t wanted = user + 1 == options.users
+                                      ? options.interactions - used
+                                      : static_cast<std::int64_t>(std::llround(ideal)) - used;
+      const std::int64_t low =
+          std::max(least, options.interactions - used - left * most);
+      const std::int64_t high =
+          std::min(most, options.interactions - used - left * least);
+      used += std::clamp(wanted, low, std::max(low, high));
+      end[user] = used;
+    }
+    return end;
+  }
+};
+
+SyntheticWorld::SyntheticWorld(const SyntheticOptions& options)
+    : state_(std::make_unique<State>()) {
+  const auto refuse = [](const std::string& what) { throw Error(Cause::usage, what); };
+  if (options.domains < 1 || options.domains > 1000) {
+    refuse(text("--domains=", options.domains, ": expected 1 to 1000."));
+  }
+  if (options.users < 1 || options.items < 2) {
+    refuse(text("--users=", options.users, " --items=", options.items,
+                ": expected at least 1 user and 2 items."));
+  }
+  const std::int64_t most = options.users * std::max<std::int64_t>(
+                                                options.items / 2,
+                                                std::min<std::int64_t>(
+                                                    3, options.interactions / options.users));
+  if (options.interactions < options.users || options.interactions > most) {
+    refuse(text("--interactions=", options.interactions, ": expected ", options.users,
+                " (one a user) to ", most, " (half of the items for every user)."));
+  }
+  if (!(options.overlap >= 0 && options.overlap <= 1) ||
+      !(options.missing >= 0 && options.missing <= 1)) {
+    refuse(text("--overlap=", options.overlap, " --missing=", options.missing,
+                ": expected shares from 0 to 1."));
+  }
+  for (const SyntheticModality& modality : options.modalities) {
+    if (modality.width < 1 || modality.width > 65536) {
+      refuse(text("--modalities: the width of ", modality.name, " is ", modality.width,
+                  "; expected 1 to 65536."));
+    }
+  }
+  state_->options = options;
+  state_->shared_users = std::llround(options.overlap * static_cast<double>(options.users));
+  state_->topics = static_cast<int>(std::clamp<std::int64_t>(options.items / 40, 1, 64));
+}
+
+SyntheticWorld::~SyntheticWorld() = default;
+
+std::string SyntheticWorld::domain_name(int number) const {
+  constexpr const char* kNames[] = {"books", "films", "games", "music"};
+  if (state_->options.domains <= 4) return kNames[number];
+  return text("domain", number);
+}
+
+RawDomain SyntheticWorld::domain(int number) const {
+  const SyntheticOptions& options = state_->options;
+  CHECK(0 <= number && number < options.domains);
+  RawDomain raw;
+  raw.name = domain_name(number);
+  char key[64];
+  for (std::int64_t user = 0; user < options.users; ++user) {
+    std::snprintf(key, sizeof key, "person%09llu",
+                  static_cast<unsigned long long>(state_->person_of(number, user)));
+    raw.users.add(key);
+  }
+  for (std::int64_t item = 0; item < options.items; ++item) {
+    std::snprintf(key, sizeof key, "%s%09lld", raw.name.c_str(), static_cast<long long>(item));
+    raw.items.add(key);
+  }
+
+  const int topics = state_->topics;
+  std::vector<Taste> topic_taste(topics);
+  for (int topic = 0; topic < topics; ++topic) {
+    topic_taste[topic] = state_->topic_taste(number, topic);
+  }
+  std::vector<Taste> item_taste(options.items);
+  parallel_for(options.items, 1 << 12, options.threads, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) item_taste[i] = state_->item_taste(number, i);
+  });
+  // The items of each topic and their popularity, cumulated. An item's place in the order of popularity is random.
+  std::vector<std::vector<std::int32_t>> topic_items(topics);
+  std::vector<std::vector<double>> topic_popularity(topics);
+  const Permutation place(options.items, options.seed, Purpose::synthetic,
+                          static_cast<std::uint32_t>(number) * kStreams + kPopularity);
+  for (std::int64_t item = 0; item < options.items; ++item) {
+    const int topic = state_->topic_of(item);
+    const double popularity =
+        std::pow(1.0 + static_cast<double>(place.at(item)), -kPopularityExponent);
+    std::vector<double>& cumulative = topic_popularity[topic];
+    topic_items[topic].push_back(static_cast<std::int32_t>(item));
+    cumulative.push_back((cumulative.empty() ? 0 : cumulative.back()) + popularity);
+  }
+
+  const std::vector<std::int64_t> ends = state_->ends_of_users(number);
+  raw.user.resize(options.interactions);
+  raw.item.resize(options.interactions);
+  raw.timestamp.resize(options.interactions);
+  const Random pairs = state_->random(kPairs, number);
+  const Random times = state_->random(kTime, number);
+  parallel_for(options.users, 256, options.threads, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> topic_weight(topics);
+    std::vector<std::int32_t> seen;  // sorted
+    for (std::int64_t user = begin; user < end; ++user) {
+      const Taste taste = state_->user_taste(number, user);
+      double sum = 0;
+      for (int topic = 0; topic < topics; ++topic) {
+        sum += std::exp(kTopicSharpness / std::sqrt(kTaste) * dot(taste, topic_taste[topic]));
+        topic_weight[topic] = sum;
+      }
+      const std::int64_t first = user == 0 ? 0 : ends[user - 1];
+      seen.clear();
+      std::uint64_t attempt = 0;
+      std::int64_t at = first;
+      const std::uint64_t give_up = 20 * static_cast<std::uint64_t>(ends[user] - first) + 100;
+      while (at < ends[user]) {
+        std::int32_t chosen = -1;
+        if (attempt < give_up) {
+          // 2^24 attempts a user are more than give_up of any user that int32 items allow.
+          const std::uint64_t id = static_cast<std::uint64_t>(user) << 32 | attempt++;
+          const std::size_t topic = draw(topic_weight, pairs.uniform(id, 0));
+          double best = 0;
+          for (int c = 0; c < kCandidates; ++c) {
+            const std::int32_t candidate =
+                topic_items[topic][draw(topic_popularity[topic], pairs.uniform(id, 1 + 2 * c))];
+            // Gumbel noise makes the best of a few a draw from their softmax.
+            const double gumbel = -std::log(-std::log(pairs.uniform(id, 2 + 2 * c) + 1e-12));
+            const double score =
+                kItemSharpness / std::sqrt(kTaste) * dot(taste, item_taste[candidate]) + gumbel;
+            if (chosen < 0 || score > best) {
+              chosen = candidate;
+              best = score;
+            }
+          }
+        } else {
+          // Their favourite topics are used up: the next item they do not have.
+          chosen = 0;
+          for (const std::int32_t item : seen) {
+            if (item != chosen) break;
+            ++chosen;
+          }
+        }
+        const auto place_in_seen = std::lower_bound(seen.begin(), seen.end(), chosen);
+        if (place_in_seen != seen.end() && *place_in_seen == chosen) continue;
+        seen.insert(place_in_seen, chosen);
+        raw.user[at] = static_cast<std::int32_t>(user);
+        raw.item[at] = chosen;
+        raw.timestamp[at] =
+            kFirstTime + static_cast<std::int64_t>(times.index(kTimeSpan, at));
+        ++at;
+      }
+    }
+  });
+  return raw;
+}
+
+std::vector<FeatureTable> SyntheticWorld::features(const PreparedDomain& domain) const {
+  const SyntheticOptions& options = state_->options;
+  int number = 0;
+  while (number < options.domains && domain_name(number) != domain.name) ++number;
+  CHECK_LT(number, options.domains) << domain.name;
+  // Which of our items became which row: preparation may have dropped some.
+  auto origin = std::make_shared<std::vector<std::int64_t>>();
+  for (const std::string& key : domain.item_keys) {
+    std::int64_t item = 0;
+    for (std::size_t c = domain.name.size(); c < key.size(); ++c) item = 10 * item + (key[c] - '0');
+    CHECK(0 <= item && item < options.items) << key;
+    origin->push_back(item);
+  }
+  std::vector<FeatureTable> tables;
+  for (std::size_t m = 0; m < options.modalities.size(); ++m) {
+    const SyntheticModality& modality = options.modalities[m];
+    FeatureTable table;
+    table.modality = modality.name;
+    table.width = modality.width;
+    const auto draw_number = static_cast<std::uint32_t>(m);
+    const Random missing = state_->random(kMissing, number);
+    for (const std::int64_t item : *origin) {
+      table.present.push_back(missing.uniform(item, draw_number) >= options.missing ? 1 : 0);
+    }
+    // One projection a modality serves all domains, as one encoder would.
+    const Random projection = state_->random(kProjection, 0);
+    auto columns = std::make_shared<std::vector<Taste>>();
+    for (std::int64_t c = 0; c < modality.width; ++c) {
+      columns->push_back(
+          normal_taste(projection, static_cast<std::uint64_t>(m) << 32 | static_cast<std::uint64_t>(c)));
+    }
+    const Random noise = state_->random(kNoise, number);
+    table.read = [this, number, origin, columns, noise, draw_number, present = table.present,
+                  width = modality.width](std::int64_t begin, std::int64_t end, float* out) {
+      parallel_for(end - begin, 1 << 10, state_->options.threads,
+                   [&](std::int64_t first, std::int64_t last) {
+                     for (std::int64_t row = first; row < last; ++row) {
+                       float* values = out + row * width;
+                       if (present[begin + row] == 0) {
+                         std::fill(values, values + width, 0.0F);
+                         continue;
+                       }
+                       const std::int64_t item = (*origin)[begin + row];
+                       const Taste taste = state_->item_taste(number, item);
+                       for (std::int64_t c = 0; c < width; ++c) {
+                         const std::uint64_t id = static_cast<std::uint64_t>(item) << 17 |
+                                                  static_cast<std::uint64_t>(c);
+                         const double clean = dot(taste, (*columns)[c]) / std::sqrt(kTaste);
+                         values[c] = static_cast<float>(
+                             clean + kFeatureNoise * noise.normal(id, draw_number)[0]);
+                       }
+                     }
+                   });
+    };
+    tables.push_back(std::move(table));
+  }
+  std::sort(tables.begin(), tables.end(), [](const FeatureTable& a, const FeatureTable& b) {
+    return a.modality < b.modality;
+  });
+  return tables;
+}
+
+}  // namespace micrec
