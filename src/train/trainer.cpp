@@ -1,0 +1,260 @@
+#include "train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+/// What the ranks sum each step, in one buffer: the gradients of replicated parameters, then these.
+enum StepSum : std::int64_t { kRanking, kL2, kSelf, kContrastive, kStop, kStepSums };
+
+bool all_finite(const std::vector<Parameter>& parameters, Communicator& communicator) {
+  const c10::NoGradGuard no_gradient;
+  at::Tensor bad = at::zeros({1}, at::kLong);
+  for (const Parameter& parameter : parameters) {
+    // A sum is finite unless a term is not (or overflows, which is as bad).
+    if (!std::isfinite(parameter.value.sum().item<double>())) bad.fill_(1);
+  }
+  communicator.all_reduce("save.finite", bad);
+  return bad.item<std::int64_t>() == 0;
+}
+
+}  // namespace
+
+double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
+  const double base = config.adam.learning_rate;
+  if (!config.lr_decay || config.max_steps == 0) return base;
+  const double left = 2 * (1 - static_cast<double>(step) / static_cast<double>(config.max_steps));
+  return base * std::clamp(left, 0.05, 1.0);
+}
+
+Trainer::Trainer(const TrainingConfig& config, Model& model, EpochSampler& sampler,
+                 CheckpointStore& checkpoints, CheckpointInfo description, TrainingEvents events)
+    : config_(config),
+      model_(model),
+      sampler_(sampler),
+      checkpoints_(checkpoints),
+      description_(std::move(description)),
+      events_(std::move(events)) {
+  CHECK(!config_.lr_decay || config_.max_steps > 0) << "a decay needs an end";
+}
+
+std::int64_t Trainer::last_step() const {
+  const std::int64_t by_epochs = config_.epochs * steps_per_epoch();
+  return config_.max_steps > 0 ? std::min(config_.max_steps, by_epochs) : by_epochs;
+}
+
+bool Trainer::out_of_time() const {
+  if (config_.time_limit_seconds <= 0) return false;
+  const double needed = 2 * longest_save_seconds_ + 2 * longest_step_seconds_ + 1;
+  return since_start_.seconds() + needed >= config_.time_limit_seconds;
+}
+
+StepRecord Trainer::take_step(TrainingState& state) {
+  const Timer timer;
+  Communicator& communicator = *model_.shard().communicator;
+  const std::int64_t epoch = state.step / steps_per_epoch();
+  const std::int64_t step_in_epoch = state.step % steps_per_epoch();
+  const TripleBatch batch = sampler_.batch(epoch, step_in_epoch);
+  const std::int64_t rows = sampler_.global_batch_rows(step_in_epoch);
+
+  StepLoss loss = model_.loss(batch, rows, {state.step, epoch});
+  loss.total.backward();
+
+  const c10::NoGradGuard no_gradient;
+  std::vector<Parameter>& parameters = model_.parameters();
+  std::vector<at::Tensor> gradients;
+  std::int64_t replicated = 0;
+  for (const Parameter& parameter : parameters) {
+    gradients.push_back(parameter.value.grad());
+    if (!parameter.sharded) replicated += parameter.value.numel();
+  }
+  at::Tensor sums = at::zeros({replicated + kStepSums}, at::kDouble);
+  std::int64_t at = 0;
+  for (std::size_t p = 0; p < parameters.size(); ++p) {
+    if (parameters[p].sharded) continue;
+    const std::int64_t count = parameters[p].value.numel();
+    if (gradients[p].defined()) sums.slice(0, at, at + count).copy_(gradients[p].reshape({-1}));
+    at += count;
+  }
+  double* const parts = sums.data_ptr<double>() + replicated;
+  parts[kRanking] = loss.ranking;
+  parts[kL2] = loss.l2;
+  parts[kSelf] = loss.self;
+  parts[kContrastive] = loss.contrastive;
+  parts[kStop] = (events_.stop_requested && events_.stop_requested()) || out_of_time() ? 1 : 0;
+  communicator.all_reduce("step.replicated", sums);
+
+  StepRecord record;
+  record.epoch = epoch;
+  record.step = state.step + 1;
+  record.ranking = parts[kRanking];
+  record.l2 = parts[kL2];
+  record.self = parts[kSelf];
+  record.contrastive = parts[kContrastive];
+  record.loss = record.ranking + record.l2 + record.self + record.contrastive;
+  record.learning_rate = learning_rate_at(config_, state.step);
+  stop_agreed_ = parts[kStop] > 0;
+  if (!std::isfinite(record.loss)) {
+    throw Error(Cause::diverged,
+                text("the loss of step ", record.step, " (epoch ", epoch + 1, ") is ", record.loss,
+                     " (ranking ", record.ranking, ", l2 ", record.l2, ", self ", record.self,
+                     ", contrastive ", record.contrastive,
+                     "), expected a finite number; the last checkpoint is kept: try a smaller --lr "
+                     "or more --l2"));
+  }
+
+  at = 0;
+  for (std::size_t p = 0; p < parameters.size(); ++p) {
+    Parameter& parameter = parameters[p];
+    at::Tensor gradient = gradients[p];
+    if (!parameter.sharded) {
+      const std::int64_t count = parameter.value.numel();
+      gradient =
+          sums.slice(0, at, at + count).to(at::kFloat).reshape(parameter.value.sizes());
+      at += count;
+    }
+    adam_step(parameter, gradient, config_.adam, record.learning_rate, record.step,
+              model_.shard().threads);
+    parameter.value.mutable_grad() = at::Tensor();
+  }
+  state.step = record.step;
+  record.seconds = timer.seconds();
+  record.triples_per_second = static_cast<double>(rows) / record.seconds;
+  longest_step_seconds_ = std::max(longest_step_seconds_, record.seconds);
+  return record;
+}
+
+void Trainer::validate(TrainingState& state) {
+  const at::Tensor z = model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch()));
+  const double metric = events_.validate(state, z);
+  const bool improved = metric > state.best_metric;
+  if (improved) {
+    state.best_metric = metric;
+    state.best_step = state.step;
+    state.validations_without_improvement = 0;
+    model_.fit_ridge(z);
+  } else {
+    ++state.validations_without_improvement;
+  }
+  if (events_.validated) events_.validated(state, metric, improved);
+  if (improved) save(state, true);
+}
+
+void Trainer::save(const TrainingState& state, bool is_best) {
+  if (state.step == saved_step_ && !is_best) return;
+  Communicator& communicator = *model_.shard().communicator;
+  if (!all_finite(model_.parameters(), communicator)) {
+    throw Error(Cause::diverged,
+                text("a parameter is not finite after step ", state.step,
+                     ", so it is not saved; the last checkpoint is kept: try a smaller --lr or more "
+                     "--l2"));
+  }
+  const Timer timer;
+  CheckpointInfo info = description_;
+  info.step = state.step;
+  info.epoch = state.step / steps_per_epoch();
+  info.best_metric = state.best_metric;
+  info.best_step = state.best_step;
+  info.validations_without_improvement = state.validations_without_improvement;
+  info.world_size = communicator.size();
+  info.extra["steps_per_epoch"] = std::to_string(steps_per_epoch());
+  const std::string name = checkpoints_.save(info, model_.shard().owned(), checkpoint_tensors(model_),
+                                             {is_best, config_.keep_last});
+  saved_step_ = state.step;
+  since_save_.restart();
+  longest_save_seconds_ = std::max(longest_save_seconds_, timer.seconds());
+  if (events_.saved) events_.saved(state, name, timer.seconds());
+}
+
+TrainingEnd Trainer::run(TrainingState& state) {
+  Communicator& communicator = *model_.shard().communicator;
+  const std::int64_t end = last_step();
+  saved_step_ = state.step > 0 ? state.step : -1;
+  const auto every = [](std::int64_t interval, std::int64_t step) {
+    return interval > 0 && step % interval == 0;
+  };
+  const auto out_of_patience = [&] {
+    return config_.patience > 0 && state.validations_without_improvement >= config_.patience;
+  };
+  TrainingEnd result =
+      out_of_patience() ? TrainingEnd::early_stopped : TrainingEnd::finished;
+  double seconds = 0;
+  double triples = 0;
+  while (state.step < end && !out_of_patience()) {
+    StepRecord record = take_step(state);
+    seconds += record.seconds;
+    triples += record.triples_per_second * record.seconds;
+    if (every(config_.log_every, state.step) || state.step == end) {
+      record.seconds = seconds;
+      record.triples_per_second = triples / seconds;
+      seconds = triples = 0;
+      if (events_.stepped) events_.stepped(record);
+    }
+    const bool validates =
+        events_.validate && (every(config_.validate_every * steps_per_epoch(), state.step) ||
+                             every(config_.validate_every_steps, state.step) || state.step == end);
+    if (validates) {
+      validate(state);
+      if (out_of_patience()) result = TrainingEnd::early_stopped;
+    }
+    if (stop_agreed_ && state.step < end && !out_of_patience()) {
+      save(state, false);
+      return TrainingEnd::interrupted;
+    }
+    // Rank 0's clock decides; it is only asked where all ranks are together anyway.
+    bool due = every(config_.save_every_steps, state.step);
+    if (config_.save_every_minutes > 0 && every(config_.log_every, state.step)) {
+      at::Tensor overdue = at::zeros({1}, at::kLong);
+      overdue.fill_(since_save_.seconds() >= 60 * config_.save_every_minutes ? 1 : 0);
+      communicator.broadcast("save.due", overdue, 0);
+      due = due || overdue.item<std::int64_t>() != 0;
+    }
+    if (due) save(state, false);
+  }
+  save(state, false);
+  return result;
+}
+
+std::int64_t epoch_of_last_step(std::int64_t step, std::int64_t steps_per_epoch) {
+  return step == 0 ? 0 : (step - 1) / steps_per_epoch;
+}
+
+std::int64_t annealing_epoch(const CheckpointInfo& info) {
+  const auto found = info.extra.find("steps_per_epoch");
+  const auto steps = found == info.extra.end() ? std::nullopt : parse_integer(found->second);
+  if (!steps || *steps < 1) {
+    throw Error(Cause::checkpoint, "the checkpoint does not say how many steps an epoch has");
+  }
+  return epoch_of_last_step(info.step, *steps);
+}
+
+std::vector<CheckpointTensor> checkpoint_tensors(Model& model) {
+  std::vector<CheckpointTensor> tensors;
+  for (const Parameter& parameter : model.parameters()) {
+    tensors.push_back({parameter.name, parameter.value.detach(), parameter.adam_m,
+                       parameter.adam_v, parameter.sharded, parameter.description});
+  }
+  for (const Buffer& buffer : model.buffers()) {
+    tensors.push_back({buffer.name, buffer.value, {}, {}, buffer.sharded, buffer.description});
+  }
+  return tensors;
+}
+
+TrainingState restore(const Checkpoint& checkpoint, Model& model, bool with_optimizer_state) {
+  std::vector<CheckpointTensor> tensors = checkpoint_tensors(model);
+  checkpoint.restore(model.shard().owned(), tensors, with_optimizer_state);
+  model.refresh();
+  const CheckpointInfo& info = checkpoint.info();
+  return {info.step, info.best_metric, info.best_step, info.validations_without_improvement};
+}
+
+}  // namespace micrec

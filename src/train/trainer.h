@@ -1,0 +1,119 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/timer.h"
+#include "checkpoints/store.h"
+#include "data/batches.h"
+#include "model/model.h"
+#include "train/adam.h"
+
+namespace micrec {
+
+struct TrainingConfig {
+  AdamConfig adam;
+  bool lr_decay = false;  ///< constant for the first half of max_steps, then linear to 5%
+  std::int64_t epochs = 1000;
+  std::int64_t max_steps = 0;               ///< 0: as many as the epochs have
+  std::int64_t patience = 50;               ///< validations without improvement; 0: no early stopping
+  std::int64_t validate_every = 1;          ///< epochs; 0: not by epochs
+  std::int64_t validate_every_steps = 0;    ///< steps; 0: not by steps
+  std::int64_t log_every = 50;              ///< steps
+  std::int64_t save_every_steps = 0;        ///< 0: not by steps
+  double save_every_minutes = 30;           ///< 0: not by time
+  int keep_last = 3;
+  double time_limit_seconds = 0;  ///< wall-clock time of this process; 0: none
+};
+
+/// Learning rate of a step, counted from 0.
+double learning_rate_at(const TrainingConfig& config, std::int64_t step);
+
+/// Where a run stands; with the parameters and the optimizer's moments all that a resume needs, as everything random is
+/// a function of the step.
+struct TrainingState {
+  std::int64_t step = 0;  // steps taken
+  double best_metric = -1;
+  std::int64_t best_step = 0;
+  std::int64_t validations_without_improvement = 0;
+};
+
+/// The loss of one step over all ranks, in its parts as weighted in the total.
+struct StepRecord {
+  std::int64_t epoch = 0;  // from 0
+  std::int64_t step = 0;   // steps taken, this one counted
+  double loss = 0;
+  double ranking = 0;
+  double l2 = 0;
+  double self = 0;
+  double contrastive = 0;
+  double learning_rate = 0;
+  double seconds = 0;             // of training since the last record, validation and saving left out
+  double triples_per_second = 0;  // over all ranks, over the same time
+};
+
+/// What a run tells while it goes; called on every rank with the same values.
+struct TrainingEvents {
+  std::function<void(const StepRecord&)> stepped;  // every log_every steps
+  /// Evaluates on the validation split and returns its metric, higher is better. Collective. z: (owned rows, dim).
+  std::function<double(const TrainingState&, const at::Tensor& z)> validate;
+  std::function<void(const TrainingState&, double metric, bool improved)> validated;
+  std::function<void(const TrainingState&, const std::string& checkpoint, double seconds)> saved;
+  std::function<bool()> stop_requested;  // local; the ranks agree
+};
+
+enum class TrainingEnd { finished, early_stopped, interrupted };
+
+/// The training loop: step, validation, early stopping, best and last checkpoint.
+class Trainer {
+ public:
+  /// `description` carries what a checkpoint says of its run: config text, dataset, grid. All references outlive the trainer.
+  Trainer(const TrainingConfig& config, Model& model, EpochSampler& sampler,
+          CheckpointStore& checkpoints, CheckpointInfo description, TrainingEvents events);
+
+  /// Trains from the state until the run ends. Ranks: collective.
+  /// Errors   Error(Cause::diverged) on all ranks when the loss is not finite: the step is not taken, the last checkpoint stays.
+  TrainingEnd run(TrainingState& state);
+
+  /// Takes one step and returns its loss; run() is made of these. Ranks: collective.
+  StepRecord take_step(TrainingState& state);
+
+  std::int64_t steps_per_epoch() const { return sampler_.steps_per_epoch(); }
+  /// The step at which the run ends if nothing ends it earlier.
+  std::int64_t last_step() const;
+
+ private:
+  void validate(TrainingState& state);
+  void save(const TrainingState& state, bool is_best);
+  bool out_of_time() const;
+
+  TrainingConfig config_;
+  Model& model_;
+  EpochSampler& sampler_;
+  CheckpointStore& checkpoints_;
+  CheckpointInfo description_;
+  TrainingEvents events_;
+  Timer since_start_;
+  Timer since_save_;
+  double longest_save_seconds_ = 0;
+  double longest_step_seconds_ = 0;
+  std::int64_t saved_step_ = -1;
+  bool stop_agreed_ = false;
+};
+
+/// The epoch of the last of `step` steps taken: the one whose annealing inference uses.
+std::int64_t epoch_of_last_step(std::int64_t step, std::int64_t steps_per_epoch);
+/// The same from what a checkpoint says. Errors: Error(Cause::checkpoint) where it does not say it.
+std::int64_t annealing_epoch(const CheckpointInfo& info);
+
+/// The tensors of a model as a checkpoint has them; the values are shared, so restoring into the result fills the model.
+std::vector<CheckpointTensor> checkpoint_tensors(Model& model);
+
+/// Fills the model and the state from a checkpoint and refreshes the model. Ranks: every rank reads its rows.
+TrainingState restore(const Checkpoint& checkpoint, Model& model, bool with_optimizer_state);
+
+}  // namespace micrec
