@@ -225,7 +225,7 @@ struct Hdf5File::State {
   std::string path;
   hid_t file = H5I_INVALID_HID;
   bool writable = false;
-  std::int64_t file_bytes = 0;  // when it was opened; what a file holds that is only read
+  std::int64_t file_bytes = 0;             // when it was opened
   std::map<std::string, Handle> datasets;  // kept open: their chunk caches make appending cheap
 
   ~State() {
@@ -430,8 +430,10 @@ struct Hdf5File::State {
     CHECK(writable) << at(name) << ": the file was opened for reading only";
   }
 
+  enum class Fill { by_caller, zeros };
+
   hid_t make_dataset(const std::string& name, hid_t type, const std::vector<std::int64_t>& shape,
-                     const Hdf5Storage& storage) {
+                     const Hdf5Storage& storage, Fill fill) {
     check_writable(name);
     CHECK(!shape.empty() &&
           std::all_of(shape.begin(), shape.end(), [](auto size) { return size >= 0; }))
@@ -442,6 +444,11 @@ struct Hdf5File::State {
     const Handle plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     H5Pset_obj_track_times(plist.id(), false);  // Equal contents make equal files.
     const bool has_elements = std::find(shape.begin(), shape.end(), 0) == shape.end();
+    if (fill == Fill::zeros && has_elements) {
+      // In the file at once: a reader refuses a dataset that is larger than what its file holds.
+      H5Pset_alloc_time(plist.id(), H5D_ALLOC_TIME_EARLY);
+      H5Pset_fill_time(plist.id(), H5D_FILL_TIME_ALLOC);
+    }
     if (storage.extendable || (storage.compress && has_elements)) {
       std::vector<hsize_t> chunk(sizes);
       for (hsize_t& size : chunk) size = std::max<hsize_t>(size, 1);
@@ -774,14 +781,14 @@ void Hdf5File::write_numbers(const std::string& dataset, Hdf5Type type, const vo
                              const std::vector<std::int64_t>& shape, const Hdf5Storage& storage) {
   const Lock lock(library_mutex());
   const std::string name = absolute(dataset);
-  state_->make_dataset(name, memory_type(type), shape, storage);
+  state_->make_dataset(name, memory_type(type), shape, storage, State::Fill::by_caller);
   state_->write_range(name, memory_type(type), Hdf5Info{type, shape}, {0, shape[0]}, values);
 }
 
 void Hdf5File::reserve_numbers(const std::string& dataset, Hdf5Type type,
                                const std::vector<std::int64_t>& shape, const Hdf5Storage& storage) {
   const Lock lock(library_mutex());
-  state_->make_dataset(absolute(dataset), memory_type(type), shape, storage);
+  state_->make_dataset(absolute(dataset), memory_type(type), shape, storage, State::Fill::zeros);
 }
 
 void Hdf5File::write_number_rows(const std::string& dataset, Hdf5Type type, Range rows,
@@ -845,7 +852,8 @@ void Hdf5File::write_text(const std::string& dataset, const std::vector<std::str
   const Lock lock(library_mutex());
   const std::string name = absolute(dataset);
   const auto rows = static_cast<std::int64_t>(values.size());
-  state_->make_dataset(name, text_type(fixed ? longest : 0).id(), {rows}, storage);
+  state_->make_dataset(name, text_type(fixed ? longest : 0).id(), {rows}, storage,
+                       State::Fill::by_caller);
   state_->write_text_rows(name, {0, rows}, values);
 }
 

@@ -1,0 +1,139 @@
+#include "io/feature_file.h"
+
+#include <glog/logging.h>
+
+#include <cmath>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "io/hdf5.h"
+#include "io/line_reader.h"
+#include "io/npy.h"
+
+namespace micrec {
+namespace {
+
+constexpr const char* kKey = "/key";
+constexpr const char* kValue = "/value";
+constexpr const char* kNpySuffix = ".npy";
+
+/// The keys beside NAME.npy: NAME.keys.txt, a key a line.
+std::vector<std::string> read_key_file(const std::string& npy_path) {
+  LineReader lines(npy_path.substr(0, npy_path.size() - std::string_view(kNpySuffix).size()) +
+                   ".keys.txt");
+  std::vector<std::string> keys;
+  std::string_view line;
+  while (lines.next(&line)) keys.emplace_back(line);
+  return keys;
+}
+
+}  // namespace
+
+struct FeatureFile::State {
+  std::string path;
+  std::optional<Hdf5File> hdf5;  // one of the two
+  std::optional<NpyFile> npy;
+  std::vector<std::string> keys;
+  std::int64_t width = 0;
+
+  void set_shape(const std::vector<std::int64_t>& shape) {
+    if (shape.size() != 2) {
+      throw Error(Cause::data, text(path, ": expected a table (items, width), got an array of ",
+                                    shape.size(), " dimensions"));
+    }
+    if (shape[0] != static_cast<std::int64_t>(keys.size())) {
+      throw Error(Cause::data, text(path, ": ", keys.size(), " keys, but ", shape[0],
+                                    " rows of values; expected a row a key"));
+    }
+    if (shape[1] < 1) throw Error(Cause::data, text(path, ": the values have no columns"));
+    width = shape[1];
+  }
+
+  void check_keys() const {
+    std::unordered_map<std::string_view, std::size_t> rows;
+    rows.reserve(keys.size());
+    for (std::size_t row = 0; row < keys.size(); ++row) {
+      if (keys[row].empty())
+        throw Error(Cause::data, text(path, ": the key of row ", row, " is empty"));
+      const auto [first, is_new] = rows.emplace(keys[row], row);
+      if (!is_new) {
+        throw Error(Cause::data,
+                    text(path, ": rows ", first->second, " and ", row, " both have the key ",
+                         quoted(keys[row]), "; expected each item once"));
+      }
+    }
+  }
+};
+
+FeatureFile::FeatureFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
+FeatureFile::FeatureFile(FeatureFile&&) noexcept = default;
+FeatureFile& FeatureFile::operator=(FeatureFile&&) noexcept = default;
+FeatureFile::~FeatureFile() = default;
+
+FeatureFile FeatureFile::open(const std::string& path) {
+  auto state = std::make_unique<State>();
+  state->path = path;
+  if (path.ends_with(kNpySuffix)) {
+    state->npy = NpyFile::open(path);
+    state->keys = read_key_file(path);
+    state->set_shape(state->npy->shape());
+  } else {
+    state->hdf5 = Hdf5File::open(path);
+    for (const char* name : {kKey, kValue}) {
+      if (!state->hdf5->is_dataset(name)) {
+        throw Error(Cause::data, text(path, ": no dataset ", name,
+                                      "; expected /key (strings) and /value (items, width), as "
+                                      "launcher/encode_features.py writes them, got ",
+                                      join(state->hdf5->children("/"), ", ")));
+      }
+    }
+    const Hdf5Type type = state->hdf5->info(kValue).type;
+    if (type != Hdf5Type::float32 && type != Hdf5Type::float64 && type != Hdf5Type::float16) {
+      throw Error(Cause::data, text(path, ":", kValue, ": expected floats, got ", name_of(type)));
+    }
+    state->keys = state->hdf5->read_text(kKey);
+    state->set_shape(state->hdf5->info(kValue).shape);
+  }
+  state->check_keys();
+  return FeatureFile(std::move(state));
+}
+
+const std::string& FeatureFile::path() const { return state_->path; }
+std::int64_t FeatureFile::width() const { return state_->width; }
+const std::vector<std::string>& FeatureFile::keys() const { return state_->keys; }
+
+void FeatureFile::read_rows(Range rows, float* out) const {
+  const State& s = *state_;
+  CHECK(0 <= rows.begin && rows.begin <= rows.end &&
+        rows.end <= static_cast<std::int64_t>(s.keys.size()))
+      << s.path << ": rows " << rows.begin << " to " << rows.end;
+  if (s.hdf5) {
+    s.hdf5->read_rows(kValue, rows, out);
+  } else {
+    s.npy->read_rows(rows, out);
+  }
+  for (std::int64_t i = 0; i < rows.size() * s.width; ++i) {
+    if (std::isfinite(out[i])) continue;
+    const std::int64_t row = rows.begin + i / s.width;
+    throw Error(Cause::data,
+                text(s.path, ": row ", row, " (key ", quoted(s.keys[static_cast<std::size_t>(row)]),
+                     "), column ", i % s.width, ": expected a finite number, got ", out[i],
+                     "; leave the item out where its features could not be made"));
+  }
+}
+
+void write_feature_file(const std::string& path, const std::vector<std::string>& keys,
+                        std::int64_t width, const float* values) {
+  CHECK_GE(width, 1);
+  Hdf5File file = Hdf5File::create(path);
+  file.write_text(kKey, keys);
+  file.write(kValue, values, {static_cast<std::int64_t>(keys.size()), width});
+  file.set_attribute("/", "format", "micrec features");
+  file.close();
+}
+
+}  // namespace micrec

@@ -1,0 +1,270 @@
+#include "io/npy.h"
+
+#include <fcntl.h>
+#include <glog/logging.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "io/line_reader.h"
+
+namespace micrec {
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "values are read as they lie in the file");
+
+constexpr std::int64_t kBlockBytes = 1 << 20;
+constexpr std::size_t kMostDimensions = 32;  // numpy's own bound
+
+float from_half(std::uint16_t half) {
+  const int exponent = (half >> 10) & 0x1F;
+  const int mantissa = half & 0x3FF;
+  float magnitude;
+  if (exponent == 0) {
+    magnitude = std::ldexp(static_cast<float>(mantissa), -24);
+  } else if (exponent == 31) {
+    magnitude = mantissa == 0 ? INFINITY : NAN;
+  } else {
+    magnitude = std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
+  }
+  return (half & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+struct Header {
+  std::string type;  // "<f4"
+  std::optional<bool> fortran_order;
+  std::optional<std::vector<std::int64_t>> shape;
+};
+
+/// Reads the header, a Python dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape':
+/// (3, 4), }.
+class HeaderParser {
+ public:
+  explicit HeaderParser(std::string_view all) : rest_(all) {}
+
+  /// Nothing where it is not as numpy writes it.
+  std::optional<Header> parse() {
+    Header header;
+    if (!take("{")) return std::nullopt;
+    while (!take("}")) {
+      const auto key = take_string();
+      if (!key || !take(":")) return std::nullopt;
+      if (*key == "descr") {
+        const auto type = take_string();
+        if (!type) return std::nullopt;
+        header.type = *type;
+      } else if (*key == "fortran_order") {
+        if (take("True")) {
+          header.fortran_order = true;
+        } else if (take("False")) {
+          header.fortran_order = false;
+        } else {
+          return std::nullopt;
+        }
+      } else if (*key == "shape") {
+        header.shape = take_shape();
+        if (!header.shape) return std::nullopt;
+      } else {
+        return std::nullopt;
+      }
+      if (!take(",") && !peek('}')) return std::nullopt;
+    }
+    skip_spaces();
+    const bool complete =
+        rest_.empty() && !header.type.empty() && header.fortran_order && header.shape;
+    return complete ? std::optional<Header>(std::move(header)) : std::nullopt;
+  }
+
+ private:
+  void skip_spaces() {
+    while (!rest_.empty() && (rest_[0] == ' ' || rest_[0] == '\n')) rest_.remove_prefix(1);
+  }
+  bool peek(char letter) {
+    skip_spaces();
+    return !rest_.empty() && rest_[0] == letter;
+  }
+  bool take(std::string_view word) {
+    skip_spaces();
+    if (!rest_.starts_with(word)) return false;
+    rest_.remove_prefix(word.size());
+    return true;
+  }
+  std::optional<std::string> take_string() {
+    for (const char* quote : {"'", "\""}) {
+      if (!take(quote)) continue;
+      const std::size_t end = rest_.find(*quote);
+      if (end == std::string_view::npos) return std::nullopt;
+      std::string value(rest_.substr(0, end));
+      rest_.remove_prefix(end + 1);
+      return value;
+    }
+    return std::nullopt;
+  }
+  std::optional<std::vector<std::int64_t>> take_shape() {
+    std::vector<std::int64_t> shape;
+    if (!take("(")) return std::nullopt;
+    while (!take(")")) {
+      skip_spaces();
+      const std::size_t digits = std::min(rest_.find_first_not_of("0123456789"), rest_.size());
+      const auto size = parse_integer(rest_.substr(0, digits));
+      if (!size || shape.size() == kMostDimensions) return std::nullopt;
+      shape.push_back(*size);
+      rest_.remove_prefix(digits);
+      if (!take(",") && !peek(')')) return std::nullopt;
+    }
+    return shape;
+  }
+
+  std::string_view rest_;
+};
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string out = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) out += text(i == 0 ? "" : ", ", shape[i]);
+  return out + ")";
+}
+
+}  // namespace
+
+struct NpyFile::State {
+  std::string path;
+  int file = -1;
+  std::vector<std::int64_t> shape;
+  std::int64_t value_bytes = 0;
+  std::int64_t row_elements = 1;
+  std::int64_t data_begin = 0;
+
+  ~State() {
+    if (file >= 0) ::close(file);
+  }
+
+  Error error(const std::string& what) const { return {Cause::data, text(path, ": ", what)}; }
+
+  /// By position, so that threads may share the file.
+  void read_bytes(std::int64_t from, void* out, std::size_t bytes) const {
+    auto* to = static_cast<char*>(out);
+    while (bytes > 0) {
+      const ssize_t got = pread(file, to, bytes, static_cast<off_t>(from));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw Error(Cause::io, text(path, ": cannot be read: ", std::strerror(errno)));
+      if (got == 0) throw error("the .npy file is cut off; make or fetch it again");
+      to += got;
+      from += got;
+      bytes -= static_cast<std::size_t>(got);
+    }
+  }
+
+  void read_header(std::int64_t file_bytes) {
+    std::array<unsigned char, 12> start{};
+    if (file_bytes < 10) throw error(text("not a .npy file: it has ", file_bytes, " bytes"));
+    read_bytes(0, start.data(), 8);
+    if (std::memcmp(start.data(), "\x93NUMPY", 6) != 0) {
+      throw error("not a .npy file; save the array with numpy.save");
+    }
+    const int version = start[6];
+    if (version < 1 || version > 3)
+      throw error(text("version ", version, " of the .npy format; expected 1, 2 or 3"));
+    const std::size_t length_bytes = version == 1 ? 2 : 4;
+    read_bytes(8, start.data() + 8, length_bytes);
+    std::int64_t header_bytes = 0;
+    for (std::size_t i = 0; i < length_bytes; ++i)
+      header_bytes |= std::int64_t{start[8 + i]} << (8 * i);
+    data_begin = 8 + static_cast<std::int64_t>(length_bytes) + header_bytes;
+    if (data_begin > file_bytes) {
+      throw error(text("the header claims ", header_bytes, " bytes, but the file has ", file_bytes,
+                       "; it is cut off or damaged"));
+    }
+    std::string letters(static_cast<std::size_t>(header_bytes), '\0');
+    read_bytes(data_begin - header_bytes, letters.data(), letters.size());
+    const auto header = HeaderParser(letters).parse();
+    if (!header) throw error(text("the header cannot be understood: ", quoted(letters)));
+    if (header->type != "<f4" && header->type != "<f8" && header->type != "<f2") {
+      throw error(text("the values have type ", quoted(header->type),
+                       "; expected little-endian float16, float32 or float64: "
+                       "save array.astype('<f4')"));
+    }
+    if (*header->fortran_order && header->shape->size() > 1) {
+      throw error("the array is in Fortran order; save numpy.ascontiguousarray(array)");
+    }
+    if (header->shape->empty()) throw error("the array is a single value; expected rows");
+    shape = *header->shape;
+    value_bytes = header->type[2] - '0';
+    bool fits = true;
+    for (std::size_t i = 1; i < shape.size(); ++i)
+      fits &= !__builtin_mul_overflow(row_elements, shape[i], &row_elements);
+    std::int64_t expected = 0;
+    fits &= !__builtin_mul_overflow(row_elements, shape[0], &expected);
+    fits &= !__builtin_mul_overflow(expected, value_bytes, &expected);
+    if (!fits || expected != file_bytes - data_begin) {
+      throw error(text("the header tells an array of shape ", shape_text(shape), " of ",
+                       value_bytes, " bytes each, but ", file_bytes - data_begin,
+                       " bytes follow it; the file is cut off or damaged"));
+    }
+  }
+};
+
+NpyFile::NpyFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
+NpyFile::NpyFile(NpyFile&&) noexcept = default;
+NpyFile& NpyFile::operator=(NpyFile&&) noexcept = default;
+NpyFile::~NpyFile() = default;
+
+NpyFile NpyFile::open(const std::string& path) {
+  auto state = std::make_unique<State>();
+  state->path = path;
+  std::error_code error;
+  const auto file_bytes = std::filesystem::file_size(path, error);
+  if (error) throw Error(Cause::io, text(path, ": cannot be opened: ", error.message()));
+  state->file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (state->file < 0)
+    throw Error(Cause::io, text(path, ": cannot be opened: ", std::strerror(errno)));
+  state->read_header(static_cast<std::int64_t>(file_bytes));
+  return NpyFile(std::move(state));
+}
+
+const std::string& NpyFile::path() const { return state_->path; }
+const std::vector<std::int64_t>& NpyFile::shape() const { return state_->shape; }
+
+void NpyFile::read_rows(Range rows, float* out) const {
+  const State& s = *state_;
+  CHECK(0 <= rows.begin && rows.begin <= rows.end && rows.end <= s.shape[0])
+      << s.path << ": rows " << rows.begin << " to " << rows.end;
+  std::int64_t from_byte = s.data_begin + rows.begin * s.row_elements * s.value_bytes;
+  std::int64_t left = rows.size() * s.row_elements;
+  if (s.value_bytes == 4) {
+    s.read_bytes(from_byte, out, static_cast<std::size_t>(left) * sizeof(float));
+    return;
+  }
+  std::vector<char> block(static_cast<std::size_t>(std::min(left * s.value_bytes, kBlockBytes)));
+  while (left > 0) {
+    const std::int64_t count = std::min(left, kBlockBytes / s.value_bytes);
+    s.read_bytes(from_byte, block.data(), static_cast<std::size_t>(count * s.value_bytes));
+    from_byte += count * s.value_bytes;
+    const char* from = block.data();
+    for (std::int64_t i = 0; i < count; ++i, from += s.value_bytes) {
+      if (s.value_bytes == 8) {
+        double value;
+        std::memcpy(&value, from, sizeof value);
+        *out++ = static_cast<float>(value);
+      } else {
+        std::uint16_t value;
+        std::memcpy(&value, from, sizeof value);
+        *out++ = from_half(value);
+      }
+    }
+    left -= count;
+  }
+}
+
+}  // namespace micrec
