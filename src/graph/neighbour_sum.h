@@ -22,14 +22,18 @@ struct EdgeDropout {
   bool transposed = false;
 };
 
+/// The two halves of keeps_edge that do not depend on the edge.
+constexpr std::uint32_t dropout_key(std::uint32_t seed) { return mix(seed ^ 0x9e3779b9U); }
+constexpr std::uint32_t dropout_threshold(float probability) {
+  return static_cast<std::uint32_t>(static_cast<double>(probability) * 4294967296.0);
+}
+
 /// Whether dropout keeps the nonzero at global (row, column); also for nonzeros that no pattern
-/// stores, such as a token's, under a column number of their own.
-inline bool keeps_edge(std::uint32_t seed, float probability, std::int32_t row,
-                       std::int32_t column) {
-  const std::uint32_t row_key = mix(mix(seed ^ 0x9e3779b9U) + static_cast<std::uint32_t>(row));
-  const auto threshold =
-      static_cast<std::uint32_t>(static_cast<double>(probability) * 4294967296.0);
-  return mix(row_key ^ static_cast<std::uint32_t>(column)) >= threshold;
+/// stores, such as a token's, under a column number of their own. probability in [0, 1).
+constexpr bool keeps_edge(std::uint32_t seed, float probability, std::int32_t row,
+                          std::int32_t column) {
+  const std::uint32_t row_key = mix(dropout_key(seed) + static_cast<std::uint32_t>(row));
+  return mix(row_key ^ static_cast<std::uint32_t>(column)) >= dropout_threshold(probability);
 }
 
 /// Diagonal weights around a pattern; an undefined tensor means ones.

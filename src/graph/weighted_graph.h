@@ -36,7 +36,7 @@ class WeightedGraph {
     ShardedGraph graph;
     at::Tensor weights;
   };
-  static Half transposed(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
+  static Half transposed(const Ownership& ownership, const ShardedGraph& graph,
                          const std::vector<GlobalNode>& neighbours,
                          const std::vector<float>& weights, Communicator& communicator);
 

@@ -1,0 +1,210 @@
+#include "graph/operators.h"
+
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "graph/linear_operator.h"
+#include "graph/row_exchange_plan.h"
+#include "graph/rows.h"
+
+namespace micrec {
+namespace {
+
+const std::vector<GlobalNode>* numbers_for_dropout(const ShardedGraph& graph,
+                                                   const EdgeDropout& dropout) {
+  const bool same = graph.communicator().size() == 1;
+  return dropout.probability > 0 && !same ? &graph.local_to_global() : nullptr;
+}
+
+// diag(row) B diag(column) x, whichever way round.
+at::Tensor scaled_sum(const ShardedGraph& graph, const char* name, const at::Tensor& x,
+                      const Scaling& scaling, const EdgeDropout& dropout, int threads) {
+  SumOptions options;
+  options.scaling = scaling;
+  options.dropout = dropout;
+  options.local_to_global = numbers_for_dropout(graph, dropout);
+  return neighbour_sum(graph.pattern(), graph.with_halo(name, x, threads), options, threads);
+}
+
+// The sum of A^0 x .. A^layers x times `factor`, layers >= 1, where x may be zero outside `active`
+// rows (and then has only these).
+//
+// Between the first product and the last the rows are kept multiplied by q, so that the products in
+// between are plain sums of rows: z = q * y, z <- q^2 * (B z) + q * x.
+at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
+                  const std::vector<std::int32_t>* active, const at::Tensor& q, int layers,
+                  const std::vector<std::int32_t>* rows, float factor, int threads) {
+  CHECK_GE(layers, 1);
+  CHECK_EQ(q.size(0), graph.local_rows());
+  const std::int64_t owned = graph.owned_rows();
+  const at::Tensor scale = q.contiguous();
+  const at::Tensor squared = layers > 1 ? at::mul(scale, scale) : at::Tensor();
+  ShardedGraph::ActiveRows factor_rows;
+  at::Tensor y;
+  SumOptions options;
+  options.scaling.column = scale;
+  options.horner.addend = x;
+  RowSet addend_rows;
+  if (active) {
+    factor_rows = graph.with_active_halo("halo.propagate.active", *active, x, threads);
+    y = factor_rows.rows;
+    options.active_columns = &factor_rows.columns;
+    addend_rows = RowSet(owned, *active);
+    options.horner.addend_rows = &addend_rows;
+  } else {
+    y = graph.with_halo("halo.propagate", x, threads);
+  }
+  for (int layer = 1; layer < layers; ++layer) {
+    options.scaling.row = squared;
+    options.horner.scale = scale;
+    at::Tensor next = at::empty({graph.local_rows(), x.size(1)}, x.options());
+    neighbour_sum_into(next, graph.pattern(), y, options, threads);
+    graph.fill_halo("halo.propagate", next, threads);
+    y = std::move(next);
+    options.scaling.column = at::Tensor();
+    options.active_columns = nullptr;
+  }
+  options.scaling.row = scale;
+  options.horner.scale = at::Tensor();
+  options.horner.factor = factor;
+  options.rows = rows;
+  return neighbour_sum(graph.pattern(), y, options, threads);
+}
+
+void check_indices(const std::vector<std::int32_t>& indices, std::int64_t rows) {
+  for (const std::int32_t index : indices) {
+    CHECK(index >= 0 && index < rows) << "row " << index << " of " << rows;
+  }
+}
+
+}  // namespace
+
+at::Tensor template_sum(const ShardedGraph& graph, const at::Tensor& table,
+                        const at::Tensor& row_scale, const at::Tensor& template_mask,
+                        EdgeDropout dropout, int threads) {
+  at::Tensor y;
+  {
+    const at::NoGradGuard no_grad;
+    y = scaled_sum(graph, "halo.template", table.contiguous(), {row_scale, template_mask}, dropout,
+                   threads);
+  }
+  dropout.transposed = !dropout.transposed;
+  return with_transpose("template_sum", table, y,
+                        [&graph, row_scale, template_mask, dropout, threads](const at::Tensor& g) {
+                          return scaled_sum(graph, "halo.template.backward", g,
+                                            {template_mask, row_scale}, dropout, threads);
+                        });
+}
+
+at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
+                     const at::Tensor& inverse_sqrt_degree, int layers,
+                     const std::vector<std::int32_t>* rows, int threads) {
+  CHECK_GE(layers, 0);
+  CHECK_EQ(e.size(0), graph.owned_rows());
+  if (layers == 0) return rows ? take_rows(e, *rows, threads) : e;
+  const float factor = 1.0F / static_cast<float>(layers + 1);
+  at::Tensor y;
+  {
+    const at::NoGradGuard no_grad;
+    y = horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers, rows, factor, threads);
+  }
+  const auto active = rows ? std::make_shared<const std::vector<std::int32_t>>(*rows) : nullptr;
+  return with_transpose(
+      "propagate", e, y,
+      [&graph, active, inverse_sqrt_degree, layers, factor, threads](const at::Tensor& g) {
+        return horner(graph, g, active.get(), inverse_sqrt_degree, layers, nullptr, factor,
+                      threads);
+      });
+}
+
+at::Tensor propagate_before_last(const ShardedGraph& graph, const at::Tensor& e,
+                                 const at::Tensor& inverse_sqrt_degree, int layers, int threads) {
+  CHECK_GE(layers, 1);
+  const at::NoGradGuard no_grad;
+  if (layers == 1) return e.detach();
+  return horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers - 1, nullptr, 1,
+                threads);
+}
+
+at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x, int threads) {
+  const auto product = [threads](const ShardedGraph& half, const char* name,
+                                 const at::Tensor& weights, const at::Tensor& factor) {
+    SumOptions options;
+    options.edge_weights = weights;
+    return neighbour_sum(half.pattern(), half.with_halo(name, factor, threads), options, threads);
+  };
+  at::Tensor y;
+  {
+    const at::NoGradGuard no_grad;
+    y = product(graph.graph(), "halo.weighted", graph.weights(), x.contiguous());
+  }
+  return with_transpose("weighted_sum", x, y, [&graph, product](const at::Tensor& g) {
+    return product(graph.transpose(), "halo.weighted.backward", graph.transpose_weights(), g);
+  });
+}
+
+at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor& rows_of_owner,
+                 int threads) {
+  const std::shared_ptr<const RowExchange::Plan> plan = exchange.plan();
+  CHECK_EQ(rows_of_owner.size(0), static_cast<std::int64_t>(plan->requested_rows.size()));
+  const bool travels = plan->communicator->size() > 1;
+  at::Tensor y;
+  {
+    const at::NoGradGuard no_grad;
+    at::Tensor received = rows_of_owner.contiguous();
+    if (travels) {
+      received =
+          plan->communicator->all_to_all(name, gather_rows(received, plan->send_positions, threads),
+                                         plan->send_rows, plan->receive_rows);
+    }
+    y = gather_rows(received, plan->entry_rows, threads);
+  }
+  return with_transpose(
+      "fetch", rows_of_owner, y, [plan, name, travels, threads](const at::Tensor& g) {
+        const at::Tensor sums = neighbour_sum(plan->entries_of_row, g, {}, threads);
+        if (!travels) return sums;
+        const at::Tensor home =
+            plan->communicator->all_to_all(name, sums, plan->receive_rows, plan->send_rows);
+        return neighbour_sum(plan->sends_of_row, home, {}, threads);
+      });
+}
+
+at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices, int threads) {
+  check_indices(indices, x.size(0));
+  const std::int64_t rows = x.size(0);
+  at::Tensor y;
+  {
+    const at::NoGradGuard no_grad;
+    y = gather_rows(x.contiguous(), indices, threads);
+  }
+  return with_transpose("take_rows", x, y, [indices, rows, threads](const at::Tensor& g) {
+    return neighbour_sum(gathered_from(indices, rows), g, {}, threads);
+  });
+}
+
+at::Tensor take_rows(const at::Tensor& x, const at::Tensor& indices, int threads) {
+  const at::Tensor numbers = indices.to(at::kInt).contiguous();
+  const std::int32_t* const begin = numbers.const_data_ptr<std::int32_t>();
+  return take_rows(x, std::vector<std::int32_t>(begin, begin + numbers.numel()), threads);
+}
+
+at::Tensor gather_all(Communicator& communicator, const char* name, const at::Tensor& local,
+                      const std::vector<std::int64_t>& rows_per_rank) {
+  at::Tensor y;
+  {
+    const at::NoGradGuard no_grad;
+    y = communicator.all_gather(name, local.detach().contiguous(), rows_per_rank);
+    if (communicator.size() == 1) y = y.clone();  // A backend may return its argument.
+  }
+  return with_transpose("gather_all", local, y,
+                        [&communicator, name, rows_per_rank](const at::Tensor& g) {
+                          return communicator.reduce_scatter(name, g, rows_per_rank);
+                        });
+}
+
+}  // namespace micrec

@@ -1,0 +1,94 @@
+#include "graph/row_exchange.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+
+#include "graph/row_exchange_plan.h"
+#include "graph/row_set.h"
+
+namespace micrec {
+namespace {
+
+// Positions in `owned` (rising) of `nodes` (rising, all of them owned), by galloping from one to
+// the next.
+void append_local_rows(const std::vector<GlobalNode>& owned, const std::vector<std::int32_t>& nodes,
+                       std::vector<std::int32_t>& rows) {
+  std::size_t at = 0;
+  for (const std::int32_t node : nodes) {
+    std::size_t step = 1;
+    while (at + step < owned.size() && value(owned[at + step]) <= node) {
+      at += step;
+      step *= 2;
+    }
+    const auto last = std::min(owned.size(), at + step);
+    at = std::upper_bound(owned.begin() + at, owned.begin() + last, GlobalNode(node)) -
+         owned.begin() - 1;
+    CHECK(at < owned.size() && value(owned[at]) == node) << "node " << node << " is not owned here";
+    rows.push_back(static_cast<std::int32_t>(at));
+  }
+}
+
+}  // namespace
+
+RowExchange::RowExchange(const Ownership& ownership, const std::vector<GlobalNode>& owned,
+                         const std::vector<GlobalNode>& needed, Communicator& communicator) {
+  static_assert(sizeof(GlobalNode) == sizeof(std::int32_t));
+  const auto plan = std::make_shared<Plan>();
+  plan_ = plan;
+  plan->communicator = &communicator;
+  const auto nodes = static_cast<std::int64_t>(ownership.owner.size());
+  for (const GlobalNode node : needed) {
+    CHECK(value(node) >= 0 && value(node) < nodes) << "node " << value(node) << " of " << nodes;
+  }
+  const RowSet distinct(nodes, reinterpret_cast<const std::int32_t*>(needed.data()),
+                        static_cast<std::int64_t>(needed.size()));
+  const std::vector<std::int32_t> members = distinct.members();
+  plan->entry_rows.resize(needed.size());
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    plan->entry_rows[i] = static_cast<std::int32_t>(distinct.position(value(needed[i])));
+  }
+  plan->received_rows = distinct.size();
+  if (communicator.size() == 1) {
+    plan->requested_rows = members;  // Local and global numbers are the same, and nothing travels.
+    plan->entries_of_row = gathered_from(plan->entry_rows, plan->received_rows);
+    return;
+  }
+
+  // Rows arrive by owner and, of one owner, by rising number.
+  std::vector<std::vector<std::int32_t>> wanted(communicator.size());
+  for (const std::int32_t node : members) wanted[ownership.owner[node]].push_back(node);
+  std::vector<std::int64_t> begins(communicator.size());
+  for (int q = 0; q < communicator.size(); ++q) {
+    plan->receive_rows.push_back(static_cast<std::int64_t>(wanted[q].size()));
+    if (q > 0) begins[q] = begins[q - 1] + plan->receive_rows[q - 1];
+  }
+  std::vector<std::int32_t> arrival(members.size());
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    arrival[m] = static_cast<std::int32_t>(begins[ownership.owner[members[m]]]++);
+  }
+  for (std::int32_t& row : plan->entry_rows) row = arrival[row];
+  plan->entries_of_row = gathered_from(plan->entry_rows, plan->received_rows);
+
+  std::vector<std::int32_t> sent;  // owned local rows, grouped by receiver
+  for (const std::vector<std::int32_t>& asked :
+       exchange_lists(communicator, "batch.plan", wanted)) {
+    append_local_rows(owned, asked, sent);
+    plan->send_rows.push_back(static_cast<std::int64_t>(asked.size()));
+  }
+  const RowSet requested(static_cast<std::int64_t>(owned.size()), sent);
+  plan->requested_rows = requested.members();
+  for (std::int32_t& row : sent) row = static_cast<std::int32_t>(requested.position(row));
+  plan->sends_of_row = gathered_from(sent, requested.size());
+  plan->send_positions = std::move(sent);
+}
+
+const std::vector<std::int32_t>& RowExchange::requested_rows() const {
+  return plan_->requested_rows;
+}
+
+std::int64_t RowExchange::needed() const {
+  return static_cast<std::int64_t>(plan_->entry_rows.size());
+}
+
+}  // namespace micrec

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cluster/communicator.h"
+#include "graph/pattern.h"
+#include "graph/row_exchange.h"
+#include "graph/rows.h"
+
+namespace micrec {
+
+struct RowExchange::Plan {
+  Communicator* communicator = nullptr;
+  std::vector<std::int32_t> requested_rows;  // owned local rows, rising
+
+  // The receiving side. Received rows are distinct, by (owner, global number).
+  std::int64_t received_rows = 0;
+  std::vector<std::int32_t> entry_rows;  // (needed) received row of each entry
+  Pattern entries_of_row;                // (received_rows) its entries, rising
+
+  // The sending side; empty with one rank, where the received rows are the requested ones.
+  std::vector<std::int64_t> send_rows;       // (ranks)
+  std::vector<std::int64_t> receive_rows;    // (ranks)
+  std::vector<std::int32_t> send_positions;  // in requested_rows, grouped by receiver
+  Pattern sends_of_row;  // (requested_rows) positions in send_positions, by rank
+};
+
+}  // namespace micrec

@@ -1,0 +1,104 @@
+#include "graph/row_product.h"
+
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "graph/linear_operator.h"
+#include "graph/packed_matrix.h"
+
+namespace micrec {
+namespace {
+
+// Rows handed to a thread at a time, in passes of the kernel.
+constexpr std::int64_t kPassesPerTask = 16;
+// Rows whose outer products are summed in one chain for dW.
+constexpr std::int64_t kGradientRows = 1024;
+
+void check_matrix(const char* what, const at::Tensor& tensor) {
+  CHECK(tensor.dim() == 2 && tensor.scalar_type() == at::kFloat && tensor.device().is_cpu())
+      << what << " must be a float32 matrix in main memory";
+}
+
+at::Tensor multiply(const at::Tensor& x, const PackedMatrix& weight, int threads) {
+  const std::int64_t rows = x.size(0);
+  at::Tensor y = at::empty({rows, weight.columns()}, x.options());
+  const float* const from = x.const_data_ptr<float>();
+  float* const to = y.mutable_data_ptr<float>();
+  const std::int64_t inner = weight.inner();
+  const std::int64_t columns = weight.columns();
+  const std::int64_t task = kPassesPerTask * kernels().panel_rows;
+  parallel_for(rows, task, threads, [&](std::int64_t begin, std::int64_t end) {
+    for (; begin < end; begin += task) {
+      weight.multiply(from + begin * inner, inner, 1, std::min(task, end - begin), false,
+                      to + begin * columns, columns);
+    }
+  });
+  return y;
+}
+
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, int threads) {
+  return multiply(x,
+                  PackedMatrix(weight.const_data_ptr<float>(), weight.size(0), weight.size(1),
+                               weight.size(1), 1, threads),
+                  threads);
+}
+
+// x^T g: every thread owns rows of the result and adds the sums over chunks of rows of x and g to
+// them in order.
+at::Tensor gradient_of_weight(const at::Tensor& x, const at::Tensor& g, int threads) {
+  const std::int64_t rows = x.size(0);
+  const std::int64_t inner = x.size(1);
+  const std::int64_t columns = g.size(1);
+  at::Tensor gradient = at::zeros({inner, columns}, x.options());
+  const float* const x_data = x.const_data_ptr<float>();
+  float* const to = gradient.mutable_data_ptr<float>();
+  const std::int64_t task = kernels().panel_rows;
+  for (std::int64_t row = 0; row < rows; row += kGradientRows) {
+    const PackedMatrix chunk(g.const_data_ptr<float>() + row * columns,
+                             std::min(kGradientRows, rows - row), columns, columns, 1, threads);
+    parallel_for(inner, task, threads, [&](std::int64_t begin, std::int64_t end) {
+      chunk.multiply(x_data + row * inner + begin, 1, inner, end - begin, true,
+                     to + begin * columns, columns);
+    });
+  }
+  return gradient;
+}
+
+}  // namespace
+
+at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight, int threads) {
+  check_matrix("x", x);
+  check_matrix("the weight", weight);
+  CHECK_EQ(x.size(1), weight.size(0));
+  const at::Tensor left = x.detach().contiguous();
+  const at::Tensor right = weight.detach().contiguous();
+  at::Tensor y;
+  {
+    const at::NoGradGuard no_grad;
+    y = product(left, right, threads);
+  }
+  return with_transposes(
+      "row_product", y,
+      {{x, [right,
+            threads](const at::Tensor& g) { return row_product_transposed(g, right, threads); }},
+       {weight,
+        [left, threads](const at::Tensor& g) { return gradient_of_weight(left, g, threads); }}});
+}
+
+at::Tensor row_product_transposed(const at::Tensor& x, const at::Tensor& weight, int threads) {
+  check_matrix("x", x);
+  check_matrix("the weight", weight);
+  CHECK_EQ(x.size(1), weight.size(1));
+  const at::NoGradGuard no_grad;
+  const at::Tensor right = weight.detach().contiguous();
+  return multiply(x.detach().contiguous(),
+                  PackedMatrix(right.const_data_ptr<float>(), right.size(1), right.size(0), 1,
+                               right.size(1), threads),
+                  threads);
+}
+
+}  // namespace micrec

@@ -1,0 +1,50 @@
+#include "graph/rows.h"
+
+#include <ATen/Functions.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/parallel.h"
+
+namespace micrec {
+
+at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads) {
+  CHECK(x.is_contiguous() && x.device().is_cpu());
+  std::vector<std::int64_t> shape = x.sizes().vec();
+  shape[0] = static_cast<std::int64_t>(rows.size());
+  at::Tensor gathered = at::empty(shape, x.options());
+  if (rows.empty()) return gathered;
+  const std::size_t row_bytes = gathered.nbytes() / rows.size();
+  const auto* const from = static_cast<const char*>(x.const_data_ptr());
+  auto* const to = static_cast<char*>(gathered.mutable_data_ptr());
+  constexpr std::int64_t kChunkBytes = 1 << 18;
+  constexpr std::int64_t kRowsAhead = 16;
+  const std::int64_t chunk =
+      std::max<std::int64_t>(1, kChunkBytes / static_cast<std::int64_t>(row_bytes + 1));
+  const auto last = static_cast<std::int64_t>(rows.size()) - 1;
+  parallel_for(shape[0], chunk, threads, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const char* const ahead = from + rows[std::min(i + kRowsAhead, last)] * row_bytes;
+      for (std::size_t line = 0; line < row_bytes; line += 64) __builtin_prefetch(ahead + line);
+      std::memcpy(to + i * row_bytes, from + rows[i] * row_bytes, row_bytes);
+    }
+  });
+  return gathered;
+}
+
+Pattern gathered_from(const std::vector<std::int32_t>& rows, std::int64_t count) {
+  Pattern pattern;
+  pattern.offsets.assign(count + 1, 0);
+  for (const std::int32_t row : rows) ++pattern.offsets[row + 1];
+  for (std::int64_t r = 0; r < count; ++r) pattern.offsets[r + 1] += pattern.offsets[r];
+  std::vector<std::int64_t> next(pattern.offsets.begin(), pattern.offsets.end() - 1);
+  pattern.columns.resize(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    pattern.columns[next[rows[i]]++] = static_cast<std::int32_t>(i);
+  }
+  return pattern;
+}
+
+}  // namespace micrec

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "graph/pattern.h"
+
+namespace micrec {
+
+/// The rows of x named by `rows`, in their order; any dtype. Shapes: x (n, ...), contiguous;
+/// returns (rows, ...).
+at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads);
+
+/// The transpose of a gather as a pattern: row r lists the positions of `rows` that hold r, rising,
+/// so that neighbour_sum adds what was gathered from a row in the order of the list. `count` is the
+/// number of rows gathered from.
+Pattern gathered_from(const std::vector<std::int32_t>& rows, std::int64_t count);
+
+}  // namespace micrec
