@@ -1,0 +1,55 @@
+#include "checkpoints/agreement.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+
+#include <cstring>
+
+namespace micrec {
+
+namespace {
+
+// The text that `root` gives, on all ranks.
+std::string text_of(Communicator& communicator, const char* name, const std::string& text,
+                    int root) {
+  at::Tensor size = at::full({1}, static_cast<std::int64_t>(text.size()), at::kLong);
+  communicator.broadcast(name, size, root);
+  at::Tensor bytes = at::empty({size.item<std::int64_t>()}, at::kByte);
+  if (communicator.rank() == root) {
+    std::memcpy(bytes.mutable_data_ptr(), text.data(), text.size());
+  }
+  communicator.broadcast(name, bytes, root);
+  return {static_cast<const char*>(bytes.const_data_ptr()),
+          static_cast<std::size_t>(bytes.numel())};
+}
+
+}  // namespace
+
+std::string broadcast_text(Communicator& communicator, const char* name, const std::string& text) {
+  return text_of(communicator, name, text, 0);
+}
+
+std::optional<Failure> first_failure(Communicator& communicator, const char* name,
+                                     const std::optional<Failure>& own) {
+  // One small number while all is well; the message travels only when there is one.
+  const int ranks = communicator.size();
+  at::Tensor failed = at::full({1}, std::int64_t{own ? communicator.rank() : ranks}, at::kLong);
+  communicator.all_reduce(name, failed, Reduction::min);
+  const auto rank = static_cast<int>(failed.item<std::int64_t>());
+  if (rank == ranks) return std::nullopt;
+
+  at::Tensor cause = at::full({1}, own ? static_cast<std::int64_t>(own->cause) : 0, at::kLong);
+  communicator.broadcast(name, cause, rank);
+  const std::string message = text_of(communicator, name, own ? own->message : "", rank);
+  return Failure{static_cast<Cause>(cause.item<std::int64_t>()),
+                 ranks == 1 ? message : text("rank ", rank, ": ", message)};
+}
+
+void throw_together(Communicator& communicator, const char* name,
+                    const std::optional<Failure>& own) {
+  if (const std::optional<Failure> failure = first_failure(communicator, name, own)) {
+    throw Error(failure->cause, failure->message);
+  }
+}
+
+}  // namespace micrec

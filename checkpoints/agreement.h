@@ -1,0 +1,48 @@
+#pragma once
+
+#include <exception>
+#include <optional>
+#include <string>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cluster/communicator.h"
+
+namespace micrec {
+
+/// What went wrong in the part of a common task that one rank does alone.
+struct Failure {
+  Cause cause = Cause::io;
+  std::string message;
+};
+
+/// Runs a task of this rank alone. An exception is kept and not thrown, since a rank that left now
+/// would leave the others waiting in the next collective.
+template <typename Task>
+std::optional<Failure> attempt(const Task& task) {
+  try {
+    task();
+  } catch (const Error& error) {
+    return Failure{error.cause(), error.what()};
+  } catch (const std::system_error& error) {  // std::filesystem's among them
+    return Failure{Cause::io, error.what()};
+  } catch (const std::exception& error) {
+    return Failure{Cause::io, text("unexpected failure: ", error.what())};
+  }
+  return std::nullopt;
+}
+
+/// The failure of the lowest rank that had one, with its rank in the message, the same on all
+/// ranks. Ranks: collective.
+std::optional<Failure> first_failure(Communicator& communicator, const char* name,
+                                     const std::optional<Failure>& own);
+
+/// Throws the first failure on all ranks, if there was one. Ranks: collective.
+void throw_together(Communicator& communicator, const char* name,
+                    const std::optional<Failure>& own);
+
+/// Rank 0's text on all ranks. Ranks: collective.
+std::string broadcast_text(Communicator& communicator, const char* name, const std::string& text);
+
+}  // namespace micrec

@@ -1,0 +1,405 @@
+#include "checkpoints/checkpoint.h"
+
+#include <ATen/ops/empty.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/agreement.h"
+#include "checkpoints/durable_files.h"
+#include "checkpoints/element_type.h"
+#include "checkpoints/format.h"
+#include "checkpoints/manifest.h"
+#include "io/hdf5.h"
+
+namespace micrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kManifestLimitBytes = std::int64_t{256} << 20;
+constexpr std::int64_t kRowNumbersAtOnce = kTransferBytes / std::int64_t{sizeof(std::int64_t)};
+
+std::string in_words(at::IntArrayRef shape) {
+  std::vector<std::string> sizes;
+  for (const std::int64_t size : shape) sizes.push_back(std::to_string(size));
+  return "(" + join(sizes, ", ") + ")";
+}
+
+Manifest read_manifest(const std::string& directory) {
+  const fs::path path = fs::path(directory) / kCheckpointManifestFile;
+  std::error_code error;
+  if (!fs::is_directory(directory, error)) {
+    throw Error(Cause::checkpoint,
+                text("there is no checkpoint ", directory,
+                     fs::exists(directory, error) ? ": it is not a directory" : "",
+                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
+  }
+  if (!fs::exists(path, error)) {
+    throw Error(Cause::checkpoint,
+                text(directory, " is not a checkpoint: it has no ", kCheckpointManifestFile,
+                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
+  }
+  return parse_manifest(read_small_file(path.string(), kManifestLimitBytes), path.string());
+}
+
+[[noreturn]] void fail_damaged(const std::string& path, const std::string& what) {
+  throw Error(Cause::checkpoint, text(path, " is damaged: ", what, "; restore another checkpoint"));
+}
+
+void verify_shard(const std::string& directory, const StoredShard& shard, Verify verify) {
+  const std::string path = (fs::path(directory) / shard.file).string();
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    throw Error(
+        Cause::checkpoint,
+        text(path, " is missing, though the manifest lists it; restore another checkpoint"));
+  }
+  const auto bytes = static_cast<std::int64_t>(fs::file_size(path, error));
+  if (error) throw Error(Cause::io, text("cannot read ", path, ": ", error.message()));
+  if (bytes != shard.bytes) {
+    fail_damaged(path, text("it has ", with_commas(bytes), " bytes, the manifest says ",
+                            with_commas(shard.bytes)));
+  }
+  if (verify == Verify::checksums) {
+    const FileDigest digest = digest_file(path);
+    if (digest.xxh3_128 != shard.xxh3_128) {
+      fail_damaged(
+          path, text("its checksum is ", digest.xxh3_128, ", the manifest says ", shard.xxh3_128));
+    }
+  }
+}
+
+// One dataset of a tensor and the memory that takes its rows.
+struct Part {
+  std::string leaf;   // "value", "adam_m" or "adam_v"
+  at::Tensor target;  // what the caller wants filled
+  at::Tensor host;    // contiguous on the host; the target itself where it is so
+  std::int64_t row_elements = 1;
+};
+
+Part make_part(const char* leaf, const at::Tensor& target) {
+  Part part{leaf, target.detach(), {}, 1};
+  part.host =
+      target.is_cpu() && target.is_contiguous()
+          ? part.target
+          : at::empty(target.sizes(), target.options().device(at::kCPU).requires_grad(false));
+  for (std::int64_t d = 1; d < target.dim(); ++d) part.row_elements *= target.size(d);
+  return part;
+}
+
+// A row of a file that this rank asked for: its place in the file and in the caller's tensor.
+struct Hit {
+  std::int64_t file_row;
+  std::int64_t target_row;
+};
+
+// Reads `hits` (rising in both) of one dataset, in windows of the file that are bounded in bytes.
+template <typename T>
+void read_hits(const Hdf5File& file, const std::string& dataset, const std::vector<Hit>& hits,
+               const Part& part) {
+  T* const out = part.host.mutable_data_ptr<T>();
+  const std::int64_t elements = part.row_elements;
+  if (elements == 0 || hits.empty()) return;
+  const auto count = static_cast<std::int64_t>(hits.size());
+  const Hit first = hits.front();
+  const Hit last = hits.back();
+  if (last.file_row - first.file_row == count - 1 &&
+      last.target_row - first.target_row == count - 1) {
+    file.read_rows(dataset, Range{first.file_row, last.file_row + 1},
+                   out + first.target_row * elements);
+    return;
+  }
+  const std::int64_t window_rows =
+      std::max<std::int64_t>(1, kTransferBytes / (elements * std::int64_t{sizeof(T)}));
+  std::vector<T> window;
+  for (std::size_t begin = 0; begin < hits.size();) {
+    const std::int64_t first_row = hits[begin].file_row;
+    std::size_t end = begin;
+    while (end < hits.size() && hits[end].file_row - first_row < window_rows) ++end;
+    const Range rows{first_row, hits[end - 1].file_row + 1};
+    window.resize(static_cast<std::size_t>(rows.size() * elements));
+    file.read_rows(dataset, rows, window.data());
+    for (; begin < end; ++begin) {
+      std::memcpy(out + hits[begin].target_row * elements,
+                  window.data() + (hits[begin].file_row - first_row) * elements,
+                  static_cast<std::size_t>(elements) * sizeof(T));
+    }
+  }
+}
+
+// A sharded tensor that is being filled from file after file.
+struct ShardedRead {
+  const StoredTensor* stored = nullptr;
+  std::vector<Part> parts;
+  std::vector<std::int32_t> found_in;  // number of the file that each owned row came from, or -1
+};
+
+void check_matches(const StoredTensor& stored, const CheckpointTensor& wanted,
+                   const std::string& directory, std::int64_t owned_rows) {
+  const auto fail = [&](const std::string& what) {
+    throw Error(Cause::checkpoint, text("tensor '", stored.name, "' of ", directory, " ", what,
+                                        "; was it saved by a run with other settings?"));
+  };
+  if (stored.sharded != wanted.sharded) {
+    fail(text("is ", stored.sharded ? "sharded" : "replicated", ", expected it ",
+              wanted.sharded ? "sharded" : "replicated"));
+  }
+  const std::string type = element_type_name(wanted.value.scalar_type());
+  if (stored.type != type) fail(text("is of type ", stored.type, ", expected ", type));
+  std::vector<std::int64_t> shape = wanted.value.sizes().vec();
+  if (stored.sharded) {
+    CHECK(!shape.empty() && shape[0] == owned_rows)
+        << stored.name << " has " << in_words(shape) << " for " << owned_rows << " owned rows";
+    shape[0] = stored.shape[0];
+  }
+  if (stored.shape != shape) {
+    fail(text("has the shape ", in_words(stored.shape), ", expected ", in_words(shape)));
+  }
+}
+
+std::vector<Part> parts_of(const StoredTensor& stored, const CheckpointTensor& wanted,
+                           bool with_optimizer_state, const std::string& directory) {
+  std::vector<Part> parts;
+  parts.push_back(make_part("value", wanted.value));
+  if (!with_optimizer_state || !wanted.adam_m.defined()) return parts;
+  if (!stored.trained) {
+    throw Error(
+        Cause::checkpoint,
+        text("tensor '", stored.name, "' of ", directory,
+             " has no optimizer state, expected adam_m and adam_v; was it trained in that run?"));
+  }
+  CHECK(wanted.adam_v.defined()) << stored.name << " has adam_m without adam_v";
+  for (const auto& [leaf, moment] :
+       {std::pair<const char*, const at::Tensor&>{"adam_m", wanted.adam_m},
+        {"adam_v", wanted.adam_v}}) {
+    CHECK(moment.sizes() == wanted.value.sizes() &&
+          moment.scalar_type() == wanted.value.scalar_type())
+        << stored.name << "'s " << leaf << " is not as its value";
+    parts.push_back(make_part(leaf, moment));
+  }
+  return parts;
+}
+
+void read_replicated_parts(const Hdf5File& file, const StoredTensor& stored,
+                           std::vector<Part>& parts) {
+  for (Part& part : parts) {
+    const std::string dataset = text("/tensors/", stored.name, "/", part.leaf);
+    std::vector<std::int64_t> shape = stored.shape;
+    if (shape.empty()) shape = {1};
+    file.expect_shape(dataset, shape);
+    if (part.host.numel() == 0) continue;
+    visit_element_type(part.host.scalar_type(), [&]<typename T>(T) {
+      file.read_rows(dataset, Range{0, shape[0]}, part.host.mutable_data_ptr<T>());
+    });
+  }
+}
+
+// Takes the owned rows that this file holds.
+void read_sharded_parts(const Hdf5File& file, const StoredShard& shard, int shard_number,
+                        const std::vector<StoredShard>& shards,
+                        const std::vector<GlobalNode>& owned, ShardedRead& read) {
+  const StoredTensor& stored = *read.stored;
+  const std::string group = text("/tensors/", stored.name, "/");
+  const std::int64_t rows = file.expect_shape(group + "row", {shard.rows})[0];
+  for (const Part& part : read.parts) {
+    std::vector<std::int64_t> shape = stored.shape;
+    shape[0] = rows;
+    file.expect_shape(group + part.leaf, shape);
+  }
+  std::int64_t previous = -1;
+  std::size_t next_owned = 0;
+  std::vector<std::int64_t> numbers;
+  std::vector<Hit> hits;
+  for (std::int64_t begin = 0; begin < rows; begin += kRowNumbersAtOnce) {
+    const std::int64_t end = std::min(rows, begin + kRowNumbersAtOnce);
+    numbers.resize(static_cast<std::size_t>(end - begin));
+    file.read_rows(group + "row", Range{begin, end}, numbers.data());
+    hits.clear();
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t row = numbers[static_cast<std::size_t>(i - begin)];
+      if (row <= previous || row >= stored.shape[0]) {
+        fail_damaged(file.path(),
+                     text("row numbers of tensor '", stored.name, "' do not rise within 0 to ",
+                          stored.shape[0] - 1, " at row ", i, " of the file"));
+      }
+      previous = row;
+      while (next_owned < owned.size() && value(owned[next_owned]) < row) ++next_owned;
+      if (next_owned == owned.size() || value(owned[next_owned]) != row) continue;
+      std::int32_t& found_in = read.found_in[next_owned];
+      if (found_in >= 0) {
+        fail_damaged(file.path(), text("row ", row, " of tensor '", stored.name, "' is also in ",
+                                       shards[static_cast<std::size_t>(found_in)].file));
+      }
+      found_in = shard_number;
+      hits.push_back({i, static_cast<std::int64_t>(next_owned)});
+    }
+    for (const Part& part : read.parts) {
+      visit_element_type(part.host.scalar_type(),
+                         [&]<typename T>(T) { read_hits<T>(file, group + part.leaf, hits, part); });
+    }
+  }
+}
+
+// A file that passed verification and yet is not as the manifest says is damage to whoever
+// restores.
+template <typename Read>
+void read_shard(const std::string& directory, const StoredShard& shard, const Read& read) {
+  try {
+    read(Hdf5File::open((fs::path(directory) / shard.file).string()));
+  } catch (const Error& error) {
+    if (error.cause() != Cause::data) throw;
+    throw Error(Cause::checkpoint, text("checkpoint ", directory, " is damaged: ", error.what()));
+  }
+}
+
+}  // namespace
+
+struct Checkpoint::State {
+  std::string directory;
+  Manifest manifest;
+
+  const StoredTensor& find(const std::string& name) const {
+    for (const StoredTensor& tensor : manifest.tensors) {
+      if (tensor.name == name) return tensor;
+    }
+    std::vector<std::string> names;
+    for (const StoredTensor& tensor : manifest.tensors) names.push_back(tensor.name);
+    throw Error(Cause::checkpoint, text(directory, " has no tensor '", name, "'; it has ",
+                                        names.empty() ? "none" : join(names, ", ")));
+  }
+};
+
+Checkpoint::Checkpoint(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Checkpoint::~Checkpoint() = default;
+Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
+Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
+
+Checkpoint Checkpoint::open(const std::string& directory, Verify verify) {
+  auto state = std::make_unique<State>(State{directory, read_manifest(directory)});
+  for (const StoredShard& shard : state->manifest.shards) verify_shard(directory, shard, verify);
+  return Checkpoint(std::move(state));
+}
+
+Checkpoint Checkpoint::open(const std::string& directory, Communicator& communicator) {
+  std::unique_ptr<State> state;
+  throw_together(communicator, "checkpoint.open", attempt([&] {
+                   state = std::make_unique<State>(State{directory, read_manifest(directory)});
+                   const std::vector<StoredShard>& shards = state->manifest.shards;
+                   for (std::size_t i = 0; i < shards.size(); ++i) {
+                     const bool mine =
+                         static_cast<int>(i % static_cast<std::size_t>(communicator.size())) ==
+                         communicator.rank();
+                     verify_shard(directory, shards[i], mine ? Verify::checksums : Verify::sizes);
+                   }
+                 }));
+  return Checkpoint(std::move(state));
+}
+
+const std::string& Checkpoint::directory() const { return state_->directory; }
+std::string Checkpoint::name() const { return checkpoint_name(state_->manifest.info.step); }
+const CheckpointInfo& Checkpoint::info() const { return state_->manifest.info; }
+const std::vector<StoredTensor>& Checkpoint::tensors() const { return state_->manifest.tensors; }
+const std::vector<StoredShard>& Checkpoint::shards() const { return state_->manifest.shards; }
+std::int64_t Checkpoint::rows() const { return state_->manifest.rows; }
+
+std::int64_t Checkpoint::bytes() const {
+  return std::accumulate(shards().begin(), shards().end(), std::int64_t{0},
+                         [](std::int64_t sum, const StoredShard& s) { return sum + s.bytes; });
+}
+
+bool Checkpoint::has(const std::string& name) const {
+  return std::any_of(tensors().begin(), tensors().end(),
+                     [&](const StoredTensor& tensor) { return tensor.name == name; });
+}
+
+void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<CheckpointTensor>& into,
+                         bool with_optimizer_state) const {
+  const std::string& directory = state_->directory;
+  for (std::size_t i = 1; i < owned.size(); ++i) CHECK_LT(value(owned[i - 1]), value(owned[i]));
+
+  // All is compared before anything is filled.
+  std::vector<std::pair<const StoredTensor*, std::vector<Part>>> replicated;
+  std::vector<ShardedRead> sharded;
+  for (const CheckpointTensor& wanted : into) {
+    const StoredTensor& stored = state_->find(wanted.name);
+    check_matches(stored, wanted, directory, static_cast<std::int64_t>(owned.size()));
+    std::vector<Part> parts = parts_of(stored, wanted, with_optimizer_state, directory);
+    if (stored.sharded) {
+      sharded.push_back({&stored, std::move(parts), std::vector<std::int32_t>(owned.size(), -1)});
+    } else {
+      replicated.emplace_back(&stored, std::move(parts));
+    }
+  }
+
+  const std::vector<StoredShard>& shards = state_->manifest.shards;
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const bool has_replicated = i == 0 && !replicated.empty();
+    const bool has_rows = !owned.empty() && !sharded.empty() && shards[i].rows > 0;
+    if (!has_replicated && !has_rows) continue;
+    read_shard(directory, shards[i], [&](const Hdf5File& file) {
+      if (has_replicated) {
+        for (auto& [stored, parts] : replicated) read_replicated_parts(file, *stored, parts);
+      }
+      if (!has_rows) return;
+      for (ShardedRead& read : sharded) {
+        read_sharded_parts(file, shards[i], static_cast<int>(i), shards, owned, read);
+      }
+    });
+  }
+
+  for (const ShardedRead& read : sharded) {
+    const auto lost = std::find(read.found_in.begin(), read.found_in.end(), -1);
+    if (lost == read.found_in.end()) continue;
+    const std::int32_t row = value(owned[static_cast<std::size_t>(lost - read.found_in.begin())]);
+    throw Error(
+        Cause::checkpoint,
+        text("row ", row, " of tensor '", read.stored->name, "' is in none of the ", shards.size(),
+             " files of ", directory, ", which hold ", with_commas(state_->manifest.rows),
+             " rows; was it saved for another dataset?"));
+  }
+  const auto deliver = [](const std::vector<Part>& parts) {
+    for (const Part& part : parts) {
+      if (!part.host.is_same(part.target)) part.target.copy_(part.host);
+    }
+  };
+  for (const auto& [stored, parts] : replicated) deliver(parts);
+  for (const ShardedRead& read : sharded) deliver(read.parts);
+}
+
+at::Tensor Checkpoint::read_replicated(const std::string& name) const {
+  const StoredTensor& stored = state_->find(name);
+  std::vector<CheckpointTensor> into(1);
+  into[0].name = name;
+  into[0].value = at::empty(stored.shape, element_type_of(stored.type));
+  restore({}, into, false);
+  return into[0].value;
+}
+
+at::Tensor Checkpoint::read_all_rows(const std::string& name) const {
+  const StoredTensor& stored = state_->find(name);
+  const std::int64_t rows = stored.sharded ? stored.shape[0] : 0;
+  if (rows > std::numeric_limits<std::int32_t>::max()) {
+    throw Error(Cause::checkpoint, text("tensor '", name, "' of ", directory(), " has ",
+                                        with_commas(rows), " rows, more than there can be nodes"));
+  }
+  std::vector<GlobalNode> all(static_cast<std::size_t>(rows));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = GlobalNode{static_cast<std::int32_t>(i)};
+  std::vector<CheckpointTensor> into(1);
+  into[0].name = name;
+  into[0].value = at::empty(stored.sharded ? stored.shape : std::vector<std::int64_t>{0},
+                            element_type_of(stored.type));
+  into[0].sharded = true;
+  restore(all, into, false);
+  return into[0].value;
+}
+
+}  // namespace micrec

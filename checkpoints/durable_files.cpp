@@ -1,0 +1,175 @@
+#include "checkpoints/durable_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const char* action, const std::string& path, int error) {
+  const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+  throw Error(Cause::io,
+              text("cannot ", action, " ", path, ": ", std::generic_category().message(error),
+                   full ? "; free some space or raise the quota, then start again" : ""));
+}
+
+class OpenFile {
+ public:
+  OpenFile(const std::string& path, int flags, const char* action)
+      : path_(path), descriptor_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+    if (descriptor_ < 0) fail(action, path, errno);
+  }
+  ~OpenFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
+  std::size_t read(char* out, std::size_t size) {
+    while (true) {
+      const ssize_t got = ::read(descriptor_, out, size);
+      if (got >= 0) return static_cast<std::size_t>(got);
+      if (errno != EINTR) fail("read", path_, errno);
+    }
+  }
+
+  void write(std::string_view contents) {
+    while (!contents.empty()) {
+      const ssize_t written = ::write(descriptor_, contents.data(), contents.size());
+      if (written >= 0) {
+        contents.remove_prefix(static_cast<std::size_t>(written));
+      } else if (errno != EINTR) {
+        fail("write", path_, errno);
+      }
+    }
+  }
+
+  void sync() {
+    if (::fsync(descriptor_) != 0) fail("write to the disk", path_, errno);
+  }
+
+  void close() {
+    if (::close(std::exchange(descriptor_, -1)) != 0) fail("write", path_, errno);
+  }
+
+ private:
+  std::string path_;
+  int descriptor_;
+};
+
+std::string parent_of(const std::string& path) {
+  const fs::path parent = fs::path(path).parent_path();
+  return parent.empty() ? "." : parent.string();
+}
+
+std::string hexadecimal(XXH128_hash_t digest) {
+  char out[33];
+  std::snprintf(out, sizeof out, "%016llx%016llx", static_cast<unsigned long long>(digest.high64),
+                static_cast<unsigned long long>(digest.low64));
+  return out;
+}
+
+}  // namespace
+
+void sync_to_disk(const std::string& path) { OpenFile(path, O_RDONLY, "open").sync(); }
+
+void make_directory_durably(const std::string& path) {
+  // Every folder that is made is an entry of its parent, which must reach the disk as well.
+  std::vector<fs::path> missing;
+  for (fs::path folder = fs::path(path).lexically_normal(); !folder.empty() && !fs::exists(folder);
+       folder = folder.parent_path()) {
+    missing.push_back(folder);
+  }
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) fail("make the directory", path, error.value());
+  if (!fs::is_directory(path, error)) {
+    throw Error(Cause::io, text(path, " exists and is not a directory; give another path"));
+  }
+  for (const fs::path& folder : missing) sync_to_disk(parent_of(folder.string()));
+}
+
+void replace_file_durably(const std::string& path, std::string_view contents) {
+  const std::string beside = path + ".writing";
+  try {
+    OpenFile file(beside, O_WRONLY | O_CREAT | O_TRUNC, "create");
+    file.write(contents);
+    file.sync();
+    file.close();
+    if (std::rename(beside.c_str(), path.c_str()) != 0) fail("rename a new file to", path, errno);
+  } catch (...) {
+    ::unlink(beside.c_str());
+    throw;
+  }
+  sync_to_disk(parent_of(path));
+}
+
+bool rename_directory_durably(const std::string& from, const std::string& to) {
+  bool replaced = false;
+  if (std::rename(from.c_str(), to.c_str()) != 0) {
+    if (errno != ENOTEMPTY && errno != EEXIST) fail("rename to", to, errno);
+    replaced = true;
+    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) != 0) {
+      const std::string aside = from + ".replaced";
+      if (std::rename(to.c_str(), aside.c_str()) != 0) fail("rename away", to, errno);
+      if (std::rename(from.c_str(), to.c_str()) != 0) {
+        const int error = errno;
+        std::rename(aside.c_str(), to.c_str());
+        fail("rename to", to, error);
+      }
+      if (std::rename(aside.c_str(), from.c_str()) != 0) fail("rename", aside, errno);
+    }
+  }
+  sync_to_disk(parent_of(to));
+  return replaced;
+}
+
+std::string read_small_file(const std::string& path, std::int64_t limit_bytes) {
+  OpenFile file(path, O_RDONLY, "open");
+  std::string contents;
+  char piece[16384];
+  while (const std::size_t got = file.read(piece, sizeof piece)) {
+    contents.append(piece, got);
+    if (static_cast<std::int64_t>(contents.size()) > limit_bytes) {
+      throw Error(Cause::io, text(path, " is longer than the ",
+                                  in_bytes(static_cast<double>(limit_bytes)), " that it may have"));
+    }
+  }
+  return contents;
+}
+
+FileDigest digest_file(const std::string& path) {
+  OpenFile file(path, O_RDONLY, "open");
+  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(),
+                                                                              XXH3_freeState);
+  XXH3_128bits_reset(state.get());
+  std::vector<char> piece(std::size_t{1} << 20);
+  FileDigest digest;
+  while (const std::size_t got = file.read(piece.data(), piece.size())) {
+    XXH3_128bits_update(state.get(), piece.data(), got);
+    digest.bytes += static_cast<std::int64_t>(got);
+  }
+  digest.xxh3_128 = hexadecimal(XXH3_128bits_digest(state.get()));
+  return digest;
+}
+
+std::string digest_bytes(std::string_view bytes) {
+  return hexadecimal(XXH3_128bits(bytes.data(), bytes.size()));
+}
+
+}  // namespace micrec
