@@ -1,0 +1,316 @@
+#include "evaluate/ranking.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <set>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace micrec {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// Rows of small whole numbers, so that many scores are equal, or of any numbers.
+std::vector<float> make_rows(std::int64_t rows, std::int64_t dim, bool whole, std::uint64_t seed) {
+  const Random random(seed, Purpose::synthetic);
+  std::vector<float> values(rows * dim);
+  for (std::size_t n = 0; n < values.size(); ++n) {
+    values[n] = whole ? static_cast<float>(random.index(3, n)) - 1
+                      : static_cast<float>(random.normal(n)[0]);
+  }
+  return values;
+}
+
+float plain_score(const float* user, const float* item, std::int64_t dim) {
+  float sum = 0;
+  for (std::int64_t k = 0; k < dim; ++k) sum = std::fma(user[k], item[k], sum);
+  return sum;
+}
+
+/// A world of users, items, relevant items and masked items; some users have none of either.
+struct World {
+  std::int64_t users, items, dim;
+  int groups;
+  std::vector<float> user_rows, item_rows;
+  std::vector<std::uint8_t> group;
+  std::vector<std::int32_t> row_of;
+  ItemLists positives, masked;
+
+  World(std::int64_t users, std::int64_t items, std::int64_t dim, int groups, bool whole)
+      : users(users),
+        items(items),
+        dim(dim),
+        groups(groups),
+        user_rows(make_rows(users, dim, whole, 1)),
+        item_rows(make_rows(items, dim, whole, 2)) {
+    const Random random(3, Purpose::synthetic);
+    row_of.resize(items);
+    std::iota(row_of.begin(), row_of.end(), 0);
+    for (std::int64_t i = items - 1; i > 0; --i)
+      std::swap(row_of[i], row_of[random.index(i + 1, i)]);
+    for (std::int64_t i = 0; i < items; ++i) {
+      const std::uint64_t g = random.index(groups + (groups > 1), i, 1);
+      group.push_back(g == static_cast<std::uint64_t>(groups) ? Candidates::kExcluded
+                                                              : static_cast<std::uint8_t>(g));
+    }
+    for (std::int64_t u = 0; u < users; ++u) {
+      for (std::int32_t i = 0; i < items; ++i) {
+        const std::uint64_t fate = random.index(10, u * items + i, 2);
+        if (fate == 0 && u % 5 != 0 && group[i] != Candidates::kExcluded)
+          positives.items.push_back(i);
+        if ((fate > 6 && u % 3 != 0) || (fate > 0 && u % 7 == 1)) masked.items.push_back(i);
+      }
+      positives.offsets.push_back(static_cast<std::int64_t>(positives.items.size()));
+      masked.offsets.push_back(static_cast<std::int64_t>(masked.items.size()));
+    }
+  }
+
+  Candidates candidates(std::int64_t begin, std::int64_t end, int threads = 1) const {
+    std::vector<float> rows;
+    std::vector<std::int32_t> row_in_part;
+    for (std::int64_t i = begin; i < end; ++i) {
+      row_in_part.push_back(static_cast<std::int32_t>(end - 1 - i));
+    }
+    for (std::int64_t i = end; i-- > begin;) {
+      rows.insert(rows.end(), item(i), item(i) + dim);
+    }
+    return Candidates(rows, dim, begin, row_in_part, std::span(group).subspan(begin, end - begin),
+                      groups, threads);
+  }
+  const float* item(std::int64_t i) const { return item_rows.data() + row_of[i] * dim; }
+  const float* user(std::int64_t u) const { return user_rows.data() + u * dim; }
+
+  /// All unmasked candidates of a user, best first.
+  std::vector<ScoredItem> sorted(std::int64_t u, int only_group = -1) const {
+    const std::span<const std::int32_t> mask = masked.of(u);
+    const std::set<std::int32_t> out(mask.begin(), mask.end());
+    std::vector<ScoredItem> all;
+    for (std::int32_t i = 0; i < items; ++i) {
+      if (group[i] == Candidates::kExcluded || out.count(i) > 0) continue;
+      if (only_group >= 0 && group[i] != only_group) continue;
+      all.push_back({i, plain_score(user(u), item(i), dim)});
+    }
+    std::sort(all.begin(), all.end(), [](const ScoredItem& a, const ScoredItem& b) {
+      return a.score != b.score ? a.score > b.score : a.item < b.item;
+    });
+    return all;
+  }
+
+  std::vector<std::int32_t> count(int threads, std::int64_t part) const {
+    std::vector<float> scores(positives.items.size(), std::nanf(""));
+    std::vector<std::int32_t> ahead(positives.items.size() * groups, 0);
+    for (std::int64_t begin = 0; begin < items; begin += part) {
+      score_pairs(candidates(begin, std::min(items, begin + part)), user_rows, positives, threads,
+                  scores);
+    }
+    for (std::int64_t begin = 0; begin < items; begin += part) {
+      count_ahead(candidates(begin, std::min(items, begin + part), threads), user_rows, positives,
+                  scores, masked, threads, ahead);
+    }
+    return ahead;
+  }
+};
+
+TEST(ScoreKernels, GiveTheSameBitsOnEveryInstructionSet) {
+  for (const std::int64_t dim : {1, 3, 16, 64, 100}) {
+    const std::int64_t user_panels = 3;
+    const std::int64_t item_panels = 5;
+    const std::vector<float> users = make_rows(user_panels * kUserLanes, dim, false, 4);
+    const std::vector<float> items = make_rows(item_panels * kItemLanes, dim, false, 5);
+    for (const ScoreKernels* kernels : available_kernels()) {
+      SCOPED_TRACE(kernels->instruction_set);
+      const std::int64_t stride = item_panels * kItemLanes;
+      std::vector<float> scores(user_panels * kUserLanes * stride, std::nanf(""));
+      kernels->score_tile(users.data(), user_panels, items.data(), item_panels, dim, scores.data());
+      for (std::int64_t u = 0; u < user_panels * kUserLanes; ++u) {
+        const float* user = users.data() + u / kUserLanes * dim * kUserLanes + u % kUserLanes;
+        for (std::int64_t i = 0; i < stride; ++i) {
+          const float* item = items.data() + i / kItemLanes * dim * kItemLanes + i % kItemLanes;
+          float sum = 0;
+          for (std::int64_t k = 0; k < dim; ++k) {
+            sum = std::fma(user[k * kUserLanes], item[k * kItemLanes], sum);
+          }
+          const float pair = kernels->score_pair(user, kUserLanes, item, kItemLanes, dim);
+          ASSERT_EQ(std::memcmp(&sum, &scores[u * stride + i], sizeof(float)), 0) << u << ' ' << i;
+          ASSERT_EQ(std::memcmp(&sum, &pair, sizeof(float)), 0) << u << ' ' << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(ScoreKernels, CountStrictlyAndNotStrictlyAtAnyLength) {
+  const std::vector<float> scores = make_rows(1, 200, true, 6);
+  for (const ScoreKernels* kernels : available_kernels()) {
+    SCOPED_TRACE(kernels->instruction_set);
+    for (std::int64_t length = 0; length < 150; ++length) {
+      for (std::int64_t start = 0; start < 3; ++start) {
+        for (const float threshold : {-2.F, -1.F, 0.F, 1.F, 2.F, kInfinity, -kInfinity}) {
+          const auto first = scores.begin() + start;
+          const auto above =
+              std::count_if(first, first + length, [&](float x) { return x > threshold; });
+          const auto equal = std::count(first, first + length, threshold);
+          ASSERT_EQ(kernels->count_above(&*first, length, threshold), above);
+          ASSERT_EQ(kernels->count_at_least(&*first, length, threshold), above + equal);
+        }
+      }
+    }
+  }
+}
+
+TEST(Candidates, AreByGroupAndThenByNumber) {
+  const World world(1, 100, 4, 3, false);
+  const Candidates candidates = world.candidates(20, 90);
+  EXPECT_EQ(candidates.group_begin(0), 0);
+  EXPECT_EQ(candidates.group_begin(3), candidates.size());
+  std::int64_t found = 0;
+  for (std::int32_t item = 0; item < 100; ++item) {
+    const std::int64_t position = candidates.position_of(item);
+    const bool inside = item >= 20 && item < 90 && world.group[item] != Candidates::kExcluded;
+    ASSERT_EQ(position >= 0, inside) << item;
+    if (!inside) continue;
+    ++found;
+    EXPECT_EQ(candidates.number_at(position), item);
+    const int group = world.group[item];
+    EXPECT_GE(position, candidates.group_begin(group));
+    EXPECT_LT(position, candidates.group_begin(group + 1));
+    for (std::int64_t k = 0; k < 4; ++k) {
+      EXPECT_EQ(candidates.columns_of(position)[k * kItemLanes], world.item(item)[k]);
+    }
+  }
+  EXPECT_EQ(found, candidates.size());
+  for (int group = 0; group < 3; ++group) {
+    for (std::int64_t p = candidates.group_begin(group) + 1; p < candidates.group_begin(group + 1);
+         ++p) {
+      EXPECT_LT(candidates.number_at(p - 1), candidates.number_at(p));
+    }
+  }
+}
+
+TEST(CountAhead, EqualsSortingAllScores) {
+  for (const bool whole : {true, false}) {
+    for (const int groups : {1, 3}) {
+      for (const std::int64_t items : {1, 31, 32, 33, 256, 257, 700}) {
+        for (const std::int64_t users : {0, 1, 13, 24, 60}) {
+          SCOPED_TRACE(testing::Message() << "whole " << whole << ", groups " << groups
+                                          << ", items " << items << ", users " << users);
+          const World world(users, items, whole ? 5 : 16, groups, whole);
+          const std::vector<std::int32_t> ahead = world.count(1, items);
+          for (std::int64_t u = 0; u < users; ++u) {
+            for (int g = 0; g < groups; ++g) {
+              const std::vector<ScoredItem> sorted = world.sorted(u, g);
+              for (std::int64_t p = world.positives.offsets[u]; p < world.positives.offsets[u + 1];
+                   ++p) {
+                const std::int32_t item = world.positives.items[p];
+                const float score = plain_score(world.user(u), world.item(item), world.dim);
+                const auto before =
+                    std::count_if(sorted.begin(), sorted.end(), [&](const ScoredItem& other) {
+                      return other.score > score || (other.score == score && other.item < item);
+                    });
+                ASSERT_EQ(ahead[p * groups + g], before) << "user " << u << " item " << item;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(CountAhead, IsTheSameInPartsAndOnAnyNumberOfThreads) {
+  const World world(500, 700, 8, 3, true);
+  const std::vector<std::int32_t> whole = world.count(1, world.items);
+  EXPECT_GT(std::accumulate(whole.begin(), whole.end(), std::int64_t{0}), 0);
+  for (const int threads : {1, 2, 3, 8}) {
+    EXPECT_EQ(world.count(threads, world.items), whole) << threads;
+    EXPECT_EQ(world.count(threads, 100), whole) << threads;
+  }
+  EXPECT_EQ(world.count(1, 7), whole);
+}
+
+TEST(CountAhead, RanksALonePositiveFirst) {
+  World world(1, 300, 6, 1, false);
+  world.positives = {{0, 1}, {217}};
+  world.masked = {{0, 299}, {}};
+  for (std::int32_t i = 0; i < 300; ++i) {
+    if (i != 217) world.masked.items.push_back(i);
+  }
+  EXPECT_EQ(world.count(1, 300), std::vector<std::int32_t>{0});
+}
+
+TEST(CountAhead, GivesTiesToTheSmallerNumber) {
+  World world(1, 100, 4, 1, false);
+  std::fill(world.item_rows.begin(), world.item_rows.end(), 1.F);
+  world.positives = {{0, 4}, {0, 40, 41, 99}};
+  world.masked = {{0, 2}, {3, 50}};
+  EXPECT_EQ(world.count(1, 100), (std::vector<std::int32_t>{0, 39, 40, 97}));
+}
+
+TEST(CountAhead, RefusesScoresWithoutOrder) {
+  for (const float bad : {std::nanf(""), kInfinity, -kInfinity, 3e38F}) {
+    World world(30, 50, 4, 1, false);
+    world.item_rows[world.dim * 17 + 2] = bad;
+    EXPECT_THROW(world.count(1, 50), Error) << bad;
+    World other(30, 50, 4, 1, false);
+    other.user_rows[other.dim * 17 + 2] = bad;
+    EXPECT_THROW(other.count(2, 50), Error) << bad;
+    try {
+      top_k(other.candidates(0, 50), other.user_rows, other.masked, 3, 1);
+      FAIL() << "not refused";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::diverged);
+    }
+  }
+}
+
+TEST(TopK, EqualsSortingAllScores) {
+  for (const bool whole : {true, false}) {
+    for (const std::int64_t items : {1, 33, 256, 700}) {
+      for (const std::int64_t users : {0, 1, 25, 60}) {
+        const World world(users, items, 5, 3, whole);
+        for (const std::int64_t k : {1, 10, 1000}) {
+          for (const int threads : {1, 3}) {
+            const auto lists =
+                top_k(world.candidates(0, items), world.user_rows, world.masked, k, threads);
+            ASSERT_EQ(static_cast<std::int64_t>(lists.size()), users);
+            for (std::int64_t u = 0; u < users; ++u) {
+              const std::vector<ScoredItem> sorted = world.sorted(u);
+              const std::int64_t length = std::min<std::int64_t>(k, sorted.size());
+              ASSERT_EQ(static_cast<std::int64_t>(lists[u].size()), length);
+              for (std::int64_t n = 0; n < length; ++n) {
+                ASSERT_EQ(lists[u][n].item, sorted[n].item);
+                ASSERT_EQ(lists[u][n].score, sorted[n].score);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(TopK, IsEmptyWhereEverythingIsMasked) {
+  World world(1, 40, 3, 1, false);
+  world.masked = {{0, 40}, {}};
+  for (std::int32_t i = 0; i < 40; ++i) world.masked.items.push_back(i);
+  EXPECT_TRUE(top_k(world.candidates(0, 40), world.user_rows, world.masked, 5, 1).front().empty());
+}
+
+TEST(LargestRowNorm, IsOfTheLongestRow) {
+  const std::vector<float> rows = {3, 4, 0, 0, -6, 8, 1, 1};
+  EXPECT_DOUBLE_EQ(largest_row_norm(rows, 2, 1), 10);
+  EXPECT_DOUBLE_EQ(largest_row_norm({}, 2, 1), 0);
+  EXPECT_TRUE(scores_are_finite(1e18, 1e18));
+  EXPECT_FALSE(scores_are_finite(1e20, 1e20));
+  EXPECT_FALSE(scores_are_finite(HUGE_VAL, 0));
+}
+
+}  // namespace
+}  // namespace micrec
