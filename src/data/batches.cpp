@@ -14,13 +14,14 @@
 namespace micrec {
 namespace {
 
-// After so many draws that hit the user's own items the rest is enumerated instead; reached only by users who
-// have most of the catalogue.
+// After so many draws that hit the user's own items the rest is enumerated instead; reached only by
+// users who have most of the catalogue.
 constexpr std::uint32_t kNegativeDraws = 32;
 
 std::optional<GlobalNode> draw_negative(const Random& random, std::int64_t position,
                                         const std::vector<GlobalNode>& eligible,
-                                        const GlobalNode* owned_begin, const GlobalNode* owned_end) {
+                                        const GlobalNode* owned_begin,
+                                        const GlobalNode* owned_end) {
   if (eligible.empty()) return std::nullopt;
   const auto id = static_cast<std::uint64_t>(position);
   for (std::uint32_t draw = 0; draw < kNegativeDraws; ++draw) {
@@ -87,8 +88,7 @@ std::vector<std::uint8_t> eligible_items(const DatasetFile& dataset, const NodeS
 }
 
 EpochSampler::EpochSampler(const NodeSpace& space, TrainingShare share,
-                           const std::vector<std::uint8_t>& eligible,
-                           const SamplingConfig& config)
+                           const std::vector<std::uint8_t>& eligible, const SamplingConfig& config)
     : space_(space), share_(std::move(share)), config_(config) {
   const std::size_t count = share_.user.size();
   CHECK_EQ(share_.item.size(), count);
@@ -141,8 +141,8 @@ void EpochSampler::lay_out_epoch(std::int64_t epoch) {
   std::vector<std::int32_t> step_of(count);
   parallel_for(count, 1 << 14, config_.threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      step_of[i] = static_cast<std::int32_t>(permutation.position_of(share_.edge[i]) /
-                                             config_.batch_size);
+      step_of[i] =
+          static_cast<std::int32_t>(permutation.position_of(share_.edge[i]) / config_.batch_size);
     }
   });
   step_begin_.assign(steps_per_epoch() + 1, 0);
@@ -165,8 +165,7 @@ std::vector<EpochSampler::Draw> EpochSampler::draws_by_permutation(std::int64_t 
   draws.reserve(step_begin_[step_in_epoch + 1] - step_begin_[step_in_epoch]);
   for (std::int64_t at = step_begin_[step_in_epoch]; at < step_begin_[step_in_epoch + 1]; ++at) {
     const std::int64_t own = order_[at];
-    draws.push_back(
-        {static_cast<std::int64_t>(permutation.position_of(share_.edge[own])), own});
+    draws.push_back({static_cast<std::int64_t>(permutation.position_of(share_.edge[own])), own});
   }
   std::sort(draws.begin(), draws.end(),
             [](const Draw& a, const Draw& b) { return a.position < b.position; });

@@ -83,8 +83,8 @@ CoreReport find_core(const std::vector<std::int32_t>& user, const std::vector<st
   };
   const std::int64_t users_before = present(user_degree);
   const std::int64_t items_before = present(item_degree);
-  // Degrees fall while a round goes on, so that it may take what an earlier part of it exposed; what remains in the end
-  // is the same in every order, as the k-core is unique.
+  // Degrees fall while a round goes on, so that it may take what an earlier part of it exposed;
+  // what remains in the end is the same in every order, as the k-core is unique.
   for (bool changed = true; changed;) {
     changed = false;
     for (std::size_t i = 0; i < user.size(); ++i) {

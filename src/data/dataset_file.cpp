@@ -15,7 +15,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kChunk = 1 << 20;           // interactions
+constexpr std::int64_t kChunk = 1 << 20;  // interactions
 constexpr std::int64_t kFeatureBytes = 32 << 20;
 
 [[noreturn]] void damaged(const std::string& path, const std::string& where,
@@ -147,10 +147,10 @@ DatasetFile DatasetFile::open(const std::string& path) {
   Hdf5File& file = state->file;
   if (!file.has_attribute("/", "format") ||
       file.text_attribute("/", "format") != dataset_format::kFormat) {
-    throw Error(Cause::data,
-                text(path, " is not a dataset file: expected the attribute format = \"",
-                     dataset_format::kFormat,
-                     "\"; micrec prepare makes dataset files from raw ones."));
+    throw Error(
+        Cause::data,
+        text(path, " is not a dataset file: expected the attribute format = \"",
+             dataset_format::kFormat, "\"; micrec prepare makes dataset files from raw ones."));
   }
   const std::int64_t version = file.integer_attribute("/", "format_version");
   if (version < 1 || version > dataset_format::kVersion) {

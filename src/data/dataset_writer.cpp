@@ -102,8 +102,8 @@ void write_features(const PreparedDomain& domain, const FeatureTable& table, Hdf
 
   const std::string value = path + "/value";
   file.reserve<float>(value, {domain.items(), table.width});
-  const std::int64_t block_rows =
-      std::max<std::int64_t>(1, kBlockBytes / (table.width * static_cast<std::int64_t>(sizeof(float))));
+  const std::int64_t block_rows = std::max<std::int64_t>(
+      1, kBlockBytes / (table.width * static_cast<std::int64_t>(sizeof(float))));
   std::vector<float> block;
   for (std::int64_t begin = 0; begin < domain.items(); begin += block_rows) {
     const std::int64_t end = std::min(domain.items(), begin + block_rows);

@@ -18,23 +18,23 @@ DomainFiles parse_domain_files(const std::string& argument, bool is_split) {
                  "checkins=train.txt,test.txt"
                : "DOMAIN=FILE, as in food=food.interactions.csv.gz";
   if (equals == std::string::npos || equals + 1 == argument.size()) {
-    throw Error(Cause::usage, text("Cannot read the argument '", argument, "': expected ", expected,
-                                   "."));
+    throw Error(Cause::usage,
+                text("Cannot read the argument '", argument, "': expected ", expected, "."));
   }
   DomainFiles files;
   files.name = argument.substr(0, equals);
   files.is_split = is_split;
   if (!dataset_format::is_valid_name(files.name)) {
-    throw Error(Cause::usage,
-                text("'", files.name, "' cannot be the name of a domain: expected letters, digits, "
-                     "'_', '-' and '.', and not 'key'."));
+    throw Error(Cause::usage, text("'", files.name,
+                                   "' cannot be the name of a domain: expected letters, digits, "
+                                   "'_', '-' and '.', and not 'key'."));
   }
   const std::string paths = argument.substr(equals + 1);
   files.paths = is_split ? split(paths, ',') : std::vector<std::string>{paths};
   if (is_split && (files.paths.size() < 2 || files.paths.size() > 3)) {
-    throw Error(Cause::usage, text("--split=files: ", argument, " names ", files.paths.size(),
-                                   files.paths.size() == 1 ? " file" : " files", "; expected ",
-                                   expected, "."));
+    throw Error(Cause::usage,
+                text("--split=files: ", argument, " names ", files.paths.size(),
+                     files.paths.size() == 1 ? " file" : " files", "; expected ", expected, "."));
   }
   return files;
 }
@@ -48,7 +48,7 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
   for (std::size_t f = 0; f < files.paths.size(); ++f) {
     const Timer timer;
     const std::string& path = files.paths[f];
-    const Split given = f == 0                          ? Split::train
+    const Split given = f == 0                        ? Split::train
                         : f + 1 == files.paths.size() ? Split::test
                                                       : Split::valid;
     const InteractionsSummary summary =

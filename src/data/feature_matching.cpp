@@ -17,11 +17,12 @@ constexpr std::int64_t kReadBytes = 8 << 20;
 constexpr std::int64_t kGapRows = 16;  // reading so many unwanted rows is cheaper than another call
 
 struct SourceRow {
-  std::int64_t row;   // in the feature file
+  std::int64_t row;  // in the feature file
   std::int64_t item;
 };
 
-/// Copies the wanted rows (by rising row) of a feature file into a block of items that begins at `begin`.
+/// Copies the wanted rows (by rising row) of a feature file into a block of items that begins at
+/// `begin`.
 void copy_rows(const FeatureFile& file, const std::vector<SourceRow>& wanted, std::int64_t begin,
                float* out) {
   const std::int64_t width = file.width();
@@ -118,9 +119,9 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
                        .domain = part.substr(colon + 1, equals - colon - 1),
                        .path = part.substr(equals + 1)};
     if (!dataset_format::is_valid_name(input.modality)) {
-      throw Error(Cause::usage,
-                  text("--features: '", input.modality, "' cannot be the name of a modality: "
-                       "expected letters, digits, '_', '-' and '.'."));
+      throw Error(Cause::usage, text("--features: '", input.modality,
+                                     "' cannot be the name of a modality: "
+                                     "expected letters, digits, '_', '-' and '.'."));
     }
     if (std::find(domains.begin(), domains.end(), input.domain) == domains.end()) {
       const auto close = nearest(input.domain, domains);
@@ -143,9 +144,8 @@ FeatureSource features_from_files(std::vector<FeatureInput> inputs, std::ostream
     for (const FeatureInput& input : inputs) {
       if (input.domain == domain.name) tables.push_back(match(input, domain, report));
     }
-    std::sort(tables.begin(), tables.end(), [](const FeatureTable& a, const FeatureTable& b) {
-      return a.modality < b.modality;
-    });
+    std::sort(tables.begin(), tables.end(),
+              [](const FeatureTable& a, const FeatureTable& b) { return a.modality < b.modality; });
     return tables;
   };
 }

@@ -38,8 +38,8 @@ Candidate candidate(const Random& random, std::uint64_t id, std::uint32_t stream
 
 /// The numbers of round(share * candidates) of them, those with the smallest random numbers.
 std::vector<std::int64_t> choose(double share, std::vector<Candidate> candidates) {
-  const auto count = static_cast<std::ptrdiff_t>(
-      std::llround(share * static_cast<double>(candidates.size())));
+  const auto count =
+      static_cast<std::ptrdiff_t>(std::llround(share * static_cast<double>(candidates.size())));
   std::nth_element(candidates.begin(), candidates.begin() + count, candidates.end());
   std::vector<std::int64_t> chosen;
   for (std::ptrdiff_t i = 0; i < count; ++i) chosen.push_back(candidates[i].number);

@@ -31,7 +31,8 @@ std::vector<std::int32_t> places(const std::vector<std::int32_t>& sorted) {
   return place;
 }
 
-/// The interactions with users and items numbered by the order of their keys, sorted; frees those of `raw`.
+/// The interactions with users and items numbered by the order of their keys, sorted; frees those
+/// of `raw`.
 std::vector<Row> take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_place,
                            const std::vector<std::int32_t>& item_place) {
   std::vector<Row> rows(raw.user.size());
@@ -67,18 +68,20 @@ void drop_repeated(std::vector<Row>& rows, const RawDomain& raw, bool splits_giv
   const auto dropped = static_cast<std::int64_t>(rows.size() - kept);
   rows.resize(kept);
   if (dropped == 0) return;
-  report << raw.name << ": " << with_commas(dropped)
-         << (dropped == 1 ? " repeat" : " repeats") << " of a user's item dropped";
+  report << raw.name << ": " << with_commas(dropped) << (dropped == 1 ? " repeat" : " repeats")
+         << " of a user's item dropped";
   if (across_splits > 0) {
-    report << ", " << with_commas(across_splits)
-           << " of them in two of the files (kept where it comes first: training, validation, test)";
+    report
+        << ", " << with_commas(across_splits)
+        << " of them in two of the files (kept where it comes first: training, validation, test)";
   } else {
     report << (splits_given ? "" : ", the earliest kept");
   }
   report << "\n";
 }
 
-/// Numbers in use, renumbered without gaps in the same order, -1 elsewhere; returns the old numbers.
+/// Numbers in use, renumbered without gaps in the same order, -1 elsewhere; returns the old
+/// numbers.
 std::vector<std::int32_t> close_gaps(const std::vector<std::int32_t>& used, std::int64_t size,
                                      std::vector<std::int32_t>& renumbered) {
   renumbered.assign(size, -1);
@@ -126,8 +129,8 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds,
 
   if (thresholds.user > 1 || thresholds.item > 1) {
     std::vector<std::uint8_t> keep;
-    const CoreReport core = find_core(domain.user, domain.item, raw.users.size(), raw.items.size(),
-                                      thresholds, keep);
+    const CoreReport core =
+        find_core(domain.user, domain.item, raw.users.size(), raw.items.size(), thresholds, keep);
     const auto keep_only = [&](auto& values) {
       if (values.empty()) return;
       std::size_t kept = 0;
@@ -147,13 +150,12 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds,
            << (core.rounds == 1 ? " round" : " rounds") << "\n";
   }
   if (domain.user.empty()) {
-    throw Error(Cause::data,
-                count == 0
-                    ? text("The domain ", raw.name, " has no interactions.")
-                    : text("The domain ", raw.name, " has no interaction left of ",
-                           with_commas(count), " after the core filter (at least ", thresholds.user,
-                           " interactions a user and ", thresholds.item,
-                           " an item); use a smaller --core."));
+    throw Error(Cause::data, count == 0
+                                 ? text("The domain ", raw.name, " has no interactions.")
+                                 : text("The domain ", raw.name, " has no interaction left of ",
+                                        with_commas(count), " after the core filter (at least ",
+                                        thresholds.user, " interactions a user and ",
+                                        thresholds.item, " an item); use a smaller --core."));
   }
 
   std::vector<std::int32_t> user_number;
@@ -207,11 +209,11 @@ void attach_features(const FeatureSource& features, PreparedDataset& dataset) {
       for (const PreparedDomain& other : dataset.domains) {
         for (const FeatureTable& same : other.features) {
           if (same.modality != table.modality || same.width == table.width) continue;
-          throw Error(Cause::data,
-                      text("The modality ", table.modality, " has ", table.width,
-                           " columns in the domain ", domain.name, " and ", same.width, " in ",
-                           other.name, "; encode both with the same model, or give them different "
-                           "names."));
+          throw Error(Cause::data, text("The modality ", table.modality, " has ", table.width,
+                                        " columns in the domain ", domain.name, " and ", same.width,
+                                        " in ", other.name,
+                                        "; encode both with the same model, or give them different "
+                                        "names."));
         }
       }
     }
@@ -222,19 +224,19 @@ void refuse_too_many_nodes(const PreparedDataset& dataset) {
   std::int64_t nodes = 0;
   for (const PreparedDomain& domain : dataset.domains) nodes += domain.users() + domain.items();
   if (nodes > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(Cause::data,
-                text("The domains have ", with_commas(nodes), " users and items together, and "
-                     "their numbers are 32 bits wide; filter them with --core."));
+    throw Error(Cause::data, text("The domains have ", with_commas(nodes),
+                                  " users and items together, and "
+                                  "their numbers are 32 bits wide; filter them with --core."));
   }
 }
 
 void refuse_no_training(const PreparedDataset& dataset) {
   for (const PreparedDomain& domain : dataset.domains) {
     if (domain.interactions(Split::train) == 0) {
-      throw Error(Cause::data, text("The domain ", domain.name,
-                                    " has no training interaction among its ",
-                                    with_commas(domain.interactions()), "; check --split=",
-                                    dataset.split_rule, "."));
+      throw Error(
+          Cause::data,
+          text("The domain ", domain.name, " has no training interaction among its ",
+               with_commas(domain.interactions()), "; check --split=", dataset.split_rule, "."));
     }
   }
 }
@@ -287,7 +289,8 @@ void refuse_swapped_columns(const std::vector<RawDomain>& domains) {
                   text(with_commas(crossed), " of the ", with_commas(a.users.size()),
                        " user keys of the domain ", a.name, " are item keys of the domain ", b.name,
                        " (a user of ", a.name, " is '", a.users.key(0), "', an item of ", b.name,
-                       " '", b.items.key(0), "'): the user and item columns of one of them are "
+                       " '", b.items.key(0),
+                       "'): the user and item columns of one of them are "
                        "swapped; name them with --columns=USER,ITEM."));
     }
   }
@@ -298,7 +301,8 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
   std::set<std::string> names;
   for (const RawDomain& domain : raw) {
     if (!dataset_format::is_valid_name(domain.name) || !names.insert(domain.name).second) {
-      throw Error(Cause::usage, text("'", domain.name, "' cannot name a domain: it is used twice, "
+      throw Error(Cause::usage, text("'", domain.name,
+                                     "' cannot name a domain: it is used twice, "
                                      "or is not made of letters, digits, '_', '-' and '.'."));
     }
   }
@@ -346,7 +350,8 @@ void print_summary(const PreparedDataset& dataset, std::ostream& out) {
     std::vector<std::string> row = {domain.name, with_commas(domain.users()),
                                     with_commas(domain.items())};
     for (const Split split : dataset_format::kSplits) {
-      if (split != Split::later || any_later) row.push_back(with_commas(domain.interactions(split)));
+      if (split != Split::later || any_later)
+        row.push_back(with_commas(domain.interactions(split)));
     }
     row.push_back(in_percent(static_cast<double>(domain.interactions()) /
                                  static_cast<double>(domain.users()) /
@@ -387,9 +392,9 @@ void print_summary(const PreparedDataset& dataset, std::ostream& out) {
       out << "people in both " << first.name << " and " << second.name << ": "
           << with_commas(shared);
       if (shared == 0) {
-        out << "; the contrastive loss finds nobody to work on (a user of " << first.name
-            << " is '" << first.user_keys[0] << "', of " << second.name << " '"
-            << second.user_keys[0] << "': are these keys of the same kind?)";
+        out << "; the contrastive loss finds nobody to work on (a user of " << first.name << " is '"
+            << first.user_keys[0] << "', of " << second.name << " '" << second.user_keys[0]
+            << "': are these keys of the same kind?)";
       }
       out << "\n";
     }

@@ -85,8 +85,9 @@ void split_by_user_time(const SplitRule& rule, PreparedDomain& domain) {
   split_by_user(rule, domain, [&](std::int64_t i) { return domain.timestamp[i]; });
 }
 
-/// Interactions before the first point in time are training, before the second one validation, the rest test. All domains
-/// share the two points, as a model that is trained on one domain must not know the future of another.
+/// Interactions before the first point in time are training, before the second one validation, the
+/// rest test. All domains share the two points, as a model that is trained on one domain must not
+/// know the future of another.
 void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
   std::vector<std::int64_t> times;
   for (const PreparedDomain& domain : dataset.domains) {
@@ -158,13 +159,14 @@ SplitRule parse_split_rule(const std::string& rule) {
     if (readable) shares[i] = *share;
   }
   if (!readable || shares[0] <= 0) {
-    throw Error(Cause::usage,
-                text("--split=", rule, ": expected ",
-                     has_shares(parsed.kind)
-                         ? text(parts[0], ":8:1:1, the shares of training (above 0), validation "
-                                          "and test")
-                         : text(parts[0], " alone, without shares"),
-                     "."));
+    throw Error(
+        Cause::usage,
+        text("--split=", rule, ": expected ",
+             has_shares(parsed.kind) ? text(parts[0],
+                                            ":8:1:1, the shares of training (above 0), validation "
+                                            "and test")
+                                     : text(parts[0], " alone, without shares"),
+             "."));
   }
   parsed.train = shares[0];
   parsed.valid = shares[1];

@@ -22,11 +22,11 @@ constexpr int kTaste = 8;                // hidden dimensions
 constexpr int kCandidates = 4;           // items of a topic among which taste decides
 constexpr double kTopicSharpness = 2.5;  // how much taste decides
 constexpr double kItemSharpness = 1.5;
-constexpr double kShared = 0.85;         // part of a person's taste that all domains share
-constexpr double kItemSpread = 0.6;      // of items around their topic
+constexpr double kShared = 0.85;     // part of a person's taste that all domains share
+constexpr double kItemSpread = 0.6;  // of items around their topic
 constexpr double kFeatureNoise = 0.5;
-constexpr double kPopularityExponent = 0.8;  // Zipf
-constexpr double kActivitySpread = 0.9;      // of the logarithm of a user's interactions
+constexpr double kPopularityExponent = 0.8;         // Zipf
+constexpr double kActivitySpread = 0.9;             // of the logarithm of a user's interactions
 constexpr std::int64_t kFirstTime = 1'400'000'000;  // Unix seconds
 constexpr std::int64_t kTimeSpan = 63'072'000;      // two years
 
@@ -113,10 +113,10 @@ struct SyntheticWorld::State {
     return taste;
   }
 
-  /// End of every user's interactions in the list of all: (users) rising, the last one is `interactions`.
+  /// End of every user's interactions in the list of all: (users) rising, the last one is
+  /// `interactions`.
   std::vector<std::int64_t> ends_of_users(int domain) const {
-    const std::int64_t least =
-        std::min<std::int64_t>(3, options.interactions / options.users);
+    const std::int64_t least = std::min<std::int64_t>(3, options.interactions / options.users);
     const Random activity = random(kActivity, domain);
     std::vector<double> weight(options.users);
     for (std::int64_t user = 0; user < options.users; ++user) {
@@ -135,10 +135,8 @@ struct SyntheticWorld::State {
       const std::int64_t wanted = user + 1 == options.users
                                       ? options.interactions - used
                                       : static_cast<std::int64_t>(std::llround(ideal)) - used;
-      const std::int64_t low =
-          std::max(least, options.interactions - used - left * most);
-      const std::int64_t high =
-          std::min(most, options.interactions - used - left * least);
+      const std::int64_t low = std::max(least, options.interactions - used - left * most);
+      const std::int64_t high = std::min(most, options.interactions - used - left * least);
       used += std::clamp(wanted, low, std::max(low, high));
       end[user] = used;
     }
@@ -156,10 +154,10 @@ SyntheticWorld::SyntheticWorld(const SyntheticOptions& options)
     refuse(text("--users=", options.users, " --items=", options.items,
                 ": expected at least 1 user and 2 items."));
   }
-  const std::int64_t most = options.users * std::max<std::int64_t>(
-                                                options.items / 2,
-                                                std::min<std::int64_t>(
-                                                    3, options.interactions / options.users));
+  const std::int64_t most =
+      options.users *
+      std::max<std::int64_t>(options.items / 2,
+                             std::min<std::int64_t>(3, options.interactions / options.users));
   if (options.interactions < options.users || options.interactions > most) {
     refuse(text("--interactions=", options.interactions, ": expected ", options.users,
                 " (one a user) to ", most, " (half of the items for every user)."));
@@ -213,7 +211,8 @@ RawDomain SyntheticWorld::domain(int number) const {
   parallel_for(options.items, 1 << 12, options.threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) item_taste[i] = state_->item_taste(number, i);
   });
-  // The items of each topic and their popularity, cumulated. An item's place in the order of popularity is random.
+  // The items of each topic and their popularity, cumulated. An item's place in the order of
+  // popularity is random.
   std::vector<std::vector<std::int32_t>> topic_items(topics);
   std::vector<std::vector<double>> topic_popularity(topics);
   const Permutation place(options.items, options.seed, Purpose::synthetic,
@@ -280,8 +279,7 @@ RawDomain SyntheticWorld::domain(int number) const {
         seen.insert(place_in_seen, chosen);
         raw.user[at] = static_cast<std::int32_t>(user);
         raw.item[at] = chosen;
-        raw.timestamp[at] =
-            kFirstTime + static_cast<std::int64_t>(times.index(kTimeSpan, at));
+        raw.timestamp[at] = kFirstTime + static_cast<std::int64_t>(times.index(kTimeSpan, at));
         ++at;
       }
     }
@@ -317,8 +315,8 @@ std::vector<FeatureTable> SyntheticWorld::features(const PreparedDomain& domain)
     const Random projection = state_->random(kProjection, 0);
     auto columns = std::make_shared<std::vector<Taste>>();
     for (std::int64_t c = 0; c < modality.width; ++c) {
-      columns->push_back(
-          normal_taste(projection, static_cast<std::uint64_t>(m) << 32 | static_cast<std::uint64_t>(c)));
+      columns->push_back(normal_taste(
+          projection, static_cast<std::uint64_t>(m) << 32 | static_cast<std::uint64_t>(c)));
     }
     const Random noise = state_->random(kNoise, number);
     table.read = [this, number, origin, columns, noise, draw_number, present = table.present,
@@ -334,8 +332,8 @@ std::vector<FeatureTable> SyntheticWorld::features(const PreparedDomain& domain)
                        const std::int64_t item = (*origin)[begin + row];
                        const Taste taste = state_->item_taste(number, item);
                        for (std::int64_t c = 0; c < width; ++c) {
-                         const std::uint64_t id = static_cast<std::uint64_t>(item) << 17 |
-                                                  static_cast<std::uint64_t>(c);
+                         const std::uint64_t id =
+                             static_cast<std::uint64_t>(item) << 17 | static_cast<std::uint64_t>(c);
                          const double clean = dot(taste, (*columns)[c]) / std::sqrt(kTaste);
                          values[c] = static_cast<float>(
                              clean + kFeatureNoise * noise.normal(id, draw_number)[0]);
@@ -345,9 +343,8 @@ std::vector<FeatureTable> SyntheticWorld::features(const PreparedDomain& domain)
     };
     tables.push_back(std::move(table));
   }
-  std::sort(tables.begin(), tables.end(), [](const FeatureTable& a, const FeatureTable& b) {
-    return a.modality < b.modality;
-  });
+  std::sort(tables.begin(), tables.end(),
+            [](const FeatureTable& a, const FeatureTable& b) { return a.modality < b.modality; });
   return tables;
 }
 

@@ -1,0 +1,131 @@
+#include <gflags/gflags.h>
+
+#include <algorithm>
+#include <iostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "data/core_filter.h"
+#include "data/dataset_writer.h"
+#include "data/domain_files.h"
+#include "data/feature_matching.h"
+#include "data/hold_out.h"
+#include "data/preparation.h"
+#include "data/split_rule.h"
+#include "launcher/command.h"
+#include "launcher/commands.h"
+#include "launcher/common_flags.h"
+
+DEFINE_string(
+    features, "",
+    "feature files, MODALITY:DOMAIN=FILE with commas between, as in "
+    "text:food=food_text.h5,text:kitchen=kitchen_text.h5; items that a file does not have "
+    "lack the modality");
+DEFINE_string(core, "",
+              "drop users and items with fewer interactions until none is left (k-core): 5, "
+              "user:5,item:3, or 5,kitchen/item:3 for another threshold in one domain; empty: keep "
+              "all");
+DEFINE_string(hold_out, "",
+              "keep from training, to measure how what is new is served: any of "
+              "interactions:0.2,users:0.2,items:0.2,cold_items:0.1");
+DEFINE_string(
+    columns, "",
+    "columns of the files, USER,ITEM[,TIME[,RATING]] by name or, without a header line, by "
+    "number from 1; empty: by the names the files have");
+DEFINE_string(min_rating, "", "leave out interactions with a lower rating; empty: keep all");
+
+namespace micrec {
+namespace {
+
+/// The grammar for the help; the value is parsed, with an exact message, before anything is read.
+Bound grammar(const std::string& written) { return written_as(written, nullptr); }
+
+std::string check_number(const std::string& value) {
+  return value.empty() || parse_real(value) ? "" : "a number";
+}
+
+std::string provenance_of(const Command& command, const Arguments& arguments) {
+  std::string line = "micrec " + command.name;
+  for (const FlagSpec& spec : command.flags) {
+    if (arguments.is_given(spec.name)) line += text(" --", spec.name, "=", flag_value(spec.name));
+  }
+  for (const std::string& argument : arguments.plain) line += " " + argument;
+  return line;
+}
+
+int run_prepare(const Arguments& arguments) {
+  const Timer timer;
+  PreparationOptions options;
+  options.split = parse_split_rule(FLAGS_split);
+  options.core = parse_core_rule(FLAGS_core);
+  options.hold_out = parse_hold_out(FLAGS_hold_out);
+  options.seed = FLAGS_seed;
+  options.provenance = provenance_of(prepare_command(), arguments);
+  InteractionsOptions reading;
+  reading.columns = FLAGS_columns;
+  if (!FLAGS_min_rating.empty()) reading.min_rating = parse_real(FLAGS_min_rating);
+
+  std::vector<DomainFiles> files;
+  std::vector<std::string> names;
+  for (const std::string& argument : arguments.plain) {
+    files.push_back(parse_domain_files(argument, options.split.kind == SplitKind::files));
+    if (std::find(names.begin(), names.end(), files.back().name) != names.end()) {
+      throw Error(Cause::usage, text("The domain ", files.back().name,
+                                     " is given twice; every domain is one argument."));
+    }
+    names.push_back(files.back().name);
+  }
+  const std::vector<FeatureInput> features = parse_feature_inputs(FLAGS_features, names);
+
+  std::vector<RawDomain> raw;
+  for (const DomainFiles& domain : files) raw.push_back(read_domain(domain, reading, std::cerr));
+  const PreparedDataset dataset =
+      prepare(std::move(raw), options, features_from_files(features, std::cerr), std::cerr);
+  print_summary(dataset, std::cerr);
+  const std::string fingerprint = write_dataset(dataset, FLAGS_out);
+  std::cerr << FLAGS_out << " written in " << in_time(timer.seconds()) << " with "
+            << in_bytes(peak_memory_bytes()) << " of memory at most; fingerprint " << fingerprint
+            << "\n";
+  return 0;
+}
+
+}  // namespace
+
+Command prepare_command() {
+  Command command;
+  command.name = "prepare";
+  command.summary = "make a dataset of raw files: filter, split, match people and features";
+  command.usage = "micrec prepare --out=FILE [flags] DOMAIN=FILE [DOMAIN=FILE ...]";
+  command.example =
+      "micrec prepare --out=fk.h5 --features=text:food=food_text.h5 food=food.csv.gz "
+      "kitchen=kitchen.csv.gz";
+  command.flags = {
+      out_flag("the dataset file to write", true),
+      {"features", "Files", ""},
+      {"columns", "Files", ""},
+      {"min_rating", "Choosing", "", written_as("a number", check_number)},
+      {"core", "Choosing", "interactions", grammar("5, user:5,item:3 or 5,kitchen/item:3")},
+      {"split", "Protocol", "",
+       grammar("ratio:8:1:1, time:8:1:1, global_time:8:1:1, leave_one_out or files"), "ratio:8:1:1",
+       "how interactions are divided into training, validation and test: ratio (per user, at "
+       "random), "
+       "time (per user, the latest last), global_time (two points in time for all), leave_one_out, "
+       "or "
+       "files (as the arguments have it: DOMAIN=TRAIN,TEST or DOMAIN=TRAIN,VALID,TEST)"},
+      {"hold_out", "Protocol", "shares",
+       grammar("interactions:0.2,users:0.2,items:0.2,cold_items:0.1, or some of them")},
+      seed_flag(),
+  };
+  command.min_arguments = 1;
+  command.max_arguments = 1000;
+  command.arguments =
+      "a file of interactions for each domain, written DOMAIN=FILE, as in food=food.csv.gz";
+  command.run = run_prepare;
+  return command;
+}
+
+}  // namespace micrec
