@@ -215,7 +215,7 @@ TEST_F(Flags, ABadFlagfileIsNamedByItsLine) {
   EXPECT_HAS(refusal({"--flagfile=" + (folder / "none.txt").string()}, Cause::io), "cannot read");
   EXPECT_HAS(refusal({"--flagfile=" + folder.string()}, Cause::io), "cannot read");
   const std::string own = write("own.txt", "--flagfile=" + (folder / "own.txt").string() + "\n");
-  EXPECT_HAS(refusal({"--flagfile=" + own}), "names itself?");
+  EXPECT_HAS(refusal({"--flagfile=" + own}), "does one name itself?");
 }
 
 TEST_F(Flags, WritesAFlagfileThatSetsTheSameAgain) {

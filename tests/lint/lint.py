@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Rules that a compiler does not check.
+
+usage: lint.py includes|sources|format|scripts REPOSITORY
+
+includes  Folders include only folders below them, and a few libraries have one home each.
+sources   No words of unfinished work and no paths of somebody's machine in tracked text.
+format    C++ files are as clang-format-14 leaves them.
+scripts   Shell scripts parse, and pass shellcheck.
+Exit code 0: as it should be; 1: not, with file:line of each fault; 77: the tool is not installed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+LAYERS = {
+    "launcher": 5,
+    "train": 4, "evaluate": 4,
+    "model": 3,
+    "data": 2, "graph": 2, "checkpoints": 2,
+    "io": 1, "partition": 1, "cluster": 1,
+    "base": 0,
+}
+
+# Header -> folders that may include it. Tests may also.
+HOMES = {
+    r"gflags/.*": {"launcher"},
+    r"hdf5(_hl)?\.h": {"io"},
+    r"mpi\.h": {"cluster"},
+    r"nccl\.h": {"cluster"},
+    r"cluster/(?!communicator\.h).*": {"cluster", "launcher", "checkpoints", "data", "graph"},
+}
+
+# Folders in which LibTorch must not appear: they are pure, or read files.
+WITHOUT_TORCH = {"base", "io", "partition", "data"}
+TORCH = re.compile(r"(ATen|c10|torch)/.*")
+
+CPP = {".h", ".cpp", ".cu", ".cuh"}
+SKIPPED_FOLDERS = {"golden"}  # files as older releases wrote them
+
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX)\b")
+MACHINE_PATH = re.compile(r"(?<![\w.~])/(work|root|home|Users)/\w")
+
+
+def files(repository):
+    """Tracked and new files that git does not ignore; every file where there is no git."""
+    try:
+        listed = subprocess.run(
+            ["git", "-C", repository, "-c", f"safe.directory={repository}", "ls-files", "-z", "--cached",
+             "--others", "--exclude-standard"], capture_output=True, check=True).stdout.decode().split("\0")
+        paths = [Path(path) for path in listed if path]
+    except (OSError, subprocess.CalledProcessError):
+        paths = [path.relative_to(repository) for path in Path(repository).rglob("*") if path.is_file()]
+        paths = [path for path in paths if not path.parts[0].startswith("build") and path.parts[0] != ".git"]
+    return [path for path in sorted(set(paths))
+            if (Path(repository) / path).is_file() and not SKIPPED_FOLDERS & set(path.parts)]
+
+
+def read_lines(repository, path):
+    return (Path(repository) / path).read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def folder_of(path):
+    """The module a file belongs to: base, partition, ...; None for tests and others."""
+    parts = path.parts[1:] if path.parts[0] == "src" else path.parts
+    return parts[0] if len(parts) > 1 and parts[0] in LAYERS else None
+
+
+def includes(repository):
+    faults = []
+    seen = 0
+    for path in files(repository):
+        if path.suffix not in CPP:
+            continue
+        is_test = path.parts[0] == "tests"
+        folder = folder_of(path)
+        seen += 1
+        lines = read_lines(repository, path)
+        if path.suffix in {".h", ".cuh"} and not any(line.strip() == "#pragma once" for line in lines):
+            faults.append(f"{path}:1: a header begins with #pragma once")
+        for number, line in enumerate(lines, 1):
+            match = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
+            if not match:
+                continue
+            place, quoted, header = f"{path}:{number}", match.group(1) == '"', match.group(2)
+            if quoted and header.startswith("."):
+                faults.append(f'{place}: "{header}": includes are written from the root of a module')
+            target = header.split("/")[0] if "/" in header else None
+            if quoted and "/" not in header and not is_test:
+                faults.append(f'{place}: "{header}": includes are written with their folder')
+            if folder and target in LAYERS and target != folder and LAYERS[target] >= LAYERS[folder]:
+                faults.append(f"{place}: {folder} (layer {LAYERS[folder]}) includes {header} "
+                              f"(layer {LAYERS[target]}); arrows point down only")
+            if folder in WITHOUT_TORCH and TORCH.fullmatch(header):
+                faults.append(f"{place}: {folder} includes {header}, but is without LibTorch")
+            for pattern, homes in HOMES.items():
+                if folder and re.fullmatch(pattern, header) and folder not in homes:
+                    faults.append(f"{place}: {folder} includes {header}, which belongs in {', '.join(sorted(homes))}")
+    if seen == 0:
+        faults.append("no C++ file was found")
+    return faults
+
+
+def sources(repository):
+    faults = []
+    for path in files(repository):
+        if path.parts[:2] == ("tests", "lint"):  # The words stand here to be looked for.
+            continue
+        data = (Path(repository) / path).read_bytes()
+        if b"\0" in data[:4096]:
+            continue
+        for number, line in enumerate(read_lines(repository, path), 1):
+            if match := UNFINISHED.search(line):
+                faults.append(f"{path}:{number}: {match.group(1)}: finish it, or file an issue")
+            if match := MACHINE_PATH.search(line):
+                faults.append(f"{path}:{number}: a path of somebody's machine: {line.strip()[:80]}")
+            if line != line.rstrip() and path.suffix != ".md":
+                faults.append(f"{path}:{number}: ends with blanks")
+        if data and not data.endswith(b"\n"):
+            faults.append(f"{path}: the last line has no end")
+    return faults
+
+
+def format(repository):
+    tool = shutil.which("clang-format-14")  # Versions differ in taste, so one of them rules.
+    if not tool:
+        print("clang-format-14 is not installed; formatting was not checked")
+        sys.exit(77)
+    paths = [str(path) for path in files(repository) if path.suffix in CPP]
+    run = subprocess.run([tool, "--dry-run", "-Werror", "--style=file", *paths], cwd=repository,
+                         capture_output=True, text=True)
+    faults = [line for line in run.stderr.splitlines() if ": error: " in line]
+    if run.returncode and not faults:
+        faults = [run.stderr.strip() or f"clang-format ended with {run.returncode}"]
+    return faults
+
+
+def scripts(repository):
+    faults = []
+    shell = [path for path in files(repository)
+             if path.suffix == ".sh" or read_lines(repository, path)[:1] == ["#!/usr/bin/env bash"]]
+    for path in shell:
+        if not os.access(Path(repository) / path, os.X_OK):
+            faults.append(f"{path}: is not executable")
+        run = subprocess.run(["bash", "-n", str(path)], cwd=repository, capture_output=True, text=True)
+        if run.returncode:
+            faults.append(run.stderr.strip())
+    if shell and shutil.which("shellcheck"):
+        run = subprocess.run(["shellcheck", "--format=gcc", *map(str, shell)], cwd=repository,
+                             capture_output=True, text=True)
+        faults += run.stdout.splitlines()
+    return faults
+
+
+RULES = {"includes": includes, "sources": sources, "format": format, "scripts": scripts}
+
+
+def main():
+    if len(sys.argv) != 3 or sys.argv[1] not in RULES:
+        sys.exit(__doc__)
+    faults = RULES[sys.argv[1]](sys.argv[2])
+    for fault in faults:
+        print(fault)
+    print(f"{sys.argv[1]}: {len(faults)} faults")
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Each rule of lint.py finds the fault it is there for, and nothing in a good tree."""
+
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+LINT = Path(__file__).with_name("lint.py")
+
+
+def lint(rule, tree):
+    """Exit code and output of a rule on a tree of {path: contents}."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path, contents in tree.items():
+            file = Path(folder) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(contents)
+            if path.endswith(".sh"):
+                file.chmod(0o755)
+        run = subprocess.run([sys.executable, LINT, rule, folder], capture_output=True, text=True)
+        return run.returncode, run.stdout + run.stderr
+
+
+class Lint(unittest.TestCase):
+    def expect_fault(self, rule, tree, message):
+        code, output = lint(rule, tree)
+        self.assertEqual(code, 1, output)
+        self.assertIn(message, output)
+
+    def test_a_good_tree_has_no_faults(self):
+        tree = {
+            "src/train/loop.cpp": '#include "model/model.h"\n#include <ATen/ATen.h>\n',
+            "src/model/model.h": '#pragma once\n#include "graph/pattern.h"\n#include "cluster/communicator.h"\n',
+            "src/io/hdf5.cpp": "#include <hdf5.h>\n",
+            "cluster/mpi.cpp": "#include <mpi.h>\n",
+            "launcher/main.cpp": '#include <gflags/gflags.h>\n#include "train/loop.h"\n',
+            "tests/launcher/a_test.cpp": "#include <gflags/gflags.h>\n",
+        }
+        for rule in ("includes", "sources"):
+            code, output = lint(rule, tree)
+            self.assertEqual(code, 0, output)
+
+    def test_arrows_point_down(self):
+        self.expect_fault("includes", {"src/base/a.h": '#pragma once\n#include "io/csv.h"\n'},
+                          "src/base/a.h:2: base (layer 0) includes io/csv.h (layer 1)")
+        self.expect_fault("includes", {"src/train/a.cpp": '#include "evaluate/rank.h"\n'}, "arrows point down")
+        self.expect_fault("includes", {"partition/a.cpp": '#  include "cluster/job.h"\n'}, "arrows point down")
+
+    def test_libraries_have_one_home(self):
+        for path, header in (("src/train/a.cpp", "gflags/gflags.h"), ("src/data/a.cpp", "hdf5.h"),
+                             ("checkpoints/a.cpp", "hdf5.h"), ("src/model/a.cpp", "mpi.h"),
+                             ("src/model/a.cpp", "cluster/job.h"), ("src/io/a.cpp", "ATen/ATen.h"),
+                             ("partition/a.cpp", "torch/torch.h")):
+            self.expect_fault("includes", {path: f"#include <{header}>\n"}, f"{path}:1")
+
+    def test_headers_and_includes_have_one_form(self):
+        self.expect_fault("includes", {"src/io/a.h": "int a();\n"}, "#pragma once")
+        self.expect_fault("includes", {"src/io/a.cpp": '#include "../base/text.h"\n'}, "root of a module")
+        self.expect_fault("includes", {"src/io/a.cpp": '#include "a.h"\n'}, "with their folder")
+
+    def test_an_empty_tree_is_a_fault(self):
+        self.expect_fault("includes", {"README.md": "# micrec\n"}, "no C++ file")
+
+    def test_unfinished_work_and_machine_paths_are_found(self):
+        self.expect_fault("sources", {"src/io/a.cpp": "int a;  // TODO: b\n"}, "src/io/a.cpp:1: TODO")
+        self.expect_fault("sources", {"README.md": "cd /home/ann/micrec\n"}, "somebody's machine")
+        self.expect_fault("sources", {"src/io/a.cpp": "int a; \n"}, "blanks")
+        self.expect_fault("sources", {"src/io/a.cpp": "int a;"}, "no end")
+        self.assertEqual(lint("sources", {"a.txt": "https://example.org/home/page ~/home/x XXXL\n"})[0], 0)
+
+    def test_scripts_must_parse(self):
+        self.expect_fault("scripts", {"a.sh": "#!/usr/bin/env bash\nif true; then\n"}, "a.sh")
+        self.assertEqual(lint("scripts", {"a.sh": "#!/usr/bin/env bash\necho hello\n"})[0], 0)
+
+    def test_format_is_checked_or_said_not_to_be(self):
+        tree = {".clang-format": "BasedOnStyle: Google\n", "a.cpp": "int   a ;\n"}
+        code, output = lint("format", tree)
+        self.assertIn(code, (1, 77), output)
+        self.assertIn("a.cpp:1" if code == 1 else "not installed", output)
+
+
+if __name__ == "__main__":
+    unittest.main()
