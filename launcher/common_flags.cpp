@@ -2,7 +2,6 @@
 
 #include <gflags/gflags.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <optional>
@@ -34,12 +33,6 @@ std::string check_device(const std::string& value) {
            "unseen";
   }
   return "auto, cpu or cuda";
-}
-
-int allowed_cores(pid_t process) {
-  cpu_set_t allowed;
-  if (sched_getaffinity(process, sizeof allowed, &allowed) != 0) return 1;
-  return std::max(1, CPU_COUNT(&allowed));
 }
 
 }  // namespace
@@ -77,17 +70,10 @@ FlagSpec device_flag() {
   return {"device", "Running", "", written_as("auto, cpu or cuda", check_device)};
 }
 
-int share_of_cores(int own_cores, int all_cores, int ranks) {
-  const int ranks_here = (ranks * own_cores + all_cores - 1) / all_cores;
-  return std::max(1, own_cores / std::max(1, ranks_here));
-}
-
-int chosen_threads(int ranks_on_this_machine) {
+int chosen_threads() {
   if (FLAGS_threads > 0) return FLAGS_threads;
-  const int own_cores = allowed_cores(0);
-  // mpirun and Slurm bind a rank to some cores and stay unbound themselves.
-  const int all_cores = std::max(own_cores, allowed_cores(getppid()));
-  return share_of_cores(own_cores, all_cores, ranks_on_this_machine);
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? std::max(1, CPU_COUNT(&allowed)) : 1;
 }
 
 }  // namespace micrec

@@ -34,11 +34,8 @@ FlagSpec k_flag();
 FlagSpec single_k_flag(int default_value);
 FlagSpec device_flag();
 
-/// Threads for one of `ranks` on a machine with `all_cores`, when it may run on `own_cores` of
-/// them, which as many others share as the binding makes even. At least 1.
-int share_of_cores(int own_cores, int all_cores, int ranks);
-
-/// Threads of this rank: --threads, or its share of the cores that it may run on.
-int chosen_threads(int ranks_on_this_machine);
+/// Threads of a command that runs as one process: --threads, or the cores that it may run on. Ranks
+/// share cores with others: their Job decides.
+int chosen_threads();
 
 }  // namespace micrec

@@ -70,7 +70,7 @@ int run_synth(const Arguments& arguments) {
   world_options.modalities = parse_modalities(FLAGS_modalities);
   world_options.missing = FLAGS_missing;
   world_options.seed = FLAGS_seed;
-  world_options.threads = chosen_threads(1);
+  world_options.threads = chosen_threads();
   const SyntheticWorld world(world_options);
 
   PreparationOptions options;

@@ -259,13 +259,12 @@ TEST_F(Flags, HelpWinsOverEverythingElse) {
   EXPECT_FALSE(parse_flags(command, {"--test_epochs=3"}).help);
 }
 
-TEST(Threads, AreTheRanksShareOfTheCoresItMayUse) {
-  EXPECT_EQ(share_of_cores(16, 16, 1), 16);
-  EXPECT_EQ(share_of_cores(16, 16, 4), 4);  // unbound
-  EXPECT_EQ(share_of_cores(8, 32, 4), 8);   // each bound to its own quarter
-  EXPECT_EQ(share_of_cores(8, 16, 4), 4);   // two to a socket
-  EXPECT_EQ(share_of_cores(1, 2, 2), 1);
-  EXPECT_EQ(share_of_cores(2, 2, 8), 1);  // more ranks than cores
+TEST(Threads, AreAllCoresUnlessGiven) {
+  const gflags::FlagSaver flags_before;
+  FLAGS_threads = 0;
+  EXPECT_GE(chosen_threads(), 1);
+  FLAGS_threads = 3;
+  EXPECT_EQ(chosen_threads(), 3);
 }
 
 }  // namespace
