@@ -57,6 +57,9 @@ class HostCommunicator : public Communicator {
   /// Errors   Error(Cause::cluster) as the collectives; PeerFailure.
   virtual void exchange(const Exchange& exchange) = 0;
 
+  /// For a transport that cannot take back the buffers of an exchange that failed: they leak.
+  void keep_buffers_forever();
+
   const CommunicatorOptions& options() const { return options_; }
   /// "rank 2 of 4", and "'halo.propagation' (collective 12)".
   std::string this_rank() const;

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <functional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "cluster/communicator.h"
+
+namespace micrec {
+
+/// How a process joins a run.
+struct JobOptions {
+  /// Begins the one message of a run that fails: "micrec train: rank 2 of 4: ...".
+  std::string program = "micrec";
+  /// Threads of a rank; 0: OMP_NUM_THREADS, or else the rank's share of the cores it may run on.
+  int threads = 0;
+  std::string device = "auto";  ///< "auto" or "cpu"
+  CommunicatorOptions communicator;
+};
+
+/// One rank of a run: its communicator, device and threads. Made by run_job, or by tests over the
+/// communicators of run_ranks.
+class Job {
+ public:
+  explicit Job(Communicator& world, int threads = 1, c10::Device device = c10::Device(c10::kCPU));
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  Communicator& communicator() { return world_; }
+  int rank() const { return world_.rank(); }
+  int world_size() const { return world_.size(); }
+  int threads() const { return threads_; }
+  c10::Device device() const { return device_; }
+
+  /// Whether this process was asked to stop; ranks must agree before they act on it.
+  bool stop_requested() const;
+  /// Whether any rank was. Ranks: collective.
+  bool agree_to_stop(const char* name);
+
+  /// stderr on rank 0, nowhere on the others.
+  std::ostream& log_once();
+
+ private:
+  Communicator& world_;
+  int threads_;
+  c10::Device device_;
+  std::ostream nowhere_{nullptr};
+};
+
+/// Joins the run that this process was started for, calls `body` with its rank, and returns the
+/// exit code: what body returned, or that of the failure. The only place that decides how a process
+/// dies.
+///
+/// Started by mpirun or srun it starts MPI, else it runs alone. An exception on any rank ends all
+/// ranks: one message on stderr, the root cause's and not what followed from it, without a rank if
+/// all ranks failed by the same, and the cause's exit code from mpirun too. An exception that is
+/// not an Error has exit code 1.
+///
+/// Ranks    collective; once a process under MPI. Errors   none thrown.
+int run_job(int argc, char** argv, const JobOptions& options, const std::function<int(Job&)>& body);
+
+/// Threads for this rank: its cores shared with the ranks of the machine that may run on them.
+/// `cores_of_ranks[q]` are the cores of the q-th rank of the machine.
+int share_of_cores(const std::vector<std::vector<int>>& cores_of_ranks, int own);
+
+}  // namespace micrec

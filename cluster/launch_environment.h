@@ -1,0 +1,19 @@
+#pragma once
+
+#include <functional>
+
+namespace micrec {
+
+/// What mpirun, mpiexec or srun told this process through the environment, before MPI starts.
+struct LaunchEnvironment {
+  bool has_mpi = false;  ///< the launcher offers MPI's wiring, so MPI should be started
+  int rank = 0;
+  int size = 1;  ///< processes that were started together, as far as the launcher says
+};
+
+/// Reads it from the environment, or from another lookup that returns null for what is not set.
+/// Errors   Error(Cause::cluster) if Slurm started several copies without MPI between them.
+LaunchEnvironment read_launch_environment();
+LaunchEnvironment read_launch_environment(const std::function<const char*(const char*)>& lookup);
+
+}  // namespace micrec

@@ -1,0 +1,387 @@
+#include "cluster/mpi_communicator.h"
+
+#include <glog/logging.h>
+#include <sched.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "base/text.h"
+#include "base/timer.h"
+
+// The C interface alone; the C++ bindings are long gone from the standard.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
+#include <mpi.h>
+
+namespace micrec {
+namespace {
+
+constexpr int kCheckTag = 1;
+constexpr int kFirstDataTag = 2;
+constexpr std::uint64_t kDataTags = 32'000;  // MPI promises tags up to 32,767
+constexpr int kNoticeTag = 0;
+constexpr std::size_t kNoticeBytes = 3 * 1024;  // short enough to leave without the receiver's help
+
+std::string describe_mpi_error(int code) {
+  std::array<char, MPI_MAX_ERROR_STRING> description{};
+  int length = 0;
+  if (MPI_Error_string(code, description.data(), &length) != MPI_SUCCESS) {
+    return text("error ", code);
+  }
+  return std::string(description.data(), static_cast<std::size_t>(length));
+}
+
+void check_mpi(int code, const std::string& where) {
+  if (code == MPI_SUCCESS) return;
+  throw Error(Cause::cluster, text("MPI failed in ", where, ": ", describe_mpi_error(code)));
+}
+
+// Ranks that are in different collectives have, all but certainly, different tags: their messages
+// do not meet, and the deadline tells, instead of one's data ending up in the other.
+int tag_of(const Exchange& exchange) {
+  if (exchange.of_check) return kCheckTag;
+  std::uint64_t hash = 0xcbf29ce484222325U ^ exchange.number;  // FNV-1a
+  for (const char* c = exchange.name; *c != '\0'; ++c) {
+    hash = (hash ^ static_cast<unsigned char>(*c)) * 0x100000001b3U;
+  }
+  return kFirstDataTag + static_cast<int>((hash >> 20) % kDataTags);
+}
+
+// First yields the core, then sleeps, longer the longer nothing happens.
+class Patience {
+ public:
+  void reset() { idle_.restart(); }
+  void wait() const {
+    const double idle_seconds = idle_.seconds();
+    if (idle_seconds < 1e-3) {
+      sched_yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(idle_seconds < 20e-3 ? 50 : 500));
+    }
+  }
+
+ private:
+  Timer idle_;
+};
+
+// Open MPI reads the memory of its neighbours directly, which many containers forbid; it would stop
+// at the first long message instead of copying through shared memory.
+void avoid_forbidden_memory_reads() {
+  int from = 0;
+  int to = 0;
+  const iovec local = {&to, sizeof to};
+  const iovec remote = {&from, sizeof from};
+  if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == sizeof from) return;
+  for (const char* name :
+       {"OMPI_MCA_btl_vader_single_copy_mechanism", "OMPI_MCA_btl_sm_single_copy_mechanism"}) {
+    setenv(name, "none", /*overwrite=*/0);
+  }
+}
+
+// The failure to quote: of the best standing, of the lowest rank.
+const RankFailure& blamed(const std::map<int, RankFailure>& failures) {
+  const auto least = std::min_element(failures.begin(), failures.end(), [](auto& a, auto& b) {
+    return a.second.standing < b.second.standing;
+  });
+  return least->second;
+}
+
+struct Notice {
+  std::int32_t exit_code;
+  std::int32_t standing;
+  std::array<char, kNoticeBytes> message;
+};
+
+}  // namespace
+
+MpiSession::MpiSession(int& argc, char**& argv) {
+  avoid_forbidden_memory_reads();
+  int provided = MPI_THREAD_SINGLE;
+  check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+  if (provided < MPI_THREAD_SERIALIZED) {
+    throw Error(Cause::cluster,
+                "this MPI was built without thread support (MPI_THREAD_SERIALIZED is needed); use "
+                "one that has it, as the packages of Debian and Ubuntu do");
+  }
+}
+
+void MpiSession::finish() { check_mpi(MPI_Finalize(), "MPI_Finalize"); }
+
+void MpiSession::end_all(int exit_code) {
+  MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::_Exit(exit_code);  // MPI_Abort may return where the launcher is already gone
+}
+
+struct MpiCommunicator::State {
+  MPI_Comm data = MPI_COMM_NULL;
+  MPI_Comm notices = MPI_COMM_NULL;
+  std::int64_t most_message_bytes = kMostMessageBytes;
+  std::vector<MPI_Request> abandoned;  // of the exchange that failed
+  bool failed = false;
+
+  Notice notice{};  // this rank's, while it travels
+  std::vector<MPI_Request> notices_sent;
+  std::map<int, RankFailure> failures;  // by rank
+
+  void receive_notices() {
+    while (true) {
+      int found = 0;
+      MPI_Status status;
+      if (MPI_Iprobe(MPI_ANY_SOURCE, kNoticeTag, notices, &found, &status) != MPI_SUCCESS) return;
+      if (found == 0) return;
+      Notice received{};
+      if (MPI_Recv(&received, sizeof received, MPI_BYTE, status.MPI_SOURCE, kNoticeTag, notices,
+                   MPI_STATUS_IGNORE) != MPI_SUCCESS) {
+        return;
+      }
+      received.message.back() = '\0';
+      failures[status.MPI_SOURCE] = {status.MPI_SOURCE, received.exit_code,
+                                     static_cast<RankFailure::Standing>(received.standing),
+                                     received.message.data()};
+    }
+  }
+
+  // Cancels what can be; true if MPI no longer touches the buffers.
+  bool settle_abandoned() {
+    const Timer timer;
+    for (MPI_Request& request : abandoned) MPI_Cancel(&request);
+    Patience patience;
+    while (timer.seconds() < 0.2) {
+      int done = 0;
+      if (MPI_Testall(static_cast<int>(abandoned.size()), abandoned.data(), &done,
+                      MPI_STATUSES_IGNORE) != MPI_SUCCESS) {
+        return false;
+      }
+      if (done != 0) return true;
+      patience.wait();
+    }
+    return false;
+  }
+};
+
+MpiCommunicator::MpiCommunicator(std::unique_ptr<State> state, int rank, int size,
+                                 const CommunicatorOptions& options)
+    : HostCommunicator(rank, size, options), state_(std::move(state)) {}
+
+namespace {
+
+std::pair<int, int> rank_and_size(MPI_Comm group) {
+  int rank = 0;
+  int size = 1;
+  check_mpi(MPI_Comm_rank(group, &rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(group, &size), "MPI_Comm_size");
+  return {rank, size};
+}
+
+}  // namespace
+
+std::unique_ptr<MpiCommunicator> MpiCommunicator::world(const CommunicatorOptions& options,
+                                                        std::int64_t most_message_bytes) {
+  CHECK_GE(most_message_bytes, 1);
+  CHECK_LE(most_message_bytes, kMostMessageBytes);
+  auto state = std::make_unique<State>();
+  state->most_message_bytes = most_message_bytes;
+  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &state->data), "MPI_Comm_dup");
+  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &state->notices), "MPI_Comm_dup");
+  const auto [rank, size] = rank_and_size(state->data);
+  return std::unique_ptr<MpiCommunicator>(
+      new MpiCommunicator(std::move(state), rank, size, options));
+}
+
+std::unique_ptr<MpiCommunicator> MpiCommunicator::this_machine(const CommunicatorOptions& options) {
+  auto state = std::make_unique<State>();
+  check_mpi(
+      MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &state->data),
+      "MPI_Comm_split_type");
+  check_mpi(MPI_Comm_dup(state->data, &state->notices), "MPI_Comm_dup");
+  const auto [rank, size] = rank_and_size(state->data);
+  return std::unique_ptr<MpiCommunicator>(
+      new MpiCommunicator(std::move(state), rank, size, options));
+}
+
+MpiCommunicator::~MpiCommunicator() {
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  if (finalized != 0) return;
+  if (!state_->failed && state_->notices_sent.empty()) {
+    MPI_Comm_free(&state_->data);
+    MPI_Comm_free(&state_->notices);
+    return;
+  }
+  // After a failure the ranks no longer act together, so nothing collective may be called, and
+  // what MPI may still read or write must outlive this object.
+  const bool settled = state_->settle_abandoned();
+  if (!settled) keep_buffers_forever();
+  if (!settled || !state_->notices_sent.empty()) static_cast<void>(state_.release());
+}
+
+void MpiCommunicator::abort(const std::string& why) noexcept {
+  RankFailure failure;
+  failure.rank = rank();
+  failure.exit_code = static_cast<int>(Cause::cluster);
+  failure.message = why;
+  announce(failure);
+}
+
+void MpiCommunicator::announce(const RankFailure& failure) noexcept {
+  if (!state_->notices_sent.empty() || state_->failures.count(rank()) > 0) return;
+  state_->failures[rank()] = failure;
+  Notice& notice = state_->notice;
+  notice.exit_code = failure.exit_code;
+  notice.standing = static_cast<std::int32_t>(failure.standing);
+  std::memcpy(notice.message.data(), failure.message.data(),
+              std::min(failure.message.size(), kNoticeBytes - 1));
+  for (int q = 0; q < size(); ++q) {
+    if (q == rank()) continue;
+    MPI_Request request = MPI_REQUEST_NULL;
+    MPI_Isend(&notice, sizeof notice, MPI_BYTE, q, kNoticeTag, state_->notices, &request);
+    state_->notices_sent.push_back(request);
+  }
+}
+
+std::vector<RankFailure> MpiCommunicator::collect_failures(double seconds) noexcept {
+  const Timer timer;
+  Patience patience;
+  while (true) {
+    state_->receive_notices();
+    int sent = 1;
+    if (!state_->notices_sent.empty()) {
+      MPI_Testall(static_cast<int>(state_->notices_sent.size()), state_->notices_sent.data(), &sent,
+                  MPI_STATUSES_IGNORE);
+    }
+    if (static_cast<int>(state_->failures.size()) == size() && sent != 0) break;
+    if (timer.seconds() > seconds) break;
+    patience.wait();
+  }
+  std::vector<RankFailure> failures;
+  for (const auto& [rank, failure] : state_->failures) failures.push_back(failure);
+  return failures;
+}
+
+void MpiCommunicator::exchange(const Exchange& exchange) {
+  const std::string here = place(exchange.name, exchange.number);
+  const int tag = tag_of(exchange);
+  std::vector<MPI_Request> requests;
+  struct Message {
+    int peer;
+    int bytes;
+    bool is_receive;
+  };
+  std::vector<Message> messages;  // of each request
+  const auto fail = [&] {
+    state_->failed = true;
+    state_->abandoned = std::move(requests);
+  };
+  try {
+    const auto in_pieces = [&](std::int64_t bytes, const auto& post) {
+      for (std::int64_t begin = 0; begin < bytes; begin += state_->most_message_bytes) {
+        post(begin, static_cast<int>(std::min(bytes - begin, state_->most_message_bytes)));
+      }
+    };
+    // Each rank begins with its successor, so that not all send to rank 0 first.
+    for (int step = 1; step < size(); ++step) {
+      const int from = (rank() + size() - step) % size();
+      in_pieces(exchange.receive_bytes[from], [&](std::int64_t begin, int bytes) {
+        messages.push_back({from, bytes, true});
+        requests.push_back(MPI_REQUEST_NULL);
+        check_mpi(MPI_Irecv(exchange.receive[from] + begin, bytes, MPI_BYTE, from, tag,
+                            state_->data, &requests.back()),
+                  here);
+      });
+    }
+    for (int step = 1; step < size(); ++step) {
+      const int to = (rank() + step) % size();
+      in_pieces(exchange.send_bytes[to], [&](std::int64_t begin, int bytes) {
+        messages.push_back({to, bytes, false});
+        requests.push_back(MPI_REQUEST_NULL);
+        check_mpi(MPI_Isend(exchange.send[to] + begin, bytes, MPI_BYTE, to, tag, state_->data,
+                            &requests.back()),
+                  here);
+      });
+    }
+
+    const Timer timer;
+    Patience patience;
+    std::vector<int> finished(requests.size());
+    std::vector<MPI_Status> statuses(requests.size());
+    std::size_t open = requests.size();
+    while (open > 0) {
+      int count = 0;
+      const int code = MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &count,
+                                    finished.data(), statuses.data());
+      if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) check_mpi(code, here);
+      for (int i = 0; i < count; ++i) {
+        const Message& message = messages[finished[i]];
+        MPI_Status& status = statuses[i];
+        int received = message.bytes;
+        if (code == MPI_ERR_IN_STATUS && status.MPI_ERROR != MPI_SUCCESS) {
+          int error_class = MPI_ERR_OTHER;
+          MPI_Error_class(status.MPI_ERROR, &error_class);
+          if (!message.is_receive || error_class != MPI_ERR_TRUNCATE) {
+            check_mpi(status.MPI_ERROR, here);
+          }
+          throw Error(Cause::cluster,
+                      text(this_rank(), " expects ", message.bytes, " bytes of rank ", message.peer,
+                           " in ", here, ", which sends more"));
+        }
+        if (message.is_receive) check_mpi(MPI_Get_count(&status, MPI_BYTE, &received), here);
+        if (received != message.bytes) {
+          throw Error(Cause::cluster,
+                      text(this_rank(), " expects ", message.bytes, " bytes of rank ", message.peer,
+                           " in ", here, ", which sends ", received));
+        }
+      }
+      open -= static_cast<std::size_t>(count);
+      if (open == 0) break;
+      if (count > 0) {
+        patience.reset();
+        continue;
+      }
+      state_->receive_notices();
+      if (!state_->failures.empty()) {
+        const RankFailure& failure = blamed(state_->failures);
+        throw PeerFailure(failure.rank, text(this_rank(), " gave up in ", here, " because rank ",
+                                             failure.rank, " failed: ", failure.message));
+      }
+      if (timer.seconds() > options().deadline_seconds) {
+        std::vector<std::string> missing;
+        for (int q = 0; q < size(); ++q) {
+          bool nothing_from = false;
+          bool nothing_taken = false;
+          for (std::size_t i = 0; i < messages.size(); ++i) {
+            if (messages[i].peer != q || requests[i] == MPI_REQUEST_NULL) continue;
+            (messages[i].is_receive ? nothing_from : nothing_taken) = true;
+          }
+          if (nothing_from) {
+            missing.push_back(text("no message from rank ", q));
+          } else if (nothing_taken) {
+            missing.push_back(text("rank ", q, " takes none"));
+          }
+        }
+        throw Error(Cause::cluster,
+                    text(this_rank(), " waited ", options().deadline_seconds, " s in ", here, ", ",
+                         join(missing, ", "),
+                         "; look at what that rank was doing: a longer deadline helps only if it "
+                         "is slow, not stuck"));
+      }
+      patience.wait();
+    }
+  } catch (...) {
+    fail();
+    throw;
+  }
+}
+
+}  // namespace micrec

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cluster/host_communicator.h"
+
+namespace micrec {
+
+/// What a rank tells the others when it fails.
+struct RankFailure {
+  /// Who is to blame is decided in this order: an error of a rank's own, then one of the network or
+  /// a deadline, then one that only quotes another rank's failure.
+  enum class Standing : int { cause = 0, symptom = 1, consequence = 2 };
+
+  int rank = 0;
+  int exit_code = 1;
+  Standing standing = Standing::cause;
+  std::string message;  // at most 3 KiB of it travel
+};
+
+/// MPI between its start and its end; one object a process, and before any MpiCommunicator.
+class MpiSession {
+ public:
+  /// Starts MPI. Ranks: collective over all processes of the launch.
+  /// Errors   Error(Cause::cluster) if MPI cannot serve calls from more than one thread in turn.
+  MpiSession(int& argc, char**& argv);
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+
+  /// Ends MPI; waits for all ranks. Ranks: collective. A failing process calls end_all instead.
+  void finish();
+
+  /// Ends all processes of the launch; mpirun and srun return `exit_code`.
+  [[noreturn]] static void end_all(int exit_code);
+
+ private:
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+/// Rank of a group of processes.
+///
+/// Calls are nonblocking and polled against the deadline, first by yielding the core, then by short
+/// naps, since ranks may be more than cores. While it waits a rank also listens for failures that
+/// others announce.
+class MpiCommunicator final : public HostCommunicator {
+ public:
+  /// Messages longer than this travel in pieces: MPI counts bytes in 31 bits.
+  static constexpr std::int64_t kMostMessageBytes = std::int64_t{1} << 30;
+
+  /// All processes of the launch. Ranks: collective.
+  static std::unique_ptr<MpiCommunicator> world(
+      const CommunicatorOptions& options, std::int64_t most_message_bytes = kMostMessageBytes);
+  /// The processes on this machine. Ranks: collective over the world.
+  static std::unique_ptr<MpiCommunicator> this_machine(const CommunicatorOptions& options);
+
+  ~MpiCommunicator() override;
+
+  void abort(const std::string& why) noexcept override;
+
+  /// Tells all others, once; later calls do nothing. Ranks: not collective.
+  void announce(const RankFailure& failure) noexcept;
+
+  /// The failures announced so far, by rank and this rank's own included; returns when every rank
+  /// has failed, at the latest after `seconds`. Ranks: not collective.
+  std::vector<RankFailure> collect_failures(double seconds) noexcept;
+
+ private:
+  struct State;
+
+  MpiCommunicator(std::unique_ptr<State> state, int rank, int size,
+                  const CommunicatorOptions& options);
+
+  void exchange(const Exchange& exchange) override;
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace micrec
