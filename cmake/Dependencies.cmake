@@ -100,13 +100,12 @@ target_compile_definitions(micrec_torch INTERFACE C10_USE_GLOG)
 target_link_libraries(micrec_torch INTERFACE
   "${MICREC_TORCH_DIR}/lib/libtorch_cpu.so" "${MICREC_TORCH_DIR}/lib/libc10.so" glog::glog Threads::Threads)
 
-file(GLOB micrec_python "${MICREC_TORCH_DIR}/../../../../bin/python")
-set(MICREC_PYTHON "")
-if(micrec_python)
-  get_filename_component(micrec_python_folder "${micrec_python}" DIRECTORY)
-  get_filename_component(MICREC_PYTHON "${micrec_python_folder}" ABSOLUTE)
-  string(APPEND MICREC_PYTHON "/python")  # Unresolved: the link is what makes it the environment's.
+# Of lib/python3.x/site-packages/torch, four folders up. Unresolved: the link is what makes it the environment's.
+get_filename_component(micrec_python "${MICREC_TORCH_DIR}/../../../../bin/python" ABSOLUTE)
+if(NOT EXISTS "${micrec_python}")
+  set(micrec_python "")
 endif()
+set(MICREC_PYTHON "${micrec_python}" CACHE INTERNAL "The Python beside torch")
 
 # --- OpenMP ------------------------------------------------------------------------------------------
 # A torch wheel brings its own libgomp. A second one in the process would mean two thread pools fighting
