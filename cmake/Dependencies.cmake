@@ -26,7 +26,7 @@ micrec_find_package(libopenmpi-dev MPI QUIET COMPONENTS C)
 set(HDF5_PREFER_PARALLEL OFF)  # Ranks write their own files, so the serial library is the right one.
 micrec_find_package(libhdf5-dev HDF5 QUIET COMPONENTS C)
 if(MICREC_BUILD_TESTS)
-  micrec_find_package(libgtest-dev GTest QUIET)
+  micrec_find_package("libgtest-dev libgmock-dev" GTest QUIET)
 endif()
 
 add_library(micrec_hdf5 INTERFACE)
