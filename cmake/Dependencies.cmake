@@ -27,6 +27,13 @@ set(HDF5_PREFER_PARALLEL OFF)  # Ranks write their own files, so the serial libr
 micrec_find_package(libhdf5-dev HDF5 QUIET COMPONENTS C)
 if(MICREC_BUILD_TESTS)
   micrec_find_package("libgtest-dev libgmock-dev" GTest QUIET)
+  if(NOT TARGET GTest::gmock)  # CMake before 3.23 does not look for it.
+    find_library(MICREC_GMOCK_LIBRARY gmock REQUIRED)
+    mark_as_advanced(MICREC_GMOCK_LIBRARY)
+    add_library(micrec_gmock INTERFACE)
+    add_library(GTest::gmock ALIAS micrec_gmock)
+    target_link_libraries(micrec_gmock INTERFACE ${MICREC_GMOCK_LIBRARY} GTest::gtest)
+  endif()
 endif()
 
 add_library(micrec_hdf5 INTERFACE)
