@@ -1,0 +1,133 @@
+#include "train/metrics_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/durable_files.h"
+#include "train/trainer.h"
+
+namespace micrec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+[[noreturn]] void fail(const std::string& path, int error) {
+  throw Error(Cause::io, text("cannot write ", path, ": ", std::generic_category().message(error)));
+}
+
+bool is_kept(const std::string& line, std::int64_t step) {
+  const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return false;  // cut off by a crash
+  const auto kind = object.find("kind");
+  if (kind == object.end() || *kind == "end" || *kind == "test") return false;
+  const auto at = object.find("step");
+  return at != object.end() && at->is_number_integer() && at->get<std::int64_t>() <= step;
+}
+
+// Keeps the lines up to a step. The new file takes the place of the old in one instant.
+void drop_lines_after(const std::string& path, std::int64_t step) {
+  const std::string beside = path + ".writing";
+  {
+    std::ifstream lines(path);
+    std::ofstream kept(beside, std::ios::trunc);
+    for (std::string line; std::getline(lines, line);) {
+      if (is_kept(line, step)) kept << line << '\n';
+    }
+    kept.close();
+    if (lines.bad() || !kept) {
+      const int error = errno;
+      fs::remove(beside);
+      fail(beside, error);
+    }
+  }
+  sync_to_disk(beside);
+  fs::rename(beside, path);
+}
+
+ordered_json line_of(const char* kind, std::int64_t step) {
+  return {{"kind", kind}, {"step", step}};
+}
+
+}  // namespace
+
+std::string MetricsLog::path_in(const std::string& run_dir) {
+  return (fs::path(run_dir) / "metrics.jsonl").string();
+}
+
+MetricsLog::MetricsLog(const std::string& run_dir, std::int64_t step) : path_(path_in(run_dir)) {
+  if (fs::exists(path_)) drop_lines_after(path_, step);
+  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail(path_, errno);
+}
+
+MetricsLog::~MetricsLog() { ::close(descriptor_); }
+
+void MetricsLog::append(const ordered_json& object) {
+  // A line in one write, so that a crash cannot leave half of one before another.
+  const std::string line =
+      object.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  std::size_t done = 0;
+  while (done < line.size()) {
+    const ssize_t written = ::write(descriptor_, line.data() + done, line.size() - done);
+    if (written >= 0) {
+      done += static_cast<std::size_t>(written);
+    } else if (errno != EINTR) {
+      fail(path_, errno);
+    }
+  }
+}
+
+void MetricsLog::step(const StepRecord& record) {
+  ordered_json line = line_of("step", record.step);
+  line["epoch"] = record.epoch;
+  line["loss"] = record.loss;
+  line["ranking"] = record.ranking;
+  line["l2"] = record.l2;
+  line["self"] = record.self;
+  line["contrastive"] = record.contrastive;
+  line["learning_rate"] = record.learning_rate;
+  line["seconds"] = record.seconds;
+  line["triples_per_second"] = record.triples_per_second;
+  append(line);
+}
+
+void MetricsLog::validation(std::int64_t epoch, std::int64_t step, double metric, bool improved,
+                            const ordered_json& report) {
+  ordered_json line = line_of("validation", step);
+  line["epoch"] = epoch;
+  line["metric"] = metric;
+  line["improved"] = improved;
+  line.update(report);
+  append(line);
+}
+
+void MetricsLog::test(std::int64_t step, const ordered_json& report) {
+  ordered_json line = line_of("test", step);
+  line.update(report);
+  append(line);
+}
+
+void MetricsLog::save(std::int64_t step, const std::string& checkpoint, double seconds) {
+  ordered_json line = line_of("save", step);
+  line["checkpoint"] = checkpoint;
+  line["seconds"] = seconds;
+  append(line);
+}
+
+void MetricsLog::end(std::int64_t step, const std::string& reason, double seconds) {
+  ordered_json line = line_of("end", step);
+  line["reason"] = reason;
+  line["seconds"] = seconds;
+  append(line);
+}
+
+}  // namespace micrec

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace micrec {
+
+struct StepRecord;
+
+/// The log of a run for programs: RUN_DIR/metrics.jsonl, one JSON object a line, each with "kind"
+/// and "step":
+///
+///   step        epoch, loss and its parts (ranking, l2, self, contrastive), learning_rate,
+///   seconds, triples_per_second validation  epoch, metric (what early stopping looks at),
+///   improved, and evaluate's JSON: split, checkpoint, mean, domains test        evaluate's JSON
+///   save        checkpoint, seconds
+///   end         reason, seconds
+///
+/// Numbers that are not finite are null. A line is complete in the file, or at its very end and cut
+/// off by a crash.
+///
+/// Ranks    rank 0 alone makes one.
+/// Errors   Error(Cause::io) where the file cannot be written.
+class MetricsLog {
+ public:
+  /// Opens the log of a run that goes on from a checkpoint of `step` (0: a new run). What an
+  /// earlier attempt wrote of later steps, and of its end, is dropped, so that the log reads as
+  /// that of one run.
+  MetricsLog(const std::string& run_dir, std::int64_t step);
+  ~MetricsLog();
+  MetricsLog(const MetricsLog&) = delete;
+  MetricsLog& operator=(const MetricsLog&) = delete;
+
+  // Each is in the hands of the operating system when it returns. `report` is Report::to_json().
+  void step(const StepRecord& record);
+  void validation(std::int64_t epoch, std::int64_t step, double metric, bool improved,
+                  const nlohmann::ordered_json& report);
+  void test(std::int64_t step, const nlohmann::ordered_json& report);
+  void save(std::int64_t step, const std::string& checkpoint, double seconds);
+  void end(std::int64_t step, const std::string& reason, double seconds);
+
+  static std::string path_in(const std::string& run_dir);
+
+ private:
+  void append(const nlohmann::ordered_json& line);
+
+  std::string path_;
+  int descriptor_ = -1;
+};
+
+}  // namespace micrec

@@ -1,0 +1,145 @@
+#include "train/metrics_log.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "train/trainer.h"
+
+namespace micrec {
+namespace {
+
+using nlohmann::json;
+
+class MetricsLogTest : public ::testing::Test {
+ protected:
+  MetricsLogTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "micrec-XXXXXX").string();
+    run_dir_ = mkdtemp(pattern.data());
+  }
+  ~MetricsLogTest() override { std::filesystem::remove_all(run_dir_); }
+
+  std::vector<json> lines() const {
+    std::ifstream file(MetricsLog::path_in(run_dir_));
+    std::vector<json> all;
+    for (std::string line; std::getline(file, line);) all.push_back(json::parse(line));
+    return all;
+  }
+
+  // What the lines are about, in order.
+  std::vector<std::pair<std::string, int>> kinds_and_steps() const {
+    std::vector<std::pair<std::string, int>> all;
+    for (const json& line : lines()) all.emplace_back(line.at("kind"), line.at("step"));
+    return all;
+  }
+
+  static StepRecord record(std::int64_t step) {
+    StepRecord record;
+    record.step = step;
+    record.epoch = step / 10;
+    record.loss = 0.6931;
+    record.ranking = 0.5;
+    record.learning_rate = 1e-3;
+    record.seconds = 1.5;
+    record.triples_per_second = 12345;
+    return record;
+  }
+
+  std::string run_dir_;
+};
+
+const nlohmann::ordered_json kReport = {{"split", "valid"}, {"mean", {{"ndcg@20", 0.0471}}}};
+
+TEST_F(MetricsLogTest, WritesAnObjectALine) {
+  MetricsLog log(run_dir_, 0);
+  log.step(record(10));
+  log.validation(1, 10, 0.0471, true, kReport);
+  log.save(10, "step-000000000010", 0.25);
+  log.test(10, kReport);
+  log.end(10, "finished", 12.5);
+  const std::vector<json> all = lines();  // while the log is open: nothing is held back
+  ASSERT_EQ(all.size(), 5u);
+  EXPECT_EQ(all[0], json({{"kind", "step"},
+                          {"step", 10},
+                          {"epoch", 1},
+                          {"loss", 0.6931},
+                          {"ranking", 0.5},
+                          {"l2", 0.0},
+                          {"self", 0.0},
+                          {"contrastive", 0.0},
+                          {"learning_rate", 1e-3},
+                          {"seconds", 1.5},
+                          {"triples_per_second", 12345.0}}));
+  EXPECT_EQ(all[1], json({{"kind", "validation"},
+                          {"step", 10},
+                          {"epoch", 1},
+                          {"metric", 0.0471},
+                          {"improved", true},
+                          {"split", "valid"},
+                          {"mean", {{"ndcg@20", 0.0471}}}}));
+  EXPECT_EQ(all[2], json({{"kind", "save"},
+                          {"step", 10},
+                          {"checkpoint", "step-000000000010"},
+                          {"seconds", 0.25}}));
+  EXPECT_EQ(all[3]["kind"], "test");
+  EXPECT_EQ(all[4]["reason"], "finished");
+}
+
+TEST_F(MetricsLogTest, DropsWhatAnEarlierAttemptWroteOfLaterSteps) {
+  {
+    MetricsLog log(run_dir_, 0);
+    for (const int step : {10, 20, 30}) {
+      log.step(record(step));
+      if (step == 20) log.save(step, "step-000000000020", 0.1);
+    }
+    log.end(30, "interrupted", 3);
+  }
+  MetricsLog log(run_dir_, 20);
+  log.step(record(30));
+  EXPECT_EQ(kinds_and_steps(), (std::vector<std::pair<std::string, int>>{
+                                   {"step", 10}, {"step", 20}, {"save", 20}, {"step", 30}}));
+  EXPECT_FALSE(std::filesystem::exists(MetricsLog::path_in(run_dir_) + ".writing"));
+}
+
+TEST_F(MetricsLogTest, DropsALineThatACrashCutOff) {
+  { MetricsLog(run_dir_, 0).step(record(10)); }
+  std::ofstream(MetricsLog::path_in(run_dir_), std::ios::app) << R"({"kind":"step","step":1)";
+  MetricsLog log(run_dir_, 15);
+  log.step(record(20));
+  EXPECT_EQ(kinds_and_steps(),
+            (std::vector<std::pair<std::string, int>>{{"step", 10}, {"step", 20}}));
+}
+
+TEST_F(MetricsLogTest, StartsAnewForANewRun) {
+  { MetricsLog(run_dir_, 0).step(record(10)); }
+  const MetricsLog log(run_dir_, 0);
+  EXPECT_TRUE(lines().empty());
+}
+
+TEST_F(MetricsLogTest, WritesNumbersThatAreNotFiniteAsNull) {
+  MetricsLog log(run_dir_, 0);
+  StepRecord diverged = record(10);
+  diverged.loss = std::nan("");
+  log.step(diverged);
+  EXPECT_TRUE(lines().at(0)["loss"].is_null());
+}
+
+TEST_F(MetricsLogTest, NamesAFileThatCannotBeWritten) {
+  try {
+    MetricsLog(run_dir_ + "/nowhere", 0);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::io);
+    EXPECT_NE(std::string(error.what()).find("/nowhere/metrics.jsonl"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace micrec
