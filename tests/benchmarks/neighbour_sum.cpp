@@ -1,0 +1,202 @@
+// Times the products that a training step is made of against LibTorch's own, in one run:
+//   benchmark_graph [threads] [dim] [interactions.txt]
+// The graph is a file of lines "user item item ..." (as LightGCN publishes gowalla), or a made-up
+// skewed one of gowalla's size.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "base/timer.h"
+#include "cluster/self_communicator.h"
+#include "graph/kernels.h"
+#include "graph/nearest_neighbours.h"
+#include "graph/operators.h"
+#include "graph/row_product.h"
+
+namespace micrec {
+namespace {
+
+struct Edges {
+  std::int64_t users = 0;
+  std::int64_t items = 0;
+  std::vector<std::pair<std::int32_t, std::int32_t>> pairs;
+};
+
+Edges read_edges(const char* path) {
+  Edges edges;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::int32_t user, item;
+    if (!(words >> user)) continue;
+    edges.users = std::max<std::int64_t>(edges.users, user + 1);
+    while (words >> item) {
+      edges.pairs.push_back({user, item});
+      edges.items = std::max<std::int64_t>(edges.items, item + 1);
+    }
+  }
+  return edges;
+}
+
+Edges made_up_edges() {
+  Edges edges{29858, 40981, {}};
+  const Random random(1, Purpose::synthetic);
+  for (std::uint64_t e = 0; e < 850000; ++e) {
+    const auto skewed = [&](std::int64_t size, std::uint32_t draw) {
+      return static_cast<std::int32_t>(static_cast<double>(size) *
+                                       std::pow(random.uniform(e, draw), 2.0));
+    };
+    edges.pairs.push_back({skewed(edges.users, 0), skewed(edges.items, 1)});
+  }
+  return edges;
+}
+
+double median_seconds(const std::function<void()>& body, int repeats = 15) {
+  std::vector<double> seconds;
+  body();
+  for (int i = 0; i < repeats; ++i) {
+    const Timer timer;
+    body();
+    seconds.push_back(timer.seconds());
+  }
+  std::nth_element(seconds.begin(), seconds.begin() + repeats / 2, seconds.end());
+  return seconds[repeats / 2];
+}
+
+void report(const char* what, double seconds, double bytes) {
+  std::printf("%-58s %8.3f ms %8.1f GB/s\n", what, seconds * 1e3, bytes / seconds * 1e-9);
+}
+
+void run(int threads, std::int64_t dim, const char* path) {
+  Edges edges = path ? read_edges(path) : made_up_edges();
+  std::sort(edges.pairs.begin(), edges.pairs.end());
+  edges.pairs.erase(std::unique(edges.pairs.begin(), edges.pairs.end()), edges.pairs.end());
+  const std::int64_t nodes = edges.users + edges.items;
+  std::vector<std::vector<GlobalNode>> lists(nodes);
+  for (const auto& [user, item] : edges.pairs) {
+    const auto item_node = static_cast<std::int32_t>(edges.users + item);
+    lists[user].push_back(GlobalNode(item_node));
+    lists[item_node].push_back(GlobalNode(user));
+  }
+  std::vector<std::int64_t> offsets = {0};
+  std::vector<GlobalNode> neighbours;
+  for (const auto& list : lists) {
+    neighbours.insert(neighbours.end(), list.begin(), list.end());
+    offsets.push_back(static_cast<std::int64_t>(neighbours.size()));
+  }
+  SelfCommunicator communicator;
+  const Ownership ownership{1, std::vector<std::int32_t>(nodes, 0)};
+  const ShardedGraph graph(ownership, offsets, neighbours, communicator);
+  const Pattern& pattern = graph.pattern();
+  const auto nonzeros = static_cast<double>(pattern.nonzeros());
+  std::printf("%lld nodes, %lld nonzeros, dim %lld, %d threads, kernels %s\n",
+              static_cast<long long>(nodes), static_cast<long long>(pattern.nonzeros()),
+              static_cast<long long>(dim), threads, kernels().instruction_set);
+  at::set_num_threads(threads);
+
+  const at::Tensor x = at::randn({nodes, dim});
+  const at::Tensor degree = at::empty({nodes});
+  for (std::int64_t i = 0; i < nodes; ++i) {
+    degree.mutable_data_ptr<float>()[i] = static_cast<float>(pattern.degree(i));
+  }
+  const at::Tensor scale = degree.clamp_min(1).pow(-0.5);
+  const double row_bytes = static_cast<double>(dim) * 4;
+  const double bytes = nonzeros * (row_bytes + 4) + static_cast<double>(nodes) * row_bytes;
+
+  const at::Tensor crow =
+      at::from_blob(const_cast<std::int64_t*>(pattern.offsets.data()), {nodes + 1}, at::kLong)
+          .to(at::kInt);
+  const at::Tensor col = at::from_blob(const_cast<std::int32_t*>(pattern.columns.data()),
+                                       {pattern.nonzeros()}, at::kInt);
+  const at::Tensor csr = at::sparse_csr_tensor(crow, col, at::ones({pattern.nonzeros()}),
+                                               {nodes, nodes}, at::TensorOptions());
+  report("torch sparse CSR times dense", median_seconds([&] { at::mm(csr, x); }), bytes);
+  report("neighbour_sum", median_seconds([&] { neighbour_sum(pattern, x, {}, threads); }), bytes);
+  at::Tensor out = at::empty_like(x);
+  report("neighbour_sum into a tensor that is there",
+         median_seconds([&] { neighbour_sum_into(out, pattern, x, {}, threads); }), bytes);
+  SumOptions scaled;
+  scaled.scaling = {scale, scale};
+  report("neighbour_sum with row and column scales",
+         median_seconds([&] { neighbour_sum(pattern, x, scaled, threads); }), bytes);
+  SumOptions dropped;
+  dropped.dropout = {0.3F, 7, false};
+  report("neighbour_sum with dropout 0.3 (bytes as if without)",
+         median_seconds([&] { neighbour_sum(pattern, x, dropped, threads); }), bytes);
+
+  const Random random(2, Purpose::synthetic);
+  std::vector<std::int32_t> rows;
+  for (std::uint64_t i = 0; i < 6144; ++i) {
+    rows.push_back(static_cast<std::int32_t>(random.index(nodes, i)));
+  }
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  at::Tensor e = x.clone().set_requires_grad(true);
+  report("propagate, 3 layers, all rows",
+         median_seconds([&] { propagate(graph, e, scale, 3, nullptr, threads); }), 3 * bytes);
+  at::Tensor z;
+  report("propagate, 3 layers, rows of a batch of 2048",
+         median_seconds([&] { z = propagate(graph, e, scale, 3, &rows, threads); }), 3 * bytes);
+  const at::Tensor gradient = at::ones_like(z);
+  report("its backward", median_seconds([&] {
+           e.mutable_grad() = at::Tensor();
+           z.backward(gradient, true);
+         }),
+         3 * bytes);
+
+  std::vector<GlobalNode> needed;
+  for (std::uint64_t i = 0; i < 24576; ++i) {
+    needed.push_back(GlobalNode(static_cast<std::int32_t>(random.index(nodes, i, 1))));
+  }
+  report("RowExchange of 24,576 entries (no bytes)",
+         median_seconds([&] { RowExchange(ownership, graph.owned(), needed, communicator); }), 0);
+
+  const std::int64_t items = 16384;
+  const std::int64_t width = 384;
+  const at::Tensor features = at::randn({items, width});
+  const at::Tensor weight = at::randn({width, 64});
+  const double product_seconds = median_seconds([&] { row_product(features, weight, threads); });
+  const double torch_seconds = median_seconds([&] { at::mm(features, weight); });
+  const double operations = 2.0 * items * width * 64;
+  std::printf("%-58s %8.3f ms %8.1f GFLOP/s (torch %.1f)\n", "row_product (16384, 384) (384, 64)",
+              product_seconds * 1e3, operations / product_seconds * 1e-9,
+              operations / torch_seconds * 1e-9);
+  at::Tensor trained = weight.clone().set_requires_grad(true);
+  const at::Tensor y = row_product(features, trained, threads);
+  const at::Tensor y_gradient = at::ones_like(y);
+  const double gradient_seconds = median_seconds([&] { y.backward(y_gradient, true); });
+  std::printf("%-58s %8.3f ms %8.1f GFLOP/s\n", "  gradient of the weight", gradient_seconds * 1e3,
+              operations / gradient_seconds * 1e-9);
+  std::vector<std::int64_t> queries(items);
+  for (std::int64_t i = 0; i < items; ++i) queries[i] = i;
+  const FeatureSource source{items, width, [&](std::int64_t begin, std::int64_t end, float* to) {
+                               std::copy_n(features.const_data_ptr<float>() + begin * width,
+                                           (end - begin) * width, to);
+                             }};
+  const double knn_seconds = median_seconds(
+      [&] {
+        nearest_neighbours(queries, features, source, std::vector<std::uint8_t>(items, 1), 10,
+                           threads);
+      },
+      1);
+  std::printf("%-58s %8.3f ms %8.1f GFLOP/s\n", "nearest_neighbours 16384 x 16384 x 384",
+              knn_seconds * 1e3, 2.0 * items * items * width / knn_seconds * 1e-9);
+}
+
+}  // namespace
+}  // namespace micrec
+
+int main(int argc, char** argv) {
+  micrec::run(argc > 1 ? std::atoi(argv[1]) : 2, argc > 2 ? std::atoi(argv[2]) : 64,
+              argc > 3 ? argv[3] : nullptr);
+}
