@@ -1,0 +1,393 @@
+#include <gflags/gflags.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "checkpoints/store.h"
+#include "cluster/job.h"
+#include "data/batches.h"
+#include "evaluate/evaluator.h"
+#include "launcher/commands.h"
+#include "launcher/common_flags.h"
+#include "launcher/train_flags.h"
+#include "launcher/trained_run.h"
+#include "model/model.h"
+#include "model/shard.h"
+#include "train/metrics_log.h"
+#include "train/progress.h"
+#include "train/tensorboard.h"
+#include "train/trainer.h"
+
+DEFINE_bool(resume, false, "go on with the run in --run_dir from its newest checkpoint");
+DEFINE_string(partition, "balanced", "how users and items are shared out over the ranks");
+DEFINE_string(grid, "auto", "process grid: row parts x column parts");
+DEFINE_bool(dry_run, false, "print the plan and the configuration, and stop before training");
+
+namespace micrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kValidationCutoff = 20;  // early stopping looks at NDCG@20
+
+/// Everything that decides a run, read from the flags before any rank is joined.
+struct RunConfig {
+  std::string dataset;
+  std::string run_dir;
+  std::uint64_t seed = 0;
+  bool resume = false;
+  bool dry_run = false;
+  std::string partition;
+  std::string grid;
+  ModelConfig model;
+  TrainingConfig training;
+  std::vector<std::int64_t> k;
+  std::string flagfile;
+};
+
+std::vector<FlagSpec> running_flags() {
+  return {
+      {"partition", "Distribution", "", one_of({"balanced", "hash"})},
+      {"grid", "Distribution", "",
+       written_as("auto or Rx1",
+                  [](const std::string& value) {
+                    const std::vector<std::string> parts = split(value, 'x');
+                    const bool rows_only =
+                        parts.size() == 2 && parse_integer(parts[0]).value_or(0) >= 1 && parts[1] == "1";
+                    return value == "auto" || rows_only
+                               ? std::string()
+                               : "auto, or Rx1 with R the number of ranks (this version shards users and "
+                                 "items; column parts are not there yet)";
+                  })},
+      device_flag(),
+      threads_flag(),
+      seed_flag(),
+  };
+}
+
+/// Flags that a resumed run may be given anew; the others come from its checkpoint.
+bool may_change(const std::string& flag) {
+  static constexpr const char* kChangeable[] = {
+      "dataset", "run_dir", "resume", "dry_run", "k", "epochs", "max_steps", "patience", "log_every",
+      "save_every_steps", "save_every_minutes", "keep_last", "time_limit", "partition", "grid",
+      "device", "threads"};
+  return std::find(std::begin(kChangeable), std::end(kChangeable), flag) != std::end(kChangeable);
+}
+
+void take_up_old_flags(const Arguments& arguments) {
+  const Command command = train_command();
+  const std::string path = checkpoint_path(FLAGS_run_dir, "newest");
+  const Checkpoint checkpoint = Checkpoint::open(path, Verify::sizes);
+  const std::vector<FlagSetting> old = parse_flagfile(checkpoint.info().config, path);
+  std::vector<std::string> differences;
+  std::vector<FlagSetting> taken;
+  for (const FlagSetting& setting : old) {
+    if (setting.name == "resume" || setting.name == "dry_run") continue;
+    if (arguments.is_given(setting.name) && !may_change(setting.name)) {
+      // Compare as the flag itself writes its value, so that 1e-3 and 0.001 are the same.
+      const std::string given = flag_value(setting.name);
+      set_flag(command, setting);
+      if (flag_value(setting.name) != given) {
+        differences.push_back(text("--", setting.name, "=", given, " (the run has ",
+                                   flag_value(setting.name), ")"));
+      }
+    }
+    taken.push_back(setting);
+  }
+  if (!differences.empty()) {
+    throw Error(Cause::usage,
+                text("a resumed run keeps its own settings, but these differ: ",
+                     join(differences, ", "), "; leave them out, or start a new run in another --run_dir"));
+  }
+  set_flags_not_given(command, taken, arguments);
+}
+
+RunConfig read_flags(const Arguments& arguments) {
+  RunConfig config;
+  if (FLAGS_run_dir.empty()) {
+    throw Error(Cause::usage, "train needs a folder for the run: give --run_dir=FOLDER");
+  }
+  if (FLAGS_resume) {
+    take_up_old_flags(arguments);
+  } else {
+    if (FLAGS_dataset.empty()) {
+      throw Error(Cause::usage,
+                  "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
+    }
+    if (newest_checkpoint((fs::path(FLAGS_run_dir) / "checkpoints").string())) {
+      throw Error(Cause::usage, text(FLAGS_run_dir,
+                                     " holds a run already: go on with it by --resume, or give "
+                                     "another --run_dir"));
+    }
+  }
+  FLAGS_dataset = fs::absolute(FLAGS_dataset).lexically_normal().string();
+  config.dataset = FLAGS_dataset;
+  config.run_dir = FLAGS_run_dir;
+  config.seed = FLAGS_seed;
+  config.resume = FLAGS_resume;
+  config.dry_run = FLAGS_dry_run;
+  config.partition = FLAGS_partition;
+  config.grid = FLAGS_grid;
+  config.model = model_config_from_flags();
+  config.training = training_config_from_flags();
+  for (const int k : integer_list("k")) config.k.push_back(k);
+  if (std::ranges::find(config.k, kValidationCutoff) == config.k.end()) {
+    config.k.push_back(kValidationCutoff);
+  }
+  std::ranges::sort(config.k);
+  // A flagfile that reproduces the run starts it anew.
+  FLAGS_resume = false;
+  config.flagfile = to_flagfile(train_command());
+  return config;
+}
+
+void print_plan(const RunConfig& config, const DatasetFile& dataset, const DatasetSummary& summary,
+                const Ownership& ownership, const ModelConfig& model, Job& job) {
+  std::ostream& out = job.log_once();
+  out << "dataset   " << dataset.path() << "  (" << dataset.fingerprint() << ")\n";
+  for (const DomainInfo& domain : dataset.domains()) {
+    out << "          " << domain.name << ": " << with_commas(domain.users) << " users, "
+        << with_commas(domain.items) << " items, " << with_commas(domain.interactions[0])
+        << " training interactions";
+    for (const ModalityInfo& modality : domain.modalities) {
+      out << ", " << modality.name << " of " << with_commas(modality.present) << " items";
+    }
+    out << "\n";
+  }
+  out << "model     " << name_of(model.kind) << ", " << model.dim << " columns, " << model.layers
+      << " layers"
+      << (model.modalities.empty() ? "" : ", modalities " + join(model.modalities, ", "))
+      << (model.contrastive_weight > 0 ? text(", contrastive ", model.contrastive_weight) : "")
+      << "\n";
+  out << "ranks     " << job.world_size() << " with " << job.threads() << " threads each, "
+      << config.partition << " partition\n";
+  const std::vector<RankLoad> loads = loads_of(summary.space, ownership, summary.training_degree);
+  for (std::size_t rank = 0; rank < loads.size(); ++rank) {
+    out << "          rank " << rank << ": " << with_commas(loads[rank].users) << " users, "
+        << with_commas(loads[rank].items) << " items, " << with_commas(loads[rank].nonzeros)
+        << " nonzeros\n";
+  }
+  out << std::flush;
+}
+
+void print_halo(const Shard& shard, Job& job) {
+  const std::vector<std::int64_t> halo = gather_counts(
+      job.communicator(), "plan.halo_rows", shard.graph->halo_plan().halo_rows());
+  if (job.world_size() == 1) return;
+  std::int64_t rows = 0;
+  for (const std::int64_t count : halo) rows += count;
+  job.log_once() << "          " << with_commas(rows)
+                 << " halo rows over all ranks in each exchange\n"
+                 << std::flush;
+}
+
+void write_config(const RunConfig& config) {
+  const fs::path path = fs::path(config.run_dir) / "config.txt";
+  std::error_code error;
+  fs::create_directories(config.run_dir, error);
+  std::ofstream out(path);
+  out << config.flagfile;
+  if (!out.flush()) {
+    throw Error(Cause::io, text("cannot write ", path.string(),
+                                "; check that the folder can be made and the disk has room"));
+  }
+}
+
+/// Everything a run writes about itself; rank 0 alone has one.
+struct RunLogs {
+  RunLogs(const std::string& run_dir, std::int64_t step, const ProgressGoal& goal)
+      : metrics(run_dir, step), tensorboard(run_dir, step), progress(goal) {}
+
+  void stepped(const StepRecord& record) {
+    metrics.step(record);
+    progress.stepped(record);
+    tensorboard.scalars(record.step, {{"loss/total", record.loss},
+                                      {"loss/ranking", record.ranking},
+                                      {"loss/l2", record.l2},
+                                      {"loss/self", record.self},
+                                      {"loss/contrastive", record.contrastive},
+                                      {"speed/triples_per_second", record.triples_per_second}});
+  }
+  void validated(std::int64_t epoch, const TrainingState& state, double metric, bool improved,
+                 const Report& report) {
+    metrics.validation(epoch, state.step, metric, improved, report.to_json());
+    progress.validated(state.step, metric, improved);
+    std::vector<std::pair<std::string, double>> values;
+    for (const DomainReport& domain : report.domains) {
+      if (domain.slices.empty()) continue;
+      values.emplace_back("validation/" + domain.name + "/ndcg@20",
+                          report.value(domain.slices.front(), Metric::ndcg, kValidationCutoff));
+    }
+    values.emplace_back("validation/ndcg@20", metric);
+    tensorboard.scalars(state.step, values);
+  }
+
+  MetricsLog metrics;
+  TensorBoardLog tensorboard;
+  Progress progress;
+};
+
+/// The test metrics of the checkpoint that is the run's result, as `micrec evaluate` reports them; nothing where the data set
+/// has no test interactions.
+std::optional<Report> evaluate_test(const RunConfig& config, Job& job) {
+  const auto run = open_trained_run(
+      {.run_dir = config.run_dir, .checkpoint = "best", .dataset = config.dataset}, job);
+  const Evaluator evaluator(run->dataset, run->summary.space, run->shard.ownership, job.rank(),
+                            {.split = Split::test,
+                             .k = config.k,
+                             .with_new_nodes = true,
+                             .threads = job.threads()});
+  Report report = evaluator.evaluate(run->model->embeddings(run->epoch), job.communicator());
+  if (!report.has_users()) return std::nullopt;
+  report.checkpoint = run->checkpoint;
+  return report;
+}
+
+int train(const RunConfig& config, Job& job) {
+  const Timer timer;
+  Communicator& communicator = job.communicator();
+  const DatasetFile dataset = DatasetFile::open(config.dataset);
+  const DatasetSummary summary = summarise(dataset);
+  ModelConfig model_config = config.model;
+  model_config.modalities = resolve_modalities(model_config.modalities, dataset);
+  model_config = resolve(model_config, summary.space.domains());
+  if (config.grid != "auto" && config.grid != text(job.world_size(), "x1")) {
+    throw Error(Cause::usage, text("--grid=", config.grid, " does not fit ", job.world_size(),
+                                   " ranks: expected ", job.world_size(), "x1 or auto"));
+  }
+  Ownership ownership = assign(config.partition, summary, job.world_size());
+  print_plan(config, dataset, summary, ownership, model_config, job);
+  if (config.dry_run) return 0;
+
+  const Shard shard = load_shard(dataset, summary, std::move(ownership), Observed::training,
+                                 job.threads(), communicator);
+  print_halo(shard, job);
+  Model model(model_config, dataset, shard, config.seed);
+  EpochSampler sampler(
+      summary.space, read_training_share(dataset, summary.space, shard.ownership, job.rank()),
+      eligible_items(dataset, summary.space),
+      sampling_config_from_flags(config.seed, job.threads()));
+  const Evaluator validation(dataset, summary.space, shard.ownership, job.rank(),
+                             {.split = Split::valid, .k = config.k, .slices = false,
+                              .threads = job.threads()});
+
+  CheckpointStore checkpoints((fs::path(config.run_dir) / "checkpoints").string(), communicator);
+  TrainingState state;
+  if (config.resume) {
+    const Checkpoint newest = Checkpoint::open(checkpoints.newest().value(), communicator);
+    if (newest.info().dataset_fingerprint != dataset.fingerprint()) {
+      throw Error(Cause::checkpoint,
+                  text(newest.directory(), " was trained on another data set than ", dataset.path(),
+                       ": expected fingerprint ", newest.info().dataset_fingerprint, ", got ",
+                       dataset.fingerprint()));
+    }
+    state = restore(newest, model, /*with_optimizer_state=*/true);
+    job.log_once() << "resumed   from " << newest.name() << "\n";
+  } else {
+    model.initialise();
+  }
+  if (job.rank() == 0) write_config(config);
+  job.log_once() << "loaded    in " << in_time(timer.seconds()) << "\n" << std::flush;
+
+  CheckpointInfo description;
+  description.config = config.flagfile;
+  description.dataset_path = config.dataset;
+  description.dataset_fingerprint = dataset.fingerprint();
+  description.grid = text(job.world_size(), "x1");
+
+  std::optional<RunLogs> logs;
+  Report last_validation;
+  TrainingEvents events;
+  events.stepped = [&](const StepRecord& record) {
+    if (logs) logs->stepped(record);
+  };
+  events.validate = [&](const TrainingState&, const at::Tensor& z) {
+    last_validation = validation.evaluate(z, communicator);
+    return last_validation.mean(Metric::ndcg, kValidationCutoff);
+  };
+  events.validated = [&](const TrainingState& at, double metric, bool improved) {
+    const std::int64_t epoch = epoch_of_last_step(at.step, sampler.steps_per_epoch());
+    if (logs) logs->validated(epoch, at, metric, improved, last_validation);
+  };
+  events.saved = [&](const TrainingState& at, const std::string& name, double seconds) {
+    if (logs) logs->metrics.save(at.step, name, seconds);
+  };
+  events.stop_requested = [&] { return job.stop_requested(); };
+  bool has_validation = false;
+  for (const DomainInfo& domain : dataset.domains()) {
+    has_validation |= domain.interactions[static_cast<int>(Split::valid)] > 0;
+  }
+  if (!has_validation) {
+    events.validate = nullptr;
+    job.log_once() << "the data set has no validation interactions: no early stopping, the last "
+                      "checkpoint is the result\n";
+  }
+  Trainer trainer(config.training, model, sampler, checkpoints, description, std::move(events));
+  if (job.rank() == 0) {
+    logs.emplace(config.run_dir, state.step,
+                 ProgressGoal{.first_step = state.step,
+                              .last_step = trainer.last_step(),
+                              .steps_per_epoch = trainer.steps_per_epoch(),
+                              .metric = "ndcg@20",
+                              .best_metric = state.best_step > 0
+                                                 ? std::optional(state.best_metric)
+                                                 : std::nullopt,
+                              .best_step = state.best_step});
+  }
+
+  const TrainingEnd end = trainer.run(state);
+  if (logs) logs->progress.end_line();
+  if (end == TrainingEnd::interrupted) {
+    if (logs) logs->metrics.end(state.step, "interrupted", timer.seconds());
+    job.log_once() << "stopped after step " << state.step
+                   << " and saved; go on with: micrec train --run_dir=" << config.run_dir
+                   << " --resume\n"
+                   << std::flush;
+    return kExitStopped;
+  }
+  const std::optional<Report> test = evaluate_test(config, job);
+  const char* reason = end == TrainingEnd::early_stopped ? "no improvement" : "finished";
+  if (logs && test) logs->metrics.test(state.best_step, test->to_json());
+  if (logs) logs->metrics.end(state.step, reason, timer.seconds());
+  if (test) job.log_once() << "test of " << test->checkpoint << "\n" << test->to_table();
+  job.log_once() << reason << " after step " << state.step << " in " << in_time(timer.seconds())
+                 << "; at most " << in_bytes(peak_memory_bytes()) << " of memory on rank 0\n"
+                 << std::flush;
+  return 0;
+}
+
+int run_train(const Arguments& arguments) {
+  const RunConfig config = read_flags(arguments);
+  JobOptions options;
+  options.program = "micrec train";
+  options.threads = FLAGS_threads;
+  options.device = FLAGS_device;
+  return run_job(0, nullptr, options, [&](Job& job) { return train(config, job); });
+}
+
+}  // namespace
+
+Command train_command() {
+  Command command;
+  command.name = "train";
+  command.summary = "train a model on a dataset, on one rank or many; resume a run";
+  command.usage = "mpirun -np RANKS micrec train --dataset=FILE --run_dir=FOLDER [flags]";
+  command.example = "mpirun -np 2 micrec train --dataset=fk.h5 --run_dir=runs/fk --max_steps=360";
+  command.flags = {dataset_flag(),
+                   run_dir_flag(),
+                   {"resume", "Files", ""},
+                   {"dry_run", "Files", ""}};
+  for (const std::vector<FlagSpec>& group : {model_flags(), training_flags(), running_flags()}) {
+    command.flags.insert(command.flags.end(), group.begin(), group.end());
+  }
+  command.flags.push_back(k_flag());
+  command.run = run_train;
+  return command;
+}
+
+}  // namespace micrec

@@ -1,0 +1,145 @@
+#include "launcher/train_flags.h"
+
+#include <gflags/gflags.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "launcher/common_flags.h"
+
+DEFINE_string(model, "micrec", "what to train");
+DEFINE_int32(dim, 64, "columns of an embedding");
+DEFINE_int32(layers, 3, "propagation layers");
+DEFINE_double(init_std, 0.1, "standard deviation of the initial tables");
+DEFINE_double(l2, 0, "weight of the squared norms of the rows in a triple");
+DEFINE_string(domain_weights, "uniform", "weights of the domains' losses; balanced weighs small ones up");
+DEFINE_double(template_ratio, 1, "share of users and of items whose rows are templates");
+DEFINE_double(share_templates, 0, "weight of a person's templates of other domains");
+DEFINE_double(dropout, 0, "probability to drop a nonzero of the template operator");
+DEFINE_double(annealing, 0.99, "factor of the template exponent's annealing each epoch");
+DEFINE_double(self_weight, 0.01, "weight of the self-enhanced loss");
+DEFINE_bool(content, true, "add the content term of the modalities");
+DEFINE_int32(feature_dim, 128, "principal directions kept of a wider modality");
+DEFINE_int32(semantic_neighbors, 10, "semantic neighbours an item and modality; 0: none");
+DEFINE_string(semantic, "before", "where semantic neighbours enter: before or after propagation");
+DEFINE_double(cold_simulation, 0, "share of items treated as strictly cold in each step");
+DEFINE_double(contrastive_weight, 0.01, "weight of the cross-domain contrastive loss");
+DEFINE_double(temperature, 0.2, "temperature of the contrastive loss");
+DEFINE_int64(contrastive_batch, 1024, "people a step in the contrastive loss; 0: all who shop in both");
+
+DEFINE_int64(batch, 2048, "triples a step, of all ranks together");
+DEFINE_string(sampling, "interactions", "what an epoch goes through: every interaction once, or users drawn uniformly");
+DEFINE_double(lr, 1e-3, "learning rate of Adam");
+DEFINE_bool(lr_decay, false, "after half of --max_steps let the learning rate fall to 5%");
+DEFINE_int64(epochs, 1000, "epochs at most");
+DEFINE_int64(max_steps, 0, "steps at most; 0: as many as the epochs have");
+DEFINE_int64(patience, 50, "validations without improvement that end the run; 0: none do");
+DEFINE_int64(validate_every, 1, "epochs between validations; 0: not by epochs");
+DEFINE_int64(validate_every_steps, 0, "steps between validations; 0: not by steps");
+DEFINE_int64(log_every, 50, "steps between lines of progress");
+DEFINE_int64(save_every_steps, 0, "steps between checkpoints; 0: not by steps");
+DEFINE_double(save_every_minutes, 30, "minutes between checkpoints; 0: not by time");
+DEFINE_int32(keep_last, 3, "checkpoints to keep; the best one is kept besides");
+DEFINE_double(time_limit, 0, "minutes after which the run saves and ends with exit code 75; 0: none");
+
+namespace micrec {
+
+std::vector<FlagSpec> model_flags() {
+  FlagSpec modalities{"modalities", "Modalities", "names with commas between"};
+  modalities.default_value = "all";
+  modalities.meaning = "modalities of the dataset to use; all, or empty for none";
+  return {
+      {"model", "Model", "", one_of({"mf", "lightgcn", "inmo_mf", "inmo", "micrec"})},
+      {"dim", "Model", "columns", between(1, 4096)},
+      {"layers", "Model", "layers", between(0, 16)},
+      {"init_std", "Model", "", above(0)},
+      {"l2", "Model", "", at_least(0)},
+      {"domain_weights", "Model", "", one_of({"uniform", "balanced"})},
+      {"template_ratio", "Inductive templates", "", between(0, 1)},
+      {"share_templates", "Inductive templates", "", at_least(0)},
+      {"dropout", "Inductive templates", "", between(0, 0.99)},
+      {"annealing", "Inductive templates", "", between(0, 1)},
+      {"self_weight", "Inductive templates", "", at_least(0)},
+      modalities,
+      {"content", "Modalities", ""},
+      {"feature_dim", "Modalities", "columns", at_least(1)},
+      {"semantic_neighbors", "Modalities", "items", between(0, 1000)},
+      {"semantic", "Modalities", "", one_of({"before", "after"})},
+      {"cold_simulation", "Modalities", "", between(0, 0.99)},
+      {"contrastive_weight", "Cross-domain", "", at_least(0)},
+      {"temperature", "Cross-domain", "", above(0)},
+      {"contrastive_batch", "Cross-domain", "people", at_least(0)},
+  };
+}
+
+std::vector<FlagSpec> training_flags() {
+  return {
+      {"batch", "Training", "triples", at_least(1)},
+      {"sampling", "Training", "", one_of({"interactions", "user"})},
+      {"lr", "Training", "", above(0)},
+      {"lr_decay", "Training", ""},
+      {"epochs", "Training", "epochs", at_least(0)},
+      {"max_steps", "Training", "steps", at_least(0)},
+      {"patience", "Training", "validations", at_least(0)},
+      {"validate_every", "Training", "epochs", at_least(0)},
+      {"validate_every_steps", "Training", "steps", at_least(0)},
+      {"log_every", "Training", "steps", at_least(1)},
+      {"save_every_steps", "Checkpoints", "steps", at_least(0)},
+      {"save_every_minutes", "Checkpoints", "minutes", at_least(0)},
+      {"keep_last", "Checkpoints", "checkpoints", at_least(1)},
+      {"time_limit", "Checkpoints", "minutes", at_least(0)},
+  };
+}
+
+ModelConfig model_config_from_flags() {
+  ModelConfig config;
+  config.kind = parse_model_kind(FLAGS_model);
+  config.dim = FLAGS_dim;
+  config.layers = FLAGS_layers;
+  config.initial_std = FLAGS_init_std;
+  config.l2 = FLAGS_l2;
+  config.domain_weights =
+      FLAGS_domain_weights == "balanced" ? DomainWeights::balanced : DomainWeights::uniform;
+  config.template_ratio = FLAGS_template_ratio;
+  config.share_templates = FLAGS_share_templates;
+  config.dropout = FLAGS_dropout;
+  config.annealing = FLAGS_annealing;
+  config.self_weight = FLAGS_self_weight;
+  config.modalities = split(FLAGS_modalities, ',');
+  config.content = FLAGS_content;
+  config.feature_dim = FLAGS_feature_dim;
+  config.semantic_neighbors = FLAGS_semantic_neighbors;
+  config.semantic = FLAGS_semantic == "after" ? SemanticPlace::after : SemanticPlace::before;
+  config.cold_simulation = FLAGS_cold_simulation;
+  config.contrastive_weight = FLAGS_contrastive_weight;
+  config.temperature = FLAGS_temperature;
+  config.contrastive_batch = FLAGS_contrastive_batch;
+  return config;
+}
+
+TrainingConfig training_config_from_flags() {
+  TrainingConfig config;
+  config.adam.learning_rate = FLAGS_lr;
+  config.lr_decay = FLAGS_lr_decay;
+  config.epochs = FLAGS_epochs;
+  config.max_steps = FLAGS_max_steps;
+  config.patience = FLAGS_patience;
+  config.validate_every = FLAGS_validate_every;
+  config.validate_every_steps = FLAGS_validate_every_steps;
+  config.log_every = FLAGS_log_every;
+  config.save_every_steps = FLAGS_save_every_steps;
+  config.save_every_minutes = FLAGS_save_every_minutes;
+  config.keep_last = FLAGS_keep_last;
+  config.time_limit_seconds = 60 * FLAGS_time_limit;
+  if (config.lr_decay && config.max_steps == 0) {
+    throw Error(Cause::usage,
+                "--lr_decay needs an end to decay towards: give --max_steps, the steps of the whole run");
+  }
+  return config;
+}
+
+SamplingConfig sampling_config_from_flags(std::uint64_t seed, int threads) {
+  return {FLAGS_sampling == "user" ? Sampling::users : Sampling::interactions, FLAGS_batch, seed,
+          threads};
+}
+
+}  // namespace micrec

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+
+#include "checkpoints/checkpoint.h"
+#include "cluster/job.h"
+#include "data/dataset_file.h"
+#include "model/model.h"
+#include "model/shard.h"
+
+namespace micrec {
+
+/// A trained model, read back from a run for evaluation, export or serving. Not movable: its parts refer to each other.
+struct TrainedRun {
+  std::string checkpoint;  ///< name, "step-000000001200"
+  CheckpointInfo info;
+  DatasetFile dataset;
+  DatasetSummary summary;
+  Shard shard;
+  std::unique_ptr<Model> model;
+  std::int64_t epoch = 0;  ///< whose annealing inference uses
+};
+
+struct TrainedRunOptions {
+  std::string run_dir;
+  std::string checkpoint;  ///< "best" (the newest where none was validated), "newest", or the name of one
+  std::string dataset;     ///< where the data set is now; empty: where it was in training
+  Observed observed = Observed::all;
+};
+
+/// Opens a run's dataset and checkpoint and rebuilds its model on this job's ranks, however many they are.
+///
+/// Ranks    collective.
+/// Errors   Error(usage) where no run is named, Error(checkpoint) where there is no checkpoint or it is damaged or of another
+///          data set, Error(io|data) where the data set cannot be read.
+std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, Job& job);
+
+/// Path of the checkpoint that `which` means; see TrainedRunOptions.
+std::string checkpoint_path(const std::string& run_dir, const std::string& which);
+
+/// The assignment that --partition names.
+Ownership assign(const std::string& partition, const DatasetSummary& summary, int ranks);
+
+/// The dataset's modalities, where the flag says "all".
+std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
+                                            const DatasetFile& dataset);
+
+}  // namespace micrec
