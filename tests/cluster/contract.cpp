@@ -1,0 +1,481 @@
+#include "contract.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+#include <thread>
+
+#include "base/timer.h"
+
+namespace micrec {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+
+CommunicatorOptions patient() { return {.deadline_seconds = 60}; }
+CommunicatorOptions checked() { return {.deadline_seconds = 60, .check_collectives = true}; }
+
+// Both modes must do the same.
+void run_in_both_modes(const RunGroup& run, const std::function<void(Communicator&)>& body) {
+  run(patient(), body);
+  run(checked(), body);
+}
+
+// Uneven shares: 2, 0, 3, 1, 4, 2, 0, 3 rows.
+std::int64_t share_of(int rank) { return (3 * rank + 2) % 5; }
+
+std::vector<std::int64_t> shares(int ranks) {
+  std::vector<std::int64_t> rows;
+  for (int rank = 0; rank < ranks; ++rank) rows.push_back(share_of(rank));
+  return rows;
+}
+
+std::int64_t sum(const std::vector<std::int64_t>& rows) {
+  return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+}
+
+const std::vector<at::ScalarType>& moved_dtypes() {
+  static const std::vector<at::ScalarType> dtypes = {
+      at::kFloat, at::kDouble, at::kInt, at::kLong, at::kByte, at::kBool, at::kHalf, at::kBFloat16};
+  return dtypes;
+}
+
+const std::vector<at::ScalarType>& reduced_dtypes() {
+  static const std::vector<at::ScalarType> dtypes = {at::kFloat, at::kDouble, at::kInt, at::kLong};
+  return dtypes;
+}
+
+// Small whole numbers that tell who made them, exact in every dtype: (rows, columns).
+at::Tensor numbers(std::int64_t rows, std::int64_t columns, int key, at::ScalarType dtype) {
+  return at::arange(rows * columns, at::kLong)
+      .add(7 * key + 1)
+      .remainder(120)
+      .view({rows, columns})
+      .to(dtype);
+}
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::cluster) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+void barrier_waits_for_all(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    // Nobody may pass before the slowest has come.
+    constexpr double kLateSeconds = 0.05;
+    group.barrier("test.start");
+    const Timer timer;
+    if (group.rank() == group.size() - 1) {
+      std::this_thread::sleep_for(std::chrono::duration<double>(kLateSeconds));
+    }
+    group.barrier("test.barrier");
+    EXPECT_GE(timer.seconds(), 0.9 * kLateSeconds);
+  });
+}
+
+void all_gather_concatenates_in_rank_order(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    for (const at::ScalarType dtype : moved_dtypes()) {
+      const at::Tensor local = numbers(share_of(group.rank()), 3, group.rank(), dtype);
+      std::vector<at::Tensor> expected;
+      for (int q = 0; q < group.size(); ++q) {
+        expected.push_back(numbers(share_of(q), 3, q, dtype));
+      }
+      const at::Tensor all = group.all_gather("test.gather", local, shares(group.size()));
+      EXPECT_EQ(all.scalar_type(), dtype);
+      EXPECT_TRUE(at::equal(all, at::cat(expected))) << dtype;
+    }
+  });
+}
+
+void reduce_scatter_sums_and_keeps_own_rows(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    const std::vector<std::int64_t> rows = shares(group.size());
+    for (const at::ScalarType dtype : reduced_dtypes()) {
+      const at::Tensor full = numbers(sum(rows), 2, group.rank(), dtype);
+      at::Tensor expected = at::zeros({sum(rows), 2}, dtype);
+      for (int q = 0; q < group.size(); ++q) expected += numbers(sum(rows), 2, q, dtype);
+      const std::int64_t begin = sum({rows.begin(), rows.begin() + group.rank()});
+      const at::Tensor own = group.reduce_scatter("test.scatter", full, rows);
+      EXPECT_TRUE(at::equal(own, expected.narrow(0, begin, rows[group.rank()]))) << dtype;
+    }
+  });
+}
+
+void all_to_all_delivers_each_block(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    // From p to q: (2p + q) % 4 rows, so some pairs have nothing for each other.
+    const auto rows = [](int from, int to) { return std::int64_t{(2 * from + to) % 4}; };
+    for (const at::ScalarType dtype : moved_dtypes()) {
+      std::vector<std::int64_t> send_rows;
+      std::vector<std::int64_t> receive_rows;
+      std::vector<at::Tensor> send;
+      std::vector<at::Tensor> expected;
+      for (int q = 0; q < group.size(); ++q) {
+        send_rows.push_back(rows(group.rank(), q));
+        receive_rows.push_back(rows(q, group.rank()));
+        send.push_back(numbers(send_rows.back(), 2, 10 * group.rank() + q, dtype));
+        expected.push_back(numbers(receive_rows.back(), 2, 10 * q + group.rank(), dtype));
+      }
+      const at::Tensor received =
+          group.all_to_all("test.all_to_all", at::cat(send), send_rows, receive_rows);
+      EXPECT_TRUE(at::equal(received, at::cat(expected))) << dtype;
+    }
+  });
+}
+
+void all_reduce_reduces_every_element(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    // Few elements, fewer than ranks, and enough for the way of large tensors; none of a round
+    // size.
+    for (const std::int64_t count : {0, 1, 2, 37, 12'345}) {
+      for (const at::ScalarType dtype : reduced_dtypes()) {
+        std::vector<at::Tensor> all;
+        for (int q = 0; q < group.size(); ++q) all.push_back(numbers(count, 1, 5 * q, dtype));
+        const at::Tensor stacked = at::stack(all);
+        at::Tensor values = all[group.rank()].clone();
+        group.all_reduce("test.sum", values);
+        EXPECT_TRUE(at::equal(values, stacked.sum(0).to(dtype))) << dtype << " " << count;
+        values = all[group.rank()].clone();
+        group.all_reduce("test.min", values, Reduction::min);
+        EXPECT_TRUE(at::equal(values, stacked.amin(0))) << dtype << " " << count;
+        values = all[group.rank()].clone();
+        group.all_reduce("test.max", values, Reduction::max);
+        EXPECT_TRUE(at::equal(values, stacked.amax(0))) << dtype << " " << count;
+      }
+    }
+    at::Tensor scalar = at::full({}, group.rank() + 1, at::kLong);
+    group.all_reduce("test.scalar", scalar);
+    EXPECT_EQ(scalar.item<std::int64_t>(), group.size() * (group.size() + 1) / 2);
+  });
+}
+
+void all_reduce_keeps_a_nan(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    for (int sick = 0; sick < group.size(); ++sick) {
+      for (const Reduction reduction : {Reduction::sum, Reduction::min, Reduction::max}) {
+        at::Tensor values = at::full({2}, 1.0 + group.rank(), at::kDouble);
+        if (group.rank() == sick) values[1] = std::nan("");
+        group.all_reduce("test.nan", values, reduction);
+        EXPECT_TRUE(std::isfinite(values[0].item<double>()));
+        EXPECT_TRUE(std::isnan(values[1].item<double>())) << "rank " << sick;
+      }
+    }
+  });
+}
+
+void broadcast_copies_the_roots_values(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    for (int root = 0; root < group.size(); ++root) {
+      for (const at::ScalarType dtype : moved_dtypes()) {
+        at::Tensor values = numbers(4, 3, group.rank(), dtype);
+        group.broadcast("test.broadcast", values, root);
+        EXPECT_TRUE(at::equal(values, numbers(4, 3, root, dtype))) << dtype << " root " << root;
+      }
+    }
+  });
+}
+
+void sums_have_the_bits_of_rank_order(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    // Magnitudes that differ by 2^40: another order of the sum gives other bits.
+    const auto values_of = [](int rank) {
+      at::Tensor values = at::arange(6'001, at::kFloat).add(0.1).mul(1.0 + rank).sin();
+      return rank % 2 == 1 ? values * 1e6 : values;
+    };
+    at::Tensor expected = values_of(0);
+    for (int q = 1; q < group.size(); ++q) expected += values_of(q);
+    for (const std::int64_t count : {5, 6'001}) {
+      at::Tensor values = values_of(group.rank()).narrow(0, 0, count).clone();
+      group.all_reduce("test.bits", values);
+      EXPECT_TRUE(at::equal(values, expected.narrow(0, 0, count))) << count;
+    }
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(group.size()), 0);
+    rows.back() = 6'001;
+    const at::Tensor own = group.reduce_scatter("test.bits", values_of(group.rank()), rows);
+    EXPECT_TRUE(at::equal(own, expected.narrow(0, 0, rows[group.rank()])));
+  });
+}
+
+void nothing_at_all_is_legal(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    const std::vector<std::int64_t> none(static_cast<std::size_t>(group.size()), 0);
+    const at::Tensor no_rows = at::empty({0, 4}, at::kFloat);
+    EXPECT_EQ(group.all_gather("test.none", no_rows, none).sizes(), (at::IntArrayRef{0, 4}));
+    EXPECT_EQ(group.reduce_scatter("test.none", no_rows, none).sizes(), (at::IntArrayRef{0, 4}));
+    EXPECT_EQ(group.all_to_all("test.none", no_rows, none, none).sizes(), (at::IntArrayRef{0, 4}));
+    at::Tensor empty = no_rows.clone();
+    group.all_reduce("test.none", empty);
+    group.broadcast("test.none", empty, group.size() - 1);
+    // Rows without columns have a number but no bytes.
+    const at::Tensor no_columns = at::empty({share_of(group.rank()), 0}, at::kInt);
+    const std::vector<std::int64_t> rows = shares(group.size());
+    EXPECT_EQ(group.all_gather("test.none", no_columns, rows).size(0), sum(rows));
+  });
+}
+
+void results_share_no_memory_with_arguments(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    at::Tensor local = at::ones({1}, at::kFloat);
+    const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
+    const at::Tensor all = group.all_gather("test.memory", local, one_each);
+    at::Tensor full = at::ones({group.size()}, at::kFloat);
+    const at::Tensor own = group.reduce_scatter("test.memory", full, one_each);
+    const at::Tensor exchanged = group.all_to_all("test.memory", full, one_each, one_each);
+    local.fill_(9);
+    full.fill_(9);
+    EXPECT_TRUE(at::equal(all, at::ones({group.size()})));
+    EXPECT_TRUE(at::equal(own, at::full({1}, static_cast<double>(group.size()), at::kFloat)));
+    EXPECT_TRUE(at::equal(exchanged, at::ones({group.size()})));
+  });
+}
+
+void tensors_that_need_gradients_move(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
+    at::Tensor parameter = at::ones({1}, at::kFloat).requires_grad_(true);
+    const at::Tensor all = group.all_gather("test.gradient", parameter, one_each);
+    EXPECT_FALSE(all.requires_grad());
+    group.all_reduce("test.gradient", parameter);
+    EXPECT_EQ(parameter.item<float>(), static_cast<float>(group.size()));
+    EXPECT_TRUE(parameter.requires_grad());
+  });
+}
+
+void large_messages_arrive(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    const auto values_of = [](int rank) {
+      return at::arange(300'000, at::kInt).mul(rank + 3).view({-1, 4});
+    };
+    const std::vector<std::int64_t> rows(static_cast<std::size_t>(group.size()), 75'000);
+    const at::Tensor all = group.all_gather("test.large", values_of(group.rank()), rows);
+    for (int q = 0; q < group.size(); ++q) {
+      EXPECT_TRUE(at::equal(all.narrow(0, 75'000 * q, 75'000), values_of(q)));
+    }
+  });
+}
+
+void many_collectives_in_a_row_keep_their_order(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    for (int turn = 0; turn < 200; ++turn) {
+      at::Tensor value = at::full({1}, turn + group.rank(), at::kLong);
+      group.all_reduce("test.turn", value, Reduction::max);
+      ASSERT_EQ(value.item<std::int64_t>(), turn + group.size() - 1);
+      at::Tensor shown = at::full({1}, turn * 10 + group.rank(), at::kLong);
+      group.broadcast("test.turn", shown, turn % group.size());
+      ASSERT_EQ(shown.item<std::int64_t>(), turn * 10 + turn % group.size());
+    }
+  });
+}
+
+void counts_and_lists_are_exchanged(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    EXPECT_EQ(gather_counts(group, "test.counts", share_of(group.rank())), shares(group.size()));
+    const auto list = [](int from, int to) {
+      return std::vector<std::int32_t>(static_cast<std::size_t>((from + 2 * to) % 3),
+                                       100 * from + to);
+    };
+    std::vector<std::vector<std::int32_t>> sent;
+    std::vector<std::vector<std::int32_t>> expected;
+    for (int q = 0; q < group.size(); ++q) {
+      sent.push_back(list(group.rank(), q));
+      expected.push_back(list(q, group.rank()));
+    }
+    EXPECT_EQ(exchange_lists(group, "test.lists", sent), expected);
+  });
+}
+
+void one_wish_is_known_to_all(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    EXPECT_FALSE(on_any_rank(group, "test.wish", false));
+    for (int q = 0; q < group.size(); ++q) {
+      EXPECT_TRUE(on_any_rank(group, "test.wish", group.rank() == q));
+    }
+  });
+}
+
+void a_failing_rank_ends_the_others_collectives(const RunGroup& run) {
+  for (const CommunicatorOptions& options : {patient(), checked()}) {
+    run(options, [](Communicator& group) {
+      group.barrier("test.start");
+      if (group.rank() == group.size() - 1) throw std::runtime_error("the disk is full");
+      const Timer timer;
+      try {
+        group.barrier("test.never");
+        ADD_FAILURE() << "the barrier was passed";
+      } catch (const PeerFailure& failure) {
+        EXPECT_EQ(failure.failed_rank(), group.size() - 1);
+        EXPECT_THAT(failure.what(),
+                    AllOf(HasSubstr("'test.never' (collective 2)"), HasSubstr("the disk is full")));
+      }
+      EXPECT_LT(timer.seconds(), 20) << "long before the deadline";
+    });
+  }
+}
+
+void an_abort_ends_the_others_collectives(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    if (group.rank() == 0) {
+      group.abort("no more");
+      return;
+    }
+    const std::string message = message_of([&] { group.barrier("test.never"); });
+    EXPECT_THAT(message, AllOf(HasSubstr("rank 0 failed"), HasSubstr("no more")));
+  });
+}
+
+void a_rank_that_never_comes_is_named_after_the_deadline(const RunGroup& run) {
+  constexpr double kDeadlineSeconds = 0.2;
+  run({.deadline_seconds = kDeadlineSeconds}, [](Communicator& group) {
+    if (group.size() == 1) return;
+    if (group.rank() == 0) {
+      // It must neither end nor wait in a collective until the others have given up.
+      std::this_thread::sleep_for(std::chrono::duration<double>(5 * kDeadlineSeconds));
+      return;
+    }
+    const Timer timer;
+    const std::string message = message_of([&] { group.barrier("test.deadline"); });
+    EXPECT_GE(timer.seconds(), 0.9 * kDeadlineSeconds);
+    EXPECT_LT(timer.seconds(), 4 * kDeadlineSeconds);
+    EXPECT_THAT(message, AllOf(HasSubstr("'test.deadline' (collective 1)"), HasSubstr("rank 0"),
+                               HasSubstr("0.2 s")));
+    throw Error(Cause::cluster, message);
+  });
+}
+
+void different_sizes_are_an_error(const RunGroup& run) {
+  for (const CommunicatorOptions& options : {patient(), checked()}) {
+    run(options, [](Communicator& group) {
+      if (group.size() == 1) return;
+      // Rank 0 is wrong about how much it will get.
+      const bool wrong = group.rank() == 0;
+      std::vector<std::int64_t> rows(static_cast<std::size_t>(group.size()), 2);
+      if (wrong) rows.back() = 1;
+      const std::string message = message_of([&] {
+        group.all_gather("test.sizes", at::zeros({2, 4}, at::kFloat), rows);
+        // A rank whose own part was right hears of it in the next collective at the latest.
+        group.barrier("test.after");
+      });
+      EXPECT_THAT(message, HasSubstr("expects"));
+      throw Error(Cause::cluster, message);
+    });
+  }
+}
+
+void checked_mode_names_both_collectives(const RunGroup& run) {
+  run(checked(), [](Communicator& group) {
+    if (group.size() == 1) return;
+    group.barrier("test.start");
+    const bool astray = group.rank() == group.size() - 1;
+    const std::string message =
+        message_of([&] { group.barrier(astray ? "test.astray" : "test.right"); });
+    EXPECT_THAT(message, AllOf(HasSubstr("'test.right' (collective 2)"),
+                               HasSubstr("'test.astray' (collective 2)")));
+    throw Error(Cause::cluster, message);
+  });
+}
+
+void checked_mode_compares_kind_dtype_and_sizes(const RunGroup& run) {
+  const std::function<void(Communicator&, bool)> mistakes[] = {
+      [](Communicator& group, bool astray) {  // kind
+        at::Tensor values = at::zeros({1}, at::kInt);
+        if (astray) {
+          group.broadcast("test.same", values, 0);
+        } else {
+          group.all_reduce("test.same", values);
+        }
+      },
+      [](Communicator& group, bool astray) {  // dtype of the same width
+        at::Tensor values = at::zeros({3}, astray ? at::kInt : at::kFloat);
+        group.all_reduce("test.same", values);
+      },
+      [](Communicator& group, bool astray) {  // reduction
+        at::Tensor values = at::zeros({3}, at::kFloat);
+        group.all_reduce("test.same", values, astray ? Reduction::max : Reduction::sum);
+      },
+      [](Communicator& group, bool astray) {  // size
+        at::Tensor values = at::zeros({astray ? 3 : 2}, at::kFloat);
+        group.broadcast("test.same", values, 0);
+      },
+      [](Communicator& group, bool astray) {  // root
+        at::Tensor values = at::zeros({3}, at::kFloat);
+        group.broadcast("test.same", values, astray ? 1 : 0);
+      },
+      [](Communicator& group, bool astray) {  // width of a row
+        const std::vector<std::int64_t> rows(static_cast<std::size_t>(group.size()), 1);
+        group.all_gather("test.same", at::zeros({1, astray ? 2 : 1}, at::kFloat), rows);
+      },
+      [](Communicator& group, bool astray) {  // a collective more
+        if (astray) group.barrier("test.same");
+        group.barrier("test.other");
+      },
+  };
+  for (const auto& mistake : mistakes) {
+    run(checked(), [&](Communicator& group) {
+      if (group.size() == 1) return;
+      const std::string message =
+          message_of([&] { mistake(group, group.rank() == group.size() - 1); });
+      EXPECT_THAT(message, HasSubstr("'test.same' (collective 1)"));
+      throw Error(Cause::cluster, message);
+    });
+  }
+}
+
+void a_failed_communicator_stays_failed(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    if (group.size() == 1) return;
+    if (group.rank() == 0) throw std::runtime_error("gone");
+    message_of([&] { group.barrier("test.first"); });
+    EXPECT_THAT(message_of([&] { group.barrier("test.second"); }),
+                AllOf(HasSubstr("'test.second'"), HasSubstr("'test.first' (collective 1)")));
+  });
+}
+
+}  // namespace
+
+const std::vector<ContractTest>& contract_tests() {
+#define MICREC_CONTRACT_TEST(name) \
+  ContractTest { #name, name }
+  static const std::vector<ContractTest> tests = {
+      MICREC_CONTRACT_TEST(barrier_waits_for_all),
+      MICREC_CONTRACT_TEST(all_gather_concatenates_in_rank_order),
+      MICREC_CONTRACT_TEST(reduce_scatter_sums_and_keeps_own_rows),
+      MICREC_CONTRACT_TEST(all_to_all_delivers_each_block),
+      MICREC_CONTRACT_TEST(all_reduce_reduces_every_element),
+      MICREC_CONTRACT_TEST(all_reduce_keeps_a_nan),
+      MICREC_CONTRACT_TEST(broadcast_copies_the_roots_values),
+      MICREC_CONTRACT_TEST(sums_have_the_bits_of_rank_order),
+      MICREC_CONTRACT_TEST(nothing_at_all_is_legal),
+      MICREC_CONTRACT_TEST(results_share_no_memory_with_arguments),
+      MICREC_CONTRACT_TEST(tensors_that_need_gradients_move),
+      MICREC_CONTRACT_TEST(large_messages_arrive),
+      MICREC_CONTRACT_TEST(many_collectives_in_a_row_keep_their_order),
+      MICREC_CONTRACT_TEST(counts_and_lists_are_exchanged),
+      MICREC_CONTRACT_TEST(one_wish_is_known_to_all),
+      MICREC_CONTRACT_TEST(a_failing_rank_ends_the_others_collectives),
+      MICREC_CONTRACT_TEST(an_abort_ends_the_others_collectives),
+      MICREC_CONTRACT_TEST(a_rank_that_never_comes_is_named_after_the_deadline),
+      MICREC_CONTRACT_TEST(different_sizes_are_an_error),
+      MICREC_CONTRACT_TEST(checked_mode_names_both_collectives),
+      MICREC_CONTRACT_TEST(checked_mode_compares_kind_dtype_and_sizes),
+      MICREC_CONTRACT_TEST(a_failed_communicator_stays_failed),
+  };
+#undef MICREC_CONTRACT_TEST
+  return tests;
+}
+
+}  // namespace micrec

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <functional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "cluster/communicator.h"
+
+namespace micrec {
+
+/// Runs a body on all ranks of a fresh group. What a body throws ends the others' collectives, as
+/// run_ranks promises, and goes no further: bodies expect what they must see.
+using RunGroup = std::function<void(const CommunicatorOptions& options,
+                                    const std::function<void(Communicator&)>& body)>;
+
+/// One thing that every backend must do at any number of ranks.
+struct ContractTest {
+  std::string name;
+  void (*check)(const RunGroup& run);
+};
+inline void PrintTo(const ContractTest& test, std::ostream* stream) { *stream << test.name; }
+
+const std::vector<ContractTest>& contract_tests();
+
+}  // namespace micrec

@@ -1,0 +1,280 @@
+#include "cluster/job.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <string>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "cluster/launch_environment.h"
+#include "cluster/signals.h"
+#include "cluster/thread_communicator.h"
+
+namespace micrec {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Outcome {
+  int exit_code = -1;  // 128 + signal where one ended the process
+  std::string output;  // stdout and stderr together
+};
+
+Outcome shell(const std::string& command) {
+  Outcome outcome;
+  std::FILE* pipe = popen(("exec 2>&1; " + command).c_str(), "r");
+  if (pipe == nullptr) return outcome;
+  std::array<char, 4096> buffer;
+  while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
+    outcome.output.append(buffer.data(), count);
+  }
+  const int status = pclose(pipe);
+  outcome.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  return outcome;
+}
+
+Outcome alone(const std::string& arguments) {
+  return shell(text("exec ", MICREC_JOB_PROGRAM, " ", arguments));
+}
+
+Outcome under_mpirun(int ranks, const std::string& arguments) {
+  return shell(
+      text("exec ", MICREC_MPIEXEC, " -np ", ranks, " ", MICREC_JOB_PROGRAM, " ", arguments));
+}
+
+int times(const std::string& what, const std::string& output) {
+  int count = 0;
+  for (std::size_t at = output.find(what); at != std::string::npos;
+       at = output.find(what, at + 1)) {
+    ++count;
+  }
+  return count;
+}
+
+constexpr std::array<Cause, 6> kCauses = {Cause::usage,   Cause::data,       Cause::io,
+                                          Cause::cluster, Cause::checkpoint, Cause::diverged};
+
+TEST(RunJobAlone, ExitsWithTheBodysCode) {
+  EXPECT_EQ(alone("return 0").exit_code, 0);
+  EXPECT_EQ(alone("return 75").exit_code, 75);
+}
+
+TEST(RunJobAlone, ExitsWithTheCauseAndOneSentence) {
+  for (const Cause cause : kCauses) {
+    const Outcome outcome = alone(text("all_throw ", static_cast<int>(cause)));
+    EXPECT_EQ(outcome.exit_code, static_cast<int>(cause));
+    EXPECT_EQ(outcome.output, "job_program: no file clicks.csv\n");
+  }
+}
+
+TEST(RunJobAlone, SaysWhatOtherExceptionsMean) {
+  const Outcome memory = alone("bad_alloc");
+  EXPECT_EQ(memory.exit_code, 1);
+  EXPECT_THAT(memory.output, HasSubstr("job_program: out of memory; use more ranks"));
+  const Outcome tensor = alone("tensor_too_large");
+  EXPECT_EQ(tensor.exit_code, 1);
+  EXPECT_THAT(tensor.output, HasSubstr("job_program: out of memory; use more ranks"));
+  const Outcome bug = alone("logic_error");
+  EXPECT_EQ(bug.exit_code, 1);
+  EXPECT_EQ(bug.output, "job_program: unexpected error: index 3 of 2\n");
+  EXPECT_EQ(alone("not_an_exception").exit_code, 1);
+}
+
+TEST(RunJobAlone, SetsTheThreadsOfATensorOperation) {
+  EXPECT_THAT(alone("describe 3").output,
+              AllOf(HasSubstr("rank 0 of 1, 3 threads, ATen 3"), HasSubstr("once")));
+}
+
+TEST(RunJobAlone, ASignalIsAWishThatTheBodyGrants) {
+  for (const int number : StopSignals::kSignals) {
+    EXPECT_EQ(alone(text("stop ", number)).exit_code, kExitStopped) << "signal " << number;
+  }
+}
+
+TEST(RunJobAlone, ASecondSignalEndsItAtOnce) {
+  const Timer timer;
+  EXPECT_EQ(alone(text("stop_at_once ", SIGTERM)).exit_code, 128 + SIGTERM);
+  EXPECT_GE(timer.seconds(), 0.9) << "the same wish delivered twice was taken for a second one";
+  EXPECT_LT(timer.seconds(), 20);
+}
+
+TEST(RunJobAlone, RefusesCopiesThatDoNotKnowEachOther) {
+  const Outcome copies =
+      shell(text("OMPI_COMM_WORLD_SIZE=3 exec ", MICREC_JOB_PROGRAM, " return 0"));
+  EXPECT_EQ(copies.exit_code, 5) << copies.output;
+  EXPECT_THAT(copies.output, HasSubstr("3 processes were started together, but each is alone"));
+  const Outcome tasks =
+      shell(text("SLURM_STEP_NUM_TASKS=2 exec ", MICREC_JOB_PROGRAM, " return 0"));
+  EXPECT_EQ(tasks.exit_code, 5) << tasks.output;
+  EXPECT_THAT(tasks.output, HasSubstr("srun started 2 copies"));
+}
+
+TEST(RunJobUnderMpirun, JoinsAllRanks) {
+  const Outcome outcome = under_mpirun(3, "describe 2");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  for (int rank = 0; rank < 3; ++rank) {
+    EXPECT_EQ(times(text("rank ", rank, " of 3, 2 threads, ATen 2"), outcome.output), 1)
+        << outcome.output;
+  }
+  EXPECT_EQ(times("once", outcome.output), 1) << outcome.output;
+}
+
+TEST(RunJobUnderMpirun, ReturnsTheBodysCode) {
+  EXPECT_EQ(under_mpirun(2, "return 0").exit_code, 0);
+  EXPECT_EQ(under_mpirun(2, "return 75").exit_code, 75);
+}
+
+TEST(RunJobUnderMpirun, OneRanksFailureIsTheRunsCauseAndCode) {
+  for (const Cause cause : kCauses) {
+    const Outcome outcome = under_mpirun(3, text("last_throws ", static_cast<int>(cause)));
+    EXPECT_EQ(outcome.exit_code, static_cast<int>(cause)) << outcome.output;
+    EXPECT_EQ(times("job_program: rank 2 of 3: row 7 of clicks.csv is wrong\n", outcome.output), 1)
+        << outcome.output;
+    EXPECT_EQ(times("job_program:", outcome.output), 1) << outcome.output;
+  }
+}
+
+TEST(RunJobUnderMpirun, TheSameFailureOfAllRanksIsSaidOnceWithoutARank) {
+  for (const Cause cause : kCauses) {
+    const Outcome outcome = under_mpirun(4, text("all_throw ", static_cast<int>(cause)));
+    EXPECT_EQ(outcome.exit_code, static_cast<int>(cause)) << outcome.output;
+    EXPECT_EQ(times("job_program: no file clicks.csv\n", outcome.output), 1) << outcome.output;
+    EXPECT_EQ(times("clicks.csv", outcome.output), 1) << outcome.output;
+  }
+}
+
+TEST(RunJobUnderMpirun, OfDifferentFailuresTheLowestRanksIsSaid) {
+  const Outcome outcome = under_mpirun(3, "each_throws 3");
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
+  EXPECT_EQ(times("job_program: rank 0 of 3: part 0\n", outcome.output), 1) << outcome.output;
+  EXPECT_EQ(times("job_program:", outcome.output), 1) << outcome.output;
+}
+
+TEST(RunJobUnderMpirun, AFailureEndsRanksThatDoNotListen) {
+  for (const char* scene :
+       {"last_throws_while_others_compute 4", "last_throws_after_others_end 4"}) {
+    const Timer timer;
+    const Outcome outcome = under_mpirun(3, scene);
+    EXPECT_EQ(outcome.exit_code, 4) << outcome.output;
+    EXPECT_EQ(times("job_program: rank 2 of 3: row 7 of clicks.csv is wrong\n", outcome.output), 1)
+        << outcome.output;
+    EXPECT_LT(timer.seconds(), 30);
+  }
+}
+
+TEST(RunJobUnderMpirun, ARankThatNeverComesIsNamed) {
+  const Outcome outcome = under_mpirun(3, "last_never_comes");
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("waited 0.3 s in 'job.late' (collective 1)"),
+                                    HasSubstr("no message from rank 2")));
+  EXPECT_EQ(times("job_program:", outcome.output), 1) << outcome.output;
+}
+
+TEST(RunJobUnderMpirun, OtherExceptionsEndAllRanksToo) {
+  const Outcome outcome = under_mpirun(2, "logic_error");
+  EXPECT_EQ(outcome.exit_code, 1) << outcome.output;
+  EXPECT_EQ(times("job_program: unexpected error: index 3 of 2\n", outcome.output), 1)
+      << outcome.output;
+}
+
+TEST(RunJobUnderMpirun, ASignalToOneRankStopsAll) {
+  const Outcome outcome = under_mpirun(3, text("stop ", SIGUSR2));
+  EXPECT_EQ(outcome.exit_code, kExitStopped) << outcome.output;
+  EXPECT_THAT(outcome.output, Not(HasSubstr("job_program:")));
+}
+
+TEST(Job, CanBeMadeOverThreadRanks) {
+  run_ranks(4, [](Communicator& group) {
+    Job job(group);
+    EXPECT_EQ(job.rank(), group.rank());
+    EXPECT_EQ(job.world_size(), 4);
+    EXPECT_TRUE(job.device().is_cpu());
+    EXPECT_FALSE(job.agree_to_stop("test.stop"));
+  });
+}
+
+TEST(Job, SharesTheCoresThatRanksHaveInCommon) {
+  EXPECT_EQ(share_of_cores({{0, 1, 2, 3}}, 0), 4);
+  EXPECT_EQ(share_of_cores({{0, 1, 2, 3}, {0, 1, 2, 3}}, 1), 2);
+  EXPECT_EQ(share_of_cores({{0, 1}, {2, 3}}, 0), 2) << "bound apart: each has its own";
+  EXPECT_EQ(share_of_cores({{0, 1, 2}, {0, 1, 2}, {3}}, 0), 1);
+  EXPECT_EQ(share_of_cores({{0, 1, 2}, {0, 1, 2}, {3}}, 2), 1);
+  EXPECT_EQ(share_of_cores({{0}, {0}, {0}}, 2), 1) << "never none";
+}
+
+TEST(StopSignals, PutTheFormerHandlersBack) {
+  struct sigaction before {};
+  struct sigaction after {};
+  sigaction(SIGUSR2, nullptr, &before);
+  {
+    const StopSignals signals;
+    EXPECT_FALSE(stop_signal_received());
+    raise(SIGUSR2);
+    EXPECT_TRUE(stop_signal_received());
+  }
+  sigaction(SIGUSR2, nullptr, &after);
+  EXPECT_EQ(before.sa_handler, after.sa_handler);
+  const StopSignals again;
+  EXPECT_FALSE(stop_signal_received()) << "a former run's wish is not this one's";
+}
+
+LaunchEnvironment environment_of(const std::map<std::string, std::string>& variables) {
+  return read_launch_environment([&](const char* name) -> const char* {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  });
+}
+
+TEST(LaunchEnvironment, KnowsTheLaunchers) {
+  const LaunchEnvironment none = environment_of({});
+  EXPECT_FALSE(none.has_mpi);
+  EXPECT_EQ(none.size, 1);
+
+  const LaunchEnvironment open_mpi = environment_of(
+      {{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}, {"PMIX_RANK", "3"}});
+  EXPECT_TRUE(open_mpi.has_mpi);
+  EXPECT_EQ(open_mpi.rank, 3);
+  EXPECT_EQ(open_mpi.size, 4);
+
+  const LaunchEnvironment mpich = environment_of({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}});
+  EXPECT_TRUE(mpich.has_mpi);
+  EXPECT_EQ(mpich.rank, 1);
+  EXPECT_EQ(mpich.size, 2);
+
+  const LaunchEnvironment srun = environment_of({{"SLURM_PROCID", "5"},
+                                                 {"SLURM_NTASKS", "8"},
+                                                 {"SLURM_STEP_NUM_TASKS", "8"},
+                                                 {"PMIX_RANK", "5"}});
+  EXPECT_TRUE(srun.has_mpi);
+  EXPECT_EQ(srun.rank, 5);
+  EXPECT_EQ(srun.size, 8);
+}
+
+TEST(LaunchEnvironment, ABatchScriptRunsAlone) {
+  const LaunchEnvironment batch = environment_of({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}});
+  EXPECT_FALSE(batch.has_mpi);
+  EXPECT_EQ(batch.size, 1);
+}
+
+TEST(LaunchEnvironment, RefusesCopiesBySlurmWithoutMpi) {
+  try {
+    environment_of({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "8"}});
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::cluster);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("8 copies"), HasSubstr("--mpi=pmix")));
+  }
+}
+
+}  // namespace
+}  // namespace micrec

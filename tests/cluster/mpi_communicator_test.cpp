@@ -1,0 +1,98 @@
+#include "cluster/mpi_communicator.h"
+
+#include <glog/logging.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <exception>
+#include <memory>
+
+#include "contract.h"
+
+namespace micrec {
+namespace {
+
+// Brings the processes together after a test whose own communicator has failed on purpose.
+std::unique_ptr<MpiCommunicator> g_between_tests;
+
+class MpiContract : public testing::TestWithParam<std::tuple<ContractTest, std::int64_t>> {};
+
+TEST_P(MpiContract, Holds) {
+  const auto& [test, most_message_bytes] = GetParam();
+  test.check([most = most_message_bytes](const CommunicatorOptions& options,
+                                         const std::function<void(Communicator&)>& body) {
+    const std::unique_ptr<MpiCommunicator> group = MpiCommunicator::world(options, most);
+    bool failed = false;
+    try {
+      body(*group);
+    } catch (const std::exception& exception) {
+      failed = true;
+      group->abort(exception.what());
+    }
+    // All ranks are done with the group before one destroys it, and if one has failed then all do
+    // so without MPI's collective clean-up.
+    if (on_any_rank(*g_between_tests, "test.failed", failed)) group->abort("the test is over");
+    g_between_tests->barrier("test.over");
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Messages, MpiContract,
+                         testing::Combine(testing::ValuesIn(contract_tests()),
+                                          testing::Values(MpiCommunicator::kMostMessageBytes,
+                                                          std::int64_t{1000})),
+                         [](const auto& info) {
+                           return std::get<0>(info.param).name +
+                                  (std::get<1>(info.param) == 1000 ? "_in_pieces" : "_whole");
+                         });
+
+TEST(MpiCommunicator, CollectsTheFailuresOfAllRanks) {
+  const std::unique_ptr<MpiCommunicator> group = MpiCommunicator::world({.deadline_seconds = 60});
+  RankFailure own;
+  own.rank = group->rank();
+  own.exit_code = 40 + group->rank();
+  own.standing = RankFailure::Standing::symptom;
+  own.message = std::string(2000, static_cast<char>('a' + group->rank()));
+  group->announce(own);
+  const std::vector<RankFailure> failures = group->collect_failures(60);
+  ASSERT_EQ(static_cast<int>(failures.size()), group->size());
+  for (int q = 0; q < group->size(); ++q) {
+    EXPECT_EQ(failures[q].rank, q);
+    EXPECT_EQ(failures[q].exit_code, 40 + q);
+    EXPECT_EQ(failures[q].standing, RankFailure::Standing::symptom);
+    EXPECT_EQ(failures[q].message, std::string(2000, static_cast<char>('a' + q)));
+  }
+  g_between_tests->barrier("test.over");
+}
+
+// On ranks other than 0 only failures are worth a line.
+class FailurePrinter : public testing::EmptyTestEventListener {
+ public:
+  explicit FailurePrinter(int rank) : rank_(rank) {}
+
+ private:
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_,
+                 result.file_name() == nullptr ? "?" : result.file_name(), result.line_number(),
+                 result.message());
+  }
+  int rank_;
+};
+
+}  // namespace
+}  // namespace micrec
+
+int main(int argc, char** argv) {
+  micrec::MpiSession session(argc, argv);
+  testing::InitGoogleTest(&argc, argv);
+  if (session.rank() != 0) {
+    testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
+    delete listeners.Release(listeners.default_result_printer());
+    listeners.Append(new micrec::FailurePrinter(session.rank()));
+  }
+  micrec::g_between_tests = micrec::MpiCommunicator::world({.deadline_seconds = 100});
+  const int failed = RUN_ALL_TESTS();
+  micrec::g_between_tests.reset();
+  session.finish();
+  return failed;
+}

@@ -1,0 +1,87 @@
+#include "cluster/thread_communicator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <stdexcept>
+
+#include "contract.h"
+
+namespace micrec {
+namespace {
+
+class ThreadContract : public testing::TestWithParam<std::tuple<ContractTest, int>> {};
+
+TEST_P(ThreadContract, Holds) {
+  const auto& [test, ranks] = GetParam();
+  test.check([ranks = ranks](const CommunicatorOptions& options,
+                             const std::function<void(Communicator&)>& body) {
+    std::atomic<int> bodies{0};
+    try {
+      run_ranks(
+          ranks,
+          [&](Communicator& group) {
+            ++bodies;
+            EXPECT_EQ(group.size(), ranks);
+            body(group);
+          },
+          options);
+    } catch (const std::exception&) {
+      // What it was is for the body to check.
+    }
+    EXPECT_EQ(bodies, ranks);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, ThreadContract,
+                         testing::Combine(testing::ValuesIn(contract_tests()),
+                                          testing::Values(1, 2, 3, 4, 5, 8)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param).name + "_at_" +
+                                  std::to_string(std::get<1>(info.param));
+                         });
+
+TEST(RunRanks, ThrowsTheCauseAndNotWhatFollowedFromIt) {
+  for (int failing = 0; failing < 4; ++failing) {
+    try {
+      run_ranks(4, [&](Communicator& group) {
+        if (group.rank() == failing) throw std::out_of_range("row 7");
+        group.barrier("test.never");
+      });
+      FAIL() << "nothing was thrown";
+    } catch (const std::out_of_range& error) {
+      EXPECT_STREQ(error.what(), "row 7");
+    }
+  }
+}
+
+TEST(RunRanks, ARankThatEndsEarlyIsMissedAtOnce) {
+  try {
+    run_ranks(3, [](Communicator& group) {
+      group.barrier("test.first");
+      if (group.rank() != 1) group.barrier("test.second");
+    });
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::cluster);
+    EXPECT_THAT(error.what(),
+                testing::AllOf(testing::HasSubstr("'test.second' (collective 2)"),
+                               testing::HasSubstr("rank 1, which has ended after 'test.first'")));
+  }
+}
+
+TEST(RunRanks, DifferentNamesAreFoundWithoutTheCheckedMode) {
+  try {
+    run_ranks(3, [](Communicator& group) {
+      group.barrier(group.rank() == 2 ? "test.astray" : "test.right");
+    });
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("'test.right' (collective 1)"),
+                                             testing::HasSubstr("'test.astray' (collective 1)")));
+  }
+}
+
+}  // namespace
+}  // namespace micrec
