@@ -69,7 +69,7 @@ TEST(Progress, KnowsTheBestOfAResumedRun) {
 TEST(Progress, RewritesItsLineOnATerminalAndNeverWraps) {
   std::ostringstream out;
   {
-    Progress progress(goal(), {&out, 40, [] { return 5.0; }});
+    Progress progress(goal(), {&out, 41, [] { return 5.0; }});
     progress.stepped(record(1010));
     progress.stepped(record(1020));
     EXPECT_EQ(out.str(),

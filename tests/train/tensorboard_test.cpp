@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "train/crc32c.h"
@@ -26,7 +27,7 @@ TEST(TensorBoardLog, IsReadByPython) {
   std::string pattern = (std::filesystem::temp_directory_path() / "micrec-XXXXXX").string();
   const std::string run_dir = mkdtemp(pattern.data());
   TensorBoardLog log(run_dir, 20);
-  for (const std::int64_t step : {30, 40, 5'000'000'000}) {
+  for (const std::int64_t step : std::vector<std::int64_t>{30, 40, 5'000'000'000}) {
     const auto x = static_cast<double>(step);
     log.scalars(step, {{"loss/total", 1 / x}, {"validation/ndcg@20", -x}});
   }
