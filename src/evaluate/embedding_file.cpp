@@ -1,0 +1,122 @@
+#include "evaluate/embedding_file.h"
+
+#include <ATen/ATen.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/durable_files.h"
+#include "io/hdf5.h"
+
+namespace micrec {
+namespace {
+
+/// A file under a temporary name, which a failure takes away again.
+class UnfinishedFile {
+ public:
+  explicit UnfinishedFile(const std::string& path) : path_(path), name_(path + ".unfinished") {
+    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    if (!folder.empty() && !std::filesystem::is_directory(folder)) {
+      throw Error(Cause::io, text("cannot write ", path, ": there is no folder ", folder.string(),
+                                  "; make it or choose another place"));
+    }
+  }
+  UnfinishedFile(const UnfinishedFile&) = delete;
+  UnfinishedFile& operator=(const UnfinishedFile&) = delete;
+  ~UnfinishedFile() {
+    std::error_code ignored;  // After finish() there is nothing to remove.
+    std::filesystem::remove(name_, ignored);
+  }
+
+  const std::string& name() const { return name_; }
+  void finish() {
+    sync_to_disk(name_);
+    std::error_code failure;
+    std::filesystem::rename(name_, path_, failure);
+    if (failure) {
+      throw Error(Cause::io, text("cannot rename ", name_, " to ", path_, ": ", failure.message()));
+    }
+  }
+
+ private:
+  std::string path_;
+  std::string name_;
+};
+
+}  // namespace
+
+void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
+                       const Ownership& ownership, const at::Tensor& z,
+                       const EmbeddingOrigin& origin, const std::string& path,
+                       Communicator& communicator, std::int64_t block_bytes) {
+  const int rank = communicator.rank();
+  const std::int64_t dim = z.size(1);
+  CHECK_EQ(communicator.size(), ownership.ranks);
+  CHECK_EQ(z.size(0), std::count(ownership.owner.begin(), ownership.owner.end(), rank));
+  CHECK(z.scalar_type() == at::kFloat) << "embeddings must be float32";
+  const at::Tensor rows = z.detach().contiguous();
+
+  std::optional<UnfinishedFile> unfinished;
+  std::optional<Hdf5File> file;
+  if (rank == 0) {
+    unfinished.emplace(path);
+    file.emplace(Hdf5File::create(unfinished->name()));
+    file->set_attribute("/", "format", kEmbeddingsFormat);
+    file->set_attribute("/", "format_version", kEmbeddingsVersion);
+    file->set_attribute("/", "model", origin.model);
+    file->set_attribute("/", "checkpoint", origin.checkpoint);
+    file->set_attribute("/", "dataset_fingerprint", dataset.fingerprint());
+    file->set_attribute("/", "dim", dim);
+  }
+
+  const std::int64_t block =
+      std::max<std::int64_t>(1, block_bytes / (dim * std::int64_t{sizeof(float)}));
+  const auto write_nodes = [&](Range nodes, const std::string& name) {
+    if (rank == 0) file->reserve<float>(name, {nodes.size(), dim});
+    for (std::int64_t begin = nodes.begin; begin < nodes.end; begin += block) {
+      const std::int64_t end = std::min(nodes.end, begin + block);
+      const auto owner = ownership.owner.begin();
+      std::vector<std::int64_t> rows_of(ownership.ranks, 0);
+      for (std::int64_t node = begin; node < end; ++node) ++rows_of[owner[node]];
+      const std::int64_t first = std::count(owner, owner + begin, rank);
+      std::vector<std::int64_t> send(ownership.ranks, 0);
+      send[0] = rows_of[rank];
+      const std::vector<std::int64_t> nothing(ownership.ranks, 0);
+      const at::Tensor received =
+          communicator
+              .all_to_all("export.rows", rows.narrow(0, first, rows_of[rank]).contiguous(), send,
+                          rank == 0 ? rows_of : nothing)
+              .cpu();
+      if (rank != 0) continue;
+      std::vector<std::int64_t> next(ownership.ranks, 0);
+      for (int q = 1; q < ownership.ranks; ++q) next[q] = next[q - 1] + rows_of[q - 1];
+      std::vector<std::int64_t> row_of;
+      for (std::int64_t node = begin; node < end; ++node) row_of.push_back(next[owner[node]]++);
+      const at::Tensor in_order =
+          received.index_select(0, at::tensor(row_of, at::kLong)).contiguous();
+      file->write_rows(name, {begin - nodes.begin, end - nodes.begin},
+                       in_order.const_data_ptr<float>());
+    }
+  };
+  for (int d = 0; d < space.domains(); ++d) {
+    const std::string group = "/domains/" + dataset.domains()[d].name;
+    if (rank == 0) {
+      file->write_text(group + "/users/key", dataset.user_keys(d));
+      file->write_text(group + "/items/key", dataset.item_keys(d));
+    }
+    write_nodes(space.users_of(d), group + "/users/embedding");
+    write_nodes(space.items_of(d), group + "/items/embedding");
+  }
+  if (rank == 0) {
+    file->close();
+    unfinished->finish();
+  }
+  communicator.barrier("export.finished");
+}
+
+}  // namespace micrec

@@ -1,0 +1,116 @@
+"""Computes the metrics of `micrec evaluate` again with numpy, from files alone, and compares.
+
+    check_metrics.py DATASET.h5 EMBEDDINGS.h5 METRICS.json [--tolerance=1e-6]
+
+METRICS.json is what `micrec evaluate` printed, EMBEDDINGS.h5 what `micrec export` wrote from the same
+checkpoint. All users and items of the dataset are let in. Compares the whole of every domain ("all")
+and the mean; ends with 1 where a metric differs by more than the tolerance.
+"""
+
+import argparse
+import json
+import sys
+
+import h5py
+import numpy as np
+
+
+def lists_of(group, users):
+    """The items of every user of a split."""
+    items = [[] for _ in range(users)]
+    for user, item in zip(group["user"][:], group["item"][:]):
+        items[user].append(item)
+    return items
+
+
+def metrics_of(ranks, cutoffs):
+    """All metrics of one user; ranks are those of the relevant items, from 0."""
+    ranks = np.sort(np.asarray(ranks))
+    result = {}
+    for k in cutoffs:
+        hits = ranks[ranks < k]
+        places = min(len(ranks), k)
+        result[f"recall@{k}"] = len(hits) / len(ranks)
+        result[f"precision@{k}"] = len(hits) / k
+        result[f"hit_rate@{k}"] = float(len(hits) > 0)
+        result[f"mrr@{k}"] = 1 / (hits[0] + 1) if len(hits) else 0.0
+        result[f"map@{k}"] = np.sum(np.arange(1, len(hits) + 1) / (hits + 1)) / places
+        ideal = np.sum(1 / np.log2(np.arange(places) + 2))
+        result[f"ndcg@{k}"] = np.sum(1 / np.log2(hits + 2)) / ideal
+    return result
+
+
+def evaluate(dataset, embeddings, split, cutoffs):
+    """Metrics of one domain, averaged over the users with relevant items."""
+    users = embeddings["users/embedding"][:]
+    items = embeddings["items/embedding"][:]
+    if not (dataset["users/key"][:] == embeddings["users/key"][:]).all():
+        raise SystemExit("the files have different users")
+    relevant = lists_of(dataset[split], len(users))
+    earlier = ["train", "later"] + (["valid"] if split == "test" else [])
+    masks = [lists_of(dataset[name], len(users)) for name in earlier]
+    totals, count = {}, 0
+    for user, wanted in enumerate(relevant):
+        if not wanted:
+            continue
+        scores = items @ users[user]
+        for mask in masks:
+            scores[mask[user]] = -np.inf
+        # A stable sort of the falling scores: equal ones stay in the order of their numbers.
+        order = np.argsort(-scores, kind="stable")
+        rank_of = np.empty(len(items), dtype=np.int64)
+        rank_of[order] = np.arange(len(items))
+        for name, value in metrics_of(rank_of[wanted], cutoffs).items():
+            totals[name] = totals.get(name, 0.0) + value
+        count += 1
+    return count, {name: total / count for name, total in totals.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dataset")
+    parser.add_argument("embeddings")
+    parser.add_argument("metrics")
+    parser.add_argument("--tolerance", type=float, default=1e-6)
+    arguments = parser.parse_args()
+
+    with open(arguments.metrics, encoding="utf-8") as file:
+        report = json.load(file)
+    cutoffs = sorted({int(name.split("@")[1]) for name in report["mean"]})
+    compared, wrong, largest = 0, 0, 0.0
+
+    def compare(where, expected, got):
+        nonlocal compared, wrong, largest
+        difference = abs(expected - got)
+        largest = max(largest, difference)
+        compared += 1
+        if not difference <= arguments.tolerance:
+            wrong += 1
+            print(f"{where}: numpy {expected:.9f}, micrec {got:.9f}", file=sys.stderr)
+
+    means = {}
+    with h5py.File(arguments.dataset) as dataset, h5py.File(arguments.embeddings) as embeddings:
+        if dataset.attrs["fingerprint"] != embeddings.attrs["dataset_fingerprint"]:
+            raise SystemExit("the embeddings were computed on another dataset")
+        for name, domain in report["domains"].items():
+            count, metrics = evaluate(
+                dataset["domains"][name], embeddings["domains"][name], report["split"], cutoffs
+            )
+            got = domain["slices"]["all"]
+            if got["users"] != count:
+                raise SystemExit(f"{name}: numpy found {count} users, micrec {got['users']}")
+            if count == 0:
+                continue
+            for metric, value in metrics.items():
+                compare(f"{name} {metric}", value, got[metric])
+                means.setdefault(metric, []).append(value)
+    for metric, values in means.items():
+        compare(f"mean {metric}", sum(values) / len(values), report["mean"][metric])
+
+    if wrong:
+        raise SystemExit(f"{wrong} of {compared} metrics differ, by up to {largest:.2e}")
+    print(f"{compared} metrics agree, largest difference {largest:.2e}")
+
+
+if __name__ == "__main__":
+    main()

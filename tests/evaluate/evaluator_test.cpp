@@ -1,0 +1,465 @@
+#include "evaluate/evaluator.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "cluster/self_communicator.h"
+#include "cluster/thread_communicator.h"
+#include "evaluate/embedding_file.h"
+#include "io/hdf5.h"
+#include "tests/evaluate/small_world.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kDim = 6;
+
+/// The rows of one rank out of those of all nodes.
+at::Tensor rows_of(const Ownership& ownership, int rank, const std::vector<float>& all,
+                   std::int64_t dim) {
+  std::vector<float> own;
+  for (const GlobalNode node : ownership.nodes_of(rank)) {
+    own.insert(own.end(), all.begin() + value(node) * dim, all.begin() + (value(node) + 1) * dim);
+  }
+  return at::tensor(own, at::kFloat).reshape({-1, dim});
+}
+
+class EvaluatorTest : public testing::Test {
+ protected:
+  void make(const WorldShape& shape) {
+    prepared_ = make_dataset(shape);
+    write_dataset(prepared_, folder_.file("dataset.h5"));
+    dataset_.emplace(DatasetFile::open(folder_.file("dataset.h5")));
+    space_.emplace(make_space(*dataset_));
+  }
+
+  Report evaluate(int ranks, const EvaluationOptions& options, const std::vector<float>& z) const {
+    const Ownership ownership = make_ownership(*space_, ranks);
+    std::vector<Report> reports(ranks);
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const int rank = communicator.rank();
+      const Evaluator evaluator(*dataset_, *space_, ownership, rank, options);
+      const at::Tensor own =
+          rows_of(ownership, rank, z, static_cast<std::int64_t>(z.size()) / space_->nodes());
+      reports[rank] = evaluator.evaluate(own, communicator);
+      EXPECT_EQ(evaluator.evaluate(own, communicator).to_json().dump(),
+                reports[rank].to_json().dump());
+    });
+    for (const Report& report : reports) {
+      EXPECT_EQ(report.to_json().dump(), reports.front().to_json().dump());
+    }
+    return reports.front();
+  }
+
+  TemporaryFolder folder_;
+  PreparedDataset prepared_;
+  std::optional<DatasetFile> dataset_;
+  std::optional<NodeSpace> space_;
+};
+
+/// The whole evaluation again, from its definition: every user sorts every item.
+class Oracle {
+ public:
+  Oracle(const PreparedDomain& domain, const std::set<std::int32_t>& overlapping,
+         const EvaluationOptions& options, std::vector<float> users, std::vector<float> items)
+      : domain_(domain),
+        overlapping_(overlapping),
+        options_(options),
+        users_(std::move(users)),
+        items_(std::move(items)) {
+    for (std::int64_t n = 0; n < domain.interactions(); ++n) {
+      splits_[{domain.user[n], domain.item[n]}] = domain.split[n];
+      if (domain.split[n] == Split::train) ++degree_[domain.item[n]];
+    }
+  }
+
+  bool is_candidate(std::int32_t item) const {
+    return options_.with_new_nodes ||
+           (domain_.new_items[item] == 0 && domain_.cold_items[item] == 0);
+  }
+
+  std::int64_t candidates() const {
+    std::int64_t count = 0;
+    for (std::int32_t i = 0; i < domain_.items(); ++i) count += is_candidate(i);
+    return count;
+  }
+
+  /// Compares one slice, whose meaning it takes from the name. Returns how many users it has.
+  std::int64_t expect_equal(const Report& report, const SliceReport& slice) const {
+    SCOPED_TRACE(domain_.name + " " + slice.name);
+    std::string name = slice.name;
+    const std::string suffix = "/among_themselves";
+    const bool among = name.size() > suffix.size() && name.ends_with(suffix);
+    if (among) name.resize(name.size() - suffix.size());
+    std::string users_part = "all";
+    std::string items_part = "all";
+    for (const std::string& part : split(name, '.')) {
+      if (part.ends_with("_users")) {
+        users_part = part;
+      } else if (part != "all") {
+        items_part = part;
+      }
+    }
+
+    std::int64_t users = 0;
+    std::int64_t positives = 0;
+    std::vector<double> sums(report.k.size() * 6);
+    for (std::int32_t u = 0; u < domain_.users(); ++u) {
+      if (!has_user(users_part, u)) continue;
+      struct Place {
+        double score;
+        std::int32_t item;
+        bool positive;
+      };
+      std::vector<Place> list;
+      std::int64_t n = 0;
+      for (std::int32_t i = 0; i < domain_.items(); ++i) {
+        if (!is_candidate(i) || (among && !has_item(items_part, i))) continue;
+        const auto found = splits_.find({u, i});
+        const bool relevant = found != splits_.end() && found->second == options_.split;
+        if (found != splits_.end() && !relevant &&
+            !(options_.split == Split::valid && found->second == Split::test)) {
+          continue;
+        }
+        float score = 0;
+        for (std::int64_t k = 0; k < kDim; ++k) {
+          score = std::fma(users_[u * kDim + k], items_[i * kDim + k], score);
+        }
+        const bool positive = relevant && has_item(items_part, i);
+        n += positive;
+        list.push_back({score, i, positive});
+      }
+      if (n == 0) continue;
+      ++users;
+      positives += n;
+      std::sort(list.begin(), list.end(), [](const Place& a, const Place& b) {
+        return a.score != b.score ? a.score > b.score : a.item < b.item;
+      });
+      for (std::size_t c = 0; c < report.k.size(); ++c) {
+        const std::int64_t k = report.k[c];
+        double hits = 0, gain = 0, ideal = 0, precisions = 0, first = 0;
+        for (std::int64_t place = 0; place < k; ++place) {
+          if (place < n) ideal += 1 / std::log2(place + 2.0);
+          if (place >= static_cast<std::int64_t>(list.size()) || !list[place].positive) continue;
+          hits += 1;
+          gain += 1 / std::log2(place + 2.0);
+          precisions += hits / (place + 1.0);
+          if (first == 0) first = 1 / (place + 1.0);
+        }
+        const std::array<double, 6> values = {hits / static_cast<double>(n),
+                                              gain / ideal,
+                                              hits / static_cast<double>(k),
+                                              hits > 0 ? 1.0 : 0.0,
+                                              first,
+                                              precisions / static_cast<double>(std::min(n, k))};
+        for (std::size_t m = 0; m < 6; ++m) sums[c * 6 + m] += values[m];
+      }
+    }
+    EXPECT_EQ(slice.users, users);
+    EXPECT_EQ(slice.positives, positives);
+    for (std::size_t v = 0; v < sums.size(); ++v) {
+      EXPECT_NEAR(slice.values[v], users == 0 ? 0 : sums[v] / static_cast<double>(users), 1e-9);
+    }
+    return users;
+  }
+
+ private:
+  bool has_user(const std::string& part, std::int32_t u) const {
+    const bool is_new = domain_.new_users[u] != 0;
+    if (is_new && !options_.with_new_nodes) return false;
+    if (part == "all") return true;
+    if (part == "old_users") return !is_new;
+    if (part == "new_users") return is_new;
+    if (part == "overlapping_users") return overlapping_.count(u) > 0;
+    if (part == "other_users") return overlapping_.count(u) == 0;
+    ADD_FAILURE() << "unknown users: " << part;
+    return false;
+  }
+
+  bool has_item(const std::string& part, std::int32_t i) const {
+    if (part == "all") return true;
+    if (part == "new_items") return domain_.new_items[i] != 0;
+    if (part == "cold_items") return domain_.cold_items[i] != 0;
+    if (part == "old_items") return domain_.new_items[i] == 0 && domain_.cold_items[i] == 0;
+    const auto found = degree_.find(i);
+    const int degree = found == degree_.end() ? 0 : found->second;
+    if (part == "items_degree_0") return degree == 0;
+    if (part == "items_degree_1_3") return degree >= 1 && degree <= 3;
+    if (part == "items_degree_4_7") return degree >= 4 && degree <= 7;
+    if (part == "items_degree_8_15") return degree >= 8 && degree <= 15;
+    if (part == "items_degree_16_31") return degree >= 16 && degree <= 31;
+    if (part == "items_degree_32_up") return degree >= 32;
+    for (const FeatureTable& table : domain_.features) {
+      if (part == "items_with_" + table.modality) return table.present[i] != 0;
+      if (part == "items_without_" + table.modality) return table.present[i] == 0;
+    }
+    ADD_FAILURE() << "unknown items: " << part;
+    return false;
+  }
+
+  const PreparedDomain& domain_;
+  std::set<std::int32_t> overlapping_;
+  EvaluationOptions options_;
+  std::vector<float> users_, items_;
+  std::map<std::pair<std::int32_t, std::int32_t>, Split> splits_;
+  std::map<std::int32_t, int> degree_;
+};
+
+std::set<std::int32_t> overlapping_users(const PreparedDataset& dataset, std::size_t d) {
+  std::set<std::int32_t> users;
+  for (std::size_t u = 0; u < dataset.person_of_user[d].size(); ++u) {
+    for (std::size_t other = 0; other < dataset.domains.size(); ++other) {
+      const std::vector<std::int32_t>& people = dataset.person_of_user[other];
+      if (other != d &&
+          std::count(people.begin(), people.end(), dataset.person_of_user[d][u]) > 0) {
+        users.insert(static_cast<std::int32_t>(u));
+      }
+    }
+  }
+  return users;
+}
+
+TEST_F(EvaluatorTest, EqualsItsDefinitionInEverySlice) {
+  std::set<std::string> seen;
+  for (const bool hold_outs : {true, false}) {
+    make({.hold_outs = hold_outs});
+    for (const bool whole : {true, false}) {
+      const std::vector<float> z = make_embeddings(space_->nodes(), kDim, whole);
+      for (const Split split : {Split::valid, Split::test}) {
+        for (const bool with_new_nodes : {false, true}) {
+          const EvaluationOptions options = {.split = split,
+                                             .k = {1, 5, 20, 1000},
+                                             .with_new_nodes = with_new_nodes,
+                                             .threads = 2};
+          const Report report = evaluate(1, options, z);
+          ASSERT_EQ(report.domains.size(), 2U);
+          for (int d = 0; d < 2; ++d) {
+            const auto part = [&](Range nodes) {
+              return std::vector<float>(z.begin() + nodes.begin * kDim,
+                                        z.begin() + nodes.end * kDim);
+            };
+            const Oracle oracle(prepared_.domains[d], overlapping_users(prepared_, d), options,
+                                part(space_->users_of(d)), part(space_->items_of(d)));
+            EXPECT_EQ(report.domains[d].candidates, oracle.candidates());
+            EXPECT_EQ(report.domains[d].slices.front().name, "all");
+            for (const SliceReport& slice : report.domains[d].slices) {
+              EXPECT_GT(oracle.expect_equal(report, slice), 0);
+              seen.insert(slice.name);
+            }
+          }
+          EXPECT_DOUBLE_EQ(report.mean(Metric::ndcg, 5),
+                           (report.value(report.domains[0].slices[0], Metric::ndcg, 5) +
+                            report.value(report.domains[1].slices[0], Metric::ndcg, 5)) /
+                               2);
+        }
+      }
+    }
+  }
+  for (const char* name : {"all",
+                           "old_users",
+                           "new_users",
+                           "overlapping_users",
+                           "other_users",
+                           "old_items",
+                           "new_items",
+                           "cold_items",
+                           "new_users.new_items",
+                           "old_users.cold_items/among_themselves",
+                           "cold_items/among_themselves",
+                           "new_items/among_themselves",
+                           "old_items/among_themselves",
+                           "items_degree_0",
+                           "items_degree_1_3",
+                           "items_degree_4_7",
+                           "items_degree_8_15",
+                           "items_degree_16_31",
+                           "items_with_image",
+                           "items_without_image",
+                           "items_with_text",
+                           "items_without_text"}) {
+    EXPECT_EQ(seen.count(name), 1U) << name;
+  }
+}
+
+TEST_F(EvaluatorTest, GivesTheSameBitsAtAnyNumberOfRanksThreadsAndBlocks) {
+  make({});
+  for (const bool whole : {true, false}) {
+    const std::vector<float> z = make_embeddings(space_->nodes(), kDim, whole);
+    EvaluationOptions options = {.split = Split::test, .k = {5, 20}, .with_new_nodes = true};
+    const std::string expected = evaluate(1, options, z).to_json().dump();
+    for (const int ranks : {1, 2, 3, 4, 5, 8}) {
+      for (const int threads : {1, 3}) {
+        for (const std::int64_t block_bytes : {1 << 20, 1000, 1}) {
+          if (block_bytes == 1 && (ranks != 3 || threads != 1))
+            continue;  // an item a block is slow
+          options.threads = threads;
+          options.block_bytes = block_bytes;
+          EXPECT_EQ(evaluate(ranks, options, z).to_json().dump(), expected)
+              << ranks << " ranks, " << threads << " threads, blocks of " << block_bytes;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(EvaluatorTest, WithoutSlicesReportsTheWholeAlone) {
+  make({});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  EvaluationOptions options = {.split = Split::test, .k = {10}, .with_new_nodes = true};
+  const Report all = evaluate(2, options, z);
+  options.slices = false;
+  const Report whole = evaluate(2, options, z);
+  for (int d = 0; d < 2; ++d) {
+    ASSERT_EQ(whole.domains[d].slices.size(), 1U);
+    EXPECT_EQ(whole.domains[d].slices[0].values, all.domains[d].slices[0].values);
+  }
+}
+
+TEST_F(EvaluatorTest, LeavesDomainsWithoutUsersOutOfTheMean) {
+  make({.valid_in_domain_1 = false});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  const Report report = evaluate(2, {.split = Split::valid, .k = {10}}, z);
+  EXPECT_EQ(report.domains[1].slices.at(0).users, 0);
+  EXPECT_GT(report.mean(Metric::recall, 10), 0);
+  EXPECT_EQ(report.mean(Metric::recall, 10),
+            report.value(report.domains[0].slices[0], Metric::recall, 10));
+  EXPECT_TRUE(report.has_users());
+  EXPECT_NE(report.to_table().find("domain1"), std::string::npos);
+}
+
+TEST_F(EvaluatorTest, TakesADomainOfOneUserAndOneItem) {
+  make({.users = {30, 1}, .items = {40, 1}, .hold_outs = false, .modalities = false});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  const Report report = evaluate(3, {.split = Split::test, .k = {10}}, z);
+  EXPECT_EQ(report.domains[1].candidates, 1);
+  EXPECT_GT(report.domains[0].slices[0].users, 0);
+}
+
+TEST_F(EvaluatorTest, RefusesScoresThatAreNotFiniteOnAllRanks) {
+  make({});
+  for (const float bad : {std::nanf(""), HUGE_VALF, 3e38F}) {
+    std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+    z[7] = bad;
+    const Ownership ownership = make_ownership(*space_, 3);
+    std::array<int, 3> refused = {};
+    run_ranks(3, [&](Communicator& communicator) {
+      const int rank = communicator.rank();
+      const Evaluator evaluator(*dataset_, *space_, ownership, rank, {});
+      try {
+        evaluator.evaluate(rows_of(ownership, rank, z, kDim), communicator);
+      } catch (const Error& error) {
+        refused[rank] = error.cause() == Cause::diverged;
+      }
+    });
+    EXPECT_EQ(refused, (std::array<int, 3>{1, 1, 1})) << bad;
+  }
+}
+
+TEST_F(EvaluatorTest, RefusesAPairOfTwoSplits) {
+  make({});
+  // The writer makes no such file, so a training pair is put into the place of a test pair.
+  const std::string path = folder_.file("dataset.h5");
+  dataset_.reset();  // HDF5 opens no file for writing that is open for reading.
+  Hdf5File file = Hdf5File::open_to_write(path);
+  std::vector<std::int32_t> users = file.read<std::int32_t>("/domains/domain0/test/user");
+  std::vector<std::int32_t> items = file.read<std::int32_t>("/domains/domain0/test/item");
+  const std::vector<std::int32_t> train_users =
+      file.read<std::int32_t>("/domains/domain0/train/user");
+  const std::vector<std::int32_t> train_items =
+      file.read<std::int32_t>("/domains/domain0/train/item");
+  users.front() = train_users.front();
+  items.front() = train_items.front();
+  file.write_rows("/domains/domain0/test/user", {0, 1}, users.data());
+  file.write_rows("/domains/domain0/test/item", {0, 1}, items.data());
+  file.close();
+  try {
+    const DatasetFile damaged = DatasetFile::open(path);
+    const Evaluator evaluator(damaged, *space_, make_ownership(*space_, 1), 0,
+                              {.split = Split::test});
+    FAIL() << "not refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::data) << error.what();
+  }
+}
+
+TEST_F(EvaluatorTest, JsonIsAsDocumented) {
+  make({});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  Report report = evaluate(1, {.split = Split::test, .k = {10, 20}, .with_new_nodes = true}, z);
+  report.checkpoint = "step-000000000007";
+  const nlohmann::json json = nlohmann::json::parse(report.to_json().dump());
+  EXPECT_EQ(json["split"], "test");
+  EXPECT_EQ(json["checkpoint"], "step-000000000007");
+  EXPECT_EQ(json["mean"]["ndcg@20"], report.mean(Metric::ndcg, 20));
+  const nlohmann::json& all = json["domains"]["domain0"]["slices"]["all"];
+  EXPECT_EQ(all["users"], report.domains[0].slices[0].users);
+  EXPECT_EQ(all["recall@10"], report.value(report.domains[0].slices[0], Metric::recall, 10));
+  EXPECT_EQ(all.size(), 2U + 2 * 6);
+}
+
+// The exported file and the dataset file are all that is needed to compute the metrics again, in
+// other words and another language.
+TEST_F(EvaluatorTest, EqualsNumpyFromTheExportedFile) {
+  if (std::string(MICREC_PYTHON).empty()) GTEST_SKIP() << "no Python beside torch";
+  make({});
+  for (const bool whole : {true, false}) {
+    const std::vector<float> z = make_embeddings(space_->nodes(), kDim, whole);
+    const std::string exported = folder_.file("embeddings.h5");
+    for (const int ranks : {3, 1}) {
+      const Ownership ownership = make_ownership(*space_, ranks);
+      run_ranks(ranks, [&](Communicator& communicator) {
+        export_embeddings(*dataset_, *space_, ownership,
+                          rows_of(ownership, communicator.rank(), z, kDim),
+                          {.model = "inmo", .checkpoint = "step-000000000007"}, exported,
+                          communicator, ranks == 3 ? 500 : 1 << 20);
+      });
+      const Hdf5File file = Hdf5File::open(exported);
+      EXPECT_EQ(file.text_attribute("/", "dataset_fingerprint"), dataset_->fingerprint());
+      const Range items = space_->items_of(1);
+      EXPECT_EQ(file.read<float>("/domains/domain1/items/embedding"),
+                std::vector<float>(z.begin() + items.begin * kDim, z.begin() + items.end * kDim));
+    }
+    for (const char* split : {"valid", "test"}) {
+      const Report report =
+          evaluate(2,
+                   {.split = std::string(split) == "test" ? Split::test : Split::valid,
+                    .k = {5, 20},
+                    .with_new_nodes = true},
+                   z);
+      const std::string metrics = folder_.file("metrics.json");
+      std::ofstream(metrics) << report.to_json().dump();
+      const std::string command =
+          text("'", MICREC_PYTHON, "' '", MICREC_SOURCE_DIR, "/tests/evaluate/check_metrics.py' '",
+               folder_.file("dataset.h5"), "' '", exported, "' '", metrics, "' 2>&1");
+      FILE* pipe = popen(command.c_str(), "r");
+      ASSERT_NE(pipe, nullptr);
+      std::string output;
+      for (int c = fgetc(pipe); c != EOF; c = fgetc(pipe)) output += static_cast<char>(c);
+      EXPECT_EQ(pclose(pipe), 0) << output;
+      EXPECT_NE(output.find("36 metrics agree"), std::string::npos) << output;
+    }
+  }
+}
+
+TEST_F(EvaluatorTest, ExportLeavesNothingBehindWhereItCannotWrite) {
+  make({});
+  SelfCommunicator communicator;
+  const Ownership ownership = make_ownership(*space_, 1);
+  const at::Tensor z = at::zeros({space_->nodes(), kDim});
+  EXPECT_THROW(export_embeddings(*dataset_, *space_, ownership, z, {},
+                                 folder_.file("no_such_folder/embeddings.h5"), communicator),
+               Error);
+  EXPECT_FALSE(std::filesystem::exists(folder_.file("no_such_folder")));
+}
+
+}  // namespace
+}  // namespace micrec
