@@ -66,7 +66,7 @@ void CsvReader::split_quoted(std::string_view line) {
         throw Error(Cause::data,
                     text(path(), ":", lines_.line_number(), ": expected '",
                          separator_ == '\t' ? "tab" : ",", "' after the closing quote of field ",
-                         spans_.size() + 1, ", got ", quoted(line.substr(at)),
+                         spans_.size() + 1, ", got ", excerpt(line.substr(at)),
                          "; a quote inside a quoted field is written twice"));
       }
     } else {

@@ -63,7 +63,7 @@ struct FeatureFile::State {
       if (!is_new) {
         throw Error(Cause::data,
                     text(path, ": rows ", first->second, " and ", row, " both have the key ",
-                         quoted(keys[row]), "; expected each item once"));
+                         excerpt(keys[row]), "; expected each item once"));
       }
     }
   }
@@ -119,10 +119,10 @@ void FeatureFile::read_rows(Range rows, float* out) const {
   for (std::int64_t i = 0; i < rows.size() * s.width; ++i) {
     if (std::isfinite(out[i])) continue;
     const std::int64_t row = rows.begin + i / s.width;
-    throw Error(Cause::data,
-                text(s.path, ": row ", row, " (key ", quoted(s.keys[static_cast<std::size_t>(row)]),
-                     "), column ", i % s.width, ": expected a finite number, got ", out[i],
-                     "; leave the item out where its features could not be made"));
+    throw Error(Cause::data, text(s.path, ": row ", row, " (key ",
+                                  excerpt(s.keys[static_cast<std::size_t>(row)]), "), column ",
+                                  i % s.width, ": expected a finite number, got ", out[i],
+                                  "; leave the item out where its features could not be made"));
   }
 }
 

@@ -93,18 +93,6 @@ hid_t memory_type(Hdf5Type type) {
   }
 }
 
-std::int64_t bytes_of(Hdf5Type type) {
-  switch (type) {
-    case Hdf5Type::uint8:
-      return 1;
-    case Hdf5Type::int32:
-    case Hdf5Type::float32:
-      return 4;
-    default:
-      return 8;
-  }
-}
-
 Hdf5Type classify(hid_t type) {
   const std::size_t size = H5Tget_size(type);
   switch (H5Tget_class(type)) {
@@ -669,8 +657,9 @@ Handle file_access() {
 hid_t open_existing(const std::string& path, unsigned mode) {
   check_readable(path);
   H5Eset_auto2(H5E_DEFAULT, nullptr,
-               nullptr);  // We say it in our own words; HDF5 would print it as well.
-  const hid_t file = H5Fopen(path.c_str(), mode, file_access().id());
+               nullptr);                // We say it in our own words; HDF5 would print it as well.
+  const Handle access = file_access();  // Closing it would clear the messages.
+  const hid_t file = H5Fopen(path.c_str(), mode, access.id());
   if (file < 0) {
     const std::string message = library_message();
     const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
@@ -679,7 +668,10 @@ hid_t open_existing(const std::string& path, unsigned mode) {
     if (message.find("truncated") != std::string::npos) {
       throw Error(Cause::data, text(path, ": cut off (", message, "); make or fetch it again"));
     }
-    throw Error(Cause::io, text(path, ": cannot be opened as HDF5: ", message));
+    if (message.find("errno") != std::string::npos) {  // The system refused, not the contents.
+      throw Error(Cause::io, text(path, ": cannot be opened as HDF5: ", message));
+    }
+    throw Error(Cause::data, text(path, ": damaged (", message, "); make or fetch it again"));
   }
   return file;
 }
@@ -697,9 +689,10 @@ Hdf5File Hdf5File::create(const std::string& path) {
   state->writable = true;
   const Lock lock(library_mutex());
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  const Handle access = file_access();
   const Handle plist(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   H5Pset_obj_track_times(plist.id(), false);
-  state->file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, plist.id(), file_access().id());
+  state->file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, plist.id(), access.id());
   if (state->file < 0) {
     throw Error(Cause::io, text(path, ": cannot be created: ", library_message(),
                                 "; does its folder exist, and may you write there?"));

@@ -93,7 +93,7 @@ ColumnNames parse_columns(const std::string& columns) {
   if (parts.size() < 2 || parts.size() > 4 || out.names[0].empty() || out.names[1].empty() ||
       (numbers > 0 && named > 0)) {
     throw Error(Cause::usage,
-                text("columns ", quoted(columns),
+                text("columns ", excerpt(columns),
                      ": expected user,item[,timestamp[,rating]], all of them names or "
                      "all numbers from 1, for example user_id,item_id,timestamp or 1,2,4"));
   }
@@ -124,7 +124,7 @@ class Delivery {
     if (time) {
       out.timestamp = parse_time(trim(*time));
       if (!out.timestamp) {
-        throw source.error(text("expected a time as a number (Unix seconds), got ", quoted(*time),
+        throw source.error(text("expected a time as a number (Unix seconds), got ", excerpt(*time),
                                 looks_like_date(*time) ? "; convert dates to Unix seconds" : "",
                                 time_hint_));
       }
@@ -136,7 +136,7 @@ class Delivery {
     if (rating && !trim(*rating).empty()) {
       out.rating = parse_rating(trim(*rating));
       if (!out.rating)
-        throw source.error(text("expected a rating as a number, got ", quoted(*rating)));
+        throw source.error(text("expected a rating as a number, got ", excerpt(*rating)));
     }
     if (min_rating_) {
       if (!out.rating) throw source.error("the rating is missing, but a least rating is asked for");
@@ -410,12 +410,12 @@ void read_json(const std::string& path, const ColumnNames& columns, Delivery& de
     simdjson::dom::element element;
     if (const auto error = parser.parse(line.data(), line.size()).get(element)) {
       throw lines.error(text("broken JSON (", simdjson::error_message(error),
-                             "): expected an object a line, got ", quoted(line)));
+                             "): expected an object a line, got ", excerpt(line)));
     }
     simdjson::dom::object object;
     if (element.get(object) != simdjson::SUCCESS) {
       throw lines.error(
-          text("expected a JSON object a line, got ", quoted(line),
+          text("expected a JSON object a line, got ", excerpt(line),
                element.is_array() ? "; write each element of the array on a line of its own" : ""));
     }
     if (!fields) {
@@ -478,7 +478,7 @@ void read_adjacency(const std::string& path, const ColumnNames& columns, Deliver
       at = end;
       const auto number = parse_integer(word);
       if (!number || *number < 0) {
-        throw lines.error(text("expected whole numbers 'user item item ...', got ", quoted(word),
+        throw lines.error(text("expected whole numbers 'user item item ...', got ", excerpt(word),
                                "; a table with other keys must be named .csv or .tsv"));
       }
       if (user.empty()) {

@@ -12,9 +12,9 @@ struct InteractionsOptions {
   /// Columns of a .csv or .tsv, or fields of a .json or .jsonl: "user,item[,timestamp[,rating]]",
   /// as names of the header line, or as numbers from 1 if the file has no header line. Either of
   /// the last two may be left out or empty ("user,item,,rating"). Empty: by the names the file has.
-  std::string columns;
+  std::string columns = {};
   /// Interactions with a smaller rating are left out; a file without ratings is then refused.
-  std::optional<double> min_rating;
+  std::optional<double> min_rating = {};
 };
 
 /// One interaction as it stands in a file; views hold during the call that gets it.

@@ -144,7 +144,7 @@ Error LineReader::error(const std::string& what) const {
   return state_->error(Cause::data, state_->line_number, what);
 }
 
-std::string quoted(std::string_view value) {
+std::string excerpt(std::string_view value) {
   constexpr std::size_t kMostLetters = 60;
   std::string out = "'";
   std::size_t size = std::min(value.size(), kMostLetters);

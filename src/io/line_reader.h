@@ -40,6 +40,6 @@ class LineReader {
 };
 
 /// The beginning of a text for a message: in quotes, shortened, control characters as dots.
-std::string quoted(std::string_view value);
+std::string excerpt(std::string_view value);
 
 }  // namespace micrec

@@ -189,9 +189,9 @@ struct NpyFile::State {
     std::string letters(static_cast<std::size_t>(header_bytes), '\0');
     read_bytes(data_begin - header_bytes, letters.data(), letters.size());
     const auto header = HeaderParser(letters).parse();
-    if (!header) throw error(text("the header cannot be understood: ", quoted(letters)));
+    if (!header) throw error(text("the header cannot be understood: ", excerpt(letters)));
     if (header->type != "<f4" && header->type != "<f8" && header->type != "<f2") {
-      throw error(text("the values have type ", quoted(header->type),
+      throw error(text("the values have type ", excerpt(header->type),
                        "; expected little-endian float16, float32 or float64: "
                        "save array.astype('<f4')"));
     }

@@ -1,0 +1,112 @@
+#include "io/line_reader.h"
+
+#include "base/text.h"
+#include "tests/io/files.h"
+
+namespace micrec {
+namespace {
+
+std::vector<std::string> all_lines(const std::string& path) {
+  LineReader reader(path);
+  std::vector<std::string> lines;
+  std::string_view line;
+  while (reader.next(&line)) {
+    lines.emplace_back(line);
+    EXPECT_EQ(reader.line_number(), static_cast<std::int64_t>(lines.size()));
+  }
+  EXPECT_FALSE(reader.next(&line)) << "the end is final";
+  return lines;
+}
+
+using Lines = std::vector<std::string>;
+
+TEST(LineReader, TakesAnyLineEndAndAnUnfinishedLastLine) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(all_lines(folder.write("a", "one\ntwo\r\n\nfour")), (Lines{"one", "two", "", "four"}));
+  EXPECT_EQ(all_lines(folder.write("b", "one\n")), (Lines{"one"}));
+  EXPECT_EQ(all_lines(folder.write("c", "")), Lines{});
+  EXPECT_EQ(all_lines(folder.write("d", "\n\n")), (Lines{"", ""}));
+  EXPECT_EQ(all_lines(folder.write("e", "a\rb\r\n")), (Lines{"a\rb"}));
+}
+
+TEST(LineReader, SkipsAByteOrderMark) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(all_lines(folder.write("bom", "\xEF\xBB\xBFone\ntwo")), (Lines{"one", "two"}));
+  EXPECT_EQ(all_lines(folder.write("only", "\xEF\xBB\xBF")), Lines{});
+}
+
+TEST(LineReader, ReadsGzipAndPlainTextUnderAGzipName) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(all_lines(folder.write("a.gz", "one\ntwo")), (Lines{"one", "two"}));
+  TemporaryFolder::write_plain(folder / "plain.gz", "one\ntwo");
+  EXPECT_EQ(all_lines(folder / "plain.gz"), (Lines{"one", "two"}));
+}
+
+TEST(LineReader, GivesLinesThatCrossItsBufferWhole) {
+  const TemporaryFolder folder;
+  Lines lines;
+  std::string all;
+  for (int i = 0; i < 200; ++i) {
+    lines.push_back(
+        std::string(static_cast<std::size_t>(i * 97 + 9000), static_cast<char>('a' + i % 26)));
+    all += lines.back() + (i % 3 == 0 ? "\r\n" : "\n");
+  }
+  ASSERT_GT(all.size(), 1024U * 1024U);
+  EXPECT_EQ(all_lines(folder.write("wide", all)), lines);
+  EXPECT_EQ(all_lines(folder.write("wide.gz", all)), lines);
+}
+
+TEST(LineReader, RefusesAGzipFileThatIsCutOffAnywhere) {
+  const TemporaryFolder folder;
+  std::string lines;
+  for (int i = 0; i < 5000; ++i) lines += text("line ", i * 7919 % 5000, "\n");
+  const std::string whole = TemporaryFolder::read(folder.write("whole.gz", lines));
+  for (const std::size_t size :
+       {whole.size() - 1, whole.size() - 8, whole.size() / 2, std::size_t{30}}) {
+    TemporaryFolder::write_plain(folder / "cut.gz", whole.substr(0, size));
+    expect_error([&] { all_lines(folder / "cut.gz"); }, Cause::data,
+                 {folder / "cut.gz", "cut off", "fetch the file again"});
+  }
+}
+
+TEST(LineReader, RefusesDamagedGzipData) {
+  const TemporaryFolder folder;
+  std::string lines;
+  for (int i = 0; i < 5000; ++i) lines += text("line ", i * 7919 % 5000, "\n");
+  std::string bytes = TemporaryFolder::read(folder.write("a.gz", lines));
+  for (std::size_t i = bytes.size() / 2; i < bytes.size() / 2 + 8; ++i)
+    bytes[i] = static_cast<char>(~bytes[i]);
+  TemporaryFolder::write_plain(folder / "a.gz", bytes);
+  expect_error([&] { all_lines(folder / "a.gz"); }, Cause::data, {folder / "a.gz", "damaged"});
+}
+
+TEST(LineReader, RefusesWhatIsNotATextFile) {
+  const TemporaryFolder folder;
+  expect_error([&] { LineReader(folder / "nothing.csv"); }, Cause::io,
+               {folder / "nothing.csv", "no such file"});
+  expect_error([&] { LineReader(folder / ""); }, Cause::io, {"expected a file, got a folder"});
+  const std::string path = folder.write("utf16.csv", std::string("\xFF\xFEu\0s\0", 6));
+  expect_error([&] { LineReader reader(path); }, Cause::data,
+               {path + ":1", "UTF-16", "save it as UTF-8"});
+}
+
+TEST(LineReader, RefusesALineThatIsTooLong) {
+  const TemporaryFolder folder;
+  const std::string path = folder.write("long", "ok\n" + std::string(1025, 'x') + "\nok\n");
+  LineReader reader(path, 1024);
+  std::string_view line;
+  ASSERT_TRUE(reader.next(&line));
+  expect_error([&] { reader.next(&line); }, Cause::data, {path + ":2: ", "longer than 1.0 KiB"});
+  const std::string just = folder.write("just", std::string(1024, 'x') + "\n");
+  LineReader exact(just, 1024);
+  EXPECT_TRUE(exact.next(&line));
+}
+
+TEST(Excerpt, ShortensWithoutCuttingACharacterAndHidesControlLetters) {
+  EXPECT_EQ(excerpt("a\tb"), "'a.b'");
+  EXPECT_EQ(excerpt(std::string(60, 'a')), "'" + std::string(60, 'a') + "'");
+  EXPECT_EQ(excerpt(std::string(59, 'a') + "\xC3\xA9zz"), "'" + std::string(59, 'a') + "...'");
+}
+
+}  // namespace
+}  // namespace micrec
