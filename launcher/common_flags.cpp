@@ -20,6 +20,10 @@ DEFINE_string(split, "", "the part of the interactions, or how they are divided"
 DEFINE_string(modalities, "", "kinds of features");
 DEFINE_string(users, "", "users");
 DEFINE_string(items, "", "items");
+DEFINE_string(
+    checkpoint, "best",
+    "which checkpoint: best (by validation; the newest where none was validated), newest, or "
+    "the name of one, as in step-000000001200");
 
 namespace micrec {
 namespace {
@@ -68,6 +72,15 @@ FlagSpec single_k_flag(int default_value) {
 
 FlagSpec device_flag() {
   return {"device", "Running", "", written_as("auto, cpu or cuda", check_device)};
+}
+
+FlagSpec checkpoint_flag() {
+  return {"checkpoint", "Files", "",
+          written_as("best, newest or a name", [](const std::string& value) {
+            return value == "best" || value == "newest" || value.starts_with("step-")
+                       ? std::string()
+                       : "best, newest or the name of a checkpoint, as in step-000000001200";
+          })};
 }
 
 int chosen_threads() {

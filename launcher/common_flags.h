@@ -19,6 +19,7 @@ DECLARE_string(split);
 DECLARE_string(modalities);
 DECLARE_string(users);
 DECLARE_string(items);
+DECLARE_string(checkpoint);
 
 namespace micrec {
 
@@ -33,6 +34,8 @@ FlagSpec k_flag();
 /// Length of one list. Read with integer_list("k").front().
 FlagSpec single_k_flag(int default_value);
 FlagSpec device_flag();
+/// Which checkpoint of a run is read.
+FlagSpec checkpoint_flag();
 
 /// Threads of a command that runs as one process: --threads, or the cores that it may run on. Ranks
 /// share cores with others: their Job decides.

@@ -4,52 +4,13 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <optional>
 #include <vector>
 
-#include "base/error.h"
-#include "base/text.h"
-#include "checkpoints/durable_files.h"
+#include "evaluate/unfinished_file.h"
 #include "io/hdf5.h"
 
 namespace micrec {
-namespace {
-
-/// A file under a temporary name, which a failure takes away again.
-class UnfinishedFile {
- public:
-  explicit UnfinishedFile(const std::string& path) : path_(path), name_(path + ".unfinished") {
-    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-    if (!folder.empty() && !std::filesystem::is_directory(folder)) {
-      throw Error(Cause::io, text("cannot write ", path, ": there is no folder ", folder.string(),
-                                  "; make it or choose another place"));
-    }
-  }
-  UnfinishedFile(const UnfinishedFile&) = delete;
-  UnfinishedFile& operator=(const UnfinishedFile&) = delete;
-  ~UnfinishedFile() {
-    std::error_code ignored;  // After finish() there is nothing to remove.
-    std::filesystem::remove(name_, ignored);
-  }
-
-  const std::string& name() const { return name_; }
-  void finish() {
-    sync_to_disk(name_);
-    std::error_code failure;
-    std::filesystem::rename(name_, path_, failure);
-    if (failure) {
-      throw Error(Cause::io, text("cannot rename ", name_, " to ", path_, ": ", failure.message()));
-    }
-  }
-
- private:
-  std::string path_;
-  std::string name_;
-};
-
-}  // namespace
-
 void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
                        const Ownership& ownership, const at::Tensor& z,
                        const EmbeddingOrigin& origin, const std::string& path,
