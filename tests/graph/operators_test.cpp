@@ -1,0 +1,362 @@
+#include "graph/operators.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <mutex>
+
+#include "cluster/self_communicator.h"
+#include "cluster/thread_communicator.h"
+#include "tests/graph/test_graphs.h"
+
+namespace micrec {
+namespace {
+
+// Rows of all ranks put together under their global numbers, from threads.
+class Gathered {
+ public:
+  Gathered(std::int64_t nodes, std::int64_t dim) : rows_(at::full({nodes, dim}, NAN)) {}
+  void put(const std::vector<GlobalNode>& nodes, const at::Tensor& rows) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    rows_.index_copy_(0, node_numbers(nodes), rows.detach());
+  }
+  const at::Tensor& rows() const { return rows_; }
+
+ private:
+  std::mutex mutex_;
+  at::Tensor rows_;
+};
+
+// What one operator gives at some number of ranks: its rows and the gradient of its input, for a
+// gradient of its rows that is a function of the node.
+struct Answer {
+  at::Tensor y;
+  at::Tensor gradient;
+};
+
+// `apply(shard, x)` returns the rows of `rows_wanted(shard)` (owned local rows).
+template <typename Shard, typename Apply>
+Answer answer_of(const TestGraph& graph, const at::Tensor& x, int ranks, const Apply& apply,
+                 const std::vector<std::int32_t>* wanted_nodes = nullptr) {
+  const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
+  const std::int64_t dim = x.size(1);
+  const at::Tensor g = random_matrix(graph.nodes(), dim, 91);
+  Gathered y(graph.nodes(), dim), gradient(graph.nodes(), dim);
+  run_ranks(ranks, [&](Communicator& communicator) {
+    const std::vector<GlobalNode> owned = ownership.nodes_of(communicator.rank());
+    const TestGraph::Rows rows = graph.rows_of(owned);
+    const Shard shard = [&] {
+      if constexpr (std::is_same_v<Shard, WeightedGraph>) {
+        return Shard(ownership, rows.offsets, rows.neighbours, rows.weights, communicator);
+      } else {
+        return Shard(ownership, rows.offsets, rows.neighbours, communicator);
+      }
+    }();
+    std::vector<std::int32_t> wanted;
+    std::vector<GlobalNode> nodes;
+    for (std::size_t row = 0; row < owned.size(); ++row) {
+      if (wanted_nodes &&
+          !std::binary_search(wanted_nodes->begin(), wanted_nodes->end(), value(owned[row]))) {
+        continue;
+      }
+      wanted.push_back(static_cast<std::int32_t>(row));
+      nodes.push_back(owned[row]);
+    }
+    at::Tensor own = x.index_select(0, node_numbers(owned)).set_requires_grad(true);
+    const at::Tensor result = apply(shard, own, wanted_nodes ? &wanted : nullptr);
+    y.put(nodes, result);
+    if (!result.requires_grad()) return;
+    result.backward(g.index_select(0, node_numbers(nodes)));
+    gradient.put(owned, own.grad());
+  });
+  return {y.rows(), gradient.rows()};
+}
+
+at::Tensor local_values(const ShardedGraph& shard, const at::Tensor& values) {
+  return values.index_select(0, node_numbers(shard.local_to_global()));
+}
+
+// (nodes, nodes) float64: what dropout multiplies each nonzero with.
+at::Tensor dropout_matrix(std::int64_t nodes, const EdgeDropout& dropout) {
+  at::Tensor matrix = at::zeros({nodes, nodes}, at::kDouble);
+  for (std::int32_t r = 0; r < nodes; ++r) {
+    for (std::int32_t c = 0; c < nodes; ++c) {
+      matrix.mutable_data_ptr<double>()[r * nodes + c] =
+          keeps_edge(dropout.seed, dropout.probability, r, c) ? 1 / (1.0 - dropout.probability) : 0;
+    }
+  }
+  return matrix;
+}
+
+TEST(TemplateSum, AgreesWithAutogradOfTheDenseFormula) {
+  const TestGraph graph = bipartite_graph(50, 30, 5);
+  const at::Tensor s = random_matrix(graph.nodes(), 1, 1).flatten();
+  at::Tensor t = random_matrix(graph.nodes(), 1, 2).flatten().gt(0).to(at::kFloat);
+  for (const std::int64_t dim : {1, 3, 8, 17, 64, 100, 128}) {
+    for (const EdgeDropout dropout : {EdgeDropout{}, EdgeDropout{0.3F, 5, false}}) {
+      const at::Tensor x = random_matrix(graph.nodes(), dim, 3);
+      const Answer answer = answer_of<ShardedGraph>(
+          graph, x, 1, [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
+            return template_sum(shard, own, s, t, dropout, 2);
+          });
+      at::Tensor table = x.to(at::kDouble).set_requires_grad(true);
+      const at::Tensor operation = graph.dense() * dropout_matrix(graph.nodes(), dropout) *
+                                   s.to(at::kDouble).unsqueeze(1) * t.to(at::kDouble);
+      const at::Tensor expected = operation.mm(table);
+      expected.backward(random_matrix(graph.nodes(), dim, 91).to(at::kDouble));
+      EXPECT_LT(relative_error(answer.y, expected), 1e-5) << dim;
+      EXPECT_LT(relative_error(answer.gradient, table.grad()), 1e-5) << dim;
+    }
+  }
+}
+
+TEST(TemplateSum, UnderDropoutItsGradientIsItsDifference) {
+  const TestGraph graph = bipartite_graph(30, 20, 4);
+  const at::Tensor x = random_matrix(graph.nodes(), 4, 3);
+  const at::Tensor direction = random_matrix(graph.nodes(), 4, 4);
+  const at::Tensor s = at::ones({graph.nodes()});
+  const EdgeDropout dropout{0.5F, 12, false};
+  const auto answer_at = [&](const at::Tensor& point) {
+    return answer_of<ShardedGraph>(
+        graph, point, 2, [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
+          return template_sum(shard, own, local_values(shard, s), {}, dropout, 1);
+        });
+  };
+  const at::Tensor g = random_matrix(graph.nodes(), 4, 91);
+  const auto loss = [&](const at::Tensor& point) {
+    return (answer_at(point).y.to(at::kDouble) * g).sum().item<double>();
+  };
+  const double difference = (loss(x + 0.5 * direction) - loss(x - 0.5 * direction));
+  const double slope = (answer_at(x).gradient.to(at::kDouble) * direction).sum().item<double>();
+  EXPECT_NEAR(slope, difference, 1e-4 * std::abs(difference));
+  EXPECT_GT(std::abs(difference), 0.1);
+}
+
+TEST(TemplateSum, ShardedEqualsUnsharded) {
+  const TestGraph graph = bipartite_graph(4700, 60, 3);  // with a hub beyond kHubChunk
+  const at::Tensor s = random_matrix(graph.nodes(), 1, 1).flatten();
+  const at::Tensor t = random_matrix(graph.nodes(), 1, 2).flatten().gt(0).to(at::kFloat);
+  const at::Tensor x = random_matrix(graph.nodes(), 17, 3);
+  const EdgeDropout dropout{0.25F, 99, false};
+  const auto apply = [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
+    return template_sum(shard, own, local_values(shard, s), local_values(shard, t), dropout, 2);
+  };
+  const Answer whole = answer_of<ShardedGraph>(graph, x, 1, apply);
+  for (const int ranks : kRankCounts) {
+    const Answer sharded = answer_of<ShardedGraph>(graph, x, ranks, apply);
+    EXPECT_TRUE(same_bits(sharded.y, whole.y)) << ranks << " ranks";
+    EXPECT_TRUE(same_bits(sharded.gradient, whole.gradient)) << ranks << " ranks";
+  }
+}
+
+// The mean of A^0 x .. A^layers x, dense.
+at::Tensor dense_propagation(const TestGraph& graph, const at::Tensor& x, int layers) {
+  const at::Tensor q = graph.inverse_sqrt_degree().to(at::kDouble);
+  const at::Tensor a = graph.dense() * q.unsqueeze(1) * q;
+  at::Tensor layer = x;
+  at::Tensor sum = x;
+  for (int l = 0; l < layers; ++l) {
+    layer = a.mm(layer);
+    sum = sum + layer;
+  }
+  return sum / (layers + 1);
+}
+
+auto propagation(const TestGraph& graph, int layers) {
+  return [q = graph.inverse_sqrt_degree(), layers](const ShardedGraph& shard, const at::Tensor& own,
+                                                   const std::vector<std::int32_t>* rows) {
+    return propagate(shard, own, local_values(shard, q), layers, rows, 2);
+  };
+}
+
+TEST(Propagate, AgreesWithAutogradOfTheDenseFormula) {
+  const TestGraph graph = bipartite_graph(50, 30, 5);
+  for (const std::int64_t dim : {1, 3, 8, 17, 64, 100, 128}) {
+    for (int layers = 0; layers <= 4; ++layers) {
+      const at::Tensor x = random_matrix(graph.nodes(), dim, 3);
+      const Answer answer = answer_of<ShardedGraph>(graph, x, 1, propagation(graph, layers));
+      at::Tensor e = x.to(at::kDouble).set_requires_grad(true);
+      const at::Tensor expected = dense_propagation(graph, e, layers);
+      expected.backward(random_matrix(graph.nodes(), dim, 91).to(at::kDouble));
+      EXPECT_LT(relative_error(answer.y, expected), 1e-5) << dim << ", " << layers << " layers";
+      EXPECT_LT(relative_error(answer.gradient,
+                               layers == 0 ? random_matrix(graph.nodes(), dim, 91) : e.grad()),
+                1e-5)
+          << dim << ", " << layers << " layers";
+    }
+  }
+}
+
+TEST(Propagate, GivesOnlyTheRowsWantedAndTheirGradient) {
+  const TestGraph graph = bipartite_graph(50, 30, 5);
+  const at::Tensor x = random_matrix(graph.nodes(), 20, 3);
+  const std::vector<std::int32_t> wanted = {0, 3, 4, 17, 49, 50, 51, 66, 79};
+  const at::Tensor index = at::tensor(std::vector<std::int64_t>(wanted.begin(), wanted.end()));
+  for (int layers = 0; layers <= 4; ++layers) {
+    const auto apply = propagation(graph, layers);
+    const Answer all = answer_of<ShardedGraph>(graph, x, 1, apply);
+    const Answer some = answer_of<ShardedGraph>(graph, x, 1, apply, &wanted);
+    EXPECT_TRUE(same_bits(some.y.index_select(0, index), all.y.index_select(0, index)));
+    at::Tensor e = x.to(at::kDouble).set_requires_grad(true);
+    const at::Tensor g =
+        random_matrix(graph.nodes(), 20, 91).to(at::kDouble).index_select(0, index);
+    dense_propagation(graph, e, layers).index_select(0, index).backward(g);
+    EXPECT_LT(relative_error(some.gradient, e.grad()), 1e-5) << layers << " layers";
+  }
+}
+
+TEST(Propagate, ShardedEqualsUnsharded) {
+  const TestGraph graph = bipartite_graph(4700, 60, 3);
+  const at::Tensor x = random_matrix(graph.nodes(), 17, 3);
+  std::vector<std::int32_t> wanted;
+  for (std::int32_t i = 0; i < graph.nodes(); i += 5) wanted.push_back(i);
+  const std::vector<std::int32_t> one = {17};  // most ranks have nothing to give
+  const std::vector<std::int32_t> none;
+  for (const std::vector<std::int32_t>* const rows :
+       {(const std::vector<std::int32_t>*)nullptr, (const std::vector<std::int32_t>*)&wanted, &one,
+        &none}) {
+    for (const int layers : {0, 1, 3}) {
+      const auto apply = propagation(graph, layers);
+      const Answer whole = answer_of<ShardedGraph>(graph, x, 1, apply, rows);
+      for (const int ranks : kRankCounts) {
+        const Answer sharded = answer_of<ShardedGraph>(graph, x, ranks, apply, rows);
+        EXPECT_TRUE(same_bits(sharded.y, whole.y)) << ranks << " ranks, " << layers << " layers";
+        EXPECT_TRUE(same_bits(sharded.gradient, whole.gradient))
+            << ranks << " ranks, " << layers << " layers";
+      }
+    }
+  }
+}
+
+TEST(Propagate, LeavesALoneNodeWithItsShareOfItself) {
+  const TestGraph graph = bipartite_graph(50, 30, 5);
+  const at::Tensor x = random_matrix(graph.nodes(), 8, 3);
+  const Answer answer = answer_of<ShardedGraph>(graph, x, 3, propagation(graph, 3));
+  EXPECT_LT(relative_error(answer.y[49], x[49] / 4), 1e-6);
+}
+
+TEST(PropagateBeforeLast, IsWhatTheLastProductReads) {
+  const TestGraph graph = bipartite_graph(50, 30, 5);
+  const at::Tensor x = random_matrix(graph.nodes(), 8, 3);
+  const at::Tensor q = graph.inverse_sqrt_degree();
+  for (const int ranks : {1, 4}) {
+    for (int layers = 1; layers <= 4; ++layers) {
+      const Answer answer = answer_of<ShardedGraph>(
+          graph, x, ranks, [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
+            const at::Tensor result =
+                propagate_before_last(shard, own, local_values(shard, q), layers, 2);
+            EXPECT_FALSE(result.requires_grad());
+            return result;
+          });
+      const at::Tensor expected =
+          dense_propagation(graph, x.to(at::kDouble), layers - 1) * static_cast<double>(layers);
+      EXPECT_LT(relative_error(answer.y, expected), 1e-5) << layers << " layers";
+    }
+  }
+}
+
+TEST(WeightedSum, AgreesWithAutogradAndWithItselfUnsharded) {
+  const TestGraph graph = directed_graph(90, 6);
+  const auto apply = [](const WeightedGraph& shard, const at::Tensor& own, const auto*) {
+    return weighted_sum(shard, own, 2);
+  };
+  for (const std::int64_t dim : {1, 3, 8, 17, 64, 100, 128}) {
+    const at::Tensor x = random_matrix(graph.nodes(), dim, 3);
+    at::Tensor input = x.to(at::kDouble).set_requires_grad(true);
+    const at::Tensor expected = graph.dense(true).mm(input);
+    expected.backward(random_matrix(graph.nodes(), dim, 91).to(at::kDouble));
+    const Answer whole = answer_of<WeightedGraph>(graph, x, 1, apply);
+    EXPECT_LT(relative_error(whole.y, expected), 1e-5) << dim;
+    EXPECT_LT(relative_error(whole.gradient, input.grad()), 1e-5) << dim;
+    for (const int ranks : kRankCounts) {
+      const Answer sharded = answer_of<WeightedGraph>(graph, x, ranks, apply);
+      EXPECT_TRUE(same_bits(sharded.y, whole.y)) << ranks << " ranks";
+      EXPECT_TRUE(same_bits(sharded.gradient, whole.gradient)) << ranks << " ranks";
+    }
+  }
+}
+
+TEST(TakeRows, AgreesWithAutogradOfIndexSelect) {
+  const at::Tensor x = random_matrix(9, 17, 1);
+  for (const at::ScalarType type : {at::kInt, at::kLong}) {
+    for (const std::vector<std::int64_t>& numbers :
+         {std::vector<std::int64_t>{8, 0, 3, 3, 8, 1, 3}, std::vector<std::int64_t>{}}) {
+      const at::Tensor indices = at::tensor(numbers, at::kLong);
+      at::Tensor ours = x.clone().set_requires_grad(true);
+      at::Tensor theirs = x.clone().set_requires_grad(true);
+      const at::Tensor y = take_rows(ours, indices.to(type), 2);
+      const at::Tensor expected = theirs.index_select(0, indices);
+      EXPECT_TRUE(same_bits(y, expected));
+      const at::Tensor g = random_matrix(indices.numel(), 17, 2);
+      y.backward(g);
+      expected.backward(g);
+      EXPECT_LT(relative_error(ours.grad(), theirs.grad()), 1e-6);
+    }
+  }
+}
+
+TEST(TakeRowsDeathTest, RefusesARowThatIsNotThere) {
+  EXPECT_DEATH(take_rows(at::zeros({3, 2}), std::vector<std::int32_t>{3}), "row 3 of 3");
+}
+
+TEST(GatherAll, GivesEveryRankAllRowsAndSumsTheirGradients) {
+  for (const int ranks : kRankCounts) {
+    std::vector<std::int64_t> rows_per_rank;
+    std::int64_t total = 0;
+    for (int q = 0; q < ranks; ++q) {
+      rows_per_rank.push_back(q == 1 ? 0 : q + 2);
+      total += rows_per_rank.back();
+    }
+    const at::Tensor all = random_matrix(total, 6, 1);
+    const at::Tensor weights = random_matrix(ranks, total * 6, 2).view({ranks, total, 6});
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const int rank = communicator.rank();
+      std::int64_t begin = 0;
+      for (int q = 0; q < rank; ++q) begin += rows_per_rank[q];
+      at::Tensor local = all.narrow(0, begin, rows_per_rank[rank]).clone().set_requires_grad(true);
+      const at::Tensor gathered = gather_all(communicator, "test.gather", local, rows_per_rank);
+      EXPECT_TRUE(same_bits(gathered, all));
+      gathered.backward(weights[rank].contiguous());
+      EXPECT_LT(relative_error(local.grad(), weights.sum(0).narrow(0, begin, rows_per_rank[rank])),
+                1e-6);
+    });
+  }
+}
+
+TEST(Operators, SendZerosBackWhereNothingFlowed) {
+  // The loss of rank 0 alone uses the rows, and every rank still takes part in the backward
+  // exchange.
+  const TestGraph graph = bipartite_graph(30, 20, 4);
+  const at::Tensor x = random_matrix(graph.nodes(), 4, 3);
+  const Ownership ownership = scattered_ownership(graph.nodes(), 2);
+  const at::Tensor q = graph.inverse_sqrt_degree();
+  run_ranks(2, [&](Communicator& communicator) {
+    const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
+    const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+    at::Tensor own = x.index_select(0, node_numbers(shard.owned())).set_requires_grad(true);
+    const at::Tensor y = propagate(shard, own, local_values(shard, q), 2, nullptr, 1);
+    const at::Tensor loss =
+        communicator.rank() == 0 ? y.sum() : at::mul(y.narrow(0, 0, 0).sum(), 1.0);
+    loss.backward();
+    at::Tensor e = x.to(at::kDouble).set_requires_grad(true);
+    const at::Tensor first = node_numbers(ownership.nodes_of(0));
+    dense_propagation(graph, e, 2).index_select(0, first).sum().backward();
+    EXPECT_LT(relative_error(own.grad(), e.grad().index_select(0, node_numbers(shard.owned()))),
+              1e-5);
+  });
+}
+
+TEST(Operators, BuildNoGraphWithoutNeed) {
+  const TestGraph graph = bipartite_graph(10, 8, 2);
+  SelfCommunicator communicator;
+  const Ownership ownership = scattered_ownership(graph.nodes(), 1);
+  const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(0));
+  const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+  const at::Tensor x = random_matrix(graph.nodes(), 4, 3);
+  EXPECT_FALSE(propagate(shard, x, graph.inverse_sqrt_degree(), 2, nullptr, 1).requires_grad());
+  at::Tensor needs = x.clone().set_requires_grad(true);
+  EXPECT_TRUE(propagate(shard, needs, graph.inverse_sqrt_degree(), 2, nullptr, 1).requires_grad());
+}
+
+}  // namespace
+}  // namespace micrec

@@ -1,0 +1,126 @@
+#include "graph/sharded_graph.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "cluster/thread_communicator.h"
+#include "graph/weighted_graph.h"
+#include "tests/graph/test_graphs.h"
+
+namespace micrec {
+namespace {
+
+TEST(ShardedGraph, KeepsEveryRowInRisingGlobalOrder) {
+  const TestGraph graph = bipartite_graph(60, 40, 4);
+  for (const int ranks : kRankCounts) {
+    const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const std::vector<GlobalNode> owned = ownership.nodes_of(communicator.rank());
+      const TestGraph::Rows rows = graph.rows_of(owned);
+      const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+      ASSERT_EQ(shard.owned_rows(), static_cast<std::int64_t>(owned.size()));
+      ASSERT_EQ(shard.local_rows(), static_cast<std::int64_t>(shard.local_to_global().size()));
+      for (std::int64_t row = 0; row < shard.owned_rows(); ++row) {
+        const Pattern& pattern = shard.pattern();
+        std::vector<std::int32_t> columns;
+        for (std::int64_t i = pattern.offsets[row]; i < pattern.offsets[row + 1]; ++i) {
+          columns.push_back(value(shard.local_to_global()[pattern.columns[i]]));
+        }
+        EXPECT_EQ(columns, graph.lists[value(owned[row])]);
+      }
+    });
+  }
+}
+
+TEST(ShardedGraph, BringsTheRowsOfRemoteNeighbours) {
+  const TestGraph graph = bipartite_graph(60, 40, 4);
+  const at::Tensor values = random_matrix(graph.nodes(), 5, 3);
+  for (const int ranks : kRankCounts) {
+    const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
+      const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+      const at::Tensor own = values.index_select(0, node_numbers(shard.owned()));
+      const at::Tensor wanted = values.index_select(0, node_numbers(shard.local_to_global()));
+      const at::Tensor local = shard.with_halo("test.halo", own, 2);
+      EXPECT_TRUE(same_bits(local, wanted));
+      if (ranks == 1) {
+        EXPECT_EQ(local.const_data_ptr(), own.const_data_ptr());
+      }
+      // Any dtype and shape.
+      EXPECT_TRUE(same_bits(shard.with_halo("test.numbers", node_numbers(shard.owned())),
+                            node_numbers(shard.local_to_global())));
+      at::Tensor filled = at::full({shard.local_rows(), 5}, -1.0);
+      filled.narrow(0, 0, shard.owned_rows()).copy_(own);
+      shard.fill_halo("test.fill", filled);
+      EXPECT_TRUE(same_bits(filled, wanted));
+    });
+  }
+}
+
+TEST(ShardedGraph, BringsOnlyActiveRows) {
+  const TestGraph graph = bipartite_graph(60, 40, 4);
+  const at::Tensor values = random_matrix(graph.nodes(), 5, 3);
+  const auto is_active = [](GlobalNode node) { return value(node) % 3 == 1; };
+  for (const int ranks : kRankCounts) {
+    const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
+      const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+      std::vector<std::int32_t> active;
+      std::vector<GlobalNode> active_nodes;
+      for (std::int32_t row = 0; row < shard.owned_rows(); ++row) {
+        if (is_active(shard.owned()[row])) {
+          active.push_back(row);
+          active_nodes.push_back(shard.owned()[row]);
+        }
+      }
+      const ShardedGraph::ActiveRows result = shard.with_active_halo(
+          "test.active", active, values.index_select(0, node_numbers(active_nodes)), 1);
+      std::vector<GlobalNode> wanted;
+      for (std::int32_t local = 0; local < shard.local_rows(); ++local) {
+        const GlobalNode node = shard.local_to_global()[local];
+        EXPECT_EQ(result.columns.contains(local), is_active(node));
+        if (is_active(node)) wanted.push_back(node);
+      }
+      EXPECT_TRUE(same_bits(result.rows, values.index_select(0, node_numbers(wanted))));
+    });
+  }
+}
+
+TEST(ShardedGraphDeathTest, RefusesNeighboursThatDoNotRise) {
+  EXPECT_DEATH(
+      run_ranks(
+          1,
+          [&](Communicator& communicator) {
+            const Ownership ownership{1, {0, 0, 0}};
+            ShardedGraph(ownership, {0, 2, 2, 2}, {GlobalNode(2), GlobalNode(1)}, communicator);
+          }),
+      "neighbours of node 0 are not rising");
+}
+
+TEST(WeightedGraph, TransposesAcrossRanks) {
+  const TestGraph graph = directed_graph(50, 6);
+  const at::Tensor dense = graph.dense(true);
+  for (const int ranks : kRankCounts) {
+    const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
+      const WeightedGraph shard(ownership, rows.offsets, rows.neighbours, rows.weights,
+                                communicator);
+      const Pattern& pattern = shard.transpose().pattern();
+      at::Tensor found = at::zeros({shard.transpose().owned_rows(), graph.nodes()}, at::kDouble);
+      for (std::int64_t row = 0; row < pattern.rows(); ++row) {
+        for (std::int64_t i = pattern.offsets[row]; i < pattern.offsets[row + 1]; ++i) {
+          const GlobalNode column = shard.transpose().local_to_global()[pattern.columns[i]];
+          found[row][value(column)] = shard.transpose_weights()[i].item<double>();
+        }
+      }
+      const at::Tensor owned = node_numbers(shard.transpose().owned());
+      EXPECT_TRUE(same_bits(found, dense.t().index_select(0, owned)));
+    });
+  }
+}
+
+}  // namespace
+}  // namespace micrec
