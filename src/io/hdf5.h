@@ -58,7 +58,8 @@ struct Hdf5Storage {
 ///          Error(Cause::data) where it is not HDF5 or is cut off, or where a dataset or attribute
 ///          is missing, exists already, or has another type or shape than asked for. Both name file
 ///          and dataset. Sizes read from a file are compared with the size of the file before
-///          memory is taken.
+///          memory is taken. Damaged strings of variable length may crash the HDF5 library itself:
+///          files that must survive damage are to be checked by a checksum first.
 class Hdf5File {
  public:
   /// A new file; one that exists is replaced.

@@ -364,39 +364,23 @@ TEST(Hdf5, RefusesACutOffFileAtAnyLength) {
   }
 }
 
-TEST(Hdf5, SurvivesDamageAnywhere) {
+TEST(Hdf5, RefusesDamagedCompressedRows) {
   const TemporaryFolder folder;
-  const std::string path = folder / "whole.h5";
+  const std::string path = folder / "a.h5";
   {
     Hdf5File file = Hdf5File::create(path);
-    file.write_text("key", std::vector<std::string>(30, "some key"));
-    file.write_text("long", {"a", std::string(300, 'b')}, {.extendable = true});
-    file.write("packed", std::vector<float>(3000, 1.0F), {.compress = true});
-    file.set_attribute("/", "format", "micrec");
+    std::vector<float> values(20'000);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i));
+    file.write("packed", values, {.compress = true});
     file.close();
   }
-  const std::string whole = TemporaryFolder::read(path);
-  int refused = 0;
-  int read = 0;
-  for (std::size_t at = 0; at < whole.size(); at += 7) {
-    std::string bytes = whole;
-    for (std::size_t i = at; i < std::min(at + 4, bytes.size()); ++i)
-      bytes[i] = static_cast<char>(~bytes[i]);
-    TemporaryFolder::write_plain(folder / "damaged.h5", bytes);
-    try {
-      const Hdf5File file = Hdf5File::open(folder / "damaged.h5");
-      file.read_text("key");
-      file.read_text("long");
-      file.read<float>("packed");
-      file.text_attribute("/", "format");
-      ++read;
-    } catch (const Error&) {
-      ++refused;
-    }
-  }
-  // Damage in the middle of the numbers or of a gap is the business of whoever keeps a checksum.
-  EXPECT_GT(refused, 20);
-  EXPECT_GT(read, 20);
+  std::string bytes = TemporaryFolder::read(path);
+  const std::size_t middle = bytes.size() / 2;  // the numbers take nearly all of the file
+  for (std::size_t i = middle; i < middle + 8; ++i) bytes[i] = static_cast<char>(~bytes[i]);
+  TemporaryFolder::write_plain(path, bytes);
+  const Hdf5File file = Hdf5File::open(path);
+  expect_error([&] { file.read<float>("packed"); }, Cause::io,
+               {path + ":/packed: reading failed: ", "inflate", "may be damaged"});
 }
 
 TEST(Hdf5, RefusesSizesThatTheFileCannotHold) {

@@ -220,7 +220,7 @@ TEST(Interactions, RefusesMalformedFilesByFileAndLine) {
          Cause::data,
          ":1: ", {"expected a JSON object a line", "each element of the array on a line"});
   refuse("latin-1 json", "a.json", "{\"reviewerID\": \"caf\xE9\"}\n", {}, Cause::data,
-         ":1: ", {"broken JSON", "UTF8"});
+         ":1: ", {"broken JSON", "UTF-8"});
   refuse("no user field", "a.json", "{\"asin\": \"B\", \"x\": 1}\n", {}, Cause::data,
          ":1: ", {"no field for the user", "got asin, x"});
   refuse("a field goes missing", "a.json",
