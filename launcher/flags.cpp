@@ -365,6 +365,10 @@ Arguments parse_flags(const Command& command, const std::vector<std::string>& wo
   return arguments;
 }
 
+Arguments parse_flags(const Command& command, const std::vector<std::string>& words) {
+  return parse_flags(command, words, {});
+}
+
 void set_flag(const Command& command, const FlagSetting& setting) {
   const std::string place = place_of(setting);
   const Named named = find_named(command, {setting.name, setting.value});

@@ -69,7 +69,8 @@ struct FlagSetting {
 /// bounds,
 ///          too few or too many arguments. Error(io): a flagfile that cannot be read.
 Arguments parse_flags(const Command& command, const std::vector<std::string>& words,
-                      const std::vector<Command>& all_commands = {});
+                      const std::vector<Command>& all_commands);
+Arguments parse_flags(const Command& command, const std::vector<std::string>& words);
 
 /// Sets one flag of the command, checked like on the command line. Errors: Error(usage).
 void set_flag(const Command& command, const FlagSetting& setting);
