@@ -10,29 +10,32 @@
 
 namespace micrec {
 
-/// The training interactions of the users that one rank owns. The interactions of all domains are numbered through,
-/// domain by domain, in the order of the dataset file (by user, then item); that number is an `edge` here.
+/// The training interactions of the users that one rank owns. The interactions of all domains are
+/// numbered through, domain by domain, in the order of the dataset file (by user, then item); that
+/// number is an `edge` here.
 struct TrainingShare {
-  std::vector<GlobalNode> user;     // (n) grouped: a user's interactions follow each other
-  std::vector<GlobalNode> item;     // (n) rising within a user
-  std::vector<std::int64_t> edge;   // (n) rising
-  std::int64_t all_edges = 0;       // of all ranks
-  std::int64_t all_users = 0;       // users of all ranks that have a training interaction
-  std::vector<std::int64_t> active;  // (own users with interactions) their numbers among those, rising
+  std::vector<GlobalNode> user;      // (n) grouped: a user's interactions follow each other
+  std::vector<GlobalNode> item;      // (n) rising within a user
+  std::vector<std::int64_t> edge;    // (n) rising
+  std::int64_t all_edges = 0;        // of all ranks
+  std::int64_t all_users = 0;        // users of all ranks that have a training interaction
+  std::vector<std::int64_t> active;  // (own users with interactions) numbers among those, rising
   GlobalNode last_user{-1};          // the user of edge all_edges - 1, of whichever rank
 };
 
 /// Reads a rank's share, in pieces.
-/// Cost     16 bytes an own interaction; every rank reads every training interaction of the file once.
+/// Cost     16 bytes an own interaction; every rank reads every training interaction of the file
+///          once.
 TrainingShare read_training_share(const DatasetFile& dataset, const NodeSpace& space,
                                   const Ownership& ownership, int rank);
 
-/// Adds the next interactions of a domain to a share; domains and interactions come in the order of the edge numbers.
+/// Adds the next interactions of a domain to a share; domains and interactions come in the order of
+/// the edge numbers.
 void append_interactions(const NodeSpace& space, const Ownership& ownership, int rank, int domain,
                          const Interactions& interactions, TrainingShare& share);
 
-/// Items that may be drawn as negatives: 1 for every item but new and cold ones. (items of all domains) uint8, by
-/// global node number minus space.users().
+/// Items that may be drawn as negatives: 1 for every item but new and cold ones. (items of all
+/// domains) uint8, by global node number minus space.users().
 std::vector<std::uint8_t> eligible_items(const DatasetFile& dataset, const NodeSpace& space);
 
 /// What an epoch's steps go through.
@@ -48,11 +51,12 @@ struct SamplingConfig {
   int threads = 1;
 };
 
-/// One rank's triples of a step, by rising position. All vectors have one entry a triple; there may be none.
+/// One rank's triples of a step, by rising position. All vectors have one entry a triple; there may
+/// be none.
 struct TripleBatch {
-  std::vector<GlobalNode> user;        // owned by this rank
-  std::vector<GlobalNode> positive;    // an item they interacted with
-  std::vector<GlobalNode> negative;    // an item of the same domain they did not; the positive where there is none
+  std::vector<GlobalNode> user;      // owned by this rank
+  std::vector<GlobalNode> positive;  // an item they interacted with
+  std::vector<GlobalNode> negative;  // one of the domain they did not; else the positive again
   std::vector<std::int32_t> domain;
   std::vector<std::int64_t> position;  // in the epoch; unique over all ranks
   std::vector<float> weight;           // 1, or 0 where the user has no item left to be a negative
@@ -60,12 +64,14 @@ struct TripleBatch {
   std::int64_t size() const { return static_cast<std::int64_t>(user.size()); }
 };
 
-/// Gives each rank its part of every training step. Which triple stands at which position of an epoch is a function of
-/// (seed, epoch, position) alone: it depends on no rank count and needs no state to resume.
+/// Gives each rank its part of every training step. Which triple stands at which position of an
+/// epoch is a function of (seed, epoch, position) alone: it depends on no rank count and needs no
+/// state to resume.
 ///
-/// Negatives are uniform over the eligible items of the domain that are not in the user's training set.
-/// Cost     Interactions: O(own interactions) once an epoch, on all threads, and 4 bytes an own interaction;
-///          users: O(batch_size) a step.
+/// Negatives are uniform over the eligible items of the domain that are not in the user's training
+/// set.
+/// Cost     Interactions: O(own interactions) once an epoch, on all threads, and 4 bytes an own
+///          interaction; users: O(batch_size) a step.
 class EpochSampler {
  public:
   /// `eligible`: see eligible_items(). Errors: CHECK on sizes, order and an empty data set.
@@ -76,8 +82,8 @@ class EpochSampler {
   /// Triples of a step over all ranks: batch_size, and fewer in the last step of an epoch.
   std::int64_t global_batch_rows(std::int64_t step_in_epoch) const;
 
-  /// This rank's triples of a step, 0 <= step_in_epoch < steps_per_epoch(). Fastest when called in order, as the first
-  /// call of another epoch lays out that epoch.
+  /// This rank's triples of a step, 0 <= step_in_epoch < steps_per_epoch(). Fastest when called in
+  /// order, as the first call of another epoch lays out that epoch.
   TripleBatch batch(std::int64_t epoch, std::int64_t step_in_epoch);
 
   const TrainingShare& share() const { return share_; }
@@ -91,17 +97,17 @@ class EpochSampler {
   void lay_out_epoch(std::int64_t epoch);
   std::vector<Draw> draws_by_permutation(std::int64_t epoch, std::int64_t step_in_epoch);
   std::vector<Draw> draws_by_user(std::int64_t epoch, std::int64_t step_in_epoch) const;
-  /// Index into share_ of the first interaction of every own active user, and the end of the last one.
+  /// Which of share_.active an own interaction belongs to.
   std::int64_t active_index_of(std::int64_t own) const;
 
   NodeSpace space_;
   TrainingShare share_;
   SamplingConfig config_;
-  std::vector<std::int64_t> first_;               // (own active users + 1)
+  std::vector<std::int64_t> first_;                // (own active users + 1) into share_
   std::vector<std::vector<GlobalNode>> eligible_;  // [domain] rising
-  std::int64_t epoch_ = -1;                       // the epoch that is laid out
-  std::vector<std::int64_t> step_begin_;          // (steps + 1) into order_
-  std::vector<std::int32_t> order_;               // (n) own interactions, bucketed by step
+  std::int64_t epoch_ = -1;                        // the epoch that is laid out
+  std::vector<std::int64_t> step_begin_;           // (steps + 1) into order_
+  std::vector<std::int32_t> order_;                // (n) own interactions, bucketed by step
 };
 
 }  // namespace micrec

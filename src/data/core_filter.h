@@ -23,7 +23,8 @@ struct CoreRule {
   std::string to_string() const;
 };
 
-/// "5", "user:5,item:3", "5,kitchen/item:3" (the domain kitchen: users 5, items 3); empty: no filter.
+/// "5", "user:5,item:3", "5,kitchen/item:3" (the domain kitchen: users 5, items 3); empty: no
+/// filter.
 /// Errors   Error(usage).
 CoreRule parse_core_rule(const std::string& rule);
 
@@ -35,7 +36,8 @@ struct CoreReport {
   std::int64_t interactions_dropped = 0;
 };
 
-/// Which interactions remain when users and items below the thresholds are taken away until none is.
+/// Which interactions remain when users and items below the thresholds are taken away until none
+/// is.
 ///
 /// Shapes   user, item: (n); keep: (n) uint8, 1 where an interaction remains.
 /// Cost     O(n) a round.

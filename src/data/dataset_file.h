@@ -13,7 +13,7 @@ enum class Split : std::uint8_t {
   train,  ///< what the model is trained on
   valid,
   test,
-  later,  ///< training interactions of held-out users and items, observed after training; part of the graph at inference
+  later,  ///< held out of training, observed afterwards; part of the graph at inference
 };
 const char* name_of(Split split);
 
@@ -24,9 +24,9 @@ struct Interactions {
 };
 
 struct ModalityInfo {
-  std::string name;            // "text"
-  std::int64_t width = 0;      // columns
-  std::int64_t present = 0;    // items that have it
+  std::string name;          // "text"
+  std::int64_t width = 0;    // columns
+  std::int64_t present = 0;  // items that have it
 };
 
 struct DomainInfo {
@@ -40,8 +40,8 @@ struct DomainInfo {
 
 /// A prepared data set, opened for reading; the format is described in data/dataset_format.h.
 ///
-/// Errors   Error(Cause::io) where the file cannot be read, Error(Cause::data) where it is not a dataset, is of a
-///          version this program does not read, or is damaged.
+/// Errors   Error(Cause::io) where the file cannot be read, Error(Cause::data) where it is not a
+///          dataset, is of a version this program does not read, or is damaged.
 class DatasetFile {
  public:
   static DatasetFile open(const std::string& path);
@@ -54,7 +54,8 @@ class DatasetFile {
   const std::string& fingerprint() const;
   /// The command line that made it, for people.
   const std::string& provenance() const;
-  /// How the interactions were split, held out and filtered, as prepare's flags of these names take it; empty: not at all.
+  /// How the interactions were split, held out and filtered, as prepare's flags of these names take
+  /// it; empty: not at all.
   const std::string& split_rule() const;
   const std::string& hold_out() const;
   const std::string& core() const;
@@ -70,23 +71,27 @@ class DatasetFile {
   std::vector<std::string> user_keys(int domain) const;
   std::vector<std::string> item_keys(int domain) const;
 
-  /// Person of every user of a domain: (users) int32 in [0, people()). People are the distinct user keys of all domains.
+  /// Person of every user of a domain: (users) int32 in [0, people()). People are the distinct user
+  /// keys of all domains.
   std::int64_t people() const;
   std::vector<std::int32_t> person_of_user(int domain) const;
 
-  /// Held-out nodes: 1 where the user (item) is new, that is unknown in training; cold items have features only.
+  /// Held-out nodes: 1 where the user (item) is new, that is unknown in training; cold items have
+  /// features only.
   std::vector<std::uint8_t> new_users(int domain) const;   // (users)
-  std::vector<std::uint8_t> new_items(int domain) const;   // (items); cold items are not counted here
+  std::vector<std::uint8_t> new_items(int domain) const;   // (items); cold ones are not among them
   std::vector<std::uint8_t> cold_items(int domain) const;  // (items)
   bool has_hold_outs() const;
 
-  /// Rows [begin, end) of a modality's features, row by row; absent rows are zero. out: ((end - begin) * width) float32.
+  /// Rows [begin, end) of a modality's features, row by row; absent rows are zero. out: ((end -
+  /// begin) * width) float32.
   void read_features(int domain, const std::string& modality, std::int64_t begin, std::int64_t end,
                      float* out) const;
-  std::vector<std::uint8_t> features_present(int domain, const std::string& modality) const;  // (items)
+  // (items)
+  std::vector<std::uint8_t> features_present(int domain, const std::string& modality) const;
 
-  /// Reads everything and compares it with the fingerprint. Errors: Error(data) where they differ or a number is not
-  /// finite.
+  /// Reads everything and compares it with the fingerprint. Errors: Error(data) where they differ
+  /// or a number is not finite.
   void verify() const;
 
  private:

@@ -9,14 +9,16 @@
 
 namespace micrec {
 
-/// A domain and the file of its interactions, or, for --split=files, those of training, (validation) and test.
+/// A domain and the file of its interactions, or, for --split=files, those of training,
+/// (validation) and test.
 struct DomainFiles {
   std::string name;
   std::vector<std::string> paths;  // 1; with `is_split` 2 (train, test) or 3 (train, valid, test)
   bool is_split = false;
 };
 
-/// "food=food.csv.gz"; with `is_split` "checkins=train.txt,test.txt" or "checkins=train.txt,valid.txt,test.txt".
+/// "food=food.csv.gz"; with `is_split` "checkins=train.txt,test.txt" or
+/// "checkins=train.txt,valid.txt,test.txt".
 /// Errors   Error(usage).
 DomainFiles parse_domain_files(const std::string& argument, bool is_split);
 

@@ -21,11 +21,12 @@ struct FeatureInput {
 std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
                                                const std::vector<std::string>& domains);
 
-/// Feature tables from files, matched by item key; items that are not in the file lack the modality. Says on `report` how
-/// many matched, and must not outlive it.
+/// Feature tables from files, matched by item key; items that are not in the file lack the
+/// modality. Says on `report` how many matched, and must not outlive it.
 ///
-/// Errors   When called: Error(data) where no key matches (with a key of each side, and a hint where the file holds the
-///          domain's user keys), and those of FeatureFile. A NaN or infinite value shows when its row is read.
+/// Errors   When called: Error(data) where no key matches (with a key of each side, and a hint
+///          where the file holds the domain's user keys), and those of FeatureFile. A NaN or
+///          infinite value shows when its row is read.
 /// Cost     The keys of the file and 8 bytes an item; rows that stand together are read together.
 FeatureSource features_from_files(std::vector<FeatureInput> inputs, std::ostream& report);
 

@@ -22,7 +22,7 @@ class Fingerprint {
   void add_texts(const std::vector<std::string>& values);
 
   template <typename T>
-    requires std::is_arithmetic_v<T>
+  requires std::is_arithmetic_v<T>
   void add_numbers(const T* values, std::int64_t count) {
     add_bytes(values, static_cast<std::size_t>(count) * sizeof(T));
   }

@@ -7,13 +7,15 @@
 
 namespace micrec {
 
-/// The order of keys in a dataset file: plain decimal numbers (no sign, no leading zero) first, by value, then all others
-/// by their bytes. It compares two keys alone, so one more key never reorders the others.
+/// The order of keys in a dataset file: plain decimal numbers (no sign, no leading zero) first, by
+/// value, then all others by their bytes. It compares two keys alone, so one more key never
+/// reorders the others.
 bool key_less(std::string_view a, std::string_view b);
 
 /// Numbers distinct keys in the order in which they come.
 ///
-/// Cost     The bytes of each distinct key once, and about 20 bytes a key; add() is one hash and, mostly, one comparison.
+/// Cost     The bytes of each distinct key once, and about 20 bytes a key; add() is one hash and,
+///          mostly, one comparison.
 class KeyTable {
  public:
   KeyTable() : slots_(kFirstSlots, -1) {}
@@ -40,9 +42,9 @@ class KeyTable {
   std::size_t slot_of(std::string_view key, std::uint64_t hash) const;
   void grow();
 
-  std::vector<char> bytes_;           // the keys, one after the other
-  std::vector<std::uint64_t> end_;    // (size) end of each key in bytes_
-  std::vector<std::int32_t> slots_;   // key numbers, -1 where free; open addressing
+  std::vector<char> bytes_;          // the keys, one after the other
+  std::vector<std::uint64_t> end_;   // (size) end of each key in bytes_
+  std::vector<std::int32_t> slots_;  // key numbers, -1 where free; open addressing
 };
 
 }  // namespace micrec

@@ -23,15 +23,17 @@ struct PreparationOptions {
   std::string provenance;  ///< the command line, for people
 };
 
-/// Makes the feature tables of a domain whose users and items have been numbered; none: an empty vector.
+/// Makes the feature tables of a domain whose users and items have been numbered; none: an empty
+/// vector.
 using FeatureSource = std::function<std::vector<FeatureTable>(const PreparedDomain&)>;
 
-/// Makes a data set of one or more domains: repeated pairs are kept once, at their earliest time; the k-core filter; keys
-/// become numbers in their order; people are matched by user key; features are attached; splits; hold-outs. Says on
-/// `report` what each step did.
+/// Makes a data set of one or more domains: repeated pairs are kept once, at their earliest time;
+/// the k-core filter; keys become numbers in their order; people are matched by user key; features
+/// are attached; splits; hold-outs. Says on `report` what each step did.
 ///
-/// Errors   Error(data) where a domain has no interaction (left), where user and item columns look swapped, and as
-///          assign_splits() and apply_hold_outs(); Error(usage) for names of domains; whatever `features` throws.
+/// Errors   Error(data) where a domain has no interaction (left), where user and item columns look
+///          swapped, and as assign_splits() and apply_hold_outs(); Error(usage) for names of
+///          domains; whatever `features` throws.
 /// Cost     About 50 bytes an interaction and 100 bytes a key at the peak; frees `raw` as it goes.
 PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& options,
                         const FeatureSource& features, std::ostream& report);
@@ -39,8 +41,8 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
 /// A table of the domains and of the people they share, as it is shown after prepare and synth.
 void print_summary(const PreparedDataset& dataset, std::ostream& out);
 
-/// Throws where the user keys of one domain are the item keys of another, which is how swapped columns show.
-/// Keys that are mere numbers are left out: they say nothing about what they number.
+/// Throws where the user keys of one domain are the item keys of another, which is how swapped
+/// columns show. Keys that are mere numbers are left out: they say nothing about what they number.
 void refuse_swapped_columns(const std::vector<RawDomain>& domains);
 
 }  // namespace micrec

@@ -39,16 +39,16 @@ struct PreparedDomain {
   std::int64_t items() const { return static_cast<std::int64_t>(item_keys.size()); }
   std::int64_t interactions() const { return static_cast<std::int64_t>(user.size()); }
   std::int64_t interactions(Split wanted) const;
-  /// Tells the random numbers of domains apart (as `draw` of base/random.h). It comes from the name, so that another
-  /// order of the domains changes nothing.
+  /// Tells the random numbers of domains apart (as `draw` of base/random.h). It comes from the
+  /// name, so that another order of the domains changes nothing.
   std::uint32_t random_stream() const;
 };
 
 /// A data set in memory: what preparation makes and write_dataset() writes.
 struct PreparedDataset {
   std::vector<PreparedDomain> domains;
-  std::vector<std::string> person_keys;                    // (people) by key_less
-  std::vector<std::vector<std::int32_t>> person_of_user;   // [domain] (users)
+  std::vector<std::string> person_keys;                   // (people) by key_less
+  std::vector<std::vector<std::int32_t>> person_of_user;  // [domain] (users)
 
   // How it was made, as the file records it.
   std::string provenance;

@@ -9,8 +9,8 @@
 
 namespace micrec {
 
-/// The interactions of one domain as they came: repeated pairs and all, keys numbered in the order of their first
-/// appearance.
+/// The interactions of one domain as they came: repeated pairs and all, keys numbered in the order
+/// of their first appearance.
 struct RawDomain {
   std::string name;
   KeyTable users;

@@ -26,25 +26,28 @@ struct SplitRule {
   std::string to_string() const;
 };
 
-/// "ratio:8:1:1", "time:7:1:2", "global_time:8:1:1", "leave_one_out", "files"; shares default to 8:1:1.
+/// "ratio:8:1:1", "time:7:1:2", "global_time:8:1:1", "leave_one_out", "files"; shares default to
+/// 8:1:1.
 /// Errors   Error(usage).
 SplitRule parse_split_rule(const std::string& rule);
 
 /// How many of a user's n interactions go to validation and to test.
 ///
-/// Fewer than 3 all stay in training. Else test = max(1, floor(n * share)), likewise validation, and none where the share
-/// is zero; at least one stays in training, at the cost of the larger of the two.
+/// Fewer than 3 all stay in training. Else test = max(1, floor(n * share)), likewise validation,
+/// and none where the share is zero; at least one stays in training, at the cost of the larger of
+/// the two.
 struct SplitCounts {
   std::int64_t valid = 0;
   std::int64_t test = 0;
 };
 SplitCounts split_counts(const SplitRule& rule, std::int64_t n);
 
-/// Fills `split` of every domain; `files` leaves it as it is. Random choices are a function of (seed, name of the domain,
-/// user, item), ties in time go by the item's number, the higher one being later.
+/// Fills `split` of every domain; `files` leaves it as it is. Random choices are a function of
+/// (seed, name of the domain, user, item), ties in time go by the item's number, the higher one
+/// being later.
 ///
-/// Errors   Error(data) where time is asked for and a domain has no timestamps, and where global_time leaves a domain
-///          without training interactions.
+/// Errors   Error(data) where time is asked for and a domain has no timestamps, and where
+///          global_time leaves a domain without training interactions.
 /// Cost     A user's interactions are sorted: O(n log n) over the longest history.
 void assign_splits(const SplitRule& rule, std::uint64_t seed, PreparedDataset& dataset);
 

@@ -28,12 +28,13 @@ struct SyntheticOptions {
   int threads = 1;
 };
 
-/// Made-up interactions with the structure that the model is made for: users and items have hidden tastes, items have
-/// topics and a skewed popularity, some users are busier than others, people have similar tastes in all their domains, and
-/// features are a noisy linear image of an item's taste. Everything is a function of the options, whatever the threads.
+/// Made-up interactions with the structure that the model is made for: users and items have hidden
+/// tastes, items have topics and a skewed popularity, some users are busier than others, people
+/// have similar tastes in all their domains, and features are a noisy linear image of an item's
+/// taste. Everything is a function of the options, whatever the threads.
 ///
-/// A user's item is drawn topic first (by taste), then among a few items of that topic drawn by popularity (by taste
-/// again); so the time is linear in the interactions.
+/// A user's item is drawn topic first (by taste), then among a few items of that topic drawn by
+/// popularity (by taste again); so the time is linear in the interactions.
 class SyntheticWorld {
  public:
   /// Errors   Error(usage) where the sizes do not fit together.
@@ -46,7 +47,8 @@ class SyntheticWorld {
   RawDomain domain(int number) const;
   std::string domain_name(int number) const;
 
-  /// Features of a domain made by domain(), found again by the item keys. Valid while this object lives.
+  /// Features of a domain made by domain(), found again by the item keys. Valid while this object
+  /// lives.
   std::vector<FeatureTable> features(const PreparedDomain& domain) const;
 
  private:

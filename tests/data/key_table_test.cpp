@@ -1,0 +1,64 @@
+#include "data/key_table.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "base/random.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+TEST(KeyOrder, PutsPlainNumbersFirstByValueThenBytes) {
+  const std::vector<std::string> sorted = {
+      "0",  "2", "10",      "99999999999999999999", "", "-1", "007", "1.5", "10a", "B000", "a",
+      "ab", "b", "\xC3\xA4"};
+  std::vector<std::string> keys = sorted;
+  std::reverse(keys.begin(), keys.end());
+  std::sort(keys.begin(), keys.end(), key_less);
+  std::vector<std::string> expected = {"0", "2", "10", "99999999999999999999"};
+  std::vector<std::string> others(sorted.begin() + 4, sorted.end());
+  std::sort(others.begin(), others.end());
+  expected.insert(expected.end(), others.begin(), others.end());
+  EXPECT_EQ(keys, expected);
+}
+
+TEST(KeyOrder, IsStrict) {
+  for (const char* key : {"", "0", "12", "a", "01"}) EXPECT_FALSE(key_less(key, key)) << key;
+}
+
+TEST(KeyTable, NumbersKeysByFirstAppearance) {
+  KeyTable table;
+  EXPECT_EQ(table.add("b"), 0);
+  EXPECT_EQ(table.add("a"), 1);
+  EXPECT_EQ(table.add("b"), 0);
+  EXPECT_EQ(table.add(""), 2);
+  EXPECT_EQ(table.size(), 3);
+  EXPECT_EQ(table.key(0), "b");
+  EXPECT_EQ(table.key(2), "");
+  EXPECT_EQ(table.find("a"), 1);
+  EXPECT_EQ(table.find("c"), -1);
+  EXPECT_EQ(table.sorted(), (std::vector<std::int32_t>{2, 1, 0}));
+}
+
+TEST(KeyTable, AgreesWithAMapWhileItGrows) {
+  KeyTable table;
+  std::map<std::string, std::int32_t> oracle;
+  const Random random(3, Purpose::synthetic);
+  for (int i = 0; i < 50'000; ++i) {
+    const std::string key = text("key", random.index(20'000, i));
+    const auto [at, is_new] = oracle.try_emplace(key, static_cast<std::int32_t>(oracle.size()));
+    ASSERT_EQ(table.add(key), at->second);
+  }
+  ASSERT_EQ(table.size(), static_cast<std::int64_t>(oracle.size()));
+  for (const auto& [key, number] : oracle) {
+    ASSERT_EQ(table.find(key), number);
+    ASSERT_EQ(table.key(number), key);
+  }
+}
+
+}  // namespace
+}  // namespace micrec

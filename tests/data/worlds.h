@@ -1,0 +1,146 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "data/preparation.h"
+#include "data/raw_domain.h"
+
+namespace micrec {
+
+/// A folder of its own that goes when the test ends.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "micrec-data-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no folder " + pattern);
+    path_ = pattern;
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+  std::string path() const { return path_.string(); }
+
+  std::string write(const std::string& name, const std::string& bytes) const {
+    std::ofstream(path_ / name, std::ios::binary) << bytes;
+    return *this / name;
+  }
+  std::size_t files() const {
+    std::size_t count = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(path_)) ++count;
+    return count;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+struct Event {
+  std::string user;
+  std::string item;
+  std::int64_t timestamp = 0;
+};
+
+inline RawDomain raw_domain(const std::string& name, const std::vector<Event>& events,
+                            bool with_timestamps = true) {
+  RawDomain raw;
+  raw.name = name;
+  for (const Event& event : events) {
+    raw.user.push_back(raw.users.add(event.user));
+    raw.item.push_back(raw.items.add(event.item));
+    if (with_timestamps) raw.timestamp.push_back(event.timestamp);
+  }
+  return raw;
+}
+
+/// Random events, some of them repeated; about half of the users have keys that other domains have
+/// as well.
+inline std::vector<Event> random_events(const std::string& domain, int users, int items, int count,
+                                        std::uint64_t seed) {
+  const Random random(seed, Purpose::synthetic, 7);
+  std::vector<Event> events;
+  for (int i = 0; i < count; ++i) {
+    const auto user = random.index(users, i, 0);
+    const std::string owner = user % 2 == 0 ? "p" : "p-" + domain + "-";
+    // The square gives a skewed popularity.
+    const double place = random.uniform(i, 1);
+    const auto item = static_cast<int>(place * place * items);
+    events.push_back({text(owner, user), text(domain, "-", item),
+                      static_cast<std::int64_t>(random.index(1000, i, 2))});
+  }
+  return events;
+}
+
+inline const FeatureSource kNoFeatures = [](const PreparedDomain&) {
+  return std::vector<FeatureTable>();
+};
+
+inline PreparedDataset prepare_quietly(std::vector<RawDomain> raw,
+                                       const PreparationOptions& options = {},
+                                       const FeatureSource& features = kNoFeatures) {
+  std::ostringstream report;
+  return prepare(std::move(raw), options, features, report);
+}
+
+/// Two domains with shared people and all kinds of users.
+inline std::vector<RawDomain> random_world(std::uint64_t seed = 1) {
+  std::vector<RawDomain> raw;
+  raw.push_back(raw_domain("food", random_events("food", 120, 60, 900, seed)));
+  raw.push_back(raw_domain("tools", random_events("tools", 90, 80, 700, seed + 1)));
+  return raw;
+}
+
+/// Features that say which item they belong to; every third item lacks them.
+inline std::vector<FeatureTable> telling_features(const PreparedDomain& domain) {
+  FeatureTable table;
+  table.modality = "text";
+  table.width = 3;
+  for (std::int64_t item = 0; item < domain.items(); ++item) {
+    table.present.push_back(item % 3 == 0 ? 0 : 1);
+  }
+  table.read = [](std::int64_t begin, std::int64_t end, float* out) {
+    for (std::int64_t item = begin; item < end; ++item) {
+      for (int c = 0; c < 3; ++c) {
+        *out++ = item % 3 == 0 ? 0.0F : static_cast<float>(10 * item + c);
+      }
+    }
+  };
+  return {table};
+}
+
+/// That the call throws Error(cause) with all of these words in its message.
+inline void expect_error(Cause cause, const std::vector<std::string>& words,
+                         const std::function<void()>& call) {
+  try {
+    call();
+    ADD_FAILURE() << "no error was thrown; expected one with: " << join(words, " | ");
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), cause) << error.what();
+    for (const std::string& word : words) {
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos)
+          << "'" << word << "' is not in: " << error.what();
+    }
+  }
+}
+
+}  // namespace micrec
