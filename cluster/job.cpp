@@ -169,9 +169,9 @@ int run_alone(const JobOptions& options, const std::function<int(Job&)>& body) {
                       });
   if (blame->rank != world.rank()) sleep_seconds(kEndedByOtherSeconds);
   // Still alive: either this rank is to blame or the one that is could not end us.
-  say(options, by_all || world.size() == 1
-                   ? blame->message
-                   : text("rank ", blame->rank, " of ", world.size(), ": ", blame->message));
+  const std::string by = text("rank ", blame->rank, " of ", world.size());
+  const bool needs_rank = !by_all && world.size() > 1 && !blame->message.starts_with(by);
+  say(options, needs_rank ? by + ": " + blame->message : blame->message);
   MpiSession::end_all(blame->exit_code);
 }
 
