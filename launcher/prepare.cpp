@@ -81,6 +81,8 @@ int run_prepare(const Arguments& arguments) {
   }
   const std::vector<FeatureInput> features = parse_feature_inputs(FLAGS_features, names);
 
+  refuse_unwritable(FLAGS_out);
+
   std::vector<RawDomain> raw;
   for (const DomainFiles& domain : files) raw.push_back(read_domain(domain, reading, std::cerr));
   const PreparedDataset dataset =

@@ -88,6 +88,8 @@ int run_synth(const Arguments& arguments) {
       options.provenance += text(" --", spec.name, "=", flag_value(spec.name));
     }
   }
+  refuse_unwritable(FLAGS_out);
+
   std::vector<RawDomain> raw;
   for (int domain = 0; domain < world_options.domains; ++domain) {
     raw.push_back(world.domain(domain));

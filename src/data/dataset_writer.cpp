@@ -176,13 +176,23 @@ void check_shapes(const PreparedDataset& dataset) {
 
 }  // namespace
 
-std::string write_dataset(const PreparedDataset& dataset, const std::string& path) {
-  check_shapes(dataset);
+void refuse_unwritable(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   if (!folder.empty() && !std::filesystem::is_directory(folder)) {
     throw Error(Cause::io, text("Cannot write ", path, ": there is no folder ", folder.string(),
                                 "; make it or choose another place."));
   }
+  if (std::filesystem::is_directory(path)) {
+    throw Error(Cause::io, text("Cannot write ", path, ": it is a folder; name a file."));
+  }
+  if (::access(folder.empty() ? "." : folder.c_str(), W_OK) != 0) {
+    throw Error(Cause::io, text("Cannot write ", path, ": ", std::strerror(errno), "."));
+  }
+}
+
+std::string write_dataset(const PreparedDataset& dataset, const std::string& path) {
+  check_shapes(dataset);
+  refuse_unwritable(path);
   TemporaryFile temporary(path);
   Fingerprint fingerprint;
   {
