@@ -21,6 +21,7 @@ struct SumWork {
   const std::int32_t* rows;            // (output rows) or null: all
   const float* row_scale;              // or null
   const float* column_scale;           // or null
+  bool skips_zero_columns;             // rows under a zero column scale must not be read
   const float* edge_weights;           // (nonzeros) or null
   const RowSet::Word* active_columns;  // or null
   const std::int32_t* global_numbers;  // of local rows; null: the same

@@ -1,13 +1,12 @@
 #include "graph/neighbour_sum.h"
 
-#include <ATen/Functions.h>
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/parallel.h"
 #include "graph/kernels.h"
+#include "graph/rows.h"
 
 namespace micrec {
 namespace {
@@ -150,6 +149,7 @@ void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tenso
   work.rows = options.rows ? options.rows->data() : nullptr;
   work.row_scale = data_of(options.scaling.row);
   work.column_scale = data_of(options.scaling.column);
+  work.skips_zero_columns = options.scaling.skip_zero_columns;
   work.edge_weights = data_of(options.edge_weights);
   work.active_columns = options.active_columns ? options.active_columns->words() : nullptr;
   work.global_numbers = options.local_to_global
@@ -172,7 +172,7 @@ at::Tensor neighbour_sum(const Pattern& pattern, const at::Tensor& x, const SumO
                          int threads) {
   const std::int64_t rows =
       options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
-  at::Tensor out = at::empty({rows, x.size(1)}, x.options());
+  at::Tensor out = empty_rows({rows, x.size(1)}, x.options());
   neighbour_sum_into(out, pattern, x, options, threads);
   return out;
 }

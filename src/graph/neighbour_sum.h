@@ -38,9 +38,11 @@ constexpr bool keeps_edge(std::uint32_t seed, float probability, std::int32_t ro
 
 /// Diagonal weights around a pattern; an undefined tensor means ones.
 struct Scaling {
-  at::Tensor row;     // (rows of the pattern) float32
-  at::Tensor column;  // (local rows of the factor) float32; where it is zero, the neighbour's row
-                      // is not read
+  at::Tensor row;     // (rows) float32; where it is zero, no neighbour is read
+  at::Tensor column;  // (local rows of the factor) float32
+  /// The neighbour's row is not read either where the column weight is zero. Pays when many are;
+  /// when few are, false is faster (and the rows must then hold finite numbers).
+  bool skip_zero_columns = true;
 };
 
 /// The step y = factor * (product + scale * addend) of a polynomial in the operator (Horner's

@@ -19,9 +19,12 @@ constexpr int kBatchEntries = kMaxHubChunk;
 // Neighbours to add up, after everything that removes some of them.
 struct Entries {
   const std::int32_t* rows;  // of x
-  const float* weights;      // or null
+  const float* weights;      // (entries), or null: by_row
+  const float* by_row;       // weight of each row of x, or null: ones
   std::int64_t available;    // entries that may be looked at ahead
 };
+
+enum class Weights { none, by_entry, by_row };
 
 // What follows the sum of a row.
 struct Finish {
@@ -58,7 +61,7 @@ MICREC_INLINE void finish_at(const Finish& finish, Vector<lanes> sum, std::int64
 
 // `vectors` vectors of columns, the first at `column`, the last at `last_column`: it overlaps the
 // one before it where the width is not a multiple, and both write the same numbers.
-template <int lanes, int vectors, bool weighted>
+template <int lanes, int vectors, Weights weights>
 MICREC_INLINE void sum_block(const SumWork& work, const Entries& entries, std::int64_t begin,
                              std::int64_t end, std::int64_t column, std::int64_t last_column,
                              const Finish* finish, float* out) {
@@ -75,13 +78,16 @@ MICREC_INLINE void sum_block(const SumWork& work, const Entries& entries, std::i
     for (int c = 0; c < vectors * lanes; c += kLineFloats) __builtin_prefetch(next + c);
     if (straddles) __builtin_prefetch(next + last + lanes - 1);
     const float* const row = x + entries.rows[i] * dim;
+    [[maybe_unused]] float weight = 1;
+    if constexpr (weights == Weights::by_entry) weight = entries.weights[i];
+    if constexpr (weights == Weights::by_row) weight = entries.by_row[entries.rows[i]];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
       const Vector<lanes> value = load<lanes>(row + (v + 1 < vectors ? v * lanes : last));
-      if constexpr (weighted) {
-        sums[v] += entries.weights[i] * value;
-      } else {
+      if constexpr (weights == Weights::none) {
         sums[v] += value;
+      } else {
+        sums[v] += weight * value;
       }
     }
   }
@@ -96,7 +102,7 @@ MICREC_INLINE void sum_block(const SumWork& work, const Entries& entries, std::i
   }
 }
 
-template <int lanes, bool weighted>
+template <int lanes, Weights weights>
 MICREC_INLINE void sum_columns(const SumWork& work, const Entries& entries, std::int64_t begin,
                                std::int64_t end, const Finish* finish, float* out) {
   const std::int64_t vectors = (work.dim + lanes - 1) / lanes;
@@ -106,9 +112,9 @@ MICREC_INLINE void sum_columns(const SumWork& work, const Entries& entries, std:
     const std::int64_t full_last = column + (count - 1) * lanes;
     const std::int64_t last = full_last < work.dim - lanes ? full_last : work.dim - lanes;
     switch (count) {
-#define MICREC_CASE(n)                                                                   \
-  case n:                                                                                \
-    sum_block<lanes, n, weighted>(work, entries, begin, end, column, last, finish, out); \
+#define MICREC_CASE(n)                                                                  \
+  case n:                                                                               \
+    sum_block<lanes, n, weights>(work, entries, begin, end, column, last, finish, out); \
     break;
       MICREC_CASE(1)
       MICREC_CASE(2)
@@ -123,39 +129,41 @@ MICREC_INLINE void sum_columns(const SumWork& work, const Entries& entries, std:
   }
 }
 
-template <bool weighted>
+template <Weights weights>
 MICREC_INLINE void sum_any_width(const SumWork& work, const Entries& entries, std::int64_t begin,
                                  std::int64_t end, const Finish* finish, float* out) {
   if (work.dim >= kLanes) {
-    return sum_columns<kLanes, weighted>(work, entries, begin, end, finish, out);
+    return sum_columns<kLanes, weights>(work, entries, begin, end, finish, out);
   }
   if constexpr (kLanes > 8) {
-    if (work.dim >= 8) return sum_columns<8, weighted>(work, entries, begin, end, finish, out);
+    if (work.dim >= 8) return sum_columns<8, weights>(work, entries, begin, end, finish, out);
   }
   if constexpr (kLanes > 4) {
-    if (work.dim >= 4) return sum_columns<4, weighted>(work, entries, begin, end, finish, out);
+    if (work.dim >= 4) return sum_columns<4, weights>(work, entries, begin, end, finish, out);
   }
-  sum_columns<1, weighted>(work, entries, begin, end, finish, out);
+  sum_columns<1, weights>(work, entries, begin, end, finish, out);
 }
 
-[[gnu::flatten]] void sum_unweighted(const SumWork& work, const Entries& entries,
-                                     std::int64_t begin, std::int64_t end, const Finish* finish,
-                                     float* out) {
-  sum_any_width<false>(work, entries, begin, end, finish, out);
-}
-
-[[gnu::flatten]] void sum_weighted(const SumWork& work, const Entries& entries, std::int64_t begin,
-                                   std::int64_t end, const Finish* finish, float* out) {
-  sum_any_width<true>(work, entries, begin, end, finish, out);
+template <Weights weights>
+[[gnu::flatten]] void sum_flat(const SumWork& work, const Entries& entries, std::int64_t begin,
+                               std::int64_t end, const Finish* finish, float* out) {
+  sum_any_width<weights>(work, entries, begin, end, finish, out);
 }
 
 MICREC_INLINE void sum_entries(const SumWork& work, const Entries& entries, std::int64_t begin,
                                std::int64_t end, const Finish* finish, float* out) {
   if (entries.weights) {
-    sum_weighted(work, entries, begin, end, finish, out);
+    sum_flat<Weights::by_entry>(work, entries, begin, end, finish, out);
+  } else if (entries.by_row) {
+    sum_flat<Weights::by_row>(work, entries, begin, end, finish, out);
   } else {
-    sum_unweighted(work, entries, begin, end, finish, out);
+    sum_flat<Weights::none>(work, entries, begin, end, finish, out);
   }
+}
+
+// Where the row's own weight is zero, its neighbours do not matter.
+MICREC_INLINE bool is_zero_row(const SumWork& work, std::int64_t row) {
+  return work.row_scale && work.row_scale[row] == 0;
 }
 
 // Hashes of the nonzeros [begin, begin + count) of a row, as keeps_edge has them.
@@ -236,13 +244,15 @@ std::int64_t remaining_entries(const SumWork& work, std::int64_t row, std::int64
 void sum_rows(const SumWork& work, std::int64_t begin, std::int64_t end) {
   const std::int64_t* const offsets = work.offsets;
   const bool has_weights = work.edge_weights || work.column_scale;
-  if (!work.rows && !work.has_dropout && !work.active_columns && !work.column_scale) {
-    const Entries entries{work.columns, work.edge_weights, work.nonzeros};
+  const bool scale_in_place = work.column_scale && !work.skips_zero_columns && !work.edge_weights;
+  if (!work.rows && !work.has_dropout && !work.active_columns &&
+      (!work.column_scale || scale_in_place)) {
+    const Entries entries{work.columns, work.edge_weights, work.column_scale, work.nonzeros};
     for (std::int64_t row = begin; row < end; ++row) {
       if (offsets[row + 1] - offsets[row] > work.hub_chunk) continue;
       const Finish finish = finish_of(work, row);
-      sum_entries(work, entries, offsets[row], offsets[row + 1], &finish,
-                  work.out + row * work.dim);
+      const std::int64_t row_end = is_zero_row(work, row) ? offsets[row] : offsets[row + 1];
+      sum_entries(work, entries, offsets[row], row_end, &finish, work.out + row * work.dim);
     }
     return;
   }
@@ -259,12 +269,12 @@ void sum_rows(const SumWork& work, std::int64_t begin, std::int64_t end) {
       const std::int64_t degree = offsets[row + 1] - offsets[row];
       if (degree > work.hub_chunk) continue;
       if (used + degree > kBatchEntries) break;
-      used +=
-          remaining_entries(work, row, offsets[row], offsets[row + 1], rows + used, weights + used);
+      const std::int64_t row_end = is_zero_row(work, row) ? offsets[row] : offsets[row + 1];
+      used += remaining_entries(work, row, offsets[row], row_end, rows + used, weights + used);
       ends[collected] = used;
       outputs[collected++] = next;
     }
-    const Entries entries{rows, has_weights ? weights : nullptr, used};
+    const Entries entries{rows, has_weights ? weights : nullptr, nullptr, used};
     std::int64_t first = 0;
     for (int b = 0; b < collected; ++b) {
       const Finish finish = finish_of(work, outputs[b]);
@@ -279,10 +289,11 @@ void sum_chunk(const SumWork& work, std::int64_t output_row, std::int64_t begin,
   std::int32_t rows[kMaxHubChunk];
   float weights[kMaxHubChunk];
   const std::int64_t row = work.rows ? work.rows[output_row] : output_row;
-  const std::int64_t count = remaining_entries(work, row, begin, end, rows, weights);
+  const std::int64_t count =
+      is_zero_row(work, row) ? 0 : remaining_entries(work, row, begin, end, rows, weights);
   const bool has_weights = work.edge_weights || work.column_scale;
-  sum_entries(work, Entries{rows, has_weights ? weights : nullptr, count}, 0, count, nullptr,
-              partial);
+  sum_entries(work, Entries{rows, has_weights ? weights : nullptr, nullptr, count}, 0, count,
+              nullptr, partial);
 }
 
 void finish_hub(const SumWork& work, std::int64_t output_row, const float* partials,

@@ -47,7 +47,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
   ShardedGraph::ActiveRows factor_rows;
   at::Tensor y;
   SumOptions options;
-  options.scaling.column = scale;
+  options.scaling = {{}, scale, false};
   options.horner.addend = x;
   RowSet addend_rows;
   if (active) {
@@ -62,7 +62,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
   for (int layer = 1; layer < layers; ++layer) {
     options.scaling.row = squared;
     options.horner.scale = scale;
-    at::Tensor next = at::empty({graph.local_rows(), x.size(1)}, x.options());
+    at::Tensor next = empty_rows({graph.local_rows(), x.size(1)}, x.options());
     neighbour_sum_into(next, graph.pattern(), y, options, threads);
     graph.fill_halo("halo.propagate", next, threads);
     y = std::move(next);
@@ -90,14 +90,14 @@ at::Tensor template_sum(const ShardedGraph& graph, const at::Tensor& table,
   at::Tensor y;
   {
     const at::NoGradGuard no_grad;
-    y = scaled_sum(graph, "halo.template", table.contiguous(), {row_scale, template_mask}, dropout,
-                   threads);
+    y = scaled_sum(graph, "halo.template", table.contiguous(), {row_scale, template_mask, true},
+                   dropout, threads);
   }
   dropout.transposed = !dropout.transposed;
   return with_transpose("template_sum", table, y,
                         [&graph, row_scale, template_mask, dropout, threads](const at::Tensor& g) {
                           return scaled_sum(graph, "halo.template.backward", g,
-                                            {template_mask, row_scale}, dropout, threads);
+                                            {template_mask, row_scale, false}, dropout, threads);
                         });
 }
 

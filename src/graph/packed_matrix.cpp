@@ -5,12 +5,6 @@
 #include "base/parallel.h"
 
 namespace micrec {
-namespace {
-
-// Rows of a panel used at a time: 32 KiB of it and a few rows of x stay in the first-level cache.
-constexpr std::int64_t kInnerBlock = 256;
-
-}  // namespace
 
 PackedMatrix::PackedMatrix(const float* data, std::int64_t inner, std::int64_t columns,
                            std::int64_t inner_stride, std::int64_t column_stride, int threads,
@@ -35,8 +29,6 @@ PackedMatrix::PackedMatrix(const float* data, std::int64_t inner, std::int64_t c
 void PackedMatrix::multiply(const float* x, std::int64_t x_row_stride, std::int64_t x_inner_stride,
                             std::int64_t rows, bool added, float* y, std::int64_t y_stride) const {
   const std::int64_t width = kernels_->panel_width;
-  // A sum must come out of one pass: its chains start at zero and are then added.
-  const std::int64_t step = added ? std::max<std::int64_t>(inner_, 1) : kInnerBlock;
   std::int64_t k = 0;
   do {
     for (std::int64_t c = 0; c < columns_; c += width) {
@@ -45,7 +37,7 @@ void PackedMatrix::multiply(const float* x, std::int64_t x_row_stride, std::int6
       block.x_row_stride = x_row_stride;
       block.x_inner_stride = x_inner_stride;
       block.rows = rows;
-      block.inner = std::min(step, inner_ - k);
+      block.inner = std::min(kInnerBlock, inner_ - k);
       block.panel = panels_.get() + c * inner_ + k * width;
       block.y = y + c;
       block.y_stride = y_stride;
@@ -55,7 +47,7 @@ void PackedMatrix::multiply(const float* x, std::int64_t x_row_stride, std::int6
                             : ProductBlock::Start::zero;
       kernels_->multiply(block);
     }
-    k += step;
+    k += kInnerBlock;
   } while (k < inner_);
 }
 

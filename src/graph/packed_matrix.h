@@ -18,8 +18,13 @@ class PackedMatrix {
   std::int64_t inner() const { return inner_; }
   std::int64_t columns() const { return columns_; }
 
-  /// y = x * this, or y += x * this where `added`. Element (r, k) of x is x[r * x_row_stride + k *
-  /// x_inner_stride].
+  /// Rows of a panel used at a time: 32 KiB of it and a few rows of x stay in the first-level
+  /// cache.
+  static constexpr std::int64_t kInnerBlock = 256;
+
+  /// y = x * this, one chain of multiply-adds over the inner dimension; or, where `added`, y += the
+  /// chain over each block of kInnerBlock, one after the other. Element (r, k) of x is x[r *
+  /// x_row_stride + k * x_inner_stride].
   void multiply(const float* x, std::int64_t x_row_stride, std::int64_t x_inner_stride,
                 std::int64_t rows, bool added, float* y, std::int64_t y_stride) const;
 

@@ -15,8 +15,8 @@ namespace {
 
 // Rows handed to a thread at a time, in passes of the kernel.
 constexpr std::int64_t kPassesPerTask = 16;
-// Rows whose outer products are summed in one chain for dW.
-constexpr std::int64_t kGradientRows = 1024;
+// Rows of x and g taken at a time for dW: a few of the blocks whose sums are added in order.
+constexpr std::int64_t kGradientRows = 4 * PackedMatrix::kInnerBlock;
 
 void check_matrix(const char* what, const at::Tensor& tensor) {
   CHECK(tensor.dim() == 2 && tensor.scalar_type() == at::kFloat && tensor.device().is_cpu())

@@ -8,7 +8,7 @@ namespace micrec {
 
 /// y = x W, where the bits of a row of y depend on that row of x and on W alone: each number is one
 /// chain of fused multiply-adds in the order of the inner dimension, whatever the other rows, the
-/// threads and the blocking. Differentiable; dW adds sums over fixed chunks of 1024 rows in order,
+/// threads and the blocking. Differentiable; dW adds sums over fixed chunks of 256 rows in order,
 /// so its bits do not depend on the threads either.
 ///
 /// Shapes   x: (n, f) float32; W: (f, d) float32; returns (n, d) float32. n, f and d may be 0.

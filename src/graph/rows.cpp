@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <glog/logging.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
@@ -10,11 +11,26 @@
 
 namespace micrec {
 
+at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options) {
+  at::Tensor tensor = at::empty(shape, options);
+#ifdef MADV_HUGEPAGE
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  if (tensor.device().is_cpu() && tensor.nbytes() >= 2 * kHugePage) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr());
+    const std::uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
+    const std::uintptr_t last = (begin + tensor.nbytes()) / kHugePage * kHugePage;
+    // Only advice: where the system has no huge pages, nothing is lost but time.
+    madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  }
+#endif
+  return tensor;
+}
+
 at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads) {
   CHECK(x.is_contiguous() && x.device().is_cpu());
   std::vector<std::int64_t> shape = x.sizes().vec();
   shape[0] = static_cast<std::int64_t>(rows.size());
-  at::Tensor gathered = at::empty(shape, x.options());
+  at::Tensor gathered = empty_rows(shape, x.options());
   if (rows.empty()) return gathered;
   const std::size_t row_bytes = gathered.nbytes() / rows.size();
   const auto* const from = static_cast<const char*>(x.const_data_ptr());

@@ -9,6 +9,11 @@
 
 namespace micrec {
 
+/// A matrix whose rows will be read in random order: where it is large, on huge pages, without
+/// which every read of a row would first have to look up its page (twice the time of a neighbour
+/// sum over a million rows). Shapes: returns (shape[0], ...), not initialised.
+at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options);
+
 /// The rows of x named by `rows`, in their order; any dtype. Shapes: x (n, ...), contiguous;
 /// returns (rows, ...).
 at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads);

@@ -70,7 +70,7 @@ at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x, int th
   if (communicator_->size() == 1) return x;
   std::vector<std::int64_t> shape = x.sizes().vec();
   shape[0] = local_rows();
-  at::Tensor local = at::empty(shape, x.options());
+  at::Tensor local = empty_rows(shape, x.options());
   const at::Tensor owned = x.contiguous();
   std::memcpy(local.mutable_data_ptr(), owned.const_data_ptr(), owned.nbytes());
   fill_halo(name, local, threads);
