@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -211,6 +212,16 @@ void apply(const Command& command, const std::vector<FlagSetting>& settings,
   }
 }
 
+/// gflags writes 0.1 as 0.10000000000000001; this is the shortest text that reads back as the same
+/// number.
+std::string shortest(const std::string& type, const std::string& value) {
+  const std::optional<double> number = is_real(type) ? parse_real(value) : std::nullopt;
+  if (!number) return value;
+  char letters[32];
+  const std::to_chars_result end = std::to_chars(letters, letters + sizeof letters, *number);
+  return {letters, end.ptr};
+}
+
 /// Breaks a text at spaces to lines of the help's width; all but the first line are indented.
 std::string wrapped(const std::string& words, std::size_t indent) {
   std::istringstream stream(words);
@@ -232,7 +243,8 @@ std::string wrapped(const std::string& words, std::size_t indent) {
 }
 
 std::string default_of(const FlagSpec& spec) {
-  return spec.default_value ? *spec.default_value : info_of(spec.name).default_value;
+  const gflags::CommandLineFlagInfo info = info_of(spec.name);
+  return spec.default_value ? *spec.default_value : shortest(info.type, info.default_value);
 }
 
 std::string help_of(const FlagSpec& spec) {
@@ -393,7 +405,10 @@ void set_flags_not_given(const Command& command, const std::vector<FlagSetting>&
   }
 }
 
-std::string flag_value(const std::string& name) { return info_of(name).current_value; }
+std::string flag_value(const std::string& name) {
+  const gflags::CommandLineFlagInfo info = info_of(name);
+  return shortest(info.type, info.current_value);
+}
 
 std::vector<int> integer_list(const std::string& name) {
   std::vector<int> numbers;

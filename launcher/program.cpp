@@ -4,12 +4,14 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <exception>
 #include <iostream>
 #include <new>
+#include <thread>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -146,8 +148,13 @@ int run_program(const std::vector<std::string>& words, const std::vector<Command
   try {
     task = prepare_task(words, commands);
   } catch (const Error& error) {
-    // All ranks read the same words and come to the same answer.
-    if (launched_rank() == 0) report("", error.what());
+    // All ranks read the same words and come to the same answer. mpirun ends all when one ends, so
+    // the others leave rank 0 the time to say it.
+    if (launched_rank() == 0) {
+      report("", error.what());
+    } else {
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+    }
     return static_cast<int>(error.cause());
   }
   if (task.command == nullptr) return 0;

@@ -230,6 +230,13 @@ TEST_F(Flags, WritesAFlagfileThatSetsTheSameAgain) {
   EXPECT_EQ(FLAGS_dataset, "a b=c.h5");
 }
 
+TEST_F(Flags, WritesNumbersShortAndExactly) {
+  parse_flags(command, {"--test_lr=0.1", "--test_rate=0.30000000000000004"});
+  EXPECT_EQ(flag_value("test_lr"), "0.1");
+  EXPECT_EQ(flag_value("test_rate"), "0.30000000000000004");
+  EXPECT_HAS(help_of(command), "--test_lr=0.001 ");
+}
+
 TEST_F(Flags, ARestoredConfigurationYieldsToTheCommandLine) {
   const Arguments arguments = parse_flags(command, {"--test_epochs=12"});
   set_flags_not_given(command, parse_flagfile("--test_epochs=3\n--test_rate=0.125\n", "checkpoint"),
