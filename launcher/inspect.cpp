@@ -67,11 +67,12 @@ std::string count_of(std::int64_t count, const std::string& thing) {
   return with_commas(count) + " " + thing + (count == 1 ? "" : "s");
 }
 
-std::string share(std::int64_t part, std::int64_t whole) {
-  if (whole == 0) return "none of 0";
-  return text(with_commas(part), " of ", with_commas(whole), " (",
-              decimal("%.1f%%", 100.0 * static_cast<double>(part) / static_cast<double>(whole)),
-              ")");
+// "7,601 of 11,837 items (64.2%)"
+std::string share(std::int64_t part, std::int64_t whole, const std::string& things) {
+  const double percent =
+      whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+  return text(with_commas(part), " of ", with_commas(whole), " ", things, " (",
+              decimal("%.1f%%", percent), ")");
 }
 
 std::string or_none(const std::string& value) { return value.empty() ? "none" : value; }
@@ -119,14 +120,14 @@ void print_domain(const DatasetFile& dataset, int number) {
                  " of all pairs; ", domain.has_timestamps ? "with" : "without", " timestamps"));
   for (const ModalityInfo& modality : domain.modalities) {
     print_row("  " + modality.name, text(modality.width, " columns, for ",
-                                         share(modality.present, domain.items), " items"));
+                                         share(modality.present, domain.items, "items")));
   }
   if (domain.modalities.empty()) print_row("  features", "none");
   if (!dataset.has_hold_outs()) return;
   print_row("  held out",
-            text("new users: ", share(ones_in(dataset.new_users(number)), domain.users),
-                 "; new items: ", share(ones_in(dataset.new_items(number)), domain.items),
-                 "; cold items: ", share(ones_in(dataset.cold_items(number)), domain.items)));
+            text(share(ones_in(dataset.new_users(number)), domain.users, "users"), " are new, ",
+                 share(ones_in(dataset.new_items(number)), domain.items, "items"), " are new, ",
+                 share(ones_in(dataset.cold_items(number)), domain.items, "items"), " are cold"));
 }
 
 void print_overlap(const DatasetFile& dataset) {
@@ -149,9 +150,8 @@ void print_overlap(const DatasetFile& dataset) {
       }
       const DomainInfo& first = dataset.domains()[static_cast<std::size_t>(a)];
       const DomainInfo& second = dataset.domains()[static_cast<std::size_t>(b)];
-      std::cout << "  " << share(both, first.users) << " users of " << first.name
-                << " are users of " << second.name << " too, which has "
-                << with_commas(second.users) << "\n";
+      std::cout << "  " << share(both, first.users, "users of " + first.name) << " are among the "
+                << with_commas(second.users) << " users of " << second.name << "\n";
     }
   }
 }
@@ -418,8 +418,8 @@ constexpr char kKnown[] =
 void inspect_directory(const std::string& path) {
   const fs::path folder(path);
   if (fs::exists(folder / kCheckpointManifestFile)) return inspect_checkpoint(path);
-  if (fs::exists(folder / "checkpoints") || fs::exists(folder / "config.txt") ||
-      fs::exists(MetricsLog::path_in(path))) {
+  if (fs::exists(folder / "config.txt") || fs::exists(MetricsLog::path_in(path)) ||
+      !list_checkpoints((folder / "checkpoints").string()).empty()) {
     return inspect_run(path);
   }
   if (!list_checkpoints(path).empty()) return print_checkpoints(path);

@@ -2,6 +2,7 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
+#include "data/dataset_file.h"
 #include "data/dataset_writer.h"
 #include "data/preparation.h"
 #include "data/synthetic.h"
@@ -104,11 +106,15 @@ TEST_F(Inspect, DescribesADataset) {
       [&](const PreparedDomain& domain) { return world.features(domain); }, report);
   const std::string path = folder_ + "/sample.h5";
   const std::string fingerprint = write_dataset(dataset, path);
+  const std::vector<std::uint8_t> is_new = DatasetFile::open(path).new_users(0);
+  const auto held_out = std::count(is_new.begin(), is_new.end(), 1);
+  ASSERT_GT(held_out, 0);
   expect_all(
       inspect(path),
       {path + ": a dataset", fingerprint, "micrec synth --users=60", "ratio:8:1:1", "users:0.2",
        "domain " + world.domain_name(0), "domain " + world.domain_name(1), " train, ", " valid, ",
-       " test", " later", "8 columns, for ", "new users: ", "overlap", "are users of"});
+       " test", " later", "8 columns, for ", std::to_string(held_out) + " of 60 users (", "overlap",
+       "are among the 60 users of "});
 }
 
 TEST_F(Inspect, DescribesAFeatureFile) {
@@ -209,6 +215,8 @@ TEST_F(Inspect, SaysWhatItExpectsOfAnythingElse) {
   expect_all(inspect(folder_ + "/nothing", static_cast<int>(Cause::io)), {folder_ + "/nothing"});
   expect_all(inspect(folder_, data),
              {folder_, "without a run or a checkpoint", "expected a dataset"});
+  fs::create_directory(folder_ + "/checkpoints");  // of some other program
+  expect_all(inspect(folder_, data), {folder_, "without a run or a checkpoint"});
   const std::string csv = folder_ + "/food.csv";
   std::ofstream(csv) << "user_id,item_id\n";
   expect_all(inspect(csv, data), {csv, "none of what inspect reads", "micrec prepare"});
