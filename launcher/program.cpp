@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <exception>
 #include <iostream>
@@ -15,32 +14,21 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cluster/launch_environment.h"
 
 namespace micrec {
 namespace {
 
 constexpr int kExitUnexpected = 1;
 
-/// The number in the first of these environment variables that is set; launchers set them before
-/// MPI starts, and usage errors must not wait for MPI.
-int number_from_environment(const std::vector<const char*>& names, int otherwise) {
-  for (const char* name : names) {
-    const char* value = std::getenv(name);
-    if (value == nullptr) continue;
-    if (const std::optional<std::int64_t> number = parse_integer(value)) {
-      return static_cast<int>(*number);
-    }
+/// Known before MPI starts, since usage errors must not wait for it. Where the launcher cannot be
+/// made sense of, the Job says so when it joins.
+LaunchEnvironment launched() {
+  try {
+    return read_launch_environment();
+  } catch (const Error&) {
+    return {};
   }
-  return otherwise;
-}
-
-int launched_rank() {
-  return number_from_environment({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"},
-                                 0);
-}
-
-int launched_ranks() {
-  return number_from_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"}, 1);
 }
 
 /// glog's own prefix names source files and threads, which say nothing to a user.
@@ -53,7 +41,7 @@ class PlainSink : public google::LogSink {
     std::snprintf(clock, sizeof clock, "%02d:%02d:%02d ", time->tm_hour, time->tm_min,
                   time->tm_sec);
     std::string out = clock;
-    if (launched_ranks() > 1) out += text("[rank ", launched_rank(), "] ");
+    if (launched_.size > 1) out += text("[rank ", launched_.rank, "] ");
     if (severity == google::GLOG_WARNING) out += "warning: ";
     if (severity == google::GLOG_ERROR) out += "error: ";
     if (severity == google::GLOG_FATAL) out += text("internal error at ", file, ":", line, ": ");
@@ -61,6 +49,9 @@ class PlainSink : public google::LogSink {
     out += '\n';
     std::fwrite(out.data(), 1, out.size(), stderr);  // One call, so that lines of ranks do not mix.
   }
+
+ private:
+  const LaunchEnvironment launched_ = launched();
 };
 
 const Command* find(const std::vector<Command>& commands, const std::string& name) {
@@ -84,7 +75,7 @@ const Command& command_named(const std::vector<Command>& commands, const std::st
 }
 
 void print_result(const std::string& result) {
-  if (launched_rank() == 0) std::cout << result << std::flush;
+  if (launched().rank == 0) std::cout << result << std::flush;
 }
 
 /// What is left to run once flags are set: a command, or nothing where help was the whole answer.
@@ -150,7 +141,7 @@ int run_program(const std::vector<std::string>& words, const std::vector<Command
   } catch (const Error& error) {
     // All ranks read the same words and come to the same answer. mpirun ends all when one ends, so
     // the others leave rank 0 the time to say it.
-    if (launched_rank() == 0) {
+    if (launched().rank == 0) {
       report("", error.what());
     } else {
       std::this_thread::sleep_for(std::chrono::seconds(2));
