@@ -15,7 +15,7 @@ std::string text_of(Communicator& communicator, const char* name, const std::str
   at::Tensor size = at::full({1}, static_cast<std::int64_t>(text.size()), at::kLong);
   communicator.broadcast(name, size, root);
   at::Tensor bytes = at::empty({size.item<std::int64_t>()}, at::kByte);
-  if (communicator.rank() == root) {
+  if (communicator.rank() == root && !text.empty()) {
     std::memcpy(bytes.mutable_data_ptr(), text.data(), text.size());
   }
   communicator.broadcast(name, bytes, root);
