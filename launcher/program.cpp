@@ -172,8 +172,9 @@ void start_logging(const char* program) {
   for (int severity = 0; severity < google::NUM_SEVERITIES; ++severity) {
     google::SetLogDestination(severity, "");
   }
-  static PlainSink sink;
-  google::AddLogSink(&sink);
+  static PlainSink* const sink =
+      new PlainSink;  // Not destroyed: others may log while the process ends.
+  google::AddLogSink(sink);
 }
 
 }  // namespace micrec
