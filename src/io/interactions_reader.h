@@ -49,8 +49,7 @@ struct InteractionsSummary {
 ///          column, no interaction, broken gzip, CSV or JSON, a missing field, an empty key, a key
 ///          that is not UTF-8, a time or rating that is not a number.
 /// Cost     one pass, memory for the longest line; some 10 million lines of CSV or 3 million
-/// reviews
-///          a second, several times longer where gzip is to be undone.
+///          reviews a second, several times longer where gzip is to be undone.
 InteractionsSummary for_each_interaction(const std::string& path,
                                          const InteractionsOptions& options,
                                          const std::function<void(const Interaction&)>& use);
