@@ -46,7 +46,7 @@ class HostCommunicator : public Communicator {
   at::Tensor all_to_all(const char* name, const at::Tensor& send,
                         const std::vector<std::int64_t>& send_rows,
                         const std::vector<std::int64_t>& receive_rows) final;
-  void all_reduce(const char* name, at::Tensor& values, Reduction reduction) final;
+  void all_reduce(const char* name, at::Tensor& values, Reduction reduction = Reduction::sum) final;
   void broadcast(const char* name, at::Tensor& values, int root) final;
 
  protected:

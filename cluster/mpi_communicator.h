@@ -50,8 +50,9 @@ class MpiSession {
 /// others announce.
 class MpiCommunicator final : public HostCommunicator {
  public:
-  /// Messages longer than this travel in pieces: MPI counts bytes in 31 bits.
-  static constexpr std::int64_t kMostMessageBytes = std::int64_t{1} << 30;
+  /// Longer messages travel in pieces: MPI counts bytes in 31 bits, and each piece that has arrived
+  /// shows a waiting rank that it need not nap.
+  static constexpr std::int64_t kMostMessageBytes = std::int64_t{4} << 20;
 
   /// All processes of the launch. Ranks: collective.
   static std::unique_ptr<MpiCommunicator> world(
