@@ -129,8 +129,19 @@ std::int64_t EpochSampler::global_batch_rows(std::int64_t step_in_epoch) const {
   return std::min(config_.batch_size, share_.all_edges - step_in_epoch * config_.batch_size);
 }
 
-std::int64_t EpochSampler::active_index_of(std::int64_t own) const {
-  return std::upper_bound(first_.begin(), first_.end(), own) - first_.begin() - 1;
+Range EpochSampler::history_around(std::int64_t own) const {
+  // Histories are short and lie together: doubling steps from `own` touch less memory than a search
+  // among all users.
+  const GlobalNode user = share_.user[own];
+  const auto users = share_.user.begin();
+  std::int64_t before = own - 1;
+  for (std::int64_t step = 1; before >= 0 && users[before] == user; step *= 2) before -= step;
+  std::int64_t after = own + 1;
+  const auto count = static_cast<std::int64_t>(share_.user.size());
+  for (std::int64_t step = 1; after < count && users[after] == user; step *= 2) after += step;
+  const auto begin = std::lower_bound(users + std::max<std::int64_t>(before, 0), users + own, user);
+  const auto end = std::upper_bound(users + own, users + std::min(after, count), user);
+  return {begin - users, end - users};
 }
 
 void EpochSampler::lay_out_epoch(std::int64_t epoch) {
@@ -209,11 +220,11 @@ TripleBatch EpochSampler::batch(std::int64_t epoch, std::int64_t step_in_epoch) 
   parallel_for(count, 1 << 10, config_.threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const auto [position, own] = draws[i];
-      const std::int64_t user = active_index_of(own);
+      const Range history = history_around(own);
       const int domain = space_.domain_of(share_.user[own]);
       const std::optional<GlobalNode> negative =
-          draw_negative(random, position, eligible_[domain], share_.item.data() + first_[user],
-                        share_.item.data() + first_[user + 1]);
+          draw_negative(random, position, eligible_[domain], share_.item.data() + history.begin,
+                        share_.item.data() + history.end);
       batch.user[i] = share_.user[own];
       batch.positive[i] = share_.item[own];
       batch.negative[i] = negative.value_or(share_.item[own]);

@@ -97,8 +97,8 @@ class EpochSampler {
   void lay_out_epoch(std::int64_t epoch);
   std::vector<Draw> draws_by_permutation(std::int64_t epoch, std::int64_t step_in_epoch);
   std::vector<Draw> draws_by_user(std::int64_t epoch, std::int64_t step_in_epoch) const;
-  /// Which of share_.active an own interaction belongs to.
-  std::int64_t active_index_of(std::int64_t own) const;
+  /// All own interactions of the user of one of them, as indices into the share.
+  Range history_around(std::int64_t own) const;
 
   NodeSpace space_;
   TrainingShare share_;

@@ -31,6 +31,11 @@ constexpr std::size_t kMostPadding = 2;
 constexpr std::int64_t kTextBlock = 16 * 1024;
 
 std::mutex& library_mutex() {
+  // Before the library's first call: its own clean-up at exit crashes on a file that could not be
+  // closed because the disk was full, and the crash would hide the exit code. Every file is closed
+  // by its owner.
+  static const herr_t no_clean_up = H5dont_atexit();
+  static_cast<void>(no_clean_up);
   static std::mutex mutex;
   return mutex;
 }
@@ -73,6 +78,15 @@ std::string library_message() {
         return 1;
       },
       &message);
+  // Of "file write failed: time = ..., errno = 28, error message = 'No space left on device', ..."
+  // a user needs what failed and the system's reason.
+  constexpr std::string_view kReason = "error message = '";
+  const std::size_t reason = message.find(kReason);
+  if (reason != std::string::npos) {
+    const std::size_t begin = reason + kReason.size();
+    message = message.substr(0, message.find_first_of(":,")) +
+              " (errno: " + message.substr(begin, message.find('\'', begin) - begin) + ")";
+  }
   return message.empty() ? "no further message" : message;
 }
 
