@@ -1,18 +1,29 @@
+#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "base/timer.h"
-#include "checkpoints/durable_files.h"
 #include "cluster/job.h"
+#include "data/dataset_writer.h"
 #include "evaluate/evaluator.h"
+#include "evaluate/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/trained_run.h"
 
 namespace micrec {
 namespace {
+
+void write_file(const std::string& path, const std::string& contents) {
+  UnfinishedFile unfinished(path);
+  std::ofstream file(unfinished.name());
+  file << contents;
+  file.close();
+  if (!file) throw Error(Cause::io, text("cannot write ", path, "; check that the disk has room"));
+  unfinished.finish();
+}
 
 int evaluate(const TrainedRunOptions& options, Split split, const std::vector<std::int64_t>& k,
              const std::string& out, Job& job) {
@@ -37,8 +48,8 @@ int evaluate(const TrainedRunOptions& options, Split split, const std::vector<st
                  << std::flush;
   if (job.rank() == 0) {
     const std::string json = report.to_json().dump(2) + "\n";
-    if (!out.empty()) replace_file_durably(out, json);
     std::cout << json << std::flush;
+    if (!out.empty()) write_file(out, json);
   }
   return 0;
 }
@@ -48,6 +59,7 @@ int run_evaluate(const Arguments& /*arguments*/) {
       .run_dir = FLAGS_run_dir, .checkpoint = FLAGS_checkpoint, .dataset = FLAGS_dataset};
   const Split split = FLAGS_split == "test" ? Split::test : Split::valid;
   const std::vector<int> k = integer_list("k");
+  if (!FLAGS_out.empty()) refuse_unwritable(FLAGS_out);
   JobOptions job;
   job.program = "micrec evaluate";
   job.threads = FLAGS_threads;

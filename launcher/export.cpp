@@ -1,6 +1,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "cluster/job.h"
+#include "data/dataset_writer.h"
 #include "evaluate/embedding_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
@@ -28,6 +29,7 @@ int export_run(const TrainedRunOptions& options, const std::string& out, Job& jo
 int run_export(const Arguments& /*arguments*/) {
   const TrainedRunOptions options = {
       .run_dir = FLAGS_run_dir, .checkpoint = FLAGS_checkpoint, .dataset = FLAGS_dataset};
+  refuse_unwritable(FLAGS_out);
   JobOptions job;
   job.program = "micrec export";
   job.threads = FLAGS_threads;

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "cluster/job.h"
+#include "data/dataset_writer.h"
 #include "data/key_table.h"
 #include "evaluate/ranking.h"
 #include "evaluate/unfinished_file.h"
@@ -31,6 +32,8 @@ DEFINE_string(exclude, "observed",
               "what users of the dataset are not recommended again: observed (what the model has "
               "seen of them) or all (their validation and test interactions too)");
 
+DECLARE_string(columns);  // of prepare, which reads such files too
+
 namespace micrec {
 namespace {
 
@@ -40,6 +43,7 @@ struct RecommendOptions {
   TrainedRunOptions run;
   std::string domain;
   std::string history;
+  std::string columns;             // of the history's files
   std::vector<std::string> users;  // keys; empty: everyone
   bool exclude_all = false;
   std::int64_t k = 20;
@@ -78,15 +82,15 @@ std::span<const float> values_of(const at::Tensor& rows) {
   return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
 }
 
-History read_history(const std::string& path, int domain, const DatasetFile& dataset,
-                     const KeyTable& known_users) {
+History read_history(const std::string& path, const InteractionsOptions& reading, int domain,
+                     const DatasetFile& dataset, const KeyTable& known_users) {
   const KeyTable items = table_of(dataset.item_keys(domain));
   const std::string& name = dataset.domains()[domain].name;
   History history;
   std::int64_t read = 0;
   std::int64_t unknown = 0;
   std::string unknown_example;
-  for_each_interaction(path, {}, [&](const Interaction& interaction) {
+  for_each_interaction(path, reading, [&](const Interaction& interaction) {
     ++read;
     const std::int32_t user = history.users.add(interaction.user);
     if (user == static_cast<std::int32_t>(history.items.size())) history.items.emplace_back();
@@ -365,7 +369,8 @@ int recommend(const RecommendOptions& options, Job& job) {
                      std::vector<History>(domains)};
   for (int d = 0; d < domains; ++d) service.users.push_back(table_of(run->dataset.user_keys(d)));
   for (const auto& [domain, path] : history_files(options, run->dataset)) {
-    service.histories[domain] = read_history(path, domain, run->dataset, service.users[domain]);
+    service.histories[domain] = read_history(path, {.columns = options.columns}, domain,
+                                             run->dataset, service.users[domain]);
   }
 
   std::optional<UnfinishedFile> unfinished;
@@ -377,13 +382,13 @@ int recommend(const RecommendOptions& options, Job& job) {
   std::ostream& out = unfinished ? file : std::cout;
   out << "user_id,domain,rank,item_id,score,basis\n";
   for (const int domain : wanted) serve_domain(service, options, domain, out);
-  if (!out.flush()) {
+  if (unfinished) file.close();
+  if (unfinished ? !file : !std::cout.flush()) {
     throw Error(Cause::io,
                 text("cannot write ", options.out.empty() ? "standard output" : options.out,
                      "; check that the disk has room"));
   }
   if (unfinished) {
-    file.close();
     unfinished->finish();
     std::cerr << options.out << " written, from " << run->checkpoint << "\n";
   }
@@ -396,10 +401,12 @@ int run_recommend(const Arguments& /*arguments*/) {
       .run_dir = FLAGS_run_dir, .checkpoint = FLAGS_checkpoint, .dataset = FLAGS_dataset};
   options.domain = FLAGS_domain;
   options.history = FLAGS_history;
+  options.columns = FLAGS_columns;
   options.users = split(FLAGS_users, ',');
   options.exclude_all = FLAGS_exclude == "all";
   options.k = integer_list("k").front();
   options.out = FLAGS_out;
+  if (!FLAGS_out.empty()) refuse_unwritable(FLAGS_out);
   JobOptions job;
   job.program = "micrec recommend";
   job.threads = FLAGS_threads;
@@ -424,6 +431,7 @@ Command recommend_command() {
       checkpoint_flag(),
       dataset,
       {"history", "People", "FILE"},
+      {"columns", "People", ""},
       {"users",
        "People",
        "keys",

@@ -67,9 +67,14 @@ nlohmann::ordered_json Report::to_json() const {
 }
 
 std::string Report::to_table() const {
+  const auto is_shown = [](const SliceReport& slice) {
+    return !slice.name.starts_with("overlapping_users.") && !slice.name.starts_with("other_users.");
+  };
   std::size_t widest = 5;
   for (const DomainReport& domain : domains) {
-    for (const SliceReport& slice : domain.slices) widest = std::max(widest, slice.name.size());
+    for (const SliceReport& slice : domain.slices) {
+      if (is_shown(slice)) widest = std::max(widest, slice.name.size());
+    }
   }
   std::vector<std::pair<Metric, std::int64_t>> columns;
   for (const std::int64_t cutoff : k) {
@@ -94,6 +99,7 @@ std::string Report::to_table() const {
     }
     table << '\n';
     for (const SliceReport& slice : domain.slices) {
+      if (!is_shown(slice)) continue;
       table << "  " << std::left << std::setw(static_cast<int>(widest)) << slice.name << std::right
             << std::setw(11) << with_commas(slice.users) << std::setw(11)
             << with_commas(slice.positives);

@@ -44,7 +44,8 @@ struct Report {
   ///                       "slices": {"all": {"users", "positives", "ndcg@20", ...}, ...}}}}
   nlohmann::ordered_json to_json() const;
 
-  /// For people: a line a slice with recall and ndcg at every cutoff.
+  /// For people: a line a slice with recall and ndcg at every cutoff. What overlapping and other
+  /// users find among the kinds of items is in the JSON alone.
   std::string to_table() const;
 };
 

@@ -12,6 +12,7 @@ namespace micrec {
 
 UnfinishedFile::UnfinishedFile(const std::string& path)
     : path_(path), name_(text(path, ".unfinished-", getpid())) {
+  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path)) name_ = path;
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   if (!folder.empty() && !std::filesystem::is_directory(folder)) {
     throw Error(Cause::io, text("cannot write ", path, ": there is no folder ", folder.string(),
@@ -20,11 +21,13 @@ UnfinishedFile::UnfinishedFile(const std::string& path)
 }
 
 UnfinishedFile::~UnfinishedFile() {
+  if (name_ == path_) return;
   std::error_code ignored;  // After finish() there is nothing to remove.
   std::filesystem::remove(name_, ignored);
 }
 
 void UnfinishedFile::finish() {
+  if (name_ == path_) return;
   sync_to_disk(name_);
   std::error_code failure;
   std::filesystem::rename(name_, path_, failure);

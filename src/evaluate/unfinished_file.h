@@ -5,7 +5,7 @@
 namespace micrec {
 
 /// The name under which a result is written until it is complete, so that a file under its own name
-/// is never half a file.
+/// is never half a file. A device or a pipe is written as it is: a rename would take its place.
 ///
 /// Errors   Error(Cause::io) where the folder is missing or the file cannot get its name.
 class UnfinishedFile {
