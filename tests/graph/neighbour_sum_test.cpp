@@ -64,7 +64,6 @@ TEST(NeighbourSum, AppliesScalesWeightsDropoutAndHorner) {
   at::Tensor mask = random_matrix(nodes, 1, 4).flatten();
   mask.mutable_data_ptr<float>()[3] = 0;
   for (std::int64_t i = 0; i < nodes; i += 3) mask.mutable_data_ptr<float>()[i] = 0;
-  std::vector<std::int32_t> every_node;
   std::vector<GlobalNode> owned;
   for (std::int32_t i = 0; i < nodes; ++i) owned.push_back(GlobalNode(i));
   const std::vector<float> weights = graph.rows_of(owned).weights;
@@ -176,10 +175,10 @@ TEST(NeighbourSum, HasTheSameBitsWithAnyNumberOfThreads) {
 }
 
 TEST(NeighbourSum, HasTheSameBitsOnEveryInstructionSet) {
-  const TestGraph graph = bipartite_graph(60, 40, 5);
+  const TestGraph graph = bipartite_graph(300, 40, 25);
   const Pattern pattern = graph.pattern();
   const std::int64_t nodes = graph.nodes();
-  const at::Tensor scale = random_matrix(nodes, 1, 1).flatten();
+  const at::Tensor scale = random_matrix(nodes, 1, 1).flatten().relu();  // half of them zero
   for (const std::int64_t dim : kWidths) {
     const at::Tensor x = random_matrix(nodes, dim, 8);
     SumWork work{};
@@ -191,8 +190,12 @@ TEST(NeighbourSum, HasTheSameBitsOnEveryInstructionSet) {
     work.kept_scale = 1;
     work.factor = 0.3F;
     work.hub_chunk = kHubChunk;
-    for (const bool weighted : {false, true}) {
-      work.row_scale = work.column_scale = weighted ? scale.const_data_ptr<float>() : nullptr;
+    work.dropout_key = dropout_key(5);
+    work.dropout_threshold = dropout_threshold(0.3F);
+    for (int choice = 0; choice < 8; ++choice) {
+      work.row_scale = work.column_scale = choice & 1 ? scale.const_data_ptr<float>() : nullptr;
+      work.skips_zero_columns = (choice & 2) != 0;
+      work.has_dropout = (choice & 4) != 0;
       at::Tensor expected;
       for (const Kernels* const kernel : supported_kernels()) {
         at::Tensor out = at::full({nodes, dim}, NAN);
