@@ -28,7 +28,8 @@ namespace micrec {
 /// undefined = ones;
 ///          returns (owned_rows, dim) float32.
 /// Ranks    collective, one halo exchange each way.
-/// Source   INMO (Wu et al. 2022, arXiv:2107.05247), equations 7 and 8, without the token.
+/// Source   INMO (Wu et al. 2022, arXiv:2107.05247), the inductive embedding module, without
+///          the token.
 at::Tensor template_sum(const ShardedGraph& graph, const at::Tensor& table,
                         const at::Tensor& row_scale, const at::Tensor& template_mask,
                         EdgeDropout dropout, int threads);

@@ -14,9 +14,9 @@ namespace micrec {
 /// send. It is made before any row is computed, so that owners compute only what somebody asked
 /// for.
 ///
-/// Cost     A pass over `needed` and over a bitmap of all nodes (a quarter bit more than one bit a
-/// node); no hashing, no
-///          sorting. With more than one rank, one exchange of the lists.
+/// Cost     A pass over `needed` and over a bitmap of all nodes (2 bits a node); no hashing, no
+/// sorting.
+///          With more than one rank, one exchange of the lists.
 class RowExchange {
  public:
   /// `owned`: this rank's nodes by rising number; `needed`: any nodes, in any order, repeats

@@ -9,8 +9,8 @@ namespace micrec {
 /// A set of rows of [0, universe) that also knows the position of each among its members, in rising
 /// order, so that data of the members alone can be stored compactly.
 ///
-/// Cost     1 bit and a quarter a row of the universe (16 bytes for 64 rows): 10 million rows fit
-/// into a core's cache,
+/// Cost     2 bits a row of the universe: 10 million rows are 2.5 MB and stay in a cache near the
+/// core,
 ///          where an index of 4 bytes a row would not.
 class RowSet {
  public:
