@@ -31,30 +31,32 @@ namespace micrec {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 constexpr std::size_t kLabelColumns = 14;
 constexpr std::size_t kTextColumns = 100;
 
 // --- Words and numbers ---
 
-void print_row(const std::string& label, const std::string& value) {
-  std::cout << label << std::string(kLabelColumns - std::min(kLabelColumns - 1, label.size()), ' ')
+void print_row(const std::string& label, const std::string& value,
+               std::size_t label_columns = kLabelColumns) {
+  std::cout << label << std::string(label_columns - std::min(label_columns - 1, label.size()), ' ')
             << value << "\n";
 }
 
 // Words after a label, broken into lines.
-void print_paragraph(const std::string& label, const std::vector<std::string>& words) {
+void print_paragraph(const std::string& label, const std::vector<std::string>& words,
+                     std::size_t label_columns = kLabelColumns) {
   std::string line;
   std::string first_label = label;
   for (const std::string& word : words) {
-    if (!line.empty() && kLabelColumns + line.size() + 1 + word.size() > kTextColumns) {
-      print_row(std::exchange(first_label, ""), line);
+    if (!line.empty() && label_columns + line.size() + 1 + word.size() > kTextColumns) {
+      print_row(std::exchange(first_label, ""), line, label_columns);
       line.clear();
     }
     line += (line.empty() ? "" : " ") + word;
   }
-  print_row(first_label, line.empty() ? "none" : line);
+  print_row(first_label, line.empty() ? "none" : line, label_columns);
 }
 
 std::string decimal(const char* format, double number) {
@@ -250,8 +252,25 @@ void print_progress(const CheckpointInfo& info) {
   }
 }
 
+// A flagfile, each of its groups in a paragraph.
 void print_settings(const std::string& flagfile) {
-  print_paragraph("settings", split(flagfile, '\n'));
+  constexpr std::size_t kGroupColumns = 24;
+  std::cout << "settings\n";
+  std::string group;
+  std::vector<std::string> flags;
+  const auto print_group = [&] {
+    if (!flags.empty()) print_paragraph("  " + group, flags, kGroupColumns);
+    flags.clear();
+  };
+  for (const std::string& line : split(flagfile, '\n')) {
+    if (line.starts_with("# ")) {
+      print_group();
+      group = line.substr(2);
+    } else if (!line.empty()) {
+      flags.push_back(line);
+    }
+  }
+  print_group();
 }
 
 void inspect_checkpoint(const std::string& path) {
