@@ -5,9 +5,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 started=$SECONDS
 
-step() { printf '\n== %s\n' "$*"; }
+step() { printf '\n== %s\n' "$*" >&2; }
 show() {
-  printf '   $ %s\n' "$*"
+  printf '   $ %s\n' "$*" >&2
   "$@"
 }
 
@@ -30,10 +30,10 @@ step "2/6  Making a dataset: two domains whose items have text and image feature
 show build/micrec synth --out=$folder/sample.h5
 
 step "3/6  Training on 2 ranks"
-show "${ranks[@]}" build/micrec train --dataset=$folder/sample.h5 --run_dir=$folder/run --epochs=10 --lr=0.01
+show "${ranks[@]}" build/micrec train --dataset=$folder/sample.h5 --run_dir=$folder/run --epochs=5 --lr=0.01
 
 step "4/6  Evaluating: ranking all items for every user, against interactions that training never saw"
-show "${ranks[@]}" build/micrec evaluate --run_dir=$folder/run --split=test --k=20 --out=$folder/metrics.json
+show "${ranks[@]}" build/micrec evaluate --run_dir=$folder/run --split=test --k=20 --out=$folder/metrics.json >/dev/null
 
 step "5/6  Recommending"
 show build/micrec recommend --run_dir=$folder/run --k=5 --out=$folder/recommended.csv
@@ -43,40 +43,28 @@ step "6/6  Exporting embeddings"
 show build/micrec export --run_dir=$folder/run --out=$folder/embeddings.h5
 
 step "What came out"
-# The Python beside LibTorch has h5py; without it one comparison is left out.
-python=$(sed -n 's/^MICREC_PYTHON:[A-Z]*=//p' build/CMakeCache.txt)
-"${python:-python3}" - "$folder" <<'PYTHON'
+python3 - "$folder/metrics.json" <<'PYTHON'
 import json
 import sys
 
-folder = sys.argv[1]
-metrics = json.load(open(f"{folder}/metrics.json"))
-items = {}
-try:
-    import h5py
-
-    with h5py.File(f"{folder}/embeddings.h5") as file:
-        for name, domain in file["domains"].items():
-            items[name] = len(domain["items/key"])
-except ImportError:
-    pass
-for name, domain in sorted(metrics["domains"].items()):
+with open(sys.argv[1]) as file:
+    domains = json.load(file)["domains"]
+for name, domain in sorted(domains.items()):
     values = domain["slices"]["all"]
-    line = (f"{name}: of the items that {values['users']:,} users went on to choose, "
-            f"{values['recall@20']:.0%} are among the 20 that the model ranks first for them (Recall@20")
-    if name in items:
-        line += f"; a random list of 20 out of {items[name]:,} would hold {20 / items[name]:.0%}"
-    print(f"   {line}).")
-    print(f"   {name}: NDCG@20 {values['ndcg@20']:.3f}: 1 would be all of them in the first places, 0 none at all.")
+    items = domain["candidates"]
+    print(f"   {name}: of what {values['users']:,} users chose later, {values['recall@20']:.0%} is among the 20 items "
+          f"that the model ranks first\n   for each of them (Recall@20); 20 items drawn from {items:,} by chance would "
+          f"hold {20 / items:.0%}.\n   NDCG@20 is {values['ndcg@20']:.3f}: 1 if all of it stood at the top, 0 if none "
+          "were in the list.")
 PYTHON
 
 cat <<TEXT
 
-   $folder/sample.h5          the dataset                       build/micrec inspect $folder/sample.h5
-   $folder/run/               configuration, metrics, checkpoints  build/micrec inspect $folder/run
-   $folder/metrics.json       the evaluation
-   $folder/recommended.csv    five items for each user
-   $folder/embeddings.h5      a row a user and item; the score of a pair is the dot product of its rows
+   $folder/sample.h5        the dataset; look at it with build/micrec inspect $folder/sample.h5
+   $folder/run/             the run: configuration, metrics and checkpoints; build/micrec inspect $folder/run
+   $folder/metrics.json     the evaluation
+   $folder/recommended.csv  five items of each domain for each of its users
+   $folder/embeddings.h5    a row a user and item; the score of a pair is the dot product of its rows
 
    All in $((SECONDS - started)) seconds.
 
