@@ -1,0 +1,86 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cluster/communicator.h"
+#include "data/batches.h"
+#include "data/dataset_file.h"
+#include "model/model.h"
+#include "model/shard.h"
+#include "tests/support/dense_model.h"
+
+namespace micrec {
+
+/// Tensors of all ranks put together, by name: sharded ones by global node, replicated ones once.
+using WholeTensors = std::map<std::string, at::Tensor>;
+
+/// Owners by a hash, people together; with three ranks or more some own nothing.
+Ownership scattered_ownership(const DatasetSummary& summary, int ranks);
+
+/// One rank of a model that lives on several thread ranks.
+struct ModelRank {
+  Communicator& communicator;
+  const DatasetFile& dataset;
+  const Shard& shard;
+  Model& model;
+};
+
+/// What the ranks run over and how; a value that tests change in one place.
+struct ShardedSetting {
+  int ranks = 1;
+  int threads = 1;
+  Observed observed = Observed::training;
+  std::uint64_t seed = 3;
+  bool initialise = true;
+};
+
+/// Builds the model on `setting.ranks` thread ranks, each with its own shard of the data set, and
+/// calls `body` on every one. `config` need not be resolved.
+void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const ShardedSetting& setting,
+              const std::function<void(ModelRank&)>& body);
+
+/// Puts values into the parameters (or buffers), each rank its rows. CHECK: the names agree.
+void fill_parameters(Model& model, const WholeTensors& values);
+void fill_buffers(Model& model, const WholeTensors& values);
+
+/// Collects the rows of a sharded tensor on rank 0, by global node; undefined elsewhere.
+/// Collective.
+at::Tensor gather_rows(ModelRank& rank, const at::Tensor& rows);
+WholeTensors gather_parameters(ModelRank& rank);
+WholeTensors gather_buffers(ModelRank& rank);
+
+/// Parameters to test at: initial values are too regular (gates of one, scalars of zero). Made for
+/// every name and shape of the dense model, as float32.
+WholeTensors make_parameters(const DenseModel& model, std::uint64_t seed);
+
+/// A step's loss and gradients, put together.
+struct ShardedStep {
+  double total = 0;
+  double ranking = 0;
+  double l2 = 0;
+  double self = 0;
+  double contrastive = 0;
+  WholeTensors gradients;  // zero where a parameter has none
+  WholeTensors buffers;
+  std::vector<DenseTriple> triples;  // of all ranks
+  std::int64_t batch_rows = 0;
+};
+
+/// Loss and gradients of one step at given parameters (those of initialise() where there are none).
+ShardedStep sharded_step(const DatasetFile& dataset, const ModelConfig& config,
+                         const ShardedSetting& setting, const WholeTensors& parameters,
+                         std::int64_t batch_size, StepTime time);
+
+/// Final rows of all nodes by global number at given parameters and buffers; empty maps: initial
+/// ones.
+at::Tensor sharded_embeddings(const DatasetFile& dataset, const ModelConfig& config,
+                              const ShardedSetting& setting, const WholeTensors& parameters,
+                              const WholeTensors& buffers, std::int64_t epoch);
+
+}  // namespace micrec
