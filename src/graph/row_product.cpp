@@ -5,6 +5,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "base/parallel.h"
 #include "graph/linear_operator.h"
@@ -17,6 +18,8 @@ namespace {
 constexpr std::int64_t kPassesPerTask = 16;
 // Rows of x and g taken at a time for dW: a few of the blocks whose sums are added in order.
 constexpr std::int64_t kGradientRows = 4 * PackedMatrix::kInnerBlock;
+// Rows of dW handed to a thread at a time, in passes of the kernel, where there are enough of them.
+constexpr std::int64_t kGradientPasses = 4;
 
 void check_matrix(const char* what, const at::Tensor& tensor) {
   CHECK(tensor.dim() == 2 && tensor.scalar_type() == at::kFloat && tensor.device().is_cpu())
@@ -56,13 +59,25 @@ at::Tensor gradient_of_weight(const at::Tensor& x, const at::Tensor& g, int thre
   at::Tensor gradient = at::zeros({inner, columns}, x.options());
   const float* const x_data = x.const_data_ptr<float>();
   float* const to = gradient.mutable_data_ptr<float>();
-  const std::int64_t task = kernels().panel_rows;
+  const std::int64_t passes = inner / kernels().panel_rows / (2 * std::max(threads, 1));
+  const std::int64_t task =
+      std::clamp<std::int64_t>(passes, 1, kGradientPasses) * kernels().panel_rows;
   for (std::int64_t row = 0; row < rows; row += kGradientRows) {
-    const PackedMatrix chunk(g.const_data_ptr<float>() + row * columns,
-                             std::min(kGradientRows, rows - row), columns, columns, 1, threads);
+    const std::int64_t some = std::min(kGradientRows, rows - row);
+    const float* const from = x_data + row * inner;
+    const PackedMatrix chunk(g.const_data_ptr<float>() + row * columns, some, columns, columns, 1,
+                             threads);
     parallel_for(inner, task, threads, [&](std::int64_t begin, std::int64_t end) {
-      chunk.multiply(x_data + row * inner + begin, 1, inner, end - begin, true,
-                     to + begin * columns, columns);
+      // A copy side by side: with the stride of x, the numbers that a pass reads would share a few
+      // sets of the first-level cache where the width of x has a large power of two in it.
+      std::vector<float> part(some * std::min(task, end - begin));
+      for (; begin < end; begin += task) {
+        const std::int64_t width = std::min(task, end - begin);
+        for (std::int64_t r = 0; r < some; ++r) {
+          std::copy_n(from + r * inner + begin, width, part.data() + r * width);
+        }
+        chunk.multiply(part.data(), 1, width, width, true, to + begin * columns, columns);
+      }
     });
   }
   return gradient;
