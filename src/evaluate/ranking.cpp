@@ -15,9 +15,9 @@
 namespace micrec {
 namespace {
 
-// A tile's scores (24 x 256 x 4 bytes) and one panel of items stay in the first-level cache; a
-// block of users and a tile of items stay in the second.
-constexpr std::int64_t kTilePanels = 8;
+// One panel of items and one of users stay in the first-level cache, a tile's scores (24 x 512 x 4
+// bytes), its items and a block of users in the second. Larger tiles make fewer, longer counts.
+constexpr std::int64_t kTilePanels = 16;
 constexpr std::int64_t kTileItems = kTilePanels * kItemLanes;
 constexpr std::int64_t kTileUserPanels = 2;
 constexpr std::int64_t kTileUsers = kTileUserPanels * kUserLanes;

@@ -21,7 +21,7 @@
 namespace micrec {
 namespace {
 
-constexpr int kRepeats = 7;
+constexpr int kRepeats = 5;
 constexpr std::int64_t kTopK = 20;
 constexpr std::int64_t kPositives = 7;  // test items a user; gowalla has 7.3
 constexpr std::int64_t kMasked = 27;    // training items a user; gowalla has 27.1
@@ -57,6 +57,7 @@ ItemLists make_lists(std::int64_t users, std::int64_t items, std::int64_t count,
 }
 
 void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   at::set_num_threads(threads);
   const at::Tensor user_rows = at::randn({users, dim});
   const at::Tensor item_rows = at::randn({items, dim});
@@ -93,7 +94,7 @@ void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) 
 
   double product_seconds = 1e300;
   double product_top_seconds = 1e300;
-  for (const std::int64_t block : {256, 1024, 4096}) {
+  for (const std::int64_t block : {256, 1024}) {
     const auto blocks = [&](bool with_top) {
       for (std::int64_t first = 0; first < users; first += block) {
         const at::Tensor part = user_rows.narrow(0, first, std::min(block, users - first));
