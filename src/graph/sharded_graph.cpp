@@ -72,7 +72,9 @@ at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x, int th
   shape[0] = local_rows();
   at::Tensor local = empty_rows(shape, x.options());
   const at::Tensor owned = x.contiguous();
-  std::memcpy(local.mutable_data_ptr(), owned.const_data_ptr(), owned.nbytes());
+  if (owned.numel() > 0) {
+    std::memcpy(local.mutable_data_ptr(), owned.const_data_ptr(), owned.nbytes());
+  }
   fill_halo(name, local, threads);
   return local;
 }
@@ -83,6 +85,7 @@ void ShardedGraph::fill_halo(const char* name, at::Tensor& x, int threads) const
   const at::Tensor send = gather_rows(x, halo_plan_.send_local_rows, threads);
   const at::Tensor halo =
       communicator_->all_to_all(name, send, halo_plan_.send_rows, halo_plan_.receive_rows);
+  if (halo.numel() == 0) return;
   const std::size_t owned_bytes = x.nbytes() - halo.nbytes();
   std::memcpy(static_cast<char*>(x.mutable_data_ptr()) + owned_bytes, halo.const_data_ptr(),
               halo.nbytes());
