@@ -51,6 +51,22 @@ at::Tensor as_tensor(const std::vector<float>& values) {
   return at::tensor(values, at::TensorOptions(at::kFloat));
 }
 
+/// s^(a/2 - 1) with s = count + 1, one number at a time: a vectorised power has other last bits
+/// than the scalar one that takes the rest of a tensor, so a node's would depend on which rows its
+/// rank owns.
+at::Tensor template_scale(const at::Tensor& count, double annealing, int threads) {
+  const double exponent = annealing / 2 - 1;
+  at::Tensor scale = at::empty_like(count);
+  const float* const in = count.const_data_ptr<float>();
+  float* const out = scale.mutable_data_ptr<float>();
+  parallel_for(count.numel(), 4096, threads, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      out[row] = static_cast<float>(std::pow(static_cast<double>(in[row]) + 1, exponent));
+    }
+  });
+  return scale;
+}
+
 at::Tensor row_sum_of_product(const at::Tensor& a, const at::Tensor& b) { return (a * b).sum(1); }
 
 }  // namespace
@@ -251,7 +267,7 @@ void Model::refresh() {
 
 at::Tensor Model::row_scale(std::int64_t epoch) const {
   const double annealing = std::pow(config_.annealing, static_cast<double>(epoch));
-  return (template_count_ + 1).pow(annealing / 2 - 1);
+  return template_scale(template_count_, annealing, shard_->threads);
 }
 
 at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dropout_seed) {
@@ -579,7 +595,7 @@ at::Tensor Model::new_user_embeddings(int domain,
     const at::Tensor count =
         neighbour_sum(pattern, template_local_.unsqueeze(1), {}, threads).squeeze(1);
     const double annealing = std::pow(config_.annealing, static_cast<double>(epoch));
-    const at::Tensor scale = (count + 1).pow(annealing / 2 - 1);
+    const at::Tensor scale = template_scale(count.contiguous(), annealing, threads);
     SumOptions options;
     options.scaling = {scale, template_local_};
     e = neighbour_sum(pattern, parameter("embedding"), options, threads);
