@@ -1,0 +1,362 @@
+#!/usr/bin/env python3
+"""Runs the program from made-up data to recommendations, under mpirun, and checks what it leaves with numpy.
+
+    program_test.py PROGRAM "MPIEXEC [FLAG ...]" [TEST ...]
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+PROGRAM = ""
+MPIEXEC = []
+CHECK_METRICS = Path(__file__).resolve().parent.parent / "evaluate" / "check_metrics.py"
+SECONDS = 180  # no command of these may take longer
+
+SYNTH = ["--users=160", "--items=90", "--interactions=2400", "--modalities=text:12,image:9", "--seed=5",
+         "--threads=1", "--hold_out=interactions:0.1,users:0.1,items:0.1,cold_items:0.05"]
+TRAIN = ["--dim=16", "--batch=512", "--lr=0.01", "--log_every=1", "--validate_every=0", "--validate_every_steps=5",
+         "--save_every_minutes=0", "--keep_last=20", "--threads=1", "--seed=2", "--dropout=0.1",
+         "--share_templates=0.5", "--cold_simulation=0.2", "--l2=1e-4"]
+
+
+def environment():
+    # Ranks may be more than cores, and containers often forbid cross-memory attach.
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1",
+            "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
+
+
+def command_line(words, ranks):
+    under_mpi = [*MPIEXEC, "-n", str(ranks)] if ranks > 1 else []
+    return [*under_mpi, PROGRAM, *map(str, words)]
+
+
+def run(*words, ranks=1, expect=0):
+    """What the program printed; its exit code must be as expected."""
+    result = subprocess.run(command_line(words, ranks), capture_output=True, text=True, env=environment(),
+                            timeout=SECONDS, check=False)
+    if result.returncode != expect:
+        raise AssertionError(f"{' '.join(map(str, words))} at {ranks} ranks: expected exit code {expect}, got "
+                             f"{result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+def lines_of(run_dir, kind):
+    with open(Path(run_dir) / "metrics.jsonl", encoding="utf-8") as file:
+        return [line for line in map(json.loads, file) if line["kind"] == kind]
+
+
+def losses(run_dir):
+    return {line["step"]: line["loss"] for line in lines_of(run_dir, "step")}
+
+
+def embeddings_of(path):
+    with h5py.File(path) as file:
+        return {f"{domain}/{side}": file[f"domains/{domain}/{side}/embedding"][:]
+                for domain in file["domains"] for side in ("users", "items")}
+
+
+class ProgramTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = Path(tempfile.mkdtemp(prefix="micrec-"))
+        cls.dataset = cls.folder / "sample.h5"
+        run("synth", f"--out={cls.dataset}", *SYNTH)
+        # The run that most tests look at, at two ranks.
+        cls.run_dir = cls.folder / "run"
+        cls.train(cls.run_dir, 2, "--max_steps=20")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder, ignore_errors=True)
+
+    @classmethod
+    def train(cls, run_dir, ranks, *words, expect=0):
+        return run("train", f"--dataset={cls.dataset}", f"--run_dir={run_dir}", *TRAIN, *words, ranks=ranks,
+                   expect=expect)
+
+    def export(self, run_dir, name, ranks=1):
+        path = self.folder / name
+        run("export", f"--run_dir={run_dir}", "--checkpoint=newest", f"--out={path}", ranks=ranks)
+        return path
+
+    def refused(self, exit_code, *words, say=(), ranks=1):
+        """The program ends with this code and one message that has these words; nothing on stdout."""
+        result = run(*words, ranks=ranks, expect=exit_code)
+        self.assertEqual(result.stdout, "")
+        self.assertEqual(result.stderr.count("micrec train:") + result.stderr.count("micrec: "), 1, result.stderr)
+        for word in say:
+            self.assertIn(word, result.stderr)
+
+    # --- Training ---
+
+    def test_losses_are_the_same_at_any_number_of_ranks(self):
+        expected = losses(self.run_dir)
+        self.assertEqual(list(expected), list(range(1, 21)))
+        self.assertLess(np.mean([expected[step] for step in range(16, 21)]),
+                        0.98 * np.mean([expected[step] for step in range(1, 6)]))
+        for ranks in (1, 3):
+            run_dir = self.folder / f"ranks{ranks}"
+            self.train(run_dir, ranks, "--max_steps=20")
+            got = losses(run_dir)
+            self.assertEqual(list(got), list(expected))
+            for step, loss in expected.items():
+                self.assertAlmostEqual(got[step] / loss, 1, delta=1e-4)
+
+    def test_a_run_leaves_what_it_says(self):
+        config = (self.run_dir / "config.txt").read_text()
+        for flag in ("--dim=16", "--share_templates=0.5", "--seed=2"):
+            self.assertIn(flag, config)
+        validations = lines_of(self.run_dir, "validation")
+        self.assertEqual([line["step"] for line in validations], [5, 10, 15, 20])
+        for line in validations:
+            self.assertAlmostEqual(line["metric"], line["mean"]["ndcg@20"])
+        self.assertEqual(len(lines_of(self.run_dir, "test")), 1)
+        self.assertEqual([line["reason"] for line in lines_of(self.run_dir, "end")], ["finished"])
+        self.assertTrue(list(self.run_dir.glob("events.out.tfevents*")))
+        self.assertTrue((self.run_dir / "checkpoints").is_dir())
+        # The configuration reproduces the run.
+        again = self.folder / "again"
+        run("train", f"--flagfile={self.run_dir / 'config.txt'}", f"--run_dir={again}", ranks=2)
+        self.assertEqual(losses(again), losses(self.run_dir))
+
+    # --- What comes of it ---
+
+    def test_metrics_are_the_same_at_any_number_of_ranks_and_as_numpy_has_them(self):
+        for split in ("test", "valid"):
+            metrics = self.folder / f"{split}.json"
+            printed = run("evaluate", f"--run_dir={self.run_dir}", f"--split={split}", "--k=5,20",
+                          f"--out={metrics}").stdout
+            self.assertEqual(json.loads(printed), json.loads(metrics.read_text()))
+            for ranks in (2, 3):
+                other = run("evaluate", f"--run_dir={self.run_dir}", f"--split={split}", "--k=5,20", ranks=ranks)
+                self.assertEqual(other.stdout, printed)
+            embeddings = self.folder / f"{split}.h5"
+            run("export", f"--run_dir={self.run_dir}", f"--out={embeddings}", ranks=2)
+            check = subprocess.run([sys.executable, CHECK_METRICS, self.dataset, embeddings, metrics],
+                                   capture_output=True, text=True, check=False)
+            self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+            self.assertIn("metrics agree", check.stdout)
+        report = json.loads((self.folder / "test.json").read_text())
+        self.assertEqual(report["mean"]["ndcg@20"], lines_of(self.run_dir, "test")[0]["mean"]["ndcg@20"])
+        for domain in report["domains"].values():
+            self.assertTrue({"all", "old_users.old_items", "new_users.old_items"} <= set(domain["slices"]),
+                            list(domain["slices"]))
+
+    def test_exported_embeddings_have_the_same_bits_at_any_number_of_ranks(self):
+        one = embeddings_of(self.export(self.run_dir, "one.h5", ranks=1))
+        three = embeddings_of(self.export(self.run_dir, "three.h5", ranks=3))
+        self.assertEqual(len(one), 4)
+        for name, rows in one.items():
+            self.assertTrue(np.isfinite(rows).all())
+            np.testing.assert_array_equal(rows, three[name], err_msg=name)
+
+    def test_recommends_what_the_embeddings_say(self):
+        embeddings = self.folder / "served.h5"
+        run("export", f"--run_dir={self.run_dir}", f"--out={embeddings}")
+        with h5py.File(self.dataset) as data, h5py.File(embeddings) as served:
+            domain = sorted(data["domains"])[0]
+            group, rows = data[f"domains/{domain}"], served[f"domains/{domain}"]
+            train_users = group["train/user"][:]
+            user = int(np.bincount(train_users).argmax())
+            key = group["users/key"][user].decode()
+            seen = [group[f"{split}/item"][:][group[f"{split}/user"][:] == user] for split in ("train", "later")]
+            seen = np.concatenate(seen)
+            scores = rows["items/embedding"][:] @ rows["users/embedding"][user]
+            scores[seen] = -np.inf
+            best = np.argsort(-scores, kind="stable")[:10]
+            item_keys = [name.decode() for name in group["items/key"][:]]
+            expected = [item_keys[item] for item in best]
+            history = [(key, item_keys[item]) for item in seen]
+
+        def lists(*words):
+            rows = csv.DictReader(io.StringIO(run("recommend", f"--run_dir={self.run_dir}", f"--domain={domain}",
+                                                  "--k=10", *words).stdout))
+            return list(rows)
+
+        got = lists(f"--users={key}")
+        self.assertEqual([row["item_id"] for row in got], expected)
+        self.assertEqual({row["basis"] for row in got}, {"dataset"})
+        np.testing.assert_allclose([float(row["score"]) for row in got], scores[best], rtol=1e-4)
+
+        # The same history under a name that the model has never seen.
+        new = self.folder / "new.csv"
+        new.write_text("user_id,item_id\n" + "".join(f"somebody new,{item}\n" for _, item in history))
+        unseen = lists(f"--history={new}")
+        self.assertEqual({row["basis"] for row in unseen}, {"history"})
+        self.assertEqual({row["user_id"] for row in unseen}, {"somebody new"})
+        self.assertFalse({row["item_id"] for row in unseen} & {item for _, item in history})
+        # Templates of this person's other domain do not come with the file, so the lists may differ a little.
+        self.assertGreaterEqual(len({row["item_id"] for row in unseen} & set(expected)), 7)
+
+        nobody = lists("--users=nobody at all")
+        self.assertEqual({row["basis"] for row in nobody}, {"popular"})
+
+    def test_inspects_datasets_runs_checkpoints_and_embeddings(self):
+        embeddings = self.export(self.run_dir, "inspected.h5")
+        checkpoint = max((self.run_dir / "checkpoints").glob("step-*"))
+        for what, words in ((self.dataset, ("text", "image")), (self.run_dir, ("step", "ndcg")),
+                            (checkpoint, ("embedding", "tokens")), (embeddings, ("16",))):
+            printed = run("inspect", what).stdout
+            for word in words:
+                self.assertIn(word, printed, str(what))
+
+    # --- Going on ---
+
+    def test_a_resumed_run_is_the_same_run(self):
+        for ranks in (1, 2):
+            run_dir = self.folder / f"parts{ranks}"
+            self.train(run_dir, ranks, "--max_steps=10")
+            run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=20", ranks=ranks)
+            whole = self.run_dir
+            if ranks == 1:
+                whole = self.folder / "whole1"
+                self.train(whole, 1, "--max_steps=20")
+            self.assertEqual(losses(run_dir), losses(whole))
+            resumed = embeddings_of(self.export(run_dir, f"resumed{ranks}.h5"))
+            for name, rows in embeddings_of(self.export(whole, f"whole{ranks}.h5")).items():
+                np.testing.assert_array_equal(rows, resumed[name])
+
+    def test_a_run_saved_at_three_ranks_goes_on_at_others(self):
+        saved = self.folder / "three"
+        self.train(saved, 3, "--max_steps=10")
+        expected = losses(self.run_dir)
+        for ranks in (1, 2):
+            run_dir = self.folder / f"from_three_to_{ranks}"
+            shutil.copytree(saved, run_dir)
+            run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=20", ranks=ranks)
+            got = losses(run_dir)
+            self.assertEqual(list(got), list(expected))
+            for step, loss in expected.items():
+                self.assertAlmostEqual(got[step] / loss, 1, delta=1e-4)
+
+    def stopped_and_resumed(self, name, send):
+        """Trains at two ranks, stops it by `send(process)` once it takes steps, resumes, and compares with a run
+        that was not stopped."""
+        run_dir = self.folder / name
+        words = ["train", f"--dataset={self.dataset}", f"--run_dir={run_dir}", *TRAIN, "--max_steps=4000",
+                 "--patience=0"]
+        with subprocess.Popen(command_line(words, 2), env=environment(), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as process:
+            deadline = time.monotonic() + SECONDS
+            log = run_dir / "metrics.jsonl"
+            while not (log.exists() and '"step"' in log.read_text()):
+                self.assertIsNone(process.poll(), "the run ended before it could be stopped")
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.02)
+            send(process)
+            try:
+                output = process.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        self.assertEqual(process.returncode, 75, output)
+        self.assertIn("--resume", output[1])
+        end = lines_of(run_dir, "end")[-1]
+        self.assertEqual(end["reason"], "interrupted")
+        self.assertEqual(max(losses(run_dir)), end["step"])
+        last = max(end["step"] + 3, 20)
+        run("train", f"--run_dir={run_dir}", "--resume", f"--max_steps={last}", ranks=2)
+        whole = self.folder / f"{name}_whole"
+        self.train(whole, 2, f"--max_steps={last}", "--patience=0")
+        self.assertEqual(losses(run_dir), losses(whole))
+        resumed = embeddings_of(self.export(run_dir, f"{name}.h5"))
+        for rows, other in zip(embeddings_of(self.export(whole, f"{name}_whole.h5")).values(), resumed.values()):
+            np.testing.assert_array_equal(rows, other)
+
+    def test_a_signal_to_mpirun_saves_and_stops(self):
+        self.stopped_and_resumed("usr2", lambda process: process.send_signal(signal.SIGUSR2))
+
+    def test_sigterm_to_one_rank_saves_and_stops_all(self):
+        def terminate_one_rank(process):
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            ranks = [int(pid) for pid in children
+                     if Path(PROGRAM).name == Path(f"/proc/{pid}/comm").read_text().strip()]
+            self.assertEqual(len(ranks), 2)
+            os.kill(ranks[1], signal.SIGTERM)
+
+        self.stopped_and_resumed("term", terminate_one_rank)
+
+    def test_the_time_limit_saves_and_stops(self):
+        run_dir = self.folder / "limited"
+        self.train(run_dir, 2, "--max_steps=1000000", "--patience=0", "--validate_every_steps=0",
+                   f"--time_limit={3 / 60}", expect=75)
+        self.assertEqual(lines_of(run_dir, "end")[-1]["reason"], "interrupted")
+        self.assertTrue(list((run_dir / "checkpoints").glob("step-*")))
+
+    # --- What it refuses ---
+
+    def test_refuses_what_is_wrong_with_the_flags(self):
+        there = f"--dataset={self.dataset}"
+        new = f"--run_dir={self.folder / 'refused'}"
+        self.refused(2, "train", there, new, "--drpout=0.1", say=("--drpout", "--dropout"))
+        self.refused(2, "train", there, new, "--dim=0", say=("dim",))
+        self.refused(2, "train", there, new, "--model=bert", say=("bert", "inmo"))
+        self.refused(2, "train", there, new, "--modalities=sound", say=("sound", "image, text"))
+        self.refused(2, "train", there, say=("--run_dir",))
+        self.refused(2, "train", new, say=("--dataset",))
+        self.refused(2, "train", there, new, "--lr_decay", say=("--max_steps",))
+        self.refused(2, "train", there, f"--run_dir={self.run_dir}", say=("holds a run already", "--resume"))
+        self.refused(2, "train", f"--run_dir={self.run_dir}", "--resume", "--dim=32", say=("--dim", "16"))
+        self.refused(2, "trian", say=("train",))
+        self.assertFalse((self.folder / "refused").exists())
+
+    def test_refuses_under_mpirun_with_one_message_and_the_same_code(self):
+        new = f"--run_dir={self.folder / 'refused'}"
+        self.refused(2, "train", f"--dataset={self.dataset}", new, "--drpout=0.1", say=("--dropout",), ranks=2)
+        self.refused(4, "train", f"--dataset={self.folder / 'nowhere.h5'}", new, say=("nowhere.h5",), ranks=2)
+
+    def test_refuses_files_that_are_missing_or_no_datasets(self):
+        new = f"--run_dir={self.folder / 'refused'}"
+        self.refused(4, "train", f"--dataset={self.folder / 'nowhere.h5'}", new, say=("nowhere.h5",))
+        wrong = self.folder / "wrong.h5"
+        wrong.write_text("this is no HDF5 file\n" * 100)
+        self.refused(3, "train", f"--dataset={wrong}", new, say=("wrong.h5",))
+        self.refused(6, "train", f"--run_dir={self.folder / 'nobody'}", "--resume", say=("no checkpoint",))
+
+    def test_refuses_a_damaged_checkpoint_and_another_dataset(self):
+        damaged = self.folder / "damaged"
+        shutil.copytree(self.run_dir, damaged)
+        shard = max((damaged / "checkpoints").glob("step-*")) / "shard-00001.h5"
+        with open(shard, "r+b") as file:
+            file.truncate(shard.stat().st_size - 7)
+        self.refused(6, "train", f"--run_dir={damaged}", "--resume", "--max_steps=30", say=("shard-00001.h5",))
+        # A byte turned, the size as it was.
+        flipped = self.folder / "flipped"
+        shutil.copytree(self.run_dir, flipped)
+        shard = max((flipped / "checkpoints").glob("step-*")) / "shard-00000.h5"
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 1
+        shard.write_bytes(content)
+        self.refused(6, "train", f"--run_dir={flipped}", "--resume", "--max_steps=30", say=("shard-00000.h5",),
+                     ranks=2)
+
+        other = self.folder / "other.h5"
+        run("synth", f"--out={other}", *SYNTH, "--seed=6")
+        copy = self.folder / "other_data"
+        shutil.copytree(self.run_dir, copy)
+        self.refused(6, "train", f"--run_dir={copy}", f"--dataset={other}", "--resume", "--max_steps=30",
+                     say=("fingerprint", "other.h5"))
+
+    def test_a_diverging_run_ends_with_its_own_code(self):
+        run_dir = self.folder / "diverged"
+        result = self.train(run_dir, 2, "--max_steps=50", "--lr=1e30", expect=7)
+        self.assertIn("--lr", result.stderr)
+
+
+if __name__ == "__main__":
+    PROGRAM = sys.argv[1]
+    MPIEXEC = sys.argv[2].split()
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)

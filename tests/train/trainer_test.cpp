@@ -1,0 +1,494 @@
+#include "train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "checkpoints/checkpoint.h"
+#include "checkpoints/store.h"
+#include "cluster/thread_communicator.h"
+#include "tests/support/sharded_model.h"
+#include "tests/support/small_world.h"
+#include "tests/support/temporary_folder.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kBatch = 48;
+
+/// micrec with everything on.
+ModelConfig everything() {
+  ModelConfig config;
+  config.dim = 8;
+  config.layers = 2;
+  config.l2 = 1e-3;
+  config.domain_weights = DomainWeights::balanced;
+  config.template_ratio = 0.8;
+  config.share_templates = 0.5;
+  config.dropout = 0.2;
+  config.modalities = {"image", "text"};
+  config.feature_dim = 4;
+  config.semantic_neighbors = 3;
+  config.cold_simulation = 0.2;
+  config.contrastive_weight = 0.1;
+  config.contrastive_batch = 6;
+  return config;
+}
+
+TrainingConfig training(std::int64_t epochs) {
+  TrainingConfig config;
+  config.adam.learning_rate = 0.02;
+  config.epochs = epochs;
+  config.log_every = 1;
+  config.patience = 0;
+  config.save_every_minutes = 0;
+  return config;
+}
+
+/// What a run leaves, seen from rank 0.
+struct Outcome {
+  TrainingEnd end = TrainingEnd::finished;
+  TrainingState state;
+  std::vector<StepRecord> records;
+  std::vector<double> metrics;      // of the validations
+  std::vector<std::int64_t> saved;  // steps of the checkpoints written
+  WholeTensors values;              // parameters, both moments ("m:", "v:") and buffers
+  std::int64_t steps_per_epoch = 0;
+};
+
+struct RunOptions {
+  int ranks = 1;
+  bool resume = false;
+  ModelConfig model = everything();
+  TrainingConfig training;
+  /// The metric of a validation from the steps taken; by default it always improves.
+  std::function<double(std::int64_t step)> metric = [](std::int64_t step) {
+    return static_cast<double>(step);
+  };
+  std::function<bool(int rank, std::int64_t step)>
+      stop;  // whether a rank asks to stop in this step
+  std::function<void(ModelRank&, std::int64_t step)> after_step;  // on every rank
+};
+
+class TrainerTest : public testing::Test {
+ protected:
+  TrainerTest() : dataset_(write_small_world({}, folder_ / "world.h5")) {}
+
+  std::string run_dir(const std::string& name) const { return folder_ / name; }
+
+  Outcome train(const std::string& directory, const RunOptions& options) {
+    Outcome run;
+    std::mutex mutex;
+    std::vector<TrainingState> states(options.ranks);
+    std::vector<TrainingEnd> ends(options.ranks);
+    ShardedSetting setting;
+    setting.ranks = options.ranks;
+    setting.initialise = !options.resume;
+    on_ranks(dataset_, options.model, setting, [&](ModelRank& rank) {
+      Communicator& communicator = rank.communicator;
+      const int number = communicator.rank();
+      const NodeSpace& space = rank.shard.space();
+      EpochSampler sampler(
+          space, read_training_share(dataset_, space, rank.shard.ownership, number),
+          eligible_items(dataset_, space), {Sampling::interactions, kBatch, setting.seed, 1});
+      CheckpointStore store(directory, communicator);
+      TrainingState state;
+      if (options.resume) {
+        state = restore(Checkpoint::open(store.newest().value(), communicator), rank.model, true);
+      }
+      CheckpointInfo description;
+      description.config = "--model=micrec\n";
+      description.dataset_fingerprint = dataset_.fingerprint();
+      TrainingEvents events;
+      events.stepped = [&](const StepRecord& record) {
+        if (number == 0) run.records.push_back(record);
+        if (options.after_step) options.after_step(rank, record.step);
+      };
+      events.validate = [&](const TrainingState& at, const at::Tensor& z) {
+        EXPECT_EQ(z.size(0), rank.shard.owned_rows());
+        EXPECT_TRUE(z.isfinite().all().item<bool>());
+        return options.metric(at.step);
+      };
+      events.validated = [&](const TrainingState&, double metric, bool) {
+        if (number == 0) run.metrics.push_back(metric);
+      };
+      events.saved = [&](const TrainingState& at, const std::string& name, double) {
+        EXPECT_EQ(name, text("step-", std::to_string(1'000'000'000'000 + at.step).substr(1)));
+        if (number == 0) run.saved.push_back(at.step);
+      };
+      std::int64_t asked = state.step;
+      events.stop_requested = [&] { return options.stop && options.stop(number, ++asked); };
+      Trainer trainer(options.training, rank.model, sampler, store, description, events);
+      ends[number] = trainer.run(state);
+      states[number] = state;
+
+      WholeTensors values = gather_parameters(rank);
+      for (const Parameter& parameter : rank.model.parameters()) {
+        const auto whole = [&](const at::Tensor& moment) {
+          return parameter.sharded ? gather_rows(rank, moment) : moment.clone();
+        };
+        values["m:" + parameter.name] = whole(parameter.adam_m);
+        values["v:" + parameter.name] = whole(parameter.adam_v);
+      }
+      values.merge(gather_buffers(rank));
+      if (number != 0) return;
+      run.values = std::move(values);
+      run.steps_per_epoch = trainer.steps_per_epoch();
+    });
+    for (int rank = 0; rank < options.ranks; ++rank) {
+      EXPECT_EQ(ends[rank], ends[0]);
+      EXPECT_EQ(states[rank].step, states[0].step);
+      EXPECT_EQ(states[rank].best_step, states[0].best_step);
+    }
+    run.end = ends[0];
+    run.state = states[0];
+    return run;
+  }
+
+  static void expect_same_values(const Outcome& a, const Outcome& b) {
+    ASSERT_EQ(a.values.size(), b.values.size());
+    for (const auto& [name, value] : a.values) {
+      EXPECT_TRUE(at::equal(value, b.values.at(name))) << name;
+    }
+  }
+
+  static void expect_near_losses(const std::vector<StepRecord>& got,
+                                 const std::vector<StepRecord>& expected, double relative) {
+    ASSERT_EQ(got.size(), expected.size());
+    for (std::size_t n = 0; n < got.size(); ++n) {
+      EXPECT_EQ(got[n].step, expected[n].step);
+      const auto near = [&](double a, double b, const char* what) {
+        EXPECT_NEAR(a, b, relative * std::abs(b)) << what << " of step " << got[n].step;
+      };
+      near(got[n].loss, expected[n].loss, "loss");
+      near(got[n].ranking, expected[n].ranking, "ranking");
+      near(got[n].l2, expected[n].l2, "l2");
+      near(got[n].self, expected[n].self, "self");
+      near(got[n].contrastive, expected[n].contrastive, "contrastive");
+    }
+  }
+
+  TemporaryFolder folder_;
+  DatasetFile dataset_;
+};
+
+TEST_F(TrainerTest, TheFirstStepsAreTheSameAtAnyNumberOfRanks) {
+  RunOptions options;
+  options.training = training(100);
+  options.training.max_steps = 30;
+  const Outcome one = train(run_dir("1"), options);
+  ASSERT_EQ(one.records.size(), 30U);
+  for (const StepRecord& record : one.records) {
+    EXPECT_GT(record.l2, 0);
+    EXPECT_GT(record.self, 0);
+    EXPECT_GT(record.contrastive, 0);
+    EXPECT_NEAR(record.loss, record.ranking + record.l2 + record.self + record.contrastive, 1e-12);
+    EXPECT_GT(record.triples_per_second, 0);
+  }
+  EXPECT_LT(one.records.back().ranking, 0.95 * one.records.front().ranking);  // it learns
+  for (const int ranks : {2, 3, 4}) {
+    options.ranks = ranks;
+    const Outcome several = train(run_dir(std::to_string(ranks)), options);
+    expect_near_losses(several.records, one.records, 1e-4);
+  }
+}
+
+// Four epochs are two epochs, a checkpoint, and two epochs of a fresh model: the same bits of every
+// parameter and moment.
+TEST_F(TrainerTest, AResumedRunIsTheSameRun) {
+  for (const int ranks : {1, 2}) {
+    RunOptions options;
+    options.ranks = ranks;
+    options.training = training(4);
+    const Outcome whole = train(run_dir(text("whole", ranks)), options);
+    EXPECT_EQ(whole.end, TrainingEnd::finished);
+    EXPECT_EQ(whole.state.step, 4 * whole.steps_per_epoch);
+    EXPECT_EQ(whole.metrics.size(), 4U);
+
+    options.training = training(2);
+    const Outcome first = train(run_dir(text("halves", ranks)), options);
+    EXPECT_EQ(first.state.step, 2 * first.steps_per_epoch);
+    options.training = training(4);
+    options.resume = true;
+    const Outcome second = train(run_dir(text("halves", ranks)), options);
+    EXPECT_EQ(second.state.step, whole.state.step);
+    expect_same_values(second, whole);
+    for (std::size_t n = 0; n < second.records.size(); ++n) {
+      EXPECT_EQ(second.records[n].loss, whole.records[first.records.size() + n].loss);
+    }
+    EXPECT_EQ(first.records.size() + second.records.size(), whole.records.size());
+  }
+}
+
+TEST_F(TrainerTest, ARunSavedInTheMiddleOfAnEpochIsTheSameRun) {
+  RunOptions options;
+  options.ranks = 2;
+  options.training = training(3);
+  const Outcome whole = train(run_dir("whole"), options);
+  const std::int64_t middle = whole.steps_per_epoch + 2;
+  ASSERT_NE(middle % whole.steps_per_epoch, 0);
+  options.stop = [&](int rank, std::int64_t step) { return rank == 1 && step == middle; };
+  const Outcome first = train(run_dir("parts"), options);
+  EXPECT_EQ(first.end, TrainingEnd::interrupted);
+  EXPECT_EQ(first.state.step, middle);
+  options.stop = nullptr;
+  options.resume = true;
+  const Outcome second = train(run_dir("parts"), options);
+  EXPECT_EQ(second.end, TrainingEnd::finished);
+  expect_same_values(second, whole);
+  EXPECT_EQ(second.state.best_metric, whole.state.best_metric);
+}
+
+TEST_F(TrainerTest, ACheckpointOfThreeRanksGoesOnAtOthers) {
+  RunOptions options;
+  options.ranks = 3;
+  options.training = training(4);
+  const Outcome whole = train(run_dir("whole"), options);
+  for (const int ranks : {1, 2}) {
+    const std::string directory = run_dir(text("to", ranks));
+    options.ranks = 3;
+    options.resume = false;
+    options.training = training(2);
+    const Outcome first = train(directory, options);
+    options.ranks = ranks;
+    options.resume = true;
+    options.training = training(4);
+    const Outcome second = train(directory, options);
+    const std::vector<StepRecord> expected(
+        whole.records.begin() + static_cast<std::ptrdiff_t>(first.records.size()),
+        whole.records.end());
+    expect_near_losses(second.records, expected, 1e-4);
+  }
+}
+
+TEST_F(TrainerTest, StopsEarlyAndKeepsTheBest) {
+  RunOptions options;
+  options.training = training(50);
+  options.training.patience = 2;
+  options.training.keep_last = 1;
+  std::int64_t steps = 0;
+  options.metric = [&](std::int64_t step) {
+    steps = std::max(steps, step);
+    return step <= 15 ? static_cast<double>(step) : 1.0 / static_cast<double>(step);
+  };
+  options.training.validate_every = 0;
+  options.training.validate_every_steps = 5;
+  const Outcome run = train(run_dir("run"), options);
+  EXPECT_EQ(run.end, TrainingEnd::early_stopped);
+  EXPECT_EQ(run.state.step, 25);
+  EXPECT_EQ(run.state.best_step, 15);
+  EXPECT_EQ(run.state.best_metric, 15);
+  EXPECT_EQ(run.state.validations_without_improvement, 2);
+  EXPECT_EQ(run.metrics, std::vector<double>({5, 10, 15, 1.0 / 20, 1.0 / 25}));
+  const std::string best = best_checkpoint(run_dir("run")).value();
+  EXPECT_EQ(Checkpoint::open(best).info().step, 15);
+  EXPECT_EQ(list_checkpoints(run_dir("run")).size(), 2U);  // the best and the last
+  const Checkpoint last = Checkpoint::open(newest_checkpoint(run_dir("run")).value());
+  EXPECT_EQ(last.info().step, 25);
+  EXPECT_EQ(last.info().best_step, 15);
+  EXPECT_EQ(last.info().validations_without_improvement, 2);
+
+  // A run that is over stays over, and more patience lets it go on.
+  options.resume = true;
+  const Outcome again = train(run_dir("run"), options);
+  EXPECT_EQ(again.end, TrainingEnd::early_stopped);
+  EXPECT_TRUE(again.records.empty());
+  options.training.patience = 3;
+  EXPECT_EQ(train(run_dir("run"), options).state.step, 30);
+}
+
+TEST_F(TrainerTest, TheBestCheckpointIsTheModelOfItsStep) {
+  RunOptions options;
+  options.training = training(4);
+  std::int64_t steps_per_epoch = 0;
+  {
+    RunOptions two = options;
+    two.training = training(2);
+    const Outcome run = train(run_dir("two"), two);
+    steps_per_epoch = run.steps_per_epoch;
+    options.metric = [=](std::int64_t step) { return step == 2 * steps_per_epoch ? 1.0 : 0.1; };
+    const Outcome four = train(run_dir("four"), options);
+    EXPECT_EQ(four.state.best_step, 2 * steps_per_epoch);
+    const Checkpoint best = Checkpoint::open(best_checkpoint(run_dir("four")).value());
+    EXPECT_TRUE(at::equal(best.read_all_rows("embedding"), run.values.at("embedding")));
+    EXPECT_TRUE(at::equal(best.read_replicated("tokens"), run.values.at("tokens")));
+    EXPECT_FALSE(at::equal(four.values.at("embedding"), run.values.at("embedding")));
+    EXPECT_EQ(annealing_epoch(best.info()), 1);
+  }
+}
+
+TEST_F(TrainerTest, ALossThatIsNotFiniteEndsAllRanksAndKeepsTheLastCheckpoint) {
+  for (const int ranks : {1, 3}) {
+    const std::string directory = run_dir(text("run", ranks));
+    RunOptions options;
+    options.ranks = ranks;
+    options.training = training(10);
+    options.training.save_every_steps = 2;
+    options.training.validate_every = 0;  // which would notice first
+    options.after_step = [](ModelRank& rank, std::int64_t step) {
+      // On one rank alone: the others must learn of it.
+      if (step != 3 || rank.communicator.rank() != 0) return;
+      const c10::NoGradGuard no_gradient;
+      rank.model.parameters().front().value.fill_(std::numeric_limits<float>::quiet_NaN());
+    };
+    try {
+      train(directory, options);
+      ADD_FAILURE() << "the run went on";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::diverged) << error.what();
+      EXPECT_NE(std::string(error.what()).find("step 4"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("--lr"), std::string::npos) << error.what();
+    }
+    const Checkpoint last = Checkpoint::open(newest_checkpoint(directory).value());
+    EXPECT_EQ(last.info().step, 2);
+    EXPECT_TRUE(last.read_all_rows("embedding").isfinite().all().item<bool>());
+    options.after_step = nullptr;
+    options.resume = true;
+    options.training.max_steps = 6;
+    EXPECT_EQ(train(directory, options).state.step, 6);
+  }
+}
+
+TEST_F(TrainerTest, AHugeLearningRateDiverges) {
+  RunOptions options;
+  options.ranks = 2;
+  options.training = training(10);
+  options.training.adam.learning_rate = 1e30;
+  try {
+    train(run_dir("run"), options);
+    ADD_FAILURE() << "the run went on";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::diverged) << error.what();
+  }
+}
+
+// What is not finite is never written, also where the loss has not shown it yet.
+TEST_F(TrainerTest, AParameterThatIsNotFiniteIsNotSaved) {
+  RunOptions options;
+  options.ranks = 2;
+  options.training = training(10);
+  options.training.save_every_steps = 3;
+  options.after_step = [](ModelRank& rank, std::int64_t step) {
+    if (step != 6 || rank.communicator.rank() != 1) return;
+    const c10::NoGradGuard no_gradient;
+    if (rank.shard.owned_rows() > 0) {
+      rank.model.parameters().front().value[0][0].fill_(std::numeric_limits<float>::infinity());
+    }
+  };
+  try {
+    train(run_dir("run"), options);
+    ADD_FAILURE() << "the run went on";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::diverged) << error.what();
+  }
+  EXPECT_EQ(Checkpoint::open(newest_checkpoint(run_dir("run")).value()).info().step, 3);
+}
+
+// One rank hears the signal; all leave at the same step, with it saved.
+TEST_F(TrainerTest, OneRankThatIsAskedToStopStopsAll) {
+  for (const int asked : {0, 2}) {
+    RunOptions options;
+    options.ranks = 3;
+    options.training = training(10);
+    options.stop = [&](int rank, std::int64_t step) { return rank == asked && step >= 5; };
+    const std::string directory = run_dir(text("run", asked));
+    const Outcome run = train(directory, options);
+    EXPECT_EQ(run.end, TrainingEnd::interrupted);
+    EXPECT_EQ(run.state.step, 5);
+    EXPECT_EQ(Checkpoint::open(newest_checkpoint(directory).value()).info().step, 5);
+  }
+}
+
+// A stop in the last step changes nothing: the run is finished.
+TEST_F(TrainerTest, AStopInTheLastStepIsAnEnd) {
+  RunOptions options;
+  options.training = training(10);
+  options.training.max_steps = 4;
+  options.stop = [](int, std::int64_t step) { return step == 4; };
+  EXPECT_EQ(train(run_dir("run"), options).end, TrainingEnd::finished);
+}
+
+TEST_F(TrainerTest, TheTimeLimitSavesAndInterrupts) {
+  RunOptions options;
+  options.ranks = 2;
+  options.training = training(1'000'000);
+  options.training.validate_every = 0;
+  options.training.time_limit_seconds = 1.6;  // one second of which is kept for saving
+  const Timer timer;
+  const Outcome run = train(run_dir("run"), options);
+  EXPECT_LT(timer.seconds(), 60);
+  EXPECT_EQ(run.end, TrainingEnd::interrupted);
+  EXPECT_GE(run.state.step, 1);
+  EXPECT_EQ(Checkpoint::open(newest_checkpoint(run_dir("run")).value()).info().step,
+            run.state.step);
+}
+
+TEST_F(TrainerTest, SavesWhenAskedAndAtTheEnd) {
+  RunOptions options;
+  options.training = training(100);
+  options.training.max_steps = 11;
+  options.training.validate_every = 0;
+  options.training.save_every_steps = 4;
+  options.training.keep_last = 2;
+  options.metric = [](std::int64_t) { return 0.0; };
+  const Outcome run = train(run_dir("run"), options);
+  EXPECT_EQ(run.saved, std::vector<std::int64_t>({4, 8, 11}));
+  EXPECT_EQ(list_checkpoints(run_dir("run")).size(), 2U);
+  EXPECT_EQ(run.metrics.size(), 1U);  // the last step is always validated
+}
+
+TEST_F(TrainerTest, LogsEverySoManyStepsAndTheLast) {
+  RunOptions options;
+  options.training = training(100);
+  options.training.max_steps = 11;
+  options.training.log_every = 4;
+  options.training.lr_decay = true;
+  const Outcome run = train(run_dir("run"), options);
+  ASSERT_EQ(run.records.size(), 3U);
+  EXPECT_EQ(run.records[0].step, 4);
+  EXPECT_EQ(run.records[1].step, 8);
+  EXPECT_EQ(run.records[2].step, 11);
+  EXPECT_EQ(run.records[2].learning_rate, learning_rate_at(options.training, 10));
+  for (const StepRecord& record : run.records) {
+    EXPECT_EQ(record.epoch, (record.step - 1) / run.steps_per_epoch);
+  }
+}
+
+TEST(EpochOfLastStep, IsTheOneTheStepWasTakenIn) {
+  EXPECT_EQ(epoch_of_last_step(0, 7), 0);
+  EXPECT_EQ(epoch_of_last_step(1, 7), 0);
+  EXPECT_EQ(epoch_of_last_step(7, 7), 0);
+  EXPECT_EQ(epoch_of_last_step(8, 7), 1);
+  EXPECT_EQ(epoch_of_last_step(15, 7), 2);
+}
+
+TEST(AnnealingEpoch, NeedsACheckpointThatSaysHowLongAnEpochIs) {
+  CheckpointInfo info;
+  info.step = 15;
+  for (const char* wrong : {"", "x", "0", "-3"}) {
+    info.extra["steps_per_epoch"] = wrong;
+    try {
+      annealing_epoch(info);
+      ADD_FAILURE() << wrong;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::checkpoint);
+    }
+  }
+  info.extra["steps_per_epoch"] = "7";
+  EXPECT_EQ(annealing_epoch(info), 2);
+}
+
+}  // namespace
+}  // namespace micrec
