@@ -122,12 +122,18 @@ add_library(micrec_openmp INTERFACE)
 add_library(micrec::openmp ALIAS micrec_openmp)
 if(micrec_torch_gomp)
   list(GET micrec_torch_gomp 0 micrec_torch_gomp)
-  target_link_libraries(micrec_openmp INTERFACE "${micrec_torch_gomp}" Threads::Threads)
-  target_compile_options(micrec_openmp INTERFACE
-    $<$<COMPILE_LANGUAGE:C,CXX>:-fopenmp> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fopenmp>)
 else()
   find_package(OpenMP REQUIRED COMPONENTS CXX)
-  target_link_libraries(micrec_openmp INTERFACE OpenMP::OpenMP_CXX)
+  set(micrec_torch_gomp ${OpenMP_CXX_LIBRARIES})
+endif()
+target_link_libraries(micrec_openmp INTERFACE ${micrec_torch_gomp} Threads::Threads)
+if(MICREC_SANITIZE STREQUAL "thread")
+  # ThreadSanitizer does not see how libgomp starts and ends a parallel region and takes every one for a race.
+  # Without it loops are serial, and what is checked are the threads of ranks, watchdogs and writers.
+  target_compile_options(micrec_openmp INTERFACE $<$<COMPILE_LANGUAGE:C,CXX>:-Wno-unknown-pragmas>)
+else()
+  target_compile_options(micrec_openmp INTERFACE
+    $<$<COMPILE_LANGUAGE:C,CXX>:-fopenmp> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fopenmp>)
 endif()
 
 # --- CUDA --------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ if(MICREC_SANITIZE)
     "ASAN_OPTIONS=strict_string_checks=1:detect_stack_use_after_return=1"
     "LSAN_OPTIONS=suppressions=${suppressions}/leak.supp:print_suppressions=0"
     "UBSAN_OPTIONS=print_stacktrace=1"
-    "TSAN_OPTIONS=suppressions=${suppressions}/thread.supp:ignore_noninstrumented_modules=1:halt_on_error=1")
+    "TSAN_OPTIONS=suppressions=${suppressions}/thread.supp:ignore_noninstrumented_modules=1:halt_on_error=1:history_size=7")
 endif()
 
 execute_process(COMMAND ${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE micrec_mpi_version ERROR_QUIET)
@@ -40,10 +40,6 @@ function(micrec_add_test)
   if(arg_UNPARSED_ARGUMENTS OR NOT arg_NAME OR NOT arg_SOURCES)
     message(FATAL_ERROR "micrec_add_test(${arg_NAME}): unexpected arguments "
                         "'${arg_UNPARSED_ARGUMENTS}', or no NAME or SOURCES")
-  endif()
-  micrec_keep_written(arg_SOURCES)
-  if(NOT arg_SOURCES)
-    return()
   endif()
   set(target test_${arg_NAME})
   add_executable(${target} ${arg_SOURCES})
