@@ -257,6 +257,7 @@ void Model::refresh() {
                               count.index_select(0, shard_->link_from) * config_.share_templates);
     }
     template_count_ = graph.with_halo("halo.template_count", count.contiguous());
+    scale_epoch_ = -1;
   }
   if (config_.has_content()) {
     for (Modality& modality : modalities_) {
@@ -265,9 +266,13 @@ void Model::refresh() {
   }
 }
 
-at::Tensor Model::row_scale(std::int64_t epoch) const {
-  const double annealing = std::pow(config_.annealing, static_cast<double>(epoch));
-  return template_scale(template_count_, annealing, shard_->threads);
+const at::Tensor& Model::row_scale(std::int64_t epoch) {
+  if (scale_epoch_ != epoch) {
+    const double annealing = std::pow(config_.annealing, static_cast<double>(epoch));
+    scale_ = template_scale(template_count_, annealing, shard_->threads);
+    scale_epoch_ = epoch;
+  }
+  return scale_;
 }
 
 at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dropout_seed) {
@@ -276,7 +281,7 @@ at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dro
   const ShardedGraph& graph = *shard_->graph;
   const std::int64_t rows = graph.owned_rows();
   const EdgeDropout drop{dropout, dropout_seed, false};
-  const at::Tensor scale = row_scale(epoch);
+  const at::Tensor& scale = row_scale(epoch);
   const at::Tensor own_scale = scale.slice(0, 0, rows);
   at::Tensor e;
   if (config_.share_templates > 0) {

@@ -95,7 +95,7 @@ class Model {
   void fill_initial_values();
   void choose_templates();
 
-  at::Tensor row_scale(std::int64_t epoch) const;  // (local rows)
+  const at::Tensor& row_scale(std::int64_t epoch);  // (local rows) s^(a/2 - 1), kept for an epoch
   at::Tensor base_rows(std::int64_t epoch, float dropout, std::uint32_t dropout_seed);
   at::Tensor inferred_base_rows(std::int64_t epoch);
   at::Tensor semantic_sum(const at::Tensor& e);
@@ -119,6 +119,8 @@ class Model {
   at::Tensor template_mask_;   // (owned rows) uint8, a buffer
   at::Tensor template_local_;  // (local rows) float32
   at::Tensor template_count_;  // (local rows) float32, s - 1
+  std::int64_t scale_epoch_ = -1;
+  at::Tensor scale_;
   at::Tensor has_semantic_;    // (owned rows, 1) float32: has neighbours in some modality
   std::vector<float> domain_weight_;  // (domains)
 };
