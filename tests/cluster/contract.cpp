@@ -340,14 +340,14 @@ void an_abort_ends_the_others_collectives(const RunGroup& run) {
 
 void a_rank_that_never_comes_is_named_after_the_deadline(const RunGroup& run) {
   constexpr double kDeadlineSeconds = 0.15;
-  run({.deadline_seconds = kDeadlineSeconds}, [](Communicator& group) {
+  const Timer timer;  // From before any rank waits: the first deadline that passes ends all.
+  run({.deadline_seconds = kDeadlineSeconds}, [&timer](Communicator& group) {
     if (group.size() == 1) return;
     if (group.rank() == 0) {
       // It must neither end nor wait in a collective until the others have given up.
       std::this_thread::sleep_for(std::chrono::duration<double>(10 * kDeadlineSeconds));
       return;
     }
-    const Timer timer;
     const std::string message = message_of([&] { group.barrier("test.deadline"); });
     EXPECT_GE(timer.seconds(), 0.9 * kDeadlineSeconds);
     EXPECT_THAT(message, AllOf(HasSubstr("'test.deadline' (collective 1)"), HasSubstr("rank 0"),
