@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/durable_files.h"
 #include "checkpoints/format.h"
+#include "io/durable_files.h"
 
 namespace micrec {
 namespace {

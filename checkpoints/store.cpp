@@ -14,10 +14,10 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "checkpoints/agreement.h"
-#include "checkpoints/durable_files.h"
 #include "checkpoints/element_type.h"
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
+#include "io/durable_files.h"
 #include "io/hdf5.h"
 
 namespace micrec {

@@ -16,6 +16,7 @@
 #include "data/hold_out.h"
 #include "data/preparation.h"
 #include "data/split_rule.h"
+#include "io/unfinished_file.h"
 #include "launcher/command.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"

@@ -15,6 +15,7 @@
 #include "data/dataset_writer.h"
 #include "data/preparation.h"
 #include "data/synthetic.h"
+#include "io/unfinished_file.h"
 #include "launcher/command.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"

@@ -54,16 +54,17 @@ std::vector<FlagSpec> running_flags() {
   return {
       {"partition", "Distribution", "", one_of({"balanced", "hash"})},
       {"grid", "Distribution", "",
-       written_as("auto or Rx1",
-                  [](const std::string& value) {
-                    const std::vector<std::string> parts = split(value, 'x');
-                    const bool rows_only =
-                        parts.size() == 2 && parse_integer(parts[0]).value_or(0) >= 1 && parts[1] == "1";
-                    return value == "auto" || rows_only
-                               ? std::string()
-                               : "auto, or Rx1 with R the number of ranks (this version shards users and "
-                                 "items; column parts are not there yet)";
-                  })},
+       written_as(
+           "auto or Rx1",
+           [](const std::string& value) {
+             const std::vector<std::string> parts = split(value, 'x');
+             const bool rows_only =
+                 parts.size() == 2 && parse_integer(parts[0]).value_or(0) >= 1 && parts[1] == "1";
+             return value == "auto" || rows_only
+                        ? std::string()
+                        : "auto, or Rx1 with R the number of ranks (this version shards users and "
+                          "items; column parts are not there yet)";
+           })},
       device_flag(),
       threads_flag(),
       seed_flag(),
@@ -72,10 +73,23 @@ std::vector<FlagSpec> running_flags() {
 
 /// Flags that a resumed run may be given anew; the others come from its checkpoint.
 bool may_change(const std::string& flag) {
-  static constexpr const char* kChangeable[] = {
-      "dataset", "run_dir", "resume", "dry_run", "k", "epochs", "max_steps", "patience", "log_every",
-      "save_every_steps", "save_every_minutes", "keep_last", "time_limit", "partition", "grid",
-      "device", "threads"};
+  static constexpr const char* kChangeable[] = {"dataset",
+                                                "run_dir",
+                                                "resume",
+                                                "dry_run",
+                                                "k",
+                                                "epochs",
+                                                "max_steps",
+                                                "patience",
+                                                "log_every",
+                                                "save_every_steps",
+                                                "save_every_minutes",
+                                                "keep_last",
+                                                "time_limit",
+                                                "partition",
+                                                "grid",
+                                                "device",
+                                                "threads"};
   return std::find(std::begin(kChangeable), std::end(kChangeable), flag) != std::end(kChangeable);
 }
 
@@ -93,16 +107,16 @@ void take_up_old_flags(const Arguments& arguments) {
       const std::string given = flag_value(setting.name);
       set_flag(command, setting);
       if (flag_value(setting.name) != given) {
-        differences.push_back(text("--", setting.name, "=", given, " (the run has ",
-                                   flag_value(setting.name), ")"));
+        differences.push_back(
+            text("--", setting.name, "=", given, " (the run has ", flag_value(setting.name), ")"));
       }
     }
     taken.push_back(setting);
   }
   if (!differences.empty()) {
-    throw Error(Cause::usage,
-                text("a resumed run keeps its own settings, but these differ: ",
-                     join(differences, ", "), "; leave them out, or start a new run in another --run_dir"));
+    throw Error(Cause::usage, text("a resumed run keeps its own settings, but these differ: ",
+                                   join(differences, ", "),
+                                   "; leave them out, or start a new run in another --run_dir"));
   }
   set_flags_not_given(command, taken, arguments);
 }
@@ -116,8 +130,9 @@ RunConfig read_flags(const Arguments& arguments) {
     take_up_old_flags(arguments);
   } else {
     if (FLAGS_dataset.empty()) {
-      throw Error(Cause::usage,
-                  "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
+      throw Error(
+          Cause::usage,
+          "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
     }
     if (newest_checkpoint((fs::path(FLAGS_run_dir) / "checkpoints").string())) {
       throw Error(Cause::usage, text(FLAGS_run_dir,
@@ -176,8 +191,8 @@ void print_plan(const RunConfig& config, const DatasetFile& dataset, const Datas
 }
 
 void print_halo(const Shard& shard, Job& job) {
-  const std::vector<std::int64_t> halo = gather_counts(
-      job.communicator(), "plan.halo_rows", shard.graph->halo_plan().halo_rows());
+  const std::vector<std::int64_t> halo =
+      gather_counts(job.communicator(), "plan.halo_rows", shard.graph->halo_plan().halo_rows());
   if (job.world_size() == 1) return;
   std::int64_t rows = 0;
   for (const std::int64_t count : halo) rows += count;
@@ -232,16 +247,14 @@ struct RunLogs {
   Progress progress;
 };
 
-/// The test metrics of the checkpoint that is the run's result, as `micrec evaluate` reports them; nothing where the data set
-/// has no test interactions.
+/// The test metrics of the checkpoint that is the run's result, as `micrec evaluate` reports them;
+/// nothing where the data set has no test interactions.
 std::optional<Report> evaluate_test(const RunConfig& config, Job& job) {
   const auto run = open_trained_run(
       {.run_dir = config.run_dir, .checkpoint = "best", .dataset = config.dataset}, job);
-  const Evaluator evaluator(run->dataset, run->summary.space, run->shard.ownership, job.rank(),
-                            {.split = Split::test,
-                             .k = config.k,
-                             .with_new_nodes = true,
-                             .threads = job.threads()});
+  const Evaluator evaluator(
+      run->dataset, run->summary.space, run->shard.ownership, job.rank(),
+      {.split = Split::test, .k = config.k, .with_new_nodes = true, .threads = job.threads()});
   Report report = evaluator.evaluate(run->model->embeddings(run->epoch), job.communicator());
   if (!report.has_users()) return std::nullopt;
   report.checkpoint = run->checkpoint;
@@ -268,13 +281,13 @@ int train(const RunConfig& config, Job& job) {
                                  job.threads(), communicator);
   print_halo(shard, job);
   Model model(model_config, dataset, shard, config.seed);
-  EpochSampler sampler(
-      summary.space, read_training_share(dataset, summary.space, shard.ownership, job.rank()),
-      eligible_items(dataset, summary.space),
-      sampling_config_from_flags(config.seed, job.threads()));
-  const Evaluator validation(dataset, summary.space, shard.ownership, job.rank(),
-                             {.split = Split::valid, .k = config.k, .slices = false,
-                              .threads = job.threads()});
+  EpochSampler sampler(summary.space,
+                       read_training_share(dataset, summary.space, shard.ownership, job.rank()),
+                       eligible_items(dataset, summary.space),
+                       sampling_config_from_flags(config.seed, job.threads()));
+  const Evaluator validation(
+      dataset, summary.space, shard.ownership, job.rank(),
+      {.split = Split::valid, .k = config.k, .slices = false, .threads = job.threads()});
 
   CheckpointStore checkpoints((fs::path(config.run_dir) / "checkpoints").string(), communicator);
   TrainingState state;
@@ -334,9 +347,8 @@ int train(const RunConfig& config, Job& job) {
                               .last_step = trainer.last_step(),
                               .steps_per_epoch = trainer.steps_per_epoch(),
                               .metric = "ndcg@20",
-                              .best_metric = state.best_step > 0
-                                                 ? std::optional(state.best_metric)
-                                                 : std::nullopt,
+                              .best_metric = state.best_step > 0 ? std::optional(state.best_metric)
+                                                                 : std::nullopt,
                               .best_step = state.best_step});
   }
 
@@ -378,10 +390,8 @@ Command train_command() {
   command.summary = "train a model on a dataset, on one rank or many; resume a run";
   command.usage = "mpirun -np RANKS micrec train --dataset=FILE --run_dir=FOLDER [flags]";
   command.example = "mpirun -np 2 micrec train --dataset=fk.h5 --run_dir=runs/fk --max_steps=360";
-  command.flags = {dataset_flag(),
-                   run_dir_flag(),
-                   {"resume", "Files", ""},
-                   {"dry_run", "Files", ""}};
+  command.flags = {
+      dataset_flag(), run_dir_flag(), {"resume", "Files", ""}, {"dry_run", "Files", ""}};
   for (const std::vector<FlagSpec>& group : {model_flags(), training_flags(), running_flags()}) {
     command.flags.insert(command.flags.end(), group.begin(), group.end());
   }

@@ -11,7 +11,8 @@ DEFINE_int32(dim, 64, "columns of an embedding");
 DEFINE_int32(layers, 3, "propagation layers");
 DEFINE_double(init_std, 0.1, "standard deviation of the initial tables");
 DEFINE_double(l2, 0, "weight of the squared norms of the rows in a triple");
-DEFINE_string(domain_weights, "uniform", "weights of the domains' losses; balanced weighs small ones up");
+DEFINE_string(domain_weights, "uniform",
+              "weights of the domains' losses; balanced weighs small ones up");
 DEFINE_double(template_ratio, 1, "share of users and of items whose rows are templates");
 DEFINE_double(share_templates, 0, "weight of a person's templates of other domains");
 DEFINE_double(dropout, 0, "probability to drop a nonzero of the template operator");
@@ -24,10 +25,12 @@ DEFINE_string(semantic, "before", "where semantic neighbours enter: before or af
 DEFINE_double(cold_simulation, 0, "share of items treated as strictly cold in each step");
 DEFINE_double(contrastive_weight, 0.01, "weight of the cross-domain contrastive loss");
 DEFINE_double(temperature, 0.2, "temperature of the contrastive loss");
-DEFINE_int64(contrastive_batch, 1024, "people a step in the contrastive loss; 0: all who shop in both");
+DEFINE_int64(contrastive_batch, 1024,
+             "people a step in the contrastive loss; 0: all who shop in both");
 
 DEFINE_int64(batch, 2048, "triples a step, of all ranks together");
-DEFINE_string(sampling, "interactions", "what an epoch goes through: every interaction once, or users drawn uniformly");
+DEFINE_string(sampling, "interactions",
+              "what an epoch goes through: every interaction once, or users drawn uniformly");
 DEFINE_double(lr, 1e-3, "learning rate of Adam");
 DEFINE_bool(lr_decay, false, "after half of --max_steps let the learning rate fall to 5%");
 DEFINE_int64(epochs, 1000, "epochs at most");
@@ -39,7 +42,8 @@ DEFINE_int64(log_every, 50, "steps between lines of progress");
 DEFINE_int64(save_every_steps, 0, "steps between checkpoints; 0: not by steps");
 DEFINE_double(save_every_minutes, 30, "minutes between checkpoints; 0: not by time");
 DEFINE_int32(keep_last, 3, "checkpoints to keep; the best one is kept besides");
-DEFINE_double(time_limit, 0, "minutes after which the run saves and ends with exit code 75; 0: none");
+DEFINE_double(time_limit, 0,
+              "minutes after which the run saves and ends with exit code 75; 0: none");
 
 namespace micrec {
 
@@ -131,8 +135,9 @@ TrainingConfig training_config_from_flags() {
   config.keep_last = FLAGS_keep_last;
   config.time_limit_seconds = 60 * FLAGS_time_limit;
   if (config.lr_decay && config.max_steps == 0) {
-    throw Error(Cause::usage,
-                "--lr_decay needs an end to decay towards: give --max_steps, the steps of the whole run");
+    throw Error(
+        Cause::usage,
+        "--lr_decay needs an end to decay towards: give --max_steps, the steps of the whole run");
   }
   return config;
 }

@@ -10,14 +10,15 @@
 
 namespace micrec {
 
-/// The flags of `micrec train` that decide what the model computes; every command that reads a run takes them from its
-/// checkpoint.
+/// The flags of `micrec train` that decide what the model computes; every command that reads a run
+/// takes them from its checkpoint.
 std::vector<FlagSpec> model_flags();
 
 /// The flags that decide how it is trained.
 std::vector<FlagSpec> training_flags();
 
-/// The configurations that the flags say now. Errors: Error(usage) on values that do not go together.
+/// The configurations that the flags say now. Errors: Error(usage) on values that do not go
+/// together.
 ModelConfig model_config_from_flags();
 TrainingConfig training_config_from_flags();
 SamplingConfig sampling_config_from_flags(std::uint64_t seed, int threads);

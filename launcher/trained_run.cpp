@@ -82,9 +82,9 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
   DatasetSummary summary = summarise(dataset);
   auto run = std::unique_ptr<TrainedRun>(
       new TrainedRun{checkpoint.name(), info, std::move(dataset), std::move(summary), {}, {}, 0});
-  run->shard = load_shard(run->dataset, run->summary,
-                          assign("balanced", run->summary, job.world_size()), options.observed,
-                          job.threads(), job.communicator());
+  run->shard =
+      load_shard(run->dataset, run->summary, assign("balanced", run->summary, job.world_size()),
+                 options.observed, job.threads(), job.communicator());
   ModelConfig config = model_config_from_flags();
   config.modalities = resolve_modalities(config.modalities, run->dataset);
   config = resolve(config, run->summary.space.domains());

@@ -13,7 +13,8 @@
 
 namespace micrec {
 
-/// A trained model, read back from a run for evaluation, export or serving. Not movable: its parts refer to each other.
+/// A trained model, read back from a run for evaluation, export or serving. Not movable: its parts
+/// refer to each other.
 struct TrainedRun {
   std::string checkpoint;  ///< name, "step-000000001200"
   CheckpointInfo info;
@@ -26,15 +27,18 @@ struct TrainedRun {
 
 struct TrainedRunOptions {
   std::string run_dir;
-  std::string checkpoint;  ///< "best" (the newest where none was validated), "newest", or the name of one
-  std::string dataset;     ///< where the data set is now; empty: where it was in training
+  std::string
+      checkpoint;  ///< "best" (the newest where none was validated), "newest", or the name of one
+  std::string dataset;  ///< where the data set is now; empty: where it was in training
   Observed observed = Observed::all;
 };
 
-/// Opens a run's dataset and checkpoint and rebuilds its model on this job's ranks, however many they are.
+/// Opens a run's dataset and checkpoint and rebuilds its model on this job's ranks, however many
+/// they are.
 ///
 /// Ranks    collective.
-/// Errors   Error(usage) where no run is named, Error(checkpoint) where there is no checkpoint or it is damaged or of another
+/// Errors   Error(usage) where no run is named, Error(checkpoint) where there is no checkpoint or
+/// it is damaged or of another
 ///          data set, Error(io|data) where the data set cannot be read.
 std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, Job& job);
 

@@ -1,68 +1,21 @@
 #include "data/dataset_writer.h"
 
-#include <fcntl.h>
 #include <glog/logging.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <vector>
 
-#include "base/error.h"
 #include "base/text.h"
 #include "data/dataset_format.h"
 #include "data/fingerprint.h"
 #include "io/hdf5.h"
+#include "io/unfinished_file.h"
 
 namespace micrec {
 namespace {
 
 constexpr std::int64_t kBlockBytes = 32 << 20;
 const Hdf5Storage kCompressed{.compress = true};
-
-/// A file name that is unlinked at the end of the scope unless the file was published.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& final_path)
-      : final_path_(final_path), path_(text(final_path, ".partial-", ::getpid())) {}
-  ~TemporaryFile() {
-    if (!published_) ::unlink(path_.c_str());
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  const std::string& path() const { return path_; }
-
-  void publish() {
-    sync(path_);
-    if (std::rename(path_.c_str(), final_path_.c_str()) != 0) fail("rename", path_);
-    published_ = true;
-    const std::string folder = std::filesystem::path(final_path_).parent_path().string();
-    sync(folder.empty() ? "." : folder);
-  }
-
- private:
-  [[noreturn]] void fail(const char* what, const std::string& path) const {
-    throw Error(Cause::io, text("Cannot ", what, " ", path, " while writing ", final_path_, ": ",
-                                std::strerror(errno), "."));
-  }
-  void sync(const std::string& path) const {
-    const int descriptor = ::open(path.c_str(), O_RDONLY);
-    if (descriptor < 0) fail("open", path);
-    // Some network file systems cannot sync a folder; the rename has been done all the same.
-    const bool failed = ::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP;
-    const int reason = errno;
-    ::close(descriptor);
-    errno = reason;
-    if (failed) fail("sync", path);
-  }
-
-  std::string final_path_;
-  std::string path_;
-  bool published_ = false;
-};
 
 void write_split(const PreparedDomain& domain, Split split, Hdf5File& file,
                  Fingerprint& fingerprint) {
@@ -176,27 +129,12 @@ void check_shapes(const PreparedDataset& dataset) {
 
 }  // namespace
 
-void refuse_unwritable(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty() && !std::filesystem::is_directory(folder)) {
-    throw Error(Cause::io, text("Cannot write ", path, ": there is no folder ", folder.string(),
-                                "; make it or choose another place."));
-  }
-  if (std::filesystem::is_directory(path)) {
-    throw Error(Cause::io, text("Cannot write ", path, ": it is a folder; name a file."));
-  }
-  if (::access(folder.empty() ? "." : folder.c_str(), W_OK) != 0) {
-    throw Error(Cause::io, text("Cannot write ", path, ": ", std::strerror(errno), "."));
-  }
-}
-
 std::string write_dataset(const PreparedDataset& dataset, const std::string& path) {
   check_shapes(dataset);
-  refuse_unwritable(path);
-  TemporaryFile temporary(path);
+  UnfinishedFile unfinished(path);
   Fingerprint fingerprint;
   {
-    Hdf5File file = Hdf5File::create(temporary.path());
+    Hdf5File file = Hdf5File::create(unfinished.name());
     std::vector<std::string> names;
     for (const PreparedDomain& domain : dataset.domains) {
       write_domain(domain, file, fingerprint);
@@ -214,7 +152,7 @@ std::string write_dataset(const PreparedDataset& dataset, const std::string& pat
     file.set_attribute("/", "seed", static_cast<std::int64_t>(dataset.seed));
     file.close();
   }
-  temporary.publish();
+  unfinished.finish();
   return fingerprint.digits();
 }
 

@@ -6,10 +6,6 @@
 
 namespace micrec {
 
-/// Looks whether a file can be written there, before hours are spent on what to write.
-/// Errors   Error(io) where the folder is missing or does not allow it.
-void refuse_unwritable(const std::string& path);
-
 /// Writes a dataset file (data/dataset_format.h) and returns its fingerprint.
 ///
 /// The file appears under its name only when it is complete and on the disk; on failure nothing is

@@ -7,8 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "evaluate/unfinished_file.h"
 #include "io/hdf5.h"
+#include "io/unfinished_file.h"
 
 namespace micrec {
 void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,

@@ -115,8 +115,8 @@ std::vector<OverlapPair> find_overlaps(const DatasetSummary& summary) {
   return pairs;
 }
 
-ContrastiveBatch choose_people(const OverlapPair& pair, const Shard& shard,
-                               std::int64_t batch_size, std::uint64_t seed, std::int64_t step) {
+ContrastiveBatch choose_people(const OverlapPair& pair, const Shard& shard, std::int64_t batch_size,
+                               std::uint64_t seed, std::int64_t step) {
   const auto people = static_cast<std::int64_t>(pair.first.size());
   const bool all = batch_size <= 0 || batch_size >= people;
   const std::int64_t chosen = all ? people : batch_size;

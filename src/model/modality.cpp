@@ -22,7 +22,8 @@ bool has_modality(const DomainInfo& domain, const std::string& modality) {
                      [&](const ModalityInfo& info) { return info.name == modality; });
 }
 
-/// Calls use(domain, rows) with the features of the items that are chosen, in order; rows: (n, width) float32.
+/// Calls use(domain, rows) with the features of the items that are chosen, in order; rows: (n,
+/// width) float32.
 template <typename Chosen, typename Use>
 void for_each_feature_block(const DatasetFile& dataset, const std::string& modality,
                             std::int64_t width, const Chosen& chosen, const Use& use) {
@@ -57,10 +58,11 @@ std::int64_t modality_width(const DatasetFile& dataset, const std::string& modal
       known.insert(info.name);
       if (info.name != modality) continue;
       if (width != 0 && info.width != width) {
-        throw Error(Cause::data,
-                    text(dataset.path(), ": modality '", modality, "' is ", width, " wide in domain '",
-                         first, "' and ", info.width, " wide in domain '", domain.name,
-                         "'; encode both with the same model and prepare the data again"));
+        throw Error(
+            Cause::data,
+            text(dataset.path(), ": modality '", modality, "' is ", width, " wide in domain '",
+                 first, "' and ", info.width, " wide in domain '", domain.name,
+                 "'; encode both with the same model and prepare the data again"));
       }
       width = info.width;
       first = domain.name;
@@ -69,8 +71,7 @@ std::int64_t modality_width(const DatasetFile& dataset, const std::string& modal
   if (width == 0) {
     throw Error(Cause::usage,
                 text(dataset.path(), " has no modality '", modality, "'; it has ",
-                     known.empty() ? std::string("none")
-                                   : join({known.begin(), known.end()}, ", "),
+                     known.empty() ? std::string("none") : join({known.begin(), known.end()}, ", "),
                      ": give --modalities from those, or prepare the data with --features=",
                      modality, ":DOMAIN=FILE"));
   }
@@ -196,9 +197,10 @@ at::Tensor content_term(const std::vector<at::Tensor>& projections,
   const std::vector<at::Tensor> shares = modality_shares(present, logits);
   at::Tensor sum;
   for (std::size_t m = 0; m < projections.size(); ++m) {
-    const at::Tensor norm =
-        (projections[m] * projections[m]).sum(1, /*keepdim=*/true).clamp_min(
-            kSmallestNorm * kSmallestNorm).sqrt();
+    const at::Tensor norm = (projections[m] * projections[m])
+                                .sum(1, /*keepdim=*/true)
+                                .clamp_min(kSmallestNorm * kSmallestNorm)
+                                .sqrt();
     const at::Tensor part = projections[m] * (shares[m] / norm);
     sum = m == 0 ? part : sum + part;
   }

@@ -22,7 +22,8 @@ namespace {
 
 constexpr std::int32_t kTokenColumn = std::numeric_limits<std::int32_t>::max();
 
-/// Streams of initial values: one a tensor, so that a tensor's values do not depend on which others there are.
+/// Streams of initial values: one a tensor, so that a tensor's values do not depend on which others
+/// there are.
 enum InitialStream : std::uint32_t { kEmbedding = 0, kTokens = 1, kProjection = 16 };
 
 /// Fills row r with normal numbers that belong to the id rows[r].
@@ -77,9 +78,9 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
   const std::int64_t rows = shard.owned_rows();
   const int domains = shard.space().domains();
   const std::int64_t dim = config.dim;
-  add_parameter("embedding", at::zeros({rows, dim}), true,
-                config.inductive() ? "template rows p_v and q_j (node, dim)"
-                                   : "embedding table (node, dim)");
+  add_parameter(
+      "embedding", at::zeros({rows, dim}), true,
+      config.inductive() ? "template rows p_v and q_j (node, dim)" : "embedding table (node, dim)");
   if (config.inductive()) {
     add_parameter("tokens", at::zeros({2 * domains, dim}), false,
                   "global tokens: users of each domain, then items of each");
@@ -103,8 +104,7 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
                     "W of the content term (columns, dim)");
     }
     if (config.has_semantic()) {
-      modality.semantic =
-          find_semantic_neighbours(dataset, shard, name, config.semantic_neighbors);
+      modality.semantic = find_semantic_neighbours(dataset, shard, name, config.semantic_neighbors);
       has_semantic_ = has_semantic_.defined()
                           ? at::maximum(has_semantic_, modality.semantic.present)
                           : modality.semantic.present;
@@ -134,15 +134,15 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
   for (const std::int64_t n : interactions) all += static_cast<double>(n);
   for (const std::int64_t n : interactions) {
     const bool balanced = config.domain_weights == DomainWeights::balanced && n > 0;
-    domain_weight_.push_back(
-        balanced ? static_cast<float>(all / (domains * static_cast<double>(n))) : 1.0F);
+    domain_weight_.push_back(balanced ? static_cast<float>(all / (domains * static_cast<double>(n)))
+                                      : 1.0F);
   }
 }
 
 void Model::add_parameter(const std::string& name, at::Tensor value, bool sharded,
                           const std::string& description) {
-  Parameter parameter{name, value, at::zeros_like(value), at::zeros_like(value), sharded,
-                      description};
+  Parameter parameter{name,    value,      at::zeros_like(value), at::zeros_like(value),
+                      sharded, description};
   parameter.value.requires_grad_(true);
   parameters_.push_back(std::move(parameter));
 }
@@ -192,8 +192,8 @@ void Model::fill_initial_values() {
   }
 }
 
-// The top share of the users and of the items of each domain by s(u) = sum of 1 / |N(i)| over N(u); nodes without a training
-// interaction are never templates. Ties go to the smaller number.
+// The top share of the users and of the items of each domain by s(u) = sum of 1 / |N(i)| over N(u);
+// nodes without a training interaction are never templates. Ties go to the smaller number.
 void Model::choose_templates() {
   const c10::NoGradGuard no_gradient;
   const ShardedGraph& graph = *shard_->graph;
@@ -202,9 +202,8 @@ void Model::choose_templates() {
     template_mask_.copy_(trained);
     return;
   }
-  const at::Tensor inverse_degree =
-      at::where(shard_->degree > 0, shard_->degree.clamp_min(1).reciprocal(),
-                at::zeros_like(shard_->degree));
+  const at::Tensor inverse_degree = at::where(
+      shard_->degree > 0, shard_->degree.clamp_min(1).reciprocal(), at::zeros_like(shard_->degree));
   const at::Tensor score =
       neighbour_sum(graph.pattern(), inverse_degree.unsqueeze(1), {}, shard_->threads).squeeze(1);
   const NodeSpace& space = shard_->space();
@@ -226,9 +225,8 @@ void Model::choose_templates() {
     for (std::int64_t node = range.begin; node < range.end; ++node) {
       if (score_of[node] > 0) order.push_back(static_cast<std::int32_t>(node));
     }
-    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-      return score_of[a] > score_of[b];
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::int32_t a, std::int32_t b) { return score_of[a] > score_of[b]; });
     const auto kept = static_cast<std::size_t>(
         std::ceil(config_.template_ratio * static_cast<double>(order.size())));
     for (std::size_t n = 0; n < kept; ++n) {
@@ -285,8 +283,8 @@ at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dro
   const at::Tensor own_scale = scale.slice(0, 0, rows);
   at::Tensor e;
   if (config_.share_templates > 0) {
-    const at::Tensor sums = template_sum(graph, table, at::ones_like(scale), template_local_, drop,
-                                         shard_->threads);
+    const at::Tensor sums =
+        template_sum(graph, table, at::ones_like(scale), template_local_, drop, shard_->threads);
     e = sums.index_add(0, shard_->link_to,
                        sums.index_select(0, shard_->link_from) * config_.share_templates) *
         own_scale.unsqueeze(1);
@@ -307,13 +305,18 @@ at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dro
                          shard_->threads);
 }
 
-// g_k * sum_m b^m S^m e, zero for users and for items without the modality.
-at::Tensor Model::semantic_sum(const at::Tensor& e) {
-  const at::Tensor gate = row_product(shard_->item_domain, parameter("semantic.gate").unsqueeze(1),
-                                      shard_->threads);
+// b of every modality: (owned rows, 1) each.
+std::vector<at::Tensor> Model::semantic_shares() const {
   std::vector<at::Tensor> present;
   for (const Modality& modality : modalities_) present.push_back(modality.semantic.present);
-  const std::vector<at::Tensor> shares = modality_shares(present, parameter("semantic.logits"));
+  return modality_shares(present, parameter("semantic.logits"));
+}
+
+// g_k * sum_m b^m S^m e, zero for users and for items without the modality.
+at::Tensor Model::semantic_sum(const at::Tensor& e) {
+  const at::Tensor gate =
+      row_product(shard_->item_domain, parameter("semantic.gate").unsqueeze(1), shard_->threads);
+  const std::vector<at::Tensor> shares = semantic_shares();
   at::Tensor sum;
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
     const at::Tensor part =
@@ -325,9 +328,7 @@ at::Tensor Model::semantic_sum(const at::Tensor& e) {
 
 // sum_m b^m S^m z
 at::Tensor Model::semantic_mean(const at::Tensor& z) {
-  std::vector<at::Tensor> present;
-  for (const Modality& modality : modalities_) present.push_back(modality.semantic.present);
-  const std::vector<at::Tensor> shares = modality_shares(present, parameter("semantic.logits"));
+  const std::vector<at::Tensor> shares = semantic_shares();
   at::Tensor sum;
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
     const at::Tensor part =
@@ -378,8 +379,7 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
   std::vector<ContrastiveBatch> people;
   if (config_.contrastive_weight > 0) {
     for (const OverlapPair& pair : overlaps_) {
-      people.push_back(
-          choose_people(pair, *shard_, config_.contrastive_batch, seed_, time.step));
+      people.push_back(choose_people(pair, *shard_, config_.contrastive_batch, seed_, time.step));
     }
   }
   std::vector<std::int32_t> wanted = exchange.requested_rows();
@@ -416,12 +416,12 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
     z = graph_rows(e, &rows);
   }
 
-  // What the batch needs of its items, in one exchange: z, projected features, template rows, flags.
+  // What the batch needs of its items, in one exchange: z, projected features, template rows,
+  // flags.
   std::vector<at::Tensor> parts = {take_rows(z, item_positions, threads)};
   at::Tensor templates;  // (rows, dim) template rows
   if (content) {
-    const at::Tensor requested =
-        at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
+    const at::Tensor requested = at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
     for (std::size_t m = 0; m < modalities_.size(); ++m) {
       parts.push_back(row_product(modalities_[m].content.sum.index_select(0, requested),
                                   parameter("content.projection." + config_.modalities[m]),
@@ -432,8 +432,7 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
     }
   }
   if (self) {
-    const at::Tensor requested =
-        at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
+    const at::Tensor requested = at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
     templates = take_rows(parameter("embedding"), rows, threads);
     parts.push_back(take_rows(templates, item_positions, threads));
     parts.push_back(template_local_.index_select(0, requested).unsqueeze(1));
@@ -458,10 +457,10 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
       positive_parts.push_back(positive);
       negative_parts.push_back(negative);
       // The positive item is left out of the user's sum, else the term learns to recognise it.
-      user_parts.push_back(
-          row_product(modalities_[m].content.sum.index_select(0, users),
-                      parameter("content.projection." + config_.modalities[m]), threads) -
-          positive);
+      user_parts.push_back(row_product(modalities_[m].content.sum.index_select(0, users),
+                                       parameter("content.projection." + config_.modalities[m]),
+                                       threads) -
+                           positive);
     }
     for (const Modality& modality : modalities_) {
       const auto [positive, negative] = next_columns(1);
@@ -486,9 +485,9 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
   const auto bpr = [](const at::Tensor& positive, const at::Tensor& negative) {
     return at::softplus(negative - positive);
   };
-  const at::Tensor ranking = (weight * bpr(row_sum_of_product(z_user, z_positive),
-                                           row_sum_of_product(z_user, z_negative)))
-                                 .sum();
+  const at::Tensor ranking =
+      (weight * bpr(row_sum_of_product(z_user, z_positive), row_sum_of_product(z_user, z_negative)))
+          .sum();
   StepLoss result;
   result.ranking = ranking.item<double>();
   result.total = ranking;
@@ -503,22 +502,23 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
   if (self) {
     const auto [positive, negative] = next_columns(dim);
     const auto [positive_template, negative_template] = next_columns(1);
-    const at::Tensor user = take_rows(templates, user_positions, threads) * parameter("self_weight");
+    const at::Tensor user =
+        take_rows(templates, user_positions, threads) * parameter("self_weight");
     const at::Tensor pair_weight = weight * template_local_.index_select(0, users) *
                                    positive_template.detach().squeeze(1) *
                                    negative_template.detach().squeeze(1);
-    const at::Tensor term = (pair_weight * bpr(row_sum_of_product(user, positive),
-                                               row_sum_of_product(user, negative)))
-                                .sum() *
-                            config_.self_weight;
+    const at::Tensor term =
+        (pair_weight * bpr(row_sum_of_product(user, positive), row_sum_of_product(user, negative)))
+            .sum() *
+        config_.self_weight;
     result.self = term.item<double>();
     result.total = result.total + term;
   }
   for (const ContrastiveBatch& part : people) {
     const at::Tensor term =
         contrastive_share(take_rows(z, positions_of(part.first_rows), threads),
-                          take_rows(z, positions_of(part.second_rows), threads),
-                          part.rows_per_rank, config_.temperature, *shard_->communicator) *
+                          take_rows(z, positions_of(part.second_rows), threads), part.rows_per_rank,
+                          config_.temperature, *shard_->communicator) *
         config_.contrastive_weight;
     result.contrastive += term.item<double>();
     result.total = result.total + term;
@@ -526,13 +526,13 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
   return result;
 }
 
-// Plain tables have no row for a node that training did not see; like INMO's paper, it gets the mean of the old rows of its
-// kind. The mean is summed in fixed point, so that its bits do not depend on how rows are shared out.
+// Plain tables have no row for a node that training did not see; like INMO's paper, it gets the
+// mean of the old rows of its kind. The mean is summed in fixed point, so that its bits do not
+// depend on how rows are shared out.
 at::Tensor Model::means_of_old() const {
   constexpr double kUnit = 4294967296.0;  // 2^32
   const at::Tensor old = (shard_->training_degree > 0).to(at::kLong);
-  const at::Tensor fixed =
-      (parameter("embedding").to(at::kDouble) * kUnit).round().to(at::kLong);
+  const at::Tensor fixed = (parameter("embedding").to(at::kDouble) * kUnit).round().to(at::kLong);
   const at::Tensor kind = shard_->kind.to(at::kLong);
   at::Tensor sums = at::zeros({kind.size(1), config_.dim + 1}, at::kLong);
   for (std::int64_t column = 0; column < kind.size(1); ++column) {

@@ -27,7 +27,7 @@ struct StepTime {
 
 /// This rank's share of a step's loss; the shares of all ranks add up to the loss.
 struct StepLoss {
-  at::Tensor total;  // scalar, to call backward() on (collective)
+  at::Tensor total;        // scalar, to call backward() on (collective)
   double ranking = 0;      // BPR
   double l2 = 0;           // as weighted in the total
   double self = 0;         // as weighted
@@ -36,21 +36,24 @@ struct StepLoss {
 
 /// MICRec and the baselines it contains (mf, lightgcn, inmo_mf, inmo), on one rank's shard.
 ///
-/// Life: make it, then either initialise() it, or restore every tensor of parameters() and buffers() in place and call
-/// refresh(). A model may be made on another graph than it was trained on (Observed::all): the templates, the feature
-/// statistics and the annealing stay those of training, new nodes are inferred.
+/// Life: make it, then either initialise() it, or restore every tensor of parameters() and
+/// buffers() in place and call refresh(). A model may be made on another graph than it was trained
+/// on (Observed::all): the templates, the feature statistics and the annealing stay those of
+/// training, new nodes are inferred.
 ///
 /// Ranks    every function but the accessors is collective.
 class Model {
  public:
-  /// `config` must have been resolved; dataset, shard and the shard's communicator must outlive the model.
-  /// Errors: Error(usage) where a modality is unknown, Error(data) where widths differ.
+  /// `config` must have been resolved; dataset, shard and the shard's communicator must outlive the
+  /// model. Errors: Error(usage) where a modality is unknown, Error(data) where widths differ.
   Model(const ModelConfig& config, const DatasetFile& dataset, const Shard& shard,
         std::uint64_t seed);
 
-  /// Draws the initial tables, chooses the templates, fits the feature statistics, and refreshes. The shard must be the training graph.
+  /// Draws the initial tables, chooses the templates, fits the feature statistics, and refreshes.
+  /// The shard must be the training graph.
   void initialise();
-  /// Recomputes what follows from the buffers and the graph: template counts, inputs of the content term.
+  /// Recomputes what follows from the buffers and the graph: template counts, inputs of the content
+  /// term.
   void refresh();
 
   std::vector<Parameter>& parameters() { return parameters_; }
@@ -61,23 +64,23 @@ class Model {
   /// This rank's share of the loss of a step. `batch_rows`: triples of all ranks together.
   StepLoss loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime time);
 
-  /// Final embeddings z of all owned nodes after `epoch` epochs, without gradient: score = <z_u, z_i>. Includes strictly
-  /// cold items and, once fit_ridge_maps() was called or restored, people seen in another domain only.
-  /// Shapes   (owned rows, dim) float32.
+  /// Final embeddings z of all owned nodes after `epoch` epochs, without gradient: score = <z_u,
+  /// z_i>. Includes strictly cold items and, once fit_ridge_maps() was called or restored, people
+  /// seen in another domain only. Shapes   (owned rows, dim) float32.
   at::Tensor embeddings(std::int64_t epoch);
 
   /// Fits the maps of people seen in another domain only on embeddings() of the training graph.
   void fit_ridge(const at::Tensor& z);
 
-  /// Final rows of people who join after training, one-directionally: they read the rows of the items they interacted with and
-  /// change nobody else's. `history`: (users) item numbers of one domain, each rising without repeats; one rank only.
-  /// A person with an empty history gets the row of an unknown user (token or mean of the old users).
-  /// Shapes   (users, dim) float32.
+  /// Final rows of people who join after training, one-directionally: they read the rows of the
+  /// items they interacted with and change nobody else's. `history`: (users) item numbers of one
+  /// domain, each rising without repeats; one rank only. A person with an empty history gets the
+  /// row of an unknown user (token or mean of the old users). Shapes   (users, dim) float32.
   at::Tensor new_user_embeddings(int domain, const std::vector<std::vector<std::int32_t>>& history,
                                  std::int64_t epoch);
 
-  /// z of people of `domain` for another domain they have no interaction in: rows [z, 1] M. Nothing where no map exists.
-  /// Shapes   z: (n, dim) final rows in domain `from`; returns (n, dim).
+  /// z of people of `domain` for another domain they have no interaction in: rows [z, 1] M. Nothing
+  /// where no map exists. Shapes   z: (n, dim) final rows in domain `from`; returns (n, dim).
   std::optional<at::Tensor> map_to_domain(const at::Tensor& z, int from, int to) const;
 
  private:
@@ -98,6 +101,7 @@ class Model {
   const at::Tensor& row_scale(std::int64_t epoch);  // (local rows) s^(a/2 - 1), kept for an epoch
   at::Tensor base_rows(std::int64_t epoch, float dropout, std::uint32_t dropout_seed);
   at::Tensor inferred_base_rows(std::int64_t epoch);
+  std::vector<at::Tensor> semantic_shares() const;
   at::Tensor semantic_sum(const at::Tensor& e);
   at::Tensor semantic_mean(const at::Tensor& z);
   at::Tensor graph_rows(const at::Tensor& e, const std::vector<std::int32_t>* rows);
@@ -121,7 +125,7 @@ class Model {
   at::Tensor template_count_;  // (local rows) float32, s - 1
   std::int64_t scale_epoch_ = -1;
   at::Tensor scale_;
-  at::Tensor has_semantic_;    // (owned rows, 1) float32: has neighbours in some modality
+  at::Tensor has_semantic_;           // (owned rows, 1) float32: has neighbours in some modality
   std::vector<float> domain_weight_;  // (domains)
 };
 

@@ -13,8 +13,7 @@ constexpr std::array kKinds = {ModelKind::mf, ModelKind::lightgcn, ModelKind::in
 
 void require(bool holds, const char* flag, const char* expected, double got) {
   if (!holds) {
-    throw Error(Cause::usage,
-                text("--", flag, "=", got, " is out of range: expected ", expected));
+    throw Error(Cause::usage, text("--", flag, "=", got, " is out of range: expected ", expected));
   }
 }
 
@@ -40,8 +39,9 @@ ModelKind parse_model_kind(const std::string& word) {
   for (const ModelKind kind : kKinds) {
     if (word == name_of(kind)) return kind;
   }
-  throw Error(Cause::usage, text("--model=", word,
-                                 " is not a model: expected mf, lightgcn, inmo_mf, inmo or micrec"));
+  throw Error(
+      Cause::usage,
+      text("--model=", word, " is not a model: expected mf, lightgcn, inmo_mf, inmo or micrec"));
 }
 
 ModelConfig resolve(ModelConfig config, int domains) {

@@ -10,21 +10,22 @@ enum class ModelKind { mf, lightgcn, inmo_mf, inmo, micrec };
 enum class SemanticPlace { before, after };
 enum class DomainWeights { uniform, balanced };
 
-/// Everything that decides what the model computes; section numbers refer to the model's description in README.md.
+/// Everything that decides what the model computes; section numbers refer to the model's
+/// description in README.md.
 struct ModelConfig {
   ModelKind kind = ModelKind::micrec;
-  int dim = 64;               ///< columns of an embedding
-  int layers = 3;             ///< propagation layers; 0 for the matrix-factorisation kinds
-  double initial_std = 0.1;   ///< standard deviation of the initial tables
-  double l2 = 0;              ///< weight of |z_u|^2 + |z_i|^2 + |z_j|^2
+  int dim = 64;              ///< columns of an embedding
+  int layers = 3;            ///< propagation layers; 0 for the matrix-factorisation kinds
+  double initial_std = 0.1;  ///< standard deviation of the initial tables
+  double l2 = 0;             ///< weight of |z_u|^2 + |z_i|^2 + |z_j|^2
   DomainWeights domain_weights = DomainWeights::uniform;
 
   // Template-driven inductive embedding (inmo_mf, inmo, micrec).
-  double template_ratio = 1;    ///< share of users and of items of each domain whose rows are trained
-  double share_templates = 0;   ///< weight of a person's templates of other domains
-  double dropout = 0;           ///< probability that a nonzero of the template operator is dropped
-  double annealing = 0.99;      ///< factor a step of the exponent takes after each epoch
-  double self_weight = 0.01;    ///< weight of the self-enhanced loss
+  double template_ratio = 1;  ///< share of users and of items of each domain whose rows are trained
+  double share_templates = 0;  ///< weight of a person's templates of other domains
+  double dropout = 0;          ///< probability that a nonzero of the template operator is dropped
+  double annealing = 0.99;     ///< factor a step of the exponent takes after each epoch
+  double self_weight = 0.01;   ///< weight of the self-enhanced loss
 
   // Modalities (micrec).
   std::vector<std::string> modalities;  ///< empty: none
@@ -32,12 +33,13 @@ struct ModelConfig {
   int feature_dim = 128;                ///< principal directions kept of a wider modality
   int semantic_neighbors = 10;          ///< 0: no semantic neighbours
   SemanticPlace semantic = SemanticPlace::before;
-  double cold_simulation = 0;           ///< share of items treated as strictly cold in a training step
+  double cold_simulation = 0;  ///< share of items treated as strictly cold in a training step
 
   // Cross-domain contrastive loss (micrec, two domains or more).
   double contrastive_weight = 0.01;
   double temperature = 0.2;
-  std::int64_t contrastive_batch = 1024;  ///< people a step and pair of domains; 0: all overlapping people
+  std::int64_t contrastive_batch =
+      1024;  ///< people a step and pair of domains; 0: all overlapping people
 
   bool inductive() const {
     return kind == ModelKind::inmo_mf || kind == ModelKind::inmo || kind == ModelKind::micrec;
@@ -46,8 +48,8 @@ struct ModelConfig {
   bool has_semantic() const { return semantic_neighbors > 0 && !modalities.empty(); }
 };
 
-/// The configuration with the parts its kind does not have switched off, so that the rest of the program looks at
-/// switches alone. Errors: Error(Cause::usage) on a value out of range.
+/// The configuration with the parts its kind does not have switched off, so that the rest of the
+/// program looks at switches alone. Errors: Error(Cause::usage) on a value out of range.
 ModelConfig resolve(ModelConfig config, int domains);
 
 /// The word of a kind on the command line, and back. Errors: Error(Cause::usage) names the kinds.

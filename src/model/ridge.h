@@ -9,8 +9,9 @@
 
 namespace micrec {
 
-/// Maps of final user rows from one domain to another, fitted on the people trained on in both: a person without any interaction in
-/// domain l but with some in k gets [z^k, 1] M_kl, the mean over such k.
+/// Maps of final user rows from one domain to another, fitted on the people trained on in both: a
+/// person without any interaction in domain l but with some in k gets [z^k, 1] M_kl, the mean over
+/// such k.
 struct RidgeMap {
   int from = 0;
   int to = 0;
@@ -20,14 +21,15 @@ struct RidgeMap {
 /// One empty map for each direction of each pair, to fit or restore into.
 std::vector<RidgeMap> empty_ridge_maps(const std::vector<OverlapPair>& pairs, int dim);
 
-/// Fits all maps in closed form: (X'X + r I) M = X'Y on centred rows, with r = 0.1 * trace(X'X) / dim.
-/// Shapes   z: (owned rows, dim) float32, final embeddings.
-/// Ranks    collective; sums are in double precision, so the number of ranks changes only their last digits.
+/// Fits all maps in closed form: (X'X + r I) M = X'Y on centred rows, with r = 0.1 * trace(X'X) /
+/// dim. Shapes   z: (owned rows, dim) float32, final embeddings. Ranks    collective; sums are in
+/// double precision, so the number of ranks changes only their last digits.
 void fit_ridge_maps(std::vector<RidgeMap>& maps, const std::vector<OverlapPair>& pairs,
                     const Shard& shard, const at::Tensor& z);
 
-/// Replaces, in z, the rows of user nodes without interactions in this shard's graph whose person has some elsewhere.
-/// Ranks: local (a person's nodes have one owner). Returns how many rows it filled.
+/// Replaces, in z, the rows of user nodes without interactions in this shard's graph whose person
+/// has some elsewhere. Ranks: local (a person's nodes have one owner). Returns how many rows it
+/// filled.
 std::int64_t apply_ridge_maps(const std::vector<RidgeMap>& maps, const Shard& shard, at::Tensor& z);
 
 }  // namespace micrec

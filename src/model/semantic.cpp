@@ -35,10 +35,10 @@ SemanticNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Sh
       eligible[item] = shard.summary->training_degree[node] > 0;
       if (shard.row_of[node] >= 0) queries.push_back(item);
     }
-    const FeatureSource source{
-        info.items, width, [&](std::int64_t begin, std::int64_t end, float* rows) {
-          dataset.read_features(domain, modality, begin, end, rows);
-        }};
+    const FeatureSource source{info.items, width,
+                               [&](std::int64_t begin, std::int64_t end, float* rows) {
+                                 dataset.read_features(domain, modality, begin, end, rows);
+                               }};
     at::Tensor query_rows =
         at::empty({static_cast<std::int64_t>(queries.size()), width}, at::kFloat);
     constexpr std::int64_t kBlock = 4096;
@@ -53,9 +53,10 @@ SemanticNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Sh
                     query_rows.data_ptr<float>() + static_cast<std::int64_t>(next) * width);
       }
     }
-    const NearestNeighbours nearest = nearest_neighbours(queries, query_rows, source, eligible,
-                                                         neighbours, shard.threads);
-    // Items of a domain are consecutive nodes and domains come in order, so rows are met by rising number.
+    const NearestNeighbours nearest =
+        nearest_neighbours(queries, query_rows, source, eligible, neighbours, shard.threads);
+    // Items of a domain are consecutive nodes and domains come in order, so rows are met by rising
+    // number.
     for (std::size_t q = 0; q < queries.size(); ++q) {
       const std::int64_t begin = nearest.offsets[q];
       const std::int64_t found = nearest.offsets[q + 1] - begin;

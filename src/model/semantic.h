@@ -12,8 +12,9 @@
 
 namespace micrec {
 
-/// Semantic neighbours of one modality: for every item that has it, the k items of the same domain with the largest cosine
-/// that have it too and were trained on, each with weight 1 / (number found).
+/// Semantic neighbours of one modality: for every item that has it, the k items of the same domain
+/// with the largest cosine that have it too and were trained on, each with weight 1 / (number
+/// found).
 struct SemanticNeighbours {
   std::unique_ptr<WeightedGraph> graph;
   at::Tensor present;  // (owned rows, 1) float32: 1 where the row has neighbours
@@ -21,7 +22,8 @@ struct SemanticNeighbours {
 
 /// Ranks    collective.
 /// Errors   as modality_width().
-/// Cost     one blocked product of the modality's items with themselves, a domain; see graph/nearest_neighbours.h.
+/// Cost     one blocked product of the modality's items with themselves, a domain; see
+/// graph/nearest_neighbours.h.
 SemanticNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
                                             const std::string& modality, int neighbours);
 

@@ -123,8 +123,7 @@ Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Owne
       }
     });
   }
-  shard.graph =
-      std::make_unique<ShardedGraph>(shard.ownership, offsets, neighbours, communicator);
+  shard.graph = std::make_unique<ShardedGraph>(shard.ownership, offsets, neighbours, communicator);
 
   at::Tensor degree = at::empty({rows}, at::kFloat);
   shard.training_degree = at::empty({rows}, at::kFloat);

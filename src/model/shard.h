@@ -18,7 +18,7 @@ namespace micrec {
 struct DatasetSummary {
   NodeSpace space;
   People people;
-  std::vector<std::int32_t> training_degree;  // (nodes) training interactions of every node
+  std::vector<std::int32_t> training_degree;        // (nodes) training interactions of every node
   std::vector<std::int64_t> training_interactions;  // (domains)
 };
 
@@ -43,10 +43,10 @@ struct Shard {
   at::Tensor degree;               // (local rows) float32, interactions in this graph
   at::Tensor inverse_sqrt_degree;  // (local rows) float32, 0 for a lone node
   at::Tensor training_degree;      // (owned rows) float32, training interactions alone
-  at::Tensor kind;                 // (owned rows, 2 domains) float32 one-hot: users of each domain, items of each
-  at::Tensor item_domain;          // (owned rows, domains) float32 one-hot of items; zero rows for users
-  at::Tensor link_to;              // (links) int64 owned row of a user ...
-  at::Tensor link_from;            // (links) ... and of the same person in another domain, both ways
+  at::Tensor kind;  // (owned rows, 2 domains) float32 one-hot: users of each domain, items of each
+  at::Tensor item_domain;  // (owned rows, domains) float32 one-hot of items; zero rows for users
+  at::Tensor link_to;      // (links) int64 owned row of a user ...
+  at::Tensor link_from;    // (links) ... and of the same person in another domain, both ways
   std::vector<std::int32_t> row_of;  // (nodes) owned row, -1 where another rank owns the node
 
   int rank() const { return communicator->rank(); }

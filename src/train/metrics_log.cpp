@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/durable_files.h"
+#include "io/durable_files.h"
 #include "train/trainer.h"
 
 namespace micrec {

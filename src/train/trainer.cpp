@@ -118,8 +118,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
     at::Tensor gradient = gradients[p];
     if (!parameter.sharded) {
       const std::int64_t count = parameter.value.numel();
-      gradient =
-          sums.slice(0, at, at + count).to(at::kFloat).reshape(parameter.value.sizes());
+      gradient = sums.slice(0, at, at + count).to(at::kFloat).reshape(parameter.value.sizes());
       at += count;
     }
     adam_step(parameter, gradient, config_.adam, record.learning_rate, record.step,
@@ -153,10 +152,11 @@ void Trainer::save(const TrainingState& state, bool is_best) {
   if (state.step == saved_step_ && !is_best) return;
   Communicator& communicator = *model_.shard().communicator;
   if (!all_finite(model_.parameters(), communicator)) {
-    throw Error(Cause::diverged,
-                text("a parameter is not finite after step ", state.step,
-                     ", so it is not saved; the last checkpoint is kept: try a smaller --lr or more "
-                     "--l2"));
+    throw Error(
+        Cause::diverged,
+        text("a parameter is not finite after step ", state.step,
+             ", so it is not saved; the last checkpoint is kept: try a smaller --lr or more "
+             "--l2"));
   }
   const Timer timer;
   CheckpointInfo info = description_;
@@ -167,8 +167,8 @@ void Trainer::save(const TrainingState& state, bool is_best) {
   info.validations_without_improvement = state.validations_without_improvement;
   info.world_size = communicator.size();
   info.extra["steps_per_epoch"] = std::to_string(steps_per_epoch());
-  const std::string name = checkpoints_.save(info, model_.shard().owned(), checkpoint_tensors(model_),
-                                             {is_best, config_.keep_last});
+  const std::string name = checkpoints_.save(
+      info, model_.shard().owned(), checkpoint_tensors(model_), {is_best, config_.keep_last});
   saved_step_ = state.step;
   since_save_.restart();
   longest_save_seconds_ = std::max(longest_save_seconds_, timer.seconds());
@@ -185,8 +185,7 @@ TrainingEnd Trainer::run(TrainingState& state) {
   const auto out_of_patience = [&] {
     return config_.patience > 0 && state.validations_without_improvement >= config_.patience;
   };
-  TrainingEnd result =
-      out_of_patience() ? TrainingEnd::early_stopped : TrainingEnd::finished;
+  TrainingEnd result = out_of_patience() ? TrainingEnd::early_stopped : TrainingEnd::finished;
   double seconds = 0;
   double triples = 0;
   while (state.step < end && !out_of_patience()) {
@@ -220,6 +219,10 @@ TrainingEnd Trainer::run(TrainingState& state) {
     }
     if (due) save(state, false);
   }
+  if (!events_.validate && state.step != saved_step_) {
+    // Otherwise each validation that improves has fitted them.
+    model_.fit_ridge(model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch())));
+  }
   save(state, false);
   return result;
 }
@@ -240,8 +243,8 @@ std::int64_t annealing_epoch(const CheckpointInfo& info) {
 std::vector<CheckpointTensor> checkpoint_tensors(Model& model) {
   std::vector<CheckpointTensor> tensors;
   for (const Parameter& parameter : model.parameters()) {
-    tensors.push_back({parameter.name, parameter.value.detach(), parameter.adam_m,
-                       parameter.adam_v, parameter.sharded, parameter.description});
+    tensors.push_back({parameter.name, parameter.value.detach(), parameter.adam_m, parameter.adam_v,
+                       parameter.sharded, parameter.description});
   }
   for (const Buffer& buffer : model.buffers()) {
     tensors.push_back({buffer.name, buffer.value, {}, {}, buffer.sharded, buffer.description});

@@ -19,13 +19,13 @@ struct TrainingConfig {
   AdamConfig adam;
   bool lr_decay = false;  ///< constant for the first half of max_steps, then linear to 5%
   std::int64_t epochs = 1000;
-  std::int64_t max_steps = 0;               ///< 0: as many as the epochs have
-  std::int64_t patience = 50;               ///< validations without improvement; 0: no early stopping
-  std::int64_t validate_every = 1;          ///< epochs; 0: not by epochs
-  std::int64_t validate_every_steps = 0;    ///< steps; 0: not by steps
-  std::int64_t log_every = 50;              ///< steps
-  std::int64_t save_every_steps = 0;        ///< 0: not by steps
-  double save_every_minutes = 30;           ///< 0: not by time
+  std::int64_t max_steps = 0;             ///< 0: as many as the epochs have
+  std::int64_t patience = 50;             ///< validations without improvement; 0: no early stopping
+  std::int64_t validate_every = 1;        ///< epochs; 0: not by epochs
+  std::int64_t validate_every_steps = 0;  ///< steps; 0: not by steps
+  std::int64_t log_every = 50;            ///< steps
+  std::int64_t save_every_steps = 0;      ///< 0: not by steps
+  double save_every_minutes = 30;         ///< 0: not by time
   int keep_last = 3;
   double time_limit_seconds = 0;  ///< wall-clock time of this process; 0: none
 };
@@ -33,8 +33,8 @@ struct TrainingConfig {
 /// Learning rate of a step, counted from 0.
 double learning_rate_at(const TrainingConfig& config, std::int64_t step);
 
-/// Where a run stands; with the parameters and the optimizer's moments all that a resume needs, as everything random is
-/// a function of the step.
+/// Where a run stands; with the parameters and the optimizer's moments all that a resume needs, as
+/// everything random is a function of the step.
 struct TrainingState {
   std::int64_t step = 0;  // steps taken
   double best_metric = -1;
@@ -52,14 +52,15 @@ struct StepRecord {
   double self = 0;
   double contrastive = 0;
   double learning_rate = 0;
-  double seconds = 0;             // of training since the last record, validation and saving left out
+  double seconds = 0;  // of training since the last record, validation and saving left out
   double triples_per_second = 0;  // over all ranks, over the same time
 };
 
 /// What a run tells while it goes; called on every rank with the same values.
 struct TrainingEvents {
   std::function<void(const StepRecord&)> stepped;  // every log_every steps
-  /// Evaluates on the validation split and returns its metric, higher is better. Collective. z: (owned rows, dim).
+  /// Evaluates on the validation split and returns its metric, higher is better. Collective. z:
+  /// (owned rows, dim).
   std::function<double(const TrainingState&, const at::Tensor& z)> validate;
   std::function<void(const TrainingState&, double metric, bool improved)> validated;
   std::function<void(const TrainingState&, const std::string& checkpoint, double seconds)> saved;
@@ -71,12 +72,14 @@ enum class TrainingEnd { finished, early_stopped, interrupted };
 /// The training loop: step, validation, early stopping, best and last checkpoint.
 class Trainer {
  public:
-  /// `description` carries what a checkpoint says of its run: config text, dataset, grid. All references outlive the trainer.
+  /// `description` carries what a checkpoint says of its run: config text, dataset, grid. All
+  /// references outlive the trainer.
   Trainer(const TrainingConfig& config, Model& model, EpochSampler& sampler,
           CheckpointStore& checkpoints, CheckpointInfo description, TrainingEvents events);
 
   /// Trains from the state until the run ends. Ranks: collective.
-  /// Errors   Error(Cause::diverged) on all ranks when the loss is not finite: the step is not taken, the last checkpoint stays.
+  /// Errors   Error(Cause::diverged) on all ranks when the loss is not finite: the step is not
+  /// taken, the last checkpoint stays.
   TrainingEnd run(TrainingState& state);
 
   /// Takes one step and returns its loss; run() is made of these. Ranks: collective.
@@ -110,10 +113,12 @@ std::int64_t epoch_of_last_step(std::int64_t step, std::int64_t steps_per_epoch)
 /// The same from what a checkpoint says. Errors: Error(Cause::checkpoint) where it does not say it.
 std::int64_t annealing_epoch(const CheckpointInfo& info);
 
-/// The tensors of a model as a checkpoint has them; the values are shared, so restoring into the result fills the model.
+/// The tensors of a model as a checkpoint has them; the values are shared, so restoring into the
+/// result fills the model.
 std::vector<CheckpointTensor> checkpoint_tensors(Model& model);
 
-/// Fills the model and the state from a checkpoint and refreshes the model. Ranks: every rank reads its rows.
+/// Fills the model and the state from a checkpoint and refreshes the model. Ranks: every rank reads
+/// its rows.
 TrainingState restore(const Checkpoint& checkpoint, Model& model, bool with_optimizer_state);
 
 }  // namespace micrec

@@ -10,11 +10,12 @@
 # OUT       folder for datasets and runs; a run that has finished is not repeated
 # RANKS     processes, 1 by default
 #
-# Half an hour on 2 cores. ONLY=NAME does one of the runs, named as in the table.
+# Half an hour on 2 cores. ONLY=NAME does one of the runs, named as in the table; THREADS=N sets the threads of a rank;
+# MICREC=FILE uses another program than build/micrec.
 set -euo pipefail
-[[ $# -ge 3 ]] || { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[[ $# -ge 3 ]] || { sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 data=$1 features=$2 out=$3 ranks=${4:-1}
-micrec=$(cd "$(dirname "$0")/../.." && pwd)/build/micrec
+micrec=${MICREC:-$(cd "$(dirname "$0")/../.." && pwd)/build/micrec}
 mkdir -p "$out"
 launch=()
 if [[ $ranks -gt 1 ]]; then
@@ -37,7 +38,7 @@ train() {  # NAME DATASET FLAGS...
   shift 2
   if [[ ! -e $out/$name.json ]]; then
     rm -rf "${out:?}/$name"
-    "${launch[@]}" "$micrec" train --dataset="$out/$set.h5" --run_dir="$out/$name" "$@" 2>"$out/$name.log"
+    "${launch[@]}" "$micrec" train --dataset="$out/$set.h5" --run_dir="$out/$name" --threads="${THREADS:-0}" "$@" 2>"$out/$name.log"
     "$micrec" evaluate --run_dir="$out/$name" --split=test --k=20 --out="$out/$name.json" >/dev/null 2>"$out/$name.evaluate.log"
   fi
 }

@@ -4,7 +4,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "checkpoints/durable_files.h"
+#include "io/durable_files.h"
 #include "training_state.h"
 
 namespace micrec {

@@ -173,7 +173,7 @@ TEST(Store, SaysOnAllRanksWhyADirectoryCannotBeMade) {
   const bool clean = entries_of(directory) == std::vector<std::string>{"step-000000000010"};
   Checkpoint::open(directory + "/step-000000000010");
   std::cerr << messages[0] << (alike ? "" : " but not on all ranks") << (clean ? "" : " not clean");
-  fs::remove_all(folder.string());
+  fs::remove_all(folder.path());
   std::_Exit(alike && clean ? 0 : 1);
 }
 

@@ -17,27 +17,9 @@
 #include "base/ids.h"
 #include "base/random.h"
 #include "checkpoints/checkpoint.h"
+#include "tests/support/temporary_folder.h"
 
 namespace micrec {
-
-/// A unique folder that is removed with this object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "micrec-XXXXXX").string();
-    CHECK(mkdtemp(pattern.data()) != nullptr) << pattern;
-    path_ = pattern;
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  std::string string() const { return path_.string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// A training state as a function of (tensor, global row, column): every rank can say what any
 /// element must be. Floating values are any 32 or 64 bits, NaNs and infinities among them.

@@ -37,8 +37,8 @@ class EvaluatorTest : public testing::Test {
  protected:
   void make(const WorldShape& shape) {
     prepared_ = make_dataset(shape);
-    write_dataset(prepared_, folder_.file("dataset.h5"));
-    dataset_.emplace(DatasetFile::open(folder_.file("dataset.h5")));
+    write_dataset(prepared_, folder_ / "dataset.h5");
+    dataset_.emplace(DatasetFile::open(folder_ / "dataset.h5"));
     space_.emplace(make_space(*dataset_));
   }
 
@@ -367,7 +367,7 @@ TEST_F(EvaluatorTest, RefusesScoresThatAreNotFiniteOnAllRanks) {
 TEST_F(EvaluatorTest, RefusesAPairOfTwoSplits) {
   make({});
   // The writer makes no such file, so a training pair is put into the place of a test pair.
-  const std::string path = folder_.file("dataset.h5");
+  const std::string path = folder_ / "dataset.h5";
   dataset_.reset();  // HDF5 opens no file for writing that is open for reading.
   Hdf5File file = Hdf5File::open_to_write(path);
   std::vector<std::int32_t> users = file.read<std::int32_t>("/domains/domain0/test/user");
@@ -413,7 +413,7 @@ TEST_F(EvaluatorTest, EqualsNumpyFromTheExportedFile) {
   make({});
   for (const bool whole : {true, false}) {
     const std::vector<float> z = make_embeddings(space_->nodes(), kDim, whole);
-    const std::string exported = folder_.file("embeddings.h5");
+    const std::string exported = folder_ / "embeddings.h5";
     for (const int ranks : {3, 1}) {
       const Ownership ownership = make_ownership(*space_, ranks);
       run_ranks(ranks, [&](Communicator& communicator) {
@@ -435,11 +435,11 @@ TEST_F(EvaluatorTest, EqualsNumpyFromTheExportedFile) {
                     .k = {5, 20},
                     .with_new_nodes = true},
                    z);
-      const std::string metrics = folder_.file("metrics.json");
+      const std::string metrics = folder_ / "metrics.json";
       std::ofstream(metrics) << report.to_json().dump();
       const std::string command =
           text("'", MICREC_PYTHON, "' '", MICREC_SOURCE_DIR, "/tests/evaluate/check_metrics.py' '",
-               folder_.file("dataset.h5"), "' '", exported, "' '", metrics, "' 2>&1");
+               (folder_ / "dataset.h5"), "' '", exported, "' '", metrics, "' 2>&1");
       FILE* pipe = popen(command.c_str(), "r");
       ASSERT_NE(pipe, nullptr);
       std::string output;
@@ -456,9 +456,9 @@ TEST_F(EvaluatorTest, ExportLeavesNothingBehindWhereItCannotWrite) {
   const Ownership ownership = make_ownership(*space_, 1);
   const at::Tensor z = at::zeros({space_->nodes(), kDim});
   EXPECT_THROW(export_embeddings(*dataset_, *space_, ownership, z, {},
-                                 folder_.file("no_such_folder/embeddings.h5"), communicator),
+                                 (folder_ / "no_such_folder/embeddings.h5"), communicator),
                Error);
-  EXPECT_FALSE(std::filesystem::exists(folder_.file("no_such_folder")));
+  EXPECT_FALSE(std::filesystem::exists((folder_ / "no_such_folder")));
 }
 
 }  // namespace

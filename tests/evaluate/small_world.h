@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -14,24 +12,9 @@
 #include "data/prepared_dataset.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
+#include "tests/support/temporary_folder.h"
 
 namespace micrec {
-
-/// A folder that goes away with its test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "micrec_evaluate_XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 struct WorldShape {
   std::vector<std::int64_t> users = {90, 60};

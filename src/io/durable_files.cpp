@@ -1,4 +1,4 @@
-#include "checkpoints/durable_files.h"
+#include "io/durable_files.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -60,7 +60,10 @@ class OpenFile {
   }
 
   void sync() {
-    if (::fsync(descriptor_) != 0) fail("write to the disk", path_, errno);
+    // Some network file systems cannot sync a directory; its rename has been done all the same.
+    if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) {
+      fail("write to the disk", path_, errno);
+    }
   }
 
   void close() {

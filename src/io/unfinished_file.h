@@ -4,10 +4,14 @@
 
 namespace micrec {
 
+/// Throws Error(Cause::io) where a file of this name cannot be written, before long work for it
+/// begins.
+void refuse_unwritable(const std::string& path);
+
 /// The name under which a result is written until it is complete, so that a file under its own name
 /// is never half a file. A device or a pipe is written as it is: a rename would take its place.
 ///
-/// Errors   Error(Cause::io) where the folder is missing or the file cannot get its name.
+/// Errors   Error(Cause::io) as refuse_unwritable, and where the file cannot get its name.
 class UnfinishedFile {
  public:
   explicit UnfinishedFile(const std::string& path);

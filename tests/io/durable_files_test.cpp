@@ -1,6 +1,8 @@
-#include "checkpoints/durable_files.h"
+#include "io/durable_files.h"
 
-#include "training_state.h"
+#include <filesystem>
+
+#include "files.h"
 
 namespace micrec {
 namespace {
@@ -16,9 +18,9 @@ TEST(DurableFiles, MakesDirectoriesWithTheirParents) {
 
 TEST(DurableFiles, NamesAFileThatStandsInTheWay) {
   const TemporaryFolder folder;
-  set_file_contents(folder / "file", "x");
-  expect_error(Cause::io, {folder / "file"}, [&] { make_directory_durably(folder / "file"); });
-  expect_error(Cause::io, {folder / "file"}, [&] { make_directory_durably(folder / "file/a"); });
+  TemporaryFolder::write_plain(folder / "file", "x");
+  expect_error([&] { make_directory_durably(folder / "file"); }, Cause::io, {folder / "file"});
+  expect_error([&] { make_directory_durably(folder / "file/a"); }, Cause::io, {folder / "file"});
 }
 
 TEST(DurableFiles, ReplacesContentsAndLeavesNothingBeside) {
@@ -26,22 +28,22 @@ TEST(DurableFiles, ReplacesContentsAndLeavesNothingBeside) {
   replace_file_durably(folder / "f", "first");
   replace_file_durably(folder / "f", "second");
   EXPECT_EQ(read_small_file(folder / "f", 6), "second");
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder.string()), {}), 1);
-  expect_error(Cause::io, {folder / "f"}, [&] { read_small_file(folder / "f", 5); });
-  expect_error(Cause::io, {"No such file", folder / "missing/f"},
-               [&] { replace_file_durably(folder / "missing/f", ""); });
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder / ""), {}), 1);
+  expect_error([&] { read_small_file(folder / "f", 5); }, Cause::io, {folder / "f"});
+  expect_error([&] { replace_file_durably(folder / "missing/f", ""); }, Cause::io,
+               {"No such file", folder / "missing/f"});
 }
 
 TEST(DurableFiles, RenamesOverADirectoryThatExists) {
   const TemporaryFolder folder;
   fs::create_directory(folder / "from");
-  set_file_contents(folder / "from/x", "new");
+  TemporaryFolder::write_plain(folder / "from/x", "new");
   EXPECT_FALSE(rename_directory_durably(folder / "from", folder / "to"));
   fs::create_directory(folder / "from");
-  set_file_contents(folder / "from/x", "newer");
+  TemporaryFolder::write_plain(folder / "from/x", "newer");
   EXPECT_TRUE(rename_directory_durably(folder / "from", folder / "to"));
-  EXPECT_EQ(file_contents(folder / "to/x"), "newer");
-  EXPECT_EQ(file_contents(folder / "from/x"), "new");
+  EXPECT_EQ(TemporaryFolder::read(folder / "to/x"), "newer");
+  EXPECT_EQ(TemporaryFolder::read(folder / "from/x"), "new");
 }
 
 TEST(DurableFiles, DigestsAsXxh128sumPrints) {
@@ -50,11 +52,11 @@ TEST(DurableFiles, DigestsAsXxh128sumPrints) {
   const TemporaryFolder folder;
   std::string large(3'000'001, 'x');
   large[1'500'000] = 'y';
-  set_file_contents(folder / "f", large);
+  TemporaryFolder::write_plain(folder / "f", large);
   const FileDigest digest = digest_file(folder / "f");
   EXPECT_EQ(digest.bytes, 3'000'001);
   EXPECT_EQ(digest.xxh3_128, digest_bytes(large));
-  expect_error(Cause::io, {folder / "none"}, [&] { digest_file(folder / "none"); });
+  expect_error([&] { digest_file(folder / "none"); }, Cause::io, {folder / "none"});
 }
 
 }  // namespace
