@@ -180,8 +180,8 @@ void print_plan(const RunConfig& config, const DatasetFile& dataset, const Datas
       << (model.contrastive_weight > 0 ? text(", contrastive ", model.contrastive_weight) : "")
       << "\n";
   out << "ranks     " << job.world_size() << " with " << job.threads()
-      << (job.threads() == 1 ? " thread each, " : " threads each, ")
-      << config.partition << " partition\n";
+      << (job.threads() == 1 ? " thread each, " : " threads each, ") << config.partition
+      << " partition\n";
   const std::vector<RankLoad> loads = loads_of(summary.space, ownership, summary.training_degree);
   for (std::size_t rank = 0; rank < loads.size(); ++rank) {
     out << "          rank " << rank << ": " << with_commas(loads[rank].users) << " users, "
