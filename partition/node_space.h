@@ -7,7 +7,8 @@
 
 namespace micrec {
 
-/// The one numbering of all nodes: users of domain 0, users of domain 1, ..., items of domain 0, items of domain 1, ...
+/// The one numbering of all nodes: users of domain 0, users of domain 1, ..., items of domain 0,
+/// items of domain 1, ...
 class NodeSpace {
  public:
   NodeSpace(const std::vector<std::int64_t>& users_per_domain,

@@ -18,18 +18,20 @@ struct Ownership {
   std::vector<GlobalNode> nodes_of(int rank) const;
 };
 
-/// The nodes of one person in several domains stay together: `person[user]` is the number of the person a
-/// user node belongs to; (space.users()) int32.
+/// The nodes of one person in several domains stay together: `person[user]` is the number of the
+/// person a user node belongs to; (space.users()) int32.
 struct People {
   std::int64_t count = 0;
   std::vector<std::int32_t> person;
 };
 
-/// Every node to a rank by a hash of its number (a person's by the person's), so that nothing needs to be known.
+/// Every node to a rank by a hash of its number (a person's by the person's), so that nothing needs
+/// to be known.
 Ownership assign_by_hash(const NodeSpace& space, const People& people, int ranks);
 
-/// Hash-free and deterministic: people and items go, heaviest first, to the rank with the least work so far, where
-/// work is the node's training interactions plus a constant a row. `degree`: (nodes) int32.
+/// Hash-free and deterministic: people and items go, heaviest first, to the rank with the least
+/// work so far, where work is the node's training interactions plus a constant a row. `degree`:
+/// (nodes) int32.
 Ownership assign_balanced(const NodeSpace& space, const People& people,
                           const std::vector<std::int32_t>& degree, int ranks);
 

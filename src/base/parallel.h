@@ -8,8 +8,8 @@
 
 namespace micrec {
 
-/// Calls body(begin, end) for chunks of [0, count) on `threads` threads; which thread gets which chunk is
-/// not fixed, so a body must write nothing that two chunks share.
+/// Calls body(begin, end) for chunks of [0, count) on `threads` threads; which thread gets which
+/// chunk is not fixed, so a body must write nothing that two chunks share.
 ///
 /// Errors   The first exception a body throws is thrown again after all threads have ended.
 template <typename Body>

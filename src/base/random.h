@@ -19,8 +19,8 @@ enum class Purpose : std::uint16_t {
   synthetic = 10,
 };
 
-/// Random numbers as a function of (seed, purpose, time, id, draw), without any state, so that they depend
-/// neither on the number of ranks nor on what was drawn before.
+/// Random numbers as a function of (seed, purpose, time, id, draw), without any state, so that they
+/// depend neither on the number of ranks nor on what was drawn before.
 ///
 /// Source   Philox4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
 class Random {
@@ -47,7 +47,8 @@ class Random {
   std::uint32_t time_;
 };
 
-/// A bijection of [0, size) chosen by (seed, purpose, time), computed number by number in both directions.
+/// A bijection of [0, size) chosen by (seed, purpose, time), computed number by number in both
+/// directions.
 ///
 /// Cost     No memory; a few dozen integer operations a call.
 /// Source   Feistel network with cycle walking (Black and Rogaway, CT-RSA 2002).
