@@ -59,11 +59,7 @@ int run_evaluate(const Arguments& /*arguments*/) {
   const Split split = FLAGS_split == "test" ? Split::test : Split::valid;
   const std::vector<int> k = integer_list("k");
   if (!FLAGS_out.empty()) refuse_unwritable(FLAGS_out);
-  JobOptions job;
-  job.program = "micrec evaluate";
-  job.threads = FLAGS_threads;
-  job.device = FLAGS_device;
-  return run_job(0, nullptr, job, [&](Job& rank) {
+  return run_ranks_of("evaluate", [&](Job& rank) {
     return evaluate(options, split, {k.begin(), k.end()}, FLAGS_out, rank);
   });
 }

@@ -30,11 +30,7 @@ int run_export(const Arguments& /*arguments*/) {
   const TrainedRunOptions options = {
       .run_dir = FLAGS_run_dir, .checkpoint = FLAGS_checkpoint, .dataset = FLAGS_dataset};
   refuse_unwritable(FLAGS_out);
-  JobOptions job;
-  job.program = "micrec export";
-  job.threads = FLAGS_threads;
-  job.device = FLAGS_device;
-  return run_job(0, nullptr, job, [&](Job& rank) { return export_run(options, FLAGS_out, rank); });
+  return run_ranks_of("export", [&](Job& rank) { return export_run(options, FLAGS_out, rank); });
 }
 
 }  // namespace

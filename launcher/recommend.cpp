@@ -406,11 +406,7 @@ int run_recommend(const Arguments& /*arguments*/) {
   options.k = integer_list("k").front();
   options.out = FLAGS_out;
   if (!FLAGS_out.empty()) refuse_unwritable(FLAGS_out);
-  JobOptions job;
-  job.program = "micrec recommend";
-  job.threads = FLAGS_threads;
-  job.device = FLAGS_device;
-  return run_job(0, nullptr, job, [&](Job& self) { return recommend(options, self); });
+  return run_ranks_of("recommend", [&](Job& self) { return recommend(options, self); });
 }
 
 }  // namespace

@@ -376,11 +376,7 @@ int train(const RunConfig& config, Job& job) {
 
 int run_train(const Arguments& arguments) {
   const RunConfig config = read_flags(arguments);
-  JobOptions options;
-  options.program = "micrec train";
-  options.threads = FLAGS_threads;
-  options.device = FLAGS_device;
-  return run_job(0, nullptr, options, [&](Job& job) { return train(config, job); });
+  return run_ranks_of("train", [&](Job& job) { return train(config, job); });
 }
 
 }  // namespace

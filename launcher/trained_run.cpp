@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "checkpoints/store.h"
 #include "launcher/commands.h"
+#include "launcher/common_flags.h"
 #include "launcher/train_flags.h"
 #include "train/trainer.h"
 
@@ -25,6 +26,14 @@ void set_model_flags(const std::string& config, const std::string& origin) {
 }
 
 }  // namespace
+
+int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body) {
+  JobOptions options;
+  options.program = "micrec " + command;
+  options.threads = FLAGS_threads;
+  options.device = FLAGS_device;
+  return run_job(0, nullptr, options, body);
+}
 
 std::string checkpoint_path(const std::string& run_dir, const std::string& which) {
   if (run_dir.empty()) {

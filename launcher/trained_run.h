@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,6 +13,11 @@
 #include "model/shard.h"
 
 namespace micrec {
+
+/// Joins the run that this process was started for, as --threads and --device say, and returns the
+/// exit code of `body` or of its failure; see run_job. `command` names the command in messages.
+/// Ranks: collective.
+int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body);
 
 /// A trained model, read back from a run for evaluation, export or serving. Not movable: its parts
 /// refer to each other.

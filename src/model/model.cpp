@@ -419,9 +419,9 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
   // What the batch needs of its items, in one exchange: z, projected features, template rows,
   // flags.
   std::vector<at::Tensor> parts = {take_rows(z, item_positions, threads)};
+  const at::Tensor requested = at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
   at::Tensor templates;  // (rows, dim) template rows
   if (content) {
-    const at::Tensor requested = at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
     for (std::size_t m = 0; m < modalities_.size(); ++m) {
       parts.push_back(row_product(modalities_[m].content.sum.index_select(0, requested),
                                   parameter("content.projection." + config_.modalities[m]),
@@ -432,7 +432,6 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
     }
   }
   if (self) {
-    const at::Tensor requested = at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
     templates = take_rows(parameter("embedding"), rows, threads);
     parts.push_back(take_rows(templates, item_positions, threads));
     parts.push_back(template_local_.index_select(0, requested).unsqueeze(1));
