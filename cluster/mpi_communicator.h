@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -77,6 +78,7 @@ class MpiCommunicator final : public HostCommunicator {
 
  private:
   struct State;
+  struct Messages;
 
   MpiCommunicator(std::shared_ptr<State> state, Membership membership,
                   const CommunicatorOptions& options);
@@ -84,8 +86,16 @@ class MpiCommunicator final : public HostCommunicator {
                                                const CommunicatorOptions& options);
 
   std::unique_ptr<Communicator> make_subgroup(Membership membership) override;
-  void exchange(const Exchange& exchange) override;
-  void listen(const std::string& where) override;
+  std::unique_ptr<Transfer> post(const Exchange& exchange,
+                                 std::vector<at::Tensor> buffers) override;
+  void finish(Transfer& transfer) override;
+  void advance(std::vector<std::unique_ptr<Transfer>>& transfers) override;
+  void listen(const std::function<std::string()>& where) override;
+
+  /// Whether a message of the transfer was finished.
+  bool test(Messages& transfer);
+  std::vector<std::string> missing_in(const Messages& transfer) const;
+  bool settle_in_flight() noexcept;
 
   std::shared_ptr<State> state_;  // of all groups of the run
 };
