@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "base/text.h"
-#include "base/timer.h"
 #include "cluster/device.h"
 
 namespace micrec {
@@ -99,6 +98,67 @@ struct NcclCommunicator::Transfer {
   std::vector<at::Tensor> tensors;
 };
 
+/// A transfer that the GPU was given, and what it will have brought.
+class NcclCommunicator::Pending final : public PendingTensor {
+ public:
+  Pending(NcclCommunicator& communicator, const char* name, at::Tensor result, Transfer transfer,
+          std::unique_ptr<NcclLink::Mark> mark, const Timer& timer)
+      : communicator_(communicator),
+        name_(name),
+        where_(communicator.place(name)),
+        result_(std::move(result)),
+        transfer_(std::move(transfer)),
+        mark_(std::move(mark)),
+        moved_(std::exchange(communicator.moved_, {})),
+        waited_seconds_(timer.seconds()) {
+    communicator_.in_flight_.push_back(this);
+  }
+  ~Pending() override {
+    auto& all = communicator_.in_flight_;
+    all.erase(std::remove(all.begin(), all.end(), this), all.end());
+    if (!done_) communicator_.fail(where_);
+  }
+
+  at::Tensor wait() override {
+    communicator_.refuse_if_failed(name_);
+    look();
+    const double hidden_seconds = passed_ ? seconds_when_passed_ : since_start_.seconds();
+    const Timer timer;
+    try {
+      mark_->lead_current_stream();
+      communicator_.wait(name_, where_, "to move the data", [&] { return mark_->has_passed(); });
+    } catch (...) {
+      communicator_.fail(where_);
+      throw;
+    }
+    done_ = true;
+    communicator_.moved_ = moved_;
+    communicator_.record(name_, waited_seconds_ + timer.seconds(), hidden_seconds);
+    return std::move(result_);
+  }
+
+  /// Notices whether it is over.
+  void look() {
+    if (passed_ || done_ || !mark_->has_passed()) return;
+    passed_ = true;
+    seconds_when_passed_ = since_start_.seconds();
+  }
+
+ private:
+  NcclCommunicator& communicator_;
+  const char* name_;
+  std::string where_;
+  at::Tensor result_;
+  Transfer transfer_;
+  std::unique_ptr<NcclLink::Mark> mark_;
+  LedgerEntry moved_;
+  double waited_seconds_;  // in the start
+  Timer since_start_;
+  bool passed_ = false;
+  double seconds_when_passed_ = 0;
+  bool done_ = false;
+};
+
 NcclId NcclCommunicator::share_id(Communicator& host, NcclLink& link) {
   NcclId id{};
   at::Tensor bytes = at::zeros({static_cast<std::int64_t>(id.size())}, at::kByte);
@@ -155,7 +215,7 @@ void NcclCommunicator::join(const NcclId& id) {
   constexpr const char* kName = "nccl.join";
   try {
     link_->begin_join(id, rank(), size());
-    wait(kName, "to connect the ranks' GPUs",
+    wait(kName, place(kName), "to connect the ranks' GPUs",
          [&] { return link_->progress().state == NcclLink::State::ready; });
   } catch (...) {
     link_->abort();
@@ -198,12 +258,17 @@ void NcclCommunicator::refuse_if_failed(const char* name) const {
                                    ": the communicator failed earlier, in ", failed_in_));
 }
 
+void NcclCommunicator::fail(const std::string& where) {
+  if (!failed_in_.empty()) return;
+  failed_in_ = where;
+  link_->abort();
+}
+
 void NcclCommunicator::guarded(const char* name, const std::function<void()>& body) {
   try {
     body();
   } catch (...) {
-    failed_in_ = place(name);
-    link_->abort();
+    fail(place(name));
     throw;
   }
 }
@@ -261,13 +326,14 @@ void NcclCommunicator::meet(const Call& call, const std::vector<std::int64_t>& r
   }
 }
 
-void NcclCommunicator::wait(const char* name, const char* what, const std::function<bool()>& done) {
+void NcclCommunicator::wait(const char* name, const std::string& where, const char* what,
+                            const std::function<bool()>& done) {
   const Timer timer;
   for (std::int64_t looks = 1; !done(); ++looks) {
     const double seconds = timer.seconds();
     if (seconds > options_.deadline_seconds) {
       throw Error(Cause::cluster,
-                  text(this_rank(), " waited ", options_.deadline_seconds, " s in ", place(name),
+                  text(this_rank(), " waited ", options_.deadline_seconds, " s in ", where,
                        " for NCCL ", what,
                        ", which all ranks have begun; NCCL_DEBUG=INFO says what each of them does, "
                        "and a longer deadline helps only if a link is slow, not stuck"));
@@ -278,8 +344,8 @@ void NcclCommunicator::wait(const char* name, const char* what, const std::funct
           progress.state == NcclLink::State::failed) {
         // The rank that is to blame for it may have said so.
         host_->poll(name);
-        throw Error(Cause::cluster, text(this_rank(), " heard of a failure of NCCL in ",
-                                         place(name), ": ", progress.failure));
+        throw Error(Cause::cluster, text(this_rank(), " heard of a failure of NCCL in ", where,
+                                         ": ", progress.failure));
       }
       host_->poll(name);
     }
@@ -306,18 +372,40 @@ void NcclCommunicator::move(const char* name, const Transfer& transfer) {
     const int to = (own + step) % size();
     if (transfer.receive_bytes[from] > 0) {
       link_->receive(transfer.receive[from], transfer.receive_bytes[from], from);
+      moved_.bytes_received += transfer.receive_bytes[from];
     }
-    if (transfer.send_bytes[to] > 0) link_->send(transfer.send[to], transfer.send_bytes[to], to);
+    if (transfer.send_bytes[to] > 0) {
+      link_->send(transfer.send[to], transfer.send_bytes[to], to);
+      moved_.bytes_sent += transfer.send_bytes[to];
+    }
   }
   link_->end_group();
   // NCCL gives a group to the stream by a thread of its own; what comes after must wait for that.
-  wait(name, "to begin", [&] { return link_->progress().state == NcclLink::State::ready; });
+  wait(name, place(name), "to begin",
+       [&] { return link_->progress().state == NcclLink::State::ready; });
 }
 
-void NcclCommunicator::finish(const char* name) {
-  link_->mark();
-  link_->lead_current_stream();
-  wait(name, "to move the data", [&] { return link_->work_done(); });
+std::unique_ptr<PendingTensor> NcclCommunicator::start(const char* name, const at::Tensor& result,
+                                                       const Transfer& transfer,
+                                                       const Timer& timer) {
+  link_->follow_current_stream();
+  move(name, transfer);
+  return std::make_unique<Pending>(*this, name, result, transfer, link_->mark(), timer);
+}
+
+void NcclCommunicator::finish(const char* name, const Timer& timer) {
+  const std::unique_ptr<NcclLink::Mark> mark = link_->mark();
+  mark->lead_current_stream();
+  wait(name, place(name), "to move the data", [&] { return mark->has_passed(); });
+  record(name, timer.seconds(), 0);
+}
+
+// The host's exchange in meet() has counted the call, and its own few bytes.
+void NcclCommunicator::record(const char* name, double waited_seconds, double hidden_seconds) {
+  LedgerEntry entry = std::exchange(moved_, {});
+  entry.waited_seconds = waited_seconds;
+  entry.hidden_seconds = hidden_seconds;
+  ledger().record(name, entry);
 }
 
 void NcclCommunicator::barrier(const char* name) {
@@ -326,16 +414,31 @@ void NcclCommunicator::barrier(const char* name) {
 }
 
 void NcclCommunicator::poll(const char* name) {
-  guarded(name, [&] { host_->poll(name); });
+  guarded(name, [&] {
+    if (failed_in_.empty()) {
+      for (Pending* const pending : in_flight_) pending->look();
+    }
+    host_->poll(name);
+  });
 }
 
 at::Tensor NcclCommunicator::all_gather(const char* name, const at::Tensor& local,
                                         const std::vector<std::int64_t>& rows_per_rank) {
+  if (on_gpu(name, local)) return start_all_gather(name, local, rows_per_rank)->wait();
   refuse_if_failed(name);
   at::Tensor result;
+  guarded(name, [&] { result = host_->all_gather(name, local, rows_per_rank); });
+  return result;
+}
+
+std::unique_ptr<PendingTensor> NcclCommunicator::start_all_gather(
+    const char* name, const at::Tensor& local, const std::vector<std::int64_t>& rows_per_rank) {
+  const Timer timer;
+  refuse_if_failed(name);
+  std::unique_ptr<PendingTensor> pending;
   if (!on_gpu(name, local)) {
-    guarded(name, [&] { result = host_->all_gather(name, local, rows_per_rank); });
-    return result;
+    guarded(name, [&] { pending = host_->start_all_gather(name, local, rows_per_rank); });
+    return pending;
   }
   check_rows(name, rows_per_rank, size());
   const std::int64_t bytes = row_bytes(name, local);
@@ -343,7 +446,7 @@ at::Tensor NcclCommunicator::all_gather(const char* name, const at::Tensor& loca
   guarded(name, [&] {
     meet({name, Kind::all_gather, static_cast<std::int64_t>(local.scalar_type()), -1, -1, bytes},
          std::vector<std::int64_t>(static_cast<std::size_t>(size()), local.size(0)), rows_per_rank);
-    result = empty_rows(local, total(rows_per_rank));
+    const at::Tensor result = empty_rows(local, total(rows_per_rank));
     Transfer transfer = new_transfer();
     transfer.tensors = {local, result};
     std::int64_t row = 0;
@@ -354,15 +457,14 @@ at::Tensor NcclCommunicator::all_gather(const char* name, const at::Tensor& loca
       transfer.receive_bytes[q] = rows_per_rank[q] * bytes;
       row += rows_per_rank[q];
     }
-    link_->follow_current_stream();
-    move(name, transfer);
-    finish(name);
+    pending = start(name, result, transfer, timer);
   });
-  return result;
+  return pending;
 }
 
 at::Tensor NcclCommunicator::reduce_scatter(const char* name, const at::Tensor& full,
                                             const std::vector<std::int64_t>& rows_per_rank) {
+  const Timer timer;
   refuse_if_failed(name);
   at::Tensor result;
   if (!on_gpu(name, full)) {
@@ -393,7 +495,7 @@ at::Tensor NcclCommunicator::reduce_scatter(const char* name, const at::Tensor& 
     move(name, transfer);
     link_->reduce(full.scalar_type(), Reduction::sum, writable_bytes_of(result), bytes_of(parts),
                   result.numel(), size());
-    finish(name);
+    finish(name, timer);
   });
   return result;
 }
@@ -401,11 +503,22 @@ at::Tensor NcclCommunicator::reduce_scatter(const char* name, const at::Tensor& 
 at::Tensor NcclCommunicator::all_to_all(const char* name, const at::Tensor& send,
                                         const std::vector<std::int64_t>& send_rows,
                                         const std::vector<std::int64_t>& receive_rows) {
+  if (on_gpu(name, send)) return start_all_to_all(name, send, send_rows, receive_rows)->wait();
   refuse_if_failed(name);
   at::Tensor result;
+  guarded(name, [&] { result = host_->all_to_all(name, send, send_rows, receive_rows); });
+  return result;
+}
+
+std::unique_ptr<PendingTensor> NcclCommunicator::start_all_to_all(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows) {
+  const Timer timer;
+  refuse_if_failed(name);
+  std::unique_ptr<PendingTensor> pending;
   if (!on_gpu(name, send)) {
-    guarded(name, [&] { result = host_->all_to_all(name, send, send_rows, receive_rows); });
-    return result;
+    guarded(name, [&] { pending = host_->start_all_to_all(name, send, send_rows, receive_rows); });
+    return pending;
   }
   check_rows(name, send_rows, size());
   check_rows(name, receive_rows, size());
@@ -415,7 +528,7 @@ at::Tensor NcclCommunicator::all_to_all(const char* name, const at::Tensor& send
   guarded(name, [&] {
     meet({name, Kind::all_to_all, static_cast<std::int64_t>(send.scalar_type()), -1, -1, bytes},
          send_rows, receive_rows);
-    result = empty_rows(send, total(receive_rows));
+    const at::Tensor result = empty_rows(send, total(receive_rows));
     Transfer transfer = new_transfer();
     transfer.tensors = {send, result};
     std::int64_t sent = 0;
@@ -428,14 +541,13 @@ at::Tensor NcclCommunicator::all_to_all(const char* name, const at::Tensor& send
       sent += send_rows[q];
       received += receive_rows[q];
     }
-    link_->follow_current_stream();
-    move(name, transfer);
-    finish(name);
+    pending = start(name, result, transfer, timer);
   });
-  return result;
+  return pending;
 }
 
 void NcclCommunicator::all_reduce(const char* name, at::Tensor& values, Reduction reduction) {
+  const Timer timer;
   refuse_if_failed(name);
   if (!on_gpu(name, values))
     return guarded(name, [&] { host_->all_reduce(name, values, reduction); });
@@ -481,11 +593,12 @@ void NcclCommunicator::all_reduce(const char* name, at::Tensor& values, Reductio
       }
       move(name, spread);
     }
-    finish(name);
+    finish(name, timer);
   });
 }
 
 void NcclCommunicator::broadcast(const char* name, at::Tensor& values, int root) {
+  const Timer timer;
   refuse_if_failed(name);
   if (!on_gpu(name, values)) return guarded(name, [&] { host_->broadcast(name, values, root); });
   CHECK_GE(root, 0) << name;
@@ -510,7 +623,7 @@ void NcclCommunicator::broadcast(const char* name, at::Tensor& values, int root)
     }
     link_->follow_current_stream();
     move(name, transfer);
-    finish(name);
+    finish(name, timer);
   });
 }
 
@@ -539,10 +652,7 @@ std::unique_ptr<Communicator> NcclCommunicator::split(const char* name, int colo
 
 void NcclCommunicator::abort(const std::string& why) noexcept {
   host_->abort(why);
-  if (failed_in_.empty()) {
-    failed_in_ = place("abort");
-    link_->abort();
-  }
+  fail("abort()");
 }
 
 }  // namespace micrec

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "base/timer.h"
 #include "cluster/communicator.h"
-#include "cluster/host_communicator.h"
 #include "cluster/nccl_link.h"
 
 namespace micrec {
@@ -57,15 +57,23 @@ class NcclCommunicator final : public Communicator {
   at::Tensor all_to_all(const char* name, const at::Tensor& send,
                         const std::vector<std::int64_t>& send_rows,
                         const std::vector<std::int64_t>& receive_rows) override;
+  std::unique_ptr<PendingTensor> start_all_gather(
+      const char* name, const at::Tensor& local,
+      const std::vector<std::int64_t>& rows_per_rank) override;
+  std::unique_ptr<PendingTensor> start_all_to_all(
+      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+      const std::vector<std::int64_t>& receive_rows) override;
   void all_reduce(const char* name, at::Tensor& values,
                   Reduction reduction = Reduction::sum) override;
   void broadcast(const char* name, at::Tensor& values, int root) override;
   void poll(const char* name) override;
+  Ledger& ledger() override { return host_->ledger(); }
   void abort(const std::string& why) noexcept override;
 
  private:
   struct Call;
   struct Transfer;
+  class Pending;
 
   NcclCommunicator(const char* group, std::unique_ptr<Communicator> host,
                    std::unique_ptr<NcclLink> link, const NcclId& id,
@@ -78,14 +86,19 @@ class NcclCommunicator final : public Communicator {
   std::string place(const char* name, std::uint64_t number) const;
   std::string place(const char* name) const { return place(name, latest_number()); }
   void refuse_if_failed(const char* name) const;
+  void fail(const std::string& where);
 
   /// Runs `body` and makes the communicator unusable if it throws.
   void guarded(const char* name, const std::function<void()>& body);
   void meet(const Call& call, const std::vector<std::int64_t>& rows_to,
             const std::vector<std::int64_t>& rows_from);
   void move(const char* name, const Transfer& transfer);
-  void finish(const char* name);
-  void wait(const char* name, const char* what, const std::function<bool()>& done);
+  std::unique_ptr<PendingTensor> start(const char* name, const at::Tensor& result,
+                                       const Transfer& transfer, const Timer& timer);
+  void finish(const char* name, const Timer& timer);
+  void record(const char* name, double waited_seconds, double hidden_seconds);
+  void wait(const char* name, const std::string& where, const char* what,
+            const std::function<bool()>& done);
 
   std::unique_ptr<Communicator> owned_host_;  // of a group that split() made
   Communicator* host_;
@@ -94,6 +107,8 @@ class NcclCommunicator final : public Communicator {
   const char* group_ = nullptr;  // what split() called it
   int exceptions_before_;        // in flight when this object was made
   std::string failed_in_;        // the place of the failure that made this communicator unusable
+  LedgerEntry moved_;            // by the collective that goes on, not yet in the ledger
+  std::vector<Pending*> in_flight_;
 };
 
 }  // namespace micrec

@@ -22,7 +22,8 @@ using NcclId = std::array<char, 128>;
 /// NcclCommunicator makes, nearly one to one and without a decision of their own. Tests have one
 /// made of threads and main memory.
 ///
-/// What is given to the stream runs in order and later; nothing is known of it until work_done().
+/// What is given to the stream runs in order and later; nothing is known of it until a mark behind
+/// it has passed.
 /// Errors   Error(Cause::cluster) where NCCL or CUDA refuse a call.
 class NcclLink {
  public:
@@ -34,6 +35,14 @@ class NcclLink {
   struct Progress {
     State state = State::ready;
     std::string failure;
+  };
+  /// A point of the stream, after all that it was given before.
+  class Mark {
+   public:
+    virtual ~Mark() = default;
+    virtual bool has_passed() = 0;
+    /// Lets LibTorch's current stream wait for it.
+    virtual void lead_current_stream() = 0;
   };
 
   virtual ~NcclLink() = default;
@@ -68,13 +77,9 @@ class NcclLink {
   virtual void reduce(c10::ScalarType dtype, Reduction reduction, std::byte* into,
                       const std::byte* parts, std::int64_t count, int ranks) = 0;
 
-  /// Marks the point that work_done() asks about: after all that the stream was given.
-  virtual void mark() = 0;
-  virtual bool work_done() = 0;
-  /// Lets LibTorch's current stream wait for the mark.
-  virtual void lead_current_stream() = 0;
+  virtual std::unique_ptr<Mark> mark() = 0;
 
-  /// Ends what runs, wherever it is; no call but the destructor may follow.
+  /// Ends what runs, wherever it is; only marks may still be destroyed, and then the link.
   virtual void abort() noexcept = 0;
   /// Leaves the communicator once all its ranks have nothing under way; gives up after `seconds`.
   virtual void leave(double seconds) noexcept = 0;

@@ -69,6 +69,21 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
+class CudaMark final : public NcclLink::Mark {
+ public:
+  CudaMark(c10::Device device, cudaStream_t stream) : device_(device) { event_.record(stream); }
+
+  bool has_passed() override { return event_.has_passed(); }
+  void lead_current_stream() override {
+    const c10::cuda::CUDAGuard guard(device_);
+    event_.hold_back(c10::cuda::getCurrentCUDAStream(device_.index()));
+  }
+
+ private:
+  c10::Device device_;
+  Event event_;
+};
+
 class CudaNcclLink final : public NcclLink {
  public:
   explicit CudaNcclLink(c10::Device device)
@@ -153,14 +168,9 @@ class CudaNcclLink final : public NcclLink {
                "the kernel that reduces over ranks");
   }
 
-  void mark() override {
+  std::unique_ptr<Mark> mark() override {
     const c10::cuda::CUDAGuard guard(device_);
-    mark_.record(stream_);
-  }
-  bool work_done() override { return mark_.has_passed(); }
-  void lead_current_stream() override {
-    const c10::cuda::CUDAGuard guard(device_);
-    mark_.hold_back(c10::cuda::getCurrentCUDAStream(device_.index()));
+    return std::make_unique<CudaMark>(device_, stream_);
   }
 
   void abort() noexcept override {
@@ -203,7 +213,6 @@ class CudaNcclLink final : public NcclLink {
   c10::cuda::CUDAStream stream_;
   ncclComm_t communicator_ = nullptr;
   Event before_;  // what LibTorch's stream had been given when the collective began
-  Event mark_;
 };
 
 }  // namespace

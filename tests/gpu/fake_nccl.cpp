@@ -128,23 +128,10 @@ class FakeNccl::Link final : public NcclLink {
     });
   }
 
-  void mark() override {
+  std::unique_ptr<Mark> mark() override {
     EXPECT_FALSE(in_group_ || group_ended_) << "a mark before the group is on the stream";
-    marked_ = true;
-  }
-  void lead_current_stream() override {
-    EXPECT_TRUE(marked_);
-    leads_ = true;
-  }
-  bool work_done() override {
-    EXPECT_FALSE(gone_);
-    EXPECT_TRUE(marked_ && leads_);
-    const std::lock_guard<std::mutex> lock(hub_.mutex_);
-    while (!stream_.empty() && stream_.front()()) stream_.pop_front();
-    if (!stream_.empty()) return false;
-    follows_ = marked_ = leads_ = false;
-    kept_.clear();
-    return true;
+    follows_ = false;  // what comes next must wait for what the current stream has by then
+    return std::make_unique<FakeMark>(*this, given_);
   }
 
   void abort() noexcept override {
@@ -167,6 +154,27 @@ class FakeNccl::Link final : public NcclLink {
   }
 
  private:
+  class FakeMark final : public Mark {
+   public:
+    FakeMark(Link& link, std::int64_t position) : link_(link), position_(position) {}
+
+    bool has_passed() override {
+      EXPECT_FALSE(link_.gone_);
+      const std::lock_guard<std::mutex> lock(link_.hub_.mutex_);
+      // The stream runs in order, and here only while somebody looks.
+      while (!link_.stream_.empty() && link_.stream_.front()()) {
+        link_.stream_.pop_front();
+        ++link_.passed_;
+      }
+      return link_.passed_ >= position_;
+    }
+    void lead_current_stream() override {}
+
+   private:
+    Link& link_;
+    std::int64_t position_;
+  };
+
   struct Receive {
     std::byte* to;
     std::int64_t bytes;
@@ -193,7 +201,9 @@ class FakeNccl::Link final : public NcclLink {
   void give(std::function<bool()> work) {
     EXPECT_TRUE(follows_) << "work that does not wait for the current stream";
     EXPECT_FALSE(in_group_ || group_ended_) << "work before the group is on the stream";
+    const std::lock_guard<std::mutex> lock(hub_.mutex_);
     stream_.push_back(std::move(work));
+    ++given_;
   }
 
   void give_group_to_stream() {
@@ -203,6 +213,7 @@ class FakeNccl::Link final : public NcclLink {
     failed_ = group == hub_.faults_.fails_in_group && rank_in_run_ == hub_.faults_.failing_rank;
     const bool stuck = group == hub_.faults_.never_moves_from_group;
     bool posted = false;
+    ++given_;
     stream_.push_back([this, stuck, posted, sends = std::move(sends_),
                        receives = std::move(receives_), &seen]() mutable {
       if (stuck || failed_) return false;
@@ -248,11 +259,11 @@ class FakeNccl::Link final : public NcclLink {
   bool in_group_ = false;
   bool group_ended_ = false;
   bool follows_ = false;
-  bool marked_ = false;
-  bool leads_ = false;
   bool failed_ = false;
   bool gone_ = false;
   int looks_left_ = 0;
+  std::int64_t given_ = 0;   // pieces of work the stream was given ...
+  std::int64_t passed_ = 0;  // ... and has done
   std::vector<at::Tensor> kept_;
   std::vector<std::pair<int, std::shared_ptr<Message>>> sends_;
   std::vector<Receive> receives_;

@@ -116,6 +116,45 @@ TEST(NcclCommunicator, MovesOnlyWhatRanksHaveForEachOther) {
   EXPECT_EQ(nccl.seen(2).bytes_sent, 0);
 }
 
+TEST(NcclCommunicator, HasSeveralTransfersInFlight) {
+  FakeNccl nccl;
+  run_on(nccl, 3, {}, [](NcclCommunicator& group) {
+    const std::vector<std::int64_t> one_each = {1, 1, 1};
+    const at::Tensor own = at::full({1, 2}, group.rank(), at::kFloat);
+    const at::Tensor full = at::arange(6, at::kFloat).view({3, 2}) + 10 * group.rank();
+    const auto gathered = group.start_all_gather("test.gather", own, one_each);
+    const auto exchanged = group.start_all_to_all("test.exchange", full, one_each, one_each);
+    at::Tensor sum = at::full({1}, 2, at::kInt);
+    group.all_reduce("test.between", sum);
+    EXPECT_EQ(sum.item<int>(), 6);
+    const at::Tensor all = gathered->wait();
+    const at::Tensor received = exchanged->wait();
+    for (int q = 0; q < 3; ++q) {
+      EXPECT_EQ(all[q][1].item<float>(), q);
+      EXPECT_EQ(received[q][0].item<float>(), 10 * q + 2 * group.rank());
+    }
+    const LedgerEntries entries = group.ledger().snapshot();
+    const LedgerEntry& entry = entries.at("test.gather");
+    EXPECT_EQ(entry.calls, 1);
+    constexpr std::int64_t kMeeting = 2 * 7 * 8;  // bytes of two reports beside the data
+    EXPECT_EQ(entry.bytes_sent, 2 * 8 + kMeeting);
+    EXPECT_EQ(entry.bytes_received, 2 * 8 + kMeeting);
+    EXPECT_GT(entry.hidden_seconds, 0);
+  });
+  EXPECT_EQ(nccl.seen(0).leaves, 1);
+}
+
+TEST(NcclCommunicator, ATransferThatNobodyWaitsForIsAFailure) {
+  FakeNccl nccl;
+  EXPECT_THROW(run_on(nccl, 2, {.deadline_seconds = 60},
+                      [](NcclCommunicator& group) {
+                        group.start_all_gather("test.lost", some_rows(1), {1, 1}).reset();
+                        group.barrier("test.after");
+                      }),
+               Error);
+  EXPECT_EQ(nccl.seen(0).aborts, 1);
+}
+
 TEST(NcclCommunicator, LeavesAfterAllWentWell) {
   FakeNccl nccl;
   run_on(nccl, 2, {}, [](NcclCommunicator& group) {
