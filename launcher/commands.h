@@ -14,11 +14,12 @@ Command evaluate_command();
 Command recommend_command();
 Command export_command();
 Command inspect_command();
+Command verify_command();
 
 /// All commands, in the order in which a user meets them.
 inline std::vector<Command> all_commands() {
-  return {synth_command(),     prepare_command(), train_command(),  evaluate_command(),
-          recommend_command(), export_command(),  inspect_command()};
+  return {synth_command(),     prepare_command(), train_command(),   evaluate_command(),
+          recommend_command(), export_command(),  inspect_command(), verify_command()};
 }
 
 }  // namespace micrec
