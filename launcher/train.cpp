@@ -14,6 +14,7 @@
 #include "cluster/job.h"
 #include "data/batches.h"
 #include "evaluate/evaluator.h"
+#include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/death_in_tests.h"
@@ -26,8 +27,8 @@
 #include "train/tensorboard.h"
 #include "train/trainer.h"
 
+DECLARE_string(partition);
 DEFINE_bool(resume, false, "go on with the run in --run_dir from its newest checkpoint");
-DEFINE_string(partition, "balanced", "how users and items are shared out over the ranks");
 DEFINE_string(grid, "auto", "process grid: row parts x column parts");
 DEFINE_bool(dry_run, false, "print the plan and the configuration, and stop before training");
 
@@ -55,7 +56,7 @@ struct RunConfig {
 
 std::vector<FlagSpec> running_flags() {
   return {
-      {"partition", "Distribution", "", one_of({"balanced", "hash"})},
+      partition_flag(),
       {"grid", "Distribution", "",
        written_as(
            "auto or Rx1",
@@ -326,7 +327,7 @@ int train(const RunConfig& config, Job& job) {
     throw Error(Cause::usage, text("--grid=", config.grid, " does not fit ", job.world_size(),
                                    " ranks: expected ", job.world_size(), "x1 or auto"));
   }
-  Ownership ownership = assign(config.partition, summary, job.world_size());
+  Ownership ownership = assign(config.partition, dataset, summary, job.world_size(), communicator);
   print_plan(config, dataset, summary, ownership, model_config, job);
   if (config.dry_run) return 0;
 

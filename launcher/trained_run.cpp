@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "checkpoints/agreement.h"
 #include "checkpoints/store.h"
+#include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/train_flags.h"
@@ -92,11 +93,6 @@ std::string checkpoint_path(const std::string& run_dir, const std::string& which
   return *found;
 }
 
-Ownership assign(const std::string& partition, const DatasetSummary& summary, int ranks) {
-  if (partition == "hash") return assign_by_hash(summary.space, summary.people, ranks);
-  return assign_balanced(summary.space, summary.people, summary.training_degree, ranks);
-}
-
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
                                             const DatasetFile& dataset) {
   if (asked != std::vector<std::string>{"all"}) return asked;
@@ -130,9 +126,10 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
   DatasetSummary summary = summarise(dataset);
   auto run = std::unique_ptr<TrainedRun>(
       new TrainedRun{checkpoint.name(), info, std::move(dataset), std::move(summary), {}, {}, 0});
-  run->shard =
-      load_shard(run->dataset, run->summary, assign("balanced", run->summary, job.world_size()),
-                 options.observed, job.threads(), job.communicator());
+  run->shard = load_shard(
+      run->dataset, run->summary,
+      assign("balanced", run->dataset, run->summary, job.world_size(), job.communicator()),
+      options.observed, job.threads(), job.communicator());
   ModelConfig config = model_config_from_flags();
   config.modalities = resolve_modalities(config.modalities, run->dataset);
   config = resolve(config, run->summary.space.domains());
