@@ -75,6 +75,8 @@ class Communicator {
   /// The number in the whole run of a rank of this group, and how many ranks the run has.
   virtual int rank_in_run(int rank) const = 0;
   virtual int ranks_in_run() const = 0;
+  /// Number of the collective that this rank has begun last in this group, 0 before the first.
+  virtual std::uint64_t latest_number() const = 0;
 
   /// The ranks of this group that gave the same colour, in the order of their ranks here, with the
   /// options of this group. A failure of any rank of the run ends the collectives of every group.

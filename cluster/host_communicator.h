@@ -67,6 +67,7 @@ class HostCommunicator : public Communicator {
   int size() const final { return size_; }
   int rank_in_run(int rank) const final { return membership_.ranks_in_run.at(rank); }
   int ranks_in_run() const final { return membership_.run_size; }
+  std::uint64_t latest_number() const final { return number_; }
 
   std::unique_ptr<Communicator> split(const char* name, int color) final;
   void barrier(const char* name) final;
