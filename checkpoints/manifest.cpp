@@ -2,24 +2,31 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/agreement.h"
 #include "checkpoints/format.h"
 #include "io/durable_files.h"
 
 namespace micrec {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::int64_t kStepLimit = 1'000'000'000'000;  // 12 digits
 constexpr char kStepPrefix[] = "step-";
+constexpr std::int64_t kManifestLimitBytes = std::int64_t{256} << 20;
+constexpr std::int64_t kMarkerLimitBytes = 4096;
 
 // Bytes that are not UTF-8 (a path may have such) are replaced: saving must not fail for them.
 std::string dump(const json& object, int indent) {
@@ -38,6 +45,8 @@ class Fields {
       : object_(object), path_(std::move(path)), place_(std::move(place)) {
     if (!object.is_object()) fail(text("what is ", place_, " is not an object"));
   }
+
+  bool has(const char* name) const { return object_.contains(name); }
 
   std::int64_t integer(const char* name, std::int64_t least = 0) const {
     const json& field = at(name);
@@ -130,6 +139,77 @@ class Fields {
   std::string place_;
 };
 
+json to_json(const StoredShard& shard) {
+  json object = {{"file", shard.file},
+                 {"bytes", shard.bytes},
+                 {"rows", shard.rows},
+                 {"xxh3_128", shard.xxh3_128}};
+  if (shard.datasets.empty()) return object;
+  object["block_bytes"] = shard.block_bytes;
+  for (const StoredDataset& dataset : shard.datasets) {
+    object["datasets"].push_back({{"name", dataset.name},
+                                  {"offset", dataset.offset},
+                                  {"bytes", dataset.bytes},
+                                  {"rows", dataset.rows},
+                                  {"xxh3_64", dataset.xxh3_64}});
+  }
+  return object;
+}
+
+StoredShard shard_of(const Fields& fields) {
+  StoredShard shard;
+  shard.file = fields.string("file");
+  shard.bytes = fields.integer("bytes");
+  shard.rows = fields.integer("rows");
+  shard.xxh3_128 = fields.string("xxh3_128");
+  if (!fields.has("datasets")) return shard;
+  shard.block_bytes = fields.integer("block_bytes", 1);
+  for (const Fields& dataset : fields.objects("datasets")) {
+    shard.datasets.push_back({dataset.string("name"), dataset.integer("offset"),
+                              dataset.integer("bytes", 1), dataset.integer("rows", 1),
+                              dataset.string("xxh3_64")});
+  }
+  return shard;
+}
+
+void check_datasets(const StoredShard& shard, const Fields& fields) {
+  std::vector<const StoredDataset*> by_offset;
+  for (const StoredDataset& dataset : shard.datasets) by_offset.push_back(&dataset);
+  std::sort(by_offset.begin(), by_offset.end(),
+            [](const auto* a, const auto* b) { return a->offset < b->offset; });
+  std::int64_t end = 0;
+  for (const StoredDataset* dataset : by_offset) {
+    if (dataset->offset < end || dataset->offset > shard.bytes - dataset->bytes) {
+      fields.fail(text("dataset ", dataset->name, " does not fit into ", shard.file));
+    }
+    end = dataset->offset + dataset->bytes;
+    const std::int64_t blocks = (dataset->bytes - 1) / shard.block_bytes + 1;
+    if (dataset->xxh3_64.size() != 16 * static_cast<std::size_t>(blocks) ||
+        dataset->bytes % dataset->rows != 0) {
+      fields.fail(text("dataset ", dataset->name, " of ", shard.file, " has ", dataset->bytes,
+                       " bytes, which its rows or its digests do not fit"));
+    }
+  }
+}
+
+// A checkpoint that is complete by its last file: is that there, and of this manifest?
+void check_marker(const std::string& directory, const std::string& checksum) {
+  const fs::path path = fs::path(directory) / kCheckpointCompleteFile;
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    throw Error(Cause::checkpoint,
+                text(directory, " is incomplete: it has no file '", kCheckpointCompleteFile,
+                     "', which is written last; restore another checkpoint"));
+  }
+  const std::string marked = read_small_file(path.string(), kMarkerLimitBytes);
+  if (marked != checksum + "\n") {
+    throw Error(Cause::checkpoint,
+                text(path.string(), " is damaged: it names the manifest of checksum ",
+                     split(marked, '\n').empty() ? "''" : split(marked, '\n')[0],
+                     ", the manifest has ", checksum, "; restore another checkpoint"));
+  }
+}
+
 void check_consistency(const Manifest& manifest, const Fields& fields) {
   if (static_cast<std::int64_t>(manifest.shards.size()) != manifest.info.world_size) {
     fields.fail(text("it lists ", manifest.shards.size(), " files, but its world size is ",
@@ -144,6 +224,7 @@ void check_consistency(const Manifest& manifest, const Fields& fields) {
     }
     if (shard.rows > manifest.rows - rows) fields.fail("its files have more rows than its tensors");
     rows += shard.rows;
+    check_datasets(shard, fields);
   }
   if (rows != manifest.rows) {
     fields.fail(text("its files have ", rows, " rows, its tensors ", manifest.rows));
@@ -192,11 +273,12 @@ std::string shard_name(std::int64_t number) {
   return name;
 }
 
-std::string to_json_text(const Manifest& manifest) {
+std::string to_json_text(const Manifest& manifest, std::string* checksum) {
   const CheckpointInfo& info = manifest.info;
   json object = {
       {"format", kCheckpointFormat},
       {"format_version", kCheckpointFormatVersion},
+      {"commit", manifest.commit == Commit::marker ? "marker" : "rename"},
       {"step", info.step},
       {"epoch", info.epoch},
       {"best_metric", real_to_json(info.best_metric)},
@@ -213,10 +295,7 @@ std::string to_json_text(const Manifest& manifest) {
   };
   for (const auto& [key, value] : info.extra) object["extra"][key] = value;
   for (const StoredShard& shard : manifest.shards) {
-    object["shards"].push_back({{"file", shard.file},
-                                {"bytes", shard.bytes},
-                                {"rows", shard.rows},
-                                {"xxh3_128", shard.xxh3_128}});
+    object["shards"].push_back(to_json(shard));
   }
   for (const StoredTensor& tensor : manifest.tensors) {
     object["tensors"].push_back({{"name", tensor.name},
@@ -226,8 +305,17 @@ std::string to_json_text(const Manifest& manifest) {
                                  {"trained", tensor.trained},
                                  {"description", tensor.description}});
   }
-  object["checksum"] = digest_bytes(dump(object, -1));
+  const std::string digest = digest_bytes(dump(object, -1));
+  object["checksum"] = digest;
+  if (checksum != nullptr) *checksum = digest;
   return dump(object, 2) + "\n";
+}
+
+std::string to_json_text(const StoredShard& shard) { return dump(to_json(shard), -1); }
+
+StoredShard parse_shard(const std::string& json_text) {
+  const json object = json::parse(json_text, nullptr, /*allow_exceptions=*/false);
+  return shard_of(Fields(object, "what a rank wrote", "at the top"));
 }
 
 Manifest parse_manifest(const std::string& json_text, const std::string& path) {
@@ -244,18 +332,24 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
   }
   const std::int64_t version = fields.integer("format_version", 1);
   if (version > kCheckpointFormatVersion) {
-    throw Error(
-        Cause::checkpoint,
-        text(path, " is of format version ", version, ", this program reads versions up to ",
-             kCheckpointFormatVersion, "; use the micrec that wrote it, or a newer one"));
+    throw NewerFormat(text(path, " is of format version ", version,
+                           ", this program reads versions up to ", kCheckpointFormatVersion,
+                           "; use the micrec that wrote it, or a newer one"));
   }
-  const std::string checksum = fields.string("checksum");
-  object.erase("checksum");
-  if (digest_bytes(dump(object, -1)) != checksum) {
-    fields.fail("its contents do not match its own checksum (was it edited?)");
-  }
-
   Manifest manifest;
+  manifest.checksum = fields.string("checksum");
+  object.erase("checksum");
+  if (const std::string digest = digest_bytes(dump(object, -1)); digest != manifest.checksum) {
+    fields.fail(text("its contents do not match its own checksum: they have ", digest, ", it says ",
+                     manifest.checksum, " (was it edited?)"));
+  }
+  if (fields.has("commit")) {
+    const std::string commit = fields.string("commit");
+    if (commit != "rename" && commit != "marker") {
+      fields.fail(text("'commit' is '", commit, "', expected 'rename' or 'marker'"));
+    }
+    manifest.commit = commit == "marker" ? Commit::marker : Commit::rename;
+  }
   CheckpointInfo& info = manifest.info;
   info.step = fields.integer("step");
   info.epoch = fields.integer("epoch");
@@ -270,8 +364,7 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
   info.extra = fields.strings("extra");
   manifest.rows = fields.integer("rows");
   for (const Fields& shard : fields.objects("shards")) {
-    manifest.shards.push_back({shard.string("file"), shard.integer("bytes"), shard.integer("rows"),
-                               shard.string("xxh3_128")});
+    manifest.shards.push_back(shard_of(shard));
   }
   for (const Fields& tensor : fields.objects("tensors")) {
     manifest.tensors.push_back({tensor.string("name"), tensor.string("type"), tensor.shape("shape"),
@@ -279,6 +372,26 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
                                 tensor.string("description")});
   }
   check_consistency(manifest, fields);
+  return manifest;
+}
+
+Manifest read_manifest(const std::string& directory) {
+  const fs::path path = fs::path(directory) / kCheckpointManifestFile;
+  std::error_code error;
+  if (!fs::is_directory(directory, error)) {
+    throw Error(Cause::checkpoint,
+                text("there is no checkpoint ", directory,
+                     fs::exists(directory, error) ? ": it is not a directory" : "",
+                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
+  }
+  if (!fs::exists(path, error)) {
+    throw Error(Cause::checkpoint,
+                text(directory, " is not a checkpoint: it has no ", kCheckpointManifestFile,
+                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
+  }
+  Manifest manifest =
+      parse_manifest(read_small_file(path.string(), kManifestLimitBytes), path.string());
+  if (manifest.commit == Commit::marker) check_marker(directory, manifest.checksum);
   return manifest;
 }
 

@@ -2,7 +2,7 @@
 #   micrec::openmp  the process's only OpenMP runtime
 #   micrec::torch   LibTorch; micrec::torch_cuda its GPU part, only where MICREC_CUDA is true
 #   micrec::nccl    the NCCL that LibTorch loads, only where MICREC_CUDA is true
-#   micrec::hdf5, micrec::xxhash
+#   micrec::hdf5, micrec::metis, micrec::xxhash
 # and the variables MICREC_CUDA (are GPU parts built), MICREC_PYTHON (the Python beside torch, or
 # empty), MICREC_TORCH_DIR and MICREC_TORCH_VERSION.
 
@@ -54,6 +54,18 @@ add_library(micrec_xxhash INTERFACE)
 add_library(micrec::xxhash ALIAS micrec_xxhash)
 target_include_directories(micrec_xxhash SYSTEM INTERFACE ${MICREC_XXHASH_INCLUDE})
 target_link_libraries(micrec_xxhash INTERFACE ${MICREC_XXHASH_LIBRARY})
+
+find_path(MICREC_METIS_INCLUDE metis.h)
+find_library(MICREC_METIS_LIBRARY metis)
+mark_as_advanced(MICREC_METIS_INCLUDE MICREC_METIS_LIBRARY)
+if(NOT MICREC_METIS_INCLUDE OR NOT MICREC_METIS_LIBRARY)
+  message(FATAL_ERROR "METIS was not found. On Debian or Ubuntu: apt-get install libmetis-dev; "
+                      "tests/run.sh installs everything.")
+endif()
+add_library(micrec_metis INTERFACE)
+add_library(micrec::metis ALIAS micrec_metis)
+target_include_directories(micrec_metis SYSTEM INTERFACE ${MICREC_METIS_INCLUDE})
+target_link_libraries(micrec_metis INTERFACE ${MICREC_METIS_LIBRARY})
 
 # --- LibTorch ----------------------------------------------------------------------------------------
 # Made by hand from the folder and not by find_package(Torch): the configuration file of a CUDA wheel

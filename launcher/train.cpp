@@ -1,8 +1,10 @@
 #include <gflags/gflags.h>
+#include <glog/logging.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -12,8 +14,10 @@
 #include "cluster/job.h"
 #include "data/batches.h"
 #include "evaluate/evaluator.h"
+#include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/death_in_tests.h"
 #include "launcher/train_flags.h"
 #include "launcher/trained_run.h"
 #include "model/model.h"
@@ -23,8 +27,8 @@
 #include "train/tensorboard.h"
 #include "train/trainer.h"
 
+DECLARE_string(partition);
 DEFINE_bool(resume, false, "go on with the run in --run_dir from its newest checkpoint");
-DEFINE_string(partition, "balanced", "how users and items are shared out over the ranks");
 DEFINE_string(grid, "auto", "process grid: row parts x column parts");
 DEFINE_bool(dry_run, false, "print the plan and the configuration, and stop before training");
 
@@ -52,7 +56,7 @@ struct RunConfig {
 
 std::vector<FlagSpec> running_flags() {
   return {
-      {"partition", "Distribution", "", one_of({"balanced", "hash"})},
+      partition_flag(),
       {"grid", "Distribution", "",
        written_as(
            "auto or Rx1",
@@ -83,7 +87,10 @@ bool may_change(const std::string& flag) {
                                                 "patience",
                                                 "log_every",
                                                 "save_every_steps",
+                                                "save_every_epochs",
                                                 "save_every_minutes",
+                                                "async_save",
+                                                "commit",
                                                 "keep_last",
                                                 "time_limit",
                                                 "partition",
@@ -95,9 +102,12 @@ bool may_change(const std::string& flag) {
 
 void take_up_old_flags(const Arguments& arguments) {
   const Command command = train_command();
-  const std::string path = checkpoint_path(FLAGS_run_dir, "newest");
-  const Checkpoint checkpoint = Checkpoint::open(path, Verify::sizes);
-  const std::vector<FlagSetting> old = parse_flagfile(checkpoint.info().config, path);
+  // The ranks, once joined, verify every byte and may step back to an older one; that has the same
+  // settings but for those that may change.
+  const Checkpoint checkpoint =
+      open_newest_valid((fs::path(FLAGS_run_dir) / "checkpoints").string(), Verify::sizes);
+  const std::vector<FlagSetting> old =
+      parse_flagfile(checkpoint.info().config, checkpoint.directory());
   std::vector<std::string> differences;
   std::vector<FlagSetting> taken;
   for (const FlagSetting& setting : old) {
@@ -262,6 +272,49 @@ std::optional<Report> evaluate_test(const RunConfig& config, Job& job) {
   return report;
 }
 
+/// Flags of the run in a checkpoint that this run does not have, as "--dim=64 (the checkpoint has
+/// 32)".
+std::vector<std::string> different_settings(const RunConfig& config, const Checkpoint& checkpoint) {
+  std::map<std::string, std::string> now;
+  for (const FlagSetting& setting : parse_flagfile(config.flagfile, "this run's flags")) {
+    now[setting.name] = setting.value;
+  }
+  std::vector<std::string> differences;
+  for (const FlagSetting& then : parse_flagfile(checkpoint.info().config, checkpoint.directory())) {
+    const auto found = now.find(then.name);
+    if (may_change(then.name) || found == now.end() || found->second == then.value) continue;
+    differences.push_back(
+        text("--", then.name, "=", found->second, " (the checkpoint has ", then.value, ")"));
+  }
+  return differences;
+}
+
+/// Fills the model from the newest checkpoint that is whole and of this run. Ranks: collective.
+TrainingState resume(const RunConfig& config, const DatasetFile& dataset,
+                     const CheckpointStore& checkpoints, Model& model, Job& job) {
+  std::vector<std::string> stepped_over;
+  const Checkpoint newest = checkpoints.open_newest_valid(&stepped_over);
+  for (const std::string& damage : stepped_over) {
+    LOG_IF(WARNING, job.rank() == 0) << "stepped over a checkpoint: " << damage;
+  }
+  std::vector<std::string> differences = different_settings(config, newest);
+  if (newest.info().dataset_fingerprint != dataset.fingerprint()) {
+    differences.push_back(text("dataset ", dataset.path(), " with fingerprint ",
+                               dataset.fingerprint(), " (the checkpoint has ",
+                               newest.info().dataset_path, " with ",
+                               newest.info().dataset_fingerprint, ")"));
+  }
+  if (!differences.empty()) {
+    throw Error(
+        Cause::checkpoint,
+        text(newest.directory(), " is of a run with other settings: ", join(differences, ", "),
+             "; give those of the run, or start a new one in another --run_dir"));
+  }
+  TrainingState state = restore(newest, model, /*with_optimizer_state=*/true);
+  job.log_once() << "resumed   from " << newest.name() << "\n";
+  return state;
+}
+
 int train(const RunConfig& config, Job& job) {
   const Timer timer;
   Communicator& communicator = job.communicator();
@@ -274,7 +327,7 @@ int train(const RunConfig& config, Job& job) {
     throw Error(Cause::usage, text("--grid=", config.grid, " does not fit ", job.world_size(),
                                    " ranks: expected ", job.world_size(), "x1 or auto"));
   }
-  Ownership ownership = assign(config.partition, summary, job.world_size());
+  Ownership ownership = assign(config.partition, dataset, summary, job.world_size(), communicator);
   print_plan(config, dataset, summary, ownership, model_config, job);
   if (config.dry_run) return 0;
 
@@ -293,15 +346,7 @@ int train(const RunConfig& config, Job& job) {
   CheckpointStore checkpoints((fs::path(config.run_dir) / "checkpoints").string(), communicator);
   TrainingState state;
   if (config.resume) {
-    const Checkpoint newest = Checkpoint::open(checkpoints.newest().value(), communicator);
-    if (newest.info().dataset_fingerprint != dataset.fingerprint()) {
-      throw Error(Cause::checkpoint,
-                  text(newest.directory(), " was trained on another data set than ", dataset.path(),
-                       ": expected fingerprint ", newest.info().dataset_fingerprint, ", got ",
-                       dataset.fingerprint()));
-    }
-    state = restore(newest, model, /*with_optimizer_state=*/true);
-    job.log_once() << "resumed   from " << newest.name() << "\n";
+    state = resume(config, dataset, checkpoints, model, job);
   } else {
     model.initialise();
   }
@@ -328,9 +373,10 @@ int train(const RunConfig& config, Job& job) {
     const std::int64_t epoch = epoch_of_last_step(at.step, sampler.steps_per_epoch());
     if (logs) logs->validated(epoch, at, metric, improved, last_validation);
   };
-  events.saved = [&](const TrainingState& at, const std::string& name, double seconds) {
-    if (logs) logs->metrics.save(at.step, name, seconds);
+  events.saved = [&](const SavedCheckpoint& saved) {
+    if (logs) logs->metrics.save(saved);
   };
+  events.save_step = death_from_environment(job.rank());
   events.stop_requested = [&] { return job.stop_requested(); };
   bool has_validation = false;
   for (const DomainInfo& domain : dataset.domains()) {

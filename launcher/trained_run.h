@@ -51,9 +51,6 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
 /// Path of the checkpoint that `which` means; see TrainedRunOptions.
 std::string checkpoint_path(const std::string& run_dir, const std::string& which);
 
-/// The assignment that --partition names.
-Ownership assign(const std::string& partition, const DatasetSummary& summary, int ranks);
-
 /// The dataset's modalities, where the flag says "all".
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
                                             const DatasetFile& dataset);

@@ -432,7 +432,7 @@ struct Hdf5File::State {
     CHECK(writable) << at(name) << ": the file was opened for reading only";
   }
 
-  enum class Fill { by_caller, zeros };
+  enum class Fill { by_caller, by_caller_later, zeros };
 
   hid_t make_dataset(const std::string& name, hid_t type, const std::vector<std::int64_t>& shape,
                      const Hdf5Storage& storage, Fill fill) {
@@ -446,10 +446,10 @@ struct Hdf5File::State {
     const Handle plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     H5Pset_obj_track_times(plist.id(), false);  // Equal contents make equal files.
     const bool has_elements = std::find(shape.begin(), shape.end(), 0) == shape.end();
-    if (fill == Fill::zeros && has_elements) {
+    if (fill != Fill::by_caller && has_elements) {
       // In the file at once: a reader refuses a dataset that is larger than what its file holds.
       H5Pset_alloc_time(plist.id(), H5D_ALLOC_TIME_EARLY);
-      H5Pset_fill_time(plist.id(), H5D_FILL_TIME_ALLOC);
+      H5Pset_fill_time(plist.id(), fill == Fill::zeros ? H5D_FILL_TIME_ALLOC : H5D_FILL_TIME_NEVER);
     }
     if (storage.extendable || (storage.compress && has_elements)) {
       std::vector<hsize_t> chunk(sizes);
@@ -784,6 +784,13 @@ std::vector<std::int64_t> Hdf5File::expect_shape(const std::string& dataset,
   return shape;
 }
 
+std::optional<std::int64_t> Hdf5File::offset_in_file(const std::string& dataset) const {
+  const Lock lock(library_mutex());
+  const haddr_t offset = H5Dget_offset(state_->dataset(absolute(dataset)));
+  if (offset == HADDR_UNDEF) return std::nullopt;
+  return static_cast<std::int64_t>(offset);
+}
+
 void Hdf5File::write_numbers(const std::string& dataset, Hdf5Type type, const void* values,
                              const std::vector<std::int64_t>& shape, const Hdf5Storage& storage) {
   const Lock lock(library_mutex());
@@ -795,7 +802,8 @@ void Hdf5File::write_numbers(const std::string& dataset, Hdf5Type type, const vo
 void Hdf5File::reserve_numbers(const std::string& dataset, Hdf5Type type,
                                const std::vector<std::int64_t>& shape, const Hdf5Storage& storage) {
   const Lock lock(library_mutex());
-  state_->make_dataset(absolute(dataset), memory_type(type), shape, storage, State::Fill::zeros);
+  state_->make_dataset(absolute(dataset), memory_type(type), shape, storage,
+                       storage.zeros ? State::Fill::zeros : State::Fill::by_caller_later);
 }
 
 void Hdf5File::write_number_rows(const std::string& dataset, Hdf5Type type, Range rows,

@@ -517,7 +517,7 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
     const at::Tensor term =
         contrastive_share(take_rows(z, positions_of(part.first_rows), threads),
                           take_rows(z, positions_of(part.second_rows), threads), part.rows_per_rank,
-                          config_.temperature, *shard_->communicator) *
+                          part.positions, config_.temperature, *shard_->communicator, threads) *
         config_.contrastive_weight;
     result.contrastive += term.item<double>();
     result.total = result.total + term;

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/store.h"
 #include "io/durable_files.h"
 #include "train/trainer.h"
 
@@ -116,10 +117,14 @@ void MetricsLog::test(std::int64_t step, const ordered_json& report) {
   append(line);
 }
 
-void MetricsLog::save(std::int64_t step, const std::string& checkpoint, double seconds) {
-  ordered_json line = line_of("save", step);
-  line["checkpoint"] = checkpoint;
-  line["seconds"] = seconds;
+void MetricsLog::save(const SavedCheckpoint& saved) {
+  ordered_json line = line_of("save", saved.step);
+  line["checkpoint"] = saved.name;
+  line["bytes"] = saved.bytes;
+  line["seconds"] = saved.seconds;
+  line["blocked_seconds"] = saved.blocked_seconds;
+  line["copy_seconds"] = saved.copy_seconds;
+  line["write_seconds"] = saved.write_seconds;
   append(line);
 }
 

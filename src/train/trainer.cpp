@@ -14,18 +14,7 @@ namespace micrec {
 namespace {
 
 /// What the ranks sum each step, in one buffer: the gradients of replicated parameters, then these.
-enum StepSum : std::int64_t { kRanking, kL2, kSelf, kContrastive, kStop, kStepSums };
-
-bool all_finite(const std::vector<Parameter>& parameters, Communicator& communicator) {
-  const c10::NoGradGuard no_gradient;
-  at::Tensor bad = at::zeros({1}, at::kLong);
-  for (const Parameter& parameter : parameters) {
-    // A sum is finite unless a term is not (or overflows, which is as bad).
-    if (!std::isfinite(parameter.value.sum().item<double>())) bad.fill_(1);
-  }
-  communicator.all_reduce("save.finite", bad);
-  return bad.item<std::int64_t>() == 0;
-}
+enum StepSum : std::int64_t { kRanking, kL2, kSelf, kContrastive, kStop, kSavePartDone, kStepSums };
 
 }  // namespace
 
@@ -54,7 +43,7 @@ std::int64_t Trainer::last_step() const {
 
 bool Trainer::out_of_time() const {
   if (config_.time_limit_seconds <= 0) return false;
-  const double needed = 2 * longest_save_seconds_ + 2 * longest_step_seconds_ + 1;
+  const double needed = 2 * predicted_save_seconds() + 2 * longest_step_seconds_ + 1;
   return since_start_.seconds() + needed >= config_.time_limit_seconds;
 }
 
@@ -91,6 +80,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
   parts[kSelf] = loss.self;
   parts[kContrastive] = loss.contrastive;
   parts[kStop] = (events_.stop_requested && events_.stop_requested()) || out_of_time() ? 1 : 0;
+  parts[kSavePartDone] = checkpoints_.part_done() ? 1 : 0;
   communicator.all_reduce("step.replicated", sums);
 
   StepRecord record;
@@ -103,7 +93,9 @@ StepRecord Trainer::take_step(TrainingState& state) {
   record.loss = record.ranking + record.l2 + record.self + record.contrastive;
   record.learning_rate = learning_rate_at(config_, state.step);
   stop_agreed_ = parts[kStop] > 0;
+  save_part_done_ = parts[kSavePartDone] == checkpoints_.ranks();
   if (!std::isfinite(record.loss)) {
+    finish_save();  // all ranks are here: what was asked for before is not lost
     throw Error(Cause::diverged,
                 text("the loss of step ", record.step, " (epoch ", epoch + 1, ") is ", record.loss,
                      " (ranking ", record.ranking, ", l2 ", record.l2, ", self ", record.self,
@@ -145,34 +137,47 @@ void Trainer::validate(TrainingState& state) {
     ++state.validations_without_improvement;
   }
   if (events_.validated) events_.validated(state, metric, improved);
-  if (improved) save(state, true);
+  if (improved) save(state, /*is_best=*/true, /*is_last=*/false);
 }
 
-void Trainer::save(const TrainingState& state, bool is_best) {
+void Trainer::save(const TrainingState& state, bool is_best, bool is_last) {
   if (state.step == saved_step_ && !is_best) return;
-  Communicator& communicator = *model_.shard().communicator;
-  if (!all_finite(model_.parameters(), communicator)) {
-    throw Error(
-        Cause::diverged,
-        text("a parameter is not finite after step ", state.step,
-             ", so it is not saved; the last checkpoint is kept: try a smaller --lr or more "
-             "--l2"));
-  }
-  const Timer timer;
+  finish_save();
   CheckpointInfo info = description_;
   info.step = state.step;
   info.epoch = state.step / steps_per_epoch();
   info.best_metric = state.best_metric;
   info.best_step = state.best_step;
   info.validations_without_improvement = state.validations_without_improvement;
-  info.world_size = communicator.size();
+  info.world_size = checkpoints_.ranks();
   info.extra["steps_per_epoch"] = std::to_string(steps_per_epoch());
-  const std::string name = checkpoints_.save(
-      info, model_.shard().owned(), checkpoint_tensors(model_), {is_best, config_.keep_last});
+  const SaveOptions options = {.is_best = is_best,
+                               .keep_last = config_.keep_last,
+                               .commit = config_.commit,
+                               .refuse_not_finite = true,
+                               .on_step = events_.save_step};
   saved_step_ = state.step;
   since_save_.restart();
-  longest_save_seconds_ = std::max(longest_save_seconds_, timer.seconds());
-  if (events_.saved) events_.saved(state, name, timer.seconds());
+  const std::vector<CheckpointTensor> tensors = checkpoint_tensors(model_);
+  if (config_.async_save && !is_last) {
+    checkpoints_.start_save(info, model_.shard().owned(), tensors, options);
+  } else {
+    const SavedCheckpoint saved = checkpoints_.save(info, model_.shard().owned(), tensors, options);
+    if (events_.saved) events_.saved(saved);
+  }
+}
+
+void Trainer::advance_save() {
+  if (!save_part_done_) return;
+  save_part_done_ = false;
+  const std::optional<SavedCheckpoint> saved = checkpoints_.advance();
+  if (saved && events_.saved) events_.saved(*saved);
+}
+
+void Trainer::finish_save() {
+  save_part_done_ = false;
+  const std::optional<SavedCheckpoint> saved = checkpoints_.finish_save();
+  if (saved && events_.saved) events_.saved(*saved);
 }
 
 TrainingEnd Trainer::run(TrainingState& state) {
@@ -185,11 +190,13 @@ TrainingEnd Trainer::run(TrainingState& state) {
   const auto out_of_patience = [&] {
     return config_.patience > 0 && state.validations_without_improvement >= config_.patience;
   };
+  checkpoints_.expect(checkpoint_tensors(model_), config_.async_save);
   TrainingEnd result = out_of_patience() ? TrainingEnd::early_stopped : TrainingEnd::finished;
   double seconds = 0;
   double triples = 0;
   while (state.step < end && !out_of_patience()) {
     StepRecord record = take_step(state);
+    advance_save();
     seconds += record.seconds;
     triples += record.triples_per_second * record.seconds;
     if (every(config_.log_every, state.step) || state.step == end) {
@@ -206,24 +213,30 @@ TrainingEnd Trainer::run(TrainingState& state) {
       if (out_of_patience()) result = TrainingEnd::early_stopped;
     }
     if (stop_agreed_ && state.step < end && !out_of_patience()) {
-      save(state, false);
+      save(state, /*is_best=*/false, /*is_last=*/true);
+      finish_save();
       return TrainingEnd::interrupted;
     }
-    // Rank 0's clock decides; it is only asked where all ranks are together anyway.
     bool due = every(config_.save_every_steps, state.step);
-    if (config_.save_every_minutes > 0 && every(config_.log_every, state.step)) {
+    if (every(config_.save_every_epochs * steps_per_epoch(), state.step)) {
+      due = due || !checkpoints_.saving();
+    }
+    // Rank 0's clock decides; it is only asked where all ranks are together anyway.
+    if (config_.save_every_minutes > 0 && every(config_.log_every, state.step) &&
+        !checkpoints_.saving()) {
       at::Tensor overdue = at::zeros({1}, at::kLong);
       overdue.fill_(since_save_.seconds() >= 60 * config_.save_every_minutes ? 1 : 0);
       communicator.broadcast("save.due", overdue, 0);
       due = due || overdue.item<std::int64_t>() != 0;
     }
-    if (due) save(state, false);
+    if (due) save(state, /*is_best=*/false, /*is_last=*/false);
   }
   if (!events_.validate && state.step != saved_step_) {
     // Otherwise each validation that improves has fitted them.
     model_.fit_ridge(model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch())));
   }
-  save(state, false);
+  save(state, /*is_best=*/false, /*is_last=*/true);
+  finish_save();
   return result;
 }
 
