@@ -122,6 +122,7 @@ class Trainer {
   double longest_step_seconds_ = 0;
   std::int64_t saved_step_ = -1;  // of the last save that was begun
   bool save_part_done_ = false;   // on all ranks
+  double longest_validation_seconds_ = 0;
   bool stop_agreed_ = false;
 };
 
