@@ -42,6 +42,9 @@ class PeerFailure : public Error {
 /// at the same number of ranks. A minimum or maximum over a NaN is NaN. Results share no memory
 /// with arguments. After an error the communicator can only be destroyed.
 ///
+/// Messages name a rank by its number in the whole run, whichever group it acts in: "rank 5 of 8"
+/// is always the same process.
+///
 /// Errors   Error(Cause::cluster) naming the collective, its number and the rank when a peer fails,
 ///          when the deadline passes, or when sizes disagree; CHECK on arguments that are wrong on
 ///          this rank alone.
@@ -51,6 +54,17 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
+
+  /// The number in the whole run of a rank of this group, and how many ranks the run has.
+  virtual int rank_in_run(int rank) const = 0;
+  virtual int ranks_in_run() const = 0;
+
+  /// The ranks of this group that gave the same colour, in the order of their ranks here, with the
+  /// options of this group. A failure of any rank of the run ends the collectives of every group.
+  /// Groups that share ranks are used in one order by all of them. `name` stays the group's in
+  /// messages.
+  /// Ranks    collective. This communicator must outlive the result.
+  virtual std::unique_ptr<Communicator> split(const char* name, int color) = 0;
 
   virtual void barrier(const char* name) = 0;
 
@@ -77,8 +91,13 @@ class Communicator {
   /// Copies root's values to all ranks, in place; shapes agree everywhere.
   virtual void broadcast(const char* name, at::Tensor& values, int root) = 0;
 
-  /// Tells the other ranks that this one has failed: the collective they are in, or enter next,
-  /// ends with a PeerFailure that quotes `why`. Ranks    not collective.
+  /// Throws a PeerFailure if another rank of the run has announced its failure: for a rank that
+  /// waits for something other than a collective. Ranks    not collective.
+  virtual void poll(const char* name) = 0;
+
+  /// Tells the other ranks of the run that this one has failed: the collective they are in, or
+  /// enter next, in whatever group, ends with a PeerFailure that quotes `why`. Ranks    not
+  /// collective.
   virtual void abort(const std::string& why) noexcept = 0;
 };
 

@@ -147,6 +147,7 @@ void reduce_into(at::ScalarType dtype, std::byte* into, const std::byte* from, s
 // What the ranks compare in the checked mode, as it travels.
 struct HostCommunicator::Header {
   std::array<char, 64> name{};
+  std::array<char, 64> group{};  // empty: the whole run
   std::uint64_t number = 0;
   Kind kind = Kind::barrier;
   std::int32_t dtype = -1;
@@ -160,8 +161,12 @@ struct HostCommunicator::Header {
   Header(Kind the_kind, const char* the_name) : kind(the_kind) {
     std::strncpy(name.data(), the_name, name.size() - 1);
   }
+  std::string place() const {
+    return HostCommunicator::place(name.data(), number,
+                                   group.front() == '\0' ? nullptr : group.data());
+  }
   std::string describe() const {
-    std::string description = text(name_of(kind), " ", place(name.data(), number));
+    std::string description = text(name_of(kind), " ", place());
     if (dtype >= 0) {
       description += text(" of ", c10::toString(static_cast<at::ScalarType>(dtype)), ", ",
                           row_bytes, " bytes a row");
@@ -175,22 +180,71 @@ struct HostCommunicator::Header {
   }
 };
 
-HostCommunicator::HostCommunicator(int rank, int size, const CommunicatorOptions& options)
-    : rank_(rank), size_(size), options_(options) {
-  CHECK_GE(rank, 0);
-  CHECK_LT(rank, size);
+Membership Membership::whole_run(int rank, int size) {
+  Membership membership;
+  membership.rank = rank;
+  membership.ranks_in_run.resize(static_cast<std::size_t>(size));
+  std::iota(membership.ranks_in_run.begin(), membership.ranks_in_run.end(), 0);
+  membership.run_size = size;
+  return membership;
+}
+
+HostCommunicator::HostCommunicator(Membership membership, const CommunicatorOptions& options)
+    : membership_(std::move(membership)),
+      rank_(membership_.rank),
+      size_(static_cast<int>(membership_.ranks_in_run.size())),
+      options_(options) {
+  CHECK_GE(rank_, 0);
+  CHECK_LT(rank_, size_);
   CHECK_GT(options.deadline_seconds, 0);
 }
 
-std::string HostCommunicator::this_rank() const { return text("rank ", rank_, " of ", size_); }
+std::string HostCommunicator::this_rank() const {
+  return text("rank ", rank_in_run(rank_), " of ", membership_.run_size);
+}
 
-std::string HostCommunicator::place(const char* name, std::uint64_t number) {
-  return text("'", name, "' (collective ", number, ")");
+std::string HostCommunicator::place(const char* name, std::uint64_t number, const char* group) {
+  return text("'", name, "' (collective ", number, ")",
+              group == nullptr ? "" : text(" of '", group, "'"));
+}
+
+std::unique_ptr<Communicator> HostCommunicator::split(const char* name, int color) {
+  at::Tensor own = at::empty({1}, at::kInt);
+  *own.mutable_data_ptr<std::int32_t>() = color;
+  const at::Tensor all =
+      all_gather(name, own, std::vector<std::int64_t>(static_cast<std::size_t>(size_), 1));
+  const auto* colors = all.const_data_ptr<std::int32_t>();
+  Membership group;
+  group.group = name;
+  group.run_size = membership_.run_size;
+  int first = 0;
+  while (colors[first] != color) ++first;
+  for (int q = first; q < size_; ++q) {
+    if (colors[q] != color) continue;
+    if (q == rank_) group.rank = static_cast<int>(group.ranks_in_run.size());
+    group.ranks_in_run.push_back(rank_in_run(q));
+  }
+  // The group this one was split from, when, and its first member are the same for no other group.
+  group.key = membership_.key;
+  for (const std::uint64_t part : {number_, static_cast<std::uint64_t>(first) + 1}) {
+    group.key = (group.key ^ part) * 0x9e3779b97f4a7c15U;
+    group.key ^= group.key >> 29;
+  }
+  return make_subgroup(std::move(group));
+}
+
+void HostCommunicator::poll(const char* name) {
+  if (!failed_in_.empty()) {
+    throw Error(Cause::cluster, text(this_rank(), " cannot go on in '", name,
+                                     "': the communicator failed earlier, in ", failed_in_));
+  }
+  listen(text("'", name, "' (after collective ", number_, ")"));
 }
 
 Exchange HostCommunicator::new_exchange(const char* name) const {
   Exchange exchange;
   exchange.name = name;
+  exchange.group = membership_.group;
   exchange.number = number_;
   const auto ranks = static_cast<std::size_t>(size_);
   exchange.send.resize(ranks);
@@ -210,7 +264,7 @@ void HostCommunicator::run(const Exchange& wanted, const std::vector<at::Tensor>
   try {
     exchange(exchanged);
   } catch (...) {
-    failed_in_ = place(exchanged.name, exchanged.number);
+    failed_in_ = place(exchanged);
     kept_ = buffers;
     throw;
   }
@@ -220,18 +274,20 @@ void HostCommunicator::keep_buffers_forever() {
   static_cast<void>(new std::vector<at::Tensor>(std::move(kept_)));
 }
 
-void HostCommunicator::begin(const Header& header, const std::vector<std::int64_t>& rows_to,
+void HostCommunicator::begin(const char* name, const Header& header,
+                             const std::vector<std::int64_t>& rows_to,
                              const std::vector<std::int64_t>& rows_from) {
   ++number_;
   if (!failed_in_.empty()) {
     throw Error(Cause::cluster,
-                text(this_rank(), " cannot begin ", place(header.name.data(), number_),
+                text(this_rank(), " cannot begin ", place(name, number_, membership_.group),
                      ": the communicator failed earlier, in ", failed_in_));
   }
-  if (options_.check_collectives && size_ > 1) check(header, rows_to, rows_from);
+  if (options_.check_collectives && size_ > 1) check(name, header, rows_to, rows_from);
 }
 
-void HostCommunicator::check(const Header& header, const std::vector<std::int64_t>& rows_to,
+void HostCommunicator::check(const char* name, const Header& header,
+                             const std::vector<std::int64_t>& rows_to,
                              const std::vector<std::int64_t>& rows_from) {
   constexpr auto kHeaderBytes = static_cast<std::int64_t>(sizeof(Header));
   const auto bytes_of_header = [](const at::Tensor& tensor, int q) {
@@ -239,11 +295,14 @@ void HostCommunicator::check(const Header& header, const std::vector<std::int64_
   };
   const at::Tensor mine = at::zeros({size_, kHeaderBytes}, at::kByte);
   const at::Tensor theirs = at::empty({size_, kHeaderBytes}, at::kByte);
-  Exchange headers = new_exchange(header.name.data());
+  Exchange headers = new_exchange(name);
   headers.of_check = true;
   for (int q = 0; q < size_; ++q) {
     Header to = header;
     to.number = number_;
+    if (membership_.group != nullptr) {
+      std::strncpy(to.group.data(), membership_.group, to.group.size() - 1);
+    }
     to.rows_to_you = rows_to[q];
     to.rows_from_you = rows_from[q];
     std::memcpy(bytes_of_header(mine, q), &to, sizeof(Header));
@@ -259,17 +318,19 @@ void HostCommunicator::check(const Header& header, const std::vector<std::int64_
     Header other;
     std::memcpy(&own, bytes_of_header(mine, q), sizeof(Header));
     std::memcpy(&other, bytes_of_header(theirs, q), sizeof(Header));
-    if (own.name != other.name || own.number != other.number || own.kind != other.kind ||
-        own.dtype != other.dtype || own.reduction != other.reduction || own.root != other.root ||
-        own.row_bytes != other.row_bytes) {
-      mismatch = text("rank ", rank_, " is in ", own.describe(), " while rank ", q, " is in ",
-                      other.describe());
+    if (own.name != other.name || own.group != other.group || own.number != other.number ||
+        own.kind != other.kind || own.dtype != other.dtype || own.reduction != other.reduction ||
+        own.root != other.root || own.row_bytes != other.row_bytes) {
+      mismatch = text("rank ", rank_in_run(rank_), " is in ", own.describe(), " while rank ",
+                      rank_in_run(q), " is in ", other.describe());
     } else if (own.rows_from_you != other.rows_to_you) {
-      mismatch = text("in ", own.describe(), " rank ", rank_, " expects ", own.rows_from_you,
-                      " rows of rank ", q, ", which sends ", other.rows_to_you);
+      mismatch =
+          text("in ", own.describe(), " rank ", rank_in_run(rank_), " expects ", own.rows_from_you,
+               " rows of rank ", rank_in_run(q), ", which sends ", other.rows_to_you);
     } else if (own.rows_to_you != other.rows_from_you) {
-      mismatch = text("in ", own.describe(), " rank ", rank_, " sends ", own.rows_to_you,
-                      " rows to rank ", q, ", which expects ", other.rows_from_you);
+      mismatch =
+          text("in ", own.describe(), " rank ", rank_in_run(rank_), " sends ", own.rows_to_you,
+               " rows to rank ", rank_in_run(q), ", which expects ", other.rows_from_you);
     }
   }
 
@@ -279,7 +340,7 @@ void HostCommunicator::check(const Header& header, const std::vector<std::int64_
   const at::Tensor texts = at::empty({size_, kTextBytes}, at::kByte);
   std::memcpy(writable_bytes_of(own_text), mismatch.data(),
               std::min<std::size_t>(mismatch.size(), kTextBytes - 1));
-  Exchange verdicts = new_exchange(header.name.data());
+  Exchange verdicts = new_exchange(name);
   verdicts.of_check = true;
   for (int q = 0; q < size_; ++q) {
     verdicts.send[q] = bytes_of(own_text);
@@ -290,14 +351,14 @@ void HostCommunicator::check(const Header& header, const std::vector<std::int64_
   for (int q = 0; q < size_; ++q) {
     const std::string verdict(reinterpret_cast<const char*>(bytes_of(texts) + q * kTextBytes));
     if (verdict.empty()) continue;
-    failed_in_ = place(header.name.data(), number_);
+    failed_in_ = place(headers);
     throw Error(Cause::cluster, text("the ranks disagree: ", verdict));
   }
 }
 
 void HostCommunicator::barrier(const char* name) {
   const std::vector<std::int64_t> one_each(static_cast<std::size_t>(size_), 1);
-  begin(Header(Kind::barrier, name), one_each, one_each);
+  begin(name, Header(Kind::barrier, name), one_each, one_each);
   const at::Tensor sign = at::zeros({1}, at::kByte);
   const at::Tensor signs = at::empty({size_}, at::kByte);
   Exchange exchange = new_exchange(name);
@@ -318,7 +379,7 @@ at::Tensor HostCommunicator::all_gather(const char* name, const at::Tensor& loca
   Header header(Kind::all_gather, name);
   header.dtype = static_cast<std::int32_t>(local.scalar_type());
   header.row_bytes = bytes;
-  begin(header, std::vector<std::int64_t>(static_cast<std::size_t>(size_), local.size(0)),
+  begin(name, header, std::vector<std::int64_t>(static_cast<std::size_t>(size_), local.size(0)),
         rows_per_rank);
 
   const at::Tensor result = empty_rows(local, total(rows_per_rank));
@@ -346,7 +407,7 @@ at::Tensor HostCommunicator::reduce_scatter(const char* name, const at::Tensor& 
   Header header(Kind::reduce_scatter, name);
   header.dtype = static_cast<std::int32_t>(full.scalar_type());
   header.row_bytes = bytes;
-  begin(header, rows_per_rank,
+  begin(name, header, rows_per_rank,
         std::vector<std::int64_t>(static_cast<std::size_t>(size_), own_rows));
 
   const at::Tensor parts = empty_rows(full, own_rows * size_);
@@ -383,7 +444,7 @@ at::Tensor HostCommunicator::all_to_all(const char* name, const at::Tensor& send
   Header header(Kind::all_to_all, name);
   header.dtype = static_cast<std::int32_t>(send.scalar_type());
   header.row_bytes = bytes;
-  begin(header, send_rows, receive_rows);
+  begin(name, header, send_rows, receive_rows);
 
   const at::Tensor result = empty_rows(send, total(receive_rows));
   Exchange exchange = new_exchange(name);
@@ -411,7 +472,8 @@ void HostCommunicator::all_reduce(const char* name, at::Tensor& values, Reductio
   header.dtype = static_cast<std::int32_t>(values.scalar_type());
   header.reduction = static_cast<std::int32_t>(reduction);
   header.row_bytes = element_bytes;
-  begin(header, std::vector<std::int64_t>(ranks, count), std::vector<std::int64_t>(ranks, count));
+  begin(name, header, std::vector<std::int64_t>(ranks, count),
+        std::vector<std::int64_t>(ranks, count));
   if (size_ == 1) return;
 
   // Each rank reduces one run of elements, or all of them if they are few, and then shows it
@@ -463,7 +525,7 @@ void HostCommunicator::broadcast(const char* name, at::Tensor& values, int root)
   header.dtype = static_cast<std::int32_t>(values.scalar_type());
   header.root = root;
   header.row_bytes = static_cast<std::int64_t>(values.element_size());
-  begin(header, std::vector<std::int64_t>(ranks, values.numel()),
+  begin(name, header, std::vector<std::int64_t>(ranks, values.numel()),
         std::vector<std::int64_t>(ranks, values.numel()));
   if (size_ == 1) return;
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,10 +10,22 @@
 
 namespace micrec {
 
+/// A rank's place in a group, and the group's in the whole run.
+struct Membership {
+  const char* group = nullptr;  ///< what split() called it; null: the whole run
+  std::uint64_t key = 0;        ///< the same on all ranks of the group, and of this group alone
+  int rank = 0;
+  std::vector<int> ranks_in_run;  ///< (ranks of the group)
+  int run_size = 1;
+
+  static Membership whole_run(int rank, int size);
+};
+
 /// What one rank sends to and receives from every other rank in one step of a collective. The
 /// entries of the rank itself have no bytes.
 struct Exchange {
   const char* name = nullptr;
+  const char* group = nullptr;  ///< null: the whole run
   std::uint64_t number =
       0;                  ///< of the collective, from 1; one collective may take several exchanges
   bool of_check = false;  ///< belongs to the checked mode, so name and number may differ by rank
@@ -37,7 +50,10 @@ class HostCommunicator : public Communicator {
 
   int rank() const final { return rank_; }
   int size() const final { return size_; }
+  int rank_in_run(int rank) const final { return membership_.ranks_in_run.at(rank); }
+  int ranks_in_run() const final { return membership_.run_size; }
 
+  std::unique_ptr<Communicator> split(const char* name, int color) final;
   void barrier(const char* name) final;
   at::Tensor all_gather(const char* name, const at::Tensor& local,
                         const std::vector<std::int64_t>& rows_per_rank) final;
@@ -48,33 +64,45 @@ class HostCommunicator : public Communicator {
                         const std::vector<std::int64_t>& receive_rows) final;
   void all_reduce(const char* name, at::Tensor& values, Reduction reduction = Reduction::sum) final;
   void broadcast(const char* name, at::Tensor& values, int root) final;
+  void poll(const char* name) final;
 
  protected:
-  HostCommunicator(int rank, int size, const CommunicatorOptions& options);
+  HostCommunicator(Membership membership, const CommunicatorOptions& options);
 
   /// Moves the bytes; returns when all have arrived and the send buffers are free again.
   /// Ranks    collective.
   /// Errors   Error(Cause::cluster) as the collectives; PeerFailure.
   virtual void exchange(const Exchange& exchange) = 0;
 
+  /// The communicator of this rank in a group of ranks of this one, all of which call it.
+  virtual std::unique_ptr<Communicator> make_subgroup(Membership membership) = 0;
+
+  /// Throws a PeerFailure, said to have happened in `where`, if another rank has failed.
+  virtual void listen(const std::string& where) = 0;
+
   /// For a transport that cannot take back the buffers of an exchange that failed: they leak.
   void keep_buffers_forever();
 
   const CommunicatorOptions& options() const { return options_; }
-  /// "rank 2 of 4", and "'halo.propagation' (collective 12)".
+  const Membership& membership() const { return membership_; }
+  /// "rank 2 of 4", and "'halo.propagation' (collective 12) of 'grid.rows'".
   std::string this_rank() const;
-  static std::string place(const char* name, std::uint64_t number);
+  static std::string place(const char* name, std::uint64_t number, const char* group);
+  static std::string place(const Exchange& exchange) {
+    return place(exchange.name, exchange.number, exchange.group);
+  }
 
  private:
   struct Header;
 
   Exchange new_exchange(const char* name) const;
   void run(const Exchange& exchange, const std::vector<at::Tensor>& buffers);
-  void begin(const Header& header, const std::vector<std::int64_t>& rows_to,
+  void begin(const char* name, const Header& header, const std::vector<std::int64_t>& rows_to,
              const std::vector<std::int64_t>& rows_from);
-  void check(const Header& header, const std::vector<std::int64_t>& rows_to,
+  void check(const char* name, const Header& header, const std::vector<std::int64_t>& rows_to,
              const std::vector<std::int64_t>& rows_from);
 
+  Membership membership_;
   int rank_;
   int size_;
   CommunicatorOptions options_;

@@ -46,10 +46,12 @@ void check_mpi(int code, const std::string& where) {
 }
 
 // Ranks that are in different collectives have, all but certainly, different tags: their messages
-// do not meet, and the deadline tells, instead of one's data ending up in the other.
-int tag_of(const Exchange& exchange) {
+// do not meet, and the deadline tells, instead of one's data ending up in the other. Two ranks that
+// share several groups pass through their collectives in one order, so even there an equal tag
+// would mix nothing up.
+int tag_of(const Exchange& exchange, std::uint64_t group_key) {
   if (exchange.of_check) return kCheckTag;
-  std::uint64_t hash = 0xcbf29ce484222325U ^ exchange.number;  // FNV-1a
+  std::uint64_t hash = 0xcbf29ce484222325U ^ exchange.number ^ group_key;  // FNV-1a
   for (const char* c = exchange.name; *c != '\0'; ++c) {
     hash = (hash ^ static_cast<unsigned char>(*c)) * 0x100000001b3U;
   }
@@ -124,11 +126,14 @@ void MpiSession::end_all(int exit_code) {
   std::_Exit(exit_code);  // MPI_Abort may return where the launcher is already gone
 }
 
+// Ranks here are those of the run.
 struct MpiCommunicator::State {
+  int rank = 0;
+  int size = 1;
   MPI_Comm data = MPI_COMM_NULL;
   MPI_Comm notices = MPI_COMM_NULL;
   std::int64_t most_message_bytes = kMostMessageBytes;
-  std::vector<MPI_Request> abandoned;  // of the exchange that failed
+  std::vector<MPI_Request> abandoned;  // of the exchanges that failed
   bool failed = false;
 
   Notice notice{};  // this rank's, while it travels
@@ -156,7 +161,9 @@ struct MpiCommunicator::State {
   // Cancels what can be; true if MPI no longer touches the buffers.
   bool settle_abandoned() {
     const Timer timer;
-    for (MPI_Request& request : abandoned) MPI_Cancel(&request);
+    for (MPI_Request& request : abandoned) {
+      if (request != MPI_REQUEST_NULL) MPI_Cancel(&request);
+    }
     Patience patience;
     while (timer.seconds() < 0.2) {
       int done = 0;
@@ -164,58 +171,61 @@ struct MpiCommunicator::State {
                       MPI_STATUSES_IGNORE) != MPI_SUCCESS) {
         return false;
       }
-      if (done != 0) return true;
+      if (done != 0) {
+        abandoned.clear();
+        return true;
+      }
       patience.wait();
     }
     return false;
   }
 };
 
-MpiCommunicator::MpiCommunicator(std::unique_ptr<State> state, int rank, int size,
+MpiCommunicator::MpiCommunicator(std::shared_ptr<State> state, Membership membership,
                                  const CommunicatorOptions& options)
-    : HostCommunicator(rank, size, options), state_(std::move(state)) {}
+    : HostCommunicator(std::move(membership), options), state_(std::move(state)) {}
 
-namespace {
-
-std::pair<int, int> rank_and_size(MPI_Comm group) {
-  int rank = 0;
-  int size = 1;
-  check_mpi(MPI_Comm_rank(group, &rank), "MPI_Comm_rank");
-  check_mpi(MPI_Comm_size(group, &size), "MPI_Comm_size");
-  return {rank, size};
+std::unique_ptr<MpiCommunicator> MpiCommunicator::over(std::shared_ptr<State> state,
+                                                       const CommunicatorOptions& options) {
+  check_mpi(MPI_Comm_rank(state->data, &state->rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(state->data, &state->size), "MPI_Comm_size");
+  Membership all = Membership::whole_run(state->rank, state->size);
+  return std::unique_ptr<MpiCommunicator>(
+      new MpiCommunicator(std::move(state), std::move(all), options));
 }
 
-}  // namespace
+std::unique_ptr<Communicator> MpiCommunicator::make_subgroup(Membership membership) {
+  return std::unique_ptr<Communicator>(
+      new MpiCommunicator(state_, std::move(membership), options()));
+}
 
 std::unique_ptr<MpiCommunicator> MpiCommunicator::world(const CommunicatorOptions& options,
                                                         std::int64_t most_message_bytes) {
   CHECK_GE(most_message_bytes, 1);
   CHECK_LE(most_message_bytes, kMostMessageBytes);
-  auto state = std::make_unique<State>();
+  auto state = std::make_shared<State>();
   state->most_message_bytes = most_message_bytes;
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &state->data), "MPI_Comm_dup");
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &state->notices), "MPI_Comm_dup");
-  const auto [rank, size] = rank_and_size(state->data);
-  return std::unique_ptr<MpiCommunicator>(
-      new MpiCommunicator(std::move(state), rank, size, options));
+  return over(std::move(state), options);
 }
 
 std::unique_ptr<MpiCommunicator> MpiCommunicator::this_machine(const CommunicatorOptions& options) {
-  auto state = std::make_unique<State>();
+  auto state = std::make_shared<State>();
   check_mpi(
       MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &state->data),
       "MPI_Comm_split_type");
   check_mpi(MPI_Comm_dup(state->data, &state->notices), "MPI_Comm_dup");
-  const auto [rank, size] = rank_and_size(state->data);
-  return std::unique_ptr<MpiCommunicator>(
-      new MpiCommunicator(std::move(state), rank, size, options));
+  return over(std::move(state), options);
 }
 
 MpiCommunicator::~MpiCommunicator() {
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized != 0) return;
+  const bool of_whole_run = membership().group == nullptr;
   if (!state_->failed && state_->notices_sent.empty()) {
+    if (!of_whole_run) return;
     MPI_Comm_free(&state_->data);
     MPI_Comm_free(&state_->notices);
     return;
@@ -224,27 +234,29 @@ MpiCommunicator::~MpiCommunicator() {
   // what MPI may still read or write must outlive this object.
   const bool settled = state_->settle_abandoned();
   if (!settled) keep_buffers_forever();
-  if (!settled || !state_->notices_sent.empty()) static_cast<void>(state_.release());
+  if (of_whole_run && (!settled || !state_->notices_sent.empty())) {
+    static_cast<void>(new std::shared_ptr<State>(state_));
+  }
 }
 
 void MpiCommunicator::abort(const std::string& why) noexcept {
   RankFailure failure;
-  failure.rank = rank();
+  failure.rank = state_->rank;
   failure.exit_code = static_cast<int>(Cause::cluster);
   failure.message = why;
   announce(failure);
 }
 
 void MpiCommunicator::announce(const RankFailure& failure) noexcept {
-  if (!state_->notices_sent.empty() || state_->failures.count(rank()) > 0) return;
-  state_->failures[rank()] = failure;
+  if (!state_->notices_sent.empty() || state_->failures.count(state_->rank) > 0) return;
+  state_->failures[state_->rank] = failure;
   Notice& notice = state_->notice;
   notice.exit_code = failure.exit_code;
   notice.standing = static_cast<std::int32_t>(failure.standing);
   std::memcpy(notice.message.data(), failure.message.data(),
               std::min(failure.message.size(), kNoticeBytes - 1));
-  for (int q = 0; q < size(); ++q) {
-    if (q == rank()) continue;
+  for (int q = 0; q < state_->size; ++q) {
+    if (q == state_->rank) continue;
     MPI_Request request = MPI_REQUEST_NULL;
     MPI_Isend(&notice, sizeof notice, MPI_BYTE, q, kNoticeTag, state_->notices, &request);
     state_->notices_sent.push_back(request);
@@ -261,7 +273,7 @@ std::vector<RankFailure> MpiCommunicator::collect_failures(double seconds) noexc
       MPI_Testall(static_cast<int>(state_->notices_sent.size()), state_->notices_sent.data(), &sent,
                   MPI_STATUSES_IGNORE);
     }
-    if (static_cast<int>(state_->failures.size()) == size() && sent != 0) break;
+    if (static_cast<int>(state_->failures.size()) == state_->size && sent != 0) break;
     if (timer.seconds() > seconds) break;
     patience.wait();
   }
@@ -270,19 +282,27 @@ std::vector<RankFailure> MpiCommunicator::collect_failures(double seconds) noexc
   return failures;
 }
 
+void MpiCommunicator::listen(const std::string& where) {
+  state_->receive_notices();
+  if (state_->failures.empty()) return;
+  const RankFailure& failure = blamed(state_->failures);
+  throw PeerFailure(failure.rank, text(this_rank(), " gave up in ", where, " because rank ",
+                                       failure.rank, " failed: ", failure.message));
+}
+
 void MpiCommunicator::exchange(const Exchange& exchange) {
-  const std::string here = place(exchange.name, exchange.number);
-  const int tag = tag_of(exchange);
+  const std::string here = place(exchange);
+  const int tag = tag_of(exchange, membership().key);
   std::vector<MPI_Request> requests;
   struct Message {
-    int peer;
+    int peer;  // its rank in the run
     int bytes;
     bool is_receive;
   };
   std::vector<Message> messages;  // of each request
   const auto fail = [&] {
     state_->failed = true;
-    state_->abandoned = std::move(requests);
+    state_->abandoned.insert(state_->abandoned.end(), requests.begin(), requests.end());
   };
   try {
     const auto in_pieces = [&](std::int64_t bytes, const auto& post) {
@@ -293,20 +313,22 @@ void MpiCommunicator::exchange(const Exchange& exchange) {
     // Each rank begins with its successor, so that not all send to rank 0 first.
     for (int step = 1; step < size(); ++step) {
       const int from = (rank() + size() - step) % size();
+      const int peer = rank_in_run(from);
       in_pieces(exchange.receive_bytes[from], [&](std::int64_t begin, int bytes) {
-        messages.push_back({from, bytes, true});
+        messages.push_back({peer, bytes, true});
         requests.push_back(MPI_REQUEST_NULL);
-        check_mpi(MPI_Irecv(exchange.receive[from] + begin, bytes, MPI_BYTE, from, tag,
+        check_mpi(MPI_Irecv(exchange.receive[from] + begin, bytes, MPI_BYTE, peer, tag,
                             state_->data, &requests.back()),
                   here);
       });
     }
     for (int step = 1; step < size(); ++step) {
       const int to = (rank() + step) % size();
+      const int peer = rank_in_run(to);
       in_pieces(exchange.send_bytes[to], [&](std::int64_t begin, int bytes) {
-        messages.push_back({to, bytes, false});
+        messages.push_back({peer, bytes, false});
         requests.push_back(MPI_REQUEST_NULL);
-        check_mpi(MPI_Isend(exchange.send[to] + begin, bytes, MPI_BYTE, to, tag, state_->data,
+        check_mpi(MPI_Isend(exchange.send[to] + begin, bytes, MPI_BYTE, peer, tag, state_->data,
                             &requests.back()),
                   here);
       });
@@ -349,15 +371,10 @@ void MpiCommunicator::exchange(const Exchange& exchange) {
         patience.reset();
         continue;
       }
-      state_->receive_notices();
-      if (!state_->failures.empty()) {
-        const RankFailure& failure = blamed(state_->failures);
-        throw PeerFailure(failure.rank, text(this_rank(), " gave up in ", here, " because rank ",
-                                             failure.rank, " failed: ", failure.message));
-      }
+      listen(here);
       if (timer.seconds() > options().deadline_seconds) {
         std::vector<std::string> missing;
-        for (int q = 0; q < size(); ++q) {
+        for (const int q : membership().ranks_in_run) {
           bool nothing_from = false;
           bool nothing_taken = false;
           for (std::size_t i = 0; i < messages.size(); ++i) {

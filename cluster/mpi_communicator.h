@@ -45,6 +45,10 @@ class MpiSession {
 
 /// Rank of a group of processes.
 ///
+/// All groups of a run share MPI's communicators: a group is a list of ranks and a part of its
+/// messages' tags, so that making one is no more than an exchange, under the deadline like any
+/// other, and a failure announced anywhere is heard in every group.
+///
 /// Calls are nonblocking and polled against the deadline, first by yielding the core, then by short
 /// naps, since ranks may be more than cores. While it waits a rank also listens for failures that
 /// others announce.
@@ -64,7 +68,7 @@ class MpiCommunicator final : public HostCommunicator {
 
   void abort(const std::string& why) noexcept override;
 
-  /// Tells all others, once; later calls do nothing. Ranks: not collective.
+  /// Tells all others of the run, once; later calls do nothing. Ranks: not collective.
   void announce(const RankFailure& failure) noexcept;
 
   /// The failures announced so far, by rank and this rank's own included; returns when every rank
@@ -74,12 +78,16 @@ class MpiCommunicator final : public HostCommunicator {
  private:
   struct State;
 
-  MpiCommunicator(std::unique_ptr<State> state, int rank, int size,
+  MpiCommunicator(std::shared_ptr<State> state, Membership membership,
                   const CommunicatorOptions& options);
+  static std::unique_ptr<MpiCommunicator> over(std::shared_ptr<State> state,
+                                               const CommunicatorOptions& options);
 
+  std::unique_ptr<Communicator> make_subgroup(Membership membership) override;
   void exchange(const Exchange& exchange) override;
+  void listen(const std::string& where) override;
 
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;  // of all groups of the run
 };
 
 }  // namespace micrec

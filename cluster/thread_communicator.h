@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "cluster/host_communicator.h"
 
@@ -20,16 +21,20 @@ void run_ranks(int ranks, const std::function<void(Communicator&)>& body,
 /// Rank of a group whose ranks are threads: they read each other's buffers directly.
 class ThreadCommunicator final : public HostCommunicator {
  public:
-  class Group;  // what the ranks share
+  class Run;    // what all ranks share
+  class Group;  // what the ranks of a group share
 
-  ThreadCommunicator(std::shared_ptr<Group> group, int rank, int size,
+  ThreadCommunicator(std::shared_ptr<Run> run, Membership membership,
                      const CommunicatorOptions& options);
 
   void abort(const std::string& why) noexcept override;
 
  private:
+  std::unique_ptr<Communicator> make_subgroup(Membership membership) override;
   void exchange(const Exchange& exchange) override;
+  void listen(const std::string& where) override;
 
+  std::shared_ptr<Run> run_;
   std::shared_ptr<Group> group_;
 };
 

@@ -73,6 +73,18 @@ std::string message_of(const std::function<void()>& call) {
   return "";
 }
 
+// As messages name a rank of the group.
+std::string named(const Communicator& group, int rank) {
+  return "rank " + std::to_string(group.rank_in_run(rank));
+}
+
+void poll_forever(Communicator& group) {
+  while (true) {
+    group.poll("test.poll");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 void barrier_waits_for_all(const RunGroup& run) {
   run_in_both_modes(run, [](Communicator& group) {
     // Nobody may pass before the slowest has come.
@@ -308,6 +320,80 @@ void one_wish_is_known_to_all(const RunGroup& run) {
   });
 }
 
+void split_groups_by_colour_in_rank_order(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    const auto columns = group.split("test.columns", group.rank() % 3 - 1);
+    const auto halves = columns->split("test.halves", columns->rank() < 2 ? 1 : 0);
+    const auto alone = group.split("test.alone", group.rank());
+    const auto all = group.split("test.all", 7);
+    EXPECT_EQ(alone->size(), 1);
+    EXPECT_EQ(all->size(), group.size());
+    EXPECT_EQ(columns->rank(), group.rank() / 3);
+    EXPECT_EQ(columns->size(), (group.size() - 1 - group.rank() % 3) / 3 + 1);
+    std::vector<std::int64_t> expected;
+    for (int q = group.rank() % 3; q < group.size(); q += 3) expected.push_back(q);
+    EXPECT_EQ(gather_counts(*columns, "test.members", group.rank()), expected);
+    for (int q = 0; q < columns->size(); ++q) {
+      EXPECT_EQ(columns->rank_in_run(q), group.rank_in_run(static_cast<int>(expected[q])));
+    }
+    EXPECT_EQ(halves->rank_in_run(halves->rank()), group.rank_in_run(group.rank()));
+    EXPECT_EQ(halves->ranks_in_run(), group.ranks_in_run());
+    const std::vector<std::int64_t> half =
+        columns->rank() < 2 ? std::vector<std::int64_t>(
+                                  expected.begin(), expected.begin() + std::min(2, columns->size()))
+                            : std::vector<std::int64_t>(expected.begin() + 2, expected.end());
+    EXPECT_EQ(gather_counts(*halves, "test.members", group.rank()), half);
+  });
+}
+
+void groups_do_different_things_at_once(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    const bool odd = group.rank() % 2 == 1;
+    const auto part = group.split("test.part", odd ? 1 : 0);
+    for (int turn = 0; turn < 20; ++turn) {
+      if (odd) {  // another number of collectives, of other kinds and sizes, under the same name
+        at::Tensor sum = at::full({5000}, part->rank() + 1, at::kFloat);
+        part->all_reduce("test.turn", sum);
+        const int ranks = part->size();
+        ASSERT_TRUE(at::equal(sum, at::full({5000}, ranks * (ranks + 1) / 2, at::kFloat)));
+        part->barrier("test.turn");
+      } else {
+        const at::Tensor all = part->all_gather(
+            "test.turn", numbers(share_of(part->rank()), 3, turn, at::kInt), shares(part->size()));
+        ASSERT_EQ(all.size(0), sum(shares(part->size())));
+      }
+      if (turn % 5 == 0) {
+        EXPECT_EQ(gather_counts(group, "test.all", group.rank() + turn).back(),
+                  group.size() - 1 + turn);
+      }
+    }
+  });
+}
+
+void a_failure_ends_the_collectives_of_every_group(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    // The last rank is in one group, the waiting ones in others, and one waits for no collective.
+    const bool fails = group.rank() == group.size() - 1;
+    const bool polls = group.rank() == 0;
+    const auto part = group.split("test.part", fails ? 2 : polls ? 1 : 0);
+    if (fails) throw std::runtime_error("the disk is full");
+    const Timer timer;
+    const auto wait = [&] {
+      while (polls) {
+        part->poll("test.poll");
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      while (true) part->barrier("test.never");
+    };
+    if (!polls && part->size() == 1) return;  // has nobody to wait for
+    const std::string message = message_of(wait);
+    EXPECT_THAT(message, AllOf(HasSubstr(named(group, group.rank()) + " of "),
+                               HasSubstr(named(group, group.size() - 1) + " failed"),
+                               HasSubstr("the disk is full")));
+    EXPECT_LT(timer.seconds(), 20) << "long before the deadline";
+  });
+}
+
 void a_failing_rank_ends_the_others_collectives(const RunGroup& run) {
   for (const CommunicatorOptions& options : {patient(), checked()}) {
     run(options, [](Communicator& group) {
@@ -318,7 +404,7 @@ void a_failing_rank_ends_the_others_collectives(const RunGroup& run) {
         group.barrier("test.never");
         ADD_FAILURE() << "the barrier was passed";
       } catch (const PeerFailure& failure) {
-        EXPECT_EQ(failure.failed_rank(), group.size() - 1);
+        EXPECT_EQ(failure.failed_rank(), group.rank_in_run(group.size() - 1));
         EXPECT_THAT(failure.what(),
                     AllOf(HasSubstr("'test.never' (collective 2)"), HasSubstr("the disk is full")));
       }
@@ -334,24 +420,24 @@ void an_abort_ends_the_others_collectives(const RunGroup& run) {
       return;
     }
     const std::string message = message_of([&] { group.barrier("test.never"); });
-    EXPECT_THAT(message, AllOf(HasSubstr("rank 0 failed"), HasSubstr("no more")));
+    EXPECT_THAT(message, AllOf(HasSubstr(named(group, 0) + " failed"), HasSubstr("no more")));
   });
 }
 
 void a_rank_that_never_comes_is_named_after_the_deadline(const RunGroup& run) {
-  constexpr double kDeadlineSeconds = 0.15;
+  constexpr double kDeadlineSeconds = 0.5;
   const Timer timer;  // From before any rank waits: the first deadline that passes ends all.
   run({.deadline_seconds = kDeadlineSeconds}, [&timer](Communicator& group) {
     if (group.size() == 1) return;
     if (group.rank() == 0) {
       // It must neither end nor wait in a collective until the others have given up.
-      std::this_thread::sleep_for(std::chrono::duration<double>(10 * kDeadlineSeconds));
+      EXPECT_THROW(poll_forever(group), PeerFailure);
       return;
     }
     const std::string message = message_of([&] { group.barrier("test.deadline"); });
     EXPECT_GE(timer.seconds(), 0.9 * kDeadlineSeconds);
-    EXPECT_THAT(message, AllOf(HasSubstr("'test.deadline' (collective 1)"), HasSubstr("rank 0"),
-                               HasSubstr("waited 0.15 s")));
+    EXPECT_THAT(message, AllOf(HasSubstr("'test.deadline' (collective 1)"),
+                               HasSubstr(named(group, 0)), HasSubstr("waited 0.5 s")));
     throw Error(Cause::cluster, message);
   });
 }
@@ -446,6 +532,27 @@ void a_failed_communicator_stays_failed(const RunGroup& run) {
 
 }  // namespace
 
+void run_in_part(Communicator& whole, int ranks, const std::function<void(Communicator&)>& body) {
+  ASSERT_EQ(whole.size(), ranks + kRanksBesideAPart);
+  const bool beside = whole.rank() == 0 || whole.rank() > ranks;
+  const auto part = whole.split("test.parts", beside ? 0 : 1);
+  if (!beside) {
+    ASSERT_EQ(part->size(), ranks);
+    EXPECT_EQ(part->rank_in_run(part->rank()), whole.rank());
+    body(*part);
+    return;
+  }
+  // Something else goes on there meanwhile, until it is done or the part has failed.
+  try {
+    for (int turn = 0; turn < 20; ++turn) {
+      EXPECT_EQ(gather_counts(*part, "test.beside", part->rank() + turn),
+                (std::vector<std::int64_t>{turn, turn + 1}));
+    }
+  } catch (const PeerFailure&) {
+    // Tests of failures are for the part to judge.
+  }
+}
+
 const std::vector<ContractTest>& contract_tests() {
 #define MICREC_CONTRACT_TEST(name) \
   ContractTest { #name, name }
@@ -465,7 +572,10 @@ const std::vector<ContractTest>& contract_tests() {
       MICREC_CONTRACT_TEST(many_collectives_in_a_row_keep_their_order),
       MICREC_CONTRACT_TEST(counts_and_lists_are_exchanged),
       MICREC_CONTRACT_TEST(one_wish_is_known_to_all),
+      MICREC_CONTRACT_TEST(split_groups_by_colour_in_rank_order),
+      MICREC_CONTRACT_TEST(groups_do_different_things_at_once),
       MICREC_CONTRACT_TEST(a_failing_rank_ends_the_others_collectives),
+      MICREC_CONTRACT_TEST(a_failure_ends_the_collectives_of_every_group),
       MICREC_CONTRACT_TEST(an_abort_ends_the_others_collectives),
       MICREC_CONTRACT_TEST(a_rank_that_never_comes_is_named_after_the_deadline),
       MICREC_CONTRACT_TEST(different_sizes_are_an_error),

@@ -23,4 +23,9 @@ inline void PrintTo(const ContractTest& test, std::ostream* stream) { *stream <<
 
 const std::vector<ContractTest>& contract_tests();
 
+/// Runs `body` on a group of `ranks` split from `whole`, which has kRanksBesideAPart ranks more;
+/// they are busy with collectives of a group of their own meanwhile.
+void run_in_part(Communicator& whole, int ranks, const std::function<void(Communicator&)>& body);
+inline constexpr int kRanksBesideAPart = 2;
+
 }  // namespace micrec

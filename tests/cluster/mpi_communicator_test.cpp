@@ -15,34 +15,43 @@ namespace {
 // Brings the processes together after a test whose own communicator has failed on purpose.
 std::unique_ptr<MpiCommunicator> g_between_tests;
 
-class MpiContract : public testing::TestWithParam<std::tuple<ContractTest, std::int64_t>> {};
+enum class Form { whole, in_pieces, in_part };
+
+class MpiContract : public testing::TestWithParam<std::tuple<ContractTest, Form>> {};
 
 TEST_P(MpiContract, Holds) {
-  const auto& [test, most_message_bytes] = GetParam();
-  test.check([most = most_message_bytes](const CommunicatorOptions& options,
-                                         const std::function<void(Communicator&)>& body) {
-    const std::unique_ptr<MpiCommunicator> group = MpiCommunicator::world(options, most);
-    bool failed = false;
-    try {
-      body(*group);
-    } catch (const std::exception& exception) {
-      failed = true;
-      group->abort(exception.what());
-    }
-    // All ranks are done with the group before one destroys it, and if one has failed then all do
-    // so without MPI's collective clean-up.
-    if (on_any_rank(*g_between_tests, "test.failed", failed)) group->abort("the test is over");
-    g_between_tests->barrier("test.over");
-  });
+  const auto& [test, form] = GetParam();
+  const bool in_part = form == Form::in_part;
+  const int ranks = g_between_tests->size() - (in_part ? kRanksBesideAPart : 0);
+  if (ranks < 1) GTEST_SKIP() << "needs more ranks to take a part of";
+  const std::int64_t most = form == Form::in_pieces ? 1000 : MpiCommunicator::kMostMessageBytes;
+  test.check(
+      [=](const CommunicatorOptions& options, const std::function<void(Communicator&)>& body) {
+        const std::unique_ptr<MpiCommunicator> group = MpiCommunicator::world(options, most);
+        bool failed = false;
+        try {
+          in_part ? run_in_part(*group, ranks, body) : body(*group);
+        } catch (const std::exception& exception) {
+          failed = true;
+          group->abort(exception.what());
+        }
+        // All ranks are done with the group before one destroys it, and if one has failed then all
+        // do so without MPI's collective clean-up.
+        if (on_any_rank(*g_between_tests, "test.failed", failed)) group->abort("the test is over");
+        g_between_tests->barrier("test.over");
+      });
 }
 
 INSTANTIATE_TEST_SUITE_P(Messages, MpiContract,
                          testing::Combine(testing::ValuesIn(contract_tests()),
-                                          testing::Values(MpiCommunicator::kMostMessageBytes,
-                                                          std::int64_t{1000})),
+                                          testing::Values(Form::whole, Form::in_pieces,
+                                                          Form::in_part)),
                          [](const auto& info) {
-                           return std::get<0>(info.param).name +
-                                  (std::get<1>(info.param) == 1000 ? "_in_pieces" : "_whole");
+                           const Form form = std::get<1>(info.param);
+                           return std::get<0>(info.param).name + (form == Form::whole ? "_whole"
+                                                                  : form == Form::in_pieces
+                                                                      ? "_in_pieces"
+                                                                      : "_in_part");
                          });
 
 TEST(MpiCommunicator, CollectsTheFailuresOfAllRanks) {

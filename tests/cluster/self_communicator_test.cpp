@@ -24,5 +24,13 @@ TEST_P(SelfContract, Holds) {
 INSTANTIATE_TEST_SUITE_P(Alone, SelfContract, testing::ValuesIn(contract_tests()),
                          [](const auto& info) { return info.param.name; });
 
+TEST(SelfCommunicator, SplitsIntoItself) {
+  SelfCommunicator group;
+  const auto part = group.split("test.part", -3);
+  EXPECT_EQ(part->rank(), 0);
+  EXPECT_EQ(part->size(), 1);
+  EXPECT_EQ(gather_counts(*part, "test.members", 4), std::vector<std::int64_t>{4});
+}
+
 }  // namespace
 }  // namespace micrec

@@ -11,20 +11,23 @@
 namespace micrec {
 namespace {
 
-class ThreadContract : public testing::TestWithParam<std::tuple<ContractTest, int>> {};
+class ThreadContract : public testing::TestWithParam<std::tuple<ContractTest, int, bool>> {};
 
 TEST_P(ThreadContract, Holds) {
-  const auto& [test, ranks] = GetParam();
-  test.check([ranks = ranks](const CommunicatorOptions& options,
-                             const std::function<void(Communicator&)>& body) {
+  const auto& [test, ranks, in_part] = GetParam();
+  test.check([ranks = ranks, in_part = in_part](const CommunicatorOptions& options,
+                                                const std::function<void(Communicator&)>& body) {
     std::atomic<int> bodies{0};
+    const auto counted = [&](Communicator& group) {
+      ++bodies;
+      EXPECT_EQ(group.size(), ranks);
+      body(group);
+    };
     try {
       run_ranks(
-          ranks,
+          in_part ? ranks + kRanksBesideAPart : ranks,
           [&](Communicator& group) {
-            ++bodies;
-            EXPECT_EQ(group.size(), ranks);
-            body(group);
+            in_part ? run_in_part(group, ranks, counted) : counted(group);
           },
           options);
     } catch (const std::exception&) {
@@ -36,10 +39,11 @@ TEST_P(ThreadContract, Holds) {
 
 INSTANTIATE_TEST_SUITE_P(Ranks, ThreadContract,
                          testing::Combine(testing::ValuesIn(contract_tests()),
-                                          testing::Values(1, 2, 3, 4, 5, 8)),
+                                          testing::Values(1, 2, 3, 4, 5, 8), testing::Bool()),
                          [](const auto& info) {
                            return std::get<0>(info.param).name + "_at_" +
-                                  std::to_string(std::get<1>(info.param));
+                                  std::to_string(std::get<1>(info.param)) +
+                                  (std::get<2>(info.param) ? "_in_part" : "");
                          });
 
 TEST(RunRanks, ThrowsTheCauseAndNotWhatFollowedFromIt) {
@@ -80,6 +84,21 @@ TEST(RunRanks, DifferentNamesAreFoundWithoutTheCheckedMode) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("'test.right' (collective 1)"),
                                              testing::HasSubstr("'test.astray' (collective 1)")));
+  }
+}
+
+TEST(RunRanks, NamesRanksOfAPartByTheirNumberInTheRun) {
+  try {
+    run_ranks(4, [](Communicator& group) {
+      const auto part = group.split("test.odd", group.rank() % 2);
+      if (group.rank() == 1) part->barrier("test.late");
+    });
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(),
+                testing::AllOf(testing::HasSubstr("rank 1 of 4"),
+                               testing::HasSubstr("'test.late' (collective 1) of 'test.odd'"),
+                               testing::HasSubstr("rank 3, which has ended after 'test.odd'")));
   }
 }
 
