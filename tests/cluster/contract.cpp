@@ -89,8 +89,8 @@ void barrier_waits_for_all(const RunGroup& run) {
   run_in_both_modes(run, [](Communicator& group) {
     // Nobody may pass before the slowest has come.
     constexpr double kLateSeconds = 0.05;
+    const Timer timer;  // From before the last rank's sleep can begin.
     group.barrier("test.start");
-    const Timer timer;
     if (group.rank() == group.size() - 1) {
       std::this_thread::sleep_for(std::chrono::duration<double>(kLateSeconds));
     }
