@@ -58,6 +58,24 @@ Ownership assign(const std::string& partition, const DatasetSummary& summary, in
   return assign_balanced(summary.space, summary.people, summary.training_degree, ranks);
 }
 
+ProcessGrid choose_grid(const std::string& grid, int ranks, int dim) {
+  return grid == "auto" ? ProcessGrid{ranks, 1} : parse_grid(grid, ranks, dim);
+}
+
+Layout plan_layout(const std::string& partition, bool reproducible, const DatasetSummary& summary,
+                   const ProcessGrid& grid) {
+  constexpr int kSummands = 16;
+  if (reproducible && grid.rows > kSummands) {
+    throw Error(
+        Cause::usage,
+        text("--reproducible sums over ", kSummands, " parts, but --grid=", to_text(grid), " has ",
+             grid.rows, " row parts; give a grid with at most ", kSummands, ", such as ", kSummands,
+             "x", (grid.ranks() + kSummands - 1) / kSummands, ", or leave --reproducible out"));
+  }
+  Ownership summands = assign(partition, summary, reproducible ? kSummands : grid.rows);
+  return make_layout(summary.space, summary.people, std::move(summands), grid, reproducible);
+}
+
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
                                             const DatasetFile& dataset) {
   if (asked != std::vector<std::string>{"all"}) return asked;

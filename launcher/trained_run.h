@@ -11,6 +11,7 @@
 #include "data/dataset_file.h"
 #include "model/model.h"
 #include "model/shard.h"
+#include "partition/process_grid.h"
 
 namespace micrec {
 
@@ -53,6 +54,14 @@ std::string checkpoint_path(const std::string& run_dir, const std::string& which
 
 /// The assignment that --partition names.
 Ownership assign(const std::string& partition, const DatasetSummary& summary, int ranks);
+
+/// The process grid that --grid means; "auto": all ranks are row parts. Errors: Error(usage).
+ProcessGrid choose_grid(const std::string& grid, int ranks, int dim);
+
+/// Who does what for which node. A reproducible run shares out the same 16 summands whatever the
+/// grid. Errors: Error(usage) where it has more row parts than these.
+Layout plan_layout(const std::string& partition, bool reproducible, const DatasetSummary& summary,
+                   const ProcessGrid& grid);
 
 /// The dataset's modalities, where the flag says "all".
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
