@@ -2,20 +2,22 @@
 
 namespace micrec {
 
-#define MICREC_DECLARE_KERNELS(set)                                                 \
-  namespace set {                                                                   \
-  void sum_rows(const SumWork&, std::int64_t, std::int64_t);                        \
-  void sum_chunk(const SumWork&, std::int64_t, std::int64_t, std::int64_t, float*); \
-  void finish_hub(const SumWork&, std::int64_t, const float*, std::int64_t);        \
-  void multiply(const ProductBlock&);                                               \
-  extern const int panel_width;                                                     \
-  extern const int panel_rows;                                                      \
+#define MICREC_DECLARE_KERNELS(set)                                                     \
+  namespace set {                                                                       \
+  void sum_rows(const SumWork&, std::int64_t, std::int64_t);                            \
+  void sum_chunk(const SumWork&, std::int64_t, std::int64_t, std::int64_t, float*);     \
+  void finish_hub(const SumWork&, std::int64_t, const float*, std::int64_t);            \
+  void multiply(const ProductBlock&);                                                   \
+  extern const int panel_width;                                                         \
+  extern const int panel_rows;                                                          \
+  void add_exponentials(const SoftmaxTile&, double*, float*);                           \
+  void weigh(const SoftmaxTile&, const SoftmaxNormalisers&, const SoftmaxNormalisers&); \
   }
 
 #define MICREC_KERNELS(set, name)                                                          \
   Kernels {                                                                                \
     name, set::sum_rows, set::sum_chunk, set::finish_hub, set::multiply, set::panel_width, \
-        set::panel_rows                                                                    \
+        set::panel_rows, set::add_exponentials, set::weigh                                 \
   }
 
 #if defined(__x86_64__)

@@ -58,6 +58,23 @@ struct ProductBlock {
   } start;
 };
 
+/// A tile of the values whose logits are scale * value, in units of log 2: the exponential is
+/// 2^logit. Rows have room for whole groups of kSoftmaxGroup columns.
+struct SoftmaxTile {
+  float* values;  // (rows, stride)
+  std::int64_t stride;
+  std::int64_t rows;
+  std::int64_t columns;
+  float scale;
+};
+inline constexpr int kSoftmaxGroup = 16;
+
+/// Sums of exponentials: that of row (or column) n is 2^exponent[n] / inverse[n].
+struct SoftmaxNormalisers {
+  const float* inverse;
+  const float* exponent;
+};
+
 struct Kernels {
   const char* instruction_set;
   /// Output rows [begin, end), but for hubs.
@@ -71,6 +88,12 @@ struct Kernels {
   void (*multiply)(const ProductBlock& block);
   int panel_width;
   int panel_rows;  // rows that one pass of `multiply` takes at a time
+  /// Adds each row's exponentials to sums[row] * 2^exponents[row], and raises the exponent to the
+  /// highest logit. Sums of nothing: 0, and an exponent below all logits.
+  void (*add_exponentials)(const SoftmaxTile& tile, double* sums, float* exponents);
+  /// Turns each value into exponential / sum of its row + exponential / sum of its column.
+  void (*weigh)(const SoftmaxTile& tile, const SoftmaxNormalisers& rows,
+                const SoftmaxNormalisers& columns);
 };
 
 /// The fastest kernels that this processor runs.

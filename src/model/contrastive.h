@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "model/shard.h"
@@ -26,24 +27,65 @@ struct ContrastiveBatch {
   std::vector<std::int32_t> first_rows;     // (own people) owned rows in the first domain
   std::vector<std::int32_t> second_rows;    // (own people)
   std::vector<std::int64_t> rows_per_rank;  // (ranks) people of the batch that each rank owns
+  // (people) the place in the step's choice of every person of the batch, rank 0's people first;
+  // rising within a rank
+  std::vector<std::int32_t> positions;
 };
 
 /// The people of a step: all of them, or `batch_size` (if that is fewer) chosen by the step's
-/// permutation. Ranks: local, every rank computes the same choice.
+/// permutation.
+///
+/// Ranks    local, every rank computes the same choice.
+/// Cost     a few memory accesses a person chosen, however many there are to choose from.
 ContrastiveBatch choose_people(const OverlapPair& pair, const Shard& shard, std::int64_t batch_size,
                                std::uint64_t seed, std::int64_t step);
 
-/// This rank's share of the symmetric InfoNCE loss of one pair, negatives from all ranks:
-/// sum over own people p of [-log softmax_q(<a_p, b_q> / tau)_p - log softmax_q(<b_p, a_q> /
-/// tau)_p] / (2 P), a and b the rows divided by their norms. The shares of all ranks add up to
-/// C_kl.
+/// The symmetric InfoNCE loss of one pair with negatives from all ranks, in two parts, so that the
+/// rows can travel while a rank does something else:
 ///
-/// Shapes   first, second: (own people, dim); returns a scalar. Differentiable; backward is
-/// collective. Ranks    collective. Cost     4 * own * P * dim multiplications forward, 8 backward;
-/// logits live in tiles, memory is linear in P. Source   InfoNCE (van den Oord et al. 2018,
-/// arXiv:1807.03748), in the symmetric form of CLIP.
+///   C_kl = sum over people p of [-log softmax_q(<a_p, b_q> / tau)_p
+///                                - log softmax_q(<b_p, a_q> / tau)_p] / (2 P)
+///
+/// with a and b the rows divided by their norms (at least 1e-8, so a row of zeros has cosines of
+/// zero). The loss and the gradient of a person's rows depend on the people and their positions
+/// alone: they have the same bits whichever rank owns whom, on any threads.
+///
+/// Source   InfoNCE (van den Oord et al. 2018, arXiv:1807.03748), in the symmetric form of CLIP.
+class ContrastiveExchange {
+ public:
+  /// Sends this rank's rows to all others.
+  ///
+  /// Shapes   first, second: (rows_per_rank[rank], dim) float32, in the order of this rank's part
+  /// of `positions`; positions: (sum of rows_per_rank) each of 0 .. P - 1 once, the same on every
+  /// rank.
+  /// Ranks    collective, over any communicator; some may have nobody. It must outlive finish().
+  ContrastiveExchange(const at::Tensor& first, const at::Tensor& second,
+                      const std::vector<std::int64_t>& rows_per_rank,
+                      std::vector<std::int32_t> positions, Communicator& communicator, int threads);
+
+  /// This rank's share of the loss; the shares of all ranks add up to C_kl in any order without
+  /// rounding, as rank 0's is the whole. Differentiable: every rank's gradient is that of the whole
+  /// loss in its own rows, and all must scale their shares alike.
+  ///
+  /// Shapes   returns a scalar float64.
+  /// Ranks    collective, with 20 bytes a person; backward is local, for once the sums of both
+  /// softmaxes are everywhere, a rank knows all there is to know for its rows.
+  /// Cost     2 * own * P * dim multiply-adds forward and 4 backward, near the rate of row_product.
+  /// Memory is linear: 8 * dim bytes a person of all ranks, 8 * dim an own one and a few MiB.
+  at::Tensor finish(double temperature);
+
+ private:
+  struct People;
+  std::shared_ptr<People> people_;
+  at::Tensor first_;
+  at::Tensor second_;
+  Communicator* communicator_;
+};
+
+/// Both parts at once: ContrastiveExchange(...).finish(temperature).
 at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
-                             const std::vector<std::int64_t>& rows_per_rank, double temperature,
-                             Communicator& communicator);
+                             const std::vector<std::int64_t>& rows_per_rank,
+                             const std::vector<std::int32_t>& positions, double temperature,
+                             Communicator& communicator, int threads);
 
 }  // namespace micrec

@@ -418,7 +418,6 @@ at::Tensor Model::contrastive_loss(const at::Tensor& z, const RowSet& rows,
   };
   at::Tensor first = rows_of(part.first_rows);
   at::Tensor second = rows_of(part.second_rows);
-  std::vector<std::int64_t> rows_per_rank = part.rows_per_rank;
   if (shard_->columns != nullptr) {
     // Logits need whole rows: every rank of the row part takes those of some of its people.
     std::vector<std::int32_t> part_of_person;
@@ -429,9 +428,9 @@ at::Tensor Model::contrastive_loss(const at::Tensor& z, const RowSet& rows,
     const ColumnExchange exchange(part_of_person, shard_->columns);
     first = exchange.to_whole("contrastive.whole", first);
     second = exchange.to_whole("contrastive.whole", second);
-    rows_per_rank = gather_counts(*shard_->world, "contrastive.counts", exchange.whole_rows());
   }
-  return contrastive_share(first, second, rows_per_rank, config_.temperature, *shard_->world) *
+  return contrastive_share(first, second, part.rows_per_rank, part.positions, config_.temperature,
+                           *shard_->world, shard_->threads) *
          config_.contrastive_weight;
 }
 
