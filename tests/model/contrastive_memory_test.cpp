@@ -78,17 +78,18 @@ std::int64_t bytes_of_step(std::int64_t people, std::int64_t dim) {
   return most;
 }
 
-// The logits of the largest step alone would be 1 GiB.
+// The logits of the largest step alone would be 256 MiB.
 TEST(ContrastiveMemory, IsLinearInPeople) {
   constexpr std::int64_t kDim = 16;
-  const std::int64_t quarter = bytes_of_step(4'096, kDim);
-  const std::int64_t half = bytes_of_step(8'192, kDim);
-  const std::int64_t all = bytes_of_step(16'384, kDim);
-  // Two ranks hold 8 * dim bytes a person of all and a few numbers; so do gradients of own people.
-  EXPECT_GT(half - quarter, 4'096 * 2 * 8 * kDim);
-  EXPECT_LT(half - quarter, 4'096 * 2 * (12 * kDim + 100));
-  EXPECT_LT(all - half, 2.1 * static_cast<double>(half - quarter));
-  EXPECT_LT(all, 32 << 20);
+  std::vector<std::int64_t> bytes;
+  for (const std::int64_t people : {2'048, 4'096, 8'192}) {
+    bytes.push_back(bytes_of_step(people, kDim));
+    // Each of two ranks holds 8 * dim bytes of every person, another 8 * dim are the gradients, and
+    // there are positions and sums; packed rows are 4 MiB a rank at most, and some tiles.
+    EXPECT_GT(bytes.back(), people * 24 * kDim);
+    EXPECT_LT(bytes.back(), people * (24 * kDim + 200) + 2 * (5 << 20));
+  }
+  EXPECT_LT(bytes[2] - bytes[1], 2.1 * static_cast<double>(bytes[1] - bytes[0]));
 }
 
 }  // namespace
