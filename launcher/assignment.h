@@ -33,4 +33,13 @@ Ownership make_assignment(const std::string& partition, const DatasetFile& datas
 Ownership assign(const std::string& partition, const DatasetFile& dataset,
                  const DatasetSummary& summary, int parts, Communicator& communicator);
 
+/// The process grid that --grid means; "auto": all ranks are row parts. Errors: Error(usage).
+ProcessGrid choose_grid(const std::string& grid, int ranks, int dim);
+
+/// Who does what for which node. A reproducible run shares out the same 16 summands whatever the
+/// grid. Ranks: collective. Errors: Error(usage) where it has more row parts than these.
+Layout plan_layout(const std::string& partition, bool reproducible, const DatasetFile& dataset,
+                   const DatasetSummary& summary, const ProcessGrid& grid,
+                   Communicator& communicator);
+
 }  // namespace micrec

@@ -32,7 +32,10 @@
 
 DECLARE_string(partition);
 DEFINE_bool(resume, false, "go on with the run in --run_dir from its newest checkpoint");
-DEFINE_string(grid, "auto", "process grid: row parts x column parts");
+DEFINE_string(grid, "auto",
+              "process grid RxC: users and items over R row parts, columns over C column parts");
+DEFINE_bool(reproducible, false,
+            "the same bits on any grid of at most 16 row parts, by sums in one fixed order");
 DEFINE_bool(dry_run, false, "print the plan and the configuration, and stop before training");
 DEFINE_string(stop_signals, "TERM,INT,USR1,USR2",
               "signals that make the run save and end with exit code 75; a second one ends it at "
@@ -54,6 +57,8 @@ struct RunConfig {
   bool dry_run = false;
   std::string partition;
   std::string grid;
+  bool grid_of_old_run = false;  // taken over by a resumed one, which may have other ranks
+  bool reproducible = false;
   ModelConfig model;
   TrainingConfig training;
   std::vector<std::int64_t> k;
@@ -64,17 +69,13 @@ std::vector<FlagSpec> running_flags() {
   return {
       partition_flag(),
       {"grid", "Distribution", "",
-       written_as(
-           "auto or Rx1",
-           [](const std::string& value) {
-             const std::vector<std::string> parts = split(value, 'x');
-             const bool rows_only =
-                 parts.size() == 2 && parse_integer(parts[0]).value_or(0) >= 1 && parts[1] == "1";
-             return value == "auto" || rows_only
-                        ? std::string()
-                        : "auto, or Rx1 with R the number of ranks (this version shards users and "
-                          "items; column parts are not there yet)";
-           })},
+       written_as("auto or RxC",
+                  [](const std::string& value) {
+                    return value == "auto" || read_grid(value)
+                               ? std::string()
+                               : "auto, or RxC with R times C the number of ranks, such as 4x2";
+                  })},
+      {"reproducible", "Distribution", ""},
       device_flag(),
       threads_flag(),
       seed_flag(),
@@ -175,6 +176,8 @@ RunConfig read_flags(const Arguments& arguments) {
   config.dry_run = FLAGS_dry_run;
   config.partition = FLAGS_partition;
   config.grid = FLAGS_grid;
+  config.grid_of_old_run = FLAGS_resume && !arguments.is_given("grid");
+  config.reproducible = FLAGS_reproducible;
   config.model = model_config_from_flags();
   config.training = training_config_from_flags();
   for (const int k : integer_list("k")) config.k.push_back(k);
@@ -189,7 +192,7 @@ RunConfig read_flags(const Arguments& arguments) {
 }
 
 void print_plan(const RunConfig& config, const DatasetFile& dataset, const DatasetSummary& summary,
-                const Ownership& ownership, const ModelConfig& model, Job& job) {
+                const Layout& layout, const ModelConfig& model, Job& job) {
   std::ostream& out = job.log_once();
   out << "dataset   " << dataset.path() << "  (" << dataset.fingerprint() << ")\n";
   for (const DomainInfo& domain : dataset.domains()) {
@@ -206,26 +209,33 @@ void print_plan(const RunConfig& config, const DatasetFile& dataset, const Datas
       << (model.modalities.empty() ? "" : ", modalities " + join(model.modalities, ", "))
       << (model.contrastive_weight > 0 ? text(", contrastive ", model.contrastive_weight) : "")
       << "\n";
+  const ProcessGrid& grid = layout.grid;
   out << "ranks     " << job.world_size() << " with " << job.threads()
-      << (job.threads() == 1 ? " thread each, " : " threads each, ") << config.partition
-      << " partition\n";
-  const std::vector<RankLoad> loads = loads_of(summary.space, ownership, summary.training_degree);
-  for (std::size_t rank = 0; rank < loads.size(); ++rank) {
-    out << "          rank " << rank << ": " << with_commas(loads[rank].users) << " users, "
-        << with_commas(loads[rank].items) << " items, " << with_commas(loads[rank].nonzeros)
-        << " nonzeros\n";
+      << (job.threads() == 1 ? " thread each, " : " threads each, ") << "grid " << to_text(grid)
+      << ", " << config.partition << " partition" << (layout.reproducible ? ", reproducible" : "")
+      << "\n";
+  const std::vector<RankLoad> loads = loads_of(summary.space, layout.rows, summary.training_degree);
+  for (int part = 0; part < grid.rows; ++part) {
+    const int first = grid.rank_of(part, 0);
+    out << "          "
+        << (grid.columns == 1 ? text("rank ", first)
+                              : text("ranks ", first, " to ", first + grid.columns - 1))
+        << ": " << with_commas(loads[part].users) << " users, " << with_commas(loads[part].items)
+        << " items, " << with_commas(loads[part].nonzeros) << " nonzeros";
+    if (grid.columns > 1) out << ", " << model.dim / grid.columns << " columns each";
+    out << "\n";
   }
   out << std::flush;
 }
 
 void print_halo(const Shard& shard, Job& job) {
   const std::vector<std::int64_t> halo =
-      gather_counts(job.communicator(), "plan.halo_rows", shard.graph->halo_plan().halo_rows());
-  if (job.world_size() == 1) return;
+      gather_counts(*shard.communicator, "plan.halo_rows", shard.graph->halo_plan().halo_rows());
+  if (shard.grid.rows == 1) return;
   std::int64_t rows = 0;
   for (const std::int64_t count : halo) rows += count;
   job.log_once() << "          " << with_commas(rows)
-                 << " halo rows over all ranks in each exchange\n"
+                 << " halo rows over all row parts in each exchange\n"
                  << std::flush;
 }
 
@@ -340,28 +350,32 @@ int train(const RunConfig& config, Job& job) {
   ModelConfig model_config = config.model;
   model_config.modalities = resolve_modalities(model_config.modalities, dataset);
   model_config = resolve(model_config, summary.space.domains());
-  if (config.grid != "auto" && config.grid != text(job.world_size(), "x1")) {
-    throw Error(Cause::usage, text("--grid=", config.grid, " does not fit ", job.world_size(),
-                                   " ranks: expected ", job.world_size(), "x1 or auto"));
+  std::string grid_wanted = config.grid;
+  if (config.grid_of_old_run) {
+    const std::optional<ProcessGrid> old = read_grid(config.grid);
+    if (old && old->ranks() != job.world_size()) grid_wanted = "auto";
   }
-  Ownership ownership = assign(config.partition, dataset, summary, job.world_size(), communicator);
-  print_plan(config, dataset, summary, ownership, model_config, job);
+  const ProcessGrid grid = choose_grid(grid_wanted, job.world_size(), model_config.dim);
+  Layout layout =
+      plan_layout(config.partition, config.reproducible, dataset, summary, grid, communicator);
+  print_plan(config, dataset, summary, layout, model_config, job);
   if (config.dry_run) return 0;
   preflight({.run_dir = config.run_dir,
              .checkpoint_bytes = most_checkpoint_bytes(summary.space.nodes(), model_config.dim),
              .dataset_fingerprint = dataset.fingerprint()},
             job);
 
-  const Shard shard = load_shard(dataset, summary, std::move(ownership), Observed::training,
-                                 job.threads(), communicator);
+  const GridGroups groups = split_world(communicator, grid);
+  const Shard shard =
+      load_shard(dataset, summary, std::move(layout), Observed::training, job.threads(), groups);
   print_halo(shard, job);
   Model model(model_config, dataset, shard, config.seed);
   EpochSampler sampler(summary.space,
-                       read_training_share(dataset, summary.space, shard.ownership, job.rank()),
+                       read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
                        eligible_items(dataset, summary.space),
                        sampling_config_from_flags(config.seed, job.threads()));
   const Evaluator validation(
-      dataset, summary.space, shard.ownership, job.rank(),
+      dataset, summary.space, shard.whole, job.rank(),
       {.split = Split::valid, .k = config.k, .slices = false, .threads = job.threads()});
 
   CheckpointStore checkpoints((fs::path(config.run_dir) / "checkpoints").string(), communicator);
@@ -378,7 +392,7 @@ int train(const RunConfig& config, Job& job) {
   description.config = config.flagfile;
   description.dataset_path = config.dataset;
   description.dataset_fingerprint = dataset.fingerprint();
-  description.grid = text(job.world_size(), "x1");
+  description.grid = to_text(grid);
 
   std::optional<RunLogs> logs;
   Report last_validation;

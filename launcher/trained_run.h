@@ -11,6 +11,7 @@
 #include "data/dataset_file.h"
 #include "model/model.h"
 #include "model/shard.h"
+#include "partition/process_grid.h"
 
 namespace micrec {
 

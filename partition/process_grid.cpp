@@ -22,22 +22,28 @@ int column_leaves(int dim) {
   return std::min(kMostLeaves, dim & -dim);
 }
 
+std::optional<ProcessGrid> read_grid(const std::string& text) {
+  constexpr std::int64_t kMost = 1 << 20;
+  const std::vector<std::string> parts = split(text, 'x');
+  if (parts.size() != 2) return std::nullopt;
+  const std::int64_t rows = parse_integer(parts[0]).value_or(0);
+  const std::int64_t columns = parse_integer(parts[1]).value_or(0);
+  if (rows < 1 || columns < 1 || rows > kMost || columns > kMost / rows) return std::nullopt;
+  return ProcessGrid{static_cast<int>(rows), static_cast<int>(columns)};
+}
+
 ProcessGrid parse_grid(const std::string& text_of_grid, int ranks, int dim) {
-  const std::vector<std::string> parts = split(text_of_grid, 'x');
-  const auto number = [&](std::size_t part) {
-    return parts.size() == 2 ? parse_integer(parts[part]).value_or(0) : 0;
-  };
-  const std::int64_t rows = number(0);
-  const std::int64_t columns = number(1);
-  if (rows < 1 || columns < 1) {
+  const std::optional<ProcessGrid> grid = read_grid(text_of_grid);
+  if (!grid) {
     throw Error(Cause::usage, text("--grid=", text_of_grid,
                                    ": expected RxC, row parts x column parts, such as 4x2, or "
                                    "auto"));
   }
-  if (rows > ranks || columns > ranks || rows * columns != ranks) {
+  const int columns = grid->columns;
+  if (grid->ranks() != ranks) {
     throw Error(Cause::usage,
-                text("--grid=", text_of_grid, " has ", rows, " x ", columns, " parts, but ", ranks,
-                     ranks == 1 ? " rank was" : " ranks were",
+                text("--grid=", text_of_grid, " has ", grid->rows, " x ", columns, " parts, but ",
+                     ranks, ranks == 1 ? " rank was" : " ranks were",
                      " started; expected as many parts as ranks: change --grid or the number of "
                      "ranks"));
   }
@@ -50,7 +56,7 @@ ProcessGrid parse_grid(const std::string& text_of_grid, int ranks, int dim) {
                                    " (powers of two that divide it, at most ", kMostLeaves,
                                    "); choose another grid or another --dim"));
   }
-  return {static_cast<int>(rows), static_cast<int>(columns)};
+  return *grid;
 }
 
 Range columns_of(const ProcessGrid& grid, int dim, int column_part) {

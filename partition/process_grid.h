@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ std::string to_text(const ProcessGrid& grid);
 /// then added in a balanced binary tree: the largest power of two that divides dim, at most 64. A
 /// column part is a whole subtree, so such a sum has the same bits for any number of parts.
 int column_leaves(int dim);
+
+/// What "RxC" says, whatever the ranks; nothing where it is not written so.
+std::optional<ProcessGrid> read_grid(const std::string& text);
 
 /// The grid that --grid names, "RxC".
 ///

@@ -65,7 +65,8 @@ at::Tensor propagate_before_last(const ShardedGraph& graph, const at::Tensor& e,
 at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x, int threads);
 
 /// One row for each entry of the list this rank needs, in its order. Gradients of repeated entries
-/// are added in list order, go home, and are added there in rank order.
+/// are added in list order, go home, and are added there in rank order; with an order of the
+/// entries (see RowExchange), all of them go home and are added in that order.
 ///
 /// Shapes   rows_of_owner: (exchange.requested_rows().size(), dim) float32, in that order; returns
 /// (exchange.needed(), dim). Ranks    collective, one exchange each way (none with one rank).

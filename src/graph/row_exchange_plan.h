@@ -24,6 +24,13 @@ struct RowExchange::Plan {
   std::vector<std::int64_t> receive_rows;    // (ranks)
   std::vector<std::int32_t> send_positions;  // in requested_rows, grouped by receiver
   Pattern sends_of_row;  // (requested_rows) positions in send_positions, by rank
+
+  // The way back entry by entry, with an order and more than one rank.
+  bool by_entry = false;
+  std::vector<std::int32_t> entries_by_owner;   // (needed) entries, grouped by owner
+  std::vector<std::int64_t> entries_to_owner;   // (ranks)
+  std::vector<std::int64_t> entries_from_rank;  // (ranks)
+  Pattern arrivals_of_row;                      // (requested_rows) arrived entries, in their order
 };
 
 }  // namespace micrec

@@ -51,9 +51,34 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, int threads) {
                   threads);
 }
 
+}  // namespace
+
+at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight, int threads) {
+  check_matrix("x", x, x.device());
+  check_matrix("the weight", weight, x.device());
+  CHECK_EQ(x.size(1), weight.size(0));
+  const at::Tensor left = x.detach().contiguous();
+  const at::Tensor right = weight.detach().contiguous();
+  at::Tensor y;
+  {
+    const at::NoGradGuard no_grad;
+    y = product(left, right, threads);
+  }
+  return with_transposes(
+      "row_product", y,
+      {{x, [right,
+            threads](const at::Tensor& g) { return row_product_transposed(g, right, threads); }},
+       {weight,
+        [left, threads](const at::Tensor& g) { return row_product_gradient(left, g, threads); }}});
+}
+
 // x^T g: every thread owns rows of the result and adds the sums over chunks of rows of x and g to
 // them in order.
-at::Tensor gradient_of_weight(const at::Tensor& x, const at::Tensor& g, int threads) {
+at::Tensor row_product_gradient(const at::Tensor& x, const at::Tensor& g, int threads) {
+  check_matrix("x", x, x.device());
+  check_matrix("the gradient", g, x.device());
+  CHECK(x.is_contiguous() && g.is_contiguous());
+  CHECK_EQ(x.size(0), g.size(0));
   if (!x.device().is_cpu()) return at::mm(x.t(), g);
   const std::int64_t rows = x.size(0);
   const std::int64_t inner = x.size(1);
@@ -83,27 +108,6 @@ at::Tensor gradient_of_weight(const at::Tensor& x, const at::Tensor& g, int thre
     });
   }
   return gradient;
-}
-
-}  // namespace
-
-at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight, int threads) {
-  check_matrix("x", x, x.device());
-  check_matrix("the weight", weight, x.device());
-  CHECK_EQ(x.size(1), weight.size(0));
-  const at::Tensor left = x.detach().contiguous();
-  const at::Tensor right = weight.detach().contiguous();
-  at::Tensor y;
-  {
-    const at::NoGradGuard no_grad;
-    y = product(left, right, threads);
-  }
-  return with_transposes(
-      "row_product", y,
-      {{x, [right,
-            threads](const at::Tensor& g) { return row_product_transposed(g, right, threads); }},
-       {weight,
-        [left, threads](const at::Tensor& g) { return gradient_of_weight(left, g, threads); }}});
 }
 
 at::Tensor row_product_transposed(const at::Tensor& x, const at::Tensor& weight, int threads) {

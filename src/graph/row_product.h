@@ -20,6 +20,10 @@ namespace micrec {
 /// Cost     2 * n * f * d operations at near the peak rate; f * d numbers of scratch memory.
 at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight, int threads);
 
+/// The gradient of row_product's weight, x^T g. Shapes   x: (n, f), g: (n, d) float32; returns (f,
+/// d). Its bits depend on the rows in their order alone.
+at::Tensor row_product_gradient(const at::Tensor& x, const at::Tensor& g, int threads);
+
 /// y = x W^T for W (d, f): the same chains, for a factor that is stored by rows. Not
 /// differentiable.
 at::Tensor row_product_transposed(const at::Tensor& x, const at::Tensor& weight, int threads);

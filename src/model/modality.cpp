@@ -15,7 +15,6 @@ namespace micrec {
 namespace {
 
 constexpr std::int64_t kFeatureRows = 4096;  // rows of features read at once
-constexpr double kSmallestNorm = 1e-6;
 
 bool has_modality(const DomainInfo& domain, const std::string& modality) {
   return std::any_of(domain.modalities.begin(), domain.modalities.end(),
@@ -176,35 +175,26 @@ ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
   return content;
 }
 
-std::vector<at::Tensor> modality_shares(const std::vector<at::Tensor>& present,
-                                        const at::Tensor& logits) {
-  CHECK_EQ(static_cast<std::int64_t>(present.size()), logits.size(0));
-  const at::Tensor weight = (logits - logits.max().detach()).exp();
-  std::vector<at::Tensor> shares;
-  at::Tensor total;
-  for (std::size_t m = 0; m < present.size(); ++m) {
-    shares.push_back(present[m] * weight[static_cast<std::int64_t>(m)]);
-    total = m == 0 ? shares[m] : total + shares[m];
+at::Tensor modality_shares(const at::Tensor& logits) {
+  const std::int64_t modalities = logits.size(0);
+  CHECK_LE(modalities, kMostModalities);
+  at::Tensor present = at::zeros({std::int64_t{1} << modalities, modalities}, logits.options());
+  for (std::int64_t set = 0; set < present.size(0); ++set) {
+    for (std::int64_t m = 0; m < modalities; ++m) {
+      if (set >> m & 1) present[set][m] = 1;
+    }
   }
-  total = total.clamp_min(1e-30);
-  for (at::Tensor& share : shares) share = share / total;
-  return shares;
+  const at::Tensor weights = present * (logits - logits.max().detach()).exp();
+  return weights / weights.sum(1, /*keepdim=*/true).clamp_min(1e-30);
 }
 
-at::Tensor content_term(const std::vector<at::Tensor>& projections,
-                        const std::vector<at::Tensor>& present, const at::Tensor& scale,
-                        const at::Tensor& logits) {
-  const std::vector<at::Tensor> shares = modality_shares(present, logits);
-  at::Tensor sum;
-  for (std::size_t m = 0; m < projections.size(); ++m) {
-    const at::Tensor norm = (projections[m] * projections[m])
-                                .sum(1, /*keepdim=*/true)
-                                .clamp_min(kSmallestNorm * kSmallestNorm)
-                                .sqrt();
-    const at::Tensor part = projections[m] * (shares[m] / norm);
-    sum = m == 0 ? part : sum + part;
+at::Tensor modality_sets(const std::vector<at::Tensor>& counts) {
+  at::Tensor sets;
+  for (std::size_t m = 0; m < counts.size(); ++m) {
+    const at::Tensor bit = (counts[m].squeeze(1) > 0.5).to(at::kInt) * (1 << m);
+    sets = m == 0 ? bit : sets + bit;
   }
-  return scale * sum;
+  return sets;
 }
 
 }  // namespace micrec

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/dataset_file.h"
+#include "model/model_config.h"
 #include "model/shard.h"
 
 namespace micrec {
@@ -50,18 +51,13 @@ struct ContentInputs {
 ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
                            const FeatureStatistics& statistics);
 
-/// The content term: scale * sum_m c^m p^m / |p^m|, with c the softmax of `logits` over the
-/// modalities present. Shapes   projections[m]: (n, dim), x W_m or any positive multiple of it;
-/// present[m]: (n, 1) float32 0 or 1;
-///          scale: (1); logits: (modalities); returns (n, dim). Differentiable.
-at::Tensor content_term(const std::vector<at::Tensor>& projections,
-                        const std::vector<at::Tensor>& present, const at::Tensor& scale,
-                        const at::Tensor& logits);
+/// Softmax of `logits` over every set of modalities: row b is for the set of those whose bits b
+/// has; zeros for modalities outside the set. Shapes   logits: (modalities); returns (2^modalities,
+/// modalities) float32. Differentiable.
+at::Tensor modality_shares(const at::Tensor& logits);
 
-/// Softmax of `logits` over the modalities present of each row; a row without any has zeros.
-/// Shapes   present[m]: (n, 1); logits: (modalities); returns a (n, 1) tensor a modality.
-/// Differentiable.
-std::vector<at::Tensor> modality_shares(const std::vector<at::Tensor>& present,
-                                        const at::Tensor& logits);
+/// The set of modalities of each row, as modality_shares() numbers them.
+/// Shapes   counts[m]: (n, 1) float32, above 1/2 where m is present; returns (n) int32.
+at::Tensor modality_sets(const std::vector<at::Tensor>& counts);
 
 }  // namespace micrec

@@ -16,6 +16,7 @@
 #include "graph/operators.h"
 #include "graph/row_product.h"
 #include "graph/row_set.h"
+#include "model/row_functions.h"
 
 namespace micrec {
 namespace {
@@ -26,22 +27,23 @@ constexpr std::int32_t kTokenColumn = std::numeric_limits<std::int32_t>::max();
 /// there are.
 enum InitialStream : std::uint32_t { kEmbedding = 0, kTokens = 1, kProjection = 16 };
 
-/// Fills row r with normal numbers that belong to the id rows[r].
+/// Fills row r with normal numbers that belong to the id rows[r], those of `own` of `dim` columns.
 void fill_normal(at::Tensor& rows, const std::vector<GlobalNode>* ids, double std,
-                 std::uint64_t seed, std::uint32_t stream, int threads) {
+                 std::uint64_t seed, std::uint32_t stream, Range own, std::int64_t dim,
+                 int threads) {
   const c10::NoGradGuard no_gradient;
   const Random random(seed, Purpose::initial_values, stream);
-  const std::int64_t columns = rows.size(1);
-  const std::int64_t pairs = (columns + 1) / 2;
+  const std::int64_t pairs = (dim + 1) / 2;
   float* out = rows.data_ptr<float>();
   parallel_for(rows.size(0), 256, threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t id = ids != nullptr ? value((*ids)[row]) : row;
-      for (std::int64_t pair = 0; pair < pairs; ++pair) {
+      for (std::int64_t pair = own.begin / 2; 2 * pair < own.end; ++pair) {
         const auto normal = random.normal(static_cast<std::uint64_t>(id * pairs + pair));
-        out[row * columns + 2 * pair] = static_cast<float>(std * normal[0]);
-        if (2 * pair + 1 < columns) {
-          out[row * columns + 2 * pair + 1] = static_cast<float>(std * normal[1]);
+        for (const int half : {0, 1}) {
+          const std::int64_t column = 2 * pair + half;
+          if (!own.contains(column)) continue;
+          out[row * own.size() + column - own.begin] = static_cast<float>(std * normal[half]);
         }
       }
     }
@@ -68,23 +70,27 @@ at::Tensor template_scale(const at::Tensor& count, double annealing, int threads
   return scale;
 }
 
-at::Tensor row_sum_of_product(const at::Tensor& a, const at::Tensor& b) { return (a * b).sum(1); }
-
 }  // namespace
 
 Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard& shard,
              std::uint64_t seed)
-    : config_(config), dataset_(&dataset), shard_(&shard), seed_(seed) {
+    : config_(config),
+      dataset_(&dataset),
+      shard_(&shard),
+      seed_(seed),
+      columns_(columns_of(shard.grid, config.dim, shard.column_part())),
+      width_(columns_.size()),
+      sums_(shard.grid, config.dim, shard.columns),
+      dense_(shard.summands(), width_) {
   const std::int64_t rows = shard.owned_rows();
   const int domains = shard.space().domains();
-  const std::int64_t dim = config.dim;
   add_parameter(
-      "embedding", at::zeros({rows, dim}), true,
+      "embedding", at::zeros({rows, width_}), true, true,
       config.inductive() ? "template rows p_v and q_j (node, dim)" : "embedding table (node, dim)");
   if (config.inductive()) {
-    add_parameter("tokens", at::zeros({2 * domains, dim}), false,
+    add_parameter("tokens", at::zeros({2 * domains, width_}), false, true,
                   "global tokens: users of each domain, then items of each");
-    add_parameter("self_weight", at::ones({dim}), false,
+    add_parameter("self_weight", at::ones({width_}), false, true,
                   "diagonal bilinear form of the self-enhanced loss");
     template_mask_ = at::zeros({rows}, at::kByte);
     add_buffer("template_mask", template_mask_, true, "1 where the node's row is a template");
@@ -100,8 +106,8 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
                    "principal directions (width, columns)");
       }
       add_buffer("features." + name + ".scale", statistics.scale, false, "overall scale");
-      add_parameter("content.projection." + name, at::zeros({statistics.columns(), dim}), false,
-                    "W of the content term (columns, dim)");
+      add_parameter("content.projection." + name, at::zeros({statistics.columns(), width_}), false,
+                    true, "W of the content term (columns, dim)");
     }
     if (config.has_semantic()) {
       modality.semantic = find_semantic_neighbours(dataset, shard, name, config.semantic_neighbors);
@@ -111,14 +117,15 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
     }
     modalities_.push_back(std::move(modality));
   }
+  if (config.has_semantic()) number_semantic_sets();
   const auto count = static_cast<std::int64_t>(config.modalities.size());
   if (config.has_content()) {
-    add_parameter("content.scale", at::ones({1}), false, "scale of the content term");
-    add_parameter("content.logits", at::zeros({count}), false, "shares of the modalities");
+    add_parameter("content.scale", at::ones({1}), false, false, "scale of the content term");
+    add_parameter("content.logits", at::zeros({count}), false, false, "shares of the modalities");
   }
   if (config.has_semantic()) {
-    add_parameter("semantic.gate", at::ones({domains}), false, "g of each domain");
-    add_parameter("semantic.logits", at::zeros({count}), false, "shares of the modalities");
+    add_parameter("semantic.gate", at::ones({domains}), false, false, "g of each domain");
+    add_parameter("semantic.logits", at::zeros({count}), false, false, "shares of the modalities");
   }
   overlaps_ = find_overlaps(*shard.summary);
   ridge_ = empty_ridge_maps(overlaps_, config.dim);
@@ -139,10 +146,22 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
   }
 }
 
-void Model::add_parameter(const std::string& name, at::Tensor value, bool sharded,
+void Model::number_semantic_sets() {
+  std::vector<at::Tensor> present;
+  for (const Modality& modality : modalities_) present.push_back(modality.semantic.present);
+  const at::Tensor sets = modality_sets(present);
+  const std::int64_t sets_of_domain = std::int64_t{1} << modalities_.size();
+  // Users are in no domain of items; they have no neighbours either.
+  const at::Tensor domain = shard_->item_domain.argmax(1).to(at::kInt);
+  const at::Tensor none = at::full_like(sets, -1);
+  semantic_set_ = at::where(sets > 0, sets, none);
+  semantic_set_of_domain_ = at::where(sets > 0, sets + domain * sets_of_domain, none);
+}
+
+void Model::add_parameter(const std::string& name, at::Tensor value, bool sharded, bool by_columns,
                           const std::string& description) {
-  Parameter parameter{name,    value,      at::zeros_like(value), at::zeros_like(value),
-                      sharded, description};
+  Parameter parameter{name,       value,      at::zeros_like(value), at::zeros_like(value), sharded,
+                      by_columns, description};
   parameter.value.requires_grad_(true);
   parameters_.push_back(std::move(parameter));
 }
@@ -153,10 +172,15 @@ void Model::add_buffer(const std::string& name, const at::Tensor& value, bool sh
 }
 
 at::Tensor Model::parameter(const std::string& name) const {
-  for (const Parameter& parameter : parameters_) {
-    if (parameter.name == name) return parameter.value;
-  }
-  LOG(FATAL) << "no parameter is called " << name;
+  const auto found = std::ranges::find(parameters_, name, &Parameter::name);
+  CHECK(found != parameters_.end()) << "no parameter is called " << name;
+  return found->value;
+}
+
+at::Tensor Model::dense(const std::string& name) {
+  const auto found = std::ranges::find(parameters_, name, &Parameter::name);
+  CHECK(found != parameters_.end()) << "no parameter is called " << name;
+  return dense_.parameter(*found);
 }
 
 void Model::initialise() {
@@ -166,7 +190,7 @@ void Model::initialise() {
     for (Modality& modality : modalities_) {
       const FeatureStatistics fitted =
           fit_statistics(*dataset_, *shard_->summary, modality.statistics.modality,
-                         config_.feature_dim, *shard_->communicator);
+                         config_.feature_dim, *shard_->world);
       modality.statistics.mean.copy_(fitted.mean);
       if (fitted.components.defined()) modality.statistics.components.copy_(fitted.components);
       modality.statistics.scale.copy_(fitted.scale);
@@ -177,17 +201,19 @@ void Model::initialise() {
 
 void Model::fill_initial_values() {
   at::Tensor table = parameter("embedding");
-  fill_normal(table, &shard_->owned(), config_.initial_std, seed_, kEmbedding, shard_->threads);
+  fill_normal(table, &shard_->owned(), config_.initial_std, seed_, kEmbedding, columns_,
+              config_.dim, shard_->threads);
   if (config_.inductive()) {
     at::Tensor tokens = parameter("tokens");
-    fill_normal(tokens, nullptr, config_.initial_std, seed_, kTokens, shard_->threads);
+    fill_normal(tokens, nullptr, config_.initial_std, seed_, kTokens, columns_, config_.dim,
+                shard_->threads);
   }
   if (config_.has_content()) {
     for (std::size_t m = 0; m < modalities_.size(); ++m) {
       at::Tensor projection = parameter("content.projection." + config_.modalities[m]);
       const double std = 1 / std::sqrt(static_cast<double>(projection.size(0)));
       fill_normal(projection, nullptr, std, seed_, kProjection + static_cast<std::uint32_t>(m),
-                  shard_->threads);
+                  columns_, config_.dim, shard_->threads);
     }
   }
 }
@@ -301,26 +327,20 @@ at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dro
     }
     token_weight = token_weight * as_tensor(keep);
   }
-  return e + row_product(shard_->kind * token_weight.unsqueeze(1), parameter("tokens"),
-                         shard_->threads);
-}
-
-// b of every modality: (owned rows, 1) each.
-std::vector<at::Tensor> Model::semantic_shares() const {
-  std::vector<at::Tensor> present;
-  for (const Modality& modality : modalities_) present.push_back(modality.semantic.present);
-  return modality_shares(present, parameter("semantic.logits"));
+  return e + grouped_row_product(shard_->kind * token_weight.unsqueeze(1), dense("tokens"),
+                                 shard_->summand_rows, shard_->threads);
 }
 
 // g_k * sum_m b^m S^m e, zero for users and for items without the modality.
 at::Tensor Model::semantic_sum(const at::Tensor& e) {
-  const at::Tensor gate =
-      row_product(shard_->item_domain, parameter("semantic.gate").unsqueeze(1), shard_->threads);
-  const std::vector<at::Tensor> shares = semantic_shares();
+  const at::Tensor shares = modality_shares(parameter("semantic.logits"));  // (sets, modalities)
+  const at::Tensor gate = parameter("semantic.gate").unsqueeze(1);          // (domains, 1)
   at::Tensor sum;
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
-    const at::Tensor part =
-        weighted_sum(*modalities_[m].semantic.graph, e, shard_->threads) * (shares[m] * gate);
+    const at::Tensor table = (gate * shares.select(1, static_cast<std::int64_t>(m))).reshape({-1});
+    const at::Tensor part = times_table(
+        weighted_sum(*modalities_[m].semantic.graph, e, shard_->threads), semantic_set_of_domain_,
+        dense_.table(table), shard_->summand_rows, shard_->threads);
     sum = m == 0 ? part : sum + part;
   }
   return sum;
@@ -328,11 +348,13 @@ at::Tensor Model::semantic_sum(const at::Tensor& e) {
 
 // sum_m b^m S^m z
 at::Tensor Model::semantic_mean(const at::Tensor& z) {
-  const std::vector<at::Tensor> shares = semantic_shares();
+  const at::Tensor shares = modality_shares(parameter("semantic.logits"));
   at::Tensor sum;
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
     const at::Tensor part =
-        weighted_sum(*modalities_[m].semantic.graph, z, shard_->threads) * shares[m];
+        times_table(weighted_sum(*modalities_[m].semantic.graph, z, shard_->threads), semantic_set_,
+                    dense_.table(shares.select(1, static_cast<std::int64_t>(m))),
+                    shard_->summand_rows, shard_->threads);
     sum = m == 0 ? part : sum + part;
   }
   return sum;
@@ -351,35 +373,92 @@ at::Tensor Model::graph_rows(const at::Tensor& e, const std::vector<std::int32_t
   return z;
 }
 
-at::Tensor Model::content_of(const std::vector<at::Tensor>& sums,
-                             const std::vector<at::Tensor>& counts) {
-  std::vector<at::Tensor> projections, present;
+// Of every modality the coefficient of each set of modalities: scale * c^m.
+std::vector<at::Tensor> Model::content_tables() {
+  const at::Tensor coefficients =
+      modality_shares(parameter("content.logits")) * parameter("content.scale");
+  std::vector<at::Tensor> tables;
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
-    projections.push_back(row_product(
-        sums[m], parameter("content.projection." + config_.modalities[m]), shard_->threads));
-    present.push_back((counts[m] > 0).to(at::kFloat));
+    tables.push_back(dense_.table(coefficients.select(1, static_cast<std::int64_t>(m))));
   }
-  return content_term(projections, present, parameter("content.scale"),
-                      parameter("content.logits"));
+  return tables;
 }
 
-StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime time) {
-  const int threads = shard_->threads;
+// Without gradient. Rows are taken in blocks, as there is a projection for each modality.
+at::Tensor Model::content_of(const std::vector<at::Tensor>& sums,
+                             const std::vector<at::Tensor>& counts) {
+  constexpr std::int64_t kBlock = 1 << 16;
+  const std::int64_t rows = sums.front().size(0);
+  const at::Tensor sets = modality_sets(counts);
+  const std::vector<at::Tensor> tables = content_tables();
+  at::Tensor content = at::empty({rows, width_}, sums.front().options());
+  for (std::int64_t begin = 0; begin < rows; begin += kBlock) {
+    const std::int64_t end = std::min(rows, begin + kBlock);
+    std::vector<at::Tensor> projections;
+    for (std::size_t m = 0; m < modalities_.size(); ++m) {
+      projections.push_back(row_product(sums[m].slice(0, begin, end),
+                                        parameter("content.projection." + config_.modalities[m]),
+                                        shard_->threads));
+    }
+    content.slice(0, begin, end)
+        .copy_(content_rows(at::stack(projections), sets.slice(0, begin, end), tables,
+                            RowGroups{end - begin, 1, nullptr}, sums_, shard_->threads));
+  }
+  return content;
+}
+
+at::Tensor Model::contrastive_loss(const at::Tensor& z, const RowSet& rows,
+                                   const ContrastiveBatch& part) {
+  const auto rows_of = [&](const std::vector<std::int32_t>& owned) {
+    std::vector<std::int32_t> positions;
+    for (const std::int32_t row : owned) {
+      positions.push_back(static_cast<std::int32_t>(rows.position(row)));
+    }
+    return take_rows(z, positions, shard_->threads);
+  };
+  at::Tensor first = rows_of(part.first_rows);
+  at::Tensor second = rows_of(part.second_rows);
+  if (shard_->columns != nullptr) {
+    // Logits need whole rows: every rank of the row part takes those of some of its people.
+    std::vector<std::int32_t> part_of_person;
+    for (const std::int32_t row : part.first_rows) {
+      part_of_person.push_back(
+          shard_->grid.column_part(shard_->whole.owner[value(shard_->owned()[row])]));
+    }
+    const ColumnExchange exchange(part_of_person, shard_->columns);
+    first = exchange.to_whole("contrastive.whole", first);
+    second = exchange.to_whole("contrastive.whole", second);
+  }
+  return contrastive_share(first, second, part.rows_per_rank, part.positions, config_.temperature,
+                           *shard_->world, shard_->threads) *
+         config_.contrastive_weight;
+}
+
+StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime time) {
+  const Shard& shard = *shard_;
+  const int threads = shard.threads;
   const std::int64_t n = batch.size();
-  const std::int64_t dim = config_.dim;
   const bool content = config_.has_content();
   const bool self = config_.inductive() && config_.self_weight > 0;
+  dense_ = DenseInputs(shard.summands(), width_);
 
   // Who needs which rows.
   std::vector<GlobalNode> needed = batch.positive;
   needed.insert(needed.end(), batch.negative.begin(), batch.negative.end());
-  const RowExchange exchange(shard_->ownership, shard_->owned(), needed, *shard_->communicator);
+  std::vector<std::int64_t> order;  // of the gradients: all positives, then all negatives
+  if (shard.reproducible) {
+    constexpr std::int64_t kNegatives = std::int64_t{1} << 62;
+    order = batch.position;
+    for (const std::int64_t position : batch.position) order.push_back(kNegatives + position);
+  }
+  const RowExchange exchange(shard.ownership, shard.owned(), needed, *shard.communicator,
+                             shard.reproducible ? &order : nullptr);
   std::vector<std::int32_t> user_rows(n);
-  for (std::int64_t t = 0; t < n; ++t) user_rows[t] = shard_->row_of[value(batch.user[t])];
+  for (std::int64_t t = 0; t < n; ++t) user_rows[t] = shard.row_of[value(batch.user[t])];
   std::vector<ContrastiveBatch> people;
   if (config_.contrastive_weight > 0) {
     for (const OverlapPair& pair : overlaps_) {
-      people.push_back(choose_people(pair, *shard_, config_.contrastive_batch, seed_, time.step));
+      people.push_back(choose_people(pair, shard, config_.contrastive_batch, seed_, time.step));
     }
   }
   std::vector<std::int32_t> wanted = exchange.requested_rows();
@@ -388,7 +467,7 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
     wanted.insert(wanted.end(), part.first_rows.begin(), part.first_rows.end());
     wanted.insert(wanted.end(), part.second_rows.begin(), part.second_rows.end());
   }
-  const RowSet row_set(shard_->owned_rows(), wanted);
+  const RowSet row_set(shard.owned_rows(), wanted);
   const std::vector<std::int32_t> rows = row_set.members();
   const auto positions_of = [&](std::vector<std::int32_t> of_rows) {
     for (std::int32_t& row : of_rows) row = static_cast<std::int32_t>(row_set.position(row));
@@ -396,18 +475,24 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
   };
   const std::vector<std::int32_t> item_positions = positions_of(exchange.requested_rows());
   const std::vector<std::int32_t> user_positions = positions_of(user_rows);
+  const auto groups_of = [&](const std::vector<std::int32_t>& of_rows, int repeats) {
+    std::vector<std::int32_t> summands;
+    for (const std::int32_t row : of_rows) summands.push_back(shard.summand_of_row[row]);
+    return group_rows(summands, shard.summands(), repeats);
+  };
+  const RowGroups triple_groups = groups_of(user_rows, 1);
 
   // Graph rows z of those nodes.
   const auto dropout = static_cast<float>(config_.dropout);
   const std::uint32_t dropout_seed =
       Random(seed_, Purpose::template_dropout, static_cast<std::uint32_t>(time.step)).bits(0)[0];
   const at::Tensor e = base_rows(time.epoch, dropout, dropout_seed);
-  at::Tensor z;  // (rows, dim)
+  at::Tensor z;  // (rows, width)
   if (config_.cold_simulation > 0) {
     const Random random(seed_, Purpose::cold_simulation, static_cast<std::uint32_t>(time.step));
-    std::vector<float> cold(shard_->owned_rows());
-    for (std::int64_t row = 0; row < shard_->owned_rows(); ++row) {
-      cold[row] = random.uniform(value(shard_->owned()[row])) < config_.cold_simulation ? 1 : 0;
+    std::vector<float> cold(shard.owned_rows());
+    for (std::int64_t row = 0; row < shard.owned_rows(); ++row) {
+      cold[row] = random.uniform(value(shard.owned()[row])) < config_.cold_simulation ? 1 : 0;
     }
     const at::Tensor share = as_tensor(cold).unsqueeze(1) * has_semantic_;
     const at::Tensor all = graph_rows(e, nullptr);
@@ -420,12 +505,13 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
   // flags.
   std::vector<at::Tensor> parts = {take_rows(z, item_positions, threads)};
   const at::Tensor requested = at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
-  at::Tensor templates;  // (rows, dim) template rows
+  at::Tensor templates;  // (rows, width) template rows
   if (content) {
+    const RowGroups groups = groups_of(exchange.requested_rows(), 1);
     for (std::size_t m = 0; m < modalities_.size(); ++m) {
-      parts.push_back(row_product(modalities_[m].content.sum.index_select(0, requested),
-                                  parameter("content.projection." + config_.modalities[m]),
-                                  threads));
+      parts.push_back(grouped_row_product(modalities_[m].content.sum.index_select(0, requested),
+                                          dense("content.projection." + config_.modalities[m]),
+                                          groups, threads));
     }
     for (const Modality& modality : modalities_) {
       parts.push_back(modality.content.count.index_select(0, requested));
@@ -436,93 +522,97 @@ StepLoss Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime
     parts.push_back(take_rows(templates, item_positions, threads));
     parts.push_back(template_local_.index_select(0, requested).unsqueeze(1));
   }
-  const at::Tensor fetched = fetch(exchange, "batch.items", at::cat(parts, 1), threads);
-  std::int64_t column = 0;
-  const auto next_columns = [&](std::int64_t width) {
-    const at::Tensor slice = fetched.slice(1, column, column + width);
-    column += width;
-    return std::pair(slice.slice(0, 0, n), slice.slice(0, n, 2 * n));  // positives, negatives
-  };
+  std::vector<std::int64_t> widths;
+  for (const at::Tensor& part : parts) widths.push_back(part.size(1));
+  const std::vector<at::Tensor> fetched =
+      at::split_with_sizes(fetch(exchange, "batch.items", at::cat(parts, 1), threads), widths, 1);
+  std::size_t next = 0;
+  const auto next_part = [&] { return fetched[next++]; };  // (2n, ...): positives, then negatives
 
+  // From here on a block of rows for the users of the triples, one for the positives and one for
+  // the negatives.
   const at::Tensor users =
       at::tensor(std::vector<std::int64_t>(user_rows.begin(), user_rows.end()), at::kLong);
-  at::Tensor z_user = take_rows(z, user_positions, threads);
-  auto [z_positive, z_negative] = next_columns(dim);
+  at::Tensor final_rows =
+      at::cat({take_rows(z, user_positions, threads), next_part()});  // (3n, width)
   if (content) {
-    std::vector<at::Tensor> user_parts, positive_parts, negative_parts;
-    std::vector<at::Tensor> user_present, positive_present, negative_present;
+    std::vector<at::Tensor> projections, counts;
     for (std::size_t m = 0; m < modalities_.size(); ++m) {
-      const auto [positive, negative] = next_columns(dim);
-      positive_parts.push_back(positive);
-      negative_parts.push_back(negative);
+      const at::Tensor items = next_part();
       // The positive item is left out of the user's sum, else the term learns to recognise it.
-      user_parts.push_back(row_product(modalities_[m].content.sum.index_select(0, users),
-                                       parameter("content.projection." + config_.modalities[m]),
-                                       threads) -
-                           positive);
+      projections.push_back(
+          grouped_row_product(modalities_[m].content.sum.index_select(0, users),
+                              dense("content.projection." + config_.modalities[m]), triple_groups,
+                              threads) -
+          items.slice(0, 0, n));
+      projections.push_back(items);
     }
     for (const Modality& modality : modalities_) {
-      const auto [positive, negative] = next_columns(1);
-      positive_present.push_back(positive.detach());
-      negative_present.push_back(negative.detach());
-      const at::Tensor left = modality.content.count.index_select(0, users) - positive.detach();
-      user_present.push_back((left > 0.5).to(at::kFloat));
+      const at::Tensor items = next_part().detach();
+      counts.push_back(
+          at::cat({modality.content.count.index_select(0, users) - items.slice(0, 0, n), items}));
     }
-    const at::Tensor scale = parameter("content.scale");
-    const at::Tensor logits = parameter("content.logits");
-    z_user = z_user + content_term(user_parts, user_present, scale, logits);
-    z_positive = z_positive + content_term(positive_parts, positive_present, scale, logits);
-    z_negative = z_negative + content_term(negative_parts, negative_present, scale, logits);
+    const auto modalities = static_cast<std::int64_t>(modalities_.size());
+    final_rows = final_rows + content_rows(at::cat(projections).view({modalities, 3 * n, width_}),
+                                           modality_sets(counts), content_tables(),
+                                           groups_of(user_rows, 3), sums_, threads);
   }
 
   // Each triple counts 1 / (triples of all ranks), times its domain's weight.
-  std::vector<float> weights(n);
+  std::vector<double> weight(n);
   for (std::int64_t t = 0; t < n; ++t) {
-    weights[t] = batch.weight[t] * domain_weight_[batch.domain[t]] / static_cast<float>(batch_rows);
+    weight[t] = batch.weight[t] * domain_weight_[batch.domain[t]] / static_cast<double>(batch_rows);
   }
-  const at::Tensor weight = as_tensor(weights);
-  const auto bpr = [](const at::Tensor& positive, const at::Tensor& negative) {
-    return at::softplus(negative - positive);
-  };
-  const at::Tensor ranking =
-      (weight * bpr(row_sum_of_product(z_user, z_positive), row_sum_of_product(z_user, z_negative)))
-          .sum();
-  StepLoss result;
-  result.ranking = ranking.item<double>();
-  result.total = ranking;
-  if (config_.l2 > 0) {
-    const at::Tensor squares = row_sum_of_product(z_user, z_user) +
-                               row_sum_of_product(z_positive, z_positive) +
-                               row_sum_of_product(z_negative, z_negative);
-    const at::Tensor penalty = (weight * squares).sum() * config_.l2;
-    result.l2 = penalty.item<double>();
-    result.total = result.total + penalty;
+  std::vector<std::pair<int, int>> pairs = {{0, 1}, {0, 2}};
+  if (config_.l2 > 0) pairs.insert(pairs.end(), {{0, 0}, {1, 1}, {2, 2}});
+  StepShare share;
+  TripleSums sums;
+  share.total = triple_loss(block_dots("step.scores", final_rows, 3, pairs, sums_, threads), weight,
+                            config_.l2, triple_groups, sums);
+  share.of_summands = at::zeros({shard.summands(), 3}, at::kDouble);
+  auto of_summands = share.of_summands.accessor<double, 2>();
+  for (std::int64_t summand = 0; summand < shard.summands(); ++summand) {
+    of_summands[summand][0] = sums.ranking[summand];
+    of_summands[summand][1] = sums.squares[summand] * config_.l2;
   }
   if (self) {
-    const auto [positive, negative] = next_columns(dim);
-    const auto [positive_template, negative_template] = next_columns(1);
+    const at::Tensor items = next_part();
+    const at::Tensor is_template = next_part().detach().contiguous();
+    const float* const of_item = is_template.const_data_ptr<float>();
+    const float* const of_node = template_local_.const_data_ptr<float>();
+    std::vector<double> pair_weight(n);
+    for (std::int64_t t = 0; t < n; ++t) {
+      pair_weight[t] =
+          weight[t] * of_node[user_rows[t]] * of_item[t] * of_item[n + t] * config_.self_weight;
+    }
     const at::Tensor user =
-        take_rows(templates, user_positions, threads) * parameter("self_weight");
-    const at::Tensor pair_weight = weight * template_local_.index_select(0, users) *
-                                   positive_template.detach().squeeze(1) *
-                                   negative_template.detach().squeeze(1);
-    const at::Tensor term =
-        (pair_weight * bpr(row_sum_of_product(user, positive), row_sum_of_product(user, negative)))
-            .sum() *
-        config_.self_weight;
-    result.self = term.item<double>();
-    result.total = result.total + term;
+        times_table(take_rows(templates, user_positions, threads), at::zeros({n}, at::kInt),
+                    dense("self_weight"), triple_groups, threads);
+    const at::Tensor scores =
+        block_dots("step.self_scores", at::cat({user, items}), 3, {{0, 1}, {0, 2}}, sums_, threads);
+    share.total = share.total + triple_loss(scores, pair_weight, 0, triple_groups, sums);
+    for (std::int64_t summand = 0; summand < shard.summands(); ++summand) {
+      of_summands[summand][2] = sums.ranking[summand];
+    }
   }
   for (const ContrastiveBatch& part : people) {
-    const at::Tensor term =
-        contrastive_share(take_rows(z, positions_of(part.first_rows), threads),
-                          take_rows(z, positions_of(part.second_rows), threads), part.rows_per_rank,
-                          part.positions, config_.temperature, *shard_->communicator, threads) *
-        config_.contrastive_weight;
-    result.contrastive += term.item<double>();
-    result.total = result.total + term;
+    const at::Tensor term = contrastive_loss(z, row_set, part);
+    share.contrastive += term.item<double>();
+    share.total = share.total + term;
   }
-  return result;
+  return share;
+}
+
+StepLoss Model::backward(const StepShare& share, at::Tensor& votes) {
+  share.total.backward();
+  const c10::NoGradGuard no_gradient;
+  DenseInputs::Extra extra;
+  extra.of_groups = share.of_summands;
+  extra.of_ranks = at::cat({at::full({1}, share.contrastive, votes.options()), votes});
+  dense_.finish(*shard_, sums_, extra);
+  votes.copy_(extra.of_ranks.slice(0, 1));
+  return {extra.of_groups[0].item<double>(), extra.of_groups[1].item<double>(),
+          extra.of_groups[2].item<double>(), extra.of_ranks[0].item<double>()};
 }
 
 // Plain tables have no row for a node that training did not see; like INMO's paper, it gets the
@@ -533,15 +623,15 @@ at::Tensor Model::means_of_old() const {
   const at::Tensor old = (shard_->training_degree > 0).to(at::kLong);
   const at::Tensor fixed = (parameter("embedding").to(at::kDouble) * kUnit).round().to(at::kLong);
   const at::Tensor kind = shard_->kind.to(at::kLong);
-  at::Tensor sums = at::zeros({kind.size(1), config_.dim + 1}, at::kLong);
+  at::Tensor sums = at::zeros({kind.size(1), width_ + 1}, at::kLong);
   for (std::int64_t column = 0; column < kind.size(1); ++column) {
     const at::Tensor chosen = old * kind.select(1, column);
-    sums[column].slice(0, 0, config_.dim).copy_((fixed * chosen.unsqueeze(1)).sum(0));
-    sums[column][config_.dim] = chosen.sum();
+    sums[column].slice(0, 0, width_).copy_((fixed * chosen.unsqueeze(1)).sum(0));
+    sums[column][width_] = chosen.sum();
   }
   shard_->communicator->all_reduce("means_of_old", sums);
-  const at::Tensor count = sums.slice(1, config_.dim, config_.dim + 1).clamp_min(1);
-  return (sums.slice(1, 0, config_.dim).to(at::kDouble) / (count.to(at::kDouble) * kUnit))
+  const at::Tensor count = sums.slice(1, width_, width_ + 1).clamp_min(1);
+  return (sums.slice(1, 0, width_).to(at::kDouble) / (count.to(at::kDouble) * kUnit))
       .to(at::kFloat);
 }
 
@@ -569,9 +659,33 @@ at::Tensor Model::embeddings(std::int64_t epoch) {
     }
     z = z + content_of(sums, counts);
   }
-  z = z.contiguous().clone();
+  z = shard_->columns_of_rows->to_whole("embeddings.whole", z.contiguous());
+  if (z.is_alias_of(parameter("embedding"))) z = z.clone();  // without layers and all else
   if (ridge_fitted_.item<std::uint8_t>() != 0) apply_ridge_maps(ridge_, *shard_, z);
   return z;
+}
+
+at::Tensor Model::to_whole(const at::Tensor& value, bool sharded, bool by_columns) const {
+  const c10::NoGradGuard no_gradient;
+  if (sharded) return shard_->columns_of_rows->to_whole("state.whole", value.detach());
+  return by_columns ? gather_columns(shard_->columns, "state.columns", value.detach())
+                    : value.detach();
+}
+
+at::Tensor Model::empty_whole(const at::Tensor& value, bool sharded, bool by_columns) const {
+  if (shard_->columns == nullptr || (!sharded && !by_columns)) return value.detach();
+  std::vector<std::int64_t> shape = value.sizes().vec();
+  if (sharded) shape.front() = static_cast<std::int64_t>(shard_->whole_nodes.size());
+  if (by_columns) shape.back() = config_.dim;
+  return at::empty(shape, value.options().requires_grad(false));
+}
+
+void Model::from_whole(const at::Tensor& whole, bool sharded, bool by_columns,
+                       at::Tensor value) const {
+  if (shard_->columns == nullptr || (!sharded && !by_columns)) return;
+  const c10::NoGradGuard no_gradient;
+  value.copy_(sharded ? shard_->columns_of_rows->to_columns("state.columns", whole)
+                      : whole.slice(-1, columns_.begin, columns_.end));
 }
 
 void Model::fit_ridge(const at::Tensor& z) {
@@ -584,7 +698,7 @@ at::Tensor Model::new_user_embeddings(int domain,
                                       const std::vector<std::vector<std::int32_t>>& history,
                                       std::int64_t epoch) {
   const c10::NoGradGuard no_gradient;
-  CHECK_EQ(shard_->communicator->size(), 1) << "new users are inferred on one rank";
+  CHECK_EQ(shard_->world->size(), 1) << "new users are inferred on one rank";
   Pattern pattern;
   for (const std::vector<std::int32_t>& items : history) {
     for (const std::int32_t item : items) {

@@ -56,6 +56,8 @@ ModelConfig resolve(ModelConfig config, int domains) {
           "0 or more, below 1", config.cold_simulation);
   require(config.annealing > 0 && config.annealing <= 1, "annealing", "above 0, at most 1",
           config.annealing);
+  require(config.modalities.size() <= kMostModalities, "modalities", "at most 10 of them",
+          static_cast<double>(config.modalities.size()));
 
   if (config.kind == ModelKind::mf || config.kind == ModelKind::inmo_mf) config.layers = 0;
   if (!config.inductive()) {

@@ -6,6 +6,9 @@
 
 namespace micrec {
 
+/// There is a coefficient for every set of them.
+inline constexpr int kMostModalities = 10;
+
 enum class ModelKind { mf, lightgcn, inmo_mf, inmo, micrec };
 enum class SemanticPlace { before, after };
 enum class DomainWeights { uniform, balanced };

@@ -3,7 +3,10 @@
 #include <ATen/ATen.h>
 #include <glog/logging.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
+#include <utility>
 
 #include "graph/row_product.h"
 
@@ -12,35 +15,152 @@ namespace {
 
 constexpr double kRelativeRidge = 0.1;
 
-at::Tensor owned_rows_of(const std::vector<GlobalNode>& nodes, const Shard& shard) {
+constexpr std::int64_t kBlock = 1 << 15;  // people taken at a time
+
+std::vector<std::int64_t> whole_rows_of(const std::vector<GlobalNode>& nodes, const Shard& shard) {
   std::vector<std::int64_t> rows;
   for (const GlobalNode node : nodes) {
-    if (const auto row = shard.row_of[value(node)]; row >= 0) rows.push_back(row);
+    const std::int32_t row = shard.row_of[value(node)];
+    if (row >= 0 && shard.whole_row_of[row] >= 0) rows.push_back(shard.whole_row_of[row]);
   }
-  return at::tensor(rows, at::kLong);
+  return rows;
 }
 
-void fit(RidgeMap& map, const at::Tensor& x, const at::Tensor& y, std::int64_t people,
-         Communicator& communicator) {
-  const std::int64_t dim = x.size(1);
-  // One buffer for everything that is summed over ranks: X'X, X'Y, and the sums of both.
-  at::Tensor sums = at::zeros({2 * dim + 2, dim}, at::kDouble);
-  sums.slice(0, 0, dim).copy_(at::mm(x.t(), x));
-  sums.slice(0, dim, 2 * dim).copy_(at::mm(x.t(), y));
-  sums[2 * dim].copy_(x.sum(0));
-  sums[2 * dim + 1].copy_(y.sum(0));
-  communicator.all_reduce("ridge.sums", sums);
+/// Numbers in fixed point: unit * (high + low * step), both halves integers so short that products
+/// of two can be summed over all people without rounding.
+struct FixedPoint {
+  double unit = 1;
+  double step = 1;
+
+  FixedPoint(double largest, std::int64_t people) {
+    constexpr int kExactBits = 53;
+    int bits_of_people = 1, exponent = 0;
+    while ((std::int64_t{1} << bits_of_people) < people) ++bits_of_people;
+    const int bits = (kExactBits - bits_of_people) / 2;
+    std::frexp(largest, &exponent);  // largest < 2^exponent
+    unit = std::ldexp(1.0, exponent - bits);
+    step = std::ldexp(1.0, -bits);
+  }
+  std::pair<at::Tensor, at::Tensor> halves(const at::Tensor& rows) const {
+    const at::Tensor scaled = rows.to(at::kDouble) / unit;
+    const at::Tensor high = scaled.round();
+    return {high, ((scaled - high) / step).round()};
+  }
+};
+
+/// What a map is fitted from: X'X, Y'Y, X'Y and the sums of x and y over all people.
+struct Moments {
+  at::Tensor xx, yy, xy, x, y;
+};
+
+Moments moments_of(const at::Tensor& z, const std::vector<std::int64_t>& first,
+                   const std::vector<std::int64_t>& second, std::int64_t people,
+                   Communicator& communicator) {
+  const std::int64_t dim = z.size(1);
+  const auto own = static_cast<std::int64_t>(first.size());
+  at::Tensor largest = at::zeros({1}, at::kDouble);
+  for (const std::vector<std::int64_t>* rows : {&first, &second}) {
+    for (const std::int64_t row : *rows) {
+      const float* const values = z.const_data_ptr<float>() + row * dim;
+      for (std::int64_t c = 0; c < dim; ++c) {
+        largest.data_ptr<double>()[0] =
+            std::max(largest.data_ptr<double>()[0], std::abs(static_cast<double>(values[c])));
+      }
+    }
+  }
+  communicator.all_reduce("ridge.largest", largest, Reduction::max);
+  const FixedPoint fixed(largest.item<double>(), people);
+
+  // Every number in here is an integer below 2^53, so no order of addition rounds.
+  at::Tensor products = at::zeros({3, 4, dim, dim}, at::kDouble);  // xx, yy, xy of the halves
+  at::Tensor sums = at::zeros({2, 2, dim}, at::kDouble);
+  for (std::int64_t begin = 0; begin < own; begin += kBlock) {
+    const std::int64_t end = std::min(own, begin + kBlock);
+    const auto rows = [&](const std::vector<std::int64_t>& of) {
+      return z.index_select(
+          0,
+          at::tensor(std::vector<std::int64_t>(of.begin() + begin, of.begin() + end), at::kLong));
+    };
+    const auto [x_high, x_low] = fixed.halves(rows(first));
+    const auto [y_high, y_low] = fixed.halves(rows(second));
+    const auto add = [&](std::int64_t which, const at::Tensor& a_high, const at::Tensor& a_low,
+                         const at::Tensor& b_high, const at::Tensor& b_low) {
+      at::Tensor to = products[which];
+      to[0].addmm_(a_high.t(), b_high);
+      to[1].addmm_(a_high.t(), b_low);
+      to[2].addmm_(a_low.t(), b_high);
+      to[3].addmm_(a_low.t(), b_low);
+    };
+    add(0, x_high, x_low, x_high, x_low);
+    add(1, y_high, y_low, y_high, y_low);
+    add(2, x_high, x_low, y_high, y_low);
+    sums[0] += at::stack({x_high.sum(0), x_low.sum(0)});
+    sums[1] += at::stack({y_high.sum(0), y_low.sum(0)});
+  }
+  at::Tensor all = at::cat({products.reshape({-1}), sums.reshape({-1})});
+  communicator.all_reduce("ridge.sums", all);
+  products = all.slice(0, 0, products.numel()).reshape(products.sizes());
+  sums = all.slice(0, products.numel()).reshape(sums.sizes());
+  const auto product = [&](std::int64_t which) {
+    const at::Tensor of = products[which];
+    return (of[0] + (of[1] + of[2]) * fixed.step + of[3] * (fixed.step * fixed.step)) *
+           (fixed.unit * fixed.unit);
+  };
+  const auto sum = [&](std::int64_t which) {
+    return (sums[which][0] + sums[which][1] * fixed.step) * fixed.unit;
+  };
+  return {product(0), product(1), product(2), sum(0), sum(1)};
+}
+
+/// Solves gram * solution = right for a positive definite matrix, by Cholesky's method in plain
+/// loops: a library's bits may depend on its threads.
+at::Tensor solve_positive(at::Tensor gram, const at::Tensor& right) {
+  gram = gram.contiguous().clone();
+  at::Tensor solution = right.contiguous().clone();
+  const std::int64_t n = gram.size(0), columns = solution.size(1);
+  double* const l = gram.data_ptr<double>();
+  double* const x = solution.data_ptr<double>();
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j <= i; ++j) {
+      double sum = l[i * n + j];
+      for (std::int64_t k = 0; k < j; ++k) sum -= l[i * n + k] * l[j * n + k];
+      l[i * n + j] = i == j ? std::sqrt(sum) : sum / l[j * n + j];
+    }
+  }
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t k = 0; k < i; ++k) {
+      for (std::int64_t c = 0; c < columns; ++c)
+        x[i * columns + c] -= l[i * n + k] * x[k * columns + c];
+    }
+    for (std::int64_t c = 0; c < columns; ++c) x[i * columns + c] /= l[i * n + i];
+  }
+  for (std::int64_t i = n - 1; i >= 0; --i) {
+    for (std::int64_t k = i + 1; k < n; ++k) {
+      for (std::int64_t c = 0; c < columns; ++c)
+        x[i * columns + c] -= l[k * n + i] * x[k * columns + c];
+    }
+    for (std::int64_t c = 0; c < columns; ++c) x[i * columns + c] /= l[i * n + i];
+  }
+  return solution;
+}
+
+void fit(RidgeMap& map, const at::Tensor& xx, const at::Tensor& xy, const at::Tensor& sum_x,
+         const at::Tensor& sum_y, std::int64_t people) {
+  const std::int64_t dim = xx.size(0);
   const auto n = static_cast<double>(people);
-  const at::Tensor mean_x = sums[2 * dim] / n;
-  const at::Tensor mean_y = sums[2 * dim + 1] / n;
-  at::Tensor gram = sums.slice(0, 0, dim) - n * at::outer(mean_x, mean_x);
-  const at::Tensor moment = sums.slice(0, dim, 2 * dim) - n * at::outer(mean_x, mean_y);
-  const double ridge =
-      std::max(kRelativeRidge * gram.trace().item<double>() / static_cast<double>(dim), 1e-12);
+  const at::Tensor mean_x = sum_x / n;
+  const at::Tensor mean_y = sum_y / n;
+  at::Tensor gram = xx - n * at::outer(mean_x, mean_x);
+  const at::Tensor moment = xy - n * at::outer(mean_x, mean_y);
+  double trace = 0;
+  for (std::int64_t c = 0; c < dim; ++c) trace += gram[c][c].item<double>();
+  const double ridge = std::max(kRelativeRidge * trace / static_cast<double>(dim), 1e-12);
   gram.diagonal().add_(ridge);
-  const at::Tensor weights = at::linalg_solve(gram, moment);
+  const at::Tensor weights = solve_positive(gram, moment);
+  at::Tensor offset = mean_y.clone();
+  for (std::int64_t row = 0; row < dim; ++row) offset -= weights[row] * mean_x[row];
   map.map.slice(0, 0, dim).copy_(weights);
-  map.map[dim].copy_(mean_y - at::mv(weights.t(), mean_x));
+  map.map[dim].copy_(offset);
 }
 
 }  // namespace
@@ -58,13 +178,11 @@ void fit_ridge_maps(std::vector<RidgeMap>& maps, const std::vector<OverlapPair>&
                     const Shard& shard, const at::Tensor& z) {
   CHECK_EQ(maps.size(), 2 * pairs.size());
   for (std::size_t p = 0; p < pairs.size(); ++p) {
-    const at::Tensor first =
-        z.index_select(0, owned_rows_of(pairs[p].first, shard)).to(at::kDouble);
-    const at::Tensor second =
-        z.index_select(0, owned_rows_of(pairs[p].second, shard)).to(at::kDouble);
     const auto people = static_cast<std::int64_t>(pairs[p].first.size());
-    fit(maps[2 * p], first, second, people, *shard.communicator);
-    fit(maps[2 * p + 1], second, first, people, *shard.communicator);
+    const Moments sums = moments_of(z.contiguous(), whole_rows_of(pairs[p].first, shard),
+                                    whole_rows_of(pairs[p].second, shard), people, *shard.world);
+    fit(maps[2 * p], sums.xx, sums.xy, sums.x, sums.y, people);
+    fit(maps[2 * p + 1], sums.yy, sums.xy.t(), sums.y, sums.x, people);
   }
 }
 
@@ -85,9 +203,11 @@ std::int64_t apply_ridge_maps(const std::vector<RidgeMap>& maps, const Shard& sh
       if (degree[to[link]] > 0 || degree[from[link]] == 0) continue;
       if (space.domain_of(owned[to[link]]) != map.to) continue;
       if (space.domain_of(owned[from[link]]) != map.from) continue;
-      target_rows.push_back(to[link]);
-      source_rows.push_back(from[link]);
-      ++sources[to[link]];
+      const std::int32_t target = shard.whole_row_of[to[link]];
+      if (target < 0) continue;
+      target_rows.push_back(target);
+      source_rows.push_back(shard.whole_row_of[from[link]]);
+      ++sources[target];
     }
     if (target_rows.empty()) continue;
     const at::Tensor x = z.index_select(0, at::tensor(source_rows, at::kLong));

@@ -22,14 +22,15 @@ struct RidgeMap {
 std::vector<RidgeMap> empty_ridge_maps(const std::vector<OverlapPair>& pairs, int dim);
 
 /// Fits all maps in closed form: (X'X + r I) M = X'Y on centred rows, with r = 0.1 * trace(X'X) /
-/// dim. Shapes   z: (owned rows, dim) float32, final embeddings. Ranks    collective; sums are in
-/// double precision, so the number of ranks changes only their last digits.
+/// dim. Rows are rounded to fixed point (22 bits or more below the largest number), which makes the
+/// sums exact: the maps have the same bits at any number of ranks and threads.
+/// Shapes   z: (whole rows, dim) float32, final embeddings. Ranks    collective.
 void fit_ridge_maps(std::vector<RidgeMap>& maps, const std::vector<OverlapPair>& pairs,
                     const Shard& shard, const at::Tensor& z);
 
 /// Replaces, in z, the rows of user nodes without interactions in this shard's graph whose person
-/// has some elsewhere. Ranks: local (a person's nodes have one owner). Returns how many rows it
-/// filled.
+/// has some elsewhere. Shapes   z: (whole rows, dim). Ranks: local (a person's whole rows are on
+/// one rank). Returns how many rows it filled.
 std::int64_t apply_ridge_maps(const std::vector<RidgeMap>& maps, const Shard& shard, at::Tensor& z);
 
 }  // namespace micrec

@@ -58,6 +58,33 @@ void link_people(Shard& shard) {
   shard.link_from = at::tensor(from, at::kLong);
 }
 
+// Everything that follows from the layout alone.
+void share_out(Shard& shard, Layout layout) {
+  const int part = shard.rank();
+  shard.grid = layout.grid;
+  shard.reproducible = layout.reproducible;
+  for (int p = 0; p < layout.grid.rows; ++p) {
+    shard.summands_of_part.push_back(summands_of(layout, p).size());
+  }
+  const std::vector<GlobalNode> owned = layout.rows.nodes_of(part);
+  const std::int64_t first_summand = summands_of(layout, part).begin;
+  std::vector<std::int32_t> part_of_row;
+  const int rank = layout.grid.rank_of(part, shard.column_part());
+  for (const GlobalNode node : owned) {
+    shard.summand_of_row.push_back(
+        static_cast<std::int32_t>(layout.summands.owner[value(node)] - first_summand));
+    const std::int32_t holder = layout.whole.owner[value(node)];
+    part_of_row.push_back(layout.grid.column_part(holder));
+    shard.whole_row_of.push_back(
+        holder == rank ? static_cast<std::int32_t>(shard.whole_nodes.size()) : -1);
+    if (holder == rank) shard.whole_nodes.push_back(node);
+  }
+  shard.summand_rows = group_rows(shard.summand_of_row, shard.summands_of_part[part]);
+  shard.columns_of_rows = std::make_unique<ColumnExchange>(part_of_row, shard.columns);
+  shard.ownership = std::move(layout.rows);
+  shard.whole = std::move(layout.whole);
+}
+
 }  // namespace
 
 at::Tensor inverse_sqrt(const at::Tensor& degree) {
@@ -86,13 +113,43 @@ DatasetSummary summarise(const DatasetFile& dataset) {
   return summary;
 }
 
+GridGroups split_world(Communicator& world, const ProcessGrid& grid) {
+  CHECK_EQ(grid.ranks(), world.size());
+  GridGroups groups;
+  groups.world = groups.rows = &world;
+  if (grid.columns == 1) return groups;
+  const int rank = world.rank();
+  groups.made.push_back(world.split("grid.rows", grid.column_part(rank)));
+  groups.rows = groups.made.back().get();
+  groups.columns = &world;
+  if (grid.rows > 1) {
+    groups.made.push_back(world.split("grid.columns", grid.row_part(rank)));
+    groups.columns = groups.made.back().get();
+  }
+  CHECK_EQ(groups.rows->rank(), grid.row_part(rank));
+  CHECK_EQ(groups.columns->rank(), grid.column_part(rank));
+  return groups;
+}
+
 Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Ownership ownership,
                  Observed observed, int threads, Communicator& communicator) {
+  GridGroups groups;
+  groups.world = groups.rows = &communicator;
+  Layout layout =
+      make_layout(summary.space, summary.people, std::move(ownership), {communicator.size(), 1});
+  return load_shard(dataset, summary, std::move(layout), observed, threads, groups);
+}
+
+Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layout layout,
+                 Observed observed, int threads, const GridGroups& groups) {
   Shard shard;
+  Communicator& communicator = *groups.rows;
   shard.summary = &summary;
-  shard.ownership = std::move(ownership);
   shard.threads = threads;
-  shard.communicator = &communicator;
+  shard.communicator = groups.rows;
+  shard.columns = groups.columns;
+  shard.world = groups.world;
+  share_out(shard, std::move(layout));
   const NodeSpace& space = summary.space;
   const std::vector<GlobalNode> owned = shard.ownership.nodes_of(communicator.rank());
   const auto rows = static_cast<std::int64_t>(owned.size());

@@ -9,8 +9,11 @@
 #include "cluster/communicator.h"
 #include "data/dataset_file.h"
 #include "graph/sharded_graph.h"
+#include "model/column_exchange.h"
+#include "model/row_groups.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
+#include "partition/process_grid.h"
 
 namespace micrec {
 
@@ -31,14 +34,42 @@ enum class Observed {
   all,       ///< those observed later too: new users and items are let in without retraining
 };
 
+/// The communicators of a rank in a process grid.
+struct GridGroups {
+  Communicator* world = nullptr;
+  Communicator* rows = nullptr;     // the ranks with the same columns, one a row part
+  Communicator* columns = nullptr;  // the ranks of the same row part; null with one column part
+  std::vector<std::unique_ptr<Communicator>> made;
+};
+
+/// Ranks: collective. `world` outlives the result.
+GridGroups split_world(Communicator& world, const ProcessGrid& grid);
+
 /// One rank's part of the interaction graph over all domains and of what is known about its nodes.
-/// "Owned rows" are the rank's nodes by rising global number; "local rows" are those and the halo.
+/// "Owned rows" are the nodes of the rank's row part by rising global number, of which it has the
+/// columns of its column part; "local rows" are those and the halo; "whole rows" are the nodes that
+/// it has all columns of where whole rows are needed, by rising global number.
 struct Shard {
   const DatasetSummary* summary = nullptr;
-  Ownership ownership;
+  ProcessGrid grid;
+  Ownership ownership;  // row part of every node
+  Ownership whole;      // rank of the world that has the node's whole row
   int threads = 1;
-  Communicator* communicator = nullptr;
+  Communicator* communicator = nullptr;  // row group: the ranks with the same columns
+  Communicator* columns = nullptr;       // column group; null with one column part
+  Communicator* world = nullptr;
   std::unique_ptr<ShardedGraph> graph;
+  std::unique_ptr<ColumnExchange> columns_of_rows;  // owned rows <-> whole rows
+
+  /// Sums over all row parts have the same bits for any number of them: a rank sums each of its
+  /// summands apart (see Layout), and all of them are added in one fixed tree.
+  bool reproducible = false;
+  std::vector<std::int64_t> summands_of_part;  // (row parts) as many as each has
+  std::vector<std::int32_t> summand_of_row;    // (owned rows) from 0 on this rank
+  RowGroups summand_rows;                      // owned rows by summand
+
+  std::vector<GlobalNode> whole_nodes;     // by rising number
+  std::vector<std::int32_t> whole_row_of;  // (owned rows) whole row, -1 where another rank has it
 
   at::Tensor degree;               // (local rows) float32, interactions in this graph
   at::Tensor inverse_sqrt_degree;  // (local rows) float32, 0 for a lone node
@@ -49,7 +80,9 @@ struct Shard {
   at::Tensor link_from;    // (links) ... and of the same person in another domain, both ways
   std::vector<std::int32_t> row_of;  // (nodes) owned row, -1 where another rank owns the node
 
-  int rank() const { return communicator->rank(); }
+  int rank() const { return communicator->rank(); }  ///< in the row group: the row part
+  int column_part() const { return columns == nullptr ? 0 : columns->rank(); }
+  std::int64_t summands() const { return summand_rows.groups; }  ///< of this rank
   const NodeSpace& space() const { return summary->space; }
   const std::vector<GlobalNode>& owned() const { return graph->owned(); }
   std::int64_t owned_rows() const { return graph->owned_rows(); }
@@ -61,6 +94,10 @@ at::Tensor inverse_sqrt(const at::Tensor& degree);
 /// Loads the rows this rank owns. Ranks: collective.
 /// Cost     two passes over the interactions in pieces; 4 bytes an owned nonzero and 8 a node.
 /// `summary` must outlive the shard.
+Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layout layout,
+                 Observed observed, int threads, const GridGroups& groups);
+
+/// The same where every rank has all columns: a grid of as many rows as ranks.
 Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Ownership ownership,
                  Observed observed, int threads, Communicator& communicator);
 

@@ -13,8 +13,8 @@
 namespace micrec {
 namespace {
 
-/// What the ranks sum each step, in one buffer: the gradients of replicated parameters, then these.
-enum StepSum : std::int64_t { kRanking, kL2, kSelf, kContrastive, kStop, kSavePartDone, kStepSums };
+/// What the ranks vote on each step.
+enum Vote : std::int64_t { kStop, kSavePartDone, kVotes };
 
 }  // namespace
 
@@ -51,51 +51,30 @@ bool Trainer::out_of_time() const {
 
 StepRecord Trainer::take_step(TrainingState& state) {
   const Timer timer;
-  Communicator& communicator = *model_.shard().communicator;
   const std::int64_t epoch = state.step / steps_per_epoch();
   const std::int64_t step_in_epoch = state.step % steps_per_epoch();
   const TripleBatch batch = sampler_.batch(epoch, step_in_epoch);
   const std::int64_t rows = sampler_.global_batch_rows(step_in_epoch);
 
-  StepLoss loss = model_.loss(batch, rows, {state.step, epoch});
-  loss.total.backward();
+  const StepShare share = model_.loss(batch, rows, {state.step, epoch});
+  const bool stop = (events_.stop_requested && events_.stop_requested()) || out_of_time();
+  at::Tensor votes = at::zeros({kVotes}, at::kDouble);
+  votes[kStop] = stop ? 1.0 : 0.0;
+  votes[kSavePartDone] = checkpoints_.part_done() ? 1.0 : 0.0;
+  const StepLoss loss = model_.backward(share, votes);
 
   const c10::NoGradGuard no_gradient;
-  std::vector<Parameter>& parameters = model_.parameters();
-  std::vector<at::Tensor> gradients;
-  std::int64_t replicated = 0;
-  for (const Parameter& parameter : parameters) {
-    gradients.push_back(parameter.value.grad());
-    if (!parameter.sharded) replicated += parameter.value.numel();
-  }
-  at::Tensor sums = at::zeros({replicated + kStepSums}, at::kDouble);
-  std::int64_t at = 0;
-  for (std::size_t p = 0; p < parameters.size(); ++p) {
-    if (parameters[p].sharded) continue;
-    const std::int64_t count = parameters[p].value.numel();
-    if (gradients[p].defined()) sums.slice(0, at, at + count).copy_(gradients[p].reshape({-1}));
-    at += count;
-  }
-  double* const parts = sums.data_ptr<double>() + replicated;
-  parts[kRanking] = loss.ranking;
-  parts[kL2] = loss.l2;
-  parts[kSelf] = loss.self;
-  parts[kContrastive] = loss.contrastive;
-  parts[kStop] = (events_.stop_requested && events_.stop_requested()) || out_of_time() ? 1 : 0;
-  parts[kSavePartDone] = checkpoints_.part_done() ? 1 : 0;
-  communicator.all_reduce("step.replicated", sums);
-
   StepRecord record;
   record.epoch = epoch;
   record.step = state.step + 1;
-  record.ranking = parts[kRanking];
-  record.l2 = parts[kL2];
-  record.self = parts[kSelf];
-  record.contrastive = parts[kContrastive];
-  record.loss = record.ranking + record.l2 + record.self + record.contrastive;
+  record.ranking = loss.ranking;
+  record.l2 = loss.l2;
+  record.self = loss.self;
+  record.contrastive = loss.contrastive;
+  record.loss = loss.total();
   record.learning_rate = learning_rate_at(config_, state.step);
-  stop_agreed_ = parts[kStop] > 0;
-  save_part_done_ = parts[kSavePartDone] == checkpoints_.ranks();
+  stop_agreed_ = votes[kStop].item<double>() > 0;
+  save_part_done_ = votes[kSavePartDone].item<double>() == checkpoints_.ranks();
   if (!std::isfinite(record.loss)) {
     finish_save();  // all ranks are here: what was asked for before is not lost
     throw Error(Cause::diverged,
@@ -106,16 +85,8 @@ StepRecord Trainer::take_step(TrainingState& state) {
                      "or more --l2"));
   }
 
-  at = 0;
-  for (std::size_t p = 0; p < parameters.size(); ++p) {
-    Parameter& parameter = parameters[p];
-    at::Tensor gradient = gradients[p];
-    if (!parameter.sharded) {
-      const std::int64_t count = parameter.value.numel();
-      gradient = sums.slice(0, at, at + count).to(at::kFloat).reshape(parameter.value.sizes());
-      at += count;
-    }
-    adam_step(parameter, gradient, config_.adam, record.learning_rate, record.step,
+  for (Parameter& parameter : model_.parameters()) {
+    adam_step(parameter, parameter.value.grad(), config_.adam, record.learning_rate, record.step,
               model_.shard().threads);
     parameter.value.mutable_grad() = at::Tensor();
   }
@@ -164,9 +135,10 @@ void Trainer::save(const TrainingState& state, bool is_best, bool is_last) {
   since_save_.restart();
   const std::vector<CheckpointTensor> tensors = checkpoint_tensors(model_);
   if (config_.async_save && !is_last) {
-    checkpoints_.start_save(info, model_.shard().owned(), tensors, options);
+    checkpoints_.start_save(info, model_.shard().whole_nodes, tensors, options);
   } else {
-    const SavedCheckpoint saved = checkpoints_.save(info, model_.shard().owned(), tensors, options);
+    const SavedCheckpoint saved =
+        checkpoints_.save(info, model_.shard().whole_nodes, tensors, options);
     if (events_.saved) events_.saved(saved);
   }
 }
@@ -185,7 +157,7 @@ void Trainer::finish_save() {
 }
 
 TrainingEnd Trainer::run(TrainingState& state) {
-  Communicator& communicator = *model_.shard().communicator;
+  Communicator& communicator = *model_.shard().world;
   const std::int64_t end = last_step();
   saved_step_ = state.step > 0 ? state.step : -1;
   const auto every = [](std::int64_t interval, std::int64_t step) {
@@ -257,21 +229,59 @@ std::int64_t annealing_epoch(const CheckpointInfo& info) {
   return epoch_of_last_step(info.step, *steps);
 }
 
-std::vector<CheckpointTensor> checkpoint_tensors(Model& model) {
+namespace {
+
+/// The tensors of a model, each turned by `whole(value, sharded, by_columns)` into what a
+/// checkpoint has.
+template <typename Whole>
+std::vector<CheckpointTensor> each_tensor(Model& model, const Whole& whole) {
   std::vector<CheckpointTensor> tensors;
   for (const Parameter& parameter : model.parameters()) {
-    tensors.push_back({parameter.name, parameter.value.detach(), parameter.adam_m, parameter.adam_v,
-                       parameter.sharded, parameter.description});
+    const auto of = [&](const at::Tensor& value) {
+      return whole(value, parameter.sharded, parameter.by_columns);
+    };
+    tensors.push_back({parameter.name, of(parameter.value), of(parameter.adam_m),
+                       of(parameter.adam_v), parameter.sharded, parameter.description});
   }
   for (const Buffer& buffer : model.buffers()) {
-    tensors.push_back({buffer.name, buffer.value, {}, {}, buffer.sharded, buffer.description});
+    tensors.push_back({buffer.name,
+                       whole(buffer.value, buffer.sharded, false),
+                       {},
+                       {},
+                       buffer.sharded,
+                       buffer.description});
   }
   return tensors;
 }
 
+}  // namespace
+
+std::vector<CheckpointTensor> checkpoint_tensors(Model& model) {
+  return each_tensor(model, [&](const at::Tensor& value, bool sharded, bool by_columns) {
+    return model.to_whole(value, sharded, by_columns);
+  });
+}
+
 TrainingState restore(const Checkpoint& checkpoint, Model& model, bool with_optimizer_state) {
-  std::vector<CheckpointTensor> tensors = checkpoint_tensors(model);
-  checkpoint.restore(model.shard().owned(), tensors, with_optimizer_state);
+  std::vector<CheckpointTensor> tensors =
+      each_tensor(model, [&](const at::Tensor& value, bool sharded, bool by_columns) {
+        return model.empty_whole(value, sharded, by_columns);
+      });
+  checkpoint.restore(model.shard().whole_nodes, tensors, with_optimizer_state);
+  std::size_t next = 0;
+  for (Parameter& parameter : model.parameters()) {
+    const CheckpointTensor& whole = tensors[next++];
+    const auto take = [&](const at::Tensor& from, const at::Tensor& to) {
+      model.from_whole(from, parameter.sharded, parameter.by_columns, to);
+    };
+    take(whole.value, parameter.value);
+    if (!with_optimizer_state) continue;
+    take(whole.adam_m, parameter.adam_m);
+    take(whole.adam_v, parameter.adam_v);
+  }
+  for (Buffer& buffer : model.buffers()) {
+    model.from_whole(tensors[next++].value, buffer.sharded, false, buffer.value);
+  }
   model.refresh();
   const CheckpointInfo& info = checkpoint.info();
   return {info.step, info.best_metric, info.best_step, info.validations_without_improvement};

@@ -63,7 +63,7 @@ struct StepRecord {
 struct TrainingEvents {
   std::function<void(const StepRecord&)> stepped;  // every log_every steps
   /// Evaluates on the validation split and returns its metric, higher is better. Collective. z:
-  /// (owned rows, dim).
+  /// (whole rows, dim).
   std::function<double(const TrainingState&, const at::Tensor& z)> validate;
   std::function<void(const TrainingState&, double metric, bool improved)> validated;
   std::function<void(const SavedCheckpoint&)> saved;  // once it is published
@@ -131,12 +131,12 @@ std::int64_t epoch_of_last_step(std::int64_t step, std::int64_t steps_per_epoch)
 /// The same from what a checkpoint says. Errors: Error(Cause::checkpoint) where it does not say it.
 std::int64_t annealing_epoch(const CheckpointInfo& info);
 
-/// The tensors of a model as a checkpoint has them; the values are shared, so restoring into the
-/// result fills the model.
+/// The tensors of a model as a checkpoint has them, the rows of Shard::whole_nodes; without column
+/// parts they share the model's memory, otherwise they are copies. Ranks: collective.
 std::vector<CheckpointTensor> checkpoint_tensors(Model& model);
 
-/// Fills the model and the state from a checkpoint and refreshes the model. Ranks: every rank reads
-/// its rows.
+/// Fills the model and the state from a checkpoint and refreshes the model. Ranks: collective;
+/// every rank reads its whole rows.
 TrainingState restore(const Checkpoint& checkpoint, Model& model, bool with_optimizer_state);
 
 }  // namespace micrec

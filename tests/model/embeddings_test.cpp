@@ -86,9 +86,10 @@ class Embeddings : public testing::TestWithParam<Case> {
     dense_.fit_ridge(dense_.embeddings(Observed::training, kEpoch));
   }
 
-  at::Tensor sharded(int ranks, Observed observed, int threads = 1) const {
+  at::Tensor sharded(const ProcessGrid& grid, Observed observed, int threads = 1) const {
     ShardedSetting setting;
-    setting.ranks = ranks;
+    setting.ranks = grid.rows;
+    setting.columns = grid.columns;
     setting.threads = threads;
     setting.observed = observed;
     setting.initialise = false;
@@ -108,7 +109,7 @@ TEST_P(Embeddings, AreThoseOfTheDenseModel) {
   for (const Observed observed : {Observed::training, Observed::all}) {
     SCOPED_TRACE(observed == Observed::all ? "all" : "training");
     const at::Tensor expected = dense_.embeddings(observed, kEpoch);
-    const at::Tensor got = sharded(1, observed).to(at::kDouble);
+    const at::Tensor got = sharded({1, 1}, observed).to(at::kDouble);
     // Row by row, so that no kind of node hides behind larger rows.
     const at::Tensor error = (got - expected).norm(2, 1) / expected.norm(2, 1).clamp_min(1e-3);
     EXPECT_LT(error.max().item<double>(), 2e-5) << "node " << error.argmax().item<std::int64_t>();
@@ -119,16 +120,17 @@ TEST_P(Embeddings, AreThoseOfTheDenseModel) {
   EXPECT_GT((world_.all.sum(1) == 0).sum().item<std::int64_t>(), 1);
 }
 
-TEST_P(Embeddings, HaveTheSameBitsAtAnyNumberOfRanksAndThreads) {
+TEST_P(Embeddings, HaveTheSameBitsOnAnyGridAndNumberOfThreads) {
+  const std::vector<ProcessGrid> grids = {{2, 1}, {3, 1}, {8, 1}, {1, 2}, {2, 2}, {3, 4}, {1, 8}};
   for (const Observed observed : {Observed::training, Observed::all}) {
-    const at::Tensor expected = sharded(1, observed);
+    const at::Tensor expected = sharded({1, 1}, observed);
     ASSERT_TRUE(expected.isfinite().all().item<bool>());
-    for (const int ranks : {2, 3, 4, 8}) {
-      const at::Tensor got = sharded(ranks, observed);
+    for (const ProcessGrid& grid : grids) {
+      const at::Tensor got = sharded(grid, observed);
       EXPECT_TRUE(at::equal(got, expected))
-          << ranks << " ranks, " << (got != expected).any(1).nonzero().squeeze(1).slice(0, 0, 5);
+          << to_text(grid) << ", " << (got != expected).any(1).nonzero().squeeze(1).slice(0, 0, 5);
     }
-    EXPECT_TRUE(at::equal(sharded(1, observed, /*threads=*/3), expected));
+    EXPECT_TRUE(at::equal(sharded({1, 1}, observed, /*threads=*/3), expected));
   }
 }
 
@@ -143,7 +145,7 @@ TEST_P(Embeddings, FillInPeopleSeenInAnotherDomain) {
   setting.initialise = false;
   const at::Tensor without =
       sharded_embeddings(dataset_, config_, setting, parameters_, unfitted, kEpoch);
-  const at::Tensor with = sharded(1, Observed::training);
+  const at::Tensor with = sharded({1, 1}, Observed::training);
   const at::Tensor degree = world_.training.sum(1);
   // Lone user nodes of people who have interactions in another domain, and no others.
   const at::Tensor known_elsewhere = at::mv(world_.same_person, (degree > 0).to(at::kDouble)) > 0;
@@ -163,17 +165,18 @@ TEST_P(Embeddings, RidgeMapsSolveTheLeastSquares) {
   EXPECT_EQ(maps, static_cast<std::size_t>(GetParam().domains * (GetParam().domains - 1)));
 }
 
-TEST_P(Embeddings, RidgeMapsAreTheSameAtAnyNumberOfRanks) {
-  for (const int ranks : {2, 5}) {
+TEST_P(Embeddings, RidgeMapsHaveTheSameBitsOnAnyGrid) {
+  for (const ProcessGrid& grid : std::vector<ProcessGrid>{{2, 1}, {5, 1}, {1, 2}, {3, 2}}) {
     ShardedSetting setting;
-    setting.ranks = ranks;
+    setting.ranks = grid.rows;
+    setting.columns = grid.columns;
     on_ranks(dataset_, config_, setting, [&](ModelRank& rank) {
       fill_parameters(rank.model, parameters_);
       rank.model.fit_ridge(rank.model.embeddings(kEpoch));
       for (const Buffer& buffer : rank.model.buffers()) {
         if (!buffer.name.starts_with("ridge.")) continue;
         const at::Tensor expected = buffers_.at(buffer.name);
-        EXPECT_TRUE(at::allclose(buffer.value, expected, 1e-5, 1e-6)) << buffer.name;
+        EXPECT_TRUE(at::equal(buffer.value, expected)) << buffer.name << " " << to_text(grid);
       }
     });
   }

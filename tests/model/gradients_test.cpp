@@ -192,16 +192,21 @@ TEST_P(Gradients, AreThoseOfTheDenseModel) {
   const WholeTensors parameters = make_parameters(dense, 21);
 
   DenseLoss expected;
-  for (const int ranks : {1, 2, 3, 5}) {
-    SCOPED_TRACE(text(ranks, " ranks"));
+  double ranking_of_one = 0;
+  // With three row parts and more, some own nothing.
+  const std::vector<ProcessGrid> grids = {{1, 1}, {2, 1}, {1, 2}, {2, 2}, {3, 1}, {1, 4}, {5, 2}};
+  for (const ProcessGrid& grid : grids) {
+    SCOPED_TRACE(to_text(grid));
     ShardedSetting setting;
-    setting.ranks = ranks;
-    setting.threads = ranks == 1 ? 2 : 1;
+    setting.ranks = grid.rows;
+    setting.columns = grid.columns;
+    const bool first = grid.ranks() == 1;
+    setting.threads = first ? 2 : 1;
     const ShardedStep step =
         sharded_step(dataset, test.config, setting, parameters, /*batch_size=*/64, time);
     ASSERT_EQ(static_cast<std::int64_t>(step.triples.size()), step.batch_rows);
     ASSERT_GT(step.batch_rows, 40);
-    if (ranks == 1) {
+    if (first) {
       // Which templates and directions there are is tested elsewhere; ties and signs are free.
       if (resolved.inductive()) {
         dense.templates = step.buffers.at("template_mask").to(at::kDouble).unsqueeze(1);
@@ -213,6 +218,7 @@ TEST_P(Gradients, AreThoseOfTheDenseModel) {
       dense.set_parameters(parameters);
       expected = dense.loss(step.triples, step.batch_rows, time.step, time.epoch);
       expected.total.backward();
+      ranking_of_one = step.ranking;
     }
     const auto near = [](double got, double wanted) {
       EXPECT_NEAR(got, wanted, kTolerance * std::abs(wanted) + 1e-9);
@@ -227,6 +233,11 @@ TEST_P(Gradients, AreThoseOfTheDenseModel) {
     EXPECT_EQ(expected.self > 0, resolved.self_weight > 0);
     EXPECT_EQ(expected.contrastive > 0, resolved.contrastive_weight > 0);
 
+    if (grid.rows == 1) {
+      // Columns change no sum's order, so every part has the same bits; the contrastive loss, whose
+      // people are shared out, has its own order.
+      EXPECT_EQ(step.ranking, ranking_of_one);
+    }
     ASSERT_EQ(step.gradients.size(), dense.parameters.size());
     for (const auto& [name, gradient] : step.gradients) {
       const at::Tensor wanted = dense.parameters.at(name).grad().defined()
@@ -274,6 +285,40 @@ TEST(Gradients, AreTheSlopesOfTheLoss) {
     behind[name] = (parameters.at(name).to(at::kDouble) - kStep * direction).to(at::kFloat);
     const double slope = (step_at(ahead).total - step_at(behind).total) / (2 * kStep);
     EXPECT_NEAR(slope, norm, 0.02 * norm + 2e-5) << name;
+  }
+}
+
+// Sums over all row parts in one fixed order: the gradients have the same bits on any grid.
+TEST(Gradients, HaveTheSameBitsOnAnyGridWhereSumsAreReproducible) {
+  const TemporaryFolder folder;
+  const DatasetFile dataset = write_small_world({.domains = 3}, folder / "world.h5");
+  ModelConfig config = base_config(ModelKind::micrec);
+  config.dim = 8;
+  config.l2 = 0.02;
+  config.share_templates = 0.7;
+  config.template_ratio = 0.7;
+  config.dropout = 0.2;
+  config.cold_simulation = 0.3;
+  config.contrastive_batch = 6;
+  ShardedSetting setting;
+  setting.summands = 7;
+  const DenseWorld dense_world = read_dense_world(dataset);
+  const WholeTensors parameters =
+      make_parameters(DenseModel(resolve(config, 3), dense_world, 3), 4);
+  const ShardedStep one = sharded_step(dataset, config, setting, parameters, 64, {5, 0});
+  const std::vector<ProcessGrid> grids = {{2, 1}, {1, 2}, {2, 2}, {3, 1}, {1, 4}, {5, 1}, {3, 2}};
+  for (const ProcessGrid& grid : grids) {
+    SCOPED_TRACE(to_text(grid));
+    setting.ranks = grid.rows;
+    setting.columns = grid.columns;
+    const ShardedStep other = sharded_step(dataset, config, setting, parameters, 64, {5, 0});
+    EXPECT_EQ(one.ranking, other.ranking);
+    EXPECT_EQ(one.l2, other.l2);
+    EXPECT_EQ(one.self, other.self);
+    EXPECT_EQ(one.contrastive, other.contrastive);
+    for (const auto& [name, gradient] : one.gradients) {
+      EXPECT_TRUE(at::equal(gradient, other.gradients.at(name))) << name;
+    }
   }
 }
 

@@ -153,29 +153,14 @@ TEST(ModalityWidth, RefusesDomainsOfDifferentWidths) {
 }
 
 TEST(ModalityShares, AreASoftmaxOverThosePresent) {
-  const at::Tensor first = at::tensor({1.0F, 1.0F, 0.0F, 0.0F}).unsqueeze(1);
+  const at::Tensor shares = modality_shares(at::tensor({100.0F, 101.0F}));
+  const double larger = 1 / (1 + std::exp(-1.0));
+  const at::Tensor expected =
+      at::tensor({0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1 - larger, larger}, at::kDouble).reshape({4, 2});
+  expect_near(shares, expected, 1e-6);
+  const at::Tensor first = at::tensor({1.0F, 3.0F, 0.0F, 0.0F}).unsqueeze(1);
   const at::Tensor second = at::tensor({1.0F, 0.0F, 1.0F, 0.0F}).unsqueeze(1);
-  const std::vector<at::Tensor> shares =
-      modality_shares({first, second}, at::tensor({100.0F, 101.0F}));
-  const float larger = static_cast<float>(1 / (1 + std::exp(-1.0)));
-  expect_near(shares[0].squeeze(1), at::tensor({1.0 - larger, 1.0, 0.0, 0.0}, at::kDouble), 1e-6);
-  expect_near(shares[1].squeeze(1), at::tensor({double(larger), 0.0, 1.0, 0.0}, at::kDouble), 1e-6);
-}
-
-TEST(ContentTerm, IgnoresTheLengthOfProjectionsAndAbsentModalities) {
-  const at::Tensor a = at::tensor({3.0F, 4.0F, 0.0F, 0.0F}).reshape({2, 2});
-  const at::Tensor b = at::tensor({0.0F, -7.0F, 5.0F, 12.0F}).reshape({2, 2});
-  const at::Tensor here = at::ones({2, 1}), nowhere = at::zeros({2, 1});
-  const at::Tensor scale = at::tensor({2.0F}), logits = at::zeros({2});
-  const at::Tensor both = content_term({a, b}, {here, here}, scale, logits);
-  // Row 0: 2 * ((.6, .8) + (0, -1)) / 2; row 1: a's projection is zero, which has no direction.
-  expect_near(both, at::tensor({0.6, -0.2, 5.0 / 13, 12.0 / 13}, at::kDouble).reshape({2, 2}),
-              1e-6);
-  EXPECT_TRUE(at::allclose(content_term({1000 * a, b}, {here, here}, scale, logits), both));
-  const at::Tensor alone = content_term({a, b}, {here, nowhere}, scale, logits);
-  EXPECT_TRUE(at::equal(alone, content_term({a}, {here}, scale, at::zeros({1}))));
-  const at::Tensor none = content_term({a, b}, {nowhere, nowhere}, scale, logits);
-  EXPECT_EQ(none.abs().max().item<float>(), 0);
+  EXPECT_TRUE(at::equal(modality_sets({first, second}), at::tensor({3, 1, 2, 0}, at::kInt)));
 }
 
 TEST(SemanticNeighbours, AreTheLargestCosinesWithEqualWeights) {

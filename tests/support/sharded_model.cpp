@@ -18,6 +18,9 @@ at::Tensor node_numbers(const std::vector<GlobalNode>& nodes) {
   return at::tensor(numbers, at::kLong);
 }
 
+bool by_columns(const Parameter& parameter) { return parameter.by_columns; }
+bool by_columns(const Buffer& /*buffer*/) { return false; }
+
 template <typename Named>
 void fill(std::vector<Named>& tensors, const Shard& shard, const WholeTensors& values) {
   const c10::NoGradGuard no_gradient;
@@ -26,22 +29,22 @@ void fill(std::vector<Named>& tensors, const Shard& shard, const WholeTensors& v
   for (Named& tensor : tensors) {
     const auto found = values.find(tensor.name);
     CHECK(found != values.end()) << tensor.name;
-    tensor.value.copy_(tensor.sharded ? found->second.index_select(0, owned) : found->second);
+    at::Tensor value = tensor.sharded ? found->second.index_select(0, owned) : found->second;
+    if (by_columns(tensor)) {
+      const Range own =
+          columns_of(shard.grid, static_cast<int>(value.size(-1)), shard.column_part());
+      value = value.slice(-1, own.begin, own.end);
+    }
+    tensor.value.copy_(value);
   }
-}
-
-double sum_over_ranks(Communicator& communicator, double own) {
-  at::Tensor sum = at::full({1}, own, at::kDouble);
-  communicator.all_reduce("test.sum", sum);
-  return sum.item<double>();
 }
 
 template <typename Named>
 WholeTensors gather(ModelRank& rank, std::vector<Named>& tensors) {
   WholeTensors whole;
   for (const Named& tensor : tensors) {
-    whole[tensor.name] =
-        tensor.sharded ? gather_rows(rank, tensor.value.detach()) : tensor.value.detach().clone();
+    const at::Tensor value = rank.model.to_whole(tensor.value, tensor.sharded, by_columns(tensor));
+    whole[tensor.name] = tensor.sharded ? gather_rows(rank, value) : value.clone();
   }
   return whole;
 }
@@ -67,12 +70,18 @@ void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const Shard
   const ModelConfig resolved = resolve(config, summary.space.domains());
   CommunicatorOptions options;
   options.check_collectives = true;
+  const ProcessGrid grid{setting.ranks, setting.columns};
+  const bool reproducible = setting.summands > 0;
   run_ranks(
-      setting.ranks,
+      grid.ranks(),
       [&](Communicator& communicator) {
-        const Shard shard =
-            load_shard(dataset, summary, scattered_ownership(summary, setting.ranks),
-                       setting.observed, setting.threads, communicator);
+        const GridGroups groups = split_world(communicator, grid);
+        Layout layout = make_layout(
+            summary.space, summary.people,
+            scattered_ownership(summary, reproducible ? setting.summands : setting.ranks), grid,
+            reproducible);
+        const Shard shard = load_shard(dataset, summary, std::move(layout), setting.observed,
+                                       setting.threads, groups);
         Model model(resolved, dataset, shard, setting.seed);
         if (setting.initialise) model.initialise();
         ModelRank rank{communicator, dataset, shard, model};
@@ -94,10 +103,15 @@ at::Tensor gather_rows(ModelRank& rank, const at::Tensor& rows) {
   const std::vector<std::int64_t> counts = gather_counts(communicator, "test.counts", rows.size(0));
   const at::Tensor all = communicator.all_gather("test.rows", rows.contiguous(), counts);
   const at::Tensor numbers =
-      communicator.all_gather("test.nodes", node_numbers(rank.shard.owned()), counts);
+      communicator.all_gather("test.nodes", node_numbers(rank.shard.whole_nodes), counts);
   if (rank.communicator.rank() != 0) return {};
   CHECK_EQ(all.size(0), rank.shard.space().nodes());
   return at::empty_like(all).index_copy_(0, numbers, all);
+}
+
+at::Tensor gather_like(ModelRank& rank, const Parameter& parameter, const at::Tensor& value) {
+  const at::Tensor whole = rank.model.to_whole(value, parameter.sharded, parameter.by_columns);
+  return parameter.sharded ? gather_rows(rank, whole) : whole.clone();
 }
 
 WholeTensors gather_parameters(ModelRank& rank) { return gather(rank, rank.model.parameters()); }
@@ -125,48 +139,38 @@ ShardedStep sharded_step(const DatasetFile& dataset, const ModelConfig& config,
                          const ShardedSetting& setting, const WholeTensors& parameters,
                          std::int64_t batch_size, StepTime time) {
   ShardedStep result;
-  std::vector<std::vector<DenseTriple>> triples(setting.ranks);
+  std::vector<std::vector<DenseTriple>> triples(setting.ranks * setting.columns);
   on_ranks(dataset, config, setting, [&](ModelRank& rank) {
     if (!parameters.empty()) fill_parameters(rank.model, parameters);
     const NodeSpace& space = rank.shard.space();
     const int number = rank.communicator.rank();
-    EpochSampler sampler(space, read_training_share(dataset, space, rank.shard.ownership, number),
-                         eligible_items(dataset, space),
-                         {Sampling::interactions, batch_size, setting.seed, 1});
+    EpochSampler sampler(
+        space, read_training_share(dataset, space, rank.shard.ownership, rank.shard.rank()),
+        eligible_items(dataset, space), {Sampling::interactions, batch_size, setting.seed, 1});
     const std::int64_t step_in_epoch = time.step % sampler.steps_per_epoch();
     const TripleBatch batch = sampler.batch(time.epoch, step_in_epoch);
     const std::int64_t rows = sampler.global_batch_rows(step_in_epoch);
-    for (std::int64_t t = 0; t < batch.size(); ++t) {
+    for (std::int64_t t = 0; t < batch.size() && rank.shard.column_part() == 0; ++t) {
       triples[number].push_back({value(batch.user[t]), value(batch.positive[t]),
                                  value(batch.negative[t]), batch.domain[t], batch.weight[t]});
     }
-    const StepLoss loss = rank.model.loss(batch, rows, time);
-    loss.total.backward();
-    const double total = sum_over_ranks(rank.communicator, loss.total.item<double>());
-    const double ranking = sum_over_ranks(rank.communicator, loss.ranking);
-    const double l2 = sum_over_ranks(rank.communicator, loss.l2);
-    const double self = sum_over_ranks(rank.communicator, loss.self);
-    const double contrastive = sum_over_ranks(rank.communicator, loss.contrastive);
+    at::Tensor votes = at::ones({1}, at::kDouble);
+    const StepLoss loss = rank.model.backward(rank.model.loss(batch, rows, time), votes);
+    CHECK_EQ(votes.item<double>(), rank.communicator.size());
     WholeTensors gradients;
     for (const Parameter& parameter : rank.model.parameters()) {
       const at::Tensor own = parameter.value.grad().defined()
                                  ? parameter.value.grad()
                                  : at::zeros_like(parameter.value.detach());
-      if (parameter.sharded) {
-        gradients[parameter.name] = gather_rows(rank, own);
-      } else {
-        at::Tensor sum = own.to(at::kDouble).contiguous().clone();
-        rank.communicator.all_reduce("test.gradient", sum);
-        gradients[parameter.name] = sum;
-      }
+      gradients[parameter.name] = gather_like(rank, parameter, own);
     }
     WholeTensors buffers = gather_buffers(rank);
     if (number != 0) return;
-    result.total = total;
-    result.ranking = ranking;
-    result.l2 = l2;
-    result.self = self;
-    result.contrastive = contrastive;
+    result.total = loss.total();
+    result.ranking = loss.ranking;
+    result.l2 = loss.l2;
+    result.self = loss.self;
+    result.contrastive = loss.contrastive;
     result.gradients = std::move(gradients);
     result.buffers = std::move(buffers);
     result.batch_rows = rows;

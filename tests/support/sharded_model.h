@@ -25,7 +25,7 @@ Ownership scattered_ownership(const DatasetSummary& summary, int ranks);
 
 /// One rank of a model that lives on several thread ranks.
 struct ModelRank {
-  Communicator& communicator;
+  Communicator& communicator;  // of all ranks
   const DatasetFile& dataset;
   const Shard& shard;
   Model& model;
@@ -33,15 +33,19 @@ struct ModelRank {
 
 /// What the ranks run over and how; a value that tests change in one place.
 struct ShardedSetting {
-  int ranks = 1;
+  int ranks = 1;    // row parts; with column parts there are more ranks
+  int columns = 1;  // column parts
+  /// Parts over which dense gradients are summed in a fixed order whatever the grid; 0: one a row
+  /// part.
+  int summands = 0;
   int threads = 1;
   Observed observed = Observed::training;
   std::uint64_t seed = 3;
   bool initialise = true;
 };
 
-/// Builds the model on `setting.ranks` thread ranks, each with its own shard of the data set, and
-/// calls `body` on every one. `config` need not be resolved.
+/// Builds the model on the thread ranks of the setting's grid, each with its own shard of the data
+/// set, and calls `body` on every one. `config` need not be resolved.
 void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const ShardedSetting& setting,
               const std::function<void(ModelRank&)>& body);
 
@@ -49,9 +53,12 @@ void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const Shard
 void fill_parameters(Model& model, const WholeTensors& values);
 void fill_buffers(Model& model, const WholeTensors& values);
 
-/// Collects the rows of a sharded tensor on rank 0, by global node; undefined elsewhere.
-/// Collective.
+/// Collects whole rows (those of Shard::whole_nodes) on rank 0, by global node; undefined
+/// elsewhere. Collective.
 at::Tensor gather_rows(ModelRank& rank, const at::Tensor& rows);
+/// The same of a tensor of a parameter's shape; one that is not sharded by rows is whole on all
+/// ranks.
+at::Tensor gather_like(ModelRank& rank, const Parameter& parameter, const at::Tensor& value);
 WholeTensors gather_parameters(ModelRank& rank);
 WholeTensors gather_buffers(ModelRank& rank);
 

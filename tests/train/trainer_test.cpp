@@ -70,7 +70,9 @@ struct Outcome {
 };
 
 struct RunOptions {
-  int ranks = 1;
+  int ranks = 1;     // row parts
+  int columns = 1;   // column parts
+  int summands = 0;  // see ShardedSetting
   bool resume = false;
   ModelConfig model = everything();
   TrainingConfig training;
@@ -93,17 +95,20 @@ class TrainerTest : public testing::Test {
   Outcome train(const std::string& directory, const RunOptions& options) {
     Outcome run;
     std::mutex mutex;
-    std::vector<TrainingState> states(options.ranks);
-    std::vector<TrainingEnd> ends(options.ranks);
+    const int ranks = options.ranks * options.columns;
+    std::vector<TrainingState> states(ranks);
+    std::vector<TrainingEnd> ends(ranks);
     ShardedSetting setting;
     setting.ranks = options.ranks;
+    setting.columns = options.columns;
+    setting.summands = options.summands;
     setting.initialise = !options.resume;
     on_ranks(dataset_, options.model, setting, [&](ModelRank& rank) {
       Communicator& communicator = rank.communicator;
       const int number = communicator.rank();
       const NodeSpace& space = rank.shard.space();
       EpochSampler sampler(
-          space, read_training_share(dataset_, space, rank.shard.ownership, number),
+          space, read_training_share(dataset_, space, rank.shard.ownership, rank.shard.rank()),
           eligible_items(dataset_, space), {Sampling::interactions, kBatch, setting.seed, 1});
       CheckpointStore store(directory, communicator);
       TrainingState state;
@@ -119,7 +124,8 @@ class TrainerTest : public testing::Test {
         if (options.after_step) options.after_step(rank, record.step);
       };
       events.validate = [&](const TrainingState& at, const at::Tensor& z) {
-        EXPECT_EQ(z.size(0), rank.shard.owned_rows());
+        EXPECT_EQ(z.size(0), static_cast<std::int64_t>(rank.shard.whole_nodes.size()));
+        EXPECT_EQ(z.size(1), rank.model.config().dim);
         EXPECT_TRUE(z.isfinite().all().item<bool>());
         return options.metric(at.step);
       };
@@ -142,18 +148,15 @@ class TrainerTest : public testing::Test {
 
       WholeTensors values = gather_parameters(rank);
       for (const Parameter& parameter : rank.model.parameters()) {
-        const auto whole = [&](const at::Tensor& moment) {
-          return parameter.sharded ? gather_rows(rank, moment) : moment.clone();
-        };
-        values["m:" + parameter.name] = whole(parameter.adam_m);
-        values["v:" + parameter.name] = whole(parameter.adam_v);
+        values["m:" + parameter.name] = gather_like(rank, parameter, parameter.adam_m);
+        values["v:" + parameter.name] = gather_like(rank, parameter, parameter.adam_v);
       }
       values.merge(gather_buffers(rank));
       if (number != 0) return;
       run.values = std::move(values);
       run.steps_per_epoch = trainer.steps_per_epoch();
     });
-    for (int rank = 0; rank < options.ranks; ++rank) {
+    for (int rank = 0; rank < ranks; ++rank) {
       EXPECT_EQ(ends[rank], ends[0]);
       EXPECT_EQ(states[rank].step, states[0].step);
       EXPECT_EQ(states[rank].best_step, states[0].best_step);
@@ -208,6 +211,60 @@ TEST_F(TrainerTest, TheFirstStepsAreTheSameAtAnyNumberOfRanks) {
     options.ranks = ranks;
     const Outcome several = train(run_dir(std::to_string(ranks)), options);
     expect_near_losses(several.records, one.records, 1e-4);
+  }
+}
+
+TEST_F(TrainerTest, TheFirstStepsAreTheSameOnAnyGrid) {
+  RunOptions options;
+  options.training = training(100);
+  options.training.max_steps = 30;
+  const Outcome one = train(run_dir("1x1"), options);
+  for (const ProcessGrid& grid : std::vector<ProcessGrid>{{1, 2}, {2, 2}, {1, 4}, {3, 2}}) {
+    SCOPED_TRACE(to_text(grid));
+    options.ranks = grid.rows;
+    options.columns = grid.columns;
+    expect_near_losses(train(run_dir(to_text(grid)), options).records, one.records, 1e-4);
+  }
+}
+
+// All parameters, moments, ridge maps and losses after three epochs, for any grid.
+TEST_F(TrainerTest, AReproducibleRunHasTheSameBitsOnAnyGrid) {
+  RunOptions options;
+  options.summands = 7;
+  options.training = training(3);
+  const Outcome one = train(run_dir("1x1"), options);
+  ASSERT_GE(one.records.size(), 10U);
+  const std::vector<ProcessGrid> grids = {{2, 1}, {1, 2}, {2, 2}, {4, 1}, {1, 4}, {3, 2}, {7, 1}};
+  for (const ProcessGrid& grid : grids) {
+    SCOPED_TRACE(to_text(grid));
+    options.ranks = grid.rows;
+    options.columns = grid.columns;
+    const Outcome other = train(run_dir(to_text(grid)), options);
+    expect_same_values(other, one);
+    expect_near_losses(other.records, one.records, 0);
+  }
+}
+
+TEST_F(TrainerTest, ACheckpointOfAGridGoesOnOnAnother) {
+  RunOptions options;
+  options.summands = 7;
+  options.training = training(4);
+  const Outcome whole = train(run_dir("whole"), options);
+  for (const ProcessGrid& grid : std::vector<ProcessGrid>{{3, 1}, {1, 2}, {1, 1}, {2, 4}}) {
+    SCOPED_TRACE(to_text(grid));
+    const std::string directory = run_dir("from2x2to" + to_text(grid));
+    options.ranks = options.columns = 2;
+    options.resume = false;
+    options.training = training(2);
+    train(directory, options);
+    EXPECT_EQ(
+        Checkpoint::open(newest_checkpoint(directory).value()).read_all_rows("embedding").size(1),
+        options.model.dim);
+    options.ranks = grid.rows;
+    options.columns = grid.columns;
+    options.resume = true;
+    options.training = training(4);
+    expect_same_values(train(directory, options), whole);
   }
 }
 

@@ -1,0 +1,109 @@
+#include "model/dense_inputs.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <glog/logging.h>
+#include <torch/csrc/autograd/autograd.h>
+
+namespace micrec {
+
+at::Tensor DenseInputs::add(const at::Tensor& value, Parameter* parameter,
+                            const at::Tensor& scalars) {
+  std::vector<std::int64_t> shape = value.sizes().vec();
+  shape.insert(shape.begin(), groups_);
+  // All copies are one in memory.
+  at::Tensor leaf = value.detach().unsqueeze(0).expand(shape);
+  if (!c10::GradMode::is_enabled()) return leaf;
+  leaf.requires_grad_(true);
+  inputs_.push_back({leaf, parameter, scalars, value.numel()});
+  return leaf;
+}
+
+at::Tensor DenseInputs::parameter(Parameter& parameter) {
+  for (const Input& input : inputs_) {
+    if (input.parameter == &parameter) return input.leaf;
+  }
+  const at::Tensor& value = parameter.value;
+  CHECK_EQ(value.size(-1), width_) << parameter.name;
+  return add(value.dim() == 1 ? value.detach().unsqueeze(0) : value, &parameter, {});
+}
+
+at::Tensor DenseInputs::table(const at::Tensor& scalars) {
+  return add(scalars.detach().unsqueeze(1).expand({scalars.size(0), width_}), nullptr, scalars);
+}
+
+void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extra) {
+  std::int64_t size = 0;
+  for (const Input& input : inputs_) size += input.size;
+  const std::int64_t of_groups = extra.of_groups.size(1);
+  const std::int64_t of_ranks = extra.of_ranks.size(0);
+
+  // A row a group: gradients of all inputs, then the numbers of the group, then (in the first) of
+  // the rank.
+  at::Tensor parts;
+  {
+    const c10::NoGradGuard no_gradient;
+    parts = at::zeros({groups_, size + of_groups + of_ranks}, at::kDouble);
+    std::int64_t at = 0;
+    for (const Input& input : inputs_) {
+      const at::Tensor& gradient = input.leaf.grad();
+      if (gradient.defined()) {
+        parts.slice(1, at, at + input.size).copy_(gradient.reshape({groups_, -1}));
+      }
+      at += input.size;
+    }
+    parts.slice(1, size, size + of_groups).copy_(extra.of_groups);
+    parts[0].slice(0, size + of_groups).copy_(extra.of_ranks);
+  }
+  Communicator& rows = *shard.communicator;
+  at::Tensor total;
+  if (shard.reproducible) {
+    total = tree_sum(rows.all_gather("step.dense", parts, shard.summands_of_part));
+  } else {
+    CHECK_EQ(groups_, 1);
+    rows.all_reduce("step.dense", parts);
+    total = parts[0];
+  }
+
+  // Of tables the sums over columns are left, and of the ranks' numbers those of the column group.
+  std::vector<double> partial;
+  const double* const values = total.const_data_ptr<double>();
+  std::int64_t at = 0;
+  for (const Input& input : inputs_) {
+    if (input.parameter == nullptr) {
+      for (std::int64_t entry = 0; entry < input.size; entry += width_) {
+        partial.push_back(sums.sum(values + at + entry));
+      }
+    }
+    at += input.size;
+  }
+  const auto entries = static_cast<std::int64_t>(partial.size());
+  partial.insert(partial.end(), values + size + of_groups, values + size + of_groups + of_ranks);
+  const at::Tensor finished =
+      sums.finish("step.columns", at::tensor(partial, at::TensorOptions(at::kDouble)));
+  extra.of_groups = total.slice(0, size, size + of_groups).clone();
+  extra.of_ranks.copy_(finished.slice(0, entries));
+
+  torch::autograd::variable_list tables, gradients;
+  at = 0;
+  std::int64_t entry = 0;
+  for (const Input& input : inputs_) {
+    if (input.parameter != nullptr) {
+      at::Tensor& value = input.parameter->value;
+      value.mutable_grad() =
+          total.slice(0, at, at + input.size).to(at::kFloat).reshape(value.sizes());
+    } else {
+      const std::int64_t count = input.size / width_;
+      if (input.scalars.requires_grad()) {
+        tables.push_back(input.scalars);
+        gradients.push_back(finished.slice(0, entry, entry + count).to(at::kFloat));
+      }
+      entry += count;
+    }
+    at += input.size;
+  }
+  if (!tables.empty()) torch::autograd::backward(tables, gradients);
+  inputs_.clear();
+}
+
+}  // namespace micrec

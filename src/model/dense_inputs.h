@@ -1,0 +1,58 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/column_sums.h"
+#include "model/parameter.h"
+#include "model/shard.h"
+
+namespace micrec {
+
+/// The parameters that every row part has, as the row functions of one step read them: a leaf of
+/// copies, one a group of rows whose gradient is summed apart, and afterwards the sums over groups,
+/// ranks and, for numbers that all columns share, over columns.
+///
+/// Two sorts: a parameter that has this rank's columns, and a table of scalars that was computed
+/// from small parameters the same on all ranks (by autograd, with any function).
+class DenseInputs {
+ public:
+  /// `groups`: of this rank, see Shard::summands.
+  DenseInputs(std::int64_t groups, std::int64_t width) : groups_(groups), width_(width) {}
+
+  /// The same leaf for every use in the step. Shapes   returns (groups, value's shape), a vector as
+  /// one row: (groups, 1, width).
+  at::Tensor parameter(Parameter& parameter);
+  /// Shapes   scalars: (entries) float32; returns (groups, entries, width).
+  at::Tensor table(const at::Tensor& scalars);
+
+  /// Numbers that are summed in the same exchanges.
+  struct Extra {
+    at::Tensor of_groups;  // (groups, n) float64, once a row part: in, this rank's; out, (n) sums
+    at::Tensor of_ranks;   // (m) float64, summed over all ranks of the world, in place
+  };
+
+  /// After backward(): sets grad() of the parameters to the gradient over all ranks and takes the
+  /// tables' gradients back to what they were computed from. Ranks: collective, one exchange in the
+  /// row group and, where there are column parts, one in the column group. All ranks have made the
+  /// same inputs in the same order.
+  void finish(const Shard& shard, const ColumnSums& sums, Extra& extra);
+
+ private:
+  struct Input {
+    at::Tensor leaf;
+    Parameter* parameter = nullptr;
+    at::Tensor scalars;  // where it is a table
+    std::int64_t size = 0;
+  };
+  at::Tensor add(const at::Tensor& value, Parameter* parameter, const at::Tensor& scalars);
+
+  std::int64_t groups_;
+  std::int64_t width_;
+  std::vector<Input> inputs_;
+};
+
+}  // namespace micrec

@@ -1,0 +1,345 @@
+#include "model/row_functions.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/parallel.h"
+#include "graph/linear_operator.h"
+#include "graph/row_product.h"
+#include "graph/rows.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kRowsPerTask = 256;
+// Rows of a group that are summed at a time; these sums are then added in order.
+constexpr std::int64_t kSummedRows = 1024;
+constexpr double kSmallestNorm = 1e-6;
+
+void check_rows(const at::Tensor& x) {
+  CHECK(x.scalar_type() == at::kFloat && x.is_contiguous() && x.device().is_cpu());
+}
+
+/// The table that all copies are: (entries, width).
+at::Tensor first_copy(const at::Tensor& copies) { return copies.detach()[0].contiguous(); }
+
+/// For every group and entry of a table the sum of what add(row, sums) adds for the rows of the
+/// group whose index names the entry. Returns (groups, entries, width) float32.
+template <typename Add>
+at::Tensor summed_by_entry(const RowGroups& groups, const std::int32_t* index,
+                           at::IntArrayRef shape, const at::TensorOptions& options, int threads,
+                           const Add& add) {
+  const std::int64_t size = shape[1] * shape[2];
+  struct Task {
+    std::int64_t group, begin, end;
+  };
+  std::vector<Task> tasks;
+  for (std::int64_t group = 0; group < groups.groups; ++group) {
+    const std::int64_t rows = !groups.of_group
+                                  ? groups.rows
+                                  : static_cast<std::int64_t>((*groups.of_group)[group].size());
+    for (std::int64_t begin = 0; begin < rows; begin += kSummedRows) {
+      tasks.push_back({group, begin, std::min(rows, begin + kSummedRows)});
+    }
+  }
+  std::vector<double> partial(tasks.size() * size);
+  parallel_for(static_cast<std::int64_t>(tasks.size()), 1, threads,
+               [&](std::int64_t first, std::int64_t last) {
+                 for (std::int64_t t = first; t < last; ++t) {
+                   const Task& task = tasks[t];
+                   for (std::int64_t n = task.begin; n < task.end; ++n) {
+                     const std::int64_t row =
+                         !groups.of_group ? n : (*groups.of_group)[task.group][n];
+                     if (index[row] < 0) continue;
+                     add(row, partial.data() + t * size + index[row] * shape[2]);
+                   }
+                 }
+               });
+  std::vector<double> sums(groups.groups * size);
+  for (std::size_t t = 0; t < tasks.size(); ++t) {
+    double* const to = sums.data() + tasks[t].group * size;
+    for (std::int64_t i = 0; i < size; ++i) to[i] += partial[t * size + i];
+  }
+  at::Tensor result = at::empty(shape, options);
+  std::copy(sums.begin(), sums.end(), result.mutable_data_ptr<float>());
+  return result;
+}
+
+}  // namespace
+
+at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
+                               const RowGroups& groups, int threads) {
+  CHECK_EQ(groups.rows, x.size(0));
+  const at::Tensor left = x.detach().contiguous();
+  const at::Tensor weight = first_copy(copies);
+  at::Tensor y;
+  {
+    const c10::NoGradGuard no_gradient;
+    y = row_product(left, weight, threads);
+  }
+  return with_transposes(
+      "grouped_row_product", y,
+      {{x, [weight,
+            threads](const at::Tensor& g) { return row_product_transposed(g, weight, threads); }},
+       {copies, [left, groups, threads](const at::Tensor& g) {
+          if (!groups.of_group) return row_product_gradient(left, g, threads).unsqueeze(0);
+          std::vector<at::Tensor> parts;
+          for (const std::vector<std::int32_t>& rows : *groups.of_group) {
+            parts.push_back(row_product_gradient(gather_rows(left, rows, threads),
+                                                 gather_rows(g, rows, threads), threads));
+          }
+          return at::stack(parts);
+        }}});
+}
+
+at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::Tensor& copies,
+                       const RowGroups& groups, int threads) {
+  const at::Tensor rows = x.detach().contiguous();
+  const at::Tensor table = first_copy(copies);
+  const std::int64_t width = rows.size(1);
+  check_rows(rows);
+  CHECK_EQ(index.size(0), rows.size(0));
+  CHECK_EQ(groups.rows, rows.size(0));
+  CHECK_EQ(table.size(1), width);
+  const auto multiplied = [index, table, width, threads](const at::Tensor& from) {
+    at::Tensor to = at::empty_like(from);
+    const std::int32_t* const of_row = index.const_data_ptr<std::int32_t>();
+    const float* const factors = table.const_data_ptr<float>();
+    const float* const in = from.const_data_ptr<float>();
+    float* const out = to.mutable_data_ptr<float>();
+    parallel_for(from.size(0), kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        if (of_row[row] < 0) {
+          std::fill_n(out + row * width, width, 0.0F);
+          continue;
+        }
+        const float* const factor = factors + of_row[row] * width;
+        for (std::int64_t c = 0; c < width; ++c) {
+          out[row * width + c] = in[row * width + c] * factor[c];
+        }
+      }
+    });
+    return to;
+  };
+  at::Tensor y;
+  {
+    const c10::NoGradGuard no_gradient;
+    y = multiplied(rows);
+  }
+  const std::vector<std::int64_t> shape = copies.sizes().vec();
+  return with_transposes(
+      "times_table", y,
+      {{x, multiplied}, {copies, [rows, index, groups, shape, width, threads](const at::Tensor& g) {
+                           const float* const a = rows.const_data_ptr<float>();
+                           const float* const b = g.const_data_ptr<float>();
+                           return summed_by_entry(
+                               groups, index.const_data_ptr<std::int32_t>(), shape, g.options(),
+                               threads, [&](std::int64_t row, double* sums) {
+                                 for (std::int64_t c = 0; c < width; ++c) {
+                                   sums[c] +=
+                                       static_cast<double>(a[row * width + c] * b[row * width + c]);
+                                 }
+                               });
+                         }}});
+}
+
+at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern,
+                        const std::vector<at::Tensor>& copies, const RowGroups& groups,
+                        const ColumnSums& sums, int threads) {
+  const at::Tensor p = projections.detach().contiguous();
+  check_rows(p);
+  const std::int64_t modalities = p.size(0);
+  const std::int64_t rows = p.size(1);
+  const std::int64_t width = p.size(2);
+  CHECK_EQ(modalities, static_cast<std::int64_t>(copies.size()));
+  CHECK_EQ(pattern.size(0), rows);
+  CHECK_EQ(groups.rows, rows);
+  CHECK_EQ(width, sums.width());
+  std::vector<at::Tensor> tables;
+  for (const at::Tensor& copy : copies) tables.push_back(first_copy(copy));
+  const auto coefficients = [tables, pattern, width](std::int64_t m, std::int64_t row) {
+    return tables[m].const_data_ptr<float>() + pattern.const_data_ptr<std::int32_t>()[row] * width;
+  };
+
+  at::Tensor inverse = at::empty({modalities, rows}, p.options().dtype(at::kDouble));
+  at::Tensor y = at::empty({rows, width}, p.options());
+  {
+    const c10::NoGradGuard no_gradient;
+    const float* const in = p.const_data_ptr<float>();
+    double* partial = inverse.mutable_data_ptr<double>();
+    parallel_for(modalities * rows, kRowsPerTask, threads,
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t row = begin; row < end; ++row) {
+                     partial[row] = sums.dot(in + row * width, in + row * width);
+                   }
+                 });
+    inverse = sums.finish("content.norms", inverse);
+    double* const of_row = inverse.mutable_data_ptr<double>();
+    float* const out = y.mutable_data_ptr<float>();
+    parallel_for(rows, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        float* const to = out + row * width;
+        std::fill_n(to, width, 0.0F);
+        for (std::int64_t m = 0; m < modalities; ++m) {
+          double& factor = of_row[m * rows + row];
+          // The sign says whether the row has a direction: shorter ones are divided by a constant.
+          const double norm = std::sqrt(factor);
+          factor = norm > kSmallestNorm ? 1 / norm : -1 / kSmallestNorm;
+          const auto scale = static_cast<float>(std::abs(factor));
+          const float* const from = in + (m * rows + row) * width;
+          const float* const c_m = coefficients(m, row);
+          for (std::int64_t c = 0; c < width; ++c) to[c] += c_m[c] * (from[c] * scale);
+        }
+      }
+    });
+  }
+
+  std::vector<LinearInput> inputs;
+  inputs.push_back({projections, [p, inverse, coefficients, sums, threads](const at::Tensor& g) {
+                      const std::int64_t modalities = p.size(0), rows = p.size(1),
+                                         width = p.size(2);
+                      at::Tensor along = at::empty_like(inverse);  // (modalities, rows) <g c, p>
+                      at::Tensor result = at::empty_like(p);
+                      const float* const in = p.const_data_ptr<float>();
+                      const float* const slope = g.const_data_ptr<float>();
+                      float* const out = result.mutable_data_ptr<float>();
+                      double* const partial = along.mutable_data_ptr<double>();
+                      parallel_for(modalities * rows, kRowsPerTask, threads,
+                                   [&](std::int64_t begin, std::int64_t end) {
+                                     for (std::int64_t n = begin; n < end; ++n) {
+                                       const std::int64_t row = n % rows;
+                                       const float* const c_m = coefficients(n / rows, row);
+                                       for (std::int64_t c = 0; c < width; ++c) {
+                                         out[n * width + c] = slope[row * width + c] * c_m[c];
+                                       }
+                                       partial[n] = sums.dot(out + n * width, in + n * width);
+                                     }
+                                   });
+                      const at::Tensor dots = sums.finish("content.backward", along);
+                      const double* const dot = dots.const_data_ptr<double>();
+                      const double* const factor = inverse.const_data_ptr<double>();
+                      parallel_for(modalities * rows, kRowsPerTask, threads,
+                                   [&](std::int64_t begin, std::int64_t end) {
+                                     for (std::int64_t n = begin; n < end; ++n) {
+                                       const auto scale = static_cast<float>(std::abs(factor[n]));
+                                       const auto radial = static_cast<float>(
+                                           factor[n] > 0 ? dot[n] * factor[n] * factor[n] : 0.0);
+                                       for (std::int64_t c = n * width; c < (n + 1) * width; ++c) {
+                                         out[c] = scale * (out[c] - in[c] * radial);
+                                       }
+                                     }
+                                   });
+                      return result;
+                    }});
+  for (std::int64_t m = 0; m < modalities; ++m) {
+    inputs.push_back({copies[m], [p, inverse, pattern, groups, m, threads,
+                                  shape = copies[m].sizes().vec()](const at::Tensor& g) {
+                        const std::int64_t rows = p.size(1), width = p.size(2);
+                        const float* const in = p.const_data_ptr<float>() + m * rows * width;
+                        const double* const factor = inverse.const_data_ptr<double>() + m * rows;
+                        const float* const slope = g.const_data_ptr<float>();
+                        return summed_by_entry(
+                            groups, pattern.const_data_ptr<std::int32_t>(), shape, g.options(),
+                            threads, [&](std::int64_t row, double* sums) {
+                              const auto scale = static_cast<float>(std::abs(factor[row]));
+                              for (std::int64_t c = row * width; c < (row + 1) * width; ++c) {
+                                sums[c - row * width] +=
+                                    static_cast<double>(slope[c] * (in[c] * scale));
+                              }
+                            });
+                      }});
+  }
+  return with_transposes("content_rows", y, std::move(inputs));
+}
+
+at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
+                      const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums,
+                      int threads) {
+  const at::Tensor rows = x.detach().contiguous();
+  check_rows(rows);
+  CHECK_EQ(rows.size(0) % blocks, 0);
+  CHECK_EQ(rows.size(1), sums.width());
+  const std::int64_t n = rows.size(0) / blocks;
+  const std::int64_t width = rows.size(1);
+  at::Tensor y;
+  {
+    const c10::NoGradGuard no_gradient;
+    at::Tensor partial =
+        at::empty({static_cast<std::int64_t>(pairs.size()), n}, rows.options().dtype(at::kDouble));
+    const float* const in = rows.const_data_ptr<float>();
+    double* const out = partial.mutable_data_ptr<double>();
+    parallel_for(n, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
+          out[static_cast<std::int64_t>(pair) * n + t] = sums.dot(
+              in + (pairs[pair].first * n + t) * width, in + (pairs[pair].second * n + t) * width);
+        }
+      }
+    });
+    y = sums.finish(name, partial);
+  }
+  return with_transpose("block_dots", x, y, [rows, pairs, n, width, threads](const at::Tensor& g) {
+    at::Tensor result = at::zeros_like(rows);
+    const float* const in = rows.const_data_ptr<float>();
+    const double* const slope = g.const_data_ptr<double>();
+    float* const out = result.mutable_data_ptr<float>();
+    parallel_for(n, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
+          const auto factor = static_cast<float>(slope[static_cast<std::int64_t>(pair) * n + t]);
+          const std::int64_t a = (pairs[pair].first * n + t) * width;
+          const std::int64_t b = (pairs[pair].second * n + t) * width;
+          for (std::int64_t c = 0; c < width; ++c) out[a + c] += factor * in[b + c];
+          for (std::int64_t c = 0; c < width; ++c) out[b + c] += factor * in[a + c];
+        }
+      }
+    });
+    return result;
+  });
+}
+
+at::Tensor triple_loss(const at::Tensor& dots, const std::vector<double>& weight,
+                       double square_weight, const RowGroups& groups, TripleSums& parts) {
+  const at::Tensor values = dots.detach().contiguous();
+  CHECK(values.scalar_type() == at::kDouble && values.device().is_cpu());
+  CHECK(values.size(0) == 2 || values.size(0) == 5);
+  const std::int64_t n = values.size(1);
+  CHECK_EQ(static_cast<std::int64_t>(weight.size()), n);
+  CHECK_EQ(groups.rows, n);
+  const bool has_squares = values.size(0) == 5;
+  at::Tensor slope = at::empty_like(values);
+  const double* const of = values.const_data_ptr<double>();
+  double* const out = slope.mutable_data_ptr<double>();
+  parts.ranking.assign(groups.groups, 0);
+  parts.squares.assign(groups.groups, 0);
+  const auto add = [&](std::int64_t group, std::int64_t t) {
+    const double x = of[n + t] - of[t];
+    const double small = std::exp(-std::abs(x));
+    parts.ranking[group] += weight[t] * (std::max(x, 0.0) + std::log1p(small));
+    const double sigmoid = (x >= 0 ? 1.0 : small) / (1 + small);
+    out[t] = -weight[t] * sigmoid;
+    out[n + t] = weight[t] * sigmoid;
+    if (!has_squares) return;
+    parts.squares[group] += weight[t] * (of[2 * n + t] + of[3 * n + t] + of[4 * n + t]);
+    for (int row = 2; row < 5; ++row) out[row * n + t] = weight[t] * square_weight;
+  };
+  for (std::int64_t group = 0; group < groups.groups; ++group) {
+    if (!groups.of_group) {
+      for (std::int64_t t = 0; t < n; ++t) add(group, t);
+    } else {
+      for (const std::int32_t t : (*groups.of_group)[group]) add(group, t);
+    }
+  }
+  const double ranking = std::accumulate(parts.ranking.begin(), parts.ranking.end(), 0.0);
+  const double squares = std::accumulate(parts.squares.begin(), parts.squares.end(), 0.0);
+  at::Tensor total = at::full({}, ranking + square_weight * squares, values.options());
+  return with_transpose("triple_loss", dots, total,
+                        [slope](const at::Tensor& g) { return slope * g; });
+}
+
+}  // namespace micrec
