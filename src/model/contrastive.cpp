@@ -153,21 +153,21 @@ ContrastiveBatch choose_people(const OverlapPair& pair, const Shard& shard, std:
   const Permutation permutation(people, seed, Purpose::contrastive_batch,
                                 static_cast<std::uint32_t>(step));
   ContrastiveBatch batch;
-  batch.rows_per_rank.assign(shard.ownership.ranks, 0);
+  batch.rows_per_rank.assign(shard.whole.ranks, 0);
   std::vector<std::int32_t> owners(chosen);
   for (std::int64_t position = 0; position < chosen; ++position) {
     const auto person = all ? position : static_cast<std::int64_t>(permutation.at(position));
     const std::int32_t first = value(pair.first[person]);
     const std::int32_t second = value(pair.second[person]);
-    const std::int32_t owner = shard.ownership.owner[first];
-    DCHECK_EQ(owner, shard.ownership.owner[second]) << "a person's nodes have one owner";
+    const std::int32_t owner = shard.whole.owner[first];
+    DCHECK_EQ(owner, shard.whole.owner[second]) << "a person's nodes have one owner";
     owners[position] = owner;
     ++batch.rows_per_rank[owner];
-    if (owner != shard.rank()) continue;
+    if (shard.row_of[first] < 0) continue;
     batch.first_rows.push_back(shard.row_of[first]);
     batch.second_rows.push_back(shard.row_of[second]);
   }
-  std::vector<std::int64_t> next(shard.ownership.ranks, 0);
+  std::vector<std::int64_t> next(shard.whole.ranks, 0);
   std::partial_sum(batch.rows_per_rank.begin(), batch.rows_per_rank.end() - 1, next.begin() + 1);
   batch.positions.resize(chosen);
   for (std::int64_t position = 0; position < chosen; ++position) {

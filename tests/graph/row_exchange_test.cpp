@@ -100,6 +100,44 @@ TEST(RowExchange, AddsGradientsInListOrder) {
   });
 }
 
+// Entries of all ranks with an order of their own: whoever has which, a node's gradients are added
+// in that order.
+TEST(RowExchange, AddsGradientsInOneOrderAtAnyNumberOfRanks) {
+  constexpr std::int64_t kEntries = 400;
+  const Random random(8, Purpose::synthetic);
+  const at::Tensor gradients = random_matrix(kEntries, 5, 3);
+  at::Tensor of_one;
+  for (const int ranks : kRankCounts) {
+    const Ownership ownership = scattered_ownership(kNodes, ranks);
+    at::Tensor sums = at::zeros({kNodes, 5});
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const int rank = communicator.rank();
+      const std::vector<GlobalNode> owned = ownership.nodes_of(rank);
+      std::vector<GlobalNode> needed;
+      std::vector<std::int64_t> order, entries;
+      for (std::int64_t entry = 0; entry < kEntries; ++entry) {
+        if (static_cast<std::int64_t>(random.index(ranks, entry, 1)) != rank) continue;
+        needed.push_back(GlobalNode(static_cast<std::int32_t>(random.index(20, entry, 0)) * 7));
+        order.push_back(entry * (std::int64_t{1} << 33) + 4'000'000'000);
+        entries.push_back(entry);
+      }
+      const RowExchange exchange(ownership, owned, needed, communicator, &order);
+      at::Tensor compact =
+          at::zeros({static_cast<std::int64_t>(exchange.requested_rows().size()), 5})
+              .set_requires_grad(true);
+      fetch(exchange, "test.rows", compact)
+          .backward(gradients.index_select(0, at::tensor(entries, at::kLong)));
+      std::int64_t at = 0;
+      for (const std::int32_t row : exchange.requested_rows()) {  // no two ranks own a node
+        sums[value(owned[row])].copy_(compact.grad()[at++]);
+      }
+    });
+    if (ranks == 1) of_one = sums;
+    EXPECT_TRUE(same_bits(sums, of_one)) << ranks << " ranks";
+  }
+  EXPECT_EQ(at::count_nonzero(of_one.abs().sum(1)).item<std::int64_t>(), 20);
+}
+
 TEST(RowExchangeDeathTest, RefusesANodeThatIsNotThere) {
   const Ownership ownership = scattered_ownership(4, 1);
   EXPECT_DEATH(run_ranks(1,
