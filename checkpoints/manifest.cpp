@@ -7,11 +7,13 @@
 #include <cstdio>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "checkpoints/agreement.h"
 #include "checkpoints/format.h"
@@ -23,7 +25,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::int64_t kStepLimit = 1'000'000'000'000;  // 12 digits
+constexpr std::int64_t kStepLimit = 1'000'000'000'000;              // 12 digits
+constexpr std::uint64_t kMostElements = 1'000'000'000'000'000'000;  // of a tensor
 constexpr char kStepPrefix[] = "step-";
 constexpr std::int64_t kManifestLimitBytes = std::int64_t{256} << 20;
 constexpr std::int64_t kMarkerLimitBytes = 4096;
@@ -32,6 +35,9 @@ constexpr std::int64_t kMarkerLimitBytes = 4096;
 std::string dump(const json& object, int indent) {
   return object.dump(indent, ' ', false, json::error_handler_t::replace);
 }
+
+// A field as a message can carry it.
+std::string shown(const json& field) { return printable(dump(field, -1)); }
 
 json real_to_json(double number) {
   if (std::isfinite(number)) return number;
@@ -48,11 +54,16 @@ class Fields {
 
   bool has(const char* name) const { return object_.contains(name); }
 
-  std::int64_t integer(const char* name, std::int64_t least = 0) const {
+  std::int64_t integer(const char* name, std::int64_t least = 0,
+                       std::int64_t most = std::numeric_limits<std::int64_t>::max()) const {
     const json& field = at(name);
-    if (!field.is_number_integer() || field.get<std::int64_t>() < least) {
-      fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected an integer of at least ",
-                least));
+    // As what it is: a number above the largest int64 would become a negative one.
+    const bool too_large =
+        field.is_number_unsigned() && field.get<std::uint64_t>() > static_cast<std::uint64_t>(most);
+    if (!field.is_number_integer() || too_large || field.get<std::int64_t>() < least) {
+      const bool has_most = most < std::numeric_limits<std::int64_t>::max();
+      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected an integer of at least ",
+                least, has_most ? text(" and at most ", most) : ""));
     }
     return field.get<std::int64_t>();
   }
@@ -63,13 +74,13 @@ class Fields {
     if (field == "nan") return std::numeric_limits<double>::quiet_NaN();
     if (field == "inf") return std::numeric_limits<double>::infinity();
     if (field == "-inf") return -std::numeric_limits<double>::infinity();
-    fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected a number"));
+    fail(text("'", name, "' ", place_, " is ", shown(field), ", expected a number"));
   }
 
   std::string string(const char* name) const {
     const json& field = at(name);
     if (!field.is_string()) {
-      fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected a string"));
+      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected a string"));
     }
     return field.get<std::string>();
   }
@@ -77,7 +88,7 @@ class Fields {
   bool boolean(const char* name) const {
     const json& field = at(name);
     if (!field.is_boolean()) {
-      fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected true or false"));
+      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected true or false"));
     }
     return field.get<bool>();
   }
@@ -96,13 +107,14 @@ class Fields {
     std::vector<std::int64_t> shape;
     double elements = 1;
     for (const json& size : array(name)) {
-      if (!size.is_number_integer() || size.get<std::int64_t>() < 0) {
-        fail(text("'", name, "' ", place_, " has the element ", size.dump(), ", expected sizes"));
+      if (!size.is_number_unsigned() || size.get<std::uint64_t>() > kMostElements) {
+        fail(text("'", name, "' ", place_, " has the element ", shown(size), ", expected sizes"));
       }
       shape.push_back(size.get<std::int64_t>());
-      elements *= static_cast<double>(shape.back());
+      elements *= static_cast<double>(std::max<std::int64_t>(shape.back(), 1));
     }
-    if (elements > 1e18) fail(text("'", name, "' ", place_, " is too large to be a tensor"));
+    if (elements > static_cast<double>(kMostElements))
+      fail(text("'", name, "' ", place_, " is too large to be a tensor"));
     return shape;
   }
 
@@ -129,7 +141,7 @@ class Fields {
   const json& array(const char* name) const {
     const json& field = at(name);
     if (!field.is_array()) {
-      fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected an array"));
+      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected an array"));
     }
     return field;
   }
@@ -180,14 +192,14 @@ void check_datasets(const StoredShard& shard, const Fields& fields) {
   std::int64_t end = 0;
   for (const StoredDataset* dataset : by_offset) {
     if (dataset->offset < end || dataset->offset > shard.bytes - dataset->bytes) {
-      fields.fail(text("dataset ", dataset->name, " does not fit into ", shard.file));
+      fields.fail(text("dataset ", excerpt(dataset->name), " does not fit into ", shard.file));
     }
     end = dataset->offset + dataset->bytes;
     const std::int64_t blocks = (dataset->bytes - 1) / shard.block_bytes + 1;
     if (dataset->xxh3_64.size() != 16 * static_cast<std::size_t>(blocks) ||
         dataset->bytes % dataset->rows != 0) {
-      fields.fail(text("dataset ", dataset->name, " of ", shard.file, " has ", dataset->bytes,
-                       " bytes, which its rows or its digests do not fit"));
+      fields.fail(text("dataset ", excerpt(dataset->name), " of ", shard.file, " has ",
+                       dataset->bytes, " bytes, which its rows or its digests do not fit"));
     }
   }
 }
@@ -203,10 +215,10 @@ void check_marker(const std::string& directory, const std::string& checksum) {
   }
   const std::string marked = read_small_file(path.string(), kMarkerLimitBytes);
   if (marked != checksum + "\n") {
-    throw Error(Cause::checkpoint,
-                text(path.string(), " is damaged: it names the manifest of checksum ",
-                     split(marked, '\n').empty() ? "''" : split(marked, '\n')[0],
-                     ", the manifest has ", checksum, "; restore another checkpoint"));
+    throw Error(
+        Cause::checkpoint,
+        text(path.string(), " is damaged: it names the manifest of checksum ", excerpt(marked),
+             ", the manifest has ", checksum, "; restore another checkpoint"));
   }
 }
 
@@ -219,7 +231,7 @@ void check_consistency(const Manifest& manifest, const Fields& fields) {
   for (std::size_t i = 0; i < manifest.shards.size(); ++i) {
     const StoredShard& shard = manifest.shards[i];
     if (shard.file != shard_name(static_cast<std::int64_t>(i))) {
-      fields.fail(text("file ", i, " is '", shard.file, "', expected '",
+      fields.fail(text("file ", i, " is ", excerpt(shard.file), ", expected '",
                        shard_name(static_cast<std::int64_t>(i)), "'"));
     }
     if (shard.rows > manifest.rows - rows) fields.fail("its files have more rows than its tensors");
@@ -229,20 +241,33 @@ void check_consistency(const Manifest& manifest, const Fields& fields) {
   if (rows != manifest.rows) {
     fields.fail(text("its files have ", rows, " rows, its tensors ", manifest.rows));
   }
-  static const std::set<std::string> kTypes = {"float32", "float64", "int64", "int32", "uint8"};
+  static const std::map<std::string, int> kTypeBytes = {
+      {"float32", 4}, {"float64", 8}, {"int64", 8}, {"int32", 4}, {"uint8", 1}};
+  double file_bytes = 0;
+  for (const StoredShard& shard : manifest.shards) file_bytes += static_cast<double>(shard.bytes);
+  double tensor_bytes = 0;
   std::set<std::string> names;
   for (const StoredTensor& tensor : manifest.tensors) {
     if (tensor.name.empty() || tensor.name.find('/') != std::string::npos ||
         !names.insert(tensor.name).second) {
-      fields.fail(text("'", tensor.name, "' is no name of a tensor, or is listed twice"));
+      fields.fail(text(excerpt(tensor.name), " is no name of a tensor, or is listed twice"));
     }
-    if (!kTypes.contains(tensor.type)) {
-      fields.fail(text("tensor '", tensor.name, "' is of the unknown type '", tensor.type, "'"));
+    if (!kTypeBytes.contains(tensor.type)) {
+      fields.fail(
+          text("tensor ", excerpt(tensor.name), " is of the unknown type ", excerpt(tensor.type)));
     }
     if (tensor.sharded && (tensor.shape.empty() || tensor.shape[0] != manifest.rows)) {
-      fields.fail(
-          text("the sharded tensor '", tensor.name, "' does not have ", manifest.rows, " rows"));
+      fields.fail(text("the sharded tensor ", excerpt(tensor.name), " does not have ",
+                       manifest.rows, " rows"));
     }
+    double bytes = kTypeBytes.at(tensor.type) * (tensor.trained ? 3.0 : 1.0);
+    for (const std::int64_t size : tensor.shape) bytes *= static_cast<double>(size);
+    tensor_bytes += bytes;
+  }
+  // Whoever restores takes memory for the tensors before it reads them, and nothing is compressed.
+  if (tensor_bytes > file_bytes) {
+    fields.fail(
+        text("its tensors take ", in_bytes(tensor_bytes), ", its files ", in_bytes(file_bytes)));
   }
 }
 
@@ -341,17 +366,17 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
   object.erase("checksum");
   if (const std::string digest = digest_bytes(dump(object, -1)); digest != manifest.checksum) {
     fields.fail(text("its contents do not match its own checksum: they have ", digest, ", it says ",
-                     manifest.checksum, " (was it edited?)"));
+                     printable(manifest.checksum), " (was it edited?)"));
   }
   if (fields.has("commit")) {
     const std::string commit = fields.string("commit");
     if (commit != "rename" && commit != "marker") {
-      fields.fail(text("'commit' is '", commit, "', expected 'rename' or 'marker'"));
+      fields.fail(text("'commit' is ", excerpt(commit), ", expected 'rename' or 'marker'"));
     }
     manifest.commit = commit == "marker" ? Commit::marker : Commit::rename;
   }
   CheckpointInfo& info = manifest.info;
-  info.step = fields.integer("step");
+  info.step = fields.integer("step", 0, kStepLimit - 1);
   info.epoch = fields.integer("epoch");
   info.best_metric = fields.real("best_metric");
   info.best_step = fields.integer("best_step", -1);
@@ -359,7 +384,8 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
   info.config = fields.string("config");
   info.dataset_path = fields.object("dataset").string("path");
   info.dataset_fingerprint = fields.object("dataset").string("fingerprint");
-  info.world_size = static_cast<int>(fields.integer("world_size", 1));
+  info.world_size =
+      static_cast<int>(fields.integer("world_size", 1, std::numeric_limits<int>::max()));
   info.grid = fields.string("grid");
   info.extra = fields.strings("extra");
   manifest.rows = fields.integer("rows");

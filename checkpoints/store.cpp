@@ -126,6 +126,7 @@ struct CheckpointStore::Pending {
   double copy_seconds = 0;
   double write_seconds = 0;  // of the slowest rank
   double published_after_seconds = 0;
+  double publish_seconds = 0;  // background; rank 0's
 
   ShardContents contents;          // background
   Manifest manifest;               // background; rank 0's becomes complete in advance()
@@ -160,6 +161,7 @@ struct CheckpointStore::Pending {
   }
 
   void publish() {
+    const Timer timer;
     failure = attempt([&] {
       remove_strangers(place, manifest);
       std::string checksum;
@@ -179,6 +181,7 @@ struct CheckpointStore::Pending {
       sync_to_disk(fs::path(published).parent_path().string());
       reach(SaveStep::parent_synced);
     });
+    publish_seconds = timer.seconds();
   }
 
   void tidy(const std::string& directory) {
@@ -356,7 +359,9 @@ std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
   }
 
   const std::unique_ptr<Pending> ended = std::move(pending_);
-  longest_save_seconds_ = std::max(longest_save_seconds_, save.published_after_seconds);
+  // The work alone: in the background the phases also wait for the ends of steps.
+  longest_save_seconds_ = std::max(longest_save_seconds_,
+                                   save.copy_seconds + save.write_seconds + save.publish_seconds);
   SavedCheckpoint saved;
   saved.name = save.name;
   saved.step = save.manifest.info.step;

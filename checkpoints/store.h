@@ -128,7 +128,7 @@ class CheckpointStore {
 
   /// How long a save asked for now would take until it is published, the rest of one that is under
   /// way included: the longest so far, or before the first a guess from the bytes expected. Ranks:
-  /// local.
+  /// local; only rank 0 knows how long publishing takes.
   double predicted_save_seconds() const;
 
   /// Path of the checkpoint with the most steps, and of the one that was the best; nothing where

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "cluster/progress_board.h"
 
 namespace micrec {
 namespace {
@@ -222,6 +223,7 @@ std::unique_ptr<Communicator> HostCommunicator::split(const char* name, int colo
   Membership group;
   group.group = name;
   group.run_size = membership_.run_size;
+  group.progress = membership_.progress;
   group.ledger = membership_.ledger;
   int first = 0;
   while (colors[first] != color) ++first;
@@ -340,8 +342,13 @@ Transfer* HostCommunicator::launch(const Exchange& wanted, const std::vector<at:
 }
 
 void HostCommunicator::finish_or_fail(Transfer& transfer) {
+  ProgressBoard* const board = membership_.progress;
+  const Exchange& exchange = transfer.exchange;
+  // Not left after a failure: what a rank was in when it failed stays visible.
+  if (board != nullptr) board->enter(exchange.name, exchange.number, exchange.group);
   try {
     finish(transfer);
+    if (board != nullptr) board->leave();
   } catch (...) {
     failed_in_ = place(transfer.exchange);
     throw;

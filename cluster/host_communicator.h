@@ -12,6 +12,14 @@
 
 namespace micrec {
 
+class ProgressBoard;
+
+/// A rank waited for its peers until the deadline: it saw that somebody hangs, but not why.
+class DeadlinePassed : public Error {
+ public:
+  explicit DeadlinePassed(const std::string& message) : Error(Cause::cluster, message) {}
+};
+
 /// A rank's place in a group, and the group's in the whole run.
 struct Membership {
   const char* group = nullptr;  ///< what split() called it; null: the whole run
@@ -19,7 +27,8 @@ struct Membership {
   int rank = 0;
   std::vector<int> ranks_in_run;  ///< (ranks of the group)
   int run_size = 1;
-  std::shared_ptr<Ledger> ledger;  ///< of this rank, in all its groups
+  std::shared_ptr<Ledger> ledger;     ///< of this rank, in all its groups
+  ProgressBoard* progress = nullptr;  ///< where this rank shows what it waits in; may be null
 
   static Membership whole_run(int rank, int size);
 };
@@ -68,6 +77,10 @@ class HostCommunicator : public Communicator {
   int rank_in_run(int rank) const final { return membership_.ranks_in_run.at(rank); }
   int ranks_in_run() const final { return membership_.run_size; }
   std::uint64_t latest_number() const final { return number_; }
+
+  /// Shows there which collective this rank is in, from now on, in this group and those that are
+  /// split from it later; `board` outlives them and may be null. Ranks: not collective.
+  void show_progress_on(ProgressBoard* board) { membership_.progress = board; }
 
   std::unique_ptr<Communicator> split(const char* name, int color) final;
   void barrier(const char* name) final;

@@ -1,5 +1,6 @@
 #include "cluster/launch_environment.h"
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
@@ -60,6 +61,22 @@ LaunchEnvironment read_launch_environment(const std::function<const char*(const 
       number({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE"})
           .value_or(1);
   return environment;
+}
+
+std::optional<double> seconds_until_job_ends() {
+  const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
+  return seconds_until_job_ends([](const char* name) { return std::getenv(name); }, now.count());
+}
+
+std::optional<double> seconds_until_job_ends(const std::function<const char*(const char*)>& lookup,
+                                             double now_unix_seconds) {
+  const char* value = lookup("SLURM_JOB_END_TIME");
+  if (value == nullptr) return std::nullopt;
+  const std::optional<double> end = parse_real(value);
+  // Slurm writes 0 or the largest number for a job without a limit.
+  constexpr double kFarAway = 4e9;  // unix seconds, in 2096
+  if (!end || *end <= 0 || *end >= kFarAway) return std::nullopt;
+  return *end - now_unix_seconds;
 }
 
 }  // namespace micrec

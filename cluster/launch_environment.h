@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 namespace micrec {
 
@@ -18,5 +19,11 @@ struct LaunchEnvironment {
 ///          them.
 LaunchEnvironment read_launch_environment();
 LaunchEnvironment read_launch_environment(const std::function<const char*(const char*)>& lookup);
+
+/// Wall-clock seconds until the batch system ends this job (SLURM_JOB_END_TIME); negative where
+/// that is past, nothing where none is said.
+std::optional<double> seconds_until_job_ends();
+std::optional<double> seconds_until_job_ends(const std::function<const char*(const char*)>& lookup,
+                                             double now_unix_seconds);
 
 }  // namespace micrec

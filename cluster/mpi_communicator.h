@@ -11,9 +11,10 @@ namespace micrec {
 
 /// What a rank tells the others when it fails.
 struct RankFailure {
-  /// Who is to blame is decided in this order: an error of a rank's own, then one of the network or
-  /// a deadline, then one that only quotes another rank's failure.
-  enum class Standing : int { cause = 0, symptom = 1, consequence = 2 };
+  /// Who is to blame is decided in this order: an error of a rank's own, then a deadline whose rank
+  /// knows who made it wait, then another deadline or an error of the network, then one that only
+  /// quotes another rank's failure.
+  enum class Standing : int { cause = 0, witness = 1, symptom = 2, consequence = 3 };
 
   int rank = 0;
   int exit_code = 1;

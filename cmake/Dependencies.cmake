@@ -140,9 +140,10 @@ else()
   set(micrec_torch_gomp ${OpenMP_CXX_LIBRARIES})
 endif()
 target_link_libraries(micrec_openmp INTERFACE ${micrec_torch_gomp} Threads::Threads)
-if(MICREC_SANITIZE STREQUAL "thread")
+if(MICREC_SANITIZE STREQUAL "thread" OR MICREC_FUZZ)
   # ThreadSanitizer does not see how libgomp starts and ends a parallel region and takes every one for a race.
   # Without it loops are serial, and what is checked are the threads of ranks, watchdogs and writers.
+  # clang's OpenMP is not the libgomp that torch loads, and readers need none.
   target_compile_options(micrec_openmp INTERFACE $<$<COMPILE_LANGUAGE:C,CXX>:-Wno-unknown-pragmas>)
 else()
   target_compile_options(micrec_openmp INTERFACE

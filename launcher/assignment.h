@@ -16,8 +16,9 @@ namespace micrec {
 /// The flag --partition, of train and of plan.
 FlagSpec partition_flag();
 
-/// The grids among which --grid=auto chooses. Those of a file have as many row parts as the file has
-/// parts. Errors: Error(Cause::usage) where no such grid has `ranks` ranks; those of count_parts().
+/// The grids among which --grid=auto chooses. Those of a file have as many row parts as the file
+/// has parts. Errors: Error(Cause::usage) where no such grid has `ranks` ranks; those of
+/// count_parts().
 std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks, int dim);
 
 /// The assignment that --partition names: balanced, hash, metis, or file:PATH. `graph`: the

@@ -15,6 +15,14 @@ DEFINE_uint64(seed, 0, "seed of everything random; the same seed gives the same 
 DEFINE_int32(threads, 0, "threads of each rank; 0: its share of the machine's cores");
 DEFINE_string(k, "10,20,50", "lengths of the ranked lists that metrics look at");
 DEFINE_string(device, "auto", "where to compute; auto: on GPUs where every rank has one");
+DEFINE_double(deadline, 300,
+              "longest wait of a rank for the others in one collective; then the run ends and "
+              "names the rank that hangs");
+DEFINE_bool(check_collectives, false,
+            "compare name, type and sizes of each collective on all ranks before it runs; slower");
+DEFINE_bool(watchdog, true,
+            "start each of several ranks under a process that says why the rank died; without it "
+            "a debugger sees the rank itself");
 // Several commands have a flag of these names, each with its own meaning, default and bound.
 DEFINE_string(split, "", "the part of the interactions, or how they are divided");
 DEFINE_string(modalities, "", "kinds of features");
@@ -67,6 +75,12 @@ FlagSpec single_k_flag(int default_value) {
 
 FlagSpec device_flag() {
   return {"device", "Running", "", written_as("auto, cpu or cuda", check_device)};
+}
+
+std::vector<FlagSpec> cluster_flags() {
+  return {{"deadline", "Cluster", "seconds", above(0)},
+          {"check_collectives", "Cluster", ""},
+          {"watchdog", "Cluster", ""}};
 }
 
 FlagSpec checkpoint_flag() {

@@ -12,12 +12,15 @@
 #include "base/timer.h"
 #include "checkpoints/store.h"
 #include "cluster/job.h"
+#include "cluster/launch_environment.h"
+#include "cluster/signals.h"
 #include "data/batches.h"
 #include "evaluate/evaluator.h"
 #include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/death_in_tests.h"
+#include "launcher/preflight.h"
 #include "launcher/train_flags.h"
 #include "launcher/trained_run.h"
 #include "model/model.h"
@@ -31,6 +34,9 @@ DECLARE_string(partition);
 DEFINE_bool(resume, false, "go on with the run in --run_dir from its newest checkpoint");
 DEFINE_string(grid, "auto", "process grid: row parts x column parts");
 DEFINE_bool(dry_run, false, "print the plan and the configuration, and stop before training");
+DEFINE_string(stop_signals, "TERM,INT,USR1,USR2",
+              "signals that make the run save and end with exit code 75; a second one ends it at "
+              "once");
 
 namespace micrec {
 namespace {
@@ -72,6 +78,13 @@ std::vector<FlagSpec> running_flags() {
       device_flag(),
       threads_flag(),
       seed_flag(),
+      {"stop_signals", "Cluster", "signals",
+       written_as("names with commas between",
+                  [](const std::string& value) {
+                    return parse_signals(value) ? std::string()
+                                                : "some of TERM, INT, USR1, USR2, HUP, QUIT, ALRM, "
+                                                  "XCPU and PWR with commas between, or nothing";
+                  })},
   };
 }
 
@@ -96,7 +109,11 @@ bool may_change(const std::string& flag) {
                                                 "partition",
                                                 "grid",
                                                 "device",
-                                                "threads"};
+                                                "threads",
+                                                "deadline",
+                                                "check_collectives",
+                                                "watchdog",
+                                                "stop_signals"};
   return std::find(std::begin(kChangeable), std::end(kChangeable), flag) != std::end(kChangeable);
 }
 
@@ -330,6 +347,10 @@ int train(const RunConfig& config, Job& job) {
   Ownership ownership = assign(config.partition, dataset, summary, job.world_size(), communicator);
   print_plan(config, dataset, summary, ownership, model_config, job);
   if (config.dry_run) return 0;
+  preflight({.run_dir = config.run_dir,
+             .checkpoint_bytes = most_checkpoint_bytes(summary.space.nodes(), model_config.dim),
+             .dataset_fingerprint = dataset.fingerprint()},
+            job);
 
   const Shard shard = load_shard(dataset, summary, std::move(ownership), Observed::training,
                                  job.threads(), communicator);
@@ -387,7 +408,15 @@ int train(const RunConfig& config, Job& job) {
     job.log_once() << "the data set has no validation interactions: no early stopping, the last "
                       "checkpoint is the result\n";
   }
-  Trainer trainer(config.training, model, sampler, checkpoints, description, std::move(events));
+  TrainingConfig training = config.training;
+  if (const std::optional<double> left = seconds_until_job_ends()) {
+    job.log_once() << "time      the job ends in " << in_time(*left)
+                   << "; the run saves and stops before\n";
+    if (training.time_limit_seconds <= 0 || *left < training.time_limit_seconds) {
+      training.time_limit_seconds = std::max(*left, 1e-9);
+    }
+  }
+  Trainer trainer(training, model, sampler, checkpoints, description, std::move(events));
   if (job.rank() == 0) {
     logs.emplace(config.run_dir, state.step,
                  ProgressGoal{.first_step = state.step,
@@ -422,7 +451,9 @@ int train(const RunConfig& config, Job& job) {
 
 int run_train(const Arguments& arguments) {
   const RunConfig config = read_flags(arguments);
-  return run_ranks_of("train", [&](Job& job) { return train(config, job); });
+  return run_ranks_of(
+      "train", [&](Job& job) { return train(config, job); },
+      parse_signals(FLAGS_stop_signals).value());
 }
 
 }  // namespace
@@ -435,7 +466,8 @@ Command train_command() {
   command.example = "mpirun -np 2 micrec train --dataset=fk.h5 --run_dir=runs/fk --max_steps=360";
   command.flags = {
       dataset_flag(), run_dir_flag(), {"resume", "Files", ""}, {"dry_run", "Files", ""}};
-  for (const std::vector<FlagSpec>& group : {model_flags(), training_flags(), running_flags()}) {
+  for (const std::vector<FlagSpec>& group :
+       {model_flags(), training_flags(), running_flags(), cluster_flags()}) {
     command.flags.insert(command.flags.end(), group.begin(), group.end());
   }
   command.flags.push_back(k_flag());

@@ -67,11 +67,16 @@ Checkpoint open_or_name_others(const std::string& path, Communicator& communicat
 
 }  // namespace
 
-int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body) {
+int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
+                 const std::vector<int>& stop_signals) {
   JobOptions options;
   options.program = "micrec " + command;
   options.threads = FLAGS_threads;
   options.device = FLAGS_device;
+  options.communicator.deadline_seconds = FLAGS_deadline;
+  options.communicator.check_collectives = FLAGS_check_collectives;
+  options.watchdog = FLAGS_watchdog;
+  options.stop_signals = stop_signals;
   return run_job(0, nullptr, options, body);
 }
 

@@ -4,6 +4,7 @@
 #include <metis.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -19,6 +20,9 @@ namespace {
 
 constexpr idx_t kSeed = 1;
 constexpr std::int64_t kFewestUnitsPerPart = 8;
+// METIS' time grows with parts faster than with nonzeros, and with many parts and two weights it
+// fails; more parts than this are groups of parts first.
+constexpr int kMostGroups = 16;
 
 /// The graph as METIS reads it: vertices are units.
 struct MetisGraph {
@@ -67,31 +71,102 @@ MetisGraph make_graph(const Units& units, const Adjacency& graph) {
   return result;
 }
 
-std::vector<std::int32_t> run_metis(MetisGraph& graph, int parts, const PartBalance& balance) {
+/// A graph of some of the units, with the edges among them.
+struct Subset {
+  std::vector<std::int32_t> units;
+  MetisGraph graph;
+};
+
+/// The units of `whole` whose group is `group`, as a graph of their own.
+Subset subset_of(const Subset& whole, const std::vector<idx_t>& group_of, idx_t group) {
+  Subset part;
+  std::vector<idx_t> place(whole.units.size(), -1);
+  for (std::size_t v = 0; v < whole.units.size(); ++v) {
+    if (group_of[v] != group) continue;
+    place[v] = static_cast<idx_t>(part.units.size());
+    part.units.push_back(whole.units[v]);
+  }
+  part.graph.begin.push_back(0);
+  for (std::size_t v = 0; v < whole.units.size(); ++v) {
+    if (place[v] < 0) continue;
+    for (idx_t i = whole.graph.begin[v]; i < whole.graph.begin[v + 1]; ++i) {
+      const idx_t neighbour = place[whole.graph.adjacent[i]];
+      if (neighbour >= 0) part.graph.adjacent.push_back(neighbour);
+    }
+    part.graph.begin.push_back(static_cast<idx_t>(part.graph.adjacent.size()));
+    part.graph.weight.push_back(whole.graph.weight[2 * v]);
+    part.graph.weight.push_back(whole.graph.weight[2 * v + 1]);
+    part.graph.size.push_back(whole.graph.size[v]);
+  }
+  return part;
+}
+
+/// One call of METIS. `share`: (groups) of the weight that each group is to get; `imbalance`: of
+/// nonzeros and of rows.
+std::vector<idx_t> run_metis(MetisGraph& graph, const std::vector<double>& share,
+                             const double (&imbalance)[2]) {
   idx_t options[METIS_NOPTIONS];
   METIS_SetDefaultOptions(options);
-  options[METIS_OPTION_OBJTYPE] = METIS_OBJTYPE_VOL;
   options[METIS_OPTION_SEED] = kSeed;
   options[METIS_OPTION_NUMBERING] = 0;
   auto vertices = static_cast<idx_t>(graph.units());
   idx_t constraints = 2;
-  auto part_count = static_cast<idx_t>(parts);
-  // A little under the limit, so that the repair has little to do.
-  real_t imbalance[2] = {static_cast<real_t>(1 + 0.6 * balance.nonzeros),
-                         static_cast<real_t>(1 + 0.6 * balance.rows)};
-  idx_t volume = 0;
-  std::vector<idx_t> part(graph.size.size());
-  const int status = METIS_PartGraphKway(
-      &vertices, &constraints, graph.begin.data(), graph.adjacent.data(), graph.weight.data(),
-      graph.size.data(), nullptr, &part_count, nullptr, imbalance, options, &volume, part.data());
-  if (status == METIS_ERROR_MEMORY) {
-    throw Error(Cause::usage,
-                text("METIS ran out of memory on ", with_commas(graph.begin.back()),
-                     " nonzeros; use --partition=balanced, or make the assignment once on a larger "
-                     "machine by micrec plan --partition=metis --write_partition=FILE"));
+  auto groups = static_cast<idx_t>(share.size());
+  std::vector<real_t> target;
+  for (const double part : share) target.insert(target.end(), 2, static_cast<real_t>(part));
+  real_t limits[2] = {static_cast<real_t>(1 + imbalance[0]), static_cast<real_t>(1 + imbalance[1])};
+  idx_t objective_value = 0;
+  std::vector<idx_t> group_of(graph.size.size());
+  // With several weights METIS fails on some graphs in one objective and not in the other.
+  for (const idx_t objective : {METIS_OBJTYPE_VOL, METIS_OBJTYPE_CUT}) {
+    options[METIS_OPTION_OBJTYPE] = objective;
+    const int status =
+        METIS_PartGraphKway(&vertices, &constraints, graph.begin.data(), graph.adjacent.data(),
+                            graph.weight.data(), graph.size.data(), nullptr, &groups, target.data(),
+                            limits, options, &objective_value, group_of.data());
+    if (status == METIS_OK) return group_of;
+    if (status == METIS_ERROR_MEMORY) {
+      throw Error(Cause::usage,
+                  text("METIS ran out of memory on ", with_commas(graph.begin.back()),
+                       " nonzeros; use --partition=balanced, or make the assignment once on a "
+                       "larger machine by micrec plan --partition=metis --write_partition=FILE"));
+    }
+    CHECK_NE(status, METIS_ERROR_INPUT) << "METIS refused its input";
   }
-  CHECK_EQ(status, METIS_OK) << "METIS refused its input";
-  return {part.begin(), part.end()};
+  throw Error(Cause::usage,
+              text("METIS could not divide ", with_commas(graph.units()), " people and items into ",
+                   groups, " groups; use --partition=balanced, or fewer row parts"));
+}
+
+/// Divides a subset into parts first_part .. first_part + parts - 1, in groups of parts where they
+/// are many.
+void divide(Subset& subset, int first_part, int parts, const double (&imbalance)[2],
+            std::vector<std::int32_t>& part_of_unit) {
+  const int groups = std::min(parts, kMostGroups);
+  if (groups == 1) {
+    for (const std::int32_t unit : subset.units) part_of_unit[unit] = first_part;
+    return;
+  }
+  std::vector<int> begin;  // (groups + 1) of parts
+  std::vector<double> share;
+  for (int group = 0; group <= groups; ++group) {
+    begin.push_back(static_cast<int>(std::int64_t{parts} * group / groups));
+    if (group > 0) {
+      share.push_back(static_cast<double>(begin[group] - begin[group - 1]) / parts);
+    }
+  }
+  const std::vector<idx_t> group_of = run_metis(subset.graph, share, imbalance);
+  if (parts == groups) {
+    for (std::size_t v = 0; v < subset.units.size(); ++v) {
+      part_of_unit[subset.units[v]] = first_part + static_cast<int>(group_of[v]);
+    }
+    return;
+  }
+  for (int group = 0; group < groups; ++group) {
+    Subset part = subset_of(subset, group_of, group);
+    divide(part, first_part + begin[group], begin[group + 1] - begin[group], imbalance,
+           part_of_unit);
+  }
 }
 
 /// Takes units out of parts that are too heavy. One measure (nonzeros or rows) at a time; a unit
@@ -220,9 +295,16 @@ Ownership assign_by_metis(const NodeSpace& space, const People& people, const Ad
     return assign_balanced(space, people, degree, parts);
   }
   check_limits(graph, units);
-  MetisGraph metis = make_graph(units, graph);
-  std::vector<std::int32_t> part = run_metis(metis, parts, balance);
-  Repair(units, metis, parts, balance, part).run();
+  Subset all{{}, make_graph(units, graph)};
+  all.units.resize(static_cast<std::size_t>(units.count()));
+  std::iota(all.units.begin(), all.units.end(), 0);
+  // A little under the limit over all levels, so that the repair has little to do.
+  const double levels =
+      parts > kMostGroups ? std::ceil(std::log(parts) / std::log(kMostGroups)) : 1;
+  const double imbalance[2] = {0.6 * balance.nonzeros / levels, 0.6 * balance.rows / levels};
+  std::vector<std::int32_t> part(all.units.size());
+  divide(all, 0, parts, imbalance, part);
+  Repair(units, all.graph, parts, balance, part).run();
   return ownership_of_units(units, part, parts);
 }
 

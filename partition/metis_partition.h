@@ -20,13 +20,15 @@ struct PartBalance {
 /// that METIS leaves heavier than `balance` allows give units to parts with room, those with most
 /// neighbours there first. A single person or item above the limit stays alone above it.
 ///
+/// More than 16 parts are made in groups of parts: 64 are 16 of 4.
+///
 /// Deterministic: METIS runs with one fixed seed. With fewer than eight units a part there is
 /// nothing for METIS to find, and the result is assign_balanced's.
 ///
 /// Ranks    local. METIS keeps several copies of the whole graph, so a job lets one rank call this
 ///          and send the owners to the others, instead of taking that memory once a rank.
 /// Errors   Error(Cause::usage) where the graph has more nonzeros or units than the installed
-///          library numbers, or where METIS runs out of memory.
+///          library numbers, or where METIS fails or runs out of memory.
 /// Cost     about 3 s and 0.5 GB for gowalla (1.6 million nonzeros) in 8 parts, one thread.
 /// Source   Karypis and Kumar, Multilevel k-way partitioning scheme for irregular graphs, 1998.
 Ownership assign_by_metis(const NodeSpace& space, const People& people, const Adjacency& graph,

@@ -14,7 +14,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
+#include "io/hdf5_structure.h"
 
 namespace micrec {
 namespace {
@@ -263,8 +265,13 @@ struct Hdf5File::State {
   }
 
   bool is_object(const std::string& name) const {
-    return H5Lexists(file, name.c_str(), H5P_DEFAULT) > 0 &&
-           H5Oexists_by_name(file, name.c_str(), H5P_DEFAULT) > 0;
+    if (H5Lexists(file, name.c_str(), H5P_DEFAULT) <= 0) return false;
+    H5L_info_t link;
+    // What a link to another file leads to has not been checked.
+    if (H5Lget_info(file, name.c_str(), &link, H5P_DEFAULT) < 0 ||
+        (link.type != H5L_TYPE_HARD && link.type != H5L_TYPE_SOFT))
+      return false;
+    return H5Oexists_by_name(file, name.c_str(), H5P_DEFAULT) > 0;
   }
 
   H5I_type_t kind(const std::string& name) const {
@@ -299,12 +306,8 @@ struct Hdf5File::State {
     std::string group = folder_of(name);
     while (group != "/" && kind(group) != H5I_GROUP) group = folder_of(group);
     if (group == name) return "";
-    std::vector<std::string> names = children(group);
-    constexpr std::size_t kMostNames = 12;
-    const std::size_t count = names.size();
-    names.resize(std::min(count, kMostNames));
-    if (count > kMostNames) names.push_back("...");
-    return text("; ", group, " has ", names.empty() ? "nothing" : join(names, ", "));
+    const std::vector<std::string> names = children(group);
+    return text("; ", group, " has ", names.empty() ? "nothing" : listed(names));
   }
 
   hid_t dataset(const std::string& name) {
@@ -670,6 +673,7 @@ Handle file_access() {
 
 hid_t open_existing(const std::string& path, unsigned mode) {
   check_readable(path);
+  check_hdf5_structure(path);
   H5Eset_auto2(H5E_DEFAULT, nullptr,
                nullptr);                // We say it in our own words; HDF5 would print it as well.
   const Handle access = file_access();  // Closing it would clear the messages.

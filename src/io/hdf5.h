@@ -60,8 +60,9 @@ struct Hdf5Storage {
 ///          Error(Cause::data) where it is not HDF5 or is cut off, or where a dataset or attribute
 ///          is missing, exists already, or has another type or shape than asked for. Both name file
 ///          and dataset. Sizes read from a file are compared with the size of the file before
-///          memory is taken. Damaged strings of variable length may crash the HDF5 library itself:
-///          files that must survive damage are to be checked by a checksum first.
+///          memory is taken, and the structure is checked before the library follows it, which
+///          crashes on some damaged files (io/hdf5_structure.h tells what is left). Links to other
+///          files are not followed.
 class Hdf5File {
  public:
   /// A new file; one that exists is replaced.

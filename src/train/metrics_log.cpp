@@ -31,7 +31,10 @@ bool is_kept(const std::string& line, std::int64_t step) {
   const auto kind = object.find("kind");
   if (kind == object.end() || *kind == "end" || *kind == "test") return false;
   const auto at = object.find("step");
-  return at != object.end() && at->is_number_integer() && at->get<std::int64_t>() <= step;
+  if (at == object.end() || !at->is_number_integer()) return false;
+  // Compared as what it is: a number above the largest int64 would become a negative one.
+  return at->is_number_unsigned() ? at->get<std::uint64_t>() <= static_cast<std::uint64_t>(step)
+                                  : at->get<std::int64_t>() <= step;
 }
 
 // Keeps the lines up to a step. The new file takes the place of the old in one instant.

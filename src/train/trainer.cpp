@@ -43,7 +43,9 @@ std::int64_t Trainer::last_step() const {
 
 bool Trainer::out_of_time() const {
   if (config_.time_limit_seconds <= 0) return false;
-  const double needed = 2 * predicted_save_seconds() + 2 * longest_step_seconds_ + 1;
+  // Before it looks again a rank may take a step and validate, which itself may save.
+  const double needed =
+      2 * predicted_save_seconds() + 2 * longest_step_seconds_ + 1 + longest_validation_seconds_;
   return since_start_.seconds() + needed >= config_.time_limit_seconds;
 }
 
@@ -125,6 +127,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
 }
 
 void Trainer::validate(TrainingState& state) {
+  const Timer timer;
   const at::Tensor z = model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch()));
   const double metric = events_.validate(state, z);
   const bool improved = metric > state.best_metric;
@@ -138,6 +141,7 @@ void Trainer::validate(TrainingState& state) {
   }
   if (events_.validated) events_.validated(state, metric, improved);
   if (improved) save(state, /*is_best=*/true, /*is_last=*/false);
+  longest_validation_seconds_ = std::max(longest_validation_seconds_, timer.seconds());
 }
 
 void Trainer::save(const TrainingState& state, bool is_best, bool is_last) {

@@ -96,7 +96,7 @@ class Trainer {
   StepRecord take_step(TrainingState& state);
 
   /// How long a save asked for now would take until it is published, the rest of one that is under
-  /// way included. Ranks: local, each from its own clock.
+  /// way included. Ranks: local; rank 0 knows best.
   double predicted_save_seconds() const { return checkpoints_.predicted_save_seconds(); }
 
   std::int64_t steps_per_epoch() const { return sampler_.steps_per_epoch(); }
@@ -122,6 +122,7 @@ class Trainer {
   double longest_step_seconds_ = 0;
   std::int64_t saved_step_ = -1;  // of the last save that was begun
   bool save_part_done_ = false;   // on all ranks
+  double longest_validation_seconds_ = 0;
   bool stop_agreed_ = false;
 };
 

@@ -94,7 +94,7 @@ TEST(BackgroundSave, IsAskedForAndWaitedFor) {
     ASSERT_TRUE(saved.has_value());
     EXPECT_EQ(saved->name, "step-000000000010");
     EXPECT_EQ(store.best(), folder / "c/step-000000000010");
-    EXPECT_GE(store.predicted_save_seconds(), saved->seconds);
+    EXPECT_GE(store.predicted_save_seconds(), saved->write_seconds);
   });
   expect_state(folder / "c/step-000000000010");
 }

@@ -281,10 +281,8 @@ class ProgramTest(unittest.TestCase):
 
     def test_sigterm_to_one_rank_saves_and_stops_all(self):
         def terminate_one_rank(process):
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            ranks = [int(pid) for pid in children
-                     if Path(PROGRAM).name == Path(f"/proc/{pid}/comm").read_text().strip()]
-            self.assertEqual(len(ranks), 2)
+            ranks = self.pids_of_ranks(self.folder / "term")
+            self.assertEqual(sorted(ranks), [0, 1])
             os.kill(ranks[1], signal.SIGTERM)
 
         self.stopped_and_resumed("term", terminate_one_rank)
@@ -296,7 +294,68 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(lines_of(run_dir, "end")[-1]["reason"], "interrupted")
         self.assertTrue(list((run_dir / "checkpoints").glob("step-*")))
 
+    def test_the_end_of_a_slurm_job_saves_and_stops(self):
+        run_dir = self.folder / "job_end"
+        os.environ["SLURM_JOB_END_TIME"] = str(int(time.time()) + 6)
+        try:
+            result = self.train(run_dir, 2, "--max_steps=1000000", "--patience=0", "--validate_every_steps=0",
+                                expect=75)
+        finally:
+            del os.environ["SLURM_JOB_END_TIME"]
+        self.assertIn("the job ends in", result.stderr)
+        self.assertEqual(lines_of(run_dir, "end")[-1]["reason"], "interrupted")
+        self.assertTrue(list((run_dir / "checkpoints").glob("step-*")))
+
+    # --- What ends it early ---
+
+    def pids_of_ranks(self, run_dir):
+        """The processes of a run's ranks, by rank."""
+        ranks = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if (str(run_dir).encode() not in (process / "cmdline").read_bytes() or
+                        (process / "comm").read_text().strip() != Path(PROGRAM).name):
+                    continue
+                for word in (process / "environ").read_bytes().split(b"\0"):
+                    if word.startswith(b"OMPI_COMM_WORLD_RANK="):
+                        ranks[int(word.split(b"=")[1])] = int(process.name)
+            except OSError:
+                continue
+        return ranks
+
+    def ended_by(self, number, run_dir, *words):
+        """What a run of three ranks says when its rank 1 gets this signal in the midst of training."""
+        command = command_line(["train", f"--dataset={self.dataset}", f"--run_dir={run_dir}", *TRAIN, "--patience=0",
+                                "--max_steps=1000000", *words], 3)
+        with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
+            end = time.monotonic() + SECONDS
+            log = run_dir / "metrics.jsonl"
+            while not (log.exists() and '"step"' in log.read_text()):
+                self.assertIsNone(process.poll(), "the run ended before it could be stopped")
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.02)
+            ranks = self.pids_of_ranks(run_dir)
+            self.assertEqual(sorted(ranks), [0, 1, 2])
+            os.kill(ranks[1], number)
+            output = process.communicate(timeout=SECONDS)
+        self.assertEqual(process.returncode, 5, output)
+        self.assertEqual(output[1].count("micrec train: "), 1, output[1])
+        return output[1]
+
+    def test_a_killed_rank_ends_the_run_and_is_named(self):
+        self.assertRegex(self.ended_by(signal.SIGKILL, self.folder / "killed"),
+                         r"micrec train: rank 1 of 3 was killed by signal 9 \(SIGKILL\) in .*'[a-z_.]+' \(collective \d+\)")
+
+    def test_a_stopped_rank_ends_the_run_and_is_named(self):
+        self.assertRegex(self.ended_by(signal.SIGSTOP, self.folder / "halted", "--deadline=3"),
+                         r"micrec train: rank 1 of 3 (has not reached|does not go on in) '[a-z_.]+' \(collective \d+\): "
+                         r"its process is stopped by a signal")
+
     # --- What it refuses ---
+
+    def test_refuses_a_run_folder_that_cannot_be_written(self):
+        self.refused(4, "train", f"--dataset={self.dataset}", "--run_dir=/proc/runs", say=("/proc/runs",), ranks=2)
 
     def test_refuses_what_is_wrong_with_the_flags(self):
         there = f"--dataset={self.dataset}"

@@ -2,10 +2,12 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -64,12 +66,17 @@ class VerifyCommand : public ::testing::Test {
     return nlohmann::json::parse(std::ifstream(folder_ / "verify.json"));
   }
 
-  void turn_a_bit(const std::string& path) const {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(static_cast<std::streamoff>(fs::file_size(path) - 9));
-    const char byte = static_cast<char>(file.peek());
-    file.seekp(file.tellg());
-    file.put(static_cast<char>(byte ^ 1));
+  // In the values of the table.
+  void turn_a_bit(const std::string& checkpoint) const {
+    const StoredShard shard = Checkpoint::open(checkpoint).shards()[0];
+    const auto values = std::find_if(
+        shard.datasets.begin(), shard.datasets.end(),
+        [](const StoredDataset& dataset) { return dataset.name == "/tensors/templates/value"; });
+    ASSERT_NE(values, shard.datasets.end());
+    std::fstream file(checkpoint + "/" + shard.file,
+                      std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(values->offset + values->bytes / 2);
+    file.put('\1');
   }
 
   TemporaryFolder folder_;
@@ -89,10 +96,10 @@ TEST_F(VerifyCommand, PrintsALineAFileAndWritesJson) {
 }
 
 TEST_F(VerifyCommand, NamesWhatIsDamagedAndEndsWithSix) {
-  const std::string first = run_dir_ + "/checkpoints/step-000000000010/shard-00000.h5";
+  const std::string first = run_dir_ + "/checkpoints/step-000000000010";
   turn_a_bit(first);
   expect_all(verify({run_dir_, "--out=" + folder_ / "verify.json"}, 6),
-             {first + ": DAMAGED: its checksum is", "/tensors/templates/value",
+             {first + "/shard-00000.h5: DAMAGED: its checksum is", "/tensors/templates/value",
               "step-000000000020/shard-00000.h5: whole", "1 of 5 files"});
   EXPECT_EQ(report().at("whole"), false);
   EXPECT_EQ(report().at("checkpoints")[0].at("whole"), false);
