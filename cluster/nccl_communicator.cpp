@@ -526,6 +526,21 @@ std::unique_ptr<PendingTensor> NcclCommunicator::start_all_to_all(
                         first_rows);
 }
 
+std::unique_ptr<PendingTensor> NcclCommunicator::start_all_to_all_into(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+    const std::vector<std::int64_t>& first_rows) {
+  if (on_gpu(name, send)) {
+    return start_exchange(name, send, send_rows, receive_rows, into, first_rows);
+  }
+  refuse_if_failed(name);
+  std::unique_ptr<PendingTensor> pending;
+  guarded(name, [&] {
+    pending = host_->start_all_to_all_into(name, send, send_rows, receive_rows, into, first_rows);
+  });
+  return pending;
+}
+
 std::unique_ptr<PendingTensor> NcclCommunicator::start_exchange(
     const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
     const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,

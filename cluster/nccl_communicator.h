@@ -63,6 +63,10 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<PendingTensor> start_all_to_all(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows) override;
+  std::unique_ptr<PendingTensor> start_all_to_all_into(
+      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+      const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+      const std::vector<std::int64_t>& first_rows) override;
   void all_reduce(const char* name, at::Tensor& values,
                   Reduction reduction = Reduction::sum) override;
   void broadcast(const char* name, at::Tensor& values, int root) override;
