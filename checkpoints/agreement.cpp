@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
 
 #include <cstring>
 
@@ -38,17 +39,43 @@ std::optional<Failure> first_failure(Communicator& communicator, const char* nam
   const auto rank = static_cast<int>(failed.item<std::int64_t>());
   if (rank == ranks) return std::nullopt;
 
-  at::Tensor cause = at::full({1}, own ? static_cast<std::int64_t>(own->cause) : 0, at::kLong);
-  communicator.broadcast(name, cause, rank);
+  at::Tensor kind = at::zeros({2}, at::kLong);
+  auto* const numbers = kind.mutable_data_ptr<std::int64_t>();
+  if (own) {
+    numbers[0] = static_cast<std::int64_t>(own->cause);
+    numbers[1] = own->is_newer_format ? 1 : 0;
+  }
+  communicator.broadcast(name, kind, rank);
   const std::string message = text_of(communicator, name, own ? own->message : "", rank);
-  return Failure{static_cast<Cause>(cause.item<std::int64_t>()),
-                 ranks == 1 ? message : text("rank ", rank, ": ", message)};
+  return Failure{static_cast<Cause>(numbers[0]),
+                 ranks == 1 ? message : text("rank ", rank, ": ", message), numbers[1] != 0};
+}
+
+void throw_failure(const Failure& failure) {
+  if (failure.is_newer_format) throw NewerFormat(failure.message);
+  throw Error(failure.cause, failure.message);
+}
+
+std::vector<std::string> gather_texts(Communicator& communicator, const char* name,
+                                      const std::string& text) {
+  const auto size = static_cast<std::int64_t>(text.size());
+  const std::vector<std::int64_t> sizes = gather_counts(communicator, name, size);
+  at::Tensor local = at::empty({size}, at::kByte);
+  if (size > 0) std::memcpy(local.mutable_data_ptr(), text.data(), text.size());
+  const at::Tensor all = communicator.all_gather(name, local, sizes);
+  std::vector<std::string> texts;
+  const char* at = static_cast<const char*>(all.const_data_ptr());
+  for (const std::int64_t bytes : sizes) {
+    texts.emplace_back(at, static_cast<std::size_t>(bytes));
+    at += bytes;
+  }
+  return texts;
 }
 
 void throw_together(Communicator& communicator, const char* name,
                     const std::optional<Failure>& own) {
   if (const std::optional<Failure> failure = first_failure(communicator, name, own)) {
-    throw Error(failure->cause, failure->message);
+    throw_failure(*failure);
   }
 }
 

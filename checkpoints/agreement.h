@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -15,6 +16,14 @@ namespace micrec {
 struct Failure {
   Cause cause = Cause::io;
   std::string message;
+  bool is_newer_format = false;  ///< an older checkpoint is no answer to it
+};
+
+/// A checkpoint that only a newer program can read. It is not damaged: whoever stepped over it
+/// would lose what it holds.
+class NewerFormat : public Error {
+ public:
+  explicit NewerFormat(const std::string& message) : Error(Cause::checkpoint, message) {}
 };
 
 /// Runs a task of this rank alone. An exception is kept and not thrown, since a rank that left now
@@ -23,6 +32,8 @@ template <typename Task>
 std::optional<Failure> attempt(const Task& task) {
   try {
     task();
+  } catch (const NewerFormat& error) {
+    return Failure{error.cause(), error.what(), true};
   } catch (const Error& error) {
     return Failure{error.cause(), error.what()};
   } catch (const std::system_error& error) {  // std::filesystem's among them
@@ -41,6 +52,13 @@ std::optional<Failure> first_failure(Communicator& communicator, const char* nam
 /// Throws the first failure on all ranks, if there was one. Ranks: collective.
 void throw_together(Communicator& communicator, const char* name,
                     const std::optional<Failure>& own);
+
+/// Throws a failure as the exception that it was.
+[[noreturn]] void throw_failure(const Failure& failure);
+
+/// The texts of all ranks, on all ranks. Ranks: collective.
+std::vector<std::string> gather_texts(Communicator& communicator, const char* name,
+                                      const std::string& text);
 
 /// Rank 0's text on all ranks. Ranks: collective.
 std::string broadcast_text(Communicator& communicator, const char* name, const std::string& text);

@@ -17,6 +17,7 @@
 #include "checkpoints/element_type.h"
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
+#include "checkpoints/shard_file.h"
 #include "io/durable_files.h"
 #include "io/hdf5.h"
 
@@ -25,7 +26,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kManifestLimitBytes = std::int64_t{256} << 20;
 constexpr std::int64_t kRowNumbersAtOnce = kTransferBytes / std::int64_t{sizeof(std::int64_t)};
 
 std::string in_words(at::IntArrayRef shape) {
@@ -34,47 +34,14 @@ std::string in_words(at::IntArrayRef shape) {
   return "(" + join(sizes, ", ") + ")";
 }
 
-Manifest read_manifest(const std::string& directory) {
-  const fs::path path = fs::path(directory) / kCheckpointManifestFile;
-  std::error_code error;
-  if (!fs::is_directory(directory, error)) {
-    throw Error(Cause::checkpoint,
-                text("there is no checkpoint ", directory,
-                     fs::exists(directory, error) ? ": it is not a directory" : "",
-                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
-  }
-  if (!fs::exists(path, error)) {
-    throw Error(Cause::checkpoint,
-                text(directory, " is not a checkpoint: it has no ", kCheckpointManifestFile,
-                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
-  }
-  return parse_manifest(read_small_file(path.string(), kManifestLimitBytes), path.string());
-}
-
 [[noreturn]] void fail_damaged(const std::string& path, const std::string& what) {
   throw Error(Cause::checkpoint, text(path, " is damaged: ", what, "; restore another checkpoint"));
 }
 
 void verify_shard(const std::string& directory, const StoredShard& shard, Verify verify) {
   const std::string path = (fs::path(directory) / shard.file).string();
-  std::error_code error;
-  if (!fs::exists(path, error)) {
-    throw Error(
-        Cause::checkpoint,
-        text(path, " is missing, though the manifest lists it; restore another checkpoint"));
-  }
-  const auto bytes = static_cast<std::int64_t>(fs::file_size(path, error));
-  if (error) throw Error(Cause::io, text("cannot read ", path, ": ", error.message()));
-  if (bytes != shard.bytes) {
-    fail_damaged(path, text("it has ", with_commas(bytes), " bytes, the manifest says ",
-                            with_commas(shard.bytes)));
-  }
-  if (verify == Verify::checksums) {
-    const FileDigest digest = digest_file(path);
-    if (digest.xxh3_128 != shard.xxh3_128) {
-      fail_damaged(
-          path, text("its checksum is ", digest.xxh3_128, ", the manifest says ", shard.xxh3_128));
-    }
+  if (const std::optional<std::string> damage = damage_of(path, shard, verify)) {
+    fail_damaged(path, *damage);
   }
 }
 
@@ -284,24 +251,47 @@ Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
 Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
 
 Checkpoint Checkpoint::open(const std::string& directory, Verify verify) {
-  auto state = std::make_unique<State>(State{directory, read_manifest(directory)});
-  for (const StoredShard& shard : state->manifest.shards) verify_shard(directory, shard, verify);
-  return Checkpoint(std::move(state));
+  Failure why;
+  std::optional<Checkpoint> checkpoint = try_open(directory, verify, why);
+  if (!checkpoint) throw_failure(why);
+  return *std::move(checkpoint);
 }
 
 Checkpoint Checkpoint::open(const std::string& directory, Communicator& communicator) {
+  Failure why;
+  std::optional<Checkpoint> checkpoint = try_open(directory, communicator, why);
+  if (!checkpoint) throw_failure(why);
+  return *std::move(checkpoint);
+}
+
+std::optional<Checkpoint> Checkpoint::try_open(const std::string& directory, Verify verify,
+                                               Failure& why) {
   std::unique_ptr<State> state;
-  throw_together(communicator, "checkpoint.open", attempt([&] {
-                   state = std::make_unique<State>(State{directory, read_manifest(directory)});
-                   const std::vector<StoredShard>& shards = state->manifest.shards;
-                   for (std::size_t i = 0; i < shards.size(); ++i) {
-                     const bool mine =
-                         static_cast<int>(i % static_cast<std::size_t>(communicator.size())) ==
-                         communicator.rank();
-                     verify_shard(directory, shards[i], mine ? Verify::checksums : Verify::sizes);
-                   }
-                 }));
-  return Checkpoint(std::move(state));
+  std::optional<Failure> failure = attempt([&] {
+    state = std::make_unique<State>(State{directory, read_manifest(directory)});
+    for (const StoredShard& shard : state->manifest.shards) verify_shard(directory, shard, verify);
+  });
+  if (!failure) return Checkpoint(std::move(state));
+  why = *std::move(failure);
+  return std::nullopt;
+}
+
+std::optional<Checkpoint> Checkpoint::try_open(const std::string& directory,
+                                               Communicator& communicator, Failure& why) {
+  std::unique_ptr<State> state;
+  std::optional<Failure> failure = first_failure(
+      communicator, "checkpoint.open", attempt([&] {
+        state = std::make_unique<State>(State{directory, read_manifest(directory)});
+        const std::vector<StoredShard>& shards = state->manifest.shards;
+        for (std::size_t i = 0; i < shards.size(); ++i) {
+          const bool mine = static_cast<int>(i % static_cast<std::size_t>(communicator.size())) ==
+                            communicator.rank();
+          verify_shard(directory, shards[i], mine ? Verify::checksums : Verify::sizes);
+        }
+      }));
+  if (!failure) return Checkpoint(std::move(state));
+  why = *std::move(failure);
+  return std::nullopt;
 }
 
 const std::string& Checkpoint::directory() const { return state_->directory; }
@@ -316,6 +306,8 @@ std::int64_t Checkpoint::bytes() const {
                          [](std::int64_t sum, const StoredShard& s) { return sum + s.bytes; });
 }
 
+Commit Checkpoint::commit() const { return state_->manifest.commit; }
+
 bool Checkpoint::has(const std::string& name) const {
   return std::any_of(tensors().begin(), tensors().end(),
                      [&](const StoredTensor& tensor) { return tensor.name == name; });
@@ -326,19 +318,24 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
   const std::string& directory = state_->directory;
   for (std::size_t i = 1; i < owned.size(); ++i) CHECK_LT(value(owned[i - 1]), value(owned[i]));
 
-  // All is compared before anything is filled.
+  // All is compared before anything is filled, and all that differs is told.
   std::vector<std::pair<const StoredTensor*, std::vector<Part>>> replicated;
   std::vector<ShardedRead> sharded;
+  std::vector<std::string> differences;
   for (const CheckpointTensor& wanted : into) {
-    const StoredTensor& stored = state_->find(wanted.name);
-    check_matches(stored, wanted, directory, static_cast<std::int64_t>(owned.size()));
-    std::vector<Part> parts = parts_of(stored, wanted, with_optimizer_state, directory);
-    if (stored.sharded) {
-      sharded.push_back({&stored, std::move(parts), std::vector<std::int32_t>(owned.size(), -1)});
-    } else {
-      replicated.emplace_back(&stored, std::move(parts));
-    }
+    const std::optional<Failure> difference = attempt([&] {
+      const StoredTensor& stored = state_->find(wanted.name);
+      check_matches(stored, wanted, directory, static_cast<std::int64_t>(owned.size()));
+      std::vector<Part> parts = parts_of(stored, wanted, with_optimizer_state, directory);
+      if (stored.sharded) {
+        sharded.push_back({&stored, std::move(parts), std::vector<std::int32_t>(owned.size(), -1)});
+      } else {
+        replicated.emplace_back(&stored, std::move(parts));
+      }
+    });
+    if (difference) differences.push_back(difference->message);
   }
+  if (!differences.empty()) throw Error(Cause::checkpoint, join(differences, "; "));
 
   const std::vector<StoredShard>& shards = state_->manifest.shards;
   for (std::size_t i = 0; i < shards.size(); ++i) {

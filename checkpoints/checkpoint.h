@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/ids.h"
+#include "checkpoints/agreement.h"
 #include "cluster/communicator.h"
 
 namespace micrec {
@@ -49,12 +51,29 @@ struct StoredTensor {
   std::string description;
 };
 
+/// Where the elements of a dataset lie in a file of a checkpoint, and what they are.
+struct StoredDataset {
+  std::string name;         // "/tensors/templates/value"
+  std::int64_t offset = 0;  // in the file
+  std::int64_t bytes = 0;
+  std::int64_t rows = 0;
+  std::string xxh3_64;  // 16 hexadecimal digits a block
+};
+
 /// One file of a checkpoint.
 struct StoredShard {
   std::string file;
   std::int64_t bytes = 0;
   std::int64_t rows = 0;
-  std::string xxh3_128;  // 32 hexadecimal digits
+  std::string xxh3_128;                      // 32 hexadecimal digits
+  std::int64_t block_bytes = 0;              // of the datasets' digests
+  std::vector<StoredDataset> datasets = {};  // empty in checkpoints of older programs
+};
+
+/// How a checkpoint becomes complete; see checkpoints/format.h.
+enum class Commit {
+  rename,  ///< its directory takes its name
+  marker,  ///< its last file is written
 };
 
 /// How much of a checkpoint is compared with its manifest before anything is used.
@@ -66,10 +85,10 @@ enum class Verify {
 /// A published checkpoint, opened for reading by any number of ranks, also by none of those that
 /// saved it.
 ///
-/// Errors   Error(Cause::checkpoint) where it is missing, not a checkpoint, of a version this
-/// program does not read, damaged
-///          (the file is named) or does not hold what is asked for; Error(Cause::io) where the
-///          system cannot read it.
+/// Errors   Error(Cause::checkpoint) where it is missing, not a checkpoint, incomplete, of a
+/// version
+///          this program does not read, damaged (file, dataset and rows are named) or does not hold
+///          what is asked for; Error(Cause::io) where the system cannot read it.
 class Checkpoint {
  public:
   /// Opens a step-... directory. Ranks: local, each reads all it verifies.
@@ -78,6 +97,12 @@ class Checkpoint {
   /// Opens it and verifies every byte once, the files divided among the ranks. Damage is an Error
   /// on all ranks. Ranks: collective.
   static Checkpoint open(const std::string& directory, Communicator& communicator);
+
+  /// The same for whoever can do without: nothing where it cannot be used, and `why` says why.
+  static std::optional<Checkpoint> try_open(const std::string& directory, Verify verify,
+                                            Failure& why);
+  static std::optional<Checkpoint> try_open(const std::string& directory,
+                                            Communicator& communicator, Failure& why);
 
   ~Checkpoint();
   Checkpoint(Checkpoint&&) noexcept;
@@ -90,6 +115,7 @@ class Checkpoint {
   const std::vector<StoredShard>& shards() const;
   std::int64_t rows() const;   ///< global rows of the sharded tensors
   std::int64_t bytes() const;  ///< of all files
+  Commit commit() const;
   bool has(const std::string& name) const;
 
   /// Fills the given tensors in place, by name: replicated ones whole, sharded ones with the rows
@@ -97,9 +123,9 @@ class Checkpoint {
   /// With the optimizer's state, adam_m and adam_v are filled wherever they are defined.
   ///
   /// Ranks    local; the ranks that restore need not be those that saved, nor as many.
-  /// Errors   Error(Cause::checkpoint) where a tensor is absent or of another type, shape or kind,
-  /// or where a row is in no file
-  ///          or in two; it names tensor, row and file. What has been filled until then stays.
+  /// Errors   Error(Cause::checkpoint) where tensors are absent or of another type, shape or kind,
+  ///          each named, before anything is filled; or where a row is in no file or in two: it
+  ///          names tensor, row and file, and what has been filled until then stays.
   /// Cost     Reads the row numbers of all files, and of the values the chunks that hold rows of
   /// this rank; memory beyond the
   ///          tensors is bounded by a chunk of 16 MiB.

@@ -2,29 +2,42 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <system_error>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
+#include "checkpoints/agreement.h"
 #include "checkpoints/format.h"
 #include "io/durable_files.h"
 
 namespace micrec {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::int64_t kStepLimit = 1'000'000'000'000;  // 12 digits
+constexpr std::int64_t kStepLimit = 1'000'000'000'000;              // 12 digits
+constexpr std::uint64_t kMostElements = 1'000'000'000'000'000'000;  // of a tensor
 constexpr char kStepPrefix[] = "step-";
+constexpr std::int64_t kManifestLimitBytes = std::int64_t{256} << 20;
+constexpr std::int64_t kMarkerLimitBytes = 4096;
 
 // Bytes that are not UTF-8 (a path may have such) are replaced: saving must not fail for them.
 std::string dump(const json& object, int indent) {
   return object.dump(indent, ' ', false, json::error_handler_t::replace);
 }
+
+// A field as a message can carry it.
+std::string shown(const json& field) { return printable(dump(field, -1)); }
 
 json real_to_json(double number) {
   if (std::isfinite(number)) return number;
@@ -39,11 +52,18 @@ class Fields {
     if (!object.is_object()) fail(text("what is ", place_, " is not an object"));
   }
 
-  std::int64_t integer(const char* name, std::int64_t least = 0) const {
+  bool has(const char* name) const { return object_.contains(name); }
+
+  std::int64_t integer(const char* name, std::int64_t least = 0,
+                       std::int64_t most = std::numeric_limits<std::int64_t>::max()) const {
     const json& field = at(name);
-    if (!field.is_number_integer() || field.get<std::int64_t>() < least) {
-      fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected an integer of at least ",
-                least));
+    // As what it is: a number above the largest int64 would become a negative one.
+    const bool too_large =
+        field.is_number_unsigned() && field.get<std::uint64_t>() > static_cast<std::uint64_t>(most);
+    if (!field.is_number_integer() || too_large || field.get<std::int64_t>() < least) {
+      const bool has_most = most < std::numeric_limits<std::int64_t>::max();
+      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected an integer of at least ",
+                least, has_most ? text(" and at most ", most) : ""));
     }
     return field.get<std::int64_t>();
   }
@@ -54,13 +74,13 @@ class Fields {
     if (field == "nan") return std::numeric_limits<double>::quiet_NaN();
     if (field == "inf") return std::numeric_limits<double>::infinity();
     if (field == "-inf") return -std::numeric_limits<double>::infinity();
-    fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected a number"));
+    fail(text("'", name, "' ", place_, " is ", shown(field), ", expected a number"));
   }
 
   std::string string(const char* name) const {
     const json& field = at(name);
     if (!field.is_string()) {
-      fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected a string"));
+      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected a string"));
     }
     return field.get<std::string>();
   }
@@ -68,7 +88,7 @@ class Fields {
   bool boolean(const char* name) const {
     const json& field = at(name);
     if (!field.is_boolean()) {
-      fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected true or false"));
+      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected true or false"));
     }
     return field.get<bool>();
   }
@@ -87,13 +107,14 @@ class Fields {
     std::vector<std::int64_t> shape;
     double elements = 1;
     for (const json& size : array(name)) {
-      if (!size.is_number_integer() || size.get<std::int64_t>() < 0) {
-        fail(text("'", name, "' ", place_, " has the element ", size.dump(), ", expected sizes"));
+      if (!size.is_number_unsigned() || size.get<std::uint64_t>() > kMostElements) {
+        fail(text("'", name, "' ", place_, " has the element ", shown(size), ", expected sizes"));
       }
       shape.push_back(size.get<std::int64_t>());
-      elements *= static_cast<double>(shape.back());
+      elements *= static_cast<double>(std::max<std::int64_t>(shape.back(), 1));
     }
-    if (elements > 1e18) fail(text("'", name, "' ", place_, " is too large to be a tensor"));
+    if (elements > static_cast<double>(kMostElements))
+      fail(text("'", name, "' ", place_, " is too large to be a tensor"));
     return shape;
   }
 
@@ -120,7 +141,7 @@ class Fields {
   const json& array(const char* name) const {
     const json& field = at(name);
     if (!field.is_array()) {
-      fail(text("'", name, "' ", place_, " is ", field.dump(), ", expected an array"));
+      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected an array"));
     }
     return field;
   }
@@ -129,6 +150,77 @@ class Fields {
   std::string path_;
   std::string place_;
 };
+
+json to_json(const StoredShard& shard) {
+  json object = {{"file", shard.file},
+                 {"bytes", shard.bytes},
+                 {"rows", shard.rows},
+                 {"xxh3_128", shard.xxh3_128}};
+  if (shard.datasets.empty()) return object;
+  object["block_bytes"] = shard.block_bytes;
+  for (const StoredDataset& dataset : shard.datasets) {
+    object["datasets"].push_back({{"name", dataset.name},
+                                  {"offset", dataset.offset},
+                                  {"bytes", dataset.bytes},
+                                  {"rows", dataset.rows},
+                                  {"xxh3_64", dataset.xxh3_64}});
+  }
+  return object;
+}
+
+StoredShard shard_of(const Fields& fields) {
+  StoredShard shard;
+  shard.file = fields.string("file");
+  shard.bytes = fields.integer("bytes");
+  shard.rows = fields.integer("rows");
+  shard.xxh3_128 = fields.string("xxh3_128");
+  if (!fields.has("datasets")) return shard;
+  shard.block_bytes = fields.integer("block_bytes", 1);
+  for (const Fields& dataset : fields.objects("datasets")) {
+    shard.datasets.push_back({dataset.string("name"), dataset.integer("offset"),
+                              dataset.integer("bytes", 1), dataset.integer("rows", 1),
+                              dataset.string("xxh3_64")});
+  }
+  return shard;
+}
+
+void check_datasets(const StoredShard& shard, const Fields& fields) {
+  std::vector<const StoredDataset*> by_offset;
+  for (const StoredDataset& dataset : shard.datasets) by_offset.push_back(&dataset);
+  std::sort(by_offset.begin(), by_offset.end(),
+            [](const auto* a, const auto* b) { return a->offset < b->offset; });
+  std::int64_t end = 0;
+  for (const StoredDataset* dataset : by_offset) {
+    if (dataset->offset < end || dataset->offset > shard.bytes - dataset->bytes) {
+      fields.fail(text("dataset ", excerpt(dataset->name), " does not fit into ", shard.file));
+    }
+    end = dataset->offset + dataset->bytes;
+    const std::int64_t blocks = (dataset->bytes - 1) / shard.block_bytes + 1;
+    if (dataset->xxh3_64.size() != 16 * static_cast<std::size_t>(blocks) ||
+        dataset->bytes % dataset->rows != 0) {
+      fields.fail(text("dataset ", excerpt(dataset->name), " of ", shard.file, " has ",
+                       dataset->bytes, " bytes, which its rows or its digests do not fit"));
+    }
+  }
+}
+
+// A checkpoint that is complete by its last file: is that there, and of this manifest?
+void check_marker(const std::string& directory, const std::string& checksum) {
+  const fs::path path = fs::path(directory) / kCheckpointCompleteFile;
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    throw Error(Cause::checkpoint,
+                text(directory, " is incomplete: it has no file '", kCheckpointCompleteFile,
+                     "', which is written last; restore another checkpoint"));
+  }
+  const std::string marked = read_small_file(path.string(), kMarkerLimitBytes);
+  if (marked != checksum + "\n") {
+    throw Error(
+        Cause::checkpoint,
+        text(path.string(), " is damaged: it names the manifest of checksum ", excerpt(marked),
+             ", the manifest has ", checksum, "; restore another checkpoint"));
+  }
+}
 
 void check_consistency(const Manifest& manifest, const Fields& fields) {
   if (static_cast<std::int64_t>(manifest.shards.size()) != manifest.info.world_size) {
@@ -139,29 +231,43 @@ void check_consistency(const Manifest& manifest, const Fields& fields) {
   for (std::size_t i = 0; i < manifest.shards.size(); ++i) {
     const StoredShard& shard = manifest.shards[i];
     if (shard.file != shard_name(static_cast<std::int64_t>(i))) {
-      fields.fail(text("file ", i, " is '", shard.file, "', expected '",
+      fields.fail(text("file ", i, " is ", excerpt(shard.file), ", expected '",
                        shard_name(static_cast<std::int64_t>(i)), "'"));
     }
     if (shard.rows > manifest.rows - rows) fields.fail("its files have more rows than its tensors");
     rows += shard.rows;
+    check_datasets(shard, fields);
   }
   if (rows != manifest.rows) {
     fields.fail(text("its files have ", rows, " rows, its tensors ", manifest.rows));
   }
-  static const std::set<std::string> kTypes = {"float32", "float64", "int64", "int32", "uint8"};
+  static const std::map<std::string, int> kTypeBytes = {
+      {"float32", 4}, {"float64", 8}, {"int64", 8}, {"int32", 4}, {"uint8", 1}};
+  double file_bytes = 0;
+  for (const StoredShard& shard : manifest.shards) file_bytes += static_cast<double>(shard.bytes);
+  double tensor_bytes = 0;
   std::set<std::string> names;
   for (const StoredTensor& tensor : manifest.tensors) {
     if (tensor.name.empty() || tensor.name.find('/') != std::string::npos ||
         !names.insert(tensor.name).second) {
-      fields.fail(text("'", tensor.name, "' is no name of a tensor, or is listed twice"));
+      fields.fail(text(excerpt(tensor.name), " is no name of a tensor, or is listed twice"));
     }
-    if (!kTypes.contains(tensor.type)) {
-      fields.fail(text("tensor '", tensor.name, "' is of the unknown type '", tensor.type, "'"));
+    if (!kTypeBytes.contains(tensor.type)) {
+      fields.fail(
+          text("tensor ", excerpt(tensor.name), " is of the unknown type ", excerpt(tensor.type)));
     }
     if (tensor.sharded && (tensor.shape.empty() || tensor.shape[0] != manifest.rows)) {
-      fields.fail(
-          text("the sharded tensor '", tensor.name, "' does not have ", manifest.rows, " rows"));
+      fields.fail(text("the sharded tensor ", excerpt(tensor.name), " does not have ",
+                       manifest.rows, " rows"));
     }
+    double bytes = kTypeBytes.at(tensor.type) * (tensor.trained ? 3.0 : 1.0);
+    for (const std::int64_t size : tensor.shape) bytes *= static_cast<double>(size);
+    tensor_bytes += bytes;
+  }
+  // Whoever restores takes memory for the tensors before it reads them, and nothing is compressed.
+  if (tensor_bytes > file_bytes) {
+    fields.fail(
+        text("its tensors take ", in_bytes(tensor_bytes), ", its files ", in_bytes(file_bytes)));
   }
 }
 
@@ -192,11 +298,12 @@ std::string shard_name(std::int64_t number) {
   return name;
 }
 
-std::string to_json_text(const Manifest& manifest) {
+std::string to_json_text(const Manifest& manifest, std::string* checksum) {
   const CheckpointInfo& info = manifest.info;
   json object = {
       {"format", kCheckpointFormat},
       {"format_version", kCheckpointFormatVersion},
+      {"commit", manifest.commit == Commit::marker ? "marker" : "rename"},
       {"step", info.step},
       {"epoch", info.epoch},
       {"best_metric", real_to_json(info.best_metric)},
@@ -213,10 +320,7 @@ std::string to_json_text(const Manifest& manifest) {
   };
   for (const auto& [key, value] : info.extra) object["extra"][key] = value;
   for (const StoredShard& shard : manifest.shards) {
-    object["shards"].push_back({{"file", shard.file},
-                                {"bytes", shard.bytes},
-                                {"rows", shard.rows},
-                                {"xxh3_128", shard.xxh3_128}});
+    object["shards"].push_back(to_json(shard));
   }
   for (const StoredTensor& tensor : manifest.tensors) {
     object["tensors"].push_back({{"name", tensor.name},
@@ -226,8 +330,17 @@ std::string to_json_text(const Manifest& manifest) {
                                  {"trained", tensor.trained},
                                  {"description", tensor.description}});
   }
-  object["checksum"] = digest_bytes(dump(object, -1));
+  const std::string digest = digest_bytes(dump(object, -1));
+  object["checksum"] = digest;
+  if (checksum != nullptr) *checksum = digest;
   return dump(object, 2) + "\n";
+}
+
+std::string to_json_text(const StoredShard& shard) { return dump(to_json(shard), -1); }
+
+StoredShard parse_shard(const std::string& json_text) {
+  const json object = json::parse(json_text, nullptr, /*allow_exceptions=*/false);
+  return shard_of(Fields(object, "what a rank wrote", "at the top"));
 }
 
 Manifest parse_manifest(const std::string& json_text, const std::string& path) {
@@ -244,20 +357,26 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
   }
   const std::int64_t version = fields.integer("format_version", 1);
   if (version > kCheckpointFormatVersion) {
-    throw Error(
-        Cause::checkpoint,
-        text(path, " is of format version ", version, ", this program reads versions up to ",
-             kCheckpointFormatVersion, "; use the micrec that wrote it, or a newer one"));
+    throw NewerFormat(text(path, " is of format version ", version,
+                           ", this program reads versions up to ", kCheckpointFormatVersion,
+                           "; use the micrec that wrote it, or a newer one"));
   }
-  const std::string checksum = fields.string("checksum");
-  object.erase("checksum");
-  if (digest_bytes(dump(object, -1)) != checksum) {
-    fields.fail("its contents do not match its own checksum (was it edited?)");
-  }
-
   Manifest manifest;
+  manifest.checksum = fields.string("checksum");
+  object.erase("checksum");
+  if (const std::string digest = digest_bytes(dump(object, -1)); digest != manifest.checksum) {
+    fields.fail(text("its contents do not match its own checksum: they have ", digest, ", it says ",
+                     printable(manifest.checksum), " (was it edited?)"));
+  }
+  if (fields.has("commit")) {
+    const std::string commit = fields.string("commit");
+    if (commit != "rename" && commit != "marker") {
+      fields.fail(text("'commit' is ", excerpt(commit), ", expected 'rename' or 'marker'"));
+    }
+    manifest.commit = commit == "marker" ? Commit::marker : Commit::rename;
+  }
   CheckpointInfo& info = manifest.info;
-  info.step = fields.integer("step");
+  info.step = fields.integer("step", 0, kStepLimit - 1);
   info.epoch = fields.integer("epoch");
   info.best_metric = fields.real("best_metric");
   info.best_step = fields.integer("best_step", -1);
@@ -265,13 +384,13 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
   info.config = fields.string("config");
   info.dataset_path = fields.object("dataset").string("path");
   info.dataset_fingerprint = fields.object("dataset").string("fingerprint");
-  info.world_size = static_cast<int>(fields.integer("world_size", 1));
+  info.world_size =
+      static_cast<int>(fields.integer("world_size", 1, std::numeric_limits<int>::max()));
   info.grid = fields.string("grid");
   info.extra = fields.strings("extra");
   manifest.rows = fields.integer("rows");
   for (const Fields& shard : fields.objects("shards")) {
-    manifest.shards.push_back({shard.string("file"), shard.integer("bytes"), shard.integer("rows"),
-                               shard.string("xxh3_128")});
+    manifest.shards.push_back(shard_of(shard));
   }
   for (const Fields& tensor : fields.objects("tensors")) {
     manifest.tensors.push_back({tensor.string("name"), tensor.string("type"), tensor.shape("shape"),
@@ -279,6 +398,26 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
                                 tensor.string("description")});
   }
   check_consistency(manifest, fields);
+  return manifest;
+}
+
+Manifest read_manifest(const std::string& directory) {
+  const fs::path path = fs::path(directory) / kCheckpointManifestFile;
+  std::error_code error;
+  if (!fs::is_directory(directory, error)) {
+    throw Error(Cause::checkpoint,
+                text("there is no checkpoint ", directory,
+                     fs::exists(directory, error) ? ": it is not a directory" : "",
+                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
+  }
+  if (!fs::exists(path, error)) {
+    throw Error(Cause::checkpoint,
+                text(directory, " is not a checkpoint: it has no ", kCheckpointManifestFile,
+                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
+  }
+  Manifest manifest =
+      parse_manifest(read_small_file(path.string(), kManifestLimitBytes), path.string());
+  if (manifest.commit == Commit::marker) check_marker(directory, manifest.checksum);
   return manifest;
 }
 

@@ -9,10 +9,12 @@ namespace micrec {
 
 /// The contents of manifest.json; its form is described in checkpoints/format.h.
 struct Manifest {
+  Commit commit = Commit::rename;
   CheckpointInfo info;
   std::int64_t rows = 0;
   std::vector<StoredShard> shards;
   std::vector<StoredTensor> tensors;
+  std::string checksum;  // its own, where it was read from a file
 };
 
 /// Name of the checkpoint of a step: "step-000000001200".
@@ -24,12 +26,22 @@ std::int64_t step_of_checkpoint_name(const std::string& name);
 /// Name of the n-th file: "shard-00000.h5".
 std::string shard_name(std::int64_t number);
 
-/// As text, with its own checksum.
-std::string to_json_text(const Manifest& manifest);
+/// As text, with its own checksum, which `checksum` takes.
+std::string to_json_text(const Manifest& manifest, std::string* checksum = nullptr);
+
+/// What a manifest says of one file, as text and back, for the way from rank to rank.
+std::string to_json_text(const StoredShard& shard);
+StoredShard parse_shard(const std::string& json_text);
 
 /// From such text; `path` is for messages.
-/// Errors   Error(Cause::checkpoint) where it is of another format or a newer version, damaged, or
-/// says what cannot be.
+/// Errors   NewerFormat where it is of a newer version; Error(Cause::checkpoint) where it is of
+///          another format, damaged, or says what cannot be.
 Manifest parse_manifest(const std::string& json_text, const std::string& path);
+
+/// The manifest of a checkpoint, which must be complete.
+/// Errors   as parse_manifest, and Error(Cause::checkpoint) where `directory` is no checkpoint or
+/// an
+///          incomplete one; Error(Cause::io) where the system cannot read it.
+Manifest read_manifest(const std::string& directory);
 
 }  // namespace micrec

@@ -1,13 +1,12 @@
 #include "checkpoints/store.h"
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <glog/logging.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <filesystem>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <system_error>
 #include <utility>
 
@@ -17,15 +16,20 @@
 #include "checkpoints/element_type.h"
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
+#include "checkpoints/shard_file.h"
 #include "io/durable_files.h"
-#include "io/hdf5.h"
 
 namespace micrec {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kBestLimitBytes = 4096;
+constexpr double kLongestWaitSeconds = 1;        // of a collective, for a disk
+constexpr double kGuessedBytesPerSecond = 50e6;  // of a slow disk, before the first save
+
+constexpr std::array<const char*, 8> kStepNames = {
+    "begun",   "shard_written", "shard_synced", "manifest_written",
+    "renamed", "parent_synced", "best_named",   "old_removed"};
 
 void check_tensors(const std::vector<GlobalNode>& owned,
                    const std::vector<CheckpointTensor>& tensors) {
@@ -52,129 +56,26 @@ void check_tensors(const std::vector<GlobalNode>& owned,
   }
 }
 
-void write_tensor(Hdf5File& file, const std::string& dataset, const at::Tensor& tensor) {
-  std::vector<std::int64_t> shape = tensor.sizes().vec();
-  const at::Tensor rows = shape.empty() ? tensor.detach().view({1}) : tensor.detach();
-  if (shape.empty()) shape = {1};
-  visit_element_type(tensor.scalar_type(), [&]<typename T>(T) {
-    if (rows.is_cpu() && rows.is_contiguous()) {
-      file.write(dataset, rows.const_data_ptr<T>(), shape);
-      return;
-    }
-    file.reserve<T>(dataset, shape);
-    if (rows.numel() == 0) return;
-    const std::int64_t row_bytes = rows.numel() / shape[0] * std::int64_t{sizeof(T)};
-    const std::int64_t at_once = std::max<std::int64_t>(1, kTransferBytes / row_bytes);
-    for (std::int64_t begin = 0; begin < shape[0]; begin += at_once) {
-      const std::int64_t end = std::min(shape[0], begin + at_once);
-      const at::Tensor piece = rows.narrow(0, begin, end - begin).to(at::kCPU).contiguous();
-      file.write_rows(dataset, Range{begin, end}, piece.const_data_ptr<T>());
-    }
-  });
-}
-
-void write_shard(const std::string& path, int rank, std::int64_t step,
-                 const std::vector<GlobalNode>& owned,
-                 const std::vector<CheckpointTensor>& tensors) {
-  std::vector<std::int64_t> rows(owned.size());
-  std::transform(owned.begin(), owned.end(), rows.begin(),
-                 [](GlobalNode node) { return std::int64_t{value(node)}; });
-  Hdf5File file = Hdf5File::create(path);
-  file.set_attribute("/", "format", kCheckpointShardFormat);
-  file.set_attribute("/", "format_version", kCheckpointFormatVersion);
-  file.set_attribute("/", "shard", rank);
-  file.set_attribute("/", "step", step);
-  file.make_group("/tensors");
+// What a manifest says of the tensors, but for the rows of the sharded ones.
+std::vector<StoredTensor> describe(const std::vector<CheckpointTensor>& tensors) {
+  std::vector<StoredTensor> described;
   for (const CheckpointTensor& tensor : tensors) {
-    if (!tensor.sharded && rank != 0) continue;
-    const std::string group = "/tensors/" + tensor.name;
-    file.make_group(group);
-    if (!tensor.description.empty()) {
-      file.set_attribute(group, "description", tensor.description);
-    }
-    if (tensor.sharded) file.write(group + "/row", rows);
-    write_tensor(file, group + "/value", tensor.value);
-    if (!tensor.adam_m.defined()) continue;
-    write_tensor(file, group + "/adam_m", tensor.adam_m);
-    write_tensor(file, group + "/adam_v", tensor.adam_v);
+    described.push_back({tensor.name, element_type_name(tensor.value.scalar_type()),
+                         tensor.value.sizes().vec(), tensor.sharded, tensor.adam_m.defined(),
+                         tensor.description});
   }
-  file.close();
-  sync_to_disk(path);
+  return described;
 }
 
-// What every rank has written. Ranks: collective.
-std::vector<StoredShard> gather_shards(Communicator& communicator, const StoredShard& own) {
-  std::array<std::uint64_t, 2> digest{};
-  for (std::size_t half = 0; half < 2; ++half) {
-    digest[half] = std::stoull(own.xxh3_128.substr(16 * half, 16), nullptr, 16);
+// Removes files that an earlier attempt left in the folder: the manifest does not list them.
+void remove_strangers(const std::string& place, const Manifest& manifest) {
+  std::set<std::string> listed = {kCheckpointIncompleteFile};
+  for (const StoredShard& shard : manifest.shards) listed.insert(shard.file);
+  std::vector<fs::path> strangers;
+  for (const fs::directory_entry& entry : fs::directory_iterator(place)) {
+    if (!listed.contains(entry.path().filename().string())) strangers.push_back(entry.path());
   }
-  at::Tensor local = at::empty({1, 4}, at::kLong);
-  auto* const numbers = local.mutable_data_ptr<std::int64_t>();
-  numbers[0] = own.bytes;
-  numbers[1] = own.rows;
-  numbers[2] = static_cast<std::int64_t>(digest[0]);
-  numbers[3] = static_cast<std::int64_t>(digest[1]);
-  const std::vector<std::int64_t> one_each(static_cast<std::size_t>(communicator.size()), 1);
-  const at::Tensor all = communicator.all_gather("checkpoint.shards", local, one_each);
-
-  std::vector<StoredShard> shards;
-  for (int rank = 0; rank < communicator.size(); ++rank) {
-    const std::int64_t* const row = all.const_data_ptr<std::int64_t>() + 4 * rank;
-    char hexadecimal[33];
-    std::snprintf(hexadecimal, sizeof hexadecimal, "%016llx%016llx",
-                  static_cast<unsigned long long>(row[2]), static_cast<unsigned long long>(row[3]));
-    shards.push_back({shard_name(rank), row[0], row[1], hexadecimal});
-  }
-  return shards;
-}
-
-Manifest make_manifest(const CheckpointInfo& info, const std::vector<CheckpointTensor>& tensors,
-                       std::vector<StoredShard> shards) {
-  Manifest manifest;
-  manifest.info = info;
-  manifest.info.world_size = static_cast<int>(shards.size());
-  manifest.shards = std::move(shards);
-  for (const StoredShard& shard : manifest.shards) manifest.rows += shard.rows;
-  for (const CheckpointTensor& tensor : tensors) {
-    std::vector<std::int64_t> shape = tensor.value.sizes().vec();
-    if (tensor.sharded) shape[0] = manifest.rows;
-    manifest.tensors.push_back({tensor.name, element_type_name(tensor.value.scalar_type()), shape,
-                                tensor.sharded, tensor.adam_m.defined(), tensor.description});
-  }
-  return manifest;
-}
-
-// Removes what runs that died have left half written or half removed.
-void remove_leftovers(const std::string& directory) {
-  std::vector<fs::path> leftovers;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(".step-") && entry.is_directory()) leftovers.push_back(entry.path());
-  }
-  for (const fs::path& path : leftovers) fs::remove_all(path);
-}
-
-// Removes a checkpoint so that no instant shows a part of one under its name.
-void remove_checkpoint(const std::string& directory, const std::string& name) {
-  const fs::path doomed = fs::path(directory) / ("." + name + kCheckpointDeletingSuffix);
-  fs::rename(fs::path(directory) / name, doomed);
-  fs::remove_all(doomed);
-}
-
-void remove_old_checkpoints(const std::string& directory, const std::string& published,
-                            int keep_last) {
-  std::vector<std::string> names = list_checkpoints(directory);
-  std::set<std::string> kept = {published};
-  if (const std::optional<std::string> best = best_checkpoint(directory)) {
-    kept.insert(fs::path(*best).filename().string());
-  }
-  int earlier = keep_last - 1;
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    if (*name < published && earlier-- > 0) kept.insert(*name);
-  }
-  for (const std::string& name : names) {
-    if (!kept.contains(name)) remove_checkpoint(directory, name);
-  }
+  for (const fs::path& path : strangers) fs::remove_all(path);
 }
 
 // What rank 0 finds, on all ranks: on a network file system they may not see the same.
@@ -189,86 +90,308 @@ std::optional<std::string> found_by_rank_0(Communicator& communicator, const cha
   return path.empty() ? std::nullopt : std::optional(path);
 }
 
+// Rank 0's list of checkpoints, on all ranks. Ranks: collective.
+std::vector<std::string> list_together(Communicator& communicator, const char* name,
+                                       const std::string& directory) {
+  return split(
+      found_by_rank_0(communicator, name,
+                      [&] { return std::optional(join(list_checkpoints(directory), "\n")); })
+          .value_or(""),
+      '\n');
+}
+
 }  // namespace
+
+const char* name_of(SaveStep step) { return kStepNames[static_cast<std::size_t>(step)]; }
+
+std::optional<SaveStep> parse_save_step(const std::string& name) {
+  const auto found = std::find(kStepNames.begin(), kStepNames.end(), name);
+  if (found == kStepNames.end()) return std::nullopt;
+  return static_cast<SaveStep>(found - kStepNames.begin());
+}
+
+// A save that is under way. While the background thread runs, it alone touches what is marked so.
+struct CheckpointStore::Pending {
+  enum class Phase { writing, publishing, tidying };
+
+  std::string name;
+  std::string published;  // path
+  std::string place;      // path of the folder that is written
+  SaveOptions options;
+  std::string best_so_far;  // name
+  Phase phase = Phase::writing;
+  std::atomic<bool> abandoned{false};
+  Timer since_asked;
+  double blocked_seconds = 0;
+  double copy_seconds = 0;
+  double write_seconds = 0;  // of the slowest rank
+  double published_after_seconds = 0;
+  double publish_seconds = 0;  // background; rank 0's
+
+  ShardContents contents;          // background
+  Manifest manifest;               // background; rank 0's becomes complete in advance()
+  StoredShard shard;               // background: what this rank has written
+  double own_write_seconds = 0;    // background
+  std::optional<Failure> failure;  // background: of the phase
+
+  void reach(SaveStep step) const {
+    if (options.on_step) options.on_step(step);
+  }
+
+  void write() {
+    failure = attempt([&] {
+      const Timer timer;
+      if (options.refuse_not_finite) {
+        if (const std::optional<std::string> bad = tensor_not_finite(contents.tensors)) {
+          throw Error(Cause::diverged, text("a value of '", *bad,
+                                            "' is not finite; try a smaller --lr or more --l2"));
+        }
+      }
+      begin_checkpoint(place, options.commit);
+      reach(SaveStep::begun);
+      const std::string path = (fs::path(place) / shard_name(contents.rank)).string();
+      std::vector<StoredDataset> datasets = write_shard(path, contents, abandoned);
+      reach(SaveStep::shard_written);
+      sync_to_disk(path);
+      reach(SaveStep::shard_synced);
+      shard = describe_shard(path, contents, std::move(datasets));
+      own_write_seconds = timer.seconds();
+    });
+    contents.tensors.clear();
+  }
+
+  void publish() {
+    const Timer timer;
+    failure = attempt([&] {
+      remove_strangers(place, manifest);
+      std::string checksum;
+      const std::string text = to_json_text(manifest, &checksum);
+      const fs::path folder(place);
+      write_file_durably((folder / kCheckpointManifestFile).string(), text);
+      sync_to_disk(place);
+      reach(SaveStep::manifest_written);
+      if (options.commit == Commit::marker) {
+        write_file_durably((folder / kCheckpointCompleteFile).string(), checksum + "\n");
+        reach(SaveStep::renamed);
+        sync_to_disk(place);
+      } else {
+        rename_directory(place, published);
+        reach(SaveStep::renamed);
+      }
+      sync_to_disk(fs::path(published).parent_path().string());
+      reach(SaveStep::parent_synced);
+    });
+    publish_seconds = timer.seconds();
+  }
+
+  void tidy(const std::string& directory) {
+    failure = attempt([&] {
+      if (options.commit == Commit::marker) {
+        fs::remove(fs::path(place) / kCheckpointIncompleteFile);
+      }
+      if (options.is_best) {
+        name_best(directory, name);
+        reach(SaveStep::best_named);
+      } else {
+        correct_best(directory, name, best_so_far);
+      }
+    });
+    if (failure) return;
+    const std::optional<Failure> kept = attempt([&] {
+      remove_leftovers(directory);
+      remove_old_checkpoints(directory, name, options.keep_last, options.commit);
+    });
+    LOG_IF(WARNING, kept.has_value())
+        << "checkpoint " << published
+        << " is saved, but older ones could not be removed: " << kept->message;
+    failure = attempt([&] { reach(SaveStep::old_removed); });
+  }
+};
 
 CheckpointStore::CheckpointStore(std::string directory, Communicator& communicator)
     : directory_(std::move(directory)), communicator_(communicator) {
   throw_together(communicator_, "checkpoint.directory", attempt([&] {
-                   if (communicator_.rank() == 0) make_directory_durably(directory_);
+                   if (communicator_.rank() != 0) return;
+                   make_directory_durably(directory_);
+                   remove_leftovers(directory_);
+                 }));
+  const std::vector<std::string> names =
+      list_together(communicator_, "checkpoint.directory", directory_);
+  names_there_.insert(names.begin(), names.end());
+}
+
+CheckpointStore::~CheckpointStore() {
+  if (pending_) pending_->abandoned = true;
+}
+
+std::vector<CheckpointTensor> CheckpointStore::written_here(
+    const std::vector<CheckpointTensor>& tensors) const {
+  std::vector<CheckpointTensor> here;
+  for (const CheckpointTensor& tensor : tensors) {
+    if (tensor.sharded || communicator_.rank() == 0) here.push_back(tensor);
+  }
+  return here;
+}
+
+void CheckpointStore::expect(const std::vector<CheckpointTensor>& tensors, bool copies) {
+  const std::vector<CheckpointTensor> here = written_here(tensors);
+  expected_bytes_ = bytes_of(here);
+  if (copies) copy_.reserve(here);
+}
+
+void CheckpointStore::clear_place(const std::string& name) {
+  throw_together(communicator_, "checkpoint.begin", attempt([&] {
+                   if (communicator_.rank() == 0 && fs::exists(fs::path(directory_) / name)) {
+                     remove_checkpoint(directory_, name, Commit::marker);
+                   }
                  }));
 }
 
-std::string CheckpointStore::save(const CheckpointInfo& info, const std::vector<GlobalNode>& owned,
-                                  const std::vector<CheckpointTensor>& tensors,
-                                  const SaveOptions& options) {
+void CheckpointStore::begin(const CheckpointInfo& info, const std::vector<GlobalNode>& owned,
+                            const std::vector<CheckpointTensor>& tensors,
+                            const SaveOptions& options, bool copies) {
+  const Timer timer;
+  CHECK(!pending_) << "the save of " << pending_->name << " is under way";
   check_tensors(owned, tensors);
   CHECK_GE(options.keep_last, 1);
-  const int rank = communicator_.rank();
-  const std::string name = checkpoint_name(info.step);
-  const std::string published = (fs::path(directory_) / name).string();
-  const std::string writing =
-      (fs::path(directory_) / ("." + name + kCheckpointWritingSuffix)).string();
+  auto pending = std::make_unique<Pending>();
+  pending->name = checkpoint_name(info.step);
+  pending->published = (fs::path(directory_) / pending->name).string();
+  pending->place = place_to_write(directory_, pending->name, options.commit);
+  pending->options = options;
+  pending->best_so_far = checkpoint_name(std::max<std::int64_t>(0, info.best_step));
+  if (options.commit == Commit::marker && names_there_.contains(pending->name)) {
+    clear_place(pending->name);
+  }
+  names_there_.insert(pending->name);
 
-  const auto together = [&](const char* collective, const std::optional<Failure>& own) {
-    const std::optional<Failure> failure = first_failure(communicator_, collective, own);
-    if (!failure) return;
-    if (rank == 0) {
-      std::error_code ignored;
-      fs::remove_all(writing, ignored);
+  pending->manifest.commit = options.commit;
+  pending->manifest.info = info;
+  pending->manifest.info.world_size = communicator_.size();
+  pending->manifest.tensors = describe(tensors);
+  pending->contents.rank = communicator_.rank();
+  pending->contents.step = info.step;
+  pending->contents.owned = owned;
+  pending->contents.tensors = written_here(tensors);
+  expected_bytes_ = bytes_of(pending->contents.tensors);
+  if (copies) {
+    const Timer copying;
+    pending->contents.tensors = copy_.take(pending->contents.tensors);
+    pending->copy_seconds = copying.seconds();
+  }
+  pending_ = std::move(pending);
+  background_.start([this] { pending_->write(); });
+  pending_->blocked_seconds += timer.seconds();
+}
+
+void CheckpointStore::start_save(const CheckpointInfo& info, const std::vector<GlobalNode>& owned,
+                                 const std::vector<CheckpointTensor>& tensors,
+                                 const SaveOptions& options) {
+  begin(info, owned, tensors, options, /*copies=*/true);
+}
+
+SavedCheckpoint CheckpointStore::save(const CheckpointInfo& info,
+                                      const std::vector<GlobalNode>& owned,
+                                      const std::vector<CheckpointTensor>& tensors,
+                                      const SaveOptions& options) {
+  begin(info, owned, tensors, options, /*copies=*/false);
+  return finish_save().value();
+}
+
+bool CheckpointStore::part_done() const { return pending_ && background_.idle(); }
+
+std::optional<SavedCheckpoint> CheckpointStore::advance() {
+  const Timer timer;
+  CHECK(part_done()) << "this rank's part is not done";
+  std::optional<SavedCheckpoint> saved = end_phase();
+  if (pending_) pending_->blocked_seconds += timer.seconds();
+  if (saved) saved->blocked_seconds += timer.seconds();
+  return saved;
+}
+
+std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
+  using Phase = Pending::Phase;
+  Pending& save = *pending_;
+  const bool leads = communicator_.rank() == 0;
+  if (const std::optional<Failure> failure =
+          first_failure(communicator_, "checkpoint.phase", save.failure)) {
+    const std::unique_ptr<Pending> ended = std::move(pending_);
+    if (save.phase == Phase::tidying) {
+      throw Error(failure->cause, text("checkpoint ", save.published, " is saved, but could not ",
+                                       "be named the best: ", failure->message));
     }
-    throw Error(failure->cause, text("checkpoint ", published, " could not be saved: ",
+    if (leads) {
+      static_cast<void>(attempt([&] {
+        if (!fs::exists(save.place)) return;
+        if (save.options.commit == Commit::marker) {
+          remove_checkpoint(directory_, save.name, Commit::marker);
+        } else {
+          fs::remove_all(save.place);
+        }
+      }));
+    }
+    throw Error(failure->cause, text("checkpoint ", save.published, " could not be saved: ",
                                      failure->message, "; all earlier checkpoints are untouched"));
-  };
-
-  together("checkpoint.begin", attempt([&] {
-             if (rank != 0) return;
-             remove_leftovers(directory_);
-             fs::create_directory(writing);
-           }));
-
-  StoredShard shard;
-  together("checkpoint.write", attempt([&] {
-             const std::string path = (fs::path(writing) / shard_name(rank)).string();
-             write_shard(path, rank, info.step, owned, tensors);
-             const FileDigest digest = digest_file(path);
-             shard = {shard_name(rank), digest.bytes, static_cast<std::int64_t>(owned.size()),
-                      digest.xxh3_128};
-           }));
-  std::vector<StoredShard> shards = gather_shards(communicator_, shard);
-
-  together("checkpoint.publish", attempt([&] {
-             if (rank != 0) return;
-             const Manifest manifest = make_manifest(info, tensors, std::move(shards));
-             replace_file_durably((fs::path(writing) / kCheckpointManifestFile).string(),
-                                  to_json_text(manifest));
-             sync_to_disk(writing);
-             rename_directory_durably(writing, published);
-           }));
-
-  if (options.is_best) {
-    const std::optional<Failure> failure =
-        first_failure(communicator_, "checkpoint.best", attempt([&] {
-                        if (rank != 0) return;
-                        replace_file_durably((fs::path(directory_) / kCheckpointBestFile).string(),
-                                             nlohmann::json{{"checkpoint", name}}.dump() + "\n");
-                      }));
-    if (failure) {
-      throw Error(failure->cause,
-                  text("checkpoint ", published, " is saved, but could not be named ",
-                       "the best: ", failure->message));
-    }
   }
 
-  if (rank == 0) {
-    try {
-      remove_leftovers(directory_);
-      remove_old_checkpoints(directory_, name, options.keep_last);
-    } catch (const std::exception& error) {
-      LOG(WARNING) << "checkpoint " << published
-                   << " is saved, but older ones could not be removed: " << error.what();
+  if (save.phase == Phase::writing) {
+    const std::vector<std::string> shards =
+        gather_texts(communicator_, "checkpoint.shards", to_json_text(save.shard));
+    for (const std::string& shard : shards) {
+      save.manifest.shards.push_back(parse_shard(shard));
+      save.manifest.rows += save.manifest.shards.back().rows;
     }
+    for (StoredTensor& tensor : save.manifest.tensors) {
+      if (tensor.sharded) tensor.shape[0] = save.manifest.rows;
+    }
+    at::Tensor slowest = at::full({1}, save.own_write_seconds, at::kDouble);
+    communicator_.all_reduce("checkpoint.seconds", slowest, Reduction::max);
+    save.write_seconds = slowest.item<double>();
+    save.phase = Phase::publishing;
+    if (leads) background_.start([this] { pending_->publish(); });
+    return std::nullopt;
   }
-  return name;
+  if (save.phase == Phase::publishing) {
+    save.published_after_seconds = save.since_asked.seconds();
+    save.phase = Phase::tidying;
+    if (leads) background_.start([this] { pending_->tidy(directory_); });
+    return std::nullopt;
+  }
+
+  const std::unique_ptr<Pending> ended = std::move(pending_);
+  // The work alone: in the background the phases also wait for the ends of steps.
+  longest_save_seconds_ = std::max(longest_save_seconds_,
+                                   save.copy_seconds + save.write_seconds + save.publish_seconds);
+  SavedCheckpoint saved;
+  saved.name = save.name;
+  saved.step = save.manifest.info.step;
+  for (const StoredShard& shard : save.manifest.shards) saved.bytes += shard.bytes;
+  saved.seconds = save.published_after_seconds;
+  saved.blocked_seconds = save.blocked_seconds;
+  saved.copy_seconds = save.copy_seconds;
+  saved.write_seconds = save.write_seconds;
+  return saved;
+}
+
+std::optional<SavedCheckpoint> CheckpointStore::finish_save() {
+  while (pending_) {
+    const Timer timer;
+    background_.wait_until_idle(kLongestWaitSeconds);
+    at::Tensor done = at::full({1}, std::int64_t{part_done()}, at::kLong);
+    communicator_.all_reduce("checkpoint.wait", done, Reduction::min);
+    pending_->blocked_seconds += timer.seconds();
+    if (done.item<std::int64_t>() == 0) continue;
+    if (std::optional<SavedCheckpoint> saved = advance()) return saved;
+  }
+  return std::nullopt;
+}
+
+double CheckpointStore::predicted_save_seconds() const {
+  const double whole = longest_save_seconds_ > 0
+                           ? longest_save_seconds_
+                           : static_cast<double>(expected_bytes_) / kGuessedBytesPerSecond;
+  const double rest = pending_ ? std::max(0.0, whole - pending_->since_asked.seconds()) : 0;
+  return whole + rest;
 }
 
 std::optional<std::string> CheckpointStore::newest() const {
@@ -281,44 +404,20 @@ std::optional<std::string> CheckpointStore::best() const {
                          [&] { return best_checkpoint(directory_); });
 }
 
-std::vector<std::string> list_checkpoints(const std::string& directory) {
-  std::vector<std::string> names;
-  std::error_code error;
-  if (!fs::is_directory(directory, error)) return names;
-  fs::directory_iterator entries(directory, error);
-  if (error) throw Error(Cause::io, text("cannot list ", directory, ": ", error.message()));
-  for (const fs::directory_entry& entry : entries) {
-    const std::string name = entry.path().filename().string();
-    if (step_of_checkpoint_name(name) >= 0 &&
-        fs::exists(entry.path() / kCheckpointManifestFile, error)) {
-      names.push_back(name);
-    }
+Checkpoint CheckpointStore::open_newest_valid(std::vector<std::string>* stepped_over) const {
+  std::vector<std::string> names =
+      list_together(communicator_, "checkpoint.newest_valid", directory_);
+  std::vector<Failure> failures;
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    Failure why;
+    std::optional<Checkpoint> found =
+        Checkpoint::try_open((fs::path(directory_) / *name).string(), communicator_, why);
+    if (found) return *std::move(found);
+    if (why.is_newer_format) throw_failure(why);
+    if (stepped_over != nullptr) stepped_over->push_back(why.message);
+    failures.push_back(std::move(why));
   }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::optional<std::string> newest_checkpoint(const std::string& directory) {
-  const std::vector<std::string> names = list_checkpoints(directory);
-  if (names.empty()) return std::nullopt;
-  return (fs::path(directory) / names.back()).string();
-}
-
-std::optional<std::string> best_checkpoint(const std::string& directory) {
-  const fs::path file = fs::path(directory) / kCheckpointBestFile;
-  if (!fs::exists(file)) return std::nullopt;
-  const nlohmann::json object = nlohmann::json::parse(
-      read_small_file(file.string(), kBestLimitBytes), nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object() || !object.contains("checkpoint") || !object["checkpoint"].is_string() ||
-      step_of_checkpoint_name(object["checkpoint"].get<std::string>()) < 0) {
-    throw Error(Cause::checkpoint,
-                text(file.string(),
-                     " is damaged: it does not name a checkpoint; remove it and name "
-                     "the checkpoint to use"));
-  }
-  const fs::path path = fs::path(directory) / object["checkpoint"].get<std::string>();
-  if (!fs::exists(path / kCheckpointManifestFile)) return std::nullopt;
-  return path.string();
+  throw_nothing_valid(directory_, failures);
 }
 
 }  // namespace micrec

@@ -4,8 +4,32 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace micrec {
+namespace {
+
+class Finished final : public PendingTensor {
+ public:
+  explicit Finished(at::Tensor result) : result_(std::move(result)) {}
+  at::Tensor wait() override { return std::move(result_); }
+
+ private:
+  at::Tensor result_;
+};
+
+}  // namespace
+
+std::unique_ptr<PendingTensor> Communicator::start_all_gather(
+    const char* name, const at::Tensor& local, const std::vector<std::int64_t>& rows_per_rank) {
+  return std::make_unique<Finished>(all_gather(name, local, rows_per_rank));
+}
+
+std::unique_ptr<PendingTensor> Communicator::start_all_to_all(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows) {
+  return std::make_unique<Finished>(all_to_all(name, send, send_rows, receive_rows));
+}
 
 std::vector<std::int64_t> gather_counts(Communicator& communicator, const char* name,
                                         std::int64_t own) {

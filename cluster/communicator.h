@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cluster/ledger.h"
 
 namespace micrec {
 
@@ -31,6 +32,22 @@ class PeerFailure : public Error {
 
  private:
   int failed_rank_;
+};
+
+/// A collective that was started and whose result may still be travelling.
+///
+/// It is destroyed before its communicator; without wait() that counts as a failure, after which
+/// the communicator can only be destroyed too.
+class PendingTensor {
+ public:
+  PendingTensor() = default;
+  PendingTensor(const PendingTensor&) = delete;
+  PendingTensor& operator=(const PendingTensor&) = delete;
+  virtual ~PendingTensor() = default;
+
+  /// The result, once it is there; called once.
+  /// Errors   as the collective; its deadline counts from here.
+  virtual at::Tensor wait() = 0;
 };
 
 /// Collectives among the ranks of a group, on tensors, by name and with a deadline.
@@ -58,6 +75,8 @@ class Communicator {
   /// The number in the whole run of a rank of this group, and how many ranks the run has.
   virtual int rank_in_run(int rank) const = 0;
   virtual int ranks_in_run() const = 0;
+  /// Number of the collective that this rank has begun last in this group, 0 before the first.
+  virtual std::uint64_t latest_number() const = 0;
 
   /// The ranks of this group that gave the same colour, in the order of their ranks here, with the
   /// options of this group. A failure of any rank of the run ends the collectives of every group.
@@ -84,6 +103,16 @@ class Communicator {
                                 const std::vector<std::int64_t>& send_rows,
                                 const std::vector<std::int64_t>& receive_rows) = 0;
 
+  /// As all_gather and all_to_all, but return at once: the rows travel while the caller does
+  /// something else, provided it calls poll() now and then. What was given must not change before
+  /// wait() has returned. Several may be in flight and other collectives may come between; all
+  /// ranks start and wait in one order. A backend that cannot do it has it done when they return.
+  virtual std::unique_ptr<PendingTensor> start_all_gather(
+      const char* name, const at::Tensor& local, const std::vector<std::int64_t>& rows_per_rank);
+  virtual std::unique_ptr<PendingTensor> start_all_to_all(
+      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+      const std::vector<std::int64_t>& receive_rows);
+
   /// Reduces in place over all ranks; shapes agree everywhere.
   virtual void all_reduce(const char* name, at::Tensor& values,
                           Reduction reduction = Reduction::sum) = 0;
@@ -91,9 +120,14 @@ class Communicator {
   /// Copies root's values to all ranks, in place; shapes agree everywhere.
   virtual void broadcast(const char* name, at::Tensor& values, int root) = 0;
 
-  /// Throws a PeerFailure if another rank of the run has announced its failure: for a rank that
-  /// waits for something other than a collective. Ranks    not collective.
+  /// Moves what is in flight along, and throws a PeerFailure if another rank of the run has
+  /// announced its failure: for a rank that works, or waits for something other than a collective.
+  /// Ranks    not collective. Cost     about a microsecond.
   virtual void poll(const char* name) = 0;
+
+  /// What this rank's collectives moved, in this group and in all that share its run. A backend
+  /// adds what it moves by Ledger::record.
+  virtual Ledger& ledger() = 0;
 
   /// Tells the other ranks of the run that this one has failed: the collective they are in, or
   /// enter next, in whatever group, ends with a PeerFailure that quotes `why`. Ranks    not

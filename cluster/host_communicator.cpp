@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "cluster/progress_board.h"
 
 namespace micrec {
 namespace {
@@ -44,6 +45,10 @@ const char* name_of(Kind kind) {
       return "broadcast";
   }
   return "unknown";
+}
+
+double seconds_between(Transfer::Clock::time_point begin, Transfer::Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
 }
 
 void check_tensor(const char* name, const at::Tensor& tensor) {
@@ -186,6 +191,7 @@ Membership Membership::whole_run(int rank, int size) {
   membership.ranks_in_run.resize(static_cast<std::size_t>(size));
   std::iota(membership.ranks_in_run.begin(), membership.ranks_in_run.end(), 0);
   membership.run_size = size;
+  membership.ledger = std::make_shared<Ledger>();
   return membership;
 }
 
@@ -217,6 +223,8 @@ std::unique_ptr<Communicator> HostCommunicator::split(const char* name, int colo
   Membership group;
   group.group = name;
   group.run_size = membership_.run_size;
+  group.progress = membership_.progress;
+  group.ledger = membership_.ledger;
   int first = 0;
   while (colors[first] != color) ++first;
   for (int q = first; q < size_; ++q) {
@@ -238,7 +246,13 @@ void HostCommunicator::poll(const char* name) {
     throw Error(Cause::cluster, text(this_rank(), " cannot go on in '", name,
                                      "': the communicator failed earlier, in ", failed_in_));
   }
-  listen(text("'", name, "' (after collective ", number_, ")"));
+  try {
+    advance(in_flight_);
+  } catch (...) {
+    failed_in_ = text("'", name, "' (after collective ", number_, ")");
+    throw;
+  }
+  listen([&] { return text("'", name, "' (after collective ", number_, ")"); });
 }
 
 Exchange HostCommunicator::new_exchange(const char* name) const {
@@ -254,30 +268,122 @@ Exchange HostCommunicator::new_exchange(const char* name) const {
   return exchange;
 }
 
-void HostCommunicator::run(const Exchange& wanted, const std::vector<at::Tensor>& buffers) {
-  Exchange exchanged = wanted;
-  CHECK_EQ(exchanged.send_bytes[rank_], exchanged.receive_bytes[rank_]) << exchanged.name;
-  copy_bytes(exchanged.receive[rank_], exchanged.send[rank_], exchanged.send_bytes[rank_]);
-  exchanged.send_bytes[rank_] = 0;
-  exchanged.receive_bytes[rank_] = 0;
-  if (size_ == 1) return;
+// What a collective of one exchange needs: where its result will be.
+struct HostCommunicator::Prepared {
+  Exchange exchange;
+  at::Tensor result;
+  std::vector<at::Tensor> buffers;
+};
+
+class HostCommunicator::Pending final : public PendingTensor {
+ public:
+  Pending(HostCommunicator& communicator, Transfer* transfer, at::Tensor result)
+      : communicator_(communicator),
+        transfer_(transfer),
+        result_(std::move(result)),
+        started_(Transfer::Clock::now()) {}
+
+  ~Pending() override {
+    if (transfer_ != nullptr && communicator_.failed_in_.empty()) {
+      communicator_.failed_in_ = place(transfer_->exchange) + ", which nobody waited for";
+    }
+  }
+
+  at::Tensor wait() override {
+    CHECK(result_.defined()) << "the result was waited for before";
+    if (transfer_ != nullptr) {
+      const auto came = Transfer::Clock::now();
+      const char* const name = transfer_->exchange.name;
+      if (communicator_.has_failed()) {
+        throw Error(Cause::cluster,
+                    text(communicator_.this_rank(), " cannot finish ", place(transfer_->exchange),
+                         ": the communicator failed earlier, in ", communicator_.failed_in_));
+      }
+      Transfer& transfer = *transfer_;
+      communicator_.finish_or_fail(transfer);
+      LedgerEntry entry;
+      entry.waited_seconds = seconds_between(came, Transfer::Clock::now());
+      entry.hidden_seconds =
+          std::max(0.0, seconds_between(started_, std::min(came, transfer.over_at)));
+      communicator_.ledger().record(name, entry);
+      transfer_ = nullptr;
+      communicator_.forget(transfer);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  HostCommunicator& communicator_;
+  Transfer* transfer_;  // null where nothing travels, and once it is over
+  at::Tensor result_;
+  Transfer::Clock::time_point started_;
+};
+
+Transfer* HostCommunicator::launch(const Exchange& wanted, const std::vector<at::Tensor>& buffers) {
+  Exchange exchange = wanted;
+  CHECK_EQ(exchange.send_bytes[rank_], exchange.receive_bytes[rank_]) << exchange.name;
+  copy_bytes(exchange.receive[rank_], exchange.send[rank_], exchange.send_bytes[rank_]);
+  exchange.send_bytes[rank_] = 0;
+  exchange.receive_bytes[rank_] = 0;
+  if (size_ == 1) return nullptr;
+  LedgerEntry entry;
+  entry.bytes_sent = total(exchange.send_bytes);
+  entry.bytes_received = total(exchange.receive_bytes);
+  const auto began = Transfer::Clock::now();
   try {
-    exchange(exchanged);
+    in_flight_.push_back(post(exchange, buffers));
   } catch (...) {
-    failed_in_ = place(exchanged);
-    kept_ = buffers;
+    failed_in_ = place(exchange);
+    throw;
+  }
+  entry.waited_seconds = seconds_between(began, Transfer::Clock::now());
+  ledger().record(exchange.name, entry);
+  return in_flight_.back().get();
+}
+
+void HostCommunicator::finish_or_fail(Transfer& transfer) {
+  ProgressBoard* const board = membership_.progress;
+  const Exchange& exchange = transfer.exchange;
+  // Not left after a failure: what a rank was in when it failed stays visible.
+  if (board != nullptr) board->enter(exchange.name, exchange.number, exchange.group);
+  try {
+    finish(transfer);
+    if (board != nullptr) board->leave();
+  } catch (...) {
+    failed_in_ = place(transfer.exchange);
     throw;
   }
 }
 
-void HostCommunicator::keep_buffers_forever() {
-  static_cast<void>(new std::vector<at::Tensor>(std::move(kept_)));
+void HostCommunicator::forget(const Transfer& transfer) {
+  const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
+                                  [&](const auto& known) { return known.get() == &transfer; });
+  in_flight_.erase(found);
+}
+
+void HostCommunicator::run(const Exchange& exchange, const std::vector<at::Tensor>& buffers) {
+  Transfer* const transfer = launch(exchange, buffers);
+  if (transfer == nullptr) return;
+  const auto began = Transfer::Clock::now();
+  finish_or_fail(*transfer);
+  LedgerEntry entry;
+  entry.waited_seconds = seconds_between(began, Transfer::Clock::now());
+  ledger().record(exchange.name, entry);
+  forget(*transfer);
+}
+
+std::unique_ptr<PendingTensor> HostCommunicator::start(const Prepared& prepared) {
+  Transfer* const transfer = launch(prepared.exchange, prepared.buffers);
+  return std::make_unique<Pending>(*this, transfer, prepared.result);
 }
 
 void HostCommunicator::begin(const char* name, const Header& header,
                              const std::vector<std::int64_t>& rows_to,
                              const std::vector<std::int64_t>& rows_from) {
   ++number_;
+  LedgerEntry call;
+  call.calls = 1;
+  ledger().record(name, call);
   if (!failed_in_.empty()) {
     throw Error(Cause::cluster,
                 text(this_rank(), " cannot begin ", place(name, number_, membership_.group),
@@ -370,8 +476,8 @@ void HostCommunicator::barrier(const char* name) {
   run(exchange, {sign, signs});
 }
 
-at::Tensor HostCommunicator::all_gather(const char* name, const at::Tensor& local,
-                                        const std::vector<std::int64_t>& rows_per_rank) {
+HostCommunicator::Prepared HostCommunicator::prepare_all_gather(
+    const char* name, const at::Tensor& local, const std::vector<std::int64_t>& rows_per_rank) {
   check_tensor(name, local);
   check_rows(name, rows_per_rank, size_);
   const std::int64_t bytes = row_bytes(name, local);
@@ -392,8 +498,19 @@ at::Tensor HostCommunicator::all_gather(const char* name, const at::Tensor& loca
     exchange.receive_bytes[q] = rows_per_rank[q] * bytes;
     row += rows_per_rank[q];
   }
-  run(exchange, {local, result});
-  return result;
+  return {std::move(exchange), result, {local, result}};
+}
+
+at::Tensor HostCommunicator::all_gather(const char* name, const at::Tensor& local,
+                                        const std::vector<std::int64_t>& rows_per_rank) {
+  const Prepared prepared = prepare_all_gather(name, local, rows_per_rank);
+  run(prepared.exchange, prepared.buffers);
+  return prepared.result;
+}
+
+std::unique_ptr<PendingTensor> HostCommunicator::start_all_gather(
+    const char* name, const at::Tensor& local, const std::vector<std::int64_t>& rows_per_rank) {
+  return start(prepare_all_gather(name, local, rows_per_rank));
 }
 
 at::Tensor HostCommunicator::reduce_scatter(const char* name, const at::Tensor& full,
@@ -432,9 +549,9 @@ at::Tensor HostCommunicator::reduce_scatter(const char* name, const at::Tensor& 
   return result;
 }
 
-at::Tensor HostCommunicator::all_to_all(const char* name, const at::Tensor& send,
-                                        const std::vector<std::int64_t>& send_rows,
-                                        const std::vector<std::int64_t>& receive_rows) {
+HostCommunicator::Prepared HostCommunicator::prepare_all_to_all(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows) {
   check_tensor(name, send);
   check_rows(name, send_rows, size_);
   check_rows(name, receive_rows, size_);
@@ -458,8 +575,21 @@ at::Tensor HostCommunicator::all_to_all(const char* name, const at::Tensor& send
     sent += send_rows[q];
     received += receive_rows[q];
   }
-  run(exchange, {send, result});
-  return result;
+  return {std::move(exchange), result, {send, result}};
+}
+
+at::Tensor HostCommunicator::all_to_all(const char* name, const at::Tensor& send,
+                                        const std::vector<std::int64_t>& send_rows,
+                                        const std::vector<std::int64_t>& receive_rows) {
+  const Prepared prepared = prepare_all_to_all(name, send, send_rows, receive_rows);
+  run(prepared.exchange, prepared.buffers);
+  return prepared.result;
+}
+
+std::unique_ptr<PendingTensor> HostCommunicator::start_all_to_all(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows) {
+  return start(prepare_all_to_all(name, send, send_rows, receive_rows));
 }
 
 void HostCommunicator::all_reduce(const char* name, at::Tensor& values, Reduction reduction) {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +12,14 @@
 
 namespace micrec {
 
+class ProgressBoard;
+
+/// A rank waited for its peers until the deadline: it saw that somebody hangs, but not why.
+class DeadlinePassed : public Error {
+ public:
+  explicit DeadlinePassed(const std::string& message) : Error(Cause::cluster, message) {}
+};
+
 /// A rank's place in a group, and the group's in the whole run.
 struct Membership {
   const char* group = nullptr;  ///< what split() called it; null: the whole run
@@ -17,6 +27,8 @@ struct Membership {
   int rank = 0;
   std::vector<int> ranks_in_run;  ///< (ranks of the group)
   int run_size = 1;
+  std::shared_ptr<Ledger> ledger;     ///< of this rank, in all its groups
+  ProgressBoard* progress = nullptr;  ///< where this rank shows what it waits in; may be null
 
   static Membership whole_run(int rank, int size);
 };
@@ -33,6 +45,18 @@ struct Exchange {
   std::vector<std::int64_t> send_bytes;     // (ranks)
   std::vector<std::byte*> receive;          // (ranks)
   std::vector<std::int64_t> receive_bytes;  // (ranks)
+};
+
+/// An exchange that was posted. A backend derives its own.
+struct Transfer {
+  using Clock = std::chrono::steady_clock;
+
+  virtual ~Transfer() = default;
+
+  Exchange exchange;
+  std::vector<at::Tensor> buffers;  // what the exchange points into, alive until it is over
+  bool is_over = false;             // this rank need not wait for another any more
+  Clock::time_point over_at;        // when this rank noticed
 };
 
 /// All collectives on host memory from one primitive, a variable-size exchange of bytes.
@@ -52,6 +76,11 @@ class HostCommunicator : public Communicator {
   int size() const final { return size_; }
   int rank_in_run(int rank) const final { return membership_.ranks_in_run.at(rank); }
   int ranks_in_run() const final { return membership_.run_size; }
+  std::uint64_t latest_number() const final { return number_; }
+
+  /// Shows there which collective this rank is in, from now on, in this group and those that are
+  /// split from it later; `board` outlives them and may be null. Ranks: not collective.
+  void show_progress_on(ProgressBoard* board) { membership_.progress = board; }
 
   std::unique_ptr<Communicator> split(const char* name, int color) final;
   void barrier(const char* name) final;
@@ -64,24 +93,39 @@ class HostCommunicator : public Communicator {
                         const std::vector<std::int64_t>& receive_rows) final;
   void all_reduce(const char* name, at::Tensor& values, Reduction reduction = Reduction::sum) final;
   void broadcast(const char* name, at::Tensor& values, int root) final;
+  std::unique_ptr<PendingTensor> start_all_gather(
+      const char* name, const at::Tensor& local,
+      const std::vector<std::int64_t>& rows_per_rank) final;
+  std::unique_ptr<PendingTensor> start_all_to_all(
+      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+      const std::vector<std::int64_t>& receive_rows) final;
+  Ledger& ledger() final { return *membership_.ledger; }
   void poll(const char* name) final;
 
  protected:
   HostCommunicator(Membership membership, const CommunicatorOptions& options);
 
-  /// Moves the bytes; returns when all have arrived and the send buffers are free again.
-  /// Ranks    collective.
+  /// Posts the buffers and returns; at least two ranks. Ranks    collective.
+  virtual std::unique_ptr<Transfer> post(const Exchange& exchange,
+                                         std::vector<at::Tensor> buffers) = 0;
+
+  /// Returns when the transfer is over, so that its buffers are free again. Ranks    collective.
   /// Errors   Error(Cause::cluster) as the collectives; PeerFailure.
-  virtual void exchange(const Exchange& exchange) = 0;
+  virtual void finish(Transfer& transfer) = 0;
+
+  /// Moves transfers along that are not over, as far as that goes without waiting.
+  virtual void advance(std::vector<std::unique_ptr<Transfer>>& transfers) = 0;
 
   /// The communicator of this rank in a group of ranks of this one, all of which call it.
   virtual std::unique_ptr<Communicator> make_subgroup(Membership membership) = 0;
 
-  /// Throws a PeerFailure, said to have happened in `where`, if another rank has failed.
-  virtual void listen(const std::string& where) = 0;
+  /// Throws a PeerFailure, said to have happened in `where()`, if another rank has failed.
+  virtual void listen(const std::function<std::string()>& where) = 0;
 
-  /// For a transport that cannot take back the buffers of an exchange that failed: they leak.
-  void keep_buffers_forever();
+  /// Whether an exchange failed or was abandoned; and those that are not over, whose buffers a
+  /// transport may still touch.
+  bool has_failed() const { return !failed_in_.empty(); }
+  std::vector<std::unique_ptr<Transfer>>& in_flight() { return in_flight_; }
 
   const CommunicatorOptions& options() const { return options_; }
   const Membership& membership() const { return membership_; }
@@ -94,9 +138,20 @@ class HostCommunicator : public Communicator {
 
  private:
   struct Header;
+  struct Prepared;
+  class Pending;
 
   Exchange new_exchange(const char* name) const;
+  Prepared prepare_all_gather(const char* name, const at::Tensor& local,
+                              const std::vector<std::int64_t>& rows_per_rank);
+  Prepared prepare_all_to_all(const char* name, const at::Tensor& send,
+                              const std::vector<std::int64_t>& send_rows,
+                              const std::vector<std::int64_t>& receive_rows);
+  std::unique_ptr<PendingTensor> start(const Prepared& prepared);
   void run(const Exchange& exchange, const std::vector<at::Tensor>& buffers);
+  Transfer* launch(const Exchange& exchange, const std::vector<at::Tensor>& buffers);
+  void finish_or_fail(Transfer& transfer);
+  void forget(const Transfer& transfer);
   void begin(const char* name, const Header& header, const std::vector<std::int64_t>& rows_to,
              const std::vector<std::int64_t>& rows_from);
   void check(const char* name, const Header& header, const std::vector<std::int64_t>& rows_to,
@@ -106,9 +161,9 @@ class HostCommunicator : public Communicator {
   int rank_;
   int size_;
   CommunicatorOptions options_;
-  std::uint64_t number_ = 0;      // of the latest collective
-  std::string failed_in_;         // the place of the failure that made this communicator unusable
-  std::vector<at::Tensor> kept_;  // of a failed exchange: a transport may still touch them
+  std::uint64_t number_ = 0;  // of the latest collective
+  std::string failed_in_;     // the place of the failure that made this communicator unusable
+  std::vector<std::unique_ptr<Transfer>> in_flight_;
 };
 
 }  // namespace micrec

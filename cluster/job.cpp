@@ -22,8 +22,11 @@
 #include "base/text.h"
 #include "cluster/launch_environment.h"
 #include "cluster/mpi_communicator.h"
+#include "cluster/progress_board.h"
 #include "cluster/self_communicator.h"
 #include "cluster/signals.h"
+#include "cluster/verdict_link.h"
+#include "cluster/watchdog.h"
 
 namespace micrec {
 namespace {
@@ -36,8 +39,9 @@ std::string out_of_memory() {
   return "out of memory; use more ranks, fewer columns (--dim) or a smaller --batch";
 }
 
-// The exception in flight, as the other ranks and the user should hear of it.
-RankFailure describe_exception(int rank) {
+// The exception in flight, as the other ranks and the user should hear of it. The board may be
+// null.
+RankFailure describe_exception(int rank, const ProgressBoard* board = nullptr, int ranks = 1) {
   RankFailure failure;
   failure.rank = rank;
   failure.exit_code = kExitUnexpected;
@@ -47,6 +51,13 @@ RankFailure describe_exception(int rank) {
     failure.exit_code = static_cast<int>(error.cause());
     failure.standing = RankFailure::Standing::consequence;
     failure.message = error.what();
+  } catch (const DeadlinePassed& error) {
+    failure.exit_code = static_cast<int>(error.cause());
+    const std::optional<Suspect> suspect =
+        board == nullptr ? std::nullopt : find_suspect(*board, ranks);
+    failure.standing = suspect ? RankFailure::Standing::witness : RankFailure::Standing::symptom;
+    failure.message = text(suspect ? suspect->sentence + "; " : "", error.what(),
+                           "; a longer --deadline helps only if a rank is slow, not stuck");
   } catch (const Error& error) {
     failure.exit_code = static_cast<int>(error.cause());
     if (error.cause() == Cause::cluster) failure.standing = RankFailure::Standing::symptom;
@@ -104,7 +115,8 @@ cpu_set_t allowed_cores(pid_t process) {
   return set;
 }
 
-int choose_threads(const JobOptions& options, Communicator& machine, bool is_first) {
+int choose_threads(const JobOptions& options, Communicator& machine, bool is_first,
+                   pid_t launcher_process) {
   const cpu_set_t own = allowed_cores(0);
   at::Tensor bytes = at::empty({1, static_cast<std::int64_t>(sizeof own)}, at::kByte);
   std::memcpy(bytes.mutable_data_ptr(), &own, sizeof own);
@@ -125,7 +137,7 @@ int choose_threads(const JobOptions& options, Communicator& machine, bool is_fir
     if (threads && *threads >= 1 && *threads <= 4096) return static_cast<int>(*threads);
   }
   // mpirun itself stays unbound, so its cores are those that the ranks could have.
-  const cpu_set_t launcher = allowed_cores(getppid());
+  const cpu_set_t launcher = allowed_cores(launcher_process);
   const bool by_mpirun = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
   LOG_IF(WARNING, is_first && by_mpirun && 2 * CPU_COUNT(&used) <= CPU_COUNT(&launcher))
       << "mpirun has bound the " << machine.size() << " ranks of this machine to "
@@ -134,19 +146,19 @@ int choose_threads(const JobOptions& options, Communicator& machine, bool is_fir
   return share_of_cores(cores_of_ranks, machine.rank());
 }
 
-int run_body(const JobOptions& options, Communicator& world, int threads,
+int run_body(const JobOptions& options, Communicator& world, int threads, int ranks_of_machine,
              const std::function<int(Job&)>& body) {
   const c10::Device device = choose_device(options.device);
   at::set_num_threads(threads);
-  const StopSignals signals;
-  Job job(world, threads, device);
+  const StopSignals signals(options.stop_signals);
+  Job job(world, threads, device, ranks_of_machine);
   return body(job);
 }
 
 int run_alone(const JobOptions& options, const std::function<int(Job&)>& body) {
   try {
     SelfCommunicator world(options.communicator);
-    return run_body(options, world, choose_threads(options, world, true), body);
+    return run_body(options, world, choose_threads(options, world, true, getppid()), 1, body);
   } catch (...) {
     const RankFailure failure = describe_exception(0);
     say(options, failure.message);
@@ -154,9 +166,68 @@ int run_alone(const JobOptions& options, const std::function<int(Job&)>& body) {
   }
 }
 
-// Ends all ranks of a run in which this one has failed.
-[[noreturn]] void die(const JobOptions& options, MpiCommunicator& world,
+// Shared by the ranks of this machine; null, with a warning, where it cannot be made: a run can do
+// without. Ranks: collective over the machine.
+std::unique_ptr<ProgressBoard> make_board(Communicator& machine, int rank) {
+  constexpr std::int64_t kNameBytes = 64;
+  std::unique_ptr<ProgressBoard> board;
+  std::string why;
+  at::Tensor name = at::zeros({kNameBytes}, at::kByte);
+  char* const letters = reinterpret_cast<char*>(name.mutable_data_ptr<std::uint8_t>());
+  try {
+    if (machine.rank() == 0) {
+      board = ProgressBoard::create(machine.size());
+      CHECK_LT(board->name().size(), static_cast<std::size_t>(kNameBytes));
+      std::memcpy(letters, board->name().data(), board->name().size());
+    }
+  } catch (const Error& error) {
+    why = error.what();
+  }
+  machine.broadcast("job.board", name, 0);
+  try {
+    if (!board && *letters != '\0') board = ProgressBoard::open(letters);
+  } catch (const Error& error) {
+    why = error.what();
+  }
+  const bool has_failed = on_any_rank(machine, "job.board_open", !board);
+  if (machine.rank() == 0 && board) board->remove_name();
+  LOG_IF(WARNING, !why.empty()) << "a rank that hangs will not be named by the others: " << why;
+  if (has_failed) return nullptr;
+  board->take_line(machine.rank(), rank);
+  return board;
+}
+
+// Connects the watchdogs of the machines, one a machine, with that of rank 0. Ranks: collective.
+void connect_watchdogs(Communicator& world, bool is_first_of_machine, WatchdogLink& watchdog) {
+  constexpr std::int64_t kAddressBytes = 512;
+  constexpr double kConnectSeconds = 5;
+  at::Tensor bytes = at::zeros({kAddressBytes}, at::kByte);
+  char* const letters = reinterpret_cast<char*>(bytes.mutable_data_ptr<std::uint8_t>());
+  VerdictAddress address;
+  if (world.rank() == 0) {
+    const int socket = listen_for_verdicts(address);
+    const std::string description = address.to_text();
+    CHECK_LT(description.size(), static_cast<std::size_t>(kAddressBytes));
+    std::memcpy(letters, description.data(), description.size());
+    if (socket >= 0) watchdog.connect(socket, /*is_hub=*/true, address.token);
+  }
+  world.broadcast("job.watchdogs", bytes, 0);
+  if (!is_first_of_machine || world.rank() == 0) return;
+  address = VerdictAddress::from_text(letters);
+  const int socket = connect_for_verdicts(address, kConnectSeconds);
+  if (socket >= 0) {
+    watchdog.connect(socket, /*is_hub=*/false, address.token);
+  } else {
+    LOG(WARNING) << "this machine's watchdog cannot reach that of rank 0 at "
+                 << join(address.addresses, ", ")
+                 << "; when a rank dies the others may end only by --deadline";
+  }
+}
+
+// Ends all ranks of a run in which this one has failed. The board may be null.
+[[noreturn]] void die(const JobOptions& options, MpiCommunicator& world, ProgressBoard* board,
                       const RankFailure& failure) {
+  if (board != nullptr) board->set_state(RankProgress::State::failing);
   world.announce(failure);
   const std::vector<RankFailure> failures = world.collect_failures(kGraceSeconds);
   const auto blame =
@@ -170,14 +241,19 @@ int run_alone(const JobOptions& options, const std::function<int(Job&)>& body) {
   if (blame->rank != world.rank()) sleep_seconds(kEndedByOtherSeconds);
   // Still alive: either this rank is to blame or the one that is could not end us.
   const std::string by = text("rank ", blame->rank, " of ", world.size());
-  const bool needs_rank = !by_all && world.size() > 1 && !blame->message.starts_with(by);
-  say(options, needs_rank ? by + ": " + blame->message : blame->message);
-  MpiSession::end_all(blame->exit_code);
+  const bool needs_rank = !by_all && world.size() > 1 && !blame->message.starts_with("rank ") &&
+                          !blame->message.starts_with("the ranks ");
+  const std::string message = needs_rank ? by + ": " + blame->message : blame->message;
+  const bool is_first =
+      board == nullptr || board->give_verdict({world.rank(), blame->exit_code, message, 0});
+  if (is_first) say(options, message);
+  MpiSession::end_all(is_first ? blame->exit_code : board->verdict()->exit_code);
 }
 
 int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const JobOptions& options,
-                  const std::function<int(Job&)>& body) {
+                  WatchdogLink* watchdog, const std::function<int(Job&)>& body) {
   std::unique_ptr<MpiSession> session;
+  std::unique_ptr<ProgressBoard> board;
   std::unique_ptr<MpiCommunicator> world;
   int exit_code = 0;
   try {
@@ -189,13 +265,29 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
                        "the launcher belongs to another MPI than the one this "
                        "program was built with; use that one's mpirun"));
     }
+    int threads = 1;
+    int ranks_of_machine = 1;
+    bool is_first_of_machine = true;
+    {
+      const auto machine = MpiCommunicator::this_machine(options.communicator);
+      ranks_of_machine = machine->size();
+      is_first_of_machine = machine->rank() == 0;
+      if (session->size() > 1) board = make_board(*machine, session->rank());
+      if (watchdog != nullptr && board) watchdog->show(*board);
+      threads = choose_threads(options, *machine, session->rank() == 0,
+                               watchdog != nullptr ? watchdog->launcher() : getppid());
+    }
     world = MpiCommunicator::world(options.communicator);
-    const int threads = choose_threads(
-        options, *MpiCommunicator::this_machine(options.communicator), world->rank() == 0);
-    exit_code = run_body(options, *world, threads, body);
+    world->show_progress_on(board.get());
+    if (watchdog != nullptr &&
+        on_any_rank(*world, "job.machines", ranks_of_machine < world->size())) {
+      connect_watchdogs(*world, is_first_of_machine, *watchdog);
+    }
+    exit_code = run_body(options, *world, threads, ranks_of_machine, body);
+    if (board) board->set_state(RankProgress::State::ended);
   } catch (...) {
-    const RankFailure failure = describe_exception(launch.rank);
-    if (world) die(options, *world, failure);
+    const RankFailure failure = describe_exception(launch.rank, board.get(), launch.size);
+    if (world) die(options, *world, board.get(), failure);
     // Every process fails the same way here, and the launcher's rank 0 speaks for all.
     if (launch.rank == 0) {
       say(options, failure.message);
@@ -218,8 +310,8 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
 
 }  // namespace
 
-Job::Job(Communicator& world, int threads, c10::Device device)
-    : world_(world), threads_(threads), device_(device) {
+Job::Job(Communicator& world, int threads, c10::Device device, int ranks_of_machine)
+    : world_(world), threads_(threads), device_(device), ranks_of_machine_(ranks_of_machine) {
   CHECK_GE(threads, 1);
 }
 
@@ -238,8 +330,18 @@ int run_job(int argc, char** argv, const JobOptions& options,
     say(options, error.what());
     return static_cast<int>(error.cause());
   }
-  return launch.has_mpi ? run_under_mpi(argc, argv, launch, options, body)
-                        : run_alone(options, body);
+  if (!launch.has_mpi) return run_alone(options, body);
+  std::unique_ptr<WatchdogLink> watchdog;
+  if (options.watchdog && launch.size > 1) {
+    try {
+      watchdog = fork_under_watchdog(
+          {options.program, launch.rank, launch.size, options.communicator.deadline_seconds});
+    } catch (const Error& error) {
+      say(options, error.what());
+      return static_cast<int>(error.cause());
+    }
+  }
+  return run_under_mpi(argc, argv, launch, options, watchdog.get(), body);
 }
 
 int share_of_cores(const std::vector<std::vector<int>>& cores_of_ranks, int own) {

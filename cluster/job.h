@@ -19,13 +19,18 @@ struct JobOptions {
   int threads = 0;
   std::string device = "auto";  ///< "auto" or "cpu"
   CommunicatorOptions communicator;
+  /// Signals that are only a wish, which Job::stop_requested tells; the others act as ever.
+  std::vector<int> stop_signals;
+  /// Start each of several ranks under a process that says why the rank died; see watchdog.h.
+  bool watchdog = true;
 };
 
 /// One rank of a run: its communicator, device and threads. Made by run_job, or by tests over the
 /// communicators of run_ranks.
 class Job {
  public:
-  explicit Job(Communicator& world, int threads = 1, c10::Device device = c10::Device(c10::kCPU));
+  explicit Job(Communicator& world, int threads = 1, c10::Device device = c10::Device(c10::kCPU),
+               int ranks_of_machine = 1);
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
 
@@ -34,6 +39,8 @@ class Job {
   int world_size() const { return world_.size(); }
   int threads() const { return threads_; }
   c10::Device device() const { return device_; }
+  /// Ranks that share this rank's machine, this one counted.
+  int ranks_of_machine() const { return ranks_of_machine_; }
 
   /// Whether this process was asked to stop; ranks must agree before they act on it.
   bool stop_requested() const;
@@ -47,6 +54,7 @@ class Job {
   Communicator& world_;
   int threads_;
   c10::Device device_;
+  int ranks_of_machine_;
   std::ostream nowhere_{nullptr};
 };
 
@@ -57,9 +65,11 @@ class Job {
 /// Started by mpirun or srun it starts MPI, else it runs alone. An exception on any rank ends all
 /// ranks: one message on stderr, the root cause's and not what followed from it, without a rank if
 /// all ranks failed by the same, and the cause's exit code from mpirun too. An exception that is
-/// not an Error has exit code 1.
+/// not an Error has exit code 1. A rank that is killed, stopped or stuck ends all ranks as well,
+/// with its name, the collective it was in and the exit code of Cause::cluster: at once, or when
+/// the others have waited for the deadline.
 ///
-/// Ranks    collective; once a process under MPI. Errors   none thrown.
+/// Ranks    collective; once a process under MPI, before it has threads. Errors   none thrown.
 int run_job(int argc, char** argv, const JobOptions& options, const std::function<int(Job&)>& body);
 
 /// Threads for this rank: its cores shared with the ranks of the machine that may run on them.

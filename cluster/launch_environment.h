@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 namespace micrec {
 
@@ -8,12 +9,21 @@ namespace micrec {
 struct LaunchEnvironment {
   bool has_mpi = false;  ///< the launcher offers MPI's wiring, so MPI should be started
   int rank = 0;
-  int size = 1;  ///< processes that were started together, as far as the launcher says
+  int size = 1;         ///< processes that were started together, as far as the launcher says
+  int local_rank = -1;  ///< among those of this machine; -1: the launcher does not say
+  int local_size = 1;   ///< processes of this machine, as far as the launcher says
 };
 
 /// Reads it from the environment, or from another lookup that returns null for what is not set.
-/// Errors   Error(Cause::cluster) if Slurm started several copies without MPI between them.
+/// Errors   Error(Cause::cluster) if Slurm or torchrun started several copies without MPI between
+///          them.
 LaunchEnvironment read_launch_environment();
 LaunchEnvironment read_launch_environment(const std::function<const char*(const char*)>& lookup);
+
+/// Wall-clock seconds until the batch system ends this job (SLURM_JOB_END_TIME); negative where
+/// that is past, nothing where none is said.
+std::optional<double> seconds_until_job_ends();
+std::optional<double> seconds_until_job_ends(const std::function<const char*(const char*)>& lookup,
+                                             double now_unix_seconds);
 
 }  // namespace micrec

@@ -75,6 +75,21 @@ class Patience {
   Timer idle_;
 };
 
+// Seconds of waiting, looked at all the time; those in which the process was stopped, as a batch
+// system does to let another job go first, count as one.
+class WaitedTime {
+ public:
+  double seconds() {
+    seconds_ += std::min(tick_.seconds(), 1.0);
+    tick_.restart();
+    return seconds_;
+  }
+
+ private:
+  Timer tick_;
+  double seconds_ = 0;
+};
+
 // Open MPI reads the memory of its neighbours directly, which many containers forbid; it would stop
 // at the first long message instead of copying through shared memory.
 void avoid_forbidden_memory_reads() {
@@ -133,8 +148,7 @@ struct MpiCommunicator::State {
   MPI_Comm data = MPI_COMM_NULL;
   MPI_Comm notices = MPI_COMM_NULL;
   std::int64_t most_message_bytes = kMostMessageBytes;
-  std::vector<MPI_Request> abandoned;  // of the exchanges that failed
-  bool failed = false;
+  bool failed = false;  // an exchange of any group did
 
   Notice notice{};  // this rank's, while it travels
   std::vector<MPI_Request> notices_sent;
@@ -157,28 +171,20 @@ struct MpiCommunicator::State {
                                      received.message.data()};
     }
   }
+};
 
-  // Cancels what can be; true if MPI no longer touches the buffers.
-  bool settle_abandoned() {
-    const Timer timer;
-    for (MPI_Request& request : abandoned) {
-      if (request != MPI_REQUEST_NULL) MPI_Cancel(&request);
-    }
-    Patience patience;
-    while (timer.seconds() < 0.2) {
-      int done = 0;
-      if (MPI_Testall(static_cast<int>(abandoned.size()), abandoned.data(), &done,
-                      MPI_STATUSES_IGNORE) != MPI_SUCCESS) {
-        return false;
-      }
-      if (done != 0) {
-        abandoned.clear();
-        return true;
-      }
-      patience.wait();
-    }
-    return false;
-  }
+struct MpiCommunicator::Messages final : Transfer {
+  struct Message {
+    int peer;  // its rank in the run
+    int bytes;
+    bool is_receive;
+  };
+
+  std::vector<MPI_Request> requests;
+  std::vector<Message> messages;  // of each request
+  std::vector<int> finished;      // scratch of MPI_Testsome, as the next
+  std::vector<MPI_Status> statuses;
+  std::size_t open = 0;  // requests
 };
 
 MpiCommunicator::MpiCommunicator(std::shared_ptr<State> state, Membership membership,
@@ -224,6 +230,7 @@ MpiCommunicator::~MpiCommunicator() {
   MPI_Finalized(&finalized);
   if (finalized != 0) return;
   const bool of_whole_run = membership().group == nullptr;
+  state_->failed = state_->failed || has_failed();
   if (!state_->failed && state_->notices_sent.empty()) {
     if (!of_whole_run) return;
     MPI_Comm_free(&state_->data);
@@ -232,11 +239,36 @@ MpiCommunicator::~MpiCommunicator() {
   }
   // After a failure the ranks no longer act together, so nothing collective may be called, and
   // what MPI may still read or write must outlive this object.
-  const bool settled = state_->settle_abandoned();
-  if (!settled) keep_buffers_forever();
+  const bool settled = settle_in_flight();
+  if (!settled) {
+    static_cast<void>(new std::vector<std::unique_ptr<Transfer>>(std::move(in_flight())));
+  }
   if (of_whole_run && (!settled || !state_->notices_sent.empty())) {
     static_cast<void>(new std::shared_ptr<State>(state_));
   }
+}
+
+// Cancels what can be; true if MPI no longer touches the buffers.
+bool MpiCommunicator::settle_in_flight() noexcept {
+  std::vector<MPI_Request> requests;
+  for (const std::unique_ptr<Transfer>& transfer : in_flight()) {
+    for (const MPI_Request request : static_cast<Messages&>(*transfer).requests) {
+      if (request != MPI_REQUEST_NULL) requests.push_back(request);
+    }
+  }
+  for (MPI_Request& request : requests) MPI_Cancel(&request);
+  const Timer timer;
+  Patience patience;
+  while (timer.seconds() < 0.2) {
+    int done = 0;
+    if (MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done,
+                    MPI_STATUSES_IGNORE) != MPI_SUCCESS) {
+      return false;
+    }
+    if (done != 0) return true;
+    patience.wait();
+  }
+  return false;
 }
 
 void MpiCommunicator::abort(const std::string& why) noexcept {
@@ -282,123 +314,143 @@ std::vector<RankFailure> MpiCommunicator::collect_failures(double seconds) noexc
   return failures;
 }
 
-void MpiCommunicator::listen(const std::string& where) {
+void MpiCommunicator::listen(const std::function<std::string()>& where) {
   state_->receive_notices();
   if (state_->failures.empty()) return;
   const RankFailure& failure = blamed(state_->failures);
-  throw PeerFailure(failure.rank, text(this_rank(), " gave up in ", where, " because rank ",
+  throw PeerFailure(failure.rank, text(this_rank(), " gave up in ", where(), " because rank ",
                                        failure.rank, " failed: ", failure.message));
 }
 
-void MpiCommunicator::exchange(const Exchange& exchange) {
-  const std::string here = place(exchange);
+std::unique_ptr<Transfer> MpiCommunicator::post(const Exchange& exchange,
+                                                std::vector<at::Tensor> buffers) {
+  auto transfer = std::make_unique<Messages>();
+  transfer->exchange = exchange;
+  transfer->buffers = std::move(buffers);
   const int tag = tag_of(exchange, membership().key);
-  std::vector<MPI_Request> requests;
-  struct Message {
-    int peer;  // its rank in the run
-    int bytes;
-    bool is_receive;
-  };
-  std::vector<Message> messages;  // of each request
-  const auto fail = [&] {
-    state_->failed = true;
-    state_->abandoned.insert(state_->abandoned.end(), requests.begin(), requests.end());
+  const auto in_pieces = [&](std::int64_t bytes, const auto& post_piece) {
+    for (std::int64_t begin = 0; begin < bytes; begin += state_->most_message_bytes) {
+      const auto piece = static_cast<int>(std::min(bytes - begin, state_->most_message_bytes));
+      MPI_Request request = MPI_REQUEST_NULL;
+      const int code = post_piece(begin, piece, &request);
+      transfer->requests.push_back(request);
+      check_mpi(code, place(exchange));
+    }
   };
   try {
-    const auto in_pieces = [&](std::int64_t bytes, const auto& post) {
-      for (std::int64_t begin = 0; begin < bytes; begin += state_->most_message_bytes) {
-        post(begin, static_cast<int>(std::min(bytes - begin, state_->most_message_bytes)));
-      }
-    };
     // Each rank begins with its successor, so that not all send to rank 0 first.
     for (int step = 1; step < size(); ++step) {
       const int from = (rank() + size() - step) % size();
       const int peer = rank_in_run(from);
-      in_pieces(exchange.receive_bytes[from], [&](std::int64_t begin, int bytes) {
-        messages.push_back({peer, bytes, true});
-        requests.push_back(MPI_REQUEST_NULL);
-        check_mpi(MPI_Irecv(exchange.receive[from] + begin, bytes, MPI_BYTE, peer, tag,
-                            state_->data, &requests.back()),
-                  here);
-      });
+      in_pieces(exchange.receive_bytes[from],
+                [&](std::int64_t begin, int bytes, MPI_Request* request) {
+                  transfer->messages.push_back({peer, bytes, true});
+                  return MPI_Irecv(exchange.receive[from] + begin, bytes, MPI_BYTE, peer, tag,
+                                   state_->data, request);
+                });
     }
     for (int step = 1; step < size(); ++step) {
       const int to = (rank() + step) % size();
       const int peer = rank_in_run(to);
-      in_pieces(exchange.send_bytes[to], [&](std::int64_t begin, int bytes) {
-        messages.push_back({peer, bytes, false});
-        requests.push_back(MPI_REQUEST_NULL);
-        check_mpi(MPI_Isend(exchange.send[to] + begin, bytes, MPI_BYTE, peer, tag, state_->data,
-                            &requests.back()),
-                  here);
+      in_pieces(exchange.send_bytes[to], [&](std::int64_t begin, int bytes, MPI_Request* request) {
+        transfer->messages.push_back({peer, bytes, false});
+        return MPI_Isend(exchange.send[to] + begin, bytes, MPI_BYTE, peer, tag, state_->data,
+                         request);
       });
     }
-
-    const Timer timer;
-    Patience patience;
-    std::vector<int> finished(requests.size());
-    std::vector<MPI_Status> statuses(requests.size());
-    std::size_t open = requests.size();
-    while (open > 0) {
-      int count = 0;
-      const int code = MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &count,
-                                    finished.data(), statuses.data());
-      if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) check_mpi(code, here);
-      for (int i = 0; i < count; ++i) {
-        const Message& message = messages[finished[i]];
-        MPI_Status& status = statuses[i];
-        int received = message.bytes;
-        if (code == MPI_ERR_IN_STATUS && status.MPI_ERROR != MPI_SUCCESS) {
-          int error_class = MPI_ERR_OTHER;
-          MPI_Error_class(status.MPI_ERROR, &error_class);
-          if (!message.is_receive || error_class != MPI_ERR_TRUNCATE) {
-            check_mpi(status.MPI_ERROR, here);
-          }
-          throw Error(Cause::cluster,
-                      text(this_rank(), " expects ", message.bytes, " bytes of rank ", message.peer,
-                           " in ", here, ", which sends more"));
-        }
-        if (message.is_receive) check_mpi(MPI_Get_count(&status, MPI_BYTE, &received), here);
-        if (received != message.bytes) {
-          throw Error(Cause::cluster,
-                      text(this_rank(), " expects ", message.bytes, " bytes of rank ", message.peer,
-                           " in ", here, ", which sends ", received));
-        }
-      }
-      open -= static_cast<std::size_t>(count);
-      if (open == 0) break;
-      if (count > 0) {
-        patience.reset();
-        continue;
-      }
-      listen(here);
-      if (timer.seconds() > options().deadline_seconds) {
-        std::vector<std::string> missing;
-        for (const int q : membership().ranks_in_run) {
-          bool nothing_from = false;
-          bool nothing_taken = false;
-          for (std::size_t i = 0; i < messages.size(); ++i) {
-            if (messages[i].peer != q || requests[i] == MPI_REQUEST_NULL) continue;
-            (messages[i].is_receive ? nothing_from : nothing_taken) = true;
-          }
-          if (nothing_from) {
-            missing.push_back(text("no message from rank ", q));
-          } else if (nothing_taken) {
-            missing.push_back(text("rank ", q, " takes none"));
-          }
-        }
-        throw Error(Cause::cluster,
-                    text(this_rank(), " waited ", options().deadline_seconds, " s in ", here, ", ",
-                         join(missing, ", "),
-                         "; look at what that rank was doing: a longer deadline helps only if it "
-                         "is slow, not stuck"));
-      }
-      patience.wait();
-    }
   } catch (...) {
-    fail();
+    in_flight().push_back(std::move(transfer));  // for what was posted already
     throw;
   }
+  transfer->open = transfer->requests.size();
+  transfer->finished.resize(transfer->open);
+  transfer->statuses.resize(transfer->open);
+  return transfer;
+}
+
+bool MpiCommunicator::test(Messages& transfer) {
+  if (transfer.open == 0) return false;
+  int count = 0;
+  const int code =
+      MPI_Testsome(static_cast<int>(transfer.requests.size()), transfer.requests.data(), &count,
+                   transfer.finished.data(), transfer.statuses.data());
+  if (code != MPI_ERR_IN_STATUS && code != MPI_SUCCESS) check_mpi(code, place(transfer.exchange));
+  for (int i = 0; i < count; ++i) {
+    const Messages::Message& message = transfer.messages[transfer.finished[i]];
+    MPI_Status& status = transfer.statuses[i];
+    int received = message.bytes;
+    if (code == MPI_ERR_IN_STATUS && status.MPI_ERROR != MPI_SUCCESS) {
+      int error_class = MPI_ERR_OTHER;
+      MPI_Error_class(status.MPI_ERROR, &error_class);
+      if (!message.is_receive || error_class != MPI_ERR_TRUNCATE) {
+        check_mpi(status.MPI_ERROR, place(transfer.exchange));
+      }
+      throw Error(Cause::cluster,
+                  text(this_rank(), " expects ", message.bytes, " bytes of rank ", message.peer,
+                       " in ", place(transfer.exchange), ", which sends more"));
+    }
+    if (message.is_receive) {
+      const int counted = MPI_Get_count(&status, MPI_BYTE, &received);
+      if (counted != MPI_SUCCESS) check_mpi(counted, place(transfer.exchange));
+    }
+    if (received != message.bytes) {
+      throw Error(Cause::cluster,
+                  text(this_rank(), " expects ", message.bytes, " bytes of rank ", message.peer,
+                       " in ", place(transfer.exchange), ", which sends ", received));
+    }
+  }
+  transfer.open -= static_cast<std::size_t>(count);
+  return count > 0;
+}
+
+void MpiCommunicator::advance(std::vector<std::unique_ptr<Transfer>>& transfers) {
+  for (const std::unique_ptr<Transfer>& each : transfers) {
+    auto& transfer = static_cast<Messages&>(*each);
+    if (transfer.is_over) continue;
+    test(transfer);
+    if (transfer.open > 0) continue;
+    transfer.is_over = true;
+    transfer.over_at = Transfer::Clock::now();
+  }
+}
+
+void MpiCommunicator::finish(Transfer& transfer) {
+  auto& messages = static_cast<Messages&>(transfer);
+  WaitedTime waited;
+  Patience patience;
+  while (messages.open > 0) {
+    if (test(messages)) {
+      patience.reset();
+      continue;
+    }
+    listen([&] { return place(transfer.exchange); });
+    if (waited.seconds() > options().deadline_seconds) {
+      throw DeadlinePassed(text(this_rank(), " waited ", options().deadline_seconds, " s in ",
+                                place(transfer.exchange), ", ", join(missing_in(messages), ", ")));
+    }
+    patience.wait();
+  }
+  if (transfer.is_over) return;
+  transfer.is_over = true;
+  transfer.over_at = Transfer::Clock::now();
+}
+
+std::vector<std::string> MpiCommunicator::missing_in(const Messages& transfer) const {
+  std::vector<std::string> missing;
+  for (const int q : membership().ranks_in_run) {
+    bool nothing_from = false;
+    bool nothing_taken = false;
+    for (std::size_t i = 0; i < transfer.messages.size(); ++i) {
+      if (transfer.messages[i].peer != q || transfer.requests[i] == MPI_REQUEST_NULL) continue;
+      (transfer.messages[i].is_receive ? nothing_from : nothing_taken) = true;
+    }
+    if (nothing_from) {
+      missing.push_back(text("no message from rank ", q));
+    } else if (nothing_taken) {
+      missing.push_back(text("rank ", q, " takes none"));
+    }
+  }
+  return missing;
 }
 
 }  // namespace micrec

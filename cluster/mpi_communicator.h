@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,9 +11,10 @@ namespace micrec {
 
 /// What a rank tells the others when it fails.
 struct RankFailure {
-  /// Who is to blame is decided in this order: an error of a rank's own, then one of the network or
-  /// a deadline, then one that only quotes another rank's failure.
-  enum class Standing : int { cause = 0, symptom = 1, consequence = 2 };
+  /// Who is to blame is decided in this order: an error of a rank's own, then a deadline whose rank
+  /// knows who made it wait, then another deadline or an error of the network, then one that only
+  /// quotes another rank's failure.
+  enum class Standing : int { cause = 0, witness = 1, symptom = 2, consequence = 3 };
 
   int rank = 0;
   int exit_code = 1;
@@ -77,6 +79,7 @@ class MpiCommunicator final : public HostCommunicator {
 
  private:
   struct State;
+  struct Messages;
 
   MpiCommunicator(std::shared_ptr<State> state, Membership membership,
                   const CommunicatorOptions& options);
@@ -84,8 +87,16 @@ class MpiCommunicator final : public HostCommunicator {
                                                const CommunicatorOptions& options);
 
   std::unique_ptr<Communicator> make_subgroup(Membership membership) override;
-  void exchange(const Exchange& exchange) override;
-  void listen(const std::string& where) override;
+  std::unique_ptr<Transfer> post(const Exchange& exchange,
+                                 std::vector<at::Tensor> buffers) override;
+  void finish(Transfer& transfer) override;
+  void advance(std::vector<std::unique_ptr<Transfer>>& transfers) override;
+  void listen(const std::function<std::string()>& where) override;
+
+  /// Whether a message of the transfer was finished.
+  bool test(Messages& transfer);
+  std::vector<std::string> missing_in(const Messages& transfer) const;
+  bool settle_in_flight() noexcept;
 
   std::shared_ptr<State> state_;  // of all groups of the run
 };

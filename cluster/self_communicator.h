@@ -1,8 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cluster/host_communicator.h"
 
@@ -23,8 +25,14 @@ class SelfCommunicator final : public HostCommunicator {
   std::unique_ptr<Communicator> make_subgroup(Membership membership) override {
     return std::unique_ptr<Communicator>(new SelfCommunicator(std::move(membership), options()));
   }
-  void listen(const std::string& /*where*/) override {}
-  void exchange(const Exchange& /*exchange*/) override {}
+  // Nothing is ever posted where there is nobody to send to.
+  std::unique_ptr<Transfer> post(const Exchange& /*exchange*/,
+                                 std::vector<at::Tensor> /*buffers*/) override {
+    return nullptr;
+  }
+  void finish(Transfer& /*transfer*/) override {}
+  void advance(std::vector<std::unique_ptr<Transfer>>& /*transfers*/) override {}
+  void listen(const std::function<std::string()>& /*where*/) override {}
 };
 
 }  // namespace micrec

@@ -3,8 +3,13 @@
 #include <glog/logging.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <iterator>
+#include <utility>
+
+#include "base/text.h"
 
 namespace micrec {
 namespace {
@@ -34,21 +39,45 @@ extern "C" void on_stop_signal(int number) {
 
 }  // namespace
 
-StopSignals::StopSignals() {
+const std::vector<int>& StopSignals::usual() {
+  static const std::vector<int> signals = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
+  return signals;
+}
+
+StopSignals::StopSignals(const std::vector<int>& signals) {
   g_first_signal_milliseconds = 0;
   struct sigaction action {};
   action.sa_handler = on_stop_signal;
   action.sa_flags = SA_RESTART;  // a signal must not make reads and writes fail
   sigemptyset(&action.sa_mask);
-  for (std::size_t i = 0; i < kSignals.size(); ++i) {
-    PCHECK(sigaction(kSignals[i], &action, &before_[i]) == 0);
+  for (const int signal : signals) {
+    before_.push_back({signal, {}});
+    PCHECK(sigaction(signal, &action, &before_.back().action) == 0);
   }
 }
 
 StopSignals::~StopSignals() {
-  for (std::size_t i = 0; i < kSignals.size(); ++i) {
-    sigaction(kSignals[i], &before_[i], nullptr);
+  for (auto one = before_.rbegin(); one != before_.rend(); ++one) {
+    sigaction(one->signal, &one->action, nullptr);
   }
+}
+
+std::optional<std::vector<int>> parse_signals(const std::string& names) {
+  static constexpr std::pair<const char*, int> kSignals[] = {
+      {"TERM", SIGTERM}, {"INT", SIGINT},   {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"HUP", SIGHUP},
+      {"QUIT", SIGQUIT}, {"ALRM", SIGALRM}, {"XCPU", SIGXCPU}, {"PWR", SIGPWR},
+  };
+  std::vector<int> numbers;
+  for (const std::string& name : split(names, ',')) {
+    const auto* const found = std::find_if(
+        std::begin(kSignals), std::end(kSignals),
+        [&](auto& one) { return name == one.first || name == text("SIG", one.first); });
+    if (found == std::end(kSignals)) return std::nullopt;
+    if (std::find(numbers.begin(), numbers.end(), found->second) == numbers.end()) {
+      numbers.push_back(found->second);
+    }
+  }
+  return numbers;
 }
 
 bool stop_signal_received() { return g_first_signal_milliseconds != 0; }

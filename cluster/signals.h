@@ -2,30 +2,39 @@
 
 #include <signal.h>
 
-#include <array>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "cluster/communicator.h"
 
 namespace micrec {
 
-/// While one exists, SIGTERM, SIGINT and SIGUSR2 only express the wish that the run saves and ends.
+/// While one exists, some signals only express the wish that the run saves and ends.
 ///
 /// A second signal, from one second on, ends the process at once as it would without this class;
-/// sooner it is taken for the same wish, since mpirun and Slurm may deliver one twice. Slurm sends
-/// a signal ahead of its time limit with --signal=USR2@300; mpirun passes SIGUSR2 on, while Ctrl-C
-/// makes it kill the ranks after a moment.
+/// sooner it is taken for the same wish, since mpirun, Slurm and the watchdog may deliver one
+/// twice. cluster/slurm/README.md says which signals reach the ranks under which launcher.
 class StopSignals {
  public:
-  static constexpr std::array<int, 3> kSignals = {SIGTERM, SIGINT, SIGUSR2};
+  /// Those that schedulers and people send.
+  static const std::vector<int>& usual();
 
-  StopSignals();
+  explicit StopSignals(const std::vector<int>& signals = usual());
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
  private:
-  std::array<struct sigaction, kSignals.size()> before_{};
+  struct Before {
+    int signal;
+    struct sigaction action;
+  };
+  std::vector<Before> before_;
 };
+
+/// The numbers of names as in "TERM,INT,USR1"; nothing where one is no signal that can be a wish.
+std::optional<std::vector<int>> parse_signals(const std::string& names);
 
 /// Whether this process was asked to stop since the last StopSignals began.
 bool stop_signal_received();

@@ -9,6 +9,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -37,9 +38,9 @@ class ThreadCommunicator::Run {
     changed_.notify_all();
   }
 
-  void listen(const std::string& this_rank, const std::string& where) {
+  void listen(const std::string& this_rank, const std::function<std::string()>& where) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (failed_rank_ >= 0) throw_peer_failure(this_rank, where);
+    if (failed_rank_ >= 0) throw_peer_failure(this_rank, where());
   }
 
   // The group of this key; the first of its ranks to ask makes it.
@@ -70,113 +71,142 @@ class ThreadCommunicator::Run {
 
 // An exchange has three steps: every rank posts its buffers; when all have, each copies what it
 // receives; when all have copied, each goes on. A rank waits before its first copy, never during
-// one, so a failure elsewhere cannot free a buffer that is being read.
+// one, and a round keeps the buffers posted to it, so a failure elsewhere cannot free one that is
+// being read.
 class ThreadCommunicator::Group {
  public:
   Group(std::shared_ptr<Run> run, std::vector<int> ranks_in_run)
-      : run_(std::move(run)), slots_(ranks_in_run.size()) {
-    for (std::size_t q = 0; q < slots_.size(); ++q) slots_[q].rank_in_run = ranks_in_run[q];
+      : run_(std::move(run)),
+        ranks_in_run_(std::move(ranks_in_run)),
+        posted_(ranks_in_run_.size()) {}
+
+  // Returns the number of the exchange: every rank posts them in one order.
+  std::uint64_t post(int rank, const Exchange& exchange, const std::vector<at::Tensor>& buffers) {
+    const std::lock_guard<std::mutex> lock(run_->mutex_);
+    const std::uint64_t number = posted_[rank]++;
+    Round& round = rounds_[number];
+    round.slots.resize(ranks_in_run_.size());
+    round.slots[rank].exchange = exchange;
+    round.slots[rank].buffers = buffers;
+    round.slots[rank].posted = true;
+    if (++round.posts == round.slots.size()) round.complete_at = Transfer::Clock::now();
+    run_->ranks_[ranks_in_run_[rank]].last_place = place(exchange);
+    run_->changed_.notify_all();
+    return number;
   }
 
-  void exchange(int rank, const Exchange& exchange, const std::string& this_rank) {
+  // When the last rank posted, if all have.
+  std::optional<Transfer::Clock::time_point> complete_at(std::uint64_t number) const {
+    const std::lock_guard<std::mutex> lock(run_->mutex_);
+    const Round& round = rounds_.at(number);
+    if (round.posts < round.slots.size()) return std::nullopt;
+    return round.complete_at;
+  }
+
+  // Returns when the last rank posted.
+  Transfer::Clock::time_point finish(int rank, std::uint64_t number, const std::string& this_rank) {
     std::unique_lock<std::mutex> lock(run_->mutex_);
-    Slot& own = slots_[rank];
-    own.exchange = exchange;
-    ++own.posted;
-    run_->ranks_[own.rank_in_run].last_place = place(exchange);
-    run_->changed_.notify_all();
-    wait_for_posts(lock, rank, this_rank);
-    const std::string mismatch = find_mismatch();
+    Round& round = rounds_.at(number);  // others add and erase rounds, but not this one
+    Slot& own = round.slots[rank];
+    wait_for_all(lock, round, rank, this_rank, &Slot::posted);
+    const std::string mismatch = find_mismatch(round);
     if (!mismatch.empty()) {
       throw Error(Cause::cluster, text("the ranks disagree: ", mismatch));
     }
     own.copying = true;
     lock.unlock();
-    for (std::size_t q = 0; q < slots_.size(); ++q) {
-      const std::int64_t bytes = exchange.receive_bytes[q];
+    for (std::size_t q = 0; q < round.slots.size(); ++q) {
+      const std::int64_t bytes = own.exchange.receive_bytes[q];
       if (bytes > 0) {
-        std::memcpy(exchange.receive[q], slots_[q].exchange.send[rank],
+        std::memcpy(own.exchange.receive[q], round.slots[q].exchange.send[rank],
                     static_cast<std::size_t>(bytes));
       }
     }
     lock.lock();
     own.copying = false;
-    own.copied = own.posted;
+    own.copied = true;
     run_->changed_.notify_all();
-    run_->changed_.wait(lock, [&] {
-      return std::all_of(slots_.begin(), slots_.end(), [&](const Slot& slot) {
-        return slot.copied >= own.posted || (run_->failed_rank_ >= 0 && !slot.copying);
-      });
-    });
-    for (const Slot& slot : slots_) {
-      if (slot.copied < own.posted) run_->throw_peer_failure(this_rank, place(exchange));
-    }
+    wait_for_all(lock, round, rank, this_rank, &Slot::copied);
+    const Transfer::Clock::time_point complete_at = round.complete_at;
+    if (++round.finished == round.slots.size()) rounds_.erase(number);
+    return complete_at;
   }
 
  private:
   struct Slot {
-    int rank_in_run = 0;
-    Exchange exchange;         // the one posted last; its buffers live while the rank is in it
-    std::uint64_t posted = 0;  // exchanges
-    std::uint64_t copied = 0;  // exchanges
+    Exchange exchange;
+    std::vector<at::Tensor> buffers;
+    bool posted = false;
     bool copying = false;
+    bool copied = false;
   };
 
-  static std::string place_of(const Slot& slot) { return place(slot.exchange); }
+  // One exchange, from its first post to its last finish.
+  struct Round {
+    std::vector<Slot> slots;  // (ranks)
+    std::size_t posts = 0;
+    std::size_t finished = 0;
+    Transfer::Clock::time_point complete_at;
+  };
 
-  void wait_for_posts(std::unique_lock<std::mutex>& lock, int rank, const std::string& this_rank) {
-    const Slot& own = slots_[rank];
-    const auto posted = [&](const Slot& slot) { return slot.posted >= own.posted; };
-    const auto left = [&](const Slot& slot) { return run_->ranks_[slot.rank_in_run].left; };
-    const auto lost = [&](const Slot& slot) { return left(slot) && !posted(slot); };
-    const bool in_time =
-        run_->changed_.wait_for(lock, std::chrono::duration<double>(run_->deadline_seconds_), [&] {
-          return run_->failed_rank_ >= 0 || std::any_of(slots_.begin(), slots_.end(), lost) ||
-                 std::all_of(slots_.begin(), slots_.end(), posted);
-        });
-    if (run_->failed_rank_ >= 0) {
-      // Another rank may have begun to copy from this one before the failure was known.
-      run_->changed_.wait(lock, [&] {
-        return std::none_of(slots_.begin(), slots_.end(),
-                            [](const Slot& slot) { return slot.copying; });
-      });
-      run_->throw_peer_failure(this_rank, place_of(own));
-    }
-    if (std::all_of(slots_.begin(), slots_.end(), posted)) return;
+  // Waits until all ranks have `done` in a round: posted or copied.
+  void wait_for_all(std::unique_lock<std::mutex>& lock, const Round& round, int rank,
+                    const std::string& this_rank, bool Slot::*done) {
+    const std::vector<Slot>& slots = round.slots;
+    const Exchange& own = slots[rank].exchange;
+    const auto left = [&](std::size_t q) { return run_->ranks_[ranks_in_run_[q]].left; };
+    const auto all_done = [&] {
+      return std::all_of(slots.begin(), slots.end(), [&](const Slot& slot) { return slot.*done; });
+    };
+    const auto any_lost = [&] {
+      for (std::size_t q = 0; q < slots.size(); ++q) {
+        if (left(q) && !(slots[q].*done)) return true;
+      }
+      return false;
+    };
+    const bool in_time = run_->changed_.wait_for(
+        lock, std::chrono::duration<double>(run_->deadline_seconds_),
+        [&] { return run_->failed_rank_ >= 0 || any_lost() || all_done(); });
+    if (all_done()) return;
+    // Another rank may have begun to copy from this one before the failure was known.
+    run_->changed_.wait(lock, [&] {
+      return std::none_of(slots.begin(), slots.end(),
+                          [](const Slot& slot) { return slot.copying; });
+    });
+    if (run_->failed_rank_ >= 0) run_->throw_peer_failure(this_rank, place(own));
 
     std::vector<std::string> missing;
-    for (const Slot& slot : slots_) {
-      if (posted(slot)) continue;
-      const std::string& last = run_->ranks_[slot.rank_in_run].last_place;
-      missing.push_back(text("rank ", slot.rank_in_run,
-                             left(slot) ? ", which has ended after " : ", last seen in ",
+    for (std::size_t q = 0; q < slots.size(); ++q) {
+      if (slots[q].*done) continue;
+      const std::string& last = run_->ranks_[ranks_in_run_[q]].last_place;
+      missing.push_back(text("rank ", ranks_in_run_[q],
+                             left(q) ? ", which has ended after " : ", last seen in ",
                              last.empty() ? "no collective" : last));
     }
     throw Error(
         Cause::cluster,
         text(this_rank, in_time ? " waits in vain in " : " waited ", in_time ? "" : in_time_limit(),
-             place_of(own), " for ", join(missing, "; "),
+             place(own), " for ", join(missing, "; "),
              in_time ? "" : "; a longer deadline helps only if the rank is slow, not stuck"));
   }
 
   std::string in_time_limit() const { return text(run_->deadline_seconds_, " s in "); }
 
   // The first disagreement in rank order, the same on every rank; empty if there is none.
-  std::string find_mismatch() const {
-    for (std::size_t p = 0; p < slots_.size(); ++p) {
-      for (std::size_t q = 0; q < slots_.size(); ++q) {
-        const Exchange& from = slots_[p].exchange;
-        const Exchange& to = slots_[q].exchange;
+  std::string find_mismatch(const Round& round) const {
+    for (std::size_t p = 0; p < round.slots.size(); ++p) {
+      for (std::size_t q = 0; q < round.slots.size(); ++q) {
+        const Exchange& from = round.slots[p].exchange;
+        const Exchange& to = round.slots[q].exchange;
         if (from.of_check != to.of_check ||
             (!from.of_check &&
              (from.number != to.number || std::strcmp(from.name, to.name) != 0))) {
-          return text("rank ", slots_[p].rank_in_run, " is in ", place_of(slots_[p]),
-                      " while rank ", slots_[q].rank_in_run, " is in ", place_of(slots_[q]));
+          return text("rank ", ranks_in_run_[p], " is in ", place(from), " while rank ",
+                      ranks_in_run_[q], " is in ", place(to));
         }
         if (from.send_bytes[q] != to.receive_bytes[p]) {
-          return text("in ", place_of(slots_[p]), " rank ", slots_[p].rank_in_run, " sends ",
-                      from.send_bytes[q], " bytes to rank ", slots_[q].rank_in_run,
-                      ", which expects ", to.receive_bytes[p]);
+          return text("in ", place(from), " rank ", ranks_in_run_[p], " sends ", from.send_bytes[q],
+                      " bytes to rank ", ranks_in_run_[q], ", which expects ", to.receive_bytes[p]);
         }
       }
     }
@@ -184,8 +214,18 @@ class ThreadCommunicator::Group {
   }
 
   const std::shared_ptr<Run> run_;
-  std::vector<Slot> slots_;
+  const std::vector<int> ranks_in_run_;
+  std::vector<std::uint64_t> posted_;  // exchanges of each rank
+  std::map<std::uint64_t, Round> rounds_;
 };
+
+namespace {
+
+struct ThreadTransfer final : Transfer {
+  std::uint64_t number = 0;  // of the exchange in its group
+};
+
+}  // namespace
 
 std::shared_ptr<ThreadCommunicator::Group> ThreadCommunicator::Run::group(
     const std::shared_ptr<Run>& self, const Membership& membership) {
@@ -213,11 +253,35 @@ void ThreadCommunicator::abort(const std::string& why) noexcept {
   run_->fail(rank_in_run(rank()), why);
 }
 
-void ThreadCommunicator::exchange(const Exchange& exchange) {
-  group_->exchange(rank(), exchange, this_rank());
+std::unique_ptr<Transfer> ThreadCommunicator::post(const Exchange& exchange,
+                                                   std::vector<at::Tensor> buffers) {
+  auto transfer = std::make_unique<ThreadTransfer>();
+  transfer->number = group_->post(rank(), exchange, buffers);
+  transfer->exchange = exchange;
+  transfer->buffers = std::move(buffers);
+  return transfer;
 }
 
-void ThreadCommunicator::listen(const std::string& where) { run_->listen(this_rank(), where); }
+void ThreadCommunicator::finish(Transfer& transfer) {
+  const std::uint64_t number = static_cast<ThreadTransfer&>(transfer).number;
+  transfer.over_at = group_->finish(rank(), number, this_rank());
+  transfer.is_over = true;
+}
+
+void ThreadCommunicator::advance(std::vector<std::unique_ptr<Transfer>>& transfers) {
+  // Nothing moves before a rank copies in finish(); what can be told is when it could have.
+  for (const std::unique_ptr<Transfer>& transfer : transfers) {
+    if (transfer->is_over) continue;
+    const auto at = group_->complete_at(static_cast<ThreadTransfer&>(*transfer).number);
+    if (!at) continue;
+    transfer->is_over = true;
+    transfer->over_at = *at;
+  }
+}
+
+void ThreadCommunicator::listen(const std::function<std::string()>& where) {
+  run_->listen(this_rank(), where);
+}
 
 void run_ranks(int ranks, const std::function<void(Communicator&)>& body,
                const CommunicatorOptions& options) {

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cluster/host_communicator.h"
 
@@ -31,8 +32,11 @@ class ThreadCommunicator final : public HostCommunicator {
 
  private:
   std::unique_ptr<Communicator> make_subgroup(Membership membership) override;
-  void exchange(const Exchange& exchange) override;
-  void listen(const std::string& where) override;
+  std::unique_ptr<Transfer> post(const Exchange& exchange,
+                                 std::vector<at::Tensor> buffers) override;
+  void finish(Transfer& transfer) override;
+  void advance(std::vector<std::unique_ptr<Transfer>>& transfers) override;
+  void listen(const std::function<std::string()>& where) override;
 
   std::shared_ptr<Run> run_;
   std::shared_ptr<Group> group_;

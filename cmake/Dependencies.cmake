@@ -1,7 +1,8 @@
 # The one file that looks for packages. It defines, besides the packages' own targets:
 #   micrec::openmp  the process's only OpenMP runtime
 #   micrec::torch   LibTorch; micrec::torch_cuda its GPU part, only where MICREC_CUDA is true
-#   micrec::hdf5, micrec::xxhash
+#   micrec::nccl    the NCCL that LibTorch loads, only where MICREC_CUDA is true
+#   micrec::hdf5, micrec::metis, micrec::xxhash
 # and the variables MICREC_CUDA (are GPU parts built), MICREC_PYTHON (the Python beside torch, or
 # empty), MICREC_TORCH_DIR and MICREC_TORCH_VERSION.
 
@@ -53,6 +54,18 @@ add_library(micrec_xxhash INTERFACE)
 add_library(micrec::xxhash ALIAS micrec_xxhash)
 target_include_directories(micrec_xxhash SYSTEM INTERFACE ${MICREC_XXHASH_INCLUDE})
 target_link_libraries(micrec_xxhash INTERFACE ${MICREC_XXHASH_LIBRARY})
+
+find_path(MICREC_METIS_INCLUDE metis.h)
+find_library(MICREC_METIS_LIBRARY metis)
+mark_as_advanced(MICREC_METIS_INCLUDE MICREC_METIS_LIBRARY)
+if(NOT MICREC_METIS_INCLUDE OR NOT MICREC_METIS_LIBRARY)
+  message(FATAL_ERROR "METIS was not found. On Debian or Ubuntu: apt-get install libmetis-dev; "
+                      "tests/run.sh installs everything.")
+endif()
+add_library(micrec_metis INTERFACE)
+add_library(micrec::metis ALIAS micrec_metis)
+target_include_directories(micrec_metis SYSTEM INTERFACE ${MICREC_METIS_INCLUDE})
+target_link_libraries(micrec_metis INTERFACE ${MICREC_METIS_LIBRARY})
 
 # --- LibTorch ----------------------------------------------------------------------------------------
 # Made by hand from the folder and not by find_package(Torch): the configuration file of a CUDA wheel
@@ -127,9 +140,10 @@ else()
   set(micrec_torch_gomp ${OpenMP_CXX_LIBRARIES})
 endif()
 target_link_libraries(micrec_openmp INTERFACE ${micrec_torch_gomp} Threads::Threads)
-if(MICREC_SANITIZE STREQUAL "thread")
+if(MICREC_SANITIZE STREQUAL "thread" OR MICREC_FUZZ)
   # ThreadSanitizer does not see how libgomp starts and ends a parallel region and takes every one for a race.
   # Without it loops are serial, and what is checked are the threads of ranks, watchdogs and writers.
+  # clang's OpenMP is not the libgomp that torch loads, and readers need none.
   target_compile_options(micrec_openmp INTERFACE $<$<COMPILE_LANGUAGE:C,CXX>:-Wno-unknown-pragmas>)
 else()
   target_compile_options(micrec_openmp INTERFACE
@@ -163,7 +177,18 @@ else()
   elseif(torch_cuda AND NOT CMAKE_MATCH_1 EQUAL CUDAToolkit_VERSION_MAJOR)
     set(micrec_no_cuda "torch is built for CUDA ${CMAKE_MATCH_1} and the toolkit is ${CUDAToolkit_VERSION}")
   else()
-    set(MICREC_CUDA ON)
+    # LibTorch's own NCCL first: a process loads only one, and its header must be of that version.
+    set(micrec_torch_nccl "${MICREC_TORCH_DIR}/../nvidia/nccl")
+    find_path(MICREC_NCCL_INCLUDE nccl.h
+              HINTS "${micrec_torch_nccl}/include" "${MICREC_TORCH_DIR}/include" ${CUDAToolkit_INCLUDE_DIRS})
+    find_library(MICREC_NCCL_LIBRARY NAMES libnccl.so.2 nccl
+                 HINTS "${micrec_torch_nccl}/lib" "${MICREC_TORCH_DIR}/lib" ${CUDAToolkit_LIBRARY_DIR})
+    mark_as_advanced(MICREC_NCCL_INCLUDE MICREC_NCCL_LIBRARY)
+    if(MICREC_NCCL_INCLUDE AND MICREC_NCCL_LIBRARY)
+      set(MICREC_CUDA ON)
+    else()
+      set(micrec_no_cuda "no NCCL (nccl.h and libnccl.so.2) was found beside torch or in the system")
+    endif()
   endif()
 endif()
 if(MICREC_CUDA)
@@ -173,12 +198,19 @@ if(MICREC_CUDA)
   enable_language(CUDA)
   add_library(micrec_torch_cuda INTERFACE)
   add_library(micrec::torch_cuda ALIAS micrec_torch_cuda)
-  target_compile_options(micrec_torch_cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+  # Without fused multiply-adds a kernel gives the bits of the same code on a CPU.
+  target_compile_options(micrec_torch_cuda INTERFACE
+    "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;--fmad=false>")
   # torch_cuda registers its operators when it is loaded and few symbols of it are named, so the linker
   # must not drop it as unneeded (Ubuntu's default).
   target_link_libraries(micrec_torch_cuda INTERFACE micrec::torch
     "-Wl,--push-state,--no-as-needed" "${MICREC_TORCH_DIR}/lib/libtorch_cuda.so"
     "${MICREC_TORCH_DIR}/lib/libc10_cuda.so" "-Wl,--pop-state" CUDA::cudart)
+
+  add_library(micrec_nccl INTERFACE)
+  add_library(micrec::nccl ALIAS micrec_nccl)
+  target_include_directories(micrec_nccl SYSTEM INTERFACE ${MICREC_NCCL_INCLUDE})
+  target_link_libraries(micrec_nccl INTERFACE ${MICREC_NCCL_LIBRARY} CUDA::cudart)
 elseif(MICREC_WITH_CUDA STREQUAL "ON")
   message(FATAL_ERROR "MICREC_WITH_CUDA=ON, but ${micrec_no_cuda}. Install a toolkit that fits torch "
                       "${MICREC_TORCH_VERSION}, or use MICREC_WITH_CUDA=AUTO.")
@@ -186,7 +218,7 @@ endif()
 
 message(STATUS "torch ${MICREC_TORCH_VERSION} in ${MICREC_TORCH_DIR}")
 if(MICREC_CUDA)
-  message(STATUS "CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
+  message(STATUS "CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}, NCCL in ${MICREC_NCCL_LIBRARY}")
 else()
   message(STATUS "CPU only: ${micrec_no_cuda}")
 endif()

@@ -1,9 +1,9 @@
 # micrec_add_library(NAME <folder> SOURCES <file>... [PUBLIC <target>...] [PRIVATE <target>...])
 #   One library a folder: target micrec_<folder>, alias micrec::<folder>. Includes are written from the
 #   repository root or from src/. Without SOURCES it is a library of headers.
-# micrec_cuda_sources(<target> <file>...)
-#   Adds CUDA sources to a target where GPU parts are built, with MICREC_HAS_CUDA defined for all of its
-#   sources and of those that link it; does nothing elsewhere.
+# micrec_cuda_sources(<target> CUDA <file>... [CPU <file>...])
+#   Adds the first to a target where GPU parts are built, and the second elsewhere: they define the same
+#   functions.
 # micrec_set_warnings(<target>)
 #   Our warnings on our own target only.
 
@@ -42,9 +42,14 @@ function(micrec_add_library)
 endfunction()
 
 function(micrec_cuda_sources target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "CUDA;CPU")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "micrec_cuda_sources(${target}): unexpected arguments '${arg_UNPARSED_ARGUMENTS}'")
+  endif()
   if(MICREC_CUDA)
-    target_sources(${target} PRIVATE ${ARGN})
-    target_link_libraries(${target} PUBLIC micrec::torch_cuda)
-    target_compile_definitions(${target} PUBLIC MICREC_HAS_CUDA)
+    target_sources(${target} PRIVATE ${arg_CUDA})
+    target_link_libraries(${target} PRIVATE micrec::torch_cuda)
+  else()
+    target_sources(${target} PRIVATE ${arg_CPU})
   endif()
 endfunction()

@@ -33,3 +33,11 @@ if(MICREC_SANITIZE)
   add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:${MICREC_SANITIZE_FLAGS};-fno-omit-frame-pointer>")
   add_link_options(${MICREC_SANITIZE_FLAGS})
 endif()
+
+if(MICREC_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang" OR NOT MICREC_SANITIZE STREQUAL "address")
+    message(FATAL_ERROR "MICREC_FUZZ needs clang, which brings libFuzzer, and MICREC_SANITIZE=address; "
+                        "use the preset fuzz (on Debian or Ubuntu: apt-get install clang-14 libclang-rt-14-dev).")
+  endif()
+  add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=fuzzer-no-link>")
+endif()

@@ -14,7 +14,15 @@ DEFINE_string(out, "", "the file to write");
 DEFINE_uint64(seed, 0, "seed of everything random; the same seed gives the same result");
 DEFINE_int32(threads, 0, "threads of each rank; 0: its share of the machine's cores");
 DEFINE_string(k, "10,20,50", "lengths of the ranked lists that metrics look at");
-DEFINE_string(device, "auto", "where to compute");
+DEFINE_string(device, "auto", "where to compute; auto: on GPUs where every rank has one");
+DEFINE_double(deadline, 300,
+              "longest wait of a rank for the others in one collective; then the run ends and "
+              "names the rank that hangs");
+DEFINE_bool(check_collectives, false,
+            "compare name, type and sizes of each collective on all ranks before it runs; slower");
+DEFINE_bool(watchdog, true,
+            "start each of several ranks under a process that says why the rank died; without it "
+            "a debugger sees the rank itself");
 // Several commands have a flag of these names, each with its own meaning, default and bound.
 DEFINE_string(split, "", "the part of the interactions, or how they are divided");
 DEFINE_string(modalities, "", "kinds of features");
@@ -31,12 +39,7 @@ namespace {
 constexpr int kLongestList = 10'000;
 
 std::string check_device(const std::string& value) {
-  if (value == "auto" || value == "cpu") return "";
-  if (value == "cuda") {
-    return "auto or cpu: this version has no GPU kernels yet, so cuda would train on the CPU "
-           "unseen";
-  }
-  return "auto, cpu or cuda";
+  return value == "auto" || value == "cpu" || value == "cuda" ? "" : "auto, cpu or cuda";
 }
 
 }  // namespace
@@ -72,6 +75,12 @@ FlagSpec single_k_flag(int default_value) {
 
 FlagSpec device_flag() {
   return {"device", "Running", "", written_as("auto, cpu or cuda", check_device)};
+}
+
+std::vector<FlagSpec> cluster_flags() {
+  return {{"deadline", "Cluster", "seconds", above(0)},
+          {"check_collectives", "Cluster", ""},
+          {"watchdog", "Cluster", ""}};
 }
 
 FlagSpec checkpoint_flag() {

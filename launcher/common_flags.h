@@ -3,6 +3,7 @@
 #include <gflags/gflags_declare.h>
 
 #include <string>
+#include <vector>
 
 #include "launcher/flags.h"
 
@@ -15,6 +16,9 @@ DECLARE_uint64(seed);
 DECLARE_int32(threads);
 DECLARE_string(k);
 DECLARE_string(device);
+DECLARE_double(deadline);
+DECLARE_bool(check_collectives);
+DECLARE_bool(watchdog);
 DECLARE_string(split);
 DECLARE_string(modalities);
 DECLARE_string(users);
@@ -34,6 +38,8 @@ FlagSpec k_flag();
 /// Length of one list. Read with integer_list("k").front().
 FlagSpec single_k_flag(int default_value);
 FlagSpec device_flag();
+/// How the ranks of a run watch each other: --deadline, --check_collectives, --watchdog.
+std::vector<FlagSpec> cluster_flags();
 /// Which checkpoint of a run is read.
 FlagSpec checkpoint_flag();
 

@@ -87,6 +87,7 @@ Command evaluate_command() {
       k_flag(),
       device_flag(),
       threads_flag()};
+  for (const FlagSpec& flag : cluster_flags()) command.flags.push_back(flag);
   command.run = run_evaluate;
   return command;
 }

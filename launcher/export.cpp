@@ -53,6 +53,7 @@ Command export_command() {
                             true),
                    device_flag(),
                    threads_flag()};
+  for (const FlagSpec& flag : cluster_flags()) command.flags.push_back(flag);
   command.run = run_export;
   return command;
 }

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "launcher/command.h"
 
@@ -19,6 +20,8 @@ namespace {
 constexpr std::size_t kHelpWidth = 100;
 constexpr std::size_t kFlagColumn = 30;
 constexpr int kDeepestFlagfile = 8;
+constexpr int kMostFlagfiles = 64;  // of one command line
+constexpr std::size_t kMostFlagfileBytes = 16 << 20;
 
 gflags::CommandLineFlagInfo info_of(const std::string& name) {
   gflags::CommandLineFlagInfo info;
@@ -160,7 +163,7 @@ Named find_named(const Command& command, const Word& word) {
     hint = text("; did you mean --", *near, "?");
   }
   // The nearest name is a question, after which "see ..." would read badly.
-  throw Error(Cause::usage, text(place, "micrec ", command.name, " has no flag --", name,
+  throw Error(Cause::usage, text(place, "micrec ", command.name, " has no flag --", printable(name),
                                  hint.empty() ? "; see micrec " + command.name + " --help" : hint));
 }
 
@@ -168,39 +171,49 @@ void set(const Command& command, const FlagSpec& spec, const std::string& value,
          const std::string& place) {
   const std::string expected = complaint(spec, value);
   if (!expected.empty()) {
-    refuse(command, text(place, "--", spec.name, " is '", value, "', expected ", expected));
+    refuse(command, text(place, "--", spec.name, " is ", excerpt(value), ", expected ", expected));
   }
   if (gflags::SetCommandLineOption(spec.name.c_str(), value.c_str()).empty()) {
     refuse(command,
-           text(place, "--", spec.name, " is '", value, "', expected ", expectation(spec)));
+           text(place, "--", spec.name, " is ", excerpt(value), ", expected ", expectation(spec)));
   }
-}
-
-std::string read_all(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string contents;
-  for (char letter; file.get(letter);) contents += letter;
-  if (!file.eof()) {  // Not opened, or a folder, which opens and cannot be read.
-    throw Error(Cause::io, text("cannot read the flagfile '", path, "'; is the name right?"));
-  }
-  return contents;
 }
 
 std::string place_of(const FlagSetting& setting) {
   return setting.origin.empty() ? "" : setting.origin + ": ";
 }
 
-/// Sets flags from settings, following those that are themselves --flagfile.
-void apply(const Command& command, const std::vector<FlagSetting>& settings,
-           const std::vector<Command>& all_commands, int depth, Arguments& arguments) {
-  if (depth > kDeepestFlagfile) {
-    throw Error(Cause::usage,
-                text(place_of(settings.front()), "flagfiles name each other more than ",
-                     kDeepestFlagfile, " deep; does one name itself?"));
+/// The contents of a flagfile; `place` is where its name stands, or empty.
+std::string read_all(const std::string& path, const std::string& place) {
+  std::ifstream file(path, std::ios::binary);
+  std::string contents;
+  for (char letter; contents.size() <= kMostFlagfileBytes && file.get(letter);) contents += letter;
+  if (contents.size() > kMostFlagfileBytes) {
+    throw Error(Cause::io, text(place, "the flagfile '", printable(path), "' is longer than ",
+                                in_bytes(kMostFlagfileBytes), "; is it another kind of file?"));
   }
+  if (!file.eof()) {  // Not opened, or a folder, which opens and cannot be read.
+    throw Error(Cause::io, text(place, "cannot read the flagfile '",
+                                place.empty() ? path : printable(path), "'; is the name right?"));
+  }
+  return contents;
+}
+
+/// Sets flags from settings, following those that are themselves --flagfile. `flagfiles` counts
+/// them: a few that name each other many times would otherwise be read without end.
+void apply(const Command& command, const std::vector<FlagSetting>& settings,
+           const std::vector<Command>& all_commands, int depth, int& flagfiles,
+           Arguments& arguments) {
   for (const FlagSetting& setting : settings) {
     if (setting.name == "flagfile") {
-      apply(command, read_flagfile(setting.value), all_commands, depth + 1, arguments);
+      if (depth == kDeepestFlagfile || ++flagfiles > kMostFlagfiles) {
+        throw Error(Cause::usage, text(place_of(setting), "flagfiles name each other more than ",
+                                       kDeepestFlagfile, " deep or ", kMostFlagfiles,
+                                       " times; does one name itself?"));
+      }
+      const std::string contents = read_all(setting.value, place_of(setting));
+      apply(command, parse_flagfile(contents, setting.value), all_commands, depth + 1, flagfiles,
+            arguments);
       continue;
     }
     const Named named = find_named(command, {setting.name, setting.value});
@@ -329,6 +342,7 @@ Arguments parse_flags(const Command& command, const std::vector<std::string>& wo
     }
   }
 
+  int flagfiles = 0;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& written = words[i];
     if (written == "--") {
@@ -354,7 +368,7 @@ Arguments parse_flags(const Command& command, const std::vector<std::string>& wo
                              named.spec != nullptr ? expectation(*named.spec) : "a file"));
       }
     }
-    apply(command, {{word.name, *word.value, ""}}, all_commands, 0, arguments);
+    apply(command, {{word.name, *word.value, ""}}, all_commands, 0, flagfiles, arguments);
   }
 
   for (const FlagSpec& spec : command.flags) {
@@ -389,7 +403,7 @@ void set_flag(const Command& command, const FlagSetting& setting) {
   if (!named.positive) {
     if (value != "true") {
       refuse(command, text(place, "--", setting.name, " takes no value; write --", setting.name,
-                           " or --", named.spec->name, "=", value));
+                           " or --", named.spec->name, "=", printable(value)));
     }
     value = "false";
   }
@@ -445,7 +459,7 @@ std::vector<FlagSetting> parse_flagfile(const std::string& contents, const std::
     const std::string place = text(origin, ":", number);
     const Word word = take_apart(line);
     if (line[0] != '-' || word.name.empty()) {
-      throw Error(Cause::usage, text(place, ": expected --name=value, got '", line, "'"));
+      throw Error(Cause::usage, text(place, ": expected --name=value, got ", excerpt(line)));
     }
     settings.push_back({word.name, word.value.value_or("true"), place});
   }
@@ -453,7 +467,7 @@ std::vector<FlagSetting> parse_flagfile(const std::string& contents, const std::
 }
 
 std::vector<FlagSetting> read_flagfile(const std::string& path) {
-  return parse_flagfile(read_all(path), path);
+  return parse_flagfile(read_all(path, ""), path);
 }
 
 std::string help_of(const Command& command) {

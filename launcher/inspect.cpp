@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/agreement.h"
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/format.h"
 #include "checkpoints/store.h"
@@ -281,6 +282,8 @@ void inspect_checkpoint(const std::string& path) {
   print_progress(info);
   print_row("saved by", text(count_of(info.world_size, "rank"), " in a grid of ", info.grid,
                              "; any number of ranks can restore it"));
+  print_row("complete by",
+            checkpoint.commit() == Commit::marker ? "its marker" : "the rename of its folder");
   print_row("dataset", text(info.dataset_path, " (", info.dataset_fingerprint, ")"));
   for (const auto& [key, value] : info.extra) print_row(key, value);
   print_settings(info.config);
@@ -384,7 +387,8 @@ void print_metrics(const std::string& path) {
 
 void print_checkpoints(const std::string& directory) {
   const std::vector<std::string> names = list_checkpoints(directory);
-  const std::optional<std::string> best = best_checkpoint(directory);
+  std::optional<std::string> best;
+  const std::optional<Failure> no_best = attempt([&] { best = best_checkpoint(directory); });
   std::cout << "\n"
             << count_of(static_cast<std::int64_t>(names.size()), "checkpoint") << " in "
             << directory << "\n";
@@ -401,6 +405,7 @@ void print_checkpoints(const std::string& directory) {
       std::cout << ": cannot be used: " << error.what() << "\n";
     }
   }
+  if (no_best) std::cout << "  which is the best is unknown: " << no_best->message << "\n";
 }
 
 void inspect_run(const std::string& path) {

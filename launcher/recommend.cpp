@@ -441,6 +441,7 @@ Command recommend_command() {
       device_flag(),
       threads_flag(),
   };
+  for (const FlagSpec& flag : cluster_flags()) command.flags.push_back(flag);
   command.run = run_recommend;
   return command;
 }

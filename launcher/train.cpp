@@ -1,8 +1,10 @@
 #include <gflags/gflags.h>
+#include <glog/logging.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -10,10 +12,15 @@
 #include "base/timer.h"
 #include "checkpoints/store.h"
 #include "cluster/job.h"
+#include "cluster/launch_environment.h"
+#include "cluster/signals.h"
 #include "data/batches.h"
 #include "evaluate/evaluator.h"
+#include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/death_in_tests.h"
+#include "launcher/preflight.h"
 #include "launcher/train_flags.h"
 #include "launcher/trained_run.h"
 #include "model/model.h"
@@ -23,13 +30,16 @@
 #include "train/tensorboard.h"
 #include "train/trainer.h"
 
+DECLARE_string(partition);
 DEFINE_bool(resume, false, "go on with the run in --run_dir from its newest checkpoint");
-DEFINE_string(partition, "balanced", "how users and items are shared out over the ranks");
 DEFINE_string(grid, "auto",
               "process grid RxC: users and items over R row parts, columns over C column parts");
 DEFINE_bool(reproducible, false,
             "the same bits on any grid of at most 16 row parts, by sums in one fixed order");
 DEFINE_bool(dry_run, false, "print the plan and the configuration, and stop before training");
+DEFINE_string(stop_signals, "TERM,INT,USR1,USR2",
+              "signals that make the run save and end with exit code 75; a second one ends it at "
+              "once");
 
 namespace micrec {
 namespace {
@@ -57,7 +67,7 @@ struct RunConfig {
 
 std::vector<FlagSpec> running_flags() {
   return {
-      {"partition", "Distribution", "", one_of({"balanced", "hash"})},
+      partition_flag(),
       {"grid", "Distribution", "",
        written_as("auto or RxC",
                   [](const std::string& value) {
@@ -69,6 +79,13 @@ std::vector<FlagSpec> running_flags() {
       device_flag(),
       threads_flag(),
       seed_flag(),
+      {"stop_signals", "Cluster", "signals",
+       written_as("names with commas between",
+                  [](const std::string& value) {
+                    return parse_signals(value) ? std::string()
+                                                : "some of TERM, INT, USR1, USR2, HUP, QUIT, ALRM, "
+                                                  "XCPU and PWR with commas between, or nothing";
+                  })},
   };
 }
 
@@ -84,21 +101,31 @@ bool may_change(const std::string& flag) {
                                                 "patience",
                                                 "log_every",
                                                 "save_every_steps",
+                                                "save_every_epochs",
                                                 "save_every_minutes",
+                                                "async_save",
+                                                "commit",
                                                 "keep_last",
                                                 "time_limit",
                                                 "partition",
                                                 "grid",
                                                 "device",
-                                                "threads"};
+                                                "threads",
+                                                "deadline",
+                                                "check_collectives",
+                                                "watchdog",
+                                                "stop_signals"};
   return std::find(std::begin(kChangeable), std::end(kChangeable), flag) != std::end(kChangeable);
 }
 
 void take_up_old_flags(const Arguments& arguments) {
   const Command command = train_command();
-  const std::string path = checkpoint_path(FLAGS_run_dir, "newest");
-  const Checkpoint checkpoint = Checkpoint::open(path, Verify::sizes);
-  const std::vector<FlagSetting> old = parse_flagfile(checkpoint.info().config, path);
+  // The ranks, once joined, verify every byte and may step back to an older one; that has the same
+  // settings but for those that may change.
+  const Checkpoint checkpoint =
+      open_newest_valid((fs::path(FLAGS_run_dir) / "checkpoints").string(), Verify::sizes);
+  const std::vector<FlagSetting> old =
+      parse_flagfile(checkpoint.info().config, checkpoint.directory());
   std::vector<std::string> differences;
   std::vector<FlagSetting> taken;
   for (const FlagSetting& setting : old) {
@@ -272,6 +299,49 @@ std::optional<Report> evaluate_test(const RunConfig& config, Job& job) {
   return report;
 }
 
+/// Flags of the run in a checkpoint that this run does not have, as "--dim=64 (the checkpoint has
+/// 32)".
+std::vector<std::string> different_settings(const RunConfig& config, const Checkpoint& checkpoint) {
+  std::map<std::string, std::string> now;
+  for (const FlagSetting& setting : parse_flagfile(config.flagfile, "this run's flags")) {
+    now[setting.name] = setting.value;
+  }
+  std::vector<std::string> differences;
+  for (const FlagSetting& then : parse_flagfile(checkpoint.info().config, checkpoint.directory())) {
+    const auto found = now.find(then.name);
+    if (may_change(then.name) || found == now.end() || found->second == then.value) continue;
+    differences.push_back(
+        text("--", then.name, "=", found->second, " (the checkpoint has ", then.value, ")"));
+  }
+  return differences;
+}
+
+/// Fills the model from the newest checkpoint that is whole and of this run. Ranks: collective.
+TrainingState resume(const RunConfig& config, const DatasetFile& dataset,
+                     const CheckpointStore& checkpoints, Model& model, Job& job) {
+  std::vector<std::string> stepped_over;
+  const Checkpoint newest = checkpoints.open_newest_valid(&stepped_over);
+  for (const std::string& damage : stepped_over) {
+    LOG_IF(WARNING, job.rank() == 0) << "stepped over a checkpoint: " << damage;
+  }
+  std::vector<std::string> differences = different_settings(config, newest);
+  if (newest.info().dataset_fingerprint != dataset.fingerprint()) {
+    differences.push_back(text("dataset ", dataset.path(), " with fingerprint ",
+                               dataset.fingerprint(), " (the checkpoint has ",
+                               newest.info().dataset_path, " with ",
+                               newest.info().dataset_fingerprint, ")"));
+  }
+  if (!differences.empty()) {
+    throw Error(
+        Cause::checkpoint,
+        text(newest.directory(), " is of a run with other settings: ", join(differences, ", "),
+             "; give those of the run, or start a new one in another --run_dir"));
+  }
+  TrainingState state = restore(newest, model, /*with_optimizer_state=*/true);
+  job.log_once() << "resumed   from " << newest.name() << "\n";
+  return state;
+}
+
 int train(const RunConfig& config, Job& job) {
   const Timer timer;
   Communicator& communicator = job.communicator();
@@ -285,10 +355,16 @@ int train(const RunConfig& config, Job& job) {
     const std::optional<ProcessGrid> old = read_grid(config.grid);
     if (old && old->ranks() != job.world_size()) grid_wanted = "auto";
   }
-  const ProcessGrid grid = choose_grid(grid_wanted, job.world_size(), model_config.dim);
-  Layout layout = plan_layout(config.partition, config.reproducible, summary, grid);
+  const ProcessGrid grid = grid_of_flags(grid_wanted, config.partition, config.reproducible,
+                                         job.world_size(), model_config.dim);
+  Layout layout =
+      layout_of_flags(config.partition, config.reproducible, dataset, summary, grid, communicator);
   print_plan(config, dataset, summary, layout, model_config, job);
   if (config.dry_run) return 0;
+  preflight({.run_dir = config.run_dir,
+             .checkpoint_bytes = most_checkpoint_bytes(summary.space.nodes(), model_config.dim),
+             .dataset_fingerprint = dataset.fingerprint()},
+            job);
 
   const GridGroups groups = split_world(communicator, grid);
   const Shard shard =
@@ -306,15 +382,7 @@ int train(const RunConfig& config, Job& job) {
   CheckpointStore checkpoints((fs::path(config.run_dir) / "checkpoints").string(), communicator);
   TrainingState state;
   if (config.resume) {
-    const Checkpoint newest = Checkpoint::open(checkpoints.newest().value(), communicator);
-    if (newest.info().dataset_fingerprint != dataset.fingerprint()) {
-      throw Error(Cause::checkpoint,
-                  text(newest.directory(), " was trained on another data set than ", dataset.path(),
-                       ": expected fingerprint ", newest.info().dataset_fingerprint, ", got ",
-                       dataset.fingerprint()));
-    }
-    state = restore(newest, model, /*with_optimizer_state=*/true);
-    job.log_once() << "resumed   from " << newest.name() << "\n";
+    state = resume(config, dataset, checkpoints, model, job);
   } else {
     model.initialise();
   }
@@ -341,9 +409,10 @@ int train(const RunConfig& config, Job& job) {
     const std::int64_t epoch = epoch_of_last_step(at.step, sampler.steps_per_epoch());
     if (logs) logs->validated(epoch, at, metric, improved, last_validation);
   };
-  events.saved = [&](const TrainingState& at, const std::string& name, double seconds) {
-    if (logs) logs->metrics.save(at.step, name, seconds);
+  events.saved = [&](const SavedCheckpoint& saved) {
+    if (logs) logs->metrics.save(saved);
   };
+  events.save_step = death_from_environment(job.rank());
   events.stop_requested = [&] { return job.stop_requested(); };
   bool has_validation = false;
   for (const DomainInfo& domain : dataset.domains()) {
@@ -354,7 +423,15 @@ int train(const RunConfig& config, Job& job) {
     job.log_once() << "the data set has no validation interactions: no early stopping, the last "
                       "checkpoint is the result\n";
   }
-  Trainer trainer(config.training, model, sampler, checkpoints, description, std::move(events));
+  TrainingConfig training = config.training;
+  if (const std::optional<double> left = seconds_until_job_ends()) {
+    job.log_once() << "time      the job ends in " << in_time(*left)
+                   << "; the run saves and stops before\n";
+    if (training.time_limit_seconds <= 0 || *left < training.time_limit_seconds) {
+      training.time_limit_seconds = std::max(*left, 1e-9);
+    }
+  }
+  Trainer trainer(training, model, sampler, checkpoints, description, std::move(events));
   if (job.rank() == 0) {
     logs.emplace(config.run_dir, state.step,
                  ProgressGoal{.first_step = state.step,
@@ -389,7 +466,9 @@ int train(const RunConfig& config, Job& job) {
 
 int run_train(const Arguments& arguments) {
   const RunConfig config = read_flags(arguments);
-  return run_ranks_of("train", [&](Job& job) { return train(config, job); });
+  return run_ranks_of(
+      "train", [&](Job& job) { return train(config, job); },
+      parse_signals(FLAGS_stop_signals).value());
 }
 
 }  // namespace
@@ -402,7 +481,8 @@ Command train_command() {
   command.example = "mpirun -np 2 micrec train --dataset=fk.h5 --run_dir=runs/fk --max_steps=360";
   command.flags = {
       dataset_flag(), run_dir_flag(), {"resume", "Files", ""}, {"dry_run", "Files", ""}};
-  for (const std::vector<FlagSpec>& group : {model_flags(), training_flags(), running_flags()}) {
+  for (const std::vector<FlagSpec>& group :
+       {model_flags(), training_flags(), running_flags(), cluster_flags()}) {
     command.flags.insert(command.flags.end(), group.begin(), group.end());
   }
   command.flags.push_back(k_flag());

@@ -40,7 +40,16 @@ DEFINE_int64(validate_every, 1, "epochs between validations; 0: not by epochs");
 DEFINE_int64(validate_every_steps, 0, "steps between validations; 0: not by steps");
 DEFINE_int64(log_every, 50, "steps between lines of progress");
 DEFINE_int64(save_every_steps, 0, "steps between checkpoints; 0: not by steps");
+DEFINE_int64(
+    save_every_epochs, 1,
+    "epochs between checkpoints, one left out where another is still being written; 0: not "
+    "by epochs");
 DEFINE_double(save_every_minutes, 30, "minutes between checkpoints; 0: not by time");
+DEFINE_bool(async_save, true,
+            "write checkpoints while training goes on; takes memory for a copy of the state");
+DEFINE_string(commit, "rename",
+              "how a checkpoint becomes complete: by the rename of its folder, or by its last file "
+              "where the file system cannot rename a folder in one instant");
 DEFINE_int32(keep_last, 3, "checkpoints to keep; the best one is kept besides");
 DEFINE_double(time_limit, 0,
               "minutes after which the run saves and ends with exit code 75; 0: none");
@@ -88,7 +97,10 @@ std::vector<FlagSpec> training_flags() {
       {"validate_every_steps", "Training", "steps", at_least(0)},
       {"log_every", "Training", "steps", at_least(1)},
       {"save_every_steps", "Checkpoints", "steps", at_least(0)},
+      {"save_every_epochs", "Checkpoints", "epochs", at_least(0)},
       {"save_every_minutes", "Checkpoints", "minutes", at_least(0)},
+      {"async_save", "Checkpoints", ""},
+      {"commit", "Checkpoints", "", one_of({"rename", "marker"})},
       {"keep_last", "Checkpoints", "checkpoints", at_least(1)},
       {"time_limit", "Checkpoints", "minutes", at_least(0)},
   };
@@ -131,7 +143,10 @@ TrainingConfig training_config_from_flags() {
   config.validate_every_steps = FLAGS_validate_every_steps;
   config.log_every = FLAGS_log_every;
   config.save_every_steps = FLAGS_save_every_steps;
+  config.save_every_epochs = FLAGS_save_every_epochs;
   config.save_every_minutes = FLAGS_save_every_minutes;
+  config.async_save = FLAGS_async_save;
+  config.commit = FLAGS_commit == "marker" ? Commit::marker : Commit::rename;
   config.keep_last = FLAGS_keep_last;
   config.time_limit_seconds = 60 * FLAGS_time_limit;
   if (config.lr_decay && config.max_steps == 0) {

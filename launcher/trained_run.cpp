@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/agreement.h"
 #include "checkpoints/store.h"
+#include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/train_flags.h"
@@ -25,13 +27,56 @@ void set_model_flags(const std::string& config, const std::string& origin) {
   }
 }
 
+/// "there are step-000000000010, step-000000000020": what can be asked for instead.
+std::string other_checkpoints(const std::string& directory, const std::string& but) {
+  std::vector<std::string> names = list_checkpoints(directory);
+  std::erase(names, but);
+  return names.empty() ? "there is no other"
+                       : "give --checkpoint with another: there are " + join(names, ", ");
+}
+
+/// The checkpoint that best.json names; nothing where there is no best.json.
+/// Errors   Error(checkpoint) where that is damaged, or names one that is not there.
+std::optional<std::string> named_best(const std::string& directory) {
+  std::optional<std::string> name;
+  if (const std::optional<Failure> damage =
+          attempt([&] { name = best_checkpoint_name(directory); })) {
+    throw Error(damage->cause, text(damage->message, "; ", other_checkpoints(directory, "")));
+  }
+  if (!name) return std::nullopt;
+  const std::optional<std::string> found = best_checkpoint(directory);
+  if (!found) {
+    throw Error(Cause::checkpoint,
+                text(directory, "/best.json names ", *name, ", which is not there or incomplete; ",
+                     other_checkpoints(directory, *name)));
+  }
+  return found;
+}
+
+/// Opens it; one that cannot be used is an Error that says which others there are.
+Checkpoint open_or_name_others(const std::string& path, Communicator& communicator) {
+  Failure why;
+  std::optional<Checkpoint> checkpoint = Checkpoint::try_open(path, communicator, why);
+  if (checkpoint) return *std::move(checkpoint);
+  if (why.cause != Cause::checkpoint) throw_failure(why);
+  const std::filesystem::path folder(path);
+  throw Error(why.cause,
+              text(why.message, "; ",
+                   other_checkpoints(folder.parent_path().string(), folder.filename().string())));
+}
+
 }  // namespace
 
-int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body) {
+int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
+                 const std::vector<int>& stop_signals) {
   JobOptions options;
   options.program = "micrec " + command;
   options.threads = FLAGS_threads;
   options.device = FLAGS_device;
+  options.communicator.deadline_seconds = FLAGS_deadline;
+  options.communicator.check_collectives = FLAGS_check_collectives;
+  options.watchdog = FLAGS_watchdog;
+  options.stop_signals = stop_signals;
   return run_job(0, nullptr, options, body);
 }
 
@@ -41,7 +86,7 @@ std::string checkpoint_path(const std::string& run_dir, const std::string& which
   }
   const std::string directory = (std::filesystem::path(run_dir) / "checkpoints").string();
   std::optional<std::string> found;
-  if (which == "best") found = best_checkpoint(directory);
+  if (which == "best") found = named_best(directory);
   if (which == "newest" || (which == "best" && !found)) found = newest_checkpoint(directory);
   if (which != "best" && which != "newest") {
     found = (std::filesystem::path(directory) / which).string();
@@ -51,29 +96,6 @@ std::string checkpoint_path(const std::string& run_dir, const std::string& which
                 text(directory, " holds no checkpoint; train first, or give another --run_dir"));
   }
   return *found;
-}
-
-Ownership assign(const std::string& partition, const DatasetSummary& summary, int ranks) {
-  if (partition == "hash") return assign_by_hash(summary.space, summary.people, ranks);
-  return assign_balanced(summary.space, summary.people, summary.training_degree, ranks);
-}
-
-ProcessGrid choose_grid(const std::string& grid, int ranks, int dim) {
-  return grid == "auto" ? ProcessGrid{ranks, 1} : parse_grid(grid, ranks, dim);
-}
-
-Layout plan_layout(const std::string& partition, bool reproducible, const DatasetSummary& summary,
-                   const ProcessGrid& grid) {
-  constexpr int kSummands = 16;
-  if (reproducible && grid.rows > kSummands) {
-    throw Error(
-        Cause::usage,
-        text("--reproducible sums over ", kSummands, " parts, but --grid=", to_text(grid), " has ",
-             grid.rows, " row parts; give a grid with at most ", kSummands, ", such as ", kSummands,
-             "x", (grid.ranks() + kSummands - 1) / kSummands, ", or leave --reproducible out"));
-  }
-  Ownership summands = assign(partition, summary, reproducible ? kSummands : grid.rows);
-  return make_layout(summary.space, summary.people, std::move(summands), grid, reproducible);
 }
 
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
@@ -91,7 +113,7 @@ std::vector<std::string> resolve_modalities(const std::vector<std::string>& aske
 
 std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, Job& job) {
   const std::string path = checkpoint_path(options.run_dir, options.checkpoint);
-  const Checkpoint checkpoint = Checkpoint::open(path, job.communicator());
+  const Checkpoint checkpoint = open_or_name_others(path, job.communicator());
   const CheckpointInfo& info = checkpoint.info();
   set_model_flags(info.config, path);
   const std::string dataset_path = options.dataset.empty() ? info.dataset_path : options.dataset;
@@ -109,9 +131,10 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
   DatasetSummary summary = summarise(dataset);
   auto run = std::unique_ptr<TrainedRun>(
       new TrainedRun{checkpoint.name(), info, std::move(dataset), std::move(summary), {}, {}, 0});
-  run->shard =
-      load_shard(run->dataset, run->summary, assign("balanced", run->summary, job.world_size()),
-                 options.observed, job.threads(), job.communicator());
+  run->shard = load_shard(
+      run->dataset, run->summary,
+      assign("balanced", run->dataset, run->summary, job.world_size(), job.communicator()),
+      options.observed, job.threads(), job.communicator());
   ModelConfig config = model_config_from_flags();
   config.modalities = resolve_modalities(config.modalities, run->dataset);
   config = resolve(config, run->summary.space.domains());

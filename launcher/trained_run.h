@@ -11,14 +11,14 @@
 #include "data/dataset_file.h"
 #include "model/model.h"
 #include "model/shard.h"
-#include "partition/process_grid.h"
 
 namespace micrec {
 
 /// Joins the run that this process was started for, as --threads and --device say, and returns the
-/// exit code of `body` or of its failure; see run_job. `command` names the command in messages.
-/// Ranks: collective.
-int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body);
+/// exit code of `body` or of its failure; see run_job. `command` names the command in messages;
+/// `stop_signals` are those that it heeds. Ranks: collective.
+int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
+                 const std::vector<int>& stop_signals = {});
 
 /// A trained model, read back from a run for evaluation, export or serving. Not movable: its parts
 /// refer to each other.
@@ -51,17 +51,6 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
 
 /// Path of the checkpoint that `which` means; see TrainedRunOptions.
 std::string checkpoint_path(const std::string& run_dir, const std::string& which);
-
-/// The assignment that --partition names.
-Ownership assign(const std::string& partition, const DatasetSummary& summary, int ranks);
-
-/// The process grid that --grid means; "auto": all ranks are row parts. Errors: Error(usage).
-ProcessGrid choose_grid(const std::string& grid, int ranks, int dim);
-
-/// Who does what for which node. A reproducible run shares out the same 16 summands whatever the
-/// grid. Errors: Error(usage) where it has more row parts than these.
-Layout plan_layout(const std::string& partition, bool reproducible, const DatasetSummary& summary,
-                   const ProcessGrid& grid);
 
 /// The dataset's modalities, where the flag says "all".
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,

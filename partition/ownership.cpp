@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "partition/units.h"
 
 namespace micrec {
 namespace {
@@ -60,14 +61,10 @@ Ownership assign_balanced(const NodeSpace& space, const People& people,
   check_arguments(space, people, ranks);
   CHECK_EQ(static_cast<std::int64_t>(degree.size()), space.nodes());
 
-  // What moves as one: a person with all their nodes, or an item.
-  const std::int64_t items = space.nodes() - space.users();
-  std::vector<std::int64_t> work(static_cast<std::size_t>(people.count + items));
-  for (std::int64_t user = 0; user < space.users(); ++user) {
-    work[people.person[user]] += degree[user] + kNonzerosPerRow;
-  }
-  for (std::int64_t item = 0; item < items; ++item) {
-    work[people.count + item] = degree[space.users() + item] + kNonzerosPerRow;
+  const Units units = units_of(space, people, degree);
+  std::vector<std::int64_t> work = units.nonzeros;
+  for (std::size_t unit = 0; unit < work.size(); ++unit) {
+    work[unit] += kNonzerosPerRow * units.rows[unit];
   }
   std::vector<std::int32_t> heaviest_first(work.size());
   std::iota(heaviest_first.begin(), heaviest_first.end(), 0);
@@ -86,14 +83,7 @@ Ownership assign_balanced(const NodeSpace& space, const People& people,
     least_loaded.emplace(load + work[unit], rank);
   }
 
-  Ownership ownership{ranks, std::vector<std::int32_t>(static_cast<std::size_t>(space.nodes()))};
-  for (std::int64_t user = 0; user < space.users(); ++user) {
-    ownership.owner[user] = rank_of[people.person[user]];
-  }
-  for (std::int64_t item = 0; item < items; ++item) {
-    ownership.owner[space.users() + item] = rank_of[people.count + item];
-  }
-  return ownership;
+  return ownership_of_units(units, rank_of, ranks);
 }
 
 std::vector<RankLoad> loads_of(const NodeSpace& space, const Ownership& ownership,

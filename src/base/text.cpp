@@ -72,6 +72,8 @@ std::optional<std::string> nearest(std::string_view word,
   std::optional<std::string> best;
   std::size_t best_distance = allowed + 1;
   for (const std::string& candidate : candidates) {
+    // No distance is smaller than the difference in length; a candidate may be as long as a file.
+    if (candidate.size() > word.size() + allowed) continue;
     const std::size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) {
       best_distance = distance;
@@ -82,7 +84,8 @@ std::optional<std::string> nearest(std::string_view word,
 }
 
 std::string with_commas(std::int64_t number) {
-  std::string digits = std::to_string(number < 0 ? -number : number);
+  std::string digits = std::to_string(number);
+  if (number < 0) digits.erase(0, 1);
   for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(at, ",");
   return number < 0 ? "-" + digits : digits;
 }

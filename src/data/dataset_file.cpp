@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "data/dataset_format.h"
 #include "data/fingerprint.h"
@@ -121,6 +122,10 @@ void DatasetFile::State::read_domain(const std::string& name) {
     }
   }
   for (const std::string& modality : file.children(dataset_format::features_path(name))) {
+    if (!dataset_format::is_valid_name(modality)) {
+      damaged(file.path(), dataset_format::features_path(name),
+              text("has a modality ", excerpt(modality)));
+    }
     const std::string path = dataset_format::modality_path(name, modality);
     ModalityInfo table;
     table.name = modality;
@@ -167,7 +172,12 @@ DatasetFile DatasetFile::open(const std::string& path) {
   state->people = file.expect_shape(dataset_format::kPeopleKeys, {-1})[0];
   for (const std::string& name : split(file.text_attribute("/", "domains"), ',')) {
     if (!dataset_format::is_valid_name(name)) {
-      damaged(path, "the attribute domains", text("names a domain '", name, "'"));
+      damaged(path, "the attribute domains", text("names a domain ", excerpt(name)));
+    }
+    const std::vector<DomainInfo>& known = state->domains;
+    if (std::any_of(known.begin(), known.end(),
+                    [&](const DomainInfo& domain) { return domain.name == name; })) {
+      damaged(path, "the attribute domains", text("names ", name, " twice"));
     }
     state->read_domain(name);
   }
@@ -346,7 +356,8 @@ void DatasetFile::verify() const {
   }
   if (fingerprint.digits() != state_->fingerprint) {
     damaged(path(), "its contents",
-            text("have the fingerprint ", fingerprint.digits(), " and not ", state_->fingerprint));
+            text("have the fingerprint ", fingerprint.digits(), " and not ",
+                 excerpt(state_->fingerprint)));
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/parallel.h"
 #include "graph/kernels.h"
+#include "graph/row_sum_call.h"
 #include "graph/rows.h"
 
 namespace micrec {
@@ -21,11 +22,15 @@ constexpr std::int64_t kTasksPerThread = 16;
 constexpr std::int64_t kMinimumTask = 4096;
 
 // An undefined tensor is always right.
-void check_matrix(const char* what, const at::Tensor& tensor, std::int64_t least_rows,
-                  std::int64_t columns) {
+void check_matrix(const char* what, const at::Tensor& tensor, c10::Device device,
+                  std::int64_t least_rows, std::int64_t columns,
+                  at::ScalarType other_dtype = at::kFloat) {
   if (!tensor.defined()) return;
-  CHECK(tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.device().is_cpu())
-      << what << " must be contiguous float32 in main memory";
+  const at::ScalarType dtype = tensor.scalar_type();
+  CHECK((dtype == at::kFloat || dtype == other_dtype) && tensor.is_contiguous() &&
+        tensor.device() == device)
+      << what << " must be contiguous " << (other_dtype == dtype ? dtype : at::kFloat) << " on "
+      << device << ", but is " << dtype << " on " << tensor.device();
   CHECK_GE(tensor.size(0), least_rows) << "rows of " << what;
   CHECK_EQ(tensor.numel(), tensor.size(0) * columns) << "numbers in " << what;
 }
@@ -120,14 +125,17 @@ void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tenso
   const std::int64_t local_rows =
       options.active_columns ? options.active_columns->universe() : x.size(0);
   const Horner& horner = options.horner;
-  check_matrix("x", x, options.active_columns ? options.active_columns->size() : 0, dim);
-  check_matrix("out", out, output_rows, dim);
-  check_matrix("the row scale", options.scaling.row, pattern.rows(), 1);
-  check_matrix("the column scale", options.scaling.column, local_rows, 1);
-  check_matrix("the edge weights", options.edge_weights, pattern.nonzeros(), 1);
-  check_matrix("the addend", horner.addend,
+  const c10::Device device = x.device();
+  const at::ScalarType stored = device.is_cpu() ? at::kFloat : at::kBFloat16;
+  check_matrix("x", x, device, options.active_columns ? options.active_columns->size() : 0, dim,
+               stored);
+  check_matrix("out", out, device, output_rows, dim, stored);
+  check_matrix("the row scale", options.scaling.row, device, pattern.rows(), 1);
+  check_matrix("the column scale", options.scaling.column, device, local_rows, 1);
+  check_matrix("the edge weights", options.edge_weights, device, pattern.nonzeros(), 1);
+  check_matrix("the addend", horner.addend, device,
                horner.addend_rows ? horner.addend_rows->size() : pattern.rows(), dim);
-  check_matrix("the addend's scale", horner.scale, pattern.rows(), 1);
+  check_matrix("the addend's scale", horner.scale, device, pattern.rows(), 1);
   const EdgeDropout& dropout = options.dropout;
   CHECK(dropout.probability >= 0 && dropout.probability < 1)
       << "dropout of " << dropout.probability;
@@ -138,6 +146,7 @@ void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tenso
   CHECK(out.const_data_ptr() != x.const_data_ptr()) << "out must not be x";
   CHECK(!horner.addend.defined() || out.const_data_ptr() != horner.addend.const_data_ptr())
       << "out must not be the addend";
+  if (!device.is_cpu()) return neighbour_sum_on_gpu(out, pattern, x, options);
 
   SumWork work{};
   work.offsets = pattern.offsets.data();

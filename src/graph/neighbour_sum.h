@@ -80,9 +80,12 @@ inline constexpr std::int64_t kHubChunk = 4096;
 ///
 /// The bits of a row depend on its neighbours in their order and on their values alone: not on the
 /// number of threads, on which rank owns the row, on the other rows requested, nor on the
-/// processor's instruction set.
+/// processor's instruction set or whether it is a GPU.
 ///
-/// Shapes   x: (local rows, dim) float32, dim >= 1; returns (rows, dim) float32.
+/// On a GPU all tensors are there, `threads` means nothing, and the pattern is copied there when it
+/// is first used; x and out may also be bfloat16, and are added up as float32 all the same.
+///
+/// Shapes   x: (local rows, dim) float32, dim >= 1; returns (rows, dim) of x's type.
 /// Ranks    local; halo rows of x must have arrived.
 /// Errors   CHECK on shapes.
 /// Cost     4 bytes an edge and 4 * dim bytes a neighbour read, once; one writer a row; no atomics.

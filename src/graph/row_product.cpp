@@ -21,9 +21,9 @@ constexpr std::int64_t kGradientRows = 4 * PackedMatrix::kInnerBlock;
 // Rows of dW handed to a thread at a time, in passes of the kernel, where there are enough of them.
 constexpr std::int64_t kGradientPasses = 4;
 
-void check_matrix(const char* what, const at::Tensor& tensor) {
-  CHECK(tensor.dim() == 2 && tensor.scalar_type() == at::kFloat && tensor.device().is_cpu())
-      << what << " must be a float32 matrix in main memory";
+void check_matrix(const char* what, const at::Tensor& tensor, c10::Device device) {
+  CHECK(tensor.dim() == 2 && tensor.scalar_type() == at::kFloat && tensor.device() == device)
+      << what << " must be a float32 matrix on " << device;
 }
 
 at::Tensor multiply(const at::Tensor& x, const PackedMatrix& weight, int threads) {
@@ -44,6 +44,7 @@ at::Tensor multiply(const at::Tensor& x, const PackedMatrix& weight, int threads
 }
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, int threads) {
+  if (!x.device().is_cpu()) return at::mm(x, weight);
   return multiply(x,
                   PackedMatrix(weight.const_data_ptr<float>(), weight.size(0), weight.size(1),
                                weight.size(1), 1, threads),
@@ -53,8 +54,8 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, int threads) {
 }  // namespace
 
 at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight, int threads) {
-  check_matrix("x", x);
-  check_matrix("the weight", weight);
+  check_matrix("x", x, x.device());
+  check_matrix("the weight", weight, x.device());
   CHECK_EQ(x.size(1), weight.size(0));
   const at::Tensor left = x.detach().contiguous();
   const at::Tensor right = weight.detach().contiguous();
@@ -74,10 +75,11 @@ at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight, int thread
 // x^T g: every thread owns rows of the result and adds the sums over chunks of rows of x and g to
 // them in order.
 at::Tensor row_product_gradient(const at::Tensor& x, const at::Tensor& g, int threads) {
-  check_matrix("x", x);
-  check_matrix("the gradient", g);
+  check_matrix("x", x, x.device());
+  check_matrix("the gradient", g, x.device());
   CHECK(x.is_contiguous() && g.is_contiguous());
   CHECK_EQ(x.size(0), g.size(0));
+  if (!x.device().is_cpu()) return at::mm(x.t(), g);
   const std::int64_t rows = x.size(0);
   const std::int64_t inner = x.size(1);
   const std::int64_t columns = g.size(1);
@@ -109,11 +111,12 @@ at::Tensor row_product_gradient(const at::Tensor& x, const at::Tensor& g, int th
 }
 
 at::Tensor row_product_transposed(const at::Tensor& x, const at::Tensor& weight, int threads) {
-  check_matrix("x", x);
-  check_matrix("the weight", weight);
+  check_matrix("x", x, x.device());
+  check_matrix("the weight", weight, x.device());
   CHECK_EQ(x.size(1), weight.size(1));
   const at::NoGradGuard no_grad;
   const at::Tensor right = weight.detach().contiguous();
+  if (!x.device().is_cpu()) return at::mm(x.detach(), right.t());
   return multiply(x.detach().contiguous(),
                   PackedMatrix(right.const_data_ptr<float>(), right.size(1), right.size(0), 1,
                                right.size(1), threads),

@@ -11,6 +11,9 @@ namespace micrec {
 /// threads and the blocking. Differentiable; dW adds sums over fixed chunks of 256 rows in order,
 /// so its bits do not depend on the threads either.
 ///
+/// On a GPU it is LibTorch's product in full float32: the same bits in every run, but a row's may
+/// depend on how many rows there are.
+///
 /// Shapes   x: (n, f) float32; W: (f, d) float32; returns (n, d) float32. n, f and d may be 0.
 /// Ranks    local.
 /// Errors   CHECK on shapes.

@@ -1,5 +1,7 @@
 #include "graph/row_set.h"
 
+#include <bit>
+
 namespace micrec {
 
 RowSet::RowSet(std::int64_t universe, const std::int32_t* rows, std::int64_t count)

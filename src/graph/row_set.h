@@ -1,6 +1,5 @@
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -32,7 +31,7 @@ class RowSet {
   std::int64_t position(std::int64_t row) const {
     const Word& word = words_[row >> 6];
     const std::uint64_t below = (std::uint64_t{1} << (row & 63)) - 1;
-    return word.members_before + std::popcount(word.bits & below);
+    return word.members_before + __builtin_popcountll(word.bits & below);
   }
   /// The members, rising.
   std::vector<std::int32_t> members() const;

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/parallel.h"
+#include "graph/row_sum_call.h"
 
 namespace micrec {
 
@@ -27,7 +28,8 @@ at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options) {
 }
 
 at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads) {
-  CHECK(x.is_contiguous() && x.device().is_cpu());
+  CHECK(x.is_contiguous());
+  if (!x.device().is_cpu()) return at::index_select(x, 0, on_device(rows, x.device()));
   std::vector<std::int64_t> shape = x.sizes().vec();
   shape[0] = static_cast<std::int64_t>(rows.size());
   at::Tensor gathered = empty_rows(shape, x.options());

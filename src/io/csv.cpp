@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/excerpt.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -27,10 +28,17 @@ bool CsvReader::next() {
   std::size_t begin = 0;
   while (true) {
     const std::size_t end = line.find(separator_, begin);
+    check_fields(fields_.size());
     fields_.push_back(line.substr(begin, end - begin));
     if (end == std::string_view::npos) return true;
     begin = end + 1;
   }
+}
+
+void CsvReader::check_fields(std::size_t count) const {
+  if (count < kMostFields) return;
+  throw error(
+      text("more than ", with_commas(kMostFields), " fields; expected a table of interactions"));
 }
 
 void CsvReader::split_quoted(std::string_view line) {
@@ -74,6 +82,7 @@ void CsvReader::split_quoted(std::string_view line) {
       text_.append(line.substr(at, end - at));
       at = end;
     }
+    check_fields(spans_.size());
     spans_.push_back({start, text_.size() - start});
     if (at >= line.size()) break;
     ++at;  // the separator

@@ -13,11 +13,12 @@ namespace micrec {
 /// hold separators, line ends and doubled quotes. Empty lines are skipped. Spaces are kept.
 ///
 /// Errors   those of LineReader; Error(Cause::data) with file and line where a quote is never
-/// closed
-///          or text follows a closing quote.
+///          closed, text follows a closing quote, or a record has more than kMostFields fields.
 /// Cost     memory for the longest record, which may have 64 MiB.
 class CsvReader {
  public:
+  static constexpr std::size_t kMostFields = 65'536;
+
   CsvReader(const std::string& path, char separator);
 
   /// Moves to the next record; false after the last.
@@ -38,6 +39,7 @@ class CsvReader {
     std::size_t size;
   };
   void split_quoted(std::string_view line);
+  void check_fields(std::size_t count) const;
 
   LineReader lines_;
   char separator_;

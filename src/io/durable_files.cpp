@@ -5,10 +5,12 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <numeric>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -20,6 +22,8 @@ namespace micrec {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 
 [[noreturn]] void fail(const char* action, const std::string& path, int error) {
   const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
@@ -122,7 +126,14 @@ void replace_file_durably(const std::string& path, std::string_view contents) {
   sync_to_disk(parent_of(path));
 }
 
-bool rename_directory_durably(const std::string& from, const std::string& to) {
+void write_file_durably(const std::string& path, std::string_view contents) {
+  OpenFile file(path, O_WRONLY | O_CREAT | O_TRUNC, "create");
+  file.write(contents);
+  file.sync();
+  file.close();
+}
+
+bool rename_directory(const std::string& from, const std::string& to) {
   bool replaced = false;
   if (std::rename(from.c_str(), to.c_str()) != 0) {
     if (errno != ENOTEMPTY && errno != EEXIST) fail("rename to", to, errno);
@@ -138,7 +149,6 @@ bool rename_directory_durably(const std::string& from, const std::string& to) {
       if (std::rename(aside.c_str(), from.c_str()) != 0) fail("rename", aside, errno);
     }
   }
-  sync_to_disk(parent_of(to));
   return replaced;
 }
 
@@ -156,18 +166,58 @@ std::string read_small_file(const std::string& path, std::int64_t limit_bytes) {
   return contents;
 }
 
-FileDigest digest_file(const std::string& path) {
+FileDigest digest_file(const std::string& path, const std::vector<FilePart>& parts,
+                       std::int64_t block_bytes) {
+  std::vector<std::size_t> order(parts.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return parts[a].offset < parts[b].offset; });
+
   OpenFile file(path, O_RDONLY, "open");
-  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(),
+  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> whole(XXH3_createState(),
                                                                               XXH3_freeState);
-  XXH3_128bits_reset(state.get());
-  std::vector<char> piece(std::size_t{1} << 20);
+  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> block(XXH3_createState(),
+                                                                              XXH3_freeState);
+  XXH3_128bits_reset(whole.get());
+  std::vector<char> piece(kPieceBytes);
   FileDigest digest;
+  digest.parts.resize(parts.size());
+  auto part = order.begin();
+  std::int64_t block_begin = -1;  // where the block that is being digested begins; -1: in none
+  const auto end_block = [&](std::size_t number) {
+    char out[17];
+    std::snprintf(out, sizeof out, "%016llx",
+                  static_cast<unsigned long long>(XXH3_64bits_digest(block.get())));
+    digest.parts[number] += out;
+    block_begin = -1;
+  };
   while (const std::size_t got = file.read(piece.data(), piece.size())) {
-    XXH3_128bits_update(state.get(), piece.data(), got);
+    XXH3_128bits_update(whole.get(), piece.data(), got);
+    const std::int64_t begin = digest.bytes;
     digest.bytes += static_cast<std::int64_t>(got);
+    for (std::int64_t at = begin; part != order.end() && at < digest.bytes;) {
+      const std::int64_t part_end = parts[*part].offset + parts[*part].bytes;
+      at = std::max(at, parts[*part].offset);
+      if (at >= part_end) {
+        ++part;
+        continue;
+      }
+      if (at >= digest.bytes) break;
+      if (block_begin < 0) {
+        XXH3_64bits_reset(block.get());
+        block_begin = at;
+      }
+      const std::int64_t block_end = std::min(part_end, block_begin + block_bytes);
+      const std::int64_t end = std::min(block_end, digest.bytes);
+      XXH3_64bits_update(block.get(), piece.data() + (at - begin),
+                         static_cast<std::size_t>(end - at));
+      at = end;
+      if (at == block_end) end_block(*part);
+      if (at == part_end) ++part;
+    }
   }
-  digest.xxh3_128 = hexadecimal(XXH3_128bits_digest(state.get()));
+  if (block_begin >= 0) end_block(*part);
+  digest.xxh3_128 = hexadecimal(XXH3_128bits_digest(whole.get()));
   return digest;
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "io/hdf5.h"
 #include "io/line_reader.h"
@@ -21,13 +22,19 @@ constexpr const char* kKey = "/key";
 constexpr const char* kValue = "/value";
 constexpr const char* kNpySuffix = ".npy";
 
-/// The keys beside NAME.npy: NAME.keys.txt, a key a line.
-std::vector<std::string> read_key_file(const std::string& npy_path) {
-  LineReader lines(npy_path.substr(0, npy_path.size() - std::string_view(kNpySuffix).size()) +
-                   ".keys.txt");
+/// The keys beside NAME.npy: NAME.keys.txt, a key a line, as many as NAME.npy has rows.
+std::vector<std::string> read_key_file(const std::string& path, std::int64_t rows) {
+  LineReader lines(path);
   std::vector<std::string> keys;
   std::string_view line;
-  while (lines.next(&line)) keys.emplace_back(line);
+  while (lines.next(&line)) {
+    // At once: a packed file of some MiB can hold a thousand times as many empty lines.
+    if (static_cast<std::int64_t>(keys.size()) == rows) {
+      throw lines.error(
+          text("expected ", with_commas(rows), " keys, one for each row of values, got more"));
+    }
+    keys.emplace_back(line);
+  }
   return keys;
 }
 
@@ -35,22 +42,27 @@ std::vector<std::string> read_key_file(const std::string& npy_path) {
 
 struct FeatureFile::State {
   std::string path;
+  std::string keys_path;         // where the keys are: the same file, or the one beside it
   std::optional<Hdf5File> hdf5;  // one of the two
   std::optional<NpyFile> npy;
   std::vector<std::string> keys;
   std::int64_t width = 0;
 
-  void set_shape(const std::vector<std::int64_t>& shape) {
+  /// Before the keys are read: how many there may be is the number of rows.
+  void set_width(const std::vector<std::int64_t>& shape) {
     if (shape.size() != 2) {
       throw Error(Cause::data, text(path, ": expected a table (items, width), got an array of ",
                                     shape.size(), " dimensions"));
     }
-    if (shape[0] != static_cast<std::int64_t>(keys.size())) {
-      throw Error(Cause::data, text(path, ": ", keys.size(), " keys, but ", shape[0],
-                                    " rows of values; expected a row a key"));
-    }
     if (shape[1] < 1) throw Error(Cause::data, text(path, ": the values have no columns"));
     width = shape[1];
+  }
+
+  void check_count(std::int64_t count, std::int64_t rows) const {
+    if (count == rows) return;
+    throw Error(Cause::data,
+                text(path, ": ", count, " keys", keys_path == path ? "" : " in " + keys_path,
+                     ", but ", rows, " rows of values; expected a row a key"));
   }
 
   void check_keys() const {
@@ -58,11 +70,11 @@ struct FeatureFile::State {
     rows.reserve(keys.size());
     for (std::size_t row = 0; row < keys.size(); ++row) {
       if (keys[row].empty())
-        throw Error(Cause::data, text(path, ": the key of row ", row, " is empty"));
+        throw Error(Cause::data, text(keys_path, ": the key of row ", row, " is empty"));
       const auto [first, is_new] = rows.emplace(keys[row], row);
       if (!is_new) {
         throw Error(Cause::data,
-                    text(path, ": rows ", first->second, " and ", row, " both have the key ",
+                    text(keys_path, ": rows ", first->second, " and ", row, " both have the key ",
                          excerpt(keys[row]), "; expected each item once"));
       }
     }
@@ -79,8 +91,12 @@ FeatureFile FeatureFile::open(const std::string& path) {
   state->path = path;
   if (path.ends_with(kNpySuffix)) {
     state->npy = NpyFile::open(path);
-    state->keys = read_key_file(path);
-    state->set_shape(state->npy->shape());
+    const std::vector<std::int64_t>& shape = state->npy->shape();
+    state->set_width(shape);
+    state->keys_path =
+        path.substr(0, path.size() - std::string_view(kNpySuffix).size()) + ".keys.txt";
+    state->keys = read_key_file(state->keys_path, shape[0]);
+    state->check_count(static_cast<std::int64_t>(state->keys.size()), shape[0]);
   } else {
     state->hdf5 = Hdf5File::open(path);
     for (const char* name : {kKey, kValue}) {
@@ -88,15 +104,18 @@ FeatureFile FeatureFile::open(const std::string& path) {
         throw Error(Cause::data, text(path, ": no dataset ", name,
                                       "; expected /key (strings) and /value (items, width), as "
                                       "launcher/encode_features.py writes them, got ",
-                                      join(state->hdf5->children("/"), ", ")));
+                                      listed(state->hdf5->children("/"))));
       }
     }
-    const Hdf5Type type = state->hdf5->info(kValue).type;
+    const Hdf5Info values = state->hdf5->info(kValue);
+    const Hdf5Type type = values.type;
     if (type != Hdf5Type::float32 && type != Hdf5Type::float64 && type != Hdf5Type::float16) {
       throw Error(Cause::data, text(path, ":", kValue, ": expected floats, got ", name_of(type)));
     }
+    state->set_width(values.shape);
+    state->keys_path = path;
+    state->check_count(state->hdf5->info(kKey).rows(), values.rows());
     state->keys = state->hdf5->read_text(kKey);
-    state->set_shape(state->hdf5->info(kValue).shape);
   }
   state->check_keys();
   return FeatureFile(std::move(state));

@@ -14,7 +14,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
+#include "io/hdf5_structure.h"
 
 namespace micrec {
 namespace {
@@ -263,8 +265,13 @@ struct Hdf5File::State {
   }
 
   bool is_object(const std::string& name) const {
-    return H5Lexists(file, name.c_str(), H5P_DEFAULT) > 0 &&
-           H5Oexists_by_name(file, name.c_str(), H5P_DEFAULT) > 0;
+    if (H5Lexists(file, name.c_str(), H5P_DEFAULT) <= 0) return false;
+    H5L_info_t link;
+    // What a link to another file leads to has not been checked.
+    if (H5Lget_info(file, name.c_str(), &link, H5P_DEFAULT) < 0 ||
+        (link.type != H5L_TYPE_HARD && link.type != H5L_TYPE_SOFT))
+      return false;
+    return H5Oexists_by_name(file, name.c_str(), H5P_DEFAULT) > 0;
   }
 
   H5I_type_t kind(const std::string& name) const {
@@ -299,12 +306,8 @@ struct Hdf5File::State {
     std::string group = folder_of(name);
     while (group != "/" && kind(group) != H5I_GROUP) group = folder_of(group);
     if (group == name) return "";
-    std::vector<std::string> names = children(group);
-    constexpr std::size_t kMostNames = 12;
-    const std::size_t count = names.size();
-    names.resize(std::min(count, kMostNames));
-    if (count > kMostNames) names.push_back("...");
-    return text("; ", group, " has ", names.empty() ? "nothing" : join(names, ", "));
+    const std::vector<std::string> names = children(group);
+    return text("; ", group, " has ", names.empty() ? "nothing" : listed(names));
   }
 
   hid_t dataset(const std::string& name) {
@@ -432,7 +435,7 @@ struct Hdf5File::State {
     CHECK(writable) << at(name) << ": the file was opened for reading only";
   }
 
-  enum class Fill { by_caller, zeros };
+  enum class Fill { by_caller, by_caller_later, zeros };
 
   hid_t make_dataset(const std::string& name, hid_t type, const std::vector<std::int64_t>& shape,
                      const Hdf5Storage& storage, Fill fill) {
@@ -446,10 +449,10 @@ struct Hdf5File::State {
     const Handle plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     H5Pset_obj_track_times(plist.id(), false);  // Equal contents make equal files.
     const bool has_elements = std::find(shape.begin(), shape.end(), 0) == shape.end();
-    if (fill == Fill::zeros && has_elements) {
+    if (fill != Fill::by_caller && has_elements) {
       // In the file at once: a reader refuses a dataset that is larger than what its file holds.
       H5Pset_alloc_time(plist.id(), H5D_ALLOC_TIME_EARLY);
-      H5Pset_fill_time(plist.id(), H5D_FILL_TIME_ALLOC);
+      H5Pset_fill_time(plist.id(), fill == Fill::zeros ? H5D_FILL_TIME_ALLOC : H5D_FILL_TIME_NEVER);
     }
     if (storage.extendable || (storage.compress && has_elements)) {
       std::vector<hsize_t> chunk(sizes);
@@ -670,6 +673,7 @@ Handle file_access() {
 
 hid_t open_existing(const std::string& path, unsigned mode) {
   check_readable(path);
+  check_hdf5_structure(path);
   H5Eset_auto2(H5E_DEFAULT, nullptr,
                nullptr);                // We say it in our own words; HDF5 would print it as well.
   const Handle access = file_access();  // Closing it would clear the messages.
@@ -784,6 +788,13 @@ std::vector<std::int64_t> Hdf5File::expect_shape(const std::string& dataset,
   return shape;
 }
 
+std::optional<std::int64_t> Hdf5File::offset_in_file(const std::string& dataset) const {
+  const Lock lock(library_mutex());
+  const haddr_t offset = H5Dget_offset(state_->dataset(absolute(dataset)));
+  if (offset == HADDR_UNDEF) return std::nullopt;
+  return static_cast<std::int64_t>(offset);
+}
+
 void Hdf5File::write_numbers(const std::string& dataset, Hdf5Type type, const void* values,
                              const std::vector<std::int64_t>& shape, const Hdf5Storage& storage) {
   const Lock lock(library_mutex());
@@ -795,7 +806,8 @@ void Hdf5File::write_numbers(const std::string& dataset, Hdf5Type type, const vo
 void Hdf5File::reserve_numbers(const std::string& dataset, Hdf5Type type,
                                const std::vector<std::int64_t>& shape, const Hdf5Storage& storage) {
   const Lock lock(library_mutex());
-  state_->make_dataset(absolute(dataset), memory_type(type), shape, storage, State::Fill::zeros);
+  state_->make_dataset(absolute(dataset), memory_type(type), shape, storage,
+                       storage.zeros ? State::Fill::zeros : State::Fill::by_caller_later);
 }
 
 void Hdf5File::write_number_rows(const std::string& dataset, Hdf5Type type, Range rows,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -43,6 +44,7 @@ struct Hdf5Storage {
   bool extendable = false;      ///< append() may add rows
   bool compress = false;        ///< shuffle and gzip
   std::int64_t chunk_rows = 0;  ///< rows compressed or added together; 0: about 256 KiB
+  bool zeros = true;            ///< reserve() writes zeros; without, the caller writes every row
 };
 
 /// An HDF5 file. Names are paths from the root ("/domains/food/users/key"); groups on the way to a
@@ -58,8 +60,9 @@ struct Hdf5Storage {
 ///          Error(Cause::data) where it is not HDF5 or is cut off, or where a dataset or attribute
 ///          is missing, exists already, or has another type or shape than asked for. Both name file
 ///          and dataset. Sizes read from a file are compared with the size of the file before
-///          memory is taken. Damaged strings of variable length may crash the HDF5 library itself:
-///          files that must survive damage are to be checked by a checksum first.
+///          memory is taken, and the structure is checked before the library follows it, which
+///          crashes on some damaged files (io/hdf5_structure.h tells what is left). Links to other
+///          files are not followed.
 class Hdf5File {
  public:
   /// A new file; one that exists is replaced.
@@ -92,6 +95,10 @@ class Hdf5File {
   std::vector<std::int64_t> expect_shape(const std::string& dataset,
                                          const std::vector<std::int64_t>& expected) const;
 
+  /// Where in the file the elements of a dataset lie, one after the other; nothing where they are
+  /// in chunks, or where there are none.
+  std::optional<std::int64_t> offset_in_file(const std::string& dataset) const;
+
   // --- Numbers ---
   // Integers are read from narrower integers too, and floats from any floats (rounded); nothing
   // else converts.
@@ -108,7 +115,8 @@ class Hdf5File {
     write(dataset, values.data(), {static_cast<std::int64_t>(values.size())}, storage);
   }
 
-  /// A new dataset of zeros, to be filled by write_rows() or, if extendable, by append().
+  /// A new dataset of zeros (Hdf5Storage), to be filled by write_rows() or, if extendable, by
+  /// append().
   template <Hdf5Number T>
   void reserve(const std::string& dataset, const std::vector<std::int64_t>& shape,
                const Hdf5Storage& storage = {}) {

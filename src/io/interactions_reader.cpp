@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "io/csv.h"
 #include "io/line_reader.h"
@@ -202,14 +203,14 @@ std::optional<std::size_t> find_any(const Names& header, const Names& candidates
 
 std::string did_you_mean(std::string_view name, const Names& there) {
   const auto near = nearest(name, there);
-  return near ? text("; did you mean '", *near, "'?") : "";
+  return near ? text("; did you mean ", excerpt(*near), "?") : "";
 }
 
 std::size_t find_named(const CsvReader& csv, const Names& header, const std::string& name) {
   const auto found = std::find(header.begin(), header.end(), name);
   if (found != header.end()) return static_cast<std::size_t>(found - header.begin());
-  throw csv.error(text("no column '", name, "'; the header has ", join(header, ", "),
-                       did_you_mean(name, header)));
+  throw csv.error(
+      text("no column '", name, "'; the header has ", listed(header), did_you_mean(name, header)));
 }
 
 std::optional<ColumnNumbers> find_numbered(const CsvReader& csv, const ColumnNames& columns) {
@@ -252,7 +253,7 @@ std::optional<ColumnNumbers> find_amazon_ratings(const std::vector<std::string_v
     if (!hint.empty()) break;
   }
   throw csv.error(text("no column for the ", what, ": expected ", names[0],
-                       " in the header line, got ", join(header, ", "), hint,
+                       " in the header line, got ", listed(header), hint,
                        "; name the columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]], as numbers "
                        "if there is no header"));
 }
@@ -301,7 +302,7 @@ void read_csv(const std::string& path, char separator, const ColumnNames& column
   if (has_header) format = text(kind, " with header");
   if (delivery.wants_rating() && !at->rating) {
     throw csv.error(text("a least rating is asked for, but there is no column for ratings; the ",
-                         has_header ? text("header has ", join(header, ", "))
+                         has_header ? text("header has ", listed(header))
                                     : text("columns given are ",
                                            join({columns.names.begin(), columns.names.end()}, ",")),
                          "; name it: --columns=USER,ITEM,TIMESTAMP,RATING"));
@@ -346,15 +347,15 @@ FieldNames find_fields(const LineReader& lines, simdjson::dom::object object,
                        const ColumnNames& columns) {
   const Names names = field_names(object);
   if (columns.numbers) {
-    throw Error(Cause::usage,
-                text(lines.path(), ": columns of a JSON file are given by name; it has ",
-                     join(names, ", ")));
+    throw Error(
+        Cause::usage,
+        text(lines.path(), ": columns of a JSON file are given by name; it has ", listed(names)));
   }
   if (columns.given) {
     for (const std::string& name : columns.names) {
       if (name.empty() || std::find(names.begin(), names.end(), name) != names.end()) continue;
-      throw lines.error(text("no field '", name, "'; the object has ", join(names, ", "),
-                             did_you_mean(name, names)));
+      throw lines.error(
+          text("no field '", name, "'; the object has ", listed(names), did_you_mean(name, names)));
     }
     return {columns.names[0], columns.names[1], columns.names[2], columns.names[3]};
   }
@@ -364,7 +365,7 @@ FieldNames find_fields(const LineReader& lines, simdjson::dom::object object,
     const auto at = find_any(small, candidates);
     if (at) return names[*at];
     throw lines.error(text("no field for the ", what, ": expected ", expected, ", got ",
-                           join(names, ", "),
+                           listed(names),
                            "; name the fields: --columns=USER,ITEM[,TIMESTAMP[,RATING]]"));
   };
   const auto optional = [&](const Names& candidates) {
@@ -431,16 +432,16 @@ void read_json(const std::string& path, const ColumnNames& columns, Delivery& de
                                       : "JSON lines";
       delivery.summary().has_timestamps = !fields->timestamp.empty();
       if (delivery.wants_rating() && fields->rating.empty()) {
-        throw lines.error(text(
-            "a least rating is asked for, but there is no field for ratings; the object has ",
-            join(field_names(object), ", "), "; name it: --columns=USER,ITEM,TIMESTAMP,RATING"));
+        throw lines.error(
+            text("a least rating is asked for, but there is no field for ratings; the object has ",
+                 listed(field_names(object)), "; name it: --columns=USER,ITEM,TIMESTAMP,RATING"));
       }
     }
     const auto required = [&](const std::string& name, std::array<char, 32>& buffer) {
       const auto value = scalar(lines, object, name, buffer);
       if (value) return *value;
       throw lines.error(
-          text("field '", name, "' is missing; the object has ", join(field_names(object), ", ")));
+          text("field '", name, "' is missing; the object has ", listed(field_names(object))));
     };
     const std::string_view user = required(fields->user, buffers[0]);
     const std::string_view item = required(fields->item, buffers[1]);

@@ -144,19 +144,4 @@ Error LineReader::error(const std::string& what) const {
   return state_->error(Cause::data, state_->line_number, what);
 }
 
-std::string excerpt(std::string_view value) {
-  constexpr std::size_t kMostLetters = 60;
-  std::string out = "'";
-  std::size_t size = std::min(value.size(), kMostLetters);
-  // Not in the middle of a UTF-8 character.
-  while (size < value.size() && size > 0 &&
-         (static_cast<unsigned char>(value[size]) & 0xC0) == 0x80)
-    --size;
-  for (const char letter : value.substr(0, size)) {
-    const auto code = static_cast<unsigned char>(letter);
-    out += code < 0x20 || code == 0x7F ? '.' : letter;
-  }
-  return out + (size < value.size() ? "...'" : "'");
-}
-
 }  // namespace micrec

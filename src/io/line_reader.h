@@ -39,7 +39,4 @@ class LineReader {
   std::unique_ptr<State> state_;
 };
 
-/// The beginning of a text for a message: in quotes, shortened, control characters as dots.
-std::string excerpt(std::string_view value);
-
 }  // namespace micrec

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "io/line_reader.h"
 

@@ -7,6 +7,8 @@
 #include <cmath>
 
 #include "base/parallel.h"
+#include "train/adam_element.h"
+#include "train/adam_on_gpu.h"
 
 namespace micrec {
 
@@ -19,13 +21,18 @@ void adam_step(Parameter& parameter, const at::Tensor& gradient, const AdamConfi
 
   const double correction1 = 1 - std::pow(config.beta1, static_cast<double>(time));
   const double correction2 = 1 - std::pow(config.beta2, static_cast<double>(time));
-  const auto step_size = static_cast<float>(learning_rate / correction1);
-  const auto inverse_root = static_cast<float>(1 / std::sqrt(correction2));
-  const auto epsilon = static_cast<float>(config.epsilon);
-  const auto beta1 = static_cast<float>(config.beta1);
-  const auto beta2 = static_cast<float>(config.beta2);
-  const float new1 = static_cast<float>(1 - config.beta1);
-  const float new2 = static_cast<float>(1 - config.beta2);
+  AdamFactors factors{};
+  factors.step_size = static_cast<float>(learning_rate / correction1);
+  factors.inverse_root = static_cast<float>(1 / std::sqrt(correction2));
+  factors.epsilon = static_cast<float>(config.epsilon);
+  factors.beta1 = static_cast<float>(config.beta1);
+  factors.beta2 = static_cast<float>(config.beta2);
+  factors.new1 = static_cast<float>(1 - config.beta1);
+  factors.new2 = static_cast<float>(1 - config.beta2);
+  if (!parameter.value.device().is_cpu()) {
+    adam_on_gpu(factors, dense, parameter.value, parameter.adam_m, parameter.adam_v);
+    return;
+  }
   float* const value = parameter.value.data_ptr<float>();
   float* const m = parameter.adam_m.data_ptr<float>();
   float* const v = parameter.adam_v.data_ptr<float>();
@@ -34,10 +41,7 @@ void adam_step(Parameter& parameter, const at::Tensor& gradient, const AdamConfi
   parallel_for(parameter.value.numel(), kChunk, threads, [&](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) {
-      const float slope = g != nullptr ? g[i] : 0.0F;
-      m[i] = beta1 * m[i] + new1 * slope;
-      v[i] = beta2 * v[i] + new2 * slope * slope;
-      value[i] -= step_size * m[i] / (std::sqrt(v[i]) * inverse_root + epsilon);
+      adam_element(factors, g != nullptr ? g[i] : 0.0F, value[i], m[i], v[i]);
     }
   });
 }

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/store.h"
 #include "io/durable_files.h"
 #include "train/trainer.h"
 
@@ -30,7 +31,10 @@ bool is_kept(const std::string& line, std::int64_t step) {
   const auto kind = object.find("kind");
   if (kind == object.end() || *kind == "end" || *kind == "test") return false;
   const auto at = object.find("step");
-  return at != object.end() && at->is_number_integer() && at->get<std::int64_t>() <= step;
+  if (at == object.end() || !at->is_number_integer()) return false;
+  // Compared as what it is: a number above the largest int64 would become a negative one.
+  return at->is_number_unsigned() ? at->get<std::uint64_t>() <= static_cast<std::uint64_t>(step)
+                                  : at->get<std::int64_t>() <= step;
 }
 
 // Keeps the lines up to a step. The new file takes the place of the old in one instant.
@@ -116,10 +120,14 @@ void MetricsLog::test(std::int64_t step, const ordered_json& report) {
   append(line);
 }
 
-void MetricsLog::save(std::int64_t step, const std::string& checkpoint, double seconds) {
-  ordered_json line = line_of("save", step);
-  line["checkpoint"] = checkpoint;
-  line["seconds"] = seconds;
+void MetricsLog::save(const SavedCheckpoint& saved) {
+  ordered_json line = line_of("save", saved.step);
+  line["checkpoint"] = saved.name;
+  line["bytes"] = saved.bytes;
+  line["seconds"] = saved.seconds;
+  line["blocked_seconds"] = saved.blocked_seconds;
+  line["copy_seconds"] = saved.copy_seconds;
+  line["write_seconds"] = saved.write_seconds;
   append(line);
 }
 

@@ -6,15 +6,22 @@
 
 namespace micrec {
 
+struct SavedCheckpoint;
 struct StepRecord;
 
 /// The log of a run for programs: RUN_DIR/metrics.jsonl, one JSON object a line, each with "kind"
 /// and "step":
 ///
 ///   step        epoch, loss and its parts (ranking, l2, self, contrastive), learning_rate,
-///   seconds, triples_per_second validation  epoch, metric (what early stopping looks at),
-///   improved, and evaluate's JSON: split, checkpoint, mean, domains test        evaluate's JSON
-///   save        checkpoint, seconds
+///               seconds, triples_per_second
+///   validation  epoch, metric (what early stopping looks at), improved, and evaluate's JSON:
+///               split, checkpoint, mean, domains
+///   test        evaluate's JSON
+///   save        checkpoint; bytes of all its files; seconds from the moment asked for until it was
+///               published, blocked_seconds of them in which training stood still, copy_seconds of
+///               these for the copy of the state (0: written without one), write_seconds in which
+///               the slowest rank wrote, synchronized and digested its file. Written once it is
+///               published, so lines of later steps may stand before it
 ///   end         reason, seconds
 ///
 /// Numbers that are not finite are null. A line is complete in the file, or at its very end and cut
@@ -37,7 +44,7 @@ class MetricsLog {
   void validation(std::int64_t epoch, std::int64_t step, double metric, bool improved,
                   const nlohmann::ordered_json& report);
   void test(std::int64_t step, const nlohmann::ordered_json& report);
-  void save(std::int64_t step, const std::string& checkpoint, double seconds);
+  void save(const SavedCheckpoint& saved);
   void end(std::int64_t step, const std::string& reason, double seconds);
 
   static std::string path_in(const std::string& run_dir);

@@ -11,20 +11,7 @@
 #include "base/text.h"
 
 namespace micrec {
-namespace {
-
-bool all_finite(const std::vector<Parameter>& parameters, Communicator& communicator) {
-  const c10::NoGradGuard no_gradient;
-  at::Tensor bad = at::zeros({1}, at::kLong);
-  for (const Parameter& parameter : parameters) {
-    // A sum is finite unless a term is not (or overflows, which is as bad).
-    if (!std::isfinite(parameter.value.sum().item<double>())) bad.fill_(1);
-  }
-  communicator.all_reduce("save.finite", bad);
-  return bad.item<std::int64_t>() == 0;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
   const double base = config.adam.learning_rate;
@@ -51,7 +38,9 @@ std::int64_t Trainer::last_step() const {
 
 bool Trainer::out_of_time() const {
   if (config_.time_limit_seconds <= 0) return false;
-  const double needed = 2 * longest_save_seconds_ + 2 * longest_step_seconds_ + 1;
+  // Before it looks again a rank may take a step and validate, which itself may save.
+  const double needed =
+      2 * predicted_save_seconds() + 2 * longest_step_seconds_ + 1 + longest_validation_seconds_;
   return since_start_.seconds() + needed >= config_.time_limit_seconds;
 }
 
@@ -64,7 +53,9 @@ StepRecord Trainer::take_step(TrainingState& state) {
 
   const StepShare share = model_.loss(batch, rows, {state.step, epoch});
   const bool stop = (events_.stop_requested && events_.stop_requested()) || out_of_time();
-  at::Tensor votes = at::full({1}, stop ? 1.0 : 0.0, at::kDouble);
+  const bool save_part_done = checkpoints_.part_done();
+  at::Tensor votes =
+      at::tensor({stop ? 1.0 : 0.0, save_part_done ? 1.0 : 0.0}, at::TensorOptions(at::kDouble));
   const StepLoss loss = model_.backward(share, votes);
 
   const c10::NoGradGuard no_gradient;
@@ -77,8 +68,10 @@ StepRecord Trainer::take_step(TrainingState& state) {
   record.contrastive = loss.contrastive;
   record.loss = loss.total();
   record.learning_rate = learning_rate_at(config_, state.step);
-  stop_agreed_ = votes.item<double>() > 0;
+  stop_agreed_ = votes[0].item<double>() > 0;
+  save_part_done_ = votes[1].item<double>() == checkpoints_.ranks();
   if (!std::isfinite(record.loss)) {
+    finish_save();  // all ranks are here: what was asked for before is not lost
     throw Error(Cause::diverged,
                 text("the loss of step ", record.step, " (epoch ", epoch + 1, ") is ", record.loss,
                      " (ranking ", record.ranking, ", l2 ", record.l2, ", self ", record.self,
@@ -100,6 +93,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
 }
 
 void Trainer::validate(TrainingState& state) {
+  const Timer timer;
   const at::Tensor z = model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch()));
   const double metric = events_.validate(state, z);
   const bool improved = metric > state.best_metric;
@@ -112,34 +106,49 @@ void Trainer::validate(TrainingState& state) {
     ++state.validations_without_improvement;
   }
   if (events_.validated) events_.validated(state, metric, improved);
-  if (improved) save(state, true);
+  if (improved) save(state, /*is_best=*/true, /*is_last=*/false);
+  longest_validation_seconds_ = std::max(longest_validation_seconds_, timer.seconds());
 }
 
-void Trainer::save(const TrainingState& state, bool is_best) {
+void Trainer::save(const TrainingState& state, bool is_best, bool is_last) {
   if (state.step == saved_step_ && !is_best) return;
-  Communicator& communicator = *model_.shard().world;
-  if (!all_finite(model_.parameters(), communicator)) {
-    throw Error(
-        Cause::diverged,
-        text("a parameter is not finite after step ", state.step,
-             ", so it is not saved; the last checkpoint is kept: try a smaller --lr or more "
-             "--l2"));
-  }
-  const Timer timer;
+  finish_save();
   CheckpointInfo info = description_;
   info.step = state.step;
   info.epoch = state.step / steps_per_epoch();
   info.best_metric = state.best_metric;
   info.best_step = state.best_step;
   info.validations_without_improvement = state.validations_without_improvement;
-  info.world_size = communicator.size();
+  info.world_size = checkpoints_.ranks();
   info.extra["steps_per_epoch"] = std::to_string(steps_per_epoch());
-  const std::string name = checkpoints_.save(
-      info, model_.shard().whole_nodes, checkpoint_tensors(model_), {is_best, config_.keep_last});
+  const SaveOptions options = {.is_best = is_best,
+                               .keep_last = config_.keep_last,
+                               .commit = config_.commit,
+                               .refuse_not_finite = true,
+                               .on_step = events_.save_step};
   saved_step_ = state.step;
   since_save_.restart();
-  longest_save_seconds_ = std::max(longest_save_seconds_, timer.seconds());
-  if (events_.saved) events_.saved(state, name, timer.seconds());
+  const std::vector<CheckpointTensor> tensors = checkpoint_tensors(model_);
+  if (config_.async_save && !is_last) {
+    checkpoints_.start_save(info, model_.shard().whole_nodes, tensors, options);
+  } else {
+    const SavedCheckpoint saved =
+        checkpoints_.save(info, model_.shard().whole_nodes, tensors, options);
+    if (events_.saved) events_.saved(saved);
+  }
+}
+
+void Trainer::advance_save() {
+  if (!save_part_done_) return;
+  save_part_done_ = false;
+  const std::optional<SavedCheckpoint> saved = checkpoints_.advance();
+  if (saved && events_.saved) events_.saved(*saved);
+}
+
+void Trainer::finish_save() {
+  save_part_done_ = false;
+  const std::optional<SavedCheckpoint> saved = checkpoints_.finish_save();
+  if (saved && events_.saved) events_.saved(*saved);
 }
 
 TrainingEnd Trainer::run(TrainingState& state) {
@@ -152,11 +161,13 @@ TrainingEnd Trainer::run(TrainingState& state) {
   const auto out_of_patience = [&] {
     return config_.patience > 0 && state.validations_without_improvement >= config_.patience;
   };
+  checkpoints_.expect(checkpoint_tensors(model_), config_.async_save);
   TrainingEnd result = out_of_patience() ? TrainingEnd::early_stopped : TrainingEnd::finished;
   double seconds = 0;
   double triples = 0;
   while (state.step < end && !out_of_patience()) {
     StepRecord record = take_step(state);
+    advance_save();
     seconds += record.seconds;
     triples += record.triples_per_second * record.seconds;
     if (every(config_.log_every, state.step) || state.step == end) {
@@ -173,24 +184,30 @@ TrainingEnd Trainer::run(TrainingState& state) {
       if (out_of_patience()) result = TrainingEnd::early_stopped;
     }
     if (stop_agreed_ && state.step < end && !out_of_patience()) {
-      save(state, false);
+      save(state, /*is_best=*/false, /*is_last=*/true);
+      finish_save();
       return TrainingEnd::interrupted;
     }
-    // Rank 0's clock decides; it is only asked where all ranks are together anyway.
     bool due = every(config_.save_every_steps, state.step);
-    if (config_.save_every_minutes > 0 && every(config_.log_every, state.step)) {
+    if (every(config_.save_every_epochs * steps_per_epoch(), state.step)) {
+      due = due || !checkpoints_.saving();
+    }
+    // Rank 0's clock decides; it is only asked where all ranks are together anyway.
+    if (config_.save_every_minutes > 0 && every(config_.log_every, state.step) &&
+        !checkpoints_.saving()) {
       at::Tensor overdue = at::zeros({1}, at::kLong);
       overdue.fill_(since_save_.seconds() >= 60 * config_.save_every_minutes ? 1 : 0);
       communicator.broadcast("save.due", overdue, 0);
       due = due || overdue.item<std::int64_t>() != 0;
     }
-    if (due) save(state, false);
+    if (due) save(state, /*is_best=*/false, /*is_last=*/false);
   }
   if (!events_.validate && state.step != saved_step_) {
     // Otherwise each validation that improves has fitted them.
     model_.fit_ridge(model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch())));
   }
-  save(state, false);
+  save(state, /*is_best=*/false, /*is_last=*/true);
+  finish_save();
   return result;
 }
 

@@ -25,7 +25,10 @@ struct TrainingConfig {
   std::int64_t validate_every_steps = 0;  ///< steps; 0: not by steps
   std::int64_t log_every = 50;            ///< steps
   std::int64_t save_every_steps = 0;      ///< 0: not by steps
+  std::int64_t save_every_epochs = 1;     ///< 0: not by epochs
   double save_every_minutes = 30;         ///< 0: not by time
+  bool async_save = true;                 ///< training goes on while a checkpoint is written
+  Commit commit = Commit::rename;
   int keep_last = 3;
   double time_limit_seconds = 0;  ///< wall-clock time of this process; 0: none
 };
@@ -63,13 +66,20 @@ struct TrainingEvents {
   /// (whole rows, dim).
   std::function<double(const TrainingState&, const at::Tensor& z)> validate;
   std::function<void(const TrainingState&, double metric, bool improved)> validated;
-  std::function<void(const TrainingState&, const std::string& checkpoint, double seconds)> saved;
-  std::function<bool()> stop_requested;  // local; the ranks agree
+  std::function<void(const SavedCheckpoint&)> saved;  // once it is published
+  std::function<void(SaveStep)> save_step;            // on the thread that writes; for tests
+  std::function<bool()> stop_requested;               // local; the ranks agree
 };
 
 enum class TrainingEnd { finished, early_stopped, interrupted };
 
 /// The training loop: step, validation, early stopping, best and last checkpoint.
+///
+/// A save blocks the loop while the state is copied; it is written in the background, and the ranks
+/// learn from the sums of a step that all have written. A best checkpoint, one asked for by steps
+/// and the last one wait for a save that is still under way; one by epochs is left out then, and
+/// one by time put off. Whatever is under way is finished before run() returns or says that the
+/// loss diverged.
 class Trainer {
  public:
   /// `description` carries what a checkpoint says of its run: config text, dataset, grid. All
@@ -85,13 +95,20 @@ class Trainer {
   /// Takes one step and returns its loss; run() is made of these. Ranks: collective.
   StepRecord take_step(TrainingState& state);
 
+  /// How long a save asked for now would take until it is published, the rest of one that is under
+  /// way included. Ranks: local; rank 0 knows best.
+  double predicted_save_seconds() const { return checkpoints_.predicted_save_seconds(); }
+
   std::int64_t steps_per_epoch() const { return sampler_.steps_per_epoch(); }
   /// The step at which the run ends if nothing ends it earlier.
   std::int64_t last_step() const;
 
  private:
   void validate(TrainingState& state);
-  void save(const TrainingState& state, bool is_best);
+  /// Begins to save unless this step is saved; the last save of a run is written as it is.
+  void save(const TrainingState& state, bool is_best, bool is_last);
+  void advance_save();
+  void finish_save();
   bool out_of_time() const;
 
   TrainingConfig config_;
@@ -102,9 +119,10 @@ class Trainer {
   TrainingEvents events_;
   Timer since_start_;
   Timer since_save_;
-  double longest_save_seconds_ = 0;
   double longest_step_seconds_ = 0;
-  std::int64_t saved_step_ = -1;
+  std::int64_t saved_step_ = -1;  // of the last save that was begun
+  bool save_part_done_ = false;   // on all ranks
+  double longest_validation_seconds_ = 0;
   bool stop_agreed_ = false;
 };
 

@@ -8,10 +8,9 @@ namespace {
 constexpr std::int64_t kNodes = 9;
 constexpr int kRanks = 2;
 
-// Checkpoints of every format version stay in tests/golden and are read forever.
-TEST(GoldenCheckpoint, OfVersion1IsReadForever) {
+void expect_golden(const std::string& folder) {
   const Checkpoint checkpoint =
-      Checkpoint::open(MICREC_SOURCE_DIR "/tests/golden/checkpoint-version-1/step-000000000120");
+      Checkpoint::open(MICREC_SOURCE_DIR "/tests/golden/" + folder + "/step-000000000120");
   EXPECT_EQ(checkpoint.info().step, 120);
   EXPECT_EQ(checkpoint.info().epoch, 12);
   EXPECT_EQ(checkpoint.info().best_metric, 0.04715263);
@@ -24,13 +23,28 @@ TEST(GoldenCheckpoint, OfVersion1IsReadForever) {
   expect_same_bytes(tensors, state_tensors(owned));
 }
 
+// Checkpoints of every format version stay in tests/golden and are read forever.
+TEST(GoldenCheckpoint, OfVersion1IsReadForever) { expect_golden("checkpoint-version-1"); }
+
+// Of the same version, when it had got commits by a marker and digests by dataset.
+TEST(GoldenCheckpoint, OfVersion1WithAMarkerIsReadForever) {
+  expect_golden("checkpoint-version-1-marker");
+  const Checkpoint checkpoint = Checkpoint::open(
+      MICREC_SOURCE_DIR "/tests/golden/checkpoint-version-1-marker/step-000000000120");
+  EXPECT_EQ(checkpoint.commit(), Commit::marker);
+  for (const StoredShard& shard : checkpoint.shards()) {
+    EXPECT_FALSE(shard.datasets.empty());
+    for (const StoredDataset& dataset : shard.datasets) EXPECT_GT(dataset.offset, 0);
+  }
+}
+
 // How it was made; run again only for a new format version, into a folder of its own:
 //   test_checkpoints --gtest_also_run_disabled_tests --gtest_filter=GoldenCheckpoint.DISABLED_Write
 TEST(GoldenCheckpoint, DISABLED_Write) {
   run_ranks(kRanks, [](Communicator& communicator) {
     const auto owned = nodes_of_rank(kNodes, communicator.rank(), kRanks);
     CheckpointStore("new-golden-checkpoint", communicator)
-        .save(state_info(120), owned, state_tensors(owned));
+        .save(state_info(120), owned, state_tensors(owned), {.commit = Commit::marker});
   });
 }
 

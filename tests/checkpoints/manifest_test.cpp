@@ -17,7 +17,14 @@ Manifest example() {
   manifest.info = state_info(1200);
   manifest.info.world_size = 2;
   manifest.rows = 7;
-  manifest.shards = {{"shard-00000.h5", 4096, 4, std::string(32, 'a')},
+  manifest.commit = Commit::marker;
+  manifest.shards = {{"shard-00000.h5",
+                      4096,
+                      4,
+                      std::string(32, 'a'),
+                      512,
+                      {{"/tensors/table/row", 1024, 32, 4, std::string(16, 'c')},
+                       {"/tensors/table/value", 2048, 1024, 4, std::string(32, 'd')}}},
                      {"shard-00001.h5", 2048, 3, std::string(32, 'b')}};
   manifest.tensors = {{"table", "float32", {7, 64}, true, true, "rows"},
                       {"scale", "float64", {}, false, false, ""}};
@@ -41,6 +48,16 @@ TEST(Manifest, ReadsWhatItWrites) {
   EXPECT_EQ(got.rows, 7);
   ASSERT_EQ(got.shards.size(), 2u);
   EXPECT_EQ(got.shards[1].xxh3_128, expected.shards[1].xxh3_128);
+  EXPECT_TRUE(got.shards[1].datasets.empty());
+  EXPECT_EQ(got.shards[0].block_bytes, 512);
+  ASSERT_EQ(got.shards[0].datasets.size(), 2u);
+  EXPECT_EQ(got.shards[0].datasets[1].name, "/tensors/table/value");
+  EXPECT_EQ(got.shards[0].datasets[1].offset, 2048);
+  EXPECT_EQ(got.shards[0].datasets[1].xxh3_64, std::string(32, 'd'));
+  EXPECT_EQ(got.commit, Commit::marker);
+  std::string checksum;
+  to_json_text(expected, &checksum);
+  EXPECT_EQ(got.checksum, checksum);
   ASSERT_EQ(got.tensors.size(), 2u);
   EXPECT_EQ(got.tensors[0].shape, expected.tensors[0].shape);
   EXPECT_TRUE(got.tensors[1].shape.empty());
@@ -118,6 +135,16 @@ TEST(Manifest, NamesWhatIsWrong) {
       {{"6 rows", "tensors 7"}, [](json& m) { m["shards"][1]["rows"] = 2; }},
       {{"more rows"}, [](json& m) { m["shards"][1]["rows"] = 4; }},
       {{"'shards'[0]", "'bytes'"}, [](json& m) { m["shards"][0]["bytes"] = 1.5; }},
+      {{"'commit'", "'copy'"}, [](json& m) { m["commit"] = "copy"; }},
+      {{"/tensors/table/value", "does not fit into shard-00000.h5"},
+       [](json& m) { m["shards"][0]["datasets"][1]["offset"] = 3073; }},
+      {{"/tensors/table/value", "does not fit into shard-00000.h5"},
+       [](json& m) { m["shards"][0]["datasets"][1]["offset"] = 1055; }},
+      {{"/tensors/table/value", "digests"},
+       [](json& m) { m["shards"][0]["datasets"][1]["xxh3_64"] = std::string(16, 'd'); }},
+      {{"/tensors/table/row", "rows"}, [](json& m) { m["shards"][0]["datasets"][0]["rows"] = 5; }},
+      {{"'block_bytes'", "0"}, [](json& m) { m["shards"][0]["block_bytes"] = 0; }},
+      {{"'datasets'", "'bytes'"}, [](json& m) { m["shards"][0]["datasets"][0]["bytes"] = 0; }},
       {{"'float8'"}, [](json& m) { m["tensors"][0]["type"] = "float8"; }},
       {{"'a/b'"}, [](json& m) { m["tensors"][0]["name"] = "a/b"; }},
       {{"'scale'", "listed twice"}, [](json& m) { m["tensors"][0]["name"] = "scale"; }},

@@ -1,4 +1,5 @@
 #include <cstdlib>
+#include <filesystem>
 #include <tuple>
 
 #include "checkpoints/store.h"
@@ -16,7 +17,7 @@ std::string save_at(int ranks, const std::string& directory, std::int64_t nodes 
   run_ranks(ranks, [&](Communicator& communicator) {
     CheckpointStore store(directory, communicator);
     const auto owned = nodes_of_rank(nodes, communicator.rank(), ranks);
-    const std::string published = store.save(state_info(1200), owned, state_tensors(owned));
+    const std::string published = store.save(state_info(1200), owned, state_tensors(owned)).name;
     if (communicator.rank() == 0) name = published;
   });
   return directory + "/" + name;
@@ -184,6 +185,23 @@ TEST(Restore, NamesWhatDoesNotFit) {
                [&] { (void)checkpoint.read_replicated("gates"); });
 }
 
+TEST(Restore, NamesAllThatDoesNotFit) {
+  const TemporaryFolder folder;
+  const std::string path = save_at(2, folder / "checkpoints");
+  const auto owned = nodes_of_rank(kNodes, 0, 1);
+  std::vector<CheckpointTensor> into = state_tensors(owned, /*filled=*/false);
+  into[0].name = "tokens";
+  into[1].value = at::empty({kNodes});
+  into[1].adam_m = into[1].adam_v = at::Tensor();
+  into[4].value = at::empty({4, 7});
+  into[4].adam_m = into[4].adam_v = at::Tensor();
+  expect_error(
+      Cause::checkpoint,
+      {"no tensor 'tokens'", "'gates'", "type float64", "'projection.text'", "shape (7, 4)"},
+      [&] { Checkpoint::open(path).restore(owned, into, true); });
+  EXPECT_TRUE(same_bytes(into[2].value, at::zeros_like(into[2].value)));  // nothing was filled
+}
+
 TEST(Restore, NamesARowThatNobodySaved) {
   const TemporaryFolder folder;
   const std::string path = save_at(3, folder / "checkpoints");
@@ -208,6 +226,125 @@ TEST(Restore, NamesARowThatTwoRanksSaved) {
                {"step-000000000007/shard-00001.h5", "row 2", "'templates'", "shard-00000.h5"}, [&] {
                  Checkpoint::open(folder / "c/step-000000000007").restore(owned, tensors, true);
                });
+}
+
+class NewestValid : public ::testing::TestWithParam<int> {
+ protected:
+  NewestValid() {
+    run_ranks(2, [&](Communicator& communicator) {
+      CheckpointStore store(directory_, communicator);
+      const auto owned = nodes_of_rank(kNodes, communicator.rank(), 2);
+      for (const std::int64_t step : {10, 20, 30}) {
+        store.save(state_info(step), owned, state_tensors(owned));
+      }
+    });
+  }
+
+  void flip_a_bit(const std::string& file) const {
+    std::string bytes = file_contents(directory_ + "/" + file);
+    bytes[bytes.size() / 2] ^= 1;
+    set_file_contents(directory_ + "/" + file, bytes);
+  }
+
+  // Opens it on all ranks, alone as well, and expects the same of each.
+  void expect_newest(std::int64_t step, const std::vector<std::vector<std::string>>& damages) {
+    const auto expect = [&](const Checkpoint& found, const std::vector<std::string>& told) {
+      EXPECT_EQ(found.info().step, step);
+      ASSERT_EQ(told.size(), damages.size());
+      for (std::size_t i = 0; i < told.size(); ++i) {
+        for (const std::string& part : damages[i]) {
+          EXPECT_NE(told[i].find(part), std::string::npos) << told[i] << " lacks " << part;
+        }
+      }
+    };
+    run_ranks(GetParam(), [&](Communicator& communicator) {
+      const CheckpointStore store(directory_, communicator);
+      std::vector<std::string> told;
+      const Checkpoint found = store.open_newest_valid(&told);
+      expect(found, told);
+      const auto owned = nodes_of_rank(kNodes, communicator.rank(), communicator.size());
+      std::vector<CheckpointTensor> tensors = state_tensors(owned, /*filled=*/false);
+      found.restore(owned, tensors, true);
+      expect_same_bytes(tensors, state_tensors(owned));
+    });
+    std::vector<std::string> told;
+    const Checkpoint found = open_newest_valid(directory_, Verify::checksums, &told);
+    expect(found, told);
+  }
+
+  void expect_none(const std::vector<std::string>& parts) {
+    run_ranks(GetParam(), [&](Communicator& communicator) {
+      const CheckpointStore store(directory_, communicator);
+      expect_error(Cause::checkpoint, parts, [&] { store.open_newest_valid(); });
+    });
+    expect_error(Cause::checkpoint, parts,
+                 [&] { open_newest_valid(directory_, Verify::checksums); });
+  }
+
+  TemporaryFolder folder_;
+  std::string directory_ = folder_ / "c";
+};
+
+TEST_P(NewestValid, IsTheNewestWhereAllAreWhole) { expect_newest(30, {}); }
+
+TEST_P(NewestValid, StepsOverDamagedOnesAndNamesWhat) {
+  flip_a_bit("step-000000000030/shard-00001.h5");
+  expect_newest(20, {{"step-000000000030/shard-00001.h5", "checksum", "dataset /tensors/"}});
+  const std::string manifest = directory_ + "/step-000000000020/manifest.json";
+  set_file_contents(manifest, file_contents(manifest).substr(0, 100));
+  expect_newest(10, {{"step-000000000030/shard-00001.h5"}, {manifest, "not JSON"}});
+}
+
+TEST_P(NewestValid, IsAnErrorWhereNoneIsWhole) {
+  for (const char* step : {"step-000000000010", "step-000000000020", "step-000000000030"}) {
+    flip_a_bit(std::string(step) + "/shard-00000.h5");
+  }
+  expect_none({"none of the 3 checkpoints", directory_, "step-000000000010/shard-00000.h5",
+               "step-000000000020/shard-00000.h5", "step-000000000030/shard-00000.h5",
+               "another --run_dir"});
+}
+
+TEST_P(NewestValid, IsAnErrorWhereThereIsNone) {
+  std::filesystem::remove_all(directory_);
+  std::filesystem::create_directory(directory_);
+  expect_none({directory_, "no checkpoint", "--resume"});
+}
+
+TEST_P(NewestValid, DoesNotStepOverWhatANewerProgramWrote) {
+  const std::string manifest = directory_ + "/step-000000000030/manifest.json";
+  std::string text = file_contents(manifest);
+  text.replace(text.find("\"format_version\": 1"), 19, "\"format_version\": 7");
+  set_file_contents(manifest, text);
+  expect_none({manifest, "version 7", "newer"});
+}
+
+INSTANTIATE_TEST_SUITE_P(RankCounts, NewestValid, ::testing::Values(1, 2, 3));
+
+TEST(Restore, PutsABestThatWasLeftBehindRight) {
+  const TemporaryFolder folder;
+  const std::string directory = folder / "c";
+  run_ranks(2, [&](Communicator& communicator) {
+    CheckpointStore store(directory, communicator);
+    const auto owned = nodes_of_rank(kNodes, communicator.rank(), 2);
+    const auto save = [&](std::int64_t step, std::int64_t best_step) {
+      CheckpointInfo info = state_info(step);
+      info.best_step = best_step;
+      store.save(info, owned, state_tensors(owned), {.is_best = step == best_step});
+    };
+    save(10, 10);
+    save(20, 10);
+    save(30, 30);
+    EXPECT_EQ(store.best(), directory + "/step-000000000030");
+    // The run goes on from 20, because 30 is damaged: its best is 10 again.
+    save(25, 10);
+    EXPECT_EQ(store.best(), directory + "/step-000000000010");
+    EXPECT_EQ(store.newest(), directory + "/step-000000000025");
+    communicator.barrier("test.before");
+    if (communicator.rank() == 0) set_file_contents(directory + "/best.json", "{");
+    communicator.barrier("test.damaged");
+    save(35, 10);
+    EXPECT_EQ(store.best(), directory + "/step-000000000010");
+  });
 }
 
 TEST(Restore, IsReadableByH5py) {

@@ -24,7 +24,7 @@ std::string save(Communicator& communicator, const std::string& directory, std::
                  const SaveOptions& options = {}) {
   CheckpointStore store(directory, communicator);
   const auto owned = nodes_of_rank(kNodes, communicator.rank(), communicator.size());
-  return store.save(state_info(step), owned, state_tensors(owned), options);
+  return store.save(state_info(step), owned, state_tensors(owned), options).name;
 }
 
 std::vector<std::int64_t> steps_in(const std::string& directory) {

@@ -3,18 +3,23 @@
 #include <ATen/Parallel.h>
 #include <glog/logging.h>
 #include <signal.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "base/timer.h"
 #include "cluster/job.h"
+#include "cluster/signals.h"
 
 namespace micrec {
 namespace {
@@ -51,6 +56,47 @@ int act(Job& job, const std::string& scene, int number) {
     if (is_last) std::this_thread::sleep_for(std::chrono::minutes(10));
     group.barrier("job.late");
   }
+  // One rank does something in the midst of collectives; the others go on.
+  if (scene == "kill" || scene == "stop" || scene == "throw" || scene == "disagree" ||
+      scene == "crash" || scene == "leave" || scene == "stop_unheard" || scene == "compute") {
+    at::Tensor sum = at::ones({3}, at::kLong);
+    for (int step = 0; step < 5; ++step) {
+      group.barrier("job.batch");
+      group.all_reduce("job.sum", sum);
+    }
+    const bool is_culprit = job.rank() == number;
+    if (is_culprit) {
+      timespec now{};
+      clock_gettime(CLOCK_MONOTONIC, &now);
+      std::fprintf(stderr, "acts at %.3f\n",
+                   static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec));
+      if (scene == "kill") raise(SIGKILL);
+      if (scene == "stop" || scene == "stop_unheard") raise(SIGSTOP);
+      if (scene == "throw") throw Error(Cause::io, "no room for shard 3");
+      if (scene == "disagree") group.barrier("job.another");
+      if (scene == "crash") raise(SIGSEGV);
+      if (scene == "leave") return 0;
+      if (scene == "compute") std::this_thread::sleep_for(std::chrono::minutes(10));
+    }
+    if (scene == "stop_unheard") {  // each first has collectives with its neighbour alone
+      const int ranks = job.world_size();
+      std::vector<std::int64_t> rows(static_cast<std::size_t>(ranks), 0);
+      for (int q = 0; q < ranks; ++q) {
+        rows[q] = q != job.rank() && q != number && job.rank() != number ? 1 : 0;
+      }
+      const std::int64_t total = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+      group.all_to_all("job.some", at::zeros({total}, at::kFloat), rows, rows);
+    }
+    group.barrier("job.halo");
+    return 0;
+  }
+  if (scene == "mismatch") {  // number: 0 the name, 1 the type, 2 the size
+    const bool is_other = job.rank() == 1;
+    at::Tensor values = number == 1 && is_other ? at::ones({3}, at::kDouble)
+                                                : at::ones({number == 2 && is_other ? 4 : 3});
+    group.all_reduce(number == 0 && is_other ? "job.loss" : "job.sum", values);
+    return 0;
+  }
   if (scene == "bad_alloc") throw std::bad_alloc();
   if (scene == "tensor_too_large") return static_cast<int>(at::empty({1LL << 60}).numel());
   if (scene == "logic_error") throw std::logic_error("index 3 of 2");
@@ -63,6 +109,12 @@ int act(Job& job, const std::string& scene, int number) {
     while (!job.agree_to_stop("job.stop")) {
     }
     group.barrier("job.saved");
+    return kExitStopped;
+  }
+  if (scene == "signal_parent") {  // of one rank only: its watchdog
+    if (is_last) kill(getppid(), number);
+    while (!job.agree_to_stop("job.stop")) {
+    }
     return kExitStopped;
   }
   if (scene == "stop_at_once") {  // a run that does not heed the first signal
@@ -85,6 +137,9 @@ int main(int argc, char** argv) {
   options.program = "job_program";
   options.threads = scene == "describe" ? number : 1;
   options.communicator.deadline_seconds = scene == "last_never_comes" ? 0.3 : 60;
+  if (argc > 3) options.communicator.deadline_seconds = std::atof(argv[3]);
+  options.communicator.check_collectives = scene == "mismatch";
+  options.stop_signals = micrec::StopSignals::usual();
   return micrec::run_job(argc, argv, options,
                          [&](micrec::Job& job) { return micrec::act(job, scene, number); });
 }

@@ -8,6 +8,8 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
 #include <map>
 #include <string>
 
@@ -96,7 +98,7 @@ TEST(RunJobAlone, SetsTheThreadsOfATensorOperation) {
 }
 
 TEST(RunJobAlone, ASignalIsAWishThatTheBodyGrants) {
-  for (const int number : StopSignals::kSignals) {
+  for (const int number : StopSignals::usual()) {
     EXPECT_EQ(alone(text("stop ", number)).exit_code, kExitStopped) << "signal " << number;
   }
 }
@@ -175,11 +177,86 @@ TEST(RunJobUnderMpirun, AFailureEndsRanksThatDoNotListen) {
 TEST(RunJobUnderMpirun, ARankThatNeverComesIsNamed) {
   const Outcome outcome = under_mpirun(3, "last_never_comes");
   EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
-  EXPECT_THAT(outcome.output,
-              AllOf(HasSubstr("job_program: rank "),
-                    HasSubstr(" of 3 waited 0.3 s in 'job.late' (collective 1), no message from "
-                              "rank 2")));
+  EXPECT_THAT(
+      outcome.output,
+      AllOf(HasSubstr("job_program: rank 2 of 3 has not reached 'job.late' (collective 1): "),
+            HasSubstr(" of 3 waited 0.3 s in 'job.late' (collective 1), no message from "
+                      "rank 2")));
   EXPECT_EQ(times("job_program:", outcome.output), 1) << outcome.output;
+}
+
+double now_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Seconds from what the culprit did to the end of mpirun, which must say this of it.
+double seconds_to_end(const std::string& scene, int culprit, double deadline_seconds, int exit_code,
+                      const std::string& said) {
+  const Outcome outcome = under_mpirun(4, text(scene, " ", culprit, " ", deadline_seconds));
+  const double end = now_seconds();
+  EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr(text("job_program: rank ", culprit, " of 4", said)))
+      << outcome.output;
+  EXPECT_EQ(times("job_program: ", outcome.output), 1) << outcome.output;
+  const std::string mark = "acts at ";
+  const std::size_t at = outcome.output.find(mark);
+  if (at == std::string::npos) {
+    ADD_FAILURE() << outcome.output;
+    return 0;
+  }
+  return end - std::strtod(outcome.output.c_str() + at + mark.size(), nullptr);
+}
+
+TEST(RunJobUnderMpirun, TheRankThatIsKilledStoppedOrThrowsIsNamed) {
+  constexpr double kDeadlineSeconds = 3;
+  struct Fault {
+    const char* scene;
+    int exit_code;
+    const char* said;
+  };
+  for (const Fault& fault :
+       {Fault{"kill", 5, " was killed by signal 9 (SIGKILL) in no collective"},
+        Fault{"stop", 5,
+              " has not reached 'job.halo' (collective 11): its process is stopped by a signal"},
+        Fault{"throw", 4, ": no room for shard 3"}}) {
+    double longest = 0;
+    for (int rank = 0; rank < 4; ++rank) {
+      longest = std::max(longest, seconds_to_end(fault.scene, rank, kDeadlineSeconds,
+                                                 fault.exit_code, fault.said));
+    }
+    std::printf("%-6s on each of 4 ranks, deadline %.0f s: %.1f s to the end at most\n",
+                fault.scene, kDeadlineSeconds, longest);
+    EXPECT_LT(longest, kDeadlineSeconds + 30);
+  }
+}
+
+TEST(RunJobUnderMpirun, TheRankThatCrashesComputesLeavesOrGoesElsewhereIsNamed) {
+  seconds_to_end("crash", 2, 30, 5, " was killed by signal 11 (SIGSEGV) in no collective");
+  seconds_to_end("compute", 1, 2, 5,
+                 " has not reached 'job.halo' (collective 11): its process is ");
+  seconds_to_end("leave", 0, 2, 5, " has not reached 'job.halo' (collective 11): its process ");
+  seconds_to_end("disagree", 3, 2, 5, " is in 'job.another' (collective 11) while rank ");
+  // The others first have a collective in which nothing is to come from it.
+  seconds_to_end("stop_unheard", 0, 2, 5, " has not reached 'job.halo' (collective 12): ");
+}
+
+TEST(RunJobUnderMpirun, CheckedCollectivesSayWhereTheRanksPart) {
+  const char* const said[] = {"all_reduce 'job.loss' (collective 1)", "of Double, 8 bytes a row",
+                              "rank 0 expects 3 rows of rank 1, which sends 4"};
+  for (int kind = 0; kind < 3; ++kind) {
+    const Outcome outcome = under_mpirun(3, text("mismatch ", kind));
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
+    EXPECT_THAT(outcome.output,
+                AllOf(HasSubstr("job_program: the ranks disagree: "), HasSubstr(said[kind])));
+    EXPECT_EQ(times("job_program:", outcome.output), 1) << outcome.output;
+  }
+}
+
+TEST(RunJobUnderMpirun, ASignalToAWatchdogReachesItsRank) {
+  const Outcome outcome = under_mpirun(2, text("signal_parent ", SIGUSR1));
+  EXPECT_EQ(outcome.exit_code, kExitStopped) << outcome.output;
 }
 
 TEST(RunJobUnderMpirun, OtherExceptionsEndAllRanksToo) {
@@ -260,6 +337,30 @@ TEST(LaunchEnvironment, KnowsTheLaunchers) {
   EXPECT_TRUE(srun.has_mpi);
   EXPECT_EQ(srun.rank, 5);
   EXPECT_EQ(srun.size, 8);
+}
+
+TEST(LaunchEnvironment, KnowsWhenTheJobEnds) {
+  const auto left = [](const char* end) {
+    return seconds_until_job_ends(
+        [&](const char* name) { return std::string(name) == "SLURM_JOB_END_TIME" ? end : nullptr; },
+        1'800'000'000.5);
+  };
+  EXPECT_EQ(left("1800000060"), 59.5);
+  EXPECT_EQ(left("1799999990"), -10.5);
+  EXPECT_EQ(left(nullptr), std::nullopt);
+  EXPECT_EQ(left(""), std::nullopt);
+  EXPECT_EQ(left("never"), std::nullopt);
+  EXPECT_EQ(left("0"), std::nullopt) << "no limit";
+  EXPECT_EQ(left("4294967295"), std::nullopt) << "no limit";
+}
+
+TEST(StopSignals, AreReadFromNames) {
+  EXPECT_EQ(parse_signals("TERM,USR1"), (std::vector<int>{SIGTERM, SIGUSR1}));
+  EXPECT_EQ(parse_signals("SIGINT,INT"), (std::vector<int>{SIGINT}));
+  EXPECT_EQ(parse_signals(""), std::vector<int>{});
+  for (const char* wrong : {"KILL", "TERM,", "15", "STOP", "term"}) {
+    EXPECT_EQ(parse_signals(wrong), std::nullopt) << wrong;
+  }
 }
 
 TEST(LaunchEnvironment, ABatchScriptRunsAlone) {

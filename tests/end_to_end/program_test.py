@@ -281,10 +281,8 @@ class ProgramTest(unittest.TestCase):
 
     def test_sigterm_to_one_rank_saves_and_stops_all(self):
         def terminate_one_rank(process):
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            ranks = [int(pid) for pid in children
-                     if Path(PROGRAM).name == Path(f"/proc/{pid}/comm").read_text().strip()]
-            self.assertEqual(len(ranks), 2)
+            ranks = self.pids_of_ranks(self.folder / "term")
+            self.assertEqual(sorted(ranks), [0, 1])
             os.kill(ranks[1], signal.SIGTERM)
 
         self.stopped_and_resumed("term", terminate_one_rank)
@@ -296,7 +294,68 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(lines_of(run_dir, "end")[-1]["reason"], "interrupted")
         self.assertTrue(list((run_dir / "checkpoints").glob("step-*")))
 
+    def test_the_end_of_a_slurm_job_saves_and_stops(self):
+        run_dir = self.folder / "job_end"
+        os.environ["SLURM_JOB_END_TIME"] = str(int(time.time()) + 6)
+        try:
+            result = self.train(run_dir, 2, "--max_steps=1000000", "--patience=0", "--validate_every_steps=0",
+                                expect=75)
+        finally:
+            del os.environ["SLURM_JOB_END_TIME"]
+        self.assertIn("the job ends in", result.stderr)
+        self.assertEqual(lines_of(run_dir, "end")[-1]["reason"], "interrupted")
+        self.assertTrue(list((run_dir / "checkpoints").glob("step-*")))
+
+    # --- What ends it early ---
+
+    def pids_of_ranks(self, run_dir):
+        """The processes of a run's ranks, by rank."""
+        ranks = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if (str(run_dir).encode() not in (process / "cmdline").read_bytes() or
+                        (process / "comm").read_text().strip() != Path(PROGRAM).name):
+                    continue
+                for word in (process / "environ").read_bytes().split(b"\0"):
+                    if word.startswith(b"OMPI_COMM_WORLD_RANK="):
+                        ranks[int(word.split(b"=")[1])] = int(process.name)
+            except OSError:
+                continue
+        return ranks
+
+    def ended_by(self, number, run_dir, *words):
+        """What a run of three ranks says when its rank 1 gets this signal in the midst of training."""
+        command = command_line(["train", f"--dataset={self.dataset}", f"--run_dir={run_dir}", *TRAIN, "--patience=0",
+                                "--max_steps=1000000", *words], 3)
+        with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
+            end = time.monotonic() + SECONDS
+            log = run_dir / "metrics.jsonl"
+            while not (log.exists() and '"step"' in log.read_text()):
+                self.assertIsNone(process.poll(), "the run ended before it could be stopped")
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.02)
+            ranks = self.pids_of_ranks(run_dir)
+            self.assertEqual(sorted(ranks), [0, 1, 2])
+            os.kill(ranks[1], number)
+            output = process.communicate(timeout=SECONDS)
+        self.assertEqual(process.returncode, 5, output)
+        self.assertEqual(output[1].count("micrec train: "), 1, output[1])
+        return output[1]
+
+    def test_a_killed_rank_ends_the_run_and_is_named(self):
+        self.assertRegex(self.ended_by(signal.SIGKILL, self.folder / "killed"),
+                         r"micrec train: rank 1 of 3 was killed by signal 9 \(SIGKILL\) in .*'[a-z_.]+' \(collective \d+\)")
+
+    def test_a_stopped_rank_ends_the_run_and_is_named(self):
+        self.assertRegex(self.ended_by(signal.SIGSTOP, self.folder / "halted", "--deadline=3"),
+                         r"micrec train: rank 1 of 3 (has not reached|does not go on in) '[a-z_.]+' \(collective \d+\): "
+                         r"its process is stopped by a signal")
+
     # --- What it refuses ---
+
+    def test_refuses_a_run_folder_that_cannot_be_written(self):
+        self.refused(4, "train", f"--dataset={self.dataset}", "--run_dir=/proc/runs", say=("/proc/runs",), ranks=2)
 
     def test_refuses_what_is_wrong_with_the_flags(self):
         there = f"--dataset={self.dataset}"
@@ -326,29 +385,169 @@ class ProgramTest(unittest.TestCase):
         self.refused(3, "train", f"--dataset={wrong}", new, say=("wrong.h5",))
         self.refused(6, "train", f"--run_dir={self.folder / 'nobody'}", "--resume", say=("no checkpoint",))
 
-    def test_refuses_a_damaged_checkpoint_and_another_dataset(self):
-        damaged = self.folder / "damaged"
-        shutil.copytree(self.run_dir, damaged)
-        shard = max((damaged / "checkpoints").glob("step-*")) / "shard-00001.h5"
+    def damaged_copy(self, name, damage, steps=None):
+        """A copy of the run, after damage(checkpoint) to its newest checkpoint, or to those of these steps."""
+        copy = self.folder / name
+        shutil.copytree(self.run_dir, copy)
+        checkpoints = sorted((copy / "checkpoints").glob("step-*"))
+        for checkpoint in checkpoints if steps == "all" else checkpoints[-1:]:
+            damage(checkpoint)
+        return copy
+
+    @staticmethod
+    def truncate(checkpoint):
+        shard = checkpoint / "shard-00001.h5"
         with open(shard, "r+b") as file:
             file.truncate(shard.stat().st_size - 7)
-        self.refused(6, "train", f"--run_dir={damaged}", "--resume", "--max_steps=30", say=("shard-00001.h5",))
-        # A byte turned, the size as it was.
-        flipped = self.folder / "flipped"
-        shutil.copytree(self.run_dir, flipped)
-        shard = max((flipped / "checkpoints").glob("step-*")) / "shard-00000.h5"
-        content = bytearray(shard.read_bytes())
-        content[len(content) // 2] ^= 1
-        shard.write_bytes(content)
-        self.refused(6, "train", f"--run_dir={flipped}", "--resume", "--max_steps=30", say=("shard-00000.h5",),
-                     ranks=2)
 
+    @staticmethod
+    def turn_a_bit(checkpoint):
+        """In the moments of the embedding, the size as it was."""
+        shard = checkpoint / "shard-00000.h5"
+        with h5py.File(shard) as file:
+            at = file["tensors/embedding/adam_m"].id.get_offset() + 11
+        content = bytearray(shard.read_bytes())
+        content[at] ^= 1
+        shard.write_bytes(content)
+
+    def test_steps_over_a_damaged_checkpoint_and_is_the_same_run(self):
+        for name, damage, ranks, say in (("cut", self.truncate, 1, ("shard-00001.h5", "cut off")),
+                                         ("turned", self.turn_a_bit, 2,
+                                          ("shard-00000.h5", "/tensors/embedding/adam_m", "checksum"))):
+            run_dir = self.damaged_copy(name, damage)
+            result = run("train", f"--run_dir={run_dir}", "--resume", ranks=ranks)
+            for word in ("stepped over", "step-000000000020", *say):
+                self.assertIn(word, result.stderr)
+            self.assertRegex(result.stderr, r"resumed +from step-0000000000(0[1-9]|1[0-9])")
+            if ranks == 2:
+                self.assertEqual(losses(run_dir), losses(self.run_dir))
+                expected = embeddings_of(self.export(self.run_dir, f"{name}_expected.h5"))
+                for key, rows in embeddings_of(self.export(run_dir, f"{name}.h5")).items():
+                    np.testing.assert_array_equal(rows, expected[key])
+
+    def test_never_starts_from_scratch_where_it_was_to_resume(self):
+        for ranks in (1, 2):
+            run_dir = self.damaged_copy(f"all_damaged{ranks}", self.turn_a_bit, steps="all")
+            before = sorted((run_dir / "checkpoints").iterdir())
+            self.refused(6, "train", f"--run_dir={run_dir}", "--resume", "--max_steps=30", ranks=ranks,
+                         say=("none of the", "step-000000000020/shard-00000.h5", "/tensors/embedding/adam_m"))
+            self.assertEqual(sorted((run_dir / "checkpoints").iterdir()), before)
+        empty = self.folder / "empty"
+        shutil.copytree(self.run_dir, empty)
+        shutil.rmtree(empty / "checkpoints")
+        self.refused(6, "train", f"--run_dir={empty}", "--resume", say=("no checkpoint",))
+
+    def test_refuses_to_resume_on_another_dataset(self):
         other = self.folder / "other.h5"
         run("synth", f"--out={other}", *SYNTH, "--seed=6")
         copy = self.folder / "other_data"
         shutil.copytree(self.run_dir, copy)
         self.refused(6, "train", f"--run_dir={copy}", f"--dataset={other}", "--resume", "--max_steps=30",
-                     say=("fingerprint", "other.h5"))
+                     say=("fingerprint", "other.h5", "sample.h5"))
+
+    def test_says_what_else_to_evaluate_where_the_best_is_damaged(self):
+        run_dir = self.folder / "best"
+        shutil.copytree(self.run_dir, run_dir)
+        best = run_dir / "checkpoints" / "best.json"
+        named = json.loads(best.read_text())["checkpoint"]
+        others = {path.name for path in (run_dir / "checkpoints").glob("step-*")} - {named}
+        self.turn_a_bit(run_dir / "checkpoints" / named)
+
+        def refused(*say):
+            result = run("evaluate", f"--run_dir={run_dir}", expect=6)
+            for word in ("--checkpoint", max(others), *say):
+                self.assertIn(word, result.stderr)
+
+        refused(named, "shard-00000.h5", "/tensors/embedding/adam_m")
+        shutil.rmtree(run_dir / "checkpoints" / named)
+        refused("best.json", named, "not there")
+        best.write_text("{")
+        refused("best.json", "damaged")
+        run("evaluate", f"--run_dir={run_dir}", f"--checkpoint={max(others)}")
+
+    def test_verifies_every_byte(self):
+        report = self.folder / "verify.json"
+        printed = run("verify", self.run_dir, f"--out={report}").stdout
+        found = json.loads(report.read_text())
+        checkpoints = sorted(str(path) for path in (self.run_dir / "checkpoints").glob("step-*"))
+        self.assertTrue(found["whole"])
+        self.assertEqual([checkpoint["path"] for checkpoint in found["checkpoints"]], checkpoints)
+        files = [path for path in (self.run_dir / "checkpoints").rglob("*") if path.is_file()]
+        self.assertEqual(len(printed.splitlines()), len(files))
+        self.assertEqual(printed.count("whole"), len(files))
+
+        run_dir = self.damaged_copy("verified", self.turn_a_bit)
+        newest = max((run_dir / "checkpoints").glob("step-*"))
+        result = run("verify", run_dir, f"--out={report}", expect=6)
+        self.assertEqual(result.stdout.count("DAMAGED"), 1, result.stdout)
+        self.assertIn("/tensors/embedding/adam_m", result.stdout)
+        self.assertIn("1 of", result.stderr)
+        found = json.loads(report.read_text())
+        self.assertFalse(found["whole"])
+        self.assertEqual([checkpoint["path"] for checkpoint in found["checkpoints"] if not checkpoint["whole"]],
+                         [str(newest)])
+        run("verify", newest, expect=6)
+        run("verify", min((run_dir / "checkpoints").glob("step-*")))
+        run("verify", self.folder / "nowhere", expect=4)
+        run("verify", self.folder, expect=6)
+
+    # --- Saving ---
+
+    def test_a_run_killed_at_any_instant_of_a_save_goes_on_as_the_same_run(self):
+        expected = losses(self.run_dir)
+        whole = embeddings_of(self.export(self.run_dir, "killed_expected.h5"))
+        instants = {"rename": ["begun", "shard_written", "shard_synced@1", "manifest_written", "renamed",
+                               "parent_synced", "best_named:1", "old_removed"],
+                    "marker": ["shard_written", "manifest_written", "renamed"]}
+        for commit, names in instants.items():
+            for name in names:
+                words = name.split("@")
+                at = words[0] if ":" in words[0] else f"{words[0]}:3"
+                run_dir = self.folder / f"killed_{commit}_{words[0].replace(':', '_')}"
+                command = command_line(["train", f"--dataset={self.dataset}", f"--run_dir={run_dir}", *TRAIN,
+                                        "--save_every_steps=2", "--max_steps=20", "--keep_last=2",
+                                        f"--commit={commit}"], 2)
+                killed = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False,
+                                        env={**environment(),
+                                             "MICREC_TEST_DIE_AT": "@".join([at, words[1] if len(words) > 1 else "0"])})
+                self.assertNotEqual(killed.returncode, 0, name)
+                self.assertLess(max(losses(run_dir), default=0), 20, name)
+                left = run("verify", run_dir).stdout  # all that has a name is whole
+                self.assertIn("manifest.json: whole", left)
+                run("train", f"--run_dir={run_dir}", "--resume", ranks=2)
+                self.assertEqual(losses(run_dir), expected, name)
+                for key, rows in embeddings_of(self.export(run_dir, f"killed_{commit}_{words[0][:-2]}.h5")).items():
+                    np.testing.assert_array_equal(rows, whole[key], err_msg=name)
+                self.assertFalse([path.name for path in (run_dir / "checkpoints").iterdir()
+                                  if path.name.startswith(".")], name)
+                run("verify", run_dir)
+
+    def test_checkpoints_are_the_same_however_they_are_saved(self):
+        """In the background or not, by rename or marker: the same bytes of every tensor."""
+        def state(run_dir):
+            checkpoint = max((run_dir / "checkpoints").glob("step-*"))
+            tensors = {}
+            for shard in sorted(checkpoint.glob("shard-*.h5")):
+                with h5py.File(shard) as file:
+                    file.visititems(lambda name, item, at=shard.name: tensors.update({f"{at}/{name}": item[:]})
+                                    if isinstance(item, h5py.Dataset) else None)
+            return tensors
+
+        expected = state(self.run_dir)
+        for name, flags in (("waiting", ["--noasync_save"]), ("marked", ["--commit=marker"])):
+            run_dir = self.folder / name
+            self.train(run_dir, 2, "--max_steps=20", "--save_every_steps=3", *flags)
+            got = state(run_dir)
+            self.assertEqual(list(got), list(expected))
+            for key, rows in expected.items():
+                np.testing.assert_array_equal(got[key], rows, err_msg=key)
+            for line in lines_of(run_dir, "save"):
+                self.assertGreater(line["bytes"], 0)
+                self.assertGreaterEqual(line["blocked_seconds"], line["copy_seconds"])
+                self.assertGreater(line["write_seconds"], 0)
+            copied = [line for line in lines_of(run_dir, "save") if line["copy_seconds"] > 0]
+            self.assertEqual(bool(copied), name != "waiting")
+        self.assertTrue((self.folder / "marked" / "checkpoints" / "step-000000000018" / "complete").exists())
 
     def test_a_diverging_run_ends_with_its_own_code(self):
         run_dir = self.folder / "diverged"

@@ -1,5 +1,6 @@
 #include "io/durable_files.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "files.h"
@@ -38,10 +39,10 @@ TEST(DurableFiles, RenamesOverADirectoryThatExists) {
   const TemporaryFolder folder;
   fs::create_directory(folder / "from");
   TemporaryFolder::write_plain(folder / "from/x", "new");
-  EXPECT_FALSE(rename_directory_durably(folder / "from", folder / "to"));
+  EXPECT_FALSE(rename_directory(folder / "from", folder / "to"));
   fs::create_directory(folder / "from");
   TemporaryFolder::write_plain(folder / "from/x", "newer");
-  EXPECT_TRUE(rename_directory_durably(folder / "from", folder / "to"));
+  EXPECT_TRUE(rename_directory(folder / "from", folder / "to"));
   EXPECT_EQ(TemporaryFolder::read(folder / "to/x"), "newer");
   EXPECT_EQ(TemporaryFolder::read(folder / "from/x"), "new");
 }
@@ -57,6 +58,48 @@ TEST(DurableFiles, DigestsAsXxh128sumPrints) {
   EXPECT_EQ(digest.bytes, 3'000'001);
   EXPECT_EQ(digest.xxh3_128, digest_bytes(large));
   expect_error([&] { digest_file(folder / "none"); }, Cause::io, {folder / "none"});
+}
+
+// Every block of every part is as if it were a file of its own, whatever lies between.
+TEST(DurableFiles, DigestsTheBlocksOfParts) {
+  const TemporaryFolder folder;
+  std::string bytes;
+  for (int i = 0; i < 2'500'000; ++i) bytes += static_cast<char>((i * 2654435761U) >> 13);
+  TemporaryFolder::write_plain(folder / "f", bytes);
+  constexpr std::int64_t kBlock = 700'000;
+  const std::vector<FilePart> parts = {{1'000'001, 1'400'000}, {3, 1'000}, {1'003, 900'000}};
+  const FileDigest digest = digest_file(folder / "f", parts, kBlock);
+  EXPECT_EQ(digest.xxh3_128, digest_bytes(bytes));
+  ASSERT_EQ(digest.parts.size(), 3U);
+  EXPECT_EQ(digest.parts[0].size(), 2 * 16U);
+  EXPECT_EQ(digest.parts[1].size(), 16U);
+  EXPECT_EQ(digest.parts[2].size(), 2 * 16U);
+  for (std::size_t part = 0; part < parts.size(); ++part) {
+    for (std::int64_t at = 0; at < parts[part].bytes; at += kBlock) {
+      const std::int64_t size = std::min(kBlock, parts[part].bytes - at);
+      TemporaryFolder::write_plain(folder / "block",
+                                   bytes.substr(static_cast<std::size_t>(parts[part].offset + at),
+                                                static_cast<std::size_t>(size)));
+      const FileDigest alone = digest_file(folder / "block", {{0, size}}, size);
+      EXPECT_EQ(digest.parts[part].substr(static_cast<std::size_t>(16 * (at / kBlock)), 16),
+                alone.parts[0]);
+    }
+  }
+  // A file that ends within a part has fewer blocks of it.
+  TemporaryFolder::write_plain(folder / "f", bytes.substr(0, 1'500'000));
+  const FileDigest cut = digest_file(folder / "f", parts, kBlock);
+  EXPECT_EQ(cut.parts[0].size(), 16U);
+  EXPECT_NE(cut.parts[0], digest.parts[0].substr(0, 16));
+  EXPECT_EQ(cut.parts[2], digest.parts[2]);
+}
+
+TEST(DurableFiles, WritesAFileUnderItsOwnName) {
+  const TemporaryFolder folder;
+  write_file_durably(folder / "f", "first, longer");
+  write_file_durably(folder / "f", "second");
+  EXPECT_EQ(read_small_file(folder / "f", 100), "second");
+  expect_error([&] { write_file_durably(folder / "missing/f", ""); }, Cause::io,
+               {"No such file", folder / "missing/f"});
 }
 
 }  // namespace

@@ -64,7 +64,8 @@ TEST(FeatureFile, TakesDoublesAndNpyBesideKeys) {
   EXPECT_EQ(file.keys(), (std::vector<std::string>{"one", "two"}));
   EXPECT_EQ(read(file, {0, 2}), (std::vector<float>{1.5F, -2}));
   folder.write("n.keys.txt", "one\n");
-  expect_error([&] { FeatureFile::open(path); }, Cause::data, {path, "1 keys, but 2 rows"});
+  expect_error([&] { FeatureFile::open(path); }, Cause::data,
+               {path, "1 keys in " + (folder / "n.keys.txt"), "but 2 rows"});
   std::filesystem::remove(folder / "n.keys.txt");
   expect_error([&] { FeatureFile::open(path); }, Cause::io,
                {folder / "n.keys.txt", "no such file"});

@@ -102,11 +102,5 @@ TEST(LineReader, RefusesALineThatIsTooLong) {
   EXPECT_TRUE(exact.next(&line));
 }
 
-TEST(Excerpt, ShortensWithoutCuttingACharacterAndHidesControlLetters) {
-  EXPECT_EQ(excerpt("a\tb"), "'a.b'");
-  EXPECT_EQ(excerpt(std::string(60, 'a')), "'" + std::string(60, 'a') + "'");
-  EXPECT_EQ(excerpt(std::string(59, 'a') + "\xC3\xA9zz"), "'" + std::string(59, 'a') + "...'");
-}
-
 }  // namespace
 }  // namespace micrec

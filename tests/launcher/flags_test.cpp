@@ -163,7 +163,7 @@ TEST_F(Flags, ChecksEachNumberOfAList) {
 
 TEST_F(Flags, RefusesADeviceThatIsNotThereYet) {
   parse_flags(command, {"--device=cpu"});
-  EXPECT_HAS(refusal({"--device=cuda"}), "no GPU kernels yet");
+  parse_flags(command, {"--device=cuda"});
   EXPECT_HAS(refusal({"--device=tpu"}), "expected auto, cpu or cuda");
 }
 

@@ -61,7 +61,13 @@ TEST_F(MetricsLogTest, WritesAnObjectALine) {
   MetricsLog log(run_dir_, 0);
   log.step(record(10));
   log.validation(1, 10, 0.0471, true, kReport);
-  log.save(10, "step-000000000010", 0.25);
+  log.save({.name = "step-000000000010",
+            .step = 10,
+            .bytes = 4096,
+            .seconds = 0.25,
+            .blocked_seconds = 0.0625,
+            .copy_seconds = 0.03125,
+            .write_seconds = 0.125});
   log.test(10, kReport);
   log.end(10, "finished", 12.5);
   const std::vector<json> all = lines();  // while the log is open: nothing is held back
@@ -87,7 +93,11 @@ TEST_F(MetricsLogTest, WritesAnObjectALine) {
   EXPECT_EQ(all[2], json({{"kind", "save"},
                           {"step", 10},
                           {"checkpoint", "step-000000000010"},
-                          {"seconds", 0.25}}));
+                          {"bytes", 4096},
+                          {"seconds", 0.25},
+                          {"blocked_seconds", 0.0625},
+                          {"copy_seconds", 0.03125},
+                          {"write_seconds", 0.125}}));
   EXPECT_EQ(all[3]["kind"], "test");
   EXPECT_EQ(all[4]["reason"], "finished");
 }
@@ -97,7 +107,7 @@ TEST_F(MetricsLogTest, DropsWhatAnEarlierAttemptWroteOfLaterSteps) {
     MetricsLog log(run_dir_, 0);
     for (const int step : {10, 20, 30}) {
       log.step(record(step));
-      if (step == 20) log.save(step, "step-000000000020", 0.1);
+      if (step == 20) log.save({.name = "step-000000000020", .step = step});
     }
     log.end(30, "interrupted", 3);
   }

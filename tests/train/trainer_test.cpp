@@ -53,6 +53,7 @@ TrainingConfig training(std::int64_t epochs) {
   config.epochs = epochs;
   config.log_every = 1;
   config.patience = 0;
+  config.save_every_epochs = 0;
   config.save_every_minutes = 0;
   return config;
 }
@@ -82,6 +83,7 @@ struct RunOptions {
   std::function<bool(int rank, std::int64_t step)>
       stop;  // whether a rank asks to stop in this step
   std::function<void(ModelRank&, std::int64_t step)> after_step;  // on every rank
+  std::function<void(SaveStep)> save_step;                        // on every rank's writing thread
 };
 
 class TrainerTest : public testing::Test {
@@ -130,10 +132,14 @@ class TrainerTest : public testing::Test {
       events.validated = [&](const TrainingState&, double metric, bool) {
         if (number == 0) run.metrics.push_back(metric);
       };
-      events.saved = [&](const TrainingState& at, const std::string& name, double) {
-        EXPECT_EQ(name, text("step-", std::to_string(1'000'000'000'000 + at.step).substr(1)));
-        if (number == 0) run.saved.push_back(at.step);
+      events.saved = [&](const SavedCheckpoint& saved) {
+        EXPECT_EQ(saved.name,
+                  text("step-", std::to_string(1'000'000'000'000 + saved.step).substr(1)));
+        EXPECT_GT(saved.bytes, 0);
+        EXPECT_LE(saved.copy_seconds, saved.blocked_seconds);
+        if (number == 0) run.saved.push_back(saved.step);
       };
+      events.save_step = options.save_step;
       std::int64_t asked = state.step;
       events.stop_requested = [&] { return options.stop && options.stop(number, ++asked); };
       Trainer trainer(options.training, rank.model, sampler, store, description, events);
@@ -504,6 +510,142 @@ TEST_F(TrainerTest, SavesWhenAskedAndAtTheEnd) {
   EXPECT_EQ(run.saved, std::vector<std::int64_t>({4, 8, 11}));
   EXPECT_EQ(list_checkpoints(run_dir("run")).size(), 2U);
   EXPECT_EQ(run.metrics.size(), 1U);  // the last step is always validated
+}
+
+// Whatever a checkpoint holds, read back whole: tensors by name, moments left out.
+WholeTensors whole_tensors(const std::string& path) {
+  const Checkpoint checkpoint = Checkpoint::open(path);
+  WholeTensors tensors;
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    tensors[tensor.name] = tensor.sharded ? checkpoint.read_all_rows(tensor.name)
+                                          : checkpoint.read_replicated(tensor.name);
+  }
+  return tensors;
+}
+
+// Nothing of the first checkpoint is written before two more steps are taken: it is that of its
+// step all the same, and so are all files of a run that did not wait.
+TEST_F(TrainerTest, TrainingGoesOnWhileACheckpointIsWritten) {
+  for (const int ranks : {1, 2, 3}) {
+    RunOptions options;
+    options.ranks = ranks;
+    options.training = training(100);
+    options.training.max_steps = 12;
+    options.training.validate_every = 0;
+    options.training.save_every_steps = 5;
+    options.training.async_save = false;
+    options.metric = [](std::int64_t) { return 0.0; };
+    const std::string waited = run_dir(text("waited", ranks));
+    EXPECT_EQ(train(waited, options).saved, std::vector<std::int64_t>({5, 10, 12}));
+
+    std::atomic<std::int64_t> steps = 0;
+    std::atomic<int> begun = 0;
+    options.training.async_save = true;
+    options.after_step = [&](ModelRank& rank, std::int64_t step) {
+      if (rank.communicator.rank() == 0) {
+        steps = step;
+        steps.notify_all();
+      }
+    };
+    options.save_step = [&](SaveStep at) {
+      if (at != SaveStep::begun || ++begun > ranks) return;
+      for (std::int64_t now = steps; now < 7; now = steps) steps.wait(now);
+    };
+    const std::string went_on = run_dir(text("went_on", ranks));
+    EXPECT_EQ(train(went_on, options).saved, std::vector<std::int64_t>({5, 10, 12}));
+    EXPECT_EQ(list_checkpoints(went_on), list_checkpoints(waited));
+    for (const std::string& name : list_checkpoints(waited)) {
+      const WholeTensors expected = whole_tensors(waited + "/" + name);
+      const WholeTensors got = whole_tensors(went_on + "/" + name);
+      ASSERT_EQ(got.size(), expected.size());
+      for (const auto& [tensor, value] : expected) {
+        EXPECT_TRUE(at::equal(got.at(tensor), value)) << name << " " << tensor;
+      }
+    }
+  }
+}
+
+TEST_F(TrainerTest, AnEpochsCheckpointIsLeftOutWhileAnotherIsWritten) {
+  RunOptions options;
+  options.ranks = 2;
+  options.training = training(4);
+  options.training.validate_every = 0;
+  options.training.save_every_epochs = 1;
+  options.metric = [](std::int64_t) { return 0.0; };
+  const Outcome alone = train(run_dir("alone"), options);
+  const std::int64_t epoch = alone.steps_per_epoch;
+  ASSERT_GE(epoch, 2);
+  EXPECT_EQ(alone.saved.back(), 4 * epoch);
+
+  std::atomic<std::int64_t> steps = 0;
+  options.after_step = [&](ModelRank& rank, std::int64_t step) {
+    if (rank.communicator.rank() == 0) {
+      steps = step;
+      steps.notify_all();
+    }
+  };
+  options.save_step = [&](SaveStep at) {  // that of the first epoch lasts until the third
+    if (at != SaveStep::begun) return;
+    for (std::int64_t now = steps; now < 2 * epoch + 1; now = steps) steps.wait(now);
+  };
+  const Outcome busy = train(run_dir("busy"), options);
+  EXPECT_EQ(busy.saved.front(), epoch);
+  EXPECT_EQ(std::count(busy.saved.begin(), busy.saved.end(), 2 * epoch), 0);
+  EXPECT_EQ(busy.saved.back(), 4 * epoch);
+}
+
+// The write fails on one rank while all train on: all end, with what was saved before.
+TEST_F(TrainerTest, AFailedWriteInTheBackgroundEndsAllRanks) {
+  for (const SaveStep failing : {SaveStep::shard_written, SaveStep::manifest_written}) {
+    RunOptions options;
+    options.ranks = 3;
+    options.training = training(1000);
+    options.training.validate_every = 0;
+    options.training.save_every_steps = 2;
+    std::atomic<int> reached = 0;
+    const int times = failing == SaveStep::shard_written ? 4 : 2;  // within the second save
+    options.save_step = [&](SaveStep at) {
+      if (at == failing && ++reached == times) throw Error(Cause::io, "No space left on device");
+    };
+    const std::string directory = run_dir(name_of(failing));
+    try {
+      train(directory, options);
+      ADD_FAILURE() << "the run went on";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::io) << error.what();
+      for (const char* part : {"step-000000000004", "could not be saved", "No space left",
+                               "earlier checkpoints are untouched"}) {
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+      }
+    }
+    EXPECT_EQ(list_checkpoints(directory), std::vector<std::string>{"step-000000000002"});
+    EXPECT_EQ(Checkpoint::open(newest_checkpoint(directory).value()).info().step, 2);
+  }
+}
+
+// A stop and the end of a run wait for what is under way, and it is not lost.
+TEST_F(TrainerTest, TheBestIsNotLostToAStopWhileItIsWritten) {
+  RunOptions options;
+  options.ranks = 2;
+  options.training = training(100);
+  options.training.validate_every = 0;
+  options.training.validate_every_steps = 4;
+  options.stop = [](int rank, std::int64_t step) { return rank == 1 && step == 5; };
+  std::atomic<std::int64_t> steps = 0;
+  options.after_step = [&](ModelRank& rank, std::int64_t step) {
+    if (rank.communicator.rank() == 0) {
+      steps = step;
+      steps.notify_all();
+    }
+  };
+  options.save_step = [&](SaveStep at) {
+    if (at != SaveStep::begun) return;
+    for (std::int64_t now = steps; now < 5; now = steps) steps.wait(now);
+  };
+  const Outcome run = train(run_dir("run"), options);
+  EXPECT_EQ(run.end, TrainingEnd::interrupted);
+  EXPECT_EQ(run.saved, std::vector<std::int64_t>({4, 5}));
+  EXPECT_EQ(Checkpoint::open(best_checkpoint(run_dir("run")).value()).info().step, 4);
 }
 
 TEST_F(TrainerTest, LogsEverySoManyStepsAndTheLast) {

@@ -1,0 +1,196 @@
+#include "checkpoints/directory.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/format.h"
+#include "checkpoints/manifest.h"
+#include "io/durable_files.h"
+
+namespace micrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kBestLimitBytes = 4096;
+
+bool is_half_written(const fs::path& checkpoint) {
+  std::error_code error;
+  return fs::exists(checkpoint / kCheckpointIncompleteFile, error) &&
+         !fs::exists(checkpoint / kCheckpointCompleteFile, error);
+}
+
+void mark_incomplete(const fs::path& checkpoint) {
+  write_file_durably((checkpoint / kCheckpointIncompleteFile).string(),
+                     "This checkpoint is being written or removed, or was when its run died.\n");
+}
+
+}  // namespace
+
+std::vector<std::string> list_checkpoints(const std::string& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  if (!fs::is_directory(directory, error)) return names;
+  fs::directory_iterator entries(directory, error);
+  if (error) throw Error(Cause::io, text("cannot list ", directory, ": ", error.message()));
+  for (const fs::directory_entry& entry : entries) {
+    const std::string name = entry.path().filename().string();
+    if (step_of_checkpoint_name(name) >= 0 &&
+        fs::exists(entry.path() / kCheckpointManifestFile, error) &&
+        !is_half_written(entry.path())) {
+      names.push_back(name);
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::optional<std::string> newest_checkpoint(const std::string& directory) {
+  const std::vector<std::string> names = list_checkpoints(directory);
+  if (names.empty()) return std::nullopt;
+  return (fs::path(directory) / names.back()).string();
+}
+
+std::optional<std::string> best_checkpoint_name(const std::string& directory) {
+  const fs::path file = fs::path(directory) / kCheckpointBestFile;
+  if (!fs::exists(file)) return std::nullopt;
+  const nlohmann::json object = nlohmann::json::parse(
+      read_small_file(file.string(), kBestLimitBytes), nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object() || !object.contains("checkpoint") || !object["checkpoint"].is_string() ||
+      step_of_checkpoint_name(object["checkpoint"].get<std::string>()) < 0) {
+    throw Error(Cause::checkpoint,
+                text(file.string(),
+                     " is damaged: it does not name a checkpoint; remove it and name "
+                     "the checkpoint to use"));
+  }
+  return object["checkpoint"].get<std::string>();
+}
+
+std::optional<std::string> best_checkpoint(const std::string& directory) {
+  const std::optional<std::string> name = best_checkpoint_name(directory);
+  if (!name) return std::nullopt;
+  const fs::path path = fs::path(directory) / *name;
+  if (!fs::exists(path / kCheckpointManifestFile) || is_half_written(path)) return std::nullopt;
+  return path.string();
+}
+
+Checkpoint open_newest_valid(const std::string& directory, Verify verify,
+                             std::vector<std::string>* stepped_over) {
+  const std::vector<std::string> names = list_checkpoints(directory);
+  std::vector<Failure> failures;
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    Failure why;
+    std::optional<Checkpoint> found =
+        Checkpoint::try_open((fs::path(directory) / *name).string(), verify, why);
+    if (found) return *std::move(found);
+    if (why.is_newer_format) throw_failure(why);
+    if (stepped_over != nullptr) stepped_over->push_back(why.message);
+    failures.push_back(std::move(why));
+  }
+  throw_nothing_valid(directory, failures);
+}
+
+void throw_nothing_valid(const std::string& directory, const std::vector<Failure>& failures) {
+  if (failures.empty()) {
+    throw Error(Cause::checkpoint, text(directory,
+                                        " holds no checkpoint to go on from; leave "
+                                        "--resume out to start, or give another "
+                                        "--run_dir"));
+  }
+  std::vector<std::string> reasons;
+  bool all_io = true;
+  for (const Failure& failure : failures) {
+    reasons.push_back(failure.message);
+    all_io = all_io && failure.cause == Cause::io;
+  }
+  throw Error(all_io ? Cause::io : Cause::checkpoint,
+              text("none of the ", failures.size(), " checkpoints in ", directory, " can be used: ",
+                   join(reasons, "; "), "; to start from scratch, give another --run_dir"));
+}
+
+std::string place_to_write(const std::string& directory, const std::string& name, Commit commit) {
+  const std::string entry = commit == Commit::marker ? name : "." + name + kCheckpointWritingSuffix;
+  return (fs::path(directory) / entry).string();
+}
+
+void begin_checkpoint(const std::string& place, Commit commit) {
+  fs::create_directory(place);
+  if (commit == Commit::marker) mark_incomplete(place);
+}
+
+void remove_checkpoint(const std::string& directory, const std::string& name, Commit commit) {
+  const fs::path path = fs::path(directory) / name;
+  if (commit == Commit::rename) {
+    const fs::path doomed = fs::path(directory) / ("." + name + kCheckpointDeletingSuffix);
+    fs::rename(path, doomed);
+    fs::remove_all(doomed);
+    return;
+  }
+  mark_incomplete(path);
+  sync_to_disk(path.string());
+  fs::remove(path / kCheckpointCompleteFile);
+  sync_to_disk(path.string());
+  // `incomplete` goes last: what is left by a crash must not look complete.
+  for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
+    if (entry.path().filename() != kCheckpointIncompleteFile) fs::remove_all(entry.path());
+  }
+  fs::remove_all(path);
+}
+
+void remove_leftovers(const std::string& directory) {
+  std::vector<fs::path> hidden;
+  std::vector<std::string> marked;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_directory()) continue;
+    if (name.starts_with(".step-")) hidden.push_back(entry.path());
+    if (step_of_checkpoint_name(name) >= 0 && is_half_written(entry.path())) marked.push_back(name);
+  }
+  for (const fs::path& path : hidden) fs::remove_all(path);
+  for (const std::string& name : marked) remove_checkpoint(directory, name, Commit::marker);
+}
+
+void remove_old_checkpoints(const std::string& directory, const std::string& published,
+                            int keep_last, Commit commit) {
+  const std::vector<std::string> names = list_checkpoints(directory);
+  std::set<std::string> kept = {published};
+  if (const std::optional<std::string> best = best_checkpoint_name(directory)) kept.insert(*best);
+  int earlier = keep_last - 1;
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    if (*name < published && earlier-- > 0) kept.insert(*name);
+  }
+  for (const std::string& name : names) {
+    if (!kept.contains(name)) remove_checkpoint(directory, name, commit);
+  }
+}
+
+void name_best(const std::string& directory, const std::string& name) {
+  replace_file_durably((fs::path(directory) / kCheckpointBestFile).string(),
+                       nlohmann::json{{"checkpoint", name}}.dump() + "\n");
+}
+
+void correct_best(const std::string& directory, const std::string& published,
+                  const std::string& best_so_far) {
+  std::optional<std::string> named;
+  const std::optional<Failure> damage = attempt([&] { named = best_checkpoint_name(directory); });
+  if (!damage && (!named || *named <= published)) return;
+  const std::string file = (fs::path(directory) / kCheckpointBestFile).string();
+  LOG(WARNING) << file << (damage ? " was damaged" : " named a checkpoint of an earlier attempt")
+               << "; it is put right";
+  const fs::path path = fs::path(directory) / best_so_far;
+  if (fs::exists(path / kCheckpointManifestFile) && !is_half_written(path)) {
+    name_best(directory, best_so_far);
+  } else {
+    fs::remove(file);
+  }
+}
+
+}  // namespace micrec

@@ -1,0 +1,154 @@
+#include "launcher/plan_inputs.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "data/training_graph.h"
+#include "graph/nearest_neighbours.h"
+#include "model/modality.h"
+
+namespace micrec {
+namespace {
+
+// About five seconds of one core: more items than that are estimated.
+constexpr double kMostSearchOperations = 3e11;
+
+bool has_modality(const DomainInfo& domain, const std::string& name) {
+  return std::ranges::find(domain.modalities, name, &ModalityInfo::name) != domain.modalities.end();
+}
+
+/// The choices of every item of a modality, over all nodes.
+Adjacency find_neighbours(const DatasetFile& dataset, const DatasetSummary& summary,
+                          const std::string& modality, const SemanticGraph& graph, int neighbours,
+                          int threads) {
+  const NodeSpace& space = summary.space;
+  const std::int64_t width = modality_width(dataset, modality);
+  Adjacency result;
+  result.offsets.reserve(static_cast<std::size_t>(space.nodes()) + 1);
+  result.offsets.assign(static_cast<std::size_t>(space.users()) + 1, 0);
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    const Range items = space.items_of(domain);
+    std::vector<std::int64_t> queries;
+    std::vector<std::uint8_t> eligible(static_cast<std::size_t>(items.size()));
+    for (std::int64_t item = 0; item < items.size(); ++item) {
+      if (graph.present[items.begin - space.users() + item] == 0) continue;
+      queries.push_back(item);
+      eligible[item] = summary.training_degree[items.begin + item] > 0 ? 1 : 0;
+    }
+    NearestNeighbours nearest;
+    if (!queries.empty()) {
+      at::Tensor all = at::empty({items.size(), width}, at::kFloat);
+      dataset.read_features(domain, modality, 0, items.size(), all.mutable_data_ptr<float>());
+      const at::Tensor rows = all.index_select(0, at::tensor(queries, at::kLong));
+      const FeatureSource source{items.size(), width,
+                                 [&](std::int64_t begin, std::int64_t end, float* out) {
+                                   const float* const from = all.const_data_ptr<float>();
+                                   std::copy(from + begin * width, from + end * width, out);
+                                 }};
+      nearest = nearest_neighbours(queries, rows, source, eligible, neighbours, threads);
+    }
+    std::size_t query = 0;
+    for (std::int64_t item = 0; item < items.size(); ++item) {
+      if (query < queries.size() && queries[query] == item) {
+        for (std::int64_t n = nearest.offsets[query]; n < nearest.offsets[query + 1]; ++n) {
+          result.columns.push_back(value(space.item(domain, nearest.neighbours[n])));
+        }
+        ++query;
+      }
+      result.offsets.push_back(static_cast<std::int64_t>(result.columns.size()));
+    }
+  }
+  return result;
+}
+
+std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
+                                           const DatasetSummary& summary, const ModelConfig& config,
+                                           SemanticDetail detail, int threads) {
+  std::vector<SemanticGraph> graphs;
+  double operations = 0;
+  for (const std::string& modality : config.modalities) {
+    SemanticGraph graph;
+    const auto width = static_cast<double>(modality_width(dataset, modality));
+    for (int domain = 0; domain < summary.space.domains(); ++domain) {
+      const DomainInfo& info = dataset.domains()[domain];
+      std::vector<std::uint8_t> present(static_cast<std::size_t>(info.items));
+      if (has_modality(info, modality)) present = dataset.features_present(domain, modality);
+      const auto count = static_cast<double>(std::ranges::count(present, 1));
+      operations += 2 * count * count * width;
+      graph.present.insert(graph.present.end(), present.begin(), present.end());
+    }
+    graphs.push_back(std::move(graph));
+  }
+  if (detail == SemanticDetail::found && operations <= kMostSearchOperations) {
+    for (std::size_t m = 0; m < graphs.size(); ++m) {
+      graphs[m].neighbours = find_neighbours(dataset, summary, config.modalities[m], graphs[m],
+                                             config.semantic_neighbors, threads);
+    }
+  }
+  return graphs;
+}
+
+StepShape step_shape(const DatasetFile& dataset, const DatasetSummary& summary,
+                     const ModelConfig& config, const SamplingConfig& sampling) {
+  StepShape shape;
+  shape.dim = config.dim;
+  shape.layers = config.layers;
+  shape.domains = summary.space.domains();
+  shape.batch.triples = sampling.batch_size;
+  shape.batch.by_user = sampling.sampling == Sampling::users;
+  shape.batch.has_contrastive = config.contrastive_weight > 0;
+  shape.batch.contrastive_batch = config.contrastive_batch;
+  shape.has_l2 = config.l2 > 0;
+  shape.has_templates = config.inductive();
+  shape.has_self_loss = config.inductive() && config.self_weight > 0;
+  const auto modalities = static_cast<int>(config.modalities.size());
+  if (config.has_content()) {
+    shape.content_modalities = modalities;
+    for (const std::string& modality : config.modalities) {
+      shape.content_columns.push_back(
+          std::min<std::int64_t>(modality_width(dataset, modality), config.feature_dim));
+    }
+  }
+  if (config.has_semantic()) {
+    shape.semantic_modalities = modalities;
+    shape.semantic_neighbours = config.semantic_neighbors;
+  }
+  shape.has_cold_simulation = config.cold_simulation > 0;
+  return shape;
+}
+
+}  // namespace
+
+PlanInputs read_plan_inputs(const DatasetFile& dataset, const DatasetSummary& summary,
+                            const ModelConfig& config, const SamplingConfig& sampling,
+                            SemanticDetail detail, int threads) {
+  const NodeSpace& space = summary.space;
+  PlanInputs inputs{space,
+                    summary.people,
+                    read_training_graph(dataset, space),
+                    eligible_items(dataset, space),
+                    {},
+                    step_shape(dataset, summary, config, sampling),
+                    {}};
+  if (config.has_semantic()) {
+    inputs.semantic = semantic_graphs(dataset, summary, config, detail, threads);
+  }
+  inputs.dataset.nodes = space.nodes();
+  inputs.dataset.users = space.users();
+  inputs.dataset.has_evaluation = false;
+  for (const DomainInfo& domain : dataset.domains()) {
+    inputs.dataset.items_of_domain.push_back(domain.items);
+    for (const Split split : {Split::valid, Split::test}) {
+      inputs.dataset.has_evaluation |= domain.interactions[static_cast<int>(split)] > 0;
+    }
+  }
+  for (const std::string& modality : config.modalities) {
+    inputs.dataset.feature_width.push_back(modality_width(dataset, modality));
+  }
+  return inputs;
+}
+
+}  // namespace micrec

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "data/batches.h"
+#include "data/dataset_file.h"
+#include "model/model_config.h"
+#include "model/shard.h"
+#include "partition/run_plan.h"
+
+namespace micrec {
+
+/// How semantic neighbours enter a plan.
+enum class SemanticDetail {
+  found,      ///< searched for, exactly, where that takes seconds; else estimated
+  estimated,  ///< as if drawn at random among the items with the modality
+};
+
+/// Reads what a plan of training `config` (resolved) on this data set depends on.
+/// Ranks    local; the whole graph is in memory, 8 bytes an interaction.
+/// Errors   as modality_width().
+PlanInputs read_plan_inputs(const DatasetFile& dataset, const DatasetSummary& summary,
+                            const ModelConfig& config, const SamplingConfig& sampling,
+                            SemanticDetail detail, int threads);
+
+}  // namespace micrec

@@ -1,0 +1,120 @@
+#include "launcher/preflight.h"
+
+#include <ATen/ops/zeros.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/agreement.h"
+#include "io/durable_files.h"
+
+namespace micrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kReplicatedBytes = 16 << 20;    // of a checkpoint, beside the rows of nodes
+constexpr double kSharedBytesOfARank = 8 << 20;  // Open MPI takes 4 MiB, in parts
+constexpr std::size_t kProbeBytes = 64 * 1024;
+
+/// Throws on all ranks if a rank has another value than rank 0. Ranks: collective.
+void check_same(Communicator& communicator, const char* name, Cause cause, const std::string& what,
+                const std::string& own, const std::string& advice) {
+  constexpr std::int64_t kBytes = 128;
+  const auto bytes_of = [](const at::Tensor& tensor) {
+    return static_cast<const char*>(tensor.const_data_ptr());
+  };
+  at::Tensor mine = at::zeros({1, kBytes}, at::kByte);
+  std::memcpy(mine.mutable_data_ptr(), own.data(), std::min<std::size_t>(own.size(), kBytes - 1));
+  const at::Tensor all = communicator.all_gather(
+      name, mine, std::vector<std::int64_t>(static_cast<std::size_t>(communicator.size()), 1));
+  const std::string first = bytes_of(all);
+  for (int q = 1; q < communicator.size(); ++q) {
+    const std::string other = bytes_of(all) + q * kBytes;
+    if (other == first) continue;
+    throw Error(cause, text("rank ", q, " has another ", what, " than rank 0: expected ", first,
+                            ", got ", other, "; ", advice));
+  }
+}
+
+double free_bytes(const std::string& path) {
+  struct statvfs system {};
+  if (statvfs(path.c_str(), &system) != 0) {
+    throw Error(Cause::io,
+                text("cannot ask for the free space of ", path, ": ", std::strerror(errno)));
+  }
+  return static_cast<double>(system.f_bavail) * static_cast<double>(system.f_frsize);
+}
+
+void check_shared_memory(const Job& job) {
+  if (job.world_size() == 1) return;
+  const double needed = kSharedBytesOfARank * job.ranks_of_machine();
+  const double there = free_bytes("/dev/shm");
+  if (there >= needed) return;
+  throw Error(Cause::io, text("/dev/shm has ", in_bytes(there), " free, expected ",
+                              in_bytes(needed), " for the messages of ", job.ranks_of_machine(),
+                              " ranks; make room there, or give the container more (docker run "
+                              "--shm-size=1g)"));
+}
+
+void check_writable(const std::string& folder, int rank) {
+  const fs::path probe = fs::path(folder) / text(".preflight-", rank, "-", getpid());
+  std::ofstream out(probe, std::ios::binary);
+  out << std::string(kProbeBytes, 'x');
+  out.close();
+  const int error = errno;
+  const bool is_good = static_cast<bool>(out);
+  std::error_code ignored;  // what could not be made need not be removed
+  fs::remove(probe, ignored);
+  if (is_good) return;
+  throw Error(Cause::io, text("cannot write to the run folder ", folder, ": ", std::strerror(error),
+                              "; every rank writes its share of a checkpoint there"));
+}
+
+}  // namespace
+
+double most_checkpoint_bytes(std::int64_t nodes, std::int64_t dim) {
+  return 3.0 * sizeof(float) * static_cast<double>(nodes) * static_cast<double>(dim) +
+         kReplicatedBytes;
+}
+
+void preflight(const PreflightNeeds& needs, Job& job) {
+  Communicator& communicator = job.communicator();
+  std::string program;
+  throw_together(communicator, "preflight.read_program",
+                 attempt([&] { program = digest_file("/proc/self/exe").xxh3_128; }));
+  check_same(communicator, "preflight.program", Cause::cluster, "micrec program", program,
+             "start the same file on all machines, built once");
+  check_same(communicator, "preflight.dataset", Cause::data, "dataset", needs.dataset_fingerprint,
+             "give all ranks the same file");
+  check_same(communicator, "preflight.device", Cause::cluster, "device",
+             text(c10::DeviceTypeName(job.device().type(), /*lower_case=*/true)),
+             "give --device=cpu or --device=cuda, on machines that all have it");
+  throw_together(communicator, "preflight.shared_memory",
+                 attempt([&] { check_shared_memory(job); }));
+  throw_together(communicator, "preflight.folder", attempt([&] {
+                   if (job.rank() == 0) make_directory_durably(needs.run_dir);
+                 }));
+  throw_together(communicator, "preflight.writable",
+                 attempt([&] { check_writable(needs.run_dir, job.rank()); }));
+  throw_together(communicator, "preflight.space", attempt([&] {
+                   if (job.rank() != 0) return;
+                   const double there = free_bytes(needs.run_dir);
+                   if (there >= 2 * needs.checkpoint_bytes) return;
+                   throw Error(Cause::io,
+                               text("the file system of ", needs.run_dir, " has ", in_bytes(there),
+                                    " free, expected ", in_bytes(2 * needs.checkpoint_bytes),
+                                    " for two checkpoints; make room, or give another --run_dir"));
+                 }));
+}
+
+}  // namespace micrec

@@ -1,0 +1,180 @@
+#include "graph/row_sum_call.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace micrec {
+
+struct DevicePattern {
+  // Which numbers it is a copy of.
+  const std::int64_t* host_offsets = nullptr;
+  const std::int32_t* host_columns = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t nonzeros = 0;
+  c10::Device device{c10::kCPU};
+
+  at::Tensor offsets;              // (rows + 1) int64
+  at::Tensor columns;              // (nonzeros) int32
+  std::vector<std::int32_t> hubs;  // rows with more than kHubChunk nonzeros, rising
+
+  // Global numbers of the local rows, of the vector at this place.
+  const GlobalNode* host_numbers = nullptr;
+  std::int64_t number_count = 0;
+  at::Tensor numbers;  // (local rows) int32
+};
+
+namespace {
+
+static_assert(sizeof(GlobalNode) == sizeof(std::int32_t));
+
+// To a GPU from locked memory, which LibTorch keeps until the stream has read it: nothing waits.
+at::Tensor upload(const void* data, std::int64_t bytes, c10::Device device) {
+  at::Tensor host =
+      at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(device.is_cuda()));
+  if (bytes > 0) std::memcpy(host.mutable_data_ptr(), data, static_cast<std::size_t>(bytes));
+  return host.to(device, /*non_blocking=*/true);
+}
+
+template <typename T>
+at::Tensor upload(const std::vector<T>& values, c10::Device device) {
+  return upload(values.data(), static_cast<std::int64_t>(values.size() * sizeof(T)), device);
+}
+
+template <typename T>
+const T* pointer(const at::Tensor& tensor) {
+  return static_cast<const T*>(tensor.const_data_ptr());
+}
+
+const float* floats_of(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
+}
+
+DevicePattern& device_pattern(const Pattern& pattern, c10::Device device) {
+  std::shared_ptr<DevicePattern>& made = pattern.on_device;
+  if (made && made->host_offsets == pattern.offsets.data() &&
+      made->host_columns == pattern.columns.data() && made->rows == pattern.rows() &&
+      made->nonzeros == pattern.nonzeros() && made->device == device) {
+    return *made;
+  }
+  made = std::make_shared<DevicePattern>();
+  made->host_offsets = pattern.offsets.data();
+  made->host_columns = pattern.columns.data();
+  made->rows = pattern.rows();
+  made->nonzeros = pattern.nonzeros();
+  made->device = device;
+  made->offsets = upload(pattern.offsets, device);
+  made->columns = upload(pattern.columns, device);
+  for (std::int64_t row = 0; row < pattern.rows(); ++row) {
+    if (pattern.degree(row) > kHubChunk) made->hubs.push_back(static_cast<std::int32_t>(row));
+  }
+  return *made;
+}
+
+const std::int32_t* device_numbers(DevicePattern& pattern, const std::vector<GlobalNode>& numbers) {
+  const auto count = static_cast<std::int64_t>(numbers.size());
+  if (pattern.host_numbers != numbers.data() || pattern.number_count != count) {
+    pattern.host_numbers = numbers.data();
+    pattern.number_count = count;
+    pattern.numbers = upload(numbers, pattern.device);
+  }
+  return pointer<std::int32_t>(pattern.numbers);
+}
+
+struct WantedHubs {
+  std::vector<HubPiece> pieces;
+  std::vector<Hub> hubs;
+};
+
+WantedHubs wanted_hubs(const Pattern& pattern, const std::vector<std::int32_t>& hub_rows,
+                       const std::vector<std::int32_t>* rows) {
+  WantedHubs wanted;
+  for (const std::int32_t row : hub_rows) {
+    std::int64_t output_row = row;
+    if (rows) {
+      const auto found = std::lower_bound(rows->begin(), rows->end(), row);
+      if (found == rows->end() || *found != row) continue;
+      output_row = found - rows->begin();
+    }
+    const auto first = static_cast<std::int64_t>(wanted.pieces.size());
+    const std::int64_t end = pattern.offsets[row + 1];
+    for (std::int64_t begin = pattern.offsets[row]; begin < end; begin += kHubChunk) {
+      wanted.pieces.push_back({output_row, begin, std::min(end, begin + kHubChunk)});
+    }
+    wanted.hubs.push_back(
+        {output_row, first, static_cast<std::int64_t>(wanted.pieces.size()) - first});
+  }
+  return wanted;
+}
+
+}  // namespace
+
+RowSumCall prepare_row_sum(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
+                           const SumOptions& options) {
+  const c10::Device device = x.device();
+  DevicePattern& there = device_pattern(pattern, device);
+  RowSumCall call;
+  const auto keep = [&](const at::Tensor& tensor) {
+    call.copies.push_back(tensor);
+    return tensor;
+  };
+  const auto set_words = [&](const RowSet* set) -> const RowSet::Word* {
+    if (!set) return nullptr;
+    const std::int64_t words = (set->universe() + 63) / 64;
+    const auto bytes = words * static_cast<std::int64_t>(sizeof(RowSet::Word));
+    return pointer<RowSet::Word>(keep(upload(set->words(), bytes, device)));
+  };
+
+  SumWork& work = call.work;
+  work = SumWork{};
+  work.offsets = pointer<std::int64_t>(there.offsets);
+  work.columns = pointer<std::int32_t>(there.columns);
+  work.nonzeros = pattern.nonzeros();
+  work.dim = x.size(1);
+  work.rows =
+      options.rows ? pointer<std::int32_t>(keep(on_device(*options.rows, device))) : nullptr;
+  work.row_scale = floats_of(options.scaling.row);
+  work.column_scale = floats_of(options.scaling.column);
+  work.skips_zero_columns = options.scaling.skip_zero_columns;
+  work.edge_weights = floats_of(options.edge_weights);
+  work.active_columns = set_words(options.active_columns);
+  const EdgeDropout& dropout = options.dropout;
+  work.has_dropout = dropout.probability > 0;
+  work.global_numbers = work.has_dropout && options.local_to_global
+                            ? device_numbers(there, *options.local_to_global)
+                            : nullptr;
+  work.transposed_dropout = dropout.transposed;
+  work.dropout_key = dropout_key(dropout.seed);
+  work.dropout_threshold = dropout_threshold(dropout.probability);
+  work.kept_scale = 1.0F / (1.0F - dropout.probability);
+  work.addend = floats_of(options.horner.addend);
+  work.addend_scale = floats_of(options.horner.scale);
+  work.addend_rows = set_words(options.horner.addend_rows);
+  work.factor = options.horner.factor;
+  work.hub_chunk = kHubChunk;
+
+  call.x = x.const_data_ptr();
+  call.out = out.mutable_data_ptr();
+  call.x_is_bfloat16 = x.scalar_type() == at::kBFloat16;
+  call.out_is_bfloat16 = out.scalar_type() == at::kBFloat16;
+  call.output_rows =
+      options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
+  const WantedHubs wanted = wanted_hubs(pattern, there.hubs, options.rows);
+  if (!wanted.hubs.empty()) {
+    call.hubs.piece_count = static_cast<std::int64_t>(wanted.pieces.size());
+    call.hubs.hub_count = static_cast<std::int64_t>(wanted.hubs.size());
+    call.hubs.pieces = pointer<HubPiece>(keep(upload(wanted.pieces, device)));
+    call.hubs.hubs = pointer<Hub>(keep(upload(wanted.hubs, device)));
+    const at::Tensor partials =
+        keep(at::empty({call.hubs.piece_count, work.dim}, x.options().dtype(at::kFloat)));
+    call.hubs.partials = static_cast<float*>(partials.mutable_data_ptr());
+  }
+  return call;
+}
+
+at::Tensor on_device(const std::vector<std::int32_t>& numbers, c10::Device device) {
+  return upload(numbers, device).view(at::kInt);
+}
+
+}  // namespace micrec

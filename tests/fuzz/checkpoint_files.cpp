@@ -1,0 +1,115 @@
+#include <ATen/ops/full.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "checkpoints/checkpoint.h"
+#include "checkpoints/element_type.h"
+#include "checkpoints/manifest.h"
+#include "checkpoints/store.h"
+#include "io/durable_files.h"
+#include "tests/fuzz/reader.h"
+
+namespace micrec::fuzz {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kGolden[] = MICREC_SOURCE_DIR "/tests/golden/checkpoint-version-1/step-000000000120";
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Variant 1 gives an object the checksum that it should have, as somebody who edits it could.
+void read_manifest(const std::string& path, int variant) {
+  std::string contents = bytes_of(path);
+  if (variant == 1) {
+    nlohmann::json object = nlohmann::json::parse(contents, nullptr, /*allow_exceptions=*/false);
+    if (!object.is_object()) return;
+    object.erase("checksum");
+    const auto dump = [&] {
+      return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    };
+    object["checksum"] = digest_bytes(dump());
+    contents = dump();
+  }
+  const Manifest manifest = parse_manifest(contents, path);
+  checkpoint_name(manifest.info.step);
+}
+
+void read_best(const std::string& path, int /*variant*/) {
+  best_checkpoint(fs::path(path).parent_path().string());
+}
+
+/// A tensor of this shape whose memory is filled with a byte.
+at::Tensor filled(const std::vector<std::int64_t>& shape, const std::string& type,
+                  std::uint8_t fill) {
+  at::Tensor tensor = at::full(shape, 0, element_type_of(type));
+  if (tensor.nbytes() > 0) std::memset(tensor.mutable_data_ptr(), fill, tensor.nbytes());
+  return tensor;
+}
+
+/// A shard in a checkpoint whose manifest has its checksum, as if damage had come before saving.
+void read_shard(const std::string& path, int /*variant*/) {
+  const std::string directory = path + ".step-000000000120";
+  const std::string in_place = (fs::path(directory) / shard_name(0)).string();
+  if (!fs::exists(directory)) fs::copy(kGolden, directory);
+  fs::copy_file(path, in_place, fs::copy_options::overwrite_existing);
+  Manifest manifest = parse_manifest(bytes_of(std::string(kGolden) + "/manifest.json"), path);
+  const FileDigest digest = digest_file(in_place);
+  manifest.shards[0].bytes = digest.bytes;
+  manifest.shards[0].xxh3_128 = digest.xxh3_128;
+  std::ofstream((fs::path(directory) / "manifest.json").string()) << to_json_text(manifest);
+
+  const Checkpoint checkpoint = Checkpoint::open(directory);
+  std::vector<GlobalNode> all;
+  for (std::int64_t row = 0; row < checkpoint.rows(); ++row)
+    all.push_back(GlobalNode{static_cast<std::int32_t>(row)});
+  expect_all_written("a tensor", [&](std::uint8_t fill) {
+    std::vector<CheckpointTensor> tensors;
+    for (const StoredTensor& stored : checkpoint.tensors()) {
+      CheckpointTensor tensor;
+      tensor.name = stored.name;
+      tensor.sharded = stored.sharded;
+      tensor.value = filled(stored.shape, stored.type, fill);
+      if (stored.trained) {
+        tensor.adam_m = filled(stored.shape, stored.type, fill);
+        tensor.adam_v = filled(stored.shape, stored.type, fill);
+      }
+      tensors.push_back(tensor);
+    }
+    checkpoint.restore(all, tensors, /*with_optimizer_state=*/true);
+    std::string bytes;
+    for (const CheckpointTensor& tensor : tensors) {
+      for (const at::Tensor& part : {tensor.value, tensor.adam_m, tensor.adam_v}) {
+        if (!part.defined()) continue;
+        bytes.append(static_cast<const char*>(part.const_data_ptr()), part.nbytes());
+      }
+    }
+    return bytes;
+  });
+}
+
+}  // namespace
+
+const Reader& manifest() {
+  static const Reader reader = {"manifest", "manifest.json", 2, false, read_manifest};
+  return reader;
+}
+
+const Reader& best() {
+  static const Reader reader = {"best", "best.json", 1, false, read_best};
+  return reader;
+}
+
+const Reader& shard() {
+  static const Reader reader = {"shard", "shard", 1, false, read_shard};
+  return reader;
+}
+
+}  // namespace micrec::fuzz

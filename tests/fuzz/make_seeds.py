@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Writes the seeds of every reader: small good files of each kind that it takes, and a few that are nearly good.
+
+usage: make_seeds.py FOLDER MICREC     (FOLDER is tests/fuzz/seeds; MICREC the program, which makes the dataset)
+
+Inputs that once broke a reader lie beside them, named found-...; they are left alone.
+"""
+
+import gzip
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden/checkpoint-version-1/step-000000000120"
+
+CSV = {
+    "header": b"user_id,item_id,timestamp,rating\nu1,i1,1400000000,5\nu1,i2,1400000001.5,3.5\nu2,i1,1400000002,1\n",
+    "quoted": b'user_id,item_id,note\n"u,1","i ""2""","two\nlines"\nu2,i1,\n',
+    "crlf": b"\xef\xbb\xbfUserId,ProductId,Score,Time\r\nA1,B000000001,5.0,1303862400\r\n",
+    "amazon": b"A2XYZ,B00ABCDEFG,4.0,1393545600\nA2XYZ,0123456789,5.0,1393545601\n",
+    "amazon2023": b"user_id,parent_asin,rating,timestamp\nAE,B01,5.0,1677449243000\n",
+    "movielens": "userId,movieId,rating,timestamp\n1,31,2.5,1260759144\nné,1029,3.0,1260759179\n".encode(),
+    "wrong-time": b"user_id,item_id,timestamp\nu1,i1,2014-05-06\n",
+    "no-item": b"user_id,itm_id\nu1,i1\n",
+}
+JSON = {
+    "amazon2014": b'{"reviewerID": "A1", "asin": "0000013714", "overall": 4.0, "unixReviewTime": 1393545600}\n'
+                  b'{"reviewerID": "A2", "asin": "0000013714", "overall": 5.0, "unixReviewTime": 1393545601}\n',
+    "amazon2023": b'{"rating": 5.0, "user_id": "AE", "parent_asin": "B01", "asin": "B00", "timestamp": 1677449243000}\n',
+    "plain": b'{"user_id": 7, "item_id": "i \\u00e9 \\n", "rating": null, "more": [{"a": [1, -2e9, true]}]}\n\n'
+             b'{"item_id": 1.5, "user_id": "u"}\n',
+    "array": b'[{"user_id": 1, "item_id": 2}]\n',
+    "no-user": b'{"item": 1, "usr": 2}\n',
+}
+TXT = {
+    "split": b"0 1 2 3\n1 5\n2\n3 12 7 9\n",
+    "tabs": b"10\t20 30\r\n\n11 20",
+    "wrong": b"0 1 two\n",
+}
+FLAGFILE = {
+    "all": b"# Flags\n--fuzzed_count=10\n--fuzzed-rate=0.25\n--nofuzzed_switch\n--fuzzed_word=green\n"
+           b"--fuzzed_sizes=1,2,30\n",
+    "wrong": b"--fuzzed_count=1e3\n--fuzzed_rat=1\n--flagfile=x\n",
+    "nested": b"  --fuzzed_switch  \r\n--flagfile=\n--fuzzed_word=gren\n",
+}
+METRICS = {
+    "run": b'{"kind":"step","step":10,"epoch":1,"loss":0.5}\n{"kind":"save","step":10}\n{"kind":"step","step":30}\n'
+           b'{"kind":"test","step":10}\n{"kind":"end","step":10}\n',
+    "cut": b'{"kind":"validation","step":20,"mean":{"ndcg@20":null}}\n{"kind":"st',
+}
+
+
+def write_all(folder, ending, contents):
+    for name, data in contents.items():
+        (folder / f"{name}{ending}").write_bytes(data)
+
+
+def npy(version, header, data):
+    length = struct.pack("<H" if version == 1 else "<I", len(header))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header + data
+
+
+def write_npy(folder):
+    for kind in ("<f2", "<f4", "<f8"):
+        np.save(folder / f"{kind[1:]}.npy", np.arange(6, dtype=kind).reshape(3, 2))
+    np.save(folder / "fortran.npy", np.asfortranarray(np.ones((2, 3), "<f4")))
+    np.save(folder / "line.npy", np.ones(4, "<f4"))
+    header = b"{'descr': \"<f4\", 'fortran_order': False, 'shape': (0, 3,), }"
+    (folder / "version2.npy").write_bytes(npy(2, header, b""))
+
+
+def write_features(folder):
+    values = np.arange(6, dtype="f4").reshape(3, 2)
+    texts = h5py.string_dtype()
+    for version in ("earliest", "latest"):
+        with h5py.File(folder / f"variable-{version}.h5", "w", libver=version) as file:
+            file["key"] = np.array(["a", "bb", "item 3"], dtype=texts)
+            file["value"] = values
+    with h5py.File(folder / "fixed.h5", "w") as file:
+        file["key"] = np.array([b"a", b"bb", b"ccc"])
+        file["value"] = values.astype("f2")
+    with h5py.File(folder / "compressed.h5", "w") as file:
+        file.create_dataset("key", data=np.array(["a", "b", "c"], dtype=texts), chunks=(2,), compression="gzip")
+        file.create_dataset("value", data=values.astype("f8"), chunks=(2, 2), compression="gzip", shuffle=True)
+
+
+def copy_plainly(source, copy):
+    """The same contents without chunks and filters, as another program would write them."""
+    def add(name, thing):
+        if isinstance(thing, h5py.Dataset):
+            is_text = h5py.check_string_dtype(thing.dtype) is not None
+            copy[name] = np.array([text.encode() for text in thing.asstr()[:]]) if is_text else thing[:]
+        else:
+            copy.require_group(name)
+        for key, value in thing.attrs.items():
+            copy[name].attrs[key] = np.bytes_(value) if isinstance(value, str) else value
+
+    add("/", source)
+    source.visititems(add)
+
+
+def write_dataset(folder, program):
+    with tempfile.TemporaryDirectory() as scratch:
+        lines = [f"u{user},i{item},{1400000000 + item}\n" for user in range(6) for item in range(user % 2, 6)]
+        Path(scratch, "food.csv").write_text("user_id,item_id,timestamp\n" + "".join(lines))
+        with h5py.File(Path(scratch, "text.h5"), "w") as file:
+            file["key"] = np.array([b"i0", b"i1", b"i3"])
+            file["value"] = np.ones((3, 2), "f4")
+        subprocess.run([program, "prepare", "--out=small.h5", "--hold_out=users:0.3", "--seed=1",
+                        "--features=text:food=text.h5", "food=food.csv"],
+                       cwd=scratch, check=True, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        whole = Path(scratch, "small.h5")
+        shutil.copy(whole, folder / "prepared.h5")
+        for version in ("earliest", "latest"):  # with no checksums in the structure, and with
+            with h5py.File(whole) as source, h5py.File(folder / f"plain-{version}.h5", "w", libver=version) as copy:
+                copy_plainly(source, copy)
+
+
+def write_manifest(folder):
+    shutil.copy(GOLDEN / "manifest.json", folder / "golden.json")
+    manifest = json.loads((GOLDEN / "manifest.json").read_text())
+    manifest["best_metric"] = "-inf"
+    manifest["tensors"] = manifest["tensors"][:1]
+    (folder / "edited.json").write_text(json.dumps(manifest))
+
+
+def main(folder, program):
+    for name in ("csv", "tsv", "json", "adjacency", "gzip", "npy", "keys", "features", "dataset", "manifest", "best",
+                 "shard", "metrics", "flagfile"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for old in (folder / name).iterdir():
+            if not old.name.startswith("found-"):
+                old.unlink()
+    write_all(folder / "csv", ".csv", CSV)
+    write_all(folder / "tsv", ".tsv", {name: data.replace(b",", b"\t") for name, data in CSV.items()})
+    write_all(folder / "json", ".jsonl", JSON)
+    write_all(folder / "adjacency", ".txt", TXT)
+    packed = gzip.compress(CSV["header"], mtime=0)
+    write_all(folder / "gzip", ".gz", {"whole": packed, "cut": packed[:-9], "twice": packed + packed,
+                                       "plain": CSV["header"], "stored": gzip.compress(CSV["amazon"], 0, mtime=0)})
+    write_npy(folder / "npy")
+    write_all(folder / "keys", ".txt", {"three": b"a\nb\nc\n", "crlf": b"\xef\xbb\xbfa\r\nb\r\nc", "twice": b"a\na\nb\n",
+                                        "packed": gzip.compress(b"a\nb\nc\n", mtime=0)})
+    write_features(folder / "features")
+    write_dataset(folder / "dataset", program)
+    write_manifest(folder / "manifest")
+    write_all(folder / "best", ".json", {"named": b'{"checkpoint": "step-000000000900"}\n', "other": b'{"checkpoint": 9}'})
+    shutil.copy(GOLDEN / "shard-00000.h5", folder / "shard/golden.h5")
+    write_all(folder / "metrics", ".jsonl", METRICS)
+    write_all(folder / "flagfile", ".txt", FLAGFILE)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), str(Path(sys.argv[2]).resolve()))

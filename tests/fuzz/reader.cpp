@@ -1,0 +1,65 @@
+#include "tests/fuzz/reader.h"
+
+#include <glog/logging.h>
+
+#include <exception>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "tests/support/temporary_folder.h"
+
+namespace micrec::fuzz {
+namespace {
+
+constexpr std::size_t kMostMessageBytes = 4096;
+
+bool is_control(char letter) {
+  const auto code = static_cast<unsigned char>(letter);
+  return code < 0x20 || code == 0x7F;
+}
+
+/// What is wrong with the way a reader refused a file, or "".
+std::string complaint_of(const Error& error, const Reader& reader, const std::string& path) {
+  const std::string message = error.what();
+  const Cause cause = error.cause();
+  const bool is_files = cause == Cause::data || cause == Cause::io || cause == Cause::checkpoint ||
+                        (reader.is_usage && cause == Cause::usage);
+  if (!is_files) return text("the cause is ", name_of(cause), ": ", message);
+  if (message.size() > kMostMessageBytes)
+    return text("a message of ", message.size(), " bytes: ", message.substr(0, 200));
+  if (message.find(path) == std::string::npos)
+    return text("the message does not name ", path, ": ", message);
+  for (std::size_t i = 0; i < message.size(); ++i) {
+    if (is_control(message[i]))
+      return text("the message has the control character ", static_cast<int>(message[i]),
+                  " at byte ", i, ": ", message);
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string complaint(const Reader& reader, const std::uint8_t* bytes, std::size_t size) {
+  static const TemporaryFolder folder;
+  const std::string path = folder / reader.file_name;
+  for (int variant = 0; variant < reader.variants; ++variant) {
+    {
+      std::ofstream file(path, std::ios::binary | std::ios::trunc);
+      file.write(reinterpret_cast<const char*>(bytes), static_cast<std::streamsize>(size));
+      CHECK(file.flush()) << path;
+    }
+    try {
+      reader.read(path, variant);
+    } catch (const Error& error) {
+      const std::string wrong = complaint_of(error, reader, path);
+      if (!wrong.empty()) return text(reader.name, ", variant ", variant, ": ", wrong);
+    } catch (const std::exception& error) {
+      return text(reader.name, ", variant ", variant, ": expected micrec::Error, got ",
+                  error.what());
+    }
+  }
+  return "";
+}
+
+}  // namespace micrec::fuzz

@@ -1,0 +1,134 @@
+// What runs on a GPU against what the CPU gives.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "cluster/nccl_link.h"
+#include "gpu_for_test.h"
+#include "graph/operators.h"
+#include "graph/row_product.h"
+#include "graph/rows.h"
+#include "sum_cases.h"
+#include "train/adam.h"
+
+namespace micrec {
+namespace {
+
+// The options with their tensors on the GPU; sets and lists stay on the host.
+SumOptions there(SumOptions options, c10::Device gpu) {
+  for (at::Tensor* tensor : {&options.scaling.row, &options.scaling.column, &options.edge_weights,
+                             &options.horner.addend, &options.horner.scale}) {
+    if (tensor->defined()) *tensor = tensor->to(gpu);
+  }
+  return options;
+}
+
+TEST(GpuKernels, NeighbourSumHasTheBitsOfTheCpu) {
+  MICREC_NEEDS_GPU();
+  const c10::Device gpu = gpu_for_test();
+  for (const auto& one : sum_cases()) {
+    const at::Tensor x = one->x.to(one->x_type).to(gpu);
+    const std::int64_t rows = one->options.rows
+                                  ? static_cast<std::int64_t>(one->options.rows->size())
+                                  : one->pattern.rows();
+    at::Tensor out =
+        at::full({rows, one->x.size(1)}, NAN, at::TensorOptions(one->out_type).device(gpu));
+    for (int turn = 0; turn < 2; ++turn) {  // the second from the copy of the pattern
+      neighbour_sum_into(out, one->pattern, x, there(one->options, gpu), 1);
+      EXPECT_TRUE(same_bits(out.cpu(), one->expected())) << one->name << ", turn " << turn;
+    }
+  }
+}
+
+TEST(GpuKernels, NeighbourSumReadsAnXThatBeginsAnywhere) {
+  MICREC_NEEDS_GPU();
+  const TestGraph graph = bipartite_graph(60, 45, 7);
+  const at::Tensor all = random_matrix(1, graph.nodes() * 128 + 3, 4).flatten();
+  for (int begin = 0; begin < 4; ++begin) {
+    const at::Tensor x = all.slice(0, begin, begin + graph.nodes() * 128).view({-1, 128});
+    const at::Tensor moved =
+        all.to(gpu_for_test()).slice(0, begin, begin + graph.nodes() * 128).view({-1, 128});
+    EXPECT_TRUE(same_bits(neighbour_sum(graph.pattern(), moved, {}, 1).cpu(),
+                          neighbour_sum(graph.pattern(), x.contiguous(), {}, 1)));
+  }
+}
+
+TEST(GpuKernels, GathersAndScattersInTheOrderOfTheCpu) {
+  MICREC_NEEDS_GPU();
+  const c10::Device gpu = gpu_for_test();
+  const std::vector<std::int32_t> rows = {5, 0, 0, 9, 5, 5, 2};
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kLong, at::kByte}) {
+    const at::Tensor x = random_matrix(10, 33, 1).mul(100).to(dtype);
+    EXPECT_TRUE(same_bits(gather_rows(x.to(gpu), rows, 1).cpu(), gather_rows(x, rows, 1)));
+  }
+  EXPECT_EQ(gather_rows(random_matrix(3, 4, 1).to(gpu), {}, 1).size(0), 0);
+
+  const at::Tensor weights = random_matrix(7, 33, 2);
+  at::Tensor here = random_matrix(10, 33, 3).requires_grad_(true);
+  at::Tensor moved = here.detach().to(gpu).requires_grad_(true);
+  (take_rows(here, rows) * weights).sum().backward();
+  (take_rows(moved, rows) * weights.to(gpu)).sum().backward();
+  EXPECT_TRUE(same_bits(moved.grad().cpu(), here.grad()));
+}
+
+TEST(GpuKernels, RowProductAndItsGradientsAgreeWithTheCpu) {
+  MICREC_NEEDS_GPU();
+  const c10::Device gpu = gpu_for_test();
+  at::Tensor x = random_matrix(777, 130, 1).requires_grad_(true);
+  at::Tensor w = random_matrix(130, 64, 2).requires_grad_(true);
+  at::Tensor moved_x = x.detach().to(gpu).requires_grad_(true);
+  at::Tensor moved_w = w.detach().to(gpu).requires_grad_(true);
+  const at::Tensor weights = random_matrix(777, 64, 3);
+  const at::Tensor y = row_product(x, w, 2);
+  const at::Tensor moved_y = row_product(moved_x, moved_w, 2);
+  EXPECT_LT(relative_error(moved_y.cpu(), y), 1e-5);
+  (y * weights).sum().backward();
+  (moved_y * weights.to(gpu)).sum().backward();
+  EXPECT_LT(relative_error(moved_x.grad().cpu(), x.grad()), 1e-5);
+  EXPECT_LT(relative_error(moved_w.grad().cpu(), w.grad()), 1e-5);
+  EXPECT_TRUE(same_bits(row_product(moved_x, moved_w, 2).cpu(), moved_y.cpu())) << "every time";
+}
+
+TEST(GpuKernels, AdamHasTheBitsOfTheCpu) {
+  MICREC_NEEDS_GPU();
+  const c10::Device gpu = gpu_for_test();
+  Parameter here{
+      "table", random_matrix(1001, 17, 1), at::zeros({1001, 17}), at::zeros({1001, 17}), true, ""};
+  Parameter moved{"table", here.value.to(gpu), here.adam_m.to(gpu), here.adam_v.to(gpu), true, ""};
+  for (std::int64_t time = 1; time <= 20; ++time) {
+    const at::Tensor gradient =
+        time % 5 == 0 ? at::Tensor() : random_matrix(1001, 17, 10 + time).mul(1e-3);
+    adam_step(here, gradient, {}, 1e-2, time, 2);
+    adam_step(moved, gradient.defined() ? gradient.to(gpu) : gradient, {}, 1e-2, time, 2);
+  }
+  EXPECT_TRUE(same_bits(moved.value.cpu(), here.value));
+  EXPECT_TRUE(same_bits(moved.adam_m.cpu(), here.adam_m));
+  EXPECT_TRUE(same_bits(moved.adam_v.cpu(), here.adam_v));
+}
+
+TEST(GpuKernels, ReducesOverRanksInTheirOrder) {
+  MICREC_NEEDS_GPU();
+  const c10::Device gpu = gpu_for_test();
+  const std::unique_ptr<NcclLink> link = make_nccl_link(gpu);
+  constexpr int kRanks = 5;
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kInt, at::kLong}) {
+    const at::Tensor parts = random_matrix(kRanks, 10'007, 3).mul(1000).to(dtype);
+    for (const Reduction reduction : {Reduction::sum, Reduction::min, Reduction::max}) {
+      at::Tensor expected = parts[0].clone();
+      for (int q = 1; q < kRanks; ++q) {
+        if (reduction == Reduction::sum) expected += parts[q];
+        if (reduction == Reduction::min) expected = at::minimum(expected, parts[q]);
+        if (reduction == Reduction::max) expected = at::maximum(expected, parts[q]);
+      }
+      const at::Tensor moved = parts.to(gpu);
+      at::Tensor result = at::empty({10'007}, moved.options());
+      link->follow_current_stream();
+      link->reduce(dtype, reduction, static_cast<std::byte*>(result.mutable_data_ptr()),
+                   static_cast<const std::byte*>(moved.const_data_ptr()), 10'007, kRanks);
+      link->mark()->lead_current_stream();
+      EXPECT_TRUE(same_bits(result.cpu(), expected)) << dtype;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace micrec

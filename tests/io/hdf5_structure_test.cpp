@@ -1,0 +1,100 @@
+#include "io/hdf5_structure.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "base/error.h"
+#include "files.h"
+#include "io/hdf5.h"
+
+namespace micrec {
+namespace {
+
+/// A file with each kind of structure that this program writes.
+std::string write(const TemporaryFolder& folder) {
+  const std::string path = folder / "whole.h5";
+  Hdf5File file = Hdf5File::create(path);
+  file.write_text("/a/fixed", {"one", "two", "six"});
+  file.write_text("/a/b/variable", {"", "short", std::string(300, 'x')});
+  file.reserve<float>("/a/grows", {0, 2}, {.extendable = true, .chunk_rows = 4});
+  const std::vector<float> rows = {1, 2, 3, 4};
+  file.append("/a/grows", rows.data(), 2);
+  file.write("/packed", std::vector<std::int32_t>(100, 7), {.compress = true});
+  file.write("/plain", std::vector<std::int64_t>{1, 2, 3});
+  file.set_attribute("/", "format", "a text of variable length");
+  file.set_attribute("/a", "number", std::int64_t{5});
+  file.set_attribute("/plain", "list", std::vector<float>{1, 2});
+  file.close();
+  return path;
+}
+
+void read_all(const std::string& path) {
+  const Hdf5File file = Hdf5File::open(path);
+  file.text_attribute("/", "format");
+  file.integer_attribute("/a", "number");
+  file.vector_attribute("/plain", "list");
+  file.children("/a");
+  file.read_text("/a/fixed");
+  file.read_text("/a/b/variable");
+  file.read<float>("/a/grows");
+  file.read<std::int32_t>("/packed");
+  file.read<std::int64_t>("/plain");
+}
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(Hdf5Structure, OfAWholeFileIsAccepted) {
+  const TemporaryFolder folder;
+  EXPECT_NO_THROW(check_hdf5_structure(write(folder)));
+  EXPECT_NO_THROW(read_all(folder / "whole.h5"));
+}
+
+TEST(Hdf5Structure, IsLeftToTheLibraryWhereThereIsNone) {
+  const TemporaryFolder folder;
+  EXPECT_NO_THROW(check_hdf5_structure(folder.write("empty", "")));
+  EXPECT_NO_THROW(check_hdf5_structure(folder.write("text", std::string(5000, 'x'))));
+  const std::string whole = bytes_of(write(folder));
+  EXPECT_NO_THROW(check_hdf5_structure(folder.write("cut", whole.substr(0, whole.size() - 1))));
+  expect_error([&] { check_hdf5_structure(folder / "nowhere"); }, Cause::io, {"nowhere"});
+}
+
+TEST(Hdf5Structure, IsRefusedWhereAStringIsNotInItsHeap) {
+  const TemporaryFolder folder;
+  std::string bytes = bytes_of(write(folder));
+  const std::size_t heap = bytes.find("GCOL");
+  ASSERT_NE(heap, std::string::npos);
+  bytes[heap + 16 + 8 + 2] = '\x7F';  // the length of its first object
+  const std::string path = folder.write("heap.h5", bytes);
+  expect_error([&] { Hdf5File::open(path); }, Cause::data,
+               {path, "damaged near byte", "global heap", "make or fetch it again"});
+}
+
+// The library itself crashes, hangs or takes all memory on some of these.
+TEST(Hdf5Structure, NoTurnedByteIsMoreThanAnError) {
+  const TemporaryFolder folder;
+  const std::string whole = bytes_of(write(folder));
+  std::size_t refused = 0;
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    // The unused space of the file's blocks, of which one byte is as good as another.
+    if (at > 64 && at % 16 != 5 && whole.substr(at - 64, 128) == std::string(128, '\0')) continue;
+    constexpr unsigned char kTurned[] = {0x01, 0x80, 0xFF};
+    std::string bytes = whole;
+    bytes[at] = static_cast<char>(bytes[at] ^ kTurned[at % 3]);
+    const std::string path = folder.write("turned.h5", bytes);
+    try {
+      read_all(path);
+    } catch (const Error& error) {
+      ++refused;
+      EXPECT_NE(std::string(error.what()).find(path), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_GT(refused, 300U);
+}
+
+}  // namespace
+}  // namespace micrec
