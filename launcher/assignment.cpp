@@ -91,20 +91,22 @@ Ownership assign(const std::string& partition, const DatasetFile& dataset,
   return ownership;
 }
 
-ProcessGrid choose_grid(const std::string& grid, int ranks, int dim) {
-  return grid == "auto" ? ProcessGrid{ranks, 1} : parse_grid(grid, ranks, dim);
+ProcessGrid grid_of_flags(const std::string& grid, const std::string& partition, bool reproducible,
+                          int ranks, int dim) {
+  if (grid != "auto") return parse_grid(grid, ranks, dim);
+  if (reproducible) return {ranks, 1};
+  return grids_for(partition, ranks, dim).front();
 }
 
-Layout plan_layout(const std::string& partition, bool reproducible, const DatasetFile& dataset,
-                   const DatasetSummary& summary, const ProcessGrid& grid,
-                   Communicator& communicator) {
+Layout layout_of_flags(const std::string& partition, bool reproducible, const DatasetFile& dataset,
+                       const DatasetSummary& summary, const ProcessGrid& grid,
+                       Communicator& communicator) {
   constexpr int kSummands = 16;
   if (reproducible && grid.rows > kSummands) {
-    throw Error(
-        Cause::usage,
-        text("--reproducible sums over ", kSummands, " parts, but --grid=", to_text(grid), " has ",
-             grid.rows, " row parts; give a grid with at most ", kSummands, ", such as ", kSummands,
-             "x", (grid.ranks() + kSummands - 1) / kSummands, ", or leave --reproducible out"));
+    throw Error(Cause::usage,
+                text("--reproducible sums over ", kSummands, " parts, but the grid ", to_text(grid),
+                     " has ", grid.rows, " row parts; give --grid with at most ", kSummands,
+                     " row parts and more column parts, or leave --reproducible out"));
   }
   Ownership summands =
       assign(partition, dataset, summary, reproducible ? kSummands : grid.rows, communicator);

@@ -33,13 +33,16 @@ Ownership make_assignment(const std::string& partition, const DatasetFile& datas
 Ownership assign(const std::string& partition, const DatasetFile& dataset,
                  const DatasetSummary& summary, int parts, Communicator& communicator);
 
-/// The process grid that --grid means; "auto": all ranks are row parts. Errors: Error(usage).
-ProcessGrid choose_grid(const std::string& grid, int ranks, int dim);
+/// The grid that --grid means for that partition. "auto": as many row parts as ranks, or as a file
+/// has parts. Errors   those of parse_grid() and grids_for().
+ProcessGrid grid_of_flags(const std::string& grid, const std::string& partition, bool reproducible,
+                          int ranks, int dim);
 
-/// Who does what for which node. A reproducible run shares out the same 16 summands whatever the
-/// grid. Ranks: collective. Errors: Error(usage) where it has more row parts than these.
-Layout plan_layout(const std::string& partition, bool reproducible, const DatasetFile& dataset,
-                   const DatasetSummary& summary, const ProcessGrid& grid,
-                   Communicator& communicator);
+/// Who does what for which node. A reproducible run assigns the nodes to 16 summands, whatever the
+/// grid, and row parts have these whole. Ranks    collective. Errors   those of assign();
+/// Error(Cause::usage) where a reproducible run has more row parts than summands.
+Layout layout_of_flags(const std::string& partition, bool reproducible, const DatasetFile& dataset,
+                       const DatasetSummary& summary, const ProcessGrid& grid,
+                       Communicator& communicator);
 
 }  // namespace micrec

@@ -355,9 +355,10 @@ int train(const RunConfig& config, Job& job) {
     const std::optional<ProcessGrid> old = read_grid(config.grid);
     if (old && old->ranks() != job.world_size()) grid_wanted = "auto";
   }
-  const ProcessGrid grid = choose_grid(grid_wanted, job.world_size(), model_config.dim);
+  const ProcessGrid grid = grid_of_flags(grid_wanted, config.partition, config.reproducible,
+                                         job.world_size(), model_config.dim);
   Layout layout =
-      plan_layout(config.partition, config.reproducible, dataset, summary, grid, communicator);
+      layout_of_flags(config.partition, config.reproducible, dataset, summary, grid, communicator);
   print_plan(config, dataset, summary, layout, model_config, job);
   if (config.dry_run) return 0;
   preflight({.run_dir = config.run_dir,

@@ -11,7 +11,6 @@
 #include "data/dataset_file.h"
 #include "model/model.h"
 #include "model/shard.h"
-#include "partition/process_grid.h"
 
 namespace micrec {
 

@@ -14,8 +14,9 @@ constexpr double kDouble = 8;
 constexpr double kNodeNumber = 4;  // of a node in a list of wanted rows
 constexpr double kListLength = 8;  // before a list, to each peer
 constexpr double kFlag = 1;
-constexpr double kSoftmaxSums = 5;     // numbers a person
-constexpr std::int64_t kStepSums = 5;  // parts of the loss, and whether to stop
+constexpr double kSoftmaxSums = 5;  // numbers a person
+constexpr double kStepSums = 6;     // parts of the loss, whether to stop, whether a save is done
+constexpr double kRankSums = 3;     // of these, the ones that differ in a row part
 
 /// Gives collectives their bytes, rank by rank.
 class Writer {
@@ -58,16 +59,23 @@ class Writer {
 
 }  // namespace
 
-std::int64_t StepShape::replicated_by_column() const {
-  std::int64_t rows = has_templates ? 2 * domains + 1 : 0;  // tokens, weights of the self loss
+std::int64_t StepShape::dense_by_column() const {
+  std::int64_t rows = dense_scalars();
+  if (has_templates) rows += 2 * domains;  // tokens
+  if (has_self_loss) rows += 1;
   for (const std::int64_t columns : content_columns) rows += columns;
   return rows * dim;
 }
 
-std::int64_t StepShape::replicated_scalars() const {
+std::int64_t StepShape::dense_scalars() const {
+  const auto of_each_set = [](std::int64_t modalities) {
+    return modalities * (std::int64_t{1} << modalities);
+  };
   std::int64_t numbers = 0;
-  if (content_modalities > 0) numbers += 1 + content_modalities;
-  if (semantic_modalities > 0) numbers += domains + semantic_modalities;
+  if (content_modalities > 0) numbers += of_each_set(content_modalities);
+  if (semantic_modalities > 0) {
+    numbers += of_each_set(semantic_modalities) * (domains + (has_cold_simulation ? 1 : 0));
+  }
   return numbers;
 }
 
@@ -214,7 +222,7 @@ BytePlan plan_bytes(const StepShape& shape, ProcessGrid grid, const StepNeeds& n
            static_cast<double>(pair.people);
   };
   for (const OverlapCounts& pair : needs.overlaps) {
-    writer.add("contrastive.columns", 2, writer.column_peers(), [&](int row, double columns) {
+    writer.add("contrastive.columns", 4, writer.column_peers(), [&](int row, double columns) {
       const double elsewhere = (column_parts - 1) / column_parts;
       return 2 * own_people(pair, row) * elsewhere * 2 * columns * kFloat;
     });
@@ -227,12 +235,32 @@ BytePlan plan_bytes(const StepShape& shape, ProcessGrid grid, const StepNeeds& n
     });
   }
 
-  // A sum over n ranks that all need costs each 2 (n - 1) / n of it.
-  writer.add("step.replicated", 2, ranks - 1, [&](int, double columns) {
-    const double numbers = static_cast<double>(shape.replicated_by_column()) /
-                               static_cast<double>(shape.dim) * columns +
-                           static_cast<double>(shape.replicated_scalars() + kStepSums);
-    return 2 * (ranks - 1) / ranks * numbers * kDouble;
+  // Sums over columns: every rank of a row part sends its part of each to the others.
+  const auto gathered = [&](double numbers) { return (column_parts - 1) * numbers * kDouble; };
+  if (shape.content_modalities > 0) {
+    for (const char* name : {"content.norms", "content.backward"}) {
+      writer.add(name, 1, writer.column_peers(), [&](int row, double) {
+        return gathered(3 * needs.triples[row] * shape.content_modalities);
+      });
+    }
+  }
+  writer.add("step.scores", 1, writer.column_peers(), [&](int row, double) {
+    return gathered((shape.has_l2 ? 5 : 2) * needs.triples[row]);
+  });
+  if (shape.has_self_loss) {
+    writer.add("step.self_scores", 1, writer.column_peers(),
+               [&](int row, double) { return gathered(2 * needs.triples[row]); });
+  }
+
+  // A sum over n row parts that all need costs each 2 (n - 1) / n of it.
+  writer.add("step.dense", 2, peers, [&](int, double columns) {
+    const double numbers =
+        static_cast<double>(shape.dense_by_column()) / static_cast<double>(shape.dim) * columns +
+        kStepSums;
+    return 2 * peers / (peers + 1) * numbers * kDouble;
+  });
+  writer.add("step.columns", 1, writer.column_peers(), [&](int, double) {
+    return gathered(static_cast<double>(shape.dense_scalars()) + kRankSums);
   });
   return plan;
 }

@@ -26,9 +26,10 @@ struct StepShape {
   bool has_cold_simulation = false;  ///< all final rows are computed, and semantic means of them
   bool shares_templates = false;     ///< over a person's domains
 
-  /// Numbers of the replicated parameters whose columns are shared out, and of the others.
-  std::int64_t replicated_by_column() const;
-  std::int64_t replicated_scalars() const;
+  /// Numbers of the parameters that every row part has, as their gradients travel: all of them by
+  /// column, coefficients of the modalities too (one for every set of modalities, and domain).
+  std::int64_t dense_by_column() const;
+  std::int64_t dense_scalars() const;  ///< coefficients, once their columns are summed
   /// Semantic products a step, forward; as many come back.
   int semantic_products() const;
 };

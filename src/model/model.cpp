@@ -426,8 +426,8 @@ at::Tensor Model::contrastive_loss(const at::Tensor& z, const RowSet& rows,
           shard_->grid.column_part(shard_->whole.owner[value(shard_->owned()[row])]));
     }
     const ColumnExchange exchange(part_of_person, shard_->columns);
-    first = exchange.to_whole("contrastive.whole", first);
-    second = exchange.to_whole("contrastive.whole", second);
+    first = exchange.to_whole("contrastive.columns", first);
+    second = exchange.to_whole("contrastive.columns", second);
   }
   return contrastive_share(first, second, part.rows_per_rank, part.positions, config_.temperature,
                            *shard_->world, shard_->threads) *

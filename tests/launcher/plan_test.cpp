@@ -82,7 +82,7 @@ TEST_F(Plan, SaysWhoOwnsWhatAndWhatIsSent) {
   for (const char* part :
        {"4 as 4x1", "balanced partition", "halo rows", "shares    by partitioner", "hash",
         "memory    of the fullest rank", "embeddings", "optimizer", "checkpoint copy",
-        "halo.template", "halo.propagate.active", "batch.items", "step.replicated",
+        "halo.template", "halo.propagate.active", "batch.items", "step.dense",
         "predicted for the slowest rank", "--bandwidth="}) {
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << " is not in\n" << outcome.out;
   }

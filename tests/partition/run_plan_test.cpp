@@ -95,7 +95,7 @@ TEST(RunPlan, PartsOfTheModelThatAreOffSendNothing) {
   for (const CollectiveBytes& collective : sharded.bytes.collectives) {
     names.push_back(collective.name);
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"batch.plan", "batch.items", "step.replicated"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"batch.plan", "batch.items", "step.dense"}));
 }
 
 TEST(RunPlan, SharesOutEmbeddingsAndMomentsWhole) {
