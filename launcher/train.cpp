@@ -367,8 +367,9 @@ int train(const RunConfig& config, Job& job) {
             job);
 
   const GridGroups groups = split_world(communicator, grid);
-  const Shard shard =
+  Shard shard =
       load_shard(dataset, summary, std::move(layout), Observed::training, job.threads(), groups);
+  move_to(shard, job.device());
   print_halo(shard, job);
   Model model(model_config, dataset, shard, config.seed);
   EpochSampler sampler(summary.space,

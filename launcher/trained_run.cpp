@@ -135,6 +135,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
       run->dataset, run->summary,
       assign("balanced", run->dataset, run->summary, job.world_size(), job.communicator()),
       options.observed, job.threads(), job.communicator());
+  move_to(run->shard, job.device());
   ModelConfig config = model_config_from_flags();
   config.modalities = resolve_modalities(config.modalities, run->dataset);
   config = resolve(config, run->summary.space.domains());

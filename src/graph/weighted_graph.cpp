@@ -28,6 +28,11 @@ WeightedGraph::WeightedGraph(const Ownership& ownership, const std::vector<std::
   CHECK_EQ(weights.size(), neighbours.size());
 }
 
+void WeightedGraph::move_to(c10::Device device) {
+  forward_.weights = forward_.weights.to(device);
+  backward_.weights = backward_.weights.to(device);
+}
+
 WeightedGraph::Half WeightedGraph::transposed(const Ownership& ownership, const ShardedGraph& graph,
                                               const std::vector<GlobalNode>& neighbours,
                                               const std::vector<float>& weights,

@@ -26,6 +26,9 @@ class WeightedGraph {
   /// The operator S, and its transpose; each knows its own halo.
   const ShardedGraph& graph() const { return forward_.graph; }
   const ShardedGraph& transpose() const { return backward_.graph; }
+  /// Takes the weights to the device where the products are computed. Ranks: local.
+  void move_to(c10::Device device);
+
   const at::Tensor& weights() const { return forward_.weights; }  // (nonzeros) float32
   const at::Tensor& transpose_weights() const {
     return backward_.weights;

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "graph/linear_operator.h"
 #include "graph/streamed_softmax.h"
+#include "model/contrastive_on_device.h"
 
 namespace micrec {
 namespace {
@@ -310,6 +311,9 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
                              const std::vector<std::int64_t>& rows_per_rank,
                              const std::vector<std::int32_t>& positions, double temperature,
                              Communicator& communicator, int threads) {
+  if (!first.device().is_cpu()) {
+    return contrastive_on_device(first, second, rows_per_rank, temperature, communicator);
+  }
   return ContrastiveExchange(first, second, rows_per_rank, positions, communicator, threads)
       .finish(temperature);
 }

@@ -90,13 +90,16 @@ void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extr
   for (const Input& input : inputs_) {
     if (input.parameter != nullptr) {
       at::Tensor& value = input.parameter->value;
-      value.mutable_grad() =
-          total.slice(0, at, at + input.size).to(at::kFloat).reshape(value.sizes());
+      value.mutable_grad() = total.slice(0, at, at + input.size)
+                                 .to(at::kFloat)
+                                 .reshape(value.sizes())
+                                 .to(value.device());
     } else {
       const std::int64_t count = input.size / width_;
       if (input.scalars.requires_grad()) {
         tables.push_back(input.scalars);
-        gradients.push_back(finished.slice(0, entry, entry + count).to(at::kFloat));
+        gradients.push_back(
+            finished.slice(0, entry, entry + count).to(at::kFloat).to(input.scalars.device()));
       }
       entry += count;
     }

@@ -169,9 +169,9 @@ ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
   };
   const at::Tensor user_sum = neighbours_of("halo.content", content.sum);
   const at::Tensor user_count = neighbours_of("halo.content_count", content.count);
-  const at::Tensor is_user = shard.item_domain.sum(1, /*keepdim=*/true) == 0;
-  content.sum = at::where(is_user, user_sum, content.sum);
-  content.count = at::where(is_user, user_count, content.count);
+  const at::Tensor is_user = shard.item_domain.cpu().sum(1, /*keepdim=*/true) == 0;
+  content.sum = at::where(is_user, user_sum, content.sum).to(shard.device);
+  content.count = at::where(is_user, user_count, content.count).to(shard.device);
   return content;
 }
 

@@ -34,7 +34,8 @@ void fill_normal(at::Tensor& rows, const std::vector<GlobalNode>* ids, double st
   const c10::NoGradGuard no_gradient;
   const Random random(seed, Purpose::initial_values, stream);
   const std::int64_t pairs = (dim + 1) / 2;
-  float* out = rows.data_ptr<float>();
+  at::Tensor drawn = rows.device().is_cpu() ? rows : at::empty(rows.sizes(), at::kFloat);
+  float* out = drawn.data_ptr<float>();
   parallel_for(rows.size(0), 256, threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t id = ids != nullptr ? value((*ids)[row]) : row;
@@ -48,10 +49,11 @@ void fill_normal(at::Tensor& rows, const std::vector<GlobalNode>* ids, double st
       }
     }
   });
+  if (!drawn.is_same(rows)) rows.copy_(drawn);
 }
 
-at::Tensor as_tensor(const std::vector<float>& values) {
-  return at::tensor(values, at::TensorOptions(at::kFloat));
+at::Tensor as_tensor(const std::vector<float>& values, c10::Device device) {
+  return at::tensor(values, at::TensorOptions(at::kFloat)).to(device);
 }
 
 /// s^(a/2 - 1) with s = count + 1, one number at a time: a vectorised power has other last bits
@@ -117,7 +119,11 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
     }
     modalities_.push_back(std::move(modality));
   }
-  if (config.has_semantic()) number_semantic_sets();
+  if (config.has_semantic()) {
+    number_semantic_sets();
+    for (Modality& modality : modalities_) modality.semantic.graph->move_to(shard.device);
+    has_semantic_ = has_semantic_.to(shard.device);
+  }
   const auto count = static_cast<std::int64_t>(config.modalities.size());
   if (config.has_content()) {
     add_parameter("content.scale", at::ones({1}), false, false, "scale of the content term");
@@ -152,14 +158,16 @@ void Model::number_semantic_sets() {
   const at::Tensor sets = modality_sets(present);
   const std::int64_t sets_of_domain = std::int64_t{1} << modalities_.size();
   // Users are in no domain of items; they have no neighbours either.
-  const at::Tensor domain = shard_->item_domain.argmax(1).to(at::kInt);
+  const at::Tensor domain = shard_->item_domain.cpu().argmax(1).to(at::kInt);
   const at::Tensor none = at::full_like(sets, -1);
-  semantic_set_ = at::where(sets > 0, sets, none);
-  semantic_set_of_domain_ = at::where(sets > 0, sets + domain * sets_of_domain, none);
+  semantic_set_ = at::where(sets > 0, sets, none).to(shard_->device);
+  semantic_set_of_domain_ =
+      at::where(sets > 0, sets + domain * sets_of_domain, none).to(shard_->device);
 }
 
 void Model::add_parameter(const std::string& name, at::Tensor value, bool sharded, bool by_columns,
                           const std::string& description) {
+  value = value.to(shard_->device);
   Parameter parameter{name,       value,      at::zeros_like(value), at::zeros_like(value), sharded,
                       by_columns, description};
   parameter.value.requires_grad_(true);
@@ -228,8 +236,9 @@ void Model::choose_templates() {
     template_mask_.copy_(trained);
     return;
   }
-  const at::Tensor inverse_degree = at::where(
-      shard_->degree > 0, shard_->degree.clamp_min(1).reciprocal(), at::zeros_like(shard_->degree));
+  const at::Tensor degree = shard_->degree.cpu();
+  const at::Tensor inverse_degree =
+      at::where(degree > 0, degree.clamp_min(1).reciprocal(), at::zeros_like(degree));
   const at::Tensor score =
       neighbour_sum(graph.pattern(), inverse_degree.unsqueeze(1), {}, shard_->threads).squeeze(1);
   const NodeSpace& space = shard_->space();
@@ -277,10 +286,12 @@ void Model::refresh() {
         neighbour_sum(graph.pattern(), template_local_.unsqueeze(1), {}, shard_->threads)
             .squeeze(1);
     if (config_.share_templates > 0) {
-      count = count.index_add(0, shard_->link_to,
-                              count.index_select(0, shard_->link_from) * config_.share_templates);
+      count =
+          count.index_add(0, shard_->link_to.cpu(),
+                          count.index_select(0, shard_->link_from.cpu()) * config_.share_templates);
     }
     template_count_ = graph.with_halo("halo.template_count", count.contiguous());
+    template_local_ = template_local_.to(shard_->device);
     scale_epoch_ = -1;
   }
   if (config_.has_content()) {
@@ -293,7 +304,7 @@ void Model::refresh() {
 const at::Tensor& Model::row_scale(std::int64_t epoch) {
   if (scale_epoch_ != epoch) {
     const double annealing = std::pow(config_.annealing, static_cast<double>(epoch));
-    scale_ = template_scale(template_count_, annealing, shard_->threads);
+    scale_ = template_scale(template_count_, annealing, shard_->threads).to(shard_->device);
     scale_epoch_ = epoch;
   }
   return scale_;
@@ -325,7 +336,7 @@ at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dro
                       ? 1 / (1 - dropout)
                       : 0;
     }
-    token_weight = token_weight * as_tensor(keep);
+    token_weight = token_weight * as_tensor(keep, shard_->device);
   }
   return e + grouped_row_product(shard_->kind * token_weight.unsqueeze(1), dense("tokens"),
                                  shard_->summand_rows, shard_->threads);
@@ -494,7 +505,7 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
     for (std::int64_t row = 0; row < shard.owned_rows(); ++row) {
       cold[row] = random.uniform(value(shard.owned()[row])) < config_.cold_simulation ? 1 : 0;
     }
-    const at::Tensor share = as_tensor(cold).unsqueeze(1) * has_semantic_;
+    const at::Tensor share = as_tensor(cold, shard.device).unsqueeze(1) * has_semantic_;
     const at::Tensor all = graph_rows(e, nullptr);
     z = take_rows(all + share * (semantic_mean(all) - all), rows, threads);
   } else {
@@ -504,7 +515,8 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
   // What the batch needs of its items, in one exchange: z, projected features, template rows,
   // flags.
   std::vector<at::Tensor> parts = {take_rows(z, item_positions, threads)};
-  const at::Tensor requested = at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong);
+  const at::Tensor requested =
+      at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong).to(shard.device);
   at::Tensor templates;  // (rows, width) template rows
   if (content) {
     const RowGroups groups = groups_of(exchange.requested_rows(), 1);
@@ -532,7 +544,8 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
   // From here on a block of rows for the users of the triples, one for the positives and one for
   // the negatives.
   const at::Tensor users =
-      at::tensor(std::vector<std::int64_t>(user_rows.begin(), user_rows.end()), at::kLong);
+      at::tensor(std::vector<std::int64_t>(user_rows.begin(), user_rows.end()), at::kLong)
+          .to(shard.device);
   at::Tensor final_rows =
       at::cat({take_rows(z, user_positions, threads), next_part()});  // (3n, width)
   if (content) {
@@ -577,17 +590,17 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
   }
   if (self) {
     const at::Tensor items = next_part();
-    const at::Tensor is_template = next_part().detach().contiguous();
+    const at::Tensor is_template = next_part().detach().cpu().contiguous();
+    const at::Tensor user_is_template = template_local_.index_select(0, users).cpu();
     const float* const of_item = is_template.const_data_ptr<float>();
-    const float* const of_node = template_local_.const_data_ptr<float>();
+    const float* const of_user = user_is_template.const_data_ptr<float>();
     std::vector<double> pair_weight(n);
     for (std::int64_t t = 0; t < n; ++t) {
-      pair_weight[t] =
-          weight[t] * of_node[user_rows[t]] * of_item[t] * of_item[n + t] * config_.self_weight;
+      pair_weight[t] = weight[t] * of_user[t] * of_item[t] * of_item[n + t] * config_.self_weight;
     }
-    const at::Tensor user =
-        times_table(take_rows(templates, user_positions, threads), at::zeros({n}, at::kInt),
-                    dense("self_weight"), triple_groups, threads);
+    const at::Tensor user = times_table(take_rows(templates, user_positions, threads),
+                                        at::zeros({n}, users.options().dtype(at::kInt)),
+                                        dense("self_weight"), triple_groups, threads);
     const at::Tensor scores =
         block_dots("step.self_scores", at::cat({user, items}), 3, {{0, 1}, {0, 2}}, sums_, threads);
     share.total = share.total + triple_loss(scores, pair_weight, 0, triple_groups, sums);
@@ -623,7 +636,7 @@ at::Tensor Model::means_of_old() const {
   const at::Tensor old = (shard_->training_degree > 0).to(at::kLong);
   const at::Tensor fixed = (parameter("embedding").to(at::kDouble) * kUnit).round().to(at::kLong);
   const at::Tensor kind = shard_->kind.to(at::kLong);
-  at::Tensor sums = at::zeros({kind.size(1), width_ + 1}, at::kLong);
+  at::Tensor sums = at::zeros({kind.size(1), width_ + 1}, kind.options());
   for (std::int64_t column = 0; column < kind.size(1); ++column) {
     const at::Tensor chosen = old * kind.select(1, column);
     sums[column].slice(0, 0, width_).copy_((fixed * chosen.unsqueeze(1)).sum(0));
@@ -659,7 +672,7 @@ at::Tensor Model::embeddings(std::int64_t epoch) {
     }
     z = z + content_of(sums, counts);
   }
-  z = shard_->columns_of_rows->to_whole("embeddings.whole", z.contiguous());
+  z = shard_->columns_of_rows->to_whole("embeddings.whole", z.contiguous()).cpu();
   if (z.is_alias_of(parameter("embedding"))) z = z.clone();  // without layers and all else
   if (ridge_fitted_.item<std::uint8_t>() != 0) apply_ridge_maps(ridge_, *shard_, z);
   return z;
@@ -713,11 +726,12 @@ at::Tensor Model::new_user_embeddings(int domain,
     const at::Tensor count =
         neighbour_sum(pattern, template_local_.unsqueeze(1), {}, threads).squeeze(1);
     const double annealing = std::pow(config_.annealing, static_cast<double>(epoch));
-    const at::Tensor scale = template_scale(count.contiguous(), annealing, threads);
+    const at::Tensor scale =
+        template_scale(count.cpu().contiguous(), annealing, threads).to(shard_->device);
     SumOptions options;
     options.scaling = {scale, template_local_};
     e = neighbour_sum(pattern, parameter("embedding"), options, threads);
-    const at::Tensor kind = at::zeros({users, shard_->kind.size(1)});
+    const at::Tensor kind = at::zeros({users, shard_->kind.size(1)}, shard_->kind.options());
     kind.select(1, domain).copy_(scale);
     e = e + row_product(kind, parameter("tokens"), threads);
   } else {
@@ -735,7 +749,8 @@ at::Tensor Model::new_user_embeddings(int domain,
       degree[user] = static_cast<float>(pattern.degree(user));
     }
     SumOptions options;
-    options.scaling = {inverse_sqrt(as_tensor(degree)), shard_->inverse_sqrt_degree};
+    options.scaling = {inverse_sqrt(as_tensor(degree, shard_->device)),
+                       shard_->inverse_sqrt_degree};
     options.horner.addend = e;
     options.horner.factor = 1.0F / static_cast<float>(config_.layers + 1);
     z = neighbour_sum(pattern, read, options, threads);
@@ -748,7 +763,7 @@ at::Tensor Model::new_user_embeddings(int domain,
     }
     z = z + content_of(sums, counts);
   }
-  return z;
+  return z.cpu();
 }
 
 std::optional<at::Tensor> Model::map_to_domain(const at::Tensor& z, int from, int to) const {

@@ -190,9 +190,12 @@ std::int64_t apply_ridge_maps(const std::vector<RidgeMap>& maps, const Shard& sh
                               at::Tensor& z) {
   if (maps.empty() || shard.link_to.numel() == 0) return 0;
   const NodeSpace& space = shard.space();
-  const float* degree = shard.degree.data_ptr<float>();
-  const std::int64_t* to = shard.link_to.data_ptr<std::int64_t>();
-  const std::int64_t* from = shard.link_from.data_ptr<std::int64_t>();
+  const at::Tensor host_degree = shard.degree.cpu();
+  const at::Tensor host_to = shard.link_to.cpu();
+  const at::Tensor host_from = shard.link_from.cpu();
+  const float* degree = host_degree.data_ptr<float>();
+  const std::int64_t* to = host_to.data_ptr<std::int64_t>();
+  const std::int64_t* from = host_from.data_ptr<std::int64_t>();
   const std::vector<GlobalNode>& owned = shard.owned();
   const std::int64_t dim = z.size(1);
   std::map<std::int64_t, int> sources;  // target row -> number of rows averaged

@@ -12,6 +12,7 @@
 #include "graph/linear_operator.h"
 #include "graph/row_product.h"
 #include "graph/rows.h"
+#include "model/row_functions_on_device.h"
 
 namespace micrec {
 namespace {
@@ -99,6 +100,7 @@ at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
 
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::Tensor& copies,
                        const RowGroups& groups, int threads) {
+  if (!x.device().is_cpu()) return on_device::times_table(x, index, copies, groups);
   const at::Tensor rows = x.detach().contiguous();
   const at::Tensor table = first_copy(copies);
   const std::int64_t width = rows.size(1);
@@ -151,6 +153,9 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::T
 at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern,
                         const std::vector<at::Tensor>& copies, const RowGroups& groups,
                         const ColumnSums& sums, int threads) {
+  if (!projections.device().is_cpu()) {
+    return on_device::content_rows(projections, pattern, copies, groups, sums);
+  }
   const at::Tensor p = projections.detach().contiguous();
   check_rows(p);
   const std::int64_t modalities = p.size(0);
@@ -260,6 +265,7 @@ at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern
 at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
                       const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums,
                       int threads) {
+  if (!x.device().is_cpu()) return on_device::block_dots(name, x, blocks, pairs, sums);
   const at::Tensor rows = x.detach().contiguous();
   check_rows(rows);
   CHECK_EQ(rows.size(0) % blocks, 0);
@@ -305,6 +311,9 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
 
 at::Tensor triple_loss(const at::Tensor& dots, const std::vector<double>& weight,
                        double square_weight, const RowGroups& groups, TripleSums& parts) {
+  if (!dots.device().is_cpu()) {
+    return on_device::triple_loss(dots, weight, square_weight, groups, parts);
+  }
   const at::Tensor values = dots.detach().contiguous();
   CHECK(values.scalar_type() == at::kDouble && values.device().is_cpu());
   CHECK(values.size(0) == 2 || values.size(0) == 5);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/parallel.h"
 
 namespace micrec {
@@ -86,6 +87,19 @@ void share_out(Shard& shard, Layout layout) {
 }
 
 }  // namespace
+
+void move_to(Shard& shard, c10::Device device) {
+  if (shard.reproducible && !device.is_cpu()) {
+    throw Error(Cause::usage,
+                "--reproducible needs sums in a fixed order that only CPUs keep; use --device=cpu");
+  }
+  shard.device = device;
+  for (at::Tensor* const tensor :
+       {&shard.degree, &shard.inverse_sqrt_degree, &shard.training_degree, &shard.kind,
+        &shard.item_domain, &shard.link_to, &shard.link_from}) {
+    *tensor = tensor->to(device);
+  }
+}
 
 at::Tensor inverse_sqrt(const at::Tensor& degree) {
   return at::where(degree > 0, degree.clamp_min(1).rsqrt(), at::zeros_like(degree));

@@ -78,6 +78,7 @@ struct Shard {
   at::Tensor item_domain;  // (owned rows, domains) float32 one-hot of items; zero rows for users
   at::Tensor link_to;      // (links) int64 owned row of a user ...
   at::Tensor link_from;    // (links) ... and of the same person in another domain, both ways
+  c10::Device device{c10::kCPU};     // of the tensors above, and of what is computed with them
   std::vector<std::int32_t> row_of;  // (nodes) owned row, -1 where another rank owns the node
 
   int rank() const { return communicator->rank(); }  ///< in the row group: the row part
@@ -87,6 +88,10 @@ struct Shard {
   const std::vector<GlobalNode>& owned() const { return graph->owned(); }
   std::int64_t owned_rows() const { return graph->owned_rows(); }
 };
+
+/// Takes the tensors to the device where the model will compute. Ranks: local.
+/// Errors: Error(Cause::usage) where a reproducible shard should leave the CPU.
+void move_to(Shard& shard, c10::Device device);
 
 /// Degree to the power -1/2, and 0 for a lone node. Shapes: (n) float32.
 at::Tensor inverse_sqrt(const at::Tensor& degree);
