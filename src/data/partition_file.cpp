@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "io/csv.h"
 #include "io/line_reader.h"
