@@ -31,6 +31,20 @@ std::unique_ptr<PendingTensor> Communicator::start_all_to_all(
   return std::make_unique<Finished>(all_to_all(name, send, send_rows, receive_rows));
 }
 
+std::unique_ptr<PendingTensor> Communicator::start_all_to_all_into(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+    const std::vector<std::int64_t>& first_rows) {
+  const at::Tensor received = all_to_all(name, send, send_rows, receive_rows);
+  std::int64_t row = 0;
+  for (std::size_t q = 0; q < receive_rows.size(); ++q) {
+    into.narrow(0, first_rows.at(q), receive_rows[q])
+        .copy_(received.narrow(0, row, receive_rows[q]));
+    row += receive_rows[q];
+  }
+  return std::make_unique<Finished>(into);
+}
+
 std::vector<std::int64_t> gather_counts(Communicator& communicator, const char* name,
                                         std::int64_t own) {
   const at::Tensor counts = communicator.all_gather(

@@ -113,6 +113,14 @@ class Communicator {
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows);
 
+  /// The same into a tensor made beforehand: the rows of rank q go to first_rows[q] and after. What
+  /// is there may be read and written meanwhile but for those rows; wait() returns `into`.
+  /// Shapes   into: (any number of rows, ...) as send's; first_rows: (ranks), so that no rows meet.
+  virtual std::unique_ptr<PendingTensor> start_all_to_all_into(
+      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+      const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+      const std::vector<std::int64_t>& first_rows);
+
   /// Reduces in place over all ranks; shapes agree everywhere.
   virtual void all_reduce(const char* name, at::Tensor& values,
                           Reduction reduction = Reduction::sum) = 0;

@@ -551,31 +551,49 @@ at::Tensor HostCommunicator::reduce_scatter(const char* name, const at::Tensor& 
 
 HostCommunicator::Prepared HostCommunicator::prepare_all_to_all(
     const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-    const std::vector<std::int64_t>& receive_rows) {
+    const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+    const std::vector<std::int64_t>& first_rows) {
   check_tensor(name, send);
+  check_tensor(name, into);
   check_rows(name, send_rows, size_);
   check_rows(name, receive_rows, size_);
+  check_rows(name, first_rows, size_);
   const std::int64_t bytes = row_bytes(name, send);
   CHECK_EQ(send.size(0), total(send_rows)) << name;
   CHECK_EQ(send_rows[rank_], receive_rows[rank_]) << name << ": rows of this rank to itself";
+  CHECK(into.scalar_type() == send.scalar_type() && row_bytes(name, into) == bytes)
+      << name << ": what is received has other rows than what is sent";
   Header header(Kind::all_to_all, name);
   header.dtype = static_cast<std::int32_t>(send.scalar_type());
   header.row_bytes = bytes;
   begin(name, header, send_rows, receive_rows);
 
-  const at::Tensor result = empty_rows(send, total(receive_rows));
   Exchange exchange = new_exchange(name);
   std::int64_t sent = 0;
-  std::int64_t received = 0;
   for (int q = 0; q < size_; ++q) {
+    CHECK_LE(first_rows[q] + receive_rows[q], into.size(0)) << name << ": rows of rank " << q;
     exchange.send[q] = bytes_of(send) + sent * bytes;
     exchange.send_bytes[q] = send_rows[q] * bytes;
-    exchange.receive[q] = writable_bytes_of(result) + received * bytes;
+    exchange.receive[q] = writable_bytes_of(into) + first_rows[q] * bytes;
     exchange.receive_bytes[q] = receive_rows[q] * bytes;
     sent += send_rows[q];
-    received += receive_rows[q];
   }
-  return {std::move(exchange), result, {send, result}};
+  return {std::move(exchange), into, {send, into}};
+}
+
+HostCommunicator::Prepared HostCommunicator::prepare_all_to_all(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows) {
+  check_rows(name, receive_rows, size_);
+  row_bytes(name, send);
+  std::vector<std::int64_t> first_rows;  // one rank's after the other's
+  std::int64_t received = 0;
+  for (const std::int64_t rows : receive_rows) {
+    first_rows.push_back(received);
+    received += rows;
+  }
+  return prepare_all_to_all(name, send, send_rows, receive_rows, empty_rows(send, received),
+                            first_rows);
 }
 
 at::Tensor HostCommunicator::all_to_all(const char* name, const at::Tensor& send,
@@ -590,6 +608,13 @@ std::unique_ptr<PendingTensor> HostCommunicator::start_all_to_all(
     const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
     const std::vector<std::int64_t>& receive_rows) {
   return start(prepare_all_to_all(name, send, send_rows, receive_rows));
+}
+
+std::unique_ptr<PendingTensor> HostCommunicator::start_all_to_all_into(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+    const std::vector<std::int64_t>& first_rows) {
+  return start(prepare_all_to_all(name, send, send_rows, receive_rows, into, first_rows));
 }
 
 void HostCommunicator::all_reduce(const char* name, at::Tensor& values, Reduction reduction) {

@@ -99,6 +99,10 @@ class HostCommunicator : public Communicator {
   std::unique_ptr<PendingTensor> start_all_to_all(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows) final;
+  std::unique_ptr<PendingTensor> start_all_to_all_into(
+      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+      const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+      const std::vector<std::int64_t>& first_rows) final;
   Ledger& ledger() final { return *membership_.ledger; }
   void poll(const char* name) final;
 
@@ -144,6 +148,10 @@ class HostCommunicator : public Communicator {
   Exchange new_exchange(const char* name) const;
   Prepared prepare_all_gather(const char* name, const at::Tensor& local,
                               const std::vector<std::int64_t>& rows_per_rank);
+  Prepared prepare_all_to_all(const char* name, const at::Tensor& send,
+                              const std::vector<std::int64_t>& send_rows,
+                              const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+                              const std::vector<std::int64_t>& first_rows);
   Prepared prepare_all_to_all(const char* name, const at::Tensor& send,
                               const std::vector<std::int64_t>& send_rows,
                               const std::vector<std::int64_t>& receive_rows);

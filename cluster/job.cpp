@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "base/text.h"
+#include "cluster/joined_device.h"
 #include "cluster/launch_environment.h"
 #include "cluster/mpi_communicator.h"
 #include "cluster/progress_board.h"
@@ -89,11 +90,6 @@ void sleep_seconds(double seconds) {
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
 }
 
-c10::Device choose_device(const std::string& device) {
-  if (device == "auto" || device == "cpu") return c10::Device(c10::kCPU);
-  throw Error(Cause::usage, text("the device '", device, "' cannot be used; expected auto or cpu"));
-}
-
 std::vector<int> cores_of(const cpu_set_t& set) {
   std::vector<int> cores;
   for (int core = 0; core < CPU_SETSIZE; ++core) {
@@ -146,19 +142,24 @@ int choose_threads(const JobOptions& options, Communicator& machine, bool is_fir
   return share_of_cores(cores_of_ranks, machine.rank());
 }
 
-int run_body(const JobOptions& options, Communicator& world, int threads, int ranks_of_machine,
-             const std::function<int(Job&)>& body) {
-  const c10::Device device = choose_device(options.device);
+int run_body(const JobOptions& options, Communicator& world, JoinedDevice& joined, int threads,
+             int ranks_of_machine, const std::function<int(Job&)>& body) {
+  if (world.rank() == 0 && !joined.note().empty()) {
+    std::cerr << (joined.device().is_cpu() ? "computing on the CPU: " : "") << joined.note()
+              << "\n";
+  }
   at::set_num_threads(threads);
   const StopSignals signals(options.stop_signals);
-  Job job(world, threads, device, ranks_of_machine);
+  Job job(joined.communicator(), threads, joined.device(), ranks_of_machine);
   return body(job);
 }
 
 int run_alone(const JobOptions& options, const std::function<int(Job&)>& body) {
   try {
     SelfCommunicator world(options.communicator);
-    return run_body(options, world, choose_threads(options, world, true, getppid()), 1, body);
+    JoinedDevice joined(options.device, options.communicator, world, world);
+    return run_body(options, world, joined, choose_threads(options, world, true, getppid()), 1,
+                    body);
   } catch (...) {
     const RankFailure failure = describe_exception(0);
     say(options, failure.message);
@@ -283,7 +284,9 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
         on_any_rank(*world, "job.machines", ranks_of_machine < world->size())) {
       connect_watchdogs(*world, is_first_of_machine, *watchdog);
     }
-    exit_code = run_body(options, *world, threads, ranks_of_machine, body);
+    JoinedDevice joined(options.device, options.communicator, *world,
+                        *MpiCommunicator::world(options.communicator));
+    exit_code = run_body(options, *world, joined, threads, ranks_of_machine, body);
     if (board) board->set_state(RankProgress::State::ended);
   } catch (...) {
     const RankFailure failure = describe_exception(launch.rank, board.get(), launch.size);

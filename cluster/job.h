@@ -17,7 +17,7 @@ struct JobOptions {
   std::string program = "micrec";
   /// Threads of a rank; 0: OMP_NUM_THREADS, or else the rank's share of the cores it may run on.
   int threads = 0;
-  std::string device = "auto";  ///< "auto" or "cpu"
+  std::string device = "cpu";  ///< "auto", "cpu" or "cuda"
   CommunicatorOptions communicator;
   /// Signals that are only a wish, which Job::stop_requested tells; the others act as ever.
   std::vector<int> stop_signals;

@@ -513,35 +513,64 @@ at::Tensor NcclCommunicator::all_to_all(const char* name, const at::Tensor& send
 std::unique_ptr<PendingTensor> NcclCommunicator::start_all_to_all(
     const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
     const std::vector<std::int64_t>& receive_rows) {
-  const Timer timer;
-  refuse_if_failed(name);
-  std::unique_ptr<PendingTensor> pending;
   if (!on_gpu(name, send)) {
+    refuse_if_failed(name);
+    std::unique_ptr<PendingTensor> pending;
     guarded(name, [&] { pending = host_->start_all_to_all(name, send, send_rows, receive_rows); });
     return pending;
   }
+  check_rows(name, receive_rows, size());
+  std::vector<std::int64_t> first_rows(receive_rows.size());
+  std::partial_sum(receive_rows.begin(), receive_rows.end() - 1, first_rows.begin() + 1);
+  return start_exchange(name, send, send_rows, receive_rows, empty_rows(send, total(receive_rows)),
+                        first_rows);
+}
+
+std::unique_ptr<PendingTensor> NcclCommunicator::start_all_to_all_into(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+    const std::vector<std::int64_t>& first_rows) {
+  if (on_gpu(name, send)) {
+    return start_exchange(name, send, send_rows, receive_rows, into, first_rows);
+  }
+  refuse_if_failed(name);
+  std::unique_ptr<PendingTensor> pending;
+  guarded(name, [&] {
+    pending = host_->start_all_to_all_into(name, send, send_rows, receive_rows, into, first_rows);
+  });
+  return pending;
+}
+
+std::unique_ptr<PendingTensor> NcclCommunicator::start_exchange(
+    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+    const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+    const std::vector<std::int64_t>& first_rows) {
+  const Timer timer;
+  refuse_if_failed(name);
   check_rows(name, send_rows, size());
   check_rows(name, receive_rows, size());
+  check_rows(name, first_rows, size());
   const std::int64_t bytes = row_bytes(name, send);
   CHECK_EQ(send.size(0), total(send_rows)) << name;
   CHECK_EQ(send_rows[rank()], receive_rows[rank()]) << name << ": rows of this rank to itself";
+  CHECK(on_gpu(name, into) && into.scalar_type() == send.scalar_type()) << name;
+  CHECK_EQ(row_bytes(name, into), bytes) << name;
+  std::unique_ptr<PendingTensor> pending;
   guarded(name, [&] {
     meet({name, Kind::all_to_all, static_cast<std::int64_t>(send.scalar_type()), -1, -1, bytes},
          send_rows, receive_rows);
-    const at::Tensor result = empty_rows(send, total(receive_rows));
     Transfer transfer = new_transfer();
-    transfer.tensors = {send, result};
+    transfer.tensors = {send, into};
     std::int64_t sent = 0;
-    std::int64_t received = 0;
     for (int q = 0; q < size(); ++q) {
+      CHECK_LE(first_rows[q] + receive_rows[q], into.size(0)) << name;
       transfer.send[q] = bytes_of(send) + sent * bytes;
       transfer.send_bytes[q] = send_rows[q] * bytes;
-      transfer.receive[q] = writable_bytes_of(result) + received * bytes;
+      transfer.receive[q] = writable_bytes_of(into) + first_rows[q] * bytes;
       transfer.receive_bytes[q] = receive_rows[q] * bytes;
       sent += send_rows[q];
-      received += receive_rows[q];
     }
-    pending = start(name, result, transfer, timer);
+    pending = start(name, into, transfer, timer);
   });
   return pending;
 }

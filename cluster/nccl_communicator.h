@@ -63,6 +63,10 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<PendingTensor> start_all_to_all(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows) override;
+  std::unique_ptr<PendingTensor> start_all_to_all_into(
+      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+      const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+      const std::vector<std::int64_t>& first_rows) override;
   void all_reduce(const char* name, at::Tensor& values,
                   Reduction reduction = Reduction::sum) override;
   void broadcast(const char* name, at::Tensor& values, int root) override;
@@ -93,6 +97,11 @@ class NcclCommunicator final : public Communicator {
   void meet(const Call& call, const std::vector<std::int64_t>& rows_to,
             const std::vector<std::int64_t>& rows_from);
   void move(const char* name, const Transfer& transfer);
+  std::unique_ptr<PendingTensor> start_exchange(const char* name, const at::Tensor& send,
+                                                const std::vector<std::int64_t>& send_rows,
+                                                const std::vector<std::int64_t>& receive_rows,
+                                                const at::Tensor& into,
+                                                const std::vector<std::int64_t>& first_rows);
   std::unique_ptr<PendingTensor> start(const char* name, const at::Tensor& result,
                                        const Transfer& transfer, const Timer& timer);
   void finish(const char* name, const Timer& timer);

@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "base/parallel.h"
 #include "graph/kernels.h"
@@ -68,7 +69,8 @@ struct HubChunk {
   Range nonzeros;
 };
 
-void run(const SumWork& work, std::int64_t output_rows, int threads) {
+void run(const SumWork& work, std::int64_t output_rows, const std::function<void()>& meanwhile,
+         int threads) {
   const Kernels& kernel = kernels();
   const auto row_of = [&](std::int64_t i) { return work.rows ? std::int64_t{work.rows[i]} : i; };
   std::vector<HubChunk> chunks;
@@ -87,12 +89,13 @@ void run(const SumWork& work, std::int64_t output_rows, int threads) {
     hub_begins.push_back(static_cast<std::int64_t>(chunks.size()));
   }
   const auto cost_before = [&](std::int64_t i) {
-    return work.rows ? costs[i] : work.offsets[i] + kRowCost * i;
+    return work.rows ? costs[i] : work.offsets[i] - work.offsets[0] + kRowCost * i;
   };
   const std::int64_t tasks = std::clamp<std::int64_t>(cost_before(output_rows) / kMinimumTask, 1,
                                                       kTasksPerThread * threads);
   const std::vector<std::int64_t> shares = equal_shares(output_rows, tasks, cost_before);
 
+  const std::thread::id caller = std::this_thread::get_id();
   const auto chunk_count = static_cast<std::int64_t>(chunks.size());
   std::vector<float> partials(chunk_count * work.dim);
   parallel_for(chunk_count + tasks, 1, threads, [&](std::int64_t begin, std::int64_t end) {
@@ -104,6 +107,7 @@ void run(const SumWork& work, std::int64_t output_rows, int threads) {
       } else {
         kernel.sum_rows(work, shares[task - chunk_count], shares[task - chunk_count + 1]);
       }
+      if (meanwhile && std::this_thread::get_id() == caller) meanwhile();
     }
   });
   for (std::size_t hub = 0; hub + 1 < hub_begins.size(); ++hub) {
@@ -122,6 +126,8 @@ void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tenso
   CHECK_GE(dim, 1);
   const std::int64_t output_rows =
       options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
+  const Range range = options.range.value_or(Range{0, output_rows});
+  CHECK(range.begin >= 0 && range.begin <= range.end && range.end <= output_rows);
   const std::int64_t local_rows =
       options.active_columns ? options.active_columns->universe() : x.size(0);
   const Horner& horner = options.horner;
@@ -142,7 +148,11 @@ void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tenso
   if (options.local_to_global) {
     CHECK_EQ(static_cast<std::int64_t>(options.local_to_global->size()), local_rows);
   }
-  if (output_rows == 0) return;
+  if (range.begin == range.end) return;
+  if (options.range) {
+    CHECK(!options.rows && dropout.probability == 0) << "a range of all rows, without dropout";
+    CHECK_EQ(range.begin % kRangeStep, 0);
+  }
   CHECK(out.const_data_ptr() != x.const_data_ptr()) << "out must not be x";
   CHECK(!horner.addend.defined() || out.const_data_ptr() != horner.addend.const_data_ptr())
       << "out must not be the addend";
@@ -174,7 +184,19 @@ void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tenso
   work.addend_rows = horner.addend_rows ? horner.addend_rows->words() : nullptr;
   work.factor = horner.factor;
   work.hub_chunk = kHubChunk;
-  run(work, output_rows, threads);
+  if (range.begin > 0) {  // Row range.begin becomes row 0 of all that is indexed by rows.
+    static_assert(kRangeStep % 64 == 0, "rows of a word of a RowSet");
+    work.offsets += range.begin;
+    work.out += range.begin * dim;
+    if (work.row_scale) work.row_scale += range.begin;
+    if (work.addend_scale) work.addend_scale += range.begin;
+    if (work.addend_rows) {
+      work.addend_rows += range.begin / 64;
+    } else if (work.addend) {
+      work.addend += range.begin * dim;
+    }
+  }
+  run(work, range.end - range.begin, options.meanwhile, threads);
 }
 
 at::Tensor neighbour_sum(const Pattern& pattern, const at::Tensor& x, const SumOptions& options,

@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "base/ids.h"
@@ -64,12 +66,19 @@ struct SumOptions {
   const std::vector<GlobalNode>* local_to_global = nullptr;
   /// The rows wanted, rising; the result has only these. nullptr: all.
   const std::vector<std::int32_t>* rows = nullptr;
+  /// Only the rows of the pattern in this range are computed, in their places in `out`; its begin
+  /// is a multiple of kRangeStep. For neighbour_sum_into without dropout and `rows`; nullopt: all.
+  std::optional<Range> range;
+  /// Called now and then by the calling thread while it works, to keep an exchange moving.
+  std::function<void()> meanwhile;
   at::Tensor edge_weights;  // (nonzeros) float32, in the order of the pattern
   /// The columns that are not known to be zero; the factor then has only these rows, in rising
   /// order.
   const RowSet* active_columns = nullptr;
   Horner horner;
 };
+
+inline constexpr std::int64_t kRangeStep = 64;
 
 /// Rows with more neighbours than this are summed in chunks of this many, whose sums are then added
 /// in order.

@@ -62,9 +62,18 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
   for (int layer = 1; layer < layers; ++layer) {
     options.scaling.row = squared;
     options.horner.scale = scale;
-    at::Tensor next = empty_rows({graph.local_rows(), x.size(1)}, x.options());
-    neighbour_sum_into(next, graph.pattern(), y, options, threads);
-    graph.fill_halo("halo.propagate", next, threads);
+    // The rows of a part travel while the next is computed; each row is a sum as ever.
+    at::Tensor next = graph.local_buffer(x.size(1), x.options());
+    ShardedGraph::Flight halo = graph.start_halo("halo.propagate", next, threads);
+    options.meanwhile = [&halo] { halo.poll(); };
+    for (int part = 0; part < graph.parts(); ++part) {
+      options.range = graph.rows_of_part(part);
+      neighbour_sum_into(next, graph.pattern(), y, options, threads);
+      halo.send(part);
+    }
+    halo.wait();
+    options.range.reset();
+    options.meanwhile = nullptr;
     y = std::move(next);
     options.scaling.column = at::Tensor();
     options.active_columns = nullptr;
@@ -201,16 +210,36 @@ at::Tensor take_rows(const at::Tensor& x, const at::Tensor& indices, int threads
 
 at::Tensor gather_all(Communicator& communicator, const char* name, const at::Tensor& local,
                       const std::vector<std::int64_t>& rows_per_rank) {
+  return start_gather_all(communicator, name, local, rows_per_rank).finish();
+}
+
+GatherInFlight start_gather_all(Communicator& communicator, const char* name,
+                                const at::Tensor& local,
+                                const std::vector<std::int64_t>& rows_per_rank) {
+  return {communicator, name, local, rows_per_rank};
+}
+
+GatherInFlight::GatherInFlight(Communicator& communicator, const char* name,
+                               const at::Tensor& local, std::vector<std::int64_t> rows_per_rank)
+    : communicator_(&communicator),
+      name_(name),
+      local_(local),
+      rows_per_rank_(std::move(rows_per_rank)) {
+  const at::NoGradGuard no_grad;
+  pending_ = communicator.start_all_gather(name, local.detach().contiguous(), rows_per_rank_);
+}
+
+at::Tensor GatherInFlight::finish() {
   at::Tensor y;
   {
     const at::NoGradGuard no_grad;
-    y = communicator.all_gather(name, local.detach().contiguous(), rows_per_rank);
-    if (communicator.size() == 1) y = y.clone();  // A backend may return its argument.
+    y = pending_->wait();
+    if (communicator_->size() == 1) y = y.clone();  // A backend may return its argument.
   }
-  return with_transpose("gather_all", local, y,
-                        [&communicator, name, rows_per_rank](const at::Tensor& g) {
-                          return communicator.reduce_scatter(name, g, rows_per_rank);
-                        });
+  return with_transpose(
+      "gather_all", local_, y,
+      [communicator = communicator_, name = name_, rows_per_rank = rows_per_rank_](
+          const at::Tensor& g) { return communicator->reduce_scatter(name, g, rows_per_rank); });
 }
 
 }  // namespace micrec

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "cluster/communicator.h"
@@ -88,5 +89,29 @@ at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indic
 /// Ranks    collective: an all-gather, and backward a reduce-scatter.
 at::Tensor gather_all(Communicator& communicator, const char* name, const at::Tensor& local,
                       const std::vector<std::int64_t>& rows_per_rank);
+
+/// A gather_all whose rows are on their way.
+class GatherInFlight {
+ public:
+  GatherInFlight(Communicator& communicator, const char* name, const at::Tensor& local,
+                 std::vector<std::int64_t> rows_per_rank);
+
+  /// What gather_all returns; called once. Ranks: collective.
+  at::Tensor finish();
+
+ private:
+  Communicator* communicator_;
+  const char* name_;
+  at::Tensor local_;
+  std::vector<std::int64_t> rows_per_rank_;
+  std::unique_ptr<PendingTensor> pending_;
+};
+
+/// Starts a gather_all and returns at once: the rows travel while the caller does something else
+/// and polls the communicator now and then, as the neighbour sums of a propagation do. `local` must
+/// not change before finish() has returned. Shapes    as gather_all. Ranks    collective.
+GatherInFlight start_gather_all(Communicator& communicator, const char* name,
+                                const at::Tensor& local,
+                                const std::vector<std::int64_t>& rows_per_rank);
 
 }  // namespace micrec

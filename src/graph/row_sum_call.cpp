@@ -87,11 +87,13 @@ struct WantedHubs {
   std::vector<Hub> hubs;
 };
 
+// `range`: of the rows of the pattern, where not some are wanted; its first is output row 0.
 WantedHubs wanted_hubs(const Pattern& pattern, const std::vector<std::int32_t>& hub_rows,
-                       const std::vector<std::int32_t>* rows) {
+                       const std::vector<std::int32_t>* rows, Range range) {
   WantedHubs wanted;
   for (const std::int32_t row : hub_rows) {
-    std::int64_t output_row = row;
+    std::int64_t output_row = row - range.begin;
+    if (!rows && !range.contains(row)) continue;
     if (rows) {
       const auto found = std::lower_bound(rows->begin(), rows->end(), row);
       if (found == rows->end() || *found != row) continue;
@@ -158,9 +160,11 @@ RowSumCall prepare_row_sum(at::Tensor& out, const Pattern& pattern, const at::Te
   call.out = out.mutable_data_ptr();
   call.x_is_bfloat16 = x.scalar_type() == at::kBFloat16;
   call.out_is_bfloat16 = out.scalar_type() == at::kBFloat16;
-  call.output_rows =
+  const std::int64_t all_rows =
       options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
-  const WantedHubs wanted = wanted_hubs(pattern, there.hubs, options.rows);
+  const Range range = options.range.value_or(Range{0, all_rows});
+  call.output_rows = range.size();
+  const WantedHubs wanted = wanted_hubs(pattern, there.hubs, options.rows, range);
   if (!wanted.hubs.empty()) {
     call.hubs.piece_count = static_cast<std::int64_t>(wanted.pieces.size());
     call.hubs.hub_count = static_cast<std::int64_t>(wanted.hubs.size());
@@ -169,6 +173,18 @@ RowSumCall prepare_row_sum(at::Tensor& out, const Pattern& pattern, const at::Te
     const at::Tensor partials =
         keep(at::empty({call.hubs.piece_count, work.dim}, x.options().dtype(at::kFloat)));
     call.hubs.partials = static_cast<float*>(partials.mutable_data_ptr());
+  }
+  if (range.begin > 0) {  // Row range.begin becomes row 0 of all that is indexed by rows.
+    work.offsets += range.begin;
+    const auto number_bytes = static_cast<std::int64_t>(out.element_size());
+    call.out = static_cast<char*>(call.out) + range.begin * work.dim * number_bytes;
+    if (work.row_scale) work.row_scale += range.begin;
+    if (work.addend_scale) work.addend_scale += range.begin;
+    if (work.addend_rows) {
+      work.addend_rows += range.begin / 64;
+    } else if (work.addend) {
+      work.addend += range.begin * work.dim;
+    }
   }
   return call;
 }

@@ -28,12 +28,23 @@ at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options) {
 }
 
 at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads) {
-  CHECK(x.is_contiguous());
-  if (!x.device().is_cpu()) return at::index_select(x, 0, on_device(rows, x.device()));
   std::vector<std::int64_t> shape = x.sizes().vec();
   shape[0] = static_cast<std::int64_t>(rows.size());
   at::Tensor gathered = empty_rows(shape, x.options());
-  if (rows.empty()) return gathered;
+  gather_rows_into(gathered, x, rows, threads);
+  return gathered;
+}
+
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
+                      const std::vector<std::int32_t>& rows, int threads) {
+  CHECK(x.is_contiguous() && x.device() == gathered.device());
+  const auto count = static_cast<std::int64_t>(rows.size());
+  CHECK(gathered.is_contiguous() && gathered.size(0) == count);
+  if (rows.empty()) return;
+  if (!x.device().is_cpu()) {
+    at::index_select_out(gathered, x, 0, on_device(rows, x.device()));
+    return;
+  }
   const std::size_t row_bytes = gathered.nbytes() / rows.size();
   const auto* const from = static_cast<const char*>(x.const_data_ptr());
   auto* const to = static_cast<char*>(gathered.mutable_data_ptr());
@@ -41,15 +52,14 @@ at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& row
   constexpr std::int64_t kRowsAhead = 16;
   const std::int64_t chunk =
       std::max<std::int64_t>(1, kChunkBytes / static_cast<std::int64_t>(row_bytes + 1));
-  const auto last = static_cast<std::int64_t>(rows.size()) - 1;
-  parallel_for(shape[0], chunk, threads, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t last = count - 1;
+  parallel_for(count, chunk, threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const char* const ahead = from + rows[std::min(i + kRowsAhead, last)] * row_bytes;
       for (std::size_t line = 0; line < row_bytes; line += 64) __builtin_prefetch(ahead + line);
       std::memcpy(to + i * row_bytes, from + rows[i] * row_bytes, row_bytes);
     }
   });
-  return gathered;
 }
 
 Pattern gathered_from(const std::vector<std::int32_t>& rows, std::int64_t count) {

@@ -18,6 +18,10 @@ at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options);
 /// returns (rows, ...).
 at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads);
 
+/// The same into `gathered` (rows, ...), contiguous.
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
+                      const std::vector<std::int32_t>& rows, int threads);
+
 /// The transpose of a gather as a pattern: row r lists the positions of `rows` that hold r, rising,
 /// so that neighbour_sum adds what was gathered from a row in the order of the list. `count` is the
 /// number of rows gathered from.

@@ -4,15 +4,16 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
+#include "graph/neighbour_sum.h"
 #include "graph/rows.h"
 
 namespace micrec {
 
 ShardedGraph::ShardedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
-                           const std::vector<GlobalNode>& neighbours, Communicator& communicator)
+                           const std::vector<GlobalNode>& neighbours, Communicator& communicator,
+                           int parts)
     : communicator_(&communicator), owned_(ownership.nodes_of(communicator.rank())) {
   const auto nodes = static_cast<std::int64_t>(ownership.owner.size());
   CHECK_EQ(ownership.ranks, communicator.size());
@@ -36,6 +37,7 @@ ShardedGraph::ShardedGraph(const Ownership& ownership, const std::vector<std::in
     halo_plan_.receive_rows = {0};
     halo_plan_.send_rows = {0};
     local_to_global_ = owned_;
+    parts_.emplace_back().rows = {0, owned_rows()};
     return;
   }
 
@@ -63,6 +65,112 @@ ShardedGraph::ShardedGraph(const Ownership& ownership, const std::vector<std::in
   }
   std::transform(neighbours.begin(), neighbours.end(), pattern_.columns.begin(),
                  [&](GlobalNode node) { return local_of[value(node)]; });
+  first_halo_rows_ = {owned_rows()};
+  for (int q = 1; q < communicator.size(); ++q) {
+    first_halo_rows_.push_back(first_halo_rows_.back() + halo_plan_.receive_rows[q - 1]);
+  }
+  make_parts(parts);
+}
+
+// The ranges hold falling shares of the work, so that little is left to send after the last.
+void ShardedGraph::make_parts(int parts) {
+  const int ranks = communicator_->size();
+  if (parts == 0) {
+    std::int64_t halo_rows = 0;
+    for (const std::int64_t rows :
+         gather_counts(*communicator_, "halo.parts", halo_plan_.halo_rows())) {
+      halo_rows += rows;
+    }
+    const std::int64_t rows_a_message = halo_rows / (std::int64_t{ranks} * (ranks - 1));
+    parts = rows_a_message >= 4096 ? 4 : rows_a_message >= 1024 ? 2 : 1;
+  }
+  parts_.resize(static_cast<std::size_t>(parts));
+  constexpr std::int64_t kRowCost = 4;  // beside its neighbours, in neighbours
+  const auto work_before = [&](std::int64_t row) {
+    return static_cast<double>(pattern_.offsets[row] + kRowCost * row);
+  };
+  const double shares = parts * (parts + 1) / 2.0;
+  std::int64_t row = 0;
+  double share = 0;
+  for (int p = 0; p < parts; ++p) {
+    share += parts - p;
+    const std::int64_t begin = row;
+    while (row < owned_rows() &&
+           (p + 1 == parts || work_before(row) < share / shares * work_before(owned_rows()))) {
+      row = std::min(owned_rows(), row + kRangeStep);
+    }
+    parts_[p].rows = {begin, row};
+    parts_[p].send_rows.resize(static_cast<std::size_t>(ranks));
+  }
+
+  // The rows for a receiver rise, so those of a part follow those of the part before.
+  std::int64_t next = 0;
+  for (int q = 0; q < ranks; ++q) {
+    int p = 0;
+    for (std::int64_t i = 0; i < halo_plan_.send_rows[q]; ++i, ++next) {
+      const std::int32_t local_row = halo_plan_.send_local_rows[next];
+      while (local_row >= parts_[p].rows.end) ++p;
+      parts_[p].send_local_rows.push_back(local_row);
+      ++parts_[p].send_rows[q];
+    }
+  }
+  at::Tensor sends = at::empty({ranks, parts}, at::kLong);
+  auto* const counts = sends.mutable_data_ptr<std::int64_t>();
+  for (int q = 0; q < ranks; ++q) {
+    for (int p = 0; p < parts; ++p) counts[q * parts + p] = parts_[p].send_rows[q];
+  }
+  const std::vector<std::int64_t> one_each(static_cast<std::size_t>(ranks), 1);
+  const at::Tensor receives = communicator_->all_to_all("halo.parts", sends, one_each, one_each);
+  const auto* const received = receives.const_data_ptr<std::int64_t>();
+  std::vector<std::int64_t> lands = first_halo_rows_;
+  for (int p = 0; p < parts; ++p) {
+    parts_[p].first_rows = lands;
+    for (int q = 0; q < ranks; ++q) {
+      parts_[p].receive_rows.push_back(received[q * parts + p]);
+      lands[q] += received[q * parts + p];
+    }
+  }
+}
+
+at::Tensor ShardedGraph::buffer(at::IntArrayRef shape, const at::TensorOptions& options) const {
+  constexpr std::size_t kMostBuffers = 16;
+  for (const at::Tensor& known : buffers_) {
+    if (known.sizes() == shape && known.dtype() == options.dtype() &&
+        known.device() == options.device() && known.use_count() == 1 &&
+        known.storage().use_count() == 1) {
+      return known;
+    }
+  }
+  at::Tensor made = empty_rows(shape, options);
+  if (buffers_.size() < kMostBuffers) buffers_.push_back(made);
+  return made;
+}
+
+at::Tensor ShardedGraph::local_buffer(std::int64_t dim, const at::TensorOptions& options) const {
+  return buffer({local_rows(), dim}, options);
+}
+
+void ShardedGraph::Flight::send(int part) {
+  CHECK_EQ(part, sent_);
+  ++sent_;
+  if (graph_->communicator_->size() == 1) return;
+  const Part& rows = graph_->parts_[part];
+  std::vector<std::int64_t> shape = x_.sizes().vec();
+  shape[0] = static_cast<std::int64_t>(rows.send_local_rows.size());
+  at::Tensor packed = graph_->buffer(shape, x_.options());
+  gather_rows_into(packed, x_, rows.send_local_rows, threads_);
+  pending_.push_back(graph_->communicator_->start_all_to_all_into(
+      name_, packed, rows.send_rows, rows.receive_rows, x_, rows.first_rows));
+}
+
+void ShardedGraph::Flight::wait() {
+  CHECK_EQ(sent_, graph_->parts());
+  for (const std::unique_ptr<PendingTensor>& part : pending_) part->wait();
+  pending_.clear();
+}
+
+void ShardedGraph::Flight::poll() {
+  if (!pending_.empty()) graph_->communicator_->poll(name_);
 }
 
 at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x, int threads) const {
@@ -70,25 +178,15 @@ at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x, int th
   if (communicator_->size() == 1) return x;
   std::vector<std::int64_t> shape = x.sizes().vec();
   shape[0] = local_rows();
-  at::Tensor local = empty_rows(shape, x.options());
+  const at::Tensor local = buffer(shape, x.options().requires_grad(false));
   const at::Tensor owned = x.contiguous();
-  if (owned.numel() > 0) {
-    std::memcpy(local.mutable_data_ptr(), owned.const_data_ptr(), owned.nbytes());
-  }
-  fill_halo(name, local, threads);
-  return local;
-}
-
-void ShardedGraph::fill_halo(const char* name, at::Tensor& x, int threads) const {
-  CHECK(x.is_contiguous() && x.size(0) == local_rows());
-  if (communicator_->size() == 1) return;
-  const at::Tensor send = gather_rows(x, halo_plan_.send_local_rows, threads);
-  const at::Tensor halo =
-      communicator_->all_to_all(name, send, halo_plan_.send_rows, halo_plan_.receive_rows);
-  if (halo.numel() == 0) return;
-  const std::size_t owned_bytes = x.nbytes() - halo.nbytes();
-  std::memcpy(static_cast<char*>(x.mutable_data_ptr()) + owned_bytes, halo.const_data_ptr(),
-              halo.nbytes());
+  shape[0] = static_cast<std::int64_t>(halo_plan_.send_local_rows.size());
+  at::Tensor packed = buffer(shape, local.options());
+  gather_rows_into(packed, owned, halo_plan_.send_local_rows, threads);
+  const auto halo = communicator_->start_all_to_all_into(
+      name, packed, halo_plan_.send_rows, halo_plan_.receive_rows, local, first_halo_rows_);
+  local.narrow(0, 0, owned_rows()).copy_(owned);
+  return halo->wait();
 }
 
 ShardedGraph::ActiveRows ShardedGraph::with_active_halo(const char* name,
@@ -131,9 +229,17 @@ ShardedGraph::ActiveRows ShardedGraph::with_active_halo(const char* name,
       ++receive_rows[q];
     }
   }
-  const at::Tensor halo = communicator_->all_to_all(name, gather_rows(x, send_positions, threads),
-                                                    send_rows, receive_rows);
-  return {RowSet(local_rows(), active), at::cat({x, halo})};
+  const at::Tensor all =
+      empty_rows({static_cast<std::int64_t>(active.size()), x.size(1)}, x.options());
+  std::vector<std::int64_t> first_rows = {x.size(0)};  // one rank's after the other's
+  for (int q = 1; q < communicator_->size(); ++q) {
+    first_rows.push_back(first_rows.back() + receive_rows[q - 1]);
+  }
+  const auto halo = communicator_->start_all_to_all_into(
+      name, gather_rows(x, send_positions, threads), send_rows, receive_rows, all, first_rows);
+  all.narrow(0, 0, x.size(0)).copy_(x);
+  RowSet columns(local_rows(), active);
+  return {std::move(columns), halo->wait()};
 }
 
 }  // namespace micrec

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/ids.h"
@@ -22,8 +23,10 @@ class ShardedGraph {
   /// The rows of this rank's nodes. Ranks: collective (the ranks tell each other what they read).
   /// `offsets` (owned + 1) and `neighbours` (nonzeros) list, for every owned node, the columns as
   /// global numbers, rising.
+  /// `parts`: see there; 0: as many as are worth their messages.
   ShardedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
-               const std::vector<GlobalNode>& neighbours, Communicator& communicator);
+               const std::vector<GlobalNode>& neighbours, Communicator& communicator,
+               int parts = 0);
 
   std::int64_t owned_rows() const { return static_cast<std::int64_t>(owned_.size()); }
   std::int64_t local_rows() const { return owned_rows() + halo_plan_.halo_rows(); }
@@ -39,9 +42,42 @@ class ShardedGraph {
   /// itself. Ranks: collective. Not differentiable by itself.
   at::Tensor with_halo(const char* name, const at::Tensor& x, int threads = 1) const;
 
-  /// As with_halo for an x (local_rows, ...) whose owned rows are filled: fills the others, without
-  /// a copy of the owned.
-  void fill_halo(const char* name, at::Tensor& x, int threads = 1) const;
+  /// Ranges of owned rows, in each of which the work of a product is a share of the whole, the last
+  /// the smallest: the rows of one travel while the next is computed. As many on every rank; a
+  /// range may be empty.
+  int parts() const { return static_cast<int>(parts_.size()); }
+  Range rows_of_part(int part) const { return parts_[part].rows; }
+
+  /// The halo of an x (local_rows, ...) on its way while the owned rows are still being made.
+  class Flight {
+   public:
+    /// Sends the owned rows of a part, which must be there and not change any more. Parts go in
+    /// order, each once. Ranks: collective.
+    void send(int part);
+    /// Returns when all halo rows of x are there. Ranks: collective.
+    void wait();
+    /// Keeps what was sent moving. Ranks: not collective.
+    void poll();
+
+   private:
+    friend ShardedGraph;
+    Flight(const ShardedGraph& graph, const char* name, const at::Tensor& x, int threads)
+        : graph_(&graph), name_(name), x_(x), threads_(threads) {}
+
+    const ShardedGraph* graph_;
+    const char* name_;
+    at::Tensor x_;
+    int threads_;
+    int sent_ = 0;  // parts
+    std::vector<std::unique_ptr<PendingTensor>> pending_;
+  };
+  Flight start_halo(const char* name, const at::Tensor& x, int threads = 1) const {
+    return {*this, name, x, threads};
+  }
+
+  /// A tensor (local_rows, dim) that holds no numbers yet, in the memory of an earlier one that is
+  /// no longer in use, where there is one: new memory has to be cleared and mapped page by page.
+  at::Tensor local_buffer(std::int64_t dim, const at::TensorOptions& options) const;
 
   /// As with_halo for an x that is zero outside some owned rows: only rows that are not zero
   /// travel.
@@ -54,11 +90,26 @@ class ShardedGraph {
                               const at::Tensor& x, int threads = 1) const;
 
  private:
+  // What travels of one range of owned rows, and of the ranges of the others that have its number.
+  struct Part {
+    Range rows{0, 0};
+    std::vector<std::int32_t> send_local_rows;  // grouped by receiver
+    std::vector<std::int64_t> send_rows;        // (ranks)
+    std::vector<std::int64_t> receive_rows;     // (ranks)
+    std::vector<std::int64_t> first_rows;       // (ranks) local rows at which they land
+  };
+
+  void make_parts(int parts);
+  at::Tensor buffer(at::IntArrayRef shape, const at::TensorOptions& options) const;
+
   Communicator* communicator_;
   std::vector<GlobalNode> owned_;
   HaloPlan halo_plan_;
   Pattern pattern_;
   std::vector<GlobalNode> local_to_global_;
+  std::vector<std::int64_t> first_halo_rows_;  // (ranks) local row of the first halo row of each
+  std::vector<Part> parts_;
+  mutable std::vector<at::Tensor> buffers_;  // of this object and of those who were given them
 };
 
 }  // namespace micrec

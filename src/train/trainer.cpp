@@ -11,7 +11,12 @@
 #include "base/text.h"
 
 namespace micrec {
-namespace {}  // namespace
+namespace {
+
+/// What the ranks vote on each step.
+enum Vote : std::int64_t { kStop, kSavePartDone, kVotes };
+
+}  // namespace
 
 double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
   const double base = config.adam.learning_rate;
@@ -53,9 +58,9 @@ StepRecord Trainer::take_step(TrainingState& state) {
 
   const StepShare share = model_.loss(batch, rows, {state.step, epoch});
   const bool stop = (events_.stop_requested && events_.stop_requested()) || out_of_time();
-  const bool save_part_done = checkpoints_.part_done();
-  at::Tensor votes =
-      at::tensor({stop ? 1.0 : 0.0, save_part_done ? 1.0 : 0.0}, at::TensorOptions(at::kDouble));
+  at::Tensor votes = at::zeros({kVotes}, at::kDouble);
+  votes[kStop] = stop ? 1.0 : 0.0;
+  votes[kSavePartDone] = checkpoints_.part_done() ? 1.0 : 0.0;
   const StepLoss loss = model_.backward(share, votes);
 
   const c10::NoGradGuard no_gradient;
@@ -68,8 +73,8 @@ StepRecord Trainer::take_step(TrainingState& state) {
   record.contrastive = loss.contrastive;
   record.loss = loss.total();
   record.learning_rate = learning_rate_at(config_, state.step);
-  stop_agreed_ = votes[0].item<double>() > 0;
-  save_part_done_ = votes[1].item<double>() == checkpoints_.ranks();
+  stop_agreed_ = votes[kStop].item<double>() > 0;
+  save_part_done_ = votes[kSavePartDone].item<double>() == checkpoints_.ranks();
   if (!std::isfinite(record.loss)) {
     finish_save();  // all ranks are here: what was asked for before is not lost
     throw Error(Cause::diverged,

@@ -261,11 +261,30 @@ void run_steps(const Options& options, bool compare) {
       if (speaks && repeat == 0)
         std::printf("  loss of LibTorch's tiles %.9f\n", sum.item<double>());
     }
+    // What LibTorch's products of such tiles reach by themselves.
+    Seconds across, along;
+    const std::int64_t rows = std::min<std::int64_t>(256, z.size(0));
+    const std::int64_t columns = std::min<std::int64_t>(4096, z.size(0));
+    constexpr int kProducts = 100;
+    if (compare) {
+      const at::Tensor right = z.slice(0, 0, columns);
+      const at::Tensor logits = at::mm(z.slice(0, 0, rows), right.t());
+      across = measure(communicator, [&] {
+        for (int n = 0; n < kProducts; ++n) at::mm(z.slice(0, 0, rows), right.t());
+      });
+      along = measure(communicator, [&] {
+        for (int n = 0; n < kProducts; ++n) at::mm(logits, right);
+      });
+    }
     if (!speaks) return;
     report("choose_people", median(choosing), 0);
     report("forward", median(forward), multiply_adds);
     report("backward", median(backward), 2 * multiply_adds);
     if (compare) {
+      const double of_products = static_cast<double>(rows) * static_cast<double>(columns) *
+                                 static_cast<double>(options.dim) * kProducts * options.ranks;
+      report("LibTorch's products alone, for logits", across, of_products);
+      report("LibTorch's products alone, of logits", along, of_products);
       report("LibTorch's tiles, forward", median(torch_forward), multiply_adds);
       report("LibTorch's tiles, backward", median(torch_backward), 3 * multiply_adds);
       const Seconds ours = median(forward), ours_back = median(backward);

@@ -85,6 +85,16 @@ void poll_forever(Communicator& group) {
   }
 }
 
+// When it returns on the last rank, no other is in an earlier collective any more.
+void tell_the_last(Communicator& group) {
+  const auto ranks = static_cast<std::size_t>(group.size());
+  const bool is_last = group.rank() == group.size() - 1;
+  std::vector<std::int64_t> send_rows(ranks, 0);
+  send_rows.back() = 1;
+  group.all_to_all("test.here", at::ones({1}), send_rows,
+                   std::vector<std::int64_t>(ranks, is_last ? 1 : 0));
+}
+
 void barrier_waits_for_all(const RunGroup& run) {
   run_in_both_modes(run, [](Communicator& group) {
     // Nobody may pass before the slowest has come.
@@ -320,6 +330,201 @@ void one_wish_is_known_to_all(const RunGroup& run) {
   });
 }
 
+// What goes from p to q in the tests of what is started: (2p + q + turn) % 4 rows of 2.
+struct Started {
+  Started(const Communicator& group, int turn) {
+    const auto rows = [&](int from, int to) { return std::int64_t{(2 * from + to + turn) % 4}; };
+    std::vector<at::Tensor> blocks;
+    std::vector<at::Tensor> wanted;
+    const int own = group.rank();
+    for (int q = 0; q < group.size(); ++q) {
+      send_rows.push_back(rows(own, q));
+      receive_rows.push_back(rows(q, own));
+      blocks.push_back(numbers(send_rows.back(), 2, 10 * own + q + turn, at::kFloat));
+      wanted.push_back(numbers(receive_rows.back(), 2, 10 * q + own + turn, at::kFloat));
+    }
+    send = at::cat(blocks);
+    expected = at::cat(wanted);
+  }
+
+  std::vector<std::int64_t> send_rows;
+  std::vector<std::int64_t> receive_rows;
+  at::Tensor send;
+  at::Tensor expected;
+};
+
+void started_collectives_give_what_waiting_gives(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    // Two of a kind and one of another in flight, others in between, one never polled for.
+    for (int turn = 0; turn < 3; ++turn) {
+      const Started first(group, turn);
+      const Started second(group, turn + 1);
+      const auto one =
+          group.start_all_to_all("test.one", first.send, first.send_rows, first.receive_rows);
+      const auto all = group.start_all_gather(
+          "test.all", numbers(share_of(group.rank()), 3, group.rank(), at::kInt),
+          shares(group.size()));
+      EXPECT_EQ(gather_counts(group, "test.between", group.rank()).back(), group.size() - 1);
+      for (int i = 0; i < 10 * turn; ++i) group.poll("test.poll");
+      const auto two =
+          group.start_all_to_all("test.two", second.send, second.send_rows, second.receive_rows);
+      EXPECT_TRUE(at::equal(one->wait(), first.expected));
+      group.barrier("test.between");
+      std::vector<at::Tensor> expected;
+      for (int q = 0; q < group.size(); ++q) {
+        expected.push_back(numbers(share_of(q), 3, q, at::kInt));
+      }
+      EXPECT_TRUE(at::equal(all->wait(), at::cat(expected)));
+      EXPECT_TRUE(at::equal(two->wait(), second.expected));
+    }
+  });
+}
+
+void started_rows_land_where_they_were_told_to(const RunGroup& run) {
+  run_in_both_modes(run, [](Communicator& group) {
+    const Started rows(group, 1);
+    const std::int64_t all = sum(rows.receive_rows);
+    // The last rank's rows come first, and a row that is nobody's lies before each rank's.
+    std::vector<std::int64_t> first_rows(rows.receive_rows.size());
+    at::Tensor expected = at::full({all + group.size(), 2}, -1, at::kFloat);
+    const at::Tensor into = expected.clone();
+    std::int64_t to = 0;
+    std::int64_t from = all;
+    for (int q = group.size() - 1; q >= 0; --q) {
+      first_rows[q] = to + 1;
+      from -= rows.receive_rows[q];
+      expected.narrow(0, to + 1, rows.receive_rows[q])
+          .copy_(rows.expected.narrow(0, from, rows.receive_rows[q]));
+      to += rows.receive_rows[q] + 1;
+    }
+    const auto pending = group.start_all_to_all_into("test.into", rows.send, rows.send_rows,
+                                                     rows.receive_rows, into, first_rows);
+    EXPECT_EQ(pending->wait().const_data_ptr(), into.const_data_ptr());
+    EXPECT_TRUE(at::equal(into, expected));
+  });
+}
+
+void large_rows_travel_while_ranks_poll(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    const auto values_of = [](int rank) {
+      return at::arange(300'000, at::kInt).mul(rank + 3).view({-1, 4});
+    };
+    const std::vector<std::int64_t> rows(static_cast<std::size_t>(group.size()), 75'000);
+    const auto pending = group.start_all_gather("test.large", values_of(group.rank()), rows);
+    for (int i = 0; i < 100; ++i) group.poll("test.work");
+    const at::Tensor all = pending->wait();
+    for (int q = 0; q < group.size(); ++q) {
+      EXPECT_TRUE(at::equal(all.narrow(0, 75'000 * q, 75'000), values_of(q)));
+    }
+  });
+}
+
+void a_failure_ends_what_is_in_flight(const RunGroup& run) {
+  for (const CommunicatorOptions& options : {patient(), checked()}) {
+    run(options, [](Communicator& group) {
+      if (group.size() == 1) return;
+      const Started rows(group, 0);
+      const at::Tensor large = at::ones({100'000}, at::kDouble);
+      const auto one =
+          group.start_all_to_all("test.flight", rows.send, rows.send_rows, rows.receive_rows);
+      const auto two = group.start_all_gather(
+          "test.large", large,
+          std::vector<std::int64_t>(static_cast<std::size_t>(group.size()), large.size(0)));
+      tell_the_last(group);
+      if (group.rank() == group.size() - 1) throw std::runtime_error("the disk is full");
+      const Timer timer;
+      // Both may have arrived before; the next collective cannot.
+      const std::string message = message_of([&] {
+        one->wait();
+        two->wait();
+        group.barrier("test.never");
+      });
+      EXPECT_THAT(message, AllOf(HasSubstr(named(group, group.size() - 1) + " failed"),
+                                 HasSubstr("the disk is full")));
+      EXPECT_LT(timer.seconds(), 20) << "long before the deadline";
+    });
+  }
+}
+
+void what_nobody_waits_for_ends_the_communicator(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    if (group.size() == 1) return;
+    const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
+    group.start_all_gather("test.dropped", at::ones({1}), one_each);
+    EXPECT_THAT(message_of([&] { group.barrier("test.after"); }),
+                AllOf(HasSubstr("'test.after'"), HasSubstr("'test.dropped' (collective 1)"),
+                      HasSubstr("nobody waited for")));
+  });
+}
+
+void the_deadline_holds_for_what_is_in_flight(const RunGroup& run) {
+  run({.deadline_seconds = 0.5}, [](Communicator& group) {
+    if (group.size() == 1) return;
+    if (group.rank() == 0) {
+      EXPECT_THROW(poll_forever(group), PeerFailure);
+      return;
+    }
+    const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
+    const auto pending = group.start_all_gather("test.deadline", at::ones({1}), one_each);
+    const std::string message = message_of([&] { pending->wait(); });
+    EXPECT_THAT(message, AllOf(HasSubstr("'test.deadline' (collective 1)"),
+                               HasSubstr(named(group, 0)), HasSubstr("waited 0.5 s")));
+    throw Error(Cause::cluster, message);
+  });
+}
+
+void checked_mode_compares_what_is_started(const RunGroup& run) {
+  run(checked(), [](Communicator& group) {
+    if (group.size() == 1) return;
+    const bool astray = group.rank() == group.size() - 1;
+    const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
+    const std::string message = message_of([&] {
+      group.start_all_gather("test.started", at::ones({1, astray ? 2 : 3}), one_each);
+    });
+    EXPECT_THAT(message, AllOf(HasSubstr("'test.started' (collective 1)"), HasSubstr("8 bytes"),
+                               HasSubstr("12 bytes")));
+    throw Error(Cause::cluster, message);
+  });
+}
+
+void the_ledger_counts_what_travels(const RunGroup& run) {
+  run(patient(), [](Communicator& group) {
+    const std::int64_t others = group.size() - 1;
+    const LedgerEntries before = group.ledger().snapshot();
+    const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
+    // A float to each rank, this one included; twice, once without standing still.
+    group.all_to_all("test.rows", at::ones({group.size()}), one_each, one_each);
+    const auto pending =
+        group.start_all_to_all("test.rows", at::ones({group.size()}), one_each, one_each);
+    group.poll("test.poll");
+    pending->wait();
+    const auto part = group.split("test.part", group.rank() % 2);
+    EXPECT_EQ(&part->ledger(), &group.ledger());
+    part->all_gather("test.in_part", at::ones({1}, at::kLong),
+                     std::vector<std::int64_t>(static_cast<std::size_t>(part->size()), 1));
+    const LedgerEntries own = since(before, group.ledger().snapshot());
+    ASSERT_TRUE(own.contains("test.rows"));
+    EXPECT_EQ(own.at("test.rows").calls, 2);
+    EXPECT_EQ(own.at("test.rows").bytes_sent, 2 * 4 * others);
+    EXPECT_EQ(own.at("test.rows").bytes_received, 2 * 4 * others);
+    EXPECT_EQ(own.at("test.in_part").bytes_sent, 8 * (part->size() - 1));
+    EXPECT_EQ(own.contains("test.start"), false);
+    if (others > 0) {
+      EXPECT_GT(own.at("test.rows").waited_seconds, 0);
+    }
+    EXPECT_GE(own.at("test.rows").hidden_seconds, 0);
+
+    LedgerEntries shown = own;  // A name that one rank alone knows is no name less.
+    if (group.rank() == 0) shown["test.only"] = {.calls = 3, .bytes_sent = 70};
+    const std::map<std::string, LedgerOverRanks> all = over_ranks(group, shown);
+    EXPECT_EQ(all.at("test.only").total.calls, 3);
+    EXPECT_EQ(all.at("test.only").largest.bytes_sent, 70);
+    EXPECT_EQ(all.at("test.rows").total.bytes_sent, 2 * 4 * others * group.size());
+    EXPECT_EQ(all.at("test.rows").largest.bytes_sent, 2 * 4 * others);
+    EXPECT_EQ(all.at("test.rows").total.bytes_sent, all.at("test.rows").total.bytes_received);
+  });
+}
+
 void split_groups_by_colour_in_rank_order(const RunGroup& run) {
   run_in_both_modes(run, [](Communicator& group) {
     const auto columns = group.split("test.columns", group.rank() % 3 - 1);
@@ -376,6 +581,7 @@ void a_failure_ends_the_collectives_of_every_group(const RunGroup& run) {
     const bool fails = group.rank() == group.size() - 1;
     const bool polls = group.rank() == 0;
     const auto part = group.split("test.part", fails ? 2 : polls ? 1 : 0);
+    tell_the_last(group);
     if (fails) throw std::runtime_error("the disk is full");
     const Timer timer;
     const auto wait = [&] {
@@ -397,7 +603,7 @@ void a_failure_ends_the_collectives_of_every_group(const RunGroup& run) {
 void a_failing_rank_ends_the_others_collectives(const RunGroup& run) {
   for (const CommunicatorOptions& options : {patient(), checked()}) {
     run(options, [](Communicator& group) {
-      group.barrier("test.start");
+      tell_the_last(group);
       if (group.rank() == group.size() - 1) throw std::runtime_error("the disk is full");
       const Timer timer;
       try {
@@ -572,6 +778,14 @@ const std::vector<ContractTest>& contract_tests() {
       MICREC_CONTRACT_TEST(many_collectives_in_a_row_keep_their_order),
       MICREC_CONTRACT_TEST(counts_and_lists_are_exchanged),
       MICREC_CONTRACT_TEST(one_wish_is_known_to_all),
+      MICREC_CONTRACT_TEST(started_collectives_give_what_waiting_gives),
+      MICREC_CONTRACT_TEST(started_rows_land_where_they_were_told_to),
+      MICREC_CONTRACT_TEST(large_rows_travel_while_ranks_poll),
+      MICREC_CONTRACT_TEST(a_failure_ends_what_is_in_flight),
+      MICREC_CONTRACT_TEST(what_nobody_waits_for_ends_the_communicator),
+      MICREC_CONTRACT_TEST(the_deadline_holds_for_what_is_in_flight),
+      MICREC_CONTRACT_TEST(checked_mode_compares_what_is_started),
+      MICREC_CONTRACT_TEST(the_ledger_counts_what_travels),
       MICREC_CONTRACT_TEST(split_groups_by_colour_in_rank_order),
       MICREC_CONTRACT_TEST(groups_do_different_things_at_once),
       MICREC_CONTRACT_TEST(a_failing_rank_ends_the_others_collectives),

@@ -30,8 +30,8 @@ TEST(GpuKernels, NeighbourSumHasTheBitsOfTheCpu) {
     const std::int64_t rows = one->options.rows
                                   ? static_cast<std::int64_t>(one->options.rows->size())
                                   : one->pattern.rows();
-    at::Tensor out =
-        at::full({rows, one->x.size(1)}, NAN, at::TensorOptions(one->out_type).device(gpu));
+    at::Tensor out = at::full({rows, one->x.size(1)}, SumCase::kUntouched,
+                              at::TensorOptions(one->out_type).device(gpu));
     for (int turn = 0; turn < 2; ++turn) {  // the second from the copy of the pattern
       neighbour_sum_into(out, one->pattern, x, there(one->options, gpu), 1);
       EXPECT_TRUE(same_bits(out.cpu(), one->expected())) << one->name << ", turn " << turn;

@@ -121,7 +121,7 @@ TEST(NcclCommunicator, HasSeveralTransfersInFlight) {
   run_on(nccl, 3, {}, [](NcclCommunicator& group) {
     const std::vector<std::int64_t> one_each = {1, 1, 1};
     const at::Tensor own = at::full({1, 2}, group.rank(), at::kFloat);
-    const at::Tensor full = at::arange(6, at::kFloat).view({3, 2}) + 10 * group.rank();
+    const at::Tensor full = at::add(at::arange(6, at::kFloat).view({3, 2}), 10 * group.rank());
     const auto gathered = group.start_all_gather("test.gather", own, one_each);
     const auto exchanged = group.start_all_to_all("test.exchange", full, one_each, one_each);
     at::Tensor sum = at::full({1}, 2, at::kInt);

@@ -53,7 +53,7 @@ at::Tensor emulated(const SumCase& one, int width) {
   const std::int64_t rows =
       one.options.rows ? static_cast<std::int64_t>(one.options.rows->size()) : one.pattern.rows();
   const at::Tensor x = one.x.to(one.x_type);
-  at::Tensor out = at::full({rows, dim}, NAN, one.out_type);
+  at::Tensor out = at::full({rows, dim}, SumCase::kUntouched, one.out_type);
   const RowSumCall call = prepare_row_sum(out, one.pattern, x, one.options);
   if (call.x_is_bfloat16) {
     emulate<Bfloat16Bits>(call, width);

@@ -31,8 +31,13 @@ struct SumCase {
 
   /// What the CPU gives, whose sums are float32 whatever is stored.
   at::Tensor expected() const {
-    return neighbour_sum(pattern, x.to(x_type).to(at::kFloat), options, 2).to(out_type);
+    const std::int64_t count =
+        options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
+    at::Tensor out = at::full({count, x.size(1)}, kUntouched);
+    neighbour_sum_into(out, pattern, x.to(x_type).to(at::kFloat), options, 2);
+    return out.to(out_type);
   }
+  static constexpr float kUntouched = 42;
 };
 
 /// Every option by itself and together, at widths that use one lane, all, and several passes.
@@ -120,6 +125,23 @@ inline std::deque<std::unique_ptr<SumCase>> sum_cases() {
         made.options.horner = {random_matrix(6, dim, 22), at::Tensor(), nullptr, 0.5F};
       }
       if (choice & 8) made.x_type = made.out_type = at::kBFloat16;
+    }
+  }
+  // Ranges of rows, whose others keep what they had; the hubs lie in the second.
+  const TestGraph long_graph = bipartite_graph(130, 60, 5);
+  Pattern with_hubs = long_graph.pattern();
+  for (const std::int64_t degree : {kHubChunk + 9, std::int64_t{3}, 2 * kHubChunk + 1}) {
+    for (std::int32_t c = 0; c < degree; ++c) with_hubs.columns.push_back(c);
+    with_hubs.offsets.push_back(static_cast<std::int64_t>(with_hubs.columns.size()));
+  }
+  for (int choice = 0; choice < 8; ++choice) {
+    SumCase& made =
+        add("range " + std::to_string(choice), with_hubs, random_matrix(2 * kHubChunk + 1, 32, 31));
+    made.options.range = choice & 1 ? Range{64, 193} : Range{0, 64};
+    if (choice & 2) made.options.scaling.row = random_matrix(193, 1, 32).flatten();
+    if (choice & 4) {
+      made.options.horner = {random_matrix(193, 32, 33), random_matrix(193, 1, 34).flatten(),
+                             nullptr, 0.5F};
     }
   }
   Pattern lone;

@@ -217,6 +217,55 @@ TEST(NeighbourSum, LeavesTheRowsBehindItsOwnAlone) {
   EXPECT_TRUE(out.narrow(0, graph.nodes(), 2).eq(42).all().item<bool>());
 }
 
+TEST(NeighbourSum, GivesTheSameBitsRangeByRange) {
+  const TestGraph graph = bipartite_graph(4700, 60, 3);  // with a hub, in the last range
+  const Pattern pattern = graph.pattern();
+  const std::int64_t nodes = graph.nodes();
+  const at::Tensor x = random_matrix(nodes, 17, 1);
+  std::vector<std::int32_t> some;
+  for (std::int32_t i = 5; i < nodes; i += 3) some.push_back(i);
+  const RowSet active(nodes, some);
+  const at::Tensor compact = random_matrix(active.size(), 17, 6);
+  for (int choice = 0; choice < 8; ++choice) {
+    SumOptions options;
+    at::Tensor factor = x;
+    options.horner.factor = 0.25F;
+    if (choice & 1) {
+      options.scaling.row = random_matrix(nodes, 1, 3).flatten();
+      options.horner.addend = random_matrix(nodes, 17, 5);
+      options.horner.scale = random_matrix(nodes, 1, 4).flatten();
+    }
+    if (choice & 2) {
+      options.horner.addend = compact;
+      options.horner.addend_rows = &active;
+    }
+    if (choice & 4) {
+      options.active_columns = &active;
+      factor = compact;
+    }
+    const at::Tensor whole = neighbour_sum(pattern, factor, options, 1);
+    for (const int threads : {1, 3}) {
+      at::Tensor parts = at::full({nodes, 17}, -1.0);
+      int calls = 0;
+      options.meanwhile = [&calls] { ++calls; };
+      for (const Range range : {Range{0, 128}, Range{128, 128}, Range{128, 3200},
+                                Range{3200, nodes}, Range{nodes, nodes}}) {
+        const at::Tensor before = parts.clone();
+        options.range = range;
+        neighbour_sum_into(parts, pattern, factor, options, threads);
+        EXPECT_TRUE(same_bits(parts.narrow(0, range.end, nodes - range.end),
+                              before.narrow(0, range.end, nodes - range.end)));
+      }
+      EXPECT_TRUE(same_bits(parts, whole)) << choice << ", " << threads << " threads";
+      if (threads == 1) {
+        EXPECT_GE(calls, 3);
+      }
+      options.range.reset();
+      options.meanwhile = nullptr;
+    }
+  }
+}
+
 TEST(NeighbourSum, TakesAPatternWithoutRowsOrNonzeros) {
   const at::Tensor x = random_matrix(4, 5, 1);
   EXPECT_EQ(neighbour_sum(Pattern{}, x, {}, 2).sizes(), (std::vector<std::int64_t>{0, 5}));

@@ -37,7 +37,7 @@ struct Answer {
 // `apply(shard, x)` returns the rows of `rows_wanted(shard)` (owned local rows).
 template <typename Shard, typename Apply>
 Answer answer_of(const TestGraph& graph, const at::Tensor& x, int ranks, const Apply& apply,
-                 const std::vector<std::int32_t>* wanted_nodes = nullptr) {
+                 const std::vector<std::int32_t>* wanted_nodes = nullptr, int parts = 0) {
   const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
   const std::int64_t dim = x.size(1);
   const at::Tensor g = random_matrix(graph.nodes(), dim, 91);
@@ -49,7 +49,7 @@ Answer answer_of(const TestGraph& graph, const at::Tensor& x, int ranks, const A
       if constexpr (std::is_same_v<Shard, WeightedGraph>) {
         return Shard(ownership, rows.offsets, rows.neighbours, rows.weights, communicator);
       } else {
-        return Shard(ownership, rows.offsets, rows.neighbours, communicator);
+        return Shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
       }
     }();
     std::vector<std::int32_t> wanted;
@@ -219,10 +219,13 @@ TEST(Propagate, ShardedEqualsUnsharded) {
       const auto apply = propagation(graph, layers);
       const Answer whole = answer_of<ShardedGraph>(graph, x, 1, apply, rows);
       for (const int ranks : kRankCounts) {
-        const Answer sharded = answer_of<ShardedGraph>(graph, x, ranks, apply, rows);
-        EXPECT_TRUE(same_bits(sharded.y, whole.y)) << ranks << " ranks, " << layers << " layers";
-        EXPECT_TRUE(same_bits(sharded.gradient, whole.gradient))
-            << ranks << " ranks, " << layers << " layers";
+        for (const int parts : {1, 4}) {  // 4: rows travel while others are computed
+          const Answer sharded = answer_of<ShardedGraph>(graph, x, ranks, apply, rows, parts);
+          EXPECT_TRUE(same_bits(sharded.y, whole.y))
+              << ranks << " ranks, " << layers << " layers, " << parts << " parts";
+          EXPECT_TRUE(same_bits(sharded.gradient, whole.gradient))
+              << ranks << " ranks, " << layers << " layers, " << parts << " parts";
+        }
       }
     }
   }
@@ -319,6 +322,35 @@ TEST(GatherAll, GivesEveryRankAllRowsAndSumsTheirGradients) {
       gathered.backward(weights[rank].contiguous());
       EXPECT_LT(relative_error(local.grad(), weights.sum(0).narrow(0, begin, rows_per_rank[rank])),
                 1e-6);
+    });
+  }
+}
+
+TEST(GatherAll, MayTravelWhileOtherOperatorsWork) {
+  const TestGraph graph = bipartite_graph(300, 200, 4);
+  const at::Tensor x = random_matrix(graph.nodes(), 6, 3);
+  const at::Tensor q = graph.inverse_sqrt_degree();
+  for (const int ranks : kRankCounts) {
+    const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
+    std::vector<std::int64_t> rows_per_rank;
+    std::vector<GlobalNode> nodes;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const std::vector<GlobalNode> owned = ownership.nodes_of(rank);
+      rows_per_rank.push_back(static_cast<std::int64_t>(owned.size()));
+      nodes.insert(nodes.end(), owned.begin(), owned.end());
+    }
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
+      const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, 3);
+      at::Tensor own = x.index_select(0, node_numbers(shard.owned())).set_requires_grad(true);
+      GatherInFlight gather = start_gather_all(communicator, "test.gather", own, rows_per_rank);
+      const at::Tensor y = propagate(shard, own, local_values(shard, q), 2, nullptr, 1);
+      const at::Tensor all = gather.finish();
+      EXPECT_TRUE(same_bits(all, x.index_select(0, node_numbers(nodes))));
+      at::Tensor alone = own.detach().clone().set_requires_grad(true);
+      EXPECT_TRUE(same_bits(y, propagate(shard, alone, local_values(shard, q), 2, nullptr, 1)));
+      all.sum().backward();
+      EXPECT_TRUE(same_bits(own.grad(), at::full_like(own, static_cast<double>(ranks))));
     });
   }
 }

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <stdexcept>
+
 #include "cluster/thread_communicator.h"
 #include "graph/weighted_graph.h"
 #include "tests/graph/test_graphs.h"
@@ -50,12 +53,88 @@ TEST(ShardedGraph, BringsTheRowsOfRemoteNeighbours) {
       // Any dtype and shape.
       EXPECT_TRUE(same_bits(shard.with_halo("test.numbers", node_numbers(shard.owned())),
                             node_numbers(shard.local_to_global())));
-      at::Tensor filled = at::full({shard.local_rows(), 5}, -1.0);
-      filled.narrow(0, 0, shard.owned_rows()).copy_(own);
-      shard.fill_halo("test.fill", filled);
-      EXPECT_TRUE(same_bits(filled, wanted));
     });
   }
+}
+
+TEST(ShardedGraph, BringsTheRowsOfAPartWhileTheNextIsMade) {
+  const TestGraph graph = bipartite_graph(600, 400, 4);
+  const at::Tensor values = random_matrix(graph.nodes(), 5, 3);
+  for (const int ranks : kRankCounts) {
+    const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
+    for (const int parts : {1, 3, 40}) {  // 40: some without rows
+      run_ranks(ranks, [&](Communicator& communicator) {
+        const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
+        const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
+        ASSERT_EQ(shard.parts(), ranks == 1 ? 1 : parts);
+        const at::Tensor own = values.index_select(0, node_numbers(shard.owned()));
+        at::Tensor filled = at::full({shard.local_rows(), 5}, -1.0);
+        ShardedGraph::Flight flight = shard.start_halo("test.flight", filled, 2);
+        std::int64_t next = 0;
+        for (int part = 0; part < shard.parts(); ++part) {
+          const Range range = shard.rows_of_part(part);
+          ASSERT_EQ(range.begin, next);
+          next = range.end;
+          const std::int64_t count = range.end - range.begin;
+          filled.narrow(0, range.begin, count).copy_(own.narrow(0, range.begin, count));
+          flight.send(part);
+          flight.poll();
+        }
+        ASSERT_EQ(next, shard.owned_rows());
+        flight.wait();
+        EXPECT_TRUE(
+            same_bits(filled, values.index_select(0, node_numbers(shard.local_to_global()))));
+      });
+    }
+  }
+}
+
+TEST(ShardedGraph, AFailureEndsAnExchangeInFlight) {
+  const TestGraph graph = bipartite_graph(600, 400, 4);
+  for (const int ranks : {2, 3, 5}) {
+    const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
+    std::atomic<int> ended{0};
+    EXPECT_THROW(run_ranks(ranks,
+                           [&](Communicator& communicator) {
+                             const TestGraph::Rows rows =
+                                 graph.rows_of(ownership.nodes_of(communicator.rank()));
+                             const ShardedGraph shard(ownership, rows.offsets, rows.neighbours,
+                                                      communicator, 3);
+                             const at::Tensor x = at::zeros({shard.local_rows(), 5});
+                             ShardedGraph::Flight flight = shard.start_halo("test.flight", x);
+                             flight.send(0);
+                             if (communicator.rank() == ranks - 1) throw std::out_of_range("row 7");
+                             try {
+                               flight.send(1);
+                               flight.send(2);
+                               flight.wait();
+                             } catch (const PeerFailure& failure) {
+                               EXPECT_EQ(failure.failed_rank(), ranks - 1);
+                               ++ended;
+                               throw;
+                             }
+                           }),
+                 std::out_of_range);
+    EXPECT_EQ(ended, ranks - 1);
+  }
+}
+
+TEST(ShardedGraph, ReusesTheMemoryOfBuffersThatNobodyHolds) {
+  const TestGraph graph = bipartite_graph(60, 40, 4);
+  const Ownership ownership = scattered_ownership(graph.nodes(), 2);
+  run_ranks(2, [&](Communicator& communicator) {
+    const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
+    const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+    at::Tensor first = shard.local_buffer(8, at::kFloat);
+    const at::Tensor second = shard.local_buffer(8, at::kFloat);
+    EXPECT_NE(first.const_data_ptr(), second.const_data_ptr());
+    const void* const memory = first.const_data_ptr();
+    const at::Tensor view = first.narrow(0, 0, 1);
+    first.reset();
+    EXPECT_NE(shard.local_buffer(8, at::kFloat).const_data_ptr(), memory) << "a view holds it";
+    const at::Tensor other = shard.local_buffer(9, at::kFloat);
+    EXPECT_EQ(other.size(1), 9);
+  });
 }
 
 TEST(ShardedGraph, BringsOnlyActiveRows) {

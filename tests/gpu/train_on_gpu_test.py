@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Trains the same run on the CPU and on GPUs and compares every loss and the embeddings after 100 steps.
+
+    train_on_gpu_test.py PROGRAM "MPIEXEC [FLAG ...]"
+
+Exit code 77, with the reason, where the program finds no GPU. With NCCL_MULTI_RANK_GPU_ENABLE=1, or where there are two
+GPUs, also at two ranks.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+SECONDS = 600  # no command of these may take longer
+STEPS = 100
+CLOSE = 1e-4  # of the largest number of a matrix, and of a loss
+
+SYNTH = ["--users=400", "--items=250", "--interactions=8000", "--modalities=text:40,image:24", "--seed=5"]
+COMMON = ["--batch=512", "--lr=0.01", "--log_every=1", "--validate_every=0", "--patience=0", "--seed=2", "--l2=1e-4",
+          f"--max_steps={STEPS}", "--epochs=1000", "--threads=2"]
+MODELS = {
+    "lightgcn": ["--model=lightgcn"],
+    "inmo": ["--model=inmo", "--dropout=0.3"],
+    "micrec": ["--model=micrec", "--dropout=0.1", "--share_templates=0.5", "--cold_simulation=0.2"],
+}
+
+
+def main():
+    program, mpiexec = sys.argv[1], sys.argv[2].split()
+    environment = {**os.environ, "OMPI_MCA_mpi_yield_when_idle": "1",
+                   "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
+
+    def run(*words, ranks=1):
+        line = ([*mpiexec, "-n", str(ranks)] if ranks > 1 else []) + [program, *map(str, words)]
+        return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=SECONDS, check=False)
+
+    def must(*words, ranks=1):
+        result = run(*words, ranks=ranks)
+        if result.returncode != 0:
+            sys.exit(f"{' '.join(map(str, words))} at {ranks} ranks ended with {result.returncode}:\n{result.stderr}")
+
+    folder = Path(tempfile.mkdtemp(prefix="micrec-gpu-"))
+    try:
+        dataset = folder / "sample.h5"
+        must("synth", f"--out={dataset}", *SYNTH)
+        probe = run("train", f"--dataset={dataset}", f"--run_dir={folder / 'probe'}", "--device=cuda", "--max_steps=1",
+                    "--model=mf")
+        if probe.returncode == 5 and "--device=cuda, but" in probe.stderr:
+            print(f"Skipped: {probe.stderr.strip()}")
+            sys.exit(77)
+
+        rank_counts = [1]
+        pair = run("train", f"--dataset={dataset}", f"--run_dir={folder / 'pair'}", "--device=cuda", "--max_steps=1",
+                   "--model=mf", ranks=2)
+        if pair.returncode == 0:
+            rank_counts.append(2)
+        else:
+            print(f"Not run at two ranks: {pair.stderr.strip()}")
+
+        failures = 0
+        for name, flags in MODELS.items():
+            results = {}
+            for device, ranks in [("cpu", 1)] + [("cuda", ranks) for ranks in rank_counts]:
+                run_dir = folder / f"{name}-{device}-{ranks}"
+                must("train", f"--dataset={dataset}", f"--run_dir={run_dir}", f"--device={device}", *COMMON, *flags,
+                     ranks=ranks)
+                exported = folder / f"{name}-{device}-{ranks}.h5"
+                must("export", f"--run_dir={run_dir}", "--checkpoint=newest", f"--out={exported}", "--device=cpu")
+                with open(run_dir / "metrics.jsonl", encoding="utf-8") as file:
+                    losses = [line["loss"] for line in map(json.loads, file) if line["kind"] == "step"]
+                with h5py.File(exported) as file:
+                    rows = np.concatenate([file[f"domains/{domain}/{side}/embedding"][:].ravel()
+                                           for domain in file["domains"] for side in ("users", "items")])
+                results[device, ranks] = np.array(losses), rows
+            losses, rows = results.pop(("cpu", 1))
+            assert len(losses) == STEPS, len(losses)
+            for (device, ranks), (other_losses, other_rows) in results.items():
+                of_losses = float(np.max(np.abs(other_losses - losses) / np.abs(losses)))
+                of_rows = float(np.max(np.abs(other_rows - rows)) / np.max(np.abs(rows)))
+                ok = of_losses <= CLOSE and of_rows <= CLOSE
+                failures += not ok
+                print(f"{name} on {device} at {ranks} ranks: losses differ by {of_losses:.1e}, embeddings by "
+                      f"{of_rows:.1e} of the largest after {STEPS} steps: {'ok' if ok else 'TOO MUCH'}")
+        sys.exit(1 if failures else 0)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
