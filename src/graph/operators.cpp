@@ -176,9 +176,9 @@ at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor
   return with_transpose(
       "fetch", rows_of_owner, y, [plan, name, travels, threads](const at::Tensor& g) {
         if (plan->by_entry) {
-          const at::Tensor home = plan->communicator->all_to_all(
-              name, gather_rows(g, plan->entries_by_owner, threads), plan->entries_to_owner,
-              plan->entries_from_rank);
+          const at::Tensor home =
+              plan->communicator->all_to_all(name, gather_rows(g, plan->entries_by_owner, threads),
+                                             plan->entries_to_owner, plan->entries_from_rank);
           return neighbour_sum(plan->arrivals_of_row, home, {}, threads);
         }
         const at::Tensor sums = neighbour_sum(plan->entries_of_row, g, {}, threads);
