@@ -28,6 +28,7 @@
 #include "train/metrics_log.h"
 #include "train/progress.h"
 #include "train/tensorboard.h"
+#include "train/traffic.h"
 #include "train/trainer.h"
 
 DECLARE_string(partition);
@@ -398,9 +399,13 @@ int train(const RunConfig& config, Job& job) {
 
   std::optional<RunLogs> logs;
   Report last_validation;
+  Traffic traffic;
   TrainingEvents events;
   events.stepped = [&](const StepRecord& record) {
+    const Traffic latest = Traffic::of(communicator, record.steps, record.traffic);
+    traffic.add(latest);
     if (logs) logs->stepped(record);
+    if (logs && job.world_size() > 1) logs->metrics.ledger(record.step, latest);
   };
   events.validate = [&](const TrainingState&, const at::Tensor& z) {
     last_validation = validation.evaluate(z, communicator);
@@ -446,6 +451,7 @@ int train(const RunConfig& config, Job& job) {
 
   const TrainingEnd end = trainer.run(state);
   if (logs) logs->progress.end_line();
+  job.log_once() << traffic.to_table();
   if (end == TrainingEnd::interrupted) {
     if (logs) logs->metrics.end(state.step, "interrupted", timer.seconds());
     job.log_once() << "stopped after step " << state.step

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "checkpoints/store.h"
 #include "io/durable_files.h"
+#include "train/traffic.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -128,6 +129,26 @@ void MetricsLog::save(const SavedCheckpoint& saved) {
   line["blocked_seconds"] = saved.blocked_seconds;
   line["copy_seconds"] = saved.copy_seconds;
   line["write_seconds"] = saved.write_seconds;
+  append(line);
+}
+
+void MetricsLog::ledger(std::int64_t step, const Traffic& traffic) {
+  ordered_json line = line_of("ledger", step);
+  line["steps"] = traffic.steps;
+  double all = 0;
+  ordered_json collectives = ordered_json::object();
+  for (const TrafficLine& one : traffic.lines()) {
+    ordered_json& entry = collectives[one.name];
+    entry["phase"] = phase_of(one.name);
+    entry["calls_per_step"] = one.calls;
+    entry["bytes_per_step"] = one.bytes;
+    entry["largest_rank_bytes_per_step"] = one.largest_rank_bytes;
+    entry["waited_seconds_per_step"] = one.waited_seconds;
+    entry["hidden_seconds_per_step"] = one.hidden_seconds;
+    all += one.bytes;
+  }
+  line["bytes_per_step"] = all;
+  line["collectives"] = std::move(collectives);
   append(line);
 }
 

@@ -8,6 +8,7 @@ namespace micrec {
 
 struct SavedCheckpoint;
 struct StepRecord;
+struct Traffic;
 
 /// The log of a run for programs: RUN_DIR/metrics.jsonl, one JSON object a line, each with "kind"
 /// and "step":
@@ -22,6 +23,12 @@ struct StepRecord;
 ///               these for the copy of the state (0: written without one), write_seconds in which
 ///               the slowest rank wrote, synchronized and digested its file. Written once it is
 ///               published, so lines of later steps may stand before it
+///   ledger      beside each step line where there are several ranks: steps (since the last such
+///               line), bytes_per_step, and collectives by name: phase, calls_per_step,
+///               bytes_per_step, largest_rank_bytes_per_step, waited_seconds_per_step,
+///               hidden_seconds_per_step. Bytes are those sent from one rank to another, summed
+///               over ranks; calls and seconds are a rank's, on average: waited is what it stood
+///               still for, hidden what travelled while it worked
 ///   end         reason, seconds
 ///
 /// Numbers that are not finite are null. A line is complete in the file, or at its very end and cut
@@ -45,6 +52,7 @@ class MetricsLog {
                   const nlohmann::ordered_json& report);
   void test(std::int64_t step, const nlohmann::ordered_json& report);
   void save(const SavedCheckpoint& saved);
+  void ledger(std::int64_t step, const Traffic& traffic);
   void end(std::int64_t step, const std::string& reason, double seconds);
 
   static std::string path_in(const std::string& run_dir);

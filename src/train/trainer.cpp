@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -170,14 +171,21 @@ TrainingEnd Trainer::run(TrainingState& state) {
   TrainingEnd result = out_of_patience() ? TrainingEnd::early_stopped : TrainingEnd::finished;
   double seconds = 0;
   double triples = 0;
+  std::int64_t steps = 0;
+  LedgerEntries traffic;
   while (state.step < end && !out_of_patience()) {
+    const LedgerEntries before = communicator.ledger().snapshot();
     StepRecord record = take_step(state);
+    add(traffic, since(before, communicator.ledger().snapshot()));
     advance_save();
     seconds += record.seconds;
     triples += record.triples_per_second * record.seconds;
+    ++steps;
     if (every(config_.log_every, state.step) || state.step == end) {
       record.seconds = seconds;
       record.triples_per_second = triples / seconds;
+      record.steps = std::exchange(steps, 0);
+      record.traffic = std::exchange(traffic, {});
       seconds = triples = 0;
       if (events_.stepped) events_.stepped(record);
     }

@@ -9,6 +9,7 @@
 
 #include "base/timer.h"
 #include "checkpoints/store.h"
+#include "cluster/communicator.h"
 #include "data/batches.h"
 #include "model/model.h"
 #include "train/adam.h"
@@ -57,6 +58,8 @@ struct StepRecord {
   double learning_rate = 0;
   double seconds = 0;  // of training since the last record, validation and saving left out
   double triples_per_second = 0;  // over all ranks, over the same time
+  std::int64_t steps = 1;         // taken since the last record
+  LedgerEntries traffic;          // of this rank, of these steps alone
 };
 
 /// What a run tells while it goes; called on every rank with the same values.
