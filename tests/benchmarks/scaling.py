@@ -74,6 +74,8 @@ def main():
                     fontsize=9)
     figure.tight_layout()
     figure.savefig(sys.argv[2], metadata={"Date": None})
+    drawn = Path(sys.argv[2])
+    drawn.write_text("\n".join(line.rstrip() for line in drawn.read_text().splitlines()) + "\n")
 
 
 if __name__ == "__main__":
