@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <numeric>
 
 namespace micrec {
@@ -9,6 +10,8 @@ namespace {
 
 constexpr double kFloat = 4;
 constexpr double kColumnNumber = 4;  // bytes that a product reads of every nonzero
+// Of a neighbour's row a product reads whole lines of the cache, so narrow columns save nothing.
+constexpr double kCacheLine = 64;
 
 }  // namespace
 
@@ -43,7 +46,7 @@ std::vector<StepSeconds> plan_time(const StepShape& shape, ProcessGrid grid,
         whole += 2.0 * shape.layers - (shape.has_cold_simulation ? 0 : 2);
         wanted += shape.has_cold_simulation ? 0 : 2;
       }
-      const double nonzero_bytes = columns * kFloat + kColumnNumber;
+      const double nonzero_bytes = std::max(columns * kFloat, kCacheLine) + kColumnNumber;
       const double semantic_nonzeros =
           2.0 * shape.semantic_products() * items * shape.semantic_neighbours;
       time.products =

@@ -130,6 +130,15 @@ TEST(RunPlan, TimeFollowsTheRates) {
   }
 }
 
+TEST(RunPlan, ColumnsNarrowerThanACacheLineSaveNoTimeInProducts) {
+  const PlanInputs inputs = make_inputs();
+  const double whole = plan(inputs, {1, 1}).time.front().products;
+  const double quarter = plan(inputs, {1, 4}).time.front().products;  // 16 columns, 64 bytes
+  const double sixteenth = plan(inputs, {1, 16}).time.front().products;
+  EXPECT_LT(quarter, 0.3 * whole);
+  EXPECT_EQ(sixteenth, quarter);
+}
+
 TEST(RunPlan, PlansForAThousandRanks) {
   const GridPlan planned = plan(make_inputs(), {1024, 1});
   EXPECT_EQ(planned.memory.size(), 1024U);

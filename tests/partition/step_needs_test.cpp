@@ -162,7 +162,7 @@ void expect_near(const std::vector<double>& expected, const std::vector<double>&
                  const char* what) {
   ASSERT_EQ(expected.size(), drawn.size());
   for (std::size_t part = 0; part < drawn.size(); ++part) {
-    EXPECT_NEAR(expected[part], drawn[part], 0.012 * drawn[part] + 0.12)
+    EXPECT_NEAR(expected[part], drawn[part], 0.015 * drawn[part] + 0.2)
         << what << " of part " << part << " of " << drawn.size();
   }
 }
@@ -171,7 +171,7 @@ void expect_as_drawn(const RandomWorld& world, const Ownership& ownership,
                      const BatchShape& batch) {
   const StepNeeds needs =
       expected_needs(world.space, world.people, world.graph, world.eligible, ownership, batch);
-  const Drawn drawn = draw(world, ownership, batch, 1500);
+  const Drawn drawn = draw(world, ownership, batch, 800);
   expect_near(needs.triples, drawn.triples, "triples");
   expect_near(needs.wanted_rows, drawn.wanted_rows, "wanted rows");
   expect_near(needs.wanted_nonzeros, drawn.wanted_nonzeros, "wanted nonzeros");
@@ -190,7 +190,7 @@ TEST(StepNeeds, AreWhatBatchesOfInteractionsNeedOnAverage) {
     world.eligible[item] = 0;
     --left;
   }
-  for (const int parts : {1, 3, 8}) {
+  for (const int parts : {1, 8}) {
     const Ownership ownership = assign_by_hash(world.space, world.people, parts);
     expect_as_drawn(world, ownership, {.triples = 96});
     expect_as_drawn(world, ownership,
