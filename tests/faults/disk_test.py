@@ -182,7 +182,7 @@ class DiskTest(unittest.TestCase):
     def test_a_small_file_system(self):
         for free in (4096, 20480):
             with self.subTest(bytes=free):
-                place = self.mounted(f"small{free}", "size=8m")
+                place = self.mounted(f"small{free}", "size=80m")
                 run_dir = self.copy(self.begin(1), place / "run")
                 ballast = place / "ballast"
                 room = os.statvfs(place)
@@ -194,7 +194,7 @@ class DiskTest(unittest.TestCase):
                 self.check_after(run_dir, 1, before, result)
 
     def test_a_read_only_file_system(self):
-        place = self.mounted("readonly", "size=8m")
+        place = self.mounted("readonly", "size=80m")
         run_dir = self.copy(self.begin(1), place / "run")
         before = self.before(run_dir)
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)

@@ -6,7 +6,8 @@
 A run of 3 ranks saves after every step. SIGKILL hits one of its ranks, or all of its processes with mpirun, at an
 instant between its start and the time it would need, every third time at the first sight of a save after that; then the
 run goes on from what it has left, until it finishes.
-This is repeated with new runs until enough kills have hit. Each run must end with the SHA-256 of the exported embeddings
+This is repeated with new runs until enough kills have hit. Besides, a run dies at each named instant of a save (see
+README.md), on one of the ranks that reach it. Each run must end with the SHA-256 of the exported embeddings
 of the run that nobody killed; no checkpoint that was once published may be missing afterwards (but for those that
 newer ones have replaced), and no attempt to go on may be refused.
 """
@@ -20,12 +21,17 @@ import time
 from runs import Runs, kill_all
 
 
+# Named instants of a save, and whether all ranks reach them or only rank 0.
+INSTANTS = {"begun": True, "shard_written": True, "shard_synced": True, "manifest_written": False, "renamed": False,
+            "parent_synced": False, "best_named": False, "old_removed": False}
+
+
 class Killer:
     def __init__(self, runs, options):
         self.runs = runs
         self.options = options
         self.random = random.Random(options.seed)
-        self.words = [f"--max_steps={options.steps}", "--save_every_steps=1", "--keep_last=3"]
+        self.words = [f"--max_steps={options.steps}", "--save_every_steps=1", "--validate_every_steps=2", "--keep_last=3"]
         self.kills = {"before the first step": 0, "between saves": 0, "in a save": 0}
         self.targets = {"one rank": 0, "all processes": 0}
         self.span = 10.0  # seconds that a run takes
@@ -79,6 +85,34 @@ class Killer:
         else:
             self.kills["between saves"] += 1
 
+    def die_at_each_instant(self, rounds, expected):
+        """A run that dies at every named instant of a save, in an order at random, and goes on each time."""
+        run_dir = self.runs.folder / "dying"
+        instants = list(INSTANTS) * rounds
+        self.random.shuffle(instants)
+        for number, instant in enumerate(instants):
+            if self.runs.newest_step(run_dir) > self.options.steps - 6:  # Too few saves are left to die in.
+                shutil.rmtree(run_dir)
+            newest = self.runs.newest_step(run_dir)
+            rank = self.random.randrange(self.options.ranks) if INSTANTS[instant] else 0
+            where = f"{instant}:{self.random.randint(1, 2)}@{rank}"
+            process = self.runs.start(self.runs.train_words(run_dir, *self.words), self.options.ranks,
+                                      MICREC_TEST_DIE_AT=where)
+            try:
+                code = process.wait(timeout=600)
+            finally:
+                self.runs.end_all(process)
+            now = self.runs.newest_step(run_dir)
+            if now < newest:
+                self.lost.append(f"{where}: step {newest} was published, and then the newest was {now}")
+            if code != 128 + 9:
+                self.unreadable.append(f"{where} from step {newest}: exit code {code} and not 137\n{self.runs.output()}")
+                return [], number
+        self.attempt(run_dir, kill=False)
+        digest = self.runs.digest(run_dir)
+        shutil.rmtree(run_dir)
+        return [] if digest == expected else [f"the run that died in saves has {digest}"], len(instants)
+
     def count(self):
         return sum(self.kills.values())
 
@@ -111,6 +145,7 @@ def main():
     parser.add_argument("mpiexec")
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--ranks", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1, help="times that a run dies at each named instant of a save")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--minutes", type=float, default=0, help="end after the attempt that exceeds it; 0: never")
@@ -125,7 +160,10 @@ def main():
         expected = runs.digest(whole)
         print(f"uninterrupted: {killer.span:.1f} s, embeddings {expected}", flush=True)
         start = time.monotonic()
-        wrong = killer.run_until_killed_enough(expected)
+        wrong, died = killer.die_at_each_instant(options.rounds, expected)
+        print(f"{died} deaths at named instants of a save in {time.monotonic() - start:.0f} s", flush=True)
+        start = time.monotonic()
+        wrong += killer.run_until_killed_enough(expected)
         seconds = time.monotonic() - start
 
     print(f"{killer.count()} kills in {seconds:.0f} s: "

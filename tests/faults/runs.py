@@ -82,12 +82,12 @@ class Runs:
         self.run("export", f"--run_dir={run_dir}", f"--dataset={self.dataset}", "--checkpoint=newest", f"--out={out}")
         return hashlib.sha256(out.read_bytes()).hexdigest()
 
-    def start(self, words, ranks):
-        """A run whose processes can be found; see `processes`."""
+    def start(self, words, ranks, **more):
+        """A run whose processes can be found, see `processes`; `more` goes into its environment."""
         self.serial += 1
         mark = f"{os.getpid()}-{self.serial}"
         with open(self.folder / "output.txt", "w", encoding="utf-8") as output:
-            process = subprocess.Popen(self.command_line(words, ranks), env=environment(**{MARK: mark}),
+            process = subprocess.Popen(self.command_line(words, ranks), env=environment(**{MARK: mark}, **more),
                                        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         process.mark = mark
         return process

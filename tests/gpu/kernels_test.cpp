@@ -91,9 +91,15 @@ TEST(GpuKernels, RowProductAndItsGradientsAgreeWithTheCpu) {
 TEST(GpuKernels, AdamHasTheBitsOfTheCpu) {
   MICREC_NEEDS_GPU();
   const c10::Device gpu = gpu_for_test();
-  Parameter here{
-      "table", random_matrix(1001, 17, 1), at::zeros({1001, 17}), at::zeros({1001, 17}), true, ""};
-  Parameter moved{"table", here.value.to(gpu), here.adam_m.to(gpu), here.adam_v.to(gpu), true, ""};
+  Parameter here{"table",
+                 random_matrix(1001, 17, 1),
+                 at::zeros({1001, 17}),
+                 at::zeros({1001, 17}),
+                 true,
+                 false,
+                 ""};
+  Parameter moved{
+      "table", here.value.to(gpu), here.adam_m.to(gpu), here.adam_v.to(gpu), true, false, ""};
   for (std::int64_t time = 1; time <= 20; ++time) {
     const at::Tensor gradient =
         time % 5 == 0 ? at::Tensor() : random_matrix(1001, 17, 10 + time).mul(1e-3);

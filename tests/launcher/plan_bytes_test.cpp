@@ -1,12 +1,12 @@
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "cluster/ledger.h"
 #include "cluster/thread_communicator.h"
 #include "data/batches.h"
 #include "launcher/plan_inputs.h"
@@ -20,77 +20,14 @@
 namespace micrec {
 namespace {
 
-/// Bytes sent to other ranks by the names of collectives, of all ranks together.
-class Ledger {
- public:
-  void add(const char* name, double bytes) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    bytes_[name] += bytes;
-  }
-  void clear() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    bytes_.clear();
-  }
-  const std::map<std::string, double>& bytes() const { return bytes_; }
-
- private:
-  std::mutex mutex_;
-  std::map<std::string, double> bytes_;
-};
-
-double bytes_of(const at::Tensor& tensor) { return static_cast<double>(tensor.nbytes()); }
-
-/// Counts what passes through another communicator.
-class CountingCommunicator final : public Communicator {
- public:
-  CountingCommunicator(Communicator& inner, Ledger& ledger) : inner_(inner), ledger_(ledger) {}
-
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  void barrier(const char* name) override { inner_.barrier(name); }
-  at::Tensor all_gather(const char* name, const at::Tensor& local,
-                        const std::vector<std::int64_t>& rows_per_rank) override {
-    ledger_.add(name, bytes_of(local) * (size() - 1));
-    return inner_.all_gather(name, local, rows_per_rank);
-  }
-  at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
-                            const std::vector<std::int64_t>& rows_per_rank) override {
-    const at::Tensor own = inner_.reduce_scatter(name, full, rows_per_rank);
-    ledger_.add(name, bytes_of(full) - bytes_of(own));
-    return own;
-  }
-  at::Tensor all_to_all(const char* name, const at::Tensor& send,
-                        const std::vector<std::int64_t>& send_rows,
-                        const std::vector<std::int64_t>& receive_rows) override {
-    if (send.size(0) > 0) {
-      const double row = bytes_of(send) / static_cast<double>(send.size(0));
-      ledger_.add(name, row * static_cast<double>(send.size(0) - send_rows[rank()]));
-    }
-    return inner_.all_to_all(name, send, send_rows, receive_rows);
-  }
-  void all_reduce(const char* name, at::Tensor& values, Reduction reduction) override {
-    ledger_.add(name, 2 * bytes_of(values) * (size() - 1) / size());
-    inner_.all_reduce(name, values, reduction);
-  }
-  void broadcast(const char* name, at::Tensor& values, int root) override {
-    inner_.broadcast(name, values, root);
-  }
-  void abort(const std::string& why) noexcept override { inner_.abort(why); }
-
- private:
-  Communicator& inner_;
-  Ledger& ledger_;
-};
-
 /// Mean bytes of a training step, counted.
 std::map<std::string, double> counted_bytes(const DatasetFile& dataset,
                                             const DatasetSummary& summary,
                                             const ModelConfig& config, const Ownership& ownership,
                                             const SamplingConfig& sampling, int steps) {
-  Ledger ledger;
   const TemporaryFolder folder;
-  run_ranks(ownership.ranks, [&](Communicator& inner) {
-    CountingCommunicator communicator(inner, ledger);
+  std::map<std::string, double> mean;
+  run_ranks(ownership.ranks, [&](Communicator& communicator) {
     const Shard shard =
         load_shard(dataset, summary, ownership, Observed::training, 1, communicator);
     Model model(config, dataset, shard, /*seed=*/3);
@@ -101,9 +38,7 @@ std::map<std::string, double> counted_bytes(const DatasetFile& dataset,
         eligible_items(dataset, summary.space), sampling);
     CheckpointStore checkpoints(folder.path(), communicator);
     Trainer trainer({}, model, sampler, checkpoints, {}, {});
-    communicator.barrier("test.before");
-    if (communicator.rank() == 0) ledger.clear();
-    communicator.barrier("test.start");
+    const LedgerEntries before = communicator.ledger().snapshot();
     TrainingState state;
     // Whole batches alone: the last of an epoch is shorter.
     const std::int64_t whole = std::max<std::int64_t>(1, trainer.steps_per_epoch() - 1);
@@ -111,10 +46,12 @@ std::map<std::string, double> counted_bytes(const DatasetFile& dataset,
       state.step = step / whole * trainer.steps_per_epoch() + step % whole;
       trainer.take_step(state);
     }
-    communicator.barrier("test.end");
+    const LedgerEntries own = since(before, communicator.ledger().snapshot());
+    for (const auto& [name, over_all] : over_ranks(communicator, own)) {
+      if (communicator.rank() != 0 || over_all.total.bytes_sent == 0) continue;
+      mean[name] = static_cast<double>(over_all.total.bytes_sent) / steps;
+    }
   });
-  std::map<std::string, double> mean;
-  for (const auto& [name, bytes] : ledger.bytes()) mean[name] = bytes / steps;
   return mean;
 }
 
@@ -136,10 +73,16 @@ class PlanBytes : public ::testing::Test {
         counted_bytes(dataset_, summary_, config, ownership, sampling, 60);
     for (const CollectiveBytes& collective : plan.bytes.collectives) {
       ASSERT_TRUE(counted.count(collective.name)) << collective.name << " was planned, not sent";
+      const double sent = counted.at(collective.name);
+      if (collective.name.starts_with("step.")) {
+        // A small sum goes in one exchange of everything with everyone, which is more than it must.
+        EXPECT_LE(collective.total(), 1.000001 * sent) << collective.name;
+        EXPECT_LE(sent, 1.000001 * collective.total() * std::max(1.0, ranks / 2.0));
+        continue;
+      }
       const bool is_random = collective.name.starts_with("batch.") ||
                              collective.name == "halo.propagate.active" ||
                              collective.name.starts_with("contrastive.");
-      const double sent = counted.at(collective.name);
       EXPECT_NEAR(collective.total(), sent, (is_random ? 0.03 : 1e-9) * sent)
           << collective.name << " at " << ranks << " ranks";
     }
@@ -148,7 +91,8 @@ class PlanBytes : public ::testing::Test {
       all += bytes;
       EXPECT_NE(plan.bytes.find(name), nullptr) << name << " was sent, not planned";
     }
-    EXPECT_NEAR(plan.bytes.total(), all, 0.02 * all) << ranks << " ranks";
+    EXPECT_LE(all, 1.2 * plan.bytes.total()) << ranks << " ranks";
+    EXPECT_GE(all, 0.98 * plan.bytes.total()) << ranks << " ranks";
   }
 
   TemporaryFolder folder_;

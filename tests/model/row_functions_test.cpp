@@ -246,7 +246,9 @@ TEST(ColumnExchange, MakesWholeRowsAndTakesThemApart) {
       EXPECT_TRUE(at::equal(exchange.to_columns("test.columns", got), own.detach()));
       // The transpose brings every column's gradient home.
       torch::autograd::backward({got}, {2 * got.detach()});
-      if (parts > 1) EXPECT_TRUE(at::equal(own.grad(), 2 * own.detach()));
+      if (parts > 1) {
+        EXPECT_TRUE(at::equal(own.grad(), 2 * own.detach()));
+      }
       const at::Tensor marks = at::arange(11, at::kByte);
       const at::Tensor picked = exchange.to_whole("test.marks", marks);
       EXPECT_TRUE(at::equal(picked, marks.index_select(0, rows)));

@@ -25,7 +25,7 @@ at::Tensor normal(std::int64_t rows, std::int64_t columns, std::uint32_t stream,
 }
 
 Parameter make_parameter(const at::Tensor& value) {
-  return {"table", value.clone(), at::zeros_like(value), at::zeros_like(value), true, ""};
+  return {"table", value.clone(), at::zeros_like(value), at::zeros_like(value), true, false, ""};
 }
 
 // Gradients of all sizes, some rows always zero, some only at times: what a table of embeddings
