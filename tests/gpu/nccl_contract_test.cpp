@@ -60,6 +60,15 @@ class ThroughGpu final : public Communicator {
     return std::make_unique<Back>(
         inner_.start_all_to_all(name, there(send), send_rows, receive_rows));
   }
+  std::unique_ptr<PendingTensor> start_all_to_all_into(
+      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+      const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+      const std::vector<std::int64_t>& first_rows) override {
+    const at::Tensor moved = there(into);
+    return std::make_unique<BackInto>(
+        inner_.start_all_to_all_into(name, there(send), send_rows, receive_rows, moved, first_rows),
+        into, receive_rows, first_rows);
+  }
   void all_reduce(const char* name, at::Tensor& values, Reduction reduction) override {
     at::Tensor moved = there(values);
     inner_.all_reduce(name, moved, reduction);
@@ -82,6 +91,31 @@ class ThroughGpu final : public Communicator {
 
    private:
     std::unique_ptr<PendingTensor> inner_;
+  };
+
+  // Only the rows received go back: the others may have changed here meanwhile.
+  class BackInto final : public PendingTensor {
+   public:
+    BackInto(std::unique_ptr<PendingTensor> inner, at::Tensor into,
+             std::vector<std::int64_t> receive_rows, std::vector<std::int64_t> first_rows)
+        : inner_(std::move(inner)),
+          into_(std::move(into)),
+          receive_rows_(std::move(receive_rows)),
+          first_rows_(std::move(first_rows)) {}
+    at::Tensor wait() override {
+      const at::Tensor moved = inner_->wait();
+      for (std::size_t q = 0; q < receive_rows_.size(); ++q) {
+        into_.narrow(0, first_rows_[q], receive_rows_[q])
+            .copy_(moved.narrow(0, first_rows_[q], receive_rows_[q]));
+      }
+      return into_;
+    }
+
+   private:
+    std::unique_ptr<PendingTensor> inner_;
+    at::Tensor into_;
+    std::vector<std::int64_t> receive_rows_;
+    std::vector<std::int64_t> first_rows_;
   };
 
   static at::Tensor there(const at::Tensor& tensor) { return tensor.detach().to(g_device); }
