@@ -149,7 +149,6 @@ int run_body(const JobOptions& options, Communicator& world, JoinedDevice& joine
               << "\n";
   }
   at::set_num_threads(threads);
-  const StopSignals signals(options.stop_signals);
   Job job(joined.communicator(), threads, joined.device(), ranks_of_machine);
   return body(job);
 }
@@ -326,6 +325,8 @@ std::ostream& Job::log_once() { return rank() == 0 ? std::cerr : nowhere_; }
 
 int run_job(int argc, char** argv, const JobOptions& options,
             const std::function<int(Job&)>& body) {
+  // From before MPI starts until after it has ended: a wish that comes then must not kill the rank.
+  const StopSignals signals(options.stop_signals);
   LaunchEnvironment launch;
   try {
     launch = read_launch_environment();
