@@ -247,7 +247,8 @@ void connect_watchdogs(Communicator& world, bool is_first_of_machine, WatchdogLi
   const bool is_first =
       board == nullptr || board->give_verdict({world.rank(), blame->exit_code, message, 0});
   if (is_first) say(options, message);
-  MpiSession::end_all(is_first ? blame->exit_code : board->verdict()->exit_code);
+  const std::optional<Verdict> other = is_first ? std::nullopt : board->verdict();
+  MpiSession::end_all(other ? other->exit_code : blame->exit_code);
 }
 
 int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const JobOptions& options,
