@@ -149,7 +149,6 @@ int run_body(const JobOptions& options, Communicator& world, JoinedDevice& joine
               << "\n";
   }
   at::set_num_threads(threads);
-  const StopSignals signals(options.stop_signals);
   Job job(joined.communicator(), threads, joined.device(), ranks_of_machine);
   return body(job);
 }
@@ -248,7 +247,8 @@ void connect_watchdogs(Communicator& world, bool is_first_of_machine, WatchdogLi
   const bool is_first =
       board == nullptr || board->give_verdict({world.rank(), blame->exit_code, message, 0});
   if (is_first) say(options, message);
-  MpiSession::end_all(is_first ? blame->exit_code : board->verdict()->exit_code);
+  const std::optional<Verdict> other = is_first ? std::nullopt : board->verdict();
+  MpiSession::end_all(other ? other->exit_code : blame->exit_code);
 }
 
 int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const JobOptions& options,
@@ -326,6 +326,8 @@ std::ostream& Job::log_once() { return rank() == 0 ? std::cerr : nowhere_; }
 
 int run_job(int argc, char** argv, const JobOptions& options,
             const std::function<int(Job&)>& body) {
+  // From before MPI starts until after it has ended: a wish that comes then must not kill the rank.
+  const StopSignals signals(options.stop_signals);
   LaunchEnvironment launch;
   try {
     launch = read_launch_environment();

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <glog/logging.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -181,7 +182,9 @@ RankProgress ProgressBoard::read(int line) const {
   RankProgress progress;
   // A rank that was stopped in the middle of writing leaves the version odd: its line is read as it
   // is.
-  for (int attempt = 0; attempt < 1000; ++attempt) {
+  const std::int64_t begin = now_nanoseconds();
+  constexpr std::int64_t kMostNanoseconds = 200'000'000;
+  while (true) {
     const std::uint64_t before = from.version.load(std::memory_order_acquire);
     progress.rank = from.rank.load(std::memory_order_relaxed);
     progress.process = from.process.load(std::memory_order_relaxed);
@@ -193,6 +196,8 @@ RankProgress ProgressBoard::read(int line) const {
     progress.seconds = seconds_since(from.since_nanoseconds.load(std::memory_order_relaxed));
     std::atomic_thread_fence(std::memory_order_acquire);
     if (before % 2 == 0 && from.version.load(std::memory_order_relaxed) == before) break;
+    if (now_nanoseconds() - begin > kMostNanoseconds) break;
+    sched_yield();
   }
   if (progress.state == RankProgress::State::starting) progress.seconds = 0;
   return progress;

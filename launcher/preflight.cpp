@@ -68,11 +68,12 @@ void check_shared_memory(const Job& job) {
 
 void check_writable(const std::string& folder, int rank) {
   const fs::path probe = fs::path(folder) / text(".preflight-", rank, "-", getpid());
+  errno = 0;
   std::ofstream out(probe, std::ios::binary);
-  out << std::string(kProbeBytes, 'x');
-  out.close();
+  if (out) out << std::string(kProbeBytes, 'x') << std::flush;
   const int error = errno;
   const bool is_good = static_cast<bool>(out);
+  out.close();
   std::error_code ignored;  // what could not be made need not be removed
   fs::remove(probe, ignored);
   if (is_good) return;

@@ -189,6 +189,18 @@ def lines_of(run_dir, kind):
     return [line for line in lines if line["kind"] == kind]
 
 
+def steps_of(job):
+    """The processes of Slurm that look after the steps of a job."""
+    steps = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"slurmstepd: [{job}.".encode() in (process / "cmdline").read_bytes():
+                steps.append(int(process.name))
+        except OSError:
+            continue
+    return steps
+
+
 def newest_step(run_dir):
     return max((int(path.name[5:]) for path in (run_dir / "checkpoints").glob("step-*") if path.name[5:].isdigit()),
                default=0)
@@ -223,6 +235,8 @@ class SlurmTest(unittest.TestCase):
         self.output = self.folder / f"{self._testMethodName}.log"
 
     def tearDown(self):
+        log("  queue:", *self.cluster.ask("squeue", "-h", "-o", "%i %T %r %S").split("\n"))
+        log("  nodes:", *self.cluster.ask("sinfo", "-h", "-o", "%n %T %E").split("\n"))
         if self.output.exists():
             for line in self.output.read_text(errors="replace").splitlines():
                 if "micrec" in line or "sbatch" in line or "slurmstepd" in line or "srun" in line:
@@ -250,7 +264,7 @@ class SlurmTest(unittest.TestCase):
         """Slurm holds a requeued job back for two minutes; the test does not wait for that."""
         self.is_state(job, "PENDING")
         wait_until("nothing is left of the start before",
-                   lambda: not list(self.folder.glob(f"n*/pmix/spmix_appdir_*_{job}.*")))
+                   lambda: not (list(self.folder.glob(f"n*/pmix/spmix_appdir_*_{job}.*")) or steps_of(job)))
         self.cluster.tell("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def digest(self, run_dir, name):
@@ -300,8 +314,8 @@ class SlurmTest(unittest.TestCase):
     # --- What Slurm does to a job ---
 
     def test_a_job_that_runs_out_of_time_twice_goes_on_to_the_same_result(self):
-        # The warning comes 50 s before the limit, or up to half a minute later, when Slurm looks.
-        job = self.submit("--nodes=2", "--ntasks-per-node=1", "--time=1", "--signal=B:USR1@50")
+        # The warning comes 70 s before the limit, or up to half a minute later, when Slurm looks.
+        job = self.submit("--nodes=2", "--ntasks-per-node=1", "--time=2", "--signal=B:USR1@70")
         self.takes_steps()
         self.is_state(job, "PENDING")
         first = self.saved_and_stopped()
@@ -309,6 +323,7 @@ class SlurmTest(unittest.TestCase):
         self.takes_steps(first)
         self.is_state(job, "PENDING")
         self.assertGreater(self.saved_and_stopped(), first)
+        self.cluster.tell("scontrol", "update", f"JobId={job}", "TimeLimit=60")
         self.finishes_as_uninterrupted(job, starts=3)
 
     def test_scancel_saves_and_does_not_requeue(self):
