@@ -227,11 +227,11 @@ TEST_F(TrainerTest, TheFirstStepsAreTheSameOnAnyGrid) {
   }
 }
 
-// All parameters, moments, ridge maps and losses after three epochs, for any grid.
+// All parameters, moments, ridge maps and losses after four epochs, for any grid.
 TEST_F(TrainerTest, AReproducibleRunHasTheSameBitsOnAnyGrid) {
   RunOptions options;
   options.summands = 7;
-  options.training = training(3);
+  options.training = training(4);
   const Outcome one = train(run_dir("1x1"), options);
   ASSERT_GE(one.records.size(), 10U);
   const std::vector<ProcessGrid> grids = {{2, 1}, {1, 2}, {2, 2}, {4, 1}, {1, 4}, {3, 2}, {7, 1}};
