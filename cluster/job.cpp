@@ -142,8 +142,8 @@ int choose_threads(const JobOptions& options, Communicator& machine, bool is_fir
   return share_of_cores(cores_of_ranks, machine.rank());
 }
 
-int run_body(const JobOptions& options, Communicator& world, JoinedDevice& joined, int threads,
-             int ranks_of_machine, const std::function<int(Job&)>& body) {
+int run_body(Communicator& world, JoinedDevice& joined, int threads, int ranks_of_machine,
+             const std::function<int(Job&)>& body) {
   if (world.rank() == 0 && !joined.note().empty()) {
     std::cerr << (joined.device().is_cpu() ? "computing on the CPU: " : "") << joined.note()
               << "\n";
@@ -157,8 +157,7 @@ int run_alone(const JobOptions& options, const std::function<int(Job&)>& body) {
   try {
     SelfCommunicator world(options.communicator);
     JoinedDevice joined(options.device, options.communicator, world, world);
-    return run_body(options, world, joined, choose_threads(options, world, true, getppid()), 1,
-                    body);
+    return run_body(world, joined, choose_threads(options, world, true, getppid()), 1, body);
   } catch (...) {
     const RankFailure failure = describe_exception(0);
     say(options, failure.message);
@@ -286,7 +285,7 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
     }
     JoinedDevice joined(options.device, options.communicator, *world,
                         *MpiCommunicator::world(options.communicator));
-    exit_code = run_body(options, *world, joined, threads, ranks_of_machine, body);
+    exit_code = run_body(*world, joined, threads, ranks_of_machine, body);
     if (board) board->set_state(RankProgress::State::ended);
   } catch (...) {
     const RankFailure failure = describe_exception(launch.rank, board.get(), launch.size);

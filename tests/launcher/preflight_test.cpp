@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "cluster/thread_communicator.h"
-#include "support/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace micrec {
 namespace {
