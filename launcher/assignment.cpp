@@ -9,8 +9,10 @@
 #include "base/text.h"
 #include "data/partition_file.h"
 #include "data/training_graph.h"
+#include "launcher/plan_inputs.h"
 #include "partition/grid_choice.h"
 #include "partition/metis_partition.h"
+#include "partition/run_plan.h"
 
 DEFINE_string(
     partition, "balanced",
@@ -96,6 +98,27 @@ ProcessGrid grid_of_flags(const std::string& grid, const std::string& partition,
   if (grid != "auto") return parse_grid(grid, ranks, dim);
   if (reproducible) return {ranks, 1};
   return grids_for(partition, ranks, dim).front();
+}
+
+ProcessGrid planned_grid(const std::string& partition, const DatasetFile& dataset,
+                         const DatasetSummary& summary, const ModelConfig& model,
+                         const SamplingConfig& sampling, Communicator& communicator) {
+  const std::vector<ProcessGrid> grids = grids_for(partition, communicator.size(), model.dim);
+  if (grids.size() == 1) return grids.front();
+  at::Tensor rows = at::zeros({1}, at::kInt);
+  if (communicator.rank() == 0) {
+    const PlanInputs inputs = read_plan_inputs(dataset, summary, model, sampling,
+                                               SemanticDetail::estimated, /*threads=*/1);
+    const GridChoice choice = choose_grid(grids, /*memory_limit_bytes=*/0, [&](ProcessGrid grid) {
+      const Ownership owners =
+          make_assignment(partition, dataset, summary, grid.rows, &inputs.graph);
+      return plan_grid(inputs, owners, grid, {}).cost();
+    });
+    rows.fill_(choice.grid.rows);
+  }
+  communicator.broadcast("partition.grid", rows, 0);
+  const std::int32_t row_parts = *rows.const_data_ptr<std::int32_t>();
+  return {row_parts, communicator.size() / row_parts};
 }
 
 Layout layout_of_flags(const std::string& partition, bool reproducible, const DatasetFile& dataset,

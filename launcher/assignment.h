@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "cluster/communicator.h"
+#include "data/batches.h"
 #include "data/dataset_file.h"
 #include "launcher/flags.h"
+#include "model/model_config.h"
 #include "model/shard.h"
 #include "partition/adjacency.h"
 #include "partition/ownership.h"
@@ -33,10 +35,17 @@ Ownership make_assignment(const std::string& partition, const DatasetFile& datas
 Ownership assign(const std::string& partition, const DatasetFile& dataset,
                  const DatasetSummary& summary, int parts, Communicator& communicator);
 
-/// The grid that --grid means for that partition. "auto": as many row parts as ranks, or as a file
-/// has parts. Errors   those of parse_grid() and grids_for().
+/// The grid that --grid means for that partition, without planning. "auto": as many row parts as
+/// ranks, or as a file has parts. Errors   those of parse_grid() and grids_for().
 ProcessGrid grid_of_flags(const std::string& grid, const std::string& partition, bool reproducible,
                           int ranks, int dim);
+
+/// The grid that choose_grid() takes for a run, with the default rates of a machine, so that it is
+/// the same on every start. Rank 0 plans, as that takes the whole graph, and tells the others.
+/// Ranks    collective. Errors   those of grids_for() and make_assignment().
+ProcessGrid planned_grid(const std::string& partition, const DatasetFile& dataset,
+                         const DatasetSummary& summary, const ModelConfig& model,
+                         const SamplingConfig& sampling, Communicator& communicator);
 
 /// Who does what for which node. A reproducible run assigns the nodes to 16 summands, whatever the
 /// grid, and row parts have these whole. Ranks    collective. Errors   those of assign();

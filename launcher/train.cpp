@@ -33,8 +33,10 @@
 
 DECLARE_string(partition);
 DEFINE_bool(resume, false, "go on with the run in --run_dir from its newest checkpoint");
-DEFINE_string(grid, "auto",
-              "process grid RxC: users and items over R row parts, columns over C column parts");
+DEFINE_string(
+    grid, "auto",
+    "process grid RxC: users and items over R row parts, columns over C column parts; auto: "
+    "the shortest predicted step, see micrec plan");
 DEFINE_bool(reproducible, false,
             "the same bits on any grid of at most 16 row parts, by sums in one fixed order; takes "
             "about 4% of a step");
@@ -357,8 +359,13 @@ int train(const RunConfig& config, Job& job) {
     const std::optional<ProcessGrid> old = read_grid(config.grid);
     if (old && old->ranks() != job.world_size()) grid_wanted = "auto";
   }
-  const ProcessGrid grid = grid_of_flags(grid_wanted, config.partition, config.reproducible,
-                                         job.world_size(), model_config.dim);
+  const bool is_planned = grid_wanted == "auto" && !config.reproducible;
+  const ProcessGrid grid =
+      is_planned
+          ? planned_grid(config.partition, dataset, summary, model_config,
+                         sampling_config_from_flags(config.seed, job.threads()), communicator)
+          : grid_of_flags(grid_wanted, config.partition, config.reproducible, job.world_size(),
+                          model_config.dim);
   Layout layout =
       layout_of_flags(config.partition, config.reproducible, dataset, summary, grid, communicator);
   print_plan(config, dataset, summary, layout, model_config, job);
