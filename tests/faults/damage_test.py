@@ -161,8 +161,9 @@ class DamageTest(unittest.TestCase):
 
     # --- Inputs ---
 
-    def check_input(self, result, name, right):
+    def check_input(self, what, result, name, right):
         """Refused by its name, or as if it were whole."""
+        print(f"{name}: {what}: exit code {result.returncode}", flush=True)
         if result.returncode != 0:
             self.assertIn(result.returncode, (3, 4), result.stderr)
             self.assertIn(name, result.stderr)
@@ -172,7 +173,7 @@ class DamageTest(unittest.TestCase):
         return 0
 
     def test_a_damaged_dataset_is_refused(self):
-        words = [f"--max_steps=2", *TRAIN]
+        words = ["--max_steps=2", *TRAIN]
         whole = self.runs.folder / "from_whole"
         self.runs.run("train", f"--dataset={self.runs.dataset}", f"--run_dir={whole}", *words)
         expected = self.runs.digest(whole)
@@ -185,7 +186,7 @@ class DamageTest(unittest.TestCase):
                 shutil.rmtree(run_dir, ignore_errors=True)
                 result = self.runs.run("train", f"--dataset={damaged}", f"--run_dir={run_dir}", *words,
                                        expect=range(-64, 256))
-                refused += self.check_input(result, "damaged.h5", lambda: self.runs.digest(run_dir) == expected)
+                refused += self.check_input(what, result, "damaged.h5", lambda: self.runs.digest(run_dir) == expected)
                 count += 1
         print(f"{refused} of {count} damaged datasets refused; the others gave the right result", flush=True)
 
@@ -218,7 +219,7 @@ class DamageTest(unittest.TestCase):
                     with h5py.File(folder / "out.h5") as file:
                         return file.attrs["fingerprint"] == expected
 
-                refused += self.check_input(result, "broken.h5", right)
+                refused += self.check_input(what, result, "broken.h5", right)
                 count += 1
         print(f"{refused} of {count} damaged feature files refused; the others gave the right result", flush=True)
 

@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import h5py
+
 SECONDS = 300  # no command of these may take longer
 
 SYNTH = ["--users=60", "--items=40", "--interactions=900", "--modalities=text:6", "--seed=5", "--threads=1"]
@@ -77,10 +79,17 @@ class Runs:
         return step_of(there[-1]) if there else 0
 
     def digest(self, run_dir):
-        """SHA-256 of the file of embeddings that the run's newest checkpoint exports."""
+        """SHA-256 of the keys and embeddings that the run's newest checkpoint exports."""
         out = self.folder / "exported.h5"
         self.run("export", f"--run_dir={run_dir}", f"--dataset={self.dataset}", "--checkpoint=newest", f"--out={out}")
-        return hashlib.sha256(out.read_bytes()).hexdigest()
+        digest = hashlib.sha256()
+        with h5py.File(out) as file:
+            for domain in sorted(file["domains"]):
+                for side in ("users", "items"):
+                    rows = file[f"domains/{domain}/{side}"]
+                    digest.update("\n".join(rows["key"].asstr()[:]).encode())
+                    digest.update(rows["embedding"][:].tobytes())
+        return digest.hexdigest()
 
     def start(self, words, ranks, **more):
         """A run whose processes can be found, see `processes`; `more` goes into its environment."""
