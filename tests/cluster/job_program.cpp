@@ -57,8 +57,8 @@ int act(Job& job, const std::string& scene, int number) {
     group.barrier("job.late");
   }
   // One rank does something in the midst of collectives; the others go on.
-  if (scene == "kill" || scene == "stop" || scene == "throw" || scene == "disagree" ||
-      scene == "crash" || scene == "leave" || scene == "stop_unheard" || scene == "compute") {
+  if (scene == "kill" || scene == "freeze" || scene == "throw" || scene == "disagree" ||
+      scene == "crash" || scene == "leave" || scene == "freeze_unheard" || scene == "compute") {
     at::Tensor sum = at::ones({3}, at::kLong);
     for (int step = 0; step < 5; ++step) {
       group.barrier("job.batch");
@@ -71,14 +71,14 @@ int act(Job& job, const std::string& scene, int number) {
       std::fprintf(stderr, "acts at %.3f\n",
                    static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec));
       if (scene == "kill") raise(SIGKILL);
-      if (scene == "stop" || scene == "stop_unheard") raise(SIGSTOP);
+      if (scene == "freeze" || scene == "freeze_unheard") raise(SIGSTOP);
       if (scene == "throw") throw Error(Cause::io, "no room for shard 3");
       if (scene == "disagree") group.barrier("job.another");
       if (scene == "crash") raise(SIGSEGV);
       if (scene == "leave") return 0;
       if (scene == "compute") std::this_thread::sleep_for(std::chrono::minutes(10));
     }
-    if (scene == "stop_unheard") {  // each first has collectives with its neighbour alone
+    if (scene == "freeze_unheard") {  // each first has collectives with its neighbour alone
       const int ranks = job.world_size();
       std::vector<std::int64_t> rows(static_cast<std::size_t>(ranks), 0);
       for (int q = 0; q < ranks; ++q) {

@@ -179,8 +179,8 @@ TEST(RunJobUnderMpirun, ARankThatNeverComesIsNamed) {
   EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
   EXPECT_THAT(
       outcome.output,
-      AllOf(HasSubstr("job_program: rank 2 of 3 has not reached 'job.late' (collective 1): "),
-            HasSubstr(" of 3 waited 0.3 s in 'job.late' (collective 1), no message from "
+      AllOf(HasSubstr("job_program: rank 2 of 3 has not reached 'job.late' (collective 2): "),
+            HasSubstr(" of 3 waited 0.3 s in 'job.late' (collective 2), no message from "
                       "rank 2")));
   EXPECT_EQ(times("job_program:", outcome.output), 1) << outcome.output;
 }
@@ -218,8 +218,8 @@ TEST(RunJobUnderMpirun, TheRankThatIsKilledStoppedOrThrowsIsNamed) {
   };
   for (const Fault& fault :
        {Fault{"kill", 5, " was killed by signal 9 (SIGKILL) in no collective"},
-        Fault{"stop", 5,
-              " has not reached 'job.halo' (collective 11): its process is stopped by a signal"},
+        Fault{"freeze", 5,
+              " has not reached 'job.halo' (collective 12): its process is stopped by a signal"},
         Fault{"throw", 4, ": no room for shard 3"}}) {
     double longest = 0;
     for (int rank = 0; rank < 4; ++rank) {
@@ -235,15 +235,15 @@ TEST(RunJobUnderMpirun, TheRankThatIsKilledStoppedOrThrowsIsNamed) {
 TEST(RunJobUnderMpirun, TheRankThatCrashesComputesLeavesOrGoesElsewhereIsNamed) {
   seconds_to_end("crash", 2, 30, 5, " was killed by signal 11 (SIGSEGV) in no collective");
   seconds_to_end("compute", 1, 2, 5,
-                 " has not reached 'job.halo' (collective 11): its process is ");
-  seconds_to_end("leave", 0, 2, 5, " has not reached 'job.halo' (collective 11): its process ");
-  seconds_to_end("disagree", 3, 2, 5, " is in 'job.another' (collective 11) while rank ");
+                 " has not reached 'job.halo' (collective 12): its process is ");
+  seconds_to_end("leave", 0, 2, 5, " has not reached 'job.halo' (collective 12): its process ");
+  seconds_to_end("disagree", 3, 2, 5, " is in 'job.another' (collective 12) while rank ");
   // The others first have a collective in which nothing is to come from it.
-  seconds_to_end("stop_unheard", 0, 2, 5, " has not reached 'job.halo' (collective 12): ");
+  seconds_to_end("freeze_unheard", 0, 2, 5, " has not reached 'job.halo' (collective 13): ");
 }
 
 TEST(RunJobUnderMpirun, CheckedCollectivesSayWhereTheRanksPart) {
-  const char* const said[] = {"all_reduce 'job.loss' (collective 1)", "of Double, 8 bytes a row",
+  const char* const said[] = {"all_reduce 'job.loss' (collective 2)", "of Double, 8 bytes a row",
                               "rank 0 expects 3 rows of rank 1, which sends 4"};
   for (int kind = 0; kind < 3; ++kind) {
     const Outcome outcome = under_mpirun(3, text("mismatch ", kind));
