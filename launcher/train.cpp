@@ -36,7 +36,8 @@ DEFINE_bool(resume, false, "go on with the run in --run_dir from its newest chec
 DEFINE_string(grid, "auto",
               "process grid RxC: users and items over R row parts, columns over C column parts");
 DEFINE_bool(reproducible, false,
-            "the same bits on any grid of at most 16 row parts, by sums in one fixed order");
+            "the same bits on any grid of at most 16 row parts, by sums in one fixed order; takes "
+            "about 4% of a step");
 DEFINE_bool(dry_run, false, "print the plan and the configuration, and stop before training");
 DEFINE_string(stop_signals, "TERM,INT,USR1,USR2",
               "signals that make the run save and end with exit code 75; a second one ends it at "
