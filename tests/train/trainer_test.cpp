@@ -18,6 +18,7 @@
 #include "base/timer.h"
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/store.h"
+#include "cluster/ledger.h"
 #include "cluster/thread_communicator.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -242,6 +243,29 @@ TEST_F(TrainerTest, AReproducibleRunHasTheSameBitsOnAnyGrid) {
     const Outcome other = train(run_dir(to_text(grid)), options);
     expect_same_values(other, one);
     expect_near_losses(other.records, one.records, 0);
+  }
+}
+
+// Propagation, templates and semantic neighbours act on each column by itself.
+TEST_F(TrainerTest, ColumnPartsExchangeNoRowsOfTheGraph) {
+  for (const ProcessGrid& grid : std::vector<ProcessGrid>{{1, 2}, {1, 4}, {2, 2}}) {
+    SCOPED_TRACE(to_text(grid));
+    RunOptions options;
+    options.ranks = grid.rows;
+    options.columns = grid.columns;
+    options.training = training(1);
+    options.training.max_steps = 2;
+    std::atomic<std::int64_t> halo_bytes = 0, score_bytes = 0;
+    options.after_step = [&](ModelRank& rank, std::int64_t step) {
+      if (step != 2) return;
+      for (const auto& [name, entry] : rank.communicator.ledger().snapshot()) {
+        if (phase_of(name) == "halo") halo_bytes += entry.bytes_sent;
+        if (name == "step.scores") score_bytes += entry.bytes_sent;
+      }
+    };
+    train(run_dir(to_text(grid)), options);
+    EXPECT_EQ(halo_bytes > 0, grid.rows > 1);
+    EXPECT_GT(score_bytes, 0);
   }
 }
 
