@@ -18,6 +18,7 @@ JoinedDevice::JoinedDevice(const std::string& wanted, const CommunicatorOptions&
   std::unique_ptr<NcclLink> link = make_nccl_link(device_);
   const NcclId id = NcclCommunicator::share_id(meeting, *link);
   on_gpus_ = std::make_unique<NcclCommunicator>(host, std::move(link), id, options);
+  meeting.barrier("nccl.joined");
 }
 
 }  // namespace micrec

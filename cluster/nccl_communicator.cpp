@@ -116,7 +116,7 @@ class NcclCommunicator::Pending final : public PendingTensor {
   ~Pending() override {
     auto& all = communicator_.in_flight_;
     all.erase(std::remove(all.begin(), all.end(), this), all.end());
-    if (!done_) communicator_.fail(where_);
+    if (!done_) communicator_.fail(where_ + ", which nobody waited for");
   }
 
   at::Tensor wait() override {
@@ -275,7 +275,10 @@ void NcclCommunicator::guarded(const char* name, const std::function<void()>& bo
 
 void NcclCommunicator::meet(const Call& call, const std::vector<std::int64_t>& rows_to,
                             const std::vector<std::int64_t>& rows_from) {
-  if (size() == 1) return;
+  if (size() == 1) {
+    moved_.calls = 1;
+    return;
+  }
   // The fields of a call, then the rows to the receiver of the report, and those expected of it.
   constexpr std::int64_t kFields = 7;
   at::Tensor sent = at::empty({size(), kFields}, at::kLong);
@@ -289,6 +292,10 @@ void NcclCommunicator::meet(const Call& call, const std::vector<std::int64_t>& r
   }
   const std::vector<std::int64_t> one_each(static_cast<std::size_t>(size()), 1);
   const at::Tensor received = host_->all_to_all(call.name, sent, one_each, one_each);
+  // It has counted the call in the ledger, and its own bytes, which are not the collective's.
+  const auto own_bytes = (size() - 1) * kFields * static_cast<std::int64_t>(sizeof(std::int64_t));
+  moved_.bytes_sent -= own_bytes;
+  moved_.bytes_received -= own_bytes;
   const auto* in = received.const_data_ptr<std::int64_t>();
   const auto describe = [&](const Call& other) {
     std::string description = text(name_of(other.kind), " ", place(call.name));
@@ -400,7 +407,6 @@ void NcclCommunicator::finish(const char* name, const Timer& timer) {
   record(name, timer.seconds(), 0);
 }
 
-// The host's exchange in meet() has counted the call, and its own few bytes.
 void NcclCommunicator::record(const char* name, double waited_seconds, double hidden_seconds) {
   LedgerEntry entry = std::exchange(moved_, {});
   entry.waited_seconds = waited_seconds;
@@ -675,8 +681,11 @@ std::unique_ptr<Communicator> NcclCommunicator::split(const char* name, int colo
     if (rank_in_run(q) != host->rank_in_run(0)) continue;
     std::memcpy(id.data(), static_cast<const char*>(ids.const_data_ptr()) + q * bytes, id.size());
   }
-  return std::unique_ptr<Communicator>(
+  std::unique_ptr<Communicator> group(
       new NcclCommunicator(name, std::move(host), std::move(link), id, options_));
+  // A rank that goes on and fails must not end the joining of the others.
+  guarded(name, [&] { host_->barrier(name); });
+  return group;
 }
 
 void NcclCommunicator::abort(const std::string& why) noexcept {

@@ -141,6 +141,7 @@ TEST_P(NcclOnGpus, Holds) {
     patient.deadline_seconds = std::max(60.0, options.deadline_seconds);
     NcclCommunicator nccl(*host, std::move(link), id, patient);
     ThroughGpu group(nccl);
+    g_between_tests->barrier("test.joined");
     bool failed = false;
     try {
       in_part ? run_in_part(group, ranks, body) : body(group);
