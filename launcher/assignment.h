@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -53,5 +54,13 @@ ProcessGrid planned_grid(const std::string& partition, const DatasetFile& datase
 Layout layout_of_flags(const std::string& partition, bool reproducible, const DatasetFile& dataset,
                        const DatasetSummary& summary, const ProcessGrid& grid,
                        Communicator& communicator);
+
+/// The bytes that must travel in a training step on this layout, by name of the collective, over
+/// all ranks; those of semantic neighbours are left out, as only a search would tell them. Empty
+/// with one rank, and for a reproducible run, which sends more on purpose. Ranks: local.
+std::map<std::string, double> bound_of_bytes(const Layout& layout, const DatasetFile& dataset,
+                                             const DatasetSummary& summary,
+                                             const ModelConfig& model,
+                                             const SamplingConfig& sampling);
 
 }  // namespace micrec

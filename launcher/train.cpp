@@ -375,6 +375,12 @@ int train(const RunConfig& config, Job& job) {
              .dataset_fingerprint = dataset.fingerprint()},
             job);
 
+  Traffic traffic;
+  if (job.rank() == 0) {
+    traffic.bound_bytes = bound_of_bytes(layout, dataset, summary, model_config,
+                                         sampling_config_from_flags(config.seed, job.threads()));
+  }
+
   const GridGroups groups = split_world(communicator, grid);
   Shard shard =
       load_shard(dataset, summary, std::move(layout), Observed::training, job.threads(), groups);
@@ -407,10 +413,10 @@ int train(const RunConfig& config, Job& job) {
 
   std::optional<RunLogs> logs;
   Report last_validation;
-  Traffic traffic;
   TrainingEvents events;
   events.stepped = [&](const StepRecord& record) {
-    const Traffic latest = Traffic::of(communicator, record.steps, record.traffic);
+    Traffic latest = Traffic::of(communicator, record.steps, record.traffic);
+    latest.bound_bytes = traffic.bound_bytes;
     traffic.add(latest);
     if (logs) logs->stepped(record);
     if (logs && job.world_size() > 1) logs->metrics.ledger(record.step, latest);

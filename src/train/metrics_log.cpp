@@ -135,19 +135,23 @@ void MetricsLog::save(const SavedCheckpoint& saved) {
 void MetricsLog::ledger(std::int64_t step, const Traffic& traffic) {
   ordered_json line = line_of("ledger", step);
   line["steps"] = traffic.steps;
-  double all = 0;
   ordered_json collectives = ordered_json::object();
   for (const TrafficLine& one : traffic.lines()) {
     ordered_json& entry = collectives[one.name];
     entry["phase"] = phase_of(one.name);
     entry["calls_per_step"] = one.calls;
     entry["bytes_per_step"] = one.bytes;
+    if (const std::optional<double> ratio = one.over_bound()) {
+      entry["bound_bytes_per_step"] = one.bound_bytes;
+      entry["over_bound"] = *ratio;
+    }
     entry["largest_rank_bytes_per_step"] = one.largest_rank_bytes;
     entry["waited_seconds_per_step"] = one.waited_seconds;
     entry["hidden_seconds_per_step"] = one.hidden_seconds;
-    all += one.bytes;
   }
-  line["bytes_per_step"] = all;
+  const TrafficLine all = traffic.sum();
+  line["bytes_per_step"] = all.bytes;
+  if (const std::optional<double> ratio = all.over_bound()) line["over_bound"] = *ratio;
   line["collectives"] = std::move(collectives);
   append(line);
 }

@@ -26,9 +26,11 @@ struct Traffic;
 ///   ledger      beside each step line where there are several ranks: steps (since the last such
 ///               line), bytes_per_step, and collectives by name: phase, calls_per_step,
 ///               bytes_per_step, largest_rank_bytes_per_step, waited_seconds_per_step,
-///               hidden_seconds_per_step. Bytes are those sent from one rank to another, summed
-///               over ranks; calls and seconds are a rank's, on average: waited is what it stood
-///               still for, hidden what travelled while it worked
+///               hidden_seconds_per_step; where the plan foresees it, bound_bytes_per_step, the
+///               least that must travel, and over_bound, the ratio to it, of all as well. Bytes are
+///               those sent from one rank to another, summed over ranks; calls and seconds are a
+///               rank's, on average: waited is what it stood still for, hidden what travelled while
+///               it worked
 ///   end         reason, seconds
 ///
 /// Numbers that are not finite are null. A line is complete in the file, or at its very end and cut

@@ -9,23 +9,44 @@
 namespace micrec {
 namespace {
 
+std::string in_decimals(double value, int digits) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(digits) << value;
+  return out.str();
+}
+
 void write_line(std::ostream& out, const TrafficLine& line) {
   const double in_flight = line.waited_seconds + line.hidden_seconds;
   const auto share = [&](double seconds) {
     return in_flight > 0 ? text(static_cast<int>(100 * seconds / in_flight + 0.5), " %")
                          : std::string("-");
   };
-  std::ostringstream calls;
-  calls << std::fixed << std::setprecision(1) << line.calls;
-  std::ostringstream milliseconds;
-  milliseconds << std::fixed << std::setprecision(2) << 1e3 * in_flight;
+  const std::optional<double> ratio = line.over_bound();
   out << std::left << std::setw(28) << line.name << std::right << std::setw(12)
-      << in_bytes(line.bytes) << std::setw(8) << calls.str() << std::setw(11) << milliseconds.str()
+      << in_bytes(line.bytes) << std::setw(12)
+      << (ratio ? in_bytes(line.bound_bytes) : std::string("-")) << std::setw(8)
+      << (ratio ? in_decimals(*ratio, 2) : std::string("-")) << std::setw(8)
+      << in_decimals(line.calls, 1) << std::setw(10) << in_decimals(1e3 * in_flight, 2)
       << std::setw(9) << share(line.waited_seconds) << std::setw(9) << share(line.hidden_seconds)
       << "\n";
 }
 
 }  // namespace
+
+std::optional<double> TrafficLine::over_bound() const {
+  return bound_bytes > 0 ? std::optional(planned_bytes / bound_bytes) : std::nullopt;
+}
+
+TrafficLine& TrafficLine::operator+=(const TrafficLine& more) {
+  calls += more.calls;
+  bytes += more.bytes;
+  largest_rank_bytes += more.largest_rank_bytes;
+  waited_seconds += more.waited_seconds;
+  hidden_seconds += more.hidden_seconds;
+  planned_bytes += more.planned_bytes;
+  bound_bytes += more.bound_bytes;
+  return *this;
+}
 
 Traffic Traffic::of(Communicator& communicator, std::int64_t steps, const LedgerEntries& own) {
   Traffic traffic;
@@ -37,17 +58,12 @@ Traffic Traffic::of(Communicator& communicator, std::int64_t steps, const Ledger
 
 void Traffic::add(const Traffic& more) {
   ranks = more.ranks;
+  if (bound_bytes.empty()) bound_bytes = more.bound_bytes;
   steps += more.steps;
   for (const auto& [name, entry] : more.names) {
     names[name].total += entry.total;
     names[name].largest += entry.largest;
   }
-}
-
-std::map<std::string, double> Traffic::bytes_per_step() const {
-  std::map<std::string, double> bytes;
-  for (const TrafficLine& line : lines()) bytes[line.name] = line.bytes;
-  return bytes;
 }
 
 std::vector<TrafficLine> Traffic::lines() const {
@@ -61,6 +77,11 @@ std::vector<TrafficLine> Traffic::lines() const {
     line.largest_rank_bytes = by_step * static_cast<double>(entry.largest.bytes_sent);
     line.waited_seconds = by_step * entry.total.waited_seconds / ranks;
     line.hidden_seconds = by_step * entry.total.hidden_seconds / ranks;
+    const auto bound = bound_bytes.find(name);
+    if (bound != bound_bytes.end()) {
+      line.planned_bytes = line.bytes;
+      line.bound_bytes = bound->second;
+    }
     lines.push_back(std::move(line));
   }
   std::stable_sort(lines.begin(), lines.end(),
@@ -68,25 +89,24 @@ std::vector<TrafficLine> Traffic::lines() const {
   return lines;
 }
 
+TrafficLine Traffic::sum() const {
+  TrafficLine sum;
+  sum.name = "all";
+  for (const TrafficLine& line : lines()) sum += line;
+  return sum;
+}
+
 std::string Traffic::to_table() const {
   if (ranks == 1 || steps == 0) return "";
   std::map<std::string, TrafficLine> phases;
-  TrafficLine all;
-  const auto add_to = [](TrafficLine& sum, const TrafficLine& line) {
-    sum.calls += line.calls;
-    sum.bytes += line.bytes;
-    sum.waited_seconds += line.waited_seconds;
-    sum.hidden_seconds += line.hidden_seconds;
-  };
   std::ostringstream out;
   out << std::left << std::setw(28) << "a training step sends" << std::right << std::setw(12)
-      << "bytes" << std::setw(8) << "calls" << std::setw(11) << "ms" << std::setw(9) << "waited"
-      << std::setw(9) << "hidden"
+      << "bytes" << std::setw(12) << "must" << std::setw(8) << "ratio" << std::setw(8) << "calls"
+      << std::setw(10) << "ms" << std::setw(9) << "waited" << std::setw(9) << "hidden"
       << "\n";
   for (const TrafficLine& line : lines()) {
     write_line(out, line);
-    add_to(phases[phase_of(line.name)], line);
-    add_to(all, line);
+    phases[phase_of(line.name)] += line;
   }
   std::vector<TrafficLine> sums;
   for (auto& [phase, sum] : phases) {
@@ -95,11 +115,11 @@ std::string Traffic::to_table() const {
   }
   std::stable_sort(sums.begin(), sums.end(),
                    [](const TrafficLine& a, const TrafficLine& b) { return a.bytes > b.bytes; });
-  for (const TrafficLine& sum : sums) write_line(out, sum);
-  all.name = "all";
-  write_line(out, all);
-  out << "bytes over all " << ranks << " ranks, calls and milliseconds of one; " << steps
-      << " steps\n";
+  for (const TrafficLine& line : sums) write_line(out, line);
+  write_line(out, sum());
+  out << "bytes over all " << ranks
+      << " ranks, must: the least by the plan (micrec plan); calls and "
+      << "milliseconds of one rank; " << steps << " steps\n";
   return out.str();
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,12 @@ struct TrafficLine {
   double largest_rank_bytes = 0;  ///< sent by the rank that sends most
   double waited_seconds = 0;      ///< of a rank, on average: it stood still
   double hidden_seconds = 0;      ///< of a rank, on average: they travelled while it worked
+  double planned_bytes = 0;       ///< of the bytes, those that the plan foresees
+  double bound_bytes = 0;         ///< and how many it says must travel, over all ranks
+
+  /// planned_bytes / bound_bytes; nothing where nothing is planned.
+  std::optional<double> over_bound() const;
+  TrafficLine& operator+=(const TrafficLine& more);
 };
 
 /// What travelled between the ranks in a number of training steps.
@@ -24,16 +31,16 @@ struct Traffic {
   int ranks = 1;
   std::int64_t steps = 0;
   std::map<std::string, LedgerOverRanks> names;
+  std::map<std::string, double> bound_bytes;  ///< a step, by name: see BytePlan; may lack names
 
   /// From what each rank counted. Ranks: collective.
   static Traffic of(Communicator& communicator, std::int64_t steps, const LedgerEntries& own);
   void add(const Traffic& more);
 
-  /// Measured bytes a step by name, over all ranks: what a plan's bound is compared with.
-  std::map<std::string, double> bytes_per_step() const;
-
   /// A line a name, the most bytes first.
   std::vector<TrafficLine> lines() const;
+  /// All lines together.
+  TrafficLine sum() const;
   /// The lines for people, with sums by phase; empty where nothing travelled.
   std::string to_table() const;
 };

@@ -39,8 +39,18 @@ TEST(Traffic, IsBytesOverAllRanksAndSecondsOfOneAStep) {
   EXPECT_DOUBLE_EQ(lines[0].calls, 1.5);
   EXPECT_DOUBLE_EQ(lines[0].waited_seconds, 0.25);
   EXPECT_DOUBLE_EQ(lines[0].hidden_seconds, 0.75);
-  EXPECT_EQ(traffic.bytes_per_step(),
-            (std::map<std::string, double>{{"halo.propagate", 450}, {"step.replicated", 16}}));
+  EXPECT_DOUBLE_EQ(lines[1].bytes, 16);
+  EXPECT_DOUBLE_EQ(traffic.sum().bytes, 466);
+  EXPECT_FALSE(traffic.sum().over_bound()) << "nothing is planned";
+}
+
+TEST(Traffic, StandsBesideThePlan) {
+  Traffic traffic = two_ranks();
+  traffic.bound_bytes = {{"halo.propagate", 360}};
+  EXPECT_DOUBLE_EQ(traffic.lines()[0].over_bound().value(), 1.25);
+  EXPECT_FALSE(traffic.lines()[1].over_bound()) << "not planned";
+  EXPECT_DOUBLE_EQ(traffic.sum().over_bound().value(), 1.25) << "of the planned part";
+  EXPECT_NE(traffic.to_table().find("1.25"), std::string::npos) << traffic.to_table();
 }
 
 TEST(Traffic, IsATableForPeople) {
@@ -55,7 +65,9 @@ TEST(Traffic, IsALineOfTheMetricsLog) {
   const TemporaryFolder folder;
   {
     MetricsLog log(folder.path(), 0);
-    log.ledger(2, two_ranks());
+    Traffic traffic = two_ranks();
+    traffic.bound_bytes = {{"halo.propagate", 360}};
+    log.ledger(2, traffic);
   }
   std::ifstream file(MetricsLog::path_in(folder.path()));
   std::string line;
@@ -68,6 +80,10 @@ TEST(Traffic, IsALineOfTheMetricsLog) {
   EXPECT_EQ(halo["phase"], "halo");
   EXPECT_EQ(halo["bytes_per_step"], 450);
   EXPECT_EQ(halo["hidden_seconds_per_step"], 0.75);
+  EXPECT_EQ(halo["bound_bytes_per_step"], 360);
+  EXPECT_EQ(halo["over_bound"], 1.25);
+  EXPECT_EQ(object["over_bound"], 1.25);
+  EXPECT_FALSE(object["collectives"]["step.replicated"].contains("over_bound"));
 }
 
 }  // namespace
