@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "checkpoints/agreement.h"
 #include "checkpoints/store.h"
 #include "cluster/job.h"
 #include "cluster/launch_environment.h"
@@ -370,6 +371,10 @@ int train(const RunConfig& config, Job& job) {
       layout_of_flags(config.partition, config.reproducible, dataset, summary, grid, communicator);
   print_plan(config, dataset, summary, layout, model_config, job);
   if (config.dry_run) return 0;
+  // Hours of training are not given to a dataset with a turned bit in it.
+  throw_together(communicator, "dataset.verify", attempt([&] {
+                   if (job.rank() == 0) dataset.verify();
+                 }));
   preflight({.run_dir = config.run_dir,
              .checkpoint_bytes = most_checkpoint_bytes(summary.space.nodes(), model_config.dim),
              .dataset_fingerprint = dataset.fingerprint()},

@@ -11,6 +11,7 @@
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/train_flags.h"
+#include "model/modality.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -100,7 +101,10 @@ std::string checkpoint_path(const std::string& run_dir, const std::string& which
 
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
                                             const DatasetFile& dataset) {
-  if (asked != std::vector<std::string>{"all"}) return asked;
+  if (asked != std::vector<std::string>{"all"}) {
+    for (const std::string& name : asked) modality_width(dataset, name);  // refuses unknown ones
+    return asked;
+  }
   std::vector<std::string> names;
   for (const DomainInfo& domain : dataset.domains()) {
     for (const ModalityInfo& modality : domain.modalities) {

@@ -52,7 +52,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
 /// Path of the checkpoint that `which` means; see TrainedRunOptions.
 std::string checkpoint_path(const std::string& run_dir, const std::string& which);
 
-/// The dataset's modalities, where the flag says "all".
+/// The dataset's modalities, where the flag says "all". Errors: those of modality_width().
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
                                             const DatasetFile& dataset);
 

@@ -59,6 +59,7 @@ GridChoice choose_grid(const std::vector<ProcessGrid>& grids, double memory_limi
     if (cost->step_seconds > kSameTime * shortest) continue;
     if (chosen == nullptr || cost->grid.rows > chosen->grid.rows) chosen = cost;
   }
+  CHECK(chosen != nullptr) << "the shortest step is a number";
   choice.grid = chosen->grid;
   if (choice.costs.size() == 1) {
     choice.reason = text(to_text(chosen->grid), " is the only grid");

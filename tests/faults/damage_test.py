@@ -70,6 +70,8 @@ def damages_of(path, seed):
         for _ in range(8 if ALL and bytes_there > 1 else 1):
             at = begin + numbers.randrange(bytes_there)
             bit = numbers.randrange(8)
+            name = next((other for other, first, size_there in regions
+                         if other.startswith("elements of") and first <= at < first + size_there), name)
             damaged = bytearray(whole)
             damaged[at] ^= 1 << bit
             damages.append((f"bit {bit} of byte {at} turned ({name})", bytes(damaged)))
@@ -118,9 +120,12 @@ class DamageTest(unittest.TestCase):
         count = 0
         for name in names:
             for run_dir, there in self.damaged_copies(newest / name):
+                # A manifest without the end of its last line says all it said.
+                is_whole = name == "manifest.json" and there.read_bytes().strip() == (newest / name).read_bytes().strip()
                 result = self.go_on(run_dir)
-                self.assertIn(name, result.stderr)
-                self.assertIn(newest.name, result.stderr)
+                if not is_whole:
+                    self.assertIn(name, result.stderr)
+                    self.assertIn(newest.name, result.stderr)
                 self.assertEqual(self.runs.digest(run_dir), self.expected, result.stderr)
                 count += 1
         print(f"{count} damaged newest checkpoints stepped over", flush=True)
