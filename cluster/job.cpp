@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <new>
@@ -63,6 +64,10 @@ RankFailure describe_exception(int rank, const ProgressBoard* board = nullptr, i
     failure.exit_code = static_cast<int>(error.cause());
     if (error.cause() == Cause::cluster) failure.standing = RankFailure::Standing::symptom;
     failure.message = error.what();
+  } catch (const std::filesystem::filesystem_error& error) {
+    failure.exit_code = static_cast<int>(Cause::io);
+    failure.message = text("the file system refused: ", error.what(),
+                           "; check that the disk has room and can be written to");
   } catch (const std::bad_alloc&) {
     failure.message = out_of_memory();
   } catch (const c10::Error& error) {

@@ -55,7 +55,9 @@ void drop_lines_after(const std::string& path, std::int64_t step) {
     }
   }
   sync_to_disk(beside);
-  fs::rename(beside, path);
+  std::error_code error;
+  fs::rename(beside, path, error);
+  if (error) fail(path, error.value());
 }
 
 ordered_json line_of(const char* kind, std::int64_t step) {
