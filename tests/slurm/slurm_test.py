@@ -32,8 +32,8 @@ NODES = ("n1", "n2")
 BEGAN = time.monotonic()
 
 SYNTH = ["--users=160", "--items=90", "--interactions=2400", "--modalities=text:12,image:9", "--seed=5"]
-TRAIN = ["--epochs=1000000", "--dim=16", "--batch=512", "--lr=0.01", "--log_every=1", "--validate_every=0", "--validate_every_steps=0",
-         "--patience=0", "--save_every_minutes=0", "--threads=1", "--seed=2", "--dropout=0.1"]
+TRAIN = ["--epochs=1000000", "--dim=16", "--batch=512", "--lr=0.01", "--log_every=1", "--validate_every=0",
+         "--validate_every_steps=0", "--patience=0", "--save_every_minutes=0", "--threads=1", "--seed=2", "--dropout=0.1"]
 
 
 def log(*words):
