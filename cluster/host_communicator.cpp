@@ -7,12 +7,12 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 #include <type_traits>
 #include <utility>
 
 #include "base/text.h"
 #include "cluster/progress_board.h"
+#include "cluster/rows_of_collectives.h"
 
 namespace micrec {
 namespace {
@@ -55,28 +55,6 @@ void check_tensor(const char* name, const at::Tensor& tensor) {
   CHECK(tensor.defined()) << name;
   CHECK(tensor.is_cpu()) << name << ": a host communicator got a tensor on " << tensor.device();
   CHECK(tensor.is_contiguous()) << name << ": the tensor is not contiguous";
-}
-
-std::int64_t total(const std::vector<std::int64_t>& rows) {
-  return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
-}
-
-void check_rows(const char* name, const std::vector<std::int64_t>& rows, int ranks) {
-  CHECK_EQ(static_cast<int>(rows.size()), ranks) << name << ": one number of rows a rank";
-  for (const std::int64_t count : rows) CHECK_GE(count, 0) << name;
-}
-
-std::int64_t row_bytes(const char* name, const at::Tensor& tensor) {
-  CHECK_GE(tensor.dim(), 1) << name << ": a tensor of rows has at least one dimension";
-  std::int64_t bytes = static_cast<std::int64_t>(tensor.element_size());
-  for (std::int64_t d = 1; d < tensor.dim(); ++d) bytes *= tensor.size(d);
-  return bytes;
-}
-
-at::Tensor empty_rows(const at::Tensor& like, std::int64_t rows) {
-  std::vector<std::int64_t> shape = like.sizes().vec();
-  shape[0] = rows;
-  return at::empty(shape, like.options().requires_grad(false));
 }
 
 const std::byte* bytes_of(const at::Tensor& tensor) {

@@ -8,12 +8,12 @@
 #include <chrono>
 #include <cstring>
 #include <exception>
-#include <numeric>
 #include <thread>
 #include <utility>
 
 #include "base/text.h"
 #include "cluster/device.h"
+#include "cluster/rows_of_collectives.h"
 
 namespace micrec {
 namespace {
@@ -42,32 +42,10 @@ const char* name_of(Kind kind) {
   return "unknown";
 }
 
-std::int64_t total(const std::vector<std::int64_t>& rows) {
-  return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
-}
-
-void check_rows(const char* name, const std::vector<std::int64_t>& rows, int ranks) {
-  CHECK_EQ(static_cast<int>(rows.size()), ranks) << name << ": one number of rows a rank";
-  for (const std::int64_t count : rows) CHECK_GE(count, 0) << name;
-}
-
 void check_reducible(const char* name, at::ScalarType dtype) {
   CHECK(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kInt || dtype == at::kLong)
       << name << ": cannot reduce " << c10::toString(dtype)
       << "; float32, float64, int32 and int64 can be";
-}
-
-std::int64_t row_bytes(const char* name, const at::Tensor& tensor) {
-  CHECK_GE(tensor.dim(), 1) << name << ": a tensor of rows has at least one dimension";
-  std::int64_t bytes = static_cast<std::int64_t>(tensor.element_size());
-  for (std::int64_t d = 1; d < tensor.dim(); ++d) bytes *= tensor.size(d);
-  return bytes;
-}
-
-at::Tensor empty_rows(const at::Tensor& like, std::int64_t rows) {
-  std::vector<std::int64_t> shape = like.sizes().vec();
-  shape[0] = rows;
-  return at::empty(shape, like.options().requires_grad(false));
 }
 
 const std::byte* bytes_of(const at::Tensor& tensor) {
