@@ -279,11 +279,13 @@ class SlurmTest(unittest.TestCase):
         return wait_until(f"job {job} has ended", last_state)
 
     def starts_again(self, job):
-        """Slurm holds a requeued job back for two minutes; the test does not wait for that."""
+        """Slurm holds a requeued job back for two minutes; the test does not wait for that. It must wait a little: a
+        node tells the starts of a job apart by their second, and one in the second in which the start before was
+        ended is refused ("job credential revoked")."""
         self.is_state(job, "PENDING")
         wait_until("nothing is left of the start before",
                    lambda: not (list(self.folder.glob(f"n*/pmix/spmix_appdir_*_{job}.*")) or steps_of(job)))
-        self.cluster.tell("scontrol", "update", f"JobId={job}", "StartTime=now")
+        self.cluster.tell("scontrol", "update", f"JobId={job}", "StartTime=now+3")
 
     def digest(self, run_dir, name):
         path = self.folder / f"{name}.h5"
