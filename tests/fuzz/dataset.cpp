@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "data/dataset_file.h"
+#include "data/partition_file.h"
 #include "tests/fuzz/reader.h"
 
 namespace micrec::fuzz {
@@ -50,7 +51,7 @@ void read_parts(const DatasetFile& file, int domain) {
   }
 }
 
-void read(const std::string& path, int variant) {
+void read_dataset(const std::string& path, int variant) {
   const DatasetFile file = DatasetFile::open(path);
   if (variant == 0) {
     file.verify();
@@ -59,10 +60,38 @@ void read(const std::string& path, int variant) {
   for (std::size_t d = 0; d < file.domains().size(); ++d) read_parts(file, static_cast<int>(d));
 }
 
+/// A dataset, and its nodes in one row, that partition files are for.
+struct Partitioned {
+  DatasetFile file = DatasetFile::open(MICREC_SOURCE_DIR "/tests/fuzz/seeds/dataset/prepared.h5");
+  NodeSpace space{{file.domains()[0].users}, {file.domains()[0].items}};
+  People people{file.people(), file.person_of_user(0)};
+};
+
+/// Variant 1 counts the parts, as a run does to choose its grid.
+void read_partition(const std::string& path, int variant) {
+  static const Partitioned of;
+  constexpr int kParts = 2;
+  if (variant == 1) {
+    if (count_parts(path) < 0) throw std::logic_error("less than no parts");
+    return;
+  }
+  const Ownership ownership = read_partition_file(path, of.file, of.space, of.people, kParts);
+  if (static_cast<std::int64_t>(ownership.owner.size()) != of.space.nodes())
+    throw std::logic_error("another number of owners than nodes");
+  for (const std::int32_t part : ownership.owner) {
+    if (part < 0 || part >= kParts) throw std::logic_error("a part that is not there");
+  }
+}
+
 }  // namespace
 
 const Reader& dataset() {
-  static const Reader reader = {"dataset", "dataset.h5", 2, false, read};
+  static const Reader reader = {"dataset", "dataset.h5", 2, false, read_dataset};
+  return reader;
+}
+
+const Reader& partition() {
+  static const Reader reader = {"partition", "parts.csv", 2, false, read_partition};
   return reader;
 }
 

@@ -124,6 +124,16 @@ def write_dataset(folder, program):
                 copy_plainly(source, copy)
 
 
+def write_partition(folder, dataset):
+    with h5py.File(dataset) as file:
+        lines = [f"food,{kind},{key},{number % 2}\n" for kind in ("user", "item")
+                 for number, key in enumerate(file[f"domains/food/{kind}s/key"].asstr()[:])]
+    whole = "domain,kind,key,part\n" + "".join(lines)
+    write_all(folder, ".csv", {"whole": whole.encode(), "cut": whole[:-20].encode(), "twice": (whole + lines[0]).encode(),
+                               "packed": gzip.compress(whole.encode(), mtime=0),
+                               "quoted": whole.replace("u1,", '"u1",').replace("\n", "\r\n").encode()})
+
+
 def write_manifest(folder):
     shutil.copy(GOLDEN / "manifest.json", folder / "golden.json")
     manifest = json.loads((GOLDEN / "manifest.json").read_text())
@@ -133,8 +143,8 @@ def write_manifest(folder):
 
 
 def main(folder, program):
-    for name in ("csv", "tsv", "json", "adjacency", "gzip", "npy", "keys", "features", "dataset", "manifest", "best",
-                 "shard", "metrics", "flagfile"):
+    for name in ("csv", "tsv", "json", "adjacency", "gzip", "npy", "keys", "features", "dataset", "partition", "manifest",
+                 "best", "shard", "metrics", "flagfile"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for old in (folder / name).iterdir():
             if not old.name.startswith("found-"):
@@ -151,6 +161,7 @@ def main(folder, program):
                                         "packed": gzip.compress(b"a\nb\nc\n", mtime=0)})
     write_features(folder / "features")
     write_dataset(folder / "dataset", program)
+    write_partition(folder / "partition", folder / "dataset/prepared.h5")
     write_manifest(folder / "manifest")
     write_all(folder / "best", ".json", {"named": b'{"checkpoint": "step-000000000900"}\n', "other": b'{"checkpoint": 9}'})
     shutil.copy(GOLDEN / "shard-00000.h5", folder / "shard/golden.h5")

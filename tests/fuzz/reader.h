@@ -28,6 +28,7 @@ const Reader& npy();
 const Reader& keys();
 const Reader& features();
 const Reader& dataset();
+const Reader& partition();
 const Reader& manifest();
 const Reader& best();
 const Reader& shard();
