@@ -72,7 +72,7 @@ class Killer:
         return process.poll()
 
     def kill(self, process, run_dir, newest):
-        ranks = self.runs.processes(process.mark, "micrec")
+        ranks = self.runs.processes(process.mark, self.runs.command)
         one = ranks and self.random.random() < 0.5
         kill_all([self.random.choice(ranks)] if one else self.runs.processes(process.mark))
         self.targets["one rank" if one else "all processes"] += 1

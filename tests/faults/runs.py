@@ -37,6 +37,7 @@ class Runs:
 
     def __init__(self, program, mpiexec):
         self.program = str(Path(program).resolve())
+        self.command = Path(self.program).name[:15]  # as /proc/PID/comm has it
         self.mpiexec = mpiexec.split()
         self.folder = Path(tempfile.mkdtemp(prefix="micrec-faults-"))
         self.dataset = self.folder / "sample.h5"
