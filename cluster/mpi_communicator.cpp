@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -102,6 +104,14 @@ void avoid_forbidden_memory_reads() {
        {"OMPI_MCA_btl_vader_single_copy_mechanism", "OMPI_MCA_btl_sm_single_copy_mechanism"}) {
     setenv(name, "none", /*overwrite=*/0);
   }
+}
+
+// Keeps what MPI may still read or write when its owner goes.
+void keep_for_ever(std::shared_ptr<void> memory) {
+  static std::mutex mutex;
+  static auto& kept = *new std::vector<std::shared_ptr<void>>;  // also after the end of main
+  const std::lock_guard<std::mutex> lock(mutex);
+  kept.push_back(std::move(memory));
 }
 
 // The failure to quote: of the best standing, of the lowest rank.
@@ -241,11 +251,9 @@ MpiCommunicator::~MpiCommunicator() {
   // what MPI may still read or write must outlive this object.
   const bool settled = settle_in_flight();
   if (!settled) {
-    static_cast<void>(new std::vector<std::unique_ptr<Transfer>>(std::move(in_flight())));
+    keep_for_ever(std::make_shared<std::vector<std::unique_ptr<Transfer>>>(std::move(in_flight())));
   }
-  if (of_whole_run && (!settled || !state_->notices_sent.empty())) {
-    static_cast<void>(new std::shared_ptr<State>(state_));
-  }
+  if (of_whole_run && (!settled || !state_->notices_sent.empty())) keep_for_ever(state_);
 }
 
 // Cancels what can be; true if MPI no longer touches the buffers.

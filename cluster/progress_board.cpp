@@ -44,11 +44,11 @@ struct SharedText {
   void set(const char* value, std::size_t length) {
     std::array<std::uint64_t, kWords> copy{};
     if (length > 0) std::memcpy(copy.data(), value, std::min(length, sizeof copy - 1));
-    for (std::size_t i = 0; i < kWords; ++i) words[i].store(copy[i], std::memory_order_relaxed);
+    for (std::size_t i = 0; i < kWords; ++i) words[i].store(copy[i], std::memory_order_release);
   }
   std::string get() const {
     std::array<std::uint64_t, kWords> copy{};
-    for (std::size_t i = 0; i < kWords; ++i) copy[i] = words[i].load(std::memory_order_relaxed);
+    for (std::size_t i = 0; i < kWords; ++i) copy[i] = words[i].load(std::memory_order_acquire);
     const char* begin = reinterpret_cast<const char*>(copy.data());
     return {begin, strnlen(begin, sizeof copy)};
   }
@@ -148,8 +148,8 @@ void ProgressBoard::take_line(int line, int rank) {
   CHECK_LT(line, lines());
   own_line_ = line;
   Line& own = memory_->line[line];
-  own.rank.store(rank, std::memory_order_relaxed);
-  own.process.store(getpid(), std::memory_order_relaxed);
+  own.rank.store(rank, std::memory_order_release);
+  own.process.store(getpid(), std::memory_order_release);
   leave();
 }
 
@@ -161,11 +161,11 @@ void ProgressBoard::write(RankProgress::State state, const char* collective, std
   if (collective != nullptr) {
     own.collective.set(collective, std::strlen(collective));
     own.group.set(group, group == nullptr ? 0 : std::strlen(group));
-    own.number.store(number, std::memory_order_relaxed);
-    own.entered.fetch_add(1, std::memory_order_relaxed);
+    own.number.store(number, std::memory_order_release);
+    own.entered.fetch_add(1, std::memory_order_release);
   }
-  own.state.store(static_cast<std::int32_t>(state), std::memory_order_relaxed);
-  own.since_nanoseconds.store(now_nanoseconds(), std::memory_order_relaxed);
+  own.state.store(static_cast<std::int32_t>(state), std::memory_order_release);
+  own.since_nanoseconds.store(now_nanoseconds(), std::memory_order_release);
   own.version.fetch_add(1, std::memory_order_release);
 }
 
@@ -186,15 +186,16 @@ RankProgress ProgressBoard::read(int line) const {
   constexpr std::int64_t kMostNanoseconds = 200'000'000;
   while (true) {
     const std::uint64_t before = from.version.load(std::memory_order_acquire);
-    progress.rank = from.rank.load(std::memory_order_relaxed);
-    progress.process = from.process.load(std::memory_order_relaxed);
-    progress.state = static_cast<RankProgress::State>(from.state.load(std::memory_order_relaxed));
+    progress.rank = from.rank.load(std::memory_order_acquire);
+    progress.process = from.process.load(std::memory_order_acquire);
+    progress.state = static_cast<RankProgress::State>(from.state.load(std::memory_order_acquire));
     progress.collective = from.collective.get();
     progress.group = from.group.get();
-    progress.number = from.number.load(std::memory_order_relaxed);
-    progress.entered = from.entered.load(std::memory_order_relaxed);
-    progress.seconds = seconds_since(from.since_nanoseconds.load(std::memory_order_relaxed));
-    std::atomic_thread_fence(std::memory_order_acquire);
+    progress.number = from.number.load(std::memory_order_acquire);
+    progress.entered = from.entered.load(std::memory_order_acquire);
+    progress.seconds = seconds_since(from.since_nanoseconds.load(std::memory_order_acquire));
+    // Whoever has read a word of a later write sees its odd version too, for the words are released
+    // and acquired.
     if (before % 2 == 0 && from.version.load(std::memory_order_relaxed) == before) break;
     if (now_nanoseconds() - begin > kMostNanoseconds) break;
     sched_yield();

@@ -29,6 +29,7 @@ constexpr int kMostDimensions = 32;
 constexpr int kDeepestType = 16;
 constexpr int kDeepestTree = 16;
 constexpr std::uint64_t kMostTextChunkBytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMostDeflation = 1100;  // 1,032 bytes out of one, at most, and a margin
 
 class File {
  public:
@@ -749,16 +750,26 @@ class Structure {
       file_.fail(address, "chunks that are not of the shape of their elements");
     if (has_references && layout.chunk_bytes > kMostTextChunkBytes)
       file_.fail(address, "chunks of strings that are too large");
+    // The library trusts that what its filters give back is as large as the shape of a chunk says.
+    bool is_size_known = false;
     const auto check_chunk = [&](std::uint64_t at, std::uint64_t stored, std::uint64_t skipped) {
       if (!file_.holds(at, stored) || stored == 0)
         file_.fail(address, "a chunk that is not in the file");
-      const bool filtered = !object.filters.empty();
-      if (!filtered && stored != layout.chunk_bytes)
+      if (!chunks_.insert(at).second) file_.fail(address, "a chunk that another dataset has too");
+      const std::optional<std::uint64_t> expected =
+          stored_bytes(layout.chunk_bytes, object.filters, skipped);
+      if (expected && stored != *expected)
         file_.fail(address, "a chunk of another size than its shape");
-      if (!has_references) return;
-      std::string elements = file_.read(at, stored, "a chunk");
-      if (filtered) elements = unfiltered(std::move(elements), object.filters, skipped, layout, at);
-      check_references(*object.type, elements, at);
+      if (!expected && layout.chunk_bytes / kMostDeflation > stored)
+        file_.fail(address, "a chunk that is larger than its bytes can be");
+      const bool is_measured = !expected && !is_size_known && are_known(object.filters);
+      if (!has_references && !is_measured) return;
+      const std::optional<std::string> elements =
+          unfiltered(file_.read(at, stored, "a chunk"), object.filters, skipped, layout, at);
+      is_size_known = is_size_known || elements.has_value();
+      if (!has_references) return;  // The library says what cannot be uncompressed, and its rows.
+      if (!elements) file_.fail(at, "a chunk that cannot be uncompressed");
+      check_references(*object.type, *elements, at);
     };
     if (layout.is_tree) {
       std::set<std::uint64_t> seen;
@@ -811,11 +822,35 @@ class Structure {
     return {level, entries};
   }
 
-  /// A chunk as it was before its filters.
-  std::string unfiltered(std::string bytes, const std::vector<Filter>& filters,
-                         std::uint64_t skipped, const Layout& layout, std::uint64_t at) const {
+  /// Bytes in the file of a chunk of so many, where its filters leave no choice.
+  static std::optional<std::uint64_t> stored_bytes(std::uint64_t chunk_bytes,
+                                                   const std::vector<Filter>& filters,
+                                                   std::uint64_t skipped) {
+    std::uint64_t bytes = chunk_bytes;
+    for (std::size_t f = 0; f < filters.size(); ++f) {
+      if (is_skipped(f, skipped) || filters[f].id == kShuffle) continue;
+      if (filters[f].id != kFletcher32) return std::nullopt;
+      bytes += 4;
+    }
+    return bytes;
+  }
+
+  static bool are_known(const std::vector<Filter>& filters) {
+    return std::all_of(filters.begin(), filters.end(), [](const Filter& filter) {
+      return filter.id == kDeflate || filter.id == kShuffle || filter.id == kFletcher32;
+    });
+  }
+
+  static bool is_skipped(std::size_t filter, std::uint64_t skipped) {
+    return filter < 32 && ((skipped >> filter) & 1) != 0;
+  }
+
+  /// A chunk as it was before its filters; nothing where it cannot be uncompressed.
+  std::optional<std::string> unfiltered(std::string bytes, const std::vector<Filter>& filters,
+                                        std::uint64_t skipped, const Layout& layout,
+                                        std::uint64_t at) const {
     for (std::size_t f = filters.size(); f-- > 0;) {
-      if (f < 32 && ((skipped >> f) & 1) != 0) continue;
+      if (is_skipped(f, skipped)) continue;
       const Filter& filter = filters[f];
       if (filter.id == kFletcher32) {
         if (bytes.size() < 4) file_.fail(at, "a chunk that is shorter than its checksum");
@@ -823,9 +858,10 @@ class Structure {
       } else if (filter.id == kDeflate) {
         std::string all(layout.chunk_bytes + 4, '\0');  // and a checksum behind it
         uLongf size = all.size();
-        if (uncompress(reinterpret_cast<Bytef*>(all.data()), &size,
-                       reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()) != Z_OK)
-          file_.fail(at, "a chunk that cannot be uncompressed");
+        const int code = uncompress(reinterpret_cast<Bytef*>(all.data()), &size,
+                                    reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+        if (code == Z_DATA_ERROR) return std::nullopt;
+        if (code != Z_OK) file_.fail(at, "a chunk of a wrong size");
         all.resize(size);
         bytes = std::move(all);
       } else if (filter.id == kShuffle) {
@@ -1007,6 +1043,7 @@ class Structure {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> groups_;
   std::set<std::uint64_t> seen_objects_;
   std::set<std::pair<std::uint64_t, std::uint64_t>> seen_groups_;
+  std::set<std::uint64_t> chunks_;  // addresses
   std::map<std::uint64_t, std::vector<std::uint64_t>> collections_;
   std::uint64_t text_bytes_ = 0;
   int types_followed_ = 0;

@@ -9,8 +9,9 @@ namespace micrec {
 /// crashes, hangs or takes any amount of memory on some damaged files.
 ///
 /// Checked  superblock, object headers and their messages, groups (B-trees, symbol nodes, local
-///          heaps), types, shapes, where elements lie, B-trees of chunks, and strings of variable
-///          length down to their bytes in the global heap, whose sum cannot exceed the file.
+///          heaps), types, shapes, where elements lie, B-trees of chunks, that a chunk of each
+///          compressed dataset is as large as its shape says, and strings of variable length down
+///          to their bytes in the global heap, whose sum cannot exceed the file.
 /// Left     what the "latest" format of HDF5 protects by checksums that the library itself
 ///          compares: large groups, lists of more than 8 attributes, indexes of chunks. Variable
 ///          strings in such attributes are followed by the library alone.
@@ -18,7 +19,8 @@ namespace micrec {
 /// Errors   Error(Cause::data) naming the file, the byte and what is wrong there; Error(Cause::io)
 ///          where it cannot be read. A file without a superblock, or cut off before the end that
 ///          the superblock tells, is left to the library, which says so.
-/// Cost     reads the structure once, and the references to variable strings; no elements.
+/// Cost     reads the structure once, the references to variable strings, and of elements one
+///          chunk of each compressed dataset.
 void check_hdf5_structure(const std::string& path);
 
 }  // namespace micrec

@@ -58,8 +58,8 @@ INSTANTIATE_TEST_SUITE_P(Reader, Seeds, testing::ValuesIn(seed_folders()),
 TEST(Seeds, AreThereForEveryReader) {
   EXPECT_THAT(seed_folders(),
               testing::UnorderedElementsAre("csv", "tsv", "json", "adjacency", "gzip", "npy",
-                                            "keys", "features", "dataset", "partition",
-                                            "manifest", "best", "shard", "metrics", "flagfile"));
+                                            "keys", "features", "dataset", "partition", "manifest",
+                                            "best", "shard", "metrics", "flagfile"));
 }
 
 // Runs last: no input of some KiB may have made a reader take a hundred thousand times its size.

@@ -74,6 +74,26 @@ TEST(Hdf5Structure, IsRefusedWhereAStringIsNotInItsHeap) {
                {path, "damaged near byte", "global heap", "make or fetch it again"});
 }
 
+// The library copies as many bytes as the shape of a chunk has, however few its filters gave.
+TEST(Hdf5Structure, IsRefusedWhereAChunkIsNotOfItsShape) {
+  const TemporaryFolder folder;
+  const std::string whole = bytes_of(write(folder));
+  const auto expect_refused = [&](std::size_t at, char value, const char* what) {
+    std::string bytes = whole;
+    bytes.at(at) = value;
+    const std::string path = folder.write("chunk.h5", bytes);
+    expect_error([&] { Hdf5File::open(path); }, Cause::data, {path, "damaged near byte", what});
+  };
+  const std::size_t rows = whole.find(std::string("\x64\0\0\0\x04\0\0\0", 8));  // of /packed
+  ASSERT_NE(rows, std::string::npos);
+  expect_refused(rows, '\xC8', "a chunk of a wrong size");
+  expect_refused(rows + 2, '\x7F', "a chunk that is larger than its bytes can be");
+  // Its B-tree, the last that is written, says that the chunk was left as it is.
+  const std::size_t tree = whole.rfind(std::string("TREE\x01\x00", 6));
+  ASSERT_NE(tree, std::string::npos);
+  expect_refused(tree + 24 + 4, '\x03', "a chunk of another size than its shape");
+}
+
 // The library itself crashes, hangs or takes all memory on some of these.
 TEST(Hdf5Structure, NoTurnedByteIsMoreThanAnError) {
   const TemporaryFolder folder;
