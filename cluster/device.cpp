@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <optional>
 
@@ -26,6 +27,7 @@ struct Report {
   std::int32_t gpus = 0;
   std::int32_t nccl_version = 0;
   std::int32_t sharing_asked_for = 0;
+  std::int32_t has_driver = 0;
   std::array<VisibleGpus::Identity, kMostGpus> identities{};
 };
 
@@ -118,6 +120,11 @@ std::string nccl_version_name(int version) {
   return text(version / scale, ".", version % scale / 100, ".", version % 100);
 }
 
+bool nvidia_driver_is_loaded() {
+  std::error_code ignored;
+  return std::filesystem::exists("/proc/driver/nvidia/version", ignored);
+}
+
 DeviceChoice choose_device(const std::string& wanted, const VisibleGpus& visible,
                            const LaunchEnvironment& launch, Communicator& world) {
   if (wanted != "auto" && wanted != "cpu" && wanted != "cuda") {
@@ -134,6 +141,7 @@ DeviceChoice choose_device(const std::string& wanted, const VisibleGpus& visible
   std::copy_n(visible.identities.begin(), own.gpus, own.identities.begin());
   own.nccl_version = visible.nccl_version;
   own.sharing_asked_for = visible.sharing_asked_for ? 1 : 0;
+  own.has_driver = visible.has_driver ? 1 : 0;
   const std::vector<Report> reports = exchange_reports(own, world);
   const int ranks = world.size();
 
@@ -154,7 +162,12 @@ DeviceChoice choose_device(const std::string& wanted, const VisibleGpus& visible
     if (reports[q].gpus > 0) continue;
     const std::string why = text(ranks > 1 ? text("rank ", q, " of ", ranks, " sees") : "there is",
                                  " no GPU: ", reports[q].why_none.data());
-    if (wanted == "auto") return {c10::Device(c10::kCPU), why};
+    if (wanted == "auto") {
+      const bool is_surprising =
+          std::any_of(reports.begin(), reports.end(),
+                      [](const Report& report) { return report.has_driver != 0; });
+      return {c10::Device(c10::kCPU), is_surprising ? why : ""};
+    }
     throw Error(Cause::cluster, text("--device=cuda, but ", why,
                                      "; mend that, or compute on the CPU with --device=cpu"));
   }

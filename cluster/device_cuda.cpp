@@ -15,6 +15,7 @@ namespace micrec {
 
 VisibleGpus find_gpus() {
   VisibleGpus gpus;
+  gpus.has_driver = nvidia_driver_is_loaded();
   if (ncclGetVersion(&gpus.nccl_version) != ncclSuccess) gpus.nccl_version = 0;
   const char* const sharing = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
   gpus.sharing_asked_for = sharing != nullptr && std::string_view(sharing) == "1";

@@ -7,6 +7,7 @@ namespace micrec {
 
 VisibleGpus find_gpus() {
   VisibleGpus gpus;
+  gpus.has_driver = nvidia_driver_is_loaded();
   gpus.why_none = "this program was built without CUDA (MICREC_WITH_CUDA)";
   return gpus;
 }

@@ -27,6 +27,7 @@ VisibleGpus seeing(const std::string& names) {
     gpus.identities.push_back(identity);
   }
   if (names.empty()) gpus.why_none = "no NVIDIA driver is loaded";
+  gpus.has_driver = !names.empty();
   gpus.nccl_version = 22809;
   return gpus;
 }
@@ -122,14 +123,22 @@ TEST(ChooseDevice, LetsRanksShareWhereItIsAskedForAndNcclCan) {
 }
 
 TEST(ChooseDevice, AutoFallsToTheCpuAndSaysWhy) {
+  // One rank without a GPU is enough.
+  for (const DeviceChoice& choice : choices({process("A", 0, "auto"), process("", 0, "auto")})) {
+    EXPECT_TRUE(choice.device.is_cpu());
+    EXPECT_EQ(choice.note, "rank 1 of 2 sees no GPU: no NVIDIA driver is loaded");
+  }
+  Process hidden = process("", -1, "auto");
+  hidden.gpus.has_driver = true;
+  hidden.gpus.why_none = "CUDA_VISIBLE_DEVICES hides them all";
+  EXPECT_EQ(choices({hidden})[0].note, "there is no GPU: CUDA_VISIBLE_DEVICES hides them all");
+}
+
+TEST(ChooseDevice, AutoIsSilentWhereNobodyExpectsAGpu) {
   for (const DeviceChoice& choice : choices({process("", 0, "auto"), process("", 1, "auto")})) {
     EXPECT_TRUE(choice.device.is_cpu());
-    EXPECT_EQ(choice.note, "rank 0 of 2 sees no GPU: no NVIDIA driver is loaded");
+    EXPECT_EQ(choice.note, "");
   }
-  // One rank without a GPU is enough.
-  EXPECT_TRUE(choices({process("A", 0, "auto"), process("", 0, "auto")})[0].device.is_cpu());
-  EXPECT_EQ(choices({process("", -1, "auto")})[0].note,
-            "there is no GPU: no NVIDIA driver is loaded");
 }
 
 TEST(ChooseDevice, CudaIsRefusedWithoutAGpu) {
