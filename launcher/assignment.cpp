@@ -136,18 +136,21 @@ Layout layout_of_flags(const std::string& partition, bool reproducible, const Da
   return make_layout(summary.space, summary.people, std::move(summands), grid, reproducible);
 }
 
-std::map<std::string, double> bound_of_bytes(const Layout& layout, const DatasetFile& dataset,
+std::map<std::string, double> bound_of_bytes(const Ownership& rows, ProcessGrid grid,
+                                             const DatasetFile& dataset,
                                              const DatasetSummary& summary,
                                              const ModelConfig& model,
-                                             const SamplingConfig& sampling) {
+                                             const SamplingConfig& sampling,
+                                             const std::vector<SemanticHalo>& semantic) {
   std::map<std::string, double> bound;
-  if (layout.reproducible || layout.grid.ranks() == 1) return bound;
+  if (grid.ranks() == 1) return bound;
   const PlanInputs inputs =
       read_plan_inputs(dataset, summary, model, sampling, SemanticDetail::estimated, /*threads=*/1);
-  const GridPlan plan = plan_grid(inputs, layout.rows, layout.grid, {});
-  for (const CollectiveBytes& collective : plan.bytes.collectives) {
-    if (collective.name.starts_with("halo.weighted")) continue;
-    bound[collective.name] = collective.total();
+  const StepNeeds needs = expected_needs(inputs.space, inputs.people, inputs.graph, inputs.eligible,
+                                         rows, inputs.shape.batch);
+  const BytePlan plan = plan_bytes(inputs.shape, grid, needs, semantic);
+  for (const CollectiveBytes& collective : plan.collectives) {
+    bound[collective.name] += collective.total();
   }
   return bound;
 }

@@ -11,6 +11,7 @@
 #include "model/model_config.h"
 #include "model/shard.h"
 #include "partition/adjacency.h"
+#include "partition/byte_plan.h"
 #include "partition/ownership.h"
 #include "partition/process_grid.h"
 
@@ -55,12 +56,14 @@ Layout layout_of_flags(const std::string& partition, bool reproducible, const Da
                        const DatasetSummary& summary, const ProcessGrid& grid,
                        Communicator& communicator);
 
-/// The bytes that must travel in a training step on this layout, by name of the collective, over
-/// all ranks; those of semantic neighbours are left out, as only a search would tell them. Empty
-/// with one rank, and for a reproducible run, which sends more on purpose. Ranks: local.
-std::map<std::string, double> bound_of_bytes(const Layout& layout, const DatasetFile& dataset,
+/// The bytes that must travel in a training step on this grid, by name of the collective, over all
+/// ranks. Empty with one rank. `rows`: the row part of every node; `semantic`: of each modality, as
+/// Model::semantic_halos() has them. Ranks: local.
+std::map<std::string, double> bound_of_bytes(const Ownership& rows, ProcessGrid grid,
+                                             const DatasetFile& dataset,
                                              const DatasetSummary& summary,
                                              const ModelConfig& model,
-                                             const SamplingConfig& sampling);
+                                             const SamplingConfig& sampling,
+                                             const std::vector<SemanticHalo>& semantic);
 
 }  // namespace micrec

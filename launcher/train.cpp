@@ -380,18 +380,21 @@ int train(const RunConfig& config, Job& job) {
              .dataset_fingerprint = dataset.fingerprint()},
             job);
 
-  Traffic traffic;
-  if (job.rank() == 0) {
-    traffic.bound_bytes = bound_of_bytes(layout, dataset, summary, model_config,
-                                         sampling_config_from_flags(config.seed, job.threads()));
-  }
-
   const GridGroups groups = split_world(communicator, grid);
   Shard shard =
       load_shard(dataset, summary, std::move(layout), Observed::training, job.threads(), groups);
   move_to(shard, job.device());
   print_halo(shard, job);
   Model model(model_config, dataset, shard, config.seed);
+  Traffic traffic;
+  if (!shard.reproducible) {  // It sends more on purpose.
+    const std::vector<SemanticHalo> semantic = model.semantic_halos();
+    if (job.rank() == 0) {
+      traffic.bound_bytes =
+          bound_of_bytes(shard.ownership, grid, dataset, summary, model_config,
+                         sampling_config_from_flags(config.seed, job.threads()), semantic);
+    }
+  }
   EpochSampler sampler(summary.space,
                        read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
                        eligible_items(dataset, summary.space),

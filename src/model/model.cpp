@@ -343,6 +343,35 @@ at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dro
 }
 
 // g_k * sum_m b^m S^m e, zero for users and for items without the modality.
+std::vector<SemanticHalo> Model::semantic_halos() const {
+  if (!config_.has_semantic()) return {};
+  Communicator& rows = *shard_->communicator;
+  std::vector<SemanticHalo> halos;
+  for (const Modality& modality : modalities_) {
+    const WeightedGraph& graph = *modality.semantic.graph;
+    at::Tensor own = at::empty({1, 4}, at::kLong);
+    auto* const counts = own.mutable_data_ptr<std::int64_t>();
+    for (const ShardedGraph* const half : {&graph.graph(), &graph.transpose()}) {
+      const HaloPlan& plan = half->halo_plan();
+      const std::ptrdiff_t at = half == &graph.graph() ? 0 : 2;
+      counts[at] = static_cast<std::int64_t>(plan.send_local_rows.size());
+      counts[at + 1] = plan.halo_rows();
+    }
+    const at::Tensor all = rows.all_gather(
+        "plan.semantic", own, std::vector<std::int64_t>(static_cast<std::size_t>(rows.size()), 1));
+    SemanticHalo halo;
+    for (int part = 0; part < rows.size(); ++part) {
+      const std::int64_t* const of = all.const_data_ptr<std::int64_t>() + 4 * part;
+      halo.forward.sent.push_back(of[0]);
+      halo.forward.received.push_back(of[1]);
+      halo.backward.sent.push_back(of[2]);
+      halo.backward.received.push_back(of[3]);
+    }
+    halos.push_back(std::move(halo));
+  }
+  return halos;
+}
+
 at::Tensor Model::semantic_sum(const at::Tensor& e) {
   const at::Tensor shares = modality_shares(parameter("semantic.logits"));  // (sets, modalities)
   const at::Tensor gate = parameter("semantic.gate").unsqueeze(1);          // (domains, 1)

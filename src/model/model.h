@@ -19,6 +19,7 @@
 #include "model/ridge.h"
 #include "model/semantic.h"
 #include "model/shard.h"
+#include "partition/byte_plan.h"
 
 namespace micrec {
 
@@ -104,6 +105,10 @@ class Model {
   /// row of an unknown user (token or mean of the old users). Shapes   (users, dim) float32.
   at::Tensor new_user_embeddings(int domain, const std::vector<std::vector<std::int32_t>>& history,
                                  std::int64_t epoch);
+
+  /// What the semantic neighbours of each modality make the row parts send; empty where there are
+  /// none. Ranks: collective.
+  std::vector<SemanticHalo> semantic_halos() const;
 
   /// z of people of `domain` for another domain they have no interaction in: rows [z, 1] M. Nothing
   /// where no map exists. Shapes   z: (n, dim) final rows in domain `from`; returns (n, dim).

@@ -115,6 +115,19 @@ class ProgramTest(unittest.TestCase):
             for step, loss in expected.items():
                 self.assertAlmostEqual(got[step] / loss, 1, delta=1e-4)
 
+    def test_a_step_sends_what_the_plan_says_and_nothing_else(self):
+        for grid in ("2x1", "1x2"):
+            run_dir = self.folder / f"ledger{grid}"
+            self.train(run_dir, 2, f"--grid={grid}", "--max_steps=20")
+            steps = lines_of(run_dir, "ledger")
+            self.assertEqual(sum(line["steps"] for line in steps), 20)
+            self.assertTrue(any(name.startswith("halo.weighted") for name in steps[0]["collectives"]) == (grid == "2x1"))
+            self.assertLessEqual(sum(line["over_bound"] * line["steps"] for line in steps), 1.2 * 20)
+            for line in steps:
+                self.assertGreater(line["bytes_per_step"], 0)
+                for name, entry in line["collectives"].items():
+                    self.assertTrue(entry["bytes_per_step"] == 0 or entry["bound_bytes_per_step"] > 0, name)
+
     def test_a_run_leaves_what_it_says(self):
         config = (self.run_dir / "config.txt").read_text()
         for flag in ("--dim=16", "--share_templates=0.5", "--seed=2"):
