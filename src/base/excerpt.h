@@ -8,7 +8,10 @@ namespace micrec {
 
 /// Texts from a file as a message can carry them, whatever their length and bytes.
 
-/// The beginning of a text: shortened, control characters as dots.
+/// Whether a text is UTF-8 without control characters.
+bool is_printable(std::string_view value);
+
+/// The beginning of a text: shortened, bytes that are not printable as dots.
 std::string printable(std::string_view value);
 
 /// The same in quotes.

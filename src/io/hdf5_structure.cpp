@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 
 // Names and numbers are those of the "HDF5 File Format Specification Version 3.0".
@@ -437,7 +438,7 @@ class Structure {
     if ((flags & 16) != 0) c.skip(1);
     const std::uint64_t name_bytes = c.number(std::size_t{1} << (flags & 3));
     c.expect(name_bytes > 0, "is a link without a name");
-    c.skip(name_bytes);
+    c.expect(is_printable(c.take(name_bytes)), "is a link whose name is no printable UTF-8");
     if (kind == 0) {
       objects_.push_back(c.address());
     } else {
@@ -1002,8 +1003,10 @@ class Structure {
   }
 
   static void check_name(const Cursor& c, std::uint64_t offset, const std::string& names) {
-    c.expect(offset < names.size() && names.find('\0', offset) != std::string::npos,
-             "has a name outside of its heap");
+    const std::size_t end = offset < names.size() ? names.find('\0', offset) : std::string::npos;
+    c.expect(end != std::string::npos, "has a name outside of its heap");
+    c.expect(is_printable(std::string_view(names).substr(offset, end - offset)),
+             "has a name that is no printable UTF-8");
   }
 
   void check_symbols(std::uint64_t address, const std::string& names,

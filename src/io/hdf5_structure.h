@@ -9,9 +9,9 @@ namespace micrec {
 /// crashes, hangs or takes any amount of memory on some damaged files.
 ///
 /// Checked  superblock, object headers and their messages, groups (B-trees, symbol nodes, local
-///          heaps), types, shapes, where elements lie, B-trees of chunks, that a chunk of each
-///          compressed dataset is as large as its shape says, and strings of variable length down
-///          to their bytes in the global heap, whose sum cannot exceed the file.
+///          heaps), their names, types, shapes, where elements lie, B-trees of chunks, that a chunk
+///          of each compressed dataset is as large as its shape says, and strings of variable
+///          length down to their bytes in the global heap, whose sum cannot exceed the file.
 /// Left     what the "latest" format of HDF5 protects by checksums that the library itself
 ///          compares: large groups, lists of more than 8 attributes, indexes of chunks. Variable
 ///          strings in such attributes are followed by the library alone.

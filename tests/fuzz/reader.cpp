@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "tests/support/temporary_folder.h"
 
@@ -13,11 +14,6 @@ namespace micrec::fuzz {
 namespace {
 
 constexpr std::size_t kMostMessageBytes = 4096;
-
-bool is_control(char letter) {
-  const auto code = static_cast<unsigned char>(letter);
-  return code < 0x20 || code == 0x7F;
-}
 
 /// What is wrong with the way a reader refused a file, or "".
 std::string complaint_of(const Error& error, const Reader& reader, const std::string& path) {
@@ -30,11 +26,7 @@ std::string complaint_of(const Error& error, const Reader& reader, const std::st
     return text("a message of ", message.size(), " bytes: ", message.substr(0, 200));
   if (message.find(path) == std::string::npos)
     return text("the message does not name ", path, ": ", message);
-  for (std::size_t i = 0; i < message.size(); ++i) {
-    if (is_control(message[i]))
-      return text("the message has the control character ", static_cast<int>(message[i]),
-                  " at byte ", i, ": ", message);
-  }
+  if (!is_printable(message)) return text("the message is no printable UTF-8: ", message);
   return "";
 }
 

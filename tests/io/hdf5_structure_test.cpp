@@ -74,6 +74,19 @@ TEST(Hdf5Structure, IsRefusedWhereAStringIsNotInItsHeap) {
                {path, "damaged near byte", "global heap", "make or fetch it again"});
 }
 
+TEST(Hdf5Structure, IsRefusedWhereANameCouldNotBePrinted) {
+  const TemporaryFolder folder;
+  const std::string whole = bytes_of(write(folder));
+  const std::size_t name = whole.find("packed");
+  ASSERT_NE(name, std::string::npos);
+  for (const char letter : {'\xEF', '\n'}) {
+    std::string bytes = whole;
+    bytes[name] = letter;
+    const std::string path = folder.write("name.h5", bytes);
+    expect_error([&] { Hdf5File::open(path); }, Cause::data, {path, "no printable UTF-8"});
+  }
+}
+
 // The library copies as many bytes as the shape of a chunk has, however few its filters gave.
 TEST(Hdf5Structure, IsRefusedWhereAChunkIsNotOfItsShape) {
   const TemporaryFolder folder;
