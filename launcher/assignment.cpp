@@ -136,21 +136,21 @@ Layout layout_of_flags(const std::string& partition, bool reproducible, const Da
   return make_layout(summary.space, summary.people, std::move(summands), grid, reproducible);
 }
 
-std::map<std::string, double> bound_of_bytes(const Ownership& rows, ProcessGrid grid,
-                                             const DatasetFile& dataset,
-                                             const DatasetSummary& summary,
-                                             const ModelConfig& model,
-                                             const SamplingConfig& sampling,
-                                             const std::vector<SemanticHalo>& semantic) {
-  std::map<std::string, double> bound;
-  if (grid.ranks() == 1) return bound;
+PlannedStep plan_step(const Ownership& rows, const DatasetFile& dataset,
+                      const DatasetSummary& summary, const ModelConfig& model,
+                      const SamplingConfig& sampling) {
   const PlanInputs inputs =
       read_plan_inputs(dataset, summary, model, sampling, SemanticDetail::estimated, /*threads=*/1);
-  const StepNeeds needs = expected_needs(inputs.space, inputs.people, inputs.graph, inputs.eligible,
-                                         rows, inputs.shape.batch);
-  const BytePlan plan = plan_bytes(inputs.shape, grid, needs, semantic);
+  return {inputs.shape, expected_needs(inputs.space, inputs.people, inputs.graph, inputs.eligible,
+                                       rows, inputs.shape.batch)};
+}
+
+std::map<std::string, double> bound_of_bytes(const PlannedStep& step, ProcessGrid grid,
+                                             const std::vector<SemanticHalo>& semantic) {
+  std::map<std::string, double> bound;
+  const BytePlan plan = plan_bytes(step.shape, grid, step.needs, semantic);
   for (const CollectiveBytes& collective : plan.collectives) {
-    bound[collective.name] += collective.total();
+    bound[collective.name] = collective.total();
   }
   return bound;
 }

@@ -14,6 +14,7 @@
 #include "partition/byte_plan.h"
 #include "partition/ownership.h"
 #include "partition/process_grid.h"
+#include "partition/step_needs.h"
 
 namespace micrec {
 
@@ -56,14 +57,20 @@ Layout layout_of_flags(const std::string& partition, bool reproducible, const Da
                        const DatasetSummary& summary, const ProcessGrid& grid,
                        Communicator& communicator);
 
-/// The bytes that must travel in a training step on this grid, by name of the collective, over all
-/// ranks. Empty with one rank. `rows`: the row part of every node; `semantic`: of each modality, as
-/// Model::semantic_halos() has them. Ranks: local.
-std::map<std::string, double> bound_of_bytes(const Ownership& rows, ProcessGrid grid,
-                                             const DatasetFile& dataset,
-                                             const DatasetSummary& summary,
-                                             const ModelConfig& model,
-                                             const SamplingConfig& sampling,
+/// What a training step computes, and what of it each row part needs of others.
+struct PlannedStep {
+  StepShape shape;
+  StepNeeds needs;
+};
+
+/// `rows`: the row part of every node. Ranks: local; the whole graph is in memory meanwhile.
+PlannedStep plan_step(const Ownership& rows, const DatasetFile& dataset,
+                      const DatasetSummary& summary, const ModelConfig& model,
+                      const SamplingConfig& sampling);
+
+/// The bytes that must travel in such a step, by name of the collective, over all ranks.
+/// `semantic`: of each modality, as Model::semantic_halos() has them. Ranks: local.
+std::map<std::string, double> bound_of_bytes(const PlannedStep& step, ProcessGrid grid,
                                              const std::vector<SemanticHalo>& semantic);
 
 }  // namespace micrec

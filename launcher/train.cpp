@@ -380,6 +380,14 @@ int train(const RunConfig& config, Job& job) {
              .dataset_fingerprint = dataset.fingerprint()},
             job);
 
+  // A reproducible run sends more on purpose.
+  const bool has_bound = job.world_size() > 1 && !config.reproducible;
+  PlannedStep planned;
+  if (has_bound && job.rank() == 0) {
+    planned = plan_step(layout.rows, dataset, summary, model_config,
+                        sampling_config_from_flags(config.seed, job.threads()));
+  }
+
   const GridGroups groups = split_world(communicator, grid);
   Shard shard =
       load_shard(dataset, summary, std::move(layout), Observed::training, job.threads(), groups);
@@ -387,13 +395,9 @@ int train(const RunConfig& config, Job& job) {
   print_halo(shard, job);
   Model model(model_config, dataset, shard, config.seed);
   Traffic traffic;
-  if (!shard.reproducible) {  // It sends more on purpose.
+  if (has_bound) {
     const std::vector<SemanticHalo> semantic = model.semantic_halos();
-    if (job.rank() == 0) {
-      traffic.bound_bytes =
-          bound_of_bytes(shard.ownership, grid, dataset, summary, model_config,
-                         sampling_config_from_flags(config.seed, job.threads()), semantic);
-    }
+    if (job.rank() == 0) traffic.bound_bytes = bound_of_bytes(planned, grid, semantic);
   }
   EpochSampler sampler(summary.space,
                        read_training_share(dataset, summary.space, shard.ownership, shard.rank()),

@@ -1,5 +1,7 @@
 #include "base/excerpt.h"
 
+#include <simdjson.h>
+
 #include <algorithm>
 
 namespace micrec {
@@ -8,22 +10,20 @@ namespace {
 constexpr std::size_t kMostLetters = 60;
 constexpr std::size_t kMostNames = 12;
 
+constexpr std::size_t kMostLetterBytes = 4;
+
+bool is_control(char letter) {
+  const auto code = static_cast<unsigned char>(letter);
+  return code < 0x20 || code == 0x7F;
+}
+
 /// Bytes of the character that a text begins with, 0 where that is no UTF-8 or a control character.
-/// Source: RFC 3629, section 4.
 std::size_t bytes_of_first_letter(std::string_view value) {
-  const auto byte = [value](std::size_t i) { return static_cast<unsigned char>(value[i]); };
-  const unsigned first = byte(0);
-  if (first < 0x80) return first >= 0x20 && first != 0x7F ? 1 : 0;
-  const std::size_t size = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-  if (first < 0xC2 || first > 0xF4 || value.size() < size) return 0;
-  // Of the second byte: no letter in more bytes than it needs, no surrogate, none beyond U+10FFFF.
-  const unsigned least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-  const unsigned most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-  if (byte(1) < least || byte(1) > most) return 0;
-  for (std::size_t i = 2; i < size; ++i) {
-    if ((byte(i) & 0xC0U) != 0x80U) return 0;
+  if (is_control(value.front())) return 0;
+  for (std::size_t size = 1; size <= std::min(value.size(), kMostLetterBytes); ++size) {
+    if (simdjson::validate_utf8(value.data(), size)) return size;
   }
-  return size;
+  return 0;
 }
 
 /// The length of the beginning that is shown: not in the middle of a UTF-8 character.
@@ -38,12 +38,8 @@ std::size_t shown(std::string_view value) {
 }  // namespace
 
 bool is_printable(std::string_view value) {
-  while (!value.empty()) {
-    const std::size_t size = bytes_of_first_letter(value);
-    if (size == 0) return false;
-    value.remove_prefix(size);
-  }
-  return true;
+  return simdjson::validate_utf8(value.data(), value.size()) &&
+         std::none_of(value.begin(), value.end(), is_control);
 }
 
 std::string printable(std::string_view value) {

@@ -348,15 +348,14 @@ std::vector<SemanticHalo> Model::semantic_halos() const {
   Communicator& rows = *shard_->communicator;
   std::vector<SemanticHalo> halos;
   for (const Modality& modality : modalities_) {
-    const WeightedGraph& graph = *modality.semantic.graph;
+    const HaloPlan& forward = modality.semantic.graph->graph().halo_plan();
+    const HaloPlan& backward = modality.semantic.graph->transpose().halo_plan();
     at::Tensor own = at::empty({1, 4}, at::kLong);
     auto* const counts = own.mutable_data_ptr<std::int64_t>();
-    for (const ShardedGraph* const half : {&graph.graph(), &graph.transpose()}) {
-      const HaloPlan& plan = half->halo_plan();
-      const std::ptrdiff_t at = half == &graph.graph() ? 0 : 2;
-      counts[at] = static_cast<std::int64_t>(plan.send_local_rows.size());
-      counts[at + 1] = plan.halo_rows();
-    }
+    counts[0] = static_cast<std::int64_t>(forward.send_local_rows.size());
+    counts[1] = forward.halo_rows();
+    counts[2] = static_cast<std::int64_t>(backward.send_local_rows.size());
+    counts[3] = backward.halo_rows();
     const at::Tensor all = rows.all_gather(
         "plan.semantic", own, std::vector<std::int64_t>(static_cast<std::size_t>(rows.size()), 1));
     SemanticHalo halo;
