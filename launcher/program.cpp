@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cluster/launch_environment.h"
+#include "graph/kernels.h"
 
 namespace micrec {
 namespace {
@@ -78,6 +79,14 @@ void print_result(const std::string& result) {
   if (launched().rank == 0) std::cout << result << std::flush;
 }
 
+std::string version() {
+  return text("micrec ", MICREC_VERSION, "\n  compiler         ", MICREC_COMPILER,
+              "\n  LibTorch         ", MICREC_TORCH_VERSION, "\n  MPI              ",
+              MICREC_MPI_VERSION, "\n  HDF5             ", MICREC_HDF5_VERSION,
+              "\n  CUDA             ", MICREC_CUDA_VERSION, "\n  instruction set  ",
+              kernels().instruction_set, ", the best of those built that this machine has\n");
+}
+
 /// What is left to run once flags are set: a command, or nothing where help was the whole answer.
 struct Task {
   const Command* command = nullptr;
@@ -87,7 +96,7 @@ struct Task {
 Task prepare_task(const std::vector<std::string>& words, const std::vector<Command>& commands) {
   const std::string first = words.empty() ? "help" : words.front();
   if (first == "--version" || first == "version") {
-    print_result(text("micrec ", MICREC_VERSION, " (LibTorch ", MICREC_TORCH_VERSION, ")\n"));
+    print_result(version());
     return {};
   }
   if (first == "help" || first == "--help" || first == "-h") {

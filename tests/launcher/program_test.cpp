@@ -3,12 +3,14 @@
 #include <gflags/gflags.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 
 DEFINE_int32(test_cups, 2, "cups to fill");
 
@@ -64,10 +66,16 @@ TEST(Program, ShowsTheHelpOfACommandBothWays) {
   EXPECT_HAS(one.out, "--test_cups=2");
 }
 
-TEST(Program, TellsItsVersion) {
+TEST(Program, TellsItsVersionAndWhatItWasBuiltWith) {
   const Outcome outcome = run({"--version"}, {});
   EXPECT_EQ(outcome.code, 0);
   EXPECT_EQ(outcome.out.find("micrec "), 0U);
+  for (const char* part : {"compiler", "LibTorch", "MPI", "HDF5", "CUDA", "instruction set"}) {
+    const std::size_t at = outcome.out.find(text("\n  ", part, " "));
+    ASSERT_NE(at, std::string::npos) << part;
+    const std::size_t value = outcome.out.find_first_not_of(' ', at + 3 + std::strlen(part));
+    EXPECT_NE(outcome.out[value], '\n') << part << " without a value";
+  }
 }
 
 TEST(Program, AnUnknownCommandNamesTheNearest) {
