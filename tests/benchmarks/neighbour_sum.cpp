@@ -7,16 +7,13 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <functional>
-#include <sstream>
-#include <string>
 #include <vector>
 
 #include "base/random.h"
 #include "base/timer.h"
+#include "bipartite_graph.h"
 #include "cluster/self_communicator.h"
 #include "graph/kernels.h"
 #include "graph/nearest_neighbours.h"
@@ -25,41 +22,6 @@
 
 namespace micrec {
 namespace {
-
-struct Edges {
-  std::int64_t users = 0;
-  std::int64_t items = 0;
-  std::vector<std::pair<std::int32_t, std::int32_t>> pairs;
-};
-
-Edges read_edges(const char* path) {
-  Edges edges;
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream words(line);
-    std::int32_t user, item;
-    if (!(words >> user)) continue;
-    edges.users = std::max<std::int64_t>(edges.users, user + 1);
-    while (words >> item) {
-      edges.pairs.push_back({user, item});
-      edges.items = std::max<std::int64_t>(edges.items, item + 1);
-    }
-  }
-  return edges;
-}
-
-Edges made_up_edges() {
-  Edges edges{29858, 40981, {}};
-  const Random random(1, Purpose::synthetic);
-  for (std::uint64_t e = 0; e < 850000; ++e) {
-    const auto skewed = [&](std::int64_t size, std::uint32_t draw) {
-      return static_cast<std::int32_t>(static_cast<double>(size) *
-                                       std::pow(random.uniform(e, draw), 2.0));
-    };
-    edges.pairs.push_back({skewed(edges.users, 0), skewed(edges.items, 1)});
-  }
-  return edges;
-}
 
 double median_seconds(const std::function<void()>& body, int repeats = 15) {
   std::vector<double> seconds;
@@ -78,25 +40,11 @@ void report(const char* what, double seconds, double bytes) {
 }
 
 void run(int threads, std::int64_t dim, const char* path) {
-  Edges edges = path ? read_edges(path) : made_up_edges();
-  std::sort(edges.pairs.begin(), edges.pairs.end());
-  edges.pairs.erase(std::unique(edges.pairs.begin(), edges.pairs.end()), edges.pairs.end());
-  const std::int64_t nodes = edges.users + edges.items;
-  std::vector<std::vector<GlobalNode>> lists(nodes);
-  for (const auto& [user, item] : edges.pairs) {
-    const auto item_node = static_cast<std::int32_t>(edges.users + item);
-    lists[user].push_back(GlobalNode(item_node));
-    lists[item_node].push_back(GlobalNode(user));
-  }
-  std::vector<std::int64_t> offsets = {0};
-  std::vector<GlobalNode> neighbours;
-  for (const auto& list : lists) {
-    neighbours.insert(neighbours.end(), list.begin(), list.end());
-    offsets.push_back(static_cast<std::int64_t>(neighbours.size()));
-  }
+  const BipartiteGraph lists = graph_of(path ? read_edges(path) : made_up_edges());
+  const std::int64_t nodes = lists.nodes();
   SelfCommunicator communicator;
   const Ownership ownership{1, std::vector<std::int32_t>(nodes, 0)};
-  const ShardedGraph graph(ownership, offsets, neighbours, communicator);
+  const ShardedGraph graph(ownership, lists.offsets, lists.neighbours, communicator);
   const Pattern& pattern = graph.pattern();
   const auto nonzeros = static_cast<double>(pattern.nonzeros());
   std::printf("%lld nodes, %lld nonzeros, dim %lld, %d threads, kernels %s\n",

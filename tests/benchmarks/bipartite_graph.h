@@ -1,0 +1,80 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/random.h"
+
+/// The graphs that benchmarks of products run over.
+namespace micrec {
+
+struct Edges {
+  std::int64_t users = 0;
+  std::int64_t items = 0;
+  std::vector<std::pair<std::int32_t, std::int32_t>> pairs;
+};
+
+/// Lines "user item item ...", as LightGCN publishes gowalla.
+inline Edges read_edges(const char* path) {
+  Edges edges;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::int32_t user, item;
+    if (!(words >> user)) continue;
+    edges.users = std::max<std::int64_t>(edges.users, user + 1);
+    while (words >> item) {
+      edges.pairs.push_back({user, item});
+      edges.items = std::max<std::int64_t>(edges.items, item + 1);
+    }
+  }
+  return edges;
+}
+
+/// Made up and skewed, of gowalla's size.
+inline Edges made_up_edges() {
+  Edges edges{29858, 40981, {}};
+  const Random random(1, Purpose::synthetic);
+  for (std::uint64_t e = 0; e < 850000; ++e) {
+    const auto skewed = [&](std::int64_t size, std::uint32_t draw) {
+      return static_cast<std::int32_t>(static_cast<double>(size) *
+                                       std::pow(random.uniform(e, draw), 2.0));
+    };
+    edges.pairs.push_back({skewed(edges.users, 0), skewed(edges.items, 1)});
+  }
+  return edges;
+}
+
+/// Users, then items, each with its neighbours rising; a pair that comes twice counts once.
+struct BipartiteGraph {
+  std::vector<std::int64_t> offsets = {0};
+  std::vector<GlobalNode> neighbours;
+
+  std::int64_t nodes() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+};
+
+inline BipartiteGraph graph_of(Edges edges) {
+  std::sort(edges.pairs.begin(), edges.pairs.end());
+  edges.pairs.erase(std::unique(edges.pairs.begin(), edges.pairs.end()), edges.pairs.end());
+  std::vector<std::vector<GlobalNode>> lists(edges.users + edges.items);
+  for (const auto& [user, item] : edges.pairs) {
+    const auto item_node = static_cast<std::int32_t>(edges.users + item);
+    lists[user].push_back(GlobalNode(item_node));
+    lists[item_node].push_back(GlobalNode(user));
+  }
+  BipartiteGraph graph;
+  for (const auto& list : lists) {
+    graph.neighbours.insert(graph.neighbours.end(), list.begin(), list.end());
+    graph.offsets.push_back(static_cast<std::int64_t>(graph.neighbours.size()));
+  }
+  return graph;
+}
+
+}  // namespace micrec

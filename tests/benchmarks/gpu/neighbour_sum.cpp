@@ -1,0 +1,135 @@
+// Times neighbour_sum on a device against a copy of the device's memory and LibTorch's own product
+// of a sparse matrix:
+//
+//   benchmark_gpu cuda|cpu [interactions.txt] [WIDTH,WIDTH...]
+//
+// The graph is a file of lines "user item item ..." or a made-up skewed one of gowalla's size.
+// Prints a JSON object a line. A call's bytes are what it would read and write if nothing stayed in
+// a cache: for every nonzero a column number and a row of x, and every row of the result.
+#include "graph/neighbour_sum.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/text.h"
+#include "base/timer.h"
+#include "bipartite_graph.h"
+#include "cluster/device.h"
+#include "cluster/self_communicator.h"
+#include "graph/sharded_graph.h"
+
+namespace micrec {
+namespace {
+
+constexpr int kBatches = 7;  // the median of them is told
+constexpr double kBatchSeconds = 0.05;
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(c10::Device device) : device_(device), driver_(device.type()) {}
+
+  /// Seconds a call, the calls of a batch queued behind each other as in a training step.
+  double seconds(const std::function<void()>& call) const {
+    const auto batch = [&](int calls) {
+      driver_.synchronizeDevice(device_.index());
+      const Timer timer;
+      for (int i = 0; i < calls; ++i) call();
+      driver_.synchronizeDevice(device_.index());
+      return timer.seconds() / calls;
+    };
+    batch(1);  // copies of the pattern, handles and memory
+    const int calls = std::clamp(static_cast<int>(std::ceil(kBatchSeconds / batch(2))), 1, 1000);
+    std::vector<double> seconds;
+    for (int i = 0; i < kBatches; ++i) seconds.push_back(batch(calls));
+    std::nth_element(seconds.begin(), seconds.begin() + kBatches / 2, seconds.end());
+    return seconds[kBatches / 2];
+  }
+
+ private:
+  c10::Device device_;
+  c10::impl::VirtualGuardImpl driver_;
+};
+
+void report(const char* what, std::int64_t width, double seconds, double bytes) {
+  std::printf("{\"what\": \"%s\", \"width\": %lld, \"ms\": %.6g, \"gb_per_s\": %.5g}\n", what,
+              static_cast<long long>(width), seconds * 1e3, bytes / seconds * 1e-9);
+  std::fflush(stdout);
+}
+
+void run(c10::Device device, const char* path, const std::vector<std::int64_t>& widths) {
+  use_device(device);
+  const BipartiteGraph lists = graph_of(path ? read_edges(path) : made_up_edges());
+  const std::int64_t nodes = lists.nodes();
+  SelfCommunicator communicator;
+  const Ownership ownership{1, std::vector<std::int32_t>(nodes, 0)};
+  const ShardedGraph graph(ownership, lists.offsets, lists.neighbours, communicator);
+  const Pattern& pattern = graph.pattern();
+  const Stopwatch stopwatch(device);
+  const int threads = at::get_num_threads();
+  std::printf("{\"what\": \"graph\", \"nodes\": %lld, \"nonzeros\": %lld}\n",
+              static_cast<long long>(nodes), static_cast<long long>(pattern.nonzeros()));
+
+  const at::Tensor there = at::ones({std::int64_t{1} << (device.is_cpu() ? 24 : 28)}, device);
+  at::Tensor copy = at::empty_like(there);
+  report("copy", 0, stopwatch.seconds([&] { copy.copy_(there); }),
+         2.0 * static_cast<double>(there.nbytes()));
+  copy.reset();
+
+  const at::Tensor offsets =
+      at::from_blob(const_cast<std::int64_t*>(pattern.offsets.data()), {nodes + 1}, at::kLong)
+          .to(device, at::kInt);
+  const at::Tensor columns = at::from_blob(const_cast<std::int32_t*>(pattern.columns.data()),
+                                           {pattern.nonzeros()}, at::kInt)
+                                 .to(device);
+  const at::Tensor csr =
+      at::sparse_csr_tensor(offsets, columns, at::ones({pattern.nonzeros()}, device),
+                            {nodes, nodes}, at::TensorOptions(device));
+  for (const std::int64_t width : widths) {
+    const at::Tensor x = at::randn({nodes, width}, device);
+    at::Tensor out = at::empty_like(x);
+    const double row_bytes = static_cast<double>(width) * 4;
+    const double bytes = static_cast<double>(pattern.nonzeros()) * (row_bytes + 4) +
+                         static_cast<double>(nodes) * row_bytes;
+    neighbour_sum_into(out, pattern, x, {}, threads);
+    const at::Tensor expected = at::mm(csr, x);
+    const double apart = (out - expected).abs().max().item<double>();
+    if (!(apart <= 1e-4 * expected.abs().max().item<double>())) {
+      std::printf("{\"what\": \"wrong\", \"width\": %lld, \"apart\": %g}\n",
+                  static_cast<long long>(width), apart);
+      std::exit(1);
+    }
+    report("neighbour_sum", width,
+           stopwatch.seconds([&] { neighbour_sum_into(out, pattern, x, {}, threads); }), bytes);
+    report("torch CSR product", width, stopwatch.seconds([&] { at::mm(csr, x); }), bytes);
+  }
+}
+
+}  // namespace
+}  // namespace micrec
+
+int main(int argc, char** argv) {
+  using namespace micrec;
+  const std::string device = argc > 1 ? argv[1] : "";
+  if (device != "cuda" && device != "cpu") {
+    std::fprintf(stderr, "usage: benchmark_gpu cuda|cpu [interactions.txt] [WIDTH,WIDTH...]\n");
+    return 2;
+  }
+  std::vector<std::int64_t> widths;
+  for (const std::string& word : split(argc > 3 ? argv[3] : "32,64,128,256", ',')) {
+    widths.push_back(parse_integer(word).value_or(64));
+  }
+  if (device == "cuda" && find_gpus().identities.empty()) {
+    std::fprintf(stderr, "benchmark_gpu: %s\n", find_gpus().why_none.c_str());
+    return 5;
+  }
+  run(device == "cuda" ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU),
+      argc > 2 && *argv[2] != '\0' ? argv[2] : nullptr, widths);
+}
