@@ -3,6 +3,7 @@
 #
 #   launcher/bundle.sh OUT.tar.zst [--cuda_arch=90] [--build=FOLDER]
 #
+# OUT           .tar.zst, or .tar.gz for machines whose tar has no zstd
 # --cuda_arch   GPU architectures to compile for, with commas between; by default what the build folder has, 90 in a new one
 # --build       the build folder, which must be configured where it is not build-bundle/ (the default, made here)
 #
@@ -10,7 +11,7 @@
 # and torch do not bring, and Open MPI with its launcher. It finds its parts from where it lies; bundle/README.txt says more.
 # Needs patchelf and zstd (launcher/setup.sh installs them).
 set -euo pipefail
-usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 say() { printf '== %s\n' "$*" >&2; }
 fail() { printf 'bundle: %s\n' "$*" >&2; exit 1; }
 
@@ -23,9 +24,13 @@ for word in "$@"; do
     *) [[ -z $out ]] || usage; out=$(realpath -m "$word") ;;
   esac
 done
-[[ -n $out ]] || usage
+case $out in
+  *.tar.zst) compress=(zstd -q -T0 -12) ;;
+  *.tar.gz) compress=(gzip -9) ;;
+  *) usage ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-for tool in patchelf zstd readelf strip; do
+for tool in patchelf "${compress[0]}" readelf strip; do
   command -v "$tool" >/dev/null || fail "$tool is missing; launcher/setup.sh installs it (apt-get install patchelf zstd binutils)"
 done
 
@@ -147,6 +152,6 @@ sed -i "s/@GLIBC@/$(newest GLIBC)/; s/@TORCH@/$(built torch)/; s/@LIBSTDCXX@/GLI
 
 say "Packing"
 mkdir -p "$(dirname "$out")"
-tar --sort=name --owner=0 --group=0 --numeric-owner -C "$work" -cf - bundle | zstd -q -T0 -12 -f -o "$out.part"
+tar --sort=name --owner=0 --group=0 --numeric-owner -C "$work" -cf - bundle | "${compress[@]}" >"$out.part"
 mv "$out.part" "$out"
 say "$out: $(($(stat -c %s "$out") / 1024)) KiB, unpacked $(du -sk "$bundle" | cut -f1) KiB; it needs glibc $(newest GLIBC)"

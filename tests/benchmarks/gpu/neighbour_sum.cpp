@@ -39,10 +39,10 @@ class Stopwatch {
   /// Seconds a call, the calls of a batch queued behind each other as in a training step.
   double seconds(const std::function<void()>& call) const {
     const auto batch = [&](int calls) {
-      driver_.synchronizeDevice(device_.index());
+      synchronize();
       const Timer timer;
       for (int i = 0; i < calls; ++i) call();
-      driver_.synchronizeDevice(device_.index());
+      synchronize();
       return timer.seconds() / calls;
     };
     batch(1);  // copies of the pattern, handles and memory
@@ -54,6 +54,10 @@ class Stopwatch {
   }
 
  private:
+  void synchronize() const {
+    if (!device_.is_cpu()) driver_.synchronizeDevice(device_.index());
+  }
+
   c10::Device device_;
   c10::impl::VirtualGuardImpl driver_;
 };
@@ -130,6 +134,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "benchmark_gpu: %s\n", find_gpus().why_none.c_str());
     return 5;
   }
-  run(device == "cuda" ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU),
-      argc > 2 && *argv[2] != '\0' ? argv[2] : nullptr, widths);
+  try {
+    run(device == "cuda" ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU),
+        argc > 2 && *argv[2] != '\0' ? argv[2] : nullptr, widths);
+  } catch (const c10::Error& error) {
+    std::fprintf(stderr, "benchmark_gpu: %s\n", error.what_without_backtrace());
+    return 1;
+  }
 }
