@@ -102,7 +102,7 @@ class Check:
         self.log.flush()
 
     def environment(self, more=None):
-        environment = {**os.environ, MARK: str(os.getpid()), "OMPI_MCA_mpi_yield_when_idle": "1",
+        environment = {"PYTHON": sys.executable, **os.environ, MARK: str(os.getpid()), "OMPI_MCA_mpi_yield_when_idle": "1",
                        "OMPI_MCA_btl_vader_single_copy_mechanism": "none", "OMPI_ALLOW_RUN_AS_ROOT": "1",
                        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PYTHONUNBUFFERED": "1"}
         if self.options.rehearse:
@@ -137,7 +137,7 @@ class Check:
         return process.returncode, text
 
     def micrec(self, *words, ranks=1, **options):
-        launch = [] if ranks == 1 else [self.programs.path("mpirun"), "--oversubscribe", "-np", ranks]
+        launch = [] if ranks == 1 else [self.programs.path("mpirun"), *MPIRUN, ranks]
         return self.run(*launch, self.programs.path("micrec"), *words, **options)
 
     def train(self, name, dataset, *flags, device=None, ranks=1, **options):
@@ -233,7 +233,8 @@ class Check:
         if not sanitizer:
             raise Skipped("no compute-sanitizer on this machine")
         code, text = self.run(*self.programs.within(), sanitizer, f"--tool={tool}", "--error-exitcode=9",
-                              self.programs.file("test_gpu_kernels"), f"--gtest_filter={SHORT_CASES}", expect=None)
+                              self.programs.file("test_gpu_kernels"), f"--gtest_filter={SHORT_CASES}", expect=None,
+                              more={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})  # Each tensor ends where its memory ends.
         summary = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (.*)", text)
         if code == 9 or not summary or not re.match(r"0 (errors|hazards)", summary[-1]):
             raise Failed(f"{tool}: {summary[-1] if summary else last_line(text)}")
@@ -347,7 +348,9 @@ class Check:
             note = lines[0].get("device_note")
             return f"host: {told(host)}" + (f"; no times of the GPU: {note}" if note else "")
         self.measured(f"{model}, ms a step on the GPU", told(gpu))
-        return f"host: {told(host)}; GPU: {told(gpu)} ms"
+        uploads = f"{lines[0]['uploads_per_step']:.1f} uploads of {lines[0]['uploaded_bytes_per_step'] / 1e3:.1f} kB"
+        self.measured(f"{model}, uploads a step", uploads)
+        return f"host: {told(host)}; GPU: {told(gpu)} ms; {uploads} a step"
 
     def neighbour_sum(self):
         train = self.gowalla() / "train.txt"
@@ -399,9 +402,8 @@ class Check:
         self.needs_ranks(ranks)
         text = ""
         try:
-            code, text = self.run(self.programs.path("mpirun"), "--oversubscribe", "-np", ranks,
-                                  self.programs.path("test_nccl_contract"), f"--gtest_filter={QUICK_CASES}", expect=None,
-                                  more=SHARING)
+            code, text = self.run(self.programs.path("mpirun"), *MPIRUN, ranks, self.programs.path("test_nccl_contract"),
+                                  f"--gtest_filter={QUICK_CASES}", expect=None, more=SHARING)
         except Failed as late:
             done = (self.work / "printed").read_text(encoding="utf-8", errors="replace")
             failed = re.findall(r"\[  FAILED  \] (\S+)", done)
@@ -457,7 +459,7 @@ class Check:
         self.step("versions", 90, self.versions, needs_gpu=False)
         self.step("kernels", 60, self.kernels, can_rehearse=False)
         for model in MODELS:
-            self.step(f"{model} as on the CPU", 60, lambda model=model: self.as_on_the_cpu(model))
+            self.step(f"{model} as on the CPU", 80, lambda model=model: self.as_on_the_cpu(model))
         self.step("resume", 60, self.resume)
         for model in ("lightgcn", "inmo"):
             self.step(f"epoch of {model}", 90, lambda model=model: self.epoch(model))
@@ -480,6 +482,7 @@ class Check:
         self.log.close()
 
 
+MPIRUN = ["--oversubscribe", "--bind-to", "none", "-np"]  # Bound, two ranks would have two of the machine's cores.
 SHARING = {"NCCL_MULTI_RANK_GPU_ENABLE": "1"}
 
 ASK_TORCH = """

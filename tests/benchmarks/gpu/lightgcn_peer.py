@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+import warnings
 
 import torch
 from torch.nn.functional import softplus
@@ -50,8 +51,8 @@ def normalised_adjacency(users, items, count_of_users, count_of_items, device):
     columns = torch.cat([items + count_of_users, users])
     degree = torch.bincount(rows, minlength=nodes).clamp(min=1).double()
     values = (degree[rows] * degree[columns]).rsqrt().float()
-    matrix = torch.sparse_coo_tensor(torch.stack([rows, columns]), values, (nodes, nodes)).coalesce()
-    return matrix.to_sparse_csr().to(device)
+    csr = torch.sparse_coo_tensor(torch.stack([rows, columns]), values, (nodes, nodes)).coalesce().to_sparse_csr()
+    return torch.sparse_csr_tensor(csr.crow_indices().int(), csr.col_indices().int(), csr.values(), (nodes, nodes), device=device)
 
 
 class Sampler:
@@ -91,6 +92,7 @@ def main():
     parser.add_argument("--l2", type=float, default=1e-4)
     options = parser.parse_args()
     torch.manual_seed(1)
+    warnings.filterwarnings("ignore", message="Sparse")
     device = torch.device(options.device)
 
     users, items = read_pairs(options.interactions)
