@@ -2,6 +2,7 @@
 """What check.py promises of its steps, without any program of ours."""
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -61,6 +62,22 @@ class CheckTest(unittest.TestCase):
         for code, text in ((0, "[  SKIPPED ] A.c (0 ms)\n"), (1, passed), (0, passed + "[  FAILED  ] A.d (2 ms)\n")):
             with self.assertRaises(check.Failed):
                 check.told_by_gtest(code, text)
+
+    def test_a_profile_is_told_part_by_part(self):
+        line = {"kind": "profile", "step": 60, "steps": 50, "uploads_per_step": 7.0, "uploaded_bytes_per_step": 123456.0,
+                "ms_per_step": {"planning": 1.2, "forward": 3.4, "backward": 5.6, "optimizer": 0.7, "exchange": 0.0, "total": 10.9},
+                "device_ms_per_step": {"planning": 0.1, "forward": 2.0, "backward": 3.0, "optimizer": 0.2, "exchange": 0.0,
+                                       "idle": 4.1, "total": 9.4}}
+        self.check.micrec = lambda *words: (0, "--profile_steps=0")
+        self.check.train = lambda name, *flags: self.check.work
+        metrics = self.check.work / "metrics.jsonl"
+        metrics.write_text(json.dumps(line) + "\n", encoding="utf-8")
+        self.assertEqual(self.check.profile("inmo", "dataset", []),
+                         "host: planning 1.20, forward 3.40, exchange 0.00, backward 5.60, optimizer 0.70, total 10.90; "
+                         "GPU: planning 0.10, forward 2.00, exchange 0.00, backward 3.00, optimizer 0.20, idle 4.10, total 9.40 "
+                         "ms; 7.0 uploads of 123.5 kB a step")
+        metrics.write_text(json.dumps({**line, "device_ms_per_step": None, "device_note": "no CUPTI"}) + "\n", encoding="utf-8")
+        self.assertRegex(self.check.profile("inmo", "dataset", []), r"^host: .* 10\.90; no times of the GPU: no CUPTI$")
 
     def test_made_up_interactions_divide_every_users_items(self):
         check.make_up_interactions(self.check.work, 50, 200, 1000)
