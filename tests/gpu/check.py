@@ -195,8 +195,6 @@ class Check:
         self.measurements.append((what, value))
 
     def versions(self):
-        version = self.micrec("--version")[1]
-        self.machine["micrec"] = ", ".join(" ".join(line.split()) for line in version.splitlines())
         missing = self.run(*self.programs.within(), "ldd", self.programs.file("micrec"), expect=None)[1]
         missing = sorted(set(re.findall(r"(\S+) => not found", missing) + re.findall(r"version `(\S+)' not found", missing)))
         driver = Path("/proc/driver/nvidia/version")
@@ -220,6 +218,8 @@ class Check:
         self.machine["cores"] = str(len(os.sched_getaffinity(0)))
         if missing:
             raise Failed("the loader does not find " + ", ".join(missing))
+        version = self.micrec("--version")[1]
+        self.machine["micrec"] = ", ".join(" ".join(line.split()) for line in version.splitlines())
         return (f"{self.machine['card']}, driver {self.machine['driver']}, torch {self.machine['torch']}, "
                 f"NCCL {self.machine['NCCL']}, {self.machine['cores']} cores; the loader finds all libraries")
 
