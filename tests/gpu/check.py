@@ -257,7 +257,7 @@ class Check:
             raise Failed(f"the made-up dataset has only {self.people} people in both domains")
         flags = ["--dim=64", "--batch=1024", "--lr=0.01", "--max_steps=100", "--epochs=1000", *MODELS[model]]
         on_cpu = self.train(f"{model}-cpu", dataset, *flags, device="cpu")
-        on_gpu = self.train(f"{model}-{self.device}-2", dataset, *flags)
+        on_gpu = self.train(f"{model}-there", dataset, *flags)
         losses, others = losses_of(on_cpu), losses_of(on_gpu)
         if len(losses) != 100 or len(others) != 100:
             raise Failed(f"{len(losses)} and {len(others)} steps were logged, expected 100")
