@@ -50,17 +50,17 @@ std::string bytes_of(const std::string& path) {
 
 TEST(Hdf5Structure, OfAWholeFileIsAccepted) {
   const TemporaryFolder folder;
-  EXPECT_NO_THROW(check_hdf5_structure(write(folder)));
+  EXPECT_NO_THROW(Hdf5Structure(write(folder)));
   EXPECT_NO_THROW(read_all(folder / "whole.h5"));
 }
 
 TEST(Hdf5Structure, IsLeftToTheLibraryWhereThereIsNone) {
   const TemporaryFolder folder;
-  EXPECT_NO_THROW(check_hdf5_structure(folder.write("empty", "")));
-  EXPECT_NO_THROW(check_hdf5_structure(folder.write("text", std::string(5000, 'x'))));
+  EXPECT_NO_THROW(Hdf5Structure(folder.write("empty", "")));
+  EXPECT_NO_THROW(Hdf5Structure(folder.write("text", std::string(5000, 'x'))));
   const std::string whole = bytes_of(write(folder));
-  EXPECT_NO_THROW(check_hdf5_structure(folder.write("cut", whole.substr(0, whole.size() - 1))));
-  expect_error([&] { check_hdf5_structure(folder / "nowhere"); }, Cause::io, {"nowhere"});
+  EXPECT_NO_THROW(Hdf5Structure(folder.write("cut", whole.substr(0, whole.size() - 1))));
+  expect_error([&] { Hdf5Structure{folder / "nowhere"}; }, Cause::io, {"nowhere"});
 }
 
 TEST(Hdf5Structure, IsRefusedWhereAStringIsNotInItsHeap) {
