@@ -35,7 +35,7 @@ def last_line(output):
 
 
 def counted(reasons):
-    return ", ".join(f"{count} {reason}" for reason, count in Counter(reasons).most_common())
+    return "; ".join(f"{reason}: {count}" for reason, count in Counter(reasons).most_common())
 
 
 def main(results, log, list_path):
@@ -62,7 +62,9 @@ def main(results, log, list_path):
     parts = [f"{passed} passed", f"{len(failed)} failed" + (f" ({', '.join(failed)})" if failed else ""),
              f"{len(tests)} skipped" + (f" ({counted(tests.values())})" if tests else "")]
     if cases:
-        parts.append(f"{len(cases)} cases of them skipped ({counted(cases.values())}), listed in {list_path}")
+        parts.append(f"{len(cases)} cases within them skipped ({counted(cases.values())})")
+    if tests or cases:
+        parts.append(f"listed in {list_path}")
     print(f"\nTests: {', '.join(parts)}")
 
 

@@ -87,6 +87,17 @@ TEST(Hdf5Structure, IsRefusedWhereANameCouldNotBePrinted) {
   }
 }
 
+// Its bytes have been compared with a digest, so there is nothing to find.
+TEST(Hdf5Structure, OfAVerifiedFileIsNotFollowed) {
+  const TemporaryFolder folder;
+  std::string bytes = bytes_of(write(folder));
+  bytes.at(bytes.find("packed")) = '\n';
+  const std::string path = folder.write("name.h5", bytes);
+  expect_error([&] { Hdf5File::open(path); }, Cause::data, {path, "no printable UTF-8"});
+  const Hdf5File file = Hdf5File::open(path, Hdf5Bytes::digest_verified);
+  EXPECT_EQ(file.read<std::int64_t>("/plain"), (std::vector<std::int64_t>{1, 2, 3}));
+}
+
 // The library copies as many bytes as the shape of a chunk has, however few its filters gave.
 TEST(Hdf5Structure, IsRefusedWhereAChunkIsNotOfItsShape) {
   const TemporaryFolder folder;
