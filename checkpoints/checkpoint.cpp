@@ -219,9 +219,12 @@ void read_sharded_parts(const Hdf5File& file, const StoredShard& shard, int shar
 // A file that passed verification and yet is not as the manifest says is damage to whoever
 // restores.
 template <typename Read>
-void read_shard(const std::string& directory, const StoredShard& shard, const Read& read) {
+void read_shard(const std::string& directory, const StoredShard& shard, Verify verified,
+                const Read& read) {
+  const Hdf5Bytes bytes =
+      verified == Verify::checksums ? Hdf5Bytes::digest_verified : Hdf5Bytes::of_anybody;
   try {
-    read(Hdf5File::open((fs::path(directory) / shard.file).string()));
+    read(Hdf5File::open((fs::path(directory) / shard.file).string(), bytes));
   } catch (const Error& error) {
     if (error.cause() != Cause::data) throw;
     throw Error(Cause::checkpoint, text("checkpoint ", directory, " is damaged: ", error.what()));
@@ -232,6 +235,7 @@ void read_shard(const std::string& directory, const StoredShard& shard, const Re
 
 struct Checkpoint::State {
   std::string directory;
+  Verify verified;  // of all files, by this rank or another
   Manifest manifest;
 
   const StoredTensor& find(const std::string& name) const {
@@ -268,7 +272,7 @@ std::optional<Checkpoint> Checkpoint::try_open(const std::string& directory, Ver
                                                Failure& why) {
   std::unique_ptr<State> state;
   std::optional<Failure> failure = attempt([&] {
-    state = std::make_unique<State>(State{directory, read_manifest(directory)});
+    state = std::make_unique<State>(State{directory, verify, read_manifest(directory)});
     for (const StoredShard& shard : state->manifest.shards) verify_shard(directory, shard, verify);
   });
   if (!failure) return Checkpoint(std::move(state));
@@ -281,7 +285,8 @@ std::optional<Checkpoint> Checkpoint::try_open(const std::string& directory,
   std::unique_ptr<State> state;
   std::optional<Failure> failure = first_failure(
       communicator, "checkpoint.open", attempt([&] {
-        state = std::make_unique<State>(State{directory, read_manifest(directory)});
+        state =
+            std::make_unique<State>(State{directory, Verify::checksums, read_manifest(directory)});
         const std::vector<StoredShard>& shards = state->manifest.shards;
         for (std::size_t i = 0; i < shards.size(); ++i) {
           const bool mine = static_cast<int>(i % static_cast<std::size_t>(communicator.size())) ==
@@ -342,7 +347,7 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
     const bool has_replicated = i == 0 && !replicated.empty();
     const bool has_rows = !owned.empty() && !sharded.empty() && shards[i].rows > 0;
     if (!has_replicated && !has_rows) continue;
-    read_shard(directory, shards[i], [&](const Hdf5File& file) {
+    read_shard(directory, shards[i], state_->verified, [&](const Hdf5File& file) {
       if (has_replicated) {
         for (auto& [stored, parts] : replicated) read_replicated_parts(file, *stored, parts);
       }

@@ -8,7 +8,8 @@
 
 A feature file is HDF5 with /key (strings) and /value (items, width) float32. Items without a text
 or an image are left out: for micrec they lack that modality. The file appears under its name only
-when it is complete.
+when it is complete. Both datasets have an attribute crc32, zlib.crc32 of the keys as UTF-8 with a
+zero byte behind each, and of the values as little-endian float32; prepare and --check compare it.
 
 Exit codes: 0 done; 2 usage or a missing package; 3 the data or the model cannot be used; 4 file
 system.
@@ -27,6 +28,7 @@ from pathlib import Path
 
 EXIT_USAGE, EXIT_DATA, EXIT_IO = 2, 3, 4
 KEY_FIELDS = ("item_id", "parent_asin", "asin")  # ours, Amazon 2023, Amazon 2014 and 2018
+CHECKSUM = "crc32"  # an attribute of both datasets
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 REQUIREMENTS = Path(__file__).with_name("encode_features.requirements.txt")
 BATCHES_PER_WINDOW = (
@@ -409,6 +411,15 @@ def load_model(options):
 # --- Writing and checking -------------------------------------------------------------------------
 
 
+def checksum_of_keys(keys):
+    return zlib.crc32(b"".join(key.encode() + b"\0" for key in keys))
+
+
+def checksum_of_values(rows, before=0):
+    """The checksum of all rows, from that of the rows before these."""
+    return zlib.crc32(need("numpy").ascontiguousarray(rows, dtype="<f4"), before)
+
+
 def encode_to_file(keys, inputs, model, batch, out, attributes):
     h5py, numpy, tqdm = need("h5py"), need("numpy"), need("tqdm")
     encoded_keys = [key.encode() for key in keys]
@@ -421,7 +432,8 @@ def encode_to_file(keys, inputs, model, batch, out, attributes):
             file.create_dataset(
                 "key", data=numpy.array(encoded_keys, dtype=object).astype(key_type)
             )
-            value = None
+            file["key"].attrs[CHECKSUM] = checksum_of_keys(keys)
+            value, checksum = None, 0
             for begin in range(0, len(keys), batch * BATCHES_PER_WINDOW):
                 window = inputs[begin : begin + batch * BATCHES_PER_WINDOW]
                 order = list(range(len(window)))
@@ -456,6 +468,8 @@ def encode_to_file(keys, inputs, model, batch, out, attributes):
                         "value", shape=(len(keys), rows.shape[1]), dtype="f4"
                     )
                 value[begin : begin + len(window)] = rows
+                checksum = checksum_of_values(rows, checksum)
+            value.attrs[CHECKSUM] = checksum
             width = value.shape[1]
             file.attrs.update(attributes)
         with open(partial, "rb") as file:
@@ -485,7 +499,7 @@ def check(path):
             )
         with open(key_path, encoding="utf-8") as file:
             keys = [line.rstrip("\r\n") for line in file]
-        describe_features(path, keys, value, {})
+        describe_features(path, keys, value, {}, {})
         return
     h5py = need("h5py")
     try:
@@ -500,10 +514,21 @@ def check(path):
                 )
         if h5py.check_string_dtype(file["key"].dtype) is None and file["key"].dtype.kind != "S":
             raise Refusal(EXIT_DATA, f"{path}: /key has type {file['key'].dtype}; expected strings")
-        describe_features(path, list(file["key"].asstr()[()]), file["value"], dict(file.attrs))
+        checksums = {name: file[name].attrs.get(CHECKSUM) for name in ("key", "value")}
+        keys = list(file["key"].asstr()[()])
+        describe_features(path, keys, file["value"], dict(file.attrs), checksums)
 
 
-def describe_features(path, keys, value, attributes):
+def compare_checksum(path, name, expected, found):
+    if expected is not None and expected != found:
+        raise Refusal(
+            EXIT_DATA,
+            f"{path}: /{name} is not what was written: its CRC-32 is {found:08x}, and the file "
+            f"was made with {expected:08x}; make or fetch it again",
+        )
+
+
+def describe_features(path, keys, value, attributes, checksums):
     numpy = need("numpy")
     if value.ndim != 2 or value.dtype.kind != "f":
         raise Refusal(
@@ -521,9 +546,13 @@ def describe_features(path, keys, value, attributes):
                 f"{path}: the key '{key}' in row {row} is {'a duplicate' if key else 'empty'}",
             )
         seen.add(key)
+    compare_checksum(path, "key", checksums.get("key"), checksum_of_keys(keys))
     norms = numpy.empty(len(keys))
+    checksum = 0
     for begin in range(0, len(keys), 8192):
-        rows = numpy.asarray(value[begin : begin + 8192], dtype=numpy.float64)
+        stored = value[begin : begin + 8192]
+        checksum = checksum_of_values(stored, checksum)
+        rows = numpy.asarray(stored, dtype=numpy.float64)
         broken = numpy.flatnonzero(~numpy.isfinite(rows).all(axis=1))
         if len(broken):
             raise Refusal(
@@ -532,7 +561,9 @@ def describe_features(path, keys, value, attributes):
                 f"'{keys[begin + broken[0]]}')",
             )
         norms[begin : begin + len(rows)] = numpy.linalg.norm(rows, axis=1)
-    print(f"{path}: {len(keys):,} items, {value.shape[1]} columns, {value.dtype}")
+    compare_checksum(path, "value", checksums.get("value"), checksum)
+    verified = ", checksums verified" if checksums.get("value") is not None else ""
+    print(f"{path}: {len(keys):,} items, {value.shape[1]} columns, {value.dtype}{verified}")
     if len(keys):
         print(
             f"  length of a row: {norms.min():.4g} to {norms.max():.4g}, mean {norms.mean():.4g}; "

@@ -1,8 +1,12 @@
 #include "io/feature_file.h"
 
 #include <glog/logging.h>
+#include <zlib.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdio>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -20,7 +24,27 @@ namespace {
 
 constexpr const char* kKey = "/key";
 constexpr const char* kValue = "/value";
+constexpr const char* kChecksum = "crc32";
 constexpr const char* kNpySuffix = ".npy";
+constexpr std::int64_t kBytesAtOnce = 8 << 20;
+
+static_assert(std::endian::native == std::endian::little, "the checksum is of little-endian bytes");
+
+std::uint32_t add_bytes(std::uint32_t checksum, const void* bytes, std::size_t count) {
+  return static_cast<std::uint32_t>(crc32_z(checksum, static_cast<const Bytef*>(bytes), count));
+}
+
+std::uint32_t checksum_of(const std::vector<std::string>& keys) {
+  std::uint32_t checksum = 0;
+  for (const std::string& key : keys) checksum = add_bytes(checksum, key.c_str(), key.size() + 1);
+  return checksum;
+}
+
+std::string hexadecimal(std::int64_t checksum) {
+  char digits[17];
+  std::snprintf(digits, sizeof digits, "%08llx", static_cast<unsigned long long>(checksum));
+  return digits;
+}
 
 /// The keys beside NAME.npy: NAME.keys.txt, a key a line, as many as NAME.npy has rows.
 std::vector<std::string> read_key_file(const std::string& path, std::int64_t rows) {
@@ -63,6 +87,32 @@ struct FeatureFile::State {
     throw Error(Cause::data,
                 text(path, ": ", count, " keys", keys_path == path ? "" : " in " + keys_path,
                      ", but ", rows, " rows of values; expected a row a key"));
+  }
+
+  void compare_checksum(const char* dataset, std::uint32_t found) const {
+    const std::int64_t expected = hdf5->integer_attribute(dataset, kChecksum);
+    if (expected == found) return;
+    throw Error(Cause::data,
+                text(path, ":", dataset, ": not what was written: its CRC-32 is ",
+                     hexadecimal(found), ", and the file was made with ", hexadecimal(expected),
+                     "; it is damaged or was changed since, make or fetch it again"));
+  }
+
+  void verify() const {
+    if (hdf5->has_attribute(kKey, kChecksum)) compare_checksum(kKey, checksum_of(keys));
+    if (!hdf5->has_attribute(kValue, kChecksum)) return;
+    const auto rows = static_cast<std::int64_t>(keys.size());
+    const auto row_bytes = width * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t rows_at_once = std::max<std::int64_t>(1, kBytesAtOnce / row_bytes);
+    std::vector<float> block(static_cast<std::size_t>(std::min(rows, rows_at_once) * width));
+    std::uint32_t checksum = 0;
+    for (std::int64_t begin = 0; begin < rows; begin += rows_at_once) {
+      const Range range{begin, std::min(rows, begin + rows_at_once)};
+      hdf5->read_rows(kValue, range, block.data());
+      checksum =
+          add_bytes(checksum, block.data(), static_cast<std::size_t>(range.size() * row_bytes));
+    }
+    compare_checksum(kValue, checksum);
   }
 
   void check_keys() const {
@@ -116,6 +166,7 @@ FeatureFile FeatureFile::open(const std::string& path) {
     state->keys_path = path;
     state->check_count(state->hdf5->info(kKey).rows(), values.rows());
     state->keys = state->hdf5->read_text(kKey);
+    state->verify();
   }
   state->check_keys();
   return FeatureFile(std::move(state));
@@ -151,6 +202,9 @@ void write_feature_file(const std::string& path, const std::vector<std::string>&
   Hdf5File file = Hdf5File::create(path);
   file.write_text(kKey, keys);
   file.write(kValue, values, {static_cast<std::int64_t>(keys.size()), width});
+  const std::size_t count = keys.size() * static_cast<std::size_t>(width);
+  file.set_attribute(kKey, kChecksum, std::int64_t{checksum_of(keys)});
+  file.set_attribute(kValue, kChecksum, std::int64_t{add_bytes(0, values, count * sizeof(float))});
   file.set_attribute("/", "format", "micrec features");
   file.close();
 }

@@ -13,8 +13,16 @@ namespace micrec {
 /// them: HDF5 with /key (n strings) and /value (n, width) of any float type; or NAME.npy (n, width)
 /// beside NAME.keys.txt with a key a line.
 ///
+/// The datasets of an HDF5 file may have an integer attribute crc32, as those of encode_features.py
+/// have: the CRC-32 of gzip and zlib, of the keys as UTF-8 with a zero byte behind each, and of the
+/// values as little-endian float32, row by row. Where it is there, the file is compared with it.
+/// Any turned bit shows; without it, another number or key is as good as the right one. It is this
+/// sum because both sides have it already, in zlib and in Python's own library.
+///
 /// Errors   Error(Cause::io) where a file cannot be read; Error(Cause::data) where it is malformed,
-///          keys and rows differ in number, or a key is empty or there twice.
+///          keys and rows differ in number, a key is empty or there twice, or a checksum does not
+///          fit.
+/// Cost     open() reads the keys, and the values once where they have a checksum.
 class FeatureFile {
  public:
   static FeatureFile open(const std::string& path);
@@ -37,7 +45,7 @@ class FeatureFile {
   std::unique_ptr<State> state_;
 };
 
-/// Writes a feature file as HDF5. values: (keys.size(), width) float32, row by row.
+/// Writes a feature file as HDF5, with checksums. values: (keys.size(), width) float32, row by row.
 ///
 /// Errors   Error(Cause::io) where it cannot be written.
 void write_feature_file(const std::string& path, const std::vector<std::string>& keys,

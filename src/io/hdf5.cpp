@@ -29,6 +29,7 @@ constexpr std::int64_t kMostAttributeValues = 8192;
 constexpr std::int64_t kMostCompression = 1032;
 // Fixed-width strings may take this much more than their characters before variable length is used.
 constexpr std::size_t kMostPadding = 2;
+constexpr int kMostSoftLinks = 16;  // on the way to one object
 // Strings are converted in blocks of this many, so that memory beside the result stays small.
 constexpr std::int64_t kTextBlock = 16 * 1024;
 
@@ -90,6 +91,31 @@ std::string library_message() {
               " (errno: " + message.substr(begin, message.find('\'', begin) - begin) + ")";
   }
   return message.empty() ? "no further message" : message;
+}
+
+/// The answer of a call that fails only where the program is wrong or has no memory left.
+template <typename Answer>
+Answer must(const char* call, Answer answer) {
+  if (answer < 0) {
+    throw Error(Cause::io, text("the HDF5 library failed in ", call, ": ", library_message(),
+                                "; is there memory left?"));
+  }
+  return answer;
+}
+
+Handle property_list(hid_t kind) { return {must("H5Pcreate", H5Pcreate(kind)), H5Pclose}; }
+
+Handle with_groups_on_the_way() {
+  Handle links = property_list(H5P_LINK_CREATE);
+  must("H5Pset_create_intermediate_group", H5Pset_create_intermediate_group(links.id(), 1));
+  return links;
+}
+
+/// For dataspaces in memory: (count) or of several dimensions.
+Handle space_of(const std::vector<hsize_t>& sizes, const hsize_t* most = nullptr) {
+  return {must("H5Screate_simple",
+               H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), most)),
+          H5Sclose};
 }
 
 hid_t memory_type(Hdf5Type type) {
@@ -178,10 +204,10 @@ std::string folder_of(const std::string& name) {
 }
 
 Handle text_type(std::size_t width) {  // width 0: variable length
-  Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
-  H5Tset_size(type.id(), width == 0 ? H5T_VARIABLE : width);
-  H5Tset_cset(type.id(), H5T_CSET_UTF8);
-  H5Tset_strpad(type.id(), width == 0 ? H5T_STR_NULLTERM : H5T_STR_NULLPAD);
+  Handle type(must("H5Tcopy", H5Tcopy(H5T_C_S1)), H5Tclose);
+  must("H5Tset_size", H5Tset_size(type.id(), width == 0 ? H5T_VARIABLE : width));
+  must("H5Tset_cset", H5Tset_cset(type.id(), H5T_CSET_UTF8));
+  must("H5Tset_strpad", H5Tset_strpad(type.id(), width == 0 ? H5T_STR_NULLTERM : H5T_STR_NULLPAD));
   return type;
 }
 
@@ -229,8 +255,11 @@ struct Hdf5File::State {
   std::string path;
   hid_t file = H5I_INVALID_HID;
   bool writable = false;
-  std::int64_t file_bytes = 0;             // when it was opened
-  std::map<std::string, Handle> datasets;  // kept open: their chunk caches make appending cheap
+  std::int64_t file_bytes = 0;               // when it was opened
+  std::unique_ptr<Hdf5Structure> structure;  // where it was checked
+  std::map<std::string, Handle> datasets;    // kept open: their chunk caches make appending cheap
+
+  static std::unique_ptr<State> open(const std::string& path, unsigned mode, Hdf5Bytes bytes);
 
   ~State() {
     if (file < 0) return;
@@ -255,41 +284,115 @@ struct Hdf5File::State {
                 text(at(name), ": cannot be written: ", library_message(), "; is the disk full?"));
   }
 
-  bool exists(const std::string& name) const {
-    if (name == "/") return true;
-    for (std::size_t end = name.find('/', 1); end != std::string::npos;
-         end = name.find('/', end + 1)) {
-      if (!is_object(name.substr(0, end))) return false;
+  /// The library's answer about an object of the file, which a damaged one may make a failure.
+  Handle held(const std::string& name, hid_t id, herr_t (*release)(hid_t)) const {
+    if (id < 0) fail_reading(name, "looking into it");
+    return {id, release};
+  }
+
+  struct Object {
+    std::string name;  // by hard links alone
+    H5O_type_t type;
+    haddr_t address;
+  };
+
+  /// Soft links are followed here and not by the library, which would go on into other files, whose
+  /// structure nobody has checked.
+  ///
+  /// Errors   Error(Cause::data) where there is something that cannot be reached or read.
+  std::optional<Object> find(const std::string& name) const {
+    std::vector<std::string> left = split(name, '/');  // the last comes first
+    std::reverse(left.begin(), left.end());
+    int soft_links = 0;
+    Object found = object_at("/", name);
+    while (!left.empty()) {
+      const std::string part = left.back();
+      left.pop_back();
+      if (part.empty() || part == ".") continue;
+      const std::string path = (found.name == "/" ? "" : found.name) + "/" + part;
+      if (found.type != H5O_TYPE_GROUP || H5Lexists(file, path.c_str(), H5P_DEFAULT) <= 0) {
+        if (soft_links == 0) return std::nullopt;
+        throw Error(Cause::data, text(at(name), " is a soft link to ", excerpt(path),
+                                      ", where there is nothing"));
+      }
+#if H5_VERSION_GE(1, 12, 0)
+      H5L_info1_t link;
+      const herr_t got = H5Lget_info1(file, path.c_str(), &link, H5P_DEFAULT);
+#else
+      H5L_info_t link;
+      const herr_t got = H5Lget_info(file, path.c_str(), &link, H5P_DEFAULT);
+#endif
+      if (got < 0) fail_reading(path, "reading the link");
+      if (link.type == H5L_TYPE_HARD) {
+        if (structure) structure->check(link.u.address);
+        found = object_at(path, name);
+        continue;
+      }
+      std::vector<char> target(link.u.val_size + 1, '\0');
+      if (H5Lget_val(file, path.c_str(), target.data(), target.size(), H5P_DEFAULT) < 0)
+        fail_reading(path, "reading the link");
+      if (link.type != H5L_TYPE_SOFT) refuse_link(path, link.type, target);
+      if (++soft_links > kMostSoftLinks) {
+        throw Error(Cause::data, text(at(name), ": leads through more than ", kMostSoftLinks,
+                                      " soft links; they seem to lead to each other"));
+      }
+      std::vector<std::string> onward = split(target.data(), '/');
+      left.insert(left.end(), onward.rbegin(), onward.rend());
+      if (target[0] == '/') found = object_at("/", name);
     }
-    return is_object(name);
+    return found;
   }
 
-  bool is_object(const std::string& name) const {
-    if (H5Lexists(file, name.c_str(), H5P_DEFAULT) <= 0) return false;
-    H5L_info_t link;
-    // What a link to another file leads to has not been checked.
-    if (H5Lget_info(file, name.c_str(), &link, H5P_DEFAULT) < 0 ||
-        (link.type != H5L_TYPE_HARD && link.type != H5L_TYPE_SOFT))
-      return false;
-    return H5Oexists_by_name(file, name.c_str(), H5P_DEFAULT) > 0;
+  /// What lies at a path of hard links. asked: the name in messages.
+  Object object_at(const std::string& path, const std::string& asked) const {
+#if H5_VERSION_GE(1, 12, 0)
+    H5O_info1_t info;
+#else
+    H5O_info_t info;
+#endif
+    std::string obstacle;
+    if (H5Oget_info_by_name2(file, path.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT) < 0) {
+      if (structure) obstacle = structure->first_obstacle();
+      if (obstacle.empty()) fail_reading(path, "opening the object");
+    } else if (structure) {
+      obstacle = structure->obstacle(info.addr);
+    }
+    if (!obstacle.empty())
+      throw Error(Cause::data, text(at(asked), path == asked ? " " : " leads to what ", obstacle));
+    return {path, info.type, info.addr};
   }
 
-  H5I_type_t kind(const std::string& name) const {
-    if (!exists(name)) return H5I_BADID;
-    const Handle object(H5Oopen(file, name.c_str(), H5P_DEFAULT), H5Oclose);
-    return object.ok() ? H5Iget_type(object.id()) : H5I_BADID;
+  [[noreturn]] void refuse_link(const std::string& path, H5L_type_t type,
+                                const std::vector<char>& target) const {
+    const char* other_file = nullptr;
+    const char* other_object = nullptr;
+    if (type == H5L_TYPE_EXTERNAL && H5Lunpack_elink_val(target.data(), target.size() - 1, nullptr,
+                                                         &other_file, &other_object) >= 0) {
+      throw Error(Cause::data, text(at(path), " is a link into another file (",
+                                    excerpt(other_object), " of ", excerpt(other_file),
+                                    "), which this program does not follow; ", kPutDataThere));
+    }
+    throw Error(Cause::data,
+                text(at(path), " is a link of a kind that this program does not follow (",
+                     static_cast<int>(type), "); put a dataset or a group there"));
+  }
+
+  bool exists(const std::string& name) const { return find(name).has_value(); }
+
+  bool is(H5O_type_t type, const std::string& name) const {
+    const std::optional<Object> found = find(name);
+    return found && found->type == type;
   }
 
   std::vector<std::string> children(const std::string& group) const {
-    const H5I_type_t type = kind(group);
-    if (type != H5I_GROUP) {
-      throw Error(Cause::data,
-                  text(at(group), ": expected a group, got ",
-                       type == H5I_BADID ? "nothing" : "something else", not_there(group)));
+    const std::optional<Object> found = find(group);
+    if (!found || found->type != H5O_TYPE_GROUP) {
+      throw Error(Cause::data, text(at(group), ": expected a group, got ",
+                                    found ? "something else" : "nothing", not_there(group)));
     }
     std::vector<std::string> names;
     if (H5Literate_by_name(
-            file, group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr,
+            file, found->name.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr,
             [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
               static_cast<std::vector<std::string>*>(out)->emplace_back(name);
               return 0;
@@ -304,39 +407,91 @@ struct Hdf5File::State {
   /// "; /domains has food, kitchen": what there is instead of a name that is not there.
   std::string not_there(const std::string& name) const {
     std::string group = folder_of(name);
-    while (group != "/" && kind(group) != H5I_GROUP) group = folder_of(group);
+    while (group != "/" && !is(H5O_TYPE_GROUP, group)) group = folder_of(group);
     if (group == name) return "";
     const std::vector<std::string> names = children(group);
     return text("; ", group, " has ", names.empty() ? "nothing" : listed(names));
   }
 
   hid_t dataset(const std::string& name) {
-    const auto found = datasets.find(name);
-    if (found != datasets.end()) return found->second.id();
-    if (!exists(name)) {
-      throw Error(Cause::data, text(at(name), ": no such dataset", not_there(name)));
+    const auto known = datasets.find(name);
+    if (known != datasets.end()) return known->second.id();
+    const std::optional<Object> found = find(name);
+    if (!found) throw Error(Cause::data, text(at(name), ": no such dataset", not_there(name)));
+    if (found->type != H5O_TYPE_DATASET) {
+      throw Error(Cause::data, text(at(name), ": expected a dataset, got a ",
+                                    found->type == H5O_TYPE_GROUP ? "group" : "type"));
     }
-    if (kind(name) != H5I_DATASET) {
-      throw Error(Cause::data, text(at(name), ": expected a dataset, got a group"));
-    }
-    Handle opened(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose);
+    Handle opened(H5Dopen2(file, found->name.c_str(), H5P_DEFAULT), H5Dclose);
     if (!opened.ok()) fail_reading(name, "opening the dataset");
+    check_filters(name, opened.id());
     check_size(name, opened.id());
-    return keep(name, std::move(opened));
+    check_text_chunks(name, opened.id(), found->address);
+    return keep(name, found->name, std::move(opened));
+  }
+
+  /// Refuses elements that went through a filter which the library does not have.
+  void check_filters(const std::string& name, hid_t id) const {
+    const Handle plist = held(name, H5Dget_create_plist(id), H5Pclose);
+    const int count = H5Pget_nfilters(plist.id());
+    for (int i = 0; i < count; ++i) {
+      unsigned flags = 0;
+      std::size_t values = 0;
+      char filter_name[64] = {};
+      const H5Z_filter_t filter =
+          H5Pget_filter2(plist.id(), static_cast<unsigned>(i), &flags, &values, nullptr,
+                         sizeof filter_name - 1, filter_name, nullptr);
+      if (filter < 0) fail_reading(name, "reading its filters");
+      if (H5Zfilter_avail(filter) > 0) continue;
+      throw Error(Cause::data,
+                  text(at(name), " is compressed by the filter ", filter,
+                       filter_name[0] == '\0' ? "" : " (" + excerpt(filter_name) + ")",
+                       ", which this program's HDF5 library does not have; write it again with "
+                       "gzip or without compression"));
+    }
+  }
+
+  /// The strings of variable length in chunks that only the library finds.
+  void check_text_chunks(const std::string& name, hid_t id, haddr_t address) const {
+    if (!structure || !structure->awaits_chunks(address)) return;
+    const Handle plist = held(name, H5Dget_create_plist(id), H5Pclose);
+    hsize_t chunk[H5S_MAX_RANK] = {};
+    const Hdf5Info what = info_of(name, id);
+    // Texts of other shapes are never read.
+    if (what.shape.size() != 1 || H5Pget_chunk(plist.id(), 1, chunk) != 1 || chunk[0] == 0) return;
+    for (hsize_t row = 0; row < static_cast<hsize_t>(what.rows()); row += chunk[0]) {
+      unsigned skipped = 0;
+      haddr_t begin = HADDR_UNDEF;
+      hsize_t bytes = 0;
+      if (H5Dget_chunk_info_by_coord(id, &row, &skipped, &begin, &bytes) < 0)
+        fail_reading(name, "finding its chunks");
+      if (begin == HADDR_UNDEF) continue;
+      if (bytes > static_cast<hsize_t>(file_bytes)) {
+        throw Error(Cause::data, text(at(name), ": a chunk of ", bytes, " bytes in a file of ",
+                                      file_bytes, "; the file is damaged"));
+      }
+      std::string stored(bytes, '\0');
+      std::uint32_t mask = 0;
+      if (H5Dread_chunk(id, H5P_DEFAULT, &row, &mask, stored.data()) < 0)
+        fail_reading(name, "reading a chunk");
+      structure->check_text_chunk(address, stored, mask);
+    }
   }
 
   /// Opened again with a cache of some chunks: HDF5's default of 1 MiB holds none of a wide
   /// dataset, and each row that is read or added would then take its whole chunk through the
   /// filters.
-  hid_t keep(const std::string& name, Handle opened) {
-    const Handle plist(H5Dget_create_plist(opened.id()), H5Pclose);
+  hid_t keep(const std::string& name, const std::string& path, Handle opened) {
+    const Handle plist = held(name, H5Dget_create_plist(opened.id()), H5Pclose);
     if (H5Pget_layout(plist.id()) == H5D_CHUNKED) {
       const std::size_t chunk_bytes =
-          chunk_elements(plist.id()) * stored_element_bytes(opened.id());
-      const Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
-      H5Pset_chunk_cache(access.id(), 521, std::max<std::size_t>(1 << 20, 2 * chunk_bytes), 1.0);
+          chunk_elements(plist.id()) * stored_element_bytes(name, opened.id());
+      const Handle access = property_list(H5P_DATASET_ACCESS);
+      must("H5Pset_chunk_cache",
+           H5Pset_chunk_cache(access.id(), 521, std::max<std::size_t>(1 << 20, 2 * chunk_bytes),
+                              1.0));
       opened = Handle();
-      opened = Handle(H5Dopen2(file, name.c_str(), access.id()), H5Dclose);
+      opened = Handle(H5Dopen2(file, path.c_str(), access.id()), H5Dclose);
       if (!opened.ok()) fail_reading(name, "opening the dataset");
     }
     const hid_t id = opened.id();
@@ -346,35 +501,37 @@ struct Hdf5File::State {
 
   static std::size_t chunk_elements(hid_t plist) {
     hsize_t chunk[H5S_MAX_RANK] = {};
-    const int rank = H5Pget_chunk(plist, H5S_MAX_RANK, chunk);
+    const int rank = must("H5Pget_chunk", H5Pget_chunk(plist, H5S_MAX_RANK, chunk));
     std::size_t elements = 1;
     for (int i = 0; i < rank; ++i) elements *= chunk[i];
     return elements;
   }
 
-  static std::size_t stored_element_bytes(hid_t id) {
-    const Handle type(H5Dget_type(id), H5Tclose);
-    return H5Tget_size(type.id());
+  std::size_t stored_element_bytes(const std::string& name, hid_t id) const {
+    const Handle type = held(name, H5Dget_type(id), H5Tclose);
+    const std::size_t bytes = H5Tget_size(type.id());
+    if (bytes == 0) fail_reading(name, "reading its type");
+    return bytes;
   }
 
   /// Refuses a dataset whose sizes the file cannot hold, before anybody takes memory for them.
   void check_size(const std::string& name, hid_t id) const {
     if (writable)
       return;  // Not yet flushed data are not in the file; and what is written is our own.
-    const Hdf5Info what = info_of(id);
-    const Handle plist(H5Dget_create_plist(id), H5Pclose);
-    const bool filtered = H5Pget_nfilters(plist.id()) > 0;
+    const Hdf5Info what = info_of(name, id);
+    const Handle plist = held(name, H5Dget_create_plist(id), H5Pclose);
+    const bool filtered = must("H5Pget_nfilters", H5Pget_nfilters(plist.id())) > 0;
     const std::int64_t limit = filtered ? file_bytes * kMostCompression : file_bytes;
-    const auto element_bytes = static_cast<std::int64_t>(stored_element_bytes(id));
+    const auto element_bytes = static_cast<std::int64_t>(stored_element_bytes(name, id));
     const std::optional<std::int64_t> bytes = product(what.shape, element_bytes);
     bool fits = bytes && *bytes <= limit;
     if (H5Pget_layout(plist.id()) == H5D_CHUNKED) {
       // One chunk is always held whole, however few rows are asked for. A file may be smaller than
       // its one chunk.
       hsize_t chunk[H5S_MAX_RANK] = {};
-      const int rank = H5Pget_chunk(plist.id(), H5S_MAX_RANK, chunk);
+      const int rank = must("H5Pget_chunk", H5Pget_chunk(plist.id(), H5S_MAX_RANK, chunk));
       const std::optional<std::int64_t> chunk_bytes =
-          product(std::vector<std::int64_t>(chunk, chunk + std::max(rank, 0)), element_bytes);
+          product(std::vector<std::int64_t>(chunk, chunk + rank), element_bytes);
       fits = fits && chunk_bytes && *chunk_bytes <= std::max(limit, kMostChunkBytes);
     }
     if (!fits) {
@@ -385,19 +542,20 @@ struct Hdf5File::State {
     }
   }
 
-  static Hdf5Info info_of(hid_t id) {
+  Hdf5Info info_of(const std::string& name, hid_t id) const {
     Hdf5Info info;
-    const Handle type(H5Dget_type(id), H5Tclose);
+    const Handle type = held(name, H5Dget_type(id), H5Tclose);
     info.type = classify(type.id());
-    const Handle space(H5Dget_space(id), H5Sclose);
+    const Handle space = held(name, H5Dget_space(id), H5Sclose);
     hsize_t sizes[H5S_MAX_RANK];
     const int rank = H5Sget_simple_extent_dims(space.id(), sizes, nullptr);
+    if (rank < 0) fail_reading(name, "reading its shape");
     for (int i = 0; i < rank; ++i) info.shape.push_back(static_cast<std::int64_t>(sizes[i]));
     return info;
   }
 
   Hdf5Info expect(const std::string& name, Hdf5Type wanted) {
-    Hdf5Info what = info_of(dataset(name));
+    Hdf5Info what = info_of(name, dataset(name));
     if (!readable_as(what.type, wanted)) {
       throw Error(Cause::data,
                   text(at(name), ": expected ", name_of(wanted), ", got ", name_of(what.type)));
@@ -418,16 +576,17 @@ struct Hdf5File::State {
   /// Calls use(memory space, file space) with the rows selected; not at all if there is nothing in
   /// them.
   template <typename Use>
-  void with_rows(hid_t id, const Hdf5Info& what, Range rows, const Use& use) const {
+  void with_rows(const std::string& name, hid_t id, const Hdf5Info& what, Range rows,
+                 const Use& use) const {
     if (rows.size() == 0 || what.row_elements() == 0) return;
     std::vector<hsize_t> start(what.shape.size(), 0);
     std::vector<hsize_t> count(what.shape.begin(), what.shape.end());
     start[0] = static_cast<hsize_t>(rows.begin);
     count[0] = static_cast<hsize_t>(rows.size());
-    const Handle space(H5Dget_space(id), H5Sclose);
-    H5Sselect_hyperslab(space.id(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr);
-    const Handle memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr),
-                        H5Sclose);
+    const Handle space = held(name, H5Dget_space(id), H5Sclose);
+    must("H5Sselect_hyperslab", H5Sselect_hyperslab(space.id(), H5S_SELECT_SET, start.data(),
+                                                    nullptr, count.data(), nullptr));
+    const Handle memory = space_of(count);
     use(memory.id(), space.id());
   }
 
@@ -446,13 +605,16 @@ struct Hdf5File::State {
     if (exists(name)) throw Error(Cause::data, text(at(name), ": exists already"));
     const std::vector<hsize_t> sizes(shape.begin(), shape.end());
     std::vector<hsize_t> most = sizes;
-    const Handle plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-    H5Pset_obj_track_times(plist.id(), false);  // Equal contents make equal files.
+    const Handle plist = property_list(H5P_DATASET_CREATE);
+    // Equal contents make equal files.
+    must("H5Pset_obj_track_times", H5Pset_obj_track_times(plist.id(), false));
     const bool has_elements = std::find(shape.begin(), shape.end(), 0) == shape.end();
     if (fill != Fill::by_caller && has_elements) {
       // In the file at once: a reader refuses a dataset that is larger than what its file holds.
-      H5Pset_alloc_time(plist.id(), H5D_ALLOC_TIME_EARLY);
-      H5Pset_fill_time(plist.id(), fill == Fill::zeros ? H5D_FILL_TIME_ALLOC : H5D_FILL_TIME_NEVER);
+      must("H5Pset_alloc_time", H5Pset_alloc_time(plist.id(), H5D_ALLOC_TIME_EARLY));
+      must("H5Pset_fill_time",
+           H5Pset_fill_time(plist.id(),
+                            fill == Fill::zeros ? H5D_FILL_TIME_ALLOC : H5D_FILL_TIME_NEVER));
     }
     if (storage.extendable || (storage.compress && has_elements)) {
       std::vector<hsize_t> chunk(sizes);
@@ -466,29 +628,27 @@ struct Hdf5File::State {
       if (!storage.extendable)
         rows = std::min<std::int64_t>(rows, std::max<std::int64_t>(1, shape[0]));
       chunk[0] = static_cast<hsize_t>(rows);
-      H5Pset_chunk(plist.id(), static_cast<int>(chunk.size()), chunk.data());
+      must("H5Pset_chunk", H5Pset_chunk(plist.id(), static_cast<int>(chunk.size()), chunk.data()));
       if (storage.compress) {
-        H5Pset_shuffle(plist.id());
-        H5Pset_deflate(plist.id(), 4);
+        must("H5Pset_shuffle", H5Pset_shuffle(plist.id()));
+        must("H5Pset_deflate", H5Pset_deflate(plist.id(), 4));
       }
       if (storage.extendable) most[0] = H5S_UNLIMITED;
     }
-    const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    H5Pset_create_intermediate_group(links.id(), 1);
-    const Handle space(H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), most.data()),
-                       H5Sclose);
+    const Handle links = with_groups_on_the_way();
+    const Handle space = space_of(sizes, most.data());
     Handle made(
         H5Dcreate2(file, name.c_str(), type, space.id(), links.id(), plist.id(), H5P_DEFAULT),
         H5Dclose);
     if (!made.ok()) fail_writing(name);
-    return keep(name, std::move(made));
+    return keep(name, name, std::move(made));
   }
 
   /// Makes room for `rows` more; returns where they go.
   Range extend(const std::string& name, std::int64_t rows) {
     check_writable(name);
     const hid_t id = dataset(name);
-    const Hdf5Info what = info_of(id);
+    const Hdf5Info what = info_of(name, id);
     std::vector<hsize_t> sizes(what.shape.begin(), what.shape.end());
     CHECK(!sizes.empty() && rows >= 0) << at(name);
     const Range added{what.rows(), what.rows() + rows};
@@ -500,7 +660,7 @@ struct Hdf5File::State {
   void write_range(const std::string& name, hid_t type, const Hdf5Info& what, Range rows,
                    const void* values) {
     const hid_t id = dataset(name);
-    with_rows(id, what, rows, [&](hid_t memory, hid_t space) {
+    with_rows(name, id, what, rows, [&](hid_t memory, hid_t space) {
       if (H5Dwrite(id, type, memory, space, H5P_DEFAULT, values) < 0) fail_writing(name);
     });
   }
@@ -508,8 +668,8 @@ struct Hdf5File::State {
   void write_text_rows(const std::string& name, Range rows,
                        const std::vector<std::string>& values) {
     const hid_t id = dataset(name);
-    const Handle type(H5Dget_type(id), H5Tclose);
-    const Hdf5Info what = info_of(id);
+    const Handle type = held(name, H5Dget_type(id), H5Tclose);
+    const Hdf5Info what = info_of(name, id);
     CHECK(what.type == Hdf5Type::text && what.shape.size() == 1)
         << at(name) << " holds no list of strings";
     const bool variable = H5Tis_variable_str(type.id()) > 0;
@@ -549,7 +709,7 @@ struct Hdf5File::State {
     const Range rows = asked.value_or(Range{0, what.rows()});
     check_rows(name, what, rows);
     const hid_t id = dataset(name);
-    const Handle stored(H5Dget_type(id), H5Tclose);
+    const Handle stored = held(name, H5Dget_type(id), H5Tclose);
     const bool variable = H5Tis_variable_str(stored.id()) > 0;
     const std::size_t width = H5Tget_size(stored.id());
     std::vector<std::string> values;
@@ -559,7 +719,7 @@ struct Hdf5File::State {
     for (std::int64_t begin = rows.begin; begin < rows.end; begin += kTextBlock) {
       const Range block{begin, std::min(begin + kTextBlock, rows.end)};
       const auto count = static_cast<std::size_t>(block.size());
-      with_rows(id, what, block, [&](hid_t memory, hid_t space) {
+      with_rows(name, id, what, block, [&](hid_t memory, hid_t space) {
         if (variable) {
           pointers.assign(count, nullptr);
           const bool read =
@@ -581,10 +741,11 @@ struct Hdf5File::State {
   }
 
   Handle attribute_owner(const std::string& object) const {
-    if (!exists(object)) {
+    const std::optional<Object> found = find(object);
+    if (!found) {
       throw Error(Cause::data, text(at(object), ": no such group or dataset", not_there(object)));
     }
-    Handle owner(H5Oopen(file, object.c_str(), H5P_DEFAULT), H5Oclose);
+    Handle owner(H5Oopen(file, found->name.c_str(), H5P_DEFAULT), H5Oclose);
     if (!owner.ok()) fail_reading(object, "opening the object");
     return owner;
   }
@@ -593,7 +754,8 @@ struct Hdf5File::State {
                        const void* value) {
     check_writable(object);
     const Handle owner = attribute_owner(object);
-    if (H5Aexists(owner.id(), name.c_str()) > 0) H5Adelete(owner.id(), name.c_str());
+    if (H5Aexists(owner.id(), name.c_str()) > 0 && H5Adelete(owner.id(), name.c_str()) < 0)
+      fail_writing(text(object, "@", name));
     const Handle attribute(
         H5Acreate2(owner.id(), name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
     if (!attribute.ok() || (value != nullptr && H5Awrite(attribute.id(), type, value) < 0)) {
@@ -603,7 +765,7 @@ struct Hdf5File::State {
 
   void write_single_attribute(const std::string& object, const std::string& name, hid_t type,
                               const void* value) {
-    const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+    const Handle space(must("H5Screate", H5Screate(H5S_SCALAR)), H5Sclose);
     write_attribute(object, name, type, space.id(), value);
   }
 
@@ -617,9 +779,10 @@ struct Hdf5File::State {
       throw Error(Cause::data, text(at(where), ": no such attribute"));
     Handle attribute(H5Aopen(owner.id(), name.c_str(), H5P_DEFAULT), H5Aclose);
     if (!attribute.ok()) fail_reading(where, "opening the attribute");
-    const Handle type(H5Aget_type(attribute.id()), H5Tclose);
-    const Handle space(H5Aget_space(attribute.id()), H5Sclose);
+    const Handle type = held(where, H5Aget_type(attribute.id()), H5Tclose);
+    const Handle space = held(where, H5Aget_space(attribute.id()), H5Sclose);
     const hssize_t points = H5Sget_simple_extent_npoints(space.id());
+    if (points < 0) fail_reading(where, "reading its shape");
     if (H5Tget_class(type.id()) != wanted || (single && points != 1)) {
       throw Error(Cause::data, text(at(where), ": expected ", expected, ", got ", points, " of ",
                                     name_of(classify(type.id()))));
@@ -663,17 +826,15 @@ void check_readable(const std::string& path) {
 }
 
 Handle file_access() {
-  Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG);
+  Handle access = property_list(H5P_FILE_ACCESS);
+  must("H5Pset_fclose_degree", H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG));
 #if H5_VERSION_GE(1, 10, 7) && !(H5_VERS_MAJOR == 1 && H5_VERS_MINOR == 12 && H5_VERS_RELEASE == 0)
   H5Pset_file_locking(access.id(), true, true);  // Shared file systems without locks are fine.
 #endif
   return access;
 }
 
-hid_t open_existing(const std::string& path, unsigned mode) {
-  check_readable(path);
-  check_hdf5_structure(path);
+hid_t open_existing(const std::string& path, unsigned mode, const Hdf5Structure* structure) {
   H5Eset_auto2(H5E_DEFAULT, nullptr,
                nullptr);                // We say it in our own words; HDF5 would print it as well.
   const Handle access = file_access();  // Closing it would clear the messages.
@@ -689,12 +850,27 @@ hid_t open_existing(const std::string& path, unsigned mode) {
     if (message.find("errno") != std::string::npos) {  // The system refused, not the contents.
       throw Error(Cause::io, text(path, ": cannot be opened as HDF5: ", message));
     }
+    const std::string obstacle = structure == nullptr ? "" : structure->first_obstacle();
+    if (!obstacle.empty()) throw Error(Cause::data, text(path, " ", obstacle));
     throw Error(Cause::data, text(path, ": damaged (", message, "); make or fetch it again"));
   }
   return file;
 }
 
 }  // namespace
+
+std::unique_ptr<Hdf5File::State> Hdf5File::State::open(const std::string& path, unsigned mode,
+                                                       Hdf5Bytes bytes) {
+  check_readable(path);
+  auto state = std::make_unique<State>();
+  state->path = path;
+  state->writable = mode == H5F_ACC_RDWR;
+  const Lock lock(library_mutex());
+  if (bytes == Hdf5Bytes::of_anybody) state->structure = std::make_unique<Hdf5Structure>(path);
+  state->file = open_existing(path, mode, state->structure.get());
+  state->file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(path));
+  return state;
+}
 
 Hdf5File::Hdf5File(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Hdf5File::Hdf5File(Hdf5File&&) noexcept = default;
@@ -708,8 +884,8 @@ Hdf5File Hdf5File::create(const std::string& path) {
   const Lock lock(library_mutex());
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   const Handle access = file_access();
-  const Handle plist(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
-  H5Pset_obj_track_times(plist.id(), false);
+  const Handle plist = property_list(H5P_FILE_CREATE);
+  must("H5Pset_obj_track_times", H5Pset_obj_track_times(plist.id(), false));
   state->file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, plist.id(), access.id());
   if (state->file < 0) {
     throw Error(Cause::io, text(path, ": cannot be created: ", library_message(),
@@ -718,23 +894,12 @@ Hdf5File Hdf5File::create(const std::string& path) {
   return Hdf5File(std::move(state));
 }
 
-Hdf5File Hdf5File::open(const std::string& path) {
-  auto state = std::make_unique<State>();
-  state->path = path;
-  const Lock lock(library_mutex());
-  state->file = open_existing(path, H5F_ACC_RDONLY);
-  state->file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(path));
-  return Hdf5File(std::move(state));
+Hdf5File Hdf5File::open(const std::string& path, Hdf5Bytes bytes) {
+  return Hdf5File(State::open(path, H5F_ACC_RDONLY, bytes));
 }
 
 Hdf5File Hdf5File::open_to_write(const std::string& path) {
-  auto state = std::make_unique<State>();
-  state->path = path;
-  state->writable = true;
-  const Lock lock(library_mutex());
-  state->file = open_existing(path, H5F_ACC_RDWR);
-  state->file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(path));
-  return Hdf5File(std::move(state));
+  return Hdf5File(State::open(path, H5F_ACC_RDWR, Hdf5Bytes::of_anybody));
 }
 
 const std::string& Hdf5File::path() const { return state_->path; }
@@ -762,7 +927,7 @@ bool Hdf5File::exists(const std::string& name) const {
 
 bool Hdf5File::is_dataset(const std::string& name) const {
   const Lock lock(library_mutex());
-  return state_->kind(absolute(name)) == H5I_DATASET;
+  return state_->is(H5O_TYPE_DATASET, absolute(name));
 }
 
 std::vector<std::string> Hdf5File::children(const std::string& group) const {
@@ -772,7 +937,8 @@ std::vector<std::string> Hdf5File::children(const std::string& group) const {
 
 Hdf5Info Hdf5File::info(const std::string& dataset) const {
   const Lock lock(library_mutex());
-  return State::info_of(state_->dataset(absolute(dataset)));
+  const std::string name = absolute(dataset);
+  return state_->info_of(name, state_->dataset(name));
 }
 
 std::vector<std::int64_t> Hdf5File::expect_shape(const std::string& dataset,
@@ -826,7 +992,7 @@ void Hdf5File::append_numbers(const std::string& dataset, Hdf5Type type, const v
   const std::string name = absolute(dataset);
   state_->expect(name, type);
   const Range added = state_->extend(name, rows);
-  state_->write_range(name, memory_type(type), State::info_of(state_->dataset(name)), added,
+  state_->write_range(name, memory_type(type), state_->info_of(name, state_->dataset(name)), added,
                       values);
 }
 
@@ -851,7 +1017,7 @@ void Hdf5File::read_number_rows(const std::string& dataset, Hdf5Type type, Range
   const Hdf5Info what = state_->expect(name, type);
   state_->check_rows(name, what, rows);
   const hid_t id = state_->dataset(name);
-  state_->with_rows(id, what, rows, [&](hid_t memory, hid_t space) {
+  state_->with_rows(name, id, what, rows, [&](hid_t memory, hid_t space) {
     if (H5Dread(id, memory_type(type), memory, space, H5P_DEFAULT, out) < 0)
       state_->fail_reading(name, "reading");
   });
@@ -899,8 +1065,7 @@ void Hdf5File::make_group(const std::string& group) {
   const std::string name = absolute(group);
   state_->check_writable(name);
   if (state_->exists(name)) throw Error(Cause::data, text(state_->at(name), ": exists already"));
-  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-  H5Pset_create_intermediate_group(links.id(), 1);
+  const Handle links = with_groups_on_the_way();
   const Handle made(H5Gcreate2(state_->file, name.c_str(), links.id(), H5P_DEFAULT, H5P_DEFAULT),
                     H5Gclose);
   if (!made.ok()) state_->fail_writing(name);
@@ -908,9 +1073,9 @@ void Hdf5File::make_group(const std::string& group) {
 
 bool Hdf5File::has_attribute(const std::string& object, const std::string& name) const {
   const Lock lock(library_mutex());
-  const std::string owner = absolute(object);
-  return state_->exists(owner) &&
-         H5Aexists_by_name(state_->file, owner.c_str(), name.c_str(), H5P_DEFAULT) > 0;
+  const std::optional<State::Object> owner = state_->find(absolute(object));
+  return owner &&
+         H5Aexists_by_name(state_->file, owner->name.c_str(), name.c_str(), H5P_DEFAULT) > 0;
 }
 
 void Hdf5File::set_attribute(const std::string& object, const std::string& name,
@@ -936,8 +1101,7 @@ void Hdf5File::set_attribute(const std::string& object, const std::string& name,
   CHECK_LE(static_cast<std::int64_t>(values.size()), kMostAttributeValues)
       << "write a dataset instead";
   const Lock lock(library_mutex());
-  const hsize_t size = values.size();
-  const Handle space(H5Screate_simple(1, &size, nullptr), H5Sclose);
+  const Handle space = space_of({values.size()});
   state_->write_attribute(absolute(object), name, H5T_NATIVE_FLOAT, space.id(),
                           values.empty() ? nullptr : values.data());
 }
@@ -948,7 +1112,7 @@ std::string Hdf5File::text_attribute(const std::string& object, const std::strin
   const std::string owner = absolute(object);
   const Handle attribute =
       state_->open_attribute(owner, name, "one string", H5T_STRING, true, &count);
-  const Handle type(H5Aget_type(attribute.id()), H5Tclose);
+  const Handle type = state_->held(text(owner, "@", name), H5Aget_type(attribute.id()), H5Tclose);
   if (H5Tis_variable_str(type.id()) > 0) {
     char* letters = nullptr;
     if (H5Aread(attribute.id(), type.id(), &letters) < 0)

@@ -47,6 +47,12 @@ struct Hdf5Storage {
   bool zeros = true;            ///< reserve() writes zeros; without, the caller writes every row
 };
 
+/// What is known of the bytes of a file before it is opened.
+enum class Hdf5Bytes {
+  of_anybody,       ///< nothing: the structure is checked before the library follows it
+  digest_verified,  ///< that they are those which this program wrote, by a digest: nothing to check
+};
+
 /// An HDF5 file. Names are paths from the root ("/domains/food/users/key"); groups on the way to a
 /// new dataset are made. "Rows" are the first dimension of a dataset.
 ///
@@ -61,14 +67,16 @@ struct Hdf5Storage {
 ///          is missing, exists already, or has another type or shape than asked for. Both name file
 ///          and dataset. Sizes read from a file are compared with the size of the file before
 ///          memory is taken, and the structure is checked before the library follows it, which
-///          crashes on some damaged files (io/hdf5_structure.h tells what is left). Links to other
-///          files are not followed.
+///          crashes on some damaged files (io/hdf5_structure.h tells what is left). What is in
+///          other files (external links, virtual datasets, external elements) or newer than HDF5
+///          1.10 is Error(Cause::data) for whoever asks for it by its name; soft links are
+///          followed.
 class Hdf5File {
  public:
   /// A new file; one that exists is replaced.
   static Hdf5File create(const std::string& path);
   /// An existing file, for reading.
-  static Hdf5File open(const std::string& path);
+  static Hdf5File open(const std::string& path, Hdf5Bytes bytes = Hdf5Bytes::of_anybody);
   /// An existing file, for reading and adding to.
   static Hdf5File open_to_write(const std::string& path);
 

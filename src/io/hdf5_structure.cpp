@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -47,6 +48,7 @@ class File {
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
+  const std::string& path() const { return path_; }
   std::uint64_t bytes() const { return bytes_; }
 
   /// Addresses of the structure count from here, and end before `end`.
@@ -75,9 +77,16 @@ class File {
     return all;
   }
 
+  /// The byte of the file at an address.
+  std::uint64_t in_file(std::uint64_t address) const { return base_ + address; }
+
   [[noreturn]] void fail(std::uint64_t address, const std::string& what) const {
-    throw Error(Cause::data, text(path_, ": damaged near byte ", base_ + address, ": ", what,
+    throw Error(Cause::data, text(path_, ": damaged near byte ", in_file(address), ": ", what,
                                   "; make or fetch it again"));
+  }
+  /// For what is in order and yet nothing that this program reads.
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw Error(Cause::data, text(path_, " ", what));
   }
 
  private:
@@ -88,11 +97,25 @@ class File {
   std::uint64_t end_ = 0;
 };
 
+/// Thrown for what is in order but not for this program. It stands for one message of an object:
+/// the others are checked all the same, and the object is refused only when somebody asks for it.
+struct Foreign {
+  std::string what;
+};
+
+/// Whether bytes have been compared with a checksum of their own. What is then unknown is no
+/// damage.
+enum class Checksum { none, right };
+
+// Without a checksum an unknown version is damage unless it is one of the next few.
+constexpr std::uint64_t kVersionsToCome = 3;
+
 /// Bytes of the file, decoded from the front; going past their end is damage.
 class Cursor {
  public:
-  Cursor(const File& file, std::uint64_t address, std::string_view bytes, const char* what)
-      : file_(&file), address_(address), bytes_(bytes), what_(what) {}
+  Cursor(const File& file, std::uint64_t address, std::string_view bytes, const char* what,
+         Checksum checksum = Checksum::none)
+      : file_(&file), address_(address), bytes_(bytes), what_(what), checksum_(checksum) {}
 
   std::uint64_t number(std::size_t size) {
     const std::string_view digits = take(size);
@@ -119,13 +142,30 @@ class Cursor {
   /// The next bytes as a cursor of their own.
   Cursor part(std::uint64_t size, const char* what) {
     const std::uint64_t begin = address_ + at_;
-    return {*file_, begin, take(size), what};
+    return {*file_, begin, take(size), what, checksum_};
   }
   std::uint64_t left() const { return bytes_.size() - at_; }
   std::uint64_t position() const { return address_ + at_; }
 
   void expect(bool right, const char* what) const {
     if (!right) fail(what);
+  }
+  /// Versions of `what` that are read are `least` to `most`.
+  ///
+  /// Errors   Foreign where it is one of a newer library, damage where it is none.
+  void expect_version(std::uint64_t version, std::uint64_t least, std::uint64_t most,
+                      const char* what) const {
+    if (least <= version && version <= most) return;
+    if (checksum_ == Checksum::none && (version < least || version > most + kVersionsToCome))
+      fail(text("is ", what, " of an unknown version"));
+    newer(text("version ", version, " of ", what));
+  }
+  [[noreturn]] void newer(const std::string& what) const {
+    throw Foreign{text("is laid out in a way that is newer than HDF5 1.10 reads: ", what,
+                       " near byte ", file_->in_file(position()),
+                       checksum_ == Checksum::none ? ", if it is not damaged there" : "",
+                       "; write it again with h5py.File(NAME, 'w', libver=('earliest', 'v110')), "
+                       "or convert the file by the newer library's h5repack --low=0 --high=2")};
   }
   [[noreturn]] void fail(const std::string& what) const {
     file_->fail(position(), text(what_, " ", what));
@@ -136,8 +176,53 @@ class Cursor {
   std::uint64_t address_;
   std::string_view bytes_;
   const char* what_;
+  Checksum checksum_;
   std::size_t at_ = 0;
 };
+
+/// The checksum of HDF5's metadata: Bob Jenkins' lookup3, little-endian, beginning with 0.
+std::uint32_t checksum_of(std::string_view bytes) {
+  const auto word = [&bytes](std::size_t at) {
+    std::uint32_t value = 0;
+    for (std::size_t i = at; i < std::min(at + 4, bytes.size()); ++i)
+      value |= std::uint32_t{static_cast<unsigned char>(bytes[i])} << (8 * (i - at));
+    return value;
+  };
+  std::uint32_t a = 0xDEADBEEF + static_cast<std::uint32_t>(bytes.size());
+  std::uint32_t b = a;
+  std::uint32_t c = a;
+  const auto mix = [](std::uint32_t& x, std::uint32_t& y, std::uint32_t& z, int bits) {
+    x = (x - z) ^ std::rotl(z, bits);
+    z += y;
+  };
+  const auto finish = [](std::uint32_t& x, std::uint32_t y, int bits) {
+    x = (x ^ y) - std::rotl(y, bits);
+  };
+  std::size_t at = 0;
+  for (; bytes.size() - at > 12; at += 12) {
+    a += word(at);
+    b += word(at + 4);
+    c += word(at + 8);
+    mix(a, b, c, 4);
+    mix(b, c, a, 6);
+    mix(c, a, b, 8);
+    mix(a, b, c, 16);
+    mix(b, c, a, 19);
+    mix(c, a, b, 4);
+  }
+  if (bytes.empty()) return c;
+  a += word(at);
+  b += word(at + 4);
+  c += word(at + 8);
+  finish(c, b, 14);
+  finish(a, c, 11);
+  finish(b, a, 25);
+  finish(c, b, 16);
+  finish(a, c, 4);
+  finish(b, a, 14);
+  finish(c, b, 24);
+  return c;
+}
 
 /// What is needed of a type to find strings of variable length in elements of it.
 struct Type {
@@ -169,10 +254,11 @@ struct Layout {
   std::uint64_t bytes = 0;  // contiguous
   bool has_bytes = false;   // contiguous; version 1 and 2 tell none
   std::uint64_t chunk_bytes = 0;
-  int dimensions = 0;           // of chunks, the element's bytes among them
-  bool is_tree = false;         // a version 1 B-tree has the chunks
-  bool is_one = false;          // the address is that of the only chunk
-  std::uint64_t one_bytes = 0;  // stored bytes of it, where filtered
+  int dimensions = 0;             // of chunks, the element's bytes among them
+  bool is_tree = false;           // a version 1 B-tree has the chunks
+  bool is_one = false;            // the address is that of the only chunk
+  std::uint64_t one_bytes = 0;    // stored bytes of it, where filtered
+  std::uint64_t one_skipped = 0;  // a bit for each filter that it did not pass
 };
 
 std::optional<std::uint64_t> product(std::uint64_t a, std::uint64_t b) {
@@ -181,13 +267,36 @@ std::optional<std::uint64_t> product(std::uint64_t a, std::uint64_t b) {
   return all;
 }
 
-class Structure {
+}  // namespace
+
+struct Hdf5Structure::State {
  public:
-  explicit Structure(const std::string& path) : file_(path) {}
+  explicit State(const std::string& path) : file_(path) {}
 
   void check() {
     const std::optional<std::uint64_t> begin = find_superblock();
-    if (!begin || !read_superblock(*begin)) return;
+    if (begin && read_superblock(*begin)) follow();
+  }
+
+  /// Where the file was followed at all; objects that it came to then are done.
+  void check(std::uint64_t object) {
+    if (seen_objects_.empty()) return;
+    objects_.push_back(object);
+    follow();
+  }
+
+  const std::map<std::uint64_t, std::string>& obstacles() const { return obstacles_; }
+  const std::string& path() const { return file_.path(); }
+  bool awaits_chunks(std::uint64_t object) const { return unlisted_.count(object) > 0; }
+
+  void check_text_chunk(std::uint64_t address, const std::string& stored, std::uint64_t skipped) {
+    const Object& object = unlisted_.at(address);
+    check_chunk_size(address, object, stored.size(), skipped);
+    check_texts(object, stored, skipped, address);
+  }
+
+ private:
+  void follow() {
     // Lists and not recursion: a damaged file may nest as deep as it is long.
     while (!objects_.empty() || !groups_.empty()) {
       if (groups_.empty()) {
@@ -200,9 +309,10 @@ class Structure {
         check_group(tree, heap);
       }
     }
+    collections_.clear();
+    chunks_.clear();
   }
 
- private:
   // --- Superblock ---
 
   std::optional<std::uint64_t> find_superblock() {
@@ -220,15 +330,16 @@ class Structure {
     Cursor c(file_, begin, bytes, "the superblock");
     c.skip(8);
     const std::uint64_t version = c.number(1);
-    c.expect(version <= 3, "is of an unknown version");
+    c.expect_version(version, 0, 3, "a superblock");
     std::uint64_t extension = kUndefined;
     std::uint64_t root = 0;
+    std::uint64_t base = 0;
     std::uint64_t end = 0;
     std::uint64_t cached_tree = kUndefined;
     std::uint64_t cached_heap = kUndefined;
     if (version < 2) {
       c.skip(4);
-      c.expect(c.number(1) == 8 && c.number(1) == 8, "has addresses that are not of 8 bytes");
+      read_address_sizes(c);
       c.skip(1);
       leaf_k_ = c.number(2);
       internal_k_ = c.number(2);
@@ -238,9 +349,11 @@ class Structure {
         c.skip(2);
       }
       c.expect(leaf_k_ > 0 && internal_k_ > 0 && chunk_k_ > 0, "has B-trees without room");
-      c.skip(16);  // base and free space
+      base = c.address();
+      c.skip(8);  // free space
       end = c.address();
-      c.expect(c.address() == kUndefined, "names a driver of several files");
+      if (c.address() != kUndefined)
+        file_.refuse("is one of several files that are one (a driver of HDF5): join them first");
       c.skip(8);
       root = c.address();
       const std::uint64_t cached = c.number(4);
@@ -251,18 +364,48 @@ class Structure {
         cached_heap = c.address();
       }
     } else {
-      c.expect(c.number(1) == 8 && c.number(1) == 8, "has addresses that are not of 8 bytes");
-      c.skip(1 + 8);
+      read_address_sizes(c);
+      const std::uint64_t flags = c.number(1);
+      base = c.address();
       extension = c.address();
       end = c.address();
       root = c.address();
+      const std::uint64_t size = c.position() - begin;
+      c.expect(c.number(4) == checksum_of(std::string_view(bytes).substr(0, size)),
+               "has a checksum that does not fit");
+      if (version == 3 && (flags & kOpenToWrite) != 0) {
+        file_.refuse(
+            "says that a program is writing to it; wait until that has closed it, or, if it died, "
+            "look whether the file is complete and run h5clear -s on it");
+      }
     }
+    // The end counts from the file's beginning and all else from the superblock, wherever both have
+    // been moved to.
+    c.expect(base <= end, "ends before it begins");
+    end -= base;
     if (end > file_.bytes() - begin) return false;
     file_.set_extent(begin, end);
     if (cached_tree != kUndefined) groups_.emplace_back(cached_tree, cached_heap);
     objects_.push_back(root);
     if (extension != kUndefined) objects_.push_back(extension);
     return true;
+  }
+
+  static constexpr std::uint64_t kOpenToWrite = 1 | 4;  // plainly, or for readers beside it
+
+  void read_address_sizes(Cursor& c) const {
+    const std::uint64_t address_bytes = c.number(1);
+    const std::uint64_t length_bytes = c.number(1);
+    const auto is_size = [](std::uint64_t bytes) {
+      return std::has_single_bit(bytes) && bytes <= 32;
+    };
+    c.expect(is_size(address_bytes) && is_size(length_bytes), "has addresses of an unknown size");
+    if (address_bytes != 8 || length_bytes != 8) {
+      file_.refuse(text("keeps addresses in ", address_bytes, " bytes and lengths in ",
+                        length_bytes,
+                        ", where this program reads those of 8; write it again without "
+                        "H5Pset_sizes"));
+    }
   }
 
   // --- Objects ---
@@ -273,23 +416,34 @@ class Structure {
     std::optional<Shape> shape;
     std::optional<Layout> layout;
     std::vector<Filter> filters;
+    std::string obstacle;  // the first of its messages that is not for this program
   };
 
   void check_object(std::uint64_t address) {
     if (!seen_objects_.insert(address).second) return;
     Object object;
+    types_followed_ = 0;
+    try {
+      check_header(address, object);
+      if (object.layout && object.obstacle.empty()) check_elements(address, object);
+    } catch (const Foreign& foreign) {
+      object.obstacle = foreign.what;
+    }
+    if (!object.obstacle.empty()) obstacles_.emplace(address, object.obstacle);
+  }
+
+  void check_header(std::uint64_t address, Object& object) {
     const std::string start = file_.read(address, 16, "an object header");
     if (start.starts_with("OHDR")) {
       check_new_header(address, object);
     } else {
       check_old_header(address, start, object);
     }
-    if (object.layout) check_elements(address, object);
   }
 
   void check_old_header(std::uint64_t address, std::string_view start, Object& object) {
     Cursor c(file_, address, start, "an object header");
-    c.expect(c.number(1) == 1, "is of an unknown version");
+    c.expect_version(c.number(1), 1, 1, "an object header");
     c.skip(1);
     std::uint64_t messages = c.number(2);
     c.skip(4);
@@ -320,28 +474,39 @@ class Structure {
         file_.read(address, std::min<std::uint64_t>(64, end_after(address)), "an object header");
     Cursor c(file_, address, start, "an object header");
     c.skip(4);
-    c.expect(c.number(1) == 2, "is of an unknown version");
+    c.expect_version(c.number(1), 2, 2, "an object header");
     const std::uint64_t flags = c.number(1);
     if ((flags & 0x20) != 0) c.skip(16);
     if ((flags & 0x10) != 0) c.skip(4);
     const std::uint64_t first_bytes = c.number(std::size_t{1} << (flags & 3));
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> blocks = {{c.position(), first_bytes}};
+    const std::uint64_t first_head = c.position() - address;
+    constexpr std::uint64_t kChecksumBytes = 4;
+    // Whole blocks, each with its signature and its checksum.
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> blocks = {
+        {address, first_head + std::min(first_bytes, kUndefined / 2) + kChecksumBytes}};
     std::set<std::uint64_t> begun;
     for (std::size_t b = 0; b < blocks.size(); ++b) {
       if (!begun.insert(blocks[b].first).second) c.fail("goes on in one of its own blocks");
-      const std::string bytes = file_.read(blocks[b].first, blocks[b].second, "an object header");
-      Cursor block(file_, blocks[b].first, bytes, "an object header");
-      if (b > 0) {
-        block.expect(block.left() >= 8 && block.take(4) == "OCHK", "has a block of another kind");
+      const std::string whole = file_.read(blocks[b].first, blocks[b].second, "an object header");
+      if (whole.size() < 8) c.fail("has a block that is too short");
+      const std::string_view bytes =
+          std::string_view(whole).substr(0, whole.size() - kChecksumBytes);
+      Cursor sum(file_, blocks[b].first + bytes.size(),
+                 std::string_view(whole).substr(bytes.size()), "an object header");
+      sum.expect(sum.number(4) == checksum_of(bytes), "has a checksum that does not fit");
+      Cursor block(file_, blocks[b].first, bytes, "an object header", Checksum::right);
+      if (b == 0) {
+        block.skip(first_head);
+      } else {
+        block.expect(block.take(4) == "OCHK", "has a block of another kind");
       }
-      const std::uint64_t checksum = b > 0 ? 4 : 0;  // The first block's follows it.
       const std::uint64_t head = (flags & 4) != 0 ? 6 : 4;
-      while (block.left() >= head + checksum) {
+      while (block.left() >= head) {
         const std::uint64_t kind = block.number(1);
         const std::uint64_t size = block.number(2);
         const std::uint64_t message_flags = block.number(1);
         block.skip(head - 4);
-        block.expect(size + checksum <= block.left(), "has a message that is too long");
+        block.expect(size <= block.left(), "has a message that is too long");
         check_message(kind, message_flags, block.part(size, "a message of an object header"),
                       blocks, object);
       }
@@ -354,8 +519,22 @@ class Structure {
     return size;
   }
 
-  void check_message(std::uint64_t kind, std::uint64_t flags, Cursor c,
+  void check_message(std::uint64_t kind, std::uint64_t flags, const Cursor& c,
                      std::vector<std::pair<std::uint64_t, std::uint64_t>>& blocks, Object& object) {
+    try {
+      follow_message(kind, flags, c, blocks, object);
+    } catch (const Foreign& foreign) {
+      // An attribute is refused by the library when it is asked for.
+      if (kind != kAttribute && object.obstacle.empty()) object.obstacle = foreign.what;
+    }
+  }
+
+  static constexpr std::uint64_t kAttribute = 0xC;
+  static constexpr std::uint64_t kUnknownIsFailure = 0x80;
+
+  void follow_message(std::uint64_t kind, std::uint64_t flags, Cursor c,
+                      std::vector<std::pair<std::uint64_t, std::uint64_t>>& blocks,
+                      Object& object) {
     if ((flags & 2) != 0) {  // The message is elsewhere.
       const std::uint64_t target = shared_address(c);
       if (kind == 0x3) object.type = type_of_object(target);
@@ -373,7 +552,7 @@ class Structure {
         check_link(c);
         break;
       case 0x7:
-        c.fail("keeps elements in other files");
+        read_other_files(c);
       case 0x8:
         object.layout = read_layout(c);
         break;
@@ -386,7 +565,7 @@ class Structure {
       case 0xB:
         object.filters = read_filters(c);
         break;
-      case 0xC:
+      case kAttribute:
         check_attribute(c);
         break;
       case 0x10: {
@@ -399,16 +578,56 @@ class Structure {
         groups_.emplace_back(tree, c.address());
         break;
       }
+      case 0x13:  // of the superblock
+        c.expect_version(c.number(1), 0, 0, "the sizes of B-trees");
+        chunk_k_ = c.number(2);
+        internal_k_ = c.number(2);
+        leaf_k_ = c.number(2);
+        c.expect(leaf_k_ > 0 && internal_k_ > 0 && chunk_k_ > 0, "has B-trees without room");
+        break;
+      case 0x2:  // how the links of a group are kept
+        check_heap_and_trees(c, 8);
+        break;
+      case 0x15:  // how attributes are kept
+        check_heap_and_trees(c, 2);
+        break;
       default:
+        if (kind > kLastKind && (flags & kUnknownIsFailure) != 0)
+          c.newer(text("a message of kind ", kind));
         break;
     }
+  }
+
+  static constexpr std::uint64_t kLastKind = 0x17;
+
+  /// Where a heap and its B-trees begin; what they hold is under checksums that the library
+  /// compares.
+  void check_heap_and_trees(Cursor& c, std::size_t order_bytes) const {
+    c.expect_version(c.number(1), 0, 0, "what tells how links or attributes are kept");
+    const std::uint64_t flags = c.number(1);
+    if ((flags & 1) != 0) c.skip(order_bytes);
+    expect_at(c.address(), "FRHP", c);
+    expect_at(c.address(), "BTHD", c);
+    if ((flags & 2) != 0) expect_at(c.address(), "BTHD", c);
+  }
+
+  void expect_at(std::uint64_t address, const char* signature, const Cursor& c) const {
+    constexpr std::uint64_t kLeastBytes = 28;  // of a header that begins so, with its checksum
+    if (address == kUndefined) return;
+    c.expect(
+        file_.holds(address, kLeastBytes) && file_.read(address, 4, "a signature") == signature,
+        "leads to something else than it says");
   }
 
   std::uint64_t shared_address(Cursor& c) {
     const std::uint64_t version = c.number(1);
     const std::uint64_t where = c.number(1);
-    c.expect(version >= 1 && version <= 3, "is shared in an unknown way");
-    c.expect(version < 3 || where != 1, "is in a heap of shared messages");
+    c.expect_version(version, 1, 3, "what refers to a shared message");
+    if (version == 3 && where == 1) {
+      throw Foreign{
+          "shares what describes it with other objects in a heap, which this program does not "
+          "check; write it again without H5Pset_shared_mesg_index"};
+    }
     if (version == 1) c.skip(6);
     return c.address();
   }
@@ -416,22 +635,19 @@ class Structure {
   /// The type that a committed type's object holds.
   Type type_of_object(std::uint64_t address) {
     Object object;
-    const std::string start = file_.read(address, 16, "an object header");
-    if (++types_followed_ > kDeepestType) file_.fail(address, "types refer to each other");
+    if (types_followed_ >= kDeepestType) file_.fail(address, "types refer to each other");
     const std::uint64_t text_bytes = text_bytes_;  // counted when the object itself is checked
-    if (start.starts_with("OHDR")) {
-      check_new_header(address, object);
-    } else {
-      check_old_header(address, start, object);
-    }
+    ++types_followed_;
+    check_header(address, object);  // throws Foreign only before there is a message
     --types_followed_;
     text_bytes_ = text_bytes;
+    if (!object.obstacle.empty()) throw Foreign{object.obstacle};
     if (!object.type) file_.fail(address, "a type is expected here");
     return *object.type;
   }
 
   void check_link(Cursor c) {
-    c.expect(c.number(1) == 1, "is a link of an unknown version");
+    c.expect_version(c.number(1), 1, 1, "a link");
     const std::uint64_t flags = c.number(1);
     const std::uint64_t kind = (flags & 8) != 0 ? c.number(1) : 0;
     if ((flags & 4) != 0) c.skip(8);
@@ -448,7 +664,7 @@ class Structure {
 
   static void check_fill(Cursor c) {
     const std::uint64_t version = c.number(1);
-    c.expect(version >= 1 && version <= 3, "is a fill value of an unknown version");
+    c.expect_version(version, 1, 3, "a fill value");
     if (version == 3) {
       const std::uint64_t flags = c.number(1);
       if ((flags & 0x20) != 0) c.skip(c.number(4));
@@ -464,7 +680,7 @@ class Structure {
 
   void check_attribute(Cursor c) {
     const std::uint64_t version = c.number(1);
-    c.expect(version >= 1 && version <= 3, "is an attribute of an unknown version");
+    c.expect_version(version, 1, 3, "an attribute");
     const std::uint64_t flags = c.number(1);
     const std::uint64_t name_bytes = c.number(2);
     const std::uint64_t type_bytes = c.number(2);
@@ -499,7 +715,7 @@ class Structure {
   static Shape read_shape(Cursor& c) {
     Shape shape;
     const std::uint64_t version = c.number(1);
-    c.expect(version == 1 || version == 2, "is a shape of an unknown version");
+    c.expect_version(version, 1, 2, "a shape");
     shape.dimensions = static_cast<int>(c.number(1));
     const std::uint64_t flags = c.number(1);
     const std::uint64_t kind = c.number(1);
@@ -524,8 +740,7 @@ class Structure {
     Type type;
     type.bytes = c.number(4);
     c.expect(type.bytes > 0, "is a type of no bytes");
-    if (version == 4) return type;  // of a newer library; this one refuses it when it is asked for
-    c.expect(version >= 1 && version <= 3, "is a type of an unknown version");
+    c.expect_version(version, 1, 3, "a type");
     const std::uint64_t bits = 8 * type.bytes;
     const std::size_t padding = version < 3 ? 8 : 1;
     switch (head & 0xF) {
@@ -633,10 +848,10 @@ class Structure {
 
   // --- Elements ---
 
-  static Layout read_layout(Cursor& c) {
+  Layout read_layout(Cursor& c) {
     Layout layout;
     const std::uint64_t version = c.number(1);
-    c.expect(version >= 1 && version <= 4, "is a layout of an unknown version");
+    c.expect_version(version, 1, 4, "a layout");
     if (version < 3) {
       const std::uint64_t dimensions = c.number(1);
       const std::uint64_t kind = c.number(1);
@@ -650,7 +865,14 @@ class Structure {
       return layout;
     }
     const std::uint64_t kind = c.number(1);
-    c.expect(kind <= 2, "is a layout of elements in other files");
+    if (kind == 3 && version == 4) {
+      const std::uint64_t collection = c.address();
+      const std::string source = first_virtual_source(collection, c.number(4));
+      throw Foreign{text("is a virtual dataset: its elements are in other datasets",
+                         source.empty() ? "" : ", the first in " + source,
+                         ", which this program does not follow; ", kPutDataThere)};
+    }
+    c.expect(kind <= 2, "is a layout of an unknown kind");
     layout.place = static_cast<Place>(kind + 1);
     if (layout.place == Place::compact) {
       layout.compact = c.take(c.number(2));
@@ -674,8 +896,10 @@ class Structure {
         layout.is_one = true;
         if ((flags & 2) != 0) {
           layout.one_bytes = c.number(8);
-          c.skip(4);
+          layout.one_skipped = c.number(4);
         }
+      } else if (index > 5) {
+        c.newer(text("an index of chunks of kind ", index));
       } else if (index == 3) {
         c.skip(1);
       } else if (index == 4) {
@@ -684,6 +908,11 @@ class Structure {
         c.skip(6);
       }
       layout.address = c.address();
+      if (index >= 3)
+        expect_at(layout.address, index == 3 ? "FAHD" : index == 4 ? "EAHD" : "BTHD", c);
+      if (index == 2 && layout.address != kUndefined) {
+        c.expect(file_.holds(layout.address, layout.chunk_bytes), "leads out of the file");
+      }
     }
     return layout;
   }
@@ -706,7 +935,7 @@ class Structure {
 
   static std::vector<Filter> read_filters(Cursor c) {
     const std::uint64_t version = c.number(1);
-    c.expect(version == 1 || version == 2, "is a list of filters of an unknown version");
+    c.expect_version(version, 1, 2, "a list of filters");
     const std::uint64_t count = c.number(1);
     c.expect(count <= 32, "is a list of too many filters");
     if (version == 1) c.skip(6);
@@ -744,6 +973,13 @@ class Structure {
     }
   }
 
+  /// Where a chunk lies, its bytes there, and a bit for each filter that it did not pass.
+  struct Chunk {
+    std::uint64_t at;
+    std::uint64_t stored;
+    std::uint64_t skipped;
+  };
+
   void check_chunks(std::uint64_t address, const Object& object, bool has_references) {
     const Layout& layout = *object.layout;
     if (layout.dimensions != object.shape->dimensions + 1 || layout.chunk_bytes == 0 ||
@@ -751,37 +987,58 @@ class Structure {
       file_.fail(address, "chunks that are not of the shape of their elements");
     if (has_references && layout.chunk_bytes > kMostTextChunkBytes)
       file_.fail(address, "chunks of strings that are too large");
-    // The library trusts that what its filters give back is as large as the shape of a chunk says.
     bool is_size_known = false;
-    const auto check_chunk = [&](std::uint64_t at, std::uint64_t stored, std::uint64_t skipped) {
-      if (!file_.holds(at, stored) || stored == 0)
-        file_.fail(address, "a chunk that is not in the file");
-      if (!chunks_.insert(at).second) file_.fail(address, "a chunk that comes twice");
-      const std::optional<std::uint64_t> expected =
-          stored_bytes(layout.chunk_bytes, object.filters, skipped);
-      if (expected && stored != *expected)
-        file_.fail(address, "a chunk of another size than its shape");
-      const bool is_deflated = !expected && are_known(object.filters);
-      if (is_deflated && layout.chunk_bytes / kMostDeflation > stored)
-        file_.fail(address, "a chunk that is larger than its bytes can be");
-      if (!has_references && (!is_deflated || is_size_known)) return;
-      const std::optional<std::string> elements =
-          unfiltered(file_.read(at, stored, "a chunk"), object.filters, skipped, layout, at);
-      is_size_known = is_size_known || elements.has_value();
-      if (!has_references) return;  // The library says what cannot be uncompressed, and its rows.
-      if (!elements) file_.fail(at, "a chunk that cannot be uncompressed");
-      check_references(*object.type, *elements, at);
-    };
     if (layout.is_tree) {
       std::set<std::uint64_t> seen;
-      check_chunk_tree(layout, layout.address, std::nullopt, check_chunk, seen);
+      check_chunk_tree(
+          layout, layout.address, std::nullopt,
+          [&](const Chunk& chunk) { check_chunk(address, object, chunk, is_size_known); }, seen);
     } else if (layout.is_one) {
-      check_chunk(layout.address, layout.one_bytes > 0 ? layout.one_bytes : layout.chunk_bytes, 0);
-    } else if (has_references) {
-      file_.fail(address,
-                 "strings of variable length in an index of chunks that this program does not "
-                 "check; write them without chunks or with a fixed width");
+      check_chunk(address, object,
+                  {layout.address, layout.one_bytes > 0 ? layout.one_bytes : layout.chunk_bytes,
+                   layout.one_skipped},
+                  is_size_known);
+    } else if (has_references && object.type->is_variable_text) {
+      unlisted_.emplace(address, object);
     }
+  }
+
+  /// The library trusts that what its filters give back is as large as the shape of a chunk says.
+  /// One chunk of a dataset shows it, where `is_size_known` is not yet set.
+  void check_chunk(std::uint64_t address, const Object& object, const Chunk& chunk,
+                   bool& is_size_known) {
+    if (!file_.holds(chunk.at, chunk.stored) || chunk.stored == 0)
+      file_.fail(address, "a chunk that is not in the file");
+    if (!chunks_.insert(chunk.at).second) file_.fail(address, "a chunk that comes twice");
+    const bool is_deflated = check_chunk_size(address, object, chunk.stored, chunk.skipped);
+    const bool has_references = object.type->holds_variable;
+    if (!has_references && (!is_deflated || is_size_known)) return;
+    const std::string stored = file_.read(chunk.at, chunk.stored, "a chunk");
+    if (has_references) return check_texts(object, stored, chunk.skipped, chunk.at);
+    // The library says what cannot be uncompressed, and its rows.
+    is_size_known =
+        unfiltered(stored, object.filters, chunk.skipped, *object.layout, chunk.at).has_value();
+  }
+
+  /// Whether only uncompressing it tells how large a chunk is.
+  bool check_chunk_size(std::uint64_t address, const Object& object, std::uint64_t stored,
+                        std::uint64_t skipped) const {
+    const std::uint64_t bytes = object.layout->chunk_bytes;
+    const std::optional<std::uint64_t> expected = stored_bytes(bytes, object.filters, skipped);
+    if (expected && stored != *expected)
+      file_.fail(address, "a chunk of another size than its shape");
+    const bool is_deflated = !expected && are_known(object.filters);
+    if (is_deflated && bytes / kMostDeflation > stored)
+      file_.fail(address, "a chunk that is larger than its bytes can be");
+    return is_deflated;
+  }
+
+  void check_texts(const Object& object, const std::string& stored, std::uint64_t skipped,
+                   std::uint64_t at) {
+    const std::optional<std::string> elements =
+        unfiltered(stored, object.filters, skipped, *object.layout, at);
+    if (!elements) file_.fail(at, "a chunk that cannot be uncompressed");
+    check_references(*object.type, *elements, at);
   }
 
   template <typename CheckChunk>
@@ -800,7 +1057,7 @@ class Structure {
       c.skip(8 * static_cast<unsigned>(layout.dimensions));
       const std::uint64_t child = c.address();
       if (level == 0) {
-        check_chunk(child, stored, skipped);
+        check_chunk({child, stored, skipped});
       } else {
         check_chunk_tree(layout, child, level - 1, check_chunk, seen);
       }
@@ -868,8 +1125,9 @@ class Structure {
       } else if (filter.id == kShuffle) {
         bytes = unshuffled(bytes, filter.element_bytes);
       } else {
-        file_.fail(at, text("strings of variable length behind the filter ", filter.id,
-                            ", which this program does not know"));
+        throw Foreign{text("has strings of variable length behind the filter ", filter.id,
+                           ", which this program does not check; write it again with gzip or "
+                           "without compression")};
       }
     }
     if (bytes.size() != layout.chunk_bytes) file_.fail(at, "a chunk of a wrong size");
@@ -916,6 +1174,55 @@ class Structure {
       // Written once each, so that all of them are in the file.
       c.expect(text_bytes_ <= file_.bytes(), "is one of more than the file holds");
     }
+  }
+
+  /// FILE:DATASET of the first source of a virtual dataset, whose list is an object of the global
+  /// heap; "" where it cannot be told.
+  std::string first_virtual_source(std::uint64_t collection, std::uint64_t index) {
+    const std::vector<std::uint64_t>& objects = collection_at(collection);
+    if (index >= objects.size() || objects[index] == kUndefined) return "";
+    const std::string size = file_.read(collection, 16, "a global heap");
+    Cursor head(file_, collection, size, "a global heap");
+    head.skip(8);
+    const std::string whole = file_.read(collection, head.number(8), "a global heap");
+    Cursor o(file_, collection, whole, "a global heap");
+    o.skip(16);
+    while (o.left() >= 16) {
+      const std::uint64_t number = o.number(2);
+      o.skip(6);
+      const std::uint64_t bytes = o.number(8);
+      if (number != index) {
+        o.skip(number == 0 ? bytes - 16 : (bytes + 7) / 8 * 8);
+        continue;
+      }
+      Cursor sources = o.part(bytes, "a list of sources");
+      if (bytes < 10 || sources.number(1) != 0 || sources.number(8) == 0) return "";
+      const std::string_view names = sources.take(sources.left());
+      const std::size_t end = names.find('\0');
+      const std::size_t second = names.find('\0', end + 1);
+      if (end == std::string_view::npos || second == std::string_view::npos) return "";
+      const std::string_view file = names.substr(0, end);
+      return text(excerpt(file == "." ? "this file" : file), ":",
+                  excerpt(names.substr(end + 1, second - end - 1)));
+    }
+    return "";
+  }
+
+  /// The list of files that have the elements of a dataset.
+  [[noreturn]] void read_other_files(Cursor& c) {
+    c.expect_version(c.number(1), 1, 1, "a list of other files");
+    c.skip(3 + 2);
+    const std::uint64_t files = c.number(2);
+    const std::string names = read_local_heap(c.address());
+    std::string first;
+    if (files > 0) {
+      const std::uint64_t offset = c.number(8);
+      check_name(c, offset, names);
+      first = names.c_str() + offset;
+    }
+    throw Foreign{text("has its elements in other files",
+                       first.empty() ? "" : ", the first of them " + excerpt(first),
+                       ", which this program does not follow; ", kPutDataThere)};
   }
 
   /// Bytes of each object in a collection of the global heap, by its number; kUndefined: no object.
@@ -1046,14 +1353,45 @@ class Structure {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> groups_;
   std::set<std::uint64_t> seen_objects_;
   std::set<std::pair<std::uint64_t, std::uint64_t>> seen_groups_;
+  std::map<std::uint64_t, std::string> obstacles_;  // by the address of the object
+  // Datasets of texts whose chunks are in an index that the library reads, by address.
+  std::map<std::uint64_t, Object> unlisted_;
   std::set<std::uint64_t> chunks_;  // addresses
   std::map<std::uint64_t, std::vector<std::uint64_t>> collections_;
   std::uint64_t text_bytes_ = 0;
   int types_followed_ = 0;
 };
 
-}  // namespace
+Hdf5Structure::Hdf5Structure(const std::string& path) : state_(std::make_unique<State>(path)) {
+  try {
+    state_->check();
+  } catch (const Foreign& foreign) {  // of the superblock
+    throw Error(Cause::data, text(path, " ", foreign.what));
+  }
+}
 
-void check_hdf5_structure(const std::string& path) { Structure(path).check(); }
+Hdf5Structure::~Hdf5Structure() = default;
+
+void Hdf5Structure::check(std::uint64_t object) { state_->check(object); }
+
+std::string Hdf5Structure::obstacle(std::uint64_t object) const {
+  const auto found = state_->obstacles().find(object);
+  return found == state_->obstacles().end() ? "" : found->second;
+}
+
+std::string Hdf5Structure::first_obstacle() const {
+  return state_->obstacles().empty() ? "" : state_->obstacles().begin()->second;
+}
+
+bool Hdf5Structure::awaits_chunks(std::uint64_t object) const {
+  return state_->awaits_chunks(object);
+}
+
+void Hdf5Structure::check_text_chunk(std::uint64_t object, const std::string& stored,
+                                     std::uint32_t skipped_filters) try {
+  state_->check_text_chunk(object, stored, skipped_filters);
+} catch (const Foreign& foreign) {
+  throw Error(Cause::data, text(state_->path(), " ", foreign.what));
+}
 
 }  // namespace micrec

@@ -1,31 +1,38 @@
 #!/usr/bin/env python3
 """Damages every file of a run, in every kind of region, and goes on with the run or starts it.
 
-    damage_test.py PROGRAM "MPIEXEC [FLAG ...]" [--all] [TEST ...]
+    damage_test.py PROGRAM "MPIEXEC [FLAG ...]" [--all] [--seed=N] [TEST ...]
 
 A file is cut off (to nothing, in the middle, by a byte) or one of its bits is turned: at its start, middle and end, and
-in HDF5 files in the superblock, in the header of each object, in each table and heap of the structure, and in the
-elements of each dataset; with --all in many places of each, at random. Whatever is damaged, the program says so by the
-name of the file and its exit code, or nothing that matters was hit: then the result is that of the whole file, to the
-byte. A run with a damaged checkpoint says which, steps over it to an older one, and comes to the right end.
+in HDF5 files in the superblock, in headers of objects, in each kind of table and heap of the structure, and in the
+elements of datasets: in some of each kind, chosen by a fixed seed, or with --all in every one, by a new seed. Whatever is
+damaged, the program says so by the name of the file and its exit code, or nothing that matters was hit: then the result
+is that of the whole file, to the byte. A run with a damaged checkpoint says which, steps over it to an older one, and
+comes to the right end. Of a feature file without checksums only an end that is documented is asked: nobody can tell a
+turned bit of a key from another key.
 """
 
+import argparse
+import contextlib
+import importlib.util
 import json
 import random
 import re
 import shutil
 import sys
+import types
 import unittest
+import zlib
+from pathlib import Path
 
 import h5py
 import numpy as np
 
-from runs import TRAIN, Runs
+from runs import TRAIN, Runs, add_seed_options
 
 STEPS = 8
-ALL = False
-PROGRAM = ""
-MPIEXEC = ""
+OPTIONS = None
+OF_A_KIND = 2  # places of each kind of region, without --all
 STRUCTURES = rb"TREE|SNOD|HEAP|GCOL|OHDR|OCHK|BTHD|BTLF|FRHP|FADB|EADB"
 
 
@@ -55,6 +62,14 @@ def regions_of_hdf5(path):
     return [(name, begin, min(size, len(content) - begin)) for name, begin, size in regions]
 
 
+def some_of_each_kind(regions, numbers):
+    """Regions of HDF5, of each kind as many as are enough: "header", "elements", "chunk", "TREE", ..."""
+    kinds = {}
+    for region in regions:
+        kinds.setdefault(region[0].split()[0], []).append(region)
+    return [region for kind in kinds.values() for region in numbers.sample(kind, min(OF_A_KIND, len(kind)))]
+
+
 def damages_of(path, seed):
     """[(what, content)]: the file, damaged in one way each."""
     whole = path.read_bytes()
@@ -63,25 +78,34 @@ def damages_of(path, seed):
             "cut off by a byte": size - 1}
     damages = [(what, whole[:end]) for what, end in cuts.items()]
     regions = [("start", 0, 1), ("middle", size // 2, 1), ("end", size - 1, 1)]
-    if path.suffix == ".h5":
-        regions += regions_of_hdf5(path)
     numbers = random.Random(seed)
+    if path.suffix == ".h5":
+        there = regions_of_hdf5(path)
+        regions += there if OPTIONS.all else some_of_each_kind(there, numbers)
     for name, begin, bytes_there in regions:
-        for _ in range(8 if ALL and bytes_there > 1 else 1):
-            at = begin + numbers.randrange(bytes_there)
-            bit = numbers.randrange(8)
-            name = next((other for other, first, size_there in regions
-                         if other.startswith("elements of") and first <= at < first + size_there), name)
-            damaged = bytearray(whole)
-            damaged[at] ^= 1 << bit
-            damages.append((f"bit {bit} of byte {at} turned ({name})", bytes(damaged)))
+        at = begin + numbers.randrange(bytes_there)
+        bit = numbers.randrange(8)
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << bit
+        damages.append((f"bit {bit} of byte {at} turned ({name})", bytes(damaged)))
     return damages
+
+
+def encode_features():
+    """The module launcher/encode_features.py, with a bar that shows nothing where tqdm is not installed."""
+    script = Path(__file__).resolve().parents[2] / "launcher/encode_features.py"
+    spec = importlib.util.spec_from_file_location("encode_features", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    bar = types.SimpleNamespace(update=lambda count: None)
+    sys.modules["tqdm"] = types.SimpleNamespace(tqdm=lambda **_: contextlib.nullcontext(bar))
+    return module
 
 
 class DamageTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.runs = Runs(PROGRAM, MPIEXEC)
+        cls.runs = Runs(OPTIONS.program, OPTIONS.mpiexec)
         cls.runs.__enter__()
         cls.addClassCleanup(cls.runs.__exit__)
         # Three checkpoints, the best in the middle of the run; the resumed run saves no more of its own.
@@ -92,8 +116,7 @@ class DamageTest(unittest.TestCase):
         shutil.copytree(cls.begun, whole)
         cls.go_on(whole)
         cls.expected = cls.runs.digest(whole)
-        cls.seed = random.randrange(1_000_000)
-        print(f"seed {cls.seed}", flush=True)
+        cls.seed = OPTIONS.seed
 
     @classmethod
     def go_on(cls, run_dir, expect=(0,), ranks=2):
@@ -195,42 +218,60 @@ class DamageTest(unittest.TestCase):
                 count += 1
         print(f"{refused} of {count} damaged datasets refused; the others gave the right result", flush=True)
 
+    def write_feature_files(self, keys, values):
+        """{name: whether all of it is under checksums}"""
+        folder = self.runs.folder
+        model = types.SimpleNamespace(encode=lambda rows: np.stack(rows))
+        encode_features().encode_to_file(keys, list(values), model, 8, folder / "encoded.h5", {"model": "made up"})
+        for name in ("checked.h5", "foreign.h5"):
+            with h5py.File(folder / name, "w") as file:
+                file.create_dataset("key", data=np.array(keys, dtype=h5py.string_dtype()))
+                file.create_dataset("value", data=values)
+                if name == "checked.h5":
+                    file["key"].attrs["crc32"] = zlib.crc32(b"".join(key.encode() + b"\0" for key in keys))
+                    file["value"].attrs["crc32"] = zlib.crc32(values)
+        return {"encoded.h5": True, "checked.h5": True, "foreign.h5": False}
+
     def test_a_damaged_feature_file_is_refused(self):
         folder = self.runs.folder
         keys = [f"i{item}" for item in range(20)]
         (folder / "food.csv").write_text("user_id,item_id\n" + "".join(f"u{n % 7},{key}\n" for n, key in enumerate(keys * 3)))
-        features = folder / "features.h5"
-        with h5py.File(features, "w") as file:
-            file.create_dataset("key", data=np.array(keys, dtype=h5py.string_dtype()))
-            file.create_dataset("value", data=np.arange(60, dtype="f4").reshape(20, 3))
+        files = self.write_feature_files(keys, np.arange(60, dtype="f4").reshape(20, 3))
 
         def prepare(name, out, expect=(0,)):
             return self.runs.run("prepare", f"--out={out}", f"--features=text:food={name}", "food=food.csv",
                                  cwd=folder, expect=expect)
 
-        prepare("features.h5", "whole.h5")
-        with h5py.File(folder / "whole.h5") as file:
-            expected = file.attrs["fingerprint"]
-        refused = count = 0
-        for what, content in damages_of(features, self.seed):
-            if "elements of" in what:
-                continue  # A user's numbers and keys have no checksum: other ones are other ones.
-            with self.subTest(what=what):
-                (folder / "broken.h5").write_bytes(content)
-                (folder / "out.h5").unlink(missing_ok=True)
-                result = prepare("broken.h5", "out.h5", expect=range(-64, 256))
+        def fingerprint(name):
+            with h5py.File(folder / name) as file:
+                return file.attrs["fingerprint"]
 
-                def right():
-                    with h5py.File(folder / "out.h5") as file:
-                        return file.attrs["fingerprint"] == expected
+        for name, is_checked in files.items():
+            prepare(name, "whole.h5")
+            expected = fingerprint("whole.h5")
+            refused = count = 0
+            for what, content in damages_of(folder / name, self.seed):
+                with self.subTest(file=name, what=what):
+                    (folder / "broken.h5").write_bytes(content)
+                    (folder / "out.h5").unlink(missing_ok=True)
+                    result = prepare("broken.h5", "out.h5", expect=range(-64, 256))
+                    refused += self.check_input(f"{name}, {what}", result, "broken.h5",
+                                                lambda: not is_checked or fingerprint("out.h5") == expected)
+                    count += 1
+            others = "gave the right result" if is_checked else "were taken, as nothing tells that they are not meant"
+            print(f"{refused} of {count} damaged copies of {name} refused; the others {others}", flush=True)
 
-                refused += self.check_input(what, result, "broken.h5", right)
-                count += 1
-        print(f"{refused} of {count} damaged feature files refused; the others gave the right result", flush=True)
+
+def main():
+    global OPTIONS
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("mpiexec")
+    add_seed_options(parser)
+    OPTIONS, rest = parser.parse_known_args()
+    print(f"--seed={OPTIONS.seed}", flush=True)
+    unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
 
 
 if __name__ == "__main__":
-    PROGRAM, MPIEXEC = sys.argv[1:3]
-    rest = sys.argv[3:]
-    ALL = "--all" in rest
-    unittest.main(argv=[sys.argv[0], *(word for word in rest if word != "--all")], verbosity=2)
+    main()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills a run at random instants until it has finished, and compares its result with an uninterrupted run's.
 
-    kill_test.py PROGRAM "MPIEXEC [FLAG ...]" [--kills=25] [--ranks=3] [--steps=24] [--seed=N] [--minutes=M]
+    kill_test.py PROGRAM "MPIEXEC [FLAG ...]" [--kills=25] [--ranks=3] [--steps=24] [--seed=N] [--minutes=M] [--all]
 
 A run of 3 ranks saves after every step. SIGKILL hits one of its ranks, or all of its processes with mpirun, at an
 instant between its start and the time it would need, every third time at the first sight of a save after that; then the
@@ -18,7 +18,7 @@ import shutil
 import sys
 import time
 
-from runs import Runs, kill_all
+from runs import Runs, add_seed_options, kill_all
 
 
 # Named instants of a save, and whether all ranks reach them or only rank 0.
@@ -144,13 +144,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("mpiexec")
-    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--kills", type=int, help="default: 25, with --all 150")
     parser.add_argument("--ranks", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=1, help="times that a run dies at each named instant of a save")
     parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--minutes", type=float, default=0, help="end after the attempt that exceeds it; 0: never")
+    add_seed_options(parser)
     options = parser.parse_args()
+    if options.kills is None:
+        options.kills = 150 if options.all else 25
     print(f"--seed={options.seed}", flush=True)
     with Runs(options.program, options.mpiexec) as runs:
         killer = Killer(runs, options)

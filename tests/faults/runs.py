@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +21,13 @@ TRAIN = ["--dim=4", "--layers=2", "--batch=256", "--lr=0.01", "--log_every=1", "
          "--save_every_minutes=0", "--threads=1", "--seed=2", "--dropout=0.1", "--patience=0",
          "--semantic_neighbors=3"]
 MARK = "MICREC_FAULT_RUN"  # in the environment of a run's processes, however they were started
+
+
+def add_seed_options(parser):
+    """--all and --seed: a fixed seed, but a new one where all is asked for (tests/run.sh --all)."""
+    asks_for_all = "--all" in sys.argv or os.environ.get("MICREC_TEST_ALL", "") not in ("", "0")
+    parser.add_argument("--all", action="store_true", default=asks_for_all, help="the long form (MICREC_TEST_ALL=1)")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000 if asks_for_all else 1)
 
 
 def environment(**more):

@@ -54,19 +54,18 @@ at::Tensor filled(const std::vector<std::int64_t>& shape, const std::string& typ
   return tensor;
 }
 
-/// A shard in a checkpoint whose manifest has its checksum, as if damage had come before saving.
+/// A shard of which only the size is compared. One whose bytes have been is this program's own, and
+/// its structure is not checked again.
 void read_shard(const std::string& path, int /*variant*/) {
   const std::string directory = path + ".step-000000000120";
   const std::string in_place = (fs::path(directory) / shard_name(0)).string();
   if (!fs::exists(directory)) fs::copy(kGolden, directory);
   fs::copy_file(path, in_place, fs::copy_options::overwrite_existing);
   Manifest manifest = parse_manifest(bytes_of(std::string(kGolden) + "/manifest.json"), path);
-  const FileDigest digest = digest_file(in_place);
-  manifest.shards[0].bytes = digest.bytes;
-  manifest.shards[0].xxh3_128 = digest.xxh3_128;
+  manifest.shards[0].bytes = static_cast<std::int64_t>(fs::file_size(in_place));
   std::ofstream((fs::path(directory) / "manifest.json").string()) << to_json_text(manifest);
 
-  const Checkpoint checkpoint = Checkpoint::open(directory);
+  const Checkpoint checkpoint = Checkpoint::open(directory, Verify::sizes);
   std::vector<GlobalNode> all;
   for (std::int64_t row = 0; row < checkpoint.rows(); ++row)
     all.push_back(GlobalNode{static_cast<std::int32_t>(row)});

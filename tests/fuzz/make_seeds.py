@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -90,6 +91,28 @@ def write_features(folder):
     with h5py.File(folder / "compressed.h5", "w") as file:
         file.create_dataset("key", data=np.array(["a", "b", "c"], dtype=texts), chunks=(2,), compression="gzip")
         file.create_dataset("value", data=values.astype("f8"), chunks=(2, 2), compression="gzip", shuffle=True)
+    # What has no checksum of its own behind what has one, and what is elsewhere.
+    for name, version, block in ("index", "v110", None), ("user-block", "earliest", 512):
+        with h5py.File(folder / f"{name}.h5", "w", libver=(version, "v110"), userblock_size=block) as file:
+            file.create_dataset("key", data=np.array(["a", "b", "c"], dtype=texts), chunks=(2,), maxshape=(None,))
+            file.create_dataset("value", data=values, chunks=(2, 1), maxshape=(None, None), compression="gzip")
+    with h5py.File(folder / "links.h5", "w", libver="v110") as file:
+        for number in range(9):
+            file[f"{number}"] = h5py.SoftLink("value")
+        file["a/names"] = np.array(["a", "b", "c"], dtype=texts)
+        file["key"], file["value"] = h5py.SoftLink("b/./names"), values
+        file["b"], file["away"] = h5py.SoftLink("/a"), h5py.ExternalLink("away.h5", "/value")
+        file.create_dataset("raw", shape=(3,), dtype="f4", external=[("away.bin", 0, 12)])
+        layout = h5py.VirtualLayout(shape=(3, 2), dtype="f4")
+        layout[:] = h5py.VirtualSource("away.h5", "value", shape=(3, 2))
+        file.create_virtual_dataset("virtual", layout)
+    with h5py.File(folder / "newer.h5", "w", libver="latest") as file:
+        file["key"] = np.array([b"a", b"bb", b"ccc"])
+        file.create_dataset("value", data=values, chunks=(2, 2), compression="gzip")
+    with h5py.File(folder / "checked.h5", "w") as file:
+        file["key"], file["value"] = np.array(["a", "b", "c"], dtype=texts), values
+        file["key"].attrs["crc32"] = zlib.crc32(b"a\0b\0c\0")
+        file["value"].attrs["crc32"] = zlib.crc32(values)
 
 
 def copy_plainly(source, copy):

@@ -87,6 +87,26 @@ TEST(FeatureFile, NamesTheFirstValueThatIsNotFinite) {
   }
 }
 
+// Every bit of keys and values counts; a file of somebody else has no checksum to tell by.
+TEST(FeatureFile, NoTurnedBitOfKeysOrValuesIsTaken) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "a.h5";
+  const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+  write_feature_file(path, {"one", "two", "six"}, 2, values.data());
+  const std::string whole = TemporaryFolder::read(path);
+  const std::string rows(reinterpret_cast<const char*>(values.data()), 6 * sizeof(float));
+  for (const std::string& part : {std::string("onetwosix"), rows}) {
+    const std::size_t begin = whole.find(part);
+    ASSERT_NE(begin, std::string::npos);
+    for (std::size_t bit = 0; bit < 8 * part.size(); ++bit) {
+      std::string bytes = whole;
+      bytes[begin + bit / 8] = static_cast<char>(bytes[begin + bit / 8] ^ (1 << bit % 8));
+      folder.write("a.h5", bytes);
+      expect_error([&] { FeatureFile::open(path); }, Cause::data, {path, "not what was written"});
+    }
+  }
+}
+
 TEST(FeatureFile, RefusesMalformedFiles) {
   const TemporaryFolder folder;
   const auto open = [&] { FeatureFile::open(folder / "a.h5"); };

@@ -50,17 +50,17 @@ std::string bytes_of(const std::string& path) {
 
 TEST(Hdf5Structure, OfAWholeFileIsAccepted) {
   const TemporaryFolder folder;
-  EXPECT_NO_THROW(check_hdf5_structure(write(folder)));
+  EXPECT_NO_THROW(Hdf5Structure(write(folder)));
   EXPECT_NO_THROW(read_all(folder / "whole.h5"));
 }
 
 TEST(Hdf5Structure, IsLeftToTheLibraryWhereThereIsNone) {
   const TemporaryFolder folder;
-  EXPECT_NO_THROW(check_hdf5_structure(folder.write("empty", "")));
-  EXPECT_NO_THROW(check_hdf5_structure(folder.write("text", std::string(5000, 'x'))));
+  EXPECT_NO_THROW(Hdf5Structure(folder.write("empty", "")));
+  EXPECT_NO_THROW(Hdf5Structure(folder.write("text", std::string(5000, 'x'))));
   const std::string whole = bytes_of(write(folder));
-  EXPECT_NO_THROW(check_hdf5_structure(folder.write("cut", whole.substr(0, whole.size() - 1))));
-  expect_error([&] { check_hdf5_structure(folder / "nowhere"); }, Cause::io, {"nowhere"});
+  EXPECT_NO_THROW(Hdf5Structure(folder.write("cut", whole.substr(0, whole.size() - 1))));
+  expect_error([&] { Hdf5Structure{folder / "nowhere"}; }, Cause::io, {"nowhere"});
 }
 
 TEST(Hdf5Structure, IsRefusedWhereAStringIsNotInItsHeap) {
@@ -85,6 +85,17 @@ TEST(Hdf5Structure, IsRefusedWhereANameCouldNotBePrinted) {
     const std::string path = folder.write("name.h5", bytes);
     expect_error([&] { Hdf5File::open(path); }, Cause::data, {path, "no printable UTF-8"});
   }
+}
+
+// Its bytes have been compared with a digest, so there is nothing to find.
+TEST(Hdf5Structure, OfAVerifiedFileIsNotFollowed) {
+  const TemporaryFolder folder;
+  std::string bytes = bytes_of(write(folder));
+  bytes.at(bytes.find("packed")) = '\n';
+  const std::string path = folder.write("name.h5", bytes);
+  expect_error([&] { Hdf5File::open(path); }, Cause::data, {path, "no printable UTF-8"});
+  const Hdf5File file = Hdf5File::open(path, Hdf5Bytes::digest_verified);
+  EXPECT_EQ(file.read<std::int64_t>("/plain"), (std::vector<std::int64_t>{1, 2, 3}));
 }
 
 // The library copies as many bytes as the shape of a chunk has, however few its filters gave.

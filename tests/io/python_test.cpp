@@ -97,6 +97,165 @@ with h5py.File('theirs.h5', 'w') as f:
   EXPECT_EQ(FeatureFile::open(folder_ / "theirs.h5").width(), 2);
 }
 
+TEST_F(Python, WritesChunksAndIndexesOfEveryKindThatWeRead) {
+  run(R"(
+keys = [f'item {i} \u00e9' * (1 + i % 3) for i in range(37)]
+values = np.arange(111, dtype='f4').reshape(37, 3)
+for low in ('earliest', 'v108', 'v110', 'v112', 'v114'):
+    for kind, chunk, most in (('plain', None, None), ('one', (37, 3), None), ('fixed', (5, 2), None),
+                              ('rows', (5, 2), (None, 3)), ('both', (5, 2), (None, None))):
+        for packed in ({},) if kind == 'plain' else ({}, dict(compression='gzip', shuffle=True)):
+            for block in (None, 512):
+                name = f'{low}-{kind}-{bool(packed)}-{block}.h5'
+                with h5py.File(name, 'w', libver=(low, 'v114'), userblock_size=block) as f:
+                    f.create_dataset('key', data=keys, dtype=h5py.string_dtype(), chunks=chunk and chunk[:1],
+                                     maxshape=most and most[:1], **packed)
+                    f.create_dataset('value', data=values, chunks=chunk, maxshape=most, **packed)
+                    f['beside'] = np.ones(3, 'c8')
+                    f.attrs.update({f'attribute {i}': 'text' for i in range(12)})
+                print(name, file=open('names.txt', 'a'))
+)");
+  std::vector<std::string> keys;
+  for (int i = 0; i < 37; ++i) {
+    keys.emplace_back();
+    for (int j = 0; j <= i % 3; ++j) keys.back() += text("item ", i, " \xC3\xA9");
+  }
+  const std::vector<std::string> names = split(TemporaryFolder::read(folder_ / "names.txt"), '\n');
+  ASSERT_EQ(names.size(), 5U * 9 * 2 + 1);
+  for (const std::string& name : names) {
+    if (name.empty()) continue;
+    const FeatureFile file = FeatureFile::open(folder_ / name);
+    EXPECT_EQ(file.keys(), keys) << name;
+    std::vector<float> values(111);
+    file.read_rows({0, 37}, values.data());
+    for (int i = 0; i < 111; ++i) ASSERT_EQ(values[i], static_cast<float>(i)) << name;
+  }
+}
+
+// Behind an index of chunks, and behind a user block, as anywhere else.
+TEST_F(Python, WritesStringsThatAreFollowedIntoTheirHeap) {
+  run(R"(
+for name, low, block in ('index', 'v110', None), ('block', 'earliest', 512), ('both', 'v110', 512):
+    with h5py.File(name + '.h5', 'w', libver=(low, 'v110'), userblock_size=block) as f:
+        f.create_dataset('key', data=['aa', 'bb', 'cc'], dtype=h5py.string_dtype(), chunks=(2,), maxshape=(None,))
+        f['value'] = np.ones((3, 1), 'f4')
+)");
+  for (const std::string name : {"index.h5", "block.h5", "both.h5"}) {
+    EXPECT_EQ(FeatureFile::open(folder_ / name).keys().size(), 3U);
+    std::string bytes = TemporaryFolder::read(folder_ / name);
+    const std::size_t heap = bytes.find("GCOL");
+    ASSERT_NE(heap, std::string::npos);
+    bytes[heap + 16 + 8] = '\x7F';  // the length of its first object
+    const std::string path = folder_.write("broken.h5", bytes);
+    expect_error([&] { FeatureFile::open(path); }, Cause::data, {path, "damaged near byte"});
+  }
+}
+
+TEST_F(Python, NewerLayoutsAreNamedSoAndAreNoDamage) {
+  run(R"(
+with h5py.File('newer.h5', 'w', libver='latest') as f:
+    f['plain'] = np.ones(3, 'f4')
+    f.create_dataset('packed', data=np.ones((50, 2)), chunks=(5, 2), compression='gzip')
+    f.create_group('group')['inside'] = [1, 2]
+    f.create_dataset('lzf', data=np.ones(50), compression='lzf')
+with h5py.File('lzf.h5', 'w') as f:
+    f.create_dataset('lzf', data=np.ones(50), compression='lzf')
+)");
+  const std::string path = folder_ / "newer.h5";
+  const Hdf5File file = Hdf5File::open(path);
+  EXPECT_EQ(file.read<float>("plain"), (std::vector<float>{1, 1, 1}));
+  EXPECT_EQ(file.read<std::int64_t>("group/inside"), (std::vector<std::int64_t>{1, 2}));
+  expect_error(
+      [&] { file.read<double>("packed"); }, Cause::data,
+      {path + ":/packed is laid out in a way that is newer than HDF5 1.10 reads",
+       "version 5 of a layout", "libver=('earliest', 'v110')", "h5repack --low=0 --high=2"});
+  const Hdf5File other = Hdf5File::open(folder_ / "lzf.h5");
+  expect_error([&] { other.read<double>("lzf"); }, Cause::data, {":/lzf", "'lzf'", "gzip"});
+  std::string bytes = TemporaryFolder::read(path);
+  const std::size_t header = bytes.find("OHDR", bytes.find("OHDR") + 1);
+  ASSERT_NE(header, std::string::npos);
+  bytes[header + 40] ^= 1;  // is damage even there, by the header's checksum
+  expect_error([&] { Hdf5File::open(folder_.write("broken.h5", bytes)); }, Cause::data,
+               {"damaged near byte", "checksum"});
+}
+
+TEST_F(Python, WhatIsInOtherFilesIsNamedAndTheRestIsRead) {
+  run(R"(
+with h5py.File('other.h5', 'w') as f:
+    f['value'] = np.ones((3, 1), 'f4')
+open('raw.bin', 'wb').write(bytes(12))
+with h5py.File('a.h5', 'w', libver=('earliest', 'v110')) as f:
+    f['real/value'] = np.full((3, 1), 7, 'f4')
+    layout = h5py.VirtualLayout(shape=(3, 1), dtype='f4')
+    layout[:] = h5py.VirtualSource('other.h5', 'value', shape=(3, 1))
+    f.create_virtual_dataset('virtual', layout)
+    f.create_dataset('raw', shape=(3,), dtype='f4', external=[('raw.bin', 0, 12)])
+    f['external'] = h5py.ExternalLink('other.h5', '/value')
+    f['outside'] = h5py.ExternalLink('other.h5', '/')
+    f['through'] = h5py.SoftLink('/outside/value')
+    f['soft'] = h5py.SoftLink('short/./value')
+    f['short'] = h5py.SoftLink('/real')
+    f['dangling'] = h5py.SoftLink('/real/nothing')
+    f['circle'] = h5py.SoftLink('circle')
+)");
+  const std::string path = folder_ / "a.h5";
+  const Hdf5File file = Hdf5File::open(path);
+  EXPECT_EQ(file.read<float>("real/value"), (std::vector<float>{7, 7, 7}));
+  EXPECT_EQ(file.read<float>("soft"), (std::vector<float>{7, 7, 7}));
+  EXPECT_FALSE(file.exists("nothing"));
+  const auto refuse = [&](const std::string& name, const std::vector<std::string>& parts) {
+    for (const bool looks_only : {true, false}) {
+      expect_error([&] { looks_only ? void(file.is_dataset(name)) : void(file.info(name)); },
+                   Cause::data, parts);
+    }
+  };
+  refuse("virtual",
+         {path + ":/virtual is a virtual dataset", "'other.h5':'value'", "put the data"});
+  refuse("raw", {path + ":/raw has its elements in other files", "'raw.bin'", "put the data"});
+  refuse("external", {path + ":/external is a link into another file ('/value' of 'other.h5')"});
+  refuse("through", {path + ":/outside is a link into another file"});
+  refuse("dangling",
+         {path + ":/dangling is a soft link to '/real/nothing', where there is nothing"});
+  refuse("circle", {path + ":/circle", "more than 16 soft links"});
+}
+
+TEST_F(Python, AFileThatIsBeingWrittenIsToldFromADamagedOne) {
+  run(R"(
+import os
+with h5py.File('good.h5', 'w', libver='v110') as f:
+    f['value'] = 1
+if os.fork() == 0:
+    f = h5py.File('died.h5', 'w', libver='v110')
+    f['value'] = 1
+    f.flush()
+    os._exit(0)
+os.wait()
+)");
+  EXPECT_NO_THROW(Hdf5File::open(folder_ / "good.h5"));
+  expect_error([&] { Hdf5File::open(folder_ / "died.h5"); }, Cause::data,
+               {"died.h5 says that a program is writing to it", "h5clear -s"});
+}
+
+TEST_F(Python, WritesChecksumsThatWeCompare) {
+  run(R"(
+import zlib
+keys, values = ['x', 'caf\u00e9', 'z'], np.arange(6, dtype='<f4').reshape(3, 2) / 7
+for name, type in ('whole', 'f4'), ('doubles', 'f8'), ('key', 'f4'), ('value', 'f4'):
+    with h5py.File(name + '.h5', 'w') as f:
+        f['key'] = [*keys[:2], 'y'] if name == 'key' else keys
+        f['value'] = (values + (1e-7 if name == 'value' else 0)).astype(type)
+        f['key'].attrs['crc32'] = zlib.crc32(b''.join(key.encode() + b'\0' for key in keys))
+        f['value'].attrs['crc32'] = zlib.crc32(values.tobytes())
+)");
+  EXPECT_EQ(FeatureFile::open(folder_ / "whole.h5").keys().size(), 3U);
+  EXPECT_EQ(FeatureFile::open(folder_ / "doubles.h5").keys().size(), 3U);
+  for (const std::string name : {"key", "value"}) {
+    const std::string path = folder_ / (name + ".h5");
+    expect_error([&] { FeatureFile::open(path); }, Cause::data,
+                 {path + ":/" + name, "not what was written", "CRC-32"});
+  }
+}
+
 TEST_F(Python, WritesNpyThatWeRead) {
   run(R"(
 values = np.random.default_rng(0).standard_normal((50, 7))

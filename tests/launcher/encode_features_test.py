@@ -246,8 +246,15 @@ class Files(Case):
         )
         code, text, _ = self.run_script(f"--check={out}")
         self.assertEqual(code, 0)
-        for part in ("2 items, 2 columns, float32", "first keys: a, b", "text_field: title"):
+        for part in ("2 items, 2 columns, float32, checksums verified", "first keys: a, b", "text_field: title"):
             self.assertIn(part, text)
+        for name, damage in (("key", b"c"), ("value", 1.5)):
+            with h5py.File(out, "r+") as file:
+                whole = file[name][0]
+                file[name][0] = damage
+            self.expect(3, [f"/{name} is not what was written", "CRC-32"], f"--check={out}")
+            with h5py.File(out, "r+") as file:
+                file[name][0] = whole
         np.save(self.folder / "n.npy", np.ones((2, 3), dtype="f2"))
         self.write("n.keys.txt", "a\nb\n")
         code, text, _ = self.run_script(f"--check={self.folder / 'n.npy'}")
@@ -484,4 +491,4 @@ class Models(Case):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=1)
+    unittest.main(verbosity=2)
