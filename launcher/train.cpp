@@ -322,7 +322,7 @@ struct TestOfRun {
 };
 std::optional<TestOfRun> evaluate_test(const RunConfig& config, Job& job) {
   const auto run = open_trained_run(
-      {.run_dir = config.run_dir, .checkpoint = "best", .dataset = config.dataset}, job);
+      {.run_dir = config.run_dir, .checkpoint = "best", .dataset = config.dataset, .out = ""}, job);
   const Evaluator evaluator(
       run->dataset, run->summary.space, run->shard.ownership, job.rank(),
       {.split = Split::test, .k = config.k, .with_new_nodes = true, .threads = job.threads()});

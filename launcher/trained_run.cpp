@@ -127,6 +127,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
     throw Error(Cause::io, text("the run's data set ", dataset_path,
                                 " is not there; give --dataset=FILE where it is now"));
   }
+  refuse_output_over_inputs("--out", options.out, {dataset_path});
   DatasetFile dataset = DatasetFile::open(dataset_path);
   if (dataset.fingerprint() != info.dataset_fingerprint) {
     throw Error(Cause::checkpoint,
