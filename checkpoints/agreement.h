@@ -1,12 +1,13 @@
 #pragma once
 
 #include <exception>
+#include <filesystem>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "base/error.h"
+#include "base/path_error.h"
 #include "base/text.h"
 #include "cluster/communicator.h"
 
@@ -36,8 +37,8 @@ std::optional<Failure> attempt(const Task& task) {
     return Failure{error.cause(), error.what(), true};
   } catch (const Error& error) {
     return Failure{error.cause(), error.what()};
-  } catch (const std::system_error& error) {  // std::filesystem's among them
-    return Failure{Cause::io, error.what()};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return Failure{Cause::io, path_error(error)};
   } catch (const std::exception& error) {
     return Failure{Cause::io, text("unexpected failure: ", error.what())};
   }

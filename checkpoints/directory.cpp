@@ -14,6 +14,7 @@
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
 #include "io/durable_files.h"
+#include "io/paths.h"
 
 namespace micrec {
 namespace {
@@ -23,9 +24,8 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kBestLimitBytes = 4096;
 
 bool is_half_written(const fs::path& checkpoint) {
-  std::error_code error;
-  return fs::exists(checkpoint / kCheckpointIncompleteFile, error) &&
-         !fs::exists(checkpoint / kCheckpointCompleteFile, error);
+  return is_there((checkpoint / kCheckpointIncompleteFile).string()) &&
+         !is_there((checkpoint / kCheckpointCompleteFile).string());
 }
 
 void mark_incomplete(const fs::path& checkpoint) {
@@ -37,16 +37,12 @@ void mark_incomplete(const fs::path& checkpoint) {
 
 std::vector<std::string> list_checkpoints(const std::string& directory) {
   std::vector<std::string> names;
-  std::error_code error;
-  if (!fs::is_directory(directory, error)) return names;
-  fs::directory_iterator entries(directory, error);
-  if (error) throw Error(Cause::io, text("cannot list ", directory, ": ", error.message()));
-  for (const fs::directory_entry& entry : entries) {
-    const std::string name = entry.path().filename().string();
-    if (step_of_checkpoint_name(name) >= 0 &&
-        fs::exists(entry.path() / kCheckpointManifestFile, error) &&
-        !is_half_written(entry.path())) {
-      names.push_back(name);
+  if (!is_folder(directory)) return names;
+  for (const std::string& entry : list_folder(directory)) {
+    const fs::path path(entry);
+    if (step_of_checkpoint_name(path.filename().string()) >= 0 &&
+        is_there((path / kCheckpointManifestFile).string()) && !is_half_written(path)) {
+      names.push_back(path.filename().string());
     }
   }
   std::sort(names.begin(), names.end());
@@ -61,7 +57,7 @@ std::optional<std::string> newest_checkpoint(const std::string& directory) {
 
 std::optional<std::string> best_checkpoint_name(const std::string& directory) {
   const fs::path file = fs::path(directory) / kCheckpointBestFile;
-  if (!fs::exists(file)) return std::nullopt;
+  if (!is_there(file.string())) return std::nullopt;
   const nlohmann::json object = nlohmann::json::parse(
       read_small_file(file.string(), kBestLimitBytes), nullptr, /*allow_exceptions=*/false);
   if (!object.is_object() || !object.contains("checkpoint") || !object["checkpoint"].is_string() ||
@@ -78,7 +74,9 @@ std::optional<std::string> best_checkpoint(const std::string& directory) {
   const std::optional<std::string> name = best_checkpoint_name(directory);
   if (!name) return std::nullopt;
   const fs::path path = fs::path(directory) / *name;
-  if (!fs::exists(path / kCheckpointManifestFile) || is_half_written(path)) return std::nullopt;
+  if (!is_there((path / kCheckpointManifestFile).string()) || is_half_written(path)) {
+    return std::nullopt;
+  }
   return path.string();
 }
 
@@ -186,7 +184,7 @@ void correct_best(const std::string& directory, const std::string& published,
   LOG(WARNING) << file << (damage ? " was damaged" : " named a checkpoint of an earlier attempt")
                << "; it is put right";
   const fs::path path = fs::path(directory) / best_so_far;
-  if (fs::exists(path / kCheckpointManifestFile) && !is_half_written(path)) {
+  if (is_there((path / kCheckpointManifestFile).string()) && !is_half_written(path)) {
     name_best(directory, best_so_far);
   } else {
     fs::remove(file);

@@ -18,6 +18,7 @@
 #include "checkpoints/agreement.h"
 #include "checkpoints/format.h"
 #include "io/durable_files.h"
+#include "io/paths.h"
 
 namespace micrec {
 namespace {
@@ -207,8 +208,7 @@ void check_datasets(const StoredShard& shard, const Fields& fields) {
 // A checkpoint that is complete by its last file: is that there, and of this manifest?
 void check_marker(const std::string& directory, const std::string& checksum) {
   const fs::path path = fs::path(directory) / kCheckpointCompleteFile;
-  std::error_code error;
-  if (!fs::exists(path, error)) {
+  if (!is_there(path.string())) {
     throw Error(Cause::checkpoint,
                 text(directory, " is incomplete: it has no file '", kCheckpointCompleteFile,
                      "', which is written last; restore another checkpoint"));
@@ -403,14 +403,13 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
 
 Manifest read_manifest(const std::string& directory) {
   const fs::path path = fs::path(directory) / kCheckpointManifestFile;
-  std::error_code error;
-  if (!fs::is_directory(directory, error)) {
+  if (!is_folder(directory)) {
     throw Error(Cause::checkpoint,
                 text("there is no checkpoint ", directory,
-                     fs::exists(directory, error) ? ": it is not a directory" : "",
+                     is_there(directory) ? ": it is not a directory" : "",
                      "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
   }
-  if (!fs::exists(path, error)) {
+  if (!is_there(path.string())) {
     throw Error(Cause::checkpoint,
                 text(directory, " is not a checkpoint: it has no ", kCheckpointManifestFile,
                      "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));

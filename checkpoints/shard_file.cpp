@@ -13,6 +13,7 @@
 #include "checkpoints/manifest.h"
 #include "io/durable_files.h"
 #include "io/hdf5.h"
+#include "io/paths.h"
 
 namespace micrec {
 namespace {
@@ -199,10 +200,11 @@ std::optional<std::string> tensor_not_finite(const std::vector<CheckpointTensor>
 
 std::optional<std::string> damage_of(const std::string& path, const StoredShard& shard,
                                      Verify verify) {
+  if (!is_there(path)) return "it is missing, though the manifest lists it";
+  refuse_unreadable(path);
   std::error_code error;
-  if (!fs::exists(path, error)) return "it is missing, though the manifest lists it";
   const auto bytes = static_cast<std::int64_t>(fs::file_size(path, error));
-  if (error) throw Error(Cause::io, text("cannot read ", path, ": ", error.message()));
+  if (error) refuse_path("read", path, error.value());
   if (bytes != shard.bytes) {
     return text("it has ", with_commas(bytes), " bytes, the manifest says ",
                 with_commas(shard.bytes), lost_beyond(shard, bytes));

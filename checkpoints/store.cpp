@@ -330,8 +330,10 @@ std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
         }
       }));
     }
-    throw Error(failure->cause, text("checkpoint ", save.published, " could not be saved: ",
-                                     failure->message, "; all earlier checkpoints are untouched"));
+    throw Error(failure->cause,
+                text("checkpoint ", save.published, " could not be saved: ", failure->message,
+                     names_there_.size() > 1 ? "; all earlier checkpoints are untouched"
+                                             : "; it would have been the first"));
   }
 
   if (save.phase == Phase::writing) {

@@ -27,15 +27,19 @@ VerifiedCheckpoint verify_checkpoint(const std::string& path) {
   std::error_code error;
   const auto bytes = fs::file_size(folder / kCheckpointManifestFile, error);
   verified.files.push_back({kCheckpointManifestFile, error ? 0 : static_cast<std::int64_t>(bytes),
-                            failure ? failure->message : ""});
+                            failure ? failure->message : "",
+                            failure && failure->cause == Cause::io});
   if (failure) return verified;
   for (const StoredShard& shard : manifest.shards) {
-    VerifiedFile file{shard.file, shard.bytes, ""};
+    VerifiedFile file{shard.file, shard.bytes, "", false};
     const std::optional<Failure> unreadable = attempt([&] {
       file.damage =
           damage_of((folder / shard.file).string(), shard, Verify::checksums).value_or("");
     });
-    if (unreadable) file.damage = unreadable->message;
+    if (unreadable) {
+      file.damage = unreadable->message;
+      file.refused = unreadable->cause == Cause::io;
+    }
     verified.files.push_back(file);
   }
   return verified;

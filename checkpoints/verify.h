@@ -11,6 +11,7 @@ struct VerifiedFile {
   std::string file;
   std::int64_t bytes = 0;  // that it should have
   std::string damage;      // what is wrong, and in which dataset; empty: nothing
+  bool refused = false;    // the system does not let read it: `damage` says why
 };
 
 struct VerifiedCheckpoint {

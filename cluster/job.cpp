@@ -20,6 +20,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/path_error.h"
 #include "base/text.h"
 #include "cluster/joined_device.h"
 #include "cluster/launch_environment.h"
@@ -66,8 +67,7 @@ RankFailure describe_exception(int rank, const ProgressBoard* board = nullptr, i
     failure.message = error.what();
   } catch (const std::filesystem::filesystem_error& error) {
     failure.exit_code = static_cast<int>(Cause::io);
-    failure.message = text("the file system refused: ", error.what(),
-                           "; check that the disk has room and can be written to");
+    failure.message = path_error(error);
   } catch (const std::bad_alloc&) {
     failure.message = out_of_memory();
   } catch (const c10::Error& error) {

@@ -646,7 +646,23 @@ def parse_options(arguments):
         parser.error(
             f"--out={options.out}: the folder {options.out.absolute().parent} does not exist"
         )
+    refuse_output_over_inputs(parser, options)
     return options
+
+
+def refuse_output_over_inputs(parser, options):
+    """By device and inode, so through any spelling and any link."""
+    if not options.out or not options.out.is_file():
+        return
+    inputs = [options.input] if options.input else []
+    if options.image_dir and options.image_dir.is_dir():
+        inputs = list(options.image_dir.iterdir())
+    for path in inputs:
+        if path.exists() and options.out.samefile(path):
+            parser.error(
+                f"--out={options.out} is the same file as {path}, which this command reads: "
+                "writing it would destroy it; name another file"
+            )
 
 
 def main(arguments=None):

@@ -1,4 +1,3 @@
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -10,19 +9,11 @@
 #include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 
 namespace micrec {
 namespace {
-
-void write_file(const std::string& path, const std::string& contents) {
-  UnfinishedFile unfinished(path);
-  std::ofstream file(unfinished.name());
-  file << contents;
-  file.close();
-  if (!file) throw Error(Cause::io, text("cannot write ", path, "; check that the disk has room"));
-  unfinished.finish();
-}
 
 int evaluate(const TrainedRunOptions& options, Split split, const std::vector<std::int64_t>& k,
              const std::string& out, Job& job) {
@@ -47,18 +38,20 @@ int evaluate(const TrainedRunOptions& options, Split split, const std::vector<st
                  << std::flush;
   if (job.rank() == 0) {
     const std::string json = report.to_json().dump(2) + "\n";
-    std::cout << json << std::flush;
-    if (!out.empty()) write_file(out, json);
+    std::cout << json;
+    if (!out.empty()) write_whole_file(out, json);
   }
   return 0;
 }
 
-int run_evaluate(const Arguments& /*arguments*/) {
-  const TrainedRunOptions options = {
-      .run_dir = FLAGS_run_dir, .checkpoint = FLAGS_checkpoint, .dataset = FLAGS_dataset};
+int run_evaluate(const Arguments& arguments) {
+  const TrainedRunOptions options = {.run_dir = FLAGS_run_dir,
+                                     .checkpoint = FLAGS_checkpoint,
+                                     .dataset = FLAGS_dataset,
+                                     .out = FLAGS_out};
   const Split split = FLAGS_split == "test" ? Split::test : Split::valid;
   const std::vector<int> k = integer_list("k");
-  if (!FLAGS_out.empty()) refuse_unwritable(FLAGS_out);
+  check_output("--out", FLAGS_out, arguments, files_of_run(FLAGS_run_dir));
   return run_ranks_of("evaluate", [&](Job& rank) {
     return evaluate(options, split, {k.begin(), k.end()}, FLAGS_out, rank);
   });

@@ -2,9 +2,9 @@
 #include "base/timer.h"
 #include "cluster/job.h"
 #include "evaluate/embedding_file.h"
-#include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 
 namespace micrec {
@@ -26,10 +26,12 @@ int export_run(const TrainedRunOptions& options, const std::string& out, Job& jo
   return 0;
 }
 
-int run_export(const Arguments& /*arguments*/) {
-  const TrainedRunOptions options = {
-      .run_dir = FLAGS_run_dir, .checkpoint = FLAGS_checkpoint, .dataset = FLAGS_dataset};
-  refuse_unwritable(FLAGS_out);
+int run_export(const Arguments& arguments) {
+  const TrainedRunOptions options = {.run_dir = FLAGS_run_dir,
+                                     .checkpoint = FLAGS_checkpoint,
+                                     .dataset = FLAGS_dataset,
+                                     .out = FLAGS_out};
+  check_output("--out", FLAGS_out, arguments, files_of_run(FLAGS_run_dir));
   return run_ranks_of("export", [&](Job& rank) { return export_run(options, FLAGS_out, rank); });
 }
 

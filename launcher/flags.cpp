@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <fstream>
@@ -11,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/excerpt.h"
+#include "base/path_error.h"
 #include "base/text.h"
 #include "launcher/command.h"
 
@@ -185,6 +187,7 @@ std::string place_of(const FlagSetting& setting) {
 
 /// The contents of a flagfile; `place` is where its name stands, or empty.
 std::string read_all(const std::string& path, const std::string& place) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::string contents;
   for (char letter; contents.size() <= kMostFlagfileBytes && file.get(letter);) contents += letter;
@@ -193,8 +196,7 @@ std::string read_all(const std::string& path, const std::string& place) {
                                 in_bytes(kMostFlagfileBytes), "; is it another kind of file?"));
   }
   if (!file.eof()) {  // Not opened, or a folder, which opens and cannot be read.
-    throw Error(Cause::io, text(place, "cannot read the flagfile '",
-                                place.empty() ? path : printable(path), "'; is the name right?"));
+    throw Error(Cause::io, text(place, path_error("read the flagfile", printable(path), errno)));
   }
   return contents;
 }
@@ -212,6 +214,7 @@ void apply(const Command& command, const std::vector<FlagSetting>& settings,
                                        " times; does one name itself?"));
       }
       const std::string contents = read_all(setting.value, place_of(setting));
+      arguments.flagfiles.push_back(setting.value);
       apply(command, parse_flagfile(contents, setting.value), all_commands, depth + 1, flagfiles,
             arguments);
       continue;

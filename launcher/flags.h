@@ -48,7 +48,8 @@ struct FlagSpec {
 struct Arguments {
   std::vector<std::string> plain;
   std::set<std::string> given;  ///< flags that were named on the command line or in a --flagfile
-  bool help = false;            ///< --help was among them; nothing else was checked
+  std::vector<std::string> flagfiles;  ///< that were read
+  bool help = false;                   ///< --help was among them; nothing else was checked
 
   bool is_given(const std::string& flag) const { return given.count(flag) > 0; }
 };

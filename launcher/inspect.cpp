@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <deque>
@@ -22,16 +23,22 @@
 #include "data/dataset_file.h"
 #include "data/dataset_format.h"
 #include "evaluate/embedding_file.h"
+#include "io/durable_files.h"
 #include "io/feature_file.h"
 #include "io/hdf5.h"
+#include "io/paths.h"
+#include "io/run_lock.h"
 #include "launcher/command.h"
 #include "launcher/commands.h"
+#include "launcher/train_flags.h"
 #include "train/metrics_log.h"
 
 namespace micrec {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::int64_t kMostConfigBytes = std::int64_t{1} << 20;
 using json = nlohmann::ordered_json;
 
 constexpr std::size_t kLabelColumns = 14;
@@ -264,7 +271,9 @@ void print_settings(const std::string& flagfile) {
     flags.clear();
   };
   for (const std::string& line : split(flagfile, '\n')) {
-    if (line.starts_with("# ")) {
+    if (line.starts_with(kHistoryLine)) {
+      print_row("  changed", line.substr(2));
+    } else if (line.starts_with("# ")) {
       print_group();
       group = line.substr(2);
     } else if (!line.empty()) {
@@ -311,6 +320,7 @@ struct MetricsSummary {
 MetricsSummary read_metrics(const std::string& path) {
   constexpr std::size_t kValidationsShown = 5;
   MetricsSummary summary;
+  refuse_unreadable(path);
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -347,7 +357,7 @@ std::string seconds_in(const json& object) {
 }
 
 void print_metrics(const std::string& path) {
-  if (!fs::exists(path)) {
+  if (!is_there(path)) {
     print_row("metrics", "none yet");
     return;
   }
@@ -411,6 +421,9 @@ void print_checkpoints(const std::string& directory) {
 void inspect_run(const std::string& path) {
   const std::string directory = (fs::path(path) / "checkpoints").string();
   std::cout << path << ": a run\n";
+  if (const std::optional<LockHolder> holder = lock_holder_of(path)) {
+    print_row("in use", in_words(*holder));
+  }
   const std::optional<std::string> newest = newest_checkpoint(directory);
   if (newest) {
     try {
@@ -424,8 +437,8 @@ void inspect_run(const std::string& path) {
   } else {
     print_row("trained", "nothing is saved yet");
   }
-  if (std::ifstream config(fs::path(path) / "config.txt"); config) {
-    print_settings({std::istreambuf_iterator<char>(config), {}});
+  if (const std::string config = (fs::path(path) / "config.txt").string(); is_there(config)) {
+    print_settings(read_small_file(config, kMostConfigBytes));
   }
   print_metrics(MetricsLog::path_in(path));
   print_checkpoints(directory);
@@ -441,8 +454,8 @@ constexpr char kKnown[] =
 
 void inspect_directory(const std::string& path) {
   const fs::path folder(path);
-  if (fs::exists(folder / kCheckpointManifestFile)) return inspect_checkpoint(path);
-  if (fs::exists(folder / "config.txt") || fs::exists(MetricsLog::path_in(path)) ||
+  if (is_there((folder / kCheckpointManifestFile).string())) return inspect_checkpoint(path);
+  if (is_there((folder / "config.txt").string()) || is_there(MetricsLog::path_in(path)) ||
       !list_checkpoints((folder / "checkpoints").string()).empty()) {
     return inspect_run(path);
   }
@@ -474,10 +487,12 @@ void inspect_hdf5(const std::string& path) {
 }
 
 void inspect_file(const std::string& path) {
+  refuse_unreadable(path);
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::string head(8, '\0');
   if (file.read(head.data(), static_cast<std::streamsize>(head.size())).bad() || !file.is_open()) {
-    throw Error(Cause::io, text("cannot read ", path, "; check that it exists and may be read"));
+    refuse_path("read", path, errno);
   }
   head.resize(static_cast<std::size_t>(file.gcount()));
   file.close();
@@ -490,17 +505,11 @@ void inspect_file(const std::string& path) {
 
 int run_inspect(const Arguments& arguments) {
   const std::string& path = arguments.plain.front();
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) {
-    throw Error(Cause::io, text("there is no ", path, error ? ": " + error.message() : ""));
-  }
-  if (fs::is_directory(status)) {
+  if (is_folder(path)) {
     inspect_directory(path);
   } else {
     inspect_file(path);
   }
-  std::cout << std::flush;
   return 0;
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <map>
@@ -17,11 +16,13 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "data/partition_file.h"
+#include "io/paths.h"
 #include "io/unfinished_file.h"
 #include "launcher/assignment.h"
 #include "launcher/calibration.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/outputs.h"
 #include "launcher/plan_inputs.h"
 #include "launcher/train_flags.h"
 #include "launcher/trained_run.h"
@@ -344,12 +345,7 @@ void write_json(const std::string& path, const Candidate& chosen, const GridChoi
                    {"copy_bytes_per_second", rates.numbers.copy_bytes_per_second},
                    {"network_bytes_per_second", rates.numbers.network_bytes_per_second},
                    {"message_seconds", rates.numbers.message_seconds}};
-  UnfinishedFile file(path);
-  std::ofstream out(file.name());
-  out << json.dump(2) << "\n";
-  out.close();
-  if (!out) throw Error(Cause::io, text("cannot write ", path, "; check that the disk has room"));
-  file.finish();
+  write_whole_file(path, json.dump(2) + "\n");
 }
 
 /// What would fit instead, found by planning it; with the balanced partition, which any number of
@@ -382,11 +378,29 @@ std::string why_not(const GridPlan& plan, double limit) {
               ", and --memory gives each ", in_bytes(limit));
 }
 
-int run_plan(const Arguments& /*arguments*/) {
-  if (FLAGS_grid != "auto") parse_grid(FLAGS_grid, FLAGS_ranks, FLAGS_dim);
-  for (const std::string& path : {FLAGS_out, FLAGS_write_partition}) {
-    if (!path.empty()) refuse_unwritable(path);
+/// The file of --partition=file:PATH; empty where it names none.
+std::string partition_path() {
+  constexpr std::string_view kFile = "file:";
+  return FLAGS_partition.starts_with(kFile) ? FLAGS_partition.substr(kFile.size()) : "";
+}
+
+void check_outputs(const Arguments& arguments) {
+  const std::vector<std::string> inputs = {FLAGS_dataset, partition_path()};
+  check_output("--out", FLAGS_out, arguments, inputs);
+  check_output("--write_partition", FLAGS_write_partition, arguments, inputs);
+  if (FLAGS_out.empty() || FLAGS_write_partition.empty()) return;
+  refuse_output_over_inputs("--out", FLAGS_out, {FLAGS_write_partition});
+  namespace fs = std::filesystem;
+  if (look_at(FLAGS_out) == PathKind::missing &&
+      fs::weakly_canonical(FLAGS_out) == fs::weakly_canonical(FLAGS_write_partition)) {
+    throw Error(Cause::usage, text("--out and --write_partition both name ", FLAGS_out,
+                                   "; give each a file of its own"));
   }
+}
+
+int run_plan(const Arguments& arguments) {
+  if (FLAGS_grid != "auto") parse_grid(FLAGS_grid, FLAGS_ranks, FLAGS_dim);
+  check_outputs(arguments);
   const DatasetFile dataset = DatasetFile::open(FLAGS_dataset);
   const DatasetSummary summary = summarise(dataset);
   ModelConfig model = model_config_from_flags();

@@ -8,14 +8,15 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <vector>
 
 #include "base/error.h"
+#include "base/path_error.h"
 #include "base/text.h"
 #include "checkpoints/agreement.h"
 #include "io/durable_files.h"
+#include "io/hdf5.h"
 
 namespace micrec {
 namespace {
@@ -24,7 +25,7 @@ namespace fs = std::filesystem;
 
 constexpr double kReplicatedBytes = 16 << 20;    // of a checkpoint, beside the rows of nodes
 constexpr double kSharedBytesOfARank = 8 << 20;  // Open MPI takes 4 MiB, in parts
-constexpr std::size_t kProbeBytes = 64 * 1024;
+constexpr std::size_t kProbeFloats = 16 * 1024;
 
 /// Throws on all ranks if a rank has another value than rank 0. Ranks: collective.
 void check_same(Communicator& communicator, const char* name, Cause cause, const std::string& what,
@@ -49,8 +50,7 @@ void check_same(Communicator& communicator, const char* name, Cause cause, const
 double free_bytes(const std::string& path) {
   struct statvfs system {};
   if (statvfs(path.c_str(), &system) != 0) {
-    throw Error(Cause::io,
-                text("cannot ask for the free space of ", path, ": ", std::strerror(errno)));
+    throw Error(Cause::io, path_error("ask for the free space of", path, errno));
   }
   return static_cast<double>(system.f_bavail) * static_cast<double>(system.f_frsize);
 }
@@ -66,19 +66,28 @@ void check_shared_memory(const Job& job) {
                               "--shm-size=1g)"));
 }
 
-void check_writable(const std::string& folder, int rank) {
+/// Does in small what a save does: a folder, an HDF5 file in it, both on the disk, the folder's
+/// rename.
+void try_to_save(const std::string& folder, int rank, Commit commit) {
   const fs::path probe = fs::path(folder) / text(".preflight-", rank, "-", getpid());
-  errno = 0;
-  std::ofstream out(probe, std::ios::binary);
-  if (out) out << std::string(kProbeBytes, 'x') << std::flush;
-  const int error = errno;
-  const bool is_good = static_cast<bool>(out);
-  out.close();
+  const std::string renamed = probe.string() + ".renamed";
+  const std::optional<Failure> failure = attempt([&] {
+    fs::create_directory(probe);
+    const std::string path = (probe / "probe.h5").string();
+    Hdf5File file = Hdf5File::create(path);
+    file.write("/probe", std::vector<float>(kProbeFloats, 1.0F));
+    file.close();
+    sync_to_disk(path);
+    sync_to_disk(probe.string());
+    if (commit == Commit::rename) rename_directory(probe.string(), renamed);
+  });
   std::error_code ignored;  // what could not be made need not be removed
-  fs::remove(probe, ignored);
-  if (is_good) return;
-  throw Error(Cause::io, text("cannot write to the run folder ", folder, ": ", std::strerror(error),
-                              "; every rank writes its share of a checkpoint there"));
+  fs::remove_all(probe, ignored);
+  fs::remove_all(renamed, ignored);
+  if (!failure) return;
+  throw Error(Cause::io,
+              text("no checkpoint can be saved in the run folder ", folder, ": ", failure->message,
+                   "; every rank writes its share there, give a --run_dir where it may"));
 }
 
 }  // namespace
@@ -102,11 +111,8 @@ void preflight(const PreflightNeeds& needs, Job& job) {
              "give --device=cpu or --device=cuda, on machines that all have it");
   throw_together(communicator, "preflight.shared_memory",
                  attempt([&] { check_shared_memory(job); }));
-  throw_together(communicator, "preflight.folder", attempt([&] {
-                   if (job.rank() == 0) make_directory_durably(needs.run_dir);
-                 }));
-  throw_together(communicator, "preflight.writable",
-                 attempt([&] { check_writable(needs.run_dir, job.rank()); }));
+  throw_together(communicator, "preflight.save",
+                 attempt([&] { try_to_save(needs.run_dir, job.rank(), needs.commit); }));
   throw_together(communicator, "preflight.space", attempt([&] {
                    if (job.rank() != 0) return;
                    const double there = free_bytes(needs.run_dir);

@@ -3,24 +3,26 @@
 #include <cstdint>
 #include <string>
 
+#include "checkpoints/checkpoint.h"
 #include "cluster/job.h"
 
 namespace micrec {
 
 /// What a run is going to need.
 struct PreflightNeeds {
-  std::string run_dir;
+  std::string run_dir;  ///< is there already
+  Commit commit = Commit::rename;
   double checkpoint_bytes = 0;  ///< of one checkpoint, all ranks together
   std::string dataset_fingerprint;
 };
 
 /// Looks for what would end a run hours later, or let it compute something wrong: another program
-/// or another dataset on some rank, different devices, too little shared memory, a run folder that
-/// a rank cannot write to, too little room there for two checkpoints.
+/// or another dataset on some rank, different devices, too little shared memory, a run folder in
+/// which a rank cannot save as it will have to, too little room there for two checkpoints.
 ///
 /// Ranks    collective.
 /// Errors   Error(cluster|data|io) on all ranks, one sentence for the first thing that is wrong.
-/// Cost     reads the program's file once and writes one small file a rank.
+/// Cost     reads the program's file once and saves one small file a rank.
 void preflight(const PreflightNeeds& needs, Job& job);
 
 /// A checkpoint holds at most a row of `dim` parameters, with both moments of Adam, for each node,

@@ -16,10 +16,11 @@
 #include "data/hold_out.h"
 #include "data/preparation.h"
 #include "data/split_rule.h"
-#include "io/unfinished_file.h"
+#include "io/feature_file.h"
 #include "launcher/command.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/outputs.h"
 
 DEFINE_string(
     features, "",
@@ -58,6 +59,19 @@ std::string provenance_of(const Command& command, const Arguments& arguments) {
   return line;
 }
 
+/// Every file that the domains and features are read from.
+std::vector<std::string> files_to_read(const std::vector<DomainFiles>& domains,
+                                       const std::vector<FeatureInput>& features) {
+  std::vector<std::string> paths;
+  for (const DomainFiles& domain : domains) {
+    paths.insert(paths.end(), domain.paths.begin(), domain.paths.end());
+  }
+  for (const FeatureInput& feature : features) {
+    for (std::string& path : files_of_features(feature.path)) paths.push_back(std::move(path));
+  }
+  return paths;
+}
+
 int run_prepare(const Arguments& arguments) {
   const Timer timer;
   PreparationOptions options;
@@ -82,7 +96,7 @@ int run_prepare(const Arguments& arguments) {
   }
   const std::vector<FeatureInput> features = parse_feature_inputs(FLAGS_features, names);
 
-  refuse_unwritable(FLAGS_out);
+  check_output("--out", FLAGS_out, arguments, files_to_read(files, features));
 
   std::vector<RawDomain> raw;
   for (const DomainFiles& domain : files) raw.push_back(read_domain(domain, reading, std::cerr));
@@ -108,7 +122,7 @@ Command prepare_command() {
       "kitchen=kitchen.csv.gz";
   command.flags = {
       out_flag("the dataset file to write", true),
-      {"features", "Files", ""},
+      {"features", "Files", "MODALITY:DOMAIN=FILE"},
       {"columns", "Files", ""},
       {"min_rating", "Choosing", "", written_as("a number", check_number)},
       {"core", "Choosing", "interactions", grammar("5, user:5,item:3 or 5,kitchen/item:3")},

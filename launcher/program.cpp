@@ -2,17 +2,21 @@
 
 #include <gflags/gflags.h>
 #include <glog/logging.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <thread>
 
 #include "base/error.h"
+#include "base/path_error.h"
 #include "base/text.h"
 #include "cluster/launch_environment.h"
 #include "graph/kernels.h"
@@ -76,7 +80,16 @@ const Command& command_named(const std::vector<Command>& commands, const std::st
 }
 
 void print_result(const std::string& result) {
-  if (launched().rank == 0) std::cout << result << std::flush;
+  if (launched().rank == 0) std::cout << result;
+}
+
+/// Throws where results have not all left for standard output: the disk behind it may be full.
+void finish_results() {
+  if (std::cout.flush()) return;
+  // The stream has forgotten why. What was written is cut off, so one more byte does no harm.
+  errno = 0;
+  static_cast<void>(::write(STDOUT_FILENO, "\n", 1) == 1);
+  throw Error(Cause::io, path_error("write", "standard output", errno));
 }
 
 std::string version() {
@@ -116,10 +129,18 @@ Task prepare_task(const std::vector<std::string>& words, const std::vector<Comma
   return task;
 }
 
-void report(const std::string& command, const std::string& message) {
+/// Says what was wrong before the ranks joined, and returns the exit code. All ranks see the same
+/// and come to the same answer. mpirun ends all when one ends, so the others leave rank 0 the time
+/// to say it.
+int refuse(const std::string& command, const std::string& message, int exit_code) {
+  if (launched().rank != 0) {
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    return exit_code;
+  }
   const std::string line =
       "micrec" + (command.empty() ? "" : " " + command) + ": " + message + "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
+  return exit_code;
 }
 
 }  // namespace
@@ -144,32 +165,27 @@ std::string help_of(const std::vector<Command>& commands) {
 
 int run_program(const std::vector<std::string>& words, const std::vector<Command>& commands) {
   const gflags::FlagSaver flags_before;
-  Task task;
+  std::string name;
   try {
-    task = prepare_task(words, commands);
-  } catch (const Error& error) {
-    // All ranks read the same words and come to the same answer. mpirun ends all when one ends, so
-    // the others leave rank 0 the time to say it.
-    if (launched().rank == 0) {
-      report("", error.what());
-    } else {
-      std::this_thread::sleep_for(std::chrono::seconds(2));
+    const Task task = prepare_task(words, commands);
+    if (task.command == nullptr) {
+      finish_results();
+      return 0;
     }
-    return static_cast<int>(error.cause());
-  }
-  if (task.command == nullptr) return 0;
-  try {
-    return task.command->run(task.arguments);
+    name = task.command->name;
+    const int code = task.command->run(task.arguments);
+    finish_results();
+    return code;
   } catch (const Error& error) {
-    report(task.command->name, error.what());
-    return static_cast<int>(error.cause());
+    return refuse(name, error.what(), static_cast<int>(error.cause()));
+  } catch (const std::filesystem::filesystem_error& error) {
+    return refuse(name, path_error(error), static_cast<int>(Cause::io));
   } catch (const std::bad_alloc&) {
-    report(task.command->name,
-           "out of memory; use more ranks, fewer columns (--dim) or a smaller --batch");
+    return refuse(name, "out of memory; use more ranks, fewer columns (--dim) or a smaller --batch",
+                  kExitUnexpected);
   } catch (const std::exception& error) {
-    report(task.command->name, text("unexpected error: ", error.what()));
+    return refuse(name, text("unexpected error: ", error.what()), kExitUnexpected);
   }
-  return kExitUnexpected;
 }
 
 void start_logging(const char* program) {

@@ -2,6 +2,7 @@
 #include <gflags/gflags.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -16,9 +17,11 @@
 #include "data/key_table.h"
 #include "evaluate/ranking.h"
 #include "io/interactions_reader.h"
+#include "io/paths.h"
 #include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 
 DEFINE_string(domain, "", "recommend items of this domain alone; empty: of every domain");
@@ -368,6 +371,7 @@ int recommend(const RecommendOptions& options, Job& job) {
                      std::vector<History>(domains)};
   for (int d = 0; d < domains; ++d) service.users.push_back(table_of(run->dataset.user_keys(d)));
   for (const auto& [domain, path] : history_files(options, run->dataset)) {
+    refuse_output_over_inputs("--out", options.out, {path});
     service.histories[domain] = read_history(path, {.columns = options.columns}, domain,
                                              run->dataset, service.users[domain]);
   }
@@ -376,28 +380,27 @@ int recommend(const RecommendOptions& options, Job& job) {
   std::ofstream file;
   if (!options.out.empty()) {
     unfinished.emplace(options.out);
+    errno = 0;
     file.open(unfinished->name());
   }
   std::ostream& out = unfinished ? file : std::cout;
   out << "user_id,domain,rank,item_id,score,basis\n";
   for (const int domain : wanted) serve_domain(service, options, domain, out);
   if (unfinished) file.close();
-  if (unfinished ? !file : !std::cout.flush()) {
-    throw Error(Cause::io,
-                text("cannot write ", options.out.empty() ? "standard output" : options.out,
-                     "; check that the disk has room"));
-  }
   if (unfinished) {
+    if (!file) refuse_path("write", options.out, errno);
     unfinished->finish();
     std::cerr << options.out << " written, from " << run->checkpoint << "\n";
   }
   return 0;
 }
 
-int run_recommend(const Arguments& /*arguments*/) {
+int run_recommend(const Arguments& arguments) {
   RecommendOptions options;
-  options.run = {
-      .run_dir = FLAGS_run_dir, .checkpoint = FLAGS_checkpoint, .dataset = FLAGS_dataset};
+  options.run = {.run_dir = FLAGS_run_dir,
+                 .checkpoint = FLAGS_checkpoint,
+                 .dataset = FLAGS_dataset,
+                 .out = FLAGS_out};
   options.domain = FLAGS_domain;
   options.history = FLAGS_history;
   options.columns = FLAGS_columns;
@@ -405,7 +408,7 @@ int run_recommend(const Arguments& /*arguments*/) {
   options.exclude_all = FLAGS_exclude == "all";
   options.k = integer_list("k").front();
   options.out = FLAGS_out;
-  if (!FLAGS_out.empty()) refuse_unwritable(FLAGS_out);
+  check_output("--out", FLAGS_out, arguments, files_of_run(FLAGS_run_dir));
   return run_ranks_of("recommend", [&](Job& self) { return recommend(options, self); });
 }
 

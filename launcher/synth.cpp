@@ -15,10 +15,10 @@
 #include "data/dataset_writer.h"
 #include "data/preparation.h"
 #include "data/synthetic.h"
-#include "io/unfinished_file.h"
 #include "launcher/command.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/outputs.h"
 
 DECLARE_string(core);
 DECLARE_string(hold_out);
@@ -89,7 +89,7 @@ int run_synth(const Arguments& arguments) {
       options.provenance += text(" --", spec.name, "=", flag_value(spec.name));
     }
   }
-  refuse_unwritable(FLAGS_out);
+  check_output("--out", FLAGS_out, arguments, {});
 
   std::vector<RawDomain> raw;
   for (int domain = 0; domain < world_options.domains; ++domain) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -17,11 +16,13 @@
 #include "cluster/signals.h"
 #include "data/batches.h"
 #include "evaluate/evaluator.h"
+#include "io/durable_files.h"
 #include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/death_in_tests.h"
 #include "launcher/preflight.h"
+#include "launcher/run_folder.h"
 #include "launcher/train_flags.h"
 #include "launcher/trained_run.h"
 #include "model/model.h"
@@ -33,7 +34,9 @@
 #include "train/trainer.h"
 
 DECLARE_string(partition);
-DEFINE_bool(resume, false, "go on with the run in --run_dir from its newest checkpoint");
+DEFINE_bool(resume, false,
+            "go on with the run in --run_dir from its newest checkpoint, with its settings; --lr, "
+            "--l2 and --dropout may be given anew, which config.txt and metrics.jsonl tell");
 DEFINE_string(
     grid, "auto",
     "process grid RxC: users and items over R row parts, columns over C column parts; auto: "
@@ -94,6 +97,14 @@ std::vector<FlagSpec> running_flags() {
   };
 }
 
+/// Flags of which a resumed run may be given another value, which changes what it computes from
+/// there on; the run's history says so.
+constexpr const char* kRecorded[] = {"lr", "l2", "dropout"};
+
+bool is_recorded(const std::string& flag) {
+  return std::find(std::begin(kRecorded), std::end(kRecorded), flag) != std::end(kRecorded);
+}
+
 /// Flags that a resumed run may be given anew; the others come from its checkpoint.
 bool may_change(const std::string& flag) {
   static constexpr const char* kChangeable[] = {"dataset",
@@ -120,15 +131,15 @@ bool may_change(const std::string& flag) {
                                                 "check_collectives",
                                                 "watchdog",
                                                 "stop_signals"};
-  return std::find(std::begin(kChangeable), std::end(kChangeable), flag) != std::end(kChangeable);
+  return is_recorded(flag) ||
+         std::find(std::begin(kChangeable), std::end(kChangeable), flag) != std::end(kChangeable);
 }
 
 void take_up_old_flags(const Arguments& arguments) {
   const Command command = train_command();
   // The ranks, once joined, verify every byte and may step back to an older one; that has the same
   // settings but for those that may change.
-  const Checkpoint checkpoint =
-      open_newest_valid((fs::path(FLAGS_run_dir) / "checkpoints").string(), Verify::sizes);
+  const Checkpoint checkpoint = open_newest_valid(checkpoints_of(FLAGS_run_dir), Verify::sizes);
   const std::vector<FlagSetting> old =
       parse_flagfile(checkpoint.info().config, checkpoint.directory());
   std::vector<std::string> differences;
@@ -154,6 +165,15 @@ void take_up_old_flags(const Arguments& arguments) {
   set_flags_not_given(command, taken, arguments);
 }
 
+/// A new run must not begin over an old one's checkpoints.
+void refuse_old_run(const std::string& run_dir) {
+  if (newest_checkpoint(checkpoints_of(run_dir))) {
+    throw Error(Cause::usage, text(run_dir,
+                                   " holds a run already: go on with it by --resume, or give "
+                                   "another --run_dir"));
+  }
+}
+
 RunConfig read_flags(const Arguments& arguments) {
   RunConfig config;
   if (FLAGS_run_dir.empty()) {
@@ -167,11 +187,7 @@ RunConfig read_flags(const Arguments& arguments) {
           Cause::usage,
           "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
     }
-    if (newest_checkpoint((fs::path(FLAGS_run_dir) / "checkpoints").string())) {
-      throw Error(Cause::usage, text(FLAGS_run_dir,
-                                     " holds a run already: go on with it by --resume, or give "
-                                     "another --run_dir"));
-    }
+    refuse_old_run(FLAGS_run_dir);
   }
   FLAGS_dataset = fs::absolute(FLAGS_dataset).lexically_normal().string();
   config.dataset = FLAGS_dataset;
@@ -244,16 +260,24 @@ void print_halo(const Shard& shard, Job& job) {
                  << std::flush;
 }
 
-void write_config(const RunConfig& config) {
-  const fs::path path = fs::path(config.run_dir) / "config.txt";
-  std::error_code error;
-  fs::create_directories(config.run_dir, error);
-  std::ofstream out(path);
-  out << config.flagfile;
-  if (!out.flush()) {
-    throw Error(Cause::io, text("cannot write ", path.string(),
-                                "; check that the folder can be made and the disk has room"));
+/// A setting that a resumed run has otherwise than its checkpoint.
+struct ChangedSetting {
+  std::string name;
+  std::string before;
+  std::string now;
+};
+
+std::string history_of(const std::string& flagfile) {
+  std::string history;
+  for (const std::string& line : split(flagfile, '\n')) {
+    if (line.starts_with(kHistoryLine)) history += line + "\n";
   }
+  return history;
+}
+
+std::string history_line(std::int64_t step, const ChangedSetting& change) {
+  return text(kHistoryLine, step, " on: --", change.name, "=", change.now, ", before it ",
+              change.before, "\n");
 }
 
 /// Everything a run writes about itself; rank 0 alone has one.
@@ -292,16 +316,21 @@ struct RunLogs {
 
 /// The test metrics of the checkpoint that is the run's result, as `micrec evaluate` reports them;
 /// nothing where the data set has no test interactions.
-std::optional<Report> evaluate_test(const RunConfig& config, Job& job) {
+struct TestOfRun {
+  std::int64_t step = 0;  // of the checkpoint
+  Report report;
+};
+std::optional<TestOfRun> evaluate_test(const RunConfig& config, Job& job) {
   const auto run = open_trained_run(
-      {.run_dir = config.run_dir, .checkpoint = "best", .dataset = config.dataset}, job);
+      {.run_dir = config.run_dir, .checkpoint = "best", .dataset = config.dataset, .out = ""}, job);
   const Evaluator evaluator(
       run->dataset, run->summary.space, run->shard.ownership, job.rank(),
       {.split = Split::test, .k = config.k, .with_new_nodes = true, .threads = job.threads()});
-  Report report = evaluator.evaluate(run->model->embeddings(run->epoch), job.communicator());
-  if (!report.has_users()) return std::nullopt;
-  report.checkpoint = run->checkpoint;
-  return report;
+  TestOfRun test{run->info.step,
+                 evaluator.evaluate(run->model->embeddings(run->epoch), job.communicator())};
+  if (!test.report.has_users()) return std::nullopt;
+  test.report.checkpoint = run->checkpoint;
+  return test;
 }
 
 /// Flags of the run in a checkpoint that this run does not have, as "--dim=64 (the checkpoint has
@@ -321,9 +350,36 @@ std::vector<std::string> different_settings(const RunConfig& config, const Check
   return differences;
 }
 
+/// Those settings of this run that may change and have: what it computes from here on is not what
+/// the checkpoint's run would have.
+std::vector<ChangedSetting> changed_settings(const RunConfig& config,
+                                             const Checkpoint& checkpoint) {
+  std::map<std::string, std::string> then;
+  for (const FlagSetting& setting :
+       parse_flagfile(checkpoint.info().config, checkpoint.directory())) {
+    then[setting.name] = setting.value;
+  }
+  std::vector<ChangedSetting> changes;
+  for (const FlagSetting& now : parse_flagfile(config.flagfile, "this run's flags")) {
+    const auto found = then.find(now.name);
+    if (is_recorded(now.name) && found != then.end() && found->second != now.value) {
+      changes.push_back({now.name, found->second, now.value});
+    }
+  }
+  return changes;
+}
+
+/// What a resumed run goes on from.
+struct ResumedRun {
+  TrainingState state;
+  std::string checkpoint;
+  std::string history;  // of settings, lines of its flagfile
+  std::vector<ChangedSetting> changes;
+};
+
 /// Fills the model from the newest checkpoint that is whole and of this run. Ranks: collective.
-TrainingState resume(const RunConfig& config, const DatasetFile& dataset,
-                     const CheckpointStore& checkpoints, Model& model, Job& job) {
+ResumedRun resume(const RunConfig& config, const DatasetFile& dataset,
+                  const CheckpointStore& checkpoints, Model& model, Job& job) {
   std::vector<std::string> stepped_over;
   const Checkpoint newest = checkpoints.open_newest_valid(&stepped_over);
   for (const std::string& damage : stepped_over) {
@@ -342,9 +398,18 @@ TrainingState resume(const RunConfig& config, const DatasetFile& dataset,
         text(newest.directory(), " is of a run with other settings: ", join(differences, ", "),
              "; give those of the run, or start a new one in another --run_dir"));
   }
-  TrainingState state = restore(newest, model, /*with_optimizer_state=*/true);
+  ResumedRun resumed;
+  resumed.state = restore(newest, model, /*with_optimizer_state=*/true);
+  resumed.checkpoint = newest.name();
+  resumed.history = history_of(newest.info().config);
+  resumed.changes = changed_settings(config, newest);
   job.log_once() << "resumed   from " << newest.name() << "\n";
-  return state;
+  for (const ChangedSetting& change : resumed.changes) {
+    resumed.history += history_line(resumed.state.step, change);
+    job.log_once() << "changed   --" << change.name << "=" << change.now << ", until here "
+                   << change.before << "\n";
+  }
+  return resumed;
 }
 
 int train(const RunConfig& config, Job& job) {
@@ -371,11 +436,22 @@ int train(const RunConfig& config, Job& job) {
       layout_of_flags(config.partition, config.reproducible, dataset, summary, grid, communicator);
   print_plan(config, dataset, summary, layout, model_config, job);
   if (config.dry_run) return 0;
+  const HeldFolder held = hold_run_folder(config.run_dir, job);
+  if (held.stopped) {
+    job.log_once() << "stopped while another run had " << config.run_dir
+                   << "; nothing was trained\n"
+                   << std::flush;
+    return kExitStopped;
+  }
+  throw_together(communicator, "run_folder.old_run", attempt([&] {
+                   if (job.rank() == 0 && !config.resume) refuse_old_run(config.run_dir);
+                 }));
   // Hours of training are not given to a dataset with a turned bit in it.
   throw_together(communicator, "dataset.verify", attempt([&] {
                    if (job.rank() == 0) dataset.verify();
                  }));
   preflight({.run_dir = config.run_dir,
+             .commit = config.training.commit,
              .checkpoint_bytes = most_checkpoint_bytes(summary.space.nodes(), model_config.dim),
              .dataset_fingerprint = dataset.fingerprint()},
             job);
@@ -407,18 +483,24 @@ int train(const RunConfig& config, Job& job) {
       dataset, summary.space, shard.whole, job.rank(),
       {.split = Split::valid, .k = config.k, .slices = false, .threads = job.threads()});
 
-  CheckpointStore checkpoints((fs::path(config.run_dir) / "checkpoints").string(), communicator);
-  TrainingState state;
+  CheckpointStore checkpoints(checkpoints_of(config.run_dir), communicator);
+  std::optional<ResumedRun> resumed;
   if (config.resume) {
-    state = resume(config, dataset, checkpoints, model, job);
+    resumed = resume(config, dataset, checkpoints, model, job);
   } else {
     model.initialise();
   }
-  if (job.rank() == 0) write_config(config);
+  TrainingState state = resumed ? resumed->state : TrainingState();
+  const std::string flagfile = (resumed ? resumed->history : "") + config.flagfile;
+  throw_together(communicator, "run_folder.config", attempt([&] {
+                   if (job.rank() != 0) return;
+                   replace_file_durably((fs::path(config.run_dir) / "config.txt").string(),
+                                        flagfile);
+                 }));
   job.log_once() << "loaded    in " << in_time(timer.seconds()) << "\n" << std::flush;
 
   CheckpointInfo description;
-  description.config = config.flagfile;
+  description.config = flagfile;
   description.dataset_path = config.dataset;
   description.dataset_fingerprint = dataset.fingerprint();
   description.grid = to_text(grid);
@@ -430,6 +512,7 @@ int train(const RunConfig& config, Job& job) {
     Traffic latest = Traffic::of(communicator, record.steps, record.traffic);
     latest.bound_bytes = traffic.bound_bytes;
     traffic.add(latest);
+    if (held.lock) held.lock->check();
     if (logs) logs->stepped(record);
     if (logs && job.world_size() > 1) logs->metrics.ledger(record.step, latest);
   };
@@ -444,7 +527,10 @@ int train(const RunConfig& config, Job& job) {
   events.saved = [&](const SavedCheckpoint& saved) {
     if (logs) logs->metrics.save(saved);
   };
-  events.save_step = death_from_environment(job.rank());
+  events.save_step = [&held, death = death_from_environment(job.rank())](SaveStep step) {
+    if (held.lock && step == SaveStep::manifest_written) held.lock->check();
+    if (death) death(step);
+  };
   events.stop_requested = [&] { return job.stop_requested(); };
   bool has_validation = false;
   for (const DomainInfo& domain : dataset.domains()) {
@@ -473,6 +559,13 @@ int train(const RunConfig& config, Job& job) {
                               .best_metric = state.best_step > 0 ? std::optional(state.best_metric)
                                                                  : std::nullopt,
                               .best_step = state.best_step});
+    if (resumed) {
+      std::map<std::string, std::pair<std::string, std::string>> changes;
+      for (const ChangedSetting& change : resumed->changes) {
+        changes[change.name] = {change.before, change.now};
+      }
+      logs->metrics.resume(state.step, resumed->checkpoint, changes);
+    }
   }
 
   const TrainingEnd end = trainer.run(state);
@@ -486,11 +579,13 @@ int train(const RunConfig& config, Job& job) {
                    << std::flush;
     return kExitStopped;
   }
-  const std::optional<Report> test = evaluate_test(config, job);
+  const std::optional<TestOfRun> test = evaluate_test(config, job);
   const char* reason = end == TrainingEnd::early_stopped ? "no improvement" : "finished";
-  if (logs && test) logs->metrics.test(state.best_step, test->to_json());
+  if (logs && test) logs->metrics.test(test->step, test->report.to_json());
   if (logs) logs->metrics.end(state.step, reason, timer.seconds());
-  if (test) job.log_once() << "test of " << test->checkpoint << "\n" << test->to_table();
+  if (test) {
+    job.log_once() << "test of " << test->report.checkpoint << "\n" << test->report.to_table();
+  }
   job.log_once() << reason << " after step " << state.step << " in " << in_time(timer.seconds())
                  << "; at most " << in_bytes(peak_memory_bytes()) << " of memory on rank 0\n"
                  << std::flush;

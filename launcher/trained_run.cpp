@@ -7,9 +7,11 @@
 #include "base/text.h"
 #include "checkpoints/agreement.h"
 #include "checkpoints/store.h"
+#include "io/paths.h"
 #include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/run_folder.h"
 #include "launcher/train_flags.h"
 #include "model/modality.h"
 #include "train/trainer.h"
@@ -85,7 +87,7 @@ std::string checkpoint_path(const std::string& run_dir, const std::string& which
   if (run_dir.empty()) {
     throw Error(Cause::usage, "no run is named: give --run_dir=FOLDER, the one that train wrote");
   }
-  const std::string directory = (std::filesystem::path(run_dir) / "checkpoints").string();
+  const std::string directory = checkpoints_of(run_dir);
   std::optional<std::string> found;
   if (which == "best") found = named_best(directory);
   if (which == "newest" || (which == "best" && !found)) found = newest_checkpoint(directory);
@@ -121,10 +123,11 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
   const CheckpointInfo& info = checkpoint.info();
   set_model_flags(info.config, path);
   const std::string dataset_path = options.dataset.empty() ? info.dataset_path : options.dataset;
-  if (!std::filesystem::exists(dataset_path)) {
+  if (!is_there(dataset_path)) {
     throw Error(Cause::io, text("the run's data set ", dataset_path,
                                 " is not there; give --dataset=FILE where it is now"));
   }
+  refuse_output_over_inputs("--out", options.out, {dataset_path});
   DatasetFile dataset = DatasetFile::open(dataset_path);
   if (dataset.fingerprint() != info.dataset_fingerprint) {
     throw Error(Cause::checkpoint,

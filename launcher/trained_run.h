@@ -37,6 +37,7 @@ struct TrainedRunOptions {
   std::string
       checkpoint;  ///< "best" (the newest where none was validated), "newest", or the name of one
   std::string dataset;  ///< where the data set is now; empty: where it was in training
+  std::string out;      ///< the command's output, which must not be the data set; or empty
   Observed observed = Observed::all;
 };
 

@@ -1,7 +1,6 @@
 #include "checkpoints/verify.h"
 
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,9 +12,11 @@
 #include "checkpoints/directory.h"
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
+#include "io/paths.h"
 #include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/outputs.h"
 
 namespace micrec {
 namespace {
@@ -30,19 +31,18 @@ struct Subject {
 };
 
 Subject find_subject(const std::string& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) {
-    throw Error(Cause::io,
-                text(path, fs::exists(path, error) ? " is not a folder" : " is not there",
-                     "; expected a run's folder or one of its checkpoints"));
+  if (!is_folder(path)) {
+    throw Error(Cause::io, text(path, is_there(path) ? " is not a folder" : " is not there",
+                                "; expected a run's folder or one of its checkpoints"));
   }
   const fs::path folder = fs::path(path).lexically_normal();
   const fs::path name = folder.has_filename() ? folder.filename() : folder.parent_path().filename();
-  if (fs::exists(folder / kCheckpointManifestFile) || step_of_checkpoint_name(name.string()) >= 0) {
+  if (is_there((folder / kCheckpointManifestFile).string()) ||
+      step_of_checkpoint_name(name.string()) >= 0) {
     return {{path}, std::nullopt};
   }
   const fs::path inner = folder / "checkpoints";
-  const std::string directory = fs::is_directory(inner, error) ? inner.string() : path;
+  const std::string directory = is_folder(inner.string()) ? inner.string() : path;
   Subject subject{{}, directory};
   for (const std::string& checkpoint : list_checkpoints(directory)) {
     subject.checkpoints.push_back((fs::path(directory) / checkpoint).string());
@@ -68,55 +68,52 @@ std::string damage_of_best(const std::string& directory) {
   return "";
 }
 
-void print_file(const std::string& path, std::int64_t bytes, const std::string& damage) {
+void print_file(const std::string& path, const VerifiedFile& file) {
   std::cout << path << ": "
-            << (damage.empty() ? text("whole, ", in_bytes(static_cast<double>(bytes)))
-                               : text("DAMAGED: ", damage))
+            << (file.damage.empty()
+                    ? text("whole, ", in_bytes(static_cast<double>(file.bytes)))
+                    : text(file.refused ? "UNREADABLE: " : "DAMAGED: ", file.damage))
             << "\n";
 }
 
 int run_verify(const Arguments& arguments) {
-  if (!FLAGS_out.empty()) refuse_unwritable(FLAGS_out);
   const std::string& path = arguments.plain.front();
+  check_output("--out", FLAGS_out, arguments, files_of_run(path));
   const Subject subject = find_subject(path);
   json report = {{"path", path}, {"whole", true}, {"checkpoints", json::array()}};
   std::int64_t files = 0;
   std::int64_t damaged = 0;
+  std::string unreadable;  // the first reason
   for (const std::string& checkpoint : subject.checkpoints) {
     const VerifiedCheckpoint verified = verify_checkpoint(checkpoint);
     json entry = {{"path", checkpoint}, {"whole", verified.whole()}, {"files", json::array()}};
     for (const VerifiedFile& file : verified.files) {
-      print_file((fs::path(checkpoint) / file.file).string(), file.bytes, file.damage);
+      print_file((fs::path(checkpoint) / file.file).string(), file);
       json line = {{"file", file.file}, {"bytes", file.bytes}, {"whole", file.damage.empty()}};
       if (!file.damage.empty()) line["damage"] = file.damage;
       entry["files"].push_back(line);
       ++files;
-      damaged += file.damage.empty() ? 0 : 1;
+      damaged += file.damage.empty() || file.refused ? 0 : 1;
+      if (file.refused && unreadable.empty()) unreadable = file.damage;
     }
     report["checkpoints"].push_back(entry);
   }
-  if (subject.directory && fs::exists(fs::path(*subject.directory) / kCheckpointBestFile)) {
-    const std::string file = (fs::path(*subject.directory) / kCheckpointBestFile).string();
+  const std::string file =
+      subject.directory ? (fs::path(*subject.directory) / kCheckpointBestFile).string() : "";
+  if (!file.empty() && is_there(file)) {
     const std::string damage = damage_of_best(*subject.directory);
     std::error_code error;
     const auto bytes = fs::file_size(file, error);
-    print_file(file, error ? 0 : static_cast<std::int64_t>(bytes), damage);
+    print_file(file, {file, error ? 0 : static_cast<std::int64_t>(bytes), damage, false});
     report["best"] = {{"file", file}, {"whole", damage.empty()}};
     if (!damage.empty()) report["best"]["damage"] = damage;
     ++files;
     damaged += damage.empty() ? 0 : 1;
   }
-  report["whole"] = damaged == 0;
+  report["whole"] = damaged == 0 && unreadable.empty();
   std::cout << std::flush;
   if (!FLAGS_out.empty()) {
-    UnfinishedFile unfinished(FLAGS_out);
-    std::ofstream out(unfinished.name());
-    out << report.dump(2) << "\n";
-    out.close();
-    if (!out) {
-      throw Error(Cause::io, text("cannot write ", FLAGS_out, "; check that the disk has room"));
-    }
-    unfinished.finish();
+    write_whole_file(FLAGS_out, report.dump(2) + "\n");
   }
   if (damaged > 0) {
     throw Error(Cause::checkpoint,
@@ -124,6 +121,7 @@ int run_verify(const Arguments& arguments) {
                      " are damaged, as listed; --resume steps over damaged checkpoints to the "
                      "newest whole one"));
   }
+  if (!unreadable.empty()) throw Error(Cause::io, unreadable);
   return 0;
 }
 

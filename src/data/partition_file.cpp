@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <fstream>
 #include <limits>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "base/text.h"
 #include "io/csv.h"
 #include "io/line_reader.h"
+#include "io/paths.h"
 #include "io/unfinished_file.h"
 
 namespace micrec {
@@ -215,6 +217,7 @@ int count_parts(const std::string& path) {
 void write_partition_file(const std::string& path, const DatasetFile& dataset,
                           const NodeSpace& space, const Ownership& ownership) {
   UnfinishedFile file(path);
+  errno = 0;
   std::ofstream out(file.name());
   out << "domain,kind,key,part\n";
   for (int domain = 0; domain < space.domains(); ++domain) {
@@ -231,9 +234,7 @@ void write_partition_file(const std::string& path, const DatasetFile& dataset,
     }
   }
   out.close();
-  if (!out) {
-    throw Error(Cause::io, text("cannot write ", path, "; check that the disk has room"));
-  }
+  if (!out) refuse_path("write", path, errno);
   file.finish();
 }
 

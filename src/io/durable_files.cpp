@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "io/paths.h"
 
 namespace micrec {
 namespace {
@@ -25,18 +26,11 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 
-[[noreturn]] void fail(const char* action, const std::string& path, int error) {
-  const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-  throw Error(Cause::io,
-              text("cannot ", action, " ", path, ": ", std::generic_category().message(error),
-                   full ? "; free some space or raise the quota, then start again" : ""));
-}
-
 class OpenFile {
  public:
   OpenFile(const std::string& path, int flags, const char* action)
       : path_(path), descriptor_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
-    if (descriptor_ < 0) fail(action, path, errno);
+    if (descriptor_ < 0) refuse_path(action, path, errno);
   }
   ~OpenFile() {
     if (descriptor_ >= 0) ::close(descriptor_);
@@ -48,7 +42,7 @@ class OpenFile {
     while (true) {
       const ssize_t got = ::read(descriptor_, out, size);
       if (got >= 0) return static_cast<std::size_t>(got);
-      if (errno != EINTR) fail("read", path_, errno);
+      if (errno != EINTR) refuse_path("read", path_, errno);
     }
   }
 
@@ -58,7 +52,7 @@ class OpenFile {
       if (written >= 0) {
         contents.remove_prefix(static_cast<std::size_t>(written));
       } else if (errno != EINTR) {
-        fail("write", path_, errno);
+        refuse_path("write", path_, errno);
       }
     }
   }
@@ -66,12 +60,12 @@ class OpenFile {
   void sync() {
     // Some network file systems cannot sync a directory; its rename has been done all the same.
     if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) {
-      fail("write to the disk", path_, errno);
+      refuse_path("write to the disk", path_, errno);
     }
   }
 
   void close() {
-    if (::close(std::exchange(descriptor_, -1)) != 0) fail("write", path_, errno);
+    if (::close(std::exchange(descriptor_, -1)) != 0) refuse_path("write", path_, errno);
   }
 
  private:
@@ -98,14 +92,14 @@ void sync_to_disk(const std::string& path) { OpenFile(path, O_RDONLY, "open").sy
 void make_directory_durably(const std::string& path) {
   // Every folder that is made is an entry of its parent, which must reach the disk as well.
   std::vector<fs::path> missing;
-  for (fs::path folder = fs::path(path).lexically_normal(); !folder.empty() && !fs::exists(folder);
-       folder = folder.parent_path()) {
+  for (fs::path folder = fs::path(path).lexically_normal();
+       !folder.empty() && !is_there(folder.string()); folder = folder.parent_path()) {
     missing.push_back(folder);
   }
   std::error_code error;
   fs::create_directories(path, error);
-  if (error) fail("make the directory", path, error.value());
-  if (!fs::is_directory(path, error)) {
+  if (error) refuse_path("make the directory", path, error.value());
+  if (!is_folder(path)) {
     throw Error(Cause::io, text(path, " exists and is not a directory; give another path"));
   }
   for (const fs::path& folder : missing) sync_to_disk(parent_of(folder.string()));
@@ -118,7 +112,8 @@ void replace_file_durably(const std::string& path, std::string_view contents) {
     file.write(contents);
     file.sync();
     file.close();
-    if (std::rename(beside.c_str(), path.c_str()) != 0) fail("rename a new file to", path, errno);
+    if (std::rename(beside.c_str(), path.c_str()) != 0)
+      refuse_path("rename a new file to", path, errno);
   } catch (...) {
     ::unlink(beside.c_str());
     throw;
@@ -136,17 +131,17 @@ void write_file_durably(const std::string& path, std::string_view contents) {
 bool rename_directory(const std::string& from, const std::string& to) {
   bool replaced = false;
   if (std::rename(from.c_str(), to.c_str()) != 0) {
-    if (errno != ENOTEMPTY && errno != EEXIST) fail("rename to", to, errno);
+    if (errno != ENOTEMPTY && errno != EEXIST) refuse_path("rename to", to, errno);
     replaced = true;
     if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) != 0) {
       const std::string aside = from + ".replaced";
-      if (std::rename(to.c_str(), aside.c_str()) != 0) fail("rename away", to, errno);
+      if (std::rename(to.c_str(), aside.c_str()) != 0) refuse_path("rename away", to, errno);
       if (std::rename(from.c_str(), to.c_str()) != 0) {
         const int error = errno;
         std::rename(aside.c_str(), to.c_str());
-        fail("rename to", to, error);
+        refuse_path("rename to", to, error);
       }
-      if (std::rename(aside.c_str(), from.c_str()) != 0) fail("rename", aside, errno);
+      if (std::rename(aside.c_str(), from.c_str()) != 0) refuse_path("rename", aside, errno);
     }
   }
   return replaced;

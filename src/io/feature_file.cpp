@@ -143,8 +143,7 @@ FeatureFile FeatureFile::open(const std::string& path) {
     state->npy = NpyFile::open(path);
     const std::vector<std::int64_t>& shape = state->npy->shape();
     state->set_width(shape);
-    state->keys_path =
-        path.substr(0, path.size() - std::string_view(kNpySuffix).size()) + ".keys.txt";
+    state->keys_path = files_of_features(path).back();
     state->keys = read_key_file(state->keys_path, shape[0]);
     state->check_count(static_cast<std::int64_t>(state->keys.size()), shape[0]);
   } else {
@@ -194,6 +193,11 @@ void FeatureFile::read_rows(Range rows, float* out) const {
                                   i % s.width, ": expected a finite number, got ", out[i],
                                   "; leave the item out where its features could not be made"));
   }
+}
+
+std::vector<std::string> files_of_features(const std::string& path) {
+  if (!path.ends_with(kNpySuffix)) return {path};
+  return {path, path.substr(0, path.size() - std::string_view(kNpySuffix).size()) + ".keys.txt"};
 }
 
 void write_feature_file(const std::string& path, const std::vector<std::string>& keys,

@@ -45,6 +45,9 @@ class FeatureFile {
   std::unique_ptr<State> state_;
 };
 
+/// The files that FeatureFile::open() reads: the HDF5 file, or NAME.npy and NAME.keys.txt.
+std::vector<std::string> files_of_features(const std::string& path);
+
 /// Writes a feature file as HDF5, with checksums. values: (keys.size(), width) float32, row by row.
 ///
 /// Errors   Error(Cause::io) where it cannot be written.

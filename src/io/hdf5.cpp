@@ -1,22 +1,31 @@
 #include "io/hdf5.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
 #include <hdf5.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
 #include "io/hdf5_structure.h"
+#include "io/paths.h"
 
 namespace micrec {
 namespace {
@@ -33,7 +42,16 @@ constexpr int kMostSoftLinks = 16;  // on the way to one object
 // Strings are converted in blocks of this many, so that memory beside the result stays small.
 constexpr std::int64_t kTextBlock = 16 * 1024;
 
+// Since 1.10.7, but for 1.12.0; others know the environment variable alone.
+#if H5_VERSION_GE(1, 10, 7) && !(H5_VERS_MAJOR == 1 && H5_VERS_MINOR == 12 && H5_VERS_RELEASE == 0)
+#define MICREC_HDF5_HAS_FILE_LOCKING
+#endif
+
 std::mutex& library_mutex() {
+#ifndef MICREC_HDF5_HAS_FILE_LOCKING
+  static const int no_locks = ::setenv("HDF5_USE_FILE_LOCKING", "FALSE", /*overwrite=*/1);
+  static_cast<void>(no_locks);
+#endif
   // Before the library's first call: its own clean-up at exit crashes on a file that could not be
   // closed because the disk was full, and the crash would hide the exit code. Every file is closed
   // by its owner.
@@ -807,29 +825,63 @@ namespace {
 
 /// What may be wrong with a path, found before HDF5 says it less clearly.
 void check_readable(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) {
-    throw Error(Cause::io,
-                text(path, ": no such file",
-                     error && error != std::errc::no_such_file_or_directory ? ": " + error.message()
-                                                                            : std::string()));
-  }
-  if (!fs::is_regular_file(status))
-    throw Error(Cause::io, text(path, ": expected an HDF5 file, got a folder or a device"));
-  if (FILE* file = std::fopen(path.c_str(), "rb")) {
-    std::fclose(file);
-  } else {
-    throw Error(Cause::io, text(path, ": cannot be opened: ", std::strerror(errno)));
+  refuse_unreadable(path);
+  if (look_at(path) == PathKind::other) {
+    throw Error(Cause::io, text("cannot read ", path, ": expected an HDF5 file, got a device"));
   }
 }
 
+/// The process of this machine that has the lock, as "process 12 (python3)"; "another process"
+/// where the system does not show it.
+std::string holder_of_lock(const struct stat& file) {
+  std::ifstream locks("/proc/locks");
+  char wanted[64];
+  std::snprintf(wanted, sizeof wanted, "%02x:%02x:%llu", major(file.st_dev), minor(file.st_dev),
+                static_cast<unsigned long long>(file.st_ino));
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    std::string number;
+    std::string kind;
+    std::string strictness;
+    std::string access;
+    std::string process;
+    std::string place;
+    words >> number >> kind >> strictness >> access >> process >> place;
+    if (place != wanted || access != "WRITE") continue;
+    std::string name;
+    std::ifstream comm("/proc/" + process + "/comm");
+    std::getline(comm, name);
+    return text("process ", process, name.empty() ? "" : " (" + printable(name) + ")");
+  }
+  return "another process";
+}
+
+/// Throws where another program, such as h5py, has the file open for writing and says so by the
+/// lock that HDF5 takes. Where the file system has no locks there is nothing to ask; nor where the
+/// user has told all HDF5 programs not to ask.
+void refuse_being_written(const std::string& path) {
+  const char* const wish = std::getenv("HDF5_USE_FILE_LOCKING");
+  if (wish != nullptr && (std::string(wish) == "FALSE" || std::string(wish) == "0")) return;
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) refuse_path("open", path, errno);
+  const bool is_held = ::flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  struct stat status {};
+  const bool is_known = is_held && ::fstat(descriptor, &status) == 0;
+  ::close(descriptor);
+  if (!is_held) return;
+  throw Error(Cause::io, text("cannot read ", path, ": ",
+                              is_known ? holder_of_lock(status) : std::string("another process"),
+                              " has it open for writing; wait until it has closed the file"));
+}
+
+/// HDF5's own locks are off: a file system may lack them (NFS, Lustre without flock), a file that
+/// is written has an unfinished name, and a run folder has one run at a time (io/run_lock.h).
 Handle file_access() {
   Handle access = property_list(H5P_FILE_ACCESS);
   must("H5Pset_fclose_degree", H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG));
-#if H5_VERSION_GE(1, 10, 7) && !(H5_VERS_MAJOR == 1 && H5_VERS_MINOR == 12 && H5_VERS_RELEASE == 0)
-  H5Pset_file_locking(access.id(), true, true);  // Shared file systems without locks are fine.
+#ifdef MICREC_HDF5_HAS_FILE_LOCKING
+  must("H5Pset_file_locking",
+       H5Pset_file_locking(access.id(), /*use=*/false, /*ignore_when_disabled=*/true));
 #endif
   return access;
 }
@@ -847,6 +899,10 @@ hid_t open_existing(const std::string& path, unsigned mode, const Hdf5Structure*
     if (message.find("truncated") != std::string::npos) {
       throw Error(Cause::data, text(path, ": cut off (", message, "); make or fetch it again"));
     }
+    if (message.find("unable to lock file") != std::string::npos) {  // against our own wish
+      throw Error(Cause::io, text("cannot open ", path, ": ", message,
+                                  "; micrec needs no locks of HDF5: unset HDF5_USE_FILE_LOCKING"));
+    }
     if (message.find("errno") != std::string::npos) {  // The system refused, not the contents.
       throw Error(Cause::io, text(path, ": cannot be opened as HDF5: ", message));
     }
@@ -862,6 +918,7 @@ hid_t open_existing(const std::string& path, unsigned mode, const Hdf5Structure*
 std::unique_ptr<Hdf5File::State> Hdf5File::State::open(const std::string& path, unsigned mode,
                                                        Hdf5Bytes bytes) {
   check_readable(path);
+  refuse_being_written(path);
   auto state = std::make_unique<State>();
   state->path = path;
   state->writable = mode == H5F_ACC_RDWR;
@@ -888,8 +945,11 @@ Hdf5File Hdf5File::create(const std::string& path) {
   must("H5Pset_obj_track_times", H5Pset_obj_track_times(plist.id(), false));
   state->file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, plist.id(), access.id());
   if (state->file < 0) {
-    throw Error(Cause::io, text(path, ": cannot be created: ", library_message(),
-                                "; does its folder exist, and may you write there?"));
+    const std::string message = library_message();
+    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor < 0) refuse_path("write", path, errno);
+    ::close(descriptor);
+    throw Error(Cause::io, text("cannot write ", path, ": ", message));
   }
   return Hdf5File(std::move(state));
 }

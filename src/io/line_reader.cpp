@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <vector>
 
 #include "base/text.h"
+#include "io/paths.h"
 
 namespace micrec {
 namespace {
@@ -75,21 +75,12 @@ struct LineReader::State {
 
 LineReader::LineReader(const std::string& path, std::int64_t most_line_bytes)
     : state_(std::make_unique<State>()) {
-  namespace fs = std::filesystem;
   state_->path = path;
   state_->most_line_bytes = static_cast<std::size_t>(most_line_bytes);
-  std::error_code error;
-  if (fs::is_directory(path, error)) {
-    throw Error(Cause::io, text(path, ": expected a file, got a folder"));
-  }
+  refuse_unreadable(path);
   errno = 0;
   state_->file = gzopen(path.c_str(), "rb");
-  if (state_->file == nullptr) {
-    const std::string reason = errno == ENOENT ? "no such file"
-                               : errno == 0    ? "out of memory"
-                                               : std::strerror(errno);
-    throw Error(Cause::io, text(path, ": cannot be opened: ", reason));
-  }
+  if (state_->file == nullptr) refuse_path("open", path, errno == 0 ? ENOMEM : errno);
   gzbuffer(state_->file, kBufferBytes);
   state_->buffer.resize(kBufferBytes);
   if (!state_->fill()) return;

@@ -19,6 +19,7 @@
 #include "base/excerpt.h"
 #include "base/text.h"
 #include "io/line_reader.h"
+#include "io/paths.h"
 
 namespace micrec {
 namespace {
@@ -224,12 +225,12 @@ NpyFile::~NpyFile() = default;
 NpyFile NpyFile::open(const std::string& path) {
   auto state = std::make_unique<State>();
   state->path = path;
+  refuse_unreadable(path);
   std::error_code error;
   const auto file_bytes = std::filesystem::file_size(path, error);
-  if (error) throw Error(Cause::io, text(path, ": cannot be opened: ", error.message()));
+  if (error) refuse_path("read", path, error.value());
   state->file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (state->file < 0)
-    throw Error(Cause::io, text(path, ": cannot be opened: ", std::strerror(errno)));
+  if (state->file < 0) refuse_path("open", path, errno);
   state->read_header(static_cast<std::int64_t>(file_bytes));
   return NpyFile(std::move(state));
 }

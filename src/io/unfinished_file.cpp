@@ -4,14 +4,18 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "io/durable_files.h"
+#include "io/paths.h"
 
 namespace micrec {
 namespace {
+
+constexpr char kLongestSuffix[] = ".unfinished-4194304";  // the highest process number
 
 std::filesystem::path folder_of(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
@@ -21,24 +25,30 @@ std::filesystem::path folder_of(const std::string& path) {
 }  // namespace
 
 void refuse_unwritable(const std::string& path) {
-  const std::filesystem::path folder = folder_of(path);
-  if (!std::filesystem::is_directory(folder)) {
-    throw Error(Cause::io, text("cannot write ", path, ": there is no folder ", folder.string(),
+  const std::string folder = folder_of(path).string();
+  const PathKind kind = look_at(path);
+  if (kind == PathKind::missing && !is_folder(folder)) {
+    throw Error(Cause::io, text("cannot write ", path, ": there is no folder ", folder,
                                 "; make it or choose another place"));
   }
-  if (std::filesystem::is_directory(path)) {
-    throw Error(Cause::io, text("cannot write ", path, ": it is a folder; name a file"));
+  if (kind == PathKind::folder) refuse_path("write", path, EISDIR);
+  // A file is replaced, which its folder must allow, and one that its owner has made read-only is
+  // not to be. A device is written as it is.
+  if ((kind != PathKind::other && ::access(folder.c_str(), W_OK) != 0) ||
+      (kind != PathKind::missing && ::access(path.c_str(), W_OK) != 0)) {
+    refuse_path("write", path, errno);
   }
-  if (::access(folder.c_str(), W_OK) != 0) {
-    throw Error(Cause::io,
-                text("cannot write ", path, ": ", std::generic_category().message(errno)));
+  const std::string name = std::filesystem::path(path).filename().string() + kLongestSuffix;
+  const long longest = ::pathconf(folder.c_str(), _PC_NAME_MAX);
+  if (kind != PathKind::other && longest > 0 && name.size() > static_cast<std::size_t>(longest)) {
+    refuse_path("write", path, ENAMETOOLONG);
   }
 }
 
 UnfinishedFile::UnfinishedFile(const std::string& path)
     : path_(path), name_(text(path, ".unfinished-", getpid())) {
-  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path)) name_ = path;
   refuse_unwritable(path);
+  if (look_at(path) == PathKind::other) name_ = path;
 }
 
 UnfinishedFile::~UnfinishedFile() {
@@ -52,10 +62,18 @@ void UnfinishedFile::finish() {
   sync_to_disk(name_);
   std::error_code failure;
   std::filesystem::rename(name_, path_, failure);
-  if (failure) {
-    throw Error(Cause::io, text("cannot rename ", name_, " to ", path_, ": ", failure.message()));
-  }
+  if (failure) refuse_path("rename a new file to", path_, failure.value());
   sync_to_disk(folder_of(path_).string());
+}
+
+void write_whole_file(const std::string& path, std::string_view contents) {
+  UnfinishedFile unfinished(path);
+  errno = 0;
+  std::ofstream file(unfinished.name(), std::ios::binary);
+  file << contents;
+  file.close();
+  if (!file) refuse_path("write", path, errno);
+  unfinished.finish();
 }
 
 }  // namespace micrec

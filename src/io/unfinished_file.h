@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace micrec {
 
@@ -28,5 +29,8 @@ class UnfinishedFile {
   std::string path_;
   std::string name_;
 };
+
+/// Writes a result that is in memory under its own name, whole or not at all. Errors: as above.
+void write_whole_file(const std::string& path, std::string_view contents);
 
 }  // namespace micrec

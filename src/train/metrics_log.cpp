@@ -9,10 +9,9 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
-#include "base/error.h"
-#include "base/text.h"
 #include "checkpoints/store.h"
 #include "io/durable_files.h"
+#include "io/paths.h"
 #include "train/traffic.h"
 #include "train/trainer.h"
 
@@ -22,10 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-[[noreturn]] void fail(const std::string& path, int error) {
-  throw Error(Cause::io, text("cannot write ", path, ": ", std::generic_category().message(error)));
-}
-
 bool is_kept(const std::string& line, std::int64_t step) {
   const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return false;  // cut off by a crash
@@ -33,9 +28,13 @@ bool is_kept(const std::string& line, std::int64_t step) {
   if (kind == object.end() || *kind == "end" || *kind == "test") return false;
   const auto at = object.find("step");
   if (at == object.end() || !at->is_number_integer()) return false;
+  // An attempt that went on from here as well has left nothing.
+  if (*kind == "resume") --step;
   // Compared as what it is: a number above the largest int64 would become a negative one.
-  return at->is_number_unsigned() ? at->get<std::uint64_t>() <= static_cast<std::uint64_t>(step)
-                                  : at->get<std::int64_t>() <= step;
+  if (at->is_number_unsigned()) {
+    return step >= 0 && at->get<std::uint64_t>() <= static_cast<std::uint64_t>(step);
+  }
+  return at->get<std::int64_t>() <= step;
 }
 
 // Keeps the lines up to a step. The new file takes the place of the old in one instant.
@@ -51,13 +50,13 @@ void drop_lines_after(const std::string& path, std::int64_t step) {
     if (lines.bad() || !kept) {
       const int error = errno;
       fs::remove(beside);
-      fail(beside, error);
+      refuse_path("write", beside, error);
     }
   }
   sync_to_disk(beside);
   std::error_code error;
   fs::rename(beside, path, error);
-  if (error) fail(path, error.value());
+  if (error) refuse_path("write", path, error.value());
 }
 
 ordered_json line_of(const char* kind, std::int64_t step) {
@@ -71,9 +70,9 @@ std::string MetricsLog::path_in(const std::string& run_dir) {
 }
 
 MetricsLog::MetricsLog(const std::string& run_dir, std::int64_t step) : path_(path_in(run_dir)) {
-  if (fs::exists(path_)) drop_lines_after(path_, step);
+  if (is_there(path_)) drop_lines_after(path_, step);
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail(path_, errno);
+  if (descriptor_ < 0) refuse_path("write", path_, errno);
 }
 
 MetricsLog::~MetricsLog() { ::close(descriptor_); }
@@ -88,7 +87,7 @@ void MetricsLog::append(const ordered_json& object) {
     if (written >= 0) {
       done += static_cast<std::size_t>(written);
     } else if (errno != EINTR) {
-      fail(path_, errno);
+      refuse_path("write", path_, errno);
     }
   }
 }
@@ -155,6 +154,17 @@ void MetricsLog::ledger(std::int64_t step, const Traffic& traffic) {
   line["bytes_per_step"] = all.bytes;
   if (const std::optional<double> ratio = all.over_bound()) line["over_bound"] = *ratio;
   line["collectives"] = std::move(collectives);
+  append(line);
+}
+
+void MetricsLog::resume(std::int64_t step, const std::string& checkpoint,
+                        const std::map<std::string, std::pair<std::string, std::string>>& changed) {
+  ordered_json line = line_of("resume", step);
+  line["checkpoint"] = checkpoint;
+  line["changed"] = ordered_json::object();
+  for (const auto& [flag, values] : changed) {
+    line["changed"][flag] = {{"before", values.first}, {"now", values.second}};
+  }
   append(line);
 }
 

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 
 namespace micrec {
 
@@ -31,6 +33,8 @@ struct Traffic;
 ///               those sent from one rank to another, summed over ranks; calls and seconds are a
 ///               rank's, on average: waited is what it stood still for, hidden what travelled while
 ///               it worked
+///   resume      where the run goes on: checkpoint, and changed, the settings that are others from
+///               there on, by flag: before, now
 ///   end         reason, seconds
 ///
 /// Numbers that are not finite are null. A line is complete in the file, or at its very end and cut
@@ -55,6 +59,9 @@ class MetricsLog {
   void test(std::int64_t step, const nlohmann::ordered_json& report);
   void save(const SavedCheckpoint& saved);
   void ledger(std::int64_t step, const Traffic& traffic);
+  /// `changed`: by flag the value before and the value now.
+  void resume(std::int64_t step, const std::string& checkpoint,
+              const std::map<std::string, std::pair<std::string, std::string>>& changed);
   void end(std::int64_t step, const std::string& reason, double seconds);
 
   static std::string path_in(const std::string& run_dir);

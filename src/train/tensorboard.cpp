@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <bit>
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/path_error.h"
 #include "base/text.h"
 #include "train/crc32c.h"
 
@@ -120,8 +122,9 @@ void TensorBoardLog::write_event(std::string_view event) {
   put_little_endian(record, masked(crc32c(record)));
   record += event;
   put_little_endian(record, masked(crc32c(event)));
+  errno = 0;
   file_ << record << std::flush;
-  if (!file_) throw Error(Cause::io, text("cannot write ", path_, "; is the disk full?"));
+  if (!file_) throw Error(Cause::io, path_error("write", path_, errno));
 }
 
 }  // namespace micrec

@@ -81,9 +81,13 @@ StepRecord Trainer::take_step(TrainingState& state) {
     throw Error(Cause::diverged,
                 text("the loss of step ", record.step, " (epoch ", epoch + 1, ") is ", record.loss,
                      " (ranking ", record.ranking, ", l2 ", record.l2, ", self ", record.self,
-                     ", contrastive ", record.contrastive,
-                     "), expected a finite number; the last checkpoint is kept: try a smaller --lr "
-                     "or more --l2"));
+                     ", contrastive ", record.contrastive, "), expected a finite number; ",
+                     saved_step_ > 0
+                         ? text("the checkpoint of step ", saved_step_,
+                                " is kept: go on from it by --resume with a smaller --lr or more "
+                                "--l2")
+                         : "nothing was saved before: start again with a smaller --lr or more "
+                           "--l2"));
   }
 
   for (Parameter& parameter : model_.parameters()) {

@@ -562,10 +562,67 @@ class ProgramTest(unittest.TestCase):
             self.assertEqual(bool(copied), name != "waiting")
         self.assertTrue((self.folder / "marked" / "checkpoints" / "step-000000000018" / "complete").exists())
 
-    def test_a_diverging_run_ends_with_its_own_code(self):
+    # --- Other settings on the way ---
+
+    def test_a_run_that_diverged_says_what_there_is_to_go_on_from(self):
         run_dir = self.folder / "diverged"
-        result = self.train(run_dir, 2, "--max_steps=50", "--lr=1e30", expect=7)
-        self.assertIn("--lr", result.stderr)
+        result = self.train(run_dir, 2, "--max_steps=50", "--lr=1e30", "--validate_every_steps=0", expect=7)
+        self.assertIn("nothing was saved before: start again with a smaller --lr", result.stderr)
+        self.assertNotIn("kept", result.stderr)
+
+        self.train(run_dir, 2, "--max_steps=10")
+        result = run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=50", "--lr=1e30", expect=7, ranks=2)
+        self.assertIn("the checkpoint of step 10 is kept: go on from it by --resume with a smaller --lr", result.stderr)
+        # And so it is done.
+        result = run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=12", "--lr=0.001", ranks=2)
+        self.assertIn("changed   --lr=0.001, until here 0.01", result.stderr)
+
+    def test_a_resumed_run_takes_another_setting_where_it_is_named_and_tells_it(self):
+        run_dir = self.folder / "changed"
+        self.train(run_dir, 1, "--max_steps=10")
+        plain = self.folder / "unchanged"
+        shutil.copytree(run_dir, plain)
+        run("train", f"--run_dir={plain}", "--resume", "--max_steps=14")
+        run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=14", "--lr=0.002", "--l2=0.01", "--dropout=0.1")
+        rates = {line["step"]: line["learning_rate"] for line in lines_of(run_dir, "step")}
+        self.assertEqual((rates[10], rates[11]), (0.01, 0.002))
+        before, after = losses(plain), losses(run_dir)
+        self.assertEqual({step: before[step] for step in range(1, 11)}, {step: after[step] for step in range(1, 11)})
+        self.assertNotEqual(before[11], after[11])
+        self.assertGreater(lines_of(run_dir, "step")[-1]["l2"], 50 * lines_of(plain, "step")[-1]["l2"])
+
+        # The run's history: two settings are others now, the third was named and is the same.
+        self.assertEqual([line["changed"] for line in lines_of(run_dir, "resume")],
+                         [{"l2": {"before": "1e-04", "now": "0.01"}, "lr": {"before": "0.01", "now": "0.002"}}])
+        self.assertEqual([(line["step"], line["changed"]) for line in lines_of(plain, "resume")], [(10, {})])
+        history = ["# from step 10 on: --l2=0.01, before it 1e-04", "# from step 10 on: --lr=0.002, before it 0.01"]
+        newest = max((run_dir / "checkpoints").glob("step-*"))
+        for config in ((run_dir / "config.txt").read_text(),
+                       json.loads((newest / "manifest.json").read_text())["config"]):
+            self.assertEqual([line for line in config.splitlines() if line.startswith("# from step")], history)
+            self.assertIn("--lr=0.002\n", config)
+        # It stays so where nothing is named, and is told together with the next change.
+        run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=16")
+        self.assertEqual(lines_of(run_dir, "step")[-1]["learning_rate"], 0.002)
+        run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=18", "--lr=0.001")
+        history.append("# from step 16 on: --lr=0.001, before it 0.002")
+        self.assertEqual([line for line in (run_dir / "config.txt").read_text().splitlines()
+                          if line.startswith("# from step")], history)
+        self.assertIn("from step 10 on: --lr=0.002, before it 0.01", run("inspect", run_dir).stdout)
+        # What it says is enough to repeat it.
+        again = self.folder / "changed_again"
+        self.train(again, 1, "--max_steps=10")
+        run("train", f"--run_dir={again}", "--resume", "--max_steps=16", "--lr=0.002", "--l2=0.01")
+        run("train", f"--run_dir={again}", "--resume", "--max_steps=18", "--lr=0.001")
+        self.assertEqual(losses(again), losses(run_dir))
+
+    def test_the_test_of_a_run_without_validation_is_that_of_its_last_checkpoint(self):
+        dataset = self.folder / "no_validation.h5"
+        run("synth", f"--out={dataset}", *SYNTH, "--split=ratio:9:0:1")
+        run_dir = self.folder / "no_validation"
+        run("train", f"--dataset={dataset}", f"--run_dir={run_dir}", *TRAIN, "--max_steps=7")
+        [test] = lines_of(run_dir, "test")
+        self.assertEqual((test["step"], test["checkpoint"]), (7, "step-000000000007"))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@
 //   FAULT_ON=1             every call from the n-th on fails (a disk that stays full)
 //   FAULT_RANK=R           only in the process of this rank (OMPI_COMM_WORLD_RANK); 0 without MPI
 //   FAULT_LOG=FILE         a line for each call: number, function, path, and "failed" where it did
+//   FAULT_LOCKS=NUMBER     no file below FOLDER can be locked, by flock() or fcntl() (37: ENOLCK, 95: EOPNOTSUPP)
+//   FAULT_LINKS=NUMBER     no hard link can be made there (1: EPERM)
 //
 // Calls: opening for writing, write, pwrite, writev, ftruncate, fsync, fdatasync, rename, renameat2, mkdir.
 // Closing, removing and reading never fail.
@@ -19,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -73,16 +76,29 @@ static int fails(const char* function, const char* path) {
   return failed;
 }
 
-static int descriptor_fails(const char* function, int file) {
+// The path of an open file, in a buffer of 4096 bytes; NULL where it has none.
+static const char* path_of(int file, char* path) {
   const int before = errno;
   char link[64];
-  char path[4096];
   snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-  const ssize_t size = readlink(link, path, sizeof path - 1);
+  const ssize_t size = readlink(link, path, 4095);
   errno = before;
-  if (size < 0) return 0;
+  if (size < 0) return NULL;
   path[size] = '\0';
-  return fails(function, path);
+  return path;
+}
+
+static int descriptor_fails(const char* function, int file) {
+  char buffer[4096];
+  return fails(function, path_of(file, buffer));
+}
+
+// Whether the file system has none of what the variable names; errno is set then.
+static int is_missing(const char* variable, const char* path) {
+  const long error = number_in(variable);
+  if (error == 0 || path == NULL || !is_under(path)) return 0;
+  errno = (int)error;
+  return 1;
 }
 
 static int absolute_fails(const char* function, const char* path) {
@@ -185,4 +201,42 @@ int renameat2(int from_folder, const char* from, int to_folder, const char* to, 
 int mkdir(const char* path, mode_t mode) {
   REAL(mkdir);
   return absolute_fails("mkdir", path) ? -1 : real(path, mode);
+}
+
+int flock(int file, int operation) {
+  REAL(flock);
+  char buffer[4096];
+  return is_missing("FAULT_LOCKS", path_of(file, buffer)) ? -1 : real(file, operation);
+}
+
+static int is_lock(int command) {
+  return command == F_GETLK || command == F_SETLK || command == F_SETLKW || command == F_OFD_GETLK ||
+         command == F_OFD_SETLK || command == F_OFD_SETLKW;
+}
+
+int fcntl(int file, int command, ...) {
+  REAL(fcntl);
+  va_list rest;
+  va_start(rest, command);
+  void* argument = va_arg(rest, void*);
+  va_end(rest);
+  char buffer[4096];
+  if (is_lock(command) && is_missing("FAULT_LOCKS", path_of(file, buffer))) return -1;
+  return real(file, command, argument);
+}
+
+int fcntl64(int file, int command, ...) {
+  REAL(fcntl64);
+  va_list rest;
+  va_start(rest, command);
+  void* argument = va_arg(rest, void*);
+  va_end(rest);
+  char buffer[4096];
+  if (is_lock(command) && is_missing("FAULT_LOCKS", path_of(file, buffer))) return -1;
+  return real(file, command, argument);
+}
+
+int link(const char* from, const char* to) {
+  REAL(link);
+  return is_missing("FAULT_LINKS", to) ? -1 : real(from, to);
 }

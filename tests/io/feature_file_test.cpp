@@ -68,7 +68,7 @@ TEST(FeatureFile, TakesDoublesAndNpyBesideKeys) {
                {path, "1 keys in " + (folder / "n.keys.txt"), "but 2 rows"});
   std::filesystem::remove(folder / "n.keys.txt");
   expect_error([&] { FeatureFile::open(path); }, Cause::io,
-               {folder / "n.keys.txt", "no such file"});
+               {folder / "n.keys.txt", "No such file"});
 }
 
 TEST(FeatureFile, NamesTheFirstValueThatIsNotFinite) {
@@ -147,7 +147,7 @@ TEST(FeatureFile, RefusesMalformedFiles) {
   expect_error(open, Cause::data, {"a.h5:/key", "expected text, got int64"});
   folder.write("a.h5", "key,value\n");
   expect_error(open, Cause::data, {"not an HDF5 file"});
-  expect_error([&] { FeatureFile::open(folder / "none.h5"); }, Cause::io, {"no such file"});
+  expect_error([&] { FeatureFile::open(folder / "none.h5"); }, Cause::io, {"No such file"});
 }
 
 }  // namespace

@@ -334,15 +334,15 @@ TEST(Hdf5, ServesManyThreads) {
 TEST(Hdf5, RefusesFilesThatAreNotThereOrNotHdf5) {
   const TemporaryFolder folder;
   expect_error([&] { Hdf5File::open(folder / "none.h5"); }, Cause::io,
-               {folder / "none.h5", "no such file"});
-  expect_error([&] { Hdf5File::open_to_write(folder / "none.h5"); }, Cause::io, {"no such file"});
-  expect_error([&] { Hdf5File::open(folder / ""); }, Cause::io, {"got a folder"});
+               {folder / "none.h5", "No such file"});
+  expect_error([&] { Hdf5File::open_to_write(folder / "none.h5"); }, Cause::io, {"No such file"});
+  expect_error([&] { Hdf5File::open(folder / ""); }, Cause::io, {"Is a directory"});
   const std::string other = folder.write("other.h5", "user_id,item_id\n1,2\n");
   expect_error([&] { Hdf5File::open(other); }, Cause::data, {other, "not an HDF5 file"});
   expect_error([&] { Hdf5File::open(folder.write("empty.h5", "")); }, Cause::data,
                {"not an HDF5 file"});
   expect_error([&] { Hdf5File::create(folder / "no/folder/a.h5"); }, Cause::io,
-               {"no/folder/a.h5", "cannot be created", "No such file or directory"});
+               {"no/folder/a.h5", "cannot write", "No such file or directory"});
 }
 
 TEST(Hdf5, RefusesACutOffFileAtAnyLength) {

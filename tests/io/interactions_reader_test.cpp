@@ -261,11 +261,11 @@ TEST(Interactions, RefusesFilesThatCannotBeRead) {
     for_each_interaction(path, {}, [](const Interaction&) {});
   };
   for (const char* name : {"a.csv", "a.jsonl.gz", "a.txt"}) {
-    expect_error([&] { read(folder / name); }, Cause::io, {folder / name, "no such file"});
+    expect_error([&] { read(folder / name); }, Cause::io, {folder / name, "No such file"});
   }
   std::filesystem::create_directory(folder / "folder.csv");
   expect_error([&] { read(folder / "folder.csv"); }, Cause::io,
-               {folder / "folder.csv", "got a folder"});
+               {folder / "folder.csv", "Is a directory"});
   std::string lines = "user_id,item_id\n";
   for (int i = 0; i < 3000; ++i) lines += text("u", i * 31 % 3000, ",i", i, "\n");
   const std::string whole = TemporaryFolder::read(folder.write("cut.csv.gz", lines));

@@ -83,8 +83,8 @@ TEST(LineReader, RefusesDamagedGzipData) {
 TEST(LineReader, RefusesWhatIsNotATextFile) {
   const TemporaryFolder folder;
   expect_error([&] { LineReader(folder / "nothing.csv"); }, Cause::io,
-               {folder / "nothing.csv", "no such file"});
-  expect_error([&] { LineReader(folder / ""); }, Cause::io, {"expected a file, got a folder"});
+               {folder / "nothing.csv", "No such file"});
+  expect_error([&] { LineReader(folder / ""); }, Cause::io, {"Is a directory"});
   const std::string path = folder.write("utf16.csv", std::string("\xFF\xFEu\0s\0", 6));
   expect_error([&] { LineReader reader(path); }, Cause::data,
                {path + ":1", "UTF-16", "save it as UTF-8"});

@@ -310,6 +310,24 @@ class Messages(Case):
         self.assertNotIn("Traceback", done.stderr)
         return done.returncode, done.stderr
 
+    def test_an_output_that_is_an_input_is_refused_before_it_is_opened(self):
+        path = Path(self.items("a.jsonl", [{"item_id": "a", "title": "x"}]))
+        images = self.folder / "pictures"
+        images.mkdir()
+        (images / "a.png").write_bytes(b"x")
+        (self.folder / "link").symlink_to(path)
+        (self.folder / "hard").hardlink_to(images / "a.png")
+        for source, out in (
+            (f"--input={path}", path),
+            (f"--input={path}", self.folder / "link"),
+            (f"--image-dir={images}", self.folder / "hard"),
+        ):
+            before = out.read_bytes()
+            code, err = self.run_process([], source, "--model=x", f"--out={out}")
+            self.assertEqual(code, 2, err)
+            self.assertIn("is the same file as", err)
+            self.assertEqual(out.read_bytes(), before)
+
     def test_a_missing_package_names_its_pinned_pip_line(self):
         path = self.items("a.jsonl", [{"item_id": "a", "title": "x"}])
         out = f"--out={self.folder / 'out.h5'}"

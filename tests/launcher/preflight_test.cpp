@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <functional>
@@ -9,6 +10,7 @@
 
 #include "base/error.h"
 #include "cluster/thread_communicator.h"
+#include "launcher/run_folder.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
@@ -16,6 +18,14 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+
+PreflightNeeds needs(const std::string& run_dir, double bytes, const std::string& fingerprint) {
+  PreflightNeeds needed;
+  needed.run_dir = run_dir;
+  needed.checkpoint_bytes = bytes;
+  needed.dataset_fingerprint = fingerprint;
+  return needed;
+}
 
 // What every one of three ranks is told; each must be told the same.
 void expect_refused(const std::function<PreflightNeeds(int rank)>& needs_of, Cause cause,
@@ -32,54 +42,80 @@ void expect_refused(const std::function<PreflightNeeds(int rank)>& needs_of, Cau
   });
 }
 
-TEST(Preflight, PassesWhereAllIsWell) {
-  const TemporaryFolder folder;
-  const std::string run_dir = folder / "runs/new";
-  run_ranks(3, [&](Communicator& group) {
-    Job job(group);
-    preflight({.run_dir = run_dir, .checkpoint_bytes = 1000, .dataset_fingerprint = "abc"}, job);
-  });
-  EXPECT_TRUE(std::filesystem::is_empty(run_dir)) << "it leaves nothing behind";
+TEST(Preflight, PassesWhereAllIsWellAndLeavesNothingBehind) {
+  for (const Commit commit : {Commit::rename, Commit::marker}) {
+    const TemporaryFolder folder;
+    run_ranks(3, [&](Communicator& group) {
+      Job job(group);
+      preflight({.run_dir = folder.path(),
+                 .commit = commit,
+                 .checkpoint_bytes = 1000,
+                 .dataset_fingerprint = "abc"},
+                job);
+    });
+    EXPECT_EQ(folder.files(), 0);
+  }
 }
 
 TEST(Preflight, RefusesAnotherDatasetOnOneRank) {
   const TemporaryFolder folder;
-  expect_refused(
-      [&](int rank) {
-        return PreflightNeeds{folder / "run", 1000, rank == 2 ? "abd" : "abc"};
-      },
-      Cause::data,
-      AllOf(HasSubstr("rank 2 has another dataset than rank 0: expected abc, got abd")));
+  expect_refused([&](int rank) { return needs(folder.path(), 1000, rank == 2 ? "abd" : "abc"); },
+                 Cause::data,
+                 AllOf(HasSubstr("rank 2 has another dataset than rank 0: expected abc, got abd")));
 }
 
 TEST(Preflight, RefusesAFileSystemWithoutRoomForTwoCheckpoints) {
   const TemporaryFolder folder;
   expect_refused(
-      [&](int) {
-        return PreflightNeeds{folder / "run", 1e18, "abc"};
-      },
-      Cause::io,
+      [&](int) { return needs(folder.path(), 1e18, "abc"); }, Cause::io,
       AllOf(HasSubstr("free, expected"), HasSubstr("for two checkpoints"), HasSubstr("--run_dir")));
 }
 
-TEST(Preflight, RefusesARunFolderThatCannotBeMade) {
-  const TemporaryFolder folder;
-  const std::string file = folder.write("file", "not a folder");
-  expect_refused(
-      [&](int) {
-        return PreflightNeeds{file + "/run", 1000, "abc"};
-      },
-      Cause::io, HasSubstr(file));
-}
-
-TEST(Preflight, RefusesARunFolderThatOneRankCannotWriteTo) {
+TEST(Preflight, RefusesARunFolderInWhichOneRankCannotSave) {
   const TemporaryFolder folder;
   // To the superuser, too, a directory of /proc cannot be written.
   expect_refused(
-      [&](int rank) {
-        return PreflightNeeds{rank == 1 ? "/proc/sys" : folder / "run", 1000, "abc"};
-      },
-      Cause::io, AllOf(HasSubstr("rank 1: "), HasSubstr("cannot write to the run folder")));
+      [&](int rank) { return needs(rank == 1 ? "/proc/sys" : folder.path(), 1000, "abc"); },
+      Cause::io,
+      AllOf(HasSubstr("rank 1: "),
+            HasSubstr("no checkpoint can be saved in the run folder /proc/sys"),
+            HasSubstr("cannot use /proc/sys/.preflight-1-")));
+}
+
+TEST(RunFolder, IsMadeAndHeldByOneRunAtATime) {
+  const TemporaryFolder folder;
+  const std::string run_dir = folder / "runs/new";
+  run_ranks(3, [&](Communicator& group) {
+    Job job(group);
+    const HeldFolder held = hold_run_folder(run_dir, job);
+    EXPECT_EQ(held.lock != nullptr, group.rank() == 0);
+    EXPECT_FALSE(held.stopped);
+    // On all ranks, and with the first's name.
+    try {
+      hold_run_folder(run_dir, job);
+      ADD_FAILURE() << "two have the folder";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::io);
+      EXPECT_THAT(error.what(), AllOf(HasSubstr(run_dir), HasSubstr("in use by another run"),
+                                      HasSubstr("process " + std::to_string(getpid()))));
+    }
+  });
+  EXPECT_TRUE(std::filesystem::is_empty(run_dir)) << "the lock is given back";
+}
+
+TEST(RunFolder, ThatCannotBeMadeIsNamed) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("file", "not a folder");
+  run_ranks(2, [&](Communicator& group) {
+    Job job(group);
+    try {
+      hold_run_folder(file + "/run", job);
+      ADD_FAILURE() << "a folder in a file";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::io);
+      EXPECT_THAT(error.what(), HasSubstr(file));
+    }
+  });
 }
 
 TEST(Preflight, TheSizeOfACheckpointIsThatOfParametersAndMoments) {

@@ -133,6 +133,27 @@ TEST_F(MetricsLogTest, StartsAnewForANewRun) {
   EXPECT_TRUE(lines().empty());
 }
 
+TEST_F(MetricsLogTest, KeepsTheResumesThatLedToWhereItGoesOn) {
+  { MetricsLog(run_dir_, 0).step(record(10)); }
+  {
+    MetricsLog log(run_dir_, 10);
+    log.resume(10, "step-000000000010", {{"lr", {"0.01", "0.001"}}});
+    log.step(record(20));
+  }
+  for (const char* attempt : {"died before it saved", "goes on"}) {
+    MetricsLog log(run_dir_, 20);
+    log.resume(20, "step-000000000020", {});
+    EXPECT_EQ(kinds_and_steps(), (std::vector<std::pair<std::string, int>>{
+                                     {"step", 10}, {"resume", 10}, {"step", 20}, {"resume", 20}}))
+        << attempt;
+  }
+  EXPECT_EQ(lines()[1], json({{"kind", "resume"},
+                              {"step", 10},
+                              {"checkpoint", "step-000000000010"},
+                              {"changed", {{"lr", {{"before", "0.01"}, {"now", "0.001"}}}}}}));
+  EXPECT_EQ(lines()[3]["changed"], json::object());
+}
+
 TEST_F(MetricsLogTest, WritesNumbersThatAreNotFiniteAsNull) {
   MetricsLog log(run_dir_, 0);
   StepRecord diverged = record(10);
