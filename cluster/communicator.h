@@ -18,9 +18,13 @@ enum class Reduction { sum, min, max };
 struct CommunicatorOptions {
   /// Longest wait of a rank for its peers inside one collective.
   double deadline_seconds = 300;
+  /// Longest wait for the ranks' GPUs to connect, which takes seconds.
+  double connect_seconds = 120;
   /// Compares name, kind, dtype and sizes of each collective on all ranks before it runs: two small
-  /// exchanges more. For tests and for the search for a hang.
+  /// exchanges more, for which ranks on GPUs stand still. For tests and for the search for a hang.
   bool check_collectives = false;
+  /// Keeps sums in rank order on GPUs too, where NCCL's own go in an order of its choosing.
+  bool reproducible = false;
 };
 
 /// A collective ended because another rank failed: a consequence, never the cause.
@@ -56,15 +60,20 @@ class PendingTensor {
 /// ("halo.propagation") that appears in logs and timeouts. Tensors are contiguous and on this
 /// communicator's device; data of any dtype moves, and float32, float64, int32 and int64 can be
 /// reduced. Reductions go in rank order (rank 0 first), so results have the same bits in every run
-/// at the same number of ranks. A minimum or maximum over a NaN is NaN. Results share no memory
-/// with arguments. After an error the communicator can only be destroyed.
+/// at the same number of ranks; on GPUs only with CommunicatorOptions::reproducible. A minimum or
+/// maximum over a NaN is NaN. Results share no memory with arguments. After an error the
+/// communicator can only be destroyed.
+///
+/// On a GPU a result is there for what the current stream is given next, and the host does not wait
+/// for it. An error is then thrown by a later call, poll() included, and what was read of results
+/// before that is worth nothing.
 ///
 /// Messages name a rank by its number in the whole run, whichever group it acts in: "rank 5 of 8"
 /// is always the same process.
 ///
 /// Errors   Error(Cause::cluster) naming the collective, its number and the rank when a peer fails,
-///          when the deadline passes, or when sizes disagree; CHECK on arguments that are wrong on
-///          this rank alone.
+///          when the deadline passes, or when sizes disagree (on GPUs only with check_collectives);
+///          CHECK on arguments that are wrong on this rank alone.
 class Communicator {
  public:
   virtual ~Communicator() = default;

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -20,28 +21,19 @@ namespace {
 // Up to here an all_reduce is one exchange of everything with everyone.
 constexpr std::int64_t kSmallBytes = 16 * 1024;
 
-enum class Kind : std::int32_t {
-  barrier,
-  all_gather,
-  reduce_scatter,
-  all_to_all,
-  all_reduce,
-  broadcast,
-};
-
-const char* name_of(Kind kind) {
+const char* name_of(CollectiveKind kind) {
   switch (kind) {
-    case Kind::barrier:
+    case CollectiveKind::barrier:
       return "barrier";
-    case Kind::all_gather:
+    case CollectiveKind::all_gather:
       return "all_gather";
-    case Kind::reduce_scatter:
+    case CollectiveKind::reduce_scatter:
       return "reduce_scatter";
-    case Kind::all_to_all:
+    case CollectiveKind::all_to_all:
       return "all_to_all";
-    case Kind::all_reduce:
+    case CollectiveKind::all_reduce:
       return "all_reduce";
-    case Kind::broadcast:
+    case CollectiveKind::broadcast:
       return "broadcast";
   }
   return "unknown";
@@ -132,7 +124,7 @@ struct HostCommunicator::Header {
   std::array<char, 64> name{};
   std::array<char, 64> group{};  // empty: the whole run
   std::uint64_t number = 0;
-  Kind kind = Kind::barrier;
+  CollectiveKind kind = CollectiveKind::barrier;
   std::int32_t dtype = -1;
   std::int32_t reduction = -1;
   std::int32_t root = -1;
@@ -141,7 +133,7 @@ struct HostCommunicator::Header {
   std::int64_t rows_from_you = 0;  // that its sender expects of its receiver
 
   Header() = default;
-  Header(Kind the_kind, const char* the_name) : kind(the_kind) {
+  Header(CollectiveKind the_kind, const char* the_name) : kind(the_kind) {
     std::strncpy(name.data(), the_name, name.size() - 1);
   }
   std::string place() const {
@@ -370,6 +362,53 @@ void HostCommunicator::begin(const char* name, const Header& header,
   if (options_.check_collectives && size_ > 1) check(name, header, rows_to, rows_from);
 }
 
+std::uint64_t HostCommunicator::begin_beside(const CollectiveCall& call,
+                                             const std::vector<std::int64_t>& rows_to,
+                                             const std::vector<std::int64_t>& rows_from) {
+  Header header(call.kind, call.name);
+  header.dtype = call.dtype;
+  header.reduction = call.reduction;
+  header.root = call.root;
+  header.row_bytes = call.row_bytes;
+  begin(call.name, header, rows_to, rows_from);
+  note_begun(call.name, number_);
+  ProgressBoard* const board = membership_.progress;
+  return board == nullptr ? 0 : board->begin(call.name, number_, membership_.group);
+}
+
+void HostCommunicator::show_waiting_beside(const char* name, std::uint64_t number,
+                                           std::uint64_t begun) {
+  ProgressBoard* const board = membership_.progress;
+  if (board != nullptr) board->wait_beside(this, name, number, membership_.group, begun);
+}
+
+void HostCommunicator::hide_waiting_beside() {
+  if (membership_.progress != nullptr) membership_.progress->leave_beside(this);
+}
+
+std::exception_ptr HostCommunicator::heard_beside(const std::string& where) const {
+  if (membership_.progress == nullptr) return nullptr;
+  const std::optional<Verdict> verdict = membership_.progress->verdict();
+  if (!verdict || verdict->rank == rank_in_run(rank_)) return nullptr;
+  return std::make_exception_ptr(
+      PeerFailure(verdict->rank, text(this_rank(), " gave up in ", where, " because rank ",
+                                      verdict->rank, " failed: ", verdict->message)));
+}
+
+std::string HostCommunicator::behind_in(std::uint64_t /*number*/) const {
+  if (membership_.progress == nullptr) return "";
+  using State = RankProgress::State;
+  const std::vector<int>& members = membership_.ranks_in_run;
+  std::vector<std::string> behind;
+  for (const RankProgress& other : membership_.progress->read_all()) {
+    const bool is_member = std::find(members.begin(), members.end(), other.rank) != members.end();
+    const bool waits = other.state == State::waiting || other.state == State::failing;
+    if (!is_member || waits || other.rank == rank_in_run(rank_)) continue;
+    behind.push_back(text("rank ", other.rank, ", ", other.describe()));
+  }
+  return join(behind, "; ");
+}
+
 void HostCommunicator::check(const char* name, const Header& header,
                              const std::vector<std::int64_t>& rows_to,
                              const std::vector<std::int64_t>& rows_from) {
@@ -442,7 +481,7 @@ void HostCommunicator::check(const char* name, const Header& header,
 
 void HostCommunicator::barrier(const char* name) {
   const std::vector<std::int64_t> one_each(static_cast<std::size_t>(size_), 1);
-  begin(name, Header(Kind::barrier, name), one_each, one_each);
+  begin(name, Header(CollectiveKind::barrier, name), one_each, one_each);
   const at::Tensor sign = at::zeros({1}, at::kByte);
   const at::Tensor signs = at::empty({size_}, at::kByte);
   Exchange exchange = new_exchange(name);
@@ -460,7 +499,7 @@ HostCommunicator::Prepared HostCommunicator::prepare_all_gather(
   check_rows(name, rows_per_rank, size_);
   const std::int64_t bytes = row_bytes(name, local);
   CHECK_EQ(local.size(0), rows_per_rank[rank_]) << name;
-  Header header(Kind::all_gather, name);
+  Header header(CollectiveKind::all_gather, name);
   header.dtype = static_cast<std::int32_t>(local.scalar_type());
   header.row_bytes = bytes;
   begin(name, header, std::vector<std::int64_t>(static_cast<std::size_t>(size_), local.size(0)),
@@ -499,7 +538,7 @@ at::Tensor HostCommunicator::reduce_scatter(const char* name, const at::Tensor& 
   const std::int64_t bytes = row_bytes(name, full);
   CHECK_EQ(full.size(0), total(rows_per_rank)) << name;
   const std::int64_t own_rows = rows_per_rank[rank_];
-  Header header(Kind::reduce_scatter, name);
+  Header header(CollectiveKind::reduce_scatter, name);
   header.dtype = static_cast<std::int32_t>(full.scalar_type());
   header.row_bytes = bytes;
   begin(name, header, rows_per_rank,
@@ -541,7 +580,7 @@ HostCommunicator::Prepared HostCommunicator::prepare_all_to_all(
   CHECK_EQ(send_rows[rank_], receive_rows[rank_]) << name << ": rows of this rank to itself";
   CHECK(into.scalar_type() == send.scalar_type() && row_bytes(name, into) == bytes)
       << name << ": what is received has other rows than what is sent";
-  Header header(Kind::all_to_all, name);
+  Header header(CollectiveKind::all_to_all, name);
   header.dtype = static_cast<std::int32_t>(send.scalar_type());
   header.row_bytes = bytes;
   begin(name, header, send_rows, receive_rows);
@@ -601,7 +640,7 @@ void HostCommunicator::all_reduce(const char* name, at::Tensor& values, Reductio
   const auto element_bytes = static_cast<std::int64_t>(values.element_size());
   const std::int64_t count = values.numel();
   const auto ranks = static_cast<std::size_t>(size_);
-  Header header(Kind::all_reduce, name);
+  Header header(CollectiveKind::all_reduce, name);
   header.dtype = static_cast<std::int32_t>(values.scalar_type());
   header.reduction = static_cast<std::int32_t>(reduction);
   header.row_bytes = element_bytes;
@@ -654,7 +693,7 @@ void HostCommunicator::broadcast(const char* name, at::Tensor& values, int root)
   CHECK_LT(root, size_) << name;
   const auto bytes = static_cast<std::int64_t>(values.element_size()) * values.numel();
   const auto ranks = static_cast<std::size_t>(size_);
-  Header header(Kind::broadcast, name);
+  Header header(CollectiveKind::broadcast, name);
   header.dtype = static_cast<std::int32_t>(values.scalar_type());
   header.root = root;
   header.row_bytes = static_cast<std::int64_t>(values.element_size());

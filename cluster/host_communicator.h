@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -31,6 +32,25 @@ struct Membership {
   ProgressBoard* progress = nullptr;  ///< where this rank shows what it waits in; may be null
 
   static Membership whole_run(int rank, int size);
+};
+
+enum class CollectiveKind : std::int32_t {
+  barrier,
+  all_gather,
+  reduce_scatter,
+  all_to_all,
+  all_reduce,
+  broadcast,
+};
+
+/// A collective as the ranks compare it in the checked mode; -1 where a kind has no such thing.
+struct CollectiveCall {
+  const char* name = nullptr;
+  CollectiveKind kind = CollectiveKind::barrier;
+  std::int32_t dtype = -1;
+  std::int32_t reduction = -1;
+  std::int32_t root = -1;
+  std::int64_t row_bytes = 0;
 };
 
 /// What one rank sends to and receives from every other rank in one step of a collective. The
@@ -82,6 +102,32 @@ class HostCommunicator : public Communicator {
   /// split from it later; `board` outlives them and may be null. Ranks: not collective.
   void show_progress_on(ProgressBoard* board) { membership_.progress = board; }
 
+  /// Begins a collective whose data another transport moves beside this one: it has the next number
+  /// here, counts in the ledger, is this rank's latest on the board, and in the checked mode is
+  /// compared like any other.
+  /// Shapes   rows_to, rows_from: (ranks), rows to and from each rank.
+  /// Ranks    collective in the checked mode alone. Errors: as the collectives.
+  /// Returns what names it to show_waiting_beside.
+  std::uint64_t begin_beside(const CollectiveCall& call, const std::vector<std::int64_t>& rows_to,
+                             const std::vector<std::int64_t>& rows_from);
+
+  // Of such a collective, from any thread:
+  /// Shows that this rank waits in it, wherever its own thread is; null: it no longer does.
+  void show_waiting_beside(const char* name, std::uint64_t number, std::uint64_t begun);
+  void hide_waiting_beside();
+  /// The failure that another rank has announced, as an exception said to have been met in `where`;
+  /// null: none, or none that can be heard beside the rank's own thread.
+  virtual std::exception_ptr heard_beside(const std::string& where) const;
+  /// The ranks that have not begun it, or of this machine's those that wait in nothing, as "rank 1,
+  /// last seen in ..."; empty where none is known.
+  virtual std::string behind_in(std::uint64_t number) const;
+
+  /// "rank 2 of 4", and "'halo.propagation' (collective 12) of 'grid.rows'".
+  std::string this_rank() const;
+  std::string place(const char* name, std::uint64_t number) const {
+    return place(name, number, membership_.group);
+  }
+
   std::unique_ptr<Communicator> split(const char* name, int color) final;
   void barrier(const char* name) final;
   at::Tensor all_gather(const char* name, const at::Tensor& local,
@@ -123,6 +169,9 @@ class HostCommunicator : public Communicator {
   /// The communicator of this rank in a group of ranks of this one, all of which call it.
   virtual std::unique_ptr<Communicator> make_subgroup(Membership membership) = 0;
 
+  /// A collective beside this communicator has begun on this rank.
+  virtual void note_begun(const char* /*name*/, std::uint64_t /*number*/) {}
+
   /// Throws a PeerFailure, said to have happened in `where()`, if another rank has failed.
   virtual void listen(const std::function<std::string()>& where) = 0;
 
@@ -133,8 +182,6 @@ class HostCommunicator : public Communicator {
 
   const CommunicatorOptions& options() const { return options_; }
   const Membership& membership() const { return membership_; }
-  /// "rank 2 of 4", and "'halo.propagation' (collective 12) of 'grid.rows'".
-  std::string this_rank() const;
   static std::string place(const char* name, std::uint64_t number, const char* group);
   static std::string place(const Exchange& exchange) {
     return place(exchange.name, exchange.number, exchange.group);

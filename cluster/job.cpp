@@ -22,6 +22,7 @@
 
 #include "base/path_error.h"
 #include "base/text.h"
+#include "cluster/gpu_failure.h"
 #include "cluster/joined_device.h"
 #include "cluster/launch_environment.h"
 #include "cluster/mpi_communicator.h"
@@ -72,7 +73,10 @@ RankFailure describe_exception(int rank, const ProgressBoard* board = nullptr, i
     failure.message = out_of_memory();
   } catch (const c10::Error& error) {
     const std::string message = error.what_without_backtrace();
-    failure.message = message.find("can't allocate memory") != std::string::npos
+    const std::optional<std::string> of_gpu = describe_gpu_failure(error);
+    if (of_gpu) failure.exit_code = static_cast<int>(Cause::cluster);
+    failure.message = of_gpu ? *of_gpu
+                      : message.find("can't allocate memory") != std::string::npos
                           ? out_of_memory()
                           : text("unexpected error in LibTorch: ", message);
   } catch (const std::exception& error) {
@@ -155,7 +159,15 @@ int run_body(Communicator& world, JoinedDevice& joined, int threads, int ranks_o
   }
   at::set_num_threads(threads);
   Job job(joined.communicator(), threads, joined.device(), ranks_of_machine);
-  return body(job);
+  int exit_code = 0;
+  try {
+    exit_code = body(job);
+  } catch (...) {
+    joined.throw_untold();
+    throw;
+  }
+  joined.settle();
+  return exit_code;
 }
 
 int run_alone(const JobOptions& options, const std::function<int(Job&)>& body) {
@@ -228,6 +240,23 @@ void connect_watchdogs(Communicator& world, bool is_first_of_machine, WatchdogLi
   }
 }
 
+// Where ranks know of a hang but not whose: those that have not said even that, as the end of a
+// sentence.
+std::string unheard(const std::vector<RankFailure>& failures, int ranks) {
+  std::vector<std::string> silent;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const bool is_heard = std::any_of(failures.begin(), failures.end(),
+                                      [&](const auto& failure) { return failure.rank == rank; });
+    if (!is_heard) silent.push_back(text("rank ", rank));
+  }
+  if (silent.empty()) return "";
+  constexpr std::size_t kMost = 4;
+  const std::size_t more = silent.size() - std::min(kMost, silent.size());
+  silent.resize(silent.size() - more);
+  return text("; nothing was heard of ", join(silent, ", "),
+              more > 0 ? text(" and ", more, " more") : "");
+}
+
 // Ends all ranks of a run in which this one has failed. The board may be null.
 [[noreturn]] void die(const JobOptions& options, MpiCommunicator& world, ProgressBoard* board,
                       const RankFailure& failure) {
@@ -247,7 +276,8 @@ void connect_watchdogs(Communicator& world, bool is_first_of_machine, WatchdogLi
   const std::string by = text("rank ", blame->rank, " of ", world.size());
   const bool needs_rank = !by_all && world.size() > 1 && !blame->message.starts_with("rank ") &&
                           !blame->message.starts_with("the ranks ");
-  const std::string message = needs_rank ? by + ": " + blame->message : blame->message;
+  std::string message = needs_rank ? by + ": " + blame->message : blame->message;
+  if (blame->standing == RankFailure::Standing::symptom) message += unheard(failures, world.size());
   const bool is_first =
       board == nullptr || board->give_verdict({world.rank(), blame->exit_code, message, 0});
   if (is_first) say(options, message);
@@ -260,6 +290,8 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
   std::unique_ptr<MpiSession> session;
   std::unique_ptr<ProgressBoard> board;
   std::unique_ptr<MpiCommunicator> world;
+  std::unique_ptr<JoinedDevice>
+      joined;  // after a failure not given up: a broken GPU may not let go
   int exit_code = 0;
   try {
     session = std::make_unique<MpiSession>(argc, argv);
@@ -288,9 +320,10 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
         on_any_rank(*world, "job.machines", ranks_of_machine < world->size())) {
       connect_watchdogs(*world, is_first_of_machine, *watchdog);
     }
-    JoinedDevice joined(options.device, options.communicator, *world,
-                        *MpiCommunicator::world(options.communicator));
-    exit_code = run_body(*world, joined, threads, ranks_of_machine, body);
+    joined = std::make_unique<JoinedDevice>(options.device, options.communicator, *world,
+                                            *MpiCommunicator::world(options.communicator));
+    exit_code = run_body(*world, *joined, threads, ranks_of_machine, body);
+    joined.reset();
     if (board) board->set_state(RankProgress::State::ended);
   } catch (...) {
     const RankFailure failure = describe_exception(launch.rank, board.get(), launch.size);
@@ -339,6 +372,8 @@ int run_job(int argc, char** argv, const JobOptions& options,
     say(options, error.what());
     return static_cast<int>(error.cause());
   }
+  const GpuFailureGuard guard(
+      options.program, launch.size > 1 ? text("rank ", launch.rank, " of ", launch.size) : "");
   if (!launch.has_mpi) return run_alone(options, body);
   std::unique_ptr<WatchdogLink> watchdog;
   if (options.watchdog && launch.size > 1) {

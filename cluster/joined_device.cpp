@@ -1,12 +1,11 @@
 #include "cluster/joined_device.h"
 
 #include "cluster/device.h"
-#include "cluster/nccl_communicator.h"
 
 namespace micrec {
 
 JoinedDevice::JoinedDevice(const std::string& wanted, const CommunicatorOptions& options,
-                           Communicator& host, Communicator& meeting)
+                           HostCommunicator& host, Communicator& meeting)
     : host_(host) {
   // Whoever computes on the CPU need not wake the GPUs' driver.
   const VisibleGpus gpus = wanted == "cpu" ? VisibleGpus{} : find_gpus();
@@ -15,9 +14,10 @@ JoinedDevice::JoinedDevice(const std::string& wanted, const CommunicatorOptions&
   note_ = choice.note;
   if (device_.is_cpu()) return;
   use_device(device_);
-  std::unique_ptr<NcclLink> link = make_nccl_link(device_);
-  const NcclId id = NcclCommunicator::share_id(meeting, *link);
-  on_gpus_ = std::make_unique<NcclCommunicator>(host, std::move(link), id, options);
+  // A rank alone has no NCCL.
+  std::unique_ptr<NcclLink> link = host.size() > 1 ? make_nccl_link(device_) : nullptr;
+  const NcclId id = link ? NcclCommunicator::share_id(meeting, *link) : NcclId{};
+  on_gpus_ = std::make_unique<NcclCommunicator>(host, device_, std::move(link), id, options);
   meeting.barrier("nccl.joined");
 }
 

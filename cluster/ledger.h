@@ -18,7 +18,8 @@ struct LedgerEntry {
   std::int64_t bytes_received = 0;  ///< from other ranks
   double waited_seconds = 0;        ///< inside the collective, with nothing else done
   /// In flight while the rank did something else: from the end of the start to the arrival, or to
-  /// the wait if that came first. An arrival is noticed when the rank next polls.
+  /// the wait if that came first. An arrival is noticed when the rank next polls. On GPUs nobody
+  /// stands still for an arrival; NcclCommunicator says what the two are there.
   double hidden_seconds = 0;
 
   LedgerEntry& operator+=(const LedgerEntry& other);

@@ -8,9 +8,11 @@
 #include <chrono>
 #include <cstring>
 #include <exception>
+#include <optional>
 #include <thread>
 #include <utility>
 
+#include "base/profile_range.h"
 #include "base/text.h"
 #include "cluster/device.h"
 #include "cluster/rows_of_collectives.h"
@@ -18,29 +20,12 @@
 namespace micrec {
 namespace {
 
-// Up to here an all_reduce is one group of messages of everything to everyone.
+// Up to here an all_reduce of our own is one group of messages of everything to everyone.
 constexpr std::int64_t kSmallBytes = 256 * 1024;
 constexpr double kLeaveSeconds = 5;
-constexpr double kSpinSeconds = 2e-3;  // a wait this long does not let the core sleep
-constexpr int kLooksPerPoll = 16;      // at the GPU, for one at the ranks
-
-enum class Kind : std::int64_t { all_gather, reduce_scatter, all_to_all, all_reduce, broadcast };
-
-const char* name_of(Kind kind) {
-  switch (kind) {
-    case Kind::all_gather:
-      return "all_gather";
-    case Kind::reduce_scatter:
-      return "reduce_scatter";
-    case Kind::all_to_all:
-      return "all_to_all";
-    case Kind::all_reduce:
-      return "all_reduce";
-    case Kind::broadcast:
-      return "broadcast";
-  }
-  return "unknown";
-}
+constexpr double kSpinSeconds = 2e-3;       // a wait this long does not let the core sleep
+constexpr int kLooksPerPoll = 16;           // at NCCL, for one at the ranks
+constexpr double kShownAfterSeconds = 0.1;  // of waiting
 
 void check_reducible(const char* name, at::ScalarType dtype) {
   CHECK(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kInt || dtype == at::kLong)
@@ -55,86 +40,200 @@ std::byte* writable_bytes_of(const at::Tensor& tensor) {
   return static_cast<std::byte*>(tensor.mutable_data_ptr());
 }
 
-}  // namespace
+std::int32_t number_of(at::ScalarType dtype) { return static_cast<std::int32_t>(dtype); }
 
-/// A collective on the GPU as the ranks compare it.
-struct NcclCommunicator::Call {
-  const char* name = nullptr;
-  Kind kind = Kind::all_gather;
-  std::int64_t dtype = -1;
-  std::int64_t reduction = -1;
-  std::int64_t root = -1;
-  std::int64_t row_bytes = 0;
+std::vector<std::int64_t> to_each(int ranks, std::int64_t rows) {
+  return std::vector<std::int64_t>(static_cast<std::size_t>(ranks), rows);
+}
+
+// Rows of every rank, where all have the same or are padded to it for little; nothing elsewhere.
+std::optional<std::int64_t> equal_share(const std::vector<std::int64_t>& rows_per_rank) {
+  const std::int64_t largest = *std::max_element(rows_per_rank.begin(), rows_per_rank.end());
+  const auto moved = static_cast<double>(largest) * static_cast<double>(rows_per_rank.size());
+  const auto needed = static_cast<double>(total(rows_per_rank));
+  const bool is_equal = std::all_of(rows_per_rank.begin(), rows_per_rank.end(),
+                                    [&](std::int64_t rows) { return rows == largest; });
+  if (is_equal || moved < (1 + NcclCommunicator::kMostPadding) * needed) return largest;
+  return std::nullopt;
+}
+
+class Done final : public PendingTensor {
+ public:
+  explicit Done(at::Tensor result) : result_(std::move(result)) {}
+  at::Tensor wait() override { return std::move(result_); }
+
+ private:
+  at::Tensor result_;
 };
 
-/// The messages of one group, this rank's to itself included, and the tensors they lie in.
+// NCCL keeps its functions within a major version and adds to them, and the structures it is given
+// carry their header's version.
+bool serves(const NcclLink::Versions& versions) {
+  constexpr int kMajor = 10'000;
+  return versions.library >= versions.header &&
+         versions.library / kMajor == versions.header / kMajor;
+}
+
+}  // namespace
+
+/// The messages of one group, this rank's to itself included.
 struct NcclCommunicator::Transfer {
+  explicit Transfer(int ranks)
+      : send(static_cast<std::size_t>(ranks)),
+        send_bytes(send.size()),
+        receive(send.size()),
+        receive_bytes(send.size()) {}
+
   std::vector<const std::byte*> send;       // (ranks)
   std::vector<std::int64_t> send_bytes;     // (ranks)
   std::vector<std::byte*> receive;          // (ranks)
   std::vector<std::int64_t> receive_bytes;  // (ranks)
-  std::vector<at::Tensor> tensors;
 };
 
-/// A transfer that the GPU was given, and what it will have brought.
+/// One collective on the GPU, from its beginning until all its work is given.
+class NcclCommunicator::Collective {
+ public:
+  Collective(NcclCommunicator& communicator, const CollectiveCall& call,
+             const std::vector<std::int64_t>& rows_to, const std::vector<std::int64_t>& rows_from)
+      : communicator_(communicator),
+        link_(*communicator.link_),
+        name_(call.name),
+        begun_(communicator.host_->begin_beside(call, rows_to, rows_from)) {}
+
+  /// After all its tensors are made: their memory may still be in use by what the current stream
+  /// has to do.
+  void follow_current_stream(const std::vector<at::Tensor>& tensors) {
+    for (const at::Tensor& tensor : tensors) link_.keep(tensor);
+    link_.follow_current_stream();
+  }
+
+  void exchange(const Transfer& transfer) {
+    const int own = communicator_.rank();
+    const int ranks = communicator_.size();
+    CHECK_EQ(transfer.send_bytes[own], transfer.receive_bytes[own]) << name_;
+    copy(transfer.receive[own], transfer.send[own], transfer.send_bytes[own]);
+    std::vector<NcclLink::Message> sends;
+    std::vector<NcclLink::Message> receives;
+    for (int step = 1; step < ranks; ++step) {
+      // Each rank begins with its neighbours, so that not all send to rank 0 first.
+      const int from = (own + ranks - step) % ranks;
+      const int to = (own + step) % ranks;
+      if (transfer.receive_bytes[from] > 0) {
+        receives.push_back({transfer.receive[from], transfer.receive_bytes[from], from});
+        moved_.bytes_received += transfer.receive_bytes[from];
+      }
+      if (transfer.send_bytes[to] > 0) {
+        sends.push_back({const_cast<std::byte*>(transfer.send[to]), transfer.send_bytes[to], to});
+        moved_.bytes_sent += transfer.send_bytes[to];
+      }
+    }
+    if (sends.empty() && receives.empty()) return;
+    link_.exchange(sends, receives);
+    give();
+  }
+  /// Shapes   from: `bytes`; to: (ranks, bytes).
+  void all_gather(std::byte* to, const std::byte* from, std::int64_t bytes) {
+    if (bytes == 0) return;
+    link_.all_gather(to, from, bytes);
+    give();
+    count(bytes * (communicator_.size() - 1), bytes * (communicator_.size() - 1));
+  }
+  void reduce_scatter(const at::Tensor& result, const at::Tensor& full) {
+    if (result.numel() == 0) return;
+    link_.reduce_scatter(full.scalar_type(), writable_bytes_of(result), bytes_of(full),
+                         result.numel());
+    give();
+    const auto bytes = static_cast<std::int64_t>(result.nbytes()) * (communicator_.size() - 1);
+    count(bytes, bytes);
+  }
+  void all_reduce(const at::Tensor& values, Reduction reduction) {
+    if (values.numel() == 0) return;
+    link_.all_reduce(values.scalar_type(), reduction, writable_bytes_of(values), values.numel());
+    give();
+    const std::int64_t ranks = communicator_.size();
+    const auto bytes = 2 * static_cast<std::int64_t>(values.nbytes()) * (ranks - 1) / ranks;
+    count(bytes, bytes);
+  }
+  void broadcast(const at::Tensor& values, int root) {
+    if (values.numel() == 0) return;
+    const auto bytes = static_cast<std::int64_t>(values.nbytes());
+    link_.broadcast(writable_bytes_of(values), bytes, root);
+    give();
+    const bool is_root = communicator_.rank() == root;
+    count(is_root ? bytes * (communicator_.size() - 1) : 0, is_root ? 0 : bytes);
+  }
+  void copy(std::byte* to, const std::byte* from, std::int64_t bytes) {
+    if (bytes > 0 && to != from) link_.copy(to, from, bytes);
+  }
+
+  /// What was given so far is under way, and the rank waits for it now or will say so.
+  std::shared_ptr<NcclLink::Mark> finish(bool is_awaited) {
+    std::shared_ptr<NcclLink::Mark> mark = link_.mark();
+    if (is_awaited) mark->lead_current_stream();
+    communicator_.watch_->add({name_, communicator_.latest_number(), begun_, mark, is_awaited});
+    moved_.waited_seconds = timer_.seconds();
+    communicator_.ledger().record(name_, moved_);
+    return mark;
+  }
+
+ private:
+  // NCCL gives work to the stream by a thread of its own; what comes after must wait for that.
+  void give() {
+    communicator_.wait_until_ready(name_, begun_, "to begin",
+                                   communicator_.options_.deadline_seconds);
+  }
+  void count(std::int64_t sent, std::int64_t received) {
+    moved_.bytes_sent += sent;
+    moved_.bytes_received += received;
+  }
+
+  NcclCommunicator& communicator_;
+  NcclLink& link_;
+  const char* name_;
+  const std::uint64_t begun_;
+  const Timer timer_;  // the host communicator counts what the checked mode takes
+  LedgerEntry moved_;
+};
+
+/// What the GPU was given, and what it will have brought.
 class NcclCommunicator::Pending final : public PendingTensor {
  public:
-  Pending(NcclCommunicator& communicator, const char* name, at::Tensor result, Transfer transfer,
-          std::unique_ptr<NcclLink::Mark> mark, const Timer& timer)
+  Pending(NcclCommunicator& communicator, const char* name, at::Tensor result,
+          std::shared_ptr<NcclLink::Mark> mark)
       : communicator_(communicator),
         name_(name),
-        where_(communicator.place(name)),
+        number_(communicator.latest_number()),
         result_(std::move(result)),
-        transfer_(std::move(transfer)),
-        mark_(std::move(mark)),
-        moved_(std::exchange(communicator.moved_, {})),
-        waited_seconds_(timer.seconds()) {
-    communicator_.in_flight_.push_back(this);
-  }
+        mark_(std::move(mark)) {}
   ~Pending() override {
-    auto& all = communicator_.in_flight_;
-    all.erase(std::remove(all.begin(), all.end(), this), all.end());
-    if (!done_) communicator_.fail(where_ + ", which nobody waited for");
+    if (is_over_) return;
+    communicator_.fail(communicator_.host_->place(name_, number_) + ", which nobody waited for");
   }
 
   at::Tensor wait() override {
-    communicator_.refuse_if_failed(name_);
-    look();
-    const double hidden_seconds = passed_ ? seconds_when_passed_ : since_start_.seconds();
     const Timer timer;
+    communicator_.refuse_if_failed(name_);
     try {
       mark_->lead_current_stream();
-      communicator_.wait(name_, where_, "to move the data", [&] { return mark_->has_passed(); });
     } catch (...) {
-      communicator_.fail(where_);
+      communicator_.fail(communicator_.host_->place(name_, number_));
       throw;
     }
-    done_ = true;
-    communicator_.moved_ = moved_;
-    communicator_.record(name_, waited_seconds_ + timer.seconds(), hidden_seconds);
+    communicator_.watch_->await(number_);
+    is_over_ = true;
+    LedgerEntry entry;
+    entry.waited_seconds = timer.seconds();
+    communicator_.ledger().record(name_, entry);
     return std::move(result_);
-  }
-
-  /// Notices whether it is over.
-  void look() {
-    if (passed_ || done_ || !mark_->has_passed()) return;
-    passed_ = true;
-    seconds_when_passed_ = since_start_.seconds();
   }
 
  private:
   NcclCommunicator& communicator_;
   const char* name_;
-  std::string where_;
+  const std::uint64_t number_;
   at::Tensor result_;
-  Transfer transfer_;
-  std::unique_ptr<NcclLink::Mark> mark_;
-  LedgerEntry moved_;
-  double waited_seconds_;  // in the start
-  Timer since_start_;
-  bool passed_ = false;
-  double seconds_when_passed_ = 0;
-  bool done_ = false;
+  std::shared_ptr<NcclLink::Mark> mark_;
+  bool is_over_ = false;
 };
 
 NcclId NcclCommunicator::share_id(Communicator& host, NcclLink& link) {
@@ -149,247 +248,150 @@ NcclId NcclCommunicator::share_id(Communicator& host, NcclLink& link) {
   return id;
 }
 
-NcclCommunicator::NcclCommunicator(Communicator& host, std::unique_ptr<NcclLink> link,
-                                   const NcclId& id, const CommunicatorOptions& options)
+NcclCommunicator::NcclCommunicator(HostCommunicator& host, c10::Device device,
+                                   std::unique_ptr<NcclLink> link, const NcclId& id,
+                                   const CommunicatorOptions& options)
     : host_(&host),
+      device_(device),
       link_(std::move(link)),
       options_(options),
-      exceptions_before_(std::uncaught_exceptions()) {
+      exceptions_before_(std::uncaught_exceptions()),
+      failure_(std::make_shared<NcclFailure>()) {
   join(id);
 }
 
-NcclCommunicator::NcclCommunicator(const char* group, std::unique_ptr<Communicator> host,
-                                   std::unique_ptr<NcclLink> link, const NcclId& id,
-                                   const CommunicatorOptions& options)
+NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> host,
+                                   const NcclCommunicator& whole, std::unique_ptr<NcclLink> link,
+                                   const NcclId& id)
     : owned_host_(std::move(host)),
-      host_(owned_host_.get()),
+      host_(dynamic_cast<HostCommunicator*>(owned_host_.get())),
+      device_(whole.device_),
       link_(std::move(link)),
-      options_(options),
-      group_(group),
-      exceptions_before_(std::uncaught_exceptions()) {
+      options_(whole.options_),
+      exceptions_before_(std::uncaught_exceptions()),
+      failure_(whole.failure_) {
+  CHECK(host_ != nullptr) << "a part of a host communicator is one";
   join(id);
 }
 
 NcclCommunicator::~NcclCommunicator() {
+  if (!link_) return;
   // After a failure, or on the way out because of one, the other ranks will not come to leave.
-  if (!failed_in_.empty() || std::uncaught_exceptions() > exceptions_before_) {
-    link_->abort();
-  } else if (size() > 1) {
+  const bool is_leaving = !failure_->is_set() && std::uncaught_exceptions() <= exceptions_before_;
+  if (is_leaving) watch_->drain();
+  watch_.reset();
+  if (is_leaving && !failure_->is_set()) {
     link_->leave(kLeaveSeconds);
+  } else {
+    link_->abort();
   }
 }
 
 void NcclCommunicator::join(const NcclId& id) {
+  if (size() == 1) return link_.reset();
+  CHECK(link_ != nullptr && link_->device() == device_);
   const NcclLink::Versions versions = link_->versions();
-  // The last number of a version changes neither functions nor structures.
-  if (versions.header / 100 != versions.library / 100) {
+  if (!serves(versions)) {
     throw Error(Cause::cluster,
                 text("this program was built with NCCL ", nccl_version_name(versions.header),
                      " and has loaded NCCL ", nccl_version_name(versions.library),
-                     "; build it with the header of that library, or put the library of that "
-                     "header first in LD_LIBRARY_PATH"));
+                     ", which must be that or a newer one of the same major version; put such a "
+                     "library first in LD_LIBRARY_PATH, or build with the header of this one "
+                     "(MICREC_NCCL_INCLUDE)"));
   }
-  if (size() == 1) return;
   constexpr const char* kName = "nccl.join";
   try {
     link_->begin_join(id, rank(), size());
-    wait(kName, place(kName), "to connect the ranks' GPUs",
-         [&] { return link_->progress().state == NcclLink::State::ready; });
+    wait_until_ready(kName, 0, "to connect the ranks' GPUs", options_.connect_seconds);
   } catch (...) {
     link_->abort();
     throw;
   }
-}
-
-std::string NcclCommunicator::this_rank() const {
-  return text("rank ", rank_in_run(rank()), " of ", ranks_in_run());
-}
-
-std::string NcclCommunicator::place(const char* name, std::uint64_t number) const {
-  return text("'", name, "' (collective ", number, ")", group_ ? text(" of '", group_, "'") : "");
+  watch_ = std::make_unique<NcclWatch>(*link_, *host_, options_.deadline_seconds, *failure_);
 }
 
 bool NcclCommunicator::on_gpu(const char* name, const at::Tensor& tensor) const {
   CHECK(tensor.defined()) << name;
-  if (tensor.device() != link_->device()) {
-    CHECK(tensor.is_cpu()) << name << ": a communicator of " << link_->device()
-                           << " got a tensor on " << tensor.device();
+  if (tensor.device() != device_) {
+    CHECK(tensor.is_cpu()) << name << ": a communicator of " << device_ << " got a tensor on "
+                           << tensor.device();
     return false;
   }
   CHECK(tensor.is_contiguous()) << name << ": the tensor is not contiguous";
   return true;
 }
 
-NcclCommunicator::Transfer NcclCommunicator::new_transfer() const {
-  const auto ranks = static_cast<std::size_t>(size());
-  Transfer transfer;
-  transfer.send.resize(ranks);
-  transfer.send_bytes.resize(ranks);
-  transfer.receive.resize(ranks);
-  transfer.receive_bytes.resize(ranks);
-  return transfer;
-}
-
-void NcclCommunicator::refuse_if_failed(const char* name) const {
-  if (failed_in_.empty()) return;
-  throw Error(Cause::cluster, text(this_rank(), " cannot begin ", place(name, latest_number() + 1),
-                                   ": the communicator failed earlier, in ", failed_in_));
+void NcclCommunicator::refuse_if_failed(const char* name) {
+  if (!failure_->is_set()) return;
+  if (link_) link_->abort();  // another group of this rank may have failed
+  const std::string where = failure_->tell();
+  throw Error(Cause::cluster,
+              text(host_->this_rank(), " cannot begin ", host_->place(name, latest_number() + 1),
+                   ": the communicator failed earlier, in ", where));
 }
 
 void NcclCommunicator::fail(const std::string& where) {
-  if (!failed_in_.empty()) return;
-  failed_in_ = where;
-  link_->abort();
+  failure_->set(where, nullptr);
+  if (link_) link_->abort();
 }
 
 void NcclCommunicator::guarded(const char* name, const std::function<void()>& body) {
+  const ProfileRange range(name);
   try {
     body();
   } catch (...) {
+    // What the watch has found meanwhile is the reason of what this thread met.
+    failure_->tell();
     fail(place(name));
     throw;
   }
 }
 
-void NcclCommunicator::meet(const Call& call, const std::vector<std::int64_t>& rows_to,
-                            const std::vector<std::int64_t>& rows_from) {
-  if (size() == 1) {
-    moved_.calls = 1;
-    return;
-  }
-  // The fields of a call, then the rows to the receiver of the report, and those expected of it.
-  constexpr std::int64_t kFields = 7;
-  at::Tensor sent = at::empty({size(), kFields}, at::kLong);
-  auto* out = sent.mutable_data_ptr<std::int64_t>();
-  for (int q = 0; q < size(); ++q) {
-    for (const std::int64_t field :
-         {static_cast<std::int64_t>(call.kind), call.dtype, call.reduction, call.root,
-          call.row_bytes, rows_to[q], rows_from[q]}) {
-      *out++ = field;
-    }
-  }
-  const std::vector<std::int64_t> one_each(static_cast<std::size_t>(size()), 1);
-  const at::Tensor received = host_->all_to_all(call.name, sent, one_each, one_each);
-  // It has counted the call in the ledger, and its own bytes, which are not the collective's.
-  const auto own_bytes = (size() - 1) * kFields * static_cast<std::int64_t>(sizeof(std::int64_t));
-  moved_.bytes_sent -= own_bytes;
-  moved_.bytes_received -= own_bytes;
-  const auto* in = received.const_data_ptr<std::int64_t>();
-  const auto describe = [&](const Call& other) {
-    std::string description = text(name_of(other.kind), " ", place(call.name));
-    if (other.dtype >= 0) {
-      description += text(" of ", c10::toString(static_cast<at::ScalarType>(other.dtype)), ", ",
-                          other.row_bytes, " bytes a row");
-    }
-    if (other.reduction >= 0) {
-      constexpr std::array<const char*, 3> kWords = {"sum", "min", "max"};
-      description += text(", ", kWords.at(static_cast<std::size_t>(other.reduction)));
-    }
-    if (other.root >= 0) description += text(", root ", other.root);
-    return description;
-  };
-  for (int q = 0; q < size(); ++q, in += kFields) {
-    const Call other{call.name, static_cast<Kind>(in[0]), in[1], in[2], in[3], in[4]};
-    if (other.kind != call.kind || other.dtype != call.dtype || other.reduction != call.reduction ||
-        other.root != call.root || other.row_bytes != call.row_bytes) {
-      throw Error(Cause::cluster,
-                  text("the ranks disagree: ", this_rank(), " is in ", describe(call),
-                       " while rank ", rank_in_run(q), " is in ", describe(other)));
-    }
-    const std::int64_t sends = in[5];
-    const std::int64_t expects = in[6];
-    if (sends != rows_from[q]) {
-      throw Error(Cause::cluster,
-                  text("the ranks disagree: in ", describe(call), " ", this_rank(), " expects ",
-                       rows_from[q], " rows of rank ", rank_in_run(q), ", which sends ", sends));
-    }
-    if (expects != rows_to[q]) {
-      throw Error(Cause::cluster,
-                  text("the ranks disagree: in ", describe(call), " ", this_rank(), " sends ",
-                       rows_to[q], " rows to rank ", rank_in_run(q), ", which expects ", expects));
-    }
-  }
+void NcclCommunicator::throw_untold() {
+  if (failure_->is_set()) failure_->tell();
 }
 
-void NcclCommunicator::wait(const char* name, const std::string& where, const char* what,
-                            const std::function<bool()>& done) {
+void NcclCommunicator::settle() {
+  if (watch_) watch_->drain();
+  throw_untold();
+}
+
+// For NCCL's own threads, not for the GPU.
+void NcclCommunicator::wait_until_ready(const char* name, std::uint64_t begun, const char* what,
+                                        double deadline_seconds) {
   const Timer timer;
-  for (std::int64_t looks = 1; !done(); ++looks) {
+  bool is_shown = false;
+  for (std::int64_t looks = 1;; ++looks) {
+    const NcclLink::Progress progress = link_->progress();
+    if (progress.state == NcclLink::State::ready) break;
     const double seconds = timer.seconds();
-    if (seconds > options_.deadline_seconds) {
-      throw Error(Cause::cluster,
-                  text(this_rank(), " waited ", options_.deadline_seconds, " s in ", where,
-                       " for NCCL ", what,
-                       ", which all ranks have begun; NCCL_DEBUG=INFO says what each of them does, "
-                       "and a longer deadline helps only if a link is slow, not stuck"));
+    const std::uint64_t number = latest_number();
+    const bool has_failed = progress.state == NcclLink::State::failed;
+    if (has_failed || seconds > kSpinSeconds || looks % kLooksPerPoll == 0) {
+      host_->poll(name);  // the rank that is to blame for a failure may have said so
     }
-    const bool sleeps = seconds > kSpinSeconds;
-    if (sleeps || looks % kLooksPerPoll == 0) {
-      if (const NcclLink::Progress progress = link_->progress();
-          progress.state == NcclLink::State::failed) {
-        // The rank that is to blame for it may have said so.
-        host_->poll(name);
-        throw Error(Cause::cluster, text(this_rank(), " heard of a failure of NCCL in ", where,
-                                         ": ", progress.failure));
-      }
-      host_->poll(name);
+    if (has_failed) {
+      throw Error(Cause::cluster, text(host_->this_rank(), " heard of a failure of NCCL in ",
+                                       host_->place(name, number), ": ", progress.failure));
     }
-    if (sleeps) {
+    if (seconds > deadline_seconds) {
+      const std::string behind = host_->behind_in(number);
+      throw DeadlinePassed(text(host_->this_rank(), " waited ", deadline_seconds, " s in ",
+                                host_->place(name, number), " for NCCL ", what,
+                                behind.empty() ? "" : text(", and for ", behind),
+                                "; NCCL_DEBUG=INFO says what NCCL does on each rank"));
+    }
+    if (seconds > kShownAfterSeconds) {
+      host_->show_waiting_beside(name, number, begun);
+      is_shown = true;
+    }
+    if (seconds > kSpinSeconds) {
       std::this_thread::sleep_for(std::chrono::microseconds(50));
     } else {
       sched_yield();
     }
   }
-}
-
-void NcclCommunicator::move(const char* name, const Transfer& transfer) {
-  const int own = rank();
-  for (const at::Tensor& tensor : transfer.tensors) link_->keep(tensor);
-  CHECK_EQ(transfer.send_bytes[own], transfer.receive_bytes[own]) << name;
-  if (transfer.send_bytes[own] > 0 && transfer.send[own] != transfer.receive[own]) {
-    link_->copy(transfer.receive[own], transfer.send[own], transfer.send_bytes[own]);
-  }
-  if (size() == 1) return;
-  link_->begin_group();
-  for (int step = 1; step < size(); ++step) {
-    // Each rank begins with its neighbours, so that not all send to rank 0 first.
-    const int from = (own + size() - step) % size();
-    const int to = (own + step) % size();
-    if (transfer.receive_bytes[from] > 0) {
-      link_->receive(transfer.receive[from], transfer.receive_bytes[from], from);
-      moved_.bytes_received += transfer.receive_bytes[from];
-    }
-    if (transfer.send_bytes[to] > 0) {
-      link_->send(transfer.send[to], transfer.send_bytes[to], to);
-      moved_.bytes_sent += transfer.send_bytes[to];
-    }
-  }
-  link_->end_group();
-  // NCCL gives a group to the stream by a thread of its own; what comes after must wait for that.
-  wait(name, place(name), "to begin",
-       [&] { return link_->progress().state == NcclLink::State::ready; });
-}
-
-std::unique_ptr<PendingTensor> NcclCommunicator::start(const char* name, const at::Tensor& result,
-                                                       const Transfer& transfer,
-                                                       const Timer& timer) {
-  link_->follow_current_stream();
-  move(name, transfer);
-  return std::make_unique<Pending>(*this, name, result, transfer, link_->mark(), timer);
-}
-
-void NcclCommunicator::finish(const char* name, const Timer& timer) {
-  const std::unique_ptr<NcclLink::Mark> mark = link_->mark();
-  mark->lead_current_stream();
-  wait(name, place(name), "to move the data", [&] { return mark->has_passed(); });
-  record(name, timer.seconds(), 0);
-}
-
-void NcclCommunicator::record(const char* name, double waited_seconds, double hidden_seconds) {
-  LedgerEntry entry = std::exchange(moved_, {});
-  entry.waited_seconds = waited_seconds;
-  entry.hidden_seconds = hidden_seconds;
-  ledger().record(name, entry);
+  if (is_shown) host_->hide_waiting_beside();
 }
 
 void NcclCommunicator::barrier(const char* name) {
@@ -398,12 +400,13 @@ void NcclCommunicator::barrier(const char* name) {
 }
 
 void NcclCommunicator::poll(const char* name) {
-  guarded(name, [&] {
-    if (failed_in_.empty()) {
-      for (Pending* const pending : in_flight_) pending->look();
-    }
-    host_->poll(name);
-  });
+  if (failure_->is_set()) {
+    if (link_) link_->abort();
+    const std::string where = failure_->tell();
+    throw Error(Cause::cluster, text(host_->this_rank(), " cannot go on in '", name,
+                                     "': the communicator failed earlier, in ", where));
+  }
+  guarded(name, [&] { host_->poll(name); });
 }
 
 at::Tensor NcclCommunicator::all_gather(const char* name, const at::Tensor& local,
@@ -417,7 +420,6 @@ at::Tensor NcclCommunicator::all_gather(const char* name, const at::Tensor& loca
 
 std::unique_ptr<PendingTensor> NcclCommunicator::start_all_gather(
     const char* name, const at::Tensor& local, const std::vector<std::int64_t>& rows_per_rank) {
-  const Timer timer;
   refuse_if_failed(name);
   std::unique_ptr<PendingTensor> pending;
   if (!on_gpu(name, local)) {
@@ -427,28 +429,52 @@ std::unique_ptr<PendingTensor> NcclCommunicator::start_all_gather(
   check_rows(name, rows_per_rank, size());
   const std::int64_t bytes = row_bytes(name, local);
   CHECK_EQ(local.size(0), rows_per_rank[rank()]) << name;
+  const CollectiveCall call = {.name = name,
+                               .kind = CollectiveKind::all_gather,
+                               .dtype = number_of(local.scalar_type()),
+                               .row_bytes = bytes};
   guarded(name, [&] {
-    meet({name, Kind::all_gather, static_cast<std::int64_t>(local.scalar_type()), -1, -1, bytes},
-         std::vector<std::int64_t>(static_cast<std::size_t>(size()), local.size(0)), rows_per_rank);
-    const at::Tensor result = empty_rows(local, total(rows_per_rank));
-    Transfer transfer = new_transfer();
-    transfer.tensors = {local, result};
-    std::int64_t row = 0;
-    for (int q = 0; q < size(); ++q) {
-      transfer.send[q] = bytes_of(local);
-      transfer.send_bytes[q] = local.size(0) * bytes;
-      transfer.receive[q] = writable_bytes_of(result) + row * bytes;
-      transfer.receive_bytes[q] = rows_per_rank[q] * bytes;
-      row += rows_per_rank[q];
+    const std::vector<std::int64_t> rows_to = to_each(size(), local.size(0));
+    if (!link_) {
+      host_->begin_beside(call, rows_to, rows_per_rank);
+      pending = std::make_unique<Done>(local.detach().clone());
+      return;
     }
-    pending = start(name, result, transfer, timer);
+    Collective collective(*this, call, rows_to, rows_per_rank);
+    const at::Tensor result = empty_rows(local, total(rows_per_rank));
+    if (const std::optional<std::int64_t> share = equal_share(rows_per_rank)) {
+      const bool is_even = result.size(0) == *share * size();
+      const at::Tensor own = local.size(0) == *share ? local : empty_rows(local, *share);
+      const at::Tensor all = is_even ? result : empty_rows(local, *share * size());
+      collective.follow_current_stream({local, own, all, result});
+      collective.copy(writable_bytes_of(own), bytes_of(local), local.size(0) * bytes);
+      collective.all_gather(writable_bytes_of(all), bytes_of(own), *share * bytes);
+      std::int64_t row = 0;
+      for (int q = 0; !is_even && q < size(); ++q) {
+        collective.copy(writable_bytes_of(result) + row * bytes, bytes_of(all) + q * *share * bytes,
+                        rows_per_rank[q] * bytes);
+        row += rows_per_rank[q];
+      }
+    } else {
+      Transfer transfer(size());
+      std::int64_t row = 0;
+      for (int q = 0; q < size(); ++q) {
+        transfer.send[q] = bytes_of(local);
+        transfer.send_bytes[q] = local.size(0) * bytes;
+        transfer.receive[q] = writable_bytes_of(result) + row * bytes;
+        transfer.receive_bytes[q] = rows_per_rank[q] * bytes;
+        row += rows_per_rank[q];
+      }
+      collective.follow_current_stream({local, result});
+      collective.exchange(transfer);
+    }
+    pending = std::make_unique<Pending>(*this, name, result, collective.finish(false));
   });
   return pending;
 }
 
 at::Tensor NcclCommunicator::reduce_scatter(const char* name, const at::Tensor& full,
                                             const std::vector<std::int64_t>& rows_per_rank) {
-  const Timer timer;
   refuse_if_failed(name);
   at::Tensor result;
   if (!on_gpu(name, full)) {
@@ -460,26 +486,51 @@ at::Tensor NcclCommunicator::reduce_scatter(const char* name, const at::Tensor& 
   const std::int64_t bytes = row_bytes(name, full);
   CHECK_EQ(full.size(0), total(rows_per_rank)) << name;
   const std::int64_t own_rows = rows_per_rank[rank()];
+  const CollectiveCall call = {.name = name,
+                               .kind = CollectiveKind::reduce_scatter,
+                               .dtype = number_of(full.scalar_type()),
+                               .row_bytes = bytes};
   guarded(name, [&] {
-    meet({name, Kind::reduce_scatter, static_cast<std::int64_t>(full.scalar_type()), -1, -1, bytes},
-         rows_per_rank, std::vector<std::int64_t>(static_cast<std::size_t>(size()), own_rows));
-    result = empty_rows(full, own_rows);
-    const at::Tensor parts = empty_rows(full, own_rows * size());
-    Transfer transfer = new_transfer();
-    transfer.tensors = {full, parts, result};
-    std::int64_t row = 0;
-    for (int q = 0; q < size(); ++q) {
-      transfer.send[q] = bytes_of(full) + row * bytes;
-      transfer.send_bytes[q] = rows_per_rank[q] * bytes;
-      transfer.receive[q] = writable_bytes_of(parts) + q * own_rows * bytes;
-      transfer.receive_bytes[q] = own_rows * bytes;
-      row += rows_per_rank[q];
+    const std::vector<std::int64_t> rows_from = to_each(size(), own_rows);
+    if (!link_) {
+      host_->begin_beside(call, rows_per_rank, rows_from);
+      result = full.detach().clone();
+      return;
     }
-    link_->follow_current_stream();
-    move(name, transfer);
-    link_->reduce(full.scalar_type(), Reduction::sum, writable_bytes_of(result), bytes_of(parts),
-                  result.numel(), size());
-    finish(name, timer);
+    Collective collective(*this, call, rows_per_rank, rows_from);
+    result = empty_rows(full, own_rows);
+    const std::optional<std::int64_t> share =
+        options_.reproducible ? std::nullopt : equal_share(rows_per_rank);
+    if (share) {
+      const bool is_even = full.size(0) == *share * size();
+      const at::Tensor all = is_even ? full : empty_rows(full, *share * size());
+      const at::Tensor own = own_rows == *share ? result : empty_rows(full, *share);
+      collective.follow_current_stream({full, all, own, result});
+      std::int64_t row = 0;
+      for (int q = 0; !is_even && q < size(); ++q) {
+        collective.copy(writable_bytes_of(all) + q * *share * bytes, bytes_of(full) + row * bytes,
+                        rows_per_rank[q] * bytes);
+        row += rows_per_rank[q];
+      }
+      collective.reduce_scatter(own, all);
+      collective.copy(writable_bytes_of(result), bytes_of(own), own_rows * bytes);
+    } else {
+      const at::Tensor parts = empty_rows(full, own_rows * size());
+      Transfer transfer(size());
+      std::int64_t row = 0;
+      for (int q = 0; q < size(); ++q) {
+        transfer.send[q] = bytes_of(full) + row * bytes;
+        transfer.send_bytes[q] = rows_per_rank[q] * bytes;
+        transfer.receive[q] = writable_bytes_of(parts) + q * own_rows * bytes;
+        transfer.receive_bytes[q] = own_rows * bytes;
+        row += rows_per_rank[q];
+      }
+      collective.follow_current_stream({full, parts, result});
+      collective.exchange(transfer);
+      link_->reduce(full.scalar_type(), Reduction::sum, writable_bytes_of(result), bytes_of(parts),
+                    result.numel(), size());
+    }
+    collective.finish(true);
   });
   return result;
 }
@@ -529,7 +580,6 @@ std::unique_ptr<PendingTensor> NcclCommunicator::start_exchange(
     const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
     const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
     const std::vector<std::int64_t>& first_rows) {
-  const Timer timer;
   refuse_if_failed(name);
   check_rows(name, send_rows, size());
   check_rows(name, receive_rows, size());
@@ -539,48 +589,72 @@ std::unique_ptr<PendingTensor> NcclCommunicator::start_exchange(
   CHECK_EQ(send_rows[rank()], receive_rows[rank()]) << name << ": rows of this rank to itself";
   CHECK(on_gpu(name, into) && into.scalar_type() == send.scalar_type()) << name;
   CHECK_EQ(row_bytes(name, into), bytes) << name;
+  for (int q = 0; q < size(); ++q) {
+    CHECK_LE(first_rows[q] + receive_rows[q], into.size(0)) << name << ": rows of rank " << q;
+  }
+  const CollectiveCall call = {.name = name,
+                               .kind = CollectiveKind::all_to_all,
+                               .dtype = number_of(send.scalar_type()),
+                               .row_bytes = bytes};
   std::unique_ptr<PendingTensor> pending;
   guarded(name, [&] {
-    meet({name, Kind::all_to_all, static_cast<std::int64_t>(send.scalar_type()), -1, -1, bytes},
-         send_rows, receive_rows);
-    Transfer transfer = new_transfer();
-    transfer.tensors = {send, into};
+    if (!link_) {
+      host_->begin_beside(call, send_rows, receive_rows);
+      into.detach().narrow(0, first_rows[0], receive_rows[0]).copy_(send.detach());
+      pending = std::make_unique<Done>(into);
+      return;
+    }
+    Collective collective(*this, call, send_rows, receive_rows);
+    Transfer transfer(size());
     std::int64_t sent = 0;
     for (int q = 0; q < size(); ++q) {
-      CHECK_LE(first_rows[q] + receive_rows[q], into.size(0)) << name;
       transfer.send[q] = bytes_of(send) + sent * bytes;
       transfer.send_bytes[q] = send_rows[q] * bytes;
       transfer.receive[q] = writable_bytes_of(into) + first_rows[q] * bytes;
       transfer.receive_bytes[q] = receive_rows[q] * bytes;
       sent += send_rows[q];
     }
-    pending = start(name, into, transfer, timer);
+    collective.follow_current_stream({send, into});
+    collective.exchange(transfer);
+    pending = std::make_unique<Pending>(*this, name, into, collective.finish(false));
   });
   return pending;
 }
 
 void NcclCommunicator::all_reduce(const char* name, at::Tensor& values, Reduction reduction) {
-  const Timer timer;
   refuse_if_failed(name);
-  if (!on_gpu(name, values))
+  if (!on_gpu(name, values)) {
     return guarded(name, [&] { host_->all_reduce(name, values, reduction); });
+  }
   check_reducible(name, values.scalar_type());
   const auto element_bytes = static_cast<std::int64_t>(values.element_size());
   const std::int64_t count = values.numel();
-  if (size() == 1) return;
+  const CollectiveCall call = {.name = name,
+                               .kind = CollectiveKind::all_reduce,
+                               .dtype = number_of(values.scalar_type()),
+                               .reduction = static_cast<std::int32_t>(reduction),
+                               .row_bytes = element_bytes};
   guarded(name, [&] {
-    const std::vector<std::int64_t> all(static_cast<std::size_t>(size()), count);
-    meet({name, Kind::all_reduce, static_cast<std::int64_t>(values.scalar_type()),
-          static_cast<std::int64_t>(reduction), -1, element_bytes},
-         all, all);
+    const std::vector<std::int64_t> all = to_each(size(), count);
+    if (!link_) {
+      host_->begin_beside(call, all, all);
+      return;
+    }
+    Collective collective(*this, call, all, all);
+    const bool is_sum = reduction == Reduction::sum;
+    if (is_sum ? !options_.reproducible : !values.is_floating_point()) {
+      collective.follow_current_stream({values});
+      collective.all_reduce(values, reduction);
+      collective.finish(true);
+      return;
+    }
     // Each rank reduces one run of elements, or all of them if they are few, and then shows it
     // around.
     const bool small = count * element_bytes * size() <= kSmallBytes;
     const auto run_begin = [&](int q) { return count * q / size(); };
     const std::int64_t own_count = small ? count : run_begin(rank() + 1) - run_begin(rank());
     const at::Tensor parts = at::empty({size() * own_count}, values.options().requires_grad(false));
-    Transfer gather = new_transfer();
-    gather.tensors = {values, parts};
+    Transfer gather(size());
     std::byte* const data = writable_bytes_of(values);
     for (int q = 0; q < size(); ++q) {
       const std::int64_t begin = small ? 0 : run_begin(q);
@@ -590,60 +664,52 @@ void NcclCommunicator::all_reduce(const char* name, at::Tensor& values, Reductio
       gather.receive[q] = writable_bytes_of(parts) + q * own_count * element_bytes;
       gather.receive_bytes[q] = own_count * element_bytes;
     }
-    link_->follow_current_stream();
-    move(name, gather);
+    collective.follow_current_stream({values, parts});
+    collective.exchange(gather);
     std::byte* const reduced =
         data + (small ? 0 : run_begin(rank())) * element_bytes;  // what this rank sums
     link_->reduce(values.scalar_type(), reduction, reduced, bytes_of(parts), own_count, size());
     if (!small) {
-      Transfer spread = new_transfer();
-      spread.tensors = {values};
+      Transfer spread(size());
       for (int q = 0; q < size(); ++q) {
         spread.send[q] = reduced;
         spread.send_bytes[q] = own_count * element_bytes;
         spread.receive[q] = data + run_begin(q) * element_bytes;
         spread.receive_bytes[q] = (run_begin(q + 1) - run_begin(q)) * element_bytes;
       }
-      move(name, spread);
+      collective.exchange(spread);
     }
-    finish(name, timer);
+    collective.finish(true);
   });
 }
 
 void NcclCommunicator::broadcast(const char* name, at::Tensor& values, int root) {
-  const Timer timer;
   refuse_if_failed(name);
   if (!on_gpu(name, values)) return guarded(name, [&] { host_->broadcast(name, values, root); });
   CHECK_GE(root, 0) << name;
   CHECK_LT(root, size()) << name;
-  if (size() == 1) return;
+  const CollectiveCall call = {.name = name,
+                               .kind = CollectiveKind::broadcast,
+                               .dtype = number_of(values.scalar_type()),
+                               .root = root,
+                               .row_bytes = static_cast<std::int64_t>(values.element_size())};
   guarded(name, [&] {
-    const auto bytes = static_cast<std::int64_t>(values.element_size()) * values.numel();
-    const std::vector<std::int64_t> all(static_cast<std::size_t>(size()), values.numel());
-    meet({name, Kind::broadcast, static_cast<std::int64_t>(values.scalar_type()), -1, root,
-          static_cast<std::int64_t>(values.element_size())},
-         all, all);
-    Transfer transfer = new_transfer();
-    transfer.tensors = {values};
-    if (rank() == root) {
-      for (int q = 0; q < size(); ++q) {
-        transfer.send[q] = bytes_of(values);
-        transfer.send_bytes[q] = q == root ? 0 : bytes;
-      }
-    } else {
-      transfer.receive[root] = writable_bytes_of(values);
-      transfer.receive_bytes[root] = bytes;
+    const std::vector<std::int64_t> all = to_each(size(), values.numel());
+    if (!link_) {
+      host_->begin_beside(call, all, all);
+      return;
     }
-    link_->follow_current_stream();
-    move(name, transfer);
-    finish(name, timer);
+    Collective collective(*this, call, all, all);
+    collective.follow_current_stream({values});
+    collective.broadcast(values, root);
+    collective.finish(true);
   });
 }
 
 std::unique_ptr<Communicator> NcclCommunicator::split(const char* name, int color) {
   refuse_if_failed(name);
   std::unique_ptr<Communicator> host = host_->split(name, color);
-  std::unique_ptr<NcclLink> link = link_->another();
+  std::unique_ptr<NcclLink> link = host->size() > 1 ? link_->another() : nullptr;
   // The first rank of each new group shows its id here, so that the group's own collectives still
   // begin with number 1.
   NcclId id{};
@@ -653,14 +719,13 @@ std::unique_ptr<Communicator> NcclCommunicator::split(const char* name, int colo
     id = link->make_id();
     std::memcpy(shown.mutable_data_ptr(), id.data(), id.size());
   }
-  const at::Tensor ids = host_->all_gather(
-      name, shown, std::vector<std::int64_t>(static_cast<std::size_t>(size()), 1));
+  const at::Tensor ids = host_->all_gather(name, shown, to_each(size(), 1));
   for (int q = 0; q < size(); ++q) {
     if (rank_in_run(q) != host->rank_in_run(0)) continue;
     std::memcpy(id.data(), static_cast<const char*>(ids.const_data_ptr()) + q * bytes, id.size());
   }
   std::unique_ptr<Communicator> group(
-      new NcclCommunicator(name, std::move(host), std::move(link), id, options_));
+      new NcclCommunicator(std::move(host), *this, std::move(link), id));
   // A rank that goes on and fails must not end the joining of the others.
   guarded(name, [&] { host_->barrier(name); });
   return group;

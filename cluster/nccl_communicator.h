@@ -7,37 +7,49 @@
 #include <vector>
 
 #include "base/timer.h"
-#include "cluster/communicator.h"
+#include "cluster/host_communicator.h"
 #include "cluster/nccl_link.h"
+#include "cluster/nccl_watch.h"
 
 namespace micrec {
 
 /// Rank of a group whose tensors are on GPUs: NCCL moves those, and a host communicator of the same
 /// ranks moves what is in main memory, and control.
 ///
-/// Before anything of a collective is given to the GPU, the ranks tell each other through the host
-/// communicator which one they are in and how much they send and expect. So a rank that does not
-/// come, or comes with something else, is found and named there as on a CPU, in every mode, and
-/// NCCL, which knows neither names nor sizes, is never left waiting for it. What NCCL then moves is
-/// polled against the deadline, together with its asynchronous errors and the failures that other
-/// ranks announce; each of these ends NCCL's work on the GPU.
+/// The host gives a collective to a stream of its own, lets the current stream wait for it and goes
+/// on. A thread beside it (NcclWatch) watches the deadline, NCCL's errors and the failures that
+/// other ranks announce, and ends NCCL's work at each of these; the next call throws it. Who keeps
+/// the others waiting is seen on the progress board, where every collective is shown as it begins.
+/// NCCL knows neither names nor sizes: ranks that do not do the same hang until the deadline. With
+/// check_collectives they compare, through the host communicator, what they are about to do.
 ///
-/// Messages are grouped sends and receives, and a reduction adds what came from the ranks in their
-/// order by a kernel of ours, since NCCL's own sums have an order of its choosing.
+/// Equal shares move by NCCL's own collectives, and nearly equal ones too, padded; others by
+/// grouped sends and receives. A reduction whose order matters (`reproducible`), and a minimum or
+/// maximum that must keep a NaN, is an exchange and a kernel of ours.
 ///
-/// Cost     One small host exchange a collective. A rank sends (ranks - 1) messages; all_reduce
-///          moves ranks * bytes while that is little and 2 * bytes otherwise; reduce_scatter takes
-///          as much memory again as `full`.
+/// A group of one rank touches neither NCCL nor a link.
+///
+/// In the ledger `waited_seconds` is what the host spent to give the work, `hidden_seconds` from
+/// then to its end on the GPU, what it queued behind included, as noticed to 2 ms. Bytes are those
+/// of a ring, padding included; NCCL may find a shorter way.
+///
+/// Cost     An all_gather or reduce_scatter moves (ranks - 1) shares a rank, all_reduce
+///          2 * (ranks - 1) / ranks of its bytes. Uneven shares and our own reductions send
+///          (ranks - 1) messages; the latter take as much memory again as what they reduce.
 class NcclCommunicator final : public Communicator {
  public:
+  /// Padding may take a tenth of the bytes again.
+  static constexpr double kMostPadding = 0.1;
+
   /// Makes an id on rank 0 and shows it to all. Ranks: collective.
   static NcclId share_id(Communicator& host, NcclLink& link);
 
-  /// Connects the ranks of `host`, which must outlive this object. Ranks: collective.
-  /// Errors   Error(Cause::cluster) where the library is of another version than the header, or the
+  /// Connects the ranks of `host`, which must outlive this object; `link` is on `device`, and may
+  /// be null where there is one rank alone. Ranks: collective. Errors   Error(Cause::cluster) where
+  /// the library is not one that the header describes, or the
   ///          ranks do not connect before the deadline.
-  NcclCommunicator(Communicator& host, std::unique_ptr<NcclLink> link, const NcclId& id,
-                   const CommunicatorOptions& options);
+  NcclCommunicator(HostCommunicator& host, c10::Device device, std::unique_ptr<NcclLink> link,
+                   const NcclId& id, const CommunicatorOptions& options);
   ~NcclCommunicator() override;
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
@@ -74,50 +86,43 @@ class NcclCommunicator final : public Communicator {
   Ledger& ledger() override { return host_->ledger(); }
   void abort(const std::string& why) noexcept override;
 
+  /// Throws what has ended this communicator or one of its groups, unless a call has thrown it.
+  void throw_untold();
+  /// Waits until nothing is under way, and throws as throw_untold.
+  void settle();
+
  private:
-  struct Call;
   struct Transfer;
   class Pending;
+  class Collective;
 
-  NcclCommunicator(const char* group, std::unique_ptr<Communicator> host,
-                   std::unique_ptr<NcclLink> link, const NcclId& id,
-                   const CommunicatorOptions& options);
+  NcclCommunicator(std::unique_ptr<Communicator> host, const NcclCommunicator& whole,
+                   std::unique_ptr<NcclLink> link, const NcclId& id);
   void join(const NcclId& id);
 
   bool on_gpu(const char* name, const at::Tensor& tensor) const;
-  Transfer new_transfer() const;
-  std::string this_rank() const;
-  std::string place(const char* name, std::uint64_t number) const;
-  std::string place(const char* name) const { return place(name, latest_number()); }
-  void refuse_if_failed(const char* name) const;
+  std::string place(const char* name) const { return host_->place(name, latest_number()); }
+  void refuse_if_failed(const char* name);
   void fail(const std::string& where);
 
   /// Runs `body` and makes the communicator unusable if it throws.
   void guarded(const char* name, const std::function<void()>& body);
-  void meet(const Call& call, const std::vector<std::int64_t>& rows_to,
-            const std::vector<std::int64_t>& rows_from);
-  void move(const char* name, const Transfer& transfer);
   std::unique_ptr<PendingTensor> start_exchange(const char* name, const at::Tensor& send,
                                                 const std::vector<std::int64_t>& send_rows,
                                                 const std::vector<std::int64_t>& receive_rows,
                                                 const at::Tensor& into,
                                                 const std::vector<std::int64_t>& first_rows);
-  std::unique_ptr<PendingTensor> start(const char* name, const at::Tensor& result,
-                                       const Transfer& transfer, const Timer& timer);
-  void finish(const char* name, const Timer& timer);
-  void record(const char* name, double waited_seconds, double hidden_seconds);
-  void wait(const char* name, const std::string& where, const char* what,
-            const std::function<bool()>& done);
+  void wait_until_ready(const char* name, std::uint64_t begun, const char* what,
+                        double deadline_seconds);
 
   std::unique_ptr<Communicator> owned_host_;  // of a group that split() made
-  Communicator* host_;
-  std::unique_ptr<NcclLink> link_;
+  HostCommunicator* host_;
+  c10::Device device_;
+  std::unique_ptr<NcclLink> link_;  // null where there is one rank
   CommunicatorOptions options_;
-  const char* group_ = nullptr;  // what split() called it
-  int exceptions_before_;        // in flight when this object was made
-  std::string failed_in_;        // the place of the failure that made this communicator unusable
-  LedgerEntry moved_;            // by the collective that goes on, not yet in the ledger
-  std::vector<Pending*> in_flight_;
+  int exceptions_before_;  // in flight when this object was made
+  std::shared_ptr<NcclFailure> failure_;
+  std::unique_ptr<NcclWatch> watch_;  // null as the link
 };
 
 }  // namespace micrec

@@ -1,4 +1,3 @@
-#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
@@ -7,7 +6,10 @@
 
 #include <chrono>
 #include <cstring>
+#include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -39,23 +41,75 @@ ReducedType reduced_type(c10::ScalarType dtype) {
   }
 }
 
-class Event {
- public:
-  Event() {
-    check_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming),
-               "cudaEventCreateWithFlags");
+ncclDataType_t nccl_type(c10::ScalarType dtype) {
+  switch (reduced_type(dtype)) {
+    case ReducedType::float32:
+      return ncclFloat32;
+    case ReducedType::float64:
+      return ncclFloat64;
+    case ReducedType::int32:
+      return ncclInt32;
+    case ReducedType::int64:
+      return ncclInt64;
   }
-  ~Event() { cudaEventDestroy(event_); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
+  LOG(FATAL) << "reduced_type has the same cases";
+}
 
-  void record(cudaStream_t stream) {
-    check_cuda(cudaEventRecord(event_, stream), "cudaEventRecord");
+ncclRedOp_t nccl_operation(Reduction reduction) {
+  return reduction == Reduction::sum ? ncclSum : reduction == Reduction::min ? ncclMin : ncclMax;
+}
+
+// Events that are used again, since making one takes the driver's locks; and tensors that nobody
+// waited for. Marks share it with their link, whichever goes last, and from whatever thread.
+class Supply {
+ public:
+  Supply() = default;
+  ~Supply() {
+    // After a failure of the device this fails too, and there is nothing left to do about it.
+    for (const cudaEvent_t event : free_) cudaEventDestroy(event);
   }
-  void hold_back(cudaStream_t stream) {
-    check_cuda(cudaStreamWaitEvent(stream, event_, 0), "cudaStreamWaitEvent");
+  Supply(const Supply&) = delete;
+  Supply& operator=(const Supply&) = delete;
+
+  cudaEvent_t take() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!free_.empty()) {
+        const cudaEvent_t event = free_.back();
+        free_.pop_back();
+        return event;
+      }
+    }
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming),
+               "cudaEventCreateWithFlags");
+    return event;
   }
-  bool has_passed() {
+  void give_back(cudaEvent_t event, std::vector<at::Tensor> unused) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    free_.push_back(event);
+    for (at::Tensor& tensor : unused) kept_.push_back(std::move(tensor));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<cudaEvent_t> free_;
+  std::vector<at::Tensor> kept_;
+};
+
+class CudaMark final : public NcclLink::Mark {
+ public:
+  CudaMark(c10::Device device, cudaStream_t stream, std::shared_ptr<Supply> supply,
+           std::vector<at::Tensor> kept)
+      : device_(device), supply_(std::move(supply)), kept_(std::move(kept)) {
+    event_ = supply_->take();
+    const cudaError_t code = cudaEventRecord(event_, stream);
+    if (code != cudaSuccess) supply_->give_back(event_, std::move(kept_));
+    check_cuda(code, "cudaEventRecord");
+  }
+  ~CudaMark() override { supply_->give_back(event_, std::move(kept_)); }
+
+  bool has_passed() override {
     const cudaError_t code = cudaEventQuery(event_);
     if (code == cudaErrorNotReady) {
       static_cast<void>(cudaGetLastError());
@@ -64,31 +118,26 @@ class Event {
     check_cuda(code, "work of a collective on the GPU");
     return true;
   }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
-class CudaMark final : public NcclLink::Mark {
- public:
-  CudaMark(c10::Device device, cudaStream_t stream) : device_(device) { event_.record(stream); }
-
-  bool has_passed() override { return event_.has_passed(); }
   void lead_current_stream() override {
-    const c10::cuda::CUDAGuard guard(device_);
-    event_.hold_back(c10::cuda::getCurrentCUDAStream(device_.index()));
+    check_cuda(
+        cudaStreamWaitEvent(c10::cuda::getCurrentCUDAStream(device_.index()).stream(), event_, 0),
+        "cudaStreamWaitEvent");
+    kept_.clear();
   }
 
  private:
   c10::Device device_;
-  Event event_;
+  std::shared_ptr<Supply> supply_;
+  cudaEvent_t event_ = nullptr;
+  std::vector<at::Tensor> kept_;
 };
 
 class CudaNcclLink final : public NcclLink {
  public:
   explicit CudaNcclLink(c10::Device device)
       : device_(device),
-        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device.index())) {}
+        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device.index())),
+        supply_(std::make_shared<Supply>()) {}
   ~CudaNcclLink() override { abort(); }
 
   c10::Device device() const override { return device_; }
@@ -102,6 +151,10 @@ class CudaNcclLink final : public NcclLink {
 
   std::unique_ptr<NcclLink> another() const override { return make_nccl_link(device_); }
 
+  void use_in_this_thread() override {
+    check_cuda(cudaSetDevice(device_.index()), "cudaSetDevice");
+  }
+
   NcclId make_id() override {
     ncclUniqueId made;
     check(ncclGetUniqueId(&made), "ncclGetUniqueId");
@@ -113,6 +166,7 @@ class CudaNcclLink final : public NcclLink {
 
   void begin_join(const NcclId& id, int rank, int size) override {
     const c10::cuda::CUDAGuard guard(device_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     ncclUniqueId joined;
     std::memcpy(joined.internal, id.data(), id.size());
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
@@ -122,41 +176,78 @@ class CudaNcclLink final : public NcclLink {
   }
 
   Progress progress() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
     ncclResult_t state = ncclSuccess;
-    check(ncclCommGetAsyncError(communicator_, &state), "ncclCommGetAsyncError");
+    check(ncclCommGetAsyncError(communicator("ncclCommGetAsyncError"), &state),
+          "ncclCommGetAsyncError");
     if (state == ncclSuccess) return {};
     if (state == ncclInProgress) return {State::in_progress, ""};
     return {State::failed, describe(state)};
   }
 
   void follow_current_stream() override {
-    const c10::cuda::CUDAGuard guard(device_);
-    before_.record(c10::cuda::getCurrentCUDAStream(device_.index()));
-    before_.hold_back(stream_);
+    const cudaEvent_t before = supply_->take();
+    cudaError_t code =
+        cudaEventRecord(before, c10::cuda::getCurrentCUDAStream(device_.index()).stream());
+    if (code == cudaSuccess) code = cudaStreamWaitEvent(stream_.stream(), before, 0);
+    supply_->give_back(before, {});
+    check_cuda(code, "a stream's wait for the current one");
   }
 
-  void keep(const at::Tensor& tensor) override {
-    c10::cuda::CUDACachingAllocator::recordStream(tensor.storage().data_ptr(), stream_);
-  }
+  void keep(const at::Tensor& tensor) override { kept_.push_back(tensor); }
 
-  void begin_group() override { check(ncclGroupStart(), "ncclGroupStart"); }
-  void send(const std::byte* from, std::int64_t bytes, int peer) override {
-    check(ncclSend(from, static_cast<std::size_t>(bytes), ncclInt8, peer, communicator_, stream_),
-          "ncclSend");
+  void exchange(const std::vector<Message>& sends, const std::vector<Message>& receives) override {
+    give("a group of sends and receives", [&](ncclComm_t all) {
+      // The lock is held until the group has ended: NCCL would find a communicator gone in it.
+      ncclResult_t code = ncclGroupStart();
+      for (const Message& message : receives) {
+        if (code != ncclSuccess) break;
+        code = ncclRecv(message.data, static_cast<std::size_t>(message.bytes), ncclInt8,
+                        message.peer, all, stream_.stream());
+        if (code == ncclInProgress) code = ncclSuccess;
+      }
+      for (const Message& message : sends) {
+        if (code != ncclSuccess) break;
+        code = ncclSend(message.data, static_cast<std::size_t>(message.bytes), ncclInt8,
+                        message.peer, all, stream_.stream());
+        if (code == ncclInProgress) code = ncclSuccess;
+      }
+      // In any case: a group that was not ended would take in whatever this thread does next.
+      const ncclResult_t ended = ncclGroupEnd();
+      return code == ncclSuccess ? ended : code;
+    });
   }
-  void receive(std::byte* to, std::int64_t bytes, int peer) override {
-    check(ncclRecv(to, static_cast<std::size_t>(bytes), ncclInt8, peer, communicator_, stream_),
-          "ncclRecv");
+  void all_gather(std::byte* to, const std::byte* from, std::int64_t bytes) override {
+    give("ncclAllGather", [&](ncclComm_t all) {
+      return ncclAllGather(from, to, static_cast<std::size_t>(bytes), ncclInt8, all,
+                           stream_.stream());
+    });
   }
-  void end_group() override {
-    const c10::cuda::CUDAGuard guard(device_);
-    check(ncclGroupEnd(), "ncclGroupEnd");
+  void reduce_scatter(c10::ScalarType dtype, std::byte* to, const std::byte* from,
+                      std::int64_t count) override {
+    give("ncclReduceScatter", [&](ncclComm_t all) {
+      return ncclReduceScatter(from, to, static_cast<std::size_t>(count), nccl_type(dtype), ncclSum,
+                               all, stream_.stream());
+    });
+  }
+  void all_reduce(c10::ScalarType dtype, Reduction reduction, std::byte* values,
+                  std::int64_t count) override {
+    give("ncclAllReduce", [&](ncclComm_t all) {
+      return ncclAllReduce(values, values, static_cast<std::size_t>(count), nccl_type(dtype),
+                           nccl_operation(reduction), all, stream_.stream());
+    });
+  }
+  void broadcast(std::byte* data, std::int64_t bytes, int root) override {
+    give("ncclBroadcast", [&](ncclComm_t all) {
+      return ncclBroadcast(data, data, static_cast<std::size_t>(bytes), ncclInt8, root, all,
+                           stream_.stream());
+    });
   }
 
   void copy(std::byte* to, const std::byte* from, std::int64_t bytes) override {
     const c10::cuda::CUDAGuard guard(device_);
     check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice,
-                               stream_),
+                               stream_.stream()),
                "cudaMemcpyAsync");
   }
 
@@ -164,22 +255,29 @@ class CudaNcclLink final : public NcclLink {
               std::int64_t count, int ranks) override {
     const c10::cuda::CUDAGuard guard(device_);
     check_cuda(launch_rank_reduction(reduced_type(dtype), static_cast<int>(reduction), into, parts,
-                                     count, ranks, stream_),
+                                     count, ranks, stream_.stream()),
                "the kernel that reduces over ranks");
   }
 
-  std::unique_ptr<Mark> mark() override {
+  std::shared_ptr<Mark> mark() override {
     const c10::cuda::CUDAGuard guard(device_);
-    return std::make_unique<CudaMark>(device_, stream_);
+    return std::make_shared<CudaMark>(device_, stream_.stream(), supply_, std::exchange(kept_, {}));
   }
 
   void abort() noexcept override {
+    const std::lock_guard<std::mutex> lock(mutex_);
     if (communicator_ == nullptr) return;
-    ncclCommAbort(communicator_);  // There is nothing left to do about a failure of it.
+    // On a device that has failed nothing runs any more, and NCCL might wait for it for ever.
+    const cudaError_t device = cudaStreamQuery(stream_.stream());
+    if (device == cudaSuccess || device == cudaErrorNotReady) {
+      ncclCommAbort(communicator_);  // There is nothing left to do about a failure of it.
+    }
+    static_cast<void>(cudaGetLastError());
     communicator_ = nullptr;
   }
 
   void leave(double seconds) noexcept override {
+    std::unique_lock<std::mutex> lock(mutex_);
     if (communicator_ == nullptr) return;
     const Timer timer;
     ncclResult_t state = ncclCommFinalize(communicator_);
@@ -190,6 +288,7 @@ class CudaNcclLink final : public NcclLink {
     if (state != ncclSuccess) {
       LOG(WARNING) << "NCCL did not leave its communicator in " << timer.seconds() << " s ("
                    << ncclGetErrorString(state) << "); it is aborted";
+      lock.unlock();
       return abort();
     }
     ncclCommDestroy(communicator_);
@@ -197,6 +296,15 @@ class CudaNcclLink final : public NcclLink {
   }
 
  private:
+  // Under the lock, as the next two.
+  ncclComm_t communicator(const char* call) const {
+    if (communicator_ == nullptr) {
+      throw Error(Cause::cluster, text("NCCL refused ", call,
+                                       ": its communicator is not connected, or was aborted"));
+    }
+    return communicator_;
+  }
+
   std::string describe(ncclResult_t code) const {
     const char* const last = ncclGetLastError(communicator_);
     const bool says_more = last != nullptr && *last != '\0';
@@ -209,10 +317,20 @@ class CudaNcclLink final : public NcclLink {
     throw Error(Cause::cluster, text("NCCL refused ", call, ": ", describe(code)));
   }
 
+  template <typename Call>
+  void give(const char* name, const Call& call) {
+    const c10::cuda::CUDAGuard guard(device_);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    check(call(communicator(name)), name);
+  }
+
   c10::Device device_;
   c10::cuda::CUDAStream stream_;
+  std::shared_ptr<Supply> supply_;
+  std::vector<at::Tensor> kept_;  // for the next mark
+  // Of the communicator: what watches it may end it while the rank's thread gives it work.
+  std::mutex mutex_;
   ncclComm_t communicator_ = nullptr;
-  Event before_;  // what LibTorch's stream had been given when the collective began
 };
 
 }  // namespace

@@ -153,16 +153,17 @@ void ProgressBoard::take_line(int line, int rank) {
   leave();
 }
 
-void ProgressBoard::write(RankProgress::State state, const char* collective, std::uint64_t number,
-                          const char* group) {
+// Under the lock. Without a collective the line keeps the one it shows.
+void ProgressBoard::write(RankProgress::State state, const Latest* collective) {
   if (own_line_ < 0) return;
   Line& own = memory_->line[own_line_];
   own.version.fetch_add(1, std::memory_order_acq_rel);
   if (collective != nullptr) {
-    own.collective.set(collective, std::strlen(collective));
-    own.group.set(group, group == nullptr ? 0 : std::strlen(group));
-    own.number.store(number, std::memory_order_release);
-    own.entered.fetch_add(1, std::memory_order_release);
+    own.collective.set(collective->collective, std::strlen(collective->collective));
+    own.group.set(collective->group,
+                  collective->group == nullptr ? 0 : std::strlen(collective->group));
+    own.number.store(collective->number, std::memory_order_release);
+    own.entered.store(entered_, std::memory_order_release);
   }
   own.state.store(static_cast<std::int32_t>(state), std::memory_order_release);
   own.since_nanoseconds.store(now_nanoseconds(), std::memory_order_release);
@@ -170,12 +171,54 @@ void ProgressBoard::write(RankProgress::State state, const char* collective, std
 }
 
 void ProgressBoard::enter(const char* collective, std::uint64_t number, const char* group) {
-  write(RankProgress::State::waiting, collective, number, group);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ++entered_;
+  latest_ = {collective, number, group};
+  waits_beside_ = nullptr;
+  write(RankProgress::State::waiting, &latest_);
 }
 
-void ProgressBoard::leave() { write(RankProgress::State::outside, nullptr, 0, nullptr); }
+void ProgressBoard::leave() { set_state(RankProgress::State::outside); }
 
-void ProgressBoard::set_state(RankProgress::State state) { write(state, nullptr, 0, nullptr); }
+void ProgressBoard::set_state(RankProgress::State state) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // What it was in when it failed stays visible.
+  if (state != RankProgress::State::failing) waits_beside_ = nullptr;
+  write(state, nullptr);
+}
+
+std::uint64_t ProgressBoard::begin(const char* collective, std::uint64_t number,
+                                   const char* group) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ++entered_;
+  latest_ = {collective, number, group};
+  waits_beside_ = nullptr;
+  write(RankProgress::State::outside, &latest_);
+  return entered_;
+}
+
+void ProgressBoard::wait_beside(const void* who, const char* collective, std::uint64_t number,
+                                const char* group, std::uint64_t begun) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (own_line_ < 0 || waits_beside_ != nullptr) return;
+  const auto state = static_cast<RankProgress::State>(
+      memory_->line[own_line_].state.load(std::memory_order_relaxed));
+  if (state != RankProgress::State::outside) return;
+  waits_beside_ = who;
+  const std::uint64_t all = std::exchange(entered_, begun);
+  const Latest shown = {collective, number, group};
+  write(RankProgress::State::waiting, &shown);
+  entered_ = all;
+}
+
+void ProgressBoard::leave_beside(const void* who) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (waits_beside_ != who) return;
+  waits_beside_ = nullptr;
+  const auto state = static_cast<RankProgress::State>(
+      memory_->line[own_line_].state.load(std::memory_order_relaxed));
+  if (state == RankProgress::State::waiting) write(RankProgress::State::outside, &latest_);
+}
 
 RankProgress ProgressBoard::read(int line) const {
   const Line& from = memory_->line[line];

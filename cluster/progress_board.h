@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,8 +47,8 @@ struct Verdict {
 /// A few pages of shared memory of the ranks of one machine, one line each: what a rank is doing,
 /// readable while it is stopped, stuck or dead.
 ///
-/// Each line is written by its rank alone, without locks, and read by anybody, in other processes
-/// too. Cost     about 50 ns a collective.
+/// Each line is written by its rank alone and read by anybody, in other processes too, without
+/// locks between them. Cost     about 50 ns a collective.
 class ProgressBoard {
  public:
   static constexpr int kMostLines = 4096;
@@ -78,6 +79,15 @@ class ProgressBoard {
   void leave();
   void set_state(RankProgress::State state);
 
+  /// Counts a collective that goes on beside what the rank does. Returns its place among all.
+  std::uint64_t begin(const char* collective, std::uint64_t number, const char* group);
+  /// From any thread: shows a rank that is in no other collective as waiting in one that it has
+  /// begun so. `who` asks, and takes it back alone. What this says of a rank that waits
+  /// is for find_suspect: it has entered no more than that one, however far it has run ahead.
+  void wait_beside(const void* who, const char* collective, std::uint64_t number, const char* group,
+                   std::uint64_t begun);
+  void leave_beside(const void* who);
+
   RankProgress read(int line) const;
   std::vector<RankProgress> read_all() const;
 
@@ -91,14 +101,22 @@ class ProgressBoard {
   struct Memory;
 
   ProgressBoard(std::string name, int descriptor);
-  void write(RankProgress::State state, const char* collective, std::uint64_t number,
-             const char* group);
+  struct Latest {
+    const char* collective = nullptr;
+    std::uint64_t number = 0;
+    const char* group = nullptr;
+  };
+  void write(RankProgress::State state, const Latest* collective);
 
   std::string name_;
   int descriptor_;
   Memory* memory_ = nullptr;
   std::size_t bytes_ = 0;
   int own_line_ = -1;
+  std::mutex mutex_;           // of what this process writes to its line, and of the next three
+  std::uint64_t entered_ = 0;  // or begun, collectives so far
+  Latest latest_;              // of them
+  const void* waits_beside_ = nullptr;  // who shows the line as waiting beside the rank's thread
 };
 
 /// A rank that the others are waiting for.

@@ -43,6 +43,15 @@ class ThreadCommunicator::Run {
     if (failed_rank_ >= 0) throw_peer_failure(this_rank, where());
   }
 
+  std::exception_ptr heard(const std::string& this_rank, const std::string& where) {
+    try {
+      listen(this_rank, [&] { return where; });
+    } catch (...) {
+      return std::current_exception();
+    }
+    return nullptr;
+  }
+
   // The group of this key; the first of its ranks to ask makes it.
   std::shared_ptr<Group> group(const std::shared_ptr<Run>& self, const Membership& membership);
 
@@ -78,7 +87,23 @@ class ThreadCommunicator::Group {
   Group(std::shared_ptr<Run> run, std::vector<int> ranks_in_run)
       : run_(std::move(run)),
         ranks_in_run_(std::move(ranks_in_run)),
-        posted_(ranks_in_run_.size()) {}
+        posted_(ranks_in_run_.size()),
+        begun_(ranks_in_run_.size()) {}
+
+  // Of collectives beside this communicator.
+  void note_begun(int rank, std::uint64_t number, const std::string& place) {
+    const std::lock_guard<std::mutex> lock(run_->mutex_);
+    begun_[rank] = number;
+    run_->ranks_[ranks_in_run_[rank]].last_place = place;
+  }
+  std::string behind_in(std::uint64_t number) const {
+    const std::lock_guard<std::mutex> lock(run_->mutex_);
+    std::vector<std::string> behind;
+    for (std::size_t q = 0; q < begun_.size(); ++q) {
+      if (begun_[q] < number) behind.push_back(last_seen(q));
+    }
+    return join(behind, "; ");
+  }
 
   // Returns the number of the exchange: every rank posts them in one order.
   std::uint64_t post(int rank, const Exchange& exchange, const std::vector<at::Tensor>& buffers) {
@@ -178,16 +203,20 @@ class ThreadCommunicator::Group {
     std::vector<std::string> missing;
     for (std::size_t q = 0; q < slots.size(); ++q) {
       if (slots[q].*done) continue;
-      const std::string& last = run_->ranks_[ranks_in_run_[q]].last_place;
-      missing.push_back(text("rank ", ranks_in_run_[q],
-                             left(q) ? ", which has ended after " : ", last seen in ",
-                             last.empty() ? "no collective" : last));
+      missing.push_back(last_seen(q));
     }
     throw Error(
         Cause::cluster,
         text(this_rank, in_time ? " waits in vain in " : " waited ", in_time ? "" : in_time_limit(),
              place(own), " for ", join(missing, "; "),
              in_time ? "" : "; a longer deadline helps only if the rank is slow, not stuck"));
+  }
+
+  std::string last_seen(std::size_t q) const {
+    const Run::Rank& rank = run_->ranks_[ranks_in_run_[q]];
+    return text("rank ", ranks_in_run_[q],
+                rank.left ? ", which has ended after " : ", last seen in ",
+                rank.last_place.empty() ? "no collective" : rank.last_place);
   }
 
   std::string in_time_limit() const { return text(run_->deadline_seconds_, " s in "); }
@@ -216,6 +245,7 @@ class ThreadCommunicator::Group {
   const std::shared_ptr<Run> run_;
   const std::vector<int> ranks_in_run_;
   std::vector<std::uint64_t> posted_;  // exchanges of each rank
+  std::vector<std::uint64_t> begun_;   // the latest number that each rank has begun beside them
   std::map<std::uint64_t, Round> rounds_;
 };
 
@@ -251,6 +281,18 @@ std::unique_ptr<Communicator> ThreadCommunicator::make_subgroup(Membership membe
 
 void ThreadCommunicator::abort(const std::string& why) noexcept {
   run_->fail(rank_in_run(rank()), why);
+}
+
+std::exception_ptr ThreadCommunicator::heard_beside(const std::string& where) const {
+  return run_->heard(this_rank(), where);
+}
+
+std::string ThreadCommunicator::behind_in(std::uint64_t number) const {
+  return group_->behind_in(number);
+}
+
+void ThreadCommunicator::note_begun(const char* name, std::uint64_t number) {
+  group_->note_begun(rank(), number, HostCommunicator::place(name, number));
 }
 
 std::unique_ptr<Transfer> ThreadCommunicator::post(const Exchange& exchange,

@@ -29,8 +29,11 @@ class ThreadCommunicator final : public HostCommunicator {
                      const CommunicatorOptions& options);
 
   void abort(const std::string& why) noexcept override;
+  std::exception_ptr heard_beside(const std::string& where) const override;
+  std::string behind_in(std::uint64_t number) const override;
 
  private:
+  void note_begun(const char* name, std::uint64_t number) override;
   std::unique_ptr<Communicator> make_subgroup(Membership membership) override;
   std::unique_ptr<Transfer> post(const Exchange& exchange,
                                  std::vector<at::Tensor> buffers) override;

@@ -18,8 +18,14 @@ DEFINE_string(device, "auto", "where to compute; auto: on GPUs where every rank 
 DEFINE_double(deadline, 300,
               "longest wait of a rank for the others in one collective; then the run ends and "
               "names the rank that hangs");
-DEFINE_bool(check_collectives, false,
-            "compare name, type and sizes of each collective on all ranks before it runs; slower");
+#ifdef NDEBUG
+constexpr bool kCheckCollectives = false;
+#else
+constexpr bool kCheckCollectives = true;
+#endif
+DEFINE_bool(check_collectives, kCheckCollectives,
+            "compare name, type and sizes of each collective on all ranks before it runs; slower, "
+            "on GPUs most");
 DEFINE_bool(watchdog, true,
             "start each of several ranks under a process that says why the rank died; without it "
             "a debugger sees the rank itself");

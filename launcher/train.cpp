@@ -596,7 +596,7 @@ int run_train(const Arguments& arguments) {
   const RunConfig config = read_flags(arguments);
   return run_ranks_of(
       "train", [&](Job& job) { return train(config, job); },
-      parse_signals(FLAGS_stop_signals).value());
+      parse_signals(FLAGS_stop_signals).value(), config.reproducible);
 }
 
 }  // namespace

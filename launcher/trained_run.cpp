@@ -71,13 +71,14 @@ Checkpoint open_or_name_others(const std::string& path, Communicator& communicat
 }  // namespace
 
 int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
-                 const std::vector<int>& stop_signals) {
+                 const std::vector<int>& stop_signals, bool reproducible) {
   JobOptions options;
   options.program = "micrec " + command;
   options.threads = FLAGS_threads;
   options.device = FLAGS_device;
   options.communicator.deadline_seconds = FLAGS_deadline;
   options.communicator.check_collectives = FLAGS_check_collectives;
+  options.communicator.reproducible = reproducible;
   options.watchdog = FLAGS_watchdog;
   options.stop_signals = stop_signals;
   return run_job(0, nullptr, options, body);

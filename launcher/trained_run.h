@@ -16,9 +16,10 @@ namespace micrec {
 
 /// Joins the run that this process was started for, as --threads and --device say, and returns the
 /// exit code of `body` or of its failure; see run_job. `command` names the command in messages;
-/// `stop_signals` are those that it heeds. Ranks: collective.
+/// `stop_signals` are those that it heeds; for `reproducible` see CommunicatorOptions. Ranks:
+/// collective.
 int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
-                 const std::vector<int>& stop_signals = {});
+                 const std::vector<int>& stop_signals = {}, bool reproducible = false);
 
 /// A trained model, read back from a run for evaluation, export or serving. Not movable: its parts
 /// refer to each other.

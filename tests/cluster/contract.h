@@ -18,10 +18,13 @@ using RunGroup = std::function<void(const CommunicatorOptions& options,
 struct ContractTest {
   std::string name;
   void (*check)(const RunGroup& run);
+  bool is_of_failure = false;  ///< its bodies may throw; what another's throws is a fault
 };
 inline void PrintTo(const ContractTest& test, std::ostream* stream) { *stream << test.name; }
 
 const std::vector<ContractTest>& contract_tests();
+/// Those that hold also where what moves is not looked at by the host.
+const std::vector<ContractTest>& contract_tests_of_gpus();
 
 /// Runs `body` on a group of `ranks` split from `whole`, which has kRanksBesideAPart ranks more;
 /// they are busy with collectives of a group of their own meanwhile.

@@ -1,6 +1,7 @@
 // A run that goes as its arguments say; job_test.cpp starts it alone and under mpirun.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 #include <glog/logging.h>
 #include <signal.h>
 #include <time.h>
@@ -23,6 +24,20 @@
 
 namespace micrec {
 namespace {
+
+// What LibTorch throws of a GPU that has failed.
+[[noreturn]] void fail_as_gpu() {
+  throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 700,
+                              "CUDA error: an illegal memory access was encountered\nmore of it");
+}
+
+// As the memory of a tensor that is given back to such a GPU.
+struct MemoryOfGpu {
+  const bool is_broken;
+  ~MemoryOfGpu() {
+    if (is_broken) fail_as_gpu();  // NOLINT(bugprone-exception-escape): it is the point
+  }
+};
 
 int act(Job& job, const std::string& scene, int number) {
   Communicator& group = job.communicator();
@@ -99,6 +114,15 @@ int act(Job& job, const std::string& scene, int number) {
   }
   if (scene == "bad_alloc") throw std::bad_alloc();
   if (scene == "tensor_too_large") return static_cast<int>(at::empty({1LL << 60}).numel());
+  if (scene == "gpu_fails") {
+    if (is_last) fail_as_gpu();
+    group.barrier("job.never");
+  }
+  if (scene == "gpu_fails_on_the_way_out") {
+    const MemoryOfGpu memory{is_last};
+    if (is_last) fail_as_gpu();
+    group.barrier("job.never");
+  }
   if (scene == "logic_error") throw std::logic_error("index 3 of 2");
   if (scene == "not_an_exception") throw 7;
   if (scene == "stop") {  // asked of one rank only, twice as mpirun does

@@ -92,6 +92,17 @@ TEST(RunJobAlone, SaysWhatOtherExceptionsMean) {
   EXPECT_EQ(alone("not_an_exception").exit_code, 1);
 }
 
+TEST(RunJobAlone, AGpuThatFailsIsACauseOfItsOwn) {
+  for (const char* scene : {"gpu_fails", "gpu_fails_on_the_way_out"}) {
+    const Outcome outcome = alone(scene);
+    EXPECT_EQ(outcome.exit_code, 5) << scene;
+    EXPECT_THAT(outcome.output,
+                AllOf(HasSubstr("job_program: the GPU failed: CUDA error: an illegal memory access "
+                                "was encountered; "),
+                      HasSubstr("--resume"), Not(HasSubstr("terminate"))));
+  }
+}
+
 TEST(RunJobAlone, SetsTheThreadsOfATensorOperation) {
   EXPECT_THAT(alone("describe 3").output,
               AllOf(HasSubstr("rank 0 of 1, 3 threads, ATen 3"), HasSubstr("once")));
@@ -119,6 +130,18 @@ TEST(RunJobAlone, RefusesCopiesThatDoNotKnowEachOther) {
       shell(text("SLURM_STEP_NUM_TASKS=2 exec ", MICREC_JOB_PROGRAM, " return 0"));
   EXPECT_EQ(tasks.exit_code, 5) << tasks.output;
   EXPECT_THAT(tasks.output, HasSubstr("srun started 2 copies"));
+}
+
+TEST(RunJobUnderMpirun, AGpuThatFailsEndsAllRanksWithItsRanksName) {
+  for (const char* scene : {"gpu_fails", "gpu_fails_on_the_way_out"}) {
+    const Outcome outcome = under_mpirun(3, scene);
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
+    EXPECT_EQ(
+        times("job_program: rank 2 of 3: the GPU failed: CUDA error: an illegal memory access",
+              outcome.output),
+        1)
+        << outcome.output;
+  }
 }
 
 TEST(RunJobUnderMpirun, JoinsAllRanks) {

@@ -71,6 +71,58 @@ TEST(ProgressBoard, ShowsWhatAnotherProcessDoes) {
   board->remove_name();
 }
 
+TEST(ProgressBoard, ShowsARankThatRanAheadInWhatItsGpuWaitsIn) {
+  const auto board = ProgressBoard::create(1);
+  board->remove_name();
+  board->take_line(0, 0);
+  const std::uint64_t first = board->begin("job.first", 1, nullptr);
+  board->begin("job.second", 2, "grid.rows");
+  EXPECT_EQ(board->read(0).state, RankProgress::State::outside);
+  EXPECT_EQ(board->read(0).collective, "job.second");
+  EXPECT_EQ(board->read(0).entered, 2U);
+
+  const int who = 0;
+  const int other = 0;
+  board->wait_beside(&who, "job.first", 1, nullptr, first);
+  board->wait_beside(&other, "job.second", 2, "grid.rows", 2);
+  board->leave_beside(&other);
+  EXPECT_EQ(board->read(0).where(), "in 'job.first' (collective 1)");
+  EXPECT_EQ(board->read(0).entered, 1U);
+
+  board->leave_beside(&who);
+  EXPECT_EQ(board->read(0).state, RankProgress::State::outside);
+  EXPECT_EQ(board->read(0).group, "grid.rows");
+  EXPECT_EQ(board->read(0).entered, 2U);
+
+  // What the rank's own thread waits in goes first, and a failure leaves it to be seen.
+  board->enter("job.halo", 3);
+  board->wait_beside(&who, "job.first", 1, nullptr, first);
+  EXPECT_EQ(board->read(0).where(), "in 'job.halo' (collective 3)");
+  board->leave();
+  board->wait_beside(&who, "job.first", 1, nullptr, first);
+  board->set_state(RankProgress::State::failing);
+  EXPECT_EQ(board->read(0).where(), "in 'job.first' (collective 1)");
+}
+
+TEST(FindSuspect, IsTheRankThatHasNotBegunWhatAnothersGpuWaitsIn) {
+  const auto board = ProgressBoard::create(3);
+  board->remove_name();
+  const auto runs_ahead = [](ProgressBoard& own) {
+    const std::uint64_t first = own.begin("job.first", 1, nullptr);
+    own.begin("job.second", 2, nullptr);
+    own.wait_beside(&own, "job.first", 1, nullptr, first);
+  };
+  const OtherRank ahead(*board, 0, runs_ahead);
+  const OtherRank behind(*board, 1, [](ProgressBoard& own) { own.leave(); });
+  const OtherRank with_it(*board, 2, [](ProgressBoard& own) {
+    own.wait_beside(&own, "job.first", 1, nullptr, own.begin("job.first", 1, nullptr));
+  });
+  const std::optional<Suspect> suspect = find_suspect(*board, 3);
+  ASSERT_TRUE(suspect);
+  EXPECT_EQ(suspect->rank, 1);
+  EXPECT_THAT(suspect->sentence, HasSubstr("has not reached 'job.first' (collective 1)"));
+}
+
 TEST(ProgressBoard, IsOpenedByNameUntilThatIsRemoved) {
   const auto board = ProgressBoard::create(3);
   const auto again = ProgressBoard::open(board->name());

@@ -116,8 +116,8 @@ TEST(ChooseDevice, LetsRanksShareWhereItIsAskedForAndNcclCan) {
                                     process("AB", 3)};
   for (Process& one : processes) one.gpus.sharing_asked_for = true;
   EXPECT_THAT(refusal_of(processes),
-              AllOf(HasSubstr("NCCL 2.28.9 cannot share a GPU"), HasSubstr("2.32.0 or newer can")));
-  for (Process& one : processes) one.gpus.nccl_version = 23201;
+              AllOf(HasSubstr("NCCL 2.28.9 cannot share a GPU"), HasSubstr("2.30.0 or newer can")));
+  for (Process& one : processes) one.gpus.nccl_version = 23001;
   EXPECT_THAT(devices(processes), ElementsAre(0, 1, 0, 1));
   EXPECT_EQ(choices(processes)[3].note, "4 ranks share 2 GPUs");
 }
@@ -189,7 +189,7 @@ TEST(FindGpus, SaysWhyThereIsNone) {
 
 TEST(NcclVersionName, ReadsBothWaysOfCounting) {
   EXPECT_EQ(nccl_version_name(22809), "2.28.9");
-  EXPECT_EQ(nccl_version_name(23200), "2.32.0");
+  EXPECT_EQ(nccl_version_name(23000), "2.30.0");
   EXPECT_EQ(nccl_version_name(2804), "2.8.4");
 }
 

@@ -1,161 +1,139 @@
-// The contract of communicators on NCCL itself: started by mpirun, a rank a GPU, or several where
-// NCCL_MULTI_RANK_GPU_ENABLE=1 and NCCL lets them share.
+// The contract of communicators on NCCL itself. Started by mpirun: a rank a process. Else ranks are
+// threads of this process, as many as MICREC_TEST_RANKS says, or a rank a GPU. Several ranks share
+// a GPU where NCCL_MULTI_RANK_GPU_ENABLE=1 and NCCL lets them.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
+#include "base/text.h"
 #include "cluster/device.h"
 #include "cluster/mpi_communicator.h"
 #include "cluster/nccl_communicator.h"
+#include "cluster/progress_board.h"
+#include "cluster/thread_communicator.h"
 #include "tests/cluster/contract.h"
+#include "through_gpu.h"
 
 namespace micrec {
 namespace {
 
-// Brings the processes together after a test whose own communicator has failed on purpose.
+// Brings the processes together after a test whose own communicator has failed on purpose; null
+// where ranks are threads.
 std::unique_ptr<MpiCommunicator> g_between_tests;
-c10::Device g_device(c10::kCPU);
+int g_ranks = 1;
+std::vector<c10::Device> g_devices;  // of every rank that is in this process
 std::string g_why_skipped;
 
-// Takes the tensors of the contract, which are in main memory, to the GPU and back.
-class ThroughGpu final : public Communicator {
- public:
-  explicit ThroughGpu(Communicator& inner) : inner_(inner) {}
-  explicit ThroughGpu(std::unique_ptr<Communicator> inner)
-      : owned_(std::move(inner)), inner_(*owned_) {}
+Passage passage_to(c10::Device device) {
+  return {[device](const at::Tensor& tensor) { return tensor.to(device); },
+          [](const at::Tensor& result) { return result.cpu(); }};
+}
 
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  int rank_in_run(int rank) const override { return inner_.rank_in_run(rank); }
-  int ranks_in_run() const override { return inner_.ranks_in_run(); }
-  std::uint64_t latest_number() const override { return inner_.latest_number(); }
-  std::unique_ptr<Communicator> split(const char* name, int color) override {
-    return std::make_unique<ThroughGpu>(inner_.split(name, color));
-  }
-  void barrier(const char* name) override { inner_.barrier(name); }
-  at::Tensor all_gather(const char* name, const at::Tensor& local,
-                        const std::vector<std::int64_t>& rows) override {
-    return inner_.all_gather(name, there(local), rows).cpu();
-  }
-  at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
-                            const std::vector<std::int64_t>& rows) override {
-    return inner_.reduce_scatter(name, there(full), rows).cpu();
-  }
-  at::Tensor all_to_all(const char* name, const at::Tensor& send,
-                        const std::vector<std::int64_t>& send_rows,
-                        const std::vector<std::int64_t>& receive_rows) override {
-    return inner_.all_to_all(name, there(send), send_rows, receive_rows).cpu();
-  }
-  std::unique_ptr<PendingTensor> start_all_gather(const char* name, const at::Tensor& local,
-                                                  const std::vector<std::int64_t>& rows) override {
-    return std::make_unique<Back>(inner_.start_all_gather(name, there(local), rows));
-  }
-  std::unique_ptr<PendingTensor> start_all_to_all(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows) override {
-    return std::make_unique<Back>(
-        inner_.start_all_to_all(name, there(send), send_rows, receive_rows));
-  }
-  std::unique_ptr<PendingTensor> start_all_to_all_into(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
-      const std::vector<std::int64_t>& first_rows) override {
-    const at::Tensor moved = there(into);
-    return std::make_unique<BackInto>(
-        inner_.start_all_to_all_into(name, there(send), send_rows, receive_rows, moved, first_rows),
-        into, receive_rows, first_rows);
-  }
-  void all_reduce(const char* name, at::Tensor& values, Reduction reduction) override {
-    at::Tensor moved = there(values);
-    inner_.all_reduce(name, moved, reduction);
-    values.detach().copy_(moved);
-  }
-  void broadcast(const char* name, at::Tensor& values, int root) override {
-    at::Tensor moved = there(values);
-    inner_.broadcast(name, moved, root);
-    values.detach().copy_(moved);
-  }
-  void poll(const char* name) override { inner_.poll(name); }
-  Ledger& ledger() override { return inner_.ledger(); }
-  void abort(const std::string& why) noexcept override { inner_.abort(why); }
+std::unique_ptr<NcclLink> link_on(c10::Device device) {
+  return g_ranks > 1 ? make_nccl_link(device) : nullptr;
+}
 
- private:
-  class Back final : public PendingTensor {
-   public:
-    explicit Back(std::unique_ptr<PendingTensor> inner) : inner_(std::move(inner)) {}
-    at::Tensor wait() override { return inner_->wait().cpu(); }
+// Where the processes see each other, as run_job makes it. Ranks: collective.
+std::unique_ptr<ProgressBoard> make_board() {
+  std::unique_ptr<ProgressBoard> board;
+  at::Tensor name = at::zeros({64}, at::kByte);
+  if (g_between_tests->rank() == 0) {
+    board = ProgressBoard::create(g_ranks);
+    std::memcpy(name.mutable_data_ptr(), board->name().data(), board->name().size());
+  }
+  g_between_tests->broadcast("test.board", name, 0);
+  if (!board) board = ProgressBoard::open(static_cast<const char*>(name.const_data_ptr()));
+  g_between_tests->barrier("test.board");
+  board->remove_name();
+  board->take_line(g_between_tests->rank(), g_between_tests->rank());
+  return board;
+}
 
-   private:
-    std::unique_ptr<PendingTensor> inner_;
-  };
+void run_as_process(const ContractTest& test, const CommunicatorOptions& options,
+                    const std::function<void(Communicator&)>& body) {
+  const std::unique_ptr<ProgressBoard> board = make_board();
+  const std::unique_ptr<MpiCommunicator> host = MpiCommunicator::world(options);
+  host->show_progress_on(board.get());
+  std::unique_ptr<NcclLink> link = link_on(g_devices[0]);
+  const NcclId id = link ? NcclCommunicator::share_id(*g_between_tests, *link) : NcclId{};
+  NcclCommunicator nccl(*host, g_devices[0], std::move(link), id, options);
+  ThroughGpu group(nccl, passage_to(g_devices[0]));
+  g_between_tests->barrier("test.joined");
+  bool failed = false;
+  try {
+    body(group);
+  } catch (const std::exception& exception) {
+    EXPECT_TRUE(test.is_of_failure) << exception.what();
+    failed = true;
+    board->give_verdict({group.rank(), static_cast<int>(Cause::cluster), exception.what(), 0});
+    group.abort(exception.what());
+  }
+  if (on_any_rank(*g_between_tests, "test.failed", failed)) group.abort("the test is over");
+  g_between_tests->barrier("test.over");
+}
 
-  // Only the rows received go back: the others may have changed here meanwhile.
-  class BackInto final : public PendingTensor {
-   public:
-    BackInto(std::unique_ptr<PendingTensor> inner, at::Tensor into,
-             std::vector<std::int64_t> receive_rows, std::vector<std::int64_t> first_rows)
-        : inner_(std::move(inner)),
-          into_(std::move(into)),
-          receive_rows_(std::move(receive_rows)),
-          first_rows_(std::move(first_rows)) {}
-    at::Tensor wait() override {
-      const at::Tensor moved = inner_->wait();
-      for (std::size_t q = 0; q < receive_rows_.size(); ++q) {
-        into_.narrow(0, first_rows_[q], receive_rows_[q])
-            .copy_(moved.narrow(0, first_rows_[q], receive_rows_[q]));
-      }
-      return into_;
-    }
-
-   private:
-    std::unique_ptr<PendingTensor> inner_;
-    at::Tensor into_;
-    std::vector<std::int64_t> receive_rows_;
-    std::vector<std::int64_t> first_rows_;
-  };
-
-  static at::Tensor there(const at::Tensor& tensor) { return tensor.detach().to(g_device); }
-
-  std::unique_ptr<Communicator> owned_;
-  Communicator& inner_;
-};
+void run_as_threads(const ContractTest& test, const CommunicatorOptions& options,
+                    const std::function<void(Communicator&)>& body) {
+  const NcclId id = g_ranks > 1 ? make_nccl_link(g_devices[0])->make_id() : NcclId{};
+  std::atomic<int> joined = 0;
+  std::atomic<bool> is_unjoined = false;
+  try {
+    run_ranks(
+        g_ranks,
+        [&](Communicator& world) {
+          const c10::Device device = g_devices[static_cast<std::size_t>(world.rank())];
+          use_device(device);
+          std::unique_ptr<NcclCommunicator> nccl;
+          try {
+            nccl = std::make_unique<NcclCommunicator>(dynamic_cast<HostCommunicator&>(world),
+                                                      device, link_on(device), id, options);
+          } catch (const std::exception& error) {
+            ADD_FAILURE() << "rank " << world.rank() << ": " << error.what();
+            is_unjoined = true;
+            throw;
+          }
+          // A body that fails must not end the joining of others.
+          for (++joined; joined < g_ranks && !is_unjoined;) std::this_thread::yield();
+          ThroughGpu group(*nccl, passage_to(device));
+          body(group);
+        },
+        options);
+  } catch (const std::exception& exception) {
+    EXPECT_TRUE(test.is_of_failure) << exception.what();
+  }
+}
 
 class NcclOnGpus : public testing::TestWithParam<std::tuple<ContractTest, bool>> {};
 
 TEST_P(NcclOnGpus, Holds) {
   if (!g_why_skipped.empty()) GTEST_SKIP() << g_why_skipped;
   const auto& [test, in_part] = GetParam();
-  const int ranks = g_between_tests->size() - (in_part ? kRanksBesideAPart : 0);
+  const int ranks = g_ranks - (in_part ? kRanksBesideAPart : 0);
   if (ranks < 1) GTEST_SKIP() << "needs more ranks to take a part of";
-  test.check([=, in_part = in_part](const CommunicatorOptions& options,
-                                    const std::function<void(Communicator&)>& body) {
-    const std::unique_ptr<MpiCommunicator> host = MpiCommunicator::world(options);
-    std::unique_ptr<NcclLink> link = make_nccl_link(g_device);
-    const NcclId id = NcclCommunicator::share_id(*g_between_tests, *link);
-    // Connecting takes seconds, which a test of deadlines has not.
-    CommunicatorOptions patient = options;
-    patient.deadline_seconds = std::max(60.0, options.deadline_seconds);
-    NcclCommunicator nccl(*host, std::move(link), id, patient);
-    ThroughGpu group(nccl);
-    g_between_tests->barrier("test.joined");
-    bool failed = false;
-    try {
-      in_part ? run_in_part(group, ranks, body) : body(group);
-    } catch (const std::exception& exception) {
-      failed = true;
-      group.abort(exception.what());
-    }
-    if (on_any_rank(*g_between_tests, "test.failed", failed)) group.abort("the test is over");
-    g_between_tests->barrier("test.over");
-  });
+  test.check(
+      [&test = test, ranks, in_part = in_part](const CommunicatorOptions& options,
+                                               const std::function<void(Communicator&)>& body) {
+        const auto on_ranks = [&](Communicator& group) {
+          in_part ? run_in_part(group, ranks, body) : body(group);
+        };
+        g_between_tests ? run_as_process(test, options, on_ranks)
+                        : run_as_threads(test, options, on_ranks);
+      });
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, NcclOnGpus,
-                         testing::Combine(testing::ValuesIn(contract_tests()), testing::Bool()),
+                         testing::Combine(testing::ValuesIn(contract_tests_of_gpus()),
+                                          testing::Bool()),
                          [](const auto& info) {
                            return std::get<0>(info.param).name +
                                   (std::get<1>(info.param) ? "_in_part" : "_whole");
@@ -176,29 +154,55 @@ class FailurePrinter : public testing::EmptyTestEventListener {
   int rank_;
 };
 
+void choose_devices(Communicator& world, const LaunchEnvironment& launch) {
+  try {
+    const c10::Device device = choose_device("cuda", find_gpus(), launch, world).device;
+    g_devices.at(g_between_tests ? 0 : static_cast<std::size_t>(world.rank())) = device;
+    if (g_between_tests) use_device(device);
+  } catch (const Error& error) {
+    if (world.rank() != 0) return;  // all ranks throw the same
+    g_why_skipped = error.what();
+    std::printf("Skipped: %s\n", error.what());
+  }
+}
+
+int run_all_as_threads() {
+  const char* const wanted = std::getenv("MICREC_TEST_RANKS");
+  const std::size_t gpus = find_gpus().identities.size();
+  g_ranks = wanted != nullptr ? static_cast<int>(parse_integer(wanted).value_or(1))
+                              : std::max(1, static_cast<int>(gpus));
+  g_devices.resize(static_cast<std::size_t>(g_ranks), c10::Device(c10::kCPU));
+  std::printf("Ranks are %d threads on %zu GPUs\n", g_ranks, gpus);
+  run_ranks(g_ranks, [](Communicator& world) { choose_devices(world, {}); });
+  return RUN_ALL_TESTS();
+}
+
+int run_all_as_process(MpiSession& session, const LaunchEnvironment& launch) {
+  g_ranks = session.size();
+  g_devices.resize(1, c10::Device(c10::kCPU));
+  if (session.rank() != 0) {
+    testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
+    delete listeners.Release(listeners.default_result_printer());
+    listeners.Append(new FailurePrinter(session.rank()));
+  }
+  g_between_tests = MpiCommunicator::world({.deadline_seconds = 100});
+  choose_devices(*g_between_tests, launch);
+  g_why_skipped = on_any_rank(*g_between_tests, "test.skipped", !g_why_skipped.empty())
+                      ? "rank 0 says why"
+                      : "";
+  const int failed = RUN_ALL_TESTS();
+  g_between_tests.reset();
+  session.finish();
+  return failed;
+}
+
 }  // namespace
 }  // namespace micrec
 
 int main(int argc, char** argv) {
-  micrec::MpiSession session(argc, argv);
+  const micrec::LaunchEnvironment launch = micrec::read_launch_environment();
   testing::InitGoogleTest(&argc, argv);
-  if (session.rank() != 0) {
-    testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
-    delete listeners.Release(listeners.default_result_printer());
-    listeners.Append(new micrec::FailurePrinter(session.rank()));
-  }
-  micrec::g_between_tests = micrec::MpiCommunicator::world({.deadline_seconds = 100});
-  try {
-    micrec::LaunchEnvironment launch = micrec::read_launch_environment();
-    micrec::g_device =
-        micrec::choose_device("cuda", micrec::find_gpus(), launch, *micrec::g_between_tests).device;
-    micrec::use_device(micrec::g_device);
-  } catch (const micrec::Error& error) {
-    micrec::g_why_skipped = error.what();
-    if (session.rank() == 0) std::printf("Skipped: %s\n", error.what());
-  }
-  const int failed = RUN_ALL_TESTS();
-  micrec::g_between_tests.reset();
-  session.finish();
-  return failed;
+  if (!launch.has_mpi) return micrec::run_all_as_threads();
+  micrec::MpiSession session(argc, argv);
+  return micrec::run_all_as_process(session, launch);
 }
