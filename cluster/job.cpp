@@ -24,6 +24,7 @@
 #include "cluster/joined_device.h"
 #include "cluster/launch_environment.h"
 #include "cluster/mpi_communicator.h"
+#include "cluster/out_of_memory.h"
 #include "cluster/progress_board.h"
 #include "cluster/self_communicator.h"
 #include "cluster/signals.h"
@@ -36,10 +37,6 @@ namespace {
 constexpr int kExitUnexpected = 1;
 constexpr double kGraceSeconds = 1;         // for the root cause to win over what followed from it
 constexpr double kEndedByOtherSeconds = 5;  // for the rank to blame to end the others
-
-std::string out_of_memory() {
-  return "out of memory; use more ranks, fewer columns (--dim) or a smaller --batch";
-}
 
 // The exception in flight, as the other ranks and the user should hear of it. The board may be
 // null.
@@ -69,12 +66,17 @@ RankFailure describe_exception(int rank, const ProgressBoard* board = nullptr, i
     failure.message = text("the file system refused: ", error.what(),
                            "; check that the disk has room and can be written to");
   } catch (const std::bad_alloc&) {
-    failure.message = out_of_memory();
+    failure.exit_code = static_cast<int>(Cause::cluster);
+    failure.message = describe_host_out_of_memory("", ranks);
+  } catch (const c10::OutOfMemoryError& error) {
+    failure.exit_code = static_cast<int>(Cause::cluster);
+    failure.message = describe_gpu_out_of_memory(error.what_without_backtrace(), ranks);
   } catch (const c10::Error& error) {
     const std::string message = error.what_without_backtrace();
-    failure.message = message.find("can't allocate memory") != std::string::npos
-                          ? out_of_memory()
-                          : text("unexpected error in LibTorch: ", message);
+    const bool host_memory = message.find("can't allocate memory") != std::string::npos;
+    if (host_memory) failure.exit_code = static_cast<int>(Cause::cluster);
+    failure.message = host_memory ? describe_host_out_of_memory(message, ranks)
+                                  : text("unexpected error in LibTorch: ", message);
   } catch (const std::exception& error) {
     failure.message = text("unexpected error: ", error.what());
   } catch (...) {
