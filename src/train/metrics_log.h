@@ -7,6 +7,7 @@
 namespace micrec {
 
 struct SavedCheckpoint;
+struct StepProfile;
 struct StepRecord;
 struct Traffic;
 
@@ -31,6 +32,13 @@ struct Traffic;
 ///               those sent from one rank to another, summed over ranks; calls and seconds are a
 ///               rank's, on average: waited is what it stood still for, hidden what travelled while
 ///               it worked
+///   profile     once a process that was asked for it (--profile_steps): steps timed; ms_per_step,
+///               the wall time of rank 0's thread in planning, forward, backward and optimizer, in
+///               exchange what it stood still for in collectives, whatever the part, and the total
+///               of these; device_ms_per_step, null on a CPU: how long its GPU was busy with what
+///               each part had launched, with collectives alone (exchange), with nothing (idle),
+///               and the total of these; uploads_per_step and downloads_per_step of the GPU. Where
+///               a GPU could not be recorded, device_note says why
 ///   end         reason, seconds
 ///
 /// Numbers that are not finite are null. A line is complete in the file, or at its very end and cut
@@ -55,6 +63,7 @@ class MetricsLog {
   void test(std::int64_t step, const nlohmann::ordered_json& report);
   void save(const SavedCheckpoint& saved);
   void ledger(std::int64_t step, const Traffic& traffic);
+  void profile(const StepProfile& profile);
   void end(std::int64_t step, const std::string& reason, double seconds);
 
   static std::string path_in(const std::string& run_dir);
