@@ -26,6 +26,7 @@
 #include "cluster/joined_device.h"
 #include "cluster/launch_environment.h"
 #include "cluster/mpi_communicator.h"
+#include "cluster/out_of_memory.h"
 #include "cluster/progress_board.h"
 #include "cluster/self_communicator.h"
 #include "cluster/signals.h"
@@ -38,10 +39,6 @@ namespace {
 constexpr int kExitUnexpected = 1;
 constexpr double kGraceSeconds = 1;         // for the root cause to win over what followed from it
 constexpr double kEndedByOtherSeconds = 5;  // for the rank to blame to end the others
-
-std::string out_of_memory() {
-  return "out of memory; use more ranks, fewer columns (--dim) or a smaller --batch";
-}
 
 // The exception in flight, as the other ranks and the user should hear of it. The board may be
 // null.
@@ -70,15 +67,19 @@ RankFailure describe_exception(int rank, const ProgressBoard* board = nullptr, i
     failure.exit_code = static_cast<int>(Cause::io);
     failure.message = path_error(error);
   } catch (const std::bad_alloc&) {
-    failure.message = out_of_memory();
+    failure.exit_code = static_cast<int>(Cause::cluster);
+    failure.message = describe_host_out_of_memory("", ranks);
+  } catch (const c10::OutOfMemoryError& error) {
+    failure.exit_code = static_cast<int>(Cause::cluster);
+    failure.message = describe_gpu_out_of_memory(error.what_without_backtrace(), ranks);
   } catch (const c10::Error& error) {
     const std::string message = error.what_without_backtrace();
     const std::optional<std::string> of_gpu = describe_gpu_failure(error);
-    if (of_gpu) failure.exit_code = static_cast<int>(Cause::cluster);
-    failure.message = of_gpu ? *of_gpu
-                      : message.find("can't allocate memory") != std::string::npos
-                          ? out_of_memory()
-                          : text("unexpected error in LibTorch: ", message);
+    const bool host_memory = message.find("can't allocate memory") != std::string::npos;
+    if (of_gpu || host_memory) failure.exit_code = static_cast<int>(Cause::cluster);
+    failure.message = of_gpu        ? *of_gpu
+                      : host_memory ? describe_host_out_of_memory(message, ranks)
+                                    : text("unexpected error in LibTorch: ", message);
   } catch (const std::exception& error) {
     failure.message = text("unexpected error: ", error.what());
   } catch (...) {

@@ -65,9 +65,9 @@ class Job {
 /// Started by mpirun or srun it starts MPI, else it runs alone. An exception on any rank ends all
 /// ranks: one message on stderr, the root cause's and not what followed from it, without a rank if
 /// all ranks failed by the same, and the cause's exit code from mpirun too. An exception that is
-/// not an Error has exit code 1. A rank that is killed, stopped or stuck ends all ranks as well,
-/// with its name, the collective it was in and the exit code of Cause::cluster: at once, or when
-/// the others have waited for the deadline.
+/// not an Error has exit code 1, but for memory that ran out: Cause::cluster. A rank that is
+/// killed, stopped or stuck ends all ranks as well, with its name, the collective it was in and the
+/// exit code of Cause::cluster: at once, or when the others have waited for the deadline.
 ///
 /// Ranks    collective; once a process under MPI, before it has threads. Errors   none thrown.
 int run_job(int argc, char** argv, const JobOptions& options, const std::function<int(Job&)>& body);

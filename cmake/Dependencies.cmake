@@ -1,7 +1,9 @@
 # The one file that looks for packages. It defines, besides the packages' own targets:
 #   micrec::openmp  the process's only OpenMP runtime
 #   micrec::torch   LibTorch; micrec::torch_cuda its GPU part, only where MICREC_CUDA is true
-#   micrec::nccl    the NCCL that LibTorch loads, only where MICREC_CUDA is true
+#   micrec::cudart  the CUDA runtime that LibTorch loads, only where MICREC_CUDA is true
+#   micrec::nccl    the NCCL that LibTorch loads, only where MICREC_CUDA is true; to be linked before
+#                   micrec::torch_cuda, as a toolkit's folder may hold another nccl.h
 #   micrec::hdf5, micrec::metis, micrec::xxhash
 # and the variables MICREC_CUDA (are GPU parts built), MICREC_PYTHON (the Python beside torch, or
 # empty), MICREC_TORCH_DIR and MICREC_TORCH_VERSION.
@@ -184,10 +186,26 @@ else()
     find_library(MICREC_NCCL_LIBRARY NAMES libnccl.so.2 nccl
                  HINTS "${micrec_torch_nccl}/lib" "${MICREC_TORCH_DIR}/lib" ${CUDAToolkit_LIBRARY_DIR})
     mark_as_advanced(MICREC_NCCL_INCLUDE MICREC_NCCL_LIBRARY)
-    if(MICREC_NCCL_INCLUDE AND MICREC_NCCL_LIBRARY)
-      set(MICREC_CUDA ON)
-    else()
+    # LibTorch's own CUDA runtime too: each runtime in a process has streams and errors of its own.
+    file(GLOB micrec_torch_cudart
+         "${MICREC_TORCH_DIR}/../nvidia/cu${CUDAToolkit_VERSION_MAJOR}/lib/libcudart.so.${CUDAToolkit_VERSION_MAJOR}"
+         "${MICREC_TORCH_DIR}/../nvidia/cuda_runtime/lib/libcudart.so.${CUDAToolkit_VERSION_MAJOR}"
+         "${MICREC_TORCH_DIR}/lib/libcudart*.so*")
+    if(micrec_torch_cudart)
+      list(GET micrec_torch_cudart 0 micrec_torch_cudart)
+      get_filename_component(micrec_torch_cudart "${micrec_torch_cudart}" ABSOLUTE)
+      set(MICREC_CUDART_LIBRARY "${micrec_torch_cudart}" CACHE FILEPATH "The shared CUDA runtime that torch loads")
+    else()  # A torch built on this machine: it loads the system's.
+      find_library(MICREC_CUDART_LIBRARY NAMES libcudart.so.${CUDAToolkit_VERSION_MAJOR} libcudart.so
+                   HINTS ${CUDAToolkit_LIBRARY_DIR})
+    endif()
+    mark_as_advanced(MICREC_CUDART_LIBRARY)
+    if(NOT MICREC_NCCL_INCLUDE OR NOT MICREC_NCCL_LIBRARY)
       set(micrec_no_cuda "no NCCL (nccl.h and libnccl.so.2) was found beside torch or in the system")
+    elseif(NOT MICREC_CUDART_LIBRARY)
+      set(micrec_no_cuda "no shared CUDA runtime (libcudart.so) was found beside torch or in the toolkit")
+    else()
+      set(MICREC_CUDA ON)
     endif()
   endif()
 endif()
@@ -195,7 +213,13 @@ if(MICREC_CUDA)
   if(MICREC_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
     set(CMAKE_CUDA_COMPILER_LAUNCHER ${MICREC_CCACHE})
   endif()
+  set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # micrec::cudart is it; CMake would add a static one.
   enable_language(CUDA)
+  add_library(micrec_cudart INTERFACE)
+  add_library(micrec::cudart ALIAS micrec_cudart)
+  target_include_directories(micrec_cudart SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
+  target_link_libraries(micrec_cudart INTERFACE ${MICREC_CUDART_LIBRARY} Threads::Threads)
+
   add_library(micrec_torch_cuda INTERFACE)
   add_library(micrec::torch_cuda ALIAS micrec_torch_cuda)
   # Without fused multiply-adds a kernel gives the bits of the same code on a CPU.
@@ -205,12 +229,39 @@ if(MICREC_CUDA)
   # must not drop it as unneeded (Ubuntu's default).
   target_link_libraries(micrec_torch_cuda INTERFACE micrec::torch
     "-Wl,--push-state,--no-as-needed" "${MICREC_TORCH_DIR}/lib/libtorch_cuda.so"
-    "${MICREC_TORCH_DIR}/lib/libc10_cuda.so" "-Wl,--pop-state" CUDA::cudart)
+    "${MICREC_TORCH_DIR}/lib/libc10_cuda.so" "-Wl,--pop-state" micrec::cudart)
 
   add_library(micrec_nccl INTERFACE)
   add_library(micrec::nccl ALIAS micrec_nccl)
   target_include_directories(micrec_nccl SYSTEM INTERFACE ${MICREC_NCCL_INCLUDE})
-  target_link_libraries(micrec_nccl INTERFACE ${MICREC_NCCL_LIBRARY} CUDA::cudart)
+  target_link_libraries(micrec_nccl INTERFACE ${MICREC_NCCL_LIBRARY} micrec::cudart)
+
+  # The header that is compiled must be the one chosen: flags or variables such as CPATH may put another first.
+  set(micrec_nccl_flags ${MICREC_NCCL_INCLUDE} ${CUDAToolkit_INCLUDE_DIRS})
+  list(TRANSFORM micrec_nccl_flags PREPEND -isystem)
+  try_compile(micrec_nccl_compiles ${PROJECT_BINARY_DIR}/nccl_header
+              SOURCES ${PROJECT_SOURCE_DIR}/cmake/nccl_header.cpp
+              COMPILE_DEFINITIONS -H ${micrec_nccl_flags}  # -H names every file included
+              OUTPUT_VARIABLE micrec_nccl_output)
+  string(REGEX MATCH "\n\\. ([^\n]*nccl\\.h)" micrec_nccl_header "\n${micrec_nccl_output}")
+  set(micrec_nccl_header "${CMAKE_MATCH_1}")
+  file(REAL_PATH "${micrec_nccl_header}" micrec_nccl_compiled BASE_DIRECTORY ${PROJECT_BINARY_DIR})
+  file(REAL_PATH "${MICREC_NCCL_INCLUDE}/nccl.h" micrec_nccl_chosen)
+  if(NOT micrec_nccl_compiles)
+    message(FATAL_ERROR "${MICREC_NCCL_INCLUDE}/nccl.h does not compile; set MICREC_NCCL_INCLUDE to the folder "
+                        "of another, of the same major version as ${MICREC_NCCL_LIBRARY}.\n${micrec_nccl_output}")
+  elseif(NOT micrec_nccl_compiled STREQUAL micrec_nccl_chosen)
+    message(FATAL_ERROR "The compiler takes ${micrec_nccl_header} for nccl.h and not the chosen one in "
+                        "${MICREC_NCCL_INCLUDE}; look for a folder that comes first in CPATH, CPLUS_INCLUDE_PATH or "
+                        "CMAKE_CXX_FLAGS, or set MICREC_NCCL_INCLUDE to that folder.")
+  endif()
+  set(micrec_nccl_version "")
+  foreach(part IN ITEMS MAJOR MINOR PATCH)
+    file(STRINGS "${MICREC_NCCL_INCLUDE}/nccl.h" line REGEX "^#define NCCL_${part} +[0-9]+" LIMIT_COUNT 1)
+    string(REGEX MATCH "[0-9]+$" number "${line}")
+    list(APPEND micrec_nccl_version "${number}")
+  endforeach()
+  list(JOIN micrec_nccl_version "." micrec_nccl_version)
 elseif(MICREC_WITH_CUDA STREQUAL "ON")
   message(FATAL_ERROR "MICREC_WITH_CUDA=ON, but ${micrec_no_cuda}. Install a toolkit that fits torch "
                       "${MICREC_TORCH_VERSION}, or use MICREC_WITH_CUDA=AUTO.")
@@ -218,7 +269,8 @@ endif()
 
 message(STATUS "torch ${MICREC_TORCH_VERSION} in ${MICREC_TORCH_DIR}")
 if(MICREC_CUDA)
-  message(STATUS "CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}, NCCL in ${MICREC_NCCL_LIBRARY}")
+  message(STATUS "CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}, runtime ${MICREC_CUDART_LIBRARY}")
+  message(STATUS "NCCL ${MICREC_NCCL_LIBRARY}, header ${micrec_nccl_header} of ${micrec_nccl_version}")
 else()
   message(STATUS "CPU only: ${micrec_no_cuda}")
 endif()

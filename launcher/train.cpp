@@ -116,6 +116,7 @@ bool may_change(const std::string& flag) {
                                                 "max_steps",
                                                 "patience",
                                                 "log_every",
+                                                "profile_steps",
                                                 "save_every_steps",
                                                 "save_every_epochs",
                                                 "save_every_minutes",
@@ -526,6 +527,9 @@ int train(const RunConfig& config, Job& job) {
   };
   events.saved = [&](const SavedCheckpoint& saved) {
     if (logs) logs->metrics.save(saved);
+  };
+  events.profiled = [&](const StepProfile& profile) {
+    if (logs) logs->metrics.profile(profile);
   };
   events.save_step = [&held, death = death_from_environment(job.rank())](SaveStep step) {
     if (held.lock && step == SaveStep::manifest_written) held.lock->check();

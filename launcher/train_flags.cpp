@@ -39,6 +39,8 @@ DEFINE_int64(patience, 50, "validations without improvement that end the run; 0:
 DEFINE_int64(validate_every, 1, "epochs between validations; 0: not by epochs");
 DEFINE_int64(validate_every_steps, 0, "steps between validations; 0: not by steps");
 DEFINE_int64(log_every, 50, "steps between lines of progress");
+DEFINE_int64(profile_steps, 0,
+             "steps after the first 10 whose parts are timed for metrics.jsonl; 0: none");
 DEFINE_int64(save_every_steps, 0, "steps between checkpoints; 0: not by steps");
 DEFINE_int64(
     save_every_epochs, 1,
@@ -96,6 +98,7 @@ std::vector<FlagSpec> training_flags() {
       {"validate_every", "Training", "epochs", at_least(0)},
       {"validate_every_steps", "Training", "steps", at_least(0)},
       {"log_every", "Training", "steps", at_least(1)},
+      {"profile_steps", "Training", "steps", at_least(0)},
       {"save_every_steps", "Checkpoints", "steps", at_least(0)},
       {"save_every_epochs", "Checkpoints", "epochs", at_least(0)},
       {"save_every_minutes", "Checkpoints", "minutes", at_least(0)},
@@ -142,6 +145,7 @@ TrainingConfig training_config_from_flags() {
   config.validate_every = FLAGS_validate_every;
   config.validate_every_steps = FLAGS_validate_every_steps;
   config.log_every = FLAGS_log_every;
+  config.profile_steps = FLAGS_profile_steps;
   config.save_every_steps = FLAGS_save_every_steps;
   config.save_every_epochs = FLAGS_save_every_epochs;
   config.save_every_minutes = FLAGS_save_every_minutes;

@@ -2,7 +2,9 @@
 
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/AutogradState.h>
 #include <glog/logging.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
@@ -48,7 +50,27 @@ class LinearNode : public torch::autograd::Node {
   std::vector<std::function<at::Tensor(const at::Tensor&)>> transposes_;
 };
 
+// While it lives, autograd's nodes of every device run on this thread.
+class OneThread {
+ public:
+  OneThread() : before_(state().get_multithreading_enabled()) {
+    state().set_multithreading_enabled(false);
+  }
+  ~OneThread() { state().set_multithreading_enabled(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  static c10::AutogradState& state() { return c10::AutogradState::get_tls_state(); }
+  bool before_;
+};
+
 }  // namespace
+
+void run_backward(const std::vector<at::Tensor>& roots, const std::vector<at::Tensor>& gradients) {
+  const OneThread one_thread;
+  torch::autograd::backward(roots, gradients);
+}
 
 at::Tensor with_transposes(const char* name, at::Tensor y, std::vector<LinearInput> inputs) {
   bool differentiable = false;

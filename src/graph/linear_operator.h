@@ -30,4 +30,12 @@ inline at::Tensor with_transpose(const char* name, const at::Tensor& x, at::Tens
   return with_transposes(name, std::move(y), {{x, std::move(transpose)}});
 }
 
+/// The backward pass from `roots`, as torch::autograd::backward. All of it runs on the calling
+/// thread: autograd would give a GPU's part to a thread of its own, from where the collectives in
+/// it would meet MPI, NCCL and their communicators on a thread that they do not expect.
+///
+/// Shapes   gradients[i] as roots[i], or undefined for a scalar root.
+/// Ranks    collective where an operator's backward is.
+void run_backward(const std::vector<at::Tensor>& roots, const std::vector<at::Tensor>& gradients);
+
 }  // namespace micrec

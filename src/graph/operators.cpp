@@ -54,8 +54,11 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
     factor_rows = graph.with_active_halo("halo.propagate.active", *active, x, threads);
     y = factor_rows.rows;
     options.active_columns = &factor_rows.columns;
-    addend_rows = RowSet(owned, *active);
-    options.horner.addend_rows = &addend_rows;
+    options.horner.addend_rows = &factor_rows.columns;
+    if (graph.local_rows() > owned) {  // With a halo the sets differ.
+      addend_rows = RowSet(owned, *active);
+      options.horner.addend_rows = &addend_rows;
+    }
   } else {
     y = graph.with_halo("halo.propagate", x, threads);
   }

@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace micrec {
+
+class DeviceNumbers;
 
 /// A set of rows of [0, universe) that also knows the position of each among its members, in rising
 /// order, so that data of the members alone can be stored compactly.
@@ -36,11 +39,16 @@ class RowSet {
   /// The members, rising.
   std::vector<std::int32_t> members() const;
   const Word* words() const { return words_.data(); }
+  std::int64_t word_count() const { return static_cast<std::int64_t>(words_.size()); }
+  /// Its words' copy on a GPU, null before it is used there; a copy of a set made before shares
+  /// nothing.
+  std::shared_ptr<DeviceNumbers>& on_device() const { return on_device_; }
 
  private:
   std::int64_t universe_ = 0;
   std::int64_t size_ = 0;
   std::vector<Word> words_;
+  mutable std::shared_ptr<DeviceNumbers> on_device_;
 };
 
 }  // namespace micrec

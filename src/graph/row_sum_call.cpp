@@ -4,8 +4,22 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <utility>
+
+#include "graph/upload.h"
 
 namespace micrec {
+namespace {
+
+// Hubs among some rows, in the memory of a device.
+struct DeviceHubs {
+  std::int64_t piece_count = 0;
+  std::int64_t hub_count = 0;
+  at::Tensor bytes;  // the pieces, then the hubs
+};
+
+}  // namespace
 
 struct DevicePattern {
   // Which numbers it is a copy of.
@@ -15,9 +29,9 @@ struct DevicePattern {
   std::int64_t nonzeros = 0;
   c10::Device device{c10::kCPU};
 
-  at::Tensor offsets;              // (rows + 1) int64
-  at::Tensor columns;              // (nonzeros) int32
+  at::Tensor bytes;                // offsets (rows + 1) int64, then columns (nonzeros) int32
   std::vector<std::int32_t> hubs;  // rows with more than kHubChunk nonzeros, rising
+  std::map<std::pair<std::int64_t, std::int64_t>, DeviceHubs> hubs_of_range;
 
   // Global numbers of the local rows, of the vector at this place.
   const GlobalNode* host_numbers = nullptr;
@@ -28,19 +42,6 @@ struct DevicePattern {
 namespace {
 
 static_assert(sizeof(GlobalNode) == sizeof(std::int32_t));
-
-// To a GPU from locked memory, which LibTorch keeps until the stream has read it: nothing waits.
-at::Tensor upload(const void* data, std::int64_t bytes, c10::Device device) {
-  at::Tensor host =
-      at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(device.is_cuda()));
-  if (bytes > 0) std::memcpy(host.mutable_data_ptr(), data, static_cast<std::size_t>(bytes));
-  return host.to(device, /*non_blocking=*/true);
-}
-
-template <typename T>
-at::Tensor upload(const std::vector<T>& values, c10::Device device) {
-  return upload(values.data(), static_cast<std::int64_t>(values.size() * sizeof(T)), device);
-}
 
 template <typename T>
 const T* pointer(const at::Tensor& tensor) {
@@ -64,8 +65,15 @@ DevicePattern& device_pattern(const Pattern& pattern, c10::Device device) {
   made->rows = pattern.rows();
   made->nonzeros = pattern.nonzeros();
   made->device = device;
-  made->offsets = upload(pattern.offsets, device);
-  made->columns = upload(pattern.columns, device);
+  // A pattern of one step is as often small as large: one copy is worth a pass over its numbers.
+  const std::size_t offset_bytes = pattern.offsets.size() * sizeof(std::int64_t);
+  const std::size_t column_bytes = pattern.columns.size() * sizeof(std::int32_t);
+  std::vector<std::byte> both(offset_bytes + column_bytes);
+  std::memcpy(both.data(), pattern.offsets.data(), offset_bytes);
+  if (column_bytes > 0) {
+    std::memcpy(both.data() + offset_bytes, pattern.columns.data(), column_bytes);
+  }
+  made->bytes = upload(both.data(), static_cast<std::int64_t>(both.size()), device);
   for (std::int64_t row = 0; row < pattern.rows(); ++row) {
     if (pattern.degree(row) > kHubChunk) made->hubs.push_back(static_cast<std::int32_t>(row));
   }
@@ -77,7 +85,8 @@ const std::int32_t* device_numbers(DevicePattern& pattern, const std::vector<Glo
   if (pattern.host_numbers != numbers.data() || pattern.number_count != count) {
     pattern.host_numbers = numbers.data();
     pattern.number_count = count;
-    pattern.numbers = upload(numbers, pattern.device);
+    pattern.numbers = upload(numbers.data(), count * static_cast<std::int64_t>(sizeof(GlobalNode)),
+                             pattern.device);
   }
   return pointer<std::int32_t>(pattern.numbers);
 }
@@ -110,6 +119,20 @@ WantedHubs wanted_hubs(const Pattern& pattern, const std::vector<std::int32_t>& 
   return wanted;
 }
 
+DeviceHubs upload_hubs(const WantedHubs& wanted, c10::Device device) {
+  DeviceHubs there;
+  there.piece_count = static_cast<std::int64_t>(wanted.pieces.size());
+  there.hub_count = static_cast<std::int64_t>(wanted.hubs.size());
+  if (wanted.hubs.empty()) return there;
+  const std::size_t piece_bytes = wanted.pieces.size() * sizeof(HubPiece);
+  const std::size_t hub_bytes = wanted.hubs.size() * sizeof(Hub);
+  std::vector<std::byte> both(piece_bytes + hub_bytes);
+  std::memcpy(both.data(), wanted.pieces.data(), piece_bytes);
+  std::memcpy(both.data() + piece_bytes, wanted.hubs.data(), hub_bytes);
+  there.bytes = upload(both.data(), static_cast<std::int64_t>(both.size()), device);
+  return there;
+}
+
 }  // namespace
 
 RowSumCall prepare_row_sum(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
@@ -123,19 +146,18 @@ RowSumCall prepare_row_sum(at::Tensor& out, const Pattern& pattern, const at::Te
   };
   const auto set_words = [&](const RowSet* set) -> const RowSet::Word* {
     if (!set) return nullptr;
-    const std::int64_t words = (set->universe() + 63) / 64;
-    const auto bytes = words * static_cast<std::int64_t>(sizeof(RowSet::Word));
-    return pointer<RowSet::Word>(keep(upload(set->words(), bytes, device)));
+    if (!set->on_device()) set->on_device() = std::make_shared<DeviceNumbers>();
+    const auto bytes = set->word_count() * static_cast<std::int64_t>(sizeof(RowSet::Word));
+    return pointer<RowSet::Word>(keep(set->on_device()->on(device, set->words(), bytes)));
   };
 
   SumWork& work = call.work;
   work = SumWork{};
-  work.offsets = pointer<std::int64_t>(there.offsets);
-  work.columns = pointer<std::int32_t>(there.columns);
+  work.offsets = pointer<std::int64_t>(there.bytes);
+  work.columns = reinterpret_cast<const std::int32_t*>(work.offsets + pattern.rows() + 1);
   work.nonzeros = pattern.nonzeros();
   work.dim = x.size(1);
-  work.rows =
-      options.rows ? pointer<std::int32_t>(keep(on_device(*options.rows, device))) : nullptr;
+  work.rows = options.rows ? pointer<std::int32_t>(keep(upload(*options.rows, device))) : nullptr;
   work.row_scale = floats_of(options.scaling.row);
   work.column_scale = floats_of(options.scaling.column);
   work.skips_zero_columns = options.scaling.skip_zero_columns;
@@ -164,12 +186,22 @@ RowSumCall prepare_row_sum(at::Tensor& out, const Pattern& pattern, const at::Te
       options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
   const Range range = options.range.value_or(Range{0, all_rows});
   call.output_rows = range.size();
-  const WantedHubs wanted = wanted_hubs(pattern, there.hubs, options.rows, range);
-  if (!wanted.hubs.empty()) {
-    call.hubs.piece_count = static_cast<std::int64_t>(wanted.pieces.size());
-    call.hubs.hub_count = static_cast<std::int64_t>(wanted.hubs.size());
-    call.hubs.pieces = pointer<HubPiece>(keep(upload(wanted.pieces, device)));
-    call.hubs.hubs = pointer<Hub>(keep(upload(wanted.hubs, device)));
+  // Of all rows of a range they are always the same.
+  const auto key = std::make_pair(range.begin, range.end);
+  const auto known = there.hubs_of_range.find(key);
+  DeviceHubs hubs;
+  if (!options.rows && known != there.hubs_of_range.end()) {
+    hubs = known->second;
+  } else {
+    hubs = upload_hubs(wanted_hubs(pattern, there.hubs, options.rows, range), device);
+    if (!options.rows) there.hubs_of_range.emplace(key, hubs);
+  }
+  if (hubs.hub_count > 0) {
+    keep(hubs.bytes);
+    call.hubs.piece_count = hubs.piece_count;
+    call.hubs.hub_count = hubs.hub_count;
+    call.hubs.pieces = pointer<HubPiece>(hubs.bytes);
+    call.hubs.hubs = reinterpret_cast<const Hub*>(call.hubs.pieces + hubs.piece_count);
     const at::Tensor partials =
         keep(at::empty({call.hubs.piece_count, work.dim}, x.options().dtype(at::kFloat)));
     call.hubs.partials = static_cast<float*>(partials.mutable_data_ptr());
@@ -187,10 +219,6 @@ RowSumCall prepare_row_sum(at::Tensor& out, const Pattern& pattern, const at::Te
     }
   }
   return call;
-}
-
-at::Tensor on_device(const std::vector<std::int32_t>& numbers, c10::Device device) {
-  return upload(numbers, device).view(at::kInt);
 }
 
 }  // namespace micrec

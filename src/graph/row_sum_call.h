@@ -29,7 +29,8 @@ struct RowSumCall {
 };
 
 /// Brings to x's device what a call needs of the host; arguments as neighbour_sum_into's, whose
-/// checks have passed. The pattern and the numbers of its rows are copied only the first time.
+/// checks have passed. The pattern, the numbers of its rows, its hubs where all rows of a range are
+/// wanted, and a set of rows are copied only the first time.
 RowSumCall prepare_row_sum(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
                            const SumOptions& options);
 
@@ -37,8 +38,5 @@ RowSumCall prepare_row_sum(at::Tensor& out, const Pattern& pattern, const at::Te
 /// where no tensor is on a GPU, it ends it.
 void neighbour_sum_on_gpu(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
                           const SumOptions& options);
-
-/// A copy of the numbers on a device. Shapes: returns (numbers) int32.
-at::Tensor on_device(const std::vector<std::int32_t>& numbers, c10::Device device);
 
 }  // namespace micrec

@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "base/parallel.h"
-#include "graph/row_sum_call.h"
 
 namespace micrec {
 
@@ -35,14 +34,18 @@ at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& row
   return gathered;
 }
 
-void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
-                      const std::vector<std::int32_t>& rows, int threads) {
+namespace {
+
+// `there` says where the numbers are on x's device, which is not the CPU.
+template <typename There>
+void gather_into(at::Tensor& gathered, const at::Tensor& x, const std::vector<std::int32_t>& rows,
+                 int threads, const There& there) {
   CHECK(x.is_contiguous() && x.device() == gathered.device());
   const auto count = static_cast<std::int64_t>(rows.size());
   CHECK(gathered.is_contiguous() && gathered.size(0) == count);
   if (rows.empty()) return;
   if (!x.device().is_cpu()) {
-    at::index_select_out(gathered, x, 0, on_device(rows, x.device()));
+    at::index_select_out(gathered, x, 0, there());
     return;
   }
   const std::size_t row_bytes = gathered.nbytes() / rows.size();
@@ -60,6 +63,17 @@ void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
       std::memcpy(to + i * row_bytes, from + rows[i] * row_bytes, row_bytes);
     }
   });
+}
+
+}  // namespace
+
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
+                      const std::vector<std::int32_t>& rows, int threads) {
+  gather_into(gathered, x, rows, threads, [&] { return upload(rows, x.device()); });
+}
+
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads) {
+  gather_into(gathered, x, rows.rows(), threads, [&] { return rows.on(x.device()); });
 }
 
 Pattern gathered_from(const std::vector<std::int32_t>& rows, std::int64_t count) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graph/pattern.h"
+#include "graph/upload.h"
 
 namespace micrec {
 
@@ -21,6 +22,9 @@ at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& row
 /// The same into `gathered` (rows, ...), contiguous.
 void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
                       const std::vector<std::int32_t>& rows, int threads);
+
+/// The same of a list that is used again and again: a GPU is given it once.
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads);
 
 /// The transpose of a gather as a pattern: row r lists the positions of `rows` that hold r, rising,
 /// so that neighbour_sum adds what was gathered from a row in the order of the list. `count` is the

@@ -105,15 +105,20 @@ void ShardedGraph::make_parts(int parts) {
   }
 
   // The rows for a receiver rise, so those of a part follow those of the part before.
+  std::vector<std::vector<std::int32_t>> lists(parts_.size());
   std::int64_t next = 0;
   for (int q = 0; q < ranks; ++q) {
     int p = 0;
     for (std::int64_t i = 0; i < halo_plan_.send_rows[q]; ++i, ++next) {
       const std::int32_t local_row = halo_plan_.send_local_rows[next];
       while (local_row >= parts_[p].rows.end) ++p;
-      parts_[p].send_local_rows.push_back(local_row);
+      lists[p].push_back(local_row);
       ++parts_[p].send_rows[q];
     }
+  }
+  send_rows_ = RowList(halo_plan_.send_local_rows);
+  for (int p = 0; p < parts; ++p) {
+    parts_[p].send_list = parts == 1 ? send_rows_ : RowList(std::move(lists[p]));
   }
   at::Tensor sends = at::empty({ranks, parts}, at::kLong);
   auto* const counts = sends.mutable_data_ptr<std::int64_t>();
@@ -157,9 +162,9 @@ void ShardedGraph::Flight::send(int part) {
   if (graph_->communicator_->size() == 1) return;
   const Part& rows = graph_->parts_[part];
   std::vector<std::int64_t> shape = x_.sizes().vec();
-  shape[0] = static_cast<std::int64_t>(rows.send_local_rows.size());
+  shape[0] = static_cast<std::int64_t>(rows.send_list.rows().size());
   at::Tensor packed = graph_->buffer(shape, x_.options());
-  gather_rows_into(packed, x_, rows.send_local_rows, threads_);
+  gather_rows_into(packed, x_, rows.send_list, threads_);
   pending_.push_back(graph_->communicator_->start_all_to_all_into(
       name_, packed, rows.send_rows, rows.receive_rows, x_, rows.first_rows));
 }
@@ -183,7 +188,7 @@ at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x, int th
   const at::Tensor owned = x.contiguous();
   shape[0] = static_cast<std::int64_t>(halo_plan_.send_local_rows.size());
   at::Tensor packed = buffer(shape, local.options());
-  gather_rows_into(packed, owned, halo_plan_.send_local_rows, threads);
+  gather_rows_into(packed, owned, send_rows_, threads);
   const auto halo = communicator_->start_all_to_all_into(
       name, packed, halo_plan_.send_rows, halo_plan_.receive_rows, local, first_halo_rows_);
   local.narrow(0, 0, owned_rows()).copy_(owned);

@@ -10,6 +10,7 @@
 #include "cluster/communicator.h"
 #include "graph/pattern.h"
 #include "graph/row_set.h"
+#include "graph/upload.h"
 #include "partition/halo_plan.h"
 #include "partition/ownership.h"
 
@@ -93,10 +94,10 @@ class ShardedGraph {
   // What travels of one range of owned rows, and of the ranges of the others that have its number.
   struct Part {
     Range rows{0, 0};
-    std::vector<std::int32_t> send_local_rows;  // grouped by receiver
-    std::vector<std::int64_t> send_rows;        // (ranks)
-    std::vector<std::int64_t> receive_rows;     // (ranks)
-    std::vector<std::int64_t> first_rows;       // (ranks) local rows at which they land
+    RowList send_list;                       // owned local rows, grouped by receiver
+    std::vector<std::int64_t> send_rows;     // (ranks)
+    std::vector<std::int64_t> receive_rows;  // (ranks)
+    std::vector<std::int64_t> first_rows;    // (ranks) local rows at which they land
   };
 
   void make_parts(int parts);
@@ -105,6 +106,7 @@ class ShardedGraph {
   Communicator* communicator_;
   std::vector<GlobalNode> owned_;
   HaloPlan halo_plan_;
+  RowList send_rows_;  // the halo plan's send_local_rows
   Pattern pattern_;
   std::vector<GlobalNode> local_to_global_;
   std::vector<std::int64_t> first_halo_rows_;  // (ranks) local row of the first halo row of each

@@ -4,6 +4,8 @@
 #include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
+#include <utility>
+
 #include "graph/linear_operator.h"
 
 namespace micrec {
@@ -16,17 +18,17 @@ ColumnExchange::ColumnExchange(const std::vector<std::int32_t>& part_of_row,
   plan->rows = static_cast<std::int64_t>(part_of_row.size());
   plan->whole_rows = plan->rows;
   if (columns == nullptr) return;
-  std::vector<std::vector<std::int64_t>> of_part(columns->size());
+  std::vector<std::vector<std::int32_t>> of_part(columns->size());
   for (std::size_t row = 0; row < part_of_row.size(); ++row) {
     CHECK(part_of_row[row] >= 0 && part_of_row[row] < columns->size());
-    of_part[part_of_row[row]].push_back(static_cast<std::int64_t>(row));
+    of_part[part_of_row[row]].push_back(static_cast<std::int32_t>(row));
   }
-  std::vector<std::int64_t> by_part;
-  for (const std::vector<std::int64_t>& rows : of_part) {
+  std::vector<std::int32_t> by_part;
+  for (const std::vector<std::int32_t>& rows : of_part) {
     by_part.insert(by_part.end(), rows.begin(), rows.end());
     plan->rows_of_part.push_back(static_cast<std::int64_t>(rows.size()));
   }
-  plan->by_part = at::tensor(by_part, at::kLong);
+  plan->by_part = RowList(std::move(by_part));
   plan->whole_rows = plan->rows_of_part[columns->rank()];
   plan->rows_from_ranks.assign(columns->size(), plan->whole_rows);
 }
@@ -34,7 +36,7 @@ ColumnExchange::ColumnExchange(const std::vector<std::int32_t>& part_of_row,
 at::Tensor ColumnExchange::Plan::to_whole(const char* name, const at::Tensor& x) const {
   CHECK_EQ(x.size(0), rows);
   if (columns == nullptr) return x;
-  const at::Tensor send = x.index_select(0, by_part.to(x.device()));
+  const at::Tensor send = x.index_select(0, by_part.on(x.device()));
   if (x.dim() == 1) {
     std::int64_t begin = 0;
     for (int part = 0; part < columns->rank(); ++part) begin += rows_of_part[part];
@@ -60,7 +62,8 @@ at::Tensor ColumnExchange::Plan::to_columns(const char* name, const at::Tensor& 
                                 .reshape({columns->size() * whole_rows, width});
     received = columns->all_to_all(name, send.contiguous(), rows_from_ranks, rows_of_part);
   }
-  return at::empty_like(received).index_copy_(0, by_part.to(whole.device()), received);
+  return at::empty_like(received).index_copy_(0, by_part.on(whole.device()).to(at::kLong),
+                                              received);
 }
 
 at::Tensor ColumnExchange::to_whole(const char* name, const at::Tensor& x) const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cluster/communicator.h"
+#include "graph/upload.h"
 
 namespace micrec {
 
@@ -37,7 +38,7 @@ class ColumnExchange {
     Communicator* columns = nullptr;
     std::int64_t rows = 0;
     std::int64_t whole_rows = 0;
-    at::Tensor by_part;                         // (rows) int64 rows of part 0, of part 1, ...
+    RowList by_part;                            // (rows) rows of part 0, of part 1, ...
     std::vector<std::int64_t> rows_of_part;     // (ranks)
     std::vector<std::int64_t> rows_from_ranks;  // (ranks) whole_rows each
 

@@ -3,7 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 #include <glog/logging.h>
-#include <torch/csrc/autograd/autograd.h>
+
+#include "graph/linear_operator.h"
 
 namespace micrec {
 
@@ -44,13 +45,15 @@ void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extr
   {
     const c10::NoGradGuard no_gradient;
     parts = at::zeros({groups_, size + of_groups + of_ranks}, at::kDouble);
-    std::int64_t at = 0;
-    for (const Input& input : inputs_) {
-      const at::Tensor& gradient = input.leaf.grad();
-      if (gradient.defined()) {
-        parts.slice(1, at, at + input.size).copy_(gradient.reshape({groups_, -1}));
+    if (!inputs_.empty()) {
+      std::vector<at::Tensor> gradients;
+      for (const Input& input : inputs_) {
+        const at::Tensor& gradient = input.leaf.grad();
+        gradients.push_back(gradient.defined()
+                                ? gradient.reshape({groups_, -1})
+                                : at::zeros({groups_, input.size}, input.leaf.options()));
       }
-      at += input.size;
+      parts.slice(1, 0, size).copy_(at::cat(gradients, 1));  // from a GPU all in one
     }
     parts.slice(1, size, size + of_groups).copy_(extra.of_groups);
     parts[0].slice(0, size + of_groups).copy_(extra.of_ranks);
@@ -84,28 +87,38 @@ void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extr
   extra.of_groups = total.slice(0, size, size + of_groups).clone();
   extra.of_ranks.copy_(finished.slice(0, entries));
 
-  torch::autograd::variable_list tables, gradients;
+  if (inputs_.empty()) return;
+  // Gradients of all inputs one after the other, and to a GPU all in one.
+  std::vector<at::Tensor> parts_of_all;
   at = 0;
   std::int64_t entry = 0;
   for (const Input& input : inputs_) {
     if (input.parameter != nullptr) {
-      at::Tensor& value = input.parameter->value;
-      value.mutable_grad() = total.slice(0, at, at + input.size)
-                                 .to(at::kFloat)
-                                 .reshape(value.sizes())
-                                 .to(value.device());
+      parts_of_all.push_back(total.slice(0, at, at + input.size));
     } else {
       const std::int64_t count = input.size / width_;
-      if (input.scalars.requires_grad()) {
-        tables.push_back(input.scalars);
-        gradients.push_back(
-            finished.slice(0, entry, entry + count).to(at::kFloat).to(input.scalars.device()));
-      }
+      parts_of_all.push_back(finished.slice(0, entry, entry + count));
       entry += count;
     }
     at += input.size;
   }
-  if (!tables.empty()) torch::autograd::backward(tables, gradients);
+  const c10::Device device = inputs_.front().leaf.device();
+  const at::Tensor all = at::cat(parts_of_all).to(at::kFloat).to(device);
+  std::vector<at::Tensor> tables, gradients;
+  at = 0;
+  for (const Input& input : inputs_) {
+    const std::int64_t count = input.parameter != nullptr ? input.size : input.size / width_;
+    const at::Tensor gradient = all.slice(0, at, at + count);
+    if (input.parameter != nullptr) {
+      at::Tensor& value = input.parameter->value;
+      value.mutable_grad() = gradient.reshape(value.sizes());
+    } else if (input.scalars.requires_grad()) {
+      tables.push_back(input.scalars);
+      gradients.push_back(gradient);
+    }
+    at += count;
+  }
+  if (!tables.empty()) run_backward(tables, gradients);
   inputs_.clear();
 }
 

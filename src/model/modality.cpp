@@ -175,16 +175,19 @@ ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
   return content;
 }
 
-at::Tensor modality_shares(const at::Tensor& logits) {
-  const std::int64_t modalities = logits.size(0);
+at::Tensor every_modality_set(std::int64_t modalities) {
   CHECK_LE(modalities, kMostModalities);
-  at::Tensor present = at::zeros({std::int64_t{1} << modalities, modalities}, logits.options());
-  for (std::int64_t set = 0; set < present.size(0); ++set) {
-    for (std::int64_t m = 0; m < modalities; ++m) {
-      if (set >> m & 1) present[set][m] = 1;
-    }
+  at::Tensor sets = at::zeros({std::int64_t{1} << modalities, modalities}, at::kFloat);
+  auto has = sets.accessor<float, 2>();
+  for (std::int64_t set = 0; set < sets.size(0); ++set) {
+    for (std::int64_t m = 0; m < modalities; ++m) has[set][m] = set >> m & 1 ? 1 : 0;
   }
-  const at::Tensor weights = present * (logits - logits.max().detach()).exp();
+  return sets;
+}
+
+at::Tensor modality_shares(const at::Tensor& logits, const at::Tensor& sets) {
+  CHECK_EQ(logits.size(0), sets.size(1));
+  const at::Tensor weights = sets * (logits - logits.max().detach()).exp();
   return weights / weights.sum(1, /*keepdim=*/true).clamp_min(1e-30);
 }
 

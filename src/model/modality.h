@@ -51,12 +51,16 @@ struct ContentInputs {
 ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
                            const FeatureStatistics& statistics);
 
-/// Softmax of `logits` over every set of modalities: row b is for the set of those whose bits b
-/// has; zeros for modalities outside the set. Shapes   logits: (modalities); returns (2^modalities,
-/// modalities) float32. Differentiable.
-at::Tensor modality_shares(const at::Tensor& logits);
+/// Every set of modalities: row b is that of those whose bits b has. Shapes   returns
+/// (2^modalities, modalities) float32, 1 where the set has the modality.
+at::Tensor every_modality_set(std::int64_t modalities);
 
-/// The set of modalities of each row, as modality_shares() numbers them.
+/// Softmax of `logits` over every set of modalities, zeros for modalities outside the set.
+/// Shapes   logits: (modalities); sets: every_modality_set() where the logits are; returns as sets.
+/// Differentiable in the logits.
+at::Tensor modality_shares(const at::Tensor& logits, const at::Tensor& sets);
+
+/// The set of modalities of each row, as every_modality_set() numbers them.
 /// Shapes   counts[m]: (n, 1) float32, above 1/2 where m is present; returns (n) int32.
 at::Tensor modality_sets(const std::vector<at::Tensor>& counts);
 

@@ -12,10 +12,12 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "graph/linear_operator.h"
 #include "graph/neighbour_sum.h"
 #include "graph/operators.h"
 #include "graph/row_product.h"
 #include "graph/row_set.h"
+#include "graph/upload.h"
 #include "model/row_functions.h"
 
 namespace micrec {
@@ -50,10 +52,6 @@ void fill_normal(at::Tensor& rows, const std::vector<GlobalNode>* ids, double st
     }
   });
   if (!drawn.is_same(rows)) rows.copy_(drawn);
-}
-
-at::Tensor as_tensor(const std::vector<float>& values, c10::Device device) {
-  return at::tensor(values, at::TensorOptions(at::kFloat)).to(device);
 }
 
 /// s^(a/2 - 1) with s = count + 1, one number at a time: a vectorised power has other last bits
@@ -119,6 +117,8 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
     }
     modalities_.push_back(std::move(modality));
   }
+  modality_sets_ =
+      every_modality_set(static_cast<std::int64_t>(modalities_.size())).to(shard.device);
   if (config.has_semantic()) {
     number_semantic_sets();
     for (Modality& modality : modalities_) modality.semantic.graph->move_to(shard.device);
@@ -336,7 +336,7 @@ at::Tensor Model::base_rows(std::int64_t epoch, float dropout, std::uint32_t dro
                       ? 1 / (1 - dropout)
                       : 0;
     }
-    token_weight = token_weight * as_tensor(keep, shard_->device);
+    token_weight = token_weight * upload(keep, shard_->device);
   }
   return e + grouped_row_product(shard_->kind * token_weight.unsqueeze(1), dense("tokens"),
                                  shard_->summand_rows, shard_->threads);
@@ -372,8 +372,9 @@ std::vector<SemanticHalo> Model::semantic_halos() const {
 }
 
 at::Tensor Model::semantic_sum(const at::Tensor& e) {
-  const at::Tensor shares = modality_shares(parameter("semantic.logits"));  // (sets, modalities)
-  const at::Tensor gate = parameter("semantic.gate").unsqueeze(1);          // (domains, 1)
+  const at::Tensor shares =
+      modality_shares(parameter("semantic.logits"), modality_sets_);  // (sets, modalities)
+  const at::Tensor gate = parameter("semantic.gate").unsqueeze(1);    // (domains, 1)
   at::Tensor sum;
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
     const at::Tensor table = (gate * shares.select(1, static_cast<std::int64_t>(m))).reshape({-1});
@@ -387,7 +388,7 @@ at::Tensor Model::semantic_sum(const at::Tensor& e) {
 
 // sum_m b^m S^m z
 at::Tensor Model::semantic_mean(const at::Tensor& z) {
-  const at::Tensor shares = modality_shares(parameter("semantic.logits"));
+  const at::Tensor shares = modality_shares(parameter("semantic.logits"), modality_sets_);
   at::Tensor sum;
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
     const at::Tensor part =
@@ -415,7 +416,7 @@ at::Tensor Model::graph_rows(const at::Tensor& e, const std::vector<std::int32_t
 // Of every modality the coefficient of each set of modalities: scale * c^m.
 std::vector<at::Tensor> Model::content_tables() {
   const at::Tensor coefficients =
-      modality_shares(parameter("content.logits")) * parameter("content.scale");
+      modality_shares(parameter("content.logits"), modality_sets_) * parameter("content.scale");
   std::vector<at::Tensor> tables;
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
     tables.push_back(dense_.table(coefficients.select(1, static_cast<std::int64_t>(m))));
@@ -521,6 +522,8 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
   };
   const RowGroups triple_groups = groups_of(user_rows, 1);
 
+  if (time.parts != nullptr) time.parts->begin(StepPart::forward);
+
   // Graph rows z of those nodes.
   const auto dropout = static_cast<float>(config_.dropout);
   const std::uint32_t dropout_seed =
@@ -533,7 +536,7 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
     for (std::int64_t row = 0; row < shard.owned_rows(); ++row) {
       cold[row] = random.uniform(value(shard.owned()[row])) < config_.cold_simulation ? 1 : 0;
     }
-    const at::Tensor share = as_tensor(cold, shard.device).unsqueeze(1) * has_semantic_;
+    const at::Tensor share = upload(cold, shard.device).unsqueeze(1) * has_semantic_;
     const at::Tensor all = graph_rows(e, nullptr);
     z = take_rows(all + share * (semantic_mean(all) - all), rows, threads);
   } else {
@@ -543,8 +546,11 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
   // What the batch needs of its items, in one exchange: z, projected features, template rows,
   // flags.
   std::vector<at::Tensor> parts = {take_rows(z, item_positions, threads)};
-  const at::Tensor requested =
-      at::tensor(exchange.requested_rows(), at::kInt).to(at::kLong).to(shard.device);
+  at::Tensor requested, users;  // (n) int32 owned rows, where something but z is read of them
+  if (content || self) {
+    requested = upload(exchange.requested_rows(), shard.device);
+    users = upload(user_rows, shard.device);
+  }
   at::Tensor templates;  // (rows, width) template rows
   if (content) {
     const RowGroups groups = groups_of(exchange.requested_rows(), 1);
@@ -571,9 +577,6 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
 
   // From here on a block of rows for the users of the triples, one for the positives and one for
   // the negatives.
-  const at::Tensor users =
-      at::tensor(std::vector<std::int64_t>(user_rows.begin(), user_rows.end()), at::kLong)
-          .to(shard.device);
   at::Tensor final_rows =
       at::cat({take_rows(z, user_positions, threads), next_part()});  // (3n, width)
   if (content) {
@@ -600,10 +603,12 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
   }
 
   // Each triple counts 1 / (triples of all ranks), times its domain's weight.
-  std::vector<double> weight(n);
+  std::vector<double> weights(n);
   for (std::int64_t t = 0; t < n; ++t) {
-    weight[t] = batch.weight[t] * domain_weight_[batch.domain[t]] / static_cast<double>(batch_rows);
+    weights[t] =
+        batch.weight[t] * domain_weight_[batch.domain[t]] / static_cast<double>(batch_rows);
   }
+  const at::Tensor weight = upload(weights, shard.device);
   std::vector<std::pair<int, int>> pairs = {{0, 1}, {0, 2}};
   if (config_.l2 > 0) pairs.insert(pairs.end(), {{0, 0}, {1, 1}, {2, 2}});
   StepShare share;
@@ -618,14 +623,10 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
   }
   if (self) {
     const at::Tensor items = next_part();
-    const at::Tensor is_template = next_part().detach().cpu().contiguous();
-    const at::Tensor user_is_template = template_local_.index_select(0, users).cpu();
-    const float* const of_item = is_template.const_data_ptr<float>();
-    const float* const of_user = user_is_template.const_data_ptr<float>();
-    std::vector<double> pair_weight(n);
-    for (std::int64_t t = 0; t < n; ++t) {
-      pair_weight[t] = weight[t] * of_user[t] * of_item[t] * of_item[n + t] * config_.self_weight;
-    }
+    const at::Tensor is_template = next_part().detach().squeeze(1);
+    const at::Tensor pair_weight = weight * template_local_.index_select(0, users) *
+                                   is_template.slice(0, 0, n) * is_template.slice(0, n, 2 * n) *
+                                   config_.self_weight;
     const at::Tensor user = times_table(take_rows(templates, user_positions, threads),
                                         at::zeros({n}, users.options().dtype(at::kInt)),
                                         dense("self_weight"), triple_groups, threads);
@@ -645,7 +646,7 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
 }
 
 StepLoss Model::backward(const StepShare& share, at::Tensor& votes) {
-  share.total.backward();
+  run_backward({share.total}, {{}});
   const c10::NoGradGuard no_gradient;
   DenseInputs::Extra extra;
   extra.of_groups = share.of_summands;
@@ -777,8 +778,7 @@ at::Tensor Model::new_user_embeddings(int domain,
       degree[user] = static_cast<float>(pattern.degree(user));
     }
     SumOptions options;
-    options.scaling = {inverse_sqrt(as_tensor(degree, shard_->device)),
-                       shard_->inverse_sqrt_degree};
+    options.scaling = {inverse_sqrt(upload(degree, shard_->device)), shard_->inverse_sqrt_degree};
     options.horner.addend = e;
     options.horner.factor = 1.0F / static_cast<float>(config_.layers + 1);
     z = neighbour_sum(pattern, read, options, threads);

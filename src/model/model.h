@@ -19,14 +19,16 @@
 #include "model/ridge.h"
 #include "model/semantic.h"
 #include "model/shard.h"
+#include "model/step_parts.h"
 #include "partition/byte_plan.h"
 
 namespace micrec {
 
 /// When a step happens; everything random in it is a function of this and the seed.
 struct StepTime {
-  std::int64_t step = 0;   // since the start of training
-  std::int64_t epoch = 0;  // decides the annealing
+  std::int64_t step = 0;       // since the start of training
+  std::int64_t epoch = 0;      // decides the annealing
+  StepParts* parts = nullptr;  // is told when planning ends and the forward part begins
 };
 
 /// A step's loss before its backward pass: what autograd goes back from, and this rank's shares of
@@ -155,6 +157,7 @@ class Model {
   DenseInputs dense_;  // of the step that is being computed
 
   std::vector<Modality> modalities_;
+  at::Tensor modality_sets_;  // every_modality_set() of them
   std::vector<OverlapPair> overlaps_;
   std::vector<RidgeMap> ridge_;
   at::Tensor ridge_fitted_;  // (1) uint8, a buffer

@@ -309,8 +309,8 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
   });
 }
 
-at::Tensor triple_loss(const at::Tensor& dots, const std::vector<double>& weight,
-                       double square_weight, const RowGroups& groups, TripleSums& parts) {
+at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,
+                       const RowGroups& groups, TripleSums& parts) {
   if (!dots.device().is_cpu()) {
     return on_device::triple_loss(dots, weight, square_weight, groups, parts);
   }
@@ -318,24 +318,26 @@ at::Tensor triple_loss(const at::Tensor& dots, const std::vector<double>& weight
   CHECK(values.scalar_type() == at::kDouble && values.device().is_cpu());
   CHECK(values.size(0) == 2 || values.size(0) == 5);
   const std::int64_t n = values.size(1);
-  CHECK_EQ(static_cast<std::int64_t>(weight.size()), n);
+  CHECK(weight.scalar_type() == at::kDouble && weight.is_contiguous());
+  CHECK_EQ(weight.numel(), n);
   CHECK_EQ(groups.rows, n);
   const bool has_squares = values.size(0) == 5;
   at::Tensor slope = at::empty_like(values);
   const double* const of = values.const_data_ptr<double>();
+  const double* const weights = weight.const_data_ptr<double>();
   double* const out = slope.mutable_data_ptr<double>();
   parts.ranking.assign(groups.groups, 0);
   parts.squares.assign(groups.groups, 0);
   const auto add = [&](std::int64_t group, std::int64_t t) {
     const double x = of[n + t] - of[t];
     const double small = std::exp(-std::abs(x));
-    parts.ranking[group] += weight[t] * (std::max(x, 0.0) + std::log1p(small));
+    parts.ranking[group] += weights[t] * (std::max(x, 0.0) + std::log1p(small));
     const double sigmoid = (x >= 0 ? 1.0 : small) / (1 + small);
-    out[t] = -weight[t] * sigmoid;
-    out[n + t] = weight[t] * sigmoid;
+    out[t] = -weights[t] * sigmoid;
+    out[n + t] = weights[t] * sigmoid;
     if (!has_squares) return;
-    parts.squares[group] += weight[t] * (of[2 * n + t] + of[3 * n + t] + of[4 * n + t]);
-    for (int row = 2; row < 5; ++row) out[row * n + t] = weight[t] * square_weight;
+    parts.squares[group] += weights[t] * (of[2 * n + t] + of[3 * n + t] + of[4 * n + t]);
+    for (int row = 2; row < 5; ++row) out[row * n + t] = weights[t] * square_weight;
   };
   for (std::int64_t group = 0; group < groups.groups; ++group) {
     if (!groups.of_group) {

@@ -56,8 +56,8 @@ struct TripleSums {
 
 /// sum over triples of weight * (softplus(negative - positive) + square_weight * squares).
 /// Shapes   dots: (2, n) or (5, n) float64: score of the positive, of the negative, and the squares
-/// of three rows; weight: (n); returns a float64 scalar. Ranks: local.
-at::Tensor triple_loss(const at::Tensor& dots, const std::vector<double>& weight,
-                       double square_weight, const RowGroups& groups, TripleSums& parts);
+/// of three rows; weight: (n) float64; returns a float64 scalar. Ranks: local.
+at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,
+                       const RowGroups& groups, TripleSums& parts);
 
 }  // namespace micrec

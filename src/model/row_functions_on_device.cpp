@@ -109,27 +109,26 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
   });
 }
 
-at::Tensor triple_loss(const at::Tensor& dots, const std::vector<double>& weight,
-                       double square_weight, const RowGroups& groups, TripleSums& parts) {
+at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,
+                       const RowGroups& groups, TripleSums& parts) {
   const at::Tensor values = dots.detach();
   CHECK(values.scalar_type() == at::kDouble);
   CHECK(values.size(0) == 2 || values.size(0) == 5);
   check_one_group(groups, values.size(1));
-  CHECK_EQ(static_cast<std::int64_t>(weight.size()), values.size(1));
+  CHECK(weight.scalar_type() == at::kDouble && weight.device() == values.device());
+  CHECK_EQ(weight.numel(), values.size(1));
   at::Tensor slope, total;
   {
     const c10::NoGradGuard no_gradient;
-    const at::Tensor of_triple =
-        at::tensor(weight, at::TensorOptions(at::kDouble)).to(values.device());
     const at::Tensor margin = values[1] - values[0];
     const at::Tensor ranking =
-        (of_triple * (margin.clamp_min(0) + (-margin.abs()).exp().log1p())).sum();
-    const at::Tensor slope_of_margin = of_triple * margin.sigmoid();
+        (weight * (margin.clamp_min(0) + (-margin.abs()).exp().log1p())).sum();
+    const at::Tensor slope_of_margin = weight * margin.sigmoid();
     std::vector<at::Tensor> slopes = {-slope_of_margin, slope_of_margin};
     at::Tensor squares = at::zeros_like(ranking);
     if (values.size(0) == 5) {
-      squares = (of_triple * values.slice(0, 2, 5).sum(0)).sum();
-      for (int row = 2; row < 5; ++row) slopes.push_back(of_triple * square_weight);
+      squares = (weight * values.slice(0, 2, 5).sum(0)).sum();
+      for (int row = 2; row < 5; ++row) slopes.push_back(weight * square_weight);
     }
     const at::Tensor both = at::stack({ranking, squares}).cpu();
     parts.ranking = {both[0].item<double>()};

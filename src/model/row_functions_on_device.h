@@ -24,7 +24,7 @@ at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern
 at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
                       const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums);
 
-at::Tensor triple_loss(const at::Tensor& dots, const std::vector<double>& weight,
-                       double square_weight, const RowGroups& groups, TripleSums& parts);
+at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,
+                       const RowGroups& groups, TripleSums& parts);
 
 }  // namespace micrec::on_device

@@ -12,6 +12,7 @@
 #include "checkpoints/store.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
+#include "train/step_clock.h"
 #include "train/traffic.h"
 #include "train/trainer.h"
 
@@ -165,6 +166,35 @@ void MetricsLog::resume(std::int64_t step, const std::string& checkpoint,
   for (const auto& [flag, values] : changed) {
     line["changed"][flag] = {{"before", values.first}, {"now", values.second}};
   }
+  append(line);
+}
+
+void MetricsLog::profile(const StepProfile& profile) {
+  ordered_json line = line_of("profile", profile.step);
+  line["steps"] = profile.steps;
+  ordered_json& host = line["ms_per_step"];
+  for (int part = 0; part < kStepParts; ++part) {
+    host[name_of(static_cast<StepPart>(part))] = profile.part_ms[part];
+  }
+  host["exchange"] = profile.exchange_ms;
+  host["total"] = profile.total_ms;
+  ordered_json& device = line["device_ms_per_step"];
+  line["uploads_per_step"] = nullptr;
+  line["downloads_per_step"] = nullptr;
+  if (profile.device) {
+    const DeviceTime& time = *profile.device;
+    const auto steps = static_cast<double>(profile.steps);
+    const auto ms = [&](double ns) { return 1e-6 * ns / steps; };
+    for (int part = 0; part < kStepParts; ++part) {
+      device[name_of(static_cast<StepPart>(part))] = ms(time.busy_ns[part]);
+    }
+    device["exchange"] = ms(time.exchange_ns);
+    device["idle"] = ms(time.idle_ns);
+    device["total"] = ms(time.total_ns);
+    line["uploads_per_step"] = static_cast<double>(time.uploads) / steps;
+    line["downloads_per_step"] = static_cast<double>(time.downloads) / steps;
+  }
+  if (!profile.device_note.empty()) line["device_note"] = profile.device_note;
   append(line);
 }
 

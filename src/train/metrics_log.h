@@ -9,6 +9,7 @@
 namespace micrec {
 
 struct SavedCheckpoint;
+struct StepProfile;
 struct StepRecord;
 struct Traffic;
 
@@ -35,6 +36,13 @@ struct Traffic;
 ///               it worked
 ///   resume      where the run goes on: checkpoint, and changed, the settings that are others from
 ///               there on, by flag: before, now
+///   profile     once a process that was asked for it (--profile_steps): steps timed; ms_per_step,
+///               the wall time of rank 0's thread in planning, forward, backward and optimizer, in
+///               exchange what it stood still for in collectives, whatever the part, and the total
+///               of these; device_ms_per_step, null on a CPU: how long its GPU was busy with what
+///               each part had launched, with collectives alone (exchange), with nothing (idle),
+///               and the total of these; uploads_per_step and downloads_per_step of the GPU. Where
+///               a GPU could not be recorded, device_note says why
 ///   end         reason, seconds
 ///
 /// Numbers that are not finite are null. A line is complete in the file, or at its very end and cut
@@ -62,6 +70,7 @@ class MetricsLog {
   /// `changed`: by flag the value before and the value now.
   void resume(std::int64_t step, const std::string& checkpoint,
               const std::map<std::string, std::pair<std::string, std::string>>& changed);
+  void profile(const StepProfile& profile);
   void end(std::int64_t step, const std::string& reason, double seconds);
 
   static std::string path_in(const std::string& run_dir);

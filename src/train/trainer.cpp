@@ -17,6 +17,8 @@ namespace {
 /// What the ranks vote on each step.
 enum Vote : std::int64_t { kStop, kSavePartDone, kVotes };
 
+constexpr std::int64_t kWarmUpSteps = 10;  // before those that are timed
+
 }  // namespace
 
 double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
@@ -33,7 +35,9 @@ Trainer::Trainer(const TrainingConfig& config, Model& model, EpochSampler& sampl
       sampler_(sampler),
       checkpoints_(checkpoints),
       description_(std::move(description)),
-      events_(std::move(events)) {
+      events_(std::move(events)),
+      clock_(config.profile_steps, kWarmUpSteps, *model.shard().world, model.shard().device,
+             /*records_device=*/model.shard().world->rank() == 0) {
   CHECK(!config_.lr_decay || config_.max_steps > 0) << "a decay needs an end";
 }
 
@@ -52,18 +56,21 @@ bool Trainer::out_of_time() const {
 
 StepRecord Trainer::take_step(TrainingState& state) {
   const Timer timer;
+  clock_.begin_step();
   const std::int64_t epoch = state.step / steps_per_epoch();
   const std::int64_t step_in_epoch = state.step % steps_per_epoch();
   const TripleBatch batch = sampler_.batch(epoch, step_in_epoch);
   const std::int64_t rows = sampler_.global_batch_rows(step_in_epoch);
 
-  const StepShare share = model_.loss(batch, rows, {state.step, epoch});
+  const StepShare share = model_.loss(batch, rows, {state.step, epoch, &clock_});
+  clock_.begin(StepPart::backward);
   const bool stop = (events_.stop_requested && events_.stop_requested()) || out_of_time();
   at::Tensor votes = at::zeros({kVotes}, at::kDouble);
   votes[kStop] = stop ? 1.0 : 0.0;
   votes[kSavePartDone] = checkpoints_.part_done() ? 1.0 : 0.0;
   const StepLoss loss = model_.backward(share, votes);
 
+  clock_.begin(StepPart::optimizer);
   const c10::NoGradGuard no_gradient;
   StepRecord record;
   record.epoch = epoch;
@@ -99,7 +106,12 @@ StepRecord Trainer::take_step(TrainingState& state) {
   record.seconds = timer.seconds();
   record.triples_per_second = static_cast<double>(rows) / record.seconds;
   longest_step_seconds_ = std::max(longest_step_seconds_, record.seconds);
+  tell(clock_.end_step(record.step));
   return record;
+}
+
+void Trainer::tell(const std::optional<StepProfile>& profile) {
+  if (profile && events_.profiled) events_.profiled(*profile);
 }
 
 void Trainer::validate(TrainingState& state) {
@@ -201,6 +213,7 @@ TrainingEnd Trainer::run(TrainingState& state) {
       if (out_of_patience()) result = TrainingEnd::early_stopped;
     }
     if (stop_agreed_ && state.step < end && !out_of_patience()) {
+      tell(clock_.finish());
       save(state, /*is_best=*/false, /*is_last=*/true);
       finish_save();
       return TrainingEnd::interrupted;
@@ -219,6 +232,7 @@ TrainingEnd Trainer::run(TrainingState& state) {
     }
     if (due) save(state, /*is_best=*/false, /*is_last=*/false);
   }
+  tell(clock_.finish());
   if (!events_.validate && state.step != saved_step_) {
     // Otherwise each validation that improves has fitted them.
     model_.fit_ridge(model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch())));

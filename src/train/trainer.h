@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "data/batches.h"
 #include "model/model.h"
 #include "train/adam.h"
+#include "train/step_clock.h"
 
 namespace micrec {
 
@@ -31,7 +33,8 @@ struct TrainingConfig {
   bool async_save = true;                 ///< training goes on while a checkpoint is written
   Commit commit = Commit::rename;
   int keep_last = 3;
-  double time_limit_seconds = 0;  ///< wall-clock time of this process; 0: none
+  double time_limit_seconds = 0;   ///< wall-clock time of this process; 0: none
+  std::int64_t profile_steps = 0;  ///< steps whose parts are timed, after some that warm up
 };
 
 /// Learning rate of a step, counted from 0.
@@ -70,6 +73,7 @@ struct TrainingEvents {
   std::function<double(const TrainingState&, const at::Tensor& z)> validate;
   std::function<void(const TrainingState&, double metric, bool improved)> validated;
   std::function<void(const SavedCheckpoint&)> saved;  // once it is published
+  std::function<void(const StepProfile&)> profiled;   // this rank's, once a run
   std::function<void(SaveStep)> save_step;            // on the thread that writes; for tests
   std::function<bool()> stop_requested;               // local; the ranks agree
 };
@@ -108,6 +112,7 @@ class Trainer {
 
  private:
   void validate(TrainingState& state);
+  void tell(const std::optional<StepProfile>& profile);
   /// Begins to save unless this step is saved; the last save of a run is written as it is.
   void save(const TrainingState& state, bool is_best, bool is_last);
   void advance_save();
@@ -120,6 +125,7 @@ class Trainer {
   CheckpointStore& checkpoints_;
   CheckpointInfo description_;
   TrainingEvents events_;
+  StepClock clock_;
   Timer since_start_;
   Timer since_save_;
   double longest_step_seconds_ = 0;

@@ -113,6 +113,19 @@ int act(Job& job, const std::string& scene, int number) {
     return 0;
   }
   if (scene == "bad_alloc") throw std::bad_alloc();
+  if (scene == "last_gets_no_gpu_memory") {  // in LibTorch's words
+    if (is_last) {
+      TORCH_CHECK_WITH(
+          OutOfMemoryError, false,
+          "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 3 has a total capacity of "
+          "79.15 GiB of which 512.00 MiB is free. Including non-PyTorch memory, this process has "
+          "78.60 GiB memory in use. Of the allocated memory 77.00 GiB is allocated by PyTorch, "
+          "and 1.00 GiB is reserved by PyTorch but unallocated. If reserved but unallocated "
+          "memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True to avoid "
+          "fragmentation.");
+    }
+    group.barrier("job.never");
+  }
   if (scene == "tensor_too_large") return static_cast<int>(at::empty({1LL << 60}).numel());
   if (scene == "gpu_fails") {
     if (is_last) fail_as_gpu();

@@ -25,6 +25,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 using ::testing::Not;
 
 struct Outcome {
@@ -80,12 +81,6 @@ TEST(RunJobAlone, ExitsWithTheCauseAndOneSentence) {
 }
 
 TEST(RunJobAlone, SaysWhatOtherExceptionsMean) {
-  const Outcome memory = alone("bad_alloc");
-  EXPECT_EQ(memory.exit_code, 1);
-  EXPECT_THAT(memory.output, HasSubstr("job_program: out of memory; use more ranks"));
-  const Outcome tensor = alone("tensor_too_large");
-  EXPECT_EQ(tensor.exit_code, 1);
-  EXPECT_THAT(tensor.output, HasSubstr("job_program: out of memory; use more ranks"));
   const Outcome bug = alone("logic_error");
   EXPECT_EQ(bug.exit_code, 1);
   EXPECT_EQ(bug.output, "job_program: unexpected error: index 3 of 2\n");
@@ -101,6 +96,25 @@ TEST(RunJobAlone, AGpuThatFailsIsACauseOfItsOwn) {
                                 "was encountered; "),
                       HasSubstr("--resume"), Not(HasSubstr("terminate"))));
   }
+}
+
+TEST(RunJobAlone, SaysWhoAskedForHowMuchMemory) {
+  const Outcome unknown = alone("bad_alloc");
+  EXPECT_EQ(unknown.exit_code, 5);
+  EXPECT_THAT(unknown.output,
+              MatchesRegex("job_program: out of memory on the machine: .* of its .* "
+                           "are free while this rank holds .*; micrec plan "
+                           "--ranks=1 --memory=.*; use more ranks, .*\n"));
+  const Outcome tensor = alone("tensor_too_large");
+  EXPECT_EQ(tensor.exit_code, 5);
+  EXPECT_THAT(tensor.output, HasSubstr("4096.0 PiB more were asked for, and "));
+  const Outcome gpu = alone("last_gets_no_gpu_memory");
+  EXPECT_EQ(gpu.exit_code, 5);
+  EXPECT_EQ(gpu.output,
+            "job_program: out of memory on GPU 3: 20.0 GiB more were asked for, and 512.0 MiB of "
+            "its 79.2 GiB are free while this rank holds 78.6 GiB; micrec plan --ranks=1 "
+            "--memory=79 with the run's flags says what a rank needs; use more ranks, a smaller "
+            "--batch, fewer columns (--dim) or another --grid\n");
 }
 
 TEST(RunJobAlone, SetsTheThreadsOfATensorOperation) {
@@ -152,6 +166,13 @@ TEST(RunJobUnderMpirun, JoinsAllRanks) {
         << outcome.output;
   }
   EXPECT_EQ(times("once", outcome.output), 1) << outcome.output;
+}
+
+TEST(RunJobUnderMpirun, NamesTheRankThatGotNoMemory) {
+  const Outcome outcome = under_mpirun(2, "last_gets_no_gpu_memory");
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.output, HasSubstr("rank 1 of 2: out of memory on GPU 3: 20.0 GiB more"));
+  EXPECT_THAT(outcome.output, HasSubstr("micrec plan --ranks=2 --memory=79 "));
 }
 
 TEST(RunJobUnderMpirun, ReturnsTheBodysCode) {

@@ -128,6 +128,18 @@ class ProgramTest(unittest.TestCase):
                 for name, entry in line["collectives"].items():
                     self.assertTrue(entry["bytes_per_step"] == 0 or entry["bound_bytes_per_step"] > 0, name)
 
+    def test_a_profile_says_where_the_time_of_a_step_went(self):
+        run_dir = self.folder / "profile"
+        self.train(run_dir, 2, "--grid=2x1", "--max_steps=20", "--profile_steps=6")
+        [profile] = lines_of(run_dir, "profile")
+        self.assertEqual((profile["step"], profile["steps"]), (16, 6))
+        parts = dict(profile["ms_per_step"])
+        total = parts.pop("total")
+        self.assertEqual(set(parts), {"planning", "forward", "backward", "optimizer", "exchange"})
+        self.assertTrue(all(ms > 0 for ms in parts.values()), parts)
+        self.assertAlmostEqual(sum(parts.values()), total, places=6)
+        self.assertIsNone(profile["device_ms_per_step"])
+
     def test_a_run_leaves_what_it_says(self):
         config = (self.run_dir / "config.txt").read_text()
         for flag in ("--dim=16", "--share_templates=0.5", "--seed=2"):

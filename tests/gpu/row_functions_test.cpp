@@ -81,8 +81,7 @@ TEST(RowFunctionsOnDevice, ContentRowsAreTheCpus) {
 TEST(RowFunctionsOnDevice, BlockDotsAndTripleLossAreTheCpus) {
   constexpr std::int64_t kTriples = 200;
   const ColumnSums sums({1, 1}, 16, nullptr);
-  std::vector<double> weight;
-  for (std::int64_t t = 0; t < kTriples; ++t) weight.push_back(0.01 * static_cast<double>(t % 7));
+  const at::Tensor weight = at::arange(kTriples).remainder(7).to(at::kDouble) * 0.01;
   for (const bool has_squares : {false, true}) {
     std::vector<std::pair<int, int>> pairs = {{0, 1}, {0, 2}};
     if (has_squares) pairs.insert(pairs.end(), {{0, 0}, {1, 1}, {2, 2}});

@@ -36,6 +36,7 @@ HOMES = {
     r"hdf5(_hl)?\.h": {"io"},
     r"mpi\.h": {"cluster"},
     r"nccl\.h": {"cluster"},
+    r"torch/csrc/autograd/autograd\.h": {"graph"},  # run_backward() keeps it on one thread
     r"cluster/(?!communicator\.h).*": {"cluster", "launcher", "checkpoints", "data", "graph"},
 }
 

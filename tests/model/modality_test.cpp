@@ -153,7 +153,7 @@ TEST(ModalityWidth, RefusesDomainsOfDifferentWidths) {
 }
 
 TEST(ModalityShares, AreASoftmaxOverThosePresent) {
-  const at::Tensor shares = modality_shares(at::tensor({100.0F, 101.0F}));
+  const at::Tensor shares = modality_shares(at::tensor({100.0F, 101.0F}), every_modality_set(2));
   const double larger = 1 / (1 + std::exp(-1.0));
   const at::Tensor expected =
       at::tensor({0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1 - larger, larger}, at::kDouble).reshape({4, 2});

@@ -156,10 +156,10 @@ TEST(TripleLoss, IsTheWeightedSoftplusAndSquaresWithTheirSlopes) {
   std::vector<double> weight;
   for (std::int64_t t = 0; t < kRows; ++t) weight.push_back(0.1 * static_cast<double>(t % 4));
   TripleSums parts;
-  const at::Tensor loss = triple_loss(dots, weight, 0.3, group_rows(three_groups(), 3), parts);
+  const at::Tensor w = at::tensor(weight, at::kDouble);
+  const at::Tensor loss = triple_loss(dots, w, 0.3, group_rows(three_groups(), 3), parts);
   torch::autograd::backward({loss}, {at::full({}, 2.0, at::kDouble)});
   const at::Tensor same = values.clone().requires_grad_(true);
-  const at::Tensor w = at::tensor(weight, at::kDouble);
   const at::Tensor ranking = w * at::softplus(same[1] - same[0], 1, 100);
   const at::Tensor squares = w * (same[2] + same[3] + same[4]);
   const at::Tensor expected = ranking.sum() + 0.3 * squares.sum();
@@ -177,7 +177,7 @@ TEST(TripleLoss, IsTheWeightedSoftplusAndSquaresWithTheirSlopes) {
 TEST(TripleLoss, OfNoTriplesIsZero) {
   TripleSums parts;
   const at::Tensor dots = at::zeros({2, 0}, at::kDouble).requires_grad_(true);
-  const at::Tensor loss = triple_loss(dots, {}, 0, RowGroups{}, parts);
+  const at::Tensor loss = triple_loss(dots, at::zeros({0}, at::kDouble), 0, RowGroups{}, parts);
   torch::autograd::backward({loss}, {at::ones({}, at::kDouble)});
   EXPECT_EQ(loss.item<double>(), 0);
   EXPECT_EQ(dots.grad().numel(), 0);

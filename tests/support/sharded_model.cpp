@@ -74,14 +74,17 @@ void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const Shard
   const bool reproducible = setting.summands > 0;
   run_ranks(
       grid.ranks(),
-      [&](Communicator& communicator) {
+      [&](Communicator& host) {
+        const std::unique_ptr<Communicator> over = setting.over ? setting.over(host) : nullptr;
+        Communicator& communicator = over ? *over : host;
         const GridGroups groups = split_world(communicator, grid);
         Layout layout = make_layout(
             summary.space, summary.people,
             scattered_ownership(summary, reproducible ? setting.summands : setting.ranks), grid,
             reproducible);
-        const Shard shard = load_shard(dataset, summary, std::move(layout), setting.observed,
-                                       setting.threads, groups);
+        Shard shard = load_shard(dataset, summary, std::move(layout), setting.observed,
+                                 setting.threads, groups);
+        move_to(shard, setting.device);
         Model model(resolved, dataset, shard, setting.seed);
         if (setting.initialise) model.initialise();
         ModelRank rank{communicator, dataset, shard, model};
@@ -101,7 +104,7 @@ void fill_buffers(Model& model, const WholeTensors& values) {
 at::Tensor gather_rows(ModelRank& rank, const at::Tensor& rows) {
   Communicator& communicator = rank.communicator;
   const std::vector<std::int64_t> counts = gather_counts(communicator, "test.counts", rows.size(0));
-  const at::Tensor all = communicator.all_gather("test.rows", rows.contiguous(), counts);
+  const at::Tensor all = communicator.all_gather("test.rows", rows.cpu().contiguous(), counts);
   const at::Tensor numbers =
       communicator.all_gather("test.nodes", node_numbers(rank.shard.whole_nodes), counts);
   if (rank.communicator.rank() != 0) return {};

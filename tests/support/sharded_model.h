@@ -1,10 +1,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,9 @@ struct ShardedSetting {
   Observed observed = Observed::training;
   std::uint64_t seed = 3;
   bool initialise = true;
+  c10::Device device{c10::kCPU};
+  /// For a device with a communicator of its own: what makes it over a rank's.
+  std::function<std::unique_ptr<Communicator>(Communicator& host)> over;
 };
 
 /// Builds the model on the thread ranks of the setting's grid, each with its own shard of the data

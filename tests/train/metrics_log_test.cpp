@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "train/step_clock.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -100,6 +101,48 @@ TEST_F(MetricsLogTest, WritesAnObjectALine) {
                           {"write_seconds", 0.125}}));
   EXPECT_EQ(all[3]["kind"], "test");
   EXPECT_EQ(all[4]["reason"], "finished");
+}
+
+TEST_F(MetricsLogTest, WritesWhereTheTimeOfAStepWent) {
+  MetricsLog log(run_dir_, 0);
+  StepProfile profile;
+  profile.step = 30;
+  profile.steps = 20;
+  profile.part_ms = {1, 2, 3, 4};
+  profile.exchange_ms = 5;
+  profile.total_ms = 15;
+  log.profile(profile);
+  DeviceTime device;
+  device.busy_ns = {20e6, 40e6, 60e6, 80e6};
+  device.exchange_ns = 100e6;
+  device.idle_ns = 120e6;
+  device.total_ns = 420e6;
+  device.uploads = 180;
+  device.downloads = 40;
+  profile.device = device;
+  log.profile(profile);
+  json on_cpu = {{"kind", "profile"},
+                 {"step", 30},
+                 {"steps", 20},
+                 {"ms_per_step",
+                  {{"planning", 1.0},
+                   {"forward", 2.0},
+                   {"backward", 3.0},
+                   {"optimizer", 4.0},
+                   {"exchange", 5.0},
+                   {"total", 15.0}}},
+                 {"device_ms_per_step", nullptr},
+                 {"uploads_per_step", nullptr},
+                 {"downloads_per_step", nullptr}};
+  const std::vector<json> all = lines();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0], on_cpu);
+  on_cpu["device_ms_per_step"] = {{"planning", 1.0},  {"forward", 2.0},  {"backward", 3.0},
+                                  {"optimizer", 4.0}, {"exchange", 5.0}, {"idle", 6.0},
+                                  {"total", 21.0}};
+  on_cpu["uploads_per_step"] = 9.0;
+  on_cpu["downloads_per_step"] = 2.0;
+  EXPECT_EQ(all[1], on_cpu);
 }
 
 TEST_F(MetricsLogTest, DropsWhatAnEarlierAttemptWroteOfLaterSteps) {

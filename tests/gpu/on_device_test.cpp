@@ -1,0 +1,217 @@
+// What the program does for a GPU, on a device that the host plays: the model, its training, saving
+// and resuming, at several ranks, against the CPU.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/text.h"
+#include "checkpoints/checkpoint.h"
+#include "checkpoints/store.h"
+#include "data/batches.h"
+#include "graph/linear_operator.h"
+#include "played_device.h"
+#include "tests/support/sharded_model.h"
+#include "tests/support/small_world.h"
+#include "tests/support/temporary_folder.h"
+#include "train/trainer.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kBatch = 48;
+constexpr std::int64_t kSteps = 6;
+
+ModelConfig model_of(const std::string& name) {
+  ModelConfig config;
+  config.kind = parse_model_kind(name);
+  config.dim = 8;
+  config.layers = name == "mf" ? 0 : 2;
+  config.l2 = 1e-3;
+  if (config.inductive()) config.dropout = 0.2;
+  if (name != "micrec") return config;
+  config.domain_weights = DomainWeights::balanced;
+  config.template_ratio = 0.8;
+  config.share_templates = 0.5;
+  config.modalities = {"image", "text"};
+  config.feature_dim = 4;
+  config.semantic_neighbors = 3;
+  config.cold_simulation = 0.2;
+  config.contrastive_weight = 0.1;
+  config.contrastive_batch = 6;
+  return config;
+}
+
+struct Outcome {
+  std::vector<StepRecord> records;
+  WholeTensors values;                // parameters, both moments ("m:", "v:") and buffers
+  at::Tensor z;                       // (whole rows, dim) of rank 0
+  std::vector<std::int64_t> uploads;  // of all ranks, until the end of each of rank 0's steps
+  std::int64_t all_uploads = 0;
+};
+
+class OnDevice : public testing::Test {
+ protected:
+  OnDevice() : dataset_(write_small_world({}, folder_ / "world.h5")) {}
+
+  Outcome train(const ModelConfig& model, ShardedSetting setting, const std::string& directory,
+                std::int64_t steps, bool resumes = false) {
+    Outcome run;
+    reset_device_traffic();
+    setting.initialise = !resumes;
+    if (!setting.device.is_cpu()) setting.over = over_played_device;
+    on_ranks(dataset_, model, setting, [&](ModelRank& rank) {
+      const bool is_first = rank.communicator.rank() == 0;
+      EpochSampler sampler(rank.shard.space(),
+                           read_training_share(dataset_, rank.shard.space(), rank.shard.ownership,
+                                               rank.shard.rank()),
+                           eligible_items(dataset_, rank.shard.space()),
+                           {Sampling::interactions, kBatch, setting.seed, 1});
+      CheckpointStore store(folder_ / directory, rank.communicator);
+      TrainingState state;
+      if (resumes) {
+        state = restore(Checkpoint::open(store.newest().value(), rank.communicator), rank.model,
+                        /*with_optimizer_state=*/true);
+      }
+      CheckpointInfo description;
+      description.config = "--model=micrec\n";
+      description.dataset_fingerprint = dataset_.fingerprint();
+      TrainingConfig config;
+      config.adam.learning_rate = 0.02;
+      config.max_steps = steps;
+      config.log_every = 1;
+      config.validate_every = 0;
+      config.validate_every_steps = 3;
+      config.save_every_steps = 2;
+      TrainingEvents events;
+      events.stepped = [&](const StepRecord& record) {
+        if (!is_first) return;
+        run.records.push_back(record);
+        run.uploads.push_back(device_traffic().uploads);
+      };
+      events.validate = [&](const TrainingState& at, const at::Tensor& z) {
+        EXPECT_TRUE(z.is_cpu() && z.isfinite().all().item<bool>());
+        return static_cast<double>(at.step);
+      };
+      Trainer trainer(config, rank.model, sampler, store, description, events);
+      trainer.run(state);
+      const at::Tensor z = rank.model.embeddings(0);
+      WholeTensors values = gather_parameters(rank);
+      for (const Parameter& parameter : rank.model.parameters()) {
+        values["m:" + parameter.name] = gather_like(rank, parameter, parameter.adam_m);
+        values["v:" + parameter.name] = gather_like(rank, parameter, parameter.adam_v);
+      }
+      values.merge(gather_buffers(rank));
+      if (!is_first) return;
+      run.z = z;
+      for (const auto& [name, value] : values) run.values[name] = value.cpu();
+    });
+    run.all_uploads = device_traffic().uploads;
+    return run;
+  }
+
+  TemporaryFolder folder_;
+  DatasetFile dataset_;
+};
+
+void expect_close(const at::Tensor& got, const at::Tensor& expected, const std::string& what) {
+  ASSERT_EQ(got.sizes(), expected.sizes()) << what;
+  const at::Tensor a = got.to(at::kDouble), b = expected.to(at::kDouble);
+  const double largest = b.numel() == 0 ? 0 : b.abs().max().item<double>();
+  const double off = b.numel() == 0 ? 0 : (a - b).abs().max().item<double>();
+  EXPECT_LE(off, 1e-4 * largest + 1e-9) << what;
+}
+
+TEST_F(OnDevice, EveryModelTrainsAsOnTheCpuOnAnyGrid) {
+  for (const std::string name : {"mf", "lightgcn", "inmo_mf", "inmo", "micrec"}) {
+    const ModelConfig model = model_of(name);
+    const Outcome expected = train(model, {}, name, kSteps);
+    ASSERT_EQ(expected.records.size(), static_cast<std::size_t>(kSteps));
+    for (const auto& [rows, columns] :
+         std::vector<std::pair<int, int>>{{1, 1}, {2, 1}, {1, 2}, {3, 1}, {2, 2}}) {
+      ShardedSetting setting;
+      setting.ranks = rows;
+      setting.columns = columns;
+      setting.device = played_device();
+      const std::string what = text(name, " on ", rows, "x", columns);
+      const Outcome got = train(model, setting, what, kSteps);
+      ASSERT_EQ(got.records.size(), expected.records.size()) << what;
+      for (std::size_t n = 0; n < got.records.size(); ++n) {
+        const double loss = expected.records[n].loss;
+        EXPECT_NEAR(got.records[n].loss, loss, 1e-5 * std::abs(loss)) << what << ", step " << n;
+      }
+      for (const auto& [key, value] : expected.values) {
+        expect_close(got.values.at(key), value, text(what, ", ", key));
+      }
+    }
+  }
+}
+
+TEST_F(OnDevice, AResumedRunHasTheBitsOfOneThatWasNeverStopped) {
+  ShardedSetting setting;
+  setting.device = played_device();
+  const ModelConfig model = model_of("micrec");
+  const Outcome whole = train(model, setting, "whole", kSteps);
+  train(model, setting, "stopped", kSteps / 2);
+  const Outcome resumed = train(model, setting, "stopped", kSteps, /*resumes=*/true);
+  ASSERT_EQ(whole.values.size(), resumed.values.size());
+  for (const auto& [key, value] : whole.values) {
+    EXPECT_TRUE(at::equal(resumed.values.at(key), value)) << key;
+  }
+  EXPECT_TRUE(at::equal(resumed.z, whole.z));
+}
+
+TEST_F(OnDevice, AStepUploadsWhatItHasDrawnAndNothingElse) {
+  ShardedSetting setting;
+  setting.device = played_device();
+  for (const int layers : {1, 2, 4}) {
+    ModelConfig model = model_of("lightgcn");
+    model.layers = layers;
+    const std::vector<std::int64_t> uploads =
+        train(model, setting, text("layers", layers), kSteps).uploads;
+    ASSERT_EQ(uploads.size(), static_cast<std::size_t>(kSteps));
+    // Rows wanted, of items, of fetched items and of users; how the last three go back; weights;
+    // the rows that the backward pass begins with.
+    EXPECT_EQ(uploads[kSteps - 1] - uploads[kSteps - 2], 9) << layers << " layers";
+  }
+}
+
+TEST_F(OnDevice, AnExchangeUploadsNothing) {
+  for (const auto& [rows, columns] : std::vector<std::pair<int, int>>{{2, 1}, {1, 2}, {2, 2}}) {
+    ShardedSetting setting;
+    setting.device = played_device();
+    setting.ranks = rows;
+    setting.columns = columns;
+    for (const std::string name : {"lightgcn", "micrec"}) {
+      std::set<std::int64_t> uploads;
+      for (const int layers : {2, 4}) {
+        ModelConfig model = model_of(name);
+        model.layers = layers;
+        const std::string what = text(name, rows, columns, layers);
+        uploads.insert(train(model, setting, what, kSteps).all_uploads);
+      }
+      EXPECT_EQ(uploads.size(), 1U)
+          << name << " on " << rows << "x" << columns << " uploads more for more layers";
+    }
+  }
+}
+
+TEST_F(OnDevice, BackwardStaysOnTheThreadThatCallsIt) {
+  const at::Tensor x = at::ones({3, 2}).to(played_device()).requires_grad_(true);
+  std::set<std::thread::id> threads;
+  const at::Tensor y = with_transpose("recorded", x, x.detach().clone(), [&](const at::Tensor& g) {
+    threads.insert(std::this_thread::get_id());
+    return g;
+  });
+  run_backward({y}, {at::ones({3, 2}).to(played_device())});
+  EXPECT_EQ(threads, std::set<std::thread::id>{std::this_thread::get_id()});
+  EXPECT_TRUE(at::equal(x.grad().cpu(), at::ones({3, 2})));
+}
+
+}  // namespace
+}  // namespace micrec

@@ -1,0 +1,350 @@
+#include "played_device.h"
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/Functions.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/detail/PrivateUse1HooksInterface.h>
+#include <ATen/ops/_reshape_alias_native.h>
+#include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/view_native.h>
+#include <c10/core/DeviceType.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <glog/logging.h>
+#include <torch/library.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "emulated_warp.h"
+#include "graph/row_sum_call.h"
+#include "train/adam_on_gpu.h"
+
+namespace micrec {
+namespace {
+
+constexpr c10::DeviceType kType = c10::DeviceType::PrivateUse1;
+constexpr std::uintptr_t kElsewhere = std::uintptr_t{1} << 62;
+
+std::atomic<std::int64_t> uploads{0};
+std::atomic<std::int64_t> downloads{0};
+
+void* elsewhere(void* address) {
+  return reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(address) | kElsewhere);
+}
+
+struct Memory final : c10::Allocator {
+  c10::DataPtr allocate(std::size_t bytes) override {
+    void* const own = std::malloc(bytes + 1);
+    return {elsewhere(own), own, &std::free, played_device()};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override {
+    std::memcpy(on_host(to), on_host(from), bytes);
+  }
+};
+
+Memory& memory() {
+  static Memory one;
+  return one;
+}
+
+bool is_here(const at::Tensor& tensor) { return tensor.device().type() == kType; }
+
+// A tensor of the CPU over the same memory.
+at::Tensor host_view(const at::Tensor& tensor) {
+  const auto bytes = static_cast<std::int64_t>(tensor.storage().nbytes());
+  void* const begin = on_host(tensor.storage().mutable_data());
+  const auto elements = bytes / static_cast<std::int64_t>(tensor.element_size());
+  const at::Tensor all = at::from_blob(begin, {elements}, tensor.scalar_type());
+  return all.as_strided(tensor.sizes(), tensor.strides(), tensor.storage_offset());
+}
+
+at::Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype,
+                 std::optional<at::Layout> /*layout*/, std::optional<at::Device> /*device*/,
+                 std::optional<bool> pin, std::optional<at::MemoryFormat> format) {
+  CHECK(!pin.value_or(false));
+  return at::detail::empty_generic(size, &memory(),
+                                   c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                   dtype.value_or(at::kFloat), format);
+}
+
+at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride,
+                         std::optional<at::ScalarType> dtype, std::optional<at::Layout> /*layout*/,
+                         std::optional<at::Device> /*device*/, std::optional<bool> /*pin*/) {
+  return at::detail::empty_strided_generic(size, stride, &memory(),
+                                           c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                           dtype.value_or(at::kFloat));
+}
+
+at::Tensor moved_here(const at::Tensor& host) {
+  at::Tensor moved = at::detail::empty_strided_generic(
+      host.sizes(), host.strides(), &memory(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+      host.scalar_type());
+  host_view(moved).copy_(host);
+  return moved;
+}
+
+at::Tensor& copy(at::Tensor& self, const at::Tensor& from, bool /*non_blocking*/) {
+  if (is_here(self) && !is_here(from)) ++uploads;
+  if (!is_here(self) && is_here(from)) ++downloads;
+  at::Tensor to = is_here(self) ? host_view(self) : self;
+  to.copy_(is_here(from) ? host_view(from) : from);
+  return self;
+}
+
+at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
+  at::Tensor target = to;
+  return copy(target, from, non_blocking);
+}
+
+at::Scalar local_scalar(const at::Tensor& self) {
+  ++downloads;
+  return host_view(self).item();
+}
+
+// Every other operator: the CPU's on the same memory.
+void by_the_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const auto& schema = op.schema();
+  const std::size_t count = schema.arguments().size();
+  const std::size_t first = stack->size() - count;
+  std::vector<c10::IValue> given(stack->begin() + static_cast<std::ptrdiff_t>(first), stack->end());
+  const auto moved = [&](const at::Tensor& tensor) {
+    if (!tensor.defined()) return tensor;
+    TORCH_CHECK(is_here(tensor) || tensor.dim() == 0,
+                "Expected all tensors to be on the same device, but ", schema.name(),
+                " got one on ", tensor.device());
+    return is_here(tensor) ? host_view(tensor) : tensor;
+  };
+  std::vector<std::pair<at::Tensor, at::Tensor>> resizable;  // of the host, of the device
+  for (std::size_t i = 0; i < count; ++i) {
+    c10::IValue& argument = (*stack)[first + i];
+    const auto* const alias = schema.arguments()[i].alias_info();
+    if (argument.isTensor() && alias != nullptr && alias->isWrite() &&
+        argument.toTensor().numel() == 0) {
+      resizable.emplace_back(
+          at::empty(argument.toTensor().sizes(), argument.toTensor().scalar_type()),
+          argument.toTensor());
+      argument = resizable.back().first;
+    } else if (argument.isTensor()) {
+      argument = moved(argument.toTensor());
+    } else if (argument.isTensorList()) {
+      std::vector<at::Tensor> tensors;
+      for (const at::Tensor& tensor : argument.toTensorVector()) tensors.push_back(moved(tensor));
+      argument = c10::IValue(tensors);
+    } else if (argument.isOptionalTensorList()) {
+      c10::List<std::optional<at::Tensor>> tensors;
+      for (const std::optional<at::Tensor>& tensor : argument.toOptionalTensorVector()) {
+        tensors.push_back(tensor ? std::optional(moved(*tensor)) : tensor);
+      }
+      argument = c10::IValue(tensors);
+    } else if (argument.isDevice()) {
+      argument = c10::Device(c10::kCPU);
+    }
+  }
+  op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+  for (const auto& [host, here] : resizable) {
+    const at::Tensor made = moved_here(host);
+    here.unsafeGetTensorImpl()->set_storage_keep_dtype(made.storage());
+    here.unsafeGetTensorImpl()->set_sizes_and_strides(made.sizes(), made.strides());
+  }
+  // A result that is an argument is that argument; any other is new.
+  const std::size_t results = schema.returns().size();
+  for (std::size_t r = 0; r < results; ++r) {
+    c10::IValue& result = (*stack)[stack->size() - results + r];
+    const auto* const alias = schema.returns()[r].alias_info();
+    if (alias != nullptr && alias->isWrite()) {
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto* const of_argument = schema.arguments()[i].alias_info();
+        if (of_argument != nullptr && *of_argument == *alias) result = given[i];
+      }
+    } else if (result.isTensor() && result.toTensor().defined()) {
+      result = moved_here(result.toTensor());
+    } else if (result.isTensorList()) {
+      std::vector<at::Tensor> tensors;
+      for (const at::Tensor& tensor : result.toTensorVector())
+        tensors.push_back(moved_here(tensor));
+      result = c10::IValue(tensors);
+    }
+  }
+}
+
+class PlayedCommunicator final : public Communicator {
+ public:
+  explicit PlayedCommunicator(Communicator& host) : host_(&host) {}
+
+  int rank() const override { return host_->rank(); }
+  int size() const override { return host_->size(); }
+  int rank_in_run(int rank) const override { return host_->rank_in_run(rank); }
+  int ranks_in_run() const override { return host_->ranks_in_run(); }
+  std::uint64_t latest_number() const override { return host_->latest_number(); }
+  std::unique_ptr<Communicator> split(const char* name, int color) override {
+    std::unique_ptr<Communicator> part = host_->split(name, color);
+    auto result = std::make_unique<PlayedCommunicator>(*part);
+    result->own_host_ = std::move(part);
+    return result;
+  }
+  void barrier(const char* name) override { host_->barrier(name); }
+  at::Tensor all_gather(const char* name, const at::Tensor& local,
+                        const std::vector<std::int64_t>& rows) override {
+    return back(local, host_->all_gather(name, there(local), rows));
+  }
+  at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
+                            const std::vector<std::int64_t>& rows) override {
+    return back(full, host_->reduce_scatter(name, there(full), rows));
+  }
+  at::Tensor all_to_all(const char* name, const at::Tensor& send,
+                        const std::vector<std::int64_t>& send_rows,
+                        const std::vector<std::int64_t>& receive_rows) override {
+    return back(send, host_->all_to_all(name, there(send), send_rows, receive_rows));
+  }
+  void all_reduce(const char* name, at::Tensor& values, Reduction reduction) override {
+    at::Tensor host = there(values);
+    host_->all_reduce(name, host, reduction);
+  }
+  void broadcast(const char* name, at::Tensor& values, int root) override {
+    at::Tensor host = there(values);
+    host_->broadcast(name, host, root);
+  }
+  void poll(const char* name) override { host_->poll(name); }
+  Ledger& ledger() override { return host_->ledger(); }
+  void abort(const std::string& why) noexcept override { host_->abort(why); }
+
+ private:
+  static at::Tensor there(const at::Tensor& tensor) {
+    CHECK(tensor.is_contiguous());
+    return is_here(tensor) ? host_view(tensor) : tensor;
+  }
+  static at::Tensor back(const at::Tensor& given, const at::Tensor& result) {
+    return is_here(given) ? moved_here(result) : result;
+  }
+
+  Communicator* host_;
+  std::unique_ptr<Communicator> own_host_;
+};
+
+template <typename T>
+void translate(T*& address) {
+  if (address != nullptr) address = on_host(address);
+}
+
+}  // namespace
+
+c10::Device played_device() { return {kType, 0}; }
+
+DeviceTraffic device_traffic() { return {uploads, downloads}; }
+void reset_device_traffic() { uploads = downloads = 0; }
+
+std::unique_ptr<Communicator> over_played_device(Communicator& host) {
+  return std::make_unique<PlayedCommunicator>(host);
+}
+
+// In the place of those that need CUDA.
+void neighbour_sum_on_gpu(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
+                          const SumOptions& options) {
+  RowSumCall call = prepare_row_sum(out, pattern, x, options);
+  SumWork& work = call.work;
+  translate(work.offsets);
+  translate(work.columns);
+  translate(work.rows);
+  translate(work.row_scale);
+  translate(work.column_scale);
+  translate(work.edge_weights);
+  translate(work.active_columns);
+  translate(work.global_numbers);
+  translate(work.addend);
+  translate(work.addend_scale);
+  translate(work.addend_rows);
+  translate(call.x);
+  translate(call.out);
+  translate(call.hubs.pieces);
+  translate(call.hubs.hubs);
+  translate(call.hubs.partials);
+  CHECK(!call.x_is_bfloat16);
+  emulate_row_sum<float, 1>(call);
+}
+
+void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, at::Tensor& value,
+                 at::Tensor& m, at::Tensor& v) {
+  for (const at::Tensor* tensor : {&value, &m, &v}) CHECK(is_here(*tensor));
+  CHECK(!gradient.defined() || is_here(gradient));
+  const float* const slopes =
+      gradient.defined() ? on_host(gradient.const_data_ptr<float>()) : nullptr;
+  float* const values = on_host(static_cast<float*>(value.data_ptr()));
+  float* const first = on_host(m.data_ptr<float>());
+  float* const second = on_host(v.data_ptr<float>());
+  for (std::int64_t i = 0; i < value.numel(); ++i) {
+    adam_element(factors, slopes != nullptr ? slopes[i] : 0.0F, values[i], first[i], second[i]);
+  }
+}
+
+}  // namespace micrec
+
+namespace {
+
+struct PlayedGuard final : c10::impl::DeviceGuardImplInterface {
+  static constexpr c10::DeviceType static_type = c10::DeviceType::PrivateUse1;
+  explicit PlayedGuard(c10::DeviceType /*type*/) {}
+  PlayedGuard() = default;
+  c10::DeviceType type() const override { return static_type; }
+  c10::Device exchangeDevice(c10::Device /*device*/) const override { return getDevice(); }
+  c10::Device getDevice() const override { return micrec::played_device(); }
+  void setDevice(c10::Device /*device*/) const override {}
+  void uncheckedSetDevice(c10::Device /*device*/) const noexcept override {}
+  c10::Stream getStream(c10::Device device) const noexcept override {
+    return c10::Stream(c10::Stream::DEFAULT, device);
+  }
+  c10::Stream exchangeStream(c10::Stream stream) const noexcept override { return stream; }
+  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  void record(void** /*event*/, const c10::Stream& /*stream*/, const c10::DeviceIndex /*device*/,
+              const c10::EventFlag /*flag*/) const override {}
+  void block(void* /*event*/, const c10::Stream& /*stream*/) const override {}
+  bool queryEvent(void* /*event*/) const override { return true; }
+  void destroyEvent(void* /*event*/, const c10::DeviceIndex /*device*/) const noexcept override {}
+  c10::Stream getDefaultStream(c10::Device device) const override { return getStream(device); }
+  bool queryStream(const c10::Stream& /*stream*/) const override { return true; }
+  void synchronizeStream(const c10::Stream& /*stream*/) const override {}
+  void synchronizeEvent(void* /*event*/) const override {}
+  void synchronizeDevice(const c10::DeviceIndex /*device*/) const override {}
+};
+
+struct PlayedHooks final : at::PrivateUse1HooksInterface {
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+  bool hasPrimaryContext(c10::DeviceIndex /*device*/) const override { return true; }
+  c10::DeviceIndex deviceCount() const override { return 1; }
+  void setCurrentDevice(c10::DeviceIndex /*device*/) const override {}
+  c10::DeviceIndex getCurrentDevice() const override { return 0; }
+  c10::DeviceIndex exchangeDevice(c10::DeviceIndex /*device*/) const override { return 0; }
+  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex /*device*/) const override { return 0; }
+};
+
+C10_REGISTER_GUARD_IMPL(PrivateUse1, PlayedGuard)
+
+// Else LibTorch takes CUDA for the machine's accelerator and asks its driver for streams.
+[[maybe_unused]] const bool is_accelerator = [] {
+  c10::register_privateuse1_backend("played");
+  at::RegisterPrivateUse1HooksInterface(new PlayedHooks);  // for the rest of the program
+  return true;
+}();
+
+TORCH_LIBRARY_IMPL(_, PrivateUse1, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&micrec::by_the_host>());
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
+  library.impl("empty.memory_format", &micrec::empty);
+  library.impl("empty_strided", &micrec::empty_strided);
+  library.impl("as_strided", &at::native::as_strided_tensorimpl);
+  library.impl("view",
+               static_cast<at::Tensor (*)(const at::Tensor&, at::IntArrayRef)>(&at::native::view));
+  library.impl("_reshape_alias", &at::native::_reshape_alias);
+  library.impl("copy_", &micrec::copy);
+  library.impl("_copy_from", &micrec::copy_from);
+  library.impl("_local_scalar_dense", &micrec::local_scalar);
+}
+
+}  // namespace
