@@ -4,7 +4,7 @@
 #   micrec::cudart  the CUDA runtime that LibTorch loads, only where MICREC_CUDA is true
 #   micrec::nccl    the NCCL that LibTorch loads, only where MICREC_CUDA is true; to be linked before
 #                   micrec::torch_cuda, as a toolkit's folder may hold another nccl.h
-#   micrec::hdf5, micrec::metis, micrec::xxhash
+#   micrec::hdf5, micrec::metis, micrec::xxhash, micrec::zstd
 # and the variables MICREC_CUDA (are GPU parts built), MICREC_PYTHON (the Python beside torch, or
 # empty), MICREC_TORCH_DIR and MICREC_TORCH_VERSION.
 
@@ -25,6 +25,8 @@ micrec_find_package(libgoogle-glog-dev glog QUIET)
 micrec_find_package(libsimdjson-dev simdjson QUIET)
 micrec_find_package(nlohmann-json3-dev nlohmann_json QUIET)
 micrec_find_package(zlib1g-dev ZLIB QUIET)
+micrec_find_package(libbz2-dev BZip2 QUIET)
+micrec_find_package(liblzma-dev LibLZMA QUIET)
 micrec_find_package(libopenmpi-dev MPI QUIET COMPONENTS C)
 set(HDF5_PREFER_PARALLEL OFF)  # Ranks write their own files, so the serial library is the right one.
 micrec_find_package(libhdf5-dev HDF5 QUIET COMPONENTS C)
@@ -56,6 +58,18 @@ add_library(micrec_xxhash INTERFACE)
 add_library(micrec::xxhash ALIAS micrec_xxhash)
 target_include_directories(micrec_xxhash SYSTEM INTERFACE ${MICREC_XXHASH_INCLUDE})
 target_link_libraries(micrec_xxhash INTERFACE ${MICREC_XXHASH_LIBRARY})
+
+find_path(MICREC_ZSTD_INCLUDE zstd.h)
+find_library(MICREC_ZSTD_LIBRARY zstd)
+mark_as_advanced(MICREC_ZSTD_INCLUDE MICREC_ZSTD_LIBRARY)
+if(NOT MICREC_ZSTD_INCLUDE OR NOT MICREC_ZSTD_LIBRARY)
+  message(FATAL_ERROR "zstd was not found. On Debian or Ubuntu: apt-get install libzstd-dev; "
+                      "tests/run.sh installs everything.")
+endif()
+add_library(micrec_zstd INTERFACE)
+add_library(micrec::zstd ALIAS micrec_zstd)
+target_include_directories(micrec_zstd SYSTEM INTERFACE ${MICREC_ZSTD_INCLUDE})
+target_link_libraries(micrec_zstd INTERFACE ${MICREC_ZSTD_LIBRARY})
 
 find_path(MICREC_METIS_INCLUDE metis.h)
 find_library(MICREC_METIS_LIBRARY metis)

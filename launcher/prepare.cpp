@@ -25,19 +25,27 @@
 DEFINE_string(
     features, "",
     "feature files, MODALITY:DOMAIN=FILE with commas between, as in "
-    "text:food=food_text.h5,text:kitchen=kitchen_text.h5; items that a file does not have "
-    "lack the modality");
+    "text:food=food_text.h5,text:kitchen=kitchen_text.h5 (a path with commas in double quotes); "
+    "items that a file does not have lack the modality");
 DEFINE_string(core, "",
               "drop users and items with fewer interactions until none is left (k-core): 5, "
-              "user:5,item:3, or 5,kitchen/item:3 for another threshold in one domain; empty: keep "
-              "all");
+              "user:5,item:3, or 5,kitchen/item:3 for another threshold in one domain; 0 or empty: "
+              "keep all");
 DEFINE_string(hold_out, "",
               "keep from training, to measure how what is new is served: any of "
               "interactions:0.2,users:0.2,items:0.2,cold_items:0.1");
 DEFINE_string(
     columns, "",
-    "columns of the files, USER,ITEM[,TIME[,RATING]] by name or, without a header line, by "
+    "columns of the files, USER,ITEM[,TIME[,RATING[,SPLIT]]] by name or, without a header line, by "
     "number from 1; empty: by the names the files have");
+DEFINE_string(
+    separator, "",
+    "what stands between the fields of the files: a character or more, as in ; or ::, tab "
+    "or space; empty: a comma in .csv, a tab in .tsv and .inter, else as the contents say");
+DEFINE_string(quotes, "auto",
+              "what a double quote is in the files: twice (it stands around fields, and in them is "
+              "written twice), none (a character like others), or auto (none where tabs or several "
+              "characters separate the fields, else twice)");
 DEFINE_string(min_rating, "", "leave out interactions with a lower rating; empty: keep all");
 
 namespace micrec {
@@ -82,6 +90,9 @@ int run_prepare(const Arguments& arguments) {
   options.provenance = provenance_of(prepare_command(), arguments);
   InteractionsOptions reading;
   reading.columns = FLAGS_columns;
+  reading.separator = FLAGS_separator;
+  reading.quotes = parse_quotes(FLAGS_quotes);
+  reading.split_column = options.split.kind == SplitKind::column;
   if (!FLAGS_min_rating.empty()) reading.min_rating = parse_real(FLAGS_min_rating);
 
   std::vector<DomainFiles> files;
@@ -124,15 +135,19 @@ Command prepare_command() {
       out_flag("the dataset file to write", true),
       {"features", "Files", "MODALITY:DOMAIN=FILE"},
       {"columns", "Files", ""},
+      {"separator", "Files", ""},
+      {"quotes", "Files", "", one_of({"auto", "twice", "none"})},
       {"min_rating", "Choosing", "", written_as("a number", check_number)},
       {"core", "Choosing", "interactions", grammar("5, user:5,item:3 or 5,kitchen/item:3")},
       {"split", "Protocol", "",
-       grammar("ratio:8:1:1, time:8:1:1, global_time:8:1:1, leave_one_out or files"), "ratio:8:1:1",
+       grammar("ratio:8:1:1, time:8:1:1, global_time:8:1:1, leave_one_out, files or column"),
+       "ratio:8:1:1",
        "how interactions are divided into training, validation and test: ratio (per user, at "
        "random), "
        "time (per user, the latest last), global_time (two points in time for all), leave_one_out, "
-       "or "
-       "files (as the arguments have it: DOMAIN=TRAIN,TEST or DOMAIN=TRAIN,VALID,TEST)"},
+       "files (as the arguments have it: DOMAIN=TRAIN,TEST or DOMAIN=TRAIN,VALID,TEST) or column "
+       "(as "
+       "x_label or the fifth of --columns has it: 0 training, 1 validation, 2 test)"},
       {"hold_out", "Protocol", "shares",
        grammar("interactions:0.2,users:0.2,items:0.2,cold_items:0.1, or some of them")},
       seed_flag(),

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/path_list.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "cluster/job.h"
@@ -34,7 +35,10 @@ DEFINE_string(exclude, "observed",
               "what users of the dataset are not recommended again: observed (what the model has "
               "seen of them) or all (their validation and test interactions too)");
 
-DECLARE_string(columns);  // of prepare, which reads such files too
+// Of prepare, which reads such files too.
+DECLARE_string(columns);
+DECLARE_string(separator);
+DECLARE_string(quotes);
 
 namespace micrec {
 namespace {
@@ -45,7 +49,7 @@ struct RecommendOptions {
   TrainedRunOptions run;
   std::string domain;
   std::string history;
-  std::string columns;             // of the history's files
+  InteractionsOptions reading;     // of the history's files
   std::vector<std::string> users;  // keys; empty: everyone
   bool exclude_all = false;
   std::int64_t k = 20;
@@ -92,23 +96,25 @@ History read_history(const std::string& path, const InteractionsOptions& reading
   std::int64_t read = 0;
   std::int64_t unknown = 0;
   std::string unknown_example;
-  for_each_interaction(path, reading, [&](const Interaction& interaction) {
-    ++read;
-    const std::int32_t user = history.users.add(interaction.user);
-    if (user == static_cast<std::int32_t>(history.items.size())) history.items.emplace_back();
-    const std::int32_t item = items.find(interaction.item);
-    if (item >= 0) {
-      history.items[user].push_back(item);
-    } else if (unknown++ == 0) {
-      unknown_example = interaction.item;
-    }
-  });
+  const InteractionsSummary summary =
+      for_each_interaction(path, reading, [&](const Interaction& interaction) {
+        ++read;
+        const std::int32_t user = history.users.add(interaction.user);
+        if (user == static_cast<std::int32_t>(history.items.size())) history.items.emplace_back();
+        const std::int32_t item = items.find(interaction.item);
+        if (item >= 0) {
+          history.items[user].push_back(item);
+        } else if (unknown++ == 0) {
+          unknown_example = interaction.item;
+        }
+      });
   for (std::vector<std::int32_t>& list : history.items) {
     std::ranges::sort(list);
     list.erase(std::unique(list.begin(), list.end()), list.end());
   }
   std::cerr << path << ": " << with_commas(read) << " interactions of "
-            << with_commas(history.users.size()) << " people in " << name << "\n";
+            << with_commas(history.users.size()) << " people in " << name << " ("
+            << join(summary.in_words(), "; ") << ")\n";
   if (unknown == read) {
     throw Error(Cause::data,
                 text(path, ": none of its items is an item of the domain ", name, " (it has '",
@@ -136,7 +142,7 @@ History read_history(const std::string& path, const InteractionsOptions& reading
 std::map<int, std::string> history_files(const RecommendOptions& options,
                                          const DatasetFile& dataset) {
   std::map<int, std::string> files;
-  for (const std::string& part : split(options.history, ',')) {
+  for (const std::string& part : split_paths(options.history)) {
     const std::size_t equals = part.find('=');
     std::string domain = options.domain;
     if (equals != std::string::npos) {
@@ -372,8 +378,8 @@ int recommend(const RecommendOptions& options, Job& job) {
   for (int d = 0; d < domains; ++d) service.users.push_back(table_of(run->dataset.user_keys(d)));
   for (const auto& [domain, path] : history_files(options, run->dataset)) {
     refuse_output_over_inputs("--out", options.out, {path});
-    service.histories[domain] = read_history(path, {.columns = options.columns}, domain,
-                                             run->dataset, service.users[domain]);
+    service.histories[domain] =
+        read_history(path, options.reading, domain, run->dataset, service.users[domain]);
   }
 
   std::optional<UnfinishedFile> unfinished;
@@ -403,7 +409,9 @@ int run_recommend(const Arguments& arguments) {
                  .out = FLAGS_out};
   options.domain = FLAGS_domain;
   options.history = FLAGS_history;
-  options.columns = FLAGS_columns;
+  options.reading.columns = FLAGS_columns;
+  options.reading.separator = FLAGS_separator;
+  options.reading.quotes = parse_quotes(FLAGS_quotes);
   options.users = split(FLAGS_users, ',');
   options.exclude_all = FLAGS_exclude == "all";
   options.k = integer_list("k").front();
@@ -430,6 +438,8 @@ Command recommend_command() {
       dataset,
       {"history", "People", "FILE"},
       {"columns", "People", ""},
+      {"separator", "People", ""},
+      {"quotes", "People", "", one_of({"auto", "twice", "none"})},
       {"users",
        "People",
        "keys",

@@ -76,9 +76,9 @@ int run_synth(const Arguments& arguments) {
 
   PreparationOptions options;
   options.split = parse_split_rule(FLAGS_split);
-  if (options.split.kind == SplitKind::files) {
-    throw Error(Cause::usage,
-                "--split=files is for micrec prepare; made-up data come without files.");
+  if (is_given(options.split.kind)) {
+    throw Error(Cause::usage, text("--split=", FLAGS_split,
+                                   " is for micrec prepare; made-up data come without files."));
   }
   options.core = parse_core_rule(FLAGS_core);
   options.hold_out = parse_hold_out(FLAGS_hold_out);

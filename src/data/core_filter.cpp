@@ -50,7 +50,7 @@ CoreRule parse_core_rule(const std::string& rule) {
       const std::string side = colon == std::string::npos ? "" : threshold.substr(0, colon);
       const auto number =
           parse_integer(colon == std::string::npos ? threshold : threshold.substr(colon + 1));
-      if (!number || *number < 1 || (!common && slash == 0) ||
+      if (!number || *number < 0 || (!common && slash == 0) ||
           (!side.empty() && side != "user" && side != "item") ||
           (side.empty() && colon != std::string::npos)) {
         refuse(rule, part);
@@ -58,8 +58,9 @@ CoreRule parse_core_rule(const std::string& rule) {
       CoreThresholds& target =
           common ? parsed.common
                  : parsed.by_domain.try_emplace(part.substr(0, slash), parsed.common).first->second;
-      if (side != "item") target.user = *number;
-      if (side != "user") target.item = *number;
+      // None and one ask for the same.
+      if (side != "item") target.user = std::max<std::int64_t>(1, *number);
+      if (side != "user") target.item = std::max<std::int64_t>(1, *number);
     }
   }
   return parsed;

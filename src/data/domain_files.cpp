@@ -2,9 +2,11 @@
 
 #include <glog/logging.h>
 
-#include <limits>
+#include <span>
+#include <utility>
 
 #include "base/error.h"
+#include "base/path_list.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "data/dataset_format.h"
@@ -30,45 +32,102 @@ DomainFiles parse_domain_files(const std::string& argument, bool is_split) {
                                    "'_', '-' and '.', and not 'key'."));
   }
   const std::string paths = argument.substr(equals + 1);
-  files.paths = is_split ? split(paths, ',') : std::vector<std::string>{paths};
+  files.paths = is_split ? split_paths(paths) : std::vector<std::string>{paths};
   if (is_split && (files.paths.size() < 2 || files.paths.size() > 3)) {
-    throw Error(Cause::usage,
-                text("--split=files: ", argument, " names ", files.paths.size(),
-                     files.paths.size() == 1 ? " file" : " files", "; expected ", expected, "."));
+    throw Error(Cause::usage, text("--split=files: ", argument, " names ", files.paths.size(),
+                                   files.paths.size() == 1 ? " file" : " files", "; expected ",
+                                   expected, " (double quotes go around a path with commas)."));
   }
   return files;
 }
+
+namespace {
+
+Split split_of(SplitLabel label) {
+  switch (label) {
+    case SplitLabel::train:
+      return Split::train;
+    case SplitLabel::valid:
+      return Split::valid;
+    case SplitLabel::test:
+      break;
+  }
+  return Split::test;
+}
+
+/// A line of the report: what was read and what it was taken for.
+void report_file(const DomainFiles& files, const std::string& path,
+                 const InteractionsSummary& summary, const std::vector<std::string>& details,
+                 std::ostream& report) {
+  std::vector<std::string> words = summary.in_words();
+  words.insert(words.end(), details.begin(), details.end());
+  report << files.name << ": " << path << ": " << with_commas(summary.interactions)
+         << " interactions read (" << join(words, "; ") << ")\n";
+  if (!summary.unused_label.empty()) {
+    report << files.name << ": the column " << summary.unused_label
+           << " holds a published split, which is not used; --split=column takes it\n";
+  }
+}
+
+}  // namespace
 
 RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
                       std::ostream& report) {
   CHECK(!files.paths.empty());
   RawDomain raw;
   raw.name = files.name;
-  bool all_have_timestamps = true;
+  const std::string* without_times = nullptr;
   for (std::size_t f = 0; f < files.paths.size(); ++f) {
     const Timer timer;
     const std::string& path = files.paths[f];
     const Split given = f == 0                        ? Split::train
                         : f + 1 == files.paths.size() ? Split::test
                                                       : Split::valid;
+    const std::size_t begin = raw.timestamp.size();
+    TimeCensus census;
     const InteractionsSummary summary =
         for_each_interaction(path, options, [&](const Interaction& interaction) {
           raw.user.push_back(raw.users.add(interaction.user));
           raw.item.push_back(raw.items.add(interaction.item));
-          if (interaction.timestamp) raw.timestamp.push_back(*interaction.timestamp);
+          if (interaction.timestamp) {
+            raw.timestamp.push_back(*interaction.timestamp);
+            census.add(*interaction.timestamp, interaction.line);
+          }
           if (files.is_split) raw.given_split.push_back(given);
+          if (interaction.label) raw.given_split.push_back(split_of(*interaction.label));
         });
-    all_have_timestamps = all_have_timestamps && summary.has_timestamps;
-    report << files.name << ": " << path << ": " << with_commas(summary.interactions)
-           << " interactions read (" << summary.format;
-    if (files.is_split) report << "; " << name_of(given);
-    if (summary.below_min_rating > 0) {
-      report << "; " << with_commas(summary.below_min_rating) << " below the least rating left out";
+    std::vector<std::string> details;
+    if (files.is_split) details.emplace_back(name_of(given));
+    if (!summary.has_timestamps) {
+      without_times = &path;
+    } else if (raw.timestamp.size() > begin) {
+      const TimeCensus::Settled settled =
+          census.settle(path, std::span(raw.timestamp).subspan(begin));
+      details.push_back(settled.in_words);
+      if (raw.time_scale && *raw.time_scale != settled.scale) {
+        throw Error(Cause::data,
+                    text(path, ": its times are ",
+                         settled.scale == TimeScale::dates ? "dates and those of "
+                                                           : "positions and those of ",
+                         files.paths[0],
+                         settled.scale == TimeScale::dates ? " are positions" : " are dates",
+                         "; give both the same, or leave the times out with --columns=USER,ITEM."));
+      }
+      raw.time_scale = settled.scale;
     }
-    report << "; " << in_time(timer.seconds()) << ")\n";
+    details.push_back(in_time(timer.seconds()));
+    report_file(files, path, summary, details, report);
   }
-  if (!all_have_timestamps) raw.timestamp.clear();
+  if (without_times != nullptr) {
+    if (!raw.timestamp.empty()) {
+      report << files.name << ": the times of the other files are not used, as " << *without_times
+             << " has none\n";
+    }
+    raw.timestamp.clear();
+    raw.time_scale.reset();
+  }
   CHECK(raw.timestamp.empty() || raw.timestamp.size() == raw.user.size());
+  CHECK(raw.given_split.empty() || raw.given_split.size() == raw.user.size());
   return raw;
 }
 

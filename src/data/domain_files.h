@@ -18,13 +18,15 @@ struct DomainFiles {
 };
 
 /// "food=food.csv.gz"; with `is_split` "checkins=train.txt,test.txt" or
-/// "checkins=train.txt,valid.txt,test.txt".
-/// Errors   Error(usage).
+/// "checkins=train.txt,valid.txt,test.txt", where double quotes may stand around a path with
+/// commas. Errors   Error(usage).
 DomainFiles parse_domain_files(const std::string& argument, bool is_split);
 
-/// Reads a domain's files one after the other.
+/// Reads a domain's files one after the other. Says on `report` what each was taken for.
 ///
-/// Errors   Those of for_each_interaction().
+/// Errors   Those of for_each_interaction() and TimeCensus; Error(data) where one file has dates
+/// and
+///          another positions.
 /// Cost     16 bytes an interaction and the bytes of the distinct keys.
 RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
                       std::ostream& report);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/path_list.h"
 #include "base/text.h"
 #include "data/dataset_format.h"
 #include "io/feature_file.h"
@@ -106,7 +107,7 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
                                                const std::vector<std::string>& domains) {
   std::vector<FeatureInput> parsed;
   std::set<std::pair<std::string, std::string>> seen;
-  for (const std::string& part : split(inputs, ',')) {
+  for (const std::string& part : split_paths(inputs)) {
     const std::size_t equals = part.find('=');
     const std::size_t colon = part.find(':');
     if (equals == std::string::npos || colon == std::string::npos || colon > equals ||

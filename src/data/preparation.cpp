@@ -54,7 +54,7 @@ std::vector<Row> take_rows(RawDomain& raw, const std::vector<std::int32_t>& user
 }
 
 /// Keeps the first of every pair: the earliest, and of given splits the earlier one.
-void drop_repeated(std::vector<Row>& rows, const RawDomain& raw, bool splits_given,
+void drop_repeated(std::vector<Row>& rows, const RawDomain& raw, SplitKind split,
                    std::ostream& report) {
   std::int64_t across_splits = 0;
   std::size_t kept = 0;
@@ -71,11 +71,11 @@ void drop_repeated(std::vector<Row>& rows, const RawDomain& raw, bool splits_giv
   report << raw.name << ": " << with_commas(dropped) << (dropped == 1 ? " repeat" : " repeats")
          << " of a user's item dropped";
   if (across_splits > 0) {
-    report
-        << ", " << with_commas(across_splits)
-        << " of them in two of the files (kept where it comes first: training, validation, test)";
+    report << ", " << with_commas(across_splits) << " of them in two of the "
+           << (split == SplitKind::column ? "split's parts" : "files")
+           << " (kept where it comes first: training, validation, test)";
   } else {
-    report << (splits_given ? "" : ", the earliest kept");
+    report << (is_given(split) ? "" : ", the earliest kept");
   }
   report << "\n";
 }
@@ -103,7 +103,7 @@ std::vector<std::string> keys_of(const KeyTable& table, const std::vector<std::i
   return keys;
 }
 
-PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds,
+PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, SplitKind split,
                              std::ostream& report) {
   PreparedDomain domain;
   domain.name = raw.name;
@@ -112,7 +112,7 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds,
   const std::vector<std::int32_t> sorted_users = raw.users.sorted();
   const std::vector<std::int32_t> sorted_items = raw.items.sorted();
   std::vector<Row> rows = take_rows(raw, places(sorted_users), places(sorted_items));
-  drop_repeated(rows, raw, splits_given, report);
+  drop_repeated(rows, raw, split, report);
 
   const auto count = static_cast<std::int64_t>(rows.size());
   domain.user.resize(count);
@@ -241,6 +241,40 @@ void refuse_no_training(const PreparedDataset& dataset) {
   }
 }
 
+/// Two points in time divide all domains, so they mean something only where all have dates, or all
+/// positions.
+void refuse_two_scales(const std::vector<RawDomain>& domains, const SplitRule& rule) {
+  const RawDomain* first = nullptr;
+  for (const RawDomain& domain : domains) {
+    if (!domain.time_scale) continue;
+    if (first == nullptr) first = &domain;
+    if (domain.time_scale == first->time_scale) continue;
+    const bool dates_first = *first->time_scale == TimeScale::dates;
+    throw Error(Cause::data,
+                text("--split=", rule.to_string(), ": the times of the domain ",
+                     (dates_first ? *first : domain).name, " are dates and those of ",
+                     (dates_first ? domain : *first).name,
+                     " positions, so no point in time divides both; split per user with "
+                     "--split=time."));
+  }
+}
+
+/// Why training or evaluation will find nothing to measure by.
+void warn_of_empty_parts(const PreparedDataset& dataset, std::ostream& out) {
+  for (const PreparedDomain& domain : dataset.domains) {
+    std::vector<std::string> empty;
+    if (domain.interactions(Split::valid) == 0) empty.emplace_back("validation");
+    if (domain.interactions(Split::test) == 0) empty.emplace_back("test");
+    if (empty.empty()) continue;
+    out << "warning: " << domain.name << " has no " << join(empty, " and no ")
+        << " interactions by the split " << dataset.split_rule << ": "
+        << (domain.interactions(Split::valid) == 0 ? "its validation cannot choose a checkpoint"
+                                                   : "")
+        << (empty.size() == 2 ? ", and " : "")
+        << (domain.interactions(Split::test) == 0 ? "nothing can be measured on it" : "") << "\n";
+  }
+}
+
 /// Rows of words as columns: the first left-aligned, the others right-aligned.
 void print_columns(const std::vector<std::vector<std::string>>& rows, std::ostream& out) {
   std::vector<std::size_t> widths(rows[0].size(), 0);
@@ -314,6 +348,7 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
     }
   }
   refuse_swapped_columns(raw);
+  if (options.split.kind == SplitKind::global_time) refuse_two_scales(raw, options.split);
 
   PreparedDataset dataset;
   dataset.provenance = options.provenance;
@@ -323,7 +358,8 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
   dataset.seed = options.seed;
   for (RawDomain& domain : raw) {
     const CoreThresholds thresholds = options.core.of(domain.name);
-    dataset.domains.push_back(number_domain(std::move(domain), thresholds, report));
+    dataset.domains.push_back(
+        number_domain(std::move(domain), thresholds, options.split.kind, report));
   }
   refuse_too_many_nodes(dataset);
   match_people(dataset);
@@ -370,6 +406,7 @@ void print_summary(const PreparedDataset& dataset, std::ostream& out) {
     rows.push_back(std::move(row));
   }
   print_columns(rows, out);
+  warn_of_empty_parts(dataset, out);
 
   for (const PreparedDomain& domain : dataset.domains) {
     const auto marked = [](const std::vector<std::uint8_t>& flags) {

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/dataset_file.h"
 #include "data/key_table.h"
+#include "data/time_unit.h"
 
 namespace micrec {
 
@@ -18,6 +20,7 @@ struct RawDomain {
   std::vector<std::int32_t> user;       // (n) numbers in `users`
   std::vector<std::int32_t> item;       // (n) numbers in `items`
   std::vector<std::int64_t> timestamp;  // (n), or empty where the source has none
+  std::optional<TimeScale> time_scale;  // of the timestamps, where it is known
   std::vector<Split> given_split;       // (n) where the files are a split, else empty
 };
 

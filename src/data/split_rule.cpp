@@ -20,6 +20,7 @@ constexpr std::pair<const char*, SplitKind> kKinds[] = {
     {"global_time", SplitKind::global_time},
     {"leave_one_out", SplitKind::leave_one_out},
     {"files", SplitKind::files},
+    {"column", SplitKind::column},
 };
 
 const char* name_of(SplitKind kind) {
@@ -34,7 +35,7 @@ bool has_shares(SplitKind kind) {
 }
 
 void refuse_without_timestamps(const SplitRule& rule, const PreparedDataset& dataset) {
-  if (rule.kind == SplitKind::ratio || rule.kind == SplitKind::files) return;
+  if (rule.kind == SplitKind::ratio || is_given(rule.kind)) return;
   for (const PreparedDomain& domain : dataset.domains) {
     if (domain.timestamp.empty() && domain.interactions() > 0) {
       throw Error(Cause::data, text("--split=", rule.to_string(), " needs a time for every ",
@@ -128,6 +129,8 @@ void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
 
 }  // namespace
 
+bool is_given(SplitKind kind) { return kind == SplitKind::files || kind == SplitKind::column; }
+
 std::string SplitRule::to_string() const {
   if (!has_shares(kind)) return name_of(kind);
   return text(name_of(kind), ":", train, ":", valid, ":", test);
@@ -209,6 +212,7 @@ void assign_splits(const SplitRule& rule, std::uint64_t seed, PreparedDataset& d
       split_by_global_time(rule, dataset);
       return;
     case SplitKind::files:
+    case SplitKind::column:
       for (const PreparedDomain& domain : dataset.domains) {
         CHECK_EQ(domain.split.size(), domain.user.size());
       }

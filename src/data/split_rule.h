@@ -14,6 +14,7 @@ enum class SplitKind {
   global_time,    ///< by two points in time for all domains together
   leave_one_out,  ///< per user, the last is test and the one before it validation
   files,          ///< as the input files have it
+  column,         ///< as a column of the input files has it
 };
 
 struct SplitRule {
@@ -26,8 +27,11 @@ struct SplitRule {
   std::string to_string() const;
 };
 
-/// "ratio:8:1:1", "time:7:1:2", "global_time:8:1:1", "leave_one_out", "files"; shares default to
-/// 8:1:1.
+/// Whether the interactions come with their part.
+bool is_given(SplitKind kind);
+
+/// "ratio:8:1:1", "time:7:1:2", "global_time:8:1:1", "leave_one_out", "files", "column"; shares
+/// default to 8:1:1.
 /// Errors   Error(usage).
 SplitRule parse_split_rule(const std::string& rule);
 
@@ -42,8 +46,8 @@ struct SplitCounts {
 };
 SplitCounts split_counts(const SplitRule& rule, std::int64_t n);
 
-/// Fills `split` of every domain; `files` leaves it as it is. Random choices are a function of
-/// (seed, name of the domain, user, item), ties in time go by the item's number, the higher one
+/// Fills `split` of every domain; one that is given stays as it is. Random choices are a function
+/// of (seed, name of the domain, user, item), ties in time go by the item's number, the higher one
 /// being later.
 ///
 /// Errors   Error(data) where time is asked for and a domain has no timestamps, and where

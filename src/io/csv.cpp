@@ -1,17 +1,34 @@
 #include "io/csv.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/excerpt.h"
 #include "base/text.h"
 
 namespace micrec {
+namespace {
+
+std::string shown(const std::string& separator) {
+  return separator == "\t" ? "tab" : printable(separator);
+}
+
+}  // namespace
+
+CsvFormat csv_format(char separator) { return {std::string(1, separator), separator != '\t'}; }
 
 CsvReader::CsvReader(const std::string& path, char separator)
-    : lines_(path), separator_(separator) {}
+    : CsvReader(LineReader(path), csv_format(separator)) {}
+
+CsvReader::CsvReader(LineReader lines, CsvFormat format)
+    : lines_(std::move(lines)), format_(std::move(format)) {}
 
 Error CsvReader::error(const std::string& what) const {
   return {Cause::data, text(path(), ":", line_number_, ": ", what)};
+}
+
+Error CsvReader::quote_error(std::int64_t line, const std::string& what) const {
+  return {Cause::data, text(path(), ":", line, ": ", what, quote_hint_)};
 }
 
 bool CsvReader::next() {
@@ -21,17 +38,27 @@ bool CsvReader::next() {
   } while (line.empty());
   line_number_ = lines_.line_number();
   fields_.clear();
-  if (line.find('"') != std::string_view::npos) {
+  spans_.clear();
+  if (format_.quotes && line.find('"') != std::string_view::npos) {
     split_quoted(line);
-    return true;
+  } else {
+    split_plain(line);
   }
+  return true;
+}
+
+void CsvReader::split_plain(std::string_view line) {
+  const std::size_t width = format_.separator.size();
+  const char first = format_.separator.front();
   std::size_t begin = 0;
   while (true) {
-    const std::size_t end = line.find(separator_, begin);
+    // One character is looked for much faster than a text.
+    const std::size_t end =
+        width == 1 ? line.find(first, begin) : line.find(format_.separator, begin);
     check_fields(fields_.size());
     fields_.push_back(line.substr(begin, end - begin));
-    if (end == std::string_view::npos) return true;
-    begin = end + 1;
+    if (end == std::string_view::npos) return;
+    begin = end + width;
   }
 }
 
@@ -41,53 +68,65 @@ void CsvReader::check_fields(std::size_t count) const {
       text("more than ", with_commas(kMostFields), " fields; expected a table of interactions"));
 }
 
+/// Appends a field to text_; `at` is behind its opening quote and moves behind its closing one, to
+/// another line if need be.
+void CsvReader::take_quoted_field(std::string_view& line, std::size_t& at) {
+  const std::int64_t opened_on = lines_.line_number();
+  while (true) {
+    const std::size_t quote = line.find('"', at);
+    if (quote != std::string_view::npos) {
+      text_.append(line.substr(at, quote - at));
+      at = quote + 1;
+      if (at >= line.size() || line[at] != '"') return;
+      text_ += '"';
+      ++at;
+      continue;
+    }
+    text_.append(line.substr(at));
+    text_.append(lines_.line_end());
+    if (lines_.line_number() - opened_on + 1 >= kMostLinesOfField) {
+      throw quote_error(opened_on,
+                        text("field ", spans_.size() + 1, " opens a quote that is not closed in ",
+                             kMostLinesOfField, " lines; expected \" at its end"));
+    }
+    if (text_.size() > static_cast<std::size_t>(LineReader::kMostLineBytes) ||
+        !lines_.next(&line)) {
+      throw quote_error(opened_on, text("field ", spans_.size() + 1,
+                                        " opens a quote that is never closed; expected \" at its "
+                                        "end"));
+    }
+    at = 0;
+  }
+}
+
 void CsvReader::split_quoted(std::string_view line) {
   text_.clear();
-  spans_.clear();
+  const std::string& separator = format_.separator;
   std::size_t at = 0;
   while (true) {
     const std::size_t start = text_.size();
-    if (at < line.size() && line[at] == '"') {
-      const std::int64_t opened_on = lines_.line_number();
+    const bool quoted = at < line.size() && line[at] == '"';
+    if (quoted) {
       ++at;
-      while (true) {
-        const std::size_t quote = line.find('"', at);
-        if (quote == std::string_view::npos) {
-          text_.append(line.substr(at));
-          if (text_.size() > static_cast<std::size_t>(LineReader::kMostLineBytes) ||
-              !lines_.next(&line)) {
-            throw Error(Cause::data,
-                        text(path(), ":", opened_on, ": field ", spans_.size() + 1,
-                             " opens a quote that is never closed; expected \" at its end"));
-          }
-          text_ += '\n';
-          at = 0;
-          continue;
-        }
-        text_.append(line.substr(at, quote - at));
-        at = quote + 1;
-        if (at >= line.size() || line[at] != '"') break;
-        text_ += '"';
-        ++at;
-      }
-      if (at < line.size() && line[at] != separator_) {
-        throw Error(Cause::data,
-                    text(path(), ":", lines_.line_number(), ": expected '",
-                         separator_ == '\t' ? "tab" : ",", "' after the closing quote of field ",
-                         spans_.size() + 1, ", got ", excerpt(line.substr(at)),
-                         "; a quote inside a quoted field is written twice"));
+      take_quoted_field(line, at);
+      if (at < line.size() && !line.substr(at).starts_with(separator)) {
+        throw quote_error(
+            lines_.line_number(),
+            text("expected '", shown(separator), "' after the closing quote of field ",
+                 spans_.size() + 1, ", got ", excerpt(line.substr(at)),
+                 "; a quote inside a quoted field is written twice"));
       }
     } else {
-      const std::size_t end = std::min(line.find(separator_, at), line.size());
+      const std::size_t end = std::min(line.find(separator, at), line.size());
       text_.append(line.substr(at, end - at));
       at = end;
     }
     check_fields(spans_.size());
-    spans_.push_back({start, text_.size() - start});
+    spans_.push_back({start, text_.size() - start, quoted});
     if (at >= line.size()) break;
-    ++at;  // the separator
+    at += separator.size();
     if (at == line.size()) {
-      spans_.push_back({text_.size(), 0});
+      spans_.push_back({text_.size(), 0, false});
       break;
     }
   }

@@ -5,51 +5,92 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace micrec {
 
+/// What a double quote is in a table.
+enum class Quotes {
+  automatic,  ///< a character in tables of tabs or of separators of several characters, else
+              ///< `twice`
+  twice,      ///< stands around fields, and in them is written twice (RFC 4180)
+  none,       ///< a character like others
+};
+
+/// "auto", "twice" or "none". CHECK: it is one of these.
+Quotes parse_quotes(const std::string& word);
+
 struct InteractionsOptions {
-  /// Columns of a .csv or .tsv, or fields of a .json or .jsonl: "user,item[,timestamp[,rating]]",
-  /// as names of the header line, or as numbers from 1 if the file has no header line. Either of
-  /// the last two may be left out or empty ("user,item,,rating"). Empty: by the names the file has.
+  /// Columns of a table, or fields of JSON: "user,item[,timestamp[,rating[,split]]]", as names of
+  /// the header line, or as numbers from 1 if the file has no header line. Any of the last three
+  /// may be left out or empty ("user,item,,rating"). Empty: by the names the file has.
   std::string columns = {};
   /// Interactions with a smaller rating are left out; a file without ratings is then refused.
   std::optional<double> min_rating = {};
+  /// What stands between the fields of a table: one character or more, "tab" or "space". Empty: as
+  /// the name of the file says, and for other names its contents.
+  std::string separator = {};
+  Quotes quotes = Quotes::automatic;
+  /// Read which part of a published split an interaction is of, from the fifth of `columns` or one
+  /// that is called x_label.
+  bool split_column = false;
 };
+
+/// A part of a published split.
+enum class SplitLabel : std::uint8_t { train, valid, test };
 
 /// One interaction as it stands in a file; views hold during the call that gets it.
 struct Interaction {
   std::string_view user;                  // key, never empty, UTF-8
   std::string_view item;                  // key, never empty, UTF-8
-  std::optional<std::int64_t> timestamp;  // as in the file; Amazon 2023's milliseconds as seconds
+  std::optional<std::int64_t> timestamp;  // as in the file, rounded down
   std::optional<double> rating;
-  std::int64_t line = 0;  // from 1
+  std::optional<SplitLabel> label;  // with InteractionsOptions::split_column
+  std::int64_t line = 0;            // from 1
 };
 
 struct InteractionsSummary {
-  std::string format;                 // "CSV with header", "Amazon ratings (user, item, ...)", ...
+  std::string format;   // "CSV with header", "Amazon ratings (user, item, ...)", ...
+  std::string why;      // "by its name", "by its content: ..."
+  std::string columns;  // "user_id as user, item_id as item"; empty where there are none
+
   std::int64_t interactions = 0;      // handed on
   std::int64_t below_min_rating = 0;  // left out
-  bool has_timestamps = false;        // every interaction has one (all or none do)
+  std::int64_t repeated_headers = 0;  // lines equal to the header line, left out
+  std::int64_t fields_over_lines = 0;
+  std::int64_t trimmed_keys = 0;  // had spaces or tabs around them, which are left out
+  std::int64_t quoted_keys = 0;   // begin and end with a double quote, which is part of them
+  bool has_timestamps = false;    // every interaction has one (all or none do)
+  std::string unused_label = {};  // the column of a published split that was not asked for
+
+  /// What the file was taken for and why, and what was left out of it: a phrase each.
+  std::vector<std::string> in_words() const;
 };
 
-/// Reads a file of interactions in order and hands each to `use`. The kind is told by the name:
-///  - .csv, .tsv: a header line with user_id, item_id, optional timestamp and rating (also under
-///  the
-///    names that Amazon and MovieLens use), or Amazon's `ratings_*.csv` without header, recognised
-///    by its shape (2014: user, item, rating, time; 2018: item, user, rating, time), or `columns`;
-///  - .json, .jsonl: an object a line; Amazon reviews of 2014 and 2018 (reviewerID, asin, overall,
-///    unixReviewTime) and of 2023 (user_id, parent_asin or asin, rating, timestamp), or user_id and
-///    item_id, or `columns`;
-///  - .txt: LightGCN's split, a line `user item item ...` of whole numbers;
-/// each also with .gz after it.
+/// Reads a file of interactions in order and hands each to `use`. What it is, is told by the name:
+///  - .csv, .tsv, .inter (RecBole; tabs): a table;
+///  - .json, .jsonl, .ndjson: an object a line;
+///  - .txt and all else: by the content, which is a table, objects, or the lines `user item item
+///    ...` of whole numbers in which LightGCN publishes a split;
+/// each also compressed by gzip, bzip2, xz or zstd, with .gz, .bz2, .xz or .zst after its name.
 ///
-/// Errors   Error(Cause::io) missing or unreadable; Error(Cause::usage) a name of another kind, or
-///          options that the kind does not take; Error(Cause::data), with file and line: no such
-///          column, no interaction, broken gzip, CSV or JSON, a missing field, an empty key, a key
-///          that is not UTF-8, a time or rating that is not a number.
-/// Cost     one pass, memory for the longest line; some 10 million lines of CSV or 3 million
-///          reviews a second, several times longer where gzip is to be undone.
+/// A table has a header line with user_id, item_id, optional timestamp and rating (also under the
+/// names that Amazon, MovieLens, RecBole and MMRec use), or is without one and recognised by its
+/// shape (Amazon's `ratings_*.csv` of 2014, user, item, rating, time, and of 2018, item, user,
+/// rating, time; MovieLens' u.data and ratings.dat), or needs `columns`. Objects are Amazon reviews
+/// of 2014 and 2018 (reviewerID, asin, overall, unixReviewTime) and of 2023 (user_id, parent_asin
+/// or asin, rating, timestamp), or have user_id and item_id, or need `columns`.
+///
+/// A line that repeats the header is left out and counted. Keys in a table lose spaces around them
+/// unless they are in quotes.
+///
+/// Errors   Error(Cause::io) missing or unreadable; Error(Cause::usage) a file that is none of
+///          these, or options that it does not take; Error(Cause::data), with file and line: a
+///          content that is in doubt, no such column or two of its name, no interaction, broken
+///          compression, CSV or JSON, a missing field, an empty key, a key that is not UTF-8, a
+///          time or rating that is not a number.
+/// Cost     one pass, memory for the longest line and 512 KiB; some 10 million lines of CSV or 3
+///          million reviews a second, several times longer where compression is to be undone.
 InteractionsSummary for_each_interaction(const std::string& path,
                                          const InteractionsOptions& options,
                                          const std::function<void(const Interaction&)>& use);

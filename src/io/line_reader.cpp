@@ -1,36 +1,49 @@
 #include "io/line_reader.h"
 
-#include <zlib.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <vector>
 
 #include "base/text.h"
-#include "io/paths.h"
+#include "io/byte_source.h"
+#include "io/foreign_content.h"
 
 namespace micrec {
 namespace {
 
-constexpr unsigned kBufferBytes = 256 * 1024;
+constexpr std::size_t kBufferBytes = 256 * 1024;
+
+/// CR where it ends more lines than LF does, without those in double quotes.
+char most_line_ends(std::string_view start) {
+  if (start.find('\r') == std::string_view::npos) return '\n';
+  std::size_t feeds = 0;
+  std::size_t returns = 0;
+  bool in_quotes = false;
+  for (std::size_t at = 0; at < start.size(); ++at) {
+    if (start[at] == '"') in_quotes = !in_quotes;
+    if (in_quotes) continue;
+    if (start[at] == '\n') ++feeds;
+    if (start[at] == '\r' && (at + 1 == start.size() || start[at + 1] != '\n')) ++returns;
+  }
+  return returns > feeds ? '\r' : '\n';
+}
 
 }  // namespace
 
 struct LineReader::State {
   std::string path;
   std::size_t most_line_bytes = 0;
-  gzFile file = nullptr;
+  ByteSource source;
   std::vector<char> buffer;
   std::size_t begin = 0;  // unread part of the buffer
   std::size_t end = 0;
   bool at_end = false;
+  char feed = '\n';  // what lines end with
   std::string line;  // a line that crosses the end of the buffer
+  std::string_view line_end;
   std::int64_t line_number = 0;
 
-  ~State() {
-    if (file != nullptr) gzclose_r(file);
-  }
+  explicit State(const std::string& file) : path(file), source(file), buffer(kBufferBytes) {}
 
   Error error(Cause cause, std::int64_t number, const std::string& what) const {
     return {cause, text(path, ":", number, ": ", what)};
@@ -38,31 +51,28 @@ struct LineReader::State {
 
   /// Fills the buffer again; false at the end of the file.
   bool fill() {
-    if (at_end) return false;
-    errno = 0;
-    const int got = gzread(file, buffer.data(), static_cast<unsigned>(buffer.size()));
-    const int errno_of_read = errno;
-    int status = Z_OK;
-    const char* message = gzerror(file, &status);
-    // A file that ends in the middle of its gzip data gives what it has, and says so only at the
-    // end.
-    if (got < 0 || status == Z_BUF_ERROR) {
-      const std::string after = text("after line ", with_commas(line_number));
-      if (status == Z_ERRNO) {
-        throw Error(Cause::io,
-                    text(path, ": cannot be read ", after, ": ", std::strerror(errno_of_read)));
-      }
-      if (status == Z_BUF_ERROR) {
-        throw Error(Cause::data,
-                    text(path, ": the gzip data are cut off ", after, "; fetch the file again"));
-      }
-      throw Error(Cause::data, text(path, ": the gzip data are damaged ", after, " (", message,
-                                    "); fetch the file again"));
-    }
     begin = 0;
-    end = static_cast<std::size_t>(got);
-    at_end = got == 0;
-    return got > 0;
+    end = at_end ? 0 : source.read(buffer.data(), buffer.size());
+    at_end = end == 0;
+    refuse_failure(line_number);
+    return end > 0;
+  }
+
+  void refuse_failure(std::int64_t lines) const {
+    const auto& failure = source.failure();
+    if (!failure) return;
+    throw Error(failure->cause, text(path, ": ", failure->what, " after line ", with_commas(lines),
+                                     failure->cause == Cause::io ? ": " : "; ", failure->advice));
+  }
+
+  /// The same until the buffer is full.
+  void fill_whole() {
+    while (end < buffer.size() && !at_end) {
+      const std::size_t got = source.read(buffer.data() + end, buffer.size() - end);
+      at_end = got == 0;
+      end += got;
+    }
+    refuse_failure(std::count(buffer.data(), buffer.data() + end, '\n'));
   }
 
   void check_length(std::size_t bytes) const {
@@ -74,22 +84,26 @@ struct LineReader::State {
 };
 
 LineReader::LineReader(const std::string& path, std::int64_t most_line_bytes)
-    : state_(std::make_unique<State>()) {
-  state_->path = path;
-  state_->most_line_bytes = static_cast<std::size_t>(most_line_bytes);
-  refuse_unreadable(path);
-  errno = 0;
-  state_->file = gzopen(path.c_str(), "rb");
-  if (state_->file == nullptr) refuse_path("open", path, errno == 0 ? ENOMEM : errno);
-  gzbuffer(state_->file, kBufferBytes);
-  state_->buffer.resize(kBufferBytes);
-  if (!state_->fill()) return;
-  const std::string_view start(state_->buffer.data(), state_->end);
-  if (start.starts_with("\xEF\xBB\xBF")) state_->begin = 3;
-  if (start.starts_with("\xFF\xFE") || start.starts_with("\xFE\xFF")) {
-    throw state_->error(Cause::data, 1, "the file is UTF-16; save it as UTF-8");
+    : state_(std::make_unique<State>(path)) {
+  State& s = *state_;
+  s.most_line_bytes = static_cast<std::size_t>(most_line_bytes);
+  s.fill_whole();
+  if (const auto foreign = foreign_content(start())) {
+    throw s.error(Cause::data, 1, text("the file is ", *foreign));
   }
+  if (start().starts_with("\xEF\xBB\xBF")) s.begin = 3;
+  s.feed = most_line_ends(start());
 }
+
+char LineReader::line_feed() const { return state_->feed; }
+
+std::string_view LineReader::start() const {
+  return {state_->buffer.data() + state_->begin, state_->end - state_->begin};
+}
+
+bool LineReader::start_is_all() const { return state_->at_end; }
+
+std::string_view LineReader::line_end() const { return state_->line_end; }
 
 LineReader::~LineReader() = default;
 LineReader::LineReader(LineReader&&) noexcept = default;
@@ -98,6 +112,7 @@ LineReader& LineReader::operator=(LineReader&&) noexcept = default;
 bool LineReader::next(std::string_view* line) {
   State& s = *state_;
   s.line.clear();
+  s.line_end = {};
   while (true) {
     if (s.begin == s.end && !s.fill()) {
       if (s.line.empty()) return false;
@@ -106,7 +121,7 @@ bool LineReader::next(std::string_view* line) {
     }
     const char* from = s.buffer.data() + s.begin;
     const std::size_t there = s.end - s.begin;
-    const auto* feed = static_cast<const char*>(std::memchr(from, '\n', there));
+    const auto* feed = static_cast<const char*>(std::memchr(from, s.feed, there));
     const std::size_t taken = feed == nullptr ? there : static_cast<std::size_t>(feed - from);
     s.check_length(s.line.size() + taken);
     s.begin += taken + (feed == nullptr ? 0 : 1);
@@ -114,6 +129,7 @@ bool LineReader::next(std::string_view* line) {
       s.line.append(from, taken);
       continue;
     }
+    s.line_end = s.feed == '\n' ? "\n" : "\r";
     if (s.line.empty()) {
       *line = {from, taken};
     } else {
@@ -122,7 +138,10 @@ bool LineReader::next(std::string_view* line) {
     }
     break;
   }
-  if (line->ends_with('\r')) line->remove_suffix(1);
+  if (line->ends_with('\r')) {
+    line->remove_suffix(1);
+    s.line_end = s.line_end.empty() ? "\r" : "\r\n";
+  }
   ++s.line_number;
   return true;
 }

@@ -20,6 +20,9 @@ TEST(CoreRule, ReadsWhatItWrites) {
       {"kitchen/item:3,5", "5,kitchen/user:5,kitchen/item:3"},
       {"kitchen/7", "kitchen/user:7,kitchen/item:7"},
       {"1", ""},
+      {"0", ""},
+      {"user:0,item:3", "user:1,item:3"},
+      {"5,kitchen/0", "5,kitchen/user:1,kitchen/item:1"},
   };
   for (const auto& [written, normal] : cases) {
     const CoreRule rule = parse_core_rule(written);
@@ -34,8 +37,7 @@ TEST(CoreRule, ReadsWhatItWrites) {
 }
 
 TEST(CoreRule, RefusesWhatItCannotRead) {
-  for (const char* wrong :
-       {"x", "0", "-3", "5.5", "users:5", "user:", ":5", "/5", "user:5:3", "5,,3"}) {
+  for (const char* wrong : {"x", "-3", "5.5", "users:5", "user:", ":5", "/5", "user:5:3", "5,,3"}) {
     expect_error(Cause::usage, {"--core", "user:5,item:3"}, [&] { parse_core_rule(wrong); });
   }
 }

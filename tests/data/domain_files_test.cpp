@@ -15,6 +15,8 @@ TEST(DomainFiles, ReadsArguments) {
   EXPECT_EQ(one.paths, std::vector<std::string>{"a,b=c.csv"});
   const DomainFiles three = parse_domain_files("d=train.txt,valid.txt,test.txt", true);
   EXPECT_EQ(three.paths, (std::vector<std::string>{"train.txt", "valid.txt", "test.txt"}));
+  const DomainFiles commas = parse_domain_files("d=\"a,b.txt\",test.txt", true);
+  EXPECT_EQ(commas.paths, (std::vector<std::string>{"a,b.txt", "test.txt"}));
 }
 
 TEST(DomainFiles, RefusesOtherArguments) {
@@ -53,12 +55,72 @@ TEST(DomainFiles, ReadsAGivenSplit) {
   EXPECT_EQ(without_valid.given_split.back(), Split::test);
 }
 
+TEST(DomainFiles, ReadsASplitFromAColumn) {
+  const TemporaryFolder folder;
+  const std::string path =
+      folder.write("x.inter", "userID\titemID\tx_label\nu\ta\t0\nu\tb\t1\nu\tc\t2\n");
+  std::ostringstream report;
+  const RawDomain raw = read_domain({"d", {path}, false}, {.split_column = true}, report);
+  EXPECT_EQ(raw.given_split, (std::vector<Split>{Split::train, Split::valid, Split::test}));
+  EXPECT_EQ(report.str().find("--split=column takes it"), std::string::npos) << report.str();
+  EXPECT_TRUE(read_domain({"d", {path}, false}, {}, report).given_split.empty());
+  EXPECT_NE(report.str().find("x_label holds a published split, which is not used; --split=column"),
+            std::string::npos)
+      << report.str();
+}
+
+TEST(DomainFiles, MakesSecondsOfAmazonsMilliseconds) {
+  const TemporaryFolder folder;
+  const std::string json = folder.write(
+      "r.jsonl",
+      "{\"rating\": 1, \"parent_asin\": \"P1\", \"user_id\": \"AE\", \"timestamp\": 0}\n"
+      "{\"rating\": 1, \"parent_asin\": \"P2\", \"user_id\": \"AF\", \"timestamp\": "
+      "1588687728923}\n");
+  const std::string csv = folder.write(
+      "r.csv", "user_id,parent_asin,rating,timestamp\nAE,P1,4.0,1588687728923\nAE,P2,4.0,999\n");
+  std::ostringstream report;
+  EXPECT_EQ(read_domain({"d", {json}, false}, {}, report).timestamp,
+            (std::vector<std::int64_t>{0, 1588687728}));
+  EXPECT_EQ(read_domain({"d", {csv}, false}, {}, report).timestamp,
+            (std::vector<std::int64_t>{1588687728, 0}));
+  EXPECT_NE(report.str().find("times in milliseconds"), std::string::npos) << report.str();
+}
+
+TEST(DomainFiles, RefusesDatesBesidePositions) {
+  const TemporaryFolder folder;
+  const std::string header = "user_id,item_id,timestamp\n";
+  const std::string train = folder.write("train.csv", header + "u,a,5\n");
+  const std::string test = folder.write("test.csv", header + "u,b,1400000000\n");
+  std::ostringstream report;
+  expect_error(Cause::data, {test, "its times are dates", train, "positions"}, [&] {
+    read_domain({"d", {train, test}, true}, {}, report);
+  });
+}
+
+TEST(DomainFiles, TellsWhatAFileWasTakenForAndWhy) {
+  const TemporaryFolder folder;
+  const std::string path =
+      folder.write("u.data", "1\t10\t5\t881250949\n2\t10\t3\t881250950\n1\t11\t1\t881250951\n");
+  std::ostringstream report;
+  read_domain({"ml", {path}, false}, {}, report);
+  for (const char* words :
+       {"ml: ", "3 interactions read (TSV without header (user, item, rating, time) by its content",
+        "column 1 as user, column 2 as item, column 4 as time, column 3 as rating",
+        "times in seconds"}) {
+    EXPECT_NE(report.str().find(words), std::string::npos)
+        << words << " is not in " << report.str();
+  }
+}
+
 TEST(DomainFiles, DropsTimesThatOnlyOneFileHas) {
   const TemporaryFolder folder;
   const std::string train = folder.write("train.csv", "user_id,item_id,timestamp\nu,a,5\n");
   const std::string test = folder.write("test.csv", "user_id,item_id\nu,b\n");
   std::ostringstream report;
   EXPECT_TRUE(read_domain({"d", {train, test}, true}, {}, report).timestamp.empty());
+  EXPECT_NE(report.str().find("times of the other files are not used, as " + test),
+            std::string::npos)
+      << report.str();
 }
 
 TEST(DomainFiles, PassesOnWhatTheReaderRefuses) {

@@ -137,6 +137,38 @@ TEST(Preparation, KeepsGivenSplitsAndPrefersTrainingForAPairInTwoFiles) {
   EXPECT_NE(report.str().find("two of the files"), std::string::npos) << report.str();
 }
 
+TEST(Preparation, KeepsASplitFromAColumn) {
+  RawDomain raw = raw_domain("d", {{"1", "5"}, {"1", "6"}, {"1", "7"}, {"1", "6"}}, false);
+  raw.given_split = {Split::train, Split::valid, Split::test, Split::test};
+  PreparationOptions options;
+  options.split = parse_split_rule("column");
+  std::vector<RawDomain> domains;
+  domains.push_back(std::move(raw));
+  std::ostringstream report;
+  const PreparedDataset dataset = prepare(std::move(domains), options, kNoFeatures, report);
+  EXPECT_EQ(dataset.split_rule, "column");
+  EXPECT_EQ(dataset.domains[0].split,
+            (std::vector<Split>{Split::train, Split::valid, Split::test}));
+  EXPECT_NE(report.str().find("1 of them in two of the split's parts"), std::string::npos)
+      << report.str();
+}
+
+TEST(Preparation, RefusesPointsInTimeForDatesAndPositions) {
+  for (const char* rule : {"global_time:8:1:1", "time:8:1:1"}) {
+    std::vector<RawDomain> raw = random_world();
+    raw[0].time_scale = TimeScale::order;
+    raw[1].time_scale = TimeScale::dates;
+    PreparationOptions options;
+    options.split = parse_split_rule(rule);
+    if (options.split.kind == SplitKind::time) {
+      EXPECT_NO_THROW(prepare_quietly(std::move(raw), options));
+      continue;
+    }
+    expect_error(Cause::data, {"tools are dates", "food positions", "--split=time"},
+                 [&] { prepare_quietly(std::move(raw), options); });
+  }
+}
+
 std::vector<Event> swapped(std::vector<Event> events) {
   for (Event& event : events) std::swap(event.user, event.item);
   return events;
@@ -191,6 +223,27 @@ TEST(Summary, ShowsCountsFeaturesAndSharedPeople) {
                            "held out in food", "strictly cold"}) {
     EXPECT_NE(out.str().find(word), std::string::npos) << word << " is not in\n" << out.str();
   }
+}
+
+TEST(Summary, WarnsWhereADomainHasNothingToMeasureBy) {
+  const auto summary = [](std::vector<RawDomain> raw, const char* rule) {
+    PreparationOptions options;
+    options.split = parse_split_rule(rule);
+    std::ostringstream out;
+    print_summary(prepare_quietly(std::move(raw), options), out);
+    return out.str();
+  };
+  std::vector<RawDomain> brief;
+  brief.push_back(raw_domain("brief", {{"u", "a", 1}, {"u", "b", 2}, {"v", "a", 3}}));
+  const std::string warned = summary(std::move(brief), "leave_one_out");
+  EXPECT_NE(warned.find("warning: brief has no validation and no test interactions by the split "
+                        "leave_one_out"),
+            std::string::npos)
+      << warned;
+  EXPECT_NE(
+      summary(random_world(), "ratio:8:0:2").find("warning: food has no validation interactions"),
+      std::string::npos);
+  EXPECT_EQ(summary(random_world(), "ratio:8:1:1").find("warning"), std::string::npos);
 }
 
 TEST(Summary, WarnsWhereNobodyIsShared) {

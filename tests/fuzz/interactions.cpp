@@ -1,4 +1,6 @@
+#include <array>
 #include <cstdint>
+#include <stdexcept>
 
 #include "io/interactions_reader.h"
 #include "tests/fuzz/reader.h"
@@ -13,6 +15,8 @@ void read(const std::string& path, int variant) {
       {},
       {.columns = "1,2,4,3", .min_rating = 3.0},
       {.columns = "user_id,item_id,timestamp"},
+      {.separator = ";", .quotes = Quotes::none},
+      {.split_column = true},
   };
   std::int64_t handed_on = 0;
   const InteractionsSummary summary =
@@ -22,29 +26,31 @@ void read(const std::string& path, int variant) {
         if (interaction.line < 1) throw std::logic_error("a line before the first was handed on");
         if (!options[variant].columns.empty() && !interaction.timestamp)
           throw std::logic_error("a time that was asked for is missing");
+        if (options[variant].split_column != interaction.label.has_value())
+          throw std::logic_error("a part of the split that was asked for is missing");
         ++handed_on;
       });
   if (summary.interactions != handed_on) throw std::logic_error("the summary does not count right");
 }
 
 // A .json file takes no column numbers, and a .txt no columns: those are errors of the flags.
-void read_json(const std::string& path, int variant) { read(path, variant == 0 ? 0 : 2); }
+void read_json(const std::string& path, int variant) { read(path, std::array{0, 2, 4}[variant]); }
 void read_plain(const std::string& path, int /*variant*/) { read(path, 0); }
 
 }  // namespace
 
 const Reader& csv() {
-  static const Reader reader = {"csv", "interactions.csv", 3, false, read};
+  static const Reader reader = {"csv", "interactions.csv", 5, false, read};
   return reader;
 }
 
 const Reader& tsv() {
-  static const Reader reader = {"tsv", "interactions.tsv", 3, false, read};
+  static const Reader reader = {"tsv", "interactions.tsv", 5, false, read};
   return reader;
 }
 
 const Reader& json() {
-  static const Reader reader = {"json", "reviews.jsonl", 2, false, read_json};
+  static const Reader reader = {"json", "reviews.jsonl", 3, false, read_json};
   return reader;
 }
 

@@ -6,8 +6,10 @@ usage: make_seeds.py FOLDER MICREC     (FOLDER is tests/fuzz/seeds; MICREC the p
 Inputs that once broke a reader lie beside them, named found-...; they are left alone.
 """
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import shutil
 import struct
@@ -31,6 +33,12 @@ CSV = {
     "movielens": "userId,movieId,rating,timestamp\n1,31,2.5,1260759144\nné,1029,3.0,1260759179\n".encode(),
     "wrong-time": b"user_id,item_id,timestamp\nu1,i1,2014-05-06\n",
     "no-item": b"user_id,itm_id\nu1,i1\n",
+    "recbole": b"user_id:token,item_id:token,rating:float,timestamp:float\n1,2,3.0,881250949.0\n",
+    "label": b"userID,itemID,rating,timestamp,x_label\n0,3,5.0,1400000000,0\n0,4,4,1400000001,2\n",
+    "joined": b"user_id,item_id\nu1,i1\n\xef\xbb\xbfuser_id,item_id\nu2,i1\nuser_id,item_id\n",
+    "swallowed": b'user_id,item_id,note\nu1,i2,"great\nu2,i1,fine\nu3,i1,"\n',
+    "announced": b"sep=;\r\nuser_id;item_id;timestamp\r\nu;i;5\r\n",
+    "returns": b"user_id,item_id\ru1,i1\ru2,\"i\n2\"\r",
 }
 JSON = {
     "amazon2014": b'{"reviewerID": "A1", "asin": "0000013714", "overall": 4.0, "unixReviewTime": 1393545600}\n'
@@ -40,11 +48,18 @@ JSON = {
              b'{"item_id": 1.5, "user_id": "u"}\n',
     "array": b'[{"user_id": 1, "item_id": 2}]\n',
     "no-user": b'{"item": 1, "usr": 2}\n',
+    "python": b"{'user_id': 'A', 'item_id': None}\n",
+    "two": b'{"user_id": 1, "item_id": 2} {"user_id": 1, "item_id": 3}\n',
+    "label": b'{"user_id": 1, "item_id": 18446744073709551615, "x_label": "test"}\n',
 }
 TXT = {
     "split": b"0 1 2 3\n1 5\n2\n3 12 7 9\n",
     "tabs": b"10\t20 30\r\n\n11 20",
     "wrong": b"0 1 two\n",
+    "table": b"1\t10\t5\t881250949\n2\t10\t3\t881250950\n1\t11\t1\t881250951\n",
+    "doubtful": b"1 10 5 881250949\n",
+    "header": b"user_id item_id\na x\na y\n",
+    "colons": b"1::1193::5::978300760\n1::661::3::978302109\n",
 }
 FLAGFILE = {
     "all": b"# Flags\n--fuzzed_count=10\n--fuzzed-rate=0.25\n--nofuzzed_switch\n--fuzzed_word=green\n"
@@ -178,7 +193,15 @@ def main(folder, program):
     write_all(folder / "adjacency", ".txt", TXT)
     packed = gzip.compress(CSV["header"], mtime=0)
     write_all(folder / "gzip", ".gz", {"whole": packed, "cut": packed[:-9], "twice": packed + packed,
-                                       "plain": CSV["header"], "stored": gzip.compress(CSV["amazon"], 0, mtime=0)})
+                                       "plain": CSV["header"], "stored": gzip.compress(CSV["amazon"], 0, mtime=0),
+                                       "inside": gzip.compress(packed, mtime=0), "joined": packed + CSV["header"]})
+    (folder / "gzip/whole.bz2").write_bytes(bz2.compress(CSV["header"]))
+    (folder / "gzip/whole.xz").write_bytes(lzma.compress(CSV["header"]))
+    # Frames of a literal block each, as the zstd program would not be here for sure.
+    frame = b"\x28\xb5\x2f\xfd\x20" + bytes([len(CSV["amazon"])])
+    block = (len(CSV["amazon"]) << 3 | 1).to_bytes(3, "little") + CSV["amazon"]
+    (folder / "gzip/whole.zst").write_bytes(frame + block)
+    (folder / "gzip/skipped.zst").write_bytes(b"\x50\x2a\x4d\x18\x02\0\0\0ab" + frame + block)
     write_npy(folder / "npy")
     write_all(folder / "keys", ".txt", {"three": b"a\nb\nc\n", "crlf": b"\xef\xbb\xbfa\r\nb\r\nc", "twice": b"a\na\nb\n",
                                         "packed": gzip.compress(b"a\nb\nc\n", mtime=0)})

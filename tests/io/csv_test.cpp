@@ -35,7 +35,7 @@ TEST(CsvReader, TakesQuotedFields) {
                                         "\"last\"");
   EXPECT_EQ(all_records(path), (Records{{"a,b", "say \"hi\"", "c"},
                                         {"", "\"", ""},
-                                        {"two\nlines", "x"},
+                                        {"two\r\nlines", "x"},
                                         {"5\" pipe", "y"},
                                         {"last"}}));
 }
@@ -57,6 +57,38 @@ TEST(CsvReader, RefusesBrokenQuotes) {
   expect_error(
       [&] { all_records(after); }, Cause::data,
       {after + ":2: ", "expected ',' after the closing quote of field 1", "'y,z'", "twice"});
+}
+
+TEST(CsvReader, RefusesAFieldThatGoesOverManyLines) {
+  const TemporaryFolder folder;
+  const auto with_lines = [&](int lines) {
+    std::string file = "a,b\nx,\"";
+    for (int i = 1; i < lines; ++i) file += "text\n";
+    return folder.write("long.csv", file + "end\"\n");
+  };
+  EXPECT_EQ(all_records(with_lines(CsvReader::kMostLinesOfField)).size(), 2U);
+  const std::string path = with_lines(CsvReader::kMostLinesOfField + 1);
+  expect_error([&] { all_records(path); }, Cause::data,
+               {path + ":2: ", "field 2", "not closed in 32 lines"});
+}
+
+TEST(CsvReader, TakesAQuoteAsACharacterInATableOfTabs) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(all_records(folder.write("q.tsv", "a\t\"great\nb\t\"\nc\t\"x\"\n"), '\t'),
+            (Records{{"a", "\"great"}, {"b", "\""}, {"c", "\"x\""}}));
+}
+
+TEST(CsvReader, TakesSeparatorsOfSeveralCharactersAndTellsWhatWasInQuotes) {
+  const TemporaryFolder folder;
+  CsvReader reader(LineReader(folder.write("s.dat", "1::\"a::b\":: x \n::::\n")), {"::", true});
+  ASSERT_TRUE(reader.next());
+  EXPECT_EQ(reader.fields(), (std::vector<std::string_view>{"1", "a::b", " x "}));
+  EXPECT_FALSE(reader.is_quoted(0));
+  EXPECT_TRUE(reader.is_quoted(1));
+  ASSERT_TRUE(reader.next());
+  EXPECT_EQ(reader.fields(), (std::vector<std::string_view>{"", "", ""}));
+  EXPECT_FALSE(reader.is_quoted(1));
+  EXPECT_FALSE(reader.next());
 }
 
 TEST(CsvReader, AgreesWithAPlainLoopOnAnyFields) {

@@ -95,11 +95,11 @@ TEST(Interactions, ReadsAmazonReviewsOfAllYears) {
                                   "{\"rating\": 1, \"asin\": \"B2\", \"parent_asin\": \"P2\", "
                                   "\"user_id\": \"AF\", \"timestamp\": 999}\n"),
                      {}, &summary),
-            (Lines{"1 AE P1 1588687728 4", "3 AF P2 0 1"}));
+            (Lines{"1 AE P1 1588687728923 4", "3 AF P2 999 1"}));
   EXPECT_EQ(summary.format, "Amazon reviews of 2023 (JSON lines)");
   EXPECT_EQ(read_all(folder.write(
                 "r.csv", "user_id,parent_asin,rating,timestamp\nAE,P1,4.0,1588687728923\n")),
-            (Lines{"2 AE P1 1588687728 4"}));
+            (Lines{"2 AE P1 1588687728923 4"}));
 }
 
 TEST(Interactions, ReadsOtherJsonLines) {
@@ -119,6 +119,219 @@ TEST(Interactions, ReadsLightGcnLines) {
   EXPECT_EQ(read_all(folder.write("train.txt", "0 5 6 7\n1 5 \r\n2\n3  9\n"), {}, &summary),
             (Lines{"1 0 5 - -", "1 0 6 - -", "1 0 7 - -", "2 1 5 - -", "4 3 9 - -"}));
   EXPECT_FALSE(summary.has_timestamps);
+}
+
+// --- what is silently wrong elsewhere ---
+
+TEST(Interactions, ReadsEveryLineOfATableOfTabsWithQuotes) {
+  const TemporaryFolder folder;
+  const std::string path = folder.write("r.tsv",
+                                        "user_id\titem_id\tnote\nu1\ti1\tok\nu1\ti2\t\"great\n"
+                                        "u2\ti1\tfine\nu2\ti2\tso\nu3\ti1\t\"\nu3\t\"i2\"\tx\n");
+  InteractionsSummary summary;
+  EXPECT_EQ(read_all(path, {}, &summary), (Lines{"2 u1 i1 - -", "3 u1 i2 - -", "4 u2 i1 - -",
+                                                 "5 u2 i2 - -", "6 u3 i1 - -", "7 u3 \"i2\" - -"}));
+  EXPECT_EQ(summary.quoted_keys, 1);
+}
+
+TEST(Interactions, AsksAboutQuotesAroundKeysInATableOfTabs) {
+  const TemporaryFolder folder;
+  const std::string all =
+      folder.write("all.tsv", "user_id\titem_id\n\"u1\"\t\"i1\"\n\"u2\"\t\"i2\"\n");
+  expect_error([&] { read_all(all); }, Cause::data,
+               {all + ":2: ", "every user key of the file is in quotes", "--quotes=twice"});
+  EXPECT_EQ(read_all(all, {.quotes = Quotes::twice}), (Lines{"2 u1 i1 - -", "3 u2 i2 - -"}));
+  EXPECT_EQ(read_all(all, {.quotes = Quotes::none}),
+            (Lines{"2 \"u1\" \"i1\" - -", "3 \"u2\" \"i2\" - -"}));
+  const std::string one = folder.write("one.tsv", "user_id\titem_id\nu1\t\"a\"\"b\"\nu2\ti2\n");
+  expect_error([&] { read_all(one); }, Cause::data,
+               {one + ":2: ", "is in quotes", "--quotes=none"});
+}
+
+TEST(Interactions, RefusesAQuoteThatSwallowsRecords) {
+  const TemporaryFolder folder;
+  const std::string header = "user_id,item_id,note\n";
+  const auto refuse = [&](const std::string& rest, const std::string& where) {
+    const std::string path = folder.write("q.csv", header + rest);
+    expect_error([&] { read_all(path); }, Cause::data, {path + where, "opens a quote"});
+  };
+  refuse("u1,i1,ok\nu1,i2,\"great\nu2,i1,fine\nu3,i1,\"\n", ":3: ");
+  refuse("u1,i2,\"great\nu3,i1,\"\n", ":2: ");
+  refuse("u1,i2,\"great\nu2,i1,fine\n", ":2: ");
+  // A text of several lines is none of these.
+  InteractionsSummary summary;
+  const std::string text = folder.write(
+      "t.csv", header + "u1,i1,\"It works, mostly.\nI like it, and my dog, too\nBye\"\nu2,i2,x\n");
+  EXPECT_EQ(read_all(text, {}, &summary), (Lines{"2 u1 i1 - -", "5 u2 i2 - -"}));
+  EXPECT_EQ(summary.fields_over_lines, 1);
+}
+
+TEST(Interactions, TakesATableNamedTxtForOne) {
+  const TemporaryFolder folder;
+  InteractionsSummary summary;
+  const std::string movielens = "1\t10\t5\t881250949\n2\t10\t3\t881250950\n1\t11\t1\t881250951\n";
+  for (const char* name : {"u.txt", "u.data", "ratings"}) {
+    EXPECT_EQ(read_all(folder.write(name, movielens), {}, &summary),
+              (Lines{"1 1 10 881250949 5", "2 2 10 881250950 3", "3 1 11 881250951 1"}))
+        << name;
+    EXPECT_EQ(summary.format, "TSV without header (user, item, rating, time)");
+    EXPECT_NE(summary.why.find("by its content"), std::string::npos) << summary.why;
+  }
+  EXPECT_EQ(read_all(folder.write("h.txt", "user_id item_id\na x\na y\n")),
+            (Lines{"2 a x - -", "3 a y - -"}));
+  EXPECT_EQ(read_all(folder.write("c.txt", "1 10 5\n1 11 3\n2 10 3\n"), {.columns = "1,2,,3"}),
+            (Lines{"1 1 10 - 5", "2 1 11 - 3", "3 2 10 - 3"}));
+  EXPECT_EQ(read_all(folder.write("j.txt", "{\"user_id\": 1, \"item_id\": 2}\n")),
+            (Lines{"1 1 2 - -"}));
+  // Nobody knows what three numbers are, nor what one line is.
+  for (const char* doubtful : {"1 10 5\n1 11 3\n2 10 3\n", "1\t10\t5\n2\t11\t3\n",
+                               "7 10 5 881250949\n8 12 4 881250949\n"}) {
+    const std::string path = folder.write("d.txt", doubtful);
+    expect_error([&] { read_all(path); }, Cause::data, {path + ":1: ", "--columns"});
+  }
+}
+
+TEST(Interactions, TakesListsOfOneLengthForLists) {
+  const TemporaryFolder folder;
+  InteractionsSummary summary;
+  EXPECT_EQ(read_all(folder.write("test.txt", "0 5\n1 7\n2 5\n"), {}, &summary),
+            (Lines{"1 0 5 - -", "2 1 7 - -", "3 2 5 - -"}));
+  EXPECT_EQ(summary.format, "LightGCN's lines 'user item item ...'");
+  EXPECT_EQ(read_all(folder.write("two.txt", "0 5 6\n1 7 5\n")).size(), 4U);
+}
+
+TEST(Interactions, LeavesOutLinesThatRepeatTheHeader) {
+  const TemporaryFolder folder;
+  const std::string part = "user_id,item_id\nu1,i1\n";
+  InteractionsSummary summary;
+  EXPECT_EQ(read_all(folder.write("cat.csv", part + part + "\xEF\xBB\xBF" + part), {}, &summary),
+            (Lines{"2 u1 i1 - -", "4 u1 i1 - -", "6 u1 i1 - -"}));
+  EXPECT_EQ(summary.repeated_headers, 2);
+  const std::string packed = TemporaryFolder::read(folder.write("a.csv.gz", part));
+  TemporaryFolder::write_plain(folder / "cat.csv.gz", packed + packed);
+  EXPECT_EQ(read_all(folder / "cat.csv.gz", {}, &summary).size(), 2U);
+  EXPECT_EQ(summary.repeated_headers, 1);
+
+  const std::string other = folder.write("other.csv", part + "item_id,user_id\ni1,u1\n");
+  expect_error([&] { read_all(other); }, Cause::data, {other + ":3: ", "header of another file"});
+  const std::string typed = folder.write("typed.csv", part + "userId,movieId\n7,8\n");
+  expect_error([&] { read_all(typed); }, Cause::data, {typed + ":3: ", "header of another file"});
+  const std::string asked = folder.write("asked.csv", part);
+  expect_error([&] { read_all(asked, {.columns = "1,2"}); }, Cause::data,
+               {asked + ":1: ", "looks like a header", "--columns=user_id,item_id"});
+}
+
+TEST(Interactions, ReadsPublishedSplitsOfMMRecAndRecBole) {
+  const TemporaryFolder folder;
+  const std::string mmrec =
+      "userID\titemID\trating\ttimestamp\tx_label\n0\t3\t5.0\t1400000000\t0\n"
+      "0\t4\t4.0\t1400000001\t1\n1\t3\t1.0\t1400000002\t2\n";
+  const std::string path = folder.write("baby.inter", mmrec);
+  std::vector<SplitLabel> labels;
+  const auto read_labels = [&](const std::string& file, const std::string& columns) {
+    labels.clear();
+    for_each_interaction(file, {.columns = columns, .split_column = true},
+                         [&](const Interaction& one) { labels.push_back(one.label.value()); });
+    return labels;
+  };
+  const std::vector<SplitLabel> expected = {SplitLabel::train, SplitLabel::valid, SplitLabel::test};
+  EXPECT_EQ(read_labels(path, ""), expected);
+  EXPECT_EQ(read_labels(folder.write("w.csv", "a,b,part\nu,i,train\nu,j,Valid\nv,i,test\n"),
+                        "a,b,,,part"),
+            expected);
+  EXPECT_EQ(read_labels(folder.write("w.jsonl",
+                                     "{\"user_id\": 1, \"item_id\": 2, \"x_label\": 0}\n"
+                                     "{\"user_id\": 1, \"item_id\": 3, \"x_label\": 1}\n"
+                                     "{\"user_id\": 1, \"item_id\": 4, \"x_label\": 2}\n"),
+                        ""),
+            expected);
+  InteractionsSummary summary;
+  EXPECT_EQ(read_all(path, {}, &summary).size(), 3U);
+  EXPECT_EQ(summary.unused_label, "x_label");
+
+  expect_error([&] { read_labels(folder.write("n.csv", "user_id,item_id\nu,i\n"), ""); },
+               Cause::data, {":1: ", "expected x_label", "got user_id, item_id"});
+  expect_error([&] { read_labels(folder.write("b.csv", "user_id,item_id,x_label\nu,i,3\n"), ""); },
+               Cause::data, {":2: ", "expected 0 (training), 1 (validation) or 2 (test)", "'3'"});
+
+  const std::string recbole = folder.write(
+      "ml.inter", "user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t2\t3.0\t4e8\n");
+  EXPECT_EQ(read_all(recbole, {}, &summary), (Lines{"2 1 2 400000000 3"}));
+  EXPECT_EQ(summary.columns,
+            "user_id as user, item_id as item, timestamp as time, rating as rating");
+  const std::string sequences =
+      folder.write("s.inter", "user_id:token\titem_id_list:token_seq\titem_id:token\n1\t2 3\t4\n");
+  expect_error([&] { read_all(sequences); }, Cause::data, {sequences + ":1: ", "whole histories"});
+}
+
+TEST(Interactions, ReadsOtherSeparatorsWhereTheyAreGiven) {
+  const TemporaryFolder folder;
+  const auto refuse = [&](const char* name, const std::string& file, const std::string& columns,
+                          const std::string& flag) {
+    const std::string path = folder.write(name, file);
+    expect_error([&] { read_all(path, {.columns = columns}); }, Cause::data, {path + ":1: ", flag});
+    return path;
+  };
+  const std::string movielens = "1::1193::5::978300760\n1::661::3::978302109\n";
+  for (const char* name : {"ratings.dat", "ratings.csv", "ratings.txt"}) {
+    const std::string path = refuse(name, movielens, "", "--separator='::'");
+    EXPECT_EQ(read_all(path, {.separator = "::"}),
+              (Lines{"1 1 1193 978300760 5", "2 1 661 978302109 3"}));
+  }
+  const std::string excel =
+      refuse("e.csv", "user_id;item_id;rating\nu;\"i;1\";4\n", "", "--separator=';'");
+  EXPECT_EQ(read_all(excel, {.separator = ";"}), (Lines{"2 u i;1 - 4"}));
+  refuse("t.csv", "user_id\titem_id\nu\ti\n", "", "--separator=tab");
+  refuse("p.csv", "u|i|5\nv|j|4\n", "1,2", "--separator='|'");
+  // By commas it would be a user 'u1;i1;4' and an item 5.
+  const std::string doubtful = refuse("d.csv", "u1;i1;4,5\nu2;i2;3,5\n", "1,2", "--separator=';'");
+  EXPECT_EQ(read_all(doubtful, {.columns = "1,2", .separator = ";"}),
+            (Lines{"1 u1 i1 - -", "2 u2 i2 - -"}));
+  expect_error([&] { read_all(doubtful, {.columns = "1,2,,3", .separator = ";"}); }, Cause::data,
+               {doubtful + ":1: ", "'4,5'", "write decimals with a point"});
+  const std::string announced = folder.write("s.csv", "sep=;\r\nuser_id;item_id\r\nu;i\r\n");
+  EXPECT_EQ(read_all(announced), (Lines{"3 u i - -"}));
+  expect_error([&] { read_all(folder.write("a.jsonl", "{}\n"), {.separator = ";"}); }, Cause::usage,
+               {"a JSON file has no separator"});
+}
+
+TEST(Interactions, NamesJsonThatIsNotAnObjectALine) {
+  const TemporaryFolder folder;
+  const auto refuse = [&](const std::string& file, const std::string& what) {
+    const std::string path = folder.write("a.json", file);
+    expect_error([&] { read_all(path); }, Cause::data, {path + ":1: ", "broken JSON", what});
+  };
+  refuse("[\n{\"user_id\": 1, \"item_id\": 2}\n]\n", "an array over several lines");
+  refuse("{\n  \"user_id\": 1,\n", "an object over several lines");
+  refuse("{'user_id': 'A', 'item_id': 'B'}\n", "a Python dictionary, in single quotes");
+  refuse("{\"user_id\": \"A\", \"item_id\": None}\n", "a Python dictionary");
+  refuse("{\"user_id\": \"A\", \"rating\": NaN}\n", "NaN or Infinity");
+  refuse("{\"user_id\": \"A, }\", \"item_id\": 1,}\n", "a comma after the last field");
+  refuse("{\"user_id\": 1, \"item_id\": 2} {\"user_id\": 1, \"item_id\": 3}\n",
+         "two objects on a line");
+  refuse("{\"user_id\": 1, \"item_id\": 2},\n", "an array without its brackets");
+  const std::string twice =
+      folder.write("t.json", "{\"user_id\": 1, \"item_id\": 2, \"user_id\": 3}\n");
+  expect_error([&] { read_all(twice); }, Cause::data, {twice + ":1: ", "two fields 'user_id'"});
+}
+
+TEST(Interactions, KeepsKeysAsTheyAreWritten) {
+  const TemporaryFolder folder;
+  InteractionsSummary summary;
+  EXPECT_EQ(
+      read_all(folder.write("k.csv", "user_id,item_id\n u1,\" i1 \"\nu2\t,i2\n"), {}, &summary),
+      (Lines{"2 u1  i1  - -", "3 u2 i2 - -"}));
+  EXPECT_EQ(summary.trimmed_keys, 2);
+  EXPECT_EQ(read_all(folder.write("k.jsonl",
+                                  "{\"user_id\": \" u\", \"item_id\": 18446744073709551615}\n")),
+            (Lines{"1  u 18446744073709551615 - -"}));
+  EXPECT_EQ(read_all(folder.write("l.csv", "user_id,item_id\nu,\"a\r\nb\"\n")),
+            (Lines{"2 u a\r\nb - -"}));
+  const std::string mark = folder.write("m.csv", "user_id,item_id\nu,i\n\xEF\xBB\xBFv,j\n");
+  expect_error([&] { read_all(mark); }, Cause::data, {mark + ":3: ", "byte order mark"});
+  const std::string mixed = folder.write("x.csv", "u1,i1\ru2\n");
+  expect_error([&] { read_all(mixed, {.columns = "1,2"}); }, Cause::data,
+               {mixed + ":1: ", "line ends of the file are mixed"});
 }
 
 TEST(Interactions, FiltersByRatingAndCountsWhatItLeavesOut) {
@@ -180,13 +393,27 @@ TEST(Interactions, RefusesMalformedFilesByFileAndLine) {
   refuse("number too large", "a.csv", "u,i,1\n", {.columns = "1,4"}, Cause::data,
          ":1: ", {"no column 4; the line has 3 columns"});
   refuse("numbers with a header", "a.csv", header + "u,i,1\n", {.columns = "1,2,3"}, Cause::data,
-         ":1: ", {"expected a time as a number", "'timestamp'", "give names"});
+         ":1: ", {"looks like a header", "--columns=user_id,item_id,timestamp"});
+  refuse("numbers with another header", "a.csv", "who,what,when\nx,y,z\n", {.columns = "1,2,3"},
+         Cause::data, ":1: ", {"expected a time as a number", "'when'", "give names"});
+  refuse("numbers with names of keys", "a.csv", "visitor,page\n17,4\n", {.columns = "1,2"},
+         Cause::data, ":1: ", {"looks like a header", "--columns=visitor,page"});
   refuse("mixed columns", "a.csv", header, {.columns = "1,item_id"}, Cause::usage, "",
          {"'1,item_id'", "all of them names or all numbers"});
   refuse("one column", "a.csv", header, {.columns = "user_id"}, Cause::usage, "",
-         {"expected user,item[,timestamp[,rating]]"});
-  refuse("five columns", "a.csv", header, {.columns = "a,b,c,d,e"}, Cause::usage, "",
-         {"expected user,item[,timestamp[,rating]]"});
+         {"expected user,item[,timestamp[,rating[,split]]]"});
+  refuse("six columns", "a.csv", header, {.columns = "a,b,c,d,e,f"}, Cause::usage, "",
+         {"expected user,item[,timestamp[,rating[,split]]]"});
+  refuse("a split that is not read", "a.csv", header, {.columns = "a,b,c,d,e"}, Cause::usage, "",
+         {"only --split=column"});
+  refuse("a column named twice", "a.csv", header + "u,i,1\n", {.columns = "item_id,item_id"},
+         Cause::usage, "", {"'item_id' is named twice, as user and as item"});
+  refuse("a number given twice", "a.csv", "u,i,1\n", {.columns = "1,2,02"}, Cause::usage, "",
+         {"named twice"});
+  refuse("two columns of a name", "a.csv", "user_id,item_id,User_ID\nu,i,v\n", {}, Cause::data,
+         ":1: ", {"two columns 'user_id', 1 and 3"});
+  refuse("two given columns of a name", "a.csv", "a,b,a\nu,i,v\n", {.columns = "a,b"}, Cause::data,
+         ":1: ", {"two columns 'a', 1 and 3"});
   refuse("a time in words", "a.csv", header + "u,i,1\nv,j,yesterday\n", {}, Cause::data,
          ":3: ", {"expected a time as a number (Unix seconds), got 'yesterday'"});
   refuse("a date", "a.csv", header + "u,i,2014-07-01\n", {}, Cause::data,
@@ -249,10 +476,12 @@ TEST(Interactions, RefusesMalformedFilesByFileAndLine) {
   refuse("words in txt", "a.txt", "0 1 2\nuser item\n", {}, Cause::data,
          ":2: ", {"expected whole numbers", "got 'user'", ".csv or .tsv"});
   refuse("negative in txt", "a.txt", "0 1 -2\n", {}, Cause::data, ":1: ", {"got '-2'"});
-  refuse("columns of txt", "a.txt", "0 1 2\n", {.columns = "1,2"}, Cause::usage, ": ",
+  refuse("columns of lists", "a.txt", "0 1 2\n1 4\n", {.columns = "1,2"}, Cause::usage, ": ",
+         {"neither columns nor ratings"});
+  refuse("ratings of lists", "a.txt", "0 1 2\n1 4\n", {.min_rating = 3}, Cause::usage, ": ",
          {"neither columns nor ratings"});
   refuse("unknown kind", "a.xlsx", "x", {}, Cause::usage, ": ",
-         {"unknown kind of file", ".csv, .tsv, .json, .jsonl or .txt"});
+         {"unknown kind of file", ".csv, .tsv, .inter, .json, .jsonl or .txt"});
 }
 
 TEST(Interactions, RefusesFilesThatCannotBeRead) {

@@ -29,6 +29,26 @@ TEST(LineReader, TakesAnyLineEndAndAnUnfinishedLastLine) {
   EXPECT_EQ(all_lines(folder.write("e", "a\rb\r\n")), (Lines{"a\rb"}));
 }
 
+TEST(LineReader, TakesCarriageReturnsWhereThereIsNoOtherLineEnd) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(all_lines(folder.write("a", "one\rtwo\r\rfour")), (Lines{"one", "two", "", "four"}));
+  EXPECT_EQ(all_lines(folder.write("b", "one\rtwo\r")), (Lines{"one", "two"}));
+  EXPECT_EQ(all_lines(folder.write("c", "one\r\"t\nw\no\"\r")), (Lines{"one", "\"t\nw\no\""}));
+}
+
+TEST(LineReader, TellsHowALineEnded) {
+  const TemporaryFolder folder;
+  const auto ends = [](const std::string& path) {
+    LineReader reader(path);
+    std::string_view line;
+    Lines all;
+    while (reader.next(&line)) all.emplace_back(reader.line_end());
+    return all;
+  };
+  EXPECT_EQ(ends(folder.write("a", "a\nb\r\nc\rd\ne")), (Lines{"\n", "\r\n", "\n", ""}));
+  EXPECT_EQ(ends(folder.write("b", "a\rb")), (Lines{"\r", ""}));
+}
+
 TEST(LineReader, SkipsAByteOrderMark) {
   const TemporaryFolder folder;
   EXPECT_EQ(all_lines(folder.write("bom", "\xEF\xBB\xBFone\ntwo")), (Lines{"one", "two"}));
@@ -80,6 +100,18 @@ TEST(LineReader, RefusesDamagedGzipData) {
   expect_error([&] { all_lines(folder / "a.gz"); }, Cause::data, {folder / "a.gz", "damaged"});
 }
 
+TEST(LineReader, RefusesWhatFollowsCompressedData) {
+  const TemporaryFolder folder;
+  const std::string packed = TemporaryFolder::read(folder.write("a.gz", "one\ntwo\n"));
+  TemporaryFolder::write_plain(folder / "twice.gz", packed + packed);
+  EXPECT_EQ(all_lines(folder / "twice.gz"), (Lines{"one", "two", "one", "two"}));
+  TemporaryFolder::write_plain(folder / "padded.gz", packed + std::string(1000, '\0'));
+  EXPECT_EQ(all_lines(folder / "padded.gz"), (Lines{"one", "two"}));
+  TemporaryFolder::write_plain(folder / "joined.gz", packed + "three\nfour\n");
+  expect_error([&] { all_lines(folder / "joined.gz"); }, Cause::data,
+               {folder / "joined.gz", "followed by other bytes after line 2"});
+}
+
 TEST(LineReader, RefusesWhatIsNotATextFile) {
   const TemporaryFolder folder;
   expect_error([&] { LineReader(folder / "nothing.csv"); }, Cause::io,
@@ -88,6 +120,31 @@ TEST(LineReader, RefusesWhatIsNotATextFile) {
   const std::string path = folder.write("utf16.csv", std::string("\xFF\xFEu\0s\0", 6));
   expect_error([&] { LineReader reader(path); }, Cause::data,
                {path + ":1", "UTF-16", "save it as UTF-8"});
+}
+
+TEST(LineReader, NamesWhatAFileIsInstead) {
+  const TemporaryFolder folder;
+  const auto refuse = [&](const std::string& bytes, const std::vector<std::string>& parts) {
+    std::vector<std::string> all = parts;
+    all.push_back(folder.write("file.csv", bytes) + ":1: the file is ");
+    expect_error([&] { LineReader reader(folder / "file.csv"); }, Cause::data, all);
+  };
+  refuse(std::string("PK\x03\x04", 4) + "rest", {"a zip archive", "unzip"});
+  refuse("PAR1\x15\x04", {"Parquet", "to_csv"});
+  refuse("ARROW1\0\0", {"Arrow"});
+  refuse(std::string("\x89HDF\r\n\x1A\n", 8), {"HDF5"});
+  refuse("<!DOCTYPE html>\n<html>\n", {"an HTML or XML page", "fetch the file itself"});
+  refuse("\n  <HTML lang=en>", {"an HTML or XML page"});
+  refuse("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+         {"a Git LFS pointer", "git lfs pull"});
+  refuse(std::string(257, 'x') + "ustar", {"a tar archive"});
+  refuse(std::string("u\0s\0e\0r\0_\0i\0d\0", 14), {"UTF-16", "save it as UTF-8"});
+  refuse(std::string("\xFF\xFE\0\0u\0\0\0", 8), {"UTF-32"});
+  // Compressed twice, in whatever way.
+  const std::string packed = TemporaryFolder::read(folder.write("a.gz", "one\n"));
+  const std::string path = folder.write("twice.gz", packed);
+  expect_error([&] { LineReader reader(path); }, Cause::data,
+               {path, "gzip data inside compressed data", "undo one"});
 }
 
 TEST(LineReader, RefusesALineThatIsTooLong) {

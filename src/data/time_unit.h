@@ -1,0 +1,48 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace micrec {
+
+/// What times count from: 1970, or nothing that is known, as where they are mere positions.
+enum class TimeScale : std::uint8_t { dates, order };
+
+/// The times of one file as they stand in it. Their units are told by their size: a date since 1973
+/// has less than 12 digits in seconds, 12 to 14 in milliseconds, and so on.
+///
+/// The unit of most is the file's. Numbers below 100 million cannot be dates of their own and count
+/// in the file's unit; where there is nothing else, they are positions.
+///
+/// Errors   settle(): Error(Cause::data) with file and line where times of two units do not all lie
+///          between 1980 and 2100, so that they may as well be of one.
+class TimeCensus {
+ public:
+  void add(std::int64_t time, std::int64_t line);
+
+  /// Makes all times seconds, rounded down; positions stay as they are.
+  struct Settled {
+    TimeScale scale = TimeScale::order;
+    std::string in_words;  // "times in milliseconds"
+  };
+  Settled settle(const std::string& path, std::span<std::int64_t> times) const;
+
+ private:
+  enum Unit : std::uint8_t { kNone, kSeconds, kMilliseconds, kMicroseconds, kNanoseconds };
+  static constexpr std::size_t kUnits = 5;
+  struct Of {
+    std::int64_t count = 0;
+    std::int64_t least = 0;
+    std::int64_t most = 0;
+    std::int64_t line_of_least = 0;
+    std::int64_t line_of_most = 0;
+  };
+  static Unit unit_of(std::int64_t time);
+  void refuse_mixture(const std::string& path) const;
+
+  std::array<Of, kUnits> of_;
+};
+
+}  // namespace micrec
