@@ -129,16 +129,17 @@ Task prepare_task(const std::vector<std::string>& words, const std::vector<Comma
   return task;
 }
 
-/// Says what was wrong before the ranks joined, and returns the exit code. All ranks see the same
-/// and come to the same answer. mpirun ends all when one ends, so the others leave rank 0 the time
-/// to say it.
+/// Says what was wrong before the ranks joined, and returns the exit code. All ranks read the same
+/// words and mostly see the same files. mpirun ends all when one ends, so the others leave rank 0
+/// the time to say it; who is alone with it, on a machine that sees other files, says it then.
 int refuse(const std::string& command, const std::string& message, int exit_code) {
-  if (launched().rank != 0) {
+  const int rank = launched().rank;
+  if (rank != 0) {
     std::this_thread::sleep_for(std::chrono::seconds(2));
-    return exit_code;
+    if (command.empty()) return exit_code;
   }
-  const std::string line =
-      "micrec" + (command.empty() ? "" : " " + command) + ": " + message + "\n";
+  const std::string line = "micrec" + (command.empty() ? "" : " " + command) + ": " +
+                           (rank == 0 ? "" : text("rank ", rank, ": ")) + message + "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
   return exit_code;
 }

@@ -532,7 +532,8 @@ int train(const RunConfig& config, Job& job) {
     if (logs) logs->metrics.profile(profile);
   };
   events.save_step = [&held, death = death_from_environment(job.rank())](SaveStep step) {
-    if (held.lock && step == SaveStep::manifest_written) held.lock->check();
+    const bool is_gate = step == SaveStep::begun || step == SaveStep::manifest_written;
+    if (held.lock && is_gate) held.lock->check();
     if (death) death(step);
   };
   events.stop_requested = [&] { return job.stop_requested(); };
