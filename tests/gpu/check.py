@@ -348,9 +348,9 @@ class Check:
             note = lines[0].get("device_note")
             return f"host: {told(host)}" + (f"; no times of the GPU: {note}" if note else "")
         self.measured(f"{model}, ms a step on the GPU", told(gpu))
-        uploads = f"{lines[0]['uploads_per_step']:.1f} uploads of {lines[0]['uploaded_bytes_per_step'] / 1e3:.1f} kB"
-        self.measured(f"{model}, uploads a step", uploads)
-        return f"host: {told(host)}; GPU: {told(gpu)} ms; {uploads} a step"
+        copies = f"{lines[0]['uploads_per_step']:.1f} uploads and {lines[0]['downloads_per_step']:.1f} downloads"
+        self.measured(f"{model}, copies a step", copies)
+        return f"host: {told(host)}; GPU: {told(gpu)} ms; {copies} a step"
 
     def neighbour_sum(self):
         train = self.gowalla() / "train.txt"
