@@ -72,11 +72,13 @@ RankFailure describe_exception(int rank, const ProgressBoard* board = nullptr, i
   } catch (const std::bad_alloc&) {
     failure.message = out_of_memory();
   } catch (const c10::Error& error) {
+    if (const std::optional<std::string> of_gpu = describe_gpu_failure(error)) {
+      failure.exit_code = static_cast<int>(Cause::cluster);
+      failure.message = *of_gpu;
+      return failure;
+    }
     const std::string message = error.what_without_backtrace();
-    const std::optional<std::string> of_gpu = describe_gpu_failure(error);
-    if (of_gpu) failure.exit_code = static_cast<int>(Cause::cluster);
-    failure.message = of_gpu ? *of_gpu
-                      : message.find("can't allocate memory") != std::string::npos
+    failure.message = message.find("can't allocate memory") != std::string::npos
                           ? out_of_memory()
                           : text("unexpected error in LibTorch: ", message);
   } catch (const std::exception& error) {
@@ -162,6 +164,8 @@ int run_body(Communicator& world, JoinedDevice& joined, int threads, int ranks_o
   int exit_code = 0;
   try {
     exit_code = body(job);
+  } catch (const c10::AcceleratorError&) {
+    throw;  // what the collectives met came of it
   } catch (...) {
     joined.throw_untold();
     throw;
