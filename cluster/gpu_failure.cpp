@@ -58,11 +58,18 @@ std::optional<std::string> describe_gpu_failure(const std::exception& error) {
     is_of_gpu = is_of_gpu || message.find(words) != std::string_view::npos;
   }
   if (!is_of_gpu) return std::nullopt;
-  return text(
-      "the GPU failed: ", message.substr(0, message.find('\n')),
-      "; nothing can be computed on it in this process any more: start again with --resume, "
-      "and if it fails again look for an Xid in dmesg, or for the call with "
-      "CUDA_LAUNCH_BLOCKING=1");
+  const std::string_view first_line = message.substr(0, message.find('\n'));
+  // Not LibTorch's own memory, which has an exception of its own, but the driver's or a library's.
+  const bool is_full = first_line.find("out of memory") != std::string_view::npos ||
+                       first_line.find("ALLOC_FAILED") != std::string_view::npos;
+  if (is_full) {
+    return text("the GPU has no memory left for its libraries: ", first_line,
+                "; use more ranks, fewer columns (--dim) or a smaller --batch");
+  }
+  return text("the GPU failed: ", first_line,
+              "; nothing can be computed on it in this process any more: start again with "
+              "--resume, and if it fails again look for an Xid in dmesg, or for the call with "
+              "CUDA_LAUNCH_BLOCKING=1");
 }
 
 GpuFailureGuard::GpuFailureGuard(const std::string& program, const std::string& rank) {

@@ -7,7 +7,7 @@
 namespace micrec {
 
 /// What the user should hear of an exception that LibTorch threw because the GPU, its driver or one
-/// of its libraries failed; nothing for any other. A GPU's memory that is full is no failure of it.
+/// of its libraries failed; nothing for any other, nor for c10::OutOfMemoryError.
 std::optional<std::string> describe_gpu_failure(const std::exception& error);
 
 /// While it lives, such an exception ends the process with that sentence and the exit code of

@@ -73,13 +73,16 @@ RankFailure describe_exception(int rank, const ProgressBoard* board = nullptr, i
     failure.exit_code = static_cast<int>(Cause::cluster);
     failure.message = describe_gpu_out_of_memory(error.what_without_backtrace(), ranks);
   } catch (const c10::Error& error) {
+    if (const std::optional<std::string> of_gpu = describe_gpu_failure(error)) {
+      failure.exit_code = static_cast<int>(Cause::cluster);
+      failure.message = *of_gpu;
+      return failure;
+    }
     const std::string message = error.what_without_backtrace();
-    const std::optional<std::string> of_gpu = describe_gpu_failure(error);
     const bool host_memory = message.find("can't allocate memory") != std::string::npos;
-    if (of_gpu || host_memory) failure.exit_code = static_cast<int>(Cause::cluster);
-    failure.message = of_gpu        ? *of_gpu
-                      : host_memory ? describe_host_out_of_memory(message, ranks)
-                                    : text("unexpected error in LibTorch: ", message);
+    if (host_memory) failure.exit_code = static_cast<int>(Cause::cluster);
+    failure.message = host_memory ? describe_host_out_of_memory(message, ranks)
+                                  : text("unexpected error in LibTorch: ", message);
   } catch (const std::exception& error) {
     failure.message = text("unexpected error: ", error.what());
   } catch (...) {
@@ -163,6 +166,8 @@ int run_body(Communicator& world, JoinedDevice& joined, int threads, int ranks_o
   int exit_code = 0;
   try {
     exit_code = body(job);
+  } catch (const c10::AcceleratorError&) {
+    throw;  // what the collectives met came of it
   } catch (...) {
     joined.throw_untold();
     throw;

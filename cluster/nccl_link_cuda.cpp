@@ -186,6 +186,7 @@ class CudaNcclLink final : public NcclLink {
   }
 
   void follow_current_stream() override {
+    const c10::cuda::CUDAGuard guard(device_);  // an event belongs to the device that is current
     const cudaEvent_t before = supply_->take();
     cudaError_t code =
         cudaEventRecord(before, c10::cuda::getCurrentCUDAStream(device_.index()).stream());

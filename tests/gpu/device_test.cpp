@@ -1,13 +1,17 @@
 // Which rank gets which GPU, on machines made up here.
 #include "cluster/device.h"
 
+#include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <stdexcept>
 
+#include "cluster/gpu_failure.h"
 #include "cluster/thread_communicator.h"
 
 namespace micrec {
@@ -228,6 +232,23 @@ TEST(LaunchEnvironment, RefusesCopiesByTorchrun) {
     EXPECT_EQ(error.cause(), Cause::cluster);
     EXPECT_THAT(error.what(), AllOf(HasSubstr("torchrun started 4 copies"), HasSubstr("mpirun")));
   }
+}
+
+TEST(GpuFailure, IsToldFromOtherErrorsOfLibTorch) {
+  const c10::SourceLocation here = {__func__, __FILE__, __LINE__};
+  EXPECT_FALSE(describe_gpu_failure(std::runtime_error("CUDA error")));
+  EXPECT_FALSE(describe_gpu_failure(c10::Error(here, "shape [2] is invalid")));
+  EXPECT_FALSE(describe_gpu_failure(c10::OutOfMemoryError(here, "CUDA out of memory.")));
+  for (const char* message :
+       {"CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later",
+        "CUDA driver error: unknown error",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"}) {
+    const std::optional<std::string> failure = describe_gpu_failure(c10::Error(here, message));
+    ASSERT_TRUE(failure) << message;
+    EXPECT_THAT(*failure, AllOf(HasSubstr("the GPU failed: CUDA"), Not(HasSubstr("\n"))));
+  }
+  EXPECT_THAT(*describe_gpu_failure(c10::AcceleratorError(here, 2, "CUDA error: out of memory")),
+              AllOf(HasSubstr("no memory left for its libraries"), HasSubstr("--batch")));
 }
 
 }  // namespace

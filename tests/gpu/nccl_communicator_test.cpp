@@ -477,8 +477,8 @@ TEST(NcclCommunicator, AFailureThatNcclReportsEndsAllRanks) {
   std::atomic<int> quoted{0};
   const std::string message = message_of([&] {
     run_on(nccl, 4, {.deadline_seconds = 60}, [&](NcclCommunicator& group) {
-      group.all_gather("test.good", some_rows(1), {1, 1, 1, 1});
       try {
+        group.all_gather("test.good", some_rows(1), {1, 1, 1, 1});
         read(nccl, group, group.all_gather("test.bad", some_rows(1), {1, 1, 1, 1}));
         group.settle();
         ADD_FAILURE() << "nothing was thrown";
@@ -518,9 +518,9 @@ TEST(NcclCommunicator, AGpuThatFailsEndsAllRanksAndNotTheProcess) {
     const std::string message = message_of([&] {
       run_on(nccl, 3, {.deadline_seconds = 60}, [&](NcclCommunicator& group) {
         const std::vector<std::int64_t> one_each = {1, 1, 1};
-        const auto first = group.start_all_gather("test.first", some_rows(1), one_each);
-        if (!is_in_flight) first->wait();
         try {
+          const auto first = group.start_all_gather("test.first", some_rows(1), one_each);
+          if (!is_in_flight) first->wait();
           // Whatever this rank has in flight is destroyed on the way out.
           const auto second = group.start_all_gather("test.broken", some_rows(1), one_each);
           second->wait();
