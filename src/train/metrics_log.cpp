@@ -184,7 +184,7 @@ void MetricsLog::profile(const StepProfile& profile) {
   if (profile.device) {
     const DeviceTime& time = *profile.device;
     const auto steps = static_cast<double>(profile.steps);
-    const auto ms = [&](double ns) { return 1e-6 * ns / steps; };
+    const auto ms = [&](double ns) { return ns / 1e6 / steps; };
     for (int part = 0; part < kStepParts; ++part) {
       device[name_of(static_cast<StepPart>(part))] = ms(time.busy_ns[part]);
     }

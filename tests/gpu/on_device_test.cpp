@@ -2,6 +2,7 @@
 // and resuming, at several ranks, against the CPU.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 #include <mutex>
@@ -19,6 +20,7 @@
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
+#include "train/device_activity.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -166,6 +168,27 @@ TEST_F(OnDevice, AResumedRunHasTheBitsOfOneThatWasNeverStopped) {
   EXPECT_TRUE(at::equal(resumed.z, whole.z));
 }
 
+TEST_F(OnDevice, InfersWhoeverJoinsLaterAsOnTheCpu) {
+  for (const std::string name : {"mf", "lightgcn", "inmo", "micrec"}) {
+    at::Tensor rows[2];  // of the CPU and of the device
+    at::Tensor new_users[2];
+    for (const bool on_device : {false, true}) {
+      ShardedSetting setting;
+      setting.observed = Observed::all;
+      if (on_device) {
+        setting.device = played_device();
+        setting.over = over_played_device;
+      }
+      on_ranks(dataset_, model_of(name), setting, [&](ModelRank& rank) {
+        rows[on_device] = rank.model.embeddings(1);
+        new_users[on_device] = rank.model.new_user_embeddings(0, {{0, 1, 5}, {}, {3}}, 1);
+      });
+    }
+    expect_close(rows[1], rows[0], name);
+    expect_close(new_users[1], new_users[0], name + ", new users");
+  }
+}
+
 TEST_F(OnDevice, AStepUploadsWhatItHasDrawnAndNothingElse) {
   ShardedSetting setting;
   setting.device = played_device();
@@ -201,16 +224,33 @@ TEST_F(OnDevice, AnExchangeUploadsNothing) {
   }
 }
 
+TEST_F(OnDevice, ARecorderThatSeesNothingSaysWhy) {
+  DeviceRecorder recorder(played_device());
+  const at::Tensor x = at::ones({3, 2}).to(played_device());
+  EXPECT_EQ((x + x).sum().item<float>(), 12);
+  EXPECT_TRUE(recorder.stop().empty());
+  EXPECT_NE(recorder.why_none(), "");
+}
+
 TEST_F(OnDevice, BackwardStaysOnTheThreadThatCallsIt) {
-  const at::Tensor x = at::ones({3, 2}).to(played_device()).requires_grad_(true);
-  std::set<std::thread::id> threads;
-  const at::Tensor y = with_transpose("recorded", x, x.detach().clone(), [&](const at::Tensor& g) {
-    threads.insert(std::this_thread::get_id());
-    return g;
-  });
-  run_backward({y}, {at::ones({3, 2}).to(played_device())});
-  EXPECT_EQ(threads, std::set<std::thread::id>{std::this_thread::get_id()});
-  EXPECT_TRUE(at::equal(x.grad().cpu(), at::ones({3, 2})));
+  const auto thread_of = [](const auto& backward) {
+    const at::Tensor x = at::ones({3, 2}).to(played_device()).requires_grad_(true);
+    std::thread::id thread;
+    const at::Tensor y =
+        with_transpose("recorded", x, x.detach().clone(), [&thread](const at::Tensor& g) {
+          thread = std::this_thread::get_id();
+          return g;
+        });
+    backward({y}, {at::ones({3, 2}).to(played_device())});
+    EXPECT_TRUE(at::equal(x.grad().cpu(), at::ones({3, 2})));
+    return thread;
+  };
+  using Tensors = std::vector<at::Tensor>;
+  EXPECT_EQ(thread_of([](const Tensors& y, const Tensors& g) { run_backward(y, g); }),
+            std::this_thread::get_id());
+  EXPECT_NE(thread_of([](const Tensors& y, const Tensors& g) { torch::autograd::backward(y, g); }),
+            std::this_thread::get_id())
+      << "LibTorch by itself; without this the test shows nothing";
 }
 
 }  // namespace
