@@ -277,7 +277,7 @@ TEST_F(DatasetFileTest, AFailureLeavesNothingNewAndTheOldFileInPlace) {
   EXPECT_EQ(DatasetFile::open(path_).fingerprint(), before);
   expect_error(Cause::io, {"nowhere"},
                [&] { write_dataset(sample(), folder_ / "nowhere/sample.h5"); });
-  expect_error(Cause::io, {"is a folder"}, [&] { write_dataset(sample(), folder_.path()); });
+  expect_error(Cause::io, {"Is a directory"}, [&] { write_dataset(sample(), folder_.path()); });
 }
 
 TEST_F(DatasetFileTest, AFullDiskIsAnIoErrorAndLeavesNothing) {

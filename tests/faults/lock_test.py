@@ -26,7 +26,7 @@ from runs import SECONDS, Runs, environment, kill_all
 PROGRAM = ""
 MPIEXEC = ""
 SHIM = ""
-LONG = ["--max_steps=1000000", "--save_every_steps=20"]
+LONG = ["--epochs=1000000", "--save_every_steps=20"]
 TIMES = {"MICREC_TEST_LOCK_SECONDS": "0.3:4"}  # signs of life, and when they are missed
 
 

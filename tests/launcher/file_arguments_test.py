@@ -357,7 +357,7 @@ class FileArgumentsTest(unittest.TestCase):
         tried = [case for case in cases if self.can_close or not case.closed]
         with ThreadPoolExecutor(2) as pool:
             faults = list(itertools.chain.from_iterable(pool.map(self.faults_of, tried)))
-        print(f"{len(tried)} cases tried, {len(cases) - len(tried)} skipped: permissions do not bind this process",
+        print(f"{len(tried)} cases tried, {len(cases) - len(tried)} skipped, as permissions do not bind this process",
               flush=True)
         self.assertGreater(len(cases), 100)
         self.assertFalse(faults, f"{len(faults)} faults\n" + "\n".join(faults))
