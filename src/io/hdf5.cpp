@@ -451,7 +451,7 @@ struct Hdf5File::State {
   /// Refuses elements that went through a filter which the library does not have.
   void check_filters(const std::string& name, hid_t id) const {
     const Handle plist = held(name, H5Dget_create_plist(id), H5Pclose);
-    const int count = H5Pget_nfilters(plist.id());
+    const int count = must("H5Pget_nfilters", H5Pget_nfilters(plist.id()));
     for (int i = 0; i < count; ++i) {
       unsigned flags = 0;
       std::size_t values = 0;
@@ -501,7 +501,7 @@ struct Hdf5File::State {
   /// filters.
   hid_t keep(const std::string& name, const std::string& path, Handle opened) {
     const Handle plist = held(name, H5Dget_create_plist(opened.id()), H5Pclose);
-    if (H5Pget_layout(plist.id()) == H5D_CHUNKED) {
+    if (must("H5Pget_layout", H5Pget_layout(plist.id())) == H5D_CHUNKED) {
       const std::size_t chunk_bytes =
           chunk_elements(plist.id()) * stored_element_bytes(name, opened.id());
       const Handle access = property_list(H5P_DATASET_ACCESS);
@@ -543,7 +543,7 @@ struct Hdf5File::State {
     const auto element_bytes = static_cast<std::int64_t>(stored_element_bytes(name, id));
     const std::optional<std::int64_t> bytes = product(what.shape, element_bytes);
     bool fits = bytes && *bytes <= limit;
-    if (H5Pget_layout(plist.id()) == H5D_CHUNKED) {
+    if (must("H5Pget_layout", H5Pget_layout(plist.id())) == H5D_CHUNKED) {
       // One chunk is always held whole, however few rows are asked for. A file may be smaller than
       // its one chunk.
       hsize_t chunk[H5S_MAX_RANK] = {};
@@ -690,8 +690,8 @@ struct Hdf5File::State {
     const Hdf5Info what = info_of(name, id);
     CHECK(what.type == Hdf5Type::text && what.shape.size() == 1)
         << at(name) << " holds no list of strings";
-    const bool variable = H5Tis_variable_str(type.id()) > 0;
-    const std::size_t width = H5Tget_size(type.id());
+    const bool variable = must("H5Tis_variable_str", H5Tis_variable_str(type.id())) > 0;
+    const std::size_t width = stored_element_bytes(name, id);
     std::vector<const char*> pointers;
     std::string fields;
     for (std::int64_t begin = 0; begin < rows.size(); begin += kTextBlock) {
@@ -728,8 +728,8 @@ struct Hdf5File::State {
     check_rows(name, what, rows);
     const hid_t id = dataset(name);
     const Handle stored = held(name, H5Dget_type(id), H5Tclose);
-    const bool variable = H5Tis_variable_str(stored.id()) > 0;
-    const std::size_t width = H5Tget_size(stored.id());
+    const bool variable = must("H5Tis_variable_str", H5Tis_variable_str(stored.id())) > 0;
+    const std::size_t width = stored_element_bytes(name, id);
     std::vector<std::string> values;
     values.reserve(static_cast<std::size_t>(rows.size()));
     std::vector<char*> pointers;
@@ -744,7 +744,8 @@ struct Hdf5File::State {
               H5Dread(id, stored.id(), memory, space, H5P_DEFAULT, pointers.data()) >= 0;
           if (!read) fail_reading(name, "reading");
           for (const char* value : pointers) values.emplace_back(value == nullptr ? "" : value);
-          H5Dvlen_reclaim(stored.id(), memory, H5P_DEFAULT, pointers.data());
+          must("H5Dvlen_reclaim",
+               H5Dvlen_reclaim(stored.id(), memory, H5P_DEFAULT, pointers.data()));
         } else {
           fields.resize(count * width);
           if (H5Dread(id, stored.id(), memory, space, H5P_DEFAULT, fields.data()) < 0)
@@ -1173,7 +1174,7 @@ std::string Hdf5File::text_attribute(const std::string& object, const std::strin
   const Handle attribute =
       state_->open_attribute(owner, name, "one string", H5T_STRING, true, &count);
   const Handle type = state_->held(text(owner, "@", name), H5Aget_type(attribute.id()), H5Tclose);
-  if (H5Tis_variable_str(type.id()) > 0) {
+  if (must("H5Tis_variable_str", H5Tis_variable_str(type.id())) > 0) {
     char* letters = nullptr;
     if (H5Aread(attribute.id(), type.id(), &letters) < 0)
       state_->fail_reading(text(owner, "@", name), "reading");

@@ -387,6 +387,7 @@ struct Hdf5Structure::State {
     file_.set_extent(begin, end);
     if (cached_tree != kUndefined) groups_.emplace_back(cached_tree, cached_heap);
     objects_.push_back(root);
+    extension_ = extension;  // before all others, as it has the sizes of B-trees
     if (extension != kUndefined) objects_.push_back(extension);
     return true;
   }
@@ -423,6 +424,7 @@ struct Hdf5Structure::State {
     if (!seen_objects_.insert(address).second) return;
     Object object;
     types_followed_ = 0;
+    is_extension_ = address == extension_;
     try {
       check_header(address, object);
       if (object.layout && object.obstacle.empty()) check_elements(address, object);
@@ -578,7 +580,8 @@ struct Hdf5Structure::State {
         groups_.emplace_back(tree, c.address());
         break;
       }
-      case 0x13:  // of the superblock
+      case 0x13:
+        if (!is_extension_) break;
         c.expect_version(c.number(1), 0, 0, "the sizes of B-trees");
         chunk_k_ = c.number(2);
         internal_k_ = c.number(2);
@@ -1345,6 +1348,8 @@ struct Hdf5Structure::State {
   }
 
   File file_;
+  std::uint64_t extension_ = kUndefined;  // of the superblock
+  bool is_extension_ = false;             // the object that is followed
   std::uint64_t leaf_k_ = 4;
   std::uint64_t internal_k_ = 16;
   std::uint64_t chunk_k_ = 32;
