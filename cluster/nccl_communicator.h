@@ -45,8 +45,8 @@ class NcclCommunicator final : public Communicator {
   static NcclId share_id(Communicator& host, NcclLink& link);
 
   /// Connects the ranks of `host`, which must outlive this object; `link` is on `device`, and may
-  /// be null where there is one rank alone. Ranks: collective. Errors   Error(Cause::cluster) where
-  /// the library is not one that the header describes, or the
+  /// be null where there is one rank alone. Ranks: collective.
+  /// Errors   Error(Cause::cluster) where the library is not one that the header describes, or the
   ///          ranks do not connect before the deadline.
   NcclCommunicator(HostCommunicator& host, c10::Device device, std::unique_ptr<NcclLink> link,
                    const NcclId& id, const CommunicatorOptions& options);

@@ -25,8 +25,9 @@ using NcclId = std::array<char, 128>;
 ///
 /// What is given to the stream runs in order and later; nothing is known of it until a mark behind
 /// it has passed. The thread of the rank calls all of it; another may call progress(), abort() and
-/// a mark's has_passed() meanwhile. Errors   Error(Cause::cluster) where NCCL or CUDA refuse a
-/// call, as NCCL does before the ranks
+/// a mark's has_passed() meanwhile.
+///
+/// Errors   Error(Cause::cluster) where NCCL or CUDA refuse a call, as NCCL does before the ranks
 ///          have joined and after abort().
 class NcclLink {
  public:
