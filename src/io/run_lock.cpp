@@ -170,6 +170,13 @@ std::optional<FileTime> time_of(const Descriptor& file) {
                                      1e-9 * static_cast<double>(status.st_mtim.tv_nsec)};
 }
 
+/// The time that a machine sleeps counts.
+double seconds_after_boot() {
+  struct timespec time {};
+  ::clock_gettime(CLOCK_BOOTTIME, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 std::string lock_path(const std::string& folder) {
   return folder.ends_with('/') ? folder + kName : folder + "/" + kName;
 }
@@ -372,6 +379,7 @@ std::string RunLock::waits_for() const {
 
 void RunLock::begin() {
   taken_ = true;
+  last_sign_ = seconds_after_boot();
   remove_leftovers();
   heart_ = std::thread([this] {
     sigset_t all;  // Signals are for the threads that know what to do with them.
@@ -392,13 +400,14 @@ void RunLock::begin() {
 /// Gives a sign of life, or finds that the lock is lost. The mutex is held.
 void RunLock::refresh() {
   if (lost_to_) return;
+  const double now = seconds_after_boot();
   const std::optional<FoundLock> found = read_lock(path_);
-  if (!found) {  // Somebody has removed it; nobody has taken it.
-    make_ours(path_);
-  } else if (found->holder.token == self_.token) {
-    ::utimensat(AT_FDCWD, path_.c_str(), nullptr, 0);
-  } else {
+  if (found && found->holder.token != self_.token) {
     lost_to_ = found->holder;
+  } else if (!found && now - last_sign_ >= self_.stale_seconds) {
+    lost_to_ = LockHolder();  // Another run may have come and gone.
+  } else if (found ? ::utimensat(AT_FDCWD, path_.c_str(), nullptr, 0) == 0 : make_ours(path_)) {
+    last_sign_ = now;  // Where there was no file it was removed by hand, as no run may do so yet.
   }
 }
 
@@ -410,10 +419,11 @@ void RunLock::check() {
     return;  // What comes next finds the same, and says what it is for.
   }
   if (!lost_to_) return;
+  const std::string who = lost_to_->token.empty() ? "that has ended since" : in_words(*lost_to_);
   throw Error(Cause::io,
-              text("the run folder ", folder_, " was taken over by another run (",
-                   in_words(*lost_to_), "), as this one gave no sign of life for ",
-                   in_time(self_.stale_seconds), "; it ends here, so that one alone writes there"));
+              text("the run folder ", folder_, " was taken over by another run (", who,
+                   "), as this one gave no sign of life for ", in_time(self_.stale_seconds),
+                   "; it ends here, so that one alone writes there"));
 }
 
 /// Names that takers who died have left.

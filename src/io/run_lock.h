@@ -38,7 +38,7 @@ namespace micrec {
 //   mistake a fresh lock for the stale one that it has looked at.
 //
 // A holder that was stopped for so long that another took over (a machine that slept) finds another
-// token in the file: see check().
+// token in the file, or no file any more: see check().
 
 /// Who holds a lock, as its file says.
 struct LockHolder {
@@ -116,6 +116,7 @@ class RunLock {
   std::mutex mutex_;  // of all below
   std::condition_variable ended_;
   bool is_ending_ = false;
+  double last_sign_ = 0;  // of this run's life, in seconds after the boot
   std::optional<LockHolder> lost_to_;
 };
 
