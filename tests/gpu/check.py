@@ -329,8 +329,6 @@ class Check:
         return f"{sentence}; {self.profile(model, dataset, flags)}"
 
     def profile(self, model, dataset, flags):
-        if "--profile_steps" not in self.micrec("help", "train")[1]:
-            return "this program cannot tell what a step is made of"
         steps = 4 if self.small else 50
         run_dir = self.train(f"profile-{model}", dataset, *flags, f"--max_steps={steps + 12}", f"--profile_steps={steps}")
         lines = lines_of(run_dir, "profile")

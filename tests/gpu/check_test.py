@@ -68,7 +68,6 @@ class CheckTest(unittest.TestCase):
                 "ms_per_step": {"planning": 1.2, "forward": 3.4, "backward": 5.6, "optimizer": 0.7, "exchange": 0.0, "total": 10.9},
                 "device_ms_per_step": {"planning": 0.1, "forward": 2.0, "backward": 3.0, "optimizer": 0.2, "exchange": 0.0,
                                        "idle": 4.1, "total": 9.4}}
-        self.check.micrec = lambda *words: (0, "--profile_steps=0")
         self.check.train = lambda name, *flags: self.check.work
         metrics = self.check.work / "metrics.jsonl"
         metrics.write_text(json.dumps(line) + "\n", encoding="utf-8")
