@@ -20,7 +20,7 @@ def main():
         player.write_text('#!/bin/sh\nfor word; do shift\n  [ "$word" = --device=cuda ] && word=--device=cpu\n'
                           f'  set -- "$@" "$word"\ndone\nexec "{program}" "$@"\n', encoding="utf-8")
         player.chmod(0o755)
-        result = subprocess.run([sys.executable, test, player, "mpirun-that-is-not-there --oversubscribe"],
+        result = subprocess.run([sys.executable, test, "--steps=5", player, "mpirun-that-is-not-there --oversubscribe"],
                                 capture_output=True, text=True, timeout=900, check=False)
     print(result.stdout + result.stderr)
     expected = ["Not run at two ranks: there is no mpirun-that-is-not-there here"]

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Trains the same run on the CPU and on GPUs and compares every loss and the embeddings after 100 steps.
+"""Trains the same run on the CPU and on GPUs and compares every loss and the embeddings after some steps.
 
-    train_on_gpu_test.py PROGRAM ["MPIEXEC [FLAG ...]"]
+    train_on_gpu_test.py [--steps=100] PROGRAM ["MPIEXEC [FLAG ...]"]
 
 Exit code 77, with the reason, where the program finds no GPU. Where there is an MPIEXEC and, by two GPUs or by
 NCCL_MULTI_RANK_GPU_ENABLE=1, room for two ranks, also at two; else it says what it has left out.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -19,12 +20,11 @@ import h5py
 import numpy as np
 
 SECONDS = 600  # no command of these may take longer
-STEPS = 100
 CLOSE = 1e-4  # of the largest number of a matrix, and of a loss
 
 SYNTH = ["--users=400", "--items=250", "--interactions=8000", "--modalities=text:40,image:24", "--seed=5"]
 COMMON = ["--batch=512", "--lr=0.01", "--log_every=1", "--validate_every=0", "--patience=0", "--seed=2", "--l2=1e-4",
-          f"--max_steps={STEPS}", "--epochs=1000", "--threads=2"]
+          "--epochs=1000", "--threads=2"]
 MODELS = {
     "lightgcn": ["--model=lightgcn"],
     "inmo": ["--model=inmo", "--dropout=0.3"],
@@ -33,7 +33,12 @@ MODELS = {
 
 
 def main():
-    program, mpiexec = sys.argv[1], " ".join(sys.argv[2:]).split()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("program")
+    parser.add_argument("mpiexec", nargs="?", default="")
+    arguments = parser.parse_args()
+    program, mpiexec, steps = arguments.program, arguments.mpiexec.split(), arguments.steps
     environment = {**os.environ, "OMPI_MCA_mpi_yield_when_idle": "1",
                    "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
 
@@ -73,6 +78,7 @@ def main():
             for device, ranks in [("cpu", 1)] + [("cuda", ranks) for ranks in rank_counts]:
                 run_dir = folder / f"{name}-{device}-{ranks}"
                 must("train", f"--dataset={dataset}", f"--run_dir={run_dir}", f"--device={device}", *COMMON, *flags,
+                     f"--max_steps={steps}",
                      ranks=ranks)
                 exported = folder / f"{name}-{device}-{ranks}.h5"
                 must("export", f"--run_dir={run_dir}", "--checkpoint=newest", f"--out={exported}", "--device=cpu")
@@ -83,14 +89,14 @@ def main():
                                            for domain in file["domains"] for side in ("users", "items")])
                 results[device, ranks] = np.array(losses), rows
             losses, rows = results.pop(("cpu", 1))
-            assert len(losses) == STEPS, len(losses)
+            assert len(losses) == steps, len(losses)
             for (device, ranks), (other_losses, other_rows) in results.items():
                 of_losses = float(np.max(np.abs(other_losses - losses) / np.abs(losses)))
                 of_rows = float(np.max(np.abs(other_rows - rows)) / np.max(np.abs(rows)))
                 ok = of_losses <= CLOSE and of_rows <= CLOSE
                 failures += not ok
                 print(f"{name} on {device} at {ranks} ranks: losses differ by {of_losses:.1e}, embeddings by "
-                      f"{of_rows:.1e} of the largest after {STEPS} steps: {'ok' if ok else 'TOO MUCH'}")
+                      f"{of_rows:.1e} of the largest after {steps} steps: {'ok' if ok else 'TOO MUCH'}")
         sys.exit(1 if failures else 0)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
