@@ -143,11 +143,10 @@ Command prepare_command() {
        grammar("ratio:8:1:1, time:8:1:1, global_time:8:1:1, leave_one_out, files or column"),
        "ratio:8:1:1",
        "how interactions are divided into training, validation and test: ratio (per user, at "
-       "random), "
-       "time (per user, the latest last), global_time (two points in time for all), leave_one_out, "
-       "files (as the arguments have it: DOMAIN=TRAIN,TEST or DOMAIN=TRAIN,VALID,TEST) or column "
-       "(as "
-       "x_label or the fifth of --columns has it: 0 training, 1 validation, 2 test)"},
+       "random), time (per user, the latest last), global_time (two points in time for all), "
+       "leave_one_out, files (as the arguments have it: DOMAIN=TRAIN,TEST or "
+       "DOMAIN=TRAIN,VALID,TEST) or column (as x_label or the fifth of --columns has it: 0 "
+       "training, 1 validation, 2 test)"},
       {"hold_out", "Protocol", "shares",
        grammar("interactions:0.2,users:0.2,items:0.2,cold_items:0.1, or some of them")},
       seed_flag(),

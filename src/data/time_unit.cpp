@@ -81,7 +81,8 @@ TimeCensus::Settled TimeCensus::settle(const std::string& path,
       std::count_if(of_.begin() + kSeconds, of_.end(), [](const Of& of) { return of.count > 0; });
   if (units > 1) refuse_mixture(path);
   const auto of_file = static_cast<std::size_t>(most - of_.begin());
-  for (std::int64_t& time : times) {
+  const bool are_seconds = units == 1 && of_file == kSeconds;
+  for (std::int64_t& time : are_seconds ? std::span<std::int64_t>() : times) {
     const Unit unit = unit_of(time);
     const std::size_t own = unit;
     time = floor_divided(time, kPerSecond[unit == kNone ? of_file : own]);

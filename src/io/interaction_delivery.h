@@ -19,6 +19,9 @@ namespace micrec {
 using Names = std::vector<std::string>;
 using UseInteraction = std::function<void(const Interaction&)>;
 
+/// InteractionsSummary::why, where the name of the file says what it is.
+inline constexpr const char* kByName = "by its name";
+
 /// What a column is for. The order is that of --columns.
 enum class Role : std::uint8_t { user, item, timestamp, rating, label };
 inline constexpr std::size_t kRoles = 5;

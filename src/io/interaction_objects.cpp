@@ -126,13 +126,13 @@ std::string other_notation(std::string_view line) {
   if (outside_strings([&](std::size_t at) {
         return trimmed[at] == ',' && (next_letter(at) == '}' || next_letter(at) == ']');
       })) {
-    return "a comma after the last field, which JSON does not have; take it out";
+    return "a record with a comma after its last field, which JSON does not have; take it out";
   }
   if (outside_strings([&](std::size_t at) {
         const std::string_view rest = trimmed.substr(at);
         return rest.starts_with("NaN") || rest.starts_with("Infinity");
       })) {
-    return "NaN or Infinity, which JSON does not have; write null";
+    return "a record with NaN or Infinity, which JSON does not have; write null";
   }
   if (outside_strings([&](std::size_t at) {
         const std::string_view rest = trimmed.substr(at);

@@ -223,10 +223,14 @@ class TableReader {
       if (!hint.empty()) break;
     }
     const std::string separator = separator_hint();
-    throw csv_.error(text("no column for the ", word_for(role), "s: expected ", names[0],
-                          " in the header line, got ", listed(header_.names), hint, separator,
-                          "; name the columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]], as "
-                          "numbers if there is no header"));
+    throw csv_.error(
+        text("no column for the ", word_for(role), "s: expected ", names[0],
+             " in the header line, got ", listed(header_.names), hint, separator,
+             "; name the columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]], as "
+             "numbers if there is no header",
+             delivery_.summary().why == kByName
+                 ? ""
+                 : text(" (the file is taken for a table ", delivery_.summary().why, ")")));
   }
 
   void refuse_second(const Names& names, std::ptrdiff_t first) const {

@@ -96,11 +96,12 @@ class ByContent {
       return read_as_lists(std::move(lines), delivery);
     }
     if (numbers == NumberLines::doubtful && !asks_for_table) {
-      throw Error(Cause::data,
-                  text(path_, ":1: it is in doubt whether ", excerpt(sample_.front()),
-                       " is a record of a table or a list 'user item item ...'; of a table say the "
-                       "columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]] as numbers from 1; lists "
-                       "have spaces between"));
+      throw Error(
+          Cause::data,
+          text(path_, ":1: it is in doubt whether ", excerpt(sample_.front()),
+               " is a record of a table or a list 'user item item ...'; of a table say the "
+               "columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]] as numbers from 1; a list "
+               "may be written as a .csv of user_id,item_id"));
     }
     const auto separator = separator_of(numbers);
     if (separator) {
@@ -127,7 +128,7 @@ class ByContent {
                        "nor ratings nor a split; leave --columns, --min_rating and --split=column "
                        "out, or say how a table is written: --separator"));
     }
-    if (delivery.summary().why.empty()) delivery.summary().why = "by its name";
+    if (delivery.summary().why.empty()) delivery.summary().why = kByName;
     delivery.summary().format = "LightGCN's lines 'user item item ...'";
     read_lists(std::move(lines), delivery);
   }
@@ -182,13 +183,13 @@ InteractionsSummary for_each_interaction(const std::string& path,
     throw Error(Cause::usage, text(path, ": a JSON file has no separator; leave --separator out"));
   }
   if (is_json) {
-    why = "by its name";
+    why = kByName;
     read_interaction_objects(std::move(lines), columns, delivery);
   } else if (!separator.empty()) {
     why = "as --separator is given";
     read_interaction_table(std::move(lines), {separator, true, options.quotes}, columns, delivery);
   } else if (kind == ".csv" || kind == ".tsv" || kind == ".inter") {
-    why = "by its name";
+    why = kByName;
     const char* between = kind == ".csv" ? "," : "\t";
     read_interaction_table(std::move(lines), {between, false, options.quotes}, columns, delivery);
   } else {

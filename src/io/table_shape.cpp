@@ -115,7 +115,9 @@ NumberLines number_lines(const std::vector<std::string_view>& lines) {
     ++lines_of_width[words.size()];
     firsts.insert(words.front());
     have_tabs = have_tabs || line.find('\t') != std::string_view::npos;
-    all_end_with_dates = all_end_with_dates && is_date(words.back());
+    // Items may be numbers as large as dates, but then all of them are.
+    all_end_with_dates =
+        all_end_with_dates && words.size() > 2 && is_date(words.back()) && !is_date(words[1]);
   }
   const auto share = [&](std::size_t part, std::size_t all) {
     return static_cast<double>(part) >= kMostOfThem * static_cast<double>(all);

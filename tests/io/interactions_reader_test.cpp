@@ -198,6 +198,9 @@ TEST(Interactions, TakesListsOfOneLengthForLists) {
             (Lines{"1 0 5 - -", "2 1 7 - -", "3 2 5 - -"}));
   EXPECT_EQ(summary.format, "LightGCN's lines 'user item item ...'");
   EXPECT_EQ(read_all(folder.write("two.txt", "0 5 6\n1 7 5\n")).size(), 4U);
+  EXPECT_EQ(
+      read_all(folder.write("large.txt", "0 100000005 100000006\n1 100000007 100000005\n")).size(),
+      4U);
 }
 
 TEST(Interactions, LeavesOutLinesThatRepeatTheHeader) {
@@ -306,7 +309,7 @@ TEST(Interactions, NamesJsonThatIsNotAnObjectALine) {
   refuse("{'user_id': 'A', 'item_id': 'B'}\n", "a Python dictionary, in single quotes");
   refuse("{\"user_id\": \"A\", \"item_id\": None}\n", "a Python dictionary");
   refuse("{\"user_id\": \"A\", \"rating\": NaN}\n", "NaN or Infinity");
-  refuse("{\"user_id\": \"A, }\", \"item_id\": 1,}\n", "a comma after the last field");
+  refuse("{\"user_id\": \"A, }\", \"item_id\": 1,}\n", "a comma after its last field");
   refuse("{\"user_id\": 1, \"item_id\": 2} {\"user_id\": 1, \"item_id\": 3}\n",
          "two objects on a line");
   refuse("{\"user_id\": 1, \"item_id\": 2},\n", "an array without its brackets");
