@@ -408,9 +408,11 @@ struct Hdf5File::State {
       throw Error(Cause::data, text(at(group), ": expected a group, got ",
                                     found ? "something else" : "nothing", not_there(group)));
     }
+    // In native order: for another the library makes a table of a large group, and when it finds
+    // damage it frees what it has not yet filled in.
     std::vector<std::string> names;
     if (H5Literate_by_name(
-            file, found->name.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr,
+            file, found->name.c_str(), H5_INDEX_NAME, H5_ITER_NATIVE, nullptr,
             [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
               static_cast<std::vector<std::string>*>(out)->emplace_back(name);
               return 0;
