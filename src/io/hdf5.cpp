@@ -277,7 +277,8 @@ struct Hdf5File::State {
   std::unique_ptr<Hdf5Structure> structure;  // where it was checked
   std::map<std::string, Handle> datasets;    // kept open: their chunk caches make appending cheap
 
-  static std::unique_ptr<State> open(const std::string& path, unsigned mode, Hdf5Bytes bytes);
+  enum class Access { read, write };
+  static std::unique_ptr<State> open(const std::string& path, Access access, Hdf5Bytes bytes);
 
   ~State() {
     if (file < 0) return;
@@ -918,15 +919,17 @@ hid_t open_existing(const std::string& path, unsigned mode, const Hdf5Structure*
 
 }  // namespace
 
-std::unique_ptr<Hdf5File::State> Hdf5File::State::open(const std::string& path, unsigned mode,
+std::unique_ptr<Hdf5File::State> Hdf5File::State::open(const std::string& path, Access access,
                                                        Hdf5Bytes bytes) {
   check_readable(path);
   refuse_being_written(path);
   auto state = std::make_unique<State>();
   state->path = path;
-  state->writable = mode == H5F_ACC_RDWR;
+  state->writable = access == Access::write;
   const Lock lock(library_mutex());
   if (bytes == Hdf5Bytes::of_anybody) state->structure = std::make_unique<Hdf5Structure>(path);
+  // Here and not with the caller: HDF5's constants start the library, too early before the mutex.
+  const unsigned mode = state->writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY;
   state->file = open_existing(path, mode, state->structure.get());
   state->file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(path));
   return state;
@@ -958,11 +961,11 @@ Hdf5File Hdf5File::create(const std::string& path) {
 }
 
 Hdf5File Hdf5File::open(const std::string& path, Hdf5Bytes bytes) {
-  return Hdf5File(State::open(path, H5F_ACC_RDONLY, bytes));
+  return Hdf5File(State::open(path, State::Access::read, bytes));
 }
 
 Hdf5File Hdf5File::open_to_write(const std::string& path) {
-  return Hdf5File(State::open(path, H5F_ACC_RDWR, Hdf5Bytes::of_anybody));
+  return Hdf5File(State::open(path, State::Access::write, Hdf5Bytes::of_anybody));
 }
 
 const std::string& Hdf5File::path() const { return state_->path; }
