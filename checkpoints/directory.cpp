@@ -64,8 +64,8 @@ std::optional<std::string> best_checkpoint_name(const std::string& directory) {
       step_of_checkpoint_name(object["checkpoint"].get<std::string>()) < 0) {
     throw Error(Cause::checkpoint,
                 text(file.string(),
-                     " is damaged: it does not name a checkpoint; remove it and name "
-                     "the checkpoint to use"));
+                     " is damaged: it does not name a checkpoint; remove it, then the newest "
+                     "checkpoint takes the place of the best"));
   }
   return object["checkpoint"].get<std::string>();
 }

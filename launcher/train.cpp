@@ -17,6 +17,8 @@
 #include "data/batches.h"
 #include "evaluate/evaluator.h"
 #include "io/durable_files.h"
+#include "io/paths.h"
+#include "io/run_lock.h"
 #include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
@@ -36,7 +38,8 @@
 DECLARE_string(partition);
 DEFINE_bool(resume, false,
             "go on with the run in --run_dir from its newest checkpoint, with its settings; --lr, "
-            "--l2 and --dropout may be given anew, which config.txt and metrics.jsonl tell");
+            "--l2, --dropout and, where --lr_decay ends with it, --max_steps may be given anew, "
+            "which config.txt and metrics.jsonl tell");
 DEFINE_string(
     grid, "auto",
     "process grid RxC: users and items over R row parts, columns over C column parts; auto: "
@@ -98,8 +101,8 @@ std::vector<FlagSpec> running_flags() {
 }
 
 /// Flags of which a resumed run may be given another value, which changes what it computes from
-/// there on; the run's history says so.
-constexpr const char* kRecorded[] = {"lr", "l2", "dropout"};
+/// there on; the run's history says so. Of --max_steps that is so where --lr_decay ends with it.
+constexpr const char* kRecorded[] = {"lr", "l2", "dropout", "max_steps"};
 
 bool is_recorded(const std::string& flag) {
   return std::find(std::begin(kRecorded), std::end(kRecorded), flag) != std::end(kRecorded);
@@ -113,7 +116,6 @@ bool may_change(const std::string& flag) {
                                                 "dry_run",
                                                 "k",
                                                 "epochs",
-                                                "max_steps",
                                                 "patience",
                                                 "log_every",
                                                 "profile_steps",
@@ -134,6 +136,25 @@ bool may_change(const std::string& flag) {
                                                 "stop_signals"};
   return is_recorded(flag) ||
          std::find(std::begin(kChangeable), std::end(kChangeable), flag) != std::end(kChangeable);
+}
+
+/// Settings that the run was given on an earlier resume and ended before it saved: config.txt tells
+/// them, the newest checkpoint does not.
+std::vector<FlagSetting> unsaved_changes(const std::string& run_dir, const CheckpointInfo& newest) {
+  const std::string path = (fs::path(run_dir) / "config.txt").string();
+  std::vector<FlagSetting> unsaved;
+  if (!is_there(path)) return unsaved;
+  constexpr std::int64_t kMostConfigBytes = 1 << 20;
+  const std::string written = read_small_file(path, kMostConfigBytes);
+  const std::vector<std::string> saved = split(newest.config, '\n');
+  for (const std::string& line : split(written, '\n')) {
+    if (!line.starts_with(kHistoryLine) || std::ranges::find(saved, line) != saved.end()) continue;
+    for (const FlagSetting& setting : parse_flagfile(written, path)) {
+      const bool is_named = line.find(text(" on: --", setting.name, "=")) != std::string::npos;
+      if (is_named && is_recorded(setting.name)) unsaved.push_back(setting);
+    }
+  }
+  return unsaved;
 }
 
 void take_up_old_flags(const Arguments& arguments) {
@@ -157,6 +178,11 @@ void take_up_old_flags(const Arguments& arguments) {
       }
     }
     taken.push_back(setting);
+  }
+  for (const FlagSetting& change : unsaved_changes(FLAGS_run_dir, checkpoint.info())) {
+    for (FlagSetting& setting : taken) {
+      if (setting.name == change.name) setting.value = change.value;
+    }
   }
   if (!differences.empty()) {
     throw Error(Cause::usage, text("a resumed run keeps its own settings, but these differ: ",
@@ -188,7 +214,8 @@ RunConfig read_flags(const Arguments& arguments) {
           Cause::usage,
           "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
     }
-    refuse_old_run(FLAGS_run_dir);
+    // A run that is alive is named by the lock, which is taken before this is asked again.
+    if (!lock_holder_of(FLAGS_run_dir)) refuse_old_run(FLAGS_run_dir);
   }
   FLAGS_dataset = fs::absolute(FLAGS_dataset).lexically_normal().string();
   config.dataset = FLAGS_dataset;
@@ -363,6 +390,7 @@ std::vector<ChangedSetting> changed_settings(const RunConfig& config,
   std::vector<ChangedSetting> changes;
   for (const FlagSetting& now : parse_flagfile(config.flagfile, "this run's flags")) {
     const auto found = then.find(now.name);
+    if (now.name == "max_steps" && !config.training.lr_decay) continue;
     if (is_recorded(now.name) && found != then.end() && found->second != now.value) {
       changes.push_back({now.name, found->second, now.value});
     }

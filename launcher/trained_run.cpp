@@ -35,7 +35,8 @@ std::string other_checkpoints(const std::string& directory, const std::string& b
   std::vector<std::string> names = list_checkpoints(directory);
   std::erase(names, but);
   return names.empty() ? "there is no other"
-                       : "give --checkpoint with another: there are " + join(names, ", ");
+                       : "evaluate, export and recommend take another by --checkpoint: there are " +
+                             join(names, ", ");
 }
 
 /// The checkpoint that best.json names; nothing where there is no best.json.

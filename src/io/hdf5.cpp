@@ -295,8 +295,11 @@ struct Hdf5File::State {
   std::string at(const std::string& name) const { return text(path, ":", name); }
 
   [[noreturn]] void fail_reading(const std::string& name, const std::string& what) const {
-    throw Error(Cause::io, text(at(name), ": ", what, " failed: ", library_message(),
-                                "; the file may be damaged, make or fetch it again"));
+    // What the system refused has its reason; the rest, a filter that fails, is in the contents.
+    const std::string message = library_message();
+    const Cause cause = message.find("(errno: ") != std::string::npos ? Cause::io : Cause::data;
+    throw Error(cause, text(at(name), ": ", what, " failed: ", message,
+                            "; the file may be damaged, make or fetch it again"));
   }
   [[noreturn]] void fail_writing(const std::string& name) const {
     throw Error(Cause::io,

@@ -237,8 +237,9 @@ LockHolder this_process() {
 }
 
 std::string in_words(const LockHolder& holder) {
-  return text("process ", holder.process, " on ", holder.host,
-              holder.started.empty() ? "" : ", started " + holder.started,
+  return text(holder.process == 0 ? "a process that the lock file does not name"
+                                  : text("process ", holder.process),
+              " on ", holder.host, holder.started.empty() ? "" : ", started " + holder.started,
               holder.job.empty() ? "" : ", Slurm job " + holder.job);
 }
 

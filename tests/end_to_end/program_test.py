@@ -628,6 +628,25 @@ class ProgramTest(unittest.TestCase):
         run("train", f"--run_dir={again}", "--resume", "--max_steps=18", "--lr=0.001")
         self.assertEqual(losses(again), losses(run_dir))
 
+    def test_a_setting_that_was_changed_before_nothing_was_saved_stays_changed(self):
+        run_dir = self.folder / "wish"
+        self.train(run_dir, 1, "--max_steps=10")
+        run("train", f"--run_dir={run_dir}", "--resume", "--lr=0.002")  # there is no step left to take
+        result = run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=12")
+        self.assertIn("changed   --lr=0.002, until here 0.01", result.stderr)
+        self.assertEqual(lines_of(run_dir, "step")[-1]["learning_rate"], 0.002)
+        self.assertEqual(lines_of(run_dir, "resume")[-1]["changed"], {"lr": {"before": "0.01", "now": "0.002"}})
+        run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=14", "--lr=0.01")  # and may be taken back
+        self.assertEqual(lines_of(run_dir, "step")[-1]["learning_rate"], 0.01)
+
+    def test_another_end_of_a_decay_is_told(self):
+        run_dir = self.folder / "decay"
+        self.train(run_dir, 1, "--max_steps=10", "--lr_decay")
+        result = run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=14")
+        self.assertIn("changed   --max_steps=14, until here 10", result.stderr)
+        self.assertEqual(lines_of(run_dir, "resume")[-1]["changed"], {"max_steps": {"before": "10", "now": "14"}})
+        self.assertIn("# from step 10 on: --max_steps=14, before it 10\n", (run_dir / "config.txt").read_text())
+
     def test_the_test_of_a_run_without_validation_is_that_of_its_last_checkpoint(self):
         dataset = self.folder / "no_validation.h5"
         run("synth", f"--out={dataset}", *SYNTH, "--split=ratio:9:0:1")

@@ -379,7 +379,7 @@ TEST(Hdf5, RefusesDamagedCompressedRows) {
   for (std::size_t i = middle; i < middle + 8; ++i) bytes[i] = static_cast<char>(~bytes[i]);
   TemporaryFolder::write_plain(path, bytes);
   const Hdf5File file = Hdf5File::open(path);
-  expect_error([&] { file.read<float>("packed"); }, Cause::io,
+  expect_error([&] { file.read<float>("packed"); }, Cause::data,
                {path + ":/packed: reading failed: ", "inflate", "may be damaged"});
 }
 
