@@ -5,6 +5,7 @@ import argparse
 import contextlib
 import datetime
 import gzip
+import importlib.util
 import json
 import os
 import random
@@ -207,6 +208,8 @@ class Check:
         else:
             self.machine["driver"] = "none"
         brought = self.programs.root / "lib" / "libnccl.so.2"  # Of a bundle to which somebody has given a newer one.
+        if importlib.util.find_spec("torch") is None:
+            raise Failed(f"{sys.executable} has no torch; set PYTHON to a python3 that has one")
         torch = json_in(self.run(sys.executable, "-c", ASK_TORCH, brought if brought.exists() else "libnccl.so.2")[1])
         self.gpus, self.nccl = len(torch["gpus"]), torch["nccl"]
         if torch["gpus"]:

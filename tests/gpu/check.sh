@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that the first quarter of an hour on a GPU must answer, in less than 8 minutes on one H100 with 16 cores.
+# Everything that the first quarter of an hour on a GPU must answer, in less than 8 minutes on one large GPU with 16 cores.
 #
 #   tests/gpu/check.sh [BUNDLE] [--out=FOLDER] [--gowalla=FOLDER] [--seconds=480] [--rehearse]
 #
