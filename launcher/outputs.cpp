@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "io/paths.h"
 #include "io/unfinished_file.h"
 
@@ -24,6 +26,24 @@ bool is_of_run(const std::string& path) {
          name.starts_with("events.out.tfevents.");
 }
 
+/// Whatever a command reads, a run's checkpoints and its own account are not for it to write.
+void refuse_file_of_run(const std::string& flag, const std::string& path) {
+  namespace fs = std::filesystem;
+  if (look_at(path) != PathKind::file) return;
+  const fs::path folder = fs::canonical(path).parent_path();
+  bool is_of_a_run = is_folder((folder / "checkpoints").string());
+  for (const char* const name : {"manifest.json", "best.json"}) {
+    is_of_a_run = is_of_a_run || is_there((folder / name).string());
+  }
+  if (!is_of_a_run) return;
+  for (const std::string& file : files_of_run(folder.string())) {
+    if (!fs::equivalent(file, path)) continue;
+    throw Error(Cause::usage, text(flag, "=", path, " is the same file as ", file,
+                                   ", which a run has written about itself: writing it would "
+                                   "destroy it; name another file"));
+  }
+}
+
 }  // namespace
 
 void check_output(const std::string& flag, const std::string& path, const Arguments& arguments,
@@ -32,6 +52,7 @@ void check_output(const std::string& flag, const std::string& path, const Argume
   refuse_unwritable(path);
   refuse_output_over_inputs(flag, path, inputs);
   refuse_output_over_inputs(flag, path, arguments.flagfiles);
+  refuse_file_of_run(flag, path);
 }
 
 std::vector<std::string> files_of_run(const std::string& run_dir) {

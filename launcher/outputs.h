@@ -11,7 +11,8 @@ namespace micrec {
 /// `inputs` are the files that the command reads; its flagfiles count by themselves. An empty path
 /// is no output.
 ///
-/// Errors   Error(io) where it cannot be written, Error(usage) where it is one of the inputs.
+/// Errors   Error(io) where it cannot be written, Error(usage) where it is one of the inputs, or
+///          what some run has written about itself.
 void check_output(const std::string& flag, const std::string& path, const Arguments& arguments,
                   const std::vector<std::string>& inputs);
 

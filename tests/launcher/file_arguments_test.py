@@ -258,6 +258,10 @@ class FileArgumentsTest(unittest.TestCase):
         kept.write_text("not to be replaced")
         kept.chmod(0o444)
         yield Case(command, argument, "read-only target", kept, 4, "Permission denied", closed=True, unchanged=[kept])
+        run = new() / "run"
+        shutil.copytree(self.world.run, run)
+        for of_run in (run / "config.txt", max((run / "checkpoints").glob("step-*")) / "manifest.json"):
+            yield Case(command, argument, f"{of_run.name} of a run", of_run, 2, "same file", unchanged=[of_run])
         for other in arguments:
             if other.role == "output":
                 continue
