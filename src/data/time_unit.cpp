@@ -1,5 +1,7 @@
 #include "data/time_unit.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -69,8 +71,9 @@ void TimeCensus::refuse_mixture(const std::string& path) const {
   }
 }
 
-TimeCensus::Settled TimeCensus::settle(const std::string& path,
-                                       std::span<std::int64_t> times) const {
+TimeCensus::Settled TimeCensus::settle(const std::string& path, std::span<std::int64_t> times,
+                                       std::span<std::int32_t> billionths) const {
+  CHECK_EQ(times.size(), billionths.size());
   const auto most = std::max_element(of_.begin() + kSeconds, of_.end(),
                                      [](const Of& a, const Of& b) { return a.count < b.count; });
   if (most->count == 0) {
@@ -82,10 +85,13 @@ TimeCensus::Settled TimeCensus::settle(const std::string& path,
   if (units > 1) refuse_mixture(path);
   const auto of_file = static_cast<std::size_t>(most - of_.begin());
   const bool are_seconds = units == 1 && of_file == kSeconds;
-  for (std::int64_t& time : are_seconds ? std::span<std::int64_t>() : times) {
-    const Unit unit = unit_of(time);
-    const std::size_t own = unit;
-    time = floor_divided(time, kPerSecond[unit == kNone ? of_file : own]);
+  for (std::size_t i = 0; !are_seconds && i < times.size(); ++i) {
+    const std::size_t own = unit_of(times[i]);
+    const std::int64_t per_second = kPerSecond[own == kNone ? of_file : own];
+    const std::int64_t rest = (times[i] % per_second + per_second) % per_second;
+    times[i] = floor_divided(times[i], per_second);
+    billionths[i] = static_cast<std::int32_t>(rest * (kPerSecond[kNanoseconds] / per_second) +
+                                              billionths[i] / per_second);
   }
   std::string words = text("times in ", kNames[of_file]);
   for (std::size_t unit = kSeconds; unit < kUnits; ++unit) {

@@ -22,12 +22,16 @@ class TimeCensus {
  public:
   void add(std::int64_t time, std::int64_t line);
 
-  /// Makes all times seconds, rounded down; positions stay as they are.
+  /// Makes all times seconds, rounded down; positions stay as they are. What lies below is kept,
+  /// for the order of times.
+  /// Shapes   times, billionths (n): of the unit that the file has; then billionths of a second,
+  ///          or of a position.
   struct Settled {
     TimeScale scale = TimeScale::order;
     std::string in_words;  // "times in milliseconds"
   };
-  Settled settle(const std::string& path, std::span<std::int64_t> times) const;
+  Settled settle(const std::string& path, std::span<std::int64_t> times,
+                 std::span<std::int32_t> billionths) const;
 
  private:
   enum Unit : std::uint8_t { kNone, kSeconds, kMilliseconds, kMicroseconds, kNanoseconds };

@@ -13,6 +13,7 @@ constexpr std::int64_t kDate = 1'400'000'000;
 
 struct Outcome {
   Times times;
+  std::vector<std::int32_t> billionths;
   TimeCensus::Settled settled;
 };
 
@@ -21,8 +22,9 @@ Outcome settle(Times times) {
   for (std::size_t i = 0; i < times.size(); ++i) {
     census.add(times[i], static_cast<std::int64_t>(i) + 1);
   }
-  const TimeCensus::Settled settled = census.settle("f.csv", times);
-  return {times, settled};
+  std::vector<std::int32_t> billionths(times.size(), 0);
+  const TimeCensus::Settled settled = census.settle("f.csv", times, billionths);
+  return {times, billionths, settled};
 }
 
 TEST(TimeCensus, MakesSecondsOfEveryUnit) {
@@ -34,6 +36,12 @@ TEST(TimeCensus, MakesSecondsOfEveryUnit) {
     EXPECT_EQ(out.settled.in_words, text("times in ", name));
     per_second *= 1000;
   }
+}
+
+TEST(TimeCensus, KeepsWhatItRoundsOff) {
+  const Outcome out = settle({kDate * 1000 + 999, kDate * 1'000'000 + 7, -1, kDate * 1000});
+  EXPECT_EQ(out.times, (Times{kDate, kDate, -1, kDate}));
+  EXPECT_EQ(out.billionths, (std::vector<std::int32_t>{999'000'000, 7'000, 999'000'000, 0}));
 }
 
 TEST(TimeCensus, DoesNotTrustTheFirstTime) {
