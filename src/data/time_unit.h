@@ -17,7 +17,9 @@ enum class TimeScale : std::uint8_t { dates, order };
 /// in the file's unit; where there is nothing else, they are positions.
 ///
 /// Errors   settle(): Error(Cause::data) with file and line where times of two units do not all lie
-///          between 1980 and 2100, so that they may as well be of one.
+///          between 1980 and 2100, so that they may as well be of one; where most times of the file
+///          are dates written as numbers (20161101, 20161101120009); where most lie between 1980
+///          and 2100 in no unit and are no positions.
 class TimeCensus {
  public:
   void add(std::int64_t time, std::int64_t line);
@@ -43,10 +45,22 @@ class TimeCensus {
     std::int64_t line_of_least = 0;
     std::int64_t line_of_most = 0;
   };
+  /// Times that are no Unix time, and the first of them.
+  struct Odd {
+    std::int64_t count = 0;
+    std::int64_t first = 0;
+    std::int64_t line_of_first = 0;
+    void add(std::int64_t time, std::int64_t line);
+  };
   static Unit unit_of(std::int64_t time);
+  std::int64_t count() const;
+  void refuse_written_dates(const std::string& path) const;
   void refuse_mixture(const std::string& path) const;
+  void refuse_other_centuries(const std::string& path) const;
 
   std::array<Of, kUnits> of_;
+  Odd written_dates_;    // 20161101 and the like
+  Odd other_centuries_;  // before 1980 or after 2100 by their size
 };
 
 }  // namespace micrec
