@@ -266,6 +266,21 @@ void refuse_two_scales(const std::vector<RawDomain>& domains, const SplitRule& r
   }
 }
 
+/// The fifth interaction of one user is not before the sixth of another.
+void warn_of_global_positions(const std::vector<RawDomain>& domains, const SplitRule& rule,
+                              std::ostream& report) {
+  std::vector<std::string> names;
+  for (const RawDomain& domain : domains) {
+    if (domain.time_scale == TimeScale::order) names.push_back(domain.name);
+  }
+  if (names.empty()) return;
+  report << "warning: --split=" << rule.to_string()
+         << " cuts all users at the same points, but the "
+         << "times of " << join(names, " and ")
+         << " are positions; a global cut needs real times, so split per user with --split=time "
+         << "where positions are counted by user\n";
+}
+
 /// Why training or evaluation will find nothing to measure by.
 void warn_of_empty_parts(const PreparedDataset& dataset, std::ostream& out) {
   for (const PreparedDomain& domain : dataset.domains) {
@@ -355,7 +370,10 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
     }
   }
   refuse_swapped_columns(raw);
-  if (options.split.kind == SplitKind::global_time) refuse_two_scales(raw, options.split);
+  if (options.split.kind == SplitKind::global_time) {
+    refuse_two_scales(raw, options.split);
+    warn_of_global_positions(raw, options.split, report);
+  }
 
   PreparedDataset dataset;
   dataset.provenance = options.provenance;
