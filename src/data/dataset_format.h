@@ -33,8 +33,9 @@
 ///     train/  valid/  test/  later/  one group a split; a (user, item) pair is in one of them
 ///       user        (n)      int32   sorted by (user, item)
 ///       item        (n)      int32
-///       timestamp   (n)      int64   as in the raw file, the earliest of a repeated pair; absent
-///                                    where that had none
+///       timestamp   (n)      int64   seconds since 1970, or positions as in the raw file; rounded
+///                                    down, the earliest of a repeated pair; absent where the raw
+///                                    file had none. The split used what was rounded off.
 ///     features/<modality>/           attribute present: int64, items that have the modality
 ///       value       (items, width) float32   zeros where absent; finite
 ///       present     (items)  uint8   1: the item has it

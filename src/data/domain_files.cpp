@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -91,6 +92,7 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
           raw.item.push_back(raw.items.add(interaction.item));
           if (interaction.timestamp) {
             raw.timestamp.push_back(*interaction.timestamp);
+            raw.billionths.push_back(interaction.billionths);
             census.add(*interaction.timestamp, interaction.line);
           }
           if (files.is_split) raw.given_split.push_back(given);
@@ -101,8 +103,8 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
     if (!summary.has_timestamps) {
       without_times = &path;
     } else if (raw.timestamp.size() > begin) {
-      const TimeCensus::Settled settled =
-          census.settle(path, std::span(raw.timestamp).subspan(begin));
+      const TimeCensus::Settled settled = census.settle(
+          path, std::span(raw.timestamp).subspan(begin), std::span(raw.billionths).subspan(begin));
       details.push_back(settled.in_words);
       if (raw.time_scale && *raw.time_scale != settled.scale) {
         throw Error(Cause::data,
@@ -124,7 +126,12 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
              << " has none\n";
     }
     raw.timestamp.clear();
+    raw.billionths.clear();
     raw.time_scale.reset();
+  }
+  if (std::all_of(raw.billionths.begin(), raw.billionths.end(),
+                  [](std::int32_t rest) { return rest == 0; })) {
+    std::vector<std::int32_t>().swap(raw.billionths);
   }
   CHECK(raw.timestamp.empty() || raw.timestamp.size() == raw.user.size());
   CHECK(raw.given_split.empty() || raw.given_split.size() == raw.user.size());

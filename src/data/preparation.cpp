@@ -21,6 +21,7 @@ struct Row {
   std::int32_t user;
   std::int32_t item;
   std::int64_t timestamp;
+  std::int32_t billionths;
   Split split;
 };
 
@@ -40,15 +41,17 @@ std::vector<Row> take_rows(RawDomain& raw, const std::vector<std::int32_t>& user
     rows[i] = {.user = user_place[raw.user[i]],
                .item = item_place[raw.item[i]],
                .timestamp = raw.timestamp.empty() ? 0 : raw.timestamp[i],
+               .billionths = raw.billionths.empty() ? 0 : raw.billionths[i],
                .split = raw.given_split.empty() ? Split::train : raw.given_split[i]};
   }
   std::vector<std::int32_t>().swap(raw.user);
   std::vector<std::int32_t>().swap(raw.item);
   std::vector<std::int64_t>().swap(raw.timestamp);
+  std::vector<std::int32_t>().swap(raw.billionths);
   std::vector<Split>().swap(raw.given_split);
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
-    return std::tie(a.user, a.item, a.split, a.timestamp) <
-           std::tie(b.user, b.item, b.split, b.timestamp);
+    return std::tie(a.user, a.item, a.split, a.timestamp, a.billionths) <
+           std::tie(b.user, b.item, b.split, b.timestamp, b.billionths);
   });
   return rows;
 }
@@ -108,6 +111,7 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
   PreparedDomain domain;
   domain.name = raw.name;
   const bool has_timestamps = !raw.timestamp.empty();
+  const bool has_billionths = !raw.billionths.empty();
   const bool splits_given = !raw.given_split.empty();
   const std::vector<std::int32_t> sorted_users = raw.users.sorted();
   const std::vector<std::int32_t> sorted_items = raw.items.sorted();
@@ -118,11 +122,13 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
   domain.user.resize(count);
   domain.item.resize(count);
   if (has_timestamps) domain.timestamp.resize(count);
+  if (has_billionths) domain.billionths.resize(count);
   if (splits_given) domain.split.resize(count);
   for (std::int64_t i = 0; i < count; ++i) {
     domain.user[i] = rows[i].user;
     domain.item[i] = rows[i].item;
     if (has_timestamps) domain.timestamp[i] = rows[i].timestamp;
+    if (has_billionths) domain.billionths[i] = rows[i].billionths;
     if (splits_given) domain.split[i] = rows[i].split;
   }
   std::vector<Row>().swap(rows);
@@ -142,6 +148,7 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
     keep_only(domain.user);
     keep_only(domain.item);
     keep_only(domain.timestamp);
+    keep_only(domain.billionths);
     keep_only(domain.split);
     report << raw.name << ": core of " << thresholds.user << " interactions a user and "
            << thresholds.item << " an item: " << with_commas(core.users_dropped) << " users, "
@@ -259,6 +266,21 @@ void refuse_two_scales(const std::vector<RawDomain>& domains, const SplitRule& r
   }
 }
 
+/// The fifth interaction of one user is not before the sixth of another.
+void warn_of_global_positions(const std::vector<RawDomain>& domains, const SplitRule& rule,
+                              std::ostream& report) {
+  std::vector<std::string> names;
+  for (const RawDomain& domain : domains) {
+    if (domain.time_scale == TimeScale::order) names.push_back(domain.name);
+  }
+  if (names.empty()) return;
+  report << "warning: --split=" << rule.to_string()
+         << " cuts all users at the same points, but the "
+         << "times of " << join(names, " and ")
+         << " are positions; a global cut needs real times, so split per user with --split=time "
+         << "where positions are counted by user\n";
+}
+
 /// Why training or evaluation will find nothing to measure by.
 void warn_of_empty_parts(const PreparedDataset& dataset, std::ostream& out) {
   for (const PreparedDomain& domain : dataset.domains) {
@@ -348,7 +370,10 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
     }
   }
   refuse_swapped_columns(raw);
-  if (options.split.kind == SplitKind::global_time) refuse_two_scales(raw, options.split);
+  if (options.split.kind == SplitKind::global_time) {
+    refuse_two_scales(raw, options.split);
+    warn_of_global_positions(raw, options.split, report);
+  }
 
   PreparedDataset dataset;
   dataset.provenance = options.provenance;

@@ -83,23 +83,24 @@ void split_by_ratio(const SplitRule& rule, std::uint64_t seed, PreparedDomain& d
 }
 
 void split_by_user_time(const SplitRule& rule, PreparedDomain& domain) {
-  split_by_user(rule, domain, [&](std::int64_t i) { return domain.timestamp[i]; });
+  split_by_user(rule, domain, [&](std::int64_t i) { return domain.time(i); });
 }
 
 /// Interactions before the first point in time are training, before the second one validation, the
 /// rest test. All domains share the two points, as a model that is trained on one domain must not
 /// know the future of another.
 void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
-  std::vector<std::int64_t> times;
+  using Time = std::pair<std::int64_t, std::int32_t>;
+  std::vector<Time> times;
   for (const PreparedDomain& domain : dataset.domains) {
-    times.insert(times.end(), domain.timestamp.begin(), domain.timestamp.end());
+    for (std::int64_t i = 0; i < domain.interactions(); ++i) times.push_back(domain.time(i));
   }
   if (times.empty()) return;
   const double sum = rule.train + rule.valid + rule.test;
-  const auto point_after = [&](double share) -> std::pair<bool, std::int64_t> {
+  const auto point_after = [&](double share) -> std::pair<bool, Time> {
     const auto rank = static_cast<std::size_t>(
         std::floor(static_cast<double>(times.size()) * share / sum + 1e-9));
-    if (rank >= times.size()) return {false, 0};
+    if (rank >= times.size()) return {false, Time()};
     std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(rank), times.end());
     return {true, times[rank]};
   };
@@ -109,9 +110,9 @@ void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
     domain.split.assign(domain.interactions(), Split::train);
     bool any_training = false;
     for (std::int64_t i = 0; i < domain.interactions(); ++i) {
-      if (has_second && domain.timestamp[i] >= second) {
+      if (has_second && domain.time(i) >= second) {
         domain.split[i] = Split::test;
-      } else if (has_first && domain.timestamp[i] >= first) {
+      } else if (has_first && domain.time(i) >= first) {
         domain.split[i] = Split::valid;
       } else {
         any_training = true;
@@ -120,7 +121,7 @@ void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
     if (!any_training) {
       throw Error(Cause::data,
                   text("--split=", rule.to_string(), ": the domain ", domain.name,
-                       " has no interaction before time ", has_first ? first : second,
+                       " has no interaction before time ", (has_first ? first : second).first,
                        ", where the training of all domains ends; its times and those of the other "
                        "domains do not fit together, so split per user with --split=time."));
     }

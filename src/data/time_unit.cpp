@@ -1,6 +1,9 @@
 #include "data/time_unit.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
+#include <chrono>
 #include <vector>
 
 #include "base/error.h"
@@ -26,7 +29,58 @@ std::int64_t floor_divided(std::int64_t time, std::int64_t by) {
   return time % by < 0 ? whole - 1 : whole;
 }
 
+bool is_of_our_centuries(std::int64_t seconds) { return kOf1980 <= seconds && seconds < kOf2100; }
+
+/// The pattern of a date from 1980 to 2099 that is written as a number, or nullptr.
+const char* pattern_of_date(std::int64_t time) {
+  struct Pattern {
+    const char* name;
+    std::int64_t per_day;
+    std::int64_t per_hour;  // 0 where the hour is left out, and so on
+    std::int64_t per_minute;
+    std::int64_t per_second;
+  };
+  constexpr Pattern kPatterns[] = {
+      {"YYYYMMDD", 1, 0, 0, 0},
+      {"YYYYMMDDhh", 100, 1, 0, 0},
+      {"YYYYMMDDhhmm", 10'000, 100, 1, 0},
+      {"YYYYMMDDhhmmss", 1'000'000, 10'000, 100, 1},
+      {"YYYYMMDDhhmmssSSS", 1'000'000'000, 10'000'000, 100'000, 1'000},
+  };
+  for (const Pattern& pattern : kPatterns) {
+    const std::int64_t digits = time / pattern.per_day;
+    if (digits < 1980'00'00 || digits >= 2100'00'00) continue;
+    const std::chrono::year_month_day day(
+        std::chrono::year(static_cast<int>(digits / 10'000)),
+        std::chrono::month(static_cast<unsigned>(digits / 100 % 100)),
+        std::chrono::day(static_cast<unsigned>(digits % 100)));
+    const auto below = [time](std::int64_t per, std::int64_t end) {
+      return per == 0 || time / per % 100 < end;
+    };
+    if (day.ok() && below(pattern.per_hour, 24) && below(pattern.per_minute, 60) &&
+        below(pattern.per_second, 61)) {
+      return pattern.name;
+    }
+  }
+  return nullptr;
+}
+
+constexpr const char* kWayOut =
+    "; convert them to Unix seconds (since 1970), or leave the times out with --columns=USER,ITEM";
+
 }  // namespace
+
+void TimeCensus::Odd::add(std::int64_t time, std::int64_t line) {
+  if (count++ > 0) return;
+  first = time;
+  line_of_first = line;
+}
+
+std::int64_t TimeCensus::count() const {
+  std::int64_t sum = 0;
+  for (const Of& of : of_) sum += of.count;
+  return sum;
+}
 
 TimeCensus::Unit TimeCensus::unit_of(std::int64_t time) {
   const auto reaches = [time](std::int64_t least) { return time >= least || time <= -least; };
@@ -37,7 +91,12 @@ TimeCensus::Unit TimeCensus::unit_of(std::int64_t time) {
 }
 
 void TimeCensus::add(std::int64_t time, std::int64_t line) {
-  Of& of = of_[unit_of(time)];
+  const Unit unit = unit_of(time);
+  if (pattern_of_date(time) != nullptr) written_dates_.add(time, line);
+  if (unit != kNone && !is_of_our_centuries(floor_divided(time, kPerSecond[unit]))) {
+    other_centuries_.add(time, line);
+  }
+  Of& of = of_[unit];
   if (of.count == 0 || time < of.least) {
     of.least = time;
     of.line_of_least = line;
@@ -47,6 +106,29 @@ void TimeCensus::add(std::int64_t time, std::int64_t line) {
     of.line_of_most = line;
   }
   ++of.count;
+}
+
+void TimeCensus::refuse_written_dates(const std::string& path) const {
+  const Odd& odd = written_dates_;
+  if (odd.count <= count() - odd.count) return;
+  throw Error(Cause::data,
+              text(path, ":", odd.line_of_first, ": ", with_commas(odd.count), " of the ",
+                   with_commas(count()), " times look like dates written as numbers (", odd.first,
+                   " as ", pattern_of_date(odd.first), ")", kWayOut));
+}
+
+void TimeCensus::refuse_other_centuries(const std::string& path) const {
+  const Odd& odd = other_centuries_;
+  if (odd.count <= count() - odd.count) return;
+  const Unit unit = unit_of(odd.first);
+  throw Error(
+      Cause::data,
+      text(path, ":", odd.line_of_first, ": ", with_commas(odd.count), " of the ",
+           with_commas(count()), " times are no dates between 1980 and 2100 in any unit (",
+           odd.first, " would be ", kNames[unit],
+           odd.first < 0 || floor_divided(odd.first, kPerSecond[unit]) < kOf1980 ? " before 1980"
+                                                                                 : " after 2100",
+           ")", kWayOut));
 }
 
 void TimeCensus::refuse_mixture(const std::string& path) const {
@@ -69,10 +151,12 @@ void TimeCensus::refuse_mixture(const std::string& path) const {
   }
 }
 
-TimeCensus::Settled TimeCensus::settle(const std::string& path,
-                                       std::span<std::int64_t> times) const {
+TimeCensus::Settled TimeCensus::settle(const std::string& path, std::span<std::int64_t> times,
+                                       std::span<std::int32_t> billionths) const {
+  CHECK_EQ(times.size(), billionths.size());
   const auto most = std::max_element(of_.begin() + kSeconds, of_.end(),
                                      [](const Of& a, const Of& b) { return a.count < b.count; });
+  refuse_written_dates(path);
   if (most->count == 0) {
     return {TimeScale::order, text("times are positions, ", with_commas(of_[kNone].least), " to ",
                                    with_commas(of_[kNone].most))};
@@ -80,12 +164,16 @@ TimeCensus::Settled TimeCensus::settle(const std::string& path,
   const auto units =
       std::count_if(of_.begin() + kSeconds, of_.end(), [](const Of& of) { return of.count > 0; });
   if (units > 1) refuse_mixture(path);
+  refuse_other_centuries(path);
   const auto of_file = static_cast<std::size_t>(most - of_.begin());
   const bool are_seconds = units == 1 && of_file == kSeconds;
-  for (std::int64_t& time : are_seconds ? std::span<std::int64_t>() : times) {
-    const Unit unit = unit_of(time);
-    const std::size_t own = unit;
-    time = floor_divided(time, kPerSecond[unit == kNone ? of_file : own]);
+  for (std::size_t i = 0; !are_seconds && i < times.size(); ++i) {
+    const std::size_t own = unit_of(times[i]);
+    const std::int64_t per_second = kPerSecond[own == kNone ? of_file : own];
+    const std::int64_t rest = (times[i] % per_second + per_second) % per_second;
+    times[i] = floor_divided(times[i], per_second);
+    billionths[i] = static_cast<std::int32_t>(rest * (kPerSecond[kNanoseconds] / per_second) +
+                                              billionths[i] / per_second);
   }
   std::string words = text("times in ", kNames[of_file]);
   for (std::size_t unit = kSeconds; unit < kUnits; ++unit) {

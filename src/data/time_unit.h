@@ -17,17 +17,23 @@ enum class TimeScale : std::uint8_t { dates, order };
 /// in the file's unit; where there is nothing else, they are positions.
 ///
 /// Errors   settle(): Error(Cause::data) with file and line where times of two units do not all lie
-///          between 1980 and 2100, so that they may as well be of one.
+///          between 1980 and 2100, so that they may as well be of one; where most times of the file
+///          are dates written as numbers (20161101, 20161101120009); where most lie between 1980
+///          and 2100 in no unit and are no positions.
 class TimeCensus {
  public:
   void add(std::int64_t time, std::int64_t line);
 
-  /// Makes all times seconds, rounded down; positions stay as they are.
+  /// Makes all times seconds, rounded down; positions stay as they are. What lies below is kept,
+  /// for the order of times.
+  /// Shapes   times, billionths (n): of the unit that the file has; then billionths of a second,
+  ///          or of a position.
   struct Settled {
     TimeScale scale = TimeScale::order;
     std::string in_words;  // "times in milliseconds"
   };
-  Settled settle(const std::string& path, std::span<std::int64_t> times) const;
+  Settled settle(const std::string& path, std::span<std::int64_t> times,
+                 std::span<std::int32_t> billionths) const;
 
  private:
   enum Unit : std::uint8_t { kNone, kSeconds, kMilliseconds, kMicroseconds, kNanoseconds };
@@ -39,10 +45,22 @@ class TimeCensus {
     std::int64_t line_of_least = 0;
     std::int64_t line_of_most = 0;
   };
+  /// Times that are no Unix time, and the first of them.
+  struct Odd {
+    std::int64_t count = 0;
+    std::int64_t first = 0;
+    std::int64_t line_of_first = 0;
+    void add(std::int64_t time, std::int64_t line);
+  };
   static Unit unit_of(std::int64_t time);
+  std::int64_t count() const;
+  void refuse_written_dates(const std::string& path) const;
   void refuse_mixture(const std::string& path) const;
+  void refuse_other_centuries(const std::string& path) const;
 
   std::array<Of, kUnits> of_;
+  Odd written_dates_;    // 20161101 and the like
+  Odd other_centuries_;  // before 1980 or after 2100 by their size
 };
 
 }  // namespace micrec

@@ -15,6 +15,7 @@ namespace micrec {
 namespace {
 
 constexpr double kMostExactInteger = 9007199254740992.0;  // 2^53
+constexpr std::int32_t kBillion = 1'000'000'000;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool looks_like_date(std::string_view value) {
@@ -85,11 +86,27 @@ std::string_view trim(std::string_view value) {
   return value;
 }
 
-std::optional<std::int64_t> parse_time(std::string_view value) {
-  if (const auto whole = parse_integer(value)) return whole;
+std::optional<ParsedTime> parse_time(std::string_view value) {
+  if (const auto whole = parse_integer(value)) return ParsedTime{.whole = *whole};
   const auto real = parse_real(value);
   if (!real || !(std::abs(*real) < kMostExactInteger)) return std::nullopt;
-  return static_cast<std::int64_t>(std::floor(*real));
+  const std::size_t point = value.find('.');
+  const auto before = parse_integer(value.substr(0, point));
+  if (!before || point == std::string_view::npos || value.find_first_of("eE") != value.npos) {
+    const double whole = std::floor(*real);
+    return ParsedTime{.whole = static_cast<std::int64_t>(whole),
+                      .billionths = static_cast<std::int32_t>((*real - whole) * kBillion)};
+  }
+  // A double holds ten digits of seconds and six more; the text may have nine.
+  std::int32_t billionths = 0;
+  for (std::size_t digit = 1; digit <= 9; ++digit) {
+    const std::size_t at = point + digit;
+    billionths = 10 * billionths + (at < value.size() ? value[at] - '0' : 0);
+  }
+  if (value.front() != '-' || billionths == 0) {
+    return ParsedTime{.whole = *before, .billionths = billionths};
+  }
+  return ParsedTime{.whole = *before - 1, .billionths = kBillion - billionths};
 }
 
 std::optional<double> parse_rating(std::string_view value) {
@@ -177,8 +194,11 @@ std::string Delivery::take_key(Role role, const Key& key, std::string_view& out)
 }
 
 std::string Delivery::take_time(std::string_view value, Interaction& out) const {
-  out.timestamp = parse_time(trim(value));
-  if (out.timestamp) return "";
+  if (const auto time = parse_time(trim(value))) {
+    out.timestamp = time->whole;
+    out.billionths = time->billionths;
+    return "";
+  }
   return text("expected a time as a number (Unix seconds), got ", excerpt(value),
               looks_like_date(value) ? "; convert dates to Unix seconds" : comma_hint(value),
               time_hint_);

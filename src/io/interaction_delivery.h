@@ -47,7 +47,11 @@ ColumnNames parse_columns(const std::string& columns);
 std::string small_letters(std::string_view value);
 /// Without the spaces and tabs around it.
 std::string_view trim(std::string_view value);
-std::optional<std::int64_t> parse_time(std::string_view value);
+struct ParsedTime {
+  std::int64_t whole = 0;       // rounded down
+  std::int32_t billionths = 0;  // what was rounded off
+};
+std::optional<ParsedTime> parse_time(std::string_view value);
 std::optional<double> parse_rating(std::string_view value);
 
 /// "; did you mean 'user_id'?", or nothing.

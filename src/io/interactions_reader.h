@@ -47,6 +47,7 @@ struct Interaction {
   std::optional<double> rating;
   std::optional<SplitLabel> label;  // with InteractionsOptions::split_column
   std::int64_t line = 0;            // from 1
+  std::int32_t billionths = 0;      // of the timestamp's unit, what was rounded off
 };
 
 struct InteractionsSummary {

@@ -86,6 +86,33 @@ TEST(DomainFiles, MakesSecondsOfAmazonsMilliseconds) {
   EXPECT_NE(report.str().find("times in milliseconds"), std::string::npos) << report.str();
 }
 
+TEST(DomainFiles, SplitsByTimesWithinASecond) {
+  const TemporaryFolder folder;
+  const std::vector<std::vector<const char*>> latest_first = {
+      {"1500000000900", "1500000000800", "1500000000700", "1500000000600"},
+      {"1500000000.9", "1500000000.80", "1500000000.700001", "1500000000.7"},
+      {"1500000000.000000004", "1500000000.000000003", "1500000000.000000002", "1500000000"},
+      {"1500000000000009", "1500000000000008", "1500000000000007", "1500000000000006"},
+      {"1500000000000000009", "1500000000000000008", "1500000000000000007", "1500000000000000006"},
+      {"0.4", "0.3", "0.2", "0.1"},
+      {"-1.1", "-1.2", "-1.3", "-1.4"}};
+  for (const auto& times : latest_first) {
+    std::string rows = "user_id,item_id,timestamp\n";
+    for (std::size_t i = 0; i < times.size(); ++i) rows += text("u,i", i, ",", times[i], "\n");
+    const std::string path = folder.write("x.csv", rows);
+    for (const char* rule : {"leave_one_out", "time:8:1:1", "global_time:2:1:1"}) {
+      std::ostringstream report;
+      std::vector<RawDomain> raw;
+      raw.push_back(read_domain({"d", {path}, false}, {}, report));
+      PreparationOptions options;
+      options.split = parse_split_rule(rule);
+      EXPECT_EQ(prepare_quietly(std::move(raw), options).domains[0].split,
+                (std::vector<Split>{Split::test, Split::valid, Split::train, Split::train}))
+          << rule << " of " << times[0];
+    }
+  }
+}
+
 TEST(DomainFiles, RefusesDatesBesidePositions) {
   const TemporaryFolder folder;
   const std::string header = "user_id,item_id,timestamp\n";

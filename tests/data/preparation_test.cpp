@@ -169,6 +169,25 @@ TEST(Preparation, RefusesPointsInTimeForDatesAndPositions) {
   }
 }
 
+TEST(Preparation, WarnsOfPointsInTimeForPositions) {
+  for (const char* rule : {"global_time:8:1:1", "time:8:1:1"}) {
+    for (const TimeScale scale : {TimeScale::order, TimeScale::dates}) {
+      std::vector<RawDomain> raw = random_world();
+      for (RawDomain& domain : raw) domain.time_scale = scale;
+      PreparationOptions options;
+      options.split = parse_split_rule(rule);
+      std::ostringstream report;
+      prepare(std::move(raw), options, kNoFeatures, report);
+      const bool warned =
+          report.str().find(
+              "times of food and tools are positions; a global cut needs real times") !=
+          std::string::npos;
+      EXPECT_EQ(warned, options.split.kind == SplitKind::global_time && scale == TimeScale::order)
+          << rule << ": " << report.str();
+    }
+  }
+}
+
 std::vector<Event> swapped(std::vector<Event> events) {
   for (Event& event : events) std::swap(event.user, event.item);
   return events;

@@ -13,6 +13,7 @@ constexpr std::int64_t kDate = 1'400'000'000;
 
 struct Outcome {
   Times times;
+  std::vector<std::int32_t> billionths;
   TimeCensus::Settled settled;
 };
 
@@ -21,8 +22,9 @@ Outcome settle(Times times) {
   for (std::size_t i = 0; i < times.size(); ++i) {
     census.add(times[i], static_cast<std::int64_t>(i) + 1);
   }
-  const TimeCensus::Settled settled = census.settle("f.csv", times);
-  return {times, settled};
+  std::vector<std::int32_t> billionths(times.size(), 0);
+  const TimeCensus::Settled settled = census.settle("f.csv", times, billionths);
+  return {times, billionths, settled};
 }
 
 TEST(TimeCensus, MakesSecondsOfEveryUnit) {
@@ -34,6 +36,12 @@ TEST(TimeCensus, MakesSecondsOfEveryUnit) {
     EXPECT_EQ(out.settled.in_words, text("times in ", name));
     per_second *= 1000;
   }
+}
+
+TEST(TimeCensus, KeepsWhatItRoundsOff) {
+  const Outcome out = settle({kDate * 1000 + 999, kDate * 1'000'000 + 7, -1, kDate * 1000});
+  EXPECT_EQ(out.times, (Times{kDate, kDate, -1, kDate}));
+  EXPECT_EQ(out.billionths, (std::vector<std::int32_t>{999'000'000, 7'000, 999'000'000, 0}));
 }
 
 TEST(TimeCensus, DoesNotTrustTheFirstTime) {
@@ -73,10 +81,44 @@ TEST(TimeCensus, RefusesAMixtureThatCannotBeToldApart) {
   });
 }
 
+TEST(TimeCensus, RefusesDatesWrittenAsNumbers) {
+  const std::pair<std::int64_t, const char*> written[] = {
+      {20161101, "(20161101 as YYYYMMDD)"},
+      {2016110112, "as YYYYMMDDhh)"},
+      {201611011200, "as YYYYMMDDhhmm)"},
+      {20161101120009, "(20161101120009 as YYYYMMDDhhmmss)"},
+      {20161101120009123, "as YYYYMMDDhhmmssSSS)"}};
+  for (const auto& [date, pattern] : written) {
+    expect_error(Cause::data,
+                 {"f.csv:2: ", "2 of the 3 times look like dates written as numbers", pattern,
+                  "convert them to Unix seconds"},
+                 [date = date] {
+                   settle({0, date, date});
+                 });
+  }
+  // No such month, day or hour, and too few of them.
+  EXPECT_EQ(settle({20161301, 20160230, 19791231, 21000101}).settled.scale, TimeScale::order);
+  EXPECT_EQ(settle({20161101, 5, 20161102, 7}).settled.scale, TimeScale::order);
+  EXPECT_EQ(settle({2016110124, kDate}).settled.in_words, "times in seconds");
+}
+
+TEST(TimeCensus, RefusesTimesThatAreDatesInNoUnit) {
+  expect_error(Cause::data,
+               {"f.csv:1: ", "2 of the 3 times are no dates between 1980 and 2100 in any unit",
+                "20169901120009 would be milliseconds after 2100", "convert them to Unix seconds"},
+               [] {
+                 settle({20169901120009, 20169901120008, 1'400'000'000'000});
+               });
+  expect_error(Cause::data, {"150000000 would be seconds before 1980"},
+               [] { settle({150'000'000}); });
+  EXPECT_EQ(settle({-300'000'000, kDate}).settled.in_words, "times in seconds");
+}
+
 TEST(TimeCensus, TakesTheExtremesOfItsType) {
   constexpr auto kLeast = std::numeric_limits<std::int64_t>::min();
   constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
-  EXPECT_EQ(settle({kLeast, kMost}).times, (Times{-9'223'372'037, 9'223'372'036}));
+  EXPECT_EQ(settle({kLeast, kMost, kDate * 1'000'000'000, kDate * 1'000'000'000}).times,
+            (Times{-9'223'372'037, 9'223'372'036, kDate, kDate}));
 }
 
 }  // namespace
