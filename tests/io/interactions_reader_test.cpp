@@ -1,5 +1,7 @@
 #include "io/interactions_reader.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "tests/io/files.h"
 
@@ -197,10 +199,34 @@ TEST(Interactions, TakesListsOfOneLengthForLists) {
   EXPECT_EQ(read_all(folder.write("test.txt", "0 5\n1 7\n2 5\n"), {}, &summary),
             (Lines{"1 0 5 - -", "2 1 7 - -", "3 2 5 - -"}));
   EXPECT_EQ(summary.format, "LightGCN's lines 'user item item ...'");
-  EXPECT_EQ(read_all(folder.write("two.txt", "0 5 6\n1 7 5\n")).size(), 4U);
+  EXPECT_EQ(read_all(folder.write("two.txt", "0 5 16\n1 7 15\n")).size(), 4U);
   EXPECT_EQ(
       read_all(folder.write("large.txt", "0 100000005 100000006\n1 100000007 100000005\n")).size(),
       4U);
+}
+
+// A test file with a line a user has no user twice, so that ratings would be read as items.
+TEST(Interactions, AsksWhetherSmallThirdNumbersAreRatings) {
+  const TemporaryFolder folder;
+  std::string stars;
+  std::string ones;
+  std::string lists;
+  for (int user = 0; user < 3000; ++user) {
+    stars += text(user, " ", 17 * user % 911, " ", 1 + user % 5, "\n");
+    ones += text(user, " ", 17 * user % 911, " 1\n");
+    lists += text(user, " ", 17 * user % 911, " ", 11 * user % 911, "\n");
+  }
+  for (const std::string& doubtful : {std::string("1 12 4\n2 13 3\n"), std::string("1 12 10\n"),
+                                      std::string("1 12 0\r\n2 13 1\r\n"), stars, ones}) {
+    const std::string path = folder.write("d.txt", doubtful);
+    expect_error([&] { read_all(path); }, Cause::data, {path + ":1: ", "in doubt", "--columns"});
+    EXPECT_EQ(read_all(path, {.columns = "1,2,,3"}).size(),
+              static_cast<std::size_t>(std::count(doubtful.begin(), doubtful.end(), '\n')));
+  }
+  EXPECT_EQ(read_all(folder.write("l.txt", lists)).size(), 6000U);
+  EXPECT_EQ(read_all(folder.write("l.txt", "1 12 4\n2 13 11\n")).size(), 4U);
+  EXPECT_EQ(read_all(folder.write("l.txt", "1 12 4\n2 13\n")).size(), 3U);
+  EXPECT_EQ(read_all(folder.write("l.txt", "1 12 4\n2\n")).size(), 2U);
 }
 
 TEST(Interactions, LeavesOutLinesThatRepeatTheHeader) {
