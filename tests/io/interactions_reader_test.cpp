@@ -344,16 +344,19 @@ TEST(Interactions, NamesJsonThatIsNotAnObjectALine) {
   expect_error([&] { read_all(twice); }, Cause::data, {twice + ":1: ", "two fields 'user_id'"});
 }
 
-TEST(Interactions, KeepsKeysAsTheyAreWritten) {
+TEST(Interactions, KeepsKeysAsTheyAreWrittenWithoutSpacesAroundThem) {
   const TemporaryFolder folder;
   InteractionsSummary summary;
   EXPECT_EQ(
       read_all(folder.write("k.csv", "user_id,item_id\n u1,\" i1 \"\nu2\t,i2\n"), {}, &summary),
-      (Lines{"2 u1  i1  - -", "3 u2 i2 - -"}));
-  EXPECT_EQ(summary.trimmed_keys, 2);
-  EXPECT_EQ(read_all(folder.write("k.jsonl",
-                                  "{\"user_id\": \" u\", \"item_id\": 18446744073709551615}\n")),
-            (Lines{"1  u 18446744073709551615 - -"}));
+      (Lines{"2 u1 i1 - -", "3 u2 i2 - -"}));
+  EXPECT_EQ(summary.trimmed_keys, 3);
+  EXPECT_EQ(
+      read_all(folder.write("k.jsonl",
+                            "{\"user_id\": \" u v\\t\", \"item_id\": 18446744073709551615}\n"),
+               {}, &summary),
+      (Lines{"1 u v 18446744073709551615 - -"}));
+  EXPECT_EQ(summary.trimmed_keys, 1);
   EXPECT_EQ(read_all(folder.write("l.csv", "user_id,item_id\nu,\"a\r\nb\"\n")),
             (Lines{"2 u a\r\nb - -"}));
   const std::string mark = folder.write("m.csv", "user_id,item_id\nu,i\n\xEF\xBB\xBFv,j\n");
@@ -486,7 +489,11 @@ TEST(Interactions, RefusesMalformedFilesByFileAndLine) {
          Cause::data, ":2: ", {"field 'unixReviewTime' is missing"});
   refuse("null", "a.json",
          review + "{\"reviewerID\": null, \"asin\": \"B\", \"unixReviewTime\": 1}\n", {},
-         Cause::data, ":2: ", {"field 'reviewerID' is missing"});
+         Cause::data, ":2: ", {"field 'reviewerID' is null", "leave the line out"});
+  refuse("a null item", "a.json", "{\"user_id\": 1, \"item_id\": null}\n", {}, Cause::data,
+         ":1: ", {"field 'item_id' is null; expected a string or a number"});
+  refuse("a null time", "a.json", "{\"user_id\": 1, \"item_id\": 2, \"timestamp\": null}\n", {},
+         Cause::data, ":1: ", {"field 'timestamp' is null; expected a number"});
   refuse("an object as a key", "a.json", "{\"reviewerID\": {\"a\": 1}, \"asin\": \"B\"}\n", {},
          Cause::data, ":1: ", {"field 'reviewerID'", "got an object"});
   refuse("empty json key", "a.json", "{\"reviewerID\": \"A\", \"asin\": \"\"}\n", {}, Cause::data,
