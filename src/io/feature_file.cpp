@@ -147,6 +147,12 @@ FeatureFile FeatureFile::open(const std::string& path) {
     state->keys = read_key_file(state->keys_path, shape[0]);
     state->check_count(static_cast<std::int64_t>(state->keys.size()), shape[0]);
   } else {
+    if (Hdf5File::is_another_format(path)) {
+      throw Error(Cause::data, text(path,
+                                    ": not an HDF5 file; expected features as NAME.h5 with /key "
+                                    "and /value, as launcher/encode_features.py writes them, or as "
+                                    "NAME.npy beside NAME.keys.txt"));
+    }
     state->hdf5 = Hdf5File::open(path);
     for (const char* name : {kKey, kValue}) {
       if (!state->hdf5->is_dataset(name)) {

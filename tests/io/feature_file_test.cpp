@@ -147,6 +147,12 @@ TEST(FeatureFile, RefusesMalformedFiles) {
   expect_error(open, Cause::data, {"a.h5:/key", "expected text, got int64"});
   folder.write("a.h5", "key,value\n");
   expect_error(open, Cause::data, {"not an HDF5 file"});
+  for (const char* name : {"x.npz", "x.csv", "empty.h5"}) {
+    const std::string other = folder.write(name, name[0] == 'e' ? "" : "PK\x03\x04 or key,value\n");
+    expect_error([&] { FeatureFile::open(other); }, Cause::data,
+                 {other, "not an HDF5 file", "NAME.h5 with /key and /value",
+                  "NAME.npy beside NAME.keys.txt"});
+  }
   expect_error([&] { FeatureFile::open(folder / "none.h5"); }, Cause::io, {"No such file"});
 }
 
