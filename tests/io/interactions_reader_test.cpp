@@ -219,10 +219,13 @@ TEST(Interactions, AsksWhetherSmallThirdNumbersAreRatings) {
   for (const std::string& doubtful : {std::string("1 12 4\n2 13 3\n"), std::string("1 12 10\n"),
                                       std::string("1 12 0\r\n2 13 1\r\n"), stars, ones}) {
     const std::string path = folder.write("d.txt", doubtful);
-    expect_error([&] { read_all(path); }, Cause::data, {path + ":1: ", "in doubt", "--columns"});
+    expect_error([&] { read_all(path); }, Cause::data,
+                 {path + ":1: ", "in doubt", "--columns", "'user_id item_id rating'"});
     EXPECT_EQ(read_all(path, {.columns = "1,2,,3"}).size(),
               static_cast<std::size_t>(std::count(doubtful.begin(), doubtful.end(), '\n')));
   }
+  EXPECT_EQ(read_all(folder.write("h.txt", "user_id item_id rating\n1 12 4\n2 13 3\n")),
+            (Lines{"2 1 12 - 4", "3 2 13 - 3"}));
   EXPECT_EQ(read_all(folder.write("l.txt", lists)).size(), 6000U);
   EXPECT_EQ(read_all(folder.write("l.txt", "1 12 4\n2 13 11\n")).size(), 4U);
   EXPECT_EQ(read_all(folder.write("l.txt", "1 12 4\n2 13\n")).size(), 3U);
