@@ -3,6 +3,8 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -14,6 +16,14 @@ namespace {
   throw Error(Cause::usage,
               text("--core=", rule, ": cannot read '", part,
                    "'; expected 5, user:5,item:3 or, for one domain, kitchen/user:5."));
+}
+
+[[noreturn]] void refuse_second(const std::string& rule, const std::string& part,
+                                const std::string& domain, const char* side) {
+  throw Error(Cause::usage,
+              text("--core=", rule, ": '", part, "' gives the threshold of ", side, "s",
+                   domain.empty() ? "" : " in " + domain,
+                   " a second time; give it once, as in 5 (users and items) or user:5,item:3."));
 }
 
 std::string describe(const CoreThresholds& thresholds) {
@@ -40,6 +50,7 @@ std::string CoreRule::to_string() const {
 
 CoreRule parse_core_rule(const std::string& rule) {
   CoreRule parsed;
+  std::set<std::pair<std::string, std::string>> given;  // domain (empty: all), side
   // Two passes, so that a domain's own thresholds change the common ones wherever those stand.
   for (const bool common : {true, false}) {
     for (const std::string& part : split(rule, ',')) {
@@ -55,9 +66,14 @@ CoreRule parse_core_rule(const std::string& rule) {
           (side.empty() && colon != std::string::npos)) {
         refuse(rule, part);
       }
+      const std::string domain = common ? "" : part.substr(0, slash);
+      for (const char* one : {"user", "item"}) {
+        if (!side.empty() && side != one) continue;
+        if (!given.emplace(domain, one).second) refuse_second(rule, part, domain, one);
+      }
       CoreThresholds& target =
           common ? parsed.common
-                 : parsed.by_domain.try_emplace(part.substr(0, slash), parsed.common).first->second;
+                 : parsed.by_domain.try_emplace(domain, parsed.common).first->second;
       // None and one ask for the same.
       if (side != "item") target.user = std::max<std::int64_t>(1, *number);
       if (side != "user") target.item = std::max<std::int64_t>(1, *number);

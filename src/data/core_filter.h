@@ -25,7 +25,7 @@ struct CoreRule {
 
 /// "5", "user:5,item:3", "5,kitchen/item:3" (the domain kitchen: users 5, items 3); empty: no
 /// filter.
-/// Errors   Error(usage).
+/// Errors   Error(usage), also where a threshold is given twice ("5,user:3").
 CoreRule parse_core_rule(const std::string& rule);
 
 /// What a k-core filter took away.

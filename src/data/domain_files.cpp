@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "data/dataset_format.h"
+#include "io/paths.h"
 
 namespace micrec {
 
@@ -33,11 +34,17 @@ DomainFiles parse_domain_files(const std::string& argument, bool is_split) {
                                    "'_', '-' and '.', and not 'key'."));
   }
   const std::string paths = argument.substr(equals + 1);
-  files.paths = is_split ? split_paths(paths) : std::vector<std::string>{paths};
+  files.paths = split_paths(paths);
+  // Commas and quotes inside of one path are characters; quotes around the whole are not.
+  if (!is_split && (files.paths.size() != 1 || !paths.starts_with('"'))) files.paths = {paths};
   if (is_split && (files.paths.size() < 2 || files.paths.size() > 3)) {
     throw Error(Cause::usage, text("--split=files: ", argument, " names ", files.paths.size(),
                                    files.paths.size() == 1 ? " file" : " files", "; expected ",
                                    expected, " (double quotes go around a path with commas)."));
+  }
+  if (std::find(files.paths.begin(), files.paths.end(), "") != files.paths.end()) {
+    throw Error(Cause::usage, text(is_split ? "--split=files: " : "The argument ", argument,
+                                   " lacks the name of a file; expected ", expected, "."));
   }
   return files;
 }
@@ -54,6 +61,15 @@ Split split_of(SplitLabel label) {
       break;
   }
   return Split::test;
+}
+
+/// Refuses TRAIN,TEST for the one file that is expected.
+void refuse_list_of_files(const std::string& path) {
+  if (path.find(',') == std::string::npos || look_at(path) != PathKind::missing) return;
+  throw Error(Cause::io,
+              text("cannot open ", path,
+                   ": No such file or directory; the files of a published split, TRAIN,TEST or "
+                   "TRAIN,VALID,TEST, need --split=files"));
 }
 
 /// A line of the report: what was read and what it was taken for.
@@ -81,6 +97,7 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
   for (std::size_t f = 0; f < files.paths.size(); ++f) {
     const Timer timer;
     const std::string& path = files.paths[f];
+    if (!files.is_split) refuse_list_of_files(path);
     const Split given = f == 0                        ? Split::train
                         : f + 1 == files.paths.size() ? Split::test
                                                       : Split::valid;

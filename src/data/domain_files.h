@@ -18,15 +18,17 @@ struct DomainFiles {
 };
 
 /// "food=food.csv.gz"; with `is_split` "checkins=train.txt,test.txt" or
-/// "checkins=train.txt,valid.txt,test.txt", where double quotes may stand around a path with
-/// commas. Errors   Error(usage).
+/// "checkins=train.txt,valid.txt,test.txt". Double quotes around a path, as one with commas needs
+/// them in a split, are not part of it; a quote in it is then written twice.
+///
+/// Errors   Error(usage), also where a file has no name.
 DomainFiles parse_domain_files(const std::string& argument, bool is_split);
 
 /// Reads a domain's files one after the other. Says on `report` what each was taken for.
 ///
 /// Errors   Those of for_each_interaction() and TimeCensus; Error(data) where one file has dates
-/// and
-///          another positions.
+///          and another positions; Error(io) where a file is missing, and says that several of them
+///          need --split=files.
 /// Cost     16 bytes an interaction and the bytes of the distinct keys.
 RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
                       std::ostream& report);

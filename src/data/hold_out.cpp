@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -112,6 +113,7 @@ std::string HoldOutShares::to_string() const {
 
 HoldOutShares parse_hold_out(const std::string& shares) {
   HoldOutShares parsed;
+  std::set<std::string> given;
   for (const std::string& part : split(shares, ',')) {
     const std::size_t colon = part.find(':');
     const std::string name = part.substr(0, colon);
@@ -124,6 +126,10 @@ HoldOutShares parse_hold_out(const std::string& shares) {
                   text("--hold_out=", shares, ": cannot read '", part,
                        "'; expected interactions:0.2,users:0.2,items:0.2,cold_items:0.1 or some of "
                        "them, each share at least 0 and below 1."));
+    }
+    if (!given.insert(name).second) {
+      throw Error(Cause::usage, text("--hold_out=", shares, ": '", part, "' gives the share of ",
+                                     name, " a second time; give it once."));
     }
     parsed.*(found->second) = *share;
   }

@@ -20,7 +20,7 @@ struct HoldOutShares {
 };
 
 /// "interactions:0.2,users:0.2,items:0.2,cold_items:0.1", any of them; empty: none.
-/// Errors   Error(usage).
+/// Errors   Error(usage), also where a share is given twice.
 HoldOutShares parse_hold_out(const std::string& shares);
 
 /// Marks new users, new and cold items, and moves interactions to `later` and (all of a cold item)

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -115,6 +116,17 @@ struct FeatureFile::State {
     compare_checksum(kValue, checksum);
   }
 
+  /// Not rounded to float32.
+  double value_in_file(std::int64_t row, std::int64_t column) const {
+    std::vector<double> values(static_cast<std::size_t>(width));
+    if (hdf5) {
+      hdf5->read_rows(kValue, {row, row + 1}, values.data());
+    } else {
+      npy->read_rows({row, row + 1}, values.data());
+    }
+    return values[static_cast<std::size_t>(column)];
+  }
+
   void check_keys() const {
     std::unordered_map<std::string_view, std::size_t> rows;
     rows.reserve(keys.size());
@@ -147,6 +159,12 @@ FeatureFile FeatureFile::open(const std::string& path) {
     state->keys = read_key_file(state->keys_path, shape[0]);
     state->check_count(static_cast<std::int64_t>(state->keys.size()), shape[0]);
   } else {
+    if (Hdf5File::is_another_format(path)) {
+      throw Error(Cause::data, text(path,
+                                    ": not an HDF5 file; expected features as NAME.h5 with /key "
+                                    "and /value, as launcher/encode_features.py writes them, or as "
+                                    "NAME.npy beside NAME.keys.txt"));
+    }
     state->hdf5 = Hdf5File::open(path);
     for (const char* name : {kKey, kValue}) {
       if (!state->hdf5->is_dataset(name)) {
@@ -188,10 +206,15 @@ void FeatureFile::read_rows(Range rows, float* out) const {
   for (std::int64_t i = 0; i < rows.size() * s.width; ++i) {
     if (std::isfinite(out[i])) continue;
     const std::int64_t row = rows.begin + i / s.width;
-    throw Error(Cause::data, text(s.path, ": row ", row, " (key ",
-                                  excerpt(s.keys[static_cast<std::size_t>(row)]), "), column ",
-                                  i % s.width, ": expected a finite number, got ", out[i],
-                                  "; leave the item out where its features could not be made"));
+    const double written = s.value_in_file(row, i % s.width);
+    throw Error(
+        Cause::data,
+        text(s.path, ": row ", row, " (key ", excerpt(s.keys[static_cast<std::size_t>(row)]),
+             "), column ", i % s.width, ": expected a finite number, got ", written,
+             std::isfinite(written)
+                 ? text(", which is too large for float32 (at most ",
+                        std::numeric_limits<float>::max(), "); scale the features")
+                 : "; leave the item out where its features could not be made"));
   }
 }
 

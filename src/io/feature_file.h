@@ -36,7 +36,8 @@ class FeatureFile {
 
   /// Rows [rows.begin, rows.end). out: (rows.size() * width()).
   ///
-  /// Errors   Error(Cause::data) at the first NaN or infinite value: file, row, key and column.
+  /// Errors   Error(Cause::data) at the first value that is NaN, infinite or too large for float32:
+  ///          file, row, key and column.
   void read_rows(Range rows, float* out) const;
 
  private:

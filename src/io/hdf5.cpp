@@ -967,6 +967,13 @@ Hdf5File Hdf5File::open(const std::string& path, Hdf5Bytes bytes) {
   return Hdf5File(State::open(path, State::Access::read, bytes));
 }
 
+bool Hdf5File::is_another_format(const std::string& path) {
+  if (look_at(path) != PathKind::file) return false;
+  const Lock lock(library_mutex());
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  return H5Fis_hdf5(path.c_str()) == 0;
+}
+
 Hdf5File Hdf5File::open_to_write(const std::string& path) {
   return Hdf5File(State::open(path, State::Access::write, Hdf5Bytes::of_anybody));
 }

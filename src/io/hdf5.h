@@ -77,6 +77,8 @@ class Hdf5File {
   static Hdf5File create(const std::string& path);
   /// An existing file, for reading.
   static Hdf5File open(const std::string& path, Hdf5Bytes bytes = Hdf5Bytes::of_anybody);
+  /// Whether a file can be read and is in another format; it need not be whole to be HDF5.
+  static bool is_another_format(const std::string& path);
   /// An existing file, for reading and adding to.
   static Hdf5File open_to_write(const std::string& path);
 

@@ -167,9 +167,9 @@ void refuse_empty(const std::string& path, const char* what) {
 
 std::string Delivery::take_key(Role role, const Key& key, std::string_view& out) {
   const char* what = word_for(role);
-  const std::string_view trimmed = trim(key.value);
-  out = key.exact ? key.value : trimmed;
-  if (trimmed.empty()) return text("the ", what, " key is empty");
+  out = trim(key.value);
+  if (out.size() != key.value.size()) ++summary_.trimmed_keys;
+  if (out.empty()) return text("the ", what, " key is empty");
   if (!simdjson::validate_utf8(out.data(), out.size())) {
     return text("the ", what, " key is not UTF-8; convert the file to UTF-8");
   }
@@ -187,7 +187,6 @@ std::string Delivery::take_key(Role role, const Key& key, std::string_view& out)
                   " has a line end inside; the line ends of the file are mixed, make all of them "
                   "LF");
     }
-    if (out.size() != key.value.size()) ++summary_.trimmed_keys;
     if (out.size() > 1 && out.front() == '"' && out.back() == '"') ++summary_.quoted_keys;
   }
   return "";

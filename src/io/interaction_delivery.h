@@ -71,8 +71,8 @@ class Delivery {
   bool wants_rating() const { return min_rating_.has_value(); }
   bool wants_label() const { return wants_label_; }
 
-  /// A key as it is written; an exact one is in quotes or otherwise told apart from what is around
-  /// it.
+  /// A key as it is written; an exact one is in quotes, so that line ends and quotes in it are its
+  /// own. Spaces and tabs around it never are.
   struct Key {
     std::string_view value;
     bool exact;

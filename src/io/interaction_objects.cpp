@@ -230,6 +230,12 @@ class ObjectReader {
         values[role] = scalar(lines_, *elements[role], fields_[role], buffers_[role]);
       const bool required = role != index(Role::rating) && !fields_[role].empty();
       if (values[role] || !required) continue;
+      if (elements[role]) {
+        throw lines_.error(
+            text("field '", fields_[role], "' is null; expected ",
+                 role == index(Role::timestamp) ? "a number" : "a string or a number",
+                 "; leave the line out where it is not known"));
+      }
       throw lines_.error(text("field '", fields_[role], "' is missing; the object has ",
                               listed(field_names(object))));
     }

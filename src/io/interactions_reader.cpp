@@ -100,8 +100,9 @@ class ByContent {
           Cause::data,
           text(path_, ":1: it is in doubt whether ", excerpt(sample_.front()),
                " is a record of a table or a list 'user item item ...'; of a table say the "
-               "columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]] as numbers from 1; a list "
-               "may be written as a .csv of user_id,item_id"));
+               "columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]] as numbers from 1, or give it a "
+               "header line such as 'user_id item_id rating'; a list may be written as a .csv of "
+               "user_id,item_id"));
     }
     const auto separator = separator_of(numbers);
     if (separator) {

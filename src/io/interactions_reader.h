@@ -82,8 +82,9 @@ struct InteractionsSummary {
 /// of 2014 and 2018 (reviewerID, asin, overall, unixReviewTime) and of 2023 (user_id, parent_asin
 /// or asin, rating, timestamp), or have user_id and item_id, or need `columns`.
 ///
-/// A line that repeats the header is left out and counted. Keys in a table lose spaces around them
-/// unless they are in quotes.
+/// A line that repeats the header is left out and counted. Keys lose spaces and tabs around them,
+/// in tables and objects, in quotes or not, so that one person is the same in files of every kind;
+/// how many did is counted.
 ///
 /// Errors   Error(Cause::io) missing or unreadable; Error(Cause::usage) a file that is none of
 ///          these, or options that it does not take; Error(Cause::data), with file and line: a

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
@@ -168,6 +169,9 @@ struct NpyFile::State {
     }
   }
 
+  template <typename Real>
+  void read_rows(Range rows, Real* out) const;
+
   void read_header(std::int64_t file_bytes) {
     std::array<unsigned char, 12> start{};
     if (file_bytes < 10) throw error(text("not a .npy file: it has ", file_bytes, " bytes"));
@@ -238,35 +242,46 @@ NpyFile NpyFile::open(const std::string& path) {
 const std::string& NpyFile::path() const { return state_->path; }
 const std::vector<std::int64_t>& NpyFile::shape() const { return state_->shape; }
 
-void NpyFile::read_rows(Range rows, float* out) const {
-  const State& s = *state_;
-  CHECK(0 <= rows.begin && rows.begin <= rows.end && rows.end <= s.shape[0])
-      << s.path << ": rows " << rows.begin << " to " << rows.end;
-  std::int64_t from_byte = s.data_begin + rows.begin * s.row_elements * s.value_bytes;
-  std::int64_t left = rows.size() * s.row_elements;
-  if (s.value_bytes == 4) {
-    s.read_bytes(from_byte, out, static_cast<std::size_t>(left) * sizeof(float));
+namespace {
+
+/// The value at `from`, of 2, 4 or 8 bytes.
+template <typename Real>
+Real value_at(const char* from, std::int64_t value_bytes) {
+  const auto as = [from](auto value) {
+    std::memcpy(&value, from, sizeof value);
+    return value;
+  };
+  if (value_bytes == 8) return static_cast<Real>(as(double{}));
+  if (value_bytes == 4) return static_cast<Real>(as(float{}));
+  return static_cast<Real>(from_half(as(std::uint16_t{})));
+}
+
+}  // namespace
+
+template <typename Real>
+void NpyFile::State::read_rows(Range rows, Real* out) const {
+  CHECK(0 <= rows.begin && rows.begin <= rows.end && rows.end <= shape[0])
+      << path << ": rows " << rows.begin << " to " << rows.end;
+  std::int64_t from_byte = data_begin + rows.begin * row_elements * value_bytes;
+  std::int64_t left = rows.size() * row_elements;
+  if (std::is_same_v<Real, float> && value_bytes == 4) {
+    read_bytes(from_byte, out, static_cast<std::size_t>(left) * sizeof(float));
     return;
   }
-  std::vector<char> block(static_cast<std::size_t>(std::min(left * s.value_bytes, kBlockBytes)));
+  std::vector<char> block(static_cast<std::size_t>(std::min(left * value_bytes, kBlockBytes)));
   while (left > 0) {
-    const std::int64_t count = std::min(left, kBlockBytes / s.value_bytes);
-    s.read_bytes(from_byte, block.data(), static_cast<std::size_t>(count * s.value_bytes));
-    from_byte += count * s.value_bytes;
+    const std::int64_t count = std::min(left, kBlockBytes / value_bytes);
+    read_bytes(from_byte, block.data(), static_cast<std::size_t>(count * value_bytes));
+    from_byte += count * value_bytes;
     const char* from = block.data();
-    for (std::int64_t i = 0; i < count; ++i, from += s.value_bytes) {
-      if (s.value_bytes == 8) {
-        double value;
-        std::memcpy(&value, from, sizeof value);
-        *out++ = static_cast<float>(value);
-      } else {
-        std::uint16_t value;
-        std::memcpy(&value, from, sizeof value);
-        *out++ = from_half(value);
-      }
+    for (std::int64_t i = 0; i < count; ++i, from += value_bytes) {
+      *out++ = value_at<Real>(from, value_bytes);
     }
     left -= count;
   }
 }
+
+void NpyFile::read_rows(Range rows, float* out) const { state_->read_rows(rows, out); }
+void NpyFile::read_rows(Range rows, double* out) const { state_->read_rows(rows, out); }
 
 }  // namespace micrec

@@ -24,8 +24,10 @@ class NpyFile {
   const std::string& path() const;
   const std::vector<std::int64_t>& shape() const;
 
-  /// Rows [rows.begin, rows.end). out: (rows.size() * elements of a row), rounded to float32.
+  /// Rows [rows.begin, rows.end). out: (rows.size() * elements of a row), rounded to float32, where
+  /// what is too large for it is infinite, or as they are.
   void read_rows(Range rows, float* out) const;
+  void read_rows(Range rows, double* out) const;
 
  private:
   struct State;

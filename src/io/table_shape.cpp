@@ -15,6 +15,7 @@ constexpr std::size_t kMostLines = 2000;
 // Of lines that go together so many are as wide as each other; the rest will be refused by line.
 constexpr double kMostOfThem = 0.9;
 constexpr std::int64_t kLeastDate = 100'000'000;  // 1973 in Unix seconds
+constexpr std::int64_t kMostStars = 10;           // ratings are 1 to 5, 0 or 1, or up to this
 
 bool has_quote(std::string_view line) { return line.find('"') != std::string_view::npos; }
 
@@ -40,6 +41,11 @@ bool is_count(std::string_view word) {
 bool is_date(std::string_view word) {
   const auto number = parse_integer(word);
   return number && *number >= kLeastDate;
+}
+
+bool is_rating(std::string_view word) {
+  const auto number = parse_integer(word);
+  return number && *number >= 0 && *number <= kMostStars;
 }
 
 }  // namespace
@@ -108,9 +114,13 @@ NumberLines number_lines(const std::vector<std::string_view>& lines) {
   std::size_t of_numbers = 0;
   bool have_tabs = false;
   bool all_end_with_dates = true;
+  bool all_end_with_ratings = true;
   for (const std::string_view line : lines) {
     const std::vector<std::string_view> words = words_of(line);
-    if (words.empty() || !std::all_of(words.begin(), words.end(), is_count)) continue;
+    if (words.empty() || !std::all_of(words.begin(), words.end(), is_count)) {
+      all_end_with_ratings = false;
+      continue;
+    }
     ++of_numbers;
     ++lines_of_width[words.size()];
     firsts.insert(words.front());
@@ -118,6 +128,8 @@ NumberLines number_lines(const std::vector<std::string_view>& lines) {
     // Items may be numbers as large as dates, but then all of them are.
     all_end_with_dates =
         all_end_with_dates && words.size() > 2 && is_date(words.back()) && !is_date(words[1]);
+    // `user item rating`, as a test file with a line a user has it; lists differ in length.
+    all_end_with_ratings = all_end_with_ratings && words.size() == 3 && is_rating(words.back());
   }
   const auto share = [&](std::size_t part, std::size_t all) {
     return static_cast<double>(part) >= kMostOfThem * static_cast<double>(all);
@@ -129,7 +141,8 @@ NumberLines number_lines(const std::vector<std::string_view>& lines) {
   // Of width 2 both are the same.
   if (widest->first < 3 || !share(widest->second, of_numbers)) return NumberLines::lists;
   if (firsts.size() < of_numbers) return NumberLines::table;
-  const bool may_be_table = all_end_with_dates || (have_tabs && of_numbers > 1);
+  const bool may_be_table =
+      all_end_with_dates || all_end_with_ratings || (have_tabs && of_numbers > 1);
   return may_be_table ? NumberLines::doubtful : NumberLines::lists;
 }
 

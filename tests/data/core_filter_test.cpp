@@ -42,6 +42,22 @@ TEST(CoreRule, RefusesWhatItCannotRead) {
   }
 }
 
+TEST(CoreRule, RefusesAThresholdThatIsGivenTwice) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"5,2", "'2' gives the threshold of users a second time"},
+      {"user:2,user:4", "'user:4' gives the threshold of users"},
+      {"item:2,item:2", "'item:2' gives the threshold of items"},
+      {"5,item:3", "'item:3' gives the threshold of items"},
+      {"item:3,5", "'5' gives the threshold of items"},
+      {"kitchen/5,food/2,kitchen/user:3",
+       "'kitchen/user:3' gives the threshold of users in kitchen"},
+  };
+  for (const auto& [wrong, words] : cases) {
+    expect_error(Cause::usage, {"--core=", wrong, words},
+                 [&, wrong = wrong] { parse_core_rule(wrong); });
+  }
+}
+
 /// Takes one user or item below its threshold at a time, counting anew each time.
 std::set<std::pair<int, int>> slow_core(std::set<std::pair<int, int>> pairs,
                                         const CoreThresholds& thresholds) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <sstream>
+#include <utility>
 
 #include "tests/data/worlds.h"
 
@@ -17,6 +18,15 @@ TEST(DomainFiles, ReadsArguments) {
   EXPECT_EQ(three.paths, (std::vector<std::string>{"train.txt", "valid.txt", "test.txt"}));
   const DomainFiles commas = parse_domain_files("d=\"a,b.txt\",test.txt", true);
   EXPECT_EQ(commas.paths, (std::vector<std::string>{"a,b.txt", "test.txt"}));
+  const std::pair<const char*, const char*> cases[] = {
+      {"d=\"a, b.csv\"", "a, b.csv"}, {"d=\"say \"\"a\"\".csv\"", "say \"a\".csv"},
+      {"d=\"a.csv\"", "a.csv"},       {"d=\"a\".csv", "\"a\".csv"},
+      {"d=\"a,b.csv", "\"a,b.csv"},   {"d=\"a\",\"b\"", "\"a\",\"b\""},
+      {"d=a\"b,c.csv", "a\"b,c.csv"},
+  };
+  for (const auto& [argument, path] : cases) {
+    EXPECT_EQ(parse_domain_files(argument, false).paths, std::vector<std::string>{path});
+  }
 }
 
 TEST(DomainFiles, RefusesOtherArguments) {
@@ -26,6 +36,26 @@ TEST(DomainFiles, RefusesOtherArguments) {
   expect_error(Cause::usage, {"names 1 file", "train.txt,test.txt"},
                [] { parse_domain_files("d=all.txt", true); });
   expect_error(Cause::usage, {"names 4 files"}, [] { parse_domain_files("d=a,b,c,d", true); });
+}
+
+TEST(DomainFiles, RefusesAFileWithoutAName) {
+  for (const char* wrong : {"d=train.txt,", "d=,test.txt", "d=a,,b", "d=\"\",test.txt"}) {
+    expect_error(Cause::usage, {"--split=files", wrong, "lacks the name of a file"},
+                 [&] { parse_domain_files(wrong, true); });
+  }
+  expect_error(Cause::usage, {"lacks the name of a file", "food=food"},
+               [] { parse_domain_files("d=\"\"", false); });
+}
+
+TEST(DomainFiles, PointsToTheSplitWhereOneFileIsAList) {
+  const TemporaryFolder folder;
+  const std::string missing = folder.write("tr.csv", "user_id,item_id\nu,a\n") + ",te.csv";
+  std::ostringstream report;
+  expect_error(Cause::io, {missing, "No such file", "--split=files"}, [&] {
+    read_domain({"d", {missing}, false}, {}, report);
+  });
+  const std::string comma = folder.write("a,b.csv", "user_id,item_id\nu,a\n");
+  EXPECT_EQ(read_domain({"d", {comma}, false}, {}, report).user.size(), 1U);
 }
 
 TEST(DomainFiles, ReadsInteractionsWithTimes) {

@@ -39,6 +39,13 @@ TEST(HoldOutShares, RefuseWhatTheyCannotRead) {
   }
 }
 
+TEST(HoldOutShares, RefuseAShareThatIsGivenTwice) {
+  for (const char* wrong : {"users:0.2,users:0.3", "users:0.2,items:0.1,users:0.2"}) {
+    expect_error(Cause::usage, {"--hold_out=", wrong, "the share of users a second time"},
+                 [&] { parse_hold_out(wrong); });
+  }
+}
+
 TEST(HoldOut, TakesPeopleInAllTheirDomains) {
   const PreparedDataset plain = world("");
   const PreparedDataset held = world("users:0.2");

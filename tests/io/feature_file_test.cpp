@@ -87,6 +87,33 @@ TEST(FeatureFile, NamesTheFirstValueThatIsNotFinite) {
   }
 }
 
+TEST(FeatureFile, TellsAValueTooLargeForFloat32FromAnInfiniteOne) {
+  const TemporaryFolder folder;
+  const double values[] = {1, -1e300};
+  {
+    Hdf5File file = Hdf5File::create(folder / "d.h5");
+    file.write_text("key", {"x", "y"});
+    file.write("value", values, {2, 1});
+    file.close();
+  }
+  const std::string header = "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 1), }\n";
+  std::string bytes("\x93NUMPY\x01\x00", 8);
+  bytes += static_cast<char>(header.size());
+  bytes += '\0';
+  bytes += header + std::string(reinterpret_cast<const char*>(values), sizeof values);
+  folder.write("n.npy", bytes);
+  folder.write("n.keys.txt", "x\ny\n");
+  for (const char* name : {"d.h5", "n.npy"}) {
+    const FeatureFile file = FeatureFile::open(folder / name);
+    expect_error(
+        [&] {
+          read(file, {0, 2});
+        },
+        Cause::data,
+        {folder / name, "row 1 (key 'y'), column 0", "got -1e+300", "too large for float32"});
+  }
+}
+
 // Every bit of keys and values counts; a file of somebody else has no checksum to tell by.
 TEST(FeatureFile, NoTurnedBitOfKeysOrValuesIsTaken) {
   const TemporaryFolder folder;
@@ -147,6 +174,12 @@ TEST(FeatureFile, RefusesMalformedFiles) {
   expect_error(open, Cause::data, {"a.h5:/key", "expected text, got int64"});
   folder.write("a.h5", "key,value\n");
   expect_error(open, Cause::data, {"not an HDF5 file"});
+  for (const char* name : {"x.npz", "x.csv", "empty.h5"}) {
+    const std::string other = folder.write(name, name[0] == 'e' ? "" : "PK\x03\x04 or key,value\n");
+    expect_error([&] { FeatureFile::open(other); }, Cause::data,
+                 {other, "not an HDF5 file", "NAME.h5 with /key and /value",
+                  "NAME.npy beside NAME.keys.txt"});
+  }
   expect_error([&] { FeatureFile::open(folder / "none.h5"); }, Cause::io, {"No such file"});
 }
 

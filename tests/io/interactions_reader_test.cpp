@@ -1,5 +1,7 @@
 #include "io/interactions_reader.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "tests/io/files.h"
 
@@ -197,10 +199,37 @@ TEST(Interactions, TakesListsOfOneLengthForLists) {
   EXPECT_EQ(read_all(folder.write("test.txt", "0 5\n1 7\n2 5\n"), {}, &summary),
             (Lines{"1 0 5 - -", "2 1 7 - -", "3 2 5 - -"}));
   EXPECT_EQ(summary.format, "LightGCN's lines 'user item item ...'");
-  EXPECT_EQ(read_all(folder.write("two.txt", "0 5 6\n1 7 5\n")).size(), 4U);
+  EXPECT_EQ(read_all(folder.write("two.txt", "0 5 16\n1 7 15\n")).size(), 4U);
   EXPECT_EQ(
       read_all(folder.write("large.txt", "0 100000005 100000006\n1 100000007 100000005\n")).size(),
       4U);
+}
+
+// A test file with a line a user has no user twice, so that ratings would be read as items.
+TEST(Interactions, AsksWhetherSmallThirdNumbersAreRatings) {
+  const TemporaryFolder folder;
+  std::string stars;
+  std::string ones;
+  std::string lists;
+  for (int user = 0; user < 3000; ++user) {
+    stars += text(user, " ", 17 * user % 911, " ", 1 + user % 5, "\n");
+    ones += text(user, " ", 17 * user % 911, " 1\n");
+    lists += text(user, " ", 17 * user % 911, " ", 11 * user % 911, "\n");
+  }
+  for (const std::string& doubtful : {std::string("1 12 4\n2 13 3\n"), std::string("1 12 10\n"),
+                                      std::string("1 12 0\r\n2 13 1\r\n"), stars, ones}) {
+    const std::string path = folder.write("d.txt", doubtful);
+    expect_error([&] { read_all(path); }, Cause::data,
+                 {path + ":1: ", "in doubt", "--columns", "'user_id item_id rating'"});
+    EXPECT_EQ(read_all(path, {.columns = "1,2,,3"}).size(),
+              static_cast<std::size_t>(std::count(doubtful.begin(), doubtful.end(), '\n')));
+  }
+  EXPECT_EQ(read_all(folder.write("h.txt", "user_id item_id rating\n1 12 4\n2 13 3\n")),
+            (Lines{"2 1 12 - 4", "3 2 13 - 3"}));
+  EXPECT_EQ(read_all(folder.write("l.txt", lists)).size(), 6000U);
+  EXPECT_EQ(read_all(folder.write("l.txt", "1 12 4\n2 13 11\n")).size(), 4U);
+  EXPECT_EQ(read_all(folder.write("l.txt", "1 12 4\n2 13\n")).size(), 3U);
+  EXPECT_EQ(read_all(folder.write("l.txt", "1 12 4\n2\n")).size(), 2U);
 }
 
 TEST(Interactions, LeavesOutLinesThatRepeatTheHeader) {
@@ -318,16 +347,19 @@ TEST(Interactions, NamesJsonThatIsNotAnObjectALine) {
   expect_error([&] { read_all(twice); }, Cause::data, {twice + ":1: ", "two fields 'user_id'"});
 }
 
-TEST(Interactions, KeepsKeysAsTheyAreWritten) {
+TEST(Interactions, KeepsKeysAsTheyAreWrittenWithoutSpacesAroundThem) {
   const TemporaryFolder folder;
   InteractionsSummary summary;
   EXPECT_EQ(
       read_all(folder.write("k.csv", "user_id,item_id\n u1,\" i1 \"\nu2\t,i2\n"), {}, &summary),
-      (Lines{"2 u1  i1  - -", "3 u2 i2 - -"}));
-  EXPECT_EQ(summary.trimmed_keys, 2);
-  EXPECT_EQ(read_all(folder.write("k.jsonl",
-                                  "{\"user_id\": \" u\", \"item_id\": 18446744073709551615}\n")),
-            (Lines{"1  u 18446744073709551615 - -"}));
+      (Lines{"2 u1 i1 - -", "3 u2 i2 - -"}));
+  EXPECT_EQ(summary.trimmed_keys, 3);
+  EXPECT_EQ(
+      read_all(folder.write("k.jsonl",
+                            "{\"user_id\": \" u v\\t\", \"item_id\": 18446744073709551615}\n"),
+               {}, &summary),
+      (Lines{"1 u v 18446744073709551615 - -"}));
+  EXPECT_EQ(summary.trimmed_keys, 1);
   EXPECT_EQ(read_all(folder.write("l.csv", "user_id,item_id\nu,\"a\r\nb\"\n")),
             (Lines{"2 u a\r\nb - -"}));
   const std::string mark = folder.write("m.csv", "user_id,item_id\nu,i\n\xEF\xBB\xBFv,j\n");
@@ -460,7 +492,11 @@ TEST(Interactions, RefusesMalformedFilesByFileAndLine) {
          Cause::data, ":2: ", {"field 'unixReviewTime' is missing"});
   refuse("null", "a.json",
          review + "{\"reviewerID\": null, \"asin\": \"B\", \"unixReviewTime\": 1}\n", {},
-         Cause::data, ":2: ", {"field 'reviewerID' is missing"});
+         Cause::data, ":2: ", {"field 'reviewerID' is null", "leave the line out"});
+  refuse("a null item", "a.json", "{\"user_id\": 1, \"item_id\": null}\n", {}, Cause::data,
+         ":1: ", {"field 'item_id' is null; expected a string or a number"});
+  refuse("a null time", "a.json", "{\"user_id\": 1, \"item_id\": 2, \"timestamp\": null}\n", {},
+         Cause::data, ":1: ", {"field 'timestamp' is null; expected a number"});
   refuse("an object as a key", "a.json", "{\"reviewerID\": {\"a\": 1}, \"asin\": \"B\"}\n", {},
          Cause::data, ":1: ", {"field 'reviewerID'", "got an object"});
   refuse("empty json key", "a.json", "{\"reviewerID\": \"A\", \"asin\": \"\"}\n", {}, Cause::data,
