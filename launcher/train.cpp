@@ -560,7 +560,8 @@ int train(const RunConfig& config, Job& job) {
     if (logs) logs->metrics.profile(profile);
   };
   events.save_step = [&held, death = death_from_environment(job.rank())](SaveStep step) {
-    const bool is_gate = step == SaveStep::begun || step == SaveStep::manifest_written;
+    // Before all that changes what is in the folder, to the removal of old checkpoints.
+    const bool is_gate = step == SaveStep::begun || step >= SaveStep::manifest_written;
     if (held.lock && is_gate) held.lock->check();
     if (death) death(step);
   };
