@@ -18,6 +18,23 @@ macro(micrec_find_package apt_package)
   endif()
 endmacro()
 
+# micrec_find_library(<name> <apt package> <header>): target micrec::<name> of a library that brings no
+# configuration file for CMake.
+function(micrec_find_library name apt_package header)
+  string(TOUPPER ${name} upper)
+  find_path(MICREC_${upper}_INCLUDE ${header})
+  find_library(MICREC_${upper}_LIBRARY ${name})
+  mark_as_advanced(MICREC_${upper}_INCLUDE MICREC_${upper}_LIBRARY)
+  if(NOT MICREC_${upper}_INCLUDE OR NOT MICREC_${upper}_LIBRARY)
+    message(FATAL_ERROR "${name} was not found. On Debian or Ubuntu: apt-get install ${apt_package}; "
+                        "tests/run.sh installs everything.")
+  endif()
+  add_library(micrec_${name} INTERFACE)
+  add_library(micrec::${name} ALIAS micrec_${name})
+  target_include_directories(micrec_${name} SYSTEM INTERFACE ${MICREC_${upper}_INCLUDE})
+  target_link_libraries(micrec_${name} INTERFACE ${MICREC_${upper}_LIBRARY})
+endfunction()
+
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 micrec_find_package(libgflags-dev gflags QUIET)
@@ -47,41 +64,9 @@ target_include_directories(micrec_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
 target_compile_definitions(micrec_hdf5 INTERFACE ${HDF5_C_DEFINITIONS})
 target_link_libraries(micrec_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
 
-find_path(MICREC_XXHASH_INCLUDE xxhash.h)
-find_library(MICREC_XXHASH_LIBRARY xxhash)
-mark_as_advanced(MICREC_XXHASH_INCLUDE MICREC_XXHASH_LIBRARY)
-if(NOT MICREC_XXHASH_INCLUDE OR NOT MICREC_XXHASH_LIBRARY)
-  message(FATAL_ERROR "xxhash was not found. On Debian or Ubuntu: apt-get install libxxhash-dev; "
-                      "tests/run.sh installs everything.")
-endif()
-add_library(micrec_xxhash INTERFACE)
-add_library(micrec::xxhash ALIAS micrec_xxhash)
-target_include_directories(micrec_xxhash SYSTEM INTERFACE ${MICREC_XXHASH_INCLUDE})
-target_link_libraries(micrec_xxhash INTERFACE ${MICREC_XXHASH_LIBRARY})
-
-find_path(MICREC_ZSTD_INCLUDE zstd.h)
-find_library(MICREC_ZSTD_LIBRARY zstd)
-mark_as_advanced(MICREC_ZSTD_INCLUDE MICREC_ZSTD_LIBRARY)
-if(NOT MICREC_ZSTD_INCLUDE OR NOT MICREC_ZSTD_LIBRARY)
-  message(FATAL_ERROR "zstd was not found. On Debian or Ubuntu: apt-get install libzstd-dev; "
-                      "tests/run.sh installs everything.")
-endif()
-add_library(micrec_zstd INTERFACE)
-add_library(micrec::zstd ALIAS micrec_zstd)
-target_include_directories(micrec_zstd SYSTEM INTERFACE ${MICREC_ZSTD_INCLUDE})
-target_link_libraries(micrec_zstd INTERFACE ${MICREC_ZSTD_LIBRARY})
-
-find_path(MICREC_METIS_INCLUDE metis.h)
-find_library(MICREC_METIS_LIBRARY metis)
-mark_as_advanced(MICREC_METIS_INCLUDE MICREC_METIS_LIBRARY)
-if(NOT MICREC_METIS_INCLUDE OR NOT MICREC_METIS_LIBRARY)
-  message(FATAL_ERROR "METIS was not found. On Debian or Ubuntu: apt-get install libmetis-dev; "
-                      "tests/run.sh installs everything.")
-endif()
-add_library(micrec_metis INTERFACE)
-add_library(micrec::metis ALIAS micrec_metis)
-target_include_directories(micrec_metis SYSTEM INTERFACE ${MICREC_METIS_INCLUDE})
-target_link_libraries(micrec_metis INTERFACE ${MICREC_METIS_LIBRARY})
+micrec_find_library(xxhash libxxhash-dev xxhash.h)
+micrec_find_library(zstd libzstd-dev zstd.h)
+micrec_find_library(metis libmetis-dev metis.h)
 
 # --- LibTorch ----------------------------------------------------------------------------------------
 # Made by hand from the folder and not by find_package(Torch): the configuration file of a CUDA wheel

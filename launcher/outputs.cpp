@@ -26,16 +26,17 @@ bool is_of_run(const std::string& path) {
          name.starts_with("events.out.tfevents.");
 }
 
+/// Whether a folder is one checkpoint, or holds a run's.
+bool is_of_checkpoints(const std::filesystem::path& folder) {
+  return is_there((folder / "manifest.json").string()) || is_there((folder / "best.json").string());
+}
+
 /// Whatever a command reads, a run's checkpoints and its own account are not for it to write.
 void refuse_file_of_run(const std::string& flag, const std::string& path) {
   namespace fs = std::filesystem;
   if (look_at(path) != PathKind::file) return;
   const fs::path folder = fs::canonical(path).parent_path();
-  bool is_of_a_run = is_folder((folder / "checkpoints").string());
-  for (const char* const name : {"manifest.json", "best.json"}) {
-    is_of_a_run = is_of_a_run || is_there((folder / name).string());
-  }
-  if (!is_of_a_run) return;
+  if (!is_folder((folder / "checkpoints").string()) && !is_of_checkpoints(folder)) return;
   for (const std::string& file : files_of_run(folder.string())) {
     if (!fs::equivalent(file, path)) continue;
     throw Error(Cause::usage, text(flag, "=", path, " is the same file as ", file,
@@ -71,11 +72,7 @@ std::vector<std::string> files_of_run(const std::string& run_dir) {
       const std::string name = std::filesystem::path(entry).filename().string();
       if (name.starts_with("step-") && is_folder(entry)) folders.push_back(entry);
     }
-    if (folder == run_dir &&
-        !is_there((std::filesystem::path(folder) / "manifest.json").string()) &&
-        !is_there((std::filesystem::path(folder) / "best.json").string())) {
-      continue;
-    }
+    if (folder == run_dir && !is_of_checkpoints(folder)) continue;
     for (const std::string& file : files_in(folder)) files.push_back(file);
   }
   return files;

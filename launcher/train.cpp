@@ -146,10 +146,11 @@ std::vector<FlagSetting> unsaved_changes(const std::string& run_dir, const Check
   if (!is_there(path)) return unsaved;
   constexpr std::int64_t kMostConfigBytes = 1 << 20;
   const std::string written = read_small_file(path, kMostConfigBytes);
+  const std::vector<FlagSetting> settings = parse_flagfile(written, path);
   const std::vector<std::string> saved = split(newest.config, '\n');
   for (const std::string& line : split(written, '\n')) {
     if (!line.starts_with(kHistoryLine) || std::ranges::find(saved, line) != saved.end()) continue;
-    for (const FlagSetting& setting : parse_flagfile(written, path)) {
+    for (const FlagSetting& setting : settings) {
       const bool is_named = line.find(text(" on: --", setting.name, "=")) != std::string::npos;
       if (is_named && is_recorded(setting.name)) unsaved.push_back(setting);
     }

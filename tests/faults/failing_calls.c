@@ -214,27 +214,20 @@ static int is_lock(int command) {
          command == F_OFD_SETLK || command == F_OFD_SETLKW;
 }
 
-int fcntl(int file, int command, ...) {
-  REAL(fcntl);
-  va_list rest;
-  va_start(rest, command);
-  void* argument = va_arg(rest, void*);
-  va_end(rest);
-  char buffer[4096];
-  if (is_lock(command) && is_missing("FAULT_LOCKS", path_of(file, buffer))) return -1;
-  return real(file, command, argument);
-}
-
-int fcntl64(int file, int command, ...) {
-  REAL(fcntl64);
-  va_list rest;
-  va_start(rest, command);
-  void* argument = va_arg(rest, void*);
-  va_end(rest);
-  char buffer[4096];
-  if (is_lock(command) && is_missing("FAULT_LOCKS", path_of(file, buffer))) return -1;
-  return real(file, command, argument);
-}
+#define FCNTL(name)                                                                        \
+  int name(int file, int command, ...) {                                                   \
+    REAL(name);                                                                            \
+    va_list rest;                                                                          \
+    va_start(rest, command);                                                               \
+    void* argument = va_arg(rest, void*);                                                  \
+    va_end(rest);                                                                          \
+    char buffer[4096];                                                                     \
+    if (is_lock(command) && is_missing("FAULT_LOCKS", path_of(file, buffer))) return -1;   \
+    return real(file, command, argument);                                                  \
+  }
+FCNTL(fcntl)
+FCNTL(fcntl64)
+#undef FCNTL
 
 int link(const char* from, const char* to) {
   REAL(link);
