@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "checkpoints/agreement.h"
+#include "cluster/agreement.h"
 #include "cluster/communicator.h"
 
 namespace micrec {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "checkpoints/agreement.h"
 #include "checkpoints/checkpoint.h"
+#include "cluster/agreement.h"
 
 namespace micrec {
 

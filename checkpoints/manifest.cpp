@@ -15,8 +15,8 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
-#include "checkpoints/agreement.h"
 #include "checkpoints/format.h"
+#include "cluster/agreement.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
 

@@ -12,11 +12,11 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/agreement.h"
 #include "checkpoints/element_type.h"
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
 #include "checkpoints/shard_file.h"
+#include "cluster/agreement.h"
 #include "io/durable_files.h"
 
 namespace micrec {

@@ -5,10 +5,10 @@
 #include <optional>
 #include <system_error>
 
-#include "checkpoints/agreement.h"
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
 #include "checkpoints/shard_file.h"
+#include "cluster/agreement.h"
 
 namespace micrec {
 

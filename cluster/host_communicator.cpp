@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "base/text.h"
-#include "cluster/progress_board.h"
+#include "cluster/health/progress_board.h"
 #include "cluster/rows_of_collectives.h"
 
 namespace micrec {

@@ -22,16 +22,16 @@
 
 #include "base/path_error.h"
 #include "base/text.h"
-#include "cluster/gpu_failure.h"
+#include "cluster/health/gpu_failure.h"
+#include "cluster/health/out_of_memory.h"
+#include "cluster/health/progress_board.h"
+#include "cluster/health/verdict_link.h"
+#include "cluster/health/watchdog.h"
 #include "cluster/joined_device.h"
 #include "cluster/launch_environment.h"
 #include "cluster/mpi_communicator.h"
-#include "cluster/out_of_memory.h"
-#include "cluster/progress_board.h"
 #include "cluster/self_communicator.h"
 #include "cluster/signals.h"
-#include "cluster/verdict_link.h"
-#include "cluster/watchdog.h"
 
 namespace micrec {
 namespace {

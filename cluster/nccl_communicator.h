@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/timer.h"
+#include "cluster/health/nccl_watch.h"
 #include "cluster/host_communicator.h"
 #include "cluster/nccl_link.h"
-#include "cluster/nccl_watch.h"
 
 namespace micrec {
 

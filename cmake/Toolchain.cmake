@@ -5,8 +5,11 @@ if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
   find_program(MICREC_CCACHE ccache)
   mark_as_advanced(MICREC_CCACHE)
   if(MICREC_CCACHE)
-    set(CMAKE_C_COMPILER_LAUNCHER ${MICREC_CCACHE})
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${MICREC_CCACHE})
+    # Precompiled headers are stored by their contents.
+    set(micrec_ccache ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${MICREC_CCACHE})
+    set(CMAKE_C_COMPILER_LAUNCHER ${micrec_ccache})
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${micrec_ccache})
+    add_compile_options($<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-fpch-preprocess>)
   endif()
 endif()
 

@@ -10,9 +10,9 @@
 #include "data/partition_file.h"
 #include "data/training_graph.h"
 #include "launcher/plan_inputs.h"
-#include "partition/grid_choice.h"
 #include "partition/metis_partition.h"
-#include "partition/run_plan.h"
+#include "partition/planning/grid_choice.h"
+#include "partition/planning/run_plan.h"
 
 DEFINE_string(
     partition, "balanced",

@@ -11,10 +11,10 @@
 #include "model/model_config.h"
 #include "model/shard.h"
 #include "partition/adjacency.h"
-#include "partition/byte_plan.h"
 #include "partition/ownership.h"
+#include "partition/planning/byte_plan.h"
+#include "partition/planning/step_needs.h"
 #include "partition/process_grid.h"
-#include "partition/step_needs.h"
 
 namespace micrec {
 

@@ -9,8 +9,8 @@
 #include "base/random.h"
 #include "base/timer.h"
 #include "cluster/thread_communicator.h"
-#include "graph/neighbour_sum.h"
 #include "graph/row_product.h"
+#include "kernels/neighbour_sum.h"
 
 namespace micrec {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "partition/time_plan.h"
+#include "partition/planning/time_plan.h"
 
 namespace micrec {
 

@@ -16,10 +16,10 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/agreement.h"
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/format.h"
 #include "checkpoints/store.h"
+#include "cluster/agreement.h"
 #include "data/dataset_file.h"
 #include "data/dataset_format.h"
 #include "evaluate/embedding_file.h"

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/table.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "data/partition_file.h"
@@ -26,7 +27,7 @@
 #include "launcher/plan_inputs.h"
 #include "launcher/train_flags.h"
 #include "launcher/trained_run.h"
-#include "partition/run_plan.h"
+#include "partition/planning/run_plan.h"
 
 DECLARE_int32(dim);
 DECLARE_int64(batch);
@@ -53,6 +54,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+constexpr int kIndent = 10;
 constexpr int kMostRanksListed = 16;
 
 /// One assignment on one grid, planned.
@@ -132,33 +134,6 @@ std::string fixed(double number, int digits) {
   return out.str();
 }
 
-/// Lines of words in columns: the first to the left, the others to the right.
-class Table {
- public:
-  explicit Table(std::vector<std::string> header) { add(std::move(header)); }
-  void add(std::vector<std::string> words) { lines_.push_back(std::move(words)); }
-
-  void print(std::ostream& out) const {
-    std::vector<std::size_t> width;
-    for (const std::vector<std::string>& line : lines_) {
-      width.resize(std::max(width.size(), line.size()));
-      for (std::size_t c = 0; c < line.size(); ++c) width[c] = std::max(width[c], line[c].size());
-    }
-    for (const std::vector<std::string>& line : lines_) {
-      std::string row = "          ";
-      for (std::size_t c = 0; c < line.size(); ++c) {
-        const std::string blanks(width[c] - line[c].size(), ' ');
-        row += (c == 0 ? "" : "  ") + (c == 0 ? line[c] + blanks : blanks + line[c]);
-      }
-      while (row.back() == ' ') row.pop_back();
-      out << row << "\n";
-    }
-  }
-
- private:
-  std::vector<std::vector<std::string>> lines_;
-};
-
 std::string whole(double number) { return with_commas(static_cast<std::int64_t>(number + 0.5)); }
 
 std::string bytes_or_none(double bytes) { return bytes > 0 ? in_bytes(bytes) : "0"; }
@@ -179,7 +154,7 @@ void print_dataset(std::ostream& out, const DatasetFile& dataset, const ModelCon
 void print_grids(std::ostream& out, const GridChoice& choice) {
   out << "grid      " << choice.reason << "\n";
   if (choice.costs.size() < 2) return;
-  Table table({"grid", "step", "sent a step, busiest rank", "memory, fullest rank"});
+  Table table({"grid", "step", "sent a step, busiest rank", "memory, fullest rank"}, kIndent);
   for (const GridCost& cost : choice.costs) {
     table.add({to_text(cost.grid), in_time(cost.step_seconds),
                bytes_or_none(cost.most_bytes_a_step), in_bytes(cost.most_memory_bytes)});
@@ -190,7 +165,8 @@ void print_grids(std::ostream& out, const GridChoice& choice) {
 void print_partitioners(std::ostream& out, const std::vector<const Candidate*>& candidates) {
   out << "shares    by partitioner; balance is the heaviest rank over the mean\n";
   Table table({"partition", "halo rows", "sent a step, all ranks", "busiest rank", "nonzeros",
-               "rows", "memory", "made in"});
+               "rows", "memory", "made in"},
+              kIndent);
   for (const Candidate* candidate : candidates) {
     const GridPlan& plan = candidate->plan;
     table.add({candidate->partition, with_commas(plan.needs.halo.total()),
@@ -207,7 +183,8 @@ void print_ranks(std::ostream& out, const Candidate& chosen) {
   const std::vector<double> sent = plan.bytes.bytes_of_ranks();
   out << "ranks     " << with_commas(ranks) << " as " << to_text(plan.grid) << ", "
       << chosen.partition << " partition\n";
-  Table table({"rank", "users", "items", "nonzeros", "halo rows", "sent a step", "memory", "step"});
+  Table table({"rank", "users", "items", "nonzeros", "halo rows", "sent a step", "memory", "step"},
+              kIndent);
   const auto add = [&](int rank) {
     const int row = plan.grid.row_part(rank);
     const RankLoad& load = plan.loads[row];
@@ -234,7 +211,7 @@ void print_memory(std::ostream& out, const GridPlan& plan) {
   const RankMemory& fullest = plan.memory[plan.fullest_rank()];
   out << "memory    of the fullest rank, " << plan.fullest_rank() << ": "
       << in_bytes(fullest.peak()) << "\n";
-  Table table({"kind", "bytes"});
+  Table table({"kind", "bytes"}, kIndent);
   for (int kind = 0; kind < kMemoryKinds; ++kind) {
     const double bytes = fullest.bytes[kind];
     if (bytes > 0) table.add({name_of(static_cast<MemoryKind>(kind)), in_bytes(bytes)});
@@ -250,7 +227,7 @@ void print_bytes(std::ostream& out, const GridPlan& plan) {
   }
   out << "bytes     that must be sent in a step, on average: " << in_bytes(plan.bytes.total())
       << " by all ranks, " << in_bytes(plan.bytes.most()) << " by the busiest\n";
-  Table table({"collective", "calls", "all ranks", "busiest rank"});
+  Table table({"collective", "calls", "all ranks", "busiest rank"}, kIndent);
   for (const CollectiveBytes& collective : plan.bytes.collectives) {
     table.add({collective.name, whole(collective.calls), bytes_or_none(collective.total()),
                bytes_or_none(collective.most())});

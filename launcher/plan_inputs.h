@@ -4,7 +4,7 @@
 #include "data/dataset_file.h"
 #include "model/model_config.h"
 #include "model/shard.h"
-#include "partition/run_plan.h"
+#include "partition/planning/run_plan.h"
 
 namespace micrec {
 

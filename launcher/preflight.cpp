@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/path_error.h"
 #include "base/text.h"
-#include "checkpoints/agreement.h"
+#include "cluster/agreement.h"
 #include "io/durable_files.h"
 #include "io/hdf5.h"
 

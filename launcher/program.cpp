@@ -19,7 +19,7 @@
 #include "base/path_error.h"
 #include "base/text.h"
 #include "cluster/launch_environment.h"
-#include "graph/kernels.h"
+#include "kernels/kernels.h"
 
 namespace micrec {
 namespace {

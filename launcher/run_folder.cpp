@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/agreement.h"
+#include "cluster/agreement.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
 

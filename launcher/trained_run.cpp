@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/agreement.h"
 #include "checkpoints/store.h"
+#include "cluster/agreement.h"
 #include "io/paths.h"
 #include "launcher/assignment.h"
 #include "launcher/commands.h"

@@ -8,10 +8,10 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/agreement.h"
 #include "checkpoints/directory.h"
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
+#include "cluster/agreement.h"
 #include "io/paths.h"
 #include "io/unfinished_file.h"
 #include "launcher/commands.h"

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "evaluate/score_kernels.h"
+#include "kernels/score_kernels.h"
 
 namespace micrec {
 

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "base/parallel.h"
-#include "graph/packed_matrix.h"
+#include "kernels/packed_matrix.h"
 
 namespace micrec {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "graph/linear_operator.h"
 #include "graph/row_exchange_plan.h"
-#include "graph/rows.h"
+#include "kernels/rows.h"
 
 namespace micrec {
 namespace {

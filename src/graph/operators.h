@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "cluster/communicator.h"
-#include "graph/neighbour_sum.h"
 #include "graph/row_exchange.h"
 #include "graph/sharded_graph.h"
 #include "graph/weighted_graph.h"
+#include "kernels/neighbour_sum.h"
 
 namespace micrec {
 

@@ -6,7 +6,7 @@
 #include <bit>
 
 #include "graph/row_exchange_plan.h"
-#include "graph/row_set.h"
+#include "kernels/row_set.h"
 
 namespace micrec {
 namespace {

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "cluster/communicator.h"
-#include "graph/pattern.h"
 #include "graph/row_exchange.h"
-#include "graph/rows.h"
+#include "kernels/pattern.h"
+#include "kernels/rows.h"
 
 namespace micrec {
 

@@ -9,7 +9,7 @@
 
 #include "base/parallel.h"
 #include "graph/linear_operator.h"
-#include "graph/packed_matrix.h"
+#include "kernels/packed_matrix.h"
 
 namespace micrec {
 namespace {

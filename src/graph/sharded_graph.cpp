@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "graph/neighbour_sum.h"
-#include "graph/rows.h"
+#include "kernels/neighbour_sum.h"
+#include "kernels/rows.h"
 
 namespace micrec {
 

@@ -8,9 +8,9 @@
 
 #include "base/ids.h"
 #include "cluster/communicator.h"
-#include "graph/pattern.h"
-#include "graph/row_set.h"
-#include "graph/upload.h"
+#include "kernels/pattern.h"
+#include "kernels/row_set.h"
+#include "kernels/upload.h"
 #include "partition/halo_plan.h"
 #include "partition/ownership.h"
 

@@ -24,7 +24,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
-#include "io/hdf5_structure.h"
+#include "io/hdf5_structure/hdf5_structure.h"
 #include "io/paths.h"
 
 namespace micrec {

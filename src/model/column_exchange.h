@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cluster/communicator.h"
-#include "graph/upload.h"
+#include "kernels/upload.h"
 
 namespace micrec {
 

@@ -12,7 +12,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "graph/linear_operator.h"
-#include "graph/streamed_softmax.h"
+#include "kernels/streamed_softmax.h"
 #include "model/contrastive_on_device.h"
 
 namespace micrec {

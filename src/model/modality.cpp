@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "graph/neighbour_sum.h"
 #include "graph/row_product.h"
+#include "kernels/neighbour_sum.h"
 
 namespace micrec {
 namespace {

@@ -13,11 +13,11 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "graph/linear_operator.h"
-#include "graph/neighbour_sum.h"
 #include "graph/operators.h"
 #include "graph/row_product.h"
-#include "graph/row_set.h"
-#include "graph/upload.h"
+#include "kernels/neighbour_sum.h"
+#include "kernels/row_set.h"
+#include "kernels/upload.h"
 #include "model/row_functions.h"
 
 namespace micrec {

@@ -9,7 +9,7 @@
 
 #include "data/batches.h"
 #include "data/dataset_file.h"
-#include "graph/row_set.h"
+#include "kernels/row_set.h"
 #include "model/column_sums.h"
 #include "model/contrastive.h"
 #include "model/dense_inputs.h"
@@ -20,7 +20,7 @@
 #include "model/semantic.h"
 #include "model/shard.h"
 #include "model/step_parts.h"
-#include "partition/byte_plan.h"
+#include "partition/planning/byte_plan.h"
 
 namespace micrec {
 

@@ -11,7 +11,7 @@
 #include "base/parallel.h"
 #include "graph/linear_operator.h"
 #include "graph/row_product.h"
-#include "graph/rows.h"
+#include "kernels/rows.h"
 #include "model/row_functions_on_device.h"
 
 namespace micrec {

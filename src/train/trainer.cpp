@@ -98,8 +98,8 @@ StepRecord Trainer::take_step(TrainingState& state) {
   }
 
   for (Parameter& parameter : model_.parameters()) {
-    adam_step(parameter, parameter.value.grad(), config_.adam, record.learning_rate, record.step,
-              model_.shard().threads);
+    adam_step(parameter.value, parameter.adam_m, parameter.adam_v, parameter.value.grad(),
+              config_.adam, record.learning_rate, record.step, model_.shard().threads);
     parameter.value.mutable_grad() = at::Tensor();
   }
   state.step = record.step;

@@ -12,8 +12,8 @@
 #include "checkpoints/store.h"
 #include "cluster/communicator.h"
 #include "data/batches.h"
+#include "kernels/adam.h"
 #include "model/model.h"
-#include "train/adam.h"
 #include "train/step_clock.h"
 
 namespace micrec {

@@ -34,7 +34,7 @@
 #include "base/timer.h"
 #include "cluster/thread_communicator.h"
 #include "graph/operators.h"
-#include "graph/streamed_softmax.h"
+#include "kernels/streamed_softmax.h"
 
 namespace micrec {
 namespace {

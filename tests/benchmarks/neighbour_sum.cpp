@@ -15,10 +15,10 @@
 #include "base/timer.h"
 #include "bipartite_graph.h"
 #include "cluster/self_communicator.h"
-#include "graph/kernels.h"
 #include "graph/nearest_neighbours.h"
 #include "graph/operators.h"
 #include "graph/row_product.h"
+#include "kernels/kernels.h"
 
 namespace micrec {
 namespace {

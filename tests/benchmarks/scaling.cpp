@@ -25,7 +25,7 @@
 #include "base/random.h"
 #include "base/timer.h"
 #include "partition/metis_partition.h"
-#include "partition/run_plan.h"
+#include "partition/planning/run_plan.h"
 
 namespace micrec {
 namespace {

@@ -1,4 +1,4 @@
-#include "cluster/progress_board.h"
+#include "cluster/health/progress_board.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

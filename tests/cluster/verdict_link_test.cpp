@@ -1,4 +1,4 @@
-#include "cluster/verdict_link.h"
+#include "cluster/health/verdict_link.h"
 
 #include <arpa/inet.h>
 #include <gmock/gmock.h>

@@ -3,8 +3,8 @@
 #include <array>
 #include <cstdint>
 
-#include "graph/row_sum.h"
-#include "graph/row_sum_call.h"
+#include "kernels/row_sum.h"
+#include "kernels/row_sum_call.h"
 
 namespace micrec {
 

@@ -6,9 +6,9 @@
 #include "gpu_for_test.h"
 #include "graph/operators.h"
 #include "graph/row_product.h"
-#include "graph/rows.h"
+#include "kernels/adam.h"
+#include "kernels/rows.h"
 #include "sum_cases.h"
-#include "train/adam.h"
 
 namespace micrec {
 namespace {
@@ -91,24 +91,20 @@ TEST(GpuKernels, RowProductAndItsGradientsAgreeWithTheCpu) {
 TEST(GpuKernels, AdamHasTheBitsOfTheCpu) {
   MICREC_NEEDS_GPU();
   const c10::Device gpu = gpu_for_test();
-  Parameter here{"table",
-                 random_matrix(1001, 17, 1),
-                 at::zeros({1001, 17}),
-                 at::zeros({1001, 17}),
-                 true,
-                 false,
-                 ""};
-  Parameter moved{
-      "table", here.value.to(gpu), here.adam_m.to(gpu), here.adam_v.to(gpu), true, false, ""};
+  const at::Tensor value = random_matrix(1001, 17, 1);
+  const at::Tensor m = at::zeros({1001, 17});
+  const at::Tensor v = at::zeros({1001, 17});
+  const at::Tensor moved_value = value.to(gpu), moved_m = m.to(gpu), moved_v = v.to(gpu);
   for (std::int64_t time = 1; time <= 20; ++time) {
     const at::Tensor gradient =
         time % 5 == 0 ? at::Tensor() : random_matrix(1001, 17, 10 + time).mul(1e-3);
-    adam_step(here, gradient, {}, 1e-2, time, 2);
-    adam_step(moved, gradient.defined() ? gradient.to(gpu) : gradient, {}, 1e-2, time, 2);
+    adam_step(value, m, v, gradient, {}, 1e-2, time, 2);
+    adam_step(moved_value, moved_m, moved_v, gradient.defined() ? gradient.to(gpu) : gradient, {},
+              1e-2, time, 2);
   }
-  EXPECT_TRUE(same_bits(moved.value.cpu(), here.value));
-  EXPECT_TRUE(same_bits(moved.adam_m.cpu(), here.adam_m));
-  EXPECT_TRUE(same_bits(moved.adam_v.cpu(), here.adam_v));
+  EXPECT_TRUE(same_bits(moved_value.cpu(), value));
+  EXPECT_TRUE(same_bits(moved_m.cpu(), m));
+  EXPECT_TRUE(same_bits(moved_v.cpu(), v));
 }
 
 TEST(GpuKernels, ReducesOverRanksInTheirOrder) {

@@ -12,7 +12,7 @@
 #include <tuple>
 
 #include "base/timer.h"
-#include "cluster/progress_board.h"
+#include "cluster/health/progress_board.h"
 #include "cluster/thread_communicator.h"
 #include "fake_nccl.h"
 #include "tests/cluster/contract.h"

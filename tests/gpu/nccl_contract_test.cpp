@@ -17,9 +17,9 @@
 
 #include "base/text.h"
 #include "cluster/device.h"
+#include "cluster/health/progress_board.h"
 #include "cluster/mpi_communicator.h"
 #include "cluster/nccl_communicator.h"
-#include "cluster/progress_board.h"
 #include "cluster/thread_communicator.h"
 #include "tests/cluster/contract.h"
 #include "through_gpu.h"

@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "emulated_warp.h"
-#include "graph/row_sum_call.h"
-#include "train/adam_on_gpu.h"
+#include "kernels/adam_on_gpu.h"
+#include "kernels/row_sum_call.h"
 
 namespace micrec {
 namespace {
@@ -267,8 +267,8 @@ void neighbour_sum_on_gpu(at::Tensor& out, const Pattern& pattern, const at::Ten
   emulate_row_sum<float, 1>(call);
 }
 
-void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, at::Tensor& value,
-                 at::Tensor& m, at::Tensor& v) {
+void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, const at::Tensor& value,
+                 const at::Tensor& m, const at::Tensor& v) {
   for (const at::Tensor* tensor : {&value, &m, &v}) CHECK(is_here(*tensor));
   CHECK(!gradient.defined() || is_here(gradient));
   const float* const slopes =

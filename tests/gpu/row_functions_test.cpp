@@ -10,7 +10,7 @@
 #include "model/contrastive.h"
 #include "model/contrastive_on_device.h"
 #include "model/row_functions_on_device.h"
-#include "tests/graph/test_graphs.h"
+#include "tests/support/test_graphs.h"
 
 namespace micrec {
 namespace {

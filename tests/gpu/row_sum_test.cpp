@@ -1,11 +1,11 @@
 // The body of the kernel of neighbour_sum, lane by lane on the CPU: it must give the bits of the
 // kernels for the CPU, so it gives them on a GPU too.
-#include "graph/row_sum.h"
+#include "kernels/row_sum.h"
 
 #include <gtest/gtest.h>
 
 #include "emulated_warp.h"
-#include "graph/row_sum_call.h"
+#include "kernels/row_sum_call.h"
 #include "sum_cases.h"
 
 namespace micrec {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "graph/neighbour_sum.h"
-#include "tests/graph/test_graphs.h"
+#include "kernels/neighbour_sum.h"
+#include "tests/support/test_graphs.h"
 
 namespace micrec {
 

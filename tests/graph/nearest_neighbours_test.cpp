@@ -5,7 +5,7 @@
 
 #include <numeric>
 
-#include "tests/graph/test_graphs.h"
+#include "tests/support/test_graphs.h"
 
 namespace micrec {
 namespace {

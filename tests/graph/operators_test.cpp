@@ -7,7 +7,7 @@
 
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
-#include "tests/graph/test_graphs.h"
+#include "tests/support/test_graphs.h"
 
 namespace micrec {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "cluster/thread_communicator.h"
 #include "graph/operators.h"
-#include "tests/graph/test_graphs.h"
+#include "tests/support/test_graphs.h"
 
 namespace micrec {
 namespace {

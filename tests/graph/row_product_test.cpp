@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "graph/packed_matrix.h"
-#include "tests/graph/test_graphs.h"
+#include "kernels/packed_matrix.h"
+#include "tests/support/test_graphs.h"
 
 namespace micrec {
 namespace {

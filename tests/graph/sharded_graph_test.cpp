@@ -8,7 +8,7 @@
 
 #include "cluster/thread_communicator.h"
 #include "graph/weighted_graph.h"
-#include "tests/graph/test_graphs.h"
+#include "tests/support/test_graphs.h"
 
 namespace micrec {
 namespace {

@@ -1,4 +1,4 @@
-#include "io/hdf5_structure.h"
+#include "io/hdf5_structure/hdf5_structure.h"
 
 #include <gtest/gtest.h>
 

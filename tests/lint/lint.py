@@ -26,7 +26,7 @@ LAYERS = {
     "train": 4, "evaluate": 4,
     "model": 3,
     "data": 2, "graph": 2, "checkpoints": 2,
-    "io": 1, "partition": 1, "cluster": 1,
+    "io": 1, "kernels": 1, "partition": 1, "cluster": 1,
     "base": 0,
 }
 

@@ -1,4 +1,4 @@
-#include "partition/grid_choice.h"
+#include "partition/planning/grid_choice.h"
 
 #include <gtest/gtest.h>
 

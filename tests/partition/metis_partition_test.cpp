@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "partition/step_needs.h"
+#include "partition/planning/step_needs.h"
 #include "tests/partition/random_world.h"
 
 namespace micrec {

@@ -1,4 +1,4 @@
-#include "partition/run_plan.h"
+#include "partition/planning/run_plan.h"
 
 #include <gtest/gtest.h>
 

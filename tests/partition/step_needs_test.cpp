@@ -1,4 +1,4 @@
-#include "partition/step_needs.h"
+#include "partition/planning/step_needs.h"
 
 #include <gtest/gtest.h>
 

@@ -11,7 +11,7 @@
 #include <set>
 
 #include "base/random.h"
-#include "graph/neighbour_sum.h"
+#include "kernels/neighbour_sum.h"
 
 namespace micrec {
 namespace {

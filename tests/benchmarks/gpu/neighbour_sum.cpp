@@ -6,7 +6,7 @@
 // The graph is a file of lines "user item item ..." or a made-up skewed one of gowalla's size.
 // Prints a JSON object a line. A call's bytes are what it would read and write if nothing stayed in
 // a cache: for every nonzero a column number and a row of x, and every row of the result.
-#include "graph/neighbour_sum.h"
+#include "kernels/neighbour_sum.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

@@ -1,0 +1,80 @@
+#include "partition/planning/run_plan.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+
+namespace micrec {
+namespace {
+
+template <typename Values, typename NumberOf>
+double heaviest_over_mean(const Values& values, const NumberOf& number_of) {
+  double sum = 0;
+  double most = 0;
+  for (const auto& value : values) {
+    sum += number_of(value);
+    most = std::max<double>(most, number_of(value));
+  }
+  return sum > 0 ? most * static_cast<double>(values.size()) / sum : 1;
+}
+
+}  // namespace
+
+int GridPlan::fullest_rank() const {
+  const auto most = std::max_element(
+      memory.begin(), memory.end(),
+      [](const RankMemory& a, const RankMemory& b) { return a.peak() < b.peak(); });
+  return static_cast<int>(most - memory.begin());
+}
+
+int GridPlan::slowest_rank() const {
+  const auto most = std::max_element(
+      time.begin(), time.end(),
+      [](const StepSeconds& a, const StepSeconds& b) { return a.total() < b.total(); });
+  return static_cast<int>(most - time.begin());
+}
+
+GridCost GridPlan::cost() const {
+  return {grid, time[slowest_rank()].total(), memory[fullest_rank()].peak(), bytes.most()};
+}
+
+GridPlan plan_grid(const PlanInputs& inputs, const Ownership& rows, ProcessGrid grid,
+                   const MachineRates& rates) {
+  CHECK_EQ(rows.ranks, grid.rows);
+  const std::int64_t nodes = inputs.space.nodes();
+  std::vector<std::int32_t> degree(static_cast<std::size_t>(nodes));
+  std::vector<std::int64_t> user_nonzeros(grid.rows);
+  for (std::int64_t node = 0; node < nodes; ++node) {
+    degree[node] = static_cast<std::int32_t>(inputs.graph.degree(node));
+    if (node < inputs.space.users()) user_nonzeros[rows.owner[node]] += degree[node];
+  }
+  GridPlan plan;
+  plan.grid = grid;
+  plan.loads = loads_of(inputs.space, rows, degree);
+  plan.needs = expected_needs(inputs.space, inputs.people, inputs.graph, inputs.eligible, rows,
+                              inputs.shape.batch);
+  std::vector<SemanticHalo> semantic;
+  for (const SemanticGraph& modality : inputs.semantic) {
+    if (!modality.neighbours) {
+      semantic.push_back(expected_semantic_halo(inputs.space, inputs.graph, modality.present, rows,
+                                                inputs.shape.semantic_neighbours));
+      continue;
+    }
+    // A target is read by the items that chose it; going back, an item's gradient by its choices.
+    semantic.push_back({count_halo(transposed(*modality.neighbours), rows),
+                        count_halo(*modality.neighbours, rows)});
+  }
+  plan.bytes = plan_bytes(inputs.shape, grid, plan.needs, semantic);
+  plan.memory = plan_memory(inputs.shape, inputs.dataset, grid, plan.loads, user_nonzeros,
+                            plan.needs, semantic);
+  plan.time = plan_time(inputs.shape, grid, plan.loads, plan.needs, plan.bytes, rates);
+  plan.balance.nonzeros =
+      heaviest_over_mean(plan.loads, [](const RankLoad& load) { return load.nonzeros; });
+  plan.balance.rows =
+      heaviest_over_mean(plan.loads, [](const RankLoad& load) { return load.users + load.items; });
+  plan.balance.memory =
+      heaviest_over_mean(plan.memory, [](const RankMemory& memory) { return memory.peak(); });
+  return plan;
+}
+
+}  // namespace micrec

@@ -1,0 +1,288 @@
+#include "partition/planning/step_needs.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace micrec {
+namespace {
+
+/// Parts met around one node, each once, with two sums for each.
+class PartSums {
+ public:
+  explicit PartSums(int parts) : seen_(parts, -1), first_(parts), second_(parts) {}
+
+  void start(std::int64_t node) {
+    node_ = node;
+    touched_.clear();
+  }
+  void add(std::int32_t part, double first, double second) {
+    if (seen_[part] != node_) {
+      seen_[part] = node_;
+      first_[part] = second_[part] = 0;
+      touched_.push_back(part);
+    }
+    first_[part] += first;
+    second_[part] += second;
+  }
+  const std::vector<std::int32_t>& touched() const { return touched_; }
+  bool has(std::int32_t part) const { return seen_[part] == node_; }
+  double first(std::int32_t part) const { return first_[part]; }
+  double second(std::int32_t part) const { return second_[part]; }
+
+ private:
+  std::int64_t node_ = -1;
+  std::vector<std::int64_t> seen_;
+  std::vector<double> first_, second_;
+  std::vector<std::int32_t> touched_;
+};
+
+/// Probability that a step's draws miss a set of interactions.
+class Missing {
+ public:
+  Missing(const BatchShape& batch, std::int64_t interactions)
+      : by_user_(batch.by_user),
+        interactions_(static_cast<double>(interactions)),
+        draws_(static_cast<double>(batch.by_user ? batch.triples
+                                                 : std::min(batch.triples, interactions))) {
+    constant_ = std::lgamma(interactions_ - draws_ + 1) - std::lgamma(interactions_ + 1);
+    for (std::size_t n = 0; n < table_.size(); ++n) table_[n] = none_of(static_cast<double>(n));
+  }
+
+  double draws() const { return draws_; }
+  /// `share`: probability that one draw is in the set.
+  double probability(double share) const {
+    if (by_user_) return std::pow(std::max(0.0, 1 - share), draws_);
+    const double count = std::round(share * interactions_);
+    return count < static_cast<double>(table_.size()) ? table_[static_cast<std::size_t>(count)]
+                                                      : none_of(count);
+  }
+
+ private:
+  // Of `draws_` different interactions none is among `count`.
+  double none_of(double count) const {
+    if (interactions_ - count < draws_) return 0;
+    return std::exp(std::lgamma(interactions_ - count + 1) -
+                    std::lgamma(interactions_ - count - draws_ + 1) + constant_);
+  }
+
+  bool by_user_;
+  double interactions_;
+  double draws_;
+  double constant_ = 0;
+  std::vector<double> table_ = std::vector<double>(1024);
+};
+
+/// Probability that an item is neither the positive nor the negative of any triple. `drawn`: the
+/// chance of one draw to be one of its interactions; `negative`: to have it as the negative, which
+/// excludes the other.
+double item_missing(const Missing& missing, double drawn, double negative) {
+  const double by_positive = missing.probability(drawn);
+  if (by_positive <= 0 || negative <= 0) return by_positive;
+  const double per_draw = std::min(1.0, negative / std::max(1e-12, 1 - drawn));
+  return by_positive * std::exp(missing.draws() * std::log1p(-per_draw));
+}
+
+std::vector<OverlapCounts> count_overlaps(const NodeSpace& space, const People& people,
+                                          const Adjacency& graph, const Ownership& ownership,
+                                          const BatchShape& batch,
+                                          std::vector<double>& not_chosen) {
+  std::vector<OverlapCounts> overlaps;
+  if (!batch.has_contrastive) return overlaps;
+  const int domains = space.domains();
+  std::vector<std::vector<std::int32_t>> node_of(
+      domains, std::vector<std::int32_t>(static_cast<std::size_t>(people.count), -1));
+  for (int domain = 0; domain < domains; ++domain) {
+    const Range users = space.users_of(domain);
+    for (std::int64_t user = users.begin; user < users.end; ++user) {
+      if (graph.degree(user) > 0) {
+        node_of[domain][people.person[user]] = static_cast<std::int32_t>(user);
+      }
+    }
+  }
+  for (int k = 0; k < domains; ++k) {
+    for (int l = k + 1; l < domains; ++l) {
+      OverlapCounts pair{k, l, 0, std::vector<std::int64_t>(ownership.ranks), 0};
+      for (std::int64_t person = 0; person < people.count; ++person) {
+        if (node_of[k][person] < 0 || node_of[l][person] < 0) continue;
+        ++pair.people;
+        ++pair.people_of_part[ownership.owner[node_of[k][person]]];
+      }
+      if (pair.people < 2) continue;  // One alone has no negatives.
+      pair.chosen = static_cast<double>(batch.contrastive_batch <= 0
+                                            ? pair.people
+                                            : std::min(pair.people, batch.contrastive_batch));
+      const double left_out = 1 - pair.chosen / static_cast<double>(pair.people);
+      for (std::int64_t person = 0; person < people.count; ++person) {
+        if (node_of[k][person] < 0 || node_of[l][person] < 0) continue;
+        not_chosen[node_of[k][person]] *= left_out;
+        not_chosen[node_of[l][person]] *= left_out;
+      }
+      overlaps.push_back(std::move(pair));
+    }
+  }
+  return overlaps;
+}
+
+}  // namespace
+
+std::int64_t HaloCounts::total() const {
+  return std::accumulate(received.begin(), received.end(), std::int64_t{0});
+}
+
+HaloCounts count_halo(const Adjacency& readers, const Ownership& ownership) {
+  CHECK_EQ(static_cast<std::int64_t>(ownership.owner.size()), readers.nodes());
+  HaloCounts counts{std::vector<std::int64_t>(ownership.ranks),
+                    std::vector<std::int64_t>(ownership.ranks)};
+  std::vector<std::int64_t> seen(ownership.ranks, -1);
+  for (std::int64_t node = 0; node < readers.nodes(); ++node) {
+    const std::int32_t owner = ownership.owner[node];
+    seen[owner] = node;
+    for (std::int64_t i = readers.offsets[node]; i < readers.offsets[node + 1]; ++i) {
+      const std::int32_t part = ownership.owner[readers.columns[i]];
+      if (seen[part] == node) continue;
+      seen[part] = node;
+      ++counts.sent[owner];
+      ++counts.received[part];
+    }
+  }
+  return counts;
+}
+
+StepNeeds expected_needs(const NodeSpace& space, const People& people, const Adjacency& graph,
+                         const std::vector<std::uint8_t>& eligible, const Ownership& ownership,
+                         const BatchShape& batch) {
+  CHECK_EQ(graph.nodes(), space.nodes());
+  CHECK_EQ(static_cast<std::int64_t>(eligible.size()), space.nodes() - space.users());
+  CHECK_EQ(static_cast<std::int64_t>(ownership.owner.size()), space.nodes());
+  const int parts = ownership.ranks;
+  const int domains = space.domains();
+  const std::int64_t interactions = graph.nonzeros() / 2;
+  CHECK_GE(interactions, 1) << "no training interactions";
+  const Missing missing(batch, interactions);
+
+  std::vector<double> eligible_items(domains);
+  std::vector<std::vector<std::int64_t>> eligible_of(domains, std::vector<std::int64_t>(parts));
+  for (int domain = 0; domain < domains; ++domain) {
+    const Range items = space.items_of(domain);
+    for (std::int64_t item = items.begin; item < items.end; ++item) {
+      if (eligible[item - space.users()] == 0) continue;
+      ++eligible_items[domain];
+      ++eligible_of[domain][ownership.owner[item]];
+    }
+  }
+
+  // A user's chance to be drawn, and what it gives each item they do not have as the negative.
+  std::int64_t active_users = 0;
+  for (std::int64_t user = 0; user < space.users(); ++user) active_users += graph.degree(user) > 0;
+  std::vector<double> drawn(static_cast<std::size_t>(space.users()));
+  std::vector<double> negative(static_cast<std::size_t>(space.users()));
+  std::vector<std::vector<double>> negative_of(domains, std::vector<double>(parts));
+  std::vector<double> negative_of_all(domains);
+  StepNeeds needs;
+  needs.triples.assign(parts, 0);
+  for (int domain = 0; domain < domains; ++domain) {
+    const Range users = space.users_of(domain);
+    for (std::int64_t user = users.begin; user < users.end; ++user) {
+      const auto degree = static_cast<double>(graph.degree(user));
+      if (degree == 0) continue;
+      drawn[user] = batch.by_user ? 1 / static_cast<double>(active_users)
+                                  : degree / static_cast<double>(interactions);
+      const double others = eligible_items[domain] - degree;
+      negative[user] = others > 0 ? drawn[user] / others : 0;
+      negative_of[domain][ownership.owner[user]] += negative[user];
+      negative_of_all[domain] += negative[user];
+      needs.triples[ownership.owner[user]] += missing.draws() * drawn[user];
+    }
+  }
+
+  std::vector<double> not_wanted(static_cast<std::size_t>(space.nodes()), 1);
+  needs.overlaps = count_overlaps(space, people, graph, ownership, batch, not_wanted);
+  for (std::int64_t user = 0; user < space.users(); ++user) {
+    if (graph.degree(user) > 0) not_wanted[user] *= missing.probability(drawn[user]);
+  }
+
+  // Items, by the parts that ask for them. Parts without an interaction of an item ask for it as a
+  // negative only, with a chance that depends on the part and the domain alone: those are counted,
+  // not visited.
+  needs.requested_items.assign(parts, 0);
+  needs.items_sent.assign(parts, 0);
+  needs.items_received.assign(parts, 0);
+  PartSums around(parts);
+  for (int domain = 0; domain < domains; ++domain) {
+    std::vector<double> only_negative(parts);
+    for (int part = 0; part < parts; ++part) {
+      only_negative[part] = 1 - item_missing(missing, 0, negative_of[domain][part]);
+    }
+    const double only_negative_of_all =
+        std::accumulate(only_negative.begin(), only_negative.end(), 0.0);
+    std::vector<double> visited(parts);  // eligible items of others that a part has interactions of
+    const Range items = space.items_of(domain);
+    for (std::int64_t item = items.begin; item < items.end; ++item) {
+      const std::int32_t owner = ownership.owner[item];
+      const bool can_be_negative = eligible[item - space.users()] != 0;
+      around.start(item);
+      double drawn_by_all = 0;
+      double excluded_of_all = 0;
+      for (std::int64_t i = graph.offsets[item]; i < graph.offsets[item + 1]; ++i) {
+        const std::int32_t user = graph.columns[i];
+        const double chance = drawn[user] / static_cast<double>(graph.degree(user));
+        around.add(ownership.owner[user], chance, negative[user]);
+        drawn_by_all += chance;
+        excluded_of_all += negative[user];
+      }
+      double sent = 0;
+      double counted = 0;  // of only_negative_of_all, by parts that are not met there
+      for (const std::int32_t part : around.touched()) {
+        if (can_be_negative) counted += only_negative[part];
+        if (part == owner) continue;
+        const double by_negative =
+            can_be_negative ? negative_of[domain][part] - around.second(part) : 0;
+        const double asked = 1 - item_missing(missing, around.first(part), by_negative);
+        sent += asked;
+        needs.items_received[part] += asked;
+        if (can_be_negative) ++visited[part];
+      }
+      if (can_be_negative) {
+        if (!around.has(owner)) counted += only_negative[owner];
+        sent += std::max(0.0, only_negative_of_all - counted);
+      }
+      needs.items_sent[owner] += sent;
+      not_wanted[item] = item_missing(
+          missing, drawn_by_all, can_be_negative ? negative_of_all[domain] - excluded_of_all : 0);
+      needs.requested_items[owner] += 1 - not_wanted[item];
+    }
+    for (int part = 0; part < parts; ++part) {
+      needs.items_received[part] +=
+          only_negative[part] *
+          (eligible_items[domain] - static_cast<double>(eligible_of[domain][part]) - visited[part]);
+    }
+  }
+
+  needs.halo = {std::vector<std::int64_t>(parts), std::vector<std::int64_t>(parts)};
+  needs.active_sent.assign(parts, 0);
+  needs.active_received.assign(parts, 0);
+  needs.wanted_rows.assign(parts, 0);
+  needs.wanted_nonzeros.assign(parts, 0);
+  for (std::int64_t node = 0; node < space.nodes(); ++node) {
+    const std::int32_t owner = ownership.owner[node];
+    const double wanted = 1 - not_wanted[node];
+    needs.wanted_rows[owner] += wanted;
+    needs.wanted_nonzeros[owner] += wanted * static_cast<double>(graph.degree(node));
+    around.start(space.nodes() + node);
+    for (std::int64_t i = graph.offsets[node]; i < graph.offsets[node + 1]; ++i) {
+      const std::int32_t part = ownership.owner[graph.columns[i]];
+      if (part == owner || around.has(part)) continue;
+      around.add(part, 0, 0);
+      ++needs.halo.sent[owner];
+      ++needs.halo.received[part];
+      needs.active_sent[owner] += wanted;
+      needs.active_received[part] += wanted;
+    }
+  }
+  return needs;
+}
+
+}  // namespace micrec

@@ -1,0 +1,92 @@
+#include "kernels/rows.h"
+
+#include <ATen/Functions.h>
+#include <glog/logging.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/parallel.h"
+
+namespace micrec {
+
+at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options) {
+  at::Tensor tensor = at::empty(shape, options);
+#ifdef MADV_HUGEPAGE
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  if (tensor.device().is_cpu() && tensor.nbytes() >= 2 * kHugePage) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr());
+    const std::uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
+    const std::uintptr_t last = (begin + tensor.nbytes()) / kHugePage * kHugePage;
+    // Only advice: where the system has no huge pages, nothing is lost but time.
+    madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  }
+#endif
+  return tensor;
+}
+
+at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads) {
+  std::vector<std::int64_t> shape = x.sizes().vec();
+  shape[0] = static_cast<std::int64_t>(rows.size());
+  at::Tensor gathered = empty_rows(shape, x.options());
+  gather_rows_into(gathered, x, rows, threads);
+  return gathered;
+}
+
+namespace {
+
+// `there` says where the numbers are on x's device, which is not the CPU.
+template <typename There>
+void gather_into(at::Tensor& gathered, const at::Tensor& x, const std::vector<std::int32_t>& rows,
+                 int threads, const There& there) {
+  CHECK(x.is_contiguous() && x.device() == gathered.device());
+  const auto count = static_cast<std::int64_t>(rows.size());
+  CHECK(gathered.is_contiguous() && gathered.size(0) == count);
+  if (rows.empty()) return;
+  if (!x.device().is_cpu()) {
+    at::index_select_out(gathered, x, 0, there());
+    return;
+  }
+  const std::size_t row_bytes = gathered.nbytes() / rows.size();
+  const auto* const from = static_cast<const char*>(x.const_data_ptr());
+  auto* const to = static_cast<char*>(gathered.mutable_data_ptr());
+  constexpr std::int64_t kChunkBytes = 1 << 18;
+  constexpr std::int64_t kRowsAhead = 16;
+  const std::int64_t chunk =
+      std::max<std::int64_t>(1, kChunkBytes / static_cast<std::int64_t>(row_bytes + 1));
+  const std::int64_t last = count - 1;
+  parallel_for(count, chunk, threads, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const char* const ahead = from + rows[std::min(i + kRowsAhead, last)] * row_bytes;
+      for (std::size_t line = 0; line < row_bytes; line += 64) __builtin_prefetch(ahead + line);
+      std::memcpy(to + i * row_bytes, from + rows[i] * row_bytes, row_bytes);
+    }
+  });
+}
+
+}  // namespace
+
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
+                      const std::vector<std::int32_t>& rows, int threads) {
+  gather_into(gathered, x, rows, threads, [&] { return upload(rows, x.device()); });
+}
+
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads) {
+  gather_into(gathered, x, rows.rows(), threads, [&] { return rows.on(x.device()); });
+}
+
+Pattern gathered_from(const std::vector<std::int32_t>& rows, std::int64_t count) {
+  Pattern pattern;
+  pattern.offsets.assign(count + 1, 0);
+  for (const std::int32_t row : rows) ++pattern.offsets[row + 1];
+  for (std::int64_t r = 0; r < count; ++r) pattern.offsets[r + 1] += pattern.offsets[r];
+  std::vector<std::int64_t> next(pattern.offsets.begin(), pattern.offsets.end() - 1);
+  pattern.columns.resize(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    pattern.columns[next[rows[i]]++] = static_cast<std::int32_t>(i);
+  }
+  return pattern;
+}
+
+}  // namespace micrec

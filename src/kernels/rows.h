@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/pattern.h"
+#include "kernels/upload.h"
+
+namespace micrec {
+
+/// A matrix whose rows will be read in random order: where it is large, on huge pages, without
+/// which every read of a row would first have to look up its page (twice the time of a neighbour
+/// sum over a million rows). Shapes: returns (shape[0], ...), not initialised.
+at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options);
+
+/// The rows of x named by `rows`, in their order; any dtype. Shapes: x (n, ...), contiguous;
+/// returns (rows, ...).
+at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads);
+
+/// The same into `gathered` (rows, ...), contiguous.
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
+                      const std::vector<std::int32_t>& rows, int threads);
+
+/// The same of a list that is used again and again: a GPU is given it once.
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads);
+
+/// The transpose of a gather as a pattern: row r lists the positions of `rows` that hold r, rising,
+/// so that neighbour_sum adds what was gathered from a row in the order of the list. `count` is the
+/// number of rows gathered from.
+Pattern gathered_from(const std::vector<std::int32_t>& rows, std::int64_t count);
+
+}  // namespace micrec

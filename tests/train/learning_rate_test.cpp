@@ -1,0 +1,37 @@
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+#include "train/trainer.h"
+
+namespace micrec {
+namespace {
+
+TEST(LearningRate, IsConstantUnlessItDecays) {
+  TrainingConfig config;
+  config.adam.learning_rate = 0.02;
+  config.max_steps = 100;
+  for (const std::int64_t step : {0, 50, 99, 1000}) {
+    EXPECT_EQ(learning_rate_at(config, step), 0.02);
+  }
+}
+
+TEST(LearningRate, DecaysLinearlyInTheSecondHalfToATwentieth) {
+  TrainingConfig config;
+  config.adam.learning_rate = 0.02;
+  config.max_steps = 100;
+  config.lr_decay = true;
+  EXPECT_DOUBLE_EQ(learning_rate_at(config, 0), 0.02);
+  EXPECT_DOUBLE_EQ(learning_rate_at(config, 50), 0.02);
+  EXPECT_DOUBLE_EQ(learning_rate_at(config, 75), 0.01);
+  EXPECT_NEAR(learning_rate_at(config, 99), 0.05 * 0.02, 1e-12);
+  for (std::int64_t step = 51; step < 100; ++step) {
+    const double fall = learning_rate_at(config, step - 1) - learning_rate_at(config, step);
+    EXPECT_GE(fall, 0);
+    EXPECT_LE(fall, 0.02 / 50 + 1e-12);
+    EXPECT_GE(learning_rate_at(config, step), 0.05 * 0.02 - 1e-12);
+  }
+}
+
+}  // namespace
+}  // namespace micrec
