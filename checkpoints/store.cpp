@@ -4,7 +4,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <filesystem>
 #include <system_error>
@@ -26,10 +25,6 @@ namespace fs = std::filesystem;
 
 constexpr double kLongestWaitSeconds = 1;        // of a collective, for a disk
 constexpr double kGuessedBytesPerSecond = 50e6;  // of a slow disk, before the first save
-
-constexpr std::array<const char*, 8> kStepNames = {
-    "begun",   "shard_written", "shard_synced", "manifest_written",
-    "renamed", "parent_synced", "best_named",   "old_removed"};
 
 void check_tensors(const std::vector<GlobalNode>& owned,
                    const std::vector<CheckpointTensor>& tensors) {
@@ -101,14 +96,6 @@ std::vector<std::string> list_together(Communicator& communicator, const char* n
 }
 
 }  // namespace
-
-const char* name_of(SaveStep step) { return kStepNames[static_cast<std::size_t>(step)]; }
-
-std::optional<SaveStep> parse_save_step(const std::string& name) {
-  const auto found = std::find(kStepNames.begin(), kStepNames.end(), name);
-  if (found == kStepNames.end()) return std::nullopt;
-  return static_cast<SaveStep>(found - kStepNames.begin());
-}
 
 // A save that is under way. While the background thread runs, it alone touches what is marked so.
 struct CheckpointStore::Pending {

@@ -30,9 +30,6 @@ enum class SaveStep {
   best_named,        ///< best.json names it; best checkpoints only
   old_removed,       ///< those no longer kept are gone
 };
-const char* name_of(SaveStep step);
-/// The step of such a name, if it is one.
-std::optional<SaveStep> parse_save_step(const std::string& name);
 
 struct SaveOptions {
   bool is_best = false;  ///< the best so far by the validation metric

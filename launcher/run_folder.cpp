@@ -4,39 +4,19 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
-#include <optional>
 #include <thread>
 #include <utility>
-#include <vector>
 
-#include "base/error.h"
-#include "base/text.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
+#include "launcher/injected_faults.h"
 
 namespace micrec {
 namespace {
 
 constexpr auto kBetweenTries = std::chrono::milliseconds(200);
-
-LockHolder holder_of_this_run() {
-  LockHolder holder = this_process();
-  const char* const set = std::getenv("MICREC_TEST_LOCK_SECONDS");
-  if (set == nullptr || *set == '\0') return holder;
-  const std::vector<std::string> words = split(set, ':');
-  const std::optional<double> heartbeat = parse_real(words.front());
-  const std::optional<double> stale = words.size() == 2 ? parse_real(words[1]) : std::nullopt;
-  if (!heartbeat || !stale || *heartbeat <= 0 || *stale <= *heartbeat) {
-    throw Error(Cause::usage, text("MICREC_TEST_LOCK_SECONDS is '", set,
-                                   "', expected HEARTBEAT:STALE as in 0.2:2"));
-  }
-  holder.heartbeat_seconds = *heartbeat;
-  holder.stale_seconds = *stale;
-  return holder;
-}
 
 }  // namespace
 

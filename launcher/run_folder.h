@@ -20,11 +20,9 @@ struct HeldFolder {
 /// Makes the folder of a run, if it is not there, and takes its lock; waits where a holder on
 /// another machine cannot be asked whether it lives. See io/run_lock.h.
 ///
-/// MICREC_TEST_LOCK_SECONDS=HEARTBEAT:STALE, as in 0.2:2, is for tests: the times of the lock.
-///
 /// Ranks    collective.
 /// Errors   Error(io) on all ranks where another run holds it, or where it cannot be made or
-/// written; Error(usage) where the variable is written otherwise.
+///          written.
 HeldFolder hold_run_folder(const std::string& run_dir, Job& job);
 
 }  // namespace micrec

@@ -22,7 +22,7 @@
 #include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/death_in_tests.h"
+#include "launcher/injected_faults.h"
 #include "launcher/preflight.h"
 #include "launcher/run_folder.h"
 #include "launcher/train_flags.h"

@@ -7,6 +7,7 @@
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/save_steps.h"
 #include "training_state.h"
 
 namespace micrec {

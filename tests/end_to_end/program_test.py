@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the program from made-up data to recommendations, under mpirun, and checks what it leaves with numpy.
 
-    program_test.py PROGRAM "MPIEXEC [FLAG ...]" [TEST ...]
+    program_test.py PROGRAM PROGRAM_WITH_FAULTS "MPIEXEC [FLAG ...]" [TEST ...]
 """
 
 import csv
@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 
 PROGRAM = ""
+WITH_FAULTS = ""  # the same, but that its environment may kill it (tests/faults)
 MPIEXEC = []
 CHECK_METRICS = Path(__file__).resolve().parent.parent / "evaluate" / "check_metrics.py"
 SECONDS = 180  # no command of these may take longer
@@ -38,9 +39,9 @@ def environment():
             "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
 
 
-def command_line(words, ranks):
+def command_line(words, ranks, program=None):
     under_mpi = [*MPIEXEC, "-n", str(ranks)] if ranks > 1 else []
-    return [*under_mpi, PROGRAM, *map(str, words)]
+    return [*under_mpi, program or PROGRAM, *map(str, words)]
 
 
 def run(*words, ranks=1, expect=0):
@@ -531,7 +532,7 @@ class ProgramTest(unittest.TestCase):
                 run_dir = self.folder / f"killed_{commit}_{words[0].replace(':', '_')}"
                 command = command_line(["train", f"--dataset={self.dataset}", f"--run_dir={run_dir}", *TRAIN,
                                         "--save_every_steps=2", "--max_steps=20", "--keep_last=2",
-                                        f"--commit={commit}"], 2)
+                                        f"--commit={commit}"], 2, WITH_FAULTS)
                 killed = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False,
                                         env={**environment(),
                                              "MICREC_TEST_DIE_AT": "@".join([at, words[1] if len(words) > 1 else "0"])})
@@ -657,6 +658,6 @@ class ProgramTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    PROGRAM = sys.argv[1]
-    MPIEXEC = sys.argv[2].split()
-    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)
+    PROGRAM, WITH_FAULTS = sys.argv[1:3]
+    MPIEXEC = sys.argv[3].split()
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]], verbosity=2)

@@ -16,7 +16,7 @@
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
 #include "launcher/commands.h"
-#include "launcher/death_in_tests.h"
+#include "launcher/injected_faults.h"
 #include "launcher/program.h"
 #include "tests/support/temporary_folder.h"
 
@@ -124,7 +124,7 @@ TEST_F(VerifyCommand, RefusesWhatHoldsNone) {
   expect_all(verify({run_dir_ + "/checkpoints/best.json"}, 4), {"not a folder"});
 }
 
-TEST(DeathInTests, IsReadFromTheEnvironment) {
+TEST(InjectedFaults, DeathIsReadFromTheEnvironment) {
   unsetenv("MICREC_TEST_DIE_AT");
   EXPECT_FALSE(death_from_environment(0));
   for (const char* wrong : {"written", "begun:0", "begun:x", "begun:1:2", "begun@x", "@1", ":3"}) {

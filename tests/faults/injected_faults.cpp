@@ -1,4 +1,6 @@
-#include "launcher/death_in_tests.h"
+// What tests of whole programs do to a run by its environment: linked into micrec_with_faults alone.
+
+#include "launcher/injected_faults.h"
 
 #include <csignal>
 #include <cstdlib>
@@ -9,9 +11,13 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "tests/support/save_steps.h"
 
 namespace micrec {
 
+/// MICREC_TEST_DIE_AT=STEP[:TIMES][@RANK], as in shard_synced:3@1: as `kill -9` does, when rank 1
+/// reaches that instant for the third time; the first time and all ranks by default.
+/// Errors   Error(usage) where it is written otherwise.
 std::function<void(SaveStep)> death_from_environment(int rank) {
   const char* const set = std::getenv("MICREC_TEST_DIE_AT");
   if (set == nullptr || *set == '\0') return nullptr;
@@ -31,6 +37,24 @@ std::function<void(SaveStep)> death_from_environment(int rank) {
   return [step = *step, left](SaveStep reached) {
     if (reached == step && --*left == 0) std::raise(SIGKILL);
   };
+}
+
+/// MICREC_TEST_LOCK_SECONDS=HEARTBEAT:STALE, as in 0.2:2: the times of the lock.
+/// Errors   Error(usage) where it is written otherwise.
+LockHolder holder_of_this_run() {
+  LockHolder holder = this_process();
+  const char* const set = std::getenv("MICREC_TEST_LOCK_SECONDS");
+  if (set == nullptr || *set == '\0') return holder;
+  const std::vector<std::string> words = split(set, ':');
+  const std::optional<double> heartbeat = parse_real(words.front());
+  const std::optional<double> stale = words.size() == 2 ? parse_real(words[1]) : std::nullopt;
+  if (!heartbeat || !stale || *heartbeat <= 0 || *stale <= *heartbeat) {
+    throw Error(Cause::usage, text("MICREC_TEST_LOCK_SECONDS is '", set,
+                                   "', expected HEARTBEAT:STALE as in 0.2:2"));
+  }
+  holder.heartbeat_seconds = *heartbeat;
+  holder.stale_seconds = *stale;
+  return holder;
 }
 
 }  // namespace micrec
