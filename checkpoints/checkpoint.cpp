@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <limits>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -221,10 +220,10 @@ void read_sharded_parts(const Hdf5File& file, const StoredShard& shard, int shar
 template <typename Read>
 void read_shard(const std::string& directory, const StoredShard& shard, Verify verified,
                 const Read& read) {
-  const Hdf5Bytes bytes =
-      verified == Verify::checksums ? Hdf5Bytes::digest_verified : Hdf5Bytes::of_anybody;
+  const Hdf5Content content =
+      verified == Verify::checksums ? Hdf5Content::verified : Hdf5Content::foreign;
   try {
-    read(Hdf5File::open((fs::path(directory) / shard.file).string(), bytes));
+    read(Hdf5File::open((fs::path(directory) / shard.file).string(), content));
   } catch (const Error& error) {
     if (error.cause() != Cause::data) throw;
     throw Error(Cause::checkpoint, text("checkpoint ", directory, " is damaged: ", error.what()));
@@ -375,33 +374,6 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
   };
   for (const auto& [stored, parts] : replicated) deliver(parts);
   for (const ShardedRead& read : sharded) deliver(read.parts);
-}
-
-at::Tensor Checkpoint::read_replicated(const std::string& name) const {
-  const StoredTensor& stored = state_->find(name);
-  std::vector<CheckpointTensor> into(1);
-  into[0].name = name;
-  into[0].value = at::empty(stored.shape, element_type_of(stored.type));
-  restore({}, into, false);
-  return into[0].value;
-}
-
-at::Tensor Checkpoint::read_all_rows(const std::string& name) const {
-  const StoredTensor& stored = state_->find(name);
-  const std::int64_t rows = stored.sharded ? stored.shape[0] : 0;
-  if (rows > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(Cause::checkpoint, text("tensor '", name, "' of ", directory(), " has ",
-                                        with_commas(rows), " rows, more than there can be nodes"));
-  }
-  std::vector<GlobalNode> all(static_cast<std::size_t>(rows));
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = GlobalNode{static_cast<std::int32_t>(i)};
-  std::vector<CheckpointTensor> into(1);
-  into[0].name = name;
-  into[0].value = at::empty(stored.sharded ? stored.shape : std::vector<std::int64_t>{0},
-                            element_type_of(stored.type));
-  into[0].sharded = true;
-  restore(all, into, false);
-  return into[0].value;
 }
 
 }  // namespace micrec

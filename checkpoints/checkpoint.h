@@ -132,12 +132,6 @@ class Checkpoint {
   void restore(const std::vector<GlobalNode>& owned, std::vector<CheckpointTensor>& into,
                bool with_optimizer_state) const;
 
-  /// A replicated tensor, on the host.
-  at::Tensor read_replicated(const std::string& name) const;
-
-  /// A sharded tensor whole, on the host: row r of the result is global row r. (rows(), ...)
-  at::Tensor read_all_rows(const std::string& name) const;
-
  private:
   struct State;
   explicit Checkpoint(std::unique_ptr<State> state);

@@ -25,15 +25,6 @@ inline std::string element_type_name(at::ScalarType type) {
   }
 }
 
-/// The type of such a name, which must be one of them.
-inline at::ScalarType element_type_of(const std::string& name) {
-  if (name == "float64") return at::kDouble;
-  if (name == "int64") return at::kLong;
-  if (name == "int32") return at::kInt;
-  if (name == "uint8") return at::kByte;
-  return at::kFloat;
-}
-
 /// Calls visit(T{}) with the C++ type T of the elements.
 template <typename Visit>
 void visit_element_type(at::ScalarType type, const Visit& visit) {

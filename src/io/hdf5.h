@@ -41,24 +41,25 @@ struct Hdf5Info {
 
 /// How a new dataset lies in its file.
 struct Hdf5Storage {
-  bool extendable = false;      ///< append() may add rows
-  bool compress = false;        ///< shuffle and gzip
-  std::int64_t chunk_rows = 0;  ///< rows compressed or added together; 0: about 256 KiB
-  bool zeros = true;            ///< reserve() writes zeros; without, the caller writes every row
+  bool compress = false;  ///< shuffle and gzip, in pieces of about 256 KiB
+  bool zeros = true;      ///< reserve() writes zeros; without, the caller writes every row
 };
 
-/// What is known of the bytes of a file before it is opened.
-enum class Hdf5Bytes {
-  of_anybody,       ///< nothing: the structure is checked before the library follows it
-  digest_verified,  ///< that they are those which this program wrote, by a digest: nothing to check
+/// What is known of a file before it is opened.
+enum class Hdf5Content {
+  foreign,   ///< nothing: the structure is checked before the library follows it
+  verified,  ///< every byte is one that this program wrote, by a digest: there is nothing to check
 };
+
+namespace hdf5 {
+struct OpenFile;
+}
 
 /// An HDF5 file. Names are paths from the root ("/domains/food/users/key"); groups on the way to a
 /// new dataset are made. "Rows" are the first dimension of a dataset.
 ///
 /// Any number of threads may use any number of files: the HDF5 library is one process-wide state
-/// that is not safe for threads as Debian builds it, so all calls pass one mutex, hdf5.cpp's only
-/// global.
+/// that is not safe for threads as Debian builds it, so all calls pass one mutex.
 ///
 /// Ranks    local. Many ranks may read one file; a file that is written belongs to one rank.
 ///
@@ -67,7 +68,7 @@ enum class Hdf5Bytes {
 ///          is missing, exists already, or has another type or shape than asked for. Both name file
 ///          and dataset. Sizes read from a file are compared with the size of the file before
 ///          memory is taken, and the structure is checked before the library follows it, which
-///          crashes on some damaged files (io/hdf5_structure.h tells what is left). What is in
+///          crashes on some damaged files (io/hdf5_structure/hdf5_structure.h tells what is left). What is in
 ///          other files (external links, virtual datasets, external elements) or newer than HDF5
 ///          1.10 is Error(Cause::data) for whoever asks for it by its name; soft links are
 ///          followed.
@@ -76,11 +77,9 @@ class Hdf5File {
   /// A new file; one that exists is replaced.
   static Hdf5File create(const std::string& path);
   /// An existing file, for reading.
-  static Hdf5File open(const std::string& path, Hdf5Bytes bytes = Hdf5Bytes::of_anybody);
+  static Hdf5File open(const std::string& path, Hdf5Content content = Hdf5Content::foreign);
   /// Whether a file can be read and is in another format; it need not be whole to be HDF5.
   static bool is_another_format(const std::string& path);
-  /// An existing file, for reading and adding to.
-  static Hdf5File open_to_write(const std::string& path);
 
   Hdf5File(Hdf5File&&) noexcept;
   Hdf5File& operator=(Hdf5File&&) noexcept;
@@ -89,8 +88,6 @@ class Hdf5File {
   ~Hdf5File();
 
   const std::string& path() const;
-  /// Hands everything written to the operating system.
-  void flush();
   /// Flushes and closes; only path() and destruction are allowed afterwards.
   void close();
 
@@ -125,8 +122,7 @@ class Hdf5File {
     write(dataset, values.data(), {static_cast<std::int64_t>(values.size())}, storage);
   }
 
-  /// A new dataset of zeros (Hdf5Storage), to be filled by write_rows() or, if extendable, by
-  /// append().
+  /// A new dataset of zeros (Hdf5Storage), to be filled by write_rows().
   template <Hdf5Number T>
   void reserve(const std::string& dataset, const std::vector<std::int64_t>& shape,
                const Hdf5Storage& storage = {}) {
@@ -136,11 +132,6 @@ class Hdf5File {
   template <Hdf5Number T>
   void write_rows(const std::string& dataset, Range rows, const T* values) {
     write_number_rows(dataset, hdf5_type_of<T>(), rows, values);
-  }
-  /// Adds rows at the end of an extendable dataset. values: (rows * row_elements).
-  template <Hdf5Number T>
-  void append(const std::string& dataset, const T* values, std::int64_t rows) {
-    append_numbers(dataset, hdf5_type_of<T>(), values, rows);
   }
 
   /// All elements, row by row.
@@ -158,13 +149,10 @@ class Hdf5File {
 
   // --- Strings: UTF-8, one dimension, without zero bytes ---
 
-  /// A new dataset; fixed width where that is not wasteful, else of variable length (always if
-  /// extendable).
+  /// A new dataset; fixed width where that is not wasteful, else of variable length.
   void write_text(const std::string& dataset, const std::vector<std::string>& values,
                   const Hdf5Storage& storage = {});
-  void append_text(const std::string& dataset, const std::vector<std::string>& values);
   std::vector<std::string> read_text(const std::string& dataset) const;
-  std::vector<std::string> read_text(const std::string& dataset, Range rows) const;
 
   // --- Groups and attributes ---
   // `object` is a group or a dataset, "/" for the file itself. Setting replaces.
@@ -179,31 +167,22 @@ class Hdf5File {
   void set_attribute(const std::string& object, const std::string& name, int value) {
     set_attribute(object, name, static_cast<std::int64_t>(value));
   }
-  void set_attribute(const std::string& object, const std::string& name, double value);
-  /// At most 8,192 values: HDF5 keeps attributes in the object's header, which holds 64 KiB.
-  void set_attribute(const std::string& object, const std::string& name,
-                     const std::vector<float>& values);
   std::string text_attribute(const std::string& object, const std::string& name) const;
   std::int64_t integer_attribute(const std::string& object, const std::string& name) const;
-  double real_attribute(const std::string& object, const std::string& name) const;
-  std::vector<float> vector_attribute(const std::string& object, const std::string& name) const;
 
  private:
-  struct State;
-  explicit Hdf5File(std::unique_ptr<State> state);
+  explicit Hdf5File(std::unique_ptr<hdf5::OpenFile> file);
 
   void write_numbers(const std::string& dataset, Hdf5Type type, const void* values,
                      const std::vector<std::int64_t>& shape, const Hdf5Storage& storage);
   void reserve_numbers(const std::string& dataset, Hdf5Type type,
                        const std::vector<std::int64_t>& shape, const Hdf5Storage& storage);
   void write_number_rows(const std::string& dataset, Hdf5Type type, Range rows, const void* values);
-  void append_numbers(const std::string& dataset, Hdf5Type type, const void* values,
-                      std::int64_t rows);
   std::size_t elements_to_read(const std::string& dataset, Hdf5Type type) const;
   void read_all_numbers(const std::string& dataset, Hdf5Type type, void* out) const;
   void read_number_rows(const std::string& dataset, Hdf5Type type, Range rows, void* out) const;
 
-  std::unique_ptr<State> state_;
+  std::unique_ptr<hdf5::OpenFile> file_;
 };
 
 }  // namespace micrec

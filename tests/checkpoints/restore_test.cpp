@@ -4,6 +4,7 @@
 
 #include "checkpoints/store.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/checkpoint_tensors.h"
 #include "training_state.h"
 
 namespace micrec {
@@ -141,9 +142,7 @@ TEST(Restore, ReadsWholeTensors) {
   const Checkpoint checkpoint = Checkpoint::open(save_at(4, folder / "checkpoints"));
   const std::vector<CheckpointTensor> expected = state_tensors(nodes_of_rank(kNodes, 0, 1));
   for (const CheckpointTensor& tensor : expected) {
-    const at::Tensor whole = tensor.sharded ? checkpoint.read_all_rows(tensor.name)
-                                            : checkpoint.read_replicated(tensor.name);
-    EXPECT_TRUE(same_bytes(whole, tensor.value)) << tensor.name;
+    EXPECT_TRUE(same_bytes(read_whole(checkpoint, tensor.name), tensor.value)) << tensor.name;
   }
 }
 
@@ -179,10 +178,8 @@ TEST(Restore, NamesWhatDoesNotFit) {
                }));
   expect_error(cause, {"'last_seen'", "no optimizer state"},
                restore(2, [](CheckpointTensor& t) { t.adam_m = t.adam_v = t.value; }));
-  expect_error(cause, {"'scale'", "is replicated"},
-               [&] { (void)checkpoint.read_all_rows("scale"); });
-  expect_error(cause, {"'gates'", "is sharded"},
-               [&] { (void)checkpoint.read_replicated("gates"); });
+  expect_error(cause, {"'gates'", "is sharded", "expected it replicated"},
+               restore(1, [](CheckpointTensor& t) { t.sharded = false; }));
 }
 
 TEST(Restore, NamesAllThatDoesNotFit) {

@@ -11,6 +11,7 @@
 #include "data/dataset_writer.h"
 #include "io/hdf5.h"
 #include "tests/data/worlds.h"
+#include "tests/support/hdf5_edit.h"
 
 namespace micrec {
 namespace {
@@ -41,11 +42,10 @@ class DatasetFileTest : public testing::Test {
   std::string path_ = folder_ / "sample.h5";
 
   /// The sample's file, changed by `change`.
-  std::string broken(const std::function<void(Hdf5File&)>& change) {
+  std::string broken(const std::function<void(Hdf5Edit&)>& change) {
     write_dataset(sample(), path_);
-    Hdf5File file = Hdf5File::open_to_write(path_);
+    Hdf5Edit file(path_);
     change(file);
-    file.close();
     return path_;
   }
 };
@@ -200,22 +200,22 @@ TEST_F(DatasetFileTest, RefusesWhatIsNoDataset) {
 }
 
 TEST_F(DatasetFileTest, RefusesANewerVersion) {
-  broken([](Hdf5File& file) { file.set_attribute("/", "format_version", 2); });
+  broken([](Hdf5Edit& file) { file.set_attribute("/", "format_version", 2); });
   expect_error(Cause::data, {"version 2", "reads up to 1"}, [&] { DatasetFile::open(path_); });
 }
 
 TEST_F(DatasetFileTest, RefusesShapesThatDoNotFit) {
-  broken([](Hdf5File& file) { file.set_attribute("/domains/food", "users", 7); });
+  broken([](Hdf5Edit& file) { file.set_attribute("/domains/food", "users", 7); });
   expect_error(Cause::data, {"/domains/food/users/key"}, [&] { DatasetFile::open(path_); });
 }
 
 TEST_F(DatasetFileTest, RefusesNumbersOutOfRangeAndOutOfOrder) {
   const std::int32_t huge = 1'000'000;
   const std::int32_t zero = 0;
-  broken([&](Hdf5File& file) { file.write_rows("/domains/food/train/item", Range{5, 6}, &huge); });
+  broken([&](Hdf5Edit& file) { file.write_rows("/domains/food/train/item", Range{5, 6}, &huge); });
   expect_error(Cause::data, {"/domains/food/train", "row 5", "1000000", "damaged"},
                [&] { DatasetFile::open(path_).read(0, Split::train); });
-  broken([&](Hdf5File& file) {
+  broken([&](Hdf5Edit& file) {
     file.write_rows("/domains/food/train/user", Range{40, 41}, &zero);
   });
   expect_error(Cause::data, {"/domains/food/train", "row 40", "does not follow"},
@@ -224,31 +224,30 @@ TEST_F(DatasetFileTest, RefusesNumbersOutOfRangeAndOutOfOrder) {
 
 TEST_F(DatasetFileTest, RefusesPeopleThatDoNotFit) {
   const std::int32_t nobody = -1;
+  write_dataset(sample(), path_);
+  const auto user = Hdf5File::open(path_).read<std::int32_t>("/people/food");
   std::int64_t row = 0;
-  broken([&](Hdf5File& file) {
-    const auto user = file.read<std::int32_t>("/people/food");
-    while (user[row] < 0) ++row;
-    file.write_rows("/people/food", Range{row, row + 1}, &nobody);
-  });
+  while (user[row] < 0) ++row;
+  broken([&](Hdf5Edit& file) { file.write_rows("/people/food", Range{row, row + 1}, &nobody); });
   expect_error(Cause::data, {"/people/food", "names no person for user"},
                [&] { DatasetFile::open(path_).person_of_user(0); });
 }
 
 TEST_F(DatasetFileTest, RefusesFlagsThatAreNone) {
   const std::uint8_t two = 2;
-  broken([&](Hdf5File& file) { file.write_rows("/domains/food/items/cold", Range{3, 4}, &two); });
+  broken([&](Hdf5Edit& file) { file.write_rows("/domains/food/items/cold", Range{3, 4}, &two); });
   expect_error(Cause::data, {"/domains/food/items/cold", "row 3", "is 2"},
                [&] { DatasetFile::open(path_).cold_items(0); });
 }
 
 TEST_F(DatasetFileTest, VerifySeesAChangedNumber) {
   const float values[3] = {1, 2, 3};
-  broken([&](Hdf5File& file) {
+  broken([&](Hdf5Edit& file) {
     file.write_rows("/domains/food/features/text/value", Range{4, 5}, values);
   });
   expect_error(Cause::data, {"fingerprint"}, [&] { DatasetFile::open(path_).verify(); });
   const float infinite[3] = {1, std::numeric_limits<float>::infinity(), 3};
-  broken([&](Hdf5File& file) {
+  broken([&](Hdf5Edit& file) {
     file.write_rows("/domains/food/features/text/value", Range{4, 5}, infinite);
   });
   expect_error(Cause::data, {"item 4", "column 1", "not finite"},

@@ -17,6 +17,7 @@
 #include "evaluate/embedding_file.h"
 #include "io/hdf5.h"
 #include "tests/evaluate/small_world.h"
+#include "tests/support/hdf5_edit.h"
 
 namespace micrec {
 namespace {
@@ -369,7 +370,7 @@ TEST_F(EvaluatorTest, RefusesAPairOfTwoSplits) {
   // The writer makes no such file, so a training pair is put into the place of a test pair.
   const std::string path = folder_ / "dataset.h5";
   dataset_.reset();  // HDF5 opens no file for writing that is open for reading.
-  Hdf5File file = Hdf5File::open_to_write(path);
+  Hdf5File file = Hdf5File::open(path);
   std::vector<std::int32_t> users = file.read<std::int32_t>("/domains/domain0/test/user");
   std::vector<std::int32_t> items = file.read<std::int32_t>("/domains/domain0/test/item");
   const std::vector<std::int32_t> train_users =
@@ -378,9 +379,12 @@ TEST_F(EvaluatorTest, RefusesAPairOfTwoSplits) {
       file.read<std::int32_t>("/domains/domain0/train/item");
   users.front() = train_users.front();
   items.front() = train_items.front();
-  file.write_rows("/domains/domain0/test/user", {0, 1}, users.data());
-  file.write_rows("/domains/domain0/test/item", {0, 1}, items.data());
   file.close();
+  {
+    Hdf5Edit edit(path);
+    edit.write_rows("/domains/domain0/test/user", {0, 1}, users.data());
+    edit.write_rows("/domains/domain0/test/item", {0, 1}, items.data());
+  }
   try {
     const DatasetFile damaged = DatasetFile::open(path);
     const Evaluator evaluator(damaged, *space_, make_ownership(*space_, 1), 0,

@@ -7,11 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoints/checkpoint.h"
-#include "checkpoints/element_type.h"
 #include "checkpoints/manifest.h"
 #include "checkpoints/store.h"
 #include "io/durable_files.h"
 #include "tests/fuzz/reader.h"
+#include "tests/support/checkpoint_tensors.h"
 
 namespace micrec::fuzz {
 namespace {

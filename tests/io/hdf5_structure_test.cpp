@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "files.h"
 #include "io/hdf5.h"
+#include "tests/support/hdf5_edit.h"
 
 namespace micrec {
 namespace {
@@ -18,15 +19,12 @@ std::string write(const TemporaryFolder& folder) {
   Hdf5File file = Hdf5File::create(path);
   file.write_text("/a/fixed", {"one", "two", "six"});
   file.write_text("/a/b/variable", {"", "short", std::string(300, 'x')});
-  file.reserve<float>("/a/grows", {0, 2}, {.extendable = true, .chunk_rows = 4});
-  const std::vector<float> rows = {1, 2, 3, 4};
-  file.append("/a/grows", rows.data(), 2);
   file.write("/packed", std::vector<std::int32_t>(100, 7), {.compress = true});
   file.write("/plain", std::vector<std::int64_t>{1, 2, 3});
   file.set_attribute("/", "format", "a text of variable length");
   file.set_attribute("/a", "number", std::int64_t{5});
-  file.set_attribute("/plain", "list", std::vector<float>{1, 2});
   file.close();
+  Hdf5Edit(path).add_chunked("/a/chunks", {1, 2, 3, 4}, 2, 4);
   return path;
 }
 
@@ -34,11 +32,10 @@ void read_all(const std::string& path) {
   const Hdf5File file = Hdf5File::open(path);
   file.text_attribute("/", "format");
   file.integer_attribute("/a", "number");
-  file.vector_attribute("/plain", "list");
   file.children("/a");
   file.read_text("/a/fixed");
   file.read_text("/a/b/variable");
-  file.read<float>("/a/grows");
+  file.read<float>("/a/chunks");
   file.read<std::int32_t>("/packed");
   file.read<std::int64_t>("/plain");
 }
@@ -94,7 +91,7 @@ TEST(Hdf5Structure, OfAVerifiedFileIsNotFollowed) {
   bytes.at(bytes.find("packed")) = '\n';
   const std::string path = folder.write("name.h5", bytes);
   expect_error([&] { Hdf5File::open(path); }, Cause::data, {path, "no printable UTF-8"});
-  const Hdf5File file = Hdf5File::open(path, Hdf5Bytes::digest_verified);
+  const Hdf5File file = Hdf5File::open(path, Hdf5Content::verified);
   EXPECT_EQ(file.read<std::int64_t>("/plain"), (std::vector<std::int64_t>{1, 2, 3}));
 }
 

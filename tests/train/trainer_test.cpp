@@ -20,6 +20,7 @@
 #include "checkpoints/store.h"
 #include "cluster/ledger.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/checkpoint_tensors.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
@@ -282,7 +283,7 @@ TEST_F(TrainerTest, ACheckpointOfAGridGoesOnOnAnother) {
     options.training = training(2);
     train(directory, options);
     EXPECT_EQ(
-        Checkpoint::open(newest_checkpoint(directory).value()).read_all_rows("embedding").size(1),
+        read_whole(Checkpoint::open(newest_checkpoint(directory).value()), "embedding").size(1),
         options.model.dim);
     options.ranks = grid.rows;
     options.columns = grid.columns;
@@ -409,8 +410,8 @@ TEST_F(TrainerTest, TheBestCheckpointIsTheModelOfItsStep) {
     const Outcome four = train(run_dir("four"), options);
     EXPECT_EQ(four.state.best_step, 2 * steps_per_epoch);
     const Checkpoint best = Checkpoint::open(best_checkpoint(run_dir("four")).value());
-    EXPECT_TRUE(at::equal(best.read_all_rows("embedding"), run.values.at("embedding")));
-    EXPECT_TRUE(at::equal(best.read_replicated("tokens"), run.values.at("tokens")));
+    EXPECT_TRUE(at::equal(read_whole(best, "embedding"), run.values.at("embedding")));
+    EXPECT_TRUE(at::equal(read_whole(best, "tokens"), run.values.at("tokens")));
     EXPECT_FALSE(at::equal(four.values.at("embedding"), run.values.at("embedding")));
     EXPECT_EQ(annealing_epoch(best.info()), 1);
   }
@@ -440,7 +441,7 @@ TEST_F(TrainerTest, ALossThatIsNotFiniteEndsAllRanksAndKeepsTheLastCheckpoint) {
     }
     const Checkpoint last = Checkpoint::open(newest_checkpoint(directory).value());
     EXPECT_EQ(last.info().step, 2);
-    EXPECT_TRUE(last.read_all_rows("embedding").isfinite().all().item<bool>());
+    EXPECT_TRUE(read_whole(last, "embedding").isfinite().all().item<bool>());
     options.after_step = nullptr;
     options.resume = true;
     options.training.max_steps = 6;
@@ -541,8 +542,7 @@ WholeTensors whole_tensors(const std::string& path) {
   const Checkpoint checkpoint = Checkpoint::open(path);
   WholeTensors tensors;
   for (const StoredTensor& tensor : checkpoint.tensors()) {
-    tensors[tensor.name] = tensor.sharded ? checkpoint.read_all_rows(tensor.name)
-                                          : checkpoint.read_replicated(tensor.name);
+    tensors[tensor.name] = read_whole(checkpoint, tensor.name);
   }
   return tensors;
 }
