@@ -27,12 +27,6 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kRowNumbersAtOnce = kTransferBytes / std::int64_t{sizeof(std::int64_t)};
 
-std::string in_words(at::IntArrayRef shape) {
-  std::vector<std::string> sizes;
-  for (const std::int64_t size : shape) sizes.push_back(std::to_string(size));
-  return "(" + join(sizes, ", ") + ")";
-}
-
 [[noreturn]] void fail_damaged(const std::string& path, const std::string& what) {
   throw Error(Cause::checkpoint, text(path, " is damaged: ", what, "; restore another checkpoint"));
 }
@@ -124,11 +118,11 @@ void check_matches(const StoredTensor& stored, const CheckpointTensor& wanted,
   std::vector<std::int64_t> shape = wanted.value.sizes().vec();
   if (stored.sharded) {
     CHECK(!shape.empty() && shape[0] == owned_rows)
-        << stored.name << " has " << in_words(shape) << " for " << owned_rows << " owned rows";
+        << stored.name << " has " << shape_text(shape) << " for " << owned_rows << " owned rows";
     shape[0] = stored.shape[0];
   }
   if (stored.shape != shape) {
-    fail(text("has the shape ", in_words(stored.shape), ", expected ", in_words(shape)));
+    fail(text("has the shape ", shape_text(stored.shape), ", expected ", shape_text(shape)));
   }
 }
 

@@ -85,10 +85,9 @@ enum class Verify {
 /// A published checkpoint, opened for reading by any number of ranks, also by none of those that
 /// saved it.
 ///
-/// Errors   Error(Cause::checkpoint) where it is missing, not a checkpoint, incomplete, of a
-/// version
-///          this program does not read, damaged (file, dataset and rows are named) or does not hold
-///          what is asked for; Error(Cause::io) where the system cannot read it.
+/// Errors   Error(Cause::checkpoint) where it is missing, not a checkpoint, incomplete, of a version
+///          that this program does not read, damaged (file, dataset and rows are named) or does not
+///          hold what is asked for; Error(Cause::io) where the system cannot read it.
 class Checkpoint {
  public:
   /// Opens a step-... directory. Ranks: local, each reads all it verifies.
@@ -127,8 +126,7 @@ class Checkpoint {
   ///          each named, before anything is filled; or where a row is in no file or in two: it
   ///          names tensor, row and file, and what has been filled until then stays.
   /// Cost     Reads the row numbers of all files, and of the values the chunks that hold rows of
-  /// this rank; memory beyond the
-  ///          tensors is bounded by a chunk of 16 MiB.
+  ///          this rank; memory beyond the tensors is bounded by a chunk of 16 MiB.
   void restore(const std::vector<GlobalNode>& owned, std::vector<CheckpointTensor>& into,
                bool with_optimizer_state) const;
 

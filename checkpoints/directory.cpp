@@ -82,22 +82,15 @@ std::optional<std::string> best_checkpoint(const std::string& directory) {
 
 Checkpoint open_newest_valid(const std::string& directory, Verify verify,
                              std::vector<std::string>* stepped_over) {
-  const std::vector<std::string> names = list_checkpoints(directory);
-  std::vector<Failure> failures;
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    Failure why;
-    std::optional<Checkpoint> found =
-        Checkpoint::try_open((fs::path(directory) / *name).string(), verify, why);
-    if (found) return *std::move(found);
-    if (why.is_newer_format) throw_failure(why);
-    if (stepped_over != nullptr) stepped_over->push_back(why.message);
-    failures.push_back(std::move(why));
-  }
-  throw_nothing_valid(directory, failures);
+  const auto open = [verify](const std::string& path, Failure& why) {
+    return Checkpoint::try_open(path, verify, why);
+  };
+  return open_first_valid(directory, list_checkpoints(directory), open, stepped_over);
 }
 
-void throw_nothing_valid(const std::string& directory, const std::vector<Failure>& failures) {
-  if (failures.empty()) {
+Checkpoint open_first_valid(const std::string& directory, const std::vector<std::string>& names,
+                            const TryOpen& open, std::vector<std::string>* stepped_over) {
+  if (names.empty()) {
     throw Error(Cause::checkpoint, text(directory,
                                         " holds no checkpoint to go on from; leave "
                                         "--resume out to start, or give another "
@@ -105,12 +98,17 @@ void throw_nothing_valid(const std::string& directory, const std::vector<Failure
   }
   std::vector<std::string> reasons;
   bool all_io = true;
-  for (const Failure& failure : failures) {
-    reasons.push_back(failure.message);
-    all_io = all_io && failure.cause == Cause::io;
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    Failure why;
+    std::optional<Checkpoint> found = open((fs::path(directory) / *name).string(), why);
+    if (found) return *std::move(found);
+    if (why.is_newer_format) throw_failure(why);
+    if (stepped_over != nullptr) stepped_over->push_back(why.message);
+    all_io = all_io && why.cause == Cause::io;
+    reasons.push_back(std::move(why.message));
   }
   throw Error(all_io ? Cause::io : Cause::checkpoint,
-              text("none of the ", failures.size(), " checkpoints in ", directory, " can be used: ",
+              text("none of the ", reasons.size(), " checkpoints in ", directory, " can be used: ",
                    join(reasons, "; "), "; to start from scratch, give another --run_dir"));
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -73,6 +74,12 @@ void remove_strangers(const std::string& place, const Manifest& manifest) {
   for (const fs::path& path : strangers) fs::remove_all(path);
 }
 
+// Whether a phase that was started on this rank, if one was, ends in so many seconds.
+bool ends_within(const std::future<void>& phase, double seconds) {
+  return !phase.valid() ||
+         phase.wait_for(std::chrono::duration<double>(seconds)) == std::future_status::ready;
+}
+
 // What rank 0 finds, on all ranks: on a network file system they may not see the same.
 template <typename Find>
 std::optional<std::string> found_by_rank_0(Communicator& communicator, const char* name,
@@ -97,7 +104,7 @@ std::vector<std::string> list_together(Communicator& communicator, const char* n
 
 }  // namespace
 
-// A save that is under way. While the background thread runs, it alone touches what is marked so.
+// A save that is under way. While a phase runs in the background, it alone touches what is marked so.
 struct CheckpointStore::Pending {
   enum class Phase { writing, publishing, tidying };
 
@@ -267,7 +274,7 @@ void CheckpointStore::begin(const CheckpointInfo& info, const std::vector<Global
     pending->copy_seconds = copying.seconds();
   }
   pending_ = std::move(pending);
-  background_.start([this] { pending_->write(); });
+  background_ = std::async(std::launch::async, [this] { pending_->write(); });
   pending_->blocked_seconds += timer.seconds();
 }
 
@@ -285,7 +292,7 @@ SavedCheckpoint CheckpointStore::save(const CheckpointInfo& info,
   return finish_save().value();
 }
 
-bool CheckpointStore::part_done() const { return pending_ && background_.idle(); }
+bool CheckpointStore::part_done() const { return pending_ && ends_within(background_, 0); }
 
 std::optional<SavedCheckpoint> CheckpointStore::advance() {
   const Timer timer;
@@ -298,6 +305,7 @@ std::optional<SavedCheckpoint> CheckpointStore::advance() {
 
 std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
   using Phase = Pending::Phase;
+  if (background_.valid()) background_.get();
   Pending& save = *pending_;
   const bool leads = communicator_.rank() == 0;
   if (const std::optional<Failure> failure =
@@ -337,13 +345,13 @@ std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
     communicator_.all_reduce("checkpoint.seconds", slowest, Reduction::max);
     save.write_seconds = slowest.item<double>();
     save.phase = Phase::publishing;
-    if (leads) background_.start([this] { pending_->publish(); });
+    if (leads) background_ = std::async(std::launch::async, [this] { pending_->publish(); });
     return std::nullopt;
   }
   if (save.phase == Phase::publishing) {
     save.published_after_seconds = save.since_asked.seconds();
     save.phase = Phase::tidying;
-    if (leads) background_.start([this] { pending_->tidy(directory_); });
+    if (leads) background_ = std::async(std::launch::async, [this] { pending_->tidy(directory_); });
     return std::nullopt;
   }
 
@@ -365,7 +373,7 @@ std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
 std::optional<SavedCheckpoint> CheckpointStore::finish_save() {
   while (pending_) {
     const Timer timer;
-    background_.wait_until_idle(kLongestWaitSeconds);
+    ends_within(background_, kLongestWaitSeconds);
     at::Tensor done = at::full({1}, std::int64_t{part_done()}, at::kLong);
     communicator_.all_reduce("checkpoint.wait", done, Reduction::min);
     pending_->blocked_seconds += timer.seconds();
@@ -394,19 +402,12 @@ std::optional<std::string> CheckpointStore::best() const {
 }
 
 Checkpoint CheckpointStore::open_newest_valid(std::vector<std::string>* stepped_over) const {
-  std::vector<std::string> names =
-      list_together(communicator_, "checkpoint.newest_valid", directory_);
-  std::vector<Failure> failures;
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    Failure why;
-    std::optional<Checkpoint> found =
-        Checkpoint::try_open((fs::path(directory_) / *name).string(), communicator_, why);
-    if (found) return *std::move(found);
-    if (why.is_newer_format) throw_failure(why);
-    if (stepped_over != nullptr) stepped_over->push_back(why.message);
-    failures.push_back(std::move(why));
-  }
-  throw_nothing_valid(directory_, failures);
+  const auto open = [this](const std::string& path, Failure& why) {
+    return Checkpoint::try_open(path, communicator_, why);
+  };
+  return open_first_valid(directory_,
+                          list_together(communicator_, "checkpoint.newest_valid", directory_), open,
+                          stepped_over);
 }
 
 }  // namespace micrec

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <set>
@@ -10,7 +11,6 @@
 
 #include "base/ids.h"
 #include "base/timer.h"
-#include "checkpoints/background_thread.h"
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/directory.h"
 #include "checkpoints/host_copy.h"
@@ -161,7 +161,7 @@ class CheckpointStore {
   std::int64_t expected_bytes_ = 0;
   double longest_save_seconds_ = 0;
   std::unique_ptr<Pending> pending_;
-  BackgroundThread background_;  // last: it ends before what it uses
+  std::future<void> background_;  // this phase; last: it ends before what it uses
 };
 
 }  // namespace micrec

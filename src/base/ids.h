@@ -7,11 +7,7 @@ namespace micrec {
 /// Number of a node (a user or an item of one domain) in the space of all nodes of all domains.
 enum class GlobalNode : std::int32_t {};
 
-/// Number of a row on one rank: first the rows it owns by rising global number, then its halo.
-enum class LocalNode : std::int32_t {};
-
 constexpr std::int32_t value(GlobalNode node) { return static_cast<std::int32_t>(node); }
-constexpr std::int32_t value(LocalNode node) { return static_cast<std::int32_t>(node); }
 
 /// Numbers from `begin` up to, not including, `end`.
 struct Range {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -50,6 +51,19 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
     all += parts[i];
   }
   return all;
+}
+
+std::string small_letters(std::string_view value) {
+  std::string out(value);
+  for (char& letter : out)
+    letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  return out;
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::vector<std::string> sizes;
+  for (const std::int64_t size : shape) sizes.push_back(size < 0 ? "any" : std::to_string(size));
+  return "(" + join(sizes, ", ") + ")";
 }
 
 std::optional<std::int64_t> parse_integer(std::string_view value) {

@@ -23,6 +23,12 @@ std::vector<std::string> split(std::string_view value, char separator);
 /// The parts with the separator between them.
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 
+/// With ASCII letters made small.
+std::string small_letters(std::string_view value);
+
+/// "(3, 4)"; -1 is "any".
+std::string shape_text(const std::vector<std::int64_t>& shape);
+
 /// The whole of `value` as a number, or nothing.
 std::optional<std::int64_t> parse_integer(std::string_view value);
 std::optional<double> parse_real(std::string_view value);

@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -28,17 +29,8 @@ constexpr std::int64_t kFeatureBytes = 32 << 20;
 }  // namespace
 
 const char* name_of(Split split) {
-  switch (split) {
-    case Split::train:
-      return "train";
-    case Split::valid:
-      return "valid";
-    case Split::test:
-      return "test";
-    case Split::later:
-      return "later";
-  }
-  return "unknown";
+  constexpr std::array<const char*, 4> kNames = {"train", "valid", "test", "later"};
+  return kNames[static_cast<std::size_t>(split)];
 }
 
 bool dataset_format::is_valid_name(const std::string& name) {

@@ -7,13 +7,13 @@
 #include <limits>
 #include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
+#include "data/key_table.h"
 #include "io/csv.h"
 #include "io/line_reader.h"
 #include "io/paths.h"
@@ -57,17 +57,12 @@ bool read_fields(CsvReader& csv) {
   return true;
 }
 
-/// The keys of one kind of one domain, in the order of the data set file, and where each is.
-struct KeyNumbers {
-  explicit KeyNumbers(std::vector<std::string> all) : keys(std::move(all)) {
-    numbers.reserve(keys.size());
-    for (std::size_t n = 0; n < keys.size(); ++n) {
-      numbers.emplace(keys[n], static_cast<std::int64_t>(n));
-    }
-  }
-  std::vector<std::string> keys;
-  std::unordered_map<std::string_view, std::int64_t> numbers;
-};
+/// The keys of one kind of one domain, numbered as in the data set file.
+KeyTable numbered(const std::vector<std::string>& keys) {
+  KeyTable table;
+  for (const std::string& key : keys) table.add(key);
+  return table;
+}
 
 class Reader {
  public:
@@ -75,8 +70,8 @@ class Reader {
       : csv_(path, ','), dataset_(dataset), space_(space), parts_(parts) {
     owner_.assign(static_cast<std::size_t>(space.nodes()), -1);
     for (int domain = 0; domain < space.domains(); ++domain) {
-      keys_[0].emplace_back(dataset.user_keys(domain));
-      keys_[1].emplace_back(dataset.item_keys(domain));
+      keys_[0].push_back(numbered(dataset.user_keys(domain)));
+      keys_[1].push_back(numbered(dataset.item_keys(domain)));
     }
   }
 
@@ -99,9 +94,8 @@ class Reader {
       throw csv_.error(text("expected the kind user or item and got ", excerpt(kind_word)));
     }
     const std::string_view key = fields[column_[2]];
-    const KeyNumbers& known = keys_[kind][domain];
-    const auto number = known.numbers.find(key);
-    if (number == known.numbers.end()) {
+    const std::int32_t number = keys_[kind][domain].find(key);
+    if (number < 0) {
       throw csv_.error(text("domain ", dataset_.domains()[domain].name, " has no ", kKinds[kind],
                             " with the key ", excerpt(key), "; was the file made for ",
                             dataset_.path(), "?"));
@@ -111,8 +105,7 @@ class Reader {
       throw csv_.error(text("expected a part from 0 to ", parts_ - 1, ", as there are ", parts_,
                             " row parts, and got ", excerpt(fields[column_[3]])));
     }
-    const GlobalNode node =
-        kind == 0 ? space_.user(domain, number->second) : space_.item(domain, number->second);
+    const GlobalNode node = kind == 0 ? space_.user(domain, number) : space_.item(domain, number);
     std::int32_t& owner = owner_[value(node)];
     if (owner >= 0) {
       throw csv_.error(text("the ", kKinds[kind], " ", excerpt(key), " of domain ",
@@ -136,7 +129,7 @@ class Reader {
     const int domain = space_.domain_of(global);
     const int kind = space_.is_user(global) ? 0 : 1;
     return text("the ", kKinds[kind], " ",
-                excerpt(keys_[kind][domain].keys[space_.number_in_domain(global)]), " of domain ",
+                excerpt(keys_[kind][domain].key(space_.number_in_domain(global))), " of domain ",
                 dataset_.domains()[domain].name);
   }
 
@@ -178,7 +171,7 @@ class Reader {
   const NodeSpace& space_;
   int parts_;
   std::array<std::size_t, kColumns.size()> column_{};
-  std::vector<KeyNumbers> keys_[2];  // [user or item][domain]
+  std::vector<KeyTable> keys_[2];  // [user or item][domain]
   std::vector<std::int32_t> owner_;
 };
 

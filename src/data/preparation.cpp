@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/table.h"
 #include "base/text.h"
 #include "data/dataset_format.h"
 #include "data/key_table.h"
@@ -297,25 +298,53 @@ void warn_of_empty_parts(const PreparedDataset& dataset, std::ostream& out) {
   }
 }
 
-/// Rows of words as columns: the first left-aligned, the others right-aligned.
-void print_columns(const std::vector<std::vector<std::string>>& rows, std::ostream& out) {
-  std::vector<std::size_t> widths(rows[0].size(), 0);
-  for (const auto& row : rows) {
-    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
-  }
-  for (const auto& row : rows) {
-    out << std::left << std::setw(static_cast<int>(widths[0])) << row[0] << std::right;
-    for (std::size_t c = 1; c < row.size(); ++c) {
-      out << "  " << std::setw(static_cast<int>(widths[c])) << row[c];
-    }
-    out << "\n";
-  }
-}
-
 std::string in_percent(double share, int decimals) {
   std::ostringstream stream;
   stream << std::fixed << std::setprecision(decimals) << 100 * share << " %";
   return stream.str();
+}
+
+std::int64_t ones_in(const std::vector<std::uint8_t>& flags) {
+  return std::count(flags.begin(), flags.end(), std::uint8_t{1});
+}
+
+/// A line a domain: its sizes, and how many of its items have which modality.
+void print_domains(const PreparedDataset& dataset, std::ostream& out) {
+  std::set<std::string> modalities;
+  bool any_later = false;
+  for (const PreparedDomain& domain : dataset.domains) {
+    any_later = any_later || domain.interactions(Split::later) > 0;
+    for (const FeatureTable& table : domain.features) modalities.insert(table.modality);
+  }
+  std::vector<std::string> header = {"domain", "users", "items", "train", "valid", "test"};
+  if (any_later) header.emplace_back("later");
+  header.emplace_back("density");
+  for (const std::string& modality : modalities) header.push_back("with " + modality);
+  Table table(std::move(header));
+  for (const PreparedDomain& domain : dataset.domains) {
+    std::vector<std::string> row = {domain.name, with_commas(domain.users()),
+                                    with_commas(domain.items())};
+    for (const Split split : dataset_format::kSplits) {
+      if (split != Split::later || any_later)
+        row.push_back(with_commas(domain.interactions(split)));
+    }
+    row.push_back(in_percent(static_cast<double>(domain.interactions()) /
+                                 static_cast<double>(domain.users()) /
+                                 static_cast<double>(domain.items()),
+                             3));
+    for (const std::string& modality : modalities) {
+      std::string share = "-";
+      for (const FeatureTable& features : domain.features) {
+        if (features.modality != modality) continue;
+        share = in_percent(
+            static_cast<double>(ones_in(features.present)) / static_cast<double>(domain.items()),
+            1);
+      }
+      row.push_back(share);
+    }
+    table.add(std::move(row));
+  }
+  table.print(out);
 }
 
 bool is_number(std::string_view key) {
@@ -396,50 +425,12 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
 }
 
 void print_summary(const PreparedDataset& dataset, std::ostream& out) {
-  std::set<std::string> modalities;
-  bool any_later = false;
-  for (const PreparedDomain& domain : dataset.domains) {
-    any_later = any_later || domain.interactions(Split::later) > 0;
-    for (const FeatureTable& table : domain.features) modalities.insert(table.modality);
-  }
-  std::vector<std::vector<std::string>> rows;
-  rows.push_back({"domain", "users", "items", "train", "valid", "test"});
-  if (any_later) rows[0].push_back("later");
-  rows[0].push_back("density");
-  for (const std::string& modality : modalities) rows[0].push_back("with " + modality);
-  for (const PreparedDomain& domain : dataset.domains) {
-    std::vector<std::string> row = {domain.name, with_commas(domain.users()),
-                                    with_commas(domain.items())};
-    for (const Split split : dataset_format::kSplits) {
-      if (split != Split::later || any_later)
-        row.push_back(with_commas(domain.interactions(split)));
-    }
-    row.push_back(in_percent(static_cast<double>(domain.interactions()) /
-                                 static_cast<double>(domain.users()) /
-                                 static_cast<double>(domain.items()),
-                             3));
-    for (const std::string& modality : modalities) {
-      std::string share = "-";
-      for (const FeatureTable& table : domain.features) {
-        if (table.modality != modality) continue;
-        const auto present =
-            std::count(table.present.begin(), table.present.end(), std::uint8_t{1});
-        share = in_percent(static_cast<double>(present) / static_cast<double>(domain.items()), 1);
-      }
-      row.push_back(share);
-    }
-    rows.push_back(std::move(row));
-  }
-  print_columns(rows, out);
+  print_domains(dataset, out);
   warn_of_empty_parts(dataset, out);
-
   for (const PreparedDomain& domain : dataset.domains) {
-    const auto marked = [](const std::vector<std::uint8_t>& flags) {
-      return std::count(flags.begin(), flags.end(), std::uint8_t{1});
-    };
-    const std::int64_t new_users = marked(domain.new_users);
-    const std::int64_t new_items = marked(domain.new_items);
-    const std::int64_t cold_items = marked(domain.cold_items);
+    const std::int64_t new_users = ones_in(domain.new_users);
+    const std::int64_t new_items = ones_in(domain.new_items);
+    const std::int64_t cold_items = ones_in(domain.cold_items);
     if (new_users + new_items + cold_items > 0) {
       out << "held out in " << domain.name << ": " << with_commas(new_users) << " users, "
           << with_commas(new_items) << " items, " << with_commas(cold_items)

@@ -71,6 +71,68 @@ std::size_t draw(std::span<const double> cumulative, double uniform) {
   return std::min<std::size_t>(at - cumulative.begin(), cumulative.size() - 1);
 }
 
+/// What the users of a domain choose from.
+struct Catalogue {
+  std::vector<Taste> topic_taste;                      // (topics)
+  std::vector<Taste> item_taste;                       // (items)
+  std::vector<std::vector<std::int32_t>> topic_items;  // (topics, items of each)
+  std::vector<std::vector<double>> topic_popularity;   // of those items, cumulated
+};
+
+/// One of a topic's items, by popularity and taste. id: of this draw.
+std::int32_t draw_item(const Catalogue& catalogue, std::size_t topic, const Taste& taste,
+                       const Random& pairs, std::uint64_t id) {
+  std::int32_t chosen = -1;
+  double best = 0;
+  for (int c = 0; c < kCandidates; ++c) {
+    const std::size_t place = draw(catalogue.topic_popularity[topic], pairs.uniform(id, 1 + 2 * c));
+    const std::int32_t candidate = catalogue.topic_items[topic][place];
+    // Gumbel noise makes the best of a few a draw from their softmax.
+    const double gumbel = -std::log(-std::log(pairs.uniform(id, 2 + 2 * c) + 1e-12));
+    const double score =
+        kItemSharpness / std::sqrt(kTaste) * dot(taste, catalogue.item_taste[candidate]) + gumbel;
+    if (chosen < 0 || score > best) {
+      chosen = candidate;
+      best = score;
+    }
+  }
+  return chosen;
+}
+
+/// The items of a user, none of them twice, in the order in which they were chosen.
+std::vector<std::int32_t> choose_items(const Catalogue& catalogue, const Taste& taste,
+                                       const Random& pairs, std::int64_t user, std::int64_t count) {
+  std::vector<double> topic_weight;
+  double sum = 0;
+  for (const Taste& topic : catalogue.topic_taste) {
+    sum += std::exp(kTopicSharpness / std::sqrt(kTaste) * dot(taste, topic));
+    topic_weight.push_back(sum);
+  }
+  std::vector<std::int32_t> items;
+  std::vector<std::int32_t> seen;  // the same, sorted
+  std::uint64_t attempt = 0;
+  const std::uint64_t give_up = 20 * static_cast<std::uint64_t>(count) + 100;
+  while (static_cast<std::int64_t>(items.size()) < count) {
+    std::int32_t chosen = 0;
+    if (attempt < give_up) {
+      // 2^24 attempts a user are more than give_up of any user that int32 items allow.
+      const std::uint64_t id = static_cast<std::uint64_t>(user) << 32 | attempt++;
+      chosen = draw_item(catalogue, draw(topic_weight, pairs.uniform(id, 0)), taste, pairs, id);
+    } else {
+      // Their favourite topics are used up: the next item they do not have.
+      for (const std::int32_t item : seen) {
+        if (item != chosen) break;
+        ++chosen;
+      }
+    }
+    const auto place = std::lower_bound(seen.begin(), seen.end(), chosen);
+    if (place != seen.end() && *place == chosen) continue;
+    seen.insert(place, chosen);
+    items.push_back(chosen);
+  }
+  return items;
+}
+
 }  // namespace
 
 struct SyntheticWorld::State {
@@ -111,6 +173,33 @@ struct SyntheticWorld::State {
       taste[c] = static_cast<float>(kShared * shared[c] + own * taste[c]);
     }
     return taste;
+  }
+
+  Catalogue catalogue(int domain) const {
+    Catalogue all;
+    for (int topic = 0; topic < topics; ++topic) {
+      all.topic_taste.push_back(topic_taste(domain, topic));
+    }
+    all.item_taste.resize(options.items);
+    parallel_for(options.items, 1 << 12, options.threads,
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i)
+                     all.item_taste[i] = item_taste(domain, i);
+                 });
+    // An item's place in the order of popularity is random.
+    all.topic_items.resize(topics);
+    all.topic_popularity.resize(topics);
+    const Permutation place(options.items, options.seed, Purpose::synthetic,
+                            static_cast<std::uint32_t>(domain) * kStreams + kPopularity);
+    for (std::int64_t item = 0; item < options.items; ++item) {
+      const int topic = topic_of(item);
+      const double popularity =
+          std::pow(1.0 + static_cast<double>(place.at(item)), -kPopularityExponent);
+      std::vector<double>& cumulative = all.topic_popularity[topic];
+      all.topic_items[topic].push_back(static_cast<std::int32_t>(item));
+      cumulative.push_back((cumulative.empty() ? 0 : cumulative.back()) + popularity);
+    }
+    return all;
   }
 
   /// End of every user's interactions in the list of all: (users) rising, the last one is
@@ -202,30 +291,7 @@ RawDomain SyntheticWorld::domain(int number) const {
     raw.items.add(key);
   }
 
-  const int topics = state_->topics;
-  std::vector<Taste> topic_taste(topics);
-  for (int topic = 0; topic < topics; ++topic) {
-    topic_taste[topic] = state_->topic_taste(number, topic);
-  }
-  std::vector<Taste> item_taste(options.items);
-  parallel_for(options.items, 1 << 12, options.threads, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) item_taste[i] = state_->item_taste(number, i);
-  });
-  // The items of each topic and their popularity, cumulated. An item's place in the order of
-  // popularity is random.
-  std::vector<std::vector<std::int32_t>> topic_items(topics);
-  std::vector<std::vector<double>> topic_popularity(topics);
-  const Permutation place(options.items, options.seed, Purpose::synthetic,
-                          static_cast<std::uint32_t>(number) * kStreams + kPopularity);
-  for (std::int64_t item = 0; item < options.items; ++item) {
-    const int topic = state_->topic_of(item);
-    const double popularity =
-        std::pow(1.0 + static_cast<double>(place.at(item)), -kPopularityExponent);
-    std::vector<double>& cumulative = topic_popularity[topic];
-    topic_items[topic].push_back(static_cast<std::int32_t>(item));
-    cumulative.push_back((cumulative.empty() ? 0 : cumulative.back()) + popularity);
-  }
-
+  const Catalogue catalogue = state_->catalogue(number);
   const std::vector<std::int64_t> ends = state_->ends_of_users(number);
   raw.user.resize(options.interactions);
   raw.item.resize(options.interactions);
@@ -233,54 +299,14 @@ RawDomain SyntheticWorld::domain(int number) const {
   const Random pairs = state_->random(kPairs, number);
   const Random times = state_->random(kTime, number);
   parallel_for(options.users, 256, options.threads, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<double> topic_weight(topics);
-    std::vector<std::int32_t> seen;  // sorted
     for (std::int64_t user = begin; user < end; ++user) {
-      const Taste taste = state_->user_taste(number, user);
-      double sum = 0;
-      for (int topic = 0; topic < topics; ++topic) {
-        sum += std::exp(kTopicSharpness / std::sqrt(kTaste) * dot(taste, topic_taste[topic]));
-        topic_weight[topic] = sum;
-      }
       const std::int64_t first = user == 0 ? 0 : ends[user - 1];
-      seen.clear();
-      std::uint64_t attempt = 0;
-      std::int64_t at = first;
-      const std::uint64_t give_up = 20 * static_cast<std::uint64_t>(ends[user] - first) + 100;
-      while (at < ends[user]) {
-        std::int32_t chosen = -1;
-        if (attempt < give_up) {
-          // 2^24 attempts a user are more than give_up of any user that int32 items allow.
-          const std::uint64_t id = static_cast<std::uint64_t>(user) << 32 | attempt++;
-          const std::size_t topic = draw(topic_weight, pairs.uniform(id, 0));
-          double best = 0;
-          for (int c = 0; c < kCandidates; ++c) {
-            const std::int32_t candidate =
-                topic_items[topic][draw(topic_popularity[topic], pairs.uniform(id, 1 + 2 * c))];
-            // Gumbel noise makes the best of a few a draw from their softmax.
-            const double gumbel = -std::log(-std::log(pairs.uniform(id, 2 + 2 * c) + 1e-12));
-            const double score =
-                kItemSharpness / std::sqrt(kTaste) * dot(taste, item_taste[candidate]) + gumbel;
-            if (chosen < 0 || score > best) {
-              chosen = candidate;
-              best = score;
-            }
-          }
-        } else {
-          // Their favourite topics are used up: the next item they do not have.
-          chosen = 0;
-          for (const std::int32_t item : seen) {
-            if (item != chosen) break;
-            ++chosen;
-          }
-        }
-        const auto place_in_seen = std::lower_bound(seen.begin(), seen.end(), chosen);
-        if (place_in_seen != seen.end() && *place_in_seen == chosen) continue;
-        seen.insert(place_in_seen, chosen);
+      const std::vector<std::int32_t> chosen = choose_items(
+          catalogue, state_->user_taste(number, user), pairs, user, ends[user] - first);
+      for (std::int64_t at = first; at < ends[user]; ++at) {
         raw.user[at] = static_cast<std::int32_t>(user);
-        raw.item[at] = chosen;
+        raw.item[at] = chosen[at - first];
         raw.timestamp[at] = kFirstTime + static_cast<std::int64_t>(times.index(kTimeSpan, at));
-        ++at;
       }
     }
   });

@@ -3,7 +3,6 @@
 #include <bzlib.h>
 #include <fcntl.h>
 #include <lzma.h>
-#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "io/descriptor.h"
 #include "io/paths.h"
 
 namespace micrec {
@@ -233,7 +233,7 @@ Compression compression_of(std::string_view start) {
 }
 
 struct ByteSource::State {
-  int file = -1;
+  Descriptor file;
   Compression compression = Compression::none;
   std::unique_ptr<Decoder> decoder;
   bool in_stream = true;
@@ -243,25 +243,15 @@ struct ByteSource::State {
   bool at_end = false;  // of the file
   std::optional<Failure> failure;
 
-  State() = default;
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  ~State() {
-    if (file >= 0) ::close(file);
-  }
-
   std::string_view unused() const { return {input.data() + begin, end - begin}; }
 
   /// 0 at the end of the file and where it cannot be read.
   std::size_t read_file(char* out, std::size_t size) {
-    while (true) {
-      const ssize_t got = ::read(file, out, size);
-      if (got > 0) return static_cast<std::size_t>(got);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) failure = {Cause::io, "cannot be read", std::strerror(errno)};
-      at_end = true;
-      return 0;
-    }
+    const std::int64_t got = file.read(out, size);
+    if (got > 0) return static_cast<std::size_t>(got);
+    if (got < 0) failure = {Cause::io, "cannot be read", std::strerror(errno)};
+    at_end = true;
+    return 0;
   }
 
   /// Reads until there are `bytes` of input, or the file's last.
@@ -337,8 +327,8 @@ struct ByteSource::State {
 ByteSource::ByteSource(const std::string& path) : state_(std::make_unique<State>()) {
   refuse_unreadable(path);
   State& s = *state_;
-  s.file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (s.file < 0) refuse_path("open", path, errno);
+  s.file = Descriptor(path, O_RDONLY);
+  if (!s.file.ok()) refuse_path("open", path, errno);
   s.input.resize(kInputBytes);
   s.want(kLongestMagic);
   s.compression = compression_of(s.unused());

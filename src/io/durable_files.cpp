@@ -1,7 +1,6 @@
 #include "io/durable_files.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -12,11 +11,11 @@
 #include <memory>
 #include <numeric>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "io/descriptor.h"
 #include "io/paths.h"
 
 namespace micrec {
@@ -26,52 +25,22 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 
-class OpenFile {
- public:
-  OpenFile(const std::string& path, int flags, const char* action)
-      : path_(path), descriptor_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
-    if (descriptor_ < 0) refuse_path(action, path, errno);
-  }
-  ~OpenFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
+Descriptor open_to(const char* action, const std::string& path, int flags) {
+  Descriptor file(path, flags);
+  if (!file.ok()) refuse_path(action, path, errno);
+  return file;
+}
 
-  std::size_t read(char* out, std::size_t size) {
-    while (true) {
-      const ssize_t got = ::read(descriptor_, out, size);
-      if (got >= 0) return static_cast<std::size_t>(got);
-      if (errno != EINTR) refuse_path("read", path_, errno);
-    }
-  }
+std::size_t read_some(const Descriptor& file, const std::string& path, char* out,
+                      std::size_t size) {
+  const std::int64_t got = file.read(out, size);
+  if (got < 0) refuse_path("read", path, errno);
+  return static_cast<std::size_t>(got);
+}
 
-  void write(std::string_view contents) {
-    while (!contents.empty()) {
-      const ssize_t written = ::write(descriptor_, contents.data(), contents.size());
-      if (written >= 0) {
-        contents.remove_prefix(static_cast<std::size_t>(written));
-      } else if (errno != EINTR) {
-        refuse_path("write", path_, errno);
-      }
-    }
-  }
-
-  void sync() {
-    // Some network file systems cannot sync a directory; its rename has been done all the same.
-    if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) {
-      refuse_path("write to the disk", path_, errno);
-    }
-  }
-
-  void close() {
-    if (::close(std::exchange(descriptor_, -1)) != 0) refuse_path("write", path_, errno);
-  }
-
- private:
-  std::string path_;
-  int descriptor_;
-};
+void sync(const Descriptor& file, const std::string& path) {
+  if (!file.sync()) refuse_path("write to the disk", path, errno);
+}
 
 std::string parent_of(const std::string& path) {
   const fs::path parent = fs::path(path).parent_path();
@@ -87,7 +56,7 @@ std::string hexadecimal(XXH128_hash_t digest) {
 
 }  // namespace
 
-void sync_to_disk(const std::string& path) { OpenFile(path, O_RDONLY, "open").sync(); }
+void sync_to_disk(const std::string& path) { sync(open_to("open", path, O_RDONLY), path); }
 
 void make_directory_durably(const std::string& path) {
   // Every folder that is made is an entry of its parent, which must reach the disk as well.
@@ -108,10 +77,7 @@ void make_directory_durably(const std::string& path) {
 void replace_file_durably(const std::string& path, std::string_view contents) {
   const std::string beside = path + ".writing";
   try {
-    OpenFile file(beside, O_WRONLY | O_CREAT | O_TRUNC, "create");
-    file.write(contents);
-    file.sync();
-    file.close();
+    write_file_durably(beside, contents);
     if (std::rename(beside.c_str(), path.c_str()) != 0)
       refuse_path("rename a new file to", path, errno);
   } catch (...) {
@@ -122,10 +88,10 @@ void replace_file_durably(const std::string& path, std::string_view contents) {
 }
 
 void write_file_durably(const std::string& path, std::string_view contents) {
-  OpenFile file(path, O_WRONLY | O_CREAT | O_TRUNC, "create");
-  file.write(contents);
-  file.sync();
-  file.close();
+  Descriptor file = open_to("create", path, O_WRONLY | O_CREAT | O_TRUNC);
+  if (!file.write(contents)) refuse_path("write", path, errno);
+  sync(file, path);
+  if (!file.close()) refuse_path("write", path, errno);
 }
 
 bool rename_directory(const std::string& from, const std::string& to) {
@@ -148,10 +114,10 @@ bool rename_directory(const std::string& from, const std::string& to) {
 }
 
 std::string read_small_file(const std::string& path, std::int64_t limit_bytes) {
-  OpenFile file(path, O_RDONLY, "open");
+  const Descriptor file = open_to("open", path, O_RDONLY);
   std::string contents;
   char piece[16384];
-  while (const std::size_t got = file.read(piece, sizeof piece)) {
+  while (const std::size_t got = read_some(file, path, piece, sizeof piece)) {
     contents.append(piece, got);
     if (static_cast<std::int64_t>(contents.size()) > limit_bytes) {
       throw Error(Cause::io, text(path, " is longer than the ",
@@ -168,7 +134,7 @@ FileDigest digest_file(const std::string& path, const std::vector<FilePart>& par
   std::sort(order.begin(), order.end(),
             [&](std::size_t a, std::size_t b) { return parts[a].offset < parts[b].offset; });
 
-  OpenFile file(path, O_RDONLY, "open");
+  const Descriptor file = open_to("open", path, O_RDONLY);
   const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> whole(XXH3_createState(),
                                                                               XXH3_freeState);
   const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> block(XXH3_createState(),
@@ -186,7 +152,7 @@ FileDigest digest_file(const std::string& path, const std::vector<FilePart>& par
     digest.parts[number] += out;
     block_begin = -1;
   };
-  while (const std::size_t got = file.read(piece.data(), piece.size())) {
+  while (const std::size_t got = read_some(file, path, piece.data(), piece.size())) {
     XXH3_128bits_update(whole.get(), piece.data(), got);
     const std::int64_t begin = digest.bytes;
     digest.bytes += static_cast<std::int64_t>(got);

@@ -223,17 +223,4 @@ std::vector<std::string> files_of_features(const std::string& path) {
   return {path, path.substr(0, path.size() - std::string_view(kNpySuffix).size()) + ".keys.txt"};
 }
 
-void write_feature_file(const std::string& path, const std::vector<std::string>& keys,
-                        std::int64_t width, const float* values) {
-  CHECK_GE(width, 1);
-  Hdf5File file = Hdf5File::create(path);
-  file.write_text(kKey, keys);
-  file.write(kValue, values, {static_cast<std::int64_t>(keys.size()), width});
-  const std::size_t count = keys.size() * static_cast<std::size_t>(width);
-  file.set_attribute(kKey, kChecksum, std::int64_t{checksum_of(keys)});
-  file.set_attribute(kValue, kChecksum, std::int64_t{add_bytes(0, values, count * sizeof(float))});
-  file.set_attribute("/", "format", "micrec features");
-  file.close();
-}
-
 }  // namespace micrec

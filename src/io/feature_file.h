@@ -49,10 +49,4 @@ class FeatureFile {
 /// The files that FeatureFile::open() reads: the HDF5 file, or NAME.npy and NAME.keys.txt.
 std::vector<std::string> files_of_features(const std::string& path);
 
-/// Writes a feature file as HDF5, with checksums. values: (keys.size(), width) float32, row by row.
-///
-/// Errors   Error(Cause::io) where it cannot be written.
-void write_feature_file(const std::string& path, const std::vector<std::string>& keys,
-                        std::int64_t width, const float* values);
-
 }  // namespace micrec

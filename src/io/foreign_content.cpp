@@ -1,8 +1,5 @@
 #include "io/foreign_content.h"
 
-#include <algorithm>
-#include <cctype>
-
 #include "base/text.h"
 #include "io/byte_source.h"
 
@@ -47,14 +44,6 @@ constexpr Kind kKinds[] = {
      "a Git LFS pointer and not the data; fetch them with git lfs pull"},
     {"/annex/objects/"sv, 0, "a git-annex pointer and not the data; fetch them with git annex get"},
 };
-
-/// ASCII letters made small.
-std::string small_letters(std::string_view value) {
-  std::string out(value);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  return out;
-}
 
 bool is_markup(std::string_view start) {
   constexpr std::size_t kLongest = 64;

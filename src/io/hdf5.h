@@ -67,11 +67,11 @@ struct OpenFile;
 ///          Error(Cause::data) where it is not HDF5 or is cut off, or where a dataset or attribute
 ///          is missing, exists already, or has another type or shape than asked for. Both name file
 ///          and dataset. Sizes read from a file are compared with the size of the file before
-///          memory is taken, and the structure is checked before the library follows it, which
-///          crashes on some damaged files (io/hdf5_structure/hdf5_structure.h tells what is left). What is in
-///          other files (external links, virtual datasets, external elements) or newer than HDF5
-///          1.10 is Error(Cause::data) for whoever asks for it by its name; soft links are
-///          followed.
+///          memory is taken, and the structure of a foreign file is checked before the library
+///          follows it, which crashes on some damaged files (io/hdf5_structure/hdf5_structure.h
+///          tells what is left). What is in other files (external links, virtual datasets, external
+///          elements) or newer than HDF5 1.10 is Error(Cause::data) for whoever asks for it by its
+///          name; soft links are followed.
 class Hdf5File {
  public:
   /// A new file; one that exists is replaced.

@@ -4,7 +4,6 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 
 #include "base/error.h"
@@ -71,13 +70,6 @@ const Names& names_of(Role role) {
 const char* word_for(Role role) {
   constexpr std::array<const char*, kRoles> kWords = {"user", "item", "time", "rating", "split"};
   return kWords[index(role)];
-}
-
-std::string small_letters(std::string_view value) {
-  std::string out(value);
-  for (char& letter : out)
-    letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-  return out;
 }
 
 std::string_view trim(std::string_view value) {

@@ -44,7 +44,6 @@ struct ColumnNames {
 /// Errors   Error(Cause::usage): neither names nor numbers, or one of them twice.
 ColumnNames parse_columns(const std::string& columns);
 
-std::string small_letters(std::string_view value);
 /// Without the spaces and tabs around it.
 std::string_view trim(std::string_view value);
 struct ParsedTime {

@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 #include <glog/logging.h>
-#include <unistd.h>
+#include <simdjson.h>
 
 #include <algorithm>
 #include <array>
@@ -19,7 +19,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
-#include "io/line_reader.h"
+#include "io/descriptor.h"
 #include "io/paths.h"
 
 namespace micrec {
@@ -47,126 +47,70 @@ float from_half(std::uint16_t half) {
 
 struct Header {
   std::string type;  // "<f4"
-  std::optional<bool> fortran_order;
-  std::optional<std::vector<std::int64_t>> shape;
+  bool fortran_order = false;
+  std::vector<std::int64_t> shape;
 };
 
-/// Reads the header, a Python dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape':
-/// (3, 4), }.
-class HeaderParser {
- public:
-  explicit HeaderParser(std::string_view all) : rest_(all) {}
-
-  /// Nothing where it is not as numpy writes it.
-  std::optional<Header> parse() {
-    Header header;
-    if (!take("{")) return std::nullopt;
-    while (!take("}")) {
-      const auto key = take_string();
-      if (!key || !take(":")) return std::nullopt;
-      if (*key == "descr") {
-        const auto type = take_string();
-        if (!type) return std::nullopt;
-        header.type = *type;
-      } else if (*key == "fortran_order") {
-        if (take("True")) {
-          header.fortran_order = true;
-        } else if (take("False")) {
-          header.fortran_order = false;
-        } else {
-          return std::nullopt;
-        }
-      } else if (*key == "shape") {
-        header.shape = take_shape();
-        if (!header.shape) return std::nullopt;
-      } else {
-        return std::nullopt;
-      }
-      if (!take(",") && !peek('}')) return std::nullopt;
+/// A Python dictionary of strings, numbers, tuples, True and False as JSON.
+std::string as_json(std::string_view letters) {
+  std::string json;
+  for (std::size_t at = 0; at < letters.size(); ++at) {
+    const char letter = letters[at];
+    if (letters.substr(at).starts_with("True") || letters.substr(at).starts_with("False")) {
+      json += letter == 'T' ? "true" : "false";
+      at += letter == 'T' ? 3 : 4;
+      continue;
     }
-    skip_spaces();
-    const bool complete =
-        rest_.empty() && !header.type.empty() && header.fortran_order && header.shape;
-    return complete ? std::optional<Header>(std::move(header)) : std::nullopt;
-  }
-
- private:
-  void skip_spaces() {
-    while (!rest_.empty() && (rest_[0] == ' ' || rest_[0] == '\n')) rest_.remove_prefix(1);
-  }
-  bool peek(char letter) {
-    skip_spaces();
-    return !rest_.empty() && rest_[0] == letter;
-  }
-  bool take(std::string_view word) {
-    skip_spaces();
-    if (!rest_.starts_with(word)) return false;
-    rest_.remove_prefix(word.size());
-    return true;
-  }
-  std::optional<std::string> take_string() {
-    for (const char* quote : {"'", "\""}) {
-      if (!take(quote)) continue;
-      const std::size_t end = rest_.find(*quote);
-      if (end == std::string_view::npos) return std::nullopt;
-      std::string value(rest_.substr(0, end));
-      rest_.remove_prefix(end + 1);
-      return value;
+    if (letter == ')' || letter == '}') {  // A comma may stand before it.
+      while (!json.empty() && (json.back() == ' ' || json.back() == '\n')) json.pop_back();
+      if (json.ends_with(',')) json.pop_back();
     }
+    json += letter == '\'' ? '"' : letter == '(' ? '[' : letter == ')' ? ']' : letter;
+  }
+  return json;
+}
+
+/// Reads a header such as {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }; nothing where
+/// it is not as numpy writes it.
+std::optional<Header> parse_header(std::string_view letters) {
+  simdjson::dom::parser parser;
+  simdjson::dom::object fields;
+  simdjson::dom::array sizes;
+  std::string_view type;
+  Header header;
+  const std::string json = as_json(letters);
+  if (parser.parse(json).get(fields) || fields.size() != 3 || fields["descr"].get(type) ||
+      fields["fortran_order"].get(header.fortran_order) || fields["shape"].get(sizes) ||
+      type.empty() || sizes.size() > kMostDimensions) {
     return std::nullopt;
   }
-  std::optional<std::vector<std::int64_t>> take_shape() {
-    std::vector<std::int64_t> shape;
-    if (!take("(")) return std::nullopt;
-    while (!take(")")) {
-      skip_spaces();
-      const std::size_t digits = std::min(rest_.find_first_not_of("0123456789"), rest_.size());
-      const auto size = parse_integer(rest_.substr(0, digits));
-      if (!size || shape.size() == kMostDimensions) return std::nullopt;
-      shape.push_back(*size);
-      rest_.remove_prefix(digits);
-      if (!take(",") && !peek(')')) return std::nullopt;
-    }
-    return shape;
+  header.type = type;
+  for (const simdjson::dom::element element : sizes) {
+    std::int64_t size = 0;
+    if (element.get(size) || size < 0) return std::nullopt;
+    header.shape.push_back(size);
   }
-
-  std::string_view rest_;
-};
-
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string out = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) out += text(i == 0 ? "" : ", ", shape[i]);
-  return out + ")";
+  return header;
 }
 
 }  // namespace
 
 struct NpyFile::State {
   std::string path;
-  int file = -1;
+  Descriptor file;
   std::vector<std::int64_t> shape;
   std::int64_t value_bytes = 0;
   std::int64_t row_elements = 1;
   std::int64_t data_begin = 0;
 
-  ~State() {
-    if (file >= 0) ::close(file);
-  }
-
   Error error(const std::string& what) const { return {Cause::data, text(path, ": ", what)}; }
 
   /// By position, so that threads may share the file.
   void read_bytes(std::int64_t from, void* out, std::size_t bytes) const {
-    auto* to = static_cast<char*>(out);
-    while (bytes > 0) {
-      const ssize_t got = pread(file, to, bytes, static_cast<off_t>(from));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw Error(Cause::io, text(path, ": cannot be read: ", std::strerror(errno)));
-      if (got == 0) throw error("the .npy file is cut off; make or fetch it again");
-      to += got;
-      from += got;
-      bytes -= static_cast<std::size_t>(got);
-    }
+    const std::int64_t got = file.read_at(from, static_cast<char*>(out), bytes);
+    if (got < 0) throw Error(Cause::io, text(path, ": cannot be read: ", std::strerror(errno)));
+    if (got < static_cast<std::int64_t>(bytes))
+      throw error("the .npy file is cut off; make or fetch it again");
   }
 
   template <typename Real>
@@ -194,18 +138,18 @@ struct NpyFile::State {
     }
     std::string letters(static_cast<std::size_t>(header_bytes), '\0');
     read_bytes(data_begin - header_bytes, letters.data(), letters.size());
-    const auto header = HeaderParser(letters).parse();
+    const std::optional<Header> header = parse_header(letters);
     if (!header) throw error(text("the header cannot be understood: ", excerpt(letters)));
     if (header->type != "<f4" && header->type != "<f8" && header->type != "<f2") {
       throw error(text("the values have type ", excerpt(header->type),
                        "; expected little-endian float16, float32 or float64: "
                        "save array.astype('<f4')"));
     }
-    if (*header->fortran_order && header->shape->size() > 1) {
+    if (header->fortran_order && header->shape.size() > 1) {
       throw error("the array is in Fortran order; save numpy.ascontiguousarray(array)");
     }
-    if (header->shape->empty()) throw error("the array is a single value; expected rows");
-    shape = *header->shape;
+    if (header->shape.empty()) throw error("the array is a single value; expected rows");
+    shape = header->shape;
     value_bytes = header->type[2] - '0';
     bool fits = true;
     for (std::size_t i = 1; i < shape.size(); ++i)
@@ -233,8 +177,8 @@ NpyFile NpyFile::open(const std::string& path) {
   std::error_code error;
   const auto file_bytes = std::filesystem::file_size(path, error);
   if (error) refuse_path("read", path, error.value());
-  state->file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (state->file < 0) refuse_path("open", path, errno);
+  state->file = Descriptor(path, O_RDONLY);
+  if (!state->file.ok()) refuse_path("open", path, errno);
   state->read_header(static_cast<std::int64_t>(file_bytes));
   return NpyFile(std::move(state));
 }

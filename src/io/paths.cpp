@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +12,7 @@
 #include "base/error.h"
 #include "base/path_error.h"
 #include "base/text.h"
+#include "io/descriptor.h"
 
 namespace micrec {
 namespace {
@@ -62,9 +62,7 @@ void refuse_unreadable(const std::string& path) {
   const PathKind kind = look_at(path);
   if (kind == PathKind::folder) refuse_path("read", path, EISDIR);
   if (kind == PathKind::other) return;
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) refuse_path("open", path, errno);
-  ::close(descriptor);
+  if (!Descriptor(path, O_RDONLY).ok()) refuse_path("open", path, errno);
 }
 
 void refuse_output_over_inputs(const std::string& flag, const std::string& output,

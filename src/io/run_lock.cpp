@@ -20,6 +20,7 @@
 #include "base/excerpt.h"
 #include "base/path_error.h"
 #include "base/text.h"
+#include "io/descriptor.h"
 #include "io/paths.h"
 
 namespace micrec {
@@ -124,32 +125,9 @@ std::optional<LockHolder> parse(const std::string& contents) {
   return holder;
 }
 
-/// An open file of our own.
-class Descriptor {
- public:
-  Descriptor(const std::string& path, int flags)
-      : id_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
-  ~Descriptor() {
-    if (id_ >= 0) ::close(id_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int id() const { return id_; }
-  bool ok() const { return id_ >= 0; }
-
- private:
-  int id_;
-};
-
 /// Writes all of it and has the server take it; returns errno, 0 where all is well.
 int write_all(const Descriptor& file, std::string_view contents) {
-  while (!contents.empty()) {
-    const ssize_t written = ::write(file.id(), contents.data(), contents.size());
-    if (written < 0 && errno != EINTR) return errno;
-    if (written > 0) contents.remove_prefix(static_cast<std::size_t>(written));
-  }
-  if (::fsync(file.id()) != 0 && errno != EINVAL && errno != ENOTSUP) return errno;
-  return 0;
+  return file.ok() && file.write(contents) && file.sync() ? 0 : errno;
 }
 
 /// Number and time of an open file as the server has them now, not as this machine remembers them.
@@ -194,9 +172,9 @@ std::optional<FoundLock> read_lock(const std::string& path) {
       refuse_path("look at", path, errno);
     }
     std::string contents(kMostBytes, '\0');
-    const ssize_t got = ::read(file.id(), contents.data(), contents.size());
+    const std::int64_t got = file.read(contents.data(), contents.size());
     if (got < 0) {
-      if ((errno == ESTALE || errno == EINTR) && tried < kTries) continue;
+      if (errno == ESTALE && tried < kTries) continue;
       refuse_path("read", path, errno);
     }
     contents.resize(static_cast<std::size_t>(got));
@@ -278,7 +256,7 @@ void RunLock::write_beside() const {
   int error = 0;
   {
     const Descriptor file(beside_, O_WRONLY | O_CREAT | O_TRUNC);
-    error = file.ok() ? write_all(file, to_text(self_)) : errno;
+    error = write_all(file, to_text(self_));
   }
   if (error == 0) return;
   ::unlink(beside_.c_str());
@@ -300,7 +278,7 @@ bool RunLock::make_ours(const std::string& path) const {
   ::unlink(beside_.c_str());
   if (error == EPERM || error == EOPNOTSUPP || error == ENOSYS) {  // no hard links here
     const Descriptor file(path, O_WRONLY | O_CREAT | O_EXCL);
-    error = file.ok() ? write_all(file, to_text(self_)) : errno;
+    error = write_all(file, to_text(self_));
   }
   if (error != 0 && error != EEXIST) refuse_path("write", path, error);
   // What is there tells, not what link() said: its answer may be lost on the way from a server, and

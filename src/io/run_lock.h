@@ -81,7 +81,6 @@ class RunLock {
   /// Takes the lock, and returns whether it has; false: there is a holder that cannot be asked, and
   /// no sign yet whether it lives. Call it again a little later.
   bool try_take();
-  bool is_taken() const { return taken_; }
 
   /// Who is waited for, and how long at most: "process 12 on node7 (...), at most 60 s". After
   /// try_take() returned false.

@@ -8,8 +8,8 @@
 #include <sstream>
 
 #include "data/dataset_writer.h"
-#include "io/feature_file.h"
 #include "tests/data/worlds.h"
+#include "tests/support/feature_file.h"
 
 namespace micrec {
 namespace {

@@ -1,4 +1,4 @@
-// What tests of whole programs do to a run by its environment: linked into micrec_with_faults alone.
+// What tests of whole programs do to a run by its environment: in micrec_with_faults alone.
 
 #include "launcher/injected_faults.h"
 

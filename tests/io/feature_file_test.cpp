@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "io/hdf5.h"
 #include "tests/io/files.h"
+#include "tests/support/feature_file.h"
 
 namespace micrec {
 namespace {

@@ -20,10 +20,10 @@
 #include "data/dataset_writer.h"
 #include "data/preparation.h"
 #include "data/synthetic.h"
-#include "io/feature_file.h"
 #include "io/hdf5.h"
 #include "launcher/commands.h"
 #include "launcher/program.h"
+#include "tests/support/feature_file.h"
 #include "train/metrics_log.h"
 #include "train/trainer.h"
 

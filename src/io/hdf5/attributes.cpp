@@ -32,8 +32,8 @@ Handle open_owner(const OpenFile& file, const std::string& object) {
 }
 
 /// Makes an attribute of one value, or replaces it.
-void write_attribute(const OpenFile& file, const std::string& object, const std::string& name, hid_t type,
-           const void* value) {
+void write_attribute(const OpenFile& file, const std::string& object, const std::string& name,
+                     hid_t type, const void* value) {
   file.check_writable(object);
   const Handle owner = open_owner(file, object);
   const std::string where = place(object, name);
@@ -49,7 +49,7 @@ void write_attribute(const OpenFile& file, const std::string& object, const std:
 
 /// An attribute of one element of this class. expected: what it is, for a message.
 Handle open_attribute(const OpenFile& file, const std::string& object, const std::string& name,
-            const char* expected, H5T_class_t wanted) {
+                      const char* expected, H5T_class_t wanted) {
   const Handle owner = open_owner(file, object);
   const std::string where = place(object, name);
   if (!file.told(where, H5Aexists(owner.id(), name.c_str())))

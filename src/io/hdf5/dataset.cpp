@@ -220,12 +220,6 @@ Hdf5Type classify(hid_t type) {
   }
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::vector<std::string> parts;
-  for (const std::int64_t size : shape) parts.push_back(size < 0 ? "any" : std::to_string(size));
-  return "(" + join(parts, ", ") + ")";
-}
-
 hid_t dataset(OpenFile& file, const std::string& name) {
   const auto known = file.datasets.find(name);
   if (known != file.datasets.end()) return known->second.id();
@@ -368,7 +362,7 @@ std::vector<std::int64_t> Hdf5File::expect_shape(const std::string& dataset,
                  [](std::int64_t got, std::int64_t want) { return want == -1 || got == want; });
   if (!fits) {
     throw Error(Cause::data, text(file_->at(absolute(dataset)), ": expected shape ",
-                                  hdf5::shape_text(expected), ", got ", hdf5::shape_text(shape)));
+                                  shape_text(expected), ", got ", shape_text(shape)));
   }
   return shape;
 }

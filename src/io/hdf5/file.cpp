@@ -4,7 +4,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -17,6 +16,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
+#include "io/descriptor.h"
 #include "io/hdf5.h"
 #include "io/hdf5/file_access.h"
 #include "io/hdf5/open_file.h"
@@ -99,13 +99,11 @@ std::string holder_of_lock(const struct stat& file) {
 void refuse_being_written(const std::string& path) {
   const char* const wish = std::getenv("HDF5_USE_FILE_LOCKING");
   if (wish != nullptr && (std::string(wish) == "FALSE" || std::string(wish) == "0")) return;
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) refuse_path("open", path, errno);
-  const bool is_held = ::flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  const Descriptor opened(path, O_RDONLY);
+  if (!opened.ok()) refuse_path("open", path, errno);
+  if (::flock(opened.id(), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   struct stat status {};
-  const bool is_known = is_held && ::fstat(descriptor, &status) == 0;
-  ::close(descriptor);
-  if (!is_held) return;
+  const bool is_known = ::fstat(opened.id(), &status) == 0;
   throw Error(Cause::io, text("cannot read ", path, ": ",
                               is_known ? holder_of_lock(status) : std::string("another process"),
                               " has it open for writing; wait until it has closed the file"));
@@ -177,9 +175,7 @@ Hdf5File Hdf5File::create(const std::string& path) {
   file->id = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, plist.id(), access.id());
   if (file->id < 0) {
     const std::string message = hdf5::library_message();
-    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (descriptor < 0) refuse_path("write", path, errno);
-    ::close(descriptor);
+    if (!Descriptor(path, O_WRONLY | O_CREAT).ok()) refuse_path("write", path, errno);
     throw Error(Cause::io, text("cannot write ", path, ": ", message));
   }
   return Hdf5File(std::move(file));

@@ -13,8 +13,8 @@
 
 namespace micrec::hdf5 {
 
-/// What the other files of this folder need of the HDF5 library itself. Every call of the library is
-/// made with its mutex held.
+/// What the other files of this folder need of the HDF5 library itself. Every call of the library
+/// is made with its mutex held.
 
 /// The library is one process-wide state that is not safe for threads as Debian builds it: this
 /// mutex is the only global.
@@ -24,8 +24,8 @@ using Lock = std::lock_guard<std::mutex>;
 /// Has the library print nothing: we say it in our own words.
 void print_nothing();
 
-/// An HDF5 identifier and the function that gives it back. Nothing can be done about one that cannot
-/// be given back: what was written is flushed before, and the file's own closing is asked.
+/// An HDF5 identifier and the function that gives it back. Nothing can be done about one that
+/// cannot be given back: what was written is flushed before, and the closing of a file is asked.
 class Handle {
  public:
   Handle() = default;

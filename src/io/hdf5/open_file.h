@@ -66,7 +66,6 @@ void refuse_existing(const OpenFile& file, const std::string& name);
 
 Hdf5Type classify(hid_t type);
 hid_t memory_type(Hdf5Type type);
-std::string shape_text(const std::vector<std::int64_t>& shape);
 
 /// The dataset of a name, kept open.
 hid_t dataset(OpenFile& file, const std::string& name);

@@ -39,7 +39,7 @@ Strings strings_of(OpenFile& file, const std::string& name) {
   strings.what = hdf5::expect(file, name, Hdf5Type::text);
   if (strings.what.shape.size() != 1) {
     throw Error(Cause::data, text(file.at(name), ": expected a list of strings, got shape ",
-                                  hdf5::shape_text(strings.what.shape)));
+                                  shape_text(strings.what.shape)));
   }
   strings.type = file.held(name, H5Dget_type(strings.id), H5Tclose);
   strings.variable = hdf5::is_variable_text(strings.type.id());

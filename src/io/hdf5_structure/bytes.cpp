@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -20,31 +19,21 @@ constexpr std::uint64_t kVersionsToCome = 3;
 
 }  // namespace
 
-File::File(const std::string& path) : path_(path) {
-  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+File::File(const std::string& path) : path_(path), descriptor_(path, O_RDONLY) {
   struct stat status {};
-  if (descriptor_ < 0 || fstat(descriptor_, &status) != 0)
+  if (!descriptor_.ok() || fstat(descriptor_.id(), &status) != 0)
     throw Error(Cause::io, text(path, ": cannot be opened: ", std::strerror(errno)));
   bytes_ = static_cast<std::uint64_t>(status.st_size);
-}
-
-File::~File() {
-  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 std::string File::read(std::uint64_t address, std::uint64_t size, const char* what) const {
   if (!holds(address, size))
     fail(address, text(what, " of ", size, " bytes does not fit into the file"));
   std::string all(size, '\0');
-  std::uint64_t done = 0;
-  while (done < size) {
-    const ssize_t got = pread(descriptor_, all.data() + done, size - done,
-                              static_cast<off_t>(base_ + address + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw Error(Cause::io, text(path_, ": cannot be read: ", std::strerror(errno)));
-    if (got == 0) fail(address, text(what, " is cut off"));
-    done += static_cast<std::uint64_t>(got);
-  }
+  const auto place = static_cast<std::int64_t>(base_ + address);
+  const std::int64_t got = descriptor_.read_at(place, all.data(), size);
+  if (got < 0) throw Error(Cause::io, text(path_, ": cannot be read: ", std::strerror(errno)));
+  if (got < static_cast<std::int64_t>(size)) fail(address, text(what, " is cut off"));
   return all;
 }
 

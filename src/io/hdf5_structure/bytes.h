@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "io/descriptor.h"
+
 namespace micrec::hdf5_structure {
 
 // What the files of this folder share. Names and numbers are those of the "HDF5 File Format
@@ -18,10 +20,6 @@ inline constexpr int kMostDimensions = 32;
 class File {
  public:
   explicit File(const std::string& path);
-  ~File();
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-
   const std::string& path() const { return path_; }
   std::uint64_t bytes() const { return bytes_; }
 
@@ -43,7 +41,7 @@ class File {
 
  private:
   std::string path_;
-  int descriptor_ = -1;
+  Descriptor descriptor_;
   std::uint64_t bytes_ = 0;
   std::uint64_t base_ = 0;
   std::uint64_t end_ = 0;
