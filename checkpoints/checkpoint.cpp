@@ -306,11 +306,6 @@ std::int64_t Checkpoint::bytes() const {
 
 Commit Checkpoint::commit() const { return state_->manifest.commit; }
 
-bool Checkpoint::has(const std::string& name) const {
-  return std::any_of(tensors().begin(), tensors().end(),
-                     [&](const StoredTensor& tensor) { return tensor.name == name; });
-}
-
 void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<CheckpointTensor>& into,
                          bool with_optimizer_state) const {
   const std::string& directory = state_->directory;

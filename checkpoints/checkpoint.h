@@ -115,7 +115,6 @@ class Checkpoint {
   std::int64_t rows() const;   ///< global rows of the sharded tensors
   std::int64_t bytes() const;  ///< of all files
   Commit commit() const;
-  bool has(const std::string& name) const;
 
   /// Fills the given tensors in place, by name: replicated ones whole, sharded ones with the rows
   /// `owned` (strictly rising, row i of the tensor is node owned[i]) from whatever files hold them.

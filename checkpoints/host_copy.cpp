@@ -46,8 +46,6 @@ const std::vector<CheckpointTensor>& HostCopy::take(const std::vector<Checkpoint
   return copies_;
 }
 
-std::int64_t HostCopy::bytes() const { return bytes_of(copies_); }
-
 std::int64_t bytes_of(const std::vector<CheckpointTensor>& tensors) {
   std::int64_t bytes = 0;
   for (const CheckpointTensor& tensor : tensors) {

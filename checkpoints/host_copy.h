@@ -19,8 +19,6 @@ class HostCopy {
   /// Cost     One read of the tensors and one write, on the threads that LibTorch may use.
   const std::vector<CheckpointTensor>& take(const std::vector<CheckpointTensor>& tensors);
 
-  std::int64_t bytes() const;
-
  private:
   std::vector<CheckpointTensor> copies_;
 };

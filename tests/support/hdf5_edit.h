@@ -42,8 +42,10 @@ class Hdf5Edit {
 
   /// Of one integer, which is there.
   void set_attribute(const std::string& object, const std::string& name, std::int64_t value) {
-    const hid_t id = H5Aopen_by_name(file_, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT);
-    CHECK(H5Awrite(id, H5T_NATIVE_INT64, &value) >= 0 && H5Aclose(id) >= 0) << object << name;
+    const hid_t owner = H5Oopen(file_, object.c_str(), H5P_DEFAULT);
+    const hid_t id = H5Aopen(owner, name.c_str(), H5P_DEFAULT);
+    CHECK_GE(H5Awrite(id, H5T_NATIVE_INT64, &value), 0) << object << " " << name;
+    CHECK(H5Aclose(id) >= 0 && H5Oclose(owner) >= 0);
   }
 
   /// A new dataset in chunks of so many rows that no filter has touched. values: (rows, columns)
@@ -54,7 +56,8 @@ class Hdf5Edit {
     const hsize_t chunk[2] = {static_cast<hsize_t>(chunk_rows), static_cast<hsize_t>(columns)};
     const hid_t plist = H5Pcreate(H5P_DATASET_CREATE);
     CHECK_GE(H5Pset_chunk(plist, 2, chunk), 0);
-    const hid_t space = H5Screate_simple(2, sizes, nullptr);
+    const hsize_t most[2] = {H5S_UNLIMITED, sizes[1]};
+    const hid_t space = H5Screate_simple(2, sizes, most);
     const hid_t id = H5Dcreate2(file_, dataset.c_str(), H5T_NATIVE_FLOAT, space, H5P_DEFAULT, plist,
                                 H5P_DEFAULT);
     CHECK_GE(H5Dwrite(id, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
