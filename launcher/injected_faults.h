@@ -2,10 +2,11 @@
 
 #include <functional>
 
-#include "checkpoints/store.h"
 #include "io/run_lock.h"
 
 namespace micrec {
+
+enum class SaveStep;  // checkpoints/store.h
 
 // What tests of whole programs may do to a run by its environment. micrec itself has
 // injected_faults_none.cpp and reads nothing; micrec_with_faults has tests/faults/injected_faults.cpp.

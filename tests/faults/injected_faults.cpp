@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/store.h"
 #include "tests/support/save_steps.h"
 
 namespace micrec {
