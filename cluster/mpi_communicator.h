@@ -79,7 +79,7 @@ class MpiCommunicator final : public HostCommunicator {
 
  private:
   struct State;
-  struct Messages;
+  struct Requests;
 
   MpiCommunicator(std::shared_ptr<State> state, Membership membership,
                   const CommunicatorOptions& options);
@@ -87,15 +87,14 @@ class MpiCommunicator final : public HostCommunicator {
                                                const CommunicatorOptions& options);
 
   std::unique_ptr<Communicator> make_subgroup(Membership membership) override;
-  std::unique_ptr<Transfer> post(const Exchange& exchange,
-                                 std::vector<at::Tensor> buffers) override;
+  std::unique_ptr<Transfer> post(Messages messages) override;
   void finish(Transfer& transfer) override;
   void advance(std::vector<std::unique_ptr<Transfer>>& transfers) override;
   void listen(const std::function<std::string()>& where) override;
 
   /// Whether a message of the transfer was finished.
-  bool test(Messages& transfer);
-  std::vector<std::string> missing_in(const Messages& transfer) const;
+  bool test(Requests& transfer);
+  std::vector<std::string> missing_in(const Requests& transfer) const;
   bool settle_in_flight() noexcept;
 
   std::shared_ptr<State> state_;  // of all groups of the run

@@ -78,7 +78,7 @@ class ThreadCommunicator::Run {
   std::string why_;
 };
 
-// An exchange has three steps: every rank posts its buffers; when all have, each copies what it
+// A round of messages has three steps: every rank posts its own; when all have, each copies what it
 // receives; when all have copied, each goes on. A rank waits before its first copy, never during
 // one, and a round keeps the buffers posted to it, so a failure elsewhere cannot free one that is
 // being read.
@@ -105,17 +105,16 @@ class ThreadCommunicator::Group {
     return join(behind, "; ");
   }
 
-  // Returns the number of the exchange: every rank posts them in one order.
-  std::uint64_t post(int rank, const Exchange& exchange, const std::vector<at::Tensor>& buffers) {
+  // Returns the number of the round: every rank posts them in one order.
+  std::uint64_t post(int rank, const Messages& messages) {
     const std::lock_guard<std::mutex> lock(run_->mutex_);
     const std::uint64_t number = posted_[rank]++;
     Round& round = rounds_[number];
     round.slots.resize(ranks_in_run_.size());
-    round.slots[rank].exchange = exchange;
-    round.slots[rank].buffers = buffers;
+    round.slots[rank].messages = messages;
     round.slots[rank].posted = true;
     if (++round.posts == round.slots.size()) round.complete_at = Transfer::Clock::now();
-    run_->ranks_[ranks_in_run_[rank]].last_place = place(exchange);
+    run_->ranks_[ranks_in_run_[rank]].last_place = place(messages);
     run_->changed_.notify_all();
     return number;
   }
@@ -141,9 +140,9 @@ class ThreadCommunicator::Group {
     own.copying = true;
     lock.unlock();
     for (std::size_t q = 0; q < round.slots.size(); ++q) {
-      const std::int64_t bytes = own.exchange.receive_bytes[q];
+      const std::int64_t bytes = own.messages.receive_bytes[q];
       if (bytes > 0) {
-        std::memcpy(own.exchange.receive[q], round.slots[q].exchange.send[rank],
+        std::memcpy(own.messages.receive[q], round.slots[q].messages.send[rank],
                     static_cast<std::size_t>(bytes));
       }
     }
@@ -159,14 +158,13 @@ class ThreadCommunicator::Group {
 
  private:
   struct Slot {
-    Exchange exchange;
-    std::vector<at::Tensor> buffers;
+    Messages messages;
     bool posted = false;
     bool copying = false;
     bool copied = false;
   };
 
-  // One exchange, from its first post to its last finish.
+  // From its first post to its last finish.
   struct Round {
     std::vector<Slot> slots;  // (ranks)
     std::size_t posts = 0;
@@ -178,7 +176,7 @@ class ThreadCommunicator::Group {
   void wait_for_all(std::unique_lock<std::mutex>& lock, const Round& round, int rank,
                     const std::string& this_rank, bool Slot::*done) {
     const std::vector<Slot>& slots = round.slots;
-    const Exchange& own = slots[rank].exchange;
+    const Messages& own = slots[rank].messages;
     const auto left = [&](std::size_t q) { return run_->ranks_[ranks_in_run_[q]].left; };
     const auto all_done = [&] {
       return std::all_of(slots.begin(), slots.end(), [&](const Slot& slot) { return slot.*done; });
@@ -225,8 +223,8 @@ class ThreadCommunicator::Group {
   std::string find_mismatch(const Round& round) const {
     for (std::size_t p = 0; p < round.slots.size(); ++p) {
       for (std::size_t q = 0; q < round.slots.size(); ++q) {
-        const Exchange& from = round.slots[p].exchange;
-        const Exchange& to = round.slots[q].exchange;
+        const Messages& from = round.slots[p].messages;
+        const Messages& to = round.slots[q].messages;
         if (from.of_check != to.of_check ||
             (!from.of_check &&
              (from.number != to.number || std::strcmp(from.name, to.name) != 0))) {
@@ -244,7 +242,7 @@ class ThreadCommunicator::Group {
 
   const std::shared_ptr<Run> run_;
   const std::vector<int> ranks_in_run_;
-  std::vector<std::uint64_t> posted_;  // exchanges of each rank
+  std::vector<std::uint64_t> posted_;  // rounds by each rank
   std::vector<std::uint64_t> begun_;   // the latest number that each rank has begun beside them
   std::map<std::uint64_t, Round> rounds_;
 };
@@ -252,7 +250,10 @@ class ThreadCommunicator::Group {
 namespace {
 
 struct ThreadTransfer final : Transfer {
-  std::uint64_t number = 0;  // of the exchange in its group
+  ThreadTransfer(Messages posted, std::uint64_t round)
+      : Transfer(std::move(posted)), number(round) {}
+
+  std::uint64_t number;  // of the round in its group
 };
 
 }  // namespace
@@ -295,13 +296,9 @@ void ThreadCommunicator::note_begun(const char* name, std::uint64_t number) {
   group_->note_begun(rank(), number, HostCommunicator::place(name, number));
 }
 
-std::unique_ptr<Transfer> ThreadCommunicator::post(const Exchange& exchange,
-                                                   std::vector<at::Tensor> buffers) {
-  auto transfer = std::make_unique<ThreadTransfer>();
-  transfer->number = group_->post(rank(), exchange, buffers);
-  transfer->exchange = exchange;
-  transfer->buffers = std::move(buffers);
-  return transfer;
+std::unique_ptr<Transfer> ThreadCommunicator::post(Messages messages) {
+  const std::uint64_t number = group_->post(rank(), messages);
+  return std::make_unique<ThreadTransfer>(std::move(messages), number);
 }
 
 void ThreadCommunicator::finish(Transfer& transfer) {

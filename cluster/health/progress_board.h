@@ -11,6 +11,9 @@
 
 namespace micrec {
 
+/// "'halo.propagation' (collective 12) of 'grid.rows'"; no group, or "", is the whole run.
+std::string place_of(const char* collective, std::uint64_t number, const char* group);
+
 /// Where one rank is, as other processes of its machine see it without its help.
 struct RankProgress {
   enum class State : int {

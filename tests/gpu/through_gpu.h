@@ -31,7 +31,6 @@ class ThroughGpu final : public Communicator {
   int size() const override { return inner_.size(); }
   int rank_in_run(int rank) const override { return inner_.rank_in_run(rank); }
   int ranks_in_run() const override { return inner_.ranks_in_run(); }
-  std::uint64_t latest_number() const override { return inner_.latest_number(); }
   std::unique_ptr<Communicator> split(const char* name, int color) override {
     return std::make_unique<ThroughGpu>(inner_.split(name, color), passage_);
   }
