@@ -4,9 +4,18 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <utility>
+#include <cstring>
+
+#include "base/text.h"
 
 namespace micrec {
+
+PeerFailure::PeerFailure(const std::string& this_rank, const std::string& where, int failed_rank,
+                         const std::string& why)
+    : Error(Cause::cluster, text(this_rank, " gave up in ", where, " because rank ", failed_rank,
+                                 " failed: ", why)),
+      failed_rank_(failed_rank) {}
+
 std::vector<std::byte> gather_bytes(Communicator& communicator, const char* name, const void* own,
                                     std::size_t bytes) {
   at::Tensor local = at::empty({1, static_cast<std::int64_t>(bytes)}, at::kByte);

@@ -33,8 +33,9 @@ struct CommunicatorOptions {
 /// A collective ended because another rank failed: a consequence, never the cause.
 class PeerFailure : public Error {
  public:
-  PeerFailure(int failed_rank, const std::string& message)
-      : Error(Cause::cluster, message), failed_rank_(failed_rank) {}
+  /// `this_rank` ("rank 2 of 4") met it in `where` ("'halo.propagation' (collective 12)").
+  PeerFailure(const std::string& this_rank, const std::string& where, int failed_rank,
+              const std::string& why);
   int failed_rank() const { return failed_rank_; }
 
  private:
@@ -117,16 +118,14 @@ class Communicator {
   /// something else, provided it calls poll() now and then. What was given must not change before
   /// wait() has returned. Several may be in flight and other collectives may come between; all
   /// ranks start and wait in one order.
+  ///
+  /// What all_to_all receives goes into a tensor made beforehand, the rows of rank q to
+  /// first_rows[q] and after. What is there may be read and written meanwhile but for those rows;
+  /// wait() returns `into`.
+  /// Shapes   into: (any number of rows, ...) as send's; first_rows: (ranks), so that no rows meet.
   virtual std::unique_ptr<PendingTensor> start_all_gather(
       const char* name, const at::Tensor& local,
       const std::vector<std::int64_t>& rows_per_rank) = 0;
-  virtual std::unique_ptr<PendingTensor> start_all_to_all(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows) = 0;
-
-  /// The same into a tensor made beforehand: the rows of rank q go to first_rows[q] and after. What
-  /// is there may be read and written meanwhile but for those rows; wait() returns `into`.
-  /// Shapes   into: (any number of rows, ...) as send's; first_rows: (ranks), so that no rows meet.
   virtual std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,

@@ -45,10 +45,6 @@ struct Exchange {
   std::int64_t row_bytes = 0;  // of `given` as of `result`
   Reduction reduction = Reduction::sum;  ///< of reduce_scatter and all_reduce
   int root = -1;                         ///< of broadcast
-
-  bool reduces() const {
-    return kind == CollectiveKind::reduce_scatter || kind == CollectiveKind::all_reduce;
-  }
 };
 
 /// What one rank sends to and receives from every rank at once, itself included.

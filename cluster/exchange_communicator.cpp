@@ -107,14 +107,6 @@ at::Tensor ExchangeCommunicator::all_to_all(const char* name, const at::Tensor& 
   return run(exchange);
 }
 
-std::unique_ptr<PendingTensor> ExchangeCommunicator::start_all_to_all(
-    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-    const std::vector<std::int64_t>& receive_rows) {
-  Exchange exchange = of_all_to_all(name, send, send_rows, receive_rows);
-  exchange.result = empty_rows(send, total(receive_rows));
-  return start(exchange);
-}
-
 std::unique_ptr<PendingTensor> ExchangeCommunicator::start_all_to_all_into(
     const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
     const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,

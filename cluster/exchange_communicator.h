@@ -24,9 +24,6 @@ class ExchangeCommunicator : public Communicator {
   std::unique_ptr<PendingTensor> start_all_gather(
       const char* name, const at::Tensor& local,
       const std::vector<std::int64_t>& rows_per_rank) final;
-  std::unique_ptr<PendingTensor> start_all_to_all(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows) final;
   std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,

@@ -274,9 +274,7 @@ std::exception_ptr HostCommunicator::heard_beside(const std::string& where) cons
   if (membership_.progress == nullptr) return nullptr;
   const std::optional<Verdict> verdict = membership_.progress->verdict();
   if (!verdict || verdict->rank == rank_in_run(rank_)) return nullptr;
-  return std::make_exception_ptr(
-      PeerFailure(verdict->rank, text(this_rank(), " gave up in ", where, " because rank ",
-                                      verdict->rank, " failed: ", verdict->message)));
+  return std::make_exception_ptr(PeerFailure(this_rank(), where, verdict->rank, verdict->message));
 }
 
 std::string HostCommunicator::behind_in(std::uint64_t /*number*/) const {

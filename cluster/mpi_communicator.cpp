@@ -10,7 +10,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -114,14 +113,6 @@ void keep_for_ever(std::shared_ptr<void> memory) {
   kept.push_back(std::move(memory));
 }
 
-// The failure to quote: of the best standing, of the lowest rank.
-const RankFailure& blamed(const std::map<int, RankFailure>& failures) {
-  const auto least = std::min_element(failures.begin(), failures.end(), [](auto& a, auto& b) {
-    return a.second.standing < b.second.standing;
-  });
-  return least->second;
-}
-
 struct Notice {
   std::int32_t exit_code;
   std::int32_t standing;
@@ -162,7 +153,7 @@ struct MpiCommunicator::State {
 
   Notice notice{};  // this rank's, while it travels
   std::vector<MPI_Request> notices_sent;
-  std::map<int, RankFailure> failures;  // by rank
+  RankFailures failures;
 
   void receive_notices() {
     while (true) {
@@ -305,7 +296,7 @@ void MpiCommunicator::announce(const RankFailure& failure) noexcept {
   }
 }
 
-std::vector<RankFailure> MpiCommunicator::collect_failures(double seconds) noexcept {
+RankFailures MpiCommunicator::collect_failures(double seconds) noexcept {
   const Timer timer;
   Patience patience;
   while (true) {
@@ -319,17 +310,14 @@ std::vector<RankFailure> MpiCommunicator::collect_failures(double seconds) noexc
     if (timer.seconds() > seconds) break;
     patience.wait();
   }
-  std::vector<RankFailure> failures;
-  for (const auto& [rank, failure] : state_->failures) failures.push_back(failure);
-  return failures;
+  return state_->failures;
 }
 
 void MpiCommunicator::listen(const std::function<std::string()>& where) {
   state_->receive_notices();
   if (state_->failures.empty()) return;
   const RankFailure& failure = blamed(state_->failures);
-  throw PeerFailure(failure.rank, text(this_rank(), " gave up in ", where(), " because rank ",
-                                       failure.rank, " failed: ", failure.message));
+  throw PeerFailure(this_rank(), where(), failure.rank, failure.message);
 }
 
 std::unique_ptr<Transfer> MpiCommunicator::post(Messages posted) {

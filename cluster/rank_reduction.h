@@ -5,6 +5,8 @@
 
 #include "base/kernel_inline.h"
 
+struct CUstream_st;  // what a cudaStream_t points to
+
 namespace micrec {
 
 /// The sum (reduction 0), the smaller (1) or the larger (2) of what was reduced so far and the next
@@ -32,5 +34,13 @@ MICREC_KERNEL_INLINE T reduced_over_ranks(const T* parts, std::int64_t count, in
   }
   return result;
 }
+
+/// Numbers that NcclLink::reduce adds up.
+enum class ReducedType { float32, float64, int32, int64 };
+
+/// Gives the stream a kernel of one thread an element; see reduced_over_ranks. Returns CUDA's code
+/// of a failure, or 0. In a program that was built with CUDA.
+int launch_rank_reduction(ReducedType type, int reduction, void* into, const void* parts,
+                          std::int64_t count, int ranks, CUstream_st* stream);
 
 }  // namespace micrec

@@ -40,7 +40,7 @@ class ThreadCommunicator::Run {
 
   void listen(const std::string& this_rank, const std::function<std::string()>& where) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (failed_rank_ >= 0) throw_peer_failure(this_rank, where());
+    if (failed_rank_ >= 0) throw PeerFailure(this_rank, where(), failed_rank_, why_);
   }
 
   std::exception_ptr heard(const std::string& this_rank, const std::string& where) {
@@ -62,12 +62,6 @@ class ThreadCommunicator::Run {
     bool left = false;
     std::string last_place;  // the collective it entered last, in whatever group
   };
-
-  [[noreturn]] void throw_peer_failure(const std::string& this_rank,
-                                       const std::string& where) const {
-    throw PeerFailure(failed_rank_, text(this_rank, " gave up in ", where, " because rank ",
-                                         failed_rank_, " failed: ", why_));
-  }
 
   const double deadline_seconds_;
   std::mutex mutex_;
@@ -196,7 +190,9 @@ class ThreadCommunicator::Group {
       return std::none_of(slots.begin(), slots.end(),
                           [](const Slot& slot) { return slot.copying; });
     });
-    if (run_->failed_rank_ >= 0) run_->throw_peer_failure(this_rank, place(own));
+    if (run_->failed_rank_ >= 0) {
+      throw PeerFailure(this_rank, place(own), run_->failed_rank_, run_->why_);
+    }
 
     std::vector<std::string> missing;
     for (std::size_t q = 0; q < slots.size(); ++q) {

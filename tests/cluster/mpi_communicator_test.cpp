@@ -62,13 +62,13 @@ TEST(MpiCommunicator, CollectsTheFailuresOfAllRanks) {
   own.standing = RankFailure::Standing::symptom;
   own.message = std::string(2000, static_cast<char>('a' + group->rank()));
   group->announce(own);
-  const std::vector<RankFailure> failures = group->collect_failures(60);
+  const RankFailures failures = group->collect_failures(60);
   ASSERT_EQ(static_cast<int>(failures.size()), group->size());
   for (int q = 0; q < group->size(); ++q) {
-    EXPECT_EQ(failures[q].rank, q);
-    EXPECT_EQ(failures[q].exit_code, 40 + q);
-    EXPECT_EQ(failures[q].standing, RankFailure::Standing::symptom);
-    EXPECT_EQ(failures[q].message, std::string(2000, static_cast<char>('a' + q)));
+    EXPECT_EQ(failures.at(q).rank, q);
+    EXPECT_EQ(failures.at(q).exit_code, 40 + q);
+    EXPECT_EQ(failures.at(q).standing, RankFailure::Standing::symptom);
+    EXPECT_EQ(failures.at(q).message, std::string(2000, static_cast<char>('a' + q)));
   }
   g_between_tests->barrier("test.over");
 }

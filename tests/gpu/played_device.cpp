@@ -206,11 +206,6 @@ class PlayedCommunicator final : public Communicator {
                                                   const std::vector<std::int64_t>& rows) override {
     return finished(all_gather(name, local, rows));
   }
-  std::unique_ptr<PendingTensor> start_all_to_all(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows) override {
-    return finished(all_to_all(name, send, send_rows, receive_rows));
-  }
   std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,

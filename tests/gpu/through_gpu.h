@@ -52,12 +52,6 @@ class ThroughGpu final : public Communicator {
                                                   const std::vector<std::int64_t>& rows) override {
     return std::make_unique<Back>(*this, inner_.start_all_gather(name, there(local), rows));
   }
-  std::unique_ptr<PendingTensor> start_all_to_all(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows) override {
-    return std::make_unique<Back>(
-        *this, inner_.start_all_to_all(name, there(send), send_rows, receive_rows));
-  }
   std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
