@@ -15,7 +15,7 @@ namespace {
 template <typename T, Reduction reduction>
 void reduce_parts(const Rounds& rounds, std::size_t ranks) {
   T* const into = reinterpret_cast<T*>(rounds.into);
-  const T* part = reinterpret_cast<const T*>(rounds.parts);
+  const T* part = rounds.parts.const_data_ptr<T>();
   std::memcpy(into, part, static_cast<std::size_t>(rounds.count) * sizeof(T));
   for (std::size_t q = 1; q < ranks; ++q) {
     part += rounds.count;
@@ -59,14 +59,13 @@ Rounds rounds_of_all_reduce(const Exchange& exchange, int rank, std::int64_t sma
   }
   const std::int64_t own_first = runs.first[rank];
   const std::int64_t own_count = runs.rows[rank];
-  const at::Tensor parts = at::empty({ranks * own_count}, values.options().requires_grad(false));
   Rounds rounds;
+  rounds.parts = at::empty({ranks * own_count}, values.options().requires_grad(false));
   rounds.first =
-      messages_between(exchange.name, values, runs, parts,
+      messages_between(exchange.name, values, runs, rounds.parts,
                        Runs::consecutive(std::vector<std::int64_t>(runs.rows.size(), own_count)),
                        exchange.row_bytes);
   rounds.into = writable_bytes_of(values) + own_first * exchange.row_bytes;
-  rounds.parts = bytes_of(parts);
   rounds.count = own_count;
   if (!small) {
     const Runs own = Runs::shared(static_cast<int>(ranks), own_first, own_count);
@@ -108,30 +107,32 @@ Rounds rounds_of(const Exchange& exchange, int rank, std::int64_t small_bytes) {
     return messages_between(exchange.name, exchange.given, sent, into, received,
                             exchange.row_bytes);
   };
+  Rounds rounds;
   switch (exchange.kind) {
     case CollectiveKind::barrier:
     case CollectiveKind::all_gather:
     case CollectiveKind::all_to_all:
-      return {.first = straight(exchange.sent, exchange.result, exchange.received)};
-    case CollectiveKind::reduce_scatter: {
-      const at::Tensor parts = empty_rows(exchange.given, total(exchange.received.rows));
-      Rounds rounds{.first = straight(exchange.sent, parts, exchange.received)};
+      rounds.first = straight(exchange.sent, exchange.result, exchange.received);
+      break;
+    case CollectiveKind::reduce_scatter:
+      rounds.parts = empty_rows(exchange.given, total(exchange.received.rows));
+      rounds.first = straight(exchange.sent, rounds.parts, exchange.received);
       rounds.first.buffers.push_back(exchange.result);
       rounds.into = writable_bytes_of(exchange.result);
-      rounds.parts = bytes_of(parts);
       rounds.count = exchange.result.numel();
-      return rounds;
-    }
+      break;
     case CollectiveKind::all_reduce:
       return rounds_of_all_reduce(exchange, rank, small_bytes);
     case CollectiveKind::broadcast: {
-      Runs sent = Runs::shared(ranks, 0, rank == exchange.root ? exchange.given.numel() : 0);
+      const bool is_root = rank == exchange.root;
+      const Runs sent = Runs::shared(ranks, 0, is_root ? exchange.given.numel() : 0);
       Runs received = Runs::shared(ranks, 0, 0);
       received.rows[exchange.root] = exchange.given.numel();
-      return {.first = straight(sent, exchange.result, received)};
+      rounds.first = straight(sent, exchange.result, received);
+      break;
     }
   }
-  LOG(FATAL) << "a collective of no kind";
+  return rounds;
 }
 
 void reduce_over_ranks(const Exchange& exchange, const Rounds& rounds) {

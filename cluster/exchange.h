@@ -69,10 +69,10 @@ Messages messages_between(const char* name, const at::Tensor& rows_of, const Run
 /// depend neither on the backend nor on the size nor on who arrives first.
 struct Rounds {
   Messages first;
-  std::byte* into = nullptr;         ///< null: nothing is reduced
-  const std::byte* parts = nullptr;  // (ranks, count)
+  at::Tensor parts;           // (ranks, count) as `given`; not defined: nothing is reduced
+  std::byte* into = nullptr;  // (count)
   std::int64_t count = 0;
-  std::optional<Messages> second = std::nullopt;
+  std::optional<Messages> second;
 };
 
 /// An all_reduce of up to `small_bytes`, all ranks' together, is one round of everything to

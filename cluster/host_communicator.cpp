@@ -81,11 +81,13 @@ std::unique_ptr<Communicator> HostCommunicator::split(const char* name, int colo
   return make_subgroup(std::move(group));
 }
 
+void HostCommunicator::refuse(const std::string& what) const {
+  throw Error(Cause::cluster, text(this_rank(), " cannot ", what,
+                                   ": the communicator failed earlier, in ", failed_in_));
+}
+
 void HostCommunicator::poll(const char* name) {
-  if (!failed_in_.empty()) {
-    throw Error(Cause::cluster, text(this_rank(), " cannot go on in '", name,
-                                     "': the communicator failed earlier, in ", failed_in_));
-  }
+  if (has_failed()) refuse(text("go on in '", name, "'"));
   try {
     advance(in_flight_);
   } catch (...) {
@@ -114,11 +116,7 @@ class HostCommunicator::Pending final : public PendingTensor {
   at::Tensor wait() override {
     CHECK(first_ != nullptr) << "the result was waited for before";
     const auto came = Transfer::Clock::now();
-    if (communicator_.has_failed()) {
-      throw Error(Cause::cluster,
-                  text(communicator_.this_rank(), " cannot finish ", place(first_->messages),
-                       ": the communicator failed earlier, in ", communicator_.failed_in_));
-    }
+    if (communicator_.has_failed()) communicator_.refuse(text("finish ", place(first_->messages)));
     const auto over_at = communicator_.complete(*first_);
     first_ = nullptr;
     LedgerEntry entry;
@@ -202,10 +200,7 @@ void HostCommunicator::begin(const Exchange& exchange) {
   LedgerEntry call;
   call.calls = 1;
   ledger().record(exchange.name, call);
-  if (has_failed()) {
-    throw Error(Cause::cluster, text(this_rank(), " cannot begin ", place(exchange.name, number_),
-                                     ": the communicator failed earlier, in ", failed_in_));
-  }
+  if (has_failed()) refuse(text("begin ", place(exchange.name, number_)));
   if (options_.check_collectives && size_ > 1) check(exchange);
 }
 

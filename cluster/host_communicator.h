@@ -130,6 +130,7 @@ class HostCommunicator : public ExchangeCommunicator {
   class Pending;
 
   c10::Device device() const final { return c10::Device(c10::kCPU); }
+  [[noreturn]] void refuse(const std::string& what) const;
   void begin(const Exchange& exchange);
   void check(const Exchange& exchange);
   at::Tensor trade_rows(const char* name, const at::Tensor& mine);

@@ -166,8 +166,8 @@ class NcclCommunicator::Collective {
     follow_current_stream(rounds.first.buffers);
     give_messages(rounds.first);
     if (rounds.count > 0) {
-      link_.reduce(exchange_.given.scalar_type(), exchange_.reduction, rounds.into, rounds.parts,
-                   rounds.count, communicator_.size());
+      link_.reduce(exchange_.given.scalar_type(), exchange_.reduction, rounds.into,
+                   bytes_of(rounds.parts), rounds.count, communicator_.size());
     }
     if (rounds.second) give_messages(*rounds.second);
   }
@@ -345,13 +345,16 @@ bool NcclCommunicator::on_gpu(const Exchange& exchange) const {
   return link_ && exchange.kind != CollectiveKind::barrier && exchange.given.device() == device_;
 }
 
-void NcclCommunicator::refuse_if_failed(const char* name) {
-  if (!failure_->is_set()) return;
+void NcclCommunicator::refuse(const std::string& what) {
   if (link_) link_->abort();  // another group of this rank may have failed
   const std::string where = failure_->tell();
-  throw Error(Cause::cluster, text(host_->this_rank(), " cannot begin ",
-                                   host_->place(name, host_->latest_number() + 1),
+  throw Error(Cause::cluster, text(host_->this_rank(), " cannot ", what,
                                    ": the communicator failed earlier, in ", where));
+}
+
+void NcclCommunicator::refuse_if_failed(const char* name) {
+  if (!failure_->is_set()) return;
+  refuse(text("begin ", host_->place(name, host_->latest_number() + 1)));
 }
 
 void NcclCommunicator::fail(const std::string& where) {
@@ -419,12 +422,7 @@ void NcclCommunicator::wait_until_ready(const char* name, std::uint64_t begun, c
 }
 
 void NcclCommunicator::poll(const char* name) {
-  if (failure_->is_set()) {
-    if (link_) link_->abort();
-    const std::string where = failure_->tell();
-    throw Error(Cause::cluster, text(host_->this_rank(), " cannot go on in '", name,
-                                     "': the communicator failed earlier, in ", where));
-  }
+  if (failure_->is_set()) refuse(text("go on in '", name, "'"));
   guarded(name, [&] { host_->poll(name); });
 }
 

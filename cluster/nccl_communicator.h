@@ -82,6 +82,7 @@ class NcclCommunicator final : public ExchangeCommunicator {
   c10::Device device() const override { return device_; }
   bool on_gpu(const Exchange& exchange) const;
   std::string place(const char* name) const { return host_->place(name, host_->latest_number()); }
+  [[noreturn]] void refuse(const std::string& what);
   void refuse_if_failed(const char* name);
   void fail(const std::string& where);
 

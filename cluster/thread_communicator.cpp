@@ -44,12 +44,9 @@ class ThreadCommunicator::Run {
   }
 
   std::exception_ptr heard(const std::string& this_rank, const std::string& where) {
-    try {
-      listen(this_rank, [&] { return where; });
-    } catch (...) {
-      return std::current_exception();
-    }
-    return nullptr;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (failed_rank_ < 0) return nullptr;
+    return std::make_exception_ptr(PeerFailure(this_rank, where, failed_rank_, why_));
   }
 
   // The group of this key; the first of its ranks to ask makes it.
@@ -199,10 +196,11 @@ class ThreadCommunicator::Group {
       if (slots[q].*done) continue;
       missing.push_back(last_seen(q));
     }
+    const std::string waited =
+        in_time ? " waits in vain in " : text(" waited ", run_->deadline_seconds_, " s in ");
     throw Error(
         Cause::cluster,
-        text(this_rank, in_time ? " waits in vain in " : " waited ", in_time ? "" : in_time_limit(),
-             place(own), " for ", join(missing, "; "),
+        text(this_rank, waited, place(own), " for ", join(missing, "; "),
              in_time ? "" : "; a longer deadline helps only if the rank is slow, not stuck"));
   }
 
@@ -212,8 +210,6 @@ class ThreadCommunicator::Group {
                 rank.left ? ", which has ended after " : ", last seen in ",
                 rank.last_place.empty() ? "no collective" : rank.last_place);
   }
-
-  std::string in_time_limit() const { return text(run_->deadline_seconds_, " s in "); }
 
   // The first disagreement in rank order, the same on every rank; empty if there is none.
   std::string find_mismatch(const Round& round) const {

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
@@ -756,7 +757,29 @@ void a_failed_communicator_stays_failed(const RunGroup& run) {
   });
 }
 
+// On ranks other than 0 only failures are worth a line.
+class FailurePrinter : public testing::EmptyTestEventListener {
+ public:
+  explicit FailurePrinter(int rank) : rank_(rank) {}
+
+ private:
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_,
+                 result.file_name() == nullptr ? "?" : result.file_name(), result.line_number(),
+                 result.message());
+  }
+  int rank_;
+};
+
 }  // namespace
+
+void print_only_failures_of(int rank) {
+  if (rank == 0) return;
+  testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
+  delete listeners.Release(listeners.default_result_printer());
+  listeners.Append(new FailurePrinter(rank));
+}
 
 void run_in_part(Communicator& whole, int ranks, const std::function<void(Communicator&)>& body) {
   ASSERT_EQ(whole.size(), ranks + kRanksBesideAPart);

@@ -3,7 +3,6 @@
 #include <glog/logging.h>
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <exception>
 #include <memory>
 
@@ -73,32 +72,13 @@ TEST(MpiCommunicator, CollectsTheFailuresOfAllRanks) {
   g_between_tests->barrier("test.over");
 }
 
-// On ranks other than 0 only failures are worth a line.
-class FailurePrinter : public testing::EmptyTestEventListener {
- public:
-  explicit FailurePrinter(int rank) : rank_(rank) {}
-
- private:
-  void OnTestPartResult(const testing::TestPartResult& result) override {
-    if (!result.failed()) return;
-    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_,
-                 result.file_name() == nullptr ? "?" : result.file_name(), result.line_number(),
-                 result.message());
-  }
-  int rank_;
-};
-
 }  // namespace
 }  // namespace micrec
 
 int main(int argc, char** argv) {
   micrec::MpiSession session(argc, argv);
   testing::InitGoogleTest(&argc, argv);
-  if (session.rank() != 0) {
-    testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
-    delete listeners.Release(listeners.default_result_printer());
-    listeners.Append(new micrec::FailurePrinter(session.rank()));
-  }
+  micrec::print_only_failures_of(session.rank());
   micrec::g_between_tests = micrec::MpiCommunicator::world({.deadline_seconds = 100});
   const int failed = RUN_ALL_TESTS();
   micrec::g_between_tests.reset();
