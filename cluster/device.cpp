@@ -14,6 +14,8 @@
 namespace micrec {
 namespace {
 
+// The first NCCL that lets ranks share a GPU where it is asked to, as an experiment of its own.
+constexpr int kFirstNcclThatShares = 23000;
 constexpr std::size_t kMostGpus = 64;  // of a machine
 constexpr std::size_t kMostReasonBytes = 256;
 
