@@ -4,53 +4,31 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <utility>
+#include <cstring>
+
+#include "base/text.h"
 
 namespace micrec {
-namespace {
 
-class Finished final : public PendingTensor {
- public:
-  explicit Finished(at::Tensor result) : result_(std::move(result)) {}
-  at::Tensor wait() override { return std::move(result_); }
+PeerFailure::PeerFailure(const std::string& this_rank, const std::string& where, int failed_rank,
+                         const std::string& why)
+    : Error(Cause::cluster, text(this_rank, " gave up in ", where, " because rank ", failed_rank,
+                                 " failed: ", why)),
+      failed_rank_(failed_rank) {}
 
- private:
-  at::Tensor result_;
-};
-
-}  // namespace
-
-std::unique_ptr<PendingTensor> Communicator::start_all_gather(
-    const char* name, const at::Tensor& local, const std::vector<std::int64_t>& rows_per_rank) {
-  return std::make_unique<Finished>(all_gather(name, local, rows_per_rank));
-}
-
-std::unique_ptr<PendingTensor> Communicator::start_all_to_all(
-    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-    const std::vector<std::int64_t>& receive_rows) {
-  return std::make_unique<Finished>(all_to_all(name, send, send_rows, receive_rows));
-}
-
-std::unique_ptr<PendingTensor> Communicator::start_all_to_all_into(
-    const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-    const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
-    const std::vector<std::int64_t>& first_rows) {
-  const at::Tensor received = all_to_all(name, send, send_rows, receive_rows);
-  std::int64_t row = 0;
-  for (std::size_t q = 0; q < receive_rows.size(); ++q) {
-    into.narrow(0, first_rows.at(q), receive_rows[q])
-        .copy_(received.narrow(0, row, receive_rows[q]));
-    row += receive_rows[q];
-  }
-  return std::make_unique<Finished>(into);
+std::vector<std::byte> gather_bytes(Communicator& communicator, const char* name, const void* own,
+                                    std::size_t bytes) {
+  at::Tensor local = at::empty({1, static_cast<std::int64_t>(bytes)}, at::kByte);
+  std::memcpy(local.mutable_data_ptr(), own, bytes);
+  const at::Tensor all = communicator.all_gather(
+      name, local, std::vector<std::int64_t>(static_cast<std::size_t>(communicator.size()), 1));
+  const auto* const begin = static_cast<const std::byte*>(all.const_data_ptr());
+  return {begin, begin + all.nbytes()};
 }
 
 std::vector<std::int64_t> gather_counts(Communicator& communicator, const char* name,
                                         std::int64_t own) {
-  const at::Tensor counts = communicator.all_gather(
-      name, at::full({1}, own, at::kLong), std::vector<std::int64_t>(communicator.size(), 1));
-  const auto* begin = counts.const_data_ptr<std::int64_t>();
-  return {begin, begin + communicator.size()};
+  return gather_values(communicator, name, own);
 }
 
 std::vector<std::vector<std::int32_t>> exchange_lists(

@@ -2,9 +2,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "base/error.h"
@@ -30,8 +33,9 @@ struct CommunicatorOptions {
 /// A collective ended because another rank failed: a consequence, never the cause.
 class PeerFailure : public Error {
  public:
-  PeerFailure(int failed_rank, const std::string& message)
-      : Error(Cause::cluster, message), failed_rank_(failed_rank) {}
+  /// `this_rank` ("rank 2 of 4") met it in `where` ("'halo.propagation' (collective 12)").
+  PeerFailure(const std::string& this_rank, const std::string& where, int failed_rank,
+              const std::string& why);
   int failed_rank() const { return failed_rank_; }
 
  private:
@@ -84,8 +88,6 @@ class Communicator {
   /// The number in the whole run of a rank of this group, and how many ranks the run has.
   virtual int rank_in_run(int rank) const = 0;
   virtual int ranks_in_run() const = 0;
-  /// Number of the collective that this rank has begun last in this group, 0 before the first.
-  virtual std::uint64_t latest_number() const = 0;
 
   /// The ranks of this group that gave the same colour, in the order of their ranks here, with the
   /// options of this group. A failure of any rank of the run ends the collectives of every group.
@@ -115,20 +117,19 @@ class Communicator {
   /// As all_gather and all_to_all, but return at once: the rows travel while the caller does
   /// something else, provided it calls poll() now and then. What was given must not change before
   /// wait() has returned. Several may be in flight and other collectives may come between; all
-  /// ranks start and wait in one order. A backend that cannot do it has it done when they return.
-  virtual std::unique_ptr<PendingTensor> start_all_gather(
-      const char* name, const at::Tensor& local, const std::vector<std::int64_t>& rows_per_rank);
-  virtual std::unique_ptr<PendingTensor> start_all_to_all(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows);
-
-  /// The same into a tensor made beforehand: the rows of rank q go to first_rows[q] and after. What
-  /// is there may be read and written meanwhile but for those rows; wait() returns `into`.
+  /// ranks start and wait in one order.
+  ///
+  /// What all_to_all receives goes into a tensor made beforehand, the rows of rank q to
+  /// first_rows[q] and after. What is there may be read and written meanwhile but for those rows;
+  /// wait() returns `into`.
   /// Shapes   into: (any number of rows, ...) as send's; first_rows: (ranks), so that no rows meet.
+  virtual std::unique_ptr<PendingTensor> start_all_gather(
+      const char* name, const at::Tensor& local,
+      const std::vector<std::int64_t>& rows_per_rank) = 0;
   virtual std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
-      const std::vector<std::int64_t>& first_rows);
+      const std::vector<std::int64_t>& first_rows) = 0;
 
   /// Reduces in place over all ranks; shapes agree everywhere.
   virtual void all_reduce(const char* name, at::Tensor& values,
@@ -151,6 +152,20 @@ class Communicator {
   /// collective.
   virtual void abort(const std::string& why) noexcept = 0;
 };
+
+/// The same number of bytes from every rank, one rank's after the other's. Ranks: collective.
+std::vector<std::byte> gather_bytes(Communicator& communicator, const char* name, const void* own,
+                                    std::size_t bytes);
+
+/// Every rank's value, in rank order. Ranks: collective.
+template <typename T>
+std::vector<T> gather_values(Communicator& communicator, const char* name, const T& own) {
+  static_assert(std::is_trivially_copyable_v<T>, "its bytes travel");
+  const std::vector<std::byte> bytes = gather_bytes(communicator, name, &own, sizeof own);
+  std::vector<T> values(bytes.size() / sizeof own);
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
 
 /// How many rows each rank holds, from this rank's own count. Ranks: collective.
 std::vector<std::int64_t> gather_counts(Communicator& communicator, const char* name,

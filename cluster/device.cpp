@@ -1,6 +1,5 @@
 #include "cluster/device.h"
 
-#include <ATen/Functions.h>
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -15,6 +14,8 @@
 namespace micrec {
 namespace {
 
+// The first NCCL that lets ranks share a GPU where it is asked to, as an experiment of its own.
+constexpr int kFirstNcclThatShares = 23000;
 constexpr std::size_t kMostGpus = 64;  // of a machine
 constexpr std::size_t kMostReasonBytes = 256;
 
@@ -31,15 +32,20 @@ struct Report {
   std::array<VisibleGpus::Identity, kMostGpus> identities{};
 };
 
-std::vector<Report> exchange_reports(const Report& own, Communicator& world) {
-  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(Report));
-  const at::Tensor bytes = at::empty({1, kBytes}, at::kByte);
-  std::memcpy(bytes.mutable_data_ptr(), &own, sizeof own);
-  const at::Tensor all = world.all_gather(
-      "job.devices", bytes, std::vector<std::int64_t>(static_cast<std::size_t>(world.size()), 1));
-  std::vector<Report> reports(static_cast<std::size_t>(world.size()));
-  std::memcpy(reports.data(), all.const_data_ptr(), reports.size() * sizeof(Report));
-  return reports;
+Report report_of(const std::string& wanted, const VisibleGpus& visible,
+                 const LaunchEnvironment& launch) {
+  Report own;
+  std::memcpy(own.wanted.data(), wanted.data(), wanted.size());
+  std::memcpy(own.why_none.data(), visible.why_none.data(),
+              std::min(visible.why_none.size(), kMostReasonBytes - 1));
+  own.local_rank = launch.local_rank;
+  own.started_together = std::max(launch.size, launch.local_size);
+  own.gpus = static_cast<std::int32_t>(std::min(visible.identities.size(), kMostGpus));
+  std::copy_n(visible.identities.begin(), own.gpus, own.identities.begin());
+  own.nccl_version = visible.nccl_version;
+  own.sharing_asked_for = visible.sharing_asked_for ? 1 : 0;
+  own.has_driver = visible.has_driver ? 1 : 0;
+  return own;
 }
 
 // Who gets which GPU: each rank in turn takes the first of its GPUs that is free, and where none
@@ -112,6 +118,27 @@ class Assignment {
 
 std::string word_of(const Report& report) { return report.wanted.data(); }
 
+// Throws where ranks have no GPU of their own and may not share one either.
+void check_sharing(const Assignment& assignment, const std::vector<Report>& reports) {
+  if (assignment.ranks_without().empty()) return;
+  const int rank = assignment.ranks_without().front();
+  const bool asked = reports[rank].sharing_asked_for != 0;
+  if (asked && reports[rank].nccl_version >= kFirstNcclThatShares) return;
+  const std::string first = nccl_version_name(kFirstNcclThatShares);
+  throw Error(Cause::cluster,
+              text(assignment.ranks_that_see_the_gpus_of(rank), " ranks see the ",
+                   reports[rank].gpus == 1 ? "one GPU" : text(reports[rank].gpus, " GPUs"),
+                   " of rank ", rank,
+                   asked ? text(", and NCCL ", nccl_version_name(reports[rank].nccl_version),
+                                " cannot share a GPU although NCCL_MULTI_RANK_GPU_ENABLE is set (",
+                                first, " or newer can)")
+                         : "",
+                   "; start one rank a GPU, or use --device=cpu",
+                   asked ? ""
+                         : text(" (with NCCL ", first,
+                                " or newer NCCL_MULTI_RANK_GPU_ENABLE=1 lets ranks share)")));
+}
+
 }  // namespace
 
 std::string nccl_version_name(int version) {
@@ -131,18 +158,8 @@ DeviceChoice choose_device(const std::string& wanted, const VisibleGpus& visible
     throw Error(Cause::usage,
                 text("the device '", wanted, "' cannot be used; expected auto, cpu or cuda"));
   }
-  Report own;
-  std::memcpy(own.wanted.data(), wanted.data(), wanted.size());
-  std::memcpy(own.why_none.data(), visible.why_none.data(),
-              std::min(visible.why_none.size(), kMostReasonBytes - 1));
-  own.local_rank = launch.local_rank;
-  own.started_together = std::max(launch.size, launch.local_size);
-  own.gpus = static_cast<std::int32_t>(std::min(visible.identities.size(), kMostGpus));
-  std::copy_n(visible.identities.begin(), own.gpus, own.identities.begin());
-  own.nccl_version = visible.nccl_version;
-  own.sharing_asked_for = visible.sharing_asked_for ? 1 : 0;
-  own.has_driver = visible.has_driver ? 1 : 0;
-  const std::vector<Report> reports = exchange_reports(own, world);
+  const Report own = report_of(wanted, visible, launch);
+  const std::vector<Report> reports = gather_values(world, "job.devices", own);
   const int ranks = world.size();
 
   for (int q = 1; q < ranks; ++q) {
@@ -173,25 +190,7 @@ DeviceChoice choose_device(const std::string& wanted, const VisibleGpus& visible
   }
 
   const Assignment assignment(reports);
-  if (const std::vector<int>& without = assignment.ranks_without(); !without.empty()) {
-    const int rank = without.front();
-    const bool asked = reports[rank].sharing_asked_for != 0;
-    if (!asked || reports[rank].nccl_version < kFirstNcclThatShares) {
-      throw Error(
-          Cause::cluster,
-          text(assignment.ranks_that_see_the_gpus_of(rank), " ranks see the ",
-               reports[rank].gpus == 1 ? "one GPU" : text(reports[rank].gpus, " GPUs"), " of rank ",
-               rank,
-               asked ? text(", and NCCL ", nccl_version_name(reports[rank].nccl_version),
-                            " cannot share a GPU although NCCL_MULTI_RANK_GPU_ENABLE is set (",
-                            nccl_version_name(kFirstNcclThatShares), " or newer can)")
-                     : "",
-               "; start one rank a GPU, or use --device=cpu",
-               asked ? ""
-                     : text(" (with NCCL ", nccl_version_name(kFirstNcclThatShares),
-                            " or newer NCCL_MULTI_RANK_GPU_ENABLE=1 lets ranks share)")));
-    }
-  }
+  check_sharing(assignment, reports);
   const int rank = world.rank();
   const int device = assignment.device_of(rank).value_or(
       (own.local_rank >= 0 ? own.local_rank : rank) % std::max(own.gpus, 1));

@@ -26,9 +26,6 @@ struct VisibleGpus {
   bool sharing_asked_for = false;    ///< NCCL_MULTI_RANK_GPU_ENABLE is 1
 };
 
-/// The first NCCL that lets ranks share a GPU where it is asked to, as an experiment of its own.
-inline constexpr int kFirstNcclThatShares = 23000;
-
 /// "2.28.9".
 std::string nccl_version_name(int version);
 

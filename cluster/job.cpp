@@ -4,92 +4,38 @@
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 #include <glog/logging.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <filesystem>
 #include <iostream>
 #include <memory>
-#include <new>
 #include <optional>
 #include <thread>
+#include <utility>
 
-#include "base/path_error.h"
 #include "base/text.h"
-#include "cluster/health/gpu_failure.h"
-#include "cluster/health/out_of_memory.h"
+#include "cluster/agreement.h"
+#include "cluster/cores.h"
+#include "cluster/device.h"
+#include "cluster/health/failure.h"
 #include "cluster/health/progress_board.h"
 #include "cluster/health/verdict_link.h"
 #include "cluster/health/watchdog.h"
-#include "cluster/joined_device.h"
 #include "cluster/launch_environment.h"
 #include "cluster/mpi_communicator.h"
+#include "cluster/nccl_communicator.h"
 #include "cluster/self_communicator.h"
 #include "cluster/signals.h"
 
 namespace micrec {
 namespace {
 
-constexpr int kExitUnexpected = 1;
 constexpr double kGraceSeconds = 1;         // for the root cause to win over what followed from it
 constexpr double kEndedByOtherSeconds = 5;  // for the rank to blame to end the others
-
-// The exception in flight, as the other ranks and the user should hear of it. The board may be
-// null.
-RankFailure describe_exception(int rank, const ProgressBoard* board = nullptr, int ranks = 1) {
-  RankFailure failure;
-  failure.rank = rank;
-  failure.exit_code = kExitUnexpected;
-  try {
-    throw;
-  } catch (const PeerFailure& error) {
-    failure.exit_code = static_cast<int>(error.cause());
-    failure.standing = RankFailure::Standing::consequence;
-    failure.message = error.what();
-  } catch (const DeadlinePassed& error) {
-    failure.exit_code = static_cast<int>(error.cause());
-    const std::optional<Suspect> suspect =
-        board == nullptr ? std::nullopt : find_suspect(*board, ranks);
-    failure.standing = suspect ? RankFailure::Standing::witness : RankFailure::Standing::symptom;
-    failure.message = text(suspect ? suspect->sentence + "; " : "", error.what(),
-                           "; a longer --deadline helps only if a rank is slow, not stuck");
-  } catch (const Error& error) {
-    failure.exit_code = static_cast<int>(error.cause());
-    if (error.cause() == Cause::cluster) failure.standing = RankFailure::Standing::symptom;
-    failure.message = error.what();
-  } catch (const std::filesystem::filesystem_error& error) {
-    failure.exit_code = static_cast<int>(Cause::io);
-    failure.message = path_error(error);
-  } catch (const std::bad_alloc&) {
-    failure.exit_code = static_cast<int>(Cause::cluster);
-    failure.message = describe_host_out_of_memory("", ranks);
-  } catch (const c10::OutOfMemoryError& error) {
-    failure.exit_code = static_cast<int>(Cause::cluster);
-    failure.message = describe_gpu_out_of_memory(error.what_without_backtrace(), ranks);
-  } catch (const c10::Error& error) {
-    if (const std::optional<std::string> of_gpu = describe_gpu_failure(error)) {
-      failure.exit_code = static_cast<int>(Cause::cluster);
-      failure.message = *of_gpu;
-      return failure;
-    }
-    const std::string message = error.what_without_backtrace();
-    const bool host_memory = message.find("can't allocate memory") != std::string::npos;
-    if (host_memory) failure.exit_code = static_cast<int>(Cause::cluster);
-    failure.message = host_memory ? describe_host_out_of_memory(message, ranks)
-                                  : text("unexpected error in LibTorch: ", message);
-  } catch (const std::exception& error) {
-    failure.message = text("unexpected error: ", error.what());
-  } catch (...) {
-    failure.message = "unexpected exception without a description";
-  }
-  return failure;
-}
 
 void say(const JobOptions& options, const std::string& message) {
   std::cout.flush();
@@ -103,86 +49,69 @@ void sleep_seconds(double seconds) {
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
 }
 
-std::vector<int> cores_of(const cpu_set_t& set) {
-  std::vector<int> cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(core, &set)) cores.push_back(core);
+// The device of a rank, and a communicator that moves tensors on it as well as those in main memory:
+// over NCCL for a GPU, the host's own for a CPU.
+class JoinedDevice {
+ public:
+  // `host` outlives this; the ranks agree over `meeting`, a communicator of the same ranks, so that
+  // host's first collective is the run's own. Ranks: collective over `meeting`.
+  JoinedDevice(const JobOptions& options, HostCommunicator& host, Communicator& meeting)
+      : host_(host) {
+    // Whoever computes on the CPU need not wake the GPUs' driver.
+    const VisibleGpus gpus = options.device == "cpu" ? VisibleGpus{} : find_gpus();
+    choice_ = choose_device(options.device, gpus, read_launch_environment(), meeting);
+    if (choice_.device.is_cpu()) return;
+    use_device(choice_.device);
+    // A rank alone has no NCCL.
+    std::unique_ptr<NcclLink> link = host.size() > 1 ? make_nccl_link(choice_.device) : nullptr;
+    const NcclId id = link ? NcclCommunicator::share_id(meeting, *link) : NcclId{};
+    on_gpus_ = std::make_unique<NcclCommunicator>(host, choice_.device, std::move(link), id,
+                                                  options.communicator);
+    meeting.barrier("nccl.joined");
   }
-  return cores;
-}
 
-cpu_set_t allowed_cores(pid_t process) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(process, sizeof set, &set) != 0) {
-    // More cores than the set can hold, or another user's process: count them as if unbound.
-    const unsigned count = std::max(1U, std::thread::hardware_concurrency());
-    for (unsigned core = 0; core < std::min<unsigned>(count, CPU_SETSIZE); ++core) {
-      CPU_SET(core, &set);
-    }
+  const DeviceChoice& choice() const { return choice_; }
+  Communicator& communicator() {
+    if (on_gpus_) return *on_gpus_;
+    return host_;
   }
-  return set;
-}
+  // Null for a CPU.
+  NcclCommunicator* on_gpus() { return on_gpus_.get(); }
 
-int choose_threads(const JobOptions& options, Communicator& machine, bool is_first,
-                   pid_t launcher_process) {
-  const cpu_set_t own = allowed_cores(0);
-  at::Tensor bytes = at::empty({1, static_cast<std::int64_t>(sizeof own)}, at::kByte);
-  std::memcpy(bytes.mutable_data_ptr(), &own, sizeof own);
-  const at::Tensor all = machine.all_gather(
-      "job.cores", bytes, std::vector<std::int64_t>(static_cast<std::size_t>(machine.size()), 1));
-  std::vector<std::vector<int>> cores_of_ranks;
-  cpu_set_t used;
-  CPU_ZERO(&used);
-  for (int q = 0; q < machine.size(); ++q) {
-    cpu_set_t set;
-    std::memcpy(&set, static_cast<const char*>(all.const_data_ptr()) + q * sizeof set, sizeof set);
-    cores_of_ranks.push_back(cores_of(set));
-    CPU_OR(&used, &used, &set);
-  }
-  if (options.threads > 0) return options.threads;
-  if (const char* wanted = std::getenv("OMP_NUM_THREADS")) {
-    const std::optional<std::int64_t> threads = parse_integer(wanted);
-    if (threads && *threads >= 1 && *threads <= 4096) return static_cast<int>(*threads);
-  }
-  // mpirun itself stays unbound, so its cores are those that the ranks could have.
-  const cpu_set_t launcher = allowed_cores(launcher_process);
-  const bool by_mpirun = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
-  LOG_IF(WARNING, is_first && by_mpirun && 2 * CPU_COUNT(&used) <= CPU_COUNT(&launcher))
-      << "mpirun has bound the " << machine.size() << " ranks of this machine to "
-      << CPU_COUNT(&used) << " of its " << CPU_COUNT(&launcher)
-      << " cores; with --bind-to none they use all";
-  return share_of_cores(cores_of_ranks, machine.rank());
-}
+ private:
+  HostCommunicator& host_;
+  DeviceChoice choice_;
+  std::unique_ptr<NcclCommunicator> on_gpus_;
+};
 
-int run_body(Communicator& world, JoinedDevice& joined, int threads, int ranks_of_machine,
+int run_body(JoinedDevice& joined, int threads, int ranks_of_machine,
              const std::function<int(Job&)>& body) {
-  if (world.rank() == 0 && !joined.note().empty()) {
-    std::cerr << (joined.device().is_cpu() ? "computing on the CPU: " : "") << joined.note()
-              << "\n";
+  const auto& [device, note] = joined.choice();
+  Job job(joined.communicator(), threads, device, ranks_of_machine);
+  if (!note.empty()) {
+    job.log_once() << (device.is_cpu() ? "computing on the CPU: " : "") << note << "\n";
   }
   at::set_num_threads(threads);
-  Job job(joined.communicator(), threads, joined.device(), ranks_of_machine);
   int exit_code = 0;
   try {
     exit_code = body(job);
   } catch (const c10::AcceleratorError&) {
     throw;  // what the collectives met came of it
   } catch (...) {
-    joined.throw_untold();
+    if (joined.on_gpus() != nullptr) joined.on_gpus()->throw_untold();
     throw;
   }
-  joined.settle();
+  if (joined.on_gpus() != nullptr) joined.on_gpus()->settle();
   return exit_code;
 }
 
 int run_alone(const JobOptions& options, const std::function<int(Job&)>& body) {
   try {
     SelfCommunicator world(options.communicator);
-    JoinedDevice joined(options.device, options.communicator, world, world);
-    return run_body(world, joined, choose_threads(options, world, true, getppid()), 1, body);
+    JoinedDevice joined(options, world, world);
+    return run_body(joined, choose_threads(options.threads, world, true, getppid()), 1, body);
   } catch (...) {
-    const RankFailure failure = describe_exception(0);
+    const RankFailure failure = describe_exception(0, 1, nullptr);
     say(options, failure.message);
     return failure.exit_code;
   }
@@ -191,29 +120,16 @@ int run_alone(const JobOptions& options, const std::function<int(Job&)>& body) {
 // Shared by the ranks of this machine; null, with a warning, where it cannot be made: a run can do
 // without. Ranks: collective over the machine.
 std::unique_ptr<ProgressBoard> make_board(Communicator& machine, int rank) {
-  constexpr std::int64_t kNameBytes = 64;
   std::unique_ptr<ProgressBoard> board;
-  std::string why;
-  at::Tensor name = at::zeros({kNameBytes}, at::kByte);
-  char* const letters = reinterpret_cast<char*>(name.mutable_data_ptr<std::uint8_t>());
-  try {
-    if (machine.rank() == 0) {
-      board = ProgressBoard::create(machine.size());
-      CHECK_LT(board->name().size(), static_cast<std::size_t>(kNameBytes));
-      std::memcpy(letters, board->name().data(), board->name().size());
-    }
-  } catch (const Error& error) {
-    why = error.what();
-  }
-  machine.broadcast("job.board", name, 0);
-  try {
-    if (!board && *letters != '\0') board = ProgressBoard::open(letters);
-  } catch (const Error& error) {
-    why = error.what();
-  }
+  std::optional<Failure> failure = attempt([&] {
+    if (machine.rank() == 0) board = ProgressBoard::create(machine.size());
+  });
+  const std::string name = broadcast_text(machine, "job.board", board ? board->name() : "");
+  if (!board && !name.empty()) failure = attempt([&] { board = ProgressBoard::open(name); });
   const bool has_failed = on_any_rank(machine, "job.board_open", !board);
   if (machine.rank() == 0 && board) board->remove_name();
-  LOG_IF(WARNING, !why.empty()) << "a rank that hangs will not be named by the others: " << why;
+  LOG_IF(WARNING, failure.has_value())
+      << "a rank that hangs will not be named by the others: " << failure->message;
   if (has_failed) return nullptr;
   board->take_line(machine.rank(), rank);
   return board;
@@ -248,12 +164,10 @@ void connect_watchdogs(Communicator& world, bool is_first_of_machine, WatchdogLi
 
 // Where ranks know of a hang but not whose: those that have not said even that, as the end of a
 // sentence.
-std::string unheard(const std::vector<RankFailure>& failures, int ranks) {
+std::string unheard(const RankFailures& failures, int ranks) {
   std::vector<std::string> silent;
   for (int rank = 0; rank < ranks; ++rank) {
-    const bool is_heard = std::any_of(failures.begin(), failures.end(),
-                                      [&](const auto& failure) { return failure.rank == rank; });
-    if (!is_heard) silent.push_back(text("rank ", rank));
+    if (!failures.contains(rank)) silent.push_back(text("rank ", rank));
   }
   if (silent.empty()) return "";
   constexpr std::size_t kMost = 4;
@@ -268,27 +182,24 @@ std::string unheard(const std::vector<RankFailure>& failures, int ranks) {
                       const RankFailure& failure) {
   if (board != nullptr) board->set_state(RankProgress::State::failing);
   world.announce(failure);
-  const std::vector<RankFailure> failures = world.collect_failures(kGraceSeconds);
-  const auto blame =
-      std::min_element(failures.begin(), failures.end(), [](const auto& a, const auto& b) {
-        return a.standing != b.standing ? a.standing < b.standing : a.rank < b.rank;
-      });
+  const RankFailures failures = world.collect_failures(kGraceSeconds);
+  const RankFailure& blame = blamed(failures);
   const bool by_all = static_cast<int>(failures.size()) == world.size() &&
-                      std::all_of(failures.begin(), failures.end(), [&](const RankFailure& other) {
-                        return other.message == blame->message;
+                      std::all_of(failures.begin(), failures.end(), [&](const auto& other) {
+                        return other.second.message == blame.message;
                       });
-  if (blame->rank != world.rank()) sleep_seconds(kEndedByOtherSeconds);
+  if (blame.rank != world.rank()) sleep_seconds(kEndedByOtherSeconds);
   // Still alive: either this rank is to blame or the one that is could not end us.
-  const std::string by = text("rank ", blame->rank, " of ", world.size());
-  const bool needs_rank = !by_all && world.size() > 1 && !blame->message.starts_with("rank ") &&
-                          !blame->message.starts_with("the ranks ");
-  std::string message = needs_rank ? by + ": " + blame->message : blame->message;
-  if (blame->standing == RankFailure::Standing::symptom) message += unheard(failures, world.size());
+  const std::string by = text("rank ", blame.rank, " of ", world.size());
+  const bool needs_rank = !by_all && world.size() > 1 && !blame.message.starts_with("rank ") &&
+                          !blame.message.starts_with("the ranks ");
+  std::string message = needs_rank ? by + ": " + blame.message : blame.message;
+  if (blame.standing == RankFailure::Standing::symptom) message += unheard(failures, world.size());
   const bool is_first =
-      board == nullptr || board->give_verdict({world.rank(), blame->exit_code, message, 0});
+      board == nullptr || board->give_verdict({world.rank(), blame.exit_code, message, 0});
   if (is_first) say(options, message);
   const std::optional<Verdict> other = is_first ? std::nullopt : board->verdict();
-  MpiSession::end_all(other ? other->exit_code : blame->exit_code);
+  MpiSession::end_all(other ? other->exit_code : blame.exit_code);
 }
 
 int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const JobOptions& options,
@@ -296,8 +207,7 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
   std::unique_ptr<MpiSession> session;
   std::unique_ptr<ProgressBoard> board;
   std::unique_ptr<MpiCommunicator> world;
-  std::unique_ptr<JoinedDevice>
-      joined;  // after a failure not given up: a broken GPU may not let go
+  std::unique_ptr<JoinedDevice> joined;
   int exit_code = 0;
   try {
     session = std::make_unique<MpiSession>(argc, argv);
@@ -317,7 +227,7 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
       is_first_of_machine = machine->rank() == 0;
       if (session->size() > 1) board = make_board(*machine, session->rank());
       if (watchdog != nullptr && board) watchdog->show(*board);
-      threads = choose_threads(options, *machine, session->rank() == 0,
+      threads = choose_threads(options.threads, *machine, session->rank() == 0,
                                watchdog != nullptr ? watchdog->launcher() : getppid());
     }
     world = MpiCommunicator::world(options.communicator);
@@ -326,13 +236,13 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
         on_any_rank(*world, "job.machines", ranks_of_machine < world->size())) {
       connect_watchdogs(*world, is_first_of_machine, *watchdog);
     }
-    joined = std::make_unique<JoinedDevice>(options.device, options.communicator, *world,
+    joined = std::make_unique<JoinedDevice>(options, *world,
                                             *MpiCommunicator::world(options.communicator));
-    exit_code = run_body(*world, *joined, threads, ranks_of_machine, body);
+    exit_code = run_body(*joined, threads, ranks_of_machine, body);
     joined.reset();
     if (board) board->set_state(RankProgress::State::ended);
   } catch (...) {
-    const RankFailure failure = describe_exception(launch.rank, board.get(), launch.size);
+    const RankFailure failure = describe_exception(launch.rank, launch.size, board.get());
     if (world) die(options, *world, board.get(), failure);
     // Every process fails the same way here, and the launcher's rank 0 speaks for all.
     if (launch.rank == 0) {
@@ -347,7 +257,7 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
     world.reset();
     session->finish();
   } catch (...) {
-    const RankFailure failure = describe_exception(launch.rank);
+    const RankFailure failure = describe_exception(launch.rank, launch.size, nullptr);
     say(options, failure.message);
     MpiSession::end_all(failure.exit_code);
   }
@@ -363,7 +273,7 @@ Job::Job(Communicator& world, int threads, c10::Device device, int ranks_of_mach
 
 bool Job::stop_requested() const { return stop_signal_received(); }
 
-bool Job::agree_to_stop(const char* name) { return micrec::agree_to_stop(world_, name); }
+bool Job::agree_to_stop(const char* name) { return on_any_rank(world_, name, stop_requested()); }
 
 std::ostream& Job::log_once() { return rank() == 0 ? std::cerr : nowhere_; }
 
@@ -392,17 +302,6 @@ int run_job(int argc, char** argv, const JobOptions& options,
     }
   }
   return run_under_mpi(argc, argv, launch, options, watchdog.get(), body);
-}
-
-int share_of_cores(const std::vector<std::vector<int>>& cores_of_ranks, int own) {
-  const std::vector<int>& mine = cores_of_ranks.at(static_cast<std::size_t>(own));
-  const auto shares = std::count_if(
-      cores_of_ranks.begin(), cores_of_ranks.end(), [&](const std::vector<int>& others) {
-        return std::find_first_of(mine.begin(), mine.end(), others.begin(), others.end()) !=
-               mine.end();
-      });
-  return std::max(1, static_cast<int>(static_cast<std::int64_t>(mine.size()) /
-                                      std::max<std::int64_t>(1, shares)));
 }
 
 }  // namespace micrec

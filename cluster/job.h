@@ -44,7 +44,8 @@ class Job {
 
   /// Whether this process was asked to stop; ranks must agree before they act on it.
   bool stop_requested() const;
-  /// Whether any rank was. Ranks: collective.
+  /// Whether any rank was: a signal may reach one process only, and none may go alone.
+  /// Ranks    collective.
   bool agree_to_stop(const char* name);
 
   /// stderr on rank 0, nowhere on the others.
@@ -71,9 +72,5 @@ class Job {
 ///
 /// Ranks    collective; once a process under MPI, before it has threads. Errors   none thrown.
 int run_job(int argc, char** argv, const JobOptions& options, const std::function<int(Job&)>& body);
-
-/// Threads for this rank: its cores shared with the ranks of the machine that may run on them.
-/// `cores_of_ranks[q]` are the cores of the q-th rank of the machine.
-int share_of_cores(const std::vector<std::vector<int>>& cores_of_ranks, int own);
 
 }  // namespace micrec

@@ -10,7 +10,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -51,10 +50,10 @@ void check_mpi(int code, const std::string& where) {
 // do not meet, and the deadline tells, instead of one's data ending up in the other. Two ranks that
 // share several groups pass through their collectives in one order, so even there an equal tag
 // would mix nothing up.
-int tag_of(const Exchange& exchange, std::uint64_t group_key) {
-  if (exchange.of_check) return kCheckTag;
-  std::uint64_t hash = 0xcbf29ce484222325U ^ exchange.number ^ group_key;  // FNV-1a
-  for (const char* c = exchange.name; *c != '\0'; ++c) {
+int tag_of(const Messages& messages, std::uint64_t group_key) {
+  if (messages.of_check) return kCheckTag;
+  std::uint64_t hash = 0xcbf29ce484222325U ^ messages.number ^ group_key;  // FNV-1a
+  for (const char* c = messages.name; *c != '\0'; ++c) {
     hash = (hash ^ static_cast<unsigned char>(*c)) * 0x100000001b3U;
   }
   return kFirstDataTag + static_cast<int>((hash >> 20) % kDataTags);
@@ -114,14 +113,6 @@ void keep_for_ever(std::shared_ptr<void> memory) {
   kept.push_back(std::move(memory));
 }
 
-// The failure to quote: of the best standing, of the lowest rank.
-const RankFailure& blamed(const std::map<int, RankFailure>& failures) {
-  const auto least = std::min_element(failures.begin(), failures.end(), [](auto& a, auto& b) {
-    return a.second.standing < b.second.standing;
-  });
-  return least->second;
-}
-
 struct Notice {
   std::int32_t exit_code;
   std::int32_t standing;
@@ -162,7 +153,7 @@ struct MpiCommunicator::State {
 
   Notice notice{};  // this rank's, while it travels
   std::vector<MPI_Request> notices_sent;
-  std::map<int, RankFailure> failures;  // by rank
+  RankFailures failures;
 
   void receive_notices() {
     while (true) {
@@ -183,16 +174,18 @@ struct MpiCommunicator::State {
   }
 };
 
-struct MpiCommunicator::Messages final : Transfer {
-  struct Message {
+struct MpiCommunicator::Requests final : Transfer {
+  struct Piece {
     int peer;  // its rank in the run
     int bytes;
     bool is_receive;
   };
 
+  using Transfer::Transfer;
+
   std::vector<MPI_Request> requests;
-  std::vector<Message> messages;  // of each request
-  std::vector<int> finished;      // scratch of MPI_Testsome, as the next
+  std::vector<Piece> pieces;  // of each request
+  std::vector<int> finished;  // scratch of MPI_Testsome, as the next
   std::vector<MPI_Status> statuses;
   std::size_t open = 0;  // requests
 };
@@ -260,7 +253,7 @@ MpiCommunicator::~MpiCommunicator() {
 bool MpiCommunicator::settle_in_flight() noexcept {
   std::vector<MPI_Request> requests;
   for (const std::unique_ptr<Transfer>& transfer : in_flight()) {
-    for (const MPI_Request request : static_cast<Messages&>(*transfer).requests) {
+    for (const MPI_Request request : static_cast<Requests&>(*transfer).requests) {
       if (request != MPI_REQUEST_NULL) requests.push_back(request);
     }
   }
@@ -303,7 +296,7 @@ void MpiCommunicator::announce(const RankFailure& failure) noexcept {
   }
 }
 
-std::vector<RankFailure> MpiCommunicator::collect_failures(double seconds) noexcept {
+RankFailures MpiCommunicator::collect_failures(double seconds) noexcept {
   const Timer timer;
   Patience patience;
   while (true) {
@@ -317,32 +310,27 @@ std::vector<RankFailure> MpiCommunicator::collect_failures(double seconds) noexc
     if (timer.seconds() > seconds) break;
     patience.wait();
   }
-  std::vector<RankFailure> failures;
-  for (const auto& [rank, failure] : state_->failures) failures.push_back(failure);
-  return failures;
+  return state_->failures;
 }
 
 void MpiCommunicator::listen(const std::function<std::string()>& where) {
   state_->receive_notices();
   if (state_->failures.empty()) return;
   const RankFailure& failure = blamed(state_->failures);
-  throw PeerFailure(failure.rank, text(this_rank(), " gave up in ", where(), " because rank ",
-                                       failure.rank, " failed: ", failure.message));
+  throw PeerFailure(this_rank(), where(), failure.rank, failure.message);
 }
 
-std::unique_ptr<Transfer> MpiCommunicator::post(const Exchange& exchange,
-                                                std::vector<at::Tensor> buffers) {
-  auto transfer = std::make_unique<Messages>();
-  transfer->exchange = exchange;
-  transfer->buffers = std::move(buffers);
-  const int tag = tag_of(exchange, membership().key);
+std::unique_ptr<Transfer> MpiCommunicator::post(Messages posted) {
+  auto transfer = std::make_unique<Requests>(std::move(posted));
+  const Messages& messages = transfer->messages;
+  const int tag = tag_of(messages, membership().key);
   const auto in_pieces = [&](std::int64_t bytes, const auto& post_piece) {
     for (std::int64_t begin = 0; begin < bytes; begin += state_->most_message_bytes) {
       const auto piece = static_cast<int>(std::min(bytes - begin, state_->most_message_bytes));
       MPI_Request request = MPI_REQUEST_NULL;
       const int code = post_piece(begin, piece, &request);
       transfer->requests.push_back(request);
-      check_mpi(code, place(exchange));
+      check_mpi(code, place(messages));
     }
   };
   try {
@@ -350,19 +338,19 @@ std::unique_ptr<Transfer> MpiCommunicator::post(const Exchange& exchange,
     for (int step = 1; step < size(); ++step) {
       const int from = (rank() + size() - step) % size();
       const int peer = rank_in_run(from);
-      in_pieces(exchange.receive_bytes[from],
+      in_pieces(messages.receive_bytes[from],
                 [&](std::int64_t begin, int bytes, MPI_Request* request) {
-                  transfer->messages.push_back({peer, bytes, true});
-                  return MPI_Irecv(exchange.receive[from] + begin, bytes, MPI_BYTE, peer, tag,
+                  transfer->pieces.push_back({peer, bytes, true});
+                  return MPI_Irecv(messages.receive[from] + begin, bytes, MPI_BYTE, peer, tag,
                                    state_->data, request);
                 });
     }
     for (int step = 1; step < size(); ++step) {
       const int to = (rank() + step) % size();
       const int peer = rank_in_run(to);
-      in_pieces(exchange.send_bytes[to], [&](std::int64_t begin, int bytes, MPI_Request* request) {
-        transfer->messages.push_back({peer, bytes, false});
-        return MPI_Isend(exchange.send[to] + begin, bytes, MPI_BYTE, peer, tag, state_->data,
+      in_pieces(messages.send_bytes[to], [&](std::int64_t begin, int bytes, MPI_Request* request) {
+        transfer->pieces.push_back({peer, bytes, false});
+        return MPI_Isend(messages.send[to] + begin, bytes, MPI_BYTE, peer, tag, state_->data,
                          request);
       });
     }
@@ -376,35 +364,35 @@ std::unique_ptr<Transfer> MpiCommunicator::post(const Exchange& exchange,
   return transfer;
 }
 
-bool MpiCommunicator::test(Messages& transfer) {
+bool MpiCommunicator::test(Requests& transfer) {
   if (transfer.open == 0) return false;
   int count = 0;
   const int code =
       MPI_Testsome(static_cast<int>(transfer.requests.size()), transfer.requests.data(), &count,
                    transfer.finished.data(), transfer.statuses.data());
-  if (code != MPI_ERR_IN_STATUS && code != MPI_SUCCESS) check_mpi(code, place(transfer.exchange));
+  if (code != MPI_ERR_IN_STATUS && code != MPI_SUCCESS) check_mpi(code, place(transfer.messages));
   for (int i = 0; i < count; ++i) {
-    const Messages::Message& message = transfer.messages[transfer.finished[i]];
+    const Requests::Piece& piece = transfer.pieces[transfer.finished[i]];
     MPI_Status& status = transfer.statuses[i];
-    int received = message.bytes;
+    int received = piece.bytes;
     if (code == MPI_ERR_IN_STATUS && status.MPI_ERROR != MPI_SUCCESS) {
       int error_class = MPI_ERR_OTHER;
       MPI_Error_class(status.MPI_ERROR, &error_class);
-      if (!message.is_receive || error_class != MPI_ERR_TRUNCATE) {
-        check_mpi(status.MPI_ERROR, place(transfer.exchange));
+      if (!piece.is_receive || error_class != MPI_ERR_TRUNCATE) {
+        check_mpi(status.MPI_ERROR, place(transfer.messages));
       }
       throw Error(Cause::cluster,
-                  text(this_rank(), " expects ", message.bytes, " bytes of rank ", message.peer,
-                       " in ", place(transfer.exchange), ", which sends more"));
+                  text(this_rank(), " expects ", piece.bytes, " bytes of rank ", piece.peer, " in ",
+                       place(transfer.messages), ", which sends more"));
     }
-    if (message.is_receive) {
+    if (piece.is_receive) {
       const int counted = MPI_Get_count(&status, MPI_BYTE, &received);
-      if (counted != MPI_SUCCESS) check_mpi(counted, place(transfer.exchange));
+      if (counted != MPI_SUCCESS) check_mpi(counted, place(transfer.messages));
     }
-    if (received != message.bytes) {
+    if (received != piece.bytes) {
       throw Error(Cause::cluster,
-                  text(this_rank(), " expects ", message.bytes, " bytes of rank ", message.peer,
-                       " in ", place(transfer.exchange), ", which sends ", received));
+                  text(this_rank(), " expects ", piece.bytes, " bytes of rank ", piece.peer, " in ",
+                       place(transfer.messages), ", which sends ", received));
     }
   }
   transfer.open -= static_cast<std::size_t>(count);
@@ -413,7 +401,7 @@ bool MpiCommunicator::test(Messages& transfer) {
 
 void MpiCommunicator::advance(std::vector<std::unique_ptr<Transfer>>& transfers) {
   for (const std::unique_ptr<Transfer>& each : transfers) {
-    auto& transfer = static_cast<Messages&>(*each);
+    auto& transfer = static_cast<Requests&>(*each);
     if (transfer.is_over) continue;
     test(transfer);
     if (transfer.open > 0) continue;
@@ -423,18 +411,18 @@ void MpiCommunicator::advance(std::vector<std::unique_ptr<Transfer>>& transfers)
 }
 
 void MpiCommunicator::finish(Transfer& transfer) {
-  auto& messages = static_cast<Messages&>(transfer);
+  auto& requests = static_cast<Requests&>(transfer);
   WaitedTime waited;
   Patience patience;
-  while (messages.open > 0) {
-    if (test(messages)) {
+  while (requests.open > 0) {
+    if (test(requests)) {
       patience.reset();
       continue;
     }
-    listen([&] { return place(transfer.exchange); });
+    listen([&] { return place(transfer.messages); });
     if (waited.seconds() > options().deadline_seconds) {
       throw DeadlinePassed(text(this_rank(), " waited ", options().deadline_seconds, " s in ",
-                                place(transfer.exchange), ", ", join(missing_in(messages), ", ")));
+                                place(transfer.messages), ", ", join(missing_in(requests), ", ")));
     }
     patience.wait();
   }
@@ -443,14 +431,14 @@ void MpiCommunicator::finish(Transfer& transfer) {
   transfer.over_at = Transfer::Clock::now();
 }
 
-std::vector<std::string> MpiCommunicator::missing_in(const Messages& transfer) const {
+std::vector<std::string> MpiCommunicator::missing_in(const Requests& transfer) const {
   std::vector<std::string> missing;
   for (const int q : membership().ranks_in_run) {
     bool nothing_from = false;
     bool nothing_taken = false;
-    for (std::size_t i = 0; i < transfer.messages.size(); ++i) {
-      if (transfer.messages[i].peer != q || transfer.requests[i] == MPI_REQUEST_NULL) continue;
-      (transfer.messages[i].is_receive ? nothing_from : nothing_taken) = true;
+    for (std::size_t i = 0; i < transfer.pieces.size(); ++i) {
+      if (transfer.pieces[i].peer != q || transfer.requests[i] == MPI_REQUEST_NULL) continue;
+      (transfer.pieces[i].is_receive ? nothing_from : nothing_taken) = true;
     }
     if (nothing_from) {
       missing.push_back(text("no message from rank ", q));

@@ -5,22 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "cluster/health/failure.h"
 #include "cluster/host_communicator.h"
 
 namespace micrec {
-
-/// What a rank tells the others when it fails.
-struct RankFailure {
-  /// Who is to blame is decided in this order: an error of a rank's own, then a deadline whose rank
-  /// knows who made it wait, then another deadline or an error of the network, then one that only
-  /// quotes another rank's failure.
-  enum class Standing : int { cause = 0, witness = 1, symptom = 2, consequence = 3 };
-
-  int rank = 0;
-  int exit_code = 1;
-  Standing standing = Standing::cause;
-  std::string message;  // at most 3 KiB of it travel
-};
 
 /// MPI between its start and its end; one object a process, and before any MpiCommunicator.
 class MpiSession {
@@ -73,13 +61,13 @@ class MpiCommunicator final : public HostCommunicator {
   /// Tells all others of the run, once; later calls do nothing. Ranks: not collective.
   void announce(const RankFailure& failure) noexcept;
 
-  /// The failures announced so far, by rank and this rank's own included; returns when every rank
-  /// has failed, at the latest after `seconds`. Ranks: not collective.
-  std::vector<RankFailure> collect_failures(double seconds) noexcept;
+  /// The failures announced so far, this rank's own included; returns when every rank has failed,
+  /// at the latest after `seconds`. Ranks: not collective.
+  RankFailures collect_failures(double seconds) noexcept;
 
  private:
   struct State;
-  struct Messages;
+  struct Requests;
 
   MpiCommunicator(std::shared_ptr<State> state, Membership membership,
                   const CommunicatorOptions& options);
@@ -87,15 +75,14 @@ class MpiCommunicator final : public HostCommunicator {
                                                const CommunicatorOptions& options);
 
   std::unique_ptr<Communicator> make_subgroup(Membership membership) override;
-  std::unique_ptr<Transfer> post(const Exchange& exchange,
-                                 std::vector<at::Tensor> buffers) override;
+  std::unique_ptr<Transfer> post(Messages messages) override;
   void finish(Transfer& transfer) override;
   void advance(std::vector<std::unique_ptr<Transfer>>& transfers) override;
   void listen(const std::function<std::string()>& where) override;
 
   /// Whether a message of the transfer was finished.
-  bool test(Messages& transfer);
-  std::vector<std::string> missing_in(const Messages& transfer) const;
+  bool test(Requests& transfer);
+  std::vector<std::string> missing_in(const Requests& transfer) const;
   bool settle_in_flight() noexcept;
 
   std::shared_ptr<State> state_;  // of all groups of the run

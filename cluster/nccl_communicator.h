@@ -36,7 +36,7 @@ namespace micrec {
 /// Cost     An all_gather or reduce_scatter moves (ranks - 1) shares a rank, all_reduce
 ///          2 * (ranks - 1) / ranks of its bytes. Uneven shares and our own reductions send
 ///          (ranks - 1) messages; the latter take as much memory again as what they reduce.
-class NcclCommunicator final : public Communicator {
+class NcclCommunicator final : public ExchangeCommunicator {
  public:
   /// Padding may take a tenth of the bytes again.
   static constexpr double kMostPadding = 0.1;
@@ -58,30 +58,10 @@ class NcclCommunicator final : public Communicator {
   int size() const override { return host_->size(); }
   int rank_in_run(int rank) const override { return host_->rank_in_run(rank); }
   int ranks_in_run() const override { return host_->ranks_in_run(); }
-  std::uint64_t latest_number() const override { return host_->latest_number(); }
 
   std::unique_ptr<Communicator> split(const char* name, int color) override;
-  void barrier(const char* name) override;
-  at::Tensor all_gather(const char* name, const at::Tensor& local,
-                        const std::vector<std::int64_t>& rows_per_rank) override;
-  at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
-                            const std::vector<std::int64_t>& rows_per_rank) override;
-  at::Tensor all_to_all(const char* name, const at::Tensor& send,
-                        const std::vector<std::int64_t>& send_rows,
-                        const std::vector<std::int64_t>& receive_rows) override;
-  std::unique_ptr<PendingTensor> start_all_gather(
-      const char* name, const at::Tensor& local,
-      const std::vector<std::int64_t>& rows_per_rank) override;
-  std::unique_ptr<PendingTensor> start_all_to_all(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows) override;
-  std::unique_ptr<PendingTensor> start_all_to_all_into(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
-      const std::vector<std::int64_t>& first_rows) override;
-  void all_reduce(const char* name, at::Tensor& values,
-                  Reduction reduction = Reduction::sum) override;
-  void broadcast(const char* name, at::Tensor& values, int root) override;
+  std::unique_ptr<PendingTensor> start(const Exchange& exchange) override;
+  at::Tensor run(const Exchange& exchange) override;
   void poll(const char* name) override;
   Ledger& ledger() override { return host_->ledger(); }
   void abort(const std::string& why) noexcept override;
@@ -92,7 +72,6 @@ class NcclCommunicator final : public Communicator {
   void settle();
 
  private:
-  struct Transfer;
   class Pending;
   class Collective;
 
@@ -100,18 +79,15 @@ class NcclCommunicator final : public Communicator {
                    std::unique_ptr<NcclLink> link, const NcclId& id);
   void join(const NcclId& id);
 
-  bool on_gpu(const char* name, const at::Tensor& tensor) const;
-  std::string place(const char* name) const { return host_->place(name, latest_number()); }
+  c10::Device device() const override { return device_; }
+  bool on_gpu(const Exchange& exchange) const;
+  std::string place(const char* name) const { return host_->place(name, host_->latest_number()); }
+  [[noreturn]] void refuse(const std::string& what);
   void refuse_if_failed(const char* name);
   void fail(const std::string& where);
 
   /// Runs `body` and makes the communicator unusable if it throws.
   void guarded(const char* name, const std::function<void()>& body);
-  std::unique_ptr<PendingTensor> start_exchange(const char* name, const at::Tensor& send,
-                                                const std::vector<std::int64_t>& send_rows,
-                                                const std::vector<std::int64_t>& receive_rows,
-                                                const at::Tensor& into,
-                                                const std::vector<std::int64_t>& first_rows);
   void wait_until_ready(const char* name, std::uint64_t begun, const char* what,
                         double deadline_seconds);
 

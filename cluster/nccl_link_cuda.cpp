@@ -15,7 +15,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "cluster/nccl_link.h"
-#include "cluster/rank_reduction_launch.h"
+#include "cluster/rank_reduction.h"
 
 namespace micrec {
 namespace {
@@ -255,9 +255,9 @@ class CudaNcclLink final : public NcclLink {
   void reduce(c10::ScalarType dtype, Reduction reduction, std::byte* into, const std::byte* parts,
               std::int64_t count, int ranks) override {
     const c10::cuda::CUDAGuard guard(device_);
-    check_cuda(launch_rank_reduction(reduced_type(dtype), static_cast<int>(reduction), into, parts,
-                                     count, ranks, stream_.stream()),
-               "the kernel that reduces over ranks");
+    const int code = launch_rank_reduction(reduced_type(dtype), static_cast<int>(reduction), into,
+                                           parts, count, ranks, stream_.stream());
+    check_cuda(static_cast<cudaError_t>(code), "the kernel that reduces over ranks");
   }
 
   std::shared_ptr<Mark> mark() override {

@@ -1,7 +1,8 @@
+#include <cuda_runtime_api.h>
+
 #include <algorithm>
 
 #include "cluster/rank_reduction.h"
-#include "cluster/rank_reduction_launch.h"
 
 namespace micrec {
 namespace {
@@ -36,8 +37,8 @@ void launch(int reduction, void* into, const void* parts, std::int64_t count, in
 
 }  // namespace
 
-cudaError_t launch_rank_reduction(ReducedType type, int reduction, void* into, const void* parts,
-                                  std::int64_t count, int ranks, cudaStream_t stream) {
+int launch_rank_reduction(ReducedType type, int reduction, void* into, const void* parts,
+                          std::int64_t count, int ranks, CUstream_st* stream) {
   if (count == 0) return cudaSuccess;
   switch (type) {
     case ReducedType::float32:

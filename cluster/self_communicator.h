@@ -26,10 +26,7 @@ class SelfCommunicator final : public HostCommunicator {
     return std::unique_ptr<Communicator>(new SelfCommunicator(std::move(membership), options()));
   }
   // Nothing is ever posted where there is nobody to send to.
-  std::unique_ptr<Transfer> post(const Exchange& /*exchange*/,
-                                 std::vector<at::Tensor> /*buffers*/) override {
-    return nullptr;
-  }
+  std::unique_ptr<Transfer> post(Messages /*messages*/) override { return nullptr; }
   void finish(Transfer& /*transfer*/) override {}
   void advance(std::vector<std::unique_ptr<Transfer>>& /*transfers*/) override {}
   void listen(const std::function<std::string()>& /*where*/) override {}

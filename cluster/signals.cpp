@@ -82,8 +82,4 @@ std::optional<std::vector<int>> parse_signals(const std::string& names) {
 
 bool stop_signal_received() { return g_first_signal_milliseconds != 0; }
 
-bool agree_to_stop(Communicator& communicator, const char* name) {
-  return on_any_rank(communicator, name, stop_signal_received());
-}
-
 }  // namespace micrec

@@ -6,8 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "cluster/communicator.h"
-
 namespace micrec {
 
 /// While one exists, some signals only express the wish that the run saves and ends.
@@ -38,9 +36,5 @@ std::optional<std::vector<int>> parse_signals(const std::string& names);
 
 /// Whether this process was asked to stop since the last StopSignals began.
 bool stop_signal_received();
-
-/// Whether any rank was asked to stop: a signal may reach one process only, and none may go alone.
-/// Ranks: collective.
-bool agree_to_stop(Communicator& communicator, const char* name);
 
 }  // namespace micrec

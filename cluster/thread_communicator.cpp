@@ -40,16 +40,13 @@ class ThreadCommunicator::Run {
 
   void listen(const std::string& this_rank, const std::function<std::string()>& where) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (failed_rank_ >= 0) throw_peer_failure(this_rank, where());
+    if (failed_rank_ >= 0) throw PeerFailure(this_rank, where(), failed_rank_, why_);
   }
 
   std::exception_ptr heard(const std::string& this_rank, const std::string& where) {
-    try {
-      listen(this_rank, [&] { return where; });
-    } catch (...) {
-      return std::current_exception();
-    }
-    return nullptr;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (failed_rank_ < 0) return nullptr;
+    return std::make_exception_ptr(PeerFailure(this_rank, where, failed_rank_, why_));
   }
 
   // The group of this key; the first of its ranks to ask makes it.
@@ -63,12 +60,6 @@ class ThreadCommunicator::Run {
     std::string last_place;  // the collective it entered last, in whatever group
   };
 
-  [[noreturn]] void throw_peer_failure(const std::string& this_rank,
-                                       const std::string& where) const {
-    throw PeerFailure(failed_rank_, text(this_rank, " gave up in ", where, " because rank ",
-                                         failed_rank_, " failed: ", why_));
-  }
-
   const double deadline_seconds_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -78,7 +69,7 @@ class ThreadCommunicator::Run {
   std::string why_;
 };
 
-// An exchange has three steps: every rank posts its buffers; when all have, each copies what it
+// A round of messages has three steps: every rank posts its own; when all have, each copies what it
 // receives; when all have copied, each goes on. A rank waits before its first copy, never during
 // one, and a round keeps the buffers posted to it, so a failure elsewhere cannot free one that is
 // being read.
@@ -105,17 +96,16 @@ class ThreadCommunicator::Group {
     return join(behind, "; ");
   }
 
-  // Returns the number of the exchange: every rank posts them in one order.
-  std::uint64_t post(int rank, const Exchange& exchange, const std::vector<at::Tensor>& buffers) {
+  // Returns the number of the round: every rank posts them in one order.
+  std::uint64_t post(int rank, const Messages& messages) {
     const std::lock_guard<std::mutex> lock(run_->mutex_);
     const std::uint64_t number = posted_[rank]++;
     Round& round = rounds_[number];
     round.slots.resize(ranks_in_run_.size());
-    round.slots[rank].exchange = exchange;
-    round.slots[rank].buffers = buffers;
+    round.slots[rank].messages = messages;
     round.slots[rank].posted = true;
     if (++round.posts == round.slots.size()) round.complete_at = Transfer::Clock::now();
-    run_->ranks_[ranks_in_run_[rank]].last_place = place(exchange);
+    run_->ranks_[ranks_in_run_[rank]].last_place = place(messages);
     run_->changed_.notify_all();
     return number;
   }
@@ -141,9 +131,9 @@ class ThreadCommunicator::Group {
     own.copying = true;
     lock.unlock();
     for (std::size_t q = 0; q < round.slots.size(); ++q) {
-      const std::int64_t bytes = own.exchange.receive_bytes[q];
+      const std::int64_t bytes = own.messages.receive_bytes[q];
       if (bytes > 0) {
-        std::memcpy(own.exchange.receive[q], round.slots[q].exchange.send[rank],
+        std::memcpy(own.messages.receive[q], round.slots[q].messages.send[rank],
                     static_cast<std::size_t>(bytes));
       }
     }
@@ -159,14 +149,13 @@ class ThreadCommunicator::Group {
 
  private:
   struct Slot {
-    Exchange exchange;
-    std::vector<at::Tensor> buffers;
+    Messages messages;
     bool posted = false;
     bool copying = false;
     bool copied = false;
   };
 
-  // One exchange, from its first post to its last finish.
+  // From its first post to its last finish.
   struct Round {
     std::vector<Slot> slots;  // (ranks)
     std::size_t posts = 0;
@@ -178,7 +167,7 @@ class ThreadCommunicator::Group {
   void wait_for_all(std::unique_lock<std::mutex>& lock, const Round& round, int rank,
                     const std::string& this_rank, bool Slot::*done) {
     const std::vector<Slot>& slots = round.slots;
-    const Exchange& own = slots[rank].exchange;
+    const Messages& own = slots[rank].messages;
     const auto left = [&](std::size_t q) { return run_->ranks_[ranks_in_run_[q]].left; };
     const auto all_done = [&] {
       return std::all_of(slots.begin(), slots.end(), [&](const Slot& slot) { return slot.*done; });
@@ -198,17 +187,20 @@ class ThreadCommunicator::Group {
       return std::none_of(slots.begin(), slots.end(),
                           [](const Slot& slot) { return slot.copying; });
     });
-    if (run_->failed_rank_ >= 0) run_->throw_peer_failure(this_rank, place(own));
+    if (run_->failed_rank_ >= 0) {
+      throw PeerFailure(this_rank, place(own), run_->failed_rank_, run_->why_);
+    }
 
     std::vector<std::string> missing;
     for (std::size_t q = 0; q < slots.size(); ++q) {
       if (slots[q].*done) continue;
       missing.push_back(last_seen(q));
     }
+    const std::string waited =
+        in_time ? " waits in vain in " : text(" waited ", run_->deadline_seconds_, " s in ");
     throw Error(
         Cause::cluster,
-        text(this_rank, in_time ? " waits in vain in " : " waited ", in_time ? "" : in_time_limit(),
-             place(own), " for ", join(missing, "; "),
+        text(this_rank, waited, place(own), " for ", join(missing, "; "),
              in_time ? "" : "; a longer deadline helps only if the rank is slow, not stuck"));
   }
 
@@ -219,14 +211,12 @@ class ThreadCommunicator::Group {
                 rank.last_place.empty() ? "no collective" : rank.last_place);
   }
 
-  std::string in_time_limit() const { return text(run_->deadline_seconds_, " s in "); }
-
   // The first disagreement in rank order, the same on every rank; empty if there is none.
   std::string find_mismatch(const Round& round) const {
     for (std::size_t p = 0; p < round.slots.size(); ++p) {
       for (std::size_t q = 0; q < round.slots.size(); ++q) {
-        const Exchange& from = round.slots[p].exchange;
-        const Exchange& to = round.slots[q].exchange;
+        const Messages& from = round.slots[p].messages;
+        const Messages& to = round.slots[q].messages;
         if (from.of_check != to.of_check ||
             (!from.of_check &&
              (from.number != to.number || std::strcmp(from.name, to.name) != 0))) {
@@ -244,7 +234,7 @@ class ThreadCommunicator::Group {
 
   const std::shared_ptr<Run> run_;
   const std::vector<int> ranks_in_run_;
-  std::vector<std::uint64_t> posted_;  // exchanges of each rank
+  std::vector<std::uint64_t> posted_;  // rounds by each rank
   std::vector<std::uint64_t> begun_;   // the latest number that each rank has begun beside them
   std::map<std::uint64_t, Round> rounds_;
 };
@@ -252,7 +242,10 @@ class ThreadCommunicator::Group {
 namespace {
 
 struct ThreadTransfer final : Transfer {
-  std::uint64_t number = 0;  // of the exchange in its group
+  ThreadTransfer(Messages posted, std::uint64_t round)
+      : Transfer(std::move(posted)), number(round) {}
+
+  std::uint64_t number;  // of the round in its group
 };
 
 }  // namespace
@@ -295,13 +288,9 @@ void ThreadCommunicator::note_begun(const char* name, std::uint64_t number) {
   group_->note_begun(rank(), number, HostCommunicator::place(name, number));
 }
 
-std::unique_ptr<Transfer> ThreadCommunicator::post(const Exchange& exchange,
-                                                   std::vector<at::Tensor> buffers) {
-  auto transfer = std::make_unique<ThreadTransfer>();
-  transfer->number = group_->post(rank(), exchange, buffers);
-  transfer->exchange = exchange;
-  transfer->buffers = std::move(buffers);
-  return transfer;
+std::unique_ptr<Transfer> ThreadCommunicator::post(Messages messages) {
+  const std::uint64_t number = group_->post(rank(), messages);
+  return std::make_unique<ThreadTransfer>(std::move(messages), number);
 }
 
 void ThreadCommunicator::finish(Transfer& transfer) {

@@ -35,8 +35,7 @@ class ThreadCommunicator final : public HostCommunicator {
  private:
   void note_begun(const char* name, std::uint64_t number) override;
   std::unique_ptr<Communicator> make_subgroup(Membership membership) override;
-  std::unique_ptr<Transfer> post(const Exchange& exchange,
-                                 std::vector<at::Tensor> buffers) override;
+  std::unique_ptr<Transfer> post(Messages messages) override;
   void finish(Transfer& transfer) override;
   void advance(std::vector<std::unique_ptr<Transfer>>& transfers) override;
   void listen(const std::function<std::string()>& where) override;

@@ -47,7 +47,7 @@ class NcclWatch {
     std::uint64_t number = 0;
     std::uint64_t begun = 0;  ///< as HostCommunicator::begin_beside returned it
     std::shared_ptr<NcclLink::Mark> mark;
-    bool is_awaited = true;  ///< the rank waits for it: from here the deadline counts
+    bool is_awaited = false;  ///< the rank waits for it: from here the deadline counts
   };
 
   /// All outlive it.

@@ -55,11 +55,16 @@ struct SharedText {
 };
 
 std::string place(const RankProgress& progress) {
-  return text("'", progress.collective, "' (collective ", progress.number, ")",
-              progress.group.empty() ? "" : " of '" + progress.group + "'");
+  return place_of(progress.collective.c_str(), progress.number, progress.group.c_str());
 }
 
 }  // namespace
+
+std::string place_of(const char* collective, std::uint64_t number, const char* group) {
+  const bool is_whole_run = group == nullptr || *group == '\0';
+  return text("'", collective, "' (collective ", number, ")",
+              is_whole_run ? "" : text(" of '", group, "'"));
+}
 
 // A version that is odd while its rank writes: a reader that sees it change reads again.
 struct ProgressBoard::Line {

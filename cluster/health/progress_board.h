@@ -11,6 +11,9 @@
 
 namespace micrec {
 
+/// "'halo.propagation' (collective 12) of 'grid.rows'"; no group, or "", is the whole run.
+std::string place_of(const char* collective, std::uint64_t number, const char* group);
+
 /// Where one rank is, as other processes of its machine see it without its help.
 struct RankProgress {
   enum class State : int {
@@ -82,8 +85,8 @@ class ProgressBoard {
   /// Counts a collective that goes on beside what the rank does. Returns its place among all.
   std::uint64_t begin(const char* collective, std::uint64_t number, const char* group);
   /// From any thread: shows a rank that is in no other collective as waiting in one that it has
-  /// begun so. `who` asks, and takes it back alone. What this says of a rank that waits
-  /// is for find_suspect: it has entered no more than that one, however far it has run ahead.
+  /// begun so. `who` asks, and takes it back alone. What this says of a rank that waits is for
+  /// find_suspect: it has entered no more than that one, however far it has run ahead.
   void wait_beside(const void* who, const char* collective, std::uint64_t number, const char* group,
                    std::uint64_t begun);
   void leave_beside(const void* who);

@@ -50,8 +50,8 @@ class WatchdogLink {
 /// - ends with the rank's exit code when that ends by itself;
 /// - when the rank is killed by a signal, says so with the collective that it was in, and ends with
 ///   the exit code of Cause::cluster; by a stop signal it dies of the same, without a word;
-/// - kills the rank when another rank has failed, or when the rank has met an error
-///   and does not end, or waits past its deadline without ending itself.
+/// - kills the rank when another rank has failed, or when the rank has met an error and does not
+///   end, or waits past its deadline without ending itself.
 ///
 /// Called before the process has threads and before MPI starts, since MPI does not survive a fork.
 /// Cost     a process that sleeps; it shares the memory of its rank's code.

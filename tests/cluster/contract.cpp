@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
@@ -93,6 +94,20 @@ void tell_the_last(Communicator& group) {
   send_rows.back() = 1;
   group.all_to_all("test.here", at::ones({1}), send_rows,
                    std::vector<std::int64_t>(ranks, is_last ? 1 : 0));
+}
+
+// Into rows of their own, one rank's after the other's.
+std::unique_ptr<PendingTensor> start_all_to_all(Communicator& group, const char* name,
+                                                const at::Tensor& send,
+                                                const std::vector<std::int64_t>& send_rows,
+                                                const std::vector<std::int64_t>& receive_rows) {
+  std::vector<std::int64_t> shape = send.sizes().vec();
+  shape[0] = sum(receive_rows);
+  std::vector<std::int64_t> first_rows(receive_rows.size());
+  std::exclusive_scan(receive_rows.begin(), receive_rows.end(), first_rows.begin(),
+                      std::int64_t{0});
+  return group.start_all_to_all_into(name, send, send_rows, receive_rows,
+                                     at::empty(shape, send.options()), first_rows);
 }
 
 void barrier_waits_for_all(const RunGroup& run) {
@@ -360,14 +375,14 @@ void started_collectives_give_what_waiting_gives(const RunGroup& run) {
       const Started first(group, turn);
       const Started second(group, turn + 1);
       const auto one =
-          group.start_all_to_all("test.one", first.send, first.send_rows, first.receive_rows);
+          start_all_to_all(group, "test.one", first.send, first.send_rows, first.receive_rows);
       const auto all = group.start_all_gather(
           "test.all", numbers(share_of(group.rank()), 3, group.rank(), at::kInt),
           shares(group.size()));
       EXPECT_EQ(gather_counts(group, "test.between", group.rank()).back(), group.size() - 1);
       for (int i = 0; i < 10 * turn; ++i) group.poll("test.poll");
       const auto two =
-          group.start_all_to_all("test.two", second.send, second.send_rows, second.receive_rows);
+          start_all_to_all(group, "test.two", second.send, second.send_rows, second.receive_rows);
       EXPECT_TRUE(at::equal(one->wait(), first.expected));
       group.barrier("test.between");
       std::vector<at::Tensor> expected;
@@ -426,7 +441,7 @@ void a_failure_ends_what_is_in_flight(const RunGroup& run) {
       const Started rows(group, 0);
       const at::Tensor large = at::ones({100'000}, at::kDouble);
       const auto one =
-          group.start_all_to_all("test.flight", rows.send, rows.send_rows, rows.receive_rows);
+          start_all_to_all(group, "test.flight", rows.send, rows.send_rows, rows.receive_rows);
       const auto two = group.start_all_gather(
           "test.large", large,
           std::vector<std::int64_t>(static_cast<std::size_t>(group.size()), large.size(0)));
@@ -495,7 +510,7 @@ void the_ledger_counts_what_travels(const RunGroup& run) {
     // A float to each rank, this one included; twice, once without standing still.
     group.all_to_all("test.rows", at::ones({group.size()}), one_each, one_each);
     const auto pending =
-        group.start_all_to_all("test.rows", at::ones({group.size()}), one_each, one_each);
+        start_all_to_all(group, "test.rows", at::ones({group.size()}), one_each, one_each);
     group.poll("test.poll");
     pending->wait();
     const auto part = group.split("test.part", group.rank() % 2);
@@ -742,7 +757,29 @@ void a_failed_communicator_stays_failed(const RunGroup& run) {
   });
 }
 
+// On ranks other than 0 only failures are worth a line.
+class FailurePrinter : public testing::EmptyTestEventListener {
+ public:
+  explicit FailurePrinter(int rank) : rank_(rank) {}
+
+ private:
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_,
+                 result.file_name() == nullptr ? "?" : result.file_name(), result.line_number(),
+                 result.message());
+  }
+  int rank_;
+};
+
 }  // namespace
+
+void print_only_failures_of(int rank) {
+  if (rank == 0) return;
+  testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
+  delete listeners.Release(listeners.default_result_printer());
+  listeners.Append(new FailurePrinter(rank));
+}
 
 void run_in_part(Communicator& whole, int ranks, const std::function<void(Communicator&)>& body) {
   ASSERT_EQ(whole.size(), ranks + kRanksBesideAPart);

@@ -31,4 +31,7 @@ const std::vector<ContractTest>& contract_tests_of_gpus();
 void run_in_part(Communicator& whole, int ranks, const std::function<void(Communicator&)>& body);
 inline constexpr int kRanksBesideAPart = 2;
 
+/// Where ranks are processes, only rank 0 prints how tests go; of the others failures are printed.
+void print_only_failures_of(int rank);
+
 }  // namespace micrec

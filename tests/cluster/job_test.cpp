@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "cluster/cores.h"
 #include "cluster/launch_environment.h"
 #include "cluster/signals.h"
 #include "cluster/thread_communicator.h"

@@ -3,7 +3,6 @@
 #include <glog/logging.h>
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <exception>
 #include <memory>
 
@@ -62,31 +61,16 @@ TEST(MpiCommunicator, CollectsTheFailuresOfAllRanks) {
   own.standing = RankFailure::Standing::symptom;
   own.message = std::string(2000, static_cast<char>('a' + group->rank()));
   group->announce(own);
-  const std::vector<RankFailure> failures = group->collect_failures(60);
+  const RankFailures failures = group->collect_failures(60);
   ASSERT_EQ(static_cast<int>(failures.size()), group->size());
   for (int q = 0; q < group->size(); ++q) {
-    EXPECT_EQ(failures[q].rank, q);
-    EXPECT_EQ(failures[q].exit_code, 40 + q);
-    EXPECT_EQ(failures[q].standing, RankFailure::Standing::symptom);
-    EXPECT_EQ(failures[q].message, std::string(2000, static_cast<char>('a' + q)));
+    EXPECT_EQ(failures.at(q).rank, q);
+    EXPECT_EQ(failures.at(q).exit_code, 40 + q);
+    EXPECT_EQ(failures.at(q).standing, RankFailure::Standing::symptom);
+    EXPECT_EQ(failures.at(q).message, std::string(2000, static_cast<char>('a' + q)));
   }
   g_between_tests->barrier("test.over");
 }
-
-// On ranks other than 0 only failures are worth a line.
-class FailurePrinter : public testing::EmptyTestEventListener {
- public:
-  explicit FailurePrinter(int rank) : rank_(rank) {}
-
- private:
-  void OnTestPartResult(const testing::TestPartResult& result) override {
-    if (!result.failed()) return;
-    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_,
-                 result.file_name() == nullptr ? "?" : result.file_name(), result.line_number(),
-                 result.message());
-  }
-  int rank_;
-};
 
 }  // namespace
 }  // namespace micrec
@@ -94,11 +78,7 @@ class FailurePrinter : public testing::EmptyTestEventListener {
 int main(int argc, char** argv) {
   micrec::MpiSession session(argc, argv);
   testing::InitGoogleTest(&argc, argv);
-  if (session.rank() != 0) {
-    testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
-    delete listeners.Release(listeners.default_result_printer());
-    listeners.Append(new micrec::FailurePrinter(session.rank()));
-  }
+  micrec::print_only_failures_of(session.rank());
   micrec::g_between_tests = micrec::MpiCommunicator::world({.deadline_seconds = 100});
   const int failed = RUN_ALL_TESTS();
   micrec::g_between_tests.reset();

@@ -11,7 +11,7 @@
 #include <optional>
 #include <stdexcept>
 
-#include "cluster/health/gpu_failure.h"
+#include "cluster/health/failure.h"
 #include "cluster/thread_communicator.h"
 
 namespace micrec {

@@ -283,7 +283,8 @@ TEST(NcclCommunicator, HasSeveralTransfersInFlight) {
     const at::Tensor own = at::full({1, 2}, group.rank(), at::kFloat);
     const at::Tensor full = at::add(at::arange(6, at::kFloat).view({3, 2}), 10 * group.rank());
     const auto gathered = group.start_all_gather("test.gather", own, one_each);
-    const auto exchanged = group.start_all_to_all("test.exchange", full, one_each, one_each);
+    const auto exchanged = group.start_all_to_all_into("test.exchange", full, one_each, one_each,
+                                                       at::empty_like(full), {0, 1, 2});
     at::Tensor sum = at::full({1}, 2, at::kInt);
     group.all_reduce("test.between", sum);
     EXPECT_EQ(read(nccl, group, sum).item<int>(), 6);

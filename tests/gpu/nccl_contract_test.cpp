@@ -139,21 +139,6 @@ INSTANTIATE_TEST_SUITE_P(Ranks, NcclOnGpus,
                                   (std::get<1>(info.param) ? "_in_part" : "_whole");
                          });
 
-// On ranks other than 0 only failures are worth a line.
-class FailurePrinter : public testing::EmptyTestEventListener {
- public:
-  explicit FailurePrinter(int rank) : rank_(rank) {}
-
- private:
-  void OnTestPartResult(const testing::TestPartResult& result) override {
-    if (!result.failed()) return;
-    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_,
-                 result.file_name() == nullptr ? "?" : result.file_name(), result.line_number(),
-                 result.message());
-  }
-  int rank_;
-};
-
 void choose_devices(Communicator& world, const LaunchEnvironment& launch) {
   try {
     const c10::Device device = choose_device("cuda", find_gpus(), launch, world).device;
@@ -180,11 +165,7 @@ int run_all_as_threads() {
 int run_all_as_process(MpiSession& session, const LaunchEnvironment& launch) {
   g_ranks = session.size();
   g_devices.resize(1, c10::Device(c10::kCPU));
-  if (session.rank() != 0) {
-    testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
-    delete listeners.Release(listeners.default_result_printer());
-    listeners.Append(new FailurePrinter(session.rank()));
-  }
+  print_only_failures_of(session.rank());
   g_between_tests = MpiCommunicator::world({.deadline_seconds = 100});
   choose_devices(*g_between_tests, launch);
   g_why_skipped = on_any_rank(*g_between_tests, "test.skipped", !g_why_skipped.empty())

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "cluster/exchange.h"
 #include "emulated_warp.h"
 #include "kernels/adam_on_gpu.h"
 #include "kernels/row_sum_call.h"
@@ -180,7 +181,6 @@ class PlayedCommunicator final : public Communicator {
   int size() const override { return host_->size(); }
   int rank_in_run(int rank) const override { return host_->rank_in_run(rank); }
   int ranks_in_run() const override { return host_->ranks_in_run(); }
-  std::uint64_t latest_number() const override { return host_->latest_number(); }
   std::unique_ptr<Communicator> split(const char* name, int color) override {
     std::unique_ptr<Communicator> part = host_->split(name, color);
     auto result = std::make_unique<PlayedCommunicator>(*part);
@@ -200,6 +200,20 @@ class PlayedCommunicator final : public Communicator {
                         const std::vector<std::int64_t>& send_rows,
                         const std::vector<std::int64_t>& receive_rows) override {
     return back(send, host_->all_to_all(name, there(send), send_rows, receive_rows));
+  }
+  // Have it done when they return.
+  std::unique_ptr<PendingTensor> start_all_gather(const char* name, const at::Tensor& local,
+                                                  const std::vector<std::int64_t>& rows) override {
+    return finished(all_gather(name, local, rows));
+  }
+  std::unique_ptr<PendingTensor> start_all_to_all_into(
+      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
+      const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
+      const std::vector<std::int64_t>& first_rows) override {
+    host_
+        ->start_all_to_all_into(name, there(send), send_rows, receive_rows, there(into), first_rows)
+        ->wait();
+    return finished(into);
   }
   void all_reduce(const char* name, at::Tensor& values, Reduction reduction) override {
     at::Tensor host = there(values);

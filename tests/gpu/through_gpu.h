@@ -31,7 +31,6 @@ class ThroughGpu final : public Communicator {
   int size() const override { return inner_.size(); }
   int rank_in_run(int rank) const override { return inner_.rank_in_run(rank); }
   int ranks_in_run() const override { return inner_.ranks_in_run(); }
-  std::uint64_t latest_number() const override { return inner_.latest_number(); }
   std::unique_ptr<Communicator> split(const char* name, int color) override {
     return std::make_unique<ThroughGpu>(inner_.split(name, color), passage_);
   }
@@ -52,12 +51,6 @@ class ThroughGpu final : public Communicator {
   std::unique_ptr<PendingTensor> start_all_gather(const char* name, const at::Tensor& local,
                                                   const std::vector<std::int64_t>& rows) override {
     return std::make_unique<Back>(*this, inner_.start_all_gather(name, there(local), rows));
-  }
-  std::unique_ptr<PendingTensor> start_all_to_all(
-      const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
-      const std::vector<std::int64_t>& receive_rows) override {
-    return std::make_unique<Back>(
-        *this, inner_.start_all_to_all(name, there(send), send_rows, receive_rows));
   }
   std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,

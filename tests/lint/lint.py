@@ -37,7 +37,8 @@ HOMES = {
     r"mpi\.h": {"cluster"},
     r"nccl\.h": {"cluster"},
     r"torch/csrc/autograd/autograd\.h": {"graph"},  # run_backward() keeps it on one thread
-    r"cluster/(?!communicator\.h).*": {"cluster", "launcher", "checkpoints", "data", "graph"},
+    r"cluster/agreement\.h": {"cluster", "launcher", "checkpoints"},
+    r"cluster/(?!communicator\.h|agreement\.h).*": {"cluster", "launcher"},
 }
 
 # Folders in which LibTorch must not appear: they are pure, or read files.

@@ -55,6 +55,18 @@ class Lint(unittest.TestCase):
                              ("partition/a.cpp", "torch/torch.h")):
             self.expect_fault("includes", {path: f"#include <{header}>\n"}, f"{path}:1")
 
+    def test_who_computes_sees_the_communicator_alone(self):
+        folders = ("src/model", "src/train", "src/evaluate", "src/graph", "src/data", "checkpoints")
+        for folder in folders:
+            for header in ("cluster/job.h", "cluster/ledger.h", "cluster/health/watchdog.h"):
+                self.expect_fault("includes", {f"{folder}/a.cpp": f'#include "{header}"\n'}, f"{folder}/a.cpp:1")
+        self.expect_fault("includes", {"src/train/a.cpp": '#include "cluster/agreement.h"\n'}, "src/train/a.cpp:1")
+        allowed = {f"{folder}/a.cpp": '#include "cluster/communicator.h"\n' for folder in folders}
+        allowed["checkpoints/b.cpp"] = allowed["launcher/b.cpp"] = '#include "cluster/agreement.h"\n'
+        allowed["launcher/c.cpp"] = '#include "cluster/job.h"\n'
+        code, output = lint("includes", allowed)
+        self.assertEqual(code, 0, output)
+
     def test_headers_and_includes_have_one_form(self):
         self.expect_fault("includes", {"src/io/a.h": "int a();\n"}, "#pragma once")
         self.expect_fault("includes", {"src/io/a.cpp": '#include "../base/text.h"\n'}, "root of a module")
