@@ -126,7 +126,7 @@ class Known:
             return [f"'{line}': {error}"]
         for at, word in enumerate(words):
             end = next((n for n in range(at + 1, len(words)) if words[n] in ("&&", "||", "|", ";")), len(words))
-            if Path(word).name == "micrec" and not word.startswith("-"):
+            if Path(word).name == "micrec" and words[0] not in ("ninja", "cmake", "ctest", "man"):
                 faults += self.faults_of_micrec(words[at + 1:end])
             elif re.fullmatch(rf"(?:\./|bundle/)?(?:{'|'.join(FOLDERS)})/[\w./-]+\.{SUFFIX}", word):
                 path = ROOT / word.removeprefix("./").removeprefix("bundle/")
