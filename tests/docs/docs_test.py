@@ -5,7 +5,8 @@
 
 A fenced block is run if it is `sh` or `console` (the lines after "$ "; the rest is what a run on larger data printed), or
 `python`. `sh elsewhere` needs what a test has not (a network, Slurm, a GPU, a build): its commands are only looked up, as
-are those in all other pages. The data are made up, under the names that the pages use. Looked up are: every command and flag
+are those in all other pages. The data are made up, under the names that the pages use, and a run of 100 steps or more
+takes a twentieth of them. Looked up are: every command and flag
 of micrec, every script of the repository and its flags, every target of the build, every link, and every path and flag in
 `single quotes`.
 """
@@ -220,6 +221,16 @@ def write_lists(path, seed):
             file.write(" ".join(map(str, [60, *range(60)])) + "\n")
 
 
+def shortened(command):
+    """The command with a twentieth of its steps, where they are many."""
+    def fewer(match):
+        return f"{match.group(1)}{max(2, int(match.group(2)) // 20)}"
+
+    if re.search(r"--max_steps=\d{3}", command):
+        return re.sub(r"(--(?:max_steps|validate_every_steps)=)(\d+)", fewer, command)
+    return command
+
+
 class World:
     """A folder with the data that the pages name, and what they leave in it."""
 
@@ -247,6 +258,7 @@ class World:
         if command in self.done:
             return ""
         self.done.add(command)
+        command = shortened(command)
         environment = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
                        "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
         result = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=self.folder, env=environment,
@@ -290,6 +302,19 @@ class Pages(unittest.TestCase):
             self.assertEqual(faults, [], "\n" + "\n".join(faults))
         finally:
             shutil.rmtree(world.folder, ignore_errors=True)
+
+
+class Version(unittest.TestCase):
+    def test_all_name_the_same(self):
+        cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+        version = re.search(r"project\(micrec VERSION (\S+)", cmake).group(1)
+        citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+        for field in ("cff-version: 1.2.0", "message: ", "title: ", "authors:", f'version: "{version}"'):
+            self.assertRegex(citation, rf"(?m)^{re.escape(field)}")
+        for paper in ("2510.21812", "2107.05247"):
+            self.assertIn(paper, citation)
+            self.assertIn(paper, (ROOT / "docs/model.md").read_text(encoding="utf-8"))
+        self.assertRegex((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), rf"(?m)^## \[.*{re.escape(version)}")
 
 
 class Itself(unittest.TestCase):
