@@ -9,26 +9,59 @@
 # micrec_use_torch_headers(<target> <linked target>...)
 #   Gives a target LibTorch's headers precompiled where one of those it links to carries LibTorch: they take two
 #   thirds of the time to compile such a source.
+# micrec_use_test_headers(<target> <linked target>...)
+#   The same for a test, with GoogleTest's.
 
-# Compiled once, as if for a part of a library; programs use them too, so these are compiled as libraries are.
-file(WRITE ${PROJECT_BINARY_DIR}/torch_headers.cpp "")
-add_library(micrec_torch_headers STATIC EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/torch_headers.cpp)
-target_link_libraries(micrec_torch_headers PRIVATE micrec::torch micrec::openmp)
-target_precompile_headers(micrec_torch_headers PRIVATE
-  <ATen/ATen.h> <glog/logging.h> <algorithm> <functional> <map> <memory> <optional> <string> <vector>)
+# Each is compiled once, as if for a part of a library; programs use them too, so these are compiled as libraries are.
+file(WRITE ${PROJECT_BINARY_DIR}/headers.cpp "")
+function(micrec_precompile_headers name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "HEADERS;LIBRARIES")
+  add_library(${name} STATIC EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/headers.cpp)
+  target_link_libraries(${name} PRIVATE micrec::openmp glog::glog ${arg_LIBRARIES})
+  target_precompile_headers(${name} PRIVATE
+    ${arg_HEADERS} <glog/logging.h> <algorithm> <functional> <map> <memory> <optional> <string> <vector>)
+endfunction()
+micrec_precompile_headers(micrec_torch_headers HEADERS <ATen/ATen.h> LIBRARIES micrec::torch)
+if(MICREC_BUILD_TESTS)
+  set(test_headers HEADERS <gtest/gtest.h> <gmock/gmock.h> <filesystem> <fstream> <sstream>
+                   LIBRARIES GTest::gtest GTest::gmock)
+  micrec_precompile_headers(micrec_test_headers ${test_headers})
+  list(INSERT test_headers 1 <ATen/ATen.h>)
+  micrec_precompile_headers(micrec_torch_test_headers ${test_headers} micrec::torch)
+endif()
 set_property(GLOBAL PROPERTY micrec_with_torch micrec::torch)
 
-function(micrec_use_torch_headers target)
-  string(REGEX REPLACE "^micrec_" "micrec::" alias ${target})
+function(micrec_carries_torch variable)
   get_property(with_torch GLOBAL PROPERTY micrec_with_torch)
+  set(${variable} OFF PARENT_SCOPE)
   foreach(linked IN LISTS ARGN)
     if(linked IN_LIST with_torch)
-      target_precompile_headers(${target} REUSE_FROM micrec_torch_headers)
-      target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fPIC>)
-      set_property(GLOBAL APPEND PROPERTY micrec_with_torch ${alias})
-      return()
+      set(${variable} ON PARENT_SCOPE)
     endif()
   endforeach()
+endfunction()
+
+function(micrec_reuse_headers target headers)
+  target_precompile_headers(${target} REUSE_FROM ${headers})
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fPIC>)
+endfunction()
+
+function(micrec_use_torch_headers target)
+  micrec_carries_torch(with_torch ${ARGN})
+  if(with_torch)
+    micrec_reuse_headers(${target} micrec_torch_headers)
+    string(REGEX REPLACE "^micrec_" "micrec::" alias ${target})
+    set_property(GLOBAL APPEND PROPERTY micrec_with_torch ${alias})
+  endif()
+endfunction()
+
+function(micrec_use_test_headers target)
+  micrec_carries_torch(with_torch ${ARGN})
+  if(with_torch)
+    micrec_reuse_headers(${target} micrec_torch_test_headers)
+  else()
+    micrec_reuse_headers(${target} micrec_test_headers)
+  endif()
 endfunction()
 
 function(micrec_set_warnings target)

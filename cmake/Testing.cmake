@@ -54,7 +54,7 @@ function(micrec_add_test)
   micrec_set_warnings(${target})
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${target} PRIVATE ${arg_LIBRARIES} GTest::gtest_main)
-  micrec_use_torch_headers(${target} ${arg_LIBRARIES})
+  micrec_use_test_headers(${target} ${arg_LIBRARIES})
   target_compile_definitions(${target} PRIVATE
     MICREC_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MICREC_PYTHON="${MICREC_PYTHON}"
     MICREC_PROGRAM="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/micrec")

@@ -258,26 +258,17 @@ std::string wrapped(const std::string& words, std::size_t indent) {
   return lines;
 }
 
-std::string default_of(const FlagSpec& spec) {
-  const gflags::CommandLineFlagInfo info = info_of(spec.name);
-  return spec.default_value ? *spec.default_value : shortest(info.type, info.default_value);
-}
-
 std::string help_of(const FlagSpec& spec) {
-  const gflags::CommandLineFlagInfo info = info_of(spec.name);
-  const bool is_bool = info.type == "bool";
-  std::string left = "  --" + spec.name + (is_bool ? "" : "=" + default_of(spec));
-  if (is_bool) left = "  --[no]" + spec.name;
+  const FlagDescription about = describe(spec);
+  std::string left =
+      about.is_switch ? "  --[no]" + spec.name : "  --" + spec.name + "=" + about.default_value;
   if (left.size() + 2 > kFlagColumn) {
     left += "\n" + std::string(kFlagColumn, ' ');
   } else {
     left.resize(kFlagColumn, ' ');
   }
-  std::string right = spec.meaning.empty() ? info.description : spec.meaning;
-  const std::string details =
-      is_bool ? (default_of(spec) == "true" ? "on unless --no" + spec.name : "off by default")
-              : with_unit(spec, "; ");
-  if (!details.empty()) right += " [" + details + "]";
+  const std::string right =
+      about.meaning + (about.details.empty() ? "" : " [" + about.details + "]");
   return left + wrapped(right, kFlagColumn) + "\n";
 }
 
@@ -324,6 +315,19 @@ Bound written_as(std::string grammar, std::function<std::string(const std::strin
   bound.grammar = std::move(grammar);
   bound.check = std::move(check);
   return bound;
+}
+
+FlagDescription describe(const FlagSpec& spec) {
+  const gflags::CommandLineFlagInfo info = info_of(spec.name);
+  FlagDescription about;
+  about.is_switch = info.type == "bool";
+  about.default_value = spec.default_value.value_or(shortest(info.type, info.default_value));
+  about.meaning = spec.meaning.empty() ? info.description : spec.meaning;
+  about.details = with_unit(spec, "; ");
+  if (about.is_switch) {
+    about.details = about.default_value == "true" ? "on unless --no" + spec.name : "off by default";
+  }
+  return about;
 }
 
 Arguments parse_flags(const Command& command, const std::vector<std::string>& words,

@@ -44,6 +44,15 @@ struct FlagSpec {
   std::string meaning = {};                       ///< likewise
 };
 
+/// What there is to say about a flag, of the gflag where the spec says nothing of its own.
+struct FlagDescription {
+  bool is_switch = false;
+  std::string default_value;
+  std::string meaning;
+  std::string details;  ///< unit and bound: "epochs; at least 0", "off by default"; or empty
+};
+FlagDescription describe(const FlagSpec& spec);
+
 /// What a command line holds besides the values of the flags, which are in the gflags.
 struct Arguments {
   std::vector<std::string> plain;

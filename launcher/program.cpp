@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "cluster/launch_environment.h"
 #include "kernels/kernels.h"
+#include "launcher/manual.h"
 
 namespace micrec {
 namespace {
@@ -93,11 +94,11 @@ void finish_results() {
 }
 
 std::string version() {
-  return text("micrec ", MICREC_VERSION, "\n  compiler         ", MICREC_COMPILER,
-              "\n  LibTorch         ", MICREC_TORCH_VERSION, "\n  MPI              ",
-              MICREC_MPI_VERSION, "\n  HDF5             ", MICREC_HDF5_VERSION,
-              "\n  CUDA             ", MICREC_CUDA_VERSION, "\n  instruction set  ",
-              kernels().instruction_set, ", the best of those built that this machine has\n");
+  return text(
+      "micrec ", MICREC_VERSION, "\n  compiler         ", MICREC_COMPILER, "\n  LibTorch         ",
+      MICREC_TORCH_VERSION, "\n  MPI              ", MICREC_MPI_VERSION, "\n  HDF5             ",
+      MICREC_HDF5_VERSION, "\n  CUDA             ", MICREC_CUDA_VERSION, "\n  instruction set  ",
+      kernels().instruction_set, ", the best for this machine of ", MICREC_INSTRUCTION_SETS, "\n");
 }
 
 /// What is left to run once flags are set: a command, or nothing where help was the whole answer.
@@ -113,6 +114,11 @@ Task prepare_task(const std::vector<std::string>& words, const std::vector<Comma
     return {};
   }
   if (first == "help" || first == "--help" || first == "-h") {
+    const std::string format = "--format=";
+    if (words.size() == 2 && words[1].starts_with(format)) {
+      print_result(manual_of(commands, words[1].substr(format.size())));
+      return {};
+    }
     print_result(words.size() < 2 ? help_of(commands) : help_of(command_named(commands, words[1])));
     return {};
   }
@@ -145,24 +151,6 @@ int refuse(const std::string& command, const std::string& message, int exit_code
 }
 
 }  // namespace
-
-std::string help_of(const std::vector<Command>& commands) {
-  std::string help =
-      "micrec trains one recommender over several domains, on any number of ranks, and keeps it "
-      "useful for\n"
-      "users and items that did not exist when it was trained.\n\nCommands\n";
-  std::size_t widest = 0;
-  for (const Command& command : commands) widest = std::max(widest, command.name.size());
-  for (const Command& command : commands) {
-    help += "  " + command.name + std::string(widest + 2 - command.name.size(), ' ') +
-            command.summary + "\n";
-  }
-  return help +
-         "\nmicrec help COMMAND, or micrec COMMAND --help, shows its flags.\n"
-         "\nExit codes  0 done; 2 usage; 3 data; 4 file system; 5 cluster; 6 checkpoint; 7 "
-         "diverged;\n"
-         "            75 stopped after saving, start again with --resume\n";
-}
 
 int run_program(const std::vector<std::string>& words, const std::vector<Command>& commands) {
   const gflags::FlagSaver flags_before;

@@ -16,9 +16,6 @@ namespace micrec {
 /// or 1 for what no rule covers.
 int run_program(const std::vector<std::string>& words, const std::vector<Command>& commands);
 
-/// The list of commands, as `micrec help` prints it.
-std::string help_of(const std::vector<Command>& commands);
-
 /// Logs go to stderr, a line each with the time, and with the rank where there are several; no
 /// files of glog's own. Called once a process, before anything logs.
 void start_logging(const char* program);

@@ -19,7 +19,7 @@ needed=(g++ cmake ninja-build libopenmpi-dev openmpi-bin libhdf5-dev libgoogle-g
         libmetis-dev libsimdjson-dev nlohmann-json3-dev libxxhash-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev)
 wanted=(ccache mold clang-format-14)  # Without them the build is slower, or one test is skipped.
 [[ $# -gt 0 ]] || wanted+=(slurm-wlm munge patchelf zstd)  # For the tests of batch scripts and bundles: only where everything is built.
-[[ "${CI:-}" != true ]] || wanted+=(clang-tidy-14 shellcheck)
+[[ "${CI:-}" != true ]] || wanted+=(shellcheck)
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then needed+=(python3 python3-venv); fi
 
 gcc_version() { g++ -dumpversion 2>/dev/null | cut -d. -f1; }
@@ -122,6 +122,19 @@ if [[ -z "${MICREC_TORCH:-}" ]] && ! is_ready; then
     cp launcher/setup.requirements.txt "$mark"
   fi
   exec 9>&-
+fi
+
+# --- clang-tidy --------------------------------------------------------------------------------------------------------
+# For the lint of continuous integration. A newer one than the system's: it looks at our declarations and not at LibTorch's.
+if [[ "${CI:-}" == true ]]; then
+  tidy="$cache/$(sed 's/==/-/' tests/lint/requirements.txt)"
+  if ! "$tidy/bin/clang-tidy" --version >/dev/null 2>&1; then
+    say "Fetching clang-tidy into $tidy"
+    mkdir -p "$cache"
+    { python3 -m venv --clear "$tidy" &&
+      "$tidy/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir -r tests/lint/requirements.txt >&2; } ||
+      say "pip could not install clang-tidy; its lint will be skipped"
+  fi
 fi
 
 # --- Build --------------------------------------------------------------------------------------------------------------

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Rules that a compiler does not check.
 
-usage: lint.py includes|sources|format|scripts|tidy REPOSITORY [BUILD]
+usage: lint.py includes|sources|format|scripts|functions|tidy REPOSITORY [BUILD]
 
 includes  Folders include only folders below them, and a few libraries have one home each.
 sources   No words of unfinished work and no paths of somebody's machine in tracked text.
 format    C++ files are as clang-format-14 leaves them.
 scripts   Shell scripts parse, and pass shellcheck where it is installed.
-tidy      clang-tidy-14 finds nothing in the sources without LibTorch (with it a file takes half a minute); needs
-          the build folder's compile_commands.json.
+functions No function of product code is longer than 80 lines, from its signature to its closing brace.
+tidy      clang-tidy finds nothing in product code; needs the build folder's compile_commands.json and the clang-tidy of
+          requirements.txt, which launcher/setup.sh puts into the cache folder where CI=true.
 Exit code 0: as it should be; 1: not, with file:line of each fault; 77: the tool is not installed.
 """
 
@@ -22,7 +23,8 @@ import sys
 from pathlib import Path
 
 LAYERS = {
-    "launcher": 5,
+    "launcher": 6,
+    "serve": 5,
     "train": 4, "evaluate": 4,
     "model": 3,
     "data": 2, "graph": 2, "checkpoints": 2,
@@ -45,6 +47,7 @@ HOMES = {
 WITHOUT_TORCH = {"base", "io", "partition", "data"}
 TORCH = re.compile(r"(ATen|c10|torch)/.*")
 
+LONGEST_FUNCTION = 80
 CPP = {".h", ".cpp", ".cu", ".cuh"}
 SKIPPED_FOLDERS = {"golden", "seeds"}  # files as older releases wrote them, and inputs that are meant to be wrong
 
@@ -162,31 +165,114 @@ def scripts(repository):
     return faults
 
 
+def without_literals(source):
+    """The source with every comment, literal and preprocessor line blanked, lines as they were."""
+    def blank(match):
+        return re.sub(r"[^\n]", " ", match.group(0))
+
+    source = re.sub(r"""//[^\n]*|/\*.*?\*/|R"([^(\s]*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])'(?:\\.|[^'\\\n])+'""",
+                    blank, source, flags=re.DOTALL)
+    return re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", blank, source, flags=re.MULTILINE)
+
+
+def is_body(header):
+    """Whether a brace after this text, which follows the last end of something, begins a function's body."""
+    header = header.strip()
+    if "(" not in header or header.endswith(("=", ",", "(")) or re.match(r"(?:inline\s+)?namespace\b", header):
+        return False
+    if re.search(r"\)\s*(?:noexcept\s*)?:(?!:)", header):  # members that are initialised, some with braces of their own
+        return header.endswith((")", "}", ">"))
+    return True
+
+
+def functions_of(source):
+    """(first line, last line, name) of every function with a body; what lies in one, lambdas too, is part of it."""
+    source = without_literals(source)
+    begin, at = 0, 0  # of the text since the last end of something
+    while at < len(source):
+        letter = source[at]
+        if letter == ";" or letter == "}":
+            begin = at + 1
+        elif letter == "{":
+            header = re.sub(r"^(?:\s*(?:public|private|protected)\s*:)+", "", source[begin:at])
+            if is_body(header) or (header.strip() and not re.search(r"\b(?:namespace|class|struct|union|enum|extern)\b", header)):
+                end, depth = at, 0
+                while end < len(source):
+                    depth += {"{": 1, "}": -1}.get(source[end], 0)
+                    end += 1
+                    if depth == 0:
+                        break
+                if not is_body(header):  # a value in braces
+                    at = end
+                    continue
+                first = begin + len(source[begin:at]) - len(header.lstrip())
+                name = re.search(r"([\w:~]+)\s*\(", header)
+                yield (source.count("\n", 0, first) + 1, source.count("\n", 0, end) + 1, name.group(1) if name else "?")
+                at = end - 1
+            begin = at + 1
+        at += 1
+
+
+def functions(repository):
+    faults = []
+    seen = 0
+    for path in files(repository):
+        if path.suffix not in CPP or not folder_of(path):
+            continue
+        for first, last, name in functions_of("\n".join(read_lines(repository, path))):
+            seen += 1
+            if last - first + 1 > LONGEST_FUNCTION:
+                faults.append(f"{path}:{first}: {name} has {last - first + 1} lines, more than {LONGEST_FUNCTION}")
+    if seen == 0:
+        faults.append("no function was found")
+    return faults
+
+
+def clang_tidy():
+    """The pinned one, where launcher/setup.sh has put it; None where it has not."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "micrec"
+    version = re.search(r"clang-tidy==(\S+)", (Path(__file__).parent / "requirements.txt").read_text()).group(1)
+    tool = cache / f"clang-tidy-{version}" / "bin" / "clang-tidy"
+    return tool if os.access(tool, os.X_OK) else None
+
+
 def tidy(repository, build):
-    tool = shutil.which("clang-tidy-14")
+    tool = clang_tidy()
     if not tool:
-        print("clang-tidy-14 is not installed; nothing was checked")
+        print("clang-tidy is not in the cache folder (CI=true launcher/setup.sh puts it there); nothing was checked")
         sys.exit(77)
-    built = {entry["file"] for entry in json.loads((Path(build) / "compile_commands.json").read_text())}
-    paths = [path for path in files(repository) if path.suffix == ".cpp" and folder_of(path) in WITHOUT_TORCH
+    # As the compiler is called, without GCC's precompiled headers: each source is read with what it includes itself.
+    entries = json.loads((Path(build) / "compile_commands.json").read_text())
+    for entry in entries:
+        entry["command"] = re.sub(r" -Winvalid-pch -include \S+| -fpch-preprocess| -Werror\b", "", entry["command"])
+    folder = Path(build) / "lint"
+    folder.mkdir(exist_ok=True)
+    (folder / "compile_commands.json").write_text(json.dumps(entries))
+    built = {entry["file"] for entry in entries}
+    paths = [path for path in files(repository) if path.suffix == ".cpp" and folder_of(path)
              and str(Path(repository) / path) in built]
     if not paths:
-        return [f"no source without LibTorch is in {build}/compile_commands.json"]
+        return [f"no source is in {build}/compile_commands.json"]
     # clang has no omp.h of its own; GCC's comes last, so that its intrinsics do not hide clang's.
     omp = subprocess.run(["gcc", "-print-file-name=include/omp.h"], capture_output=True, text=True, check=True)
-    command = [tool, "-p", build, "--quiet", "--extra-arg=-Wno-unknown-warning-option",
+    command = [str(tool), "-p", str(folder), "--quiet", "--extra-arg=-Wno-unknown-warning-option",
                f"--extra-arg=-idirafter{Path(omp.stdout.strip()).parent}"]
+    # With LibTorch the analyzer would follow its inline functions for three times as long as all else takes.
+    shallow = ["-Xclang", "-analyzer-config", "-Xclang", "max-nodes=20000"]
 
     def faults_of(path):
-        run = subprocess.run([*command, str(path)], cwd=repository, capture_output=True, text=True)
+        depth = [] if folder_of(path) in WITHOUT_TORCH else [f"--extra-arg={word}" for word in shallow]
+        run = subprocess.run([*command, *depth, str(path)], cwd=repository, capture_output=True, text=True)
         lines = [line.replace(f"{repository}/", "") for line in run.stdout.splitlines() if ": error: " in line]
         return lines or ([f"{path}: {run.stderr.strip()}"] if run.returncode else [])
 
+    paths.sort(key=lambda path: -(Path(repository) / path).stat().st_size)  # the longest first, so that none is left alone
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return sorted({fault for faults in pool.map(faults_of, paths) for fault in faults})
 
 
-RULES = {"includes": includes, "sources": sources, "format": format, "scripts": scripts, "tidy": tidy}
+RULES = {"includes": includes, "sources": sources, "format": format, "scripts": scripts, "functions": functions,
+         "tidy": tidy}
 
 
 def main():

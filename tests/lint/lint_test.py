@@ -86,6 +86,24 @@ class Lint(unittest.TestCase):
         self.expect_fault("scripts", {"a.sh": "#!/usr/bin/env bash\nif true; then\n"}, "a.sh")
         self.assertEqual(lint("scripts", {"a.sh": "#!/usr/bin/env bash\necho hello\n"})[0], 0)
 
+    def test_long_functions_are_found(self):
+        body = "  a();\n" * 79
+        for before, name in (("void f(int x)", "f"), ("A::A(int x)\n    : a_{x}, b_(x)", "A::A"),
+                             ("template <int N>\nstatic const char* g(const std::string& s = \"{\") noexcept", "g")):
+            self.expect_fault("functions", {"src/io/a.cpp": f"namespace m {{\n{before} {{\n{body}}}\n}}\n"},
+                              f"src/io/a.cpp:2: {name} has")
+        self.expect_fault("functions", {"src/io/a.h": f"struct A {{\n  // a {{\n public:\n  int f() {{\n{body}}}\n}};\n"},
+                          "src/io/a.h:4: f has 81 lines")
+
+    def test_short_functions_and_long_tables_are_not(self):
+        lines = "  a();\n" * 60
+        table = '  {"}", 1},\n' * 100
+        short = (f"int f() {{\n{lines}}}\n\nint g() {{\n  const auto h = [] {{ return '{{'; }};\n{lines}}}\n"
+                 f"const int kTable[] = {{\n{table}}};\nstruct A {{\n  int a{{1}};\n" + "  int b();\n" * 100 + "};\n")
+        code, output = lint("functions", {"src/io/a.cpp": short, "tests/io/a_test.cpp": f"void f() {{\n{lines * 2}}}\n"})
+        self.assertEqual(code, 0, output)
+        self.expect_fault("functions", {"README.md": "# micrec\n"}, "no function")
+
     def test_format_is_checked_or_said_not_to_be(self):
         tree = {".clang-format": "BasedOnStyle: Google\n", "a.cpp": "int   a ;\n"}
         code, output = lint("format", tree)
