@@ -9,6 +9,7 @@
 #include "data/training_graph.h"
 #include "graph/nearest_neighbours.h"
 #include "model/modality.h"
+#include "model/step_shape.h"
 
 namespace micrec {
 namespace {
@@ -89,35 +90,6 @@ std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
     }
   }
   return graphs;
-}
-
-StepShape step_shape(const DatasetFile& dataset, const DatasetSummary& summary,
-                     const ModelConfig& config, const SamplingConfig& sampling) {
-  StepShape shape;
-  shape.dim = config.dim;
-  shape.layers = config.layers;
-  shape.domains = summary.space.domains();
-  shape.batch.triples = sampling.batch_size;
-  shape.batch.by_user = sampling.sampling == Sampling::users;
-  shape.batch.has_contrastive = config.contrastive_weight > 0;
-  shape.batch.contrastive_batch = config.contrastive_batch;
-  shape.has_l2 = config.l2 > 0;
-  shape.has_templates = config.inductive();
-  shape.has_self_loss = config.inductive() && config.self_weight > 0;
-  const auto modalities = static_cast<int>(config.modalities.size());
-  if (config.has_content()) {
-    shape.content_modalities = modalities;
-    for (const std::string& modality : config.modalities) {
-      shape.content_columns.push_back(
-          std::min<std::int64_t>(modality_width(dataset, modality), config.feature_dim));
-    }
-  }
-  if (config.has_semantic()) {
-    shape.semantic_modalities = modalities;
-    shape.semantic_neighbours = config.semantic_neighbors;
-  }
-  shape.has_cold_simulation = config.cold_simulation > 0;
-  return shape;
 }
 
 }  // namespace

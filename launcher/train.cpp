@@ -409,7 +409,8 @@ struct ResumedRun {
 
 /// Fills the model from the newest checkpoint that is whole and of this run. Ranks: collective.
 ResumedRun resume(const RunConfig& config, const DatasetFile& dataset,
-                  const CheckpointStore& checkpoints, Model& model, Job& job) {
+                  const CheckpointStore& checkpoints, Model& model, Optimizer& optimizer,
+                  Job& job) {
   std::vector<std::string> stepped_over;
   const Checkpoint newest = checkpoints.open_newest_valid(&stepped_over);
   for (const std::string& damage : stepped_over) {
@@ -429,7 +430,7 @@ ResumedRun resume(const RunConfig& config, const DatasetFile& dataset,
              "; give those of the run, or start a new one in another --run_dir"));
   }
   ResumedRun resumed;
-  resumed.state = restore(newest, model, /*with_optimizer_state=*/true);
+  resumed.state = restore(newest, model, &optimizer);
   resumed.checkpoint = newest.name();
   resumed.history = history_of(newest.info().config);
   resumed.changes = changed_settings(config, newest);
@@ -500,6 +501,7 @@ int train(const RunConfig& config, Job& job) {
   move_to(shard, job.device());
   print_halo(shard, job);
   Model model(model_config, dataset, shard, config.seed);
+  Optimizer optimizer(model, config.training.adam);
   Traffic traffic;
   if (has_bound) {
     const std::vector<SemanticHalo> semantic = model.semantic_halos();
@@ -516,7 +518,7 @@ int train(const RunConfig& config, Job& job) {
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), communicator);
   std::optional<ResumedRun> resumed;
   if (config.resume) {
-    resumed = resume(config, dataset, checkpoints, model, job);
+    resumed = resume(config, dataset, checkpoints, model, optimizer, job);
   } else {
     model.initialise();
   }
@@ -584,7 +586,8 @@ int train(const RunConfig& config, Job& job) {
       training.time_limit_seconds = std::max(*left, 1e-9);
     }
   }
-  Trainer trainer(training, model, sampler, checkpoints, description, std::move(events));
+  Trainer trainer(training, model, optimizer, sampler, checkpoints, description,
+                  std::move(events));
   if (job.rank() == 0) {
     logs.emplace(config.run_dir, state.step,
                  ProgressGoal{.first_step = state.step,

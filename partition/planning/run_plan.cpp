@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace micrec {
 namespace {
@@ -16,6 +17,21 @@ double heaviest_over_mean(const Values& values, const NumberOf& number_of) {
     most = std::max<double>(most, number_of(value));
   }
   return sum > 0 ? most * static_cast<double>(values.size()) / sum : 1;
+}
+
+std::vector<SemanticHalo> semantic_halos_of(const PlanInputs& inputs, const Ownership& rows) {
+  std::vector<SemanticHalo> halos;
+  for (const SemanticGraph& modality : inputs.semantic) {
+    if (!modality.neighbours) {
+      halos.push_back(expected_semantic_halo(inputs.space, inputs.graph, modality.present, rows,
+                                             inputs.shape.semantic_neighbours));
+      continue;
+    }
+    // A target is read by the items that chose it; going back, an item's gradient by its choices.
+    halos.push_back({count_halo(transposed(*modality.neighbours), rows),
+                     count_halo(*modality.neighbours, rows)});
+  }
+  return halos;
 }
 
 }  // namespace
@@ -48,26 +64,21 @@ GridPlan plan_grid(const PlanInputs& inputs, const Ownership& rows, ProcessGrid 
     degree[node] = static_cast<std::int32_t>(inputs.graph.degree(node));
     if (node < inputs.space.users()) user_nonzeros[rows.owner[node]] += degree[node];
   }
+  StepLoads loads;
+  loads.loads = loads_of(inputs.space, rows, degree);
+  loads.user_nonzeros = std::move(user_nonzeros);
+  loads.needs = expected_needs(inputs.space, inputs.people, inputs.graph, inputs.eligible, rows,
+                               inputs.shape.batch);
+  loads.semantic = semantic_halos_of(inputs, rows);
+  loads.dataset = inputs.dataset;
+  const std::vector<StepCosts> costs = costs_of_ranks(inputs.shape, grid, loads);
   GridPlan plan;
   plan.grid = grid;
-  plan.loads = loads_of(inputs.space, rows, degree);
-  plan.needs = expected_needs(inputs.space, inputs.people, inputs.graph, inputs.eligible, rows,
-                              inputs.shape.batch);
-  std::vector<SemanticHalo> semantic;
-  for (const SemanticGraph& modality : inputs.semantic) {
-    if (!modality.neighbours) {
-      semantic.push_back(expected_semantic_halo(inputs.space, inputs.graph, modality.present, rows,
-                                                inputs.shape.semantic_neighbours));
-      continue;
-    }
-    // A target is read by the items that chose it; going back, an item's gradient by its choices.
-    semantic.push_back({count_halo(transposed(*modality.neighbours), rows),
-                        count_halo(*modality.neighbours, rows)});
-  }
-  plan.bytes = plan_bytes(inputs.shape, grid, plan.needs, semantic);
-  plan.memory = plan_memory(inputs.shape, inputs.dataset, grid, plan.loads, user_nonzeros,
-                            plan.needs, semantic);
-  plan.time = plan_time(inputs.shape, grid, plan.loads, plan.needs, plan.bytes, rates);
+  plan.bytes = plan_bytes(costs);
+  plan.memory = plan_memory(inputs.shape, costs, inputs.dataset);
+  plan.time = plan_time(costs, rates);
+  plan.loads = std::move(loads.loads);
+  plan.needs = std::move(loads.needs);
   plan.balance.nonzeros =
       heaviest_over_mean(plan.loads, [](const RankLoad& load) { return load.nonzeros; });
   plan.balance.rows =

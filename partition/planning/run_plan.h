@@ -10,6 +10,7 @@
 #include "partition/planning/byte_plan.h"
 #include "partition/planning/grid_choice.h"
 #include "partition/planning/memory_plan.h"
+#include "partition/planning/step_costs.h"
 #include "partition/planning/step_needs.h"
 #include "partition/planning/time_plan.h"
 #include "partition/process_grid.h"

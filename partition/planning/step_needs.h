@@ -22,6 +22,20 @@ struct HaloCounts {
 /// Cost     one pass over the nonzeros, whatever the number of parts.
 HaloCounts count_halo(const Adjacency& readers, const Ownership& ownership);
 
+/// What one modality's semantic neighbours exchange, forward and backward.
+struct SemanticHalo {
+  HaloCounts forward;
+  HaloCounts backward;
+};
+
+/// The halo of semantic neighbours that are not known yet, taking them as uniformly drawn from the
+/// items of their domain that have the modality. Real ones are concentrated on fewer items, so this
+/// is on the high side. `present`: (items) 1 where an item has the modality, by node number less
+/// the users.
+SemanticHalo expected_semantic_halo(const NodeSpace& space, const Adjacency& graph,
+                                    const std::vector<std::uint8_t>& present,
+                                    const Ownership& ownership, int neighbours);
+
 /// How a step's triples are drawn, and whom the contrastive loss takes.
 struct BatchShape {
   std::int64_t triples = 2048;  ///< of all ranks
@@ -30,7 +44,7 @@ struct BatchShape {
   std::int64_t contrastive_batch = 0;  ///< people of each pair of domains; 0: all
 };
 
-/// People who are trained on in both domains of a pair, as model/contrastive.h pairs them.
+/// People who are trained on in both domains of a pair, as model/overlap.h pairs them.
 struct OverlapCounts {
   int first_domain = 0;
   int second_domain = 0;

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
-#include "partition/planning/byte_plan.h"
+#include "partition/planning/step_costs.h"
 
 namespace micrec {
 
@@ -28,10 +27,7 @@ struct StepSeconds {
   double total() const { return products + matrices + passes + network; }
 };
 
-/// Predicted step of every rank; the step of the run is the slowest rank's.
-/// Shapes   as plan_memory(); returns grid.ranks() entries.
-std::vector<StepSeconds> plan_time(const StepShape& shape, ProcessGrid grid,
-                                   const std::vector<RankLoad>& loads, const StepNeeds& needs,
-                                   const BytePlan& bytes, const MachineRates& rates);
+/// Predicted step of every rank; the step of the run is the slowest rank's. `costs`: of all ranks.
+std::vector<StepSeconds> plan_time(const std::vector<StepCosts>& costs, const MachineRates& rates);
 
 }  // namespace micrec

@@ -23,12 +23,12 @@ const std::vector<GlobalNode>* numbers_for_dropout(const ShardedGraph& graph,
 
 // diag(row) B diag(column) x, whichever way round.
 at::Tensor scaled_sum(const ShardedGraph& graph, const char* name, const at::Tensor& x,
-                      const Scaling& scaling, const EdgeDropout& dropout, int threads) {
+                      const Scaling& scaling, const EdgeDropout& dropout) {
   SumOptions options;
   options.scaling = scaling;
   options.dropout = dropout;
   options.local_to_global = numbers_for_dropout(graph, dropout);
-  return neighbour_sum(graph.pattern(), graph.with_halo(name, x, threads), options, threads);
+  return neighbour_sum(graph.pattern(), graph.with_halo(name, x), options, graph.threads());
 }
 
 // The sum of A^0 x .. A^layers x times `factor`, layers >= 1, where x may be zero outside `active`
@@ -38,7 +38,7 @@ at::Tensor scaled_sum(const ShardedGraph& graph, const char* name, const at::Ten
 // between are plain sums of rows: z = q * y, z <- q^2 * (B z) + q * x.
 at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
                   const std::vector<std::int32_t>* active, const at::Tensor& q, int layers,
-                  const std::vector<std::int32_t>* rows, float factor, int threads) {
+                  const std::vector<std::int32_t>* rows, float factor) {
   CHECK_GE(layers, 1);
   CHECK_EQ(q.size(0), graph.local_rows());
   const std::int64_t owned = graph.owned_rows();
@@ -51,7 +51,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
   options.horner.addend = x;
   RowSet addend_rows;
   if (active) {
-    factor_rows = graph.with_active_halo("halo.propagate.active", *active, x, threads);
+    factor_rows = graph.with_active_halo("halo.propagate.active", *active, x);
     y = factor_rows.rows;
     options.active_columns = &factor_rows.columns;
     options.horner.addend_rows = &factor_rows.columns;
@@ -60,18 +60,18 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
       options.horner.addend_rows = &addend_rows;
     }
   } else {
-    y = graph.with_halo("halo.propagate", x, threads);
+    y = graph.with_halo("halo.propagate", x);
   }
   for (int layer = 1; layer < layers; ++layer) {
     options.scaling.row = squared;
     options.horner.scale = scale;
     // The rows of a part travel while the next is computed; each row is a sum as ever.
     at::Tensor next = graph.local_buffer(x.size(1), x.options());
-    ShardedGraph::Flight halo = graph.start_halo("halo.propagate", next, threads);
+    ShardedGraph::Flight halo = graph.start_halo("halo.propagate", next);
     options.meanwhile = [&halo] { halo.poll(); };
     for (int part = 0; part < graph.parts(); ++part) {
       options.range = graph.rows_of_part(part);
-      neighbour_sum_into(next, graph.pattern(), y, options, threads);
+      neighbour_sum_into(next, graph.pattern(), y, options, graph.threads());
       halo.send(part);
     }
     halo.wait();
@@ -85,7 +85,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
   options.horner.scale = at::Tensor();
   options.horner.factor = factor;
   options.rows = rows;
-  return neighbour_sum(graph.pattern(), y, options, threads);
+  return neighbour_sum(graph.pattern(), y, options, graph.threads());
 }
 
 void check_indices(const std::vector<std::int32_t>& indices, std::int64_t rows) {
@@ -98,57 +98,55 @@ void check_indices(const std::vector<std::int32_t>& indices, std::int64_t rows) 
 
 at::Tensor template_sum(const ShardedGraph& graph, const at::Tensor& table,
                         const at::Tensor& row_scale, const at::Tensor& template_mask,
-                        EdgeDropout dropout, int threads) {
+                        EdgeDropout dropout) {
   at::Tensor y;
   {
     const at::NoGradGuard no_grad;
     y = scaled_sum(graph, "halo.template", table.contiguous(), {row_scale, template_mask, true},
-                   dropout, threads);
+                   dropout);
   }
   dropout.transposed = !dropout.transposed;
   return with_transpose("template_sum", table, y,
-                        [&graph, row_scale, template_mask, dropout, threads](const at::Tensor& g) {
+                        [&graph, row_scale, template_mask, dropout](const at::Tensor& g) {
                           return scaled_sum(graph, "halo.template.backward", g,
-                                            {template_mask, row_scale, false}, dropout, threads);
+                                            {template_mask, row_scale, false}, dropout);
                         });
 }
 
 at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const at::Tensor& inverse_sqrt_degree, int layers,
-                     const std::vector<std::int32_t>* rows, int threads) {
+                     const std::vector<std::int32_t>* rows) {
   CHECK_GE(layers, 0);
   CHECK_EQ(e.size(0), graph.owned_rows());
-  if (layers == 0) return rows ? take_rows(e, *rows, threads) : e;
+  if (layers == 0) return rows ? take_rows(e, *rows, graph.threads()) : e;
   const float factor = 1.0F / static_cast<float>(layers + 1);
   at::Tensor y;
   {
     const at::NoGradGuard no_grad;
-    y = horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers, rows, factor, threads);
+    y = horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers, rows, factor);
   }
   const auto active = rows ? std::make_shared<const std::vector<std::int32_t>>(*rows) : nullptr;
-  return with_transpose(
-      "propagate", e, y,
-      [&graph, active, inverse_sqrt_degree, layers, factor, threads](const at::Tensor& g) {
-        return horner(graph, g, active.get(), inverse_sqrt_degree, layers, nullptr, factor,
-                      threads);
-      });
+  return with_transpose("propagate", e, y,
+                        [&graph, active, inverse_sqrt_degree, layers, factor](const at::Tensor& g) {
+                          return horner(graph, g, active.get(), inverse_sqrt_degree, layers,
+                                        nullptr, factor);
+                        });
 }
 
 at::Tensor propagate_before_last(const ShardedGraph& graph, const at::Tensor& e,
-                                 const at::Tensor& inverse_sqrt_degree, int layers, int threads) {
+                                 const at::Tensor& inverse_sqrt_degree, int layers) {
   CHECK_GE(layers, 1);
   const at::NoGradGuard no_grad;
   if (layers == 1) return e.detach();
-  return horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers - 1, nullptr, 1,
-                threads);
+  return horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers - 1, nullptr, 1);
 }
 
-at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x, int threads) {
-  const auto product = [threads](const ShardedGraph& half, const char* name,
-                                 const at::Tensor& weights, const at::Tensor& factor) {
+at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x) {
+  const auto product = [](const ShardedGraph& half, const char* name, const at::Tensor& weights,
+                          const at::Tensor& factor) {
     SumOptions options;
     options.edge_weights = weights;
-    return neighbour_sum(half.pattern(), half.with_halo(name, factor, threads), options, threads);
+    return neighbour_sum(half.pattern(), half.with_halo(name, factor), options, half.threads());
   };
   at::Tensor y;
   {
@@ -160,9 +158,9 @@ at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x, int thr
   });
 }
 
-at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor& rows_of_owner,
-                 int threads) {
+at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor& rows_of_owner) {
   const std::shared_ptr<const RowExchange::Plan> plan = exchange.plan();
+  const int threads = plan->threads;
   CHECK_EQ(rows_of_owner.size(0), static_cast<std::int64_t>(plan->requested_rows.size()));
   const bool travels = plan->communicator->size() > 1;
   at::Tensor y;
@@ -203,46 +201,6 @@ at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indic
   return with_transpose("take_rows", x, y, [indices, rows, threads](const at::Tensor& g) {
     return neighbour_sum(gathered_from(indices, rows), g, {}, threads);
   });
-}
-
-at::Tensor take_rows(const at::Tensor& x, const at::Tensor& indices, int threads) {
-  const at::Tensor numbers = indices.to(at::kInt).cpu().contiguous();
-  const std::int32_t* const begin = numbers.const_data_ptr<std::int32_t>();
-  return take_rows(x, std::vector<std::int32_t>(begin, begin + numbers.numel()), threads);
-}
-
-at::Tensor gather_all(Communicator& communicator, const char* name, const at::Tensor& local,
-                      const std::vector<std::int64_t>& rows_per_rank) {
-  return start_gather_all(communicator, name, local, rows_per_rank).finish();
-}
-
-GatherInFlight start_gather_all(Communicator& communicator, const char* name,
-                                const at::Tensor& local,
-                                const std::vector<std::int64_t>& rows_per_rank) {
-  return {communicator, name, local, rows_per_rank};
-}
-
-GatherInFlight::GatherInFlight(Communicator& communicator, const char* name,
-                               const at::Tensor& local, std::vector<std::int64_t> rows_per_rank)
-    : communicator_(&communicator),
-      name_(name),
-      local_(local),
-      rows_per_rank_(std::move(rows_per_rank)) {
-  const at::NoGradGuard no_grad;
-  pending_ = communicator.start_all_gather(name, local.detach().contiguous(), rows_per_rank_);
-}
-
-at::Tensor GatherInFlight::finish() {
-  at::Tensor y;
-  {
-    const at::NoGradGuard no_grad;
-    y = pending_->wait();
-    if (communicator_->size() == 1) y = y.clone();  // A backend may return its argument.
-  }
-  return with_transpose(
-      "gather_all", local_, y,
-      [communicator = communicator_, name = name_, rows_per_rank = rows_per_rank_](
-          const at::Tensor& g) { return communicator->reduce_scatter(name, g, rows_per_rank); });
 }
 
 }  // namespace micrec

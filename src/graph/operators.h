@@ -3,7 +3,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "cluster/communicator.h"
@@ -26,29 +25,27 @@ namespace micrec {
 /// symmetric.
 ///
 /// Shapes   table: (owned_rows, dim) float32; row_scale s, template_mask t: (local_rows) float32, t
-/// undefined = ones;
-///          returns (owned_rows, dim) float32.
+///          undefined = ones; returns (owned_rows, dim) float32.
 /// Ranks    collective, one halo exchange each way.
-/// Source   INMO (Wu et al. 2022, arXiv:2107.05247), the inductive embedding module, without
-///          the token.
+/// Source   INMO (Wu et al. 2022, arXiv:2107.05247), the inductive embedding module, without the
+///          token.
 at::Tensor template_sum(const ShardedGraph& graph, const at::Tensor& table,
                         const at::Tensor& row_scale, const at::Tensor& template_mask,
-                        EdgeDropout dropout, int threads);
+                        EdgeDropout dropout);
 
 /// The mean of E^(0) .. E^(layers), where E^(l) = A E^(l-1) and A = diag(q) B diag(q), for the rows
 /// wanted.
 ///
 /// Shapes   e: (owned_rows, dim) float32; inverse_sqrt_degree q: (local_rows) float32; rows: owned
-/// local rows, rising, or
-///          nullptr for all; returns (rows, dim) float32.
+///          local rows, rising, or nullptr for all; returns (rows, dim) float32.
 /// Ranks    collective, `layers` halo exchanges each way (the first backward one only of rows that
-/// have a gradient). Cost     No layer is stored. The last product reads only the neighbours of
-/// `rows`, the first backward one only
-///          `rows` themselves.
+///          have a gradient).
+/// Cost     No layer is stored. The last product reads only the neighbours of `rows`, the first
+///          backward one only `rows` themselves.
 /// Source   LightGCN (He et al. 2020, arXiv:2002.02126), equations 3 and 4, by Horner's rule.
 at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const at::Tensor& inverse_sqrt_degree, int layers,
-                     const std::vector<std::int32_t>* rows, int threads);
+                     const std::vector<std::int32_t>* rows);
 
 /// The sum of E^(0) .. E^(layers - 1) of all owned rows, without gradient: what a node added to the
 /// trained graph afterwards reads from its neighbours, E_new + q_new * sum_c q_c * this_c, all over
@@ -57,61 +54,29 @@ at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
 /// Shapes   as propagate; returns (owned_rows, dim) float32.
 /// Ranks    collective, layers - 1 halo exchanges.
 at::Tensor propagate_before_last(const ShardedGraph& graph, const at::Tensor& e,
-                                 const at::Tensor& inverse_sqrt_degree, int layers, int threads);
+                                 const at::Tensor& inverse_sqrt_degree, int layers);
 
 /// y = S x for an operator with weights of its own.
 ///
 /// Shapes   x: (owned_rows, dim) float32; returns the same.
 /// Ranks    collective, one halo exchange each way.
-at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x, int threads);
+at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x);
 
 /// One row for each entry of the list this rank needs, in its order. Gradients of repeated entries
 /// are added in list order, go home, and are added there in rank order; with an order of the
 /// entries (see RowExchange), all of them go home and are added in that order.
 ///
 /// Shapes   rows_of_owner: (exchange.requested_rows().size(), dim) float32, in that order; returns
-/// (exchange.needed(), dim). Ranks    collective, one exchange each way (none with one rank).
-at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor& rows_of_owner,
-                 int threads = 1);
+///          (exchange.needed(), dim).
+/// Ranks    collective, one exchange each way (none with one rank).
+at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor& rows_of_owner);
 
 /// The rows of x named by `indices`, in their order; gradients of repeated rows are added in that
 /// order.
 ///
-/// Shapes   x: (rows, dim) float32; indices: (n) int32 or int64, each in [0, rows); returns (n,
-/// dim). Ranks    local.
-at::Tensor take_rows(const at::Tensor& x, const at::Tensor& indices, int threads = 1);
+/// Shapes   x: (rows, dim) float32; indices: (n), each in [0, rows); returns (n, dim).
+/// Ranks    local.
 at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices,
                      int threads = 1);
-
-/// The rows of all ranks, rank 0's first; the gradient of a rank's rows is the sum over ranks.
-///
-/// Shapes   local: (rows_per_rank[rank], dim); returns (sum of rows_per_rank, dim).
-/// Ranks    collective: an all-gather, and backward a reduce-scatter.
-at::Tensor gather_all(Communicator& communicator, const char* name, const at::Tensor& local,
-                      const std::vector<std::int64_t>& rows_per_rank);
-
-/// A gather_all whose rows are on their way.
-class GatherInFlight {
- public:
-  GatherInFlight(Communicator& communicator, const char* name, const at::Tensor& local,
-                 std::vector<std::int64_t> rows_per_rank);
-
-  /// What gather_all returns; called once. Ranks: collective.
-  at::Tensor finish();
-
- private:
-  Communicator* communicator_;
-  const char* name_;
-  at::Tensor local_;
-  std::vector<std::int64_t> rows_per_rank_;
-  std::unique_ptr<PendingTensor> pending_;
-};
-
-/// Starts a gather_all and returns at once: the rows travel while the caller does something else
-/// and polls the communicator now and then, as the neighbour sums of a propagation do. `local` must
-/// not change before finish() has returned. Shapes    as gather_all. Ranks    collective.
-GatherInFlight start_gather_all(Communicator& communicator, const char* name,
-                                const at::Tensor& local,
-                                const std::vector<std::int64_t>& rows_per_rank);
 
 }  // namespace micrec

@@ -30,15 +30,91 @@ void append_local_rows(const std::vector<GlobalNode>& owned, const std::vector<s
   }
 }
 
+// The receiving side: `members` are the distinct nodes needed, rising. Returns the nodes wanted from
+// every rank; rows arrive by owner and, of one owner, by rising number.
+std::vector<std::vector<std::int32_t>> plan_receives(const Ownership& ownership,
+                                                     const std::vector<std::int32_t>& members,
+                                                     RowExchange::Plan& plan) {
+  const int ranks = plan.communicator->size();
+  std::vector<std::vector<std::int32_t>> wanted(ranks);
+  for (const std::int32_t node : members) wanted[ownership.owner[node]].push_back(node);
+  std::vector<std::int64_t> begins(ranks);
+  for (int q = 0; q < ranks; ++q) {
+    plan.receive_rows.push_back(static_cast<std::int64_t>(wanted[q].size()));
+    if (q > 0) begins[q] = begins[q - 1] + plan.receive_rows[q - 1];
+  }
+  std::vector<std::int32_t> arrival(members.size());
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    arrival[m] = static_cast<std::int32_t>(begins[ownership.owner[members[m]]]++);
+  }
+  for (std::int32_t& row : plan.entry_rows) row = arrival[row];
+  return wanted;
+}
+
+// The way back entry by entry, by `order`.
+void plan_entries(const Ownership& ownership, const std::vector<GlobalNode>& owned,
+                  const std::vector<GlobalNode>& needed, const std::vector<std::int64_t>& order,
+                  const RowSet& requested, RowExchange::Plan& plan) {
+  plan.by_entry = true;
+  const int ranks = plan.communicator->size();
+  std::vector<std::vector<std::int32_t>> entries(ranks);
+  // Of each entry the node and the two halves of its order.
+  std::vector<std::vector<std::int32_t>> told(ranks);
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    const std::int32_t owner = ownership.owner[value(needed[i])];
+    entries[owner].push_back(static_cast<std::int32_t>(i));
+    const auto number = static_cast<std::uint64_t>(order[i]);
+    told[owner].insert(
+        told[owner].end(),
+        {value(needed[i]), std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(number >> 32)),
+         std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(number))});
+  }
+  for (const std::vector<std::int32_t>& to : entries) {
+    plan.entries_by_owner.insert(plan.entries_by_owner.end(), to.begin(), to.end());
+    plan.entries_to_owner.push_back(static_cast<std::int64_t>(to.size()));
+  }
+  struct Arrival {
+    std::int32_t row;
+    std::uint64_t order;
+    std::int32_t place;
+    bool operator<(const Arrival& other) const {
+      return row != other.row ? row < other.row : order < other.order;
+    }
+  };
+  std::vector<Arrival> arrivals;
+  for (const std::vector<std::int32_t>& from :
+       exchange_lists(*plan.communicator, "batch.order", told)) {
+    plan.entries_from_rank.push_back(static_cast<std::int64_t>(from.size() / 3));
+    for (std::size_t i = 0; i < from.size(); i += 3) {
+      const auto row = std::lower_bound(owned.begin(), owned.end(), GlobalNode(from[i]));
+      arrivals.push_back({static_cast<std::int32_t>(
+                              requested.position(static_cast<std::int32_t>(row - owned.begin()))),
+                          std::uint64_t{std::bit_cast<std::uint32_t>(from[i + 1])} << 32 |
+                              std::bit_cast<std::uint32_t>(from[i + 2]),
+                          static_cast<std::int32_t>(arrivals.size())});
+    }
+  }
+  std::sort(arrivals.begin(), arrivals.end());
+  plan.arrivals_of_row.offsets.assign(requested.size() + 1, 0);
+  for (const Arrival& arrival : arrivals) {
+    ++plan.arrivals_of_row.offsets[arrival.row + 1];
+    plan.arrivals_of_row.columns.push_back(arrival.place);
+  }
+  for (std::int64_t row = 0; row < requested.size(); ++row) {
+    plan.arrivals_of_row.offsets[row + 1] += plan.arrivals_of_row.offsets[row];
+  }
+}
+
 }  // namespace
 
 RowExchange::RowExchange(const Ownership& ownership, const std::vector<GlobalNode>& owned,
                          const std::vector<GlobalNode>& needed, Communicator& communicator,
-                         const std::vector<std::int64_t>* order) {
+                         int threads, const std::vector<std::int64_t>* order) {
   static_assert(sizeof(GlobalNode) == sizeof(std::int32_t));
   const auto plan = std::make_shared<Plan>();
   plan_ = plan;
   plan->communicator = &communicator;
+  plan->threads = threads;
   if (order != nullptr) {
     CHECK_EQ(order->size(), needed.size());
     CHECK(std::is_sorted(order->begin(), order->end()) && (order->empty() || order->front() >= 0));
@@ -60,20 +136,7 @@ RowExchange::RowExchange(const Ownership& ownership, const std::vector<GlobalNod
     plan->entries_of_row = gathered_from(plan->entry_rows, plan->received_rows);
     return;
   }
-
-  // Rows arrive by owner and, of one owner, by rising number.
-  std::vector<std::vector<std::int32_t>> wanted(communicator.size());
-  for (const std::int32_t node : members) wanted[ownership.owner[node]].push_back(node);
-  std::vector<std::int64_t> begins(communicator.size());
-  for (int q = 0; q < communicator.size(); ++q) {
-    plan->receive_rows.push_back(static_cast<std::int64_t>(wanted[q].size()));
-    if (q > 0) begins[q] = begins[q - 1] + plan->receive_rows[q - 1];
-  }
-  std::vector<std::int32_t> arrival(members.size());
-  for (std::size_t m = 0; m < members.size(); ++m) {
-    arrival[m] = static_cast<std::int32_t>(begins[ownership.owner[members[m]]]++);
-  }
-  for (std::int32_t& row : plan->entry_rows) row = arrival[row];
+  const std::vector<std::vector<std::int32_t>> wanted = plan_receives(ownership, members, *plan);
   plan->entries_of_row = gathered_from(plan->entry_rows, plan->received_rows);
 
   std::vector<std::int32_t> sent;  // owned local rows, grouped by receiver
@@ -87,54 +150,7 @@ RowExchange::RowExchange(const Ownership& ownership, const std::vector<GlobalNod
   for (std::int32_t& row : sent) row = static_cast<std::int32_t>(requested.position(row));
   plan->sends_of_row = gathered_from(sent, requested.size());
   plan->send_positions = std::move(sent);
-  if (order == nullptr) return;
-
-  plan->by_entry = true;
-  std::vector<std::vector<std::int32_t>> entries(communicator.size());
-  // Of each entry the node and the two halves of its order.
-  std::vector<std::vector<std::int32_t>> told(communicator.size());
-  for (std::size_t i = 0; i < needed.size(); ++i) {
-    const std::int32_t owner = ownership.owner[value(needed[i])];
-    entries[owner].push_back(static_cast<std::int32_t>(i));
-    const auto number = static_cast<std::uint64_t>((*order)[i]);
-    told[owner].insert(
-        told[owner].end(),
-        {value(needed[i]), std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(number >> 32)),
-         std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(number))});
-  }
-  for (const std::vector<std::int32_t>& to : entries) {
-    plan->entries_by_owner.insert(plan->entries_by_owner.end(), to.begin(), to.end());
-    plan->entries_to_owner.push_back(static_cast<std::int64_t>(to.size()));
-  }
-  struct Arrival {
-    std::int32_t row;
-    std::uint64_t order;
-    std::int32_t place;
-    bool operator<(const Arrival& other) const {
-      return row != other.row ? row < other.row : order < other.order;
-    }
-  };
-  std::vector<Arrival> arrivals;
-  for (const std::vector<std::int32_t>& from : exchange_lists(communicator, "batch.order", told)) {
-    plan->entries_from_rank.push_back(static_cast<std::int64_t>(from.size() / 3));
-    for (std::size_t i = 0; i < from.size(); i += 3) {
-      const auto row = std::lower_bound(owned.begin(), owned.end(), GlobalNode(from[i]));
-      arrivals.push_back({static_cast<std::int32_t>(
-                              requested.position(static_cast<std::int32_t>(row - owned.begin()))),
-                          std::uint64_t{std::bit_cast<std::uint32_t>(from[i + 1])} << 32 |
-                              std::bit_cast<std::uint32_t>(from[i + 2]),
-                          static_cast<std::int32_t>(arrivals.size())});
-    }
-  }
-  std::sort(arrivals.begin(), arrivals.end());
-  plan->arrivals_of_row.offsets.assign(requested.size() + 1, 0);
-  for (const Arrival& arrival : arrivals) {
-    ++plan->arrivals_of_row.offsets[arrival.row + 1];
-    plan->arrivals_of_row.columns.push_back(arrival.place);
-  }
-  for (std::int64_t row = 0; row < requested.size(); ++row) {
-    plan->arrivals_of_row.offsets[row + 1] += plan->arrivals_of_row.offsets[row];
-  }
+  if (order != nullptr) plan_entries(ownership, owned, needed, *order, requested, *plan);
 }
 
 const std::vector<std::int32_t>& RowExchange::requested_rows() const {

@@ -15,17 +15,16 @@ namespace micrec {
 /// for.
 ///
 /// Cost     A pass over `needed` and over a bitmap of all nodes (2 bits a node); no hashing, no
-/// sorting.
-///          With more than one rank, one exchange of the lists.
+///          sorting. With more than one rank, one exchange of the lists.
 class RowExchange {
  public:
   /// `owned`: this rank's nodes by rising number; `needed`: any nodes, in any order, repeats
-  /// allowed. `order`, where it is given: a number for each entry of `needed`, rising, unlike that
+  /// allowed; `threads`: of picking rows and adding gradients. `order`, where it is given: a number for each entry of `needed`, rising, unlike that
   /// of any other entry of any rank. Gradients then go home entry by entry and are added in that
   /// order, so that the sums have the same bits at any number of ranks; otherwise a rank adds its
   /// own first, and less travels. Ranks: collective.
   RowExchange(const Ownership& ownership, const std::vector<GlobalNode>& owned,
-              const std::vector<GlobalNode>& needed, Communicator& communicator,
+              const std::vector<GlobalNode>& needed, Communicator& communicator, int threads = 1,
               const std::vector<std::int64_t>* order = nullptr);
 
   /// The owned local rows that any rank (this one included) needs; rising, each once.

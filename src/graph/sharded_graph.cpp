@@ -13,8 +13,10 @@ namespace micrec {
 
 ShardedGraph::ShardedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
                            const std::vector<GlobalNode>& neighbours, Communicator& communicator,
-                           int parts)
-    : communicator_(&communicator), owned_(ownership.nodes_of(communicator.rank())) {
+                           int threads, int parts)
+    : communicator_(&communicator),
+      threads_(threads),
+      owned_(ownership.nodes_of(communicator.rank())) {
   const auto nodes = static_cast<std::int64_t>(ownership.owner.size());
   CHECK_EQ(ownership.ranks, communicator.size());
   CHECK_EQ(static_cast<std::int64_t>(offsets.size()), owned_rows() + 1);
@@ -164,7 +166,7 @@ void ShardedGraph::Flight::send(int part) {
   std::vector<std::int64_t> shape = x_.sizes().vec();
   shape[0] = static_cast<std::int64_t>(rows.send_list.rows().size());
   at::Tensor packed = graph_->buffer(shape, x_.options());
-  gather_rows_into(packed, x_, rows.send_list, threads_);
+  gather_rows_into(packed, x_, rows.send_list, graph_->threads_);
   pending_.push_back(graph_->communicator_->start_all_to_all_into(
       name_, packed, rows.send_rows, rows.receive_rows, x_, rows.first_rows));
 }
@@ -179,7 +181,7 @@ void ShardedGraph::Flight::poll() {
   if (!pending_.empty()) graph_->communicator_->poll(name_);
 }
 
-at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x, int threads) const {
+at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x) const {
   CHECK_EQ(x.size(0), owned_rows());
   if (communicator_->size() == 1) return x;
   std::vector<std::int64_t> shape = x.sizes().vec();
@@ -188,7 +190,7 @@ at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x, int th
   const at::Tensor owned = x.contiguous();
   shape[0] = static_cast<std::int64_t>(halo_plan_.send_local_rows.size());
   at::Tensor packed = buffer(shape, local.options());
-  gather_rows_into(packed, owned, send_rows_, threads);
+  gather_rows_into(packed, owned, send_rows_, threads_);
   const auto halo = communicator_->start_all_to_all_into(
       name, packed, halo_plan_.send_rows, halo_plan_.receive_rows, local, first_halo_rows_);
   local.narrow(0, 0, owned_rows()).copy_(owned);
@@ -197,7 +199,7 @@ at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x, int th
 
 ShardedGraph::ActiveRows ShardedGraph::with_active_halo(const char* name,
                                                         const std::vector<std::int32_t>& rows,
-                                                        const at::Tensor& x, int threads) const {
+                                                        const at::Tensor& x) const {
   CHECK_EQ(x.size(0), static_cast<std::int64_t>(rows.size()));
   const RowSet owned_active(owned_rows(), rows);
   CHECK_EQ(owned_active.size(), x.size(0)) << "active rows must differ";
@@ -242,7 +244,7 @@ ShardedGraph::ActiveRows ShardedGraph::with_active_halo(const char* name,
     first_rows.push_back(first_rows.back() + receive_rows[q - 1]);
   }
   const auto halo = communicator_->start_all_to_all_into(
-      name, gather_rows(x, send_positions, threads), send_rows, receive_rows, all, first_rows);
+      name, gather_rows(x, send_positions, threads_), send_rows, receive_rows, all, first_rows);
   all.narrow(0, 0, x.size(0)).copy_(x);
   RowSet columns(local_rows(), active);
   return {std::move(columns), halo->wait()};

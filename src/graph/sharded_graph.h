@@ -23,25 +23,25 @@ class ShardedGraph {
  public:
   /// The rows of this rank's nodes. Ranks: collective (the ranks tell each other what they read).
   /// `offsets` (owned + 1) and `neighbours` (nonzeros) list, for every owned node, the columns as
-  /// global numbers, rising.
+  /// global numbers, rising. `threads`: of the products over it and of packing what travels.
   /// `parts`: see there; 0: as many as are worth their messages.
   ShardedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
                const std::vector<GlobalNode>& neighbours, Communicator& communicator,
-               int parts = 0);
+               int threads = 1, int parts = 0);
 
   std::int64_t owned_rows() const { return static_cast<std::int64_t>(owned_.size()); }
   std::int64_t local_rows() const { return owned_rows() + halo_plan_.halo_rows(); }
   const std::vector<GlobalNode>& owned() const { return owned_; }
   const HaloPlan& halo_plan() const { return halo_plan_; }
   const Pattern& pattern() const { return pattern_; }
-  const std::vector<GlobalNode>& local_to_global() const {
-    return local_to_global_;
-  }  // (local_rows)
+  /// Shapes: (local_rows)
+  const std::vector<GlobalNode>& local_to_global() const { return local_to_global_; }
   Communicator& communicator() const { return *communicator_; }
+  int threads() const { return threads_; }
 
   /// Appends the halo: x (owned_rows, ...) -> (local_rows, ...), contiguous. With one rank it is x
   /// itself. Ranks: collective. Not differentiable by itself.
-  at::Tensor with_halo(const char* name, const at::Tensor& x, int threads = 1) const;
+  at::Tensor with_halo(const char* name, const at::Tensor& x) const;
 
   /// Ranges of owned rows, in each of which the work of a product is a share of the whole, the last
   /// the smallest: the rows of one travel while the next is computed. As many on every rank; a
@@ -62,19 +62,16 @@ class ShardedGraph {
 
    private:
     friend ShardedGraph;
-    Flight(const ShardedGraph& graph, const char* name, const at::Tensor& x, int threads)
-        : graph_(&graph), name_(name), x_(x), threads_(threads) {}
+    Flight(const ShardedGraph& graph, const char* name, const at::Tensor& x)
+        : graph_(&graph), name_(name), x_(x) {}
 
     const ShardedGraph* graph_;
     const char* name_;
     at::Tensor x_;
-    int threads_;
     int sent_ = 0;  // parts
     std::vector<std::unique_ptr<PendingTensor>> pending_;
   };
-  Flight start_halo(const char* name, const at::Tensor& x, int threads = 1) const {
-    return {*this, name, x, threads};
-  }
+  Flight start_halo(const char* name, const at::Tensor& x) const { return {*this, name, x}; }
 
   /// A tensor (local_rows, dim) that holds no numbers yet, in the memory of an earlier one that is
   /// no longer in use, where there is one: new memory has to be cleared and mapped page by page.
@@ -88,7 +85,7 @@ class ShardedGraph {
   };
   /// `rows`: owned local rows, rising; `x`: (rows, dim) float32, their values. Ranks: collective.
   ActiveRows with_active_halo(const char* name, const std::vector<std::int32_t>& rows,
-                              const at::Tensor& x, int threads = 1) const;
+                              const at::Tensor& x) const;
 
  private:
   // What travels of one range of owned rows, and of the ranges of the others that have its number.
@@ -104,6 +101,7 @@ class ShardedGraph {
   at::Tensor buffer(at::IntArrayRef shape, const at::TensorOptions& options) const;
 
   Communicator* communicator_;
+  int threads_;
   std::vector<GlobalNode> owned_;
   HaloPlan halo_plan_;
   RowList send_rows_;  // the halo plan's send_local_rows

@@ -17,11 +17,11 @@ namespace micrec {
 class WeightedGraph {
  public:
   /// The rows of this rank's nodes, as for ShardedGraph; `weights`: (nonzeros), beside
-  /// `neighbours`. The transpose is made by sending each nonzero to the owner of its column. Ranks:
-  /// collective.
+  /// `neighbours`. The transpose is made by sending each nonzero to the owner of its column.
+  /// Ranks: collective.
   WeightedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
                 const std::vector<GlobalNode>& neighbours, const std::vector<float>& weights,
-                Communicator& communicator);
+                Communicator& communicator, int threads = 1);
 
   /// The operator S, and its transpose; each knows its own halo.
   const ShardedGraph& graph() const { return forward_.graph; }
@@ -29,10 +29,9 @@ class WeightedGraph {
   /// Takes the weights to the device where the products are computed. Ranks: local.
   void move_to(c10::Device device);
 
-  const at::Tensor& weights() const { return forward_.weights; }  // (nonzeros) float32
-  const at::Tensor& transpose_weights() const {
-    return backward_.weights;
-  }  // (its nonzeros) float32
+  /// Shapes: (nonzeros) float32 of each.
+  const at::Tensor& weights() const { return forward_.weights; }
+  const at::Tensor& transpose_weights() const { return backward_.weights; }
 
  private:
   struct Half {

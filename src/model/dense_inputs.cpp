@@ -33,31 +33,32 @@ at::Tensor DenseInputs::table(const at::Tensor& scalars) {
   return add(scalars.detach().unsqueeze(1).expand({scalars.size(0), width_}), nullptr, scalars);
 }
 
+// A row a group: gradients of all inputs, then the numbers of the group, then (in the first) of the
+// rank.
+at::Tensor DenseInputs::summands(std::int64_t size, const Extra& extra) const {
+  const c10::NoGradGuard no_gradient;
+  const std::int64_t of_groups = extra.of_groups.size(1);
+  at::Tensor parts = at::zeros({groups_, size + of_groups + extra.of_ranks.size(0)}, at::kDouble);
+  if (!inputs_.empty()) {
+    std::vector<at::Tensor> gradients;
+    for (const Input& input : inputs_) {
+      const at::Tensor& gradient = input.leaf.grad();
+      gradients.push_back(gradient.defined()
+                              ? gradient.reshape({groups_, -1})
+                              : at::zeros({groups_, input.size}, input.leaf.options()));
+    }
+    parts.slice(1, 0, size).copy_(at::cat(gradients, 1));  // from a GPU all in one
+  }
+  parts.slice(1, size, size + of_groups).copy_(extra.of_groups);
+  parts[0].slice(0, size + of_groups).copy_(extra.of_ranks);
+  return parts;
+}
+
 void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extra) {
   std::int64_t size = 0;
   for (const Input& input : inputs_) size += input.size;
   const std::int64_t of_groups = extra.of_groups.size(1);
-  const std::int64_t of_ranks = extra.of_ranks.size(0);
-
-  // A row a group: gradients of all inputs, then the numbers of the group, then (in the first) of
-  // the rank.
-  at::Tensor parts;
-  {
-    const c10::NoGradGuard no_gradient;
-    parts = at::zeros({groups_, size + of_groups + of_ranks}, at::kDouble);
-    if (!inputs_.empty()) {
-      std::vector<at::Tensor> gradients;
-      for (const Input& input : inputs_) {
-        const at::Tensor& gradient = input.leaf.grad();
-        gradients.push_back(gradient.defined()
-                                ? gradient.reshape({groups_, -1})
-                                : at::zeros({groups_, input.size}, input.leaf.options()));
-      }
-      parts.slice(1, 0, size).copy_(at::cat(gradients, 1));  // from a GPU all in one
-    }
-    parts.slice(1, size, size + of_groups).copy_(extra.of_groups);
-    parts[0].slice(0, size + of_groups).copy_(extra.of_ranks);
-  }
+  at::Tensor parts = summands(size, extra);
   Communicator& rows = *shard.communicator;
   at::Tensor total;
   if (shard.reproducible) {
@@ -81,16 +82,19 @@ void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extr
     at += input.size;
   }
   const auto entries = static_cast<std::int64_t>(partial.size());
-  partial.insert(partial.end(), values + size + of_groups, values + size + of_groups + of_ranks);
+  partial.insert(partial.end(), values + size + of_groups, values + total.numel());
   const at::Tensor finished =
       sums.finish("step.columns", at::tensor(partial, at::TensorOptions(at::kDouble)));
   extra.of_groups = total.slice(0, size, size + of_groups).clone();
   extra.of_ranks.copy_(finished.slice(0, entries));
+  if (!inputs_.empty()) give_gradients(total, finished);
+  inputs_.clear();
+}
 
-  if (inputs_.empty()) return;
-  // Gradients of all inputs one after the other, and to a GPU all in one.
+// Gradients of all inputs one after the other, and to a GPU all in one.
+void DenseInputs::give_gradients(const at::Tensor& total, const at::Tensor& finished) const {
   std::vector<at::Tensor> parts_of_all;
-  at = 0;
+  std::int64_t at = 0;
   std::int64_t entry = 0;
   for (const Input& input : inputs_) {
     if (input.parameter != nullptr) {
@@ -119,7 +123,23 @@ void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extr
     at += count;
   }
   if (!tables.empty()) run_backward(tables, gradients);
-  inputs_.clear();
+}
+
+void DenseInputs::declare(const RankPlace& at, StepCosts& costs) {
+  constexpr double kStepSums = 6;  // parts of the loss, whether to stop, whether a save is done
+  constexpr double kRankSums = 3;  // of these, the ones that differ in a row part
+  costs.exchange("step.dense", Group::rows, 2, at.summed_bytes(Group::rows, kStepSums));
+  costs.exchange("step.columns", Group::columns, 1, at.gathered_bytes(Group::columns, kRankSums));
+}
+
+void DenseInputs::declare_parameter(const RankPlace& at, double rows, StepCosts& costs) {
+  costs.joins("step.dense", at.summed_bytes(Group::rows, rows * at.columns));
+}
+
+// Gradients of a table travel by column until these are summed.
+void DenseInputs::declare_table(const RankPlace& at, double entries, StepCosts& costs) {
+  declare_parameter(at, entries, costs);
+  costs.joins("step.columns", at.gathered_bytes(Group::columns, entries));
 }
 
 }  // namespace micrec

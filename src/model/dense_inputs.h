@@ -9,6 +9,7 @@
 #include "model/column_sums.h"
 #include "model/parameter.h"
 #include "model/shard.h"
+#include "partition/planning/step_costs.h"
 
 namespace micrec {
 
@@ -41,6 +42,11 @@ class DenseInputs {
   /// same inputs in the same order.
   void finish(const Shard& shard, const ColumnSums& sums, Extra& extra);
 
+  /// Those exchanges, and that an input of this many rows takes part in them, or a table.
+  static void declare(const RankPlace& at, StepCosts& costs);
+  static void declare_parameter(const RankPlace& at, double rows, StepCosts& costs);
+  static void declare_table(const RankPlace& at, double entries, StepCosts& costs);
+
  private:
   struct Input {
     at::Tensor leaf;
@@ -49,6 +55,8 @@ class DenseInputs {
     std::int64_t size = 0;
   };
   at::Tensor add(const at::Tensor& value, Parameter* parameter, const at::Tensor& scalars);
+  at::Tensor summands(std::int64_t size, const Extra& extra) const;
+  void give_gradients(const at::Tensor& total, const at::Tensor& finished) const;
 
   std::int64_t groups_;
   std::int64_t width_;

@@ -2,28 +2,49 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <deque>
 #include <string>
+
+#include "model/placement.h"
+#include "model/shard.h"
 
 namespace micrec {
 
-/// A trained tensor with its gradient sink and the optimizer's two moments.
-struct Parameter {
+/// A tensor of a model's state, by the name that it has in checkpoints.
+struct StateTensor {
   std::string name;
-  at::Tensor value;         // a leaf that requires a gradient
-  at::Tensor adam_m;        // as value
-  at::Tensor adam_v;        // as value
-  bool sharded = false;     ///< a row a node, on the node's row part; otherwise every part has it
-  bool by_columns = false;  ///< the last dimension has this rank's columns; otherwise it is whole
+  at::Tensor value;
+  Placement placement = Placement::everywhere;
   std::string description;
 };
 
-/// A tensor that is part of the model's state but not trained: templates chosen, feature
-/// statistics, ridge maps.
-struct Buffer {
-  std::string name;
-  at::Tensor value;
-  bool sharded = false;
-  std::string description;
+/// Trained: its value is a leaf that requires a gradient.
+using Parameter = StateTensor;
+/// Not trained: templates chosen, feature statistics, ridge maps.
+using Buffer = StateTensor;
+
+/// What the parts of a model have in its checkpoints, in the order in which they add it. Tensors
+/// stay where they are, so a part keeps pointers to its own.
+struct ModelState {
+  std::deque<Parameter> parameters;
+  std::deque<Buffer> buffers;
+
+  /// `value`: taken to `device` and trained there.
+  Parameter* add_parameter(std::string name, const at::Tensor& value, c10::Device device,
+                           Placement placement, std::string description);
+  void add_buffer(std::string name, const at::Tensor& value, Placement placement,
+                  std::string description);
 };
+
+/// Streams of initial values: one a tensor, so that a tensor's values do not depend on which others
+/// there are.
+enum class InitialStream : std::uint32_t { embedding = 0, tokens = 1, projection = 16 };
+
+/// Fills a parameter with normal numbers of this deviation, each a function of its column and of
+/// its row's number: the node's where it has a row a node. `number`: of a stream that several
+/// tensors share.
+void draw_normal(Parameter& parameter, const Shard& shard, double deviation, std::uint64_t seed,
+                 InitialStream stream, std::uint32_t number = 0);
 
 }  // namespace micrec

@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 #include "base/parallel.h"
 #include "graph/linear_operator.h"
 #include "graph/row_product.h"
 #include "kernels/rows.h"
-#include "model/row_functions_on_device.h"
 
 namespace micrec {
 namespace {
@@ -33,7 +33,7 @@ at::Tensor first_copy(const at::Tensor& copies) { return copies.detach()[0].cont
 /// group whose index names the entry. Returns (groups, entries, width) float32.
 template <typename Add>
 at::Tensor summed_by_entry(const RowGroups& groups, const std::int32_t* index,
-                           at::IntArrayRef shape, const at::TensorOptions& options, int threads,
+                           at::IntArrayRef shape, const at::TensorOptions& options,
                            const Add& add) {
   const std::int64_t size = shape[1] * shape[2];
   struct Task {
@@ -49,7 +49,7 @@ at::Tensor summed_by_entry(const RowGroups& groups, const std::int32_t* index,
     }
   }
   std::vector<double> partial(tasks.size() * size);
-  parallel_for(static_cast<std::int64_t>(tasks.size()), 1, threads,
+  parallel_for(static_cast<std::int64_t>(tasks.size()), 1, groups.threads,
                [&](std::int64_t first, std::int64_t last) {
                  for (std::int64_t t = first; t < last; ++t) {
                    const Task& task = tasks[t];
@@ -71,11 +71,118 @@ at::Tensor summed_by_entry(const RowGroups& groups, const std::int32_t* index,
   return result;
 }
 
+/// The content term on the CPU, and what its way back reads.
+struct ContentRows {
+  at::Tensor p;        // (modalities, n, width) float32 projections
+  at::Tensor pattern;  // (n) int32
+  RowGroups groups;
+  ColumnSums sums;
+  std::vector<at::Tensor> tables;  // of each modality (patterns, width) float32
+  // (modalities, n) float64: 1 / |p|, or minus that of the smallest norm where |p| is shorter.
+  at::Tensor inverse;
+
+  std::int64_t modalities() const { return p.size(0); }
+  std::int64_t rows() const { return p.size(1); }
+  std::int64_t width() const { return p.size(2); }
+  const float* coefficients(std::int64_t m, std::int64_t row) const {
+    return tables[m].const_data_ptr<float>() +
+           pattern.const_data_ptr<std::int32_t>()[row] * width();
+  }
+  /// Calls use(m * n + row, its m, its row) for every projection.
+  template <typename Use>
+  void for_each_projection(const Use& use) const {
+    parallel_for(modalities() * rows(), kRowsPerTask, groups.threads,
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t n = begin; n < end; ++n) use(n, n / rows(), n % rows());
+                 });
+  }
+
+  at::Tensor forward();
+  at::Tensor gradient_of_projections(const at::Tensor& g) const;
+  at::Tensor gradient_of_table(std::int64_t m, at::IntArrayRef shape, const at::Tensor& g) const;
+};
+
+at::Tensor ContentRows::forward() {
+  const std::int64_t n = rows(), columns = width();
+  const at::Tensor squares = at::empty({modalities(), n}, p.options().dtype(at::kDouble));
+  at::Tensor y = at::empty({n, columns}, p.options());
+  const float* const in = p.const_data_ptr<float>();
+  double* const partial = squares.mutable_data_ptr<double>();
+  for_each_projection([&](std::int64_t at, std::int64_t, std::int64_t) {
+    partial[at] = sums.dot(in + at * columns, in + at * columns);
+  });
+  inverse = sums.finish("content.norms", squares);
+  double* const of_row = inverse.mutable_data_ptr<double>();
+  float* const out = y.mutable_data_ptr<float>();
+  parallel_for(n, kRowsPerTask, groups.threads, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      float* const to = out + row * columns;
+      std::fill_n(to, columns, 0.0F);
+      for (std::int64_t m = 0; m < modalities(); ++m) {
+        double& factor = of_row[m * n + row];
+        // The sign says whether the row has a direction: shorter ones are divided by a constant.
+        const double norm = std::sqrt(factor);
+        factor = norm > kSmallestNorm ? 1 / norm : -1 / kSmallestNorm;
+        const auto scale = static_cast<float>(std::abs(factor));
+        const float* const from = in + (m * n + row) * columns;
+        const float* const c_m = coefficients(m, row);
+        for (std::int64_t c = 0; c < columns; ++c) to[c] += c_m[c] * (from[c] * scale);
+      }
+    }
+  });
+  return y;
+}
+
+at::Tensor ContentRows::gradient_of_projections(const at::Tensor& g) const {
+  const std::int64_t columns = width();
+  at::Tensor along = at::empty_like(inverse);  // (modalities, n) <g c, p>
+  at::Tensor result = at::empty_like(p);
+  const float* const in = p.const_data_ptr<float>();
+  const float* const slope = g.const_data_ptr<float>();
+  float* const out = result.mutable_data_ptr<float>();
+  double* const partial = along.mutable_data_ptr<double>();
+  for_each_projection([&](std::int64_t n, std::int64_t m, std::int64_t row) {
+    const float* const c_m = coefficients(m, row);
+    for (std::int64_t c = 0; c < columns; ++c) {
+      out[n * columns + c] = slope[row * columns + c] * c_m[c];
+    }
+    partial[n] = sums.dot(out + n * columns, in + n * columns);
+  });
+  const at::Tensor dots = sums.finish("content.backward", along);
+  const double* const dot = dots.const_data_ptr<double>();
+  const double* const factor = inverse.const_data_ptr<double>();
+  for_each_projection([&](std::int64_t n, std::int64_t, std::int64_t) {
+    const auto scale = static_cast<float>(std::abs(factor[n]));
+    const auto radial = static_cast<float>(factor[n] > 0 ? dot[n] * factor[n] * factor[n] : 0.0);
+    for (std::int64_t c = n * columns; c < (n + 1) * columns; ++c) {
+      out[c] = scale * (out[c] - in[c] * radial);
+    }
+  });
+  return result;
+}
+
+at::Tensor ContentRows::gradient_of_table(std::int64_t m, at::IntArrayRef shape,
+                                          const at::Tensor& g) const {
+  const std::int64_t columns = width();
+  const float* const in = p.const_data_ptr<float>() + m * rows() * columns;
+  const double* const factor = inverse.const_data_ptr<double>() + m * rows();
+  const float* const slope = g.const_data_ptr<float>();
+  return summed_by_entry(groups, pattern.const_data_ptr<std::int32_t>(), shape, g.options(),
+                         [&](std::int64_t row, double* sums_of_entry) {
+                           const auto scale = static_cast<float>(std::abs(factor[row]));
+                           for (std::int64_t c = row * columns; c < (row + 1) * columns; ++c) {
+                             sums_of_entry[c - row * columns] +=
+                                 static_cast<double>(slope[c] * (in[c] * scale));
+                           }
+                         });
+}
+
 }  // namespace
 
 at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
-                               const RowGroups& groups, int threads) {
+                               const RowGroups& groups) {
   CHECK_EQ(groups.rows, x.size(0));
+  const int threads = groups.threads;
   const at::Tensor left = x.detach().contiguous();
   const at::Tensor weight = first_copy(copies);
   at::Tensor y;
@@ -99,16 +206,16 @@ at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
 }
 
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::Tensor& copies,
-                       const RowGroups& groups, int threads) {
+                       const RowGroups& groups) {
+  CHECK_EQ(index.size(0), x.size(0));
+  CHECK_EQ(groups.rows, x.size(0));
+  CHECK_EQ(copies.size(2), x.size(1));
   if (!x.device().is_cpu()) return on_device::times_table(x, index, copies, groups);
   const at::Tensor rows = x.detach().contiguous();
   const at::Tensor table = first_copy(copies);
   const std::int64_t width = rows.size(1);
   check_rows(rows);
-  CHECK_EQ(index.size(0), rows.size(0));
-  CHECK_EQ(groups.rows, rows.size(0));
-  CHECK_EQ(table.size(1), width);
-  const auto multiplied = [index, table, width, threads](const at::Tensor& from) {
+  const auto multiplied = [index, table, width, threads = groups.threads](const at::Tensor& from) {
     at::Tensor to = at::empty_like(from);
     const std::int32_t* const of_row = index.const_data_ptr<std::int32_t>();
     const float* const factors = table.const_data_ptr<float>();
@@ -136,12 +243,12 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::T
   const std::vector<std::int64_t> shape = copies.sizes().vec();
   return with_transposes(
       "times_table", y,
-      {{x, multiplied}, {copies, [rows, index, groups, shape, width, threads](const at::Tensor& g) {
+      {{x, multiplied}, {copies, [rows, index, groups, shape, width](const at::Tensor& g) {
                            const float* const a = rows.const_data_ptr<float>();
                            const float* const b = g.const_data_ptr<float>();
                            return summed_by_entry(
                                groups, index.const_data_ptr<std::int32_t>(), shape, g.options(),
-                               threads, [&](std::int64_t row, double* sums) {
+                               [&](std::int64_t row, double* sums) {
                                  for (std::int64_t c = 0; c < width; ++c) {
                                    sums[c] +=
                                        static_cast<double>(a[row * width + c] * b[row * width + c]);
@@ -152,124 +259,44 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::T
 
 at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern,
                         const std::vector<at::Tensor>& copies, const RowGroups& groups,
-                        const ColumnSums& sums, int threads) {
+                        const ColumnSums& sums) {
+  CHECK_EQ(projections.size(0), static_cast<std::int64_t>(copies.size()));
+  CHECK_EQ(pattern.size(0), projections.size(1));
+  CHECK_EQ(groups.rows, projections.size(1));
+  CHECK_EQ(projections.size(2), sums.width());
   if (!projections.device().is_cpu()) {
     return on_device::content_rows(projections, pattern, copies, groups, sums);
   }
-  const at::Tensor p = projections.detach().contiguous();
-  check_rows(p);
-  const std::int64_t modalities = p.size(0);
-  const std::int64_t rows = p.size(1);
-  const std::int64_t width = p.size(2);
-  CHECK_EQ(modalities, static_cast<std::int64_t>(copies.size()));
-  CHECK_EQ(pattern.size(0), rows);
-  CHECK_EQ(groups.rows, rows);
-  CHECK_EQ(width, sums.width());
-  std::vector<at::Tensor> tables;
-  for (const at::Tensor& copy : copies) tables.push_back(first_copy(copy));
-  const auto coefficients = [tables, pattern, width](std::int64_t m, std::int64_t row) {
-    return tables[m].const_data_ptr<float>() + pattern.const_data_ptr<std::int32_t>()[row] * width;
-  };
-
-  at::Tensor inverse = at::empty({modalities, rows}, p.options().dtype(at::kDouble));
-  at::Tensor y = at::empty({rows, width}, p.options());
+  const auto content = std::make_shared<ContentRows>(
+      ContentRows{projections.detach().contiguous(), pattern, groups, sums, {}, {}});
+  check_rows(content->p);
+  for (const at::Tensor& copy : copies) content->tables.push_back(first_copy(copy));
+  at::Tensor y;
   {
     const c10::NoGradGuard no_gradient;
-    const float* const in = p.const_data_ptr<float>();
-    double* partial = inverse.mutable_data_ptr<double>();
-    parallel_for(modalities * rows, kRowsPerTask, threads,
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t row = begin; row < end; ++row) {
-                     partial[row] = sums.dot(in + row * width, in + row * width);
-                   }
-                 });
-    inverse = sums.finish("content.norms", inverse);
-    double* const of_row = inverse.mutable_data_ptr<double>();
-    float* const out = y.mutable_data_ptr<float>();
-    parallel_for(rows, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        float* const to = out + row * width;
-        std::fill_n(to, width, 0.0F);
-        for (std::int64_t m = 0; m < modalities; ++m) {
-          double& factor = of_row[m * rows + row];
-          // The sign says whether the row has a direction: shorter ones are divided by a constant.
-          const double norm = std::sqrt(factor);
-          factor = norm > kSmallestNorm ? 1 / norm : -1 / kSmallestNorm;
-          const auto scale = static_cast<float>(std::abs(factor));
-          const float* const from = in + (m * rows + row) * width;
-          const float* const c_m = coefficients(m, row);
-          for (std::int64_t c = 0; c < width; ++c) to[c] += c_m[c] * (from[c] * scale);
-        }
-      }
-    });
+    y = content->forward();
   }
-
   std::vector<LinearInput> inputs;
-  inputs.push_back({projections, [p, inverse, coefficients, sums, threads](const at::Tensor& g) {
-                      const std::int64_t modalities = p.size(0), rows = p.size(1),
-                                         width = p.size(2);
-                      at::Tensor along = at::empty_like(inverse);  // (modalities, rows) <g c, p>
-                      at::Tensor result = at::empty_like(p);
-                      const float* const in = p.const_data_ptr<float>();
-                      const float* const slope = g.const_data_ptr<float>();
-                      float* const out = result.mutable_data_ptr<float>();
-                      double* const partial = along.mutable_data_ptr<double>();
-                      parallel_for(modalities * rows, kRowsPerTask, threads,
-                                   [&](std::int64_t begin, std::int64_t end) {
-                                     for (std::int64_t n = begin; n < end; ++n) {
-                                       const std::int64_t row = n % rows;
-                                       const float* const c_m = coefficients(n / rows, row);
-                                       for (std::int64_t c = 0; c < width; ++c) {
-                                         out[n * width + c] = slope[row * width + c] * c_m[c];
-                                       }
-                                       partial[n] = sums.dot(out + n * width, in + n * width);
-                                     }
-                                   });
-                      const at::Tensor dots = sums.finish("content.backward", along);
-                      const double* const dot = dots.const_data_ptr<double>();
-                      const double* const factor = inverse.const_data_ptr<double>();
-                      parallel_for(modalities * rows, kRowsPerTask, threads,
-                                   [&](std::int64_t begin, std::int64_t end) {
-                                     for (std::int64_t n = begin; n < end; ++n) {
-                                       const auto scale = static_cast<float>(std::abs(factor[n]));
-                                       const auto radial = static_cast<float>(
-                                           factor[n] > 0 ? dot[n] * factor[n] * factor[n] : 0.0);
-                                       for (std::int64_t c = n * width; c < (n + 1) * width; ++c) {
-                                         out[c] = scale * (out[c] - in[c] * radial);
-                                       }
-                                     }
-                                   });
-                      return result;
+  inputs.push_back({projections, [content](const at::Tensor& g) {
+                      return content->gradient_of_projections(g);
                     }});
-  for (std::int64_t m = 0; m < modalities; ++m) {
-    inputs.push_back({copies[m], [p, inverse, pattern, groups, m, threads,
-                                  shape = copies[m].sizes().vec()](const at::Tensor& g) {
-                        const std::int64_t rows = p.size(1), width = p.size(2);
-                        const float* const in = p.const_data_ptr<float>() + m * rows * width;
-                        const double* const factor = inverse.const_data_ptr<double>() + m * rows;
-                        const float* const slope = g.const_data_ptr<float>();
-                        return summed_by_entry(
-                            groups, pattern.const_data_ptr<std::int32_t>(), shape, g.options(),
-                            threads, [&](std::int64_t row, double* sums) {
-                              const auto scale = static_cast<float>(std::abs(factor[row]));
-                              for (std::int64_t c = row * width; c < (row + 1) * width; ++c) {
-                                sums[c - row * width] +=
-                                    static_cast<double>(slope[c] * (in[c] * scale));
-                              }
-                            });
-                      }});
+  for (std::size_t m = 0; m < copies.size(); ++m) {
+    inputs.push_back(
+        {copies[m], [content, m, shape = copies[m].sizes().vec()](const at::Tensor& g) {
+           return content->gradient_of_table(static_cast<std::int64_t>(m), shape, g);
+         }});
   }
   return with_transposes("content_rows", y, std::move(inputs));
 }
 
 at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
-                      const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums,
-                      int threads) {
+                      const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums) {
+  CHECK_EQ(x.size(0) % blocks, 0);
+  CHECK_EQ(x.size(1), sums.width());
   if (!x.device().is_cpu()) return on_device::block_dots(name, x, blocks, pairs, sums);
   const at::Tensor rows = x.detach().contiguous();
   check_rows(rows);
-  CHECK_EQ(rows.size(0) % blocks, 0);
-  CHECK_EQ(rows.size(1), sums.width());
+  const int threads = sums.threads();
   const std::int64_t n = rows.size(0) / blocks;
   const std::int64_t width = rows.size(1);
   at::Tensor y;
@@ -311,16 +338,16 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
 
 at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,
                        const RowGroups& groups, TripleSums& parts) {
+  CHECK(dots.scalar_type() == at::kDouble && weight.scalar_type() == at::kDouble);
+  CHECK(dots.size(0) == 2 || dots.size(0) == 5);
+  CHECK(weight.device() == dots.device() && weight.is_contiguous());
+  CHECK_EQ(weight.numel(), dots.size(1));
+  CHECK_EQ(groups.rows, dots.size(1));
   if (!dots.device().is_cpu()) {
     return on_device::triple_loss(dots, weight, square_weight, groups, parts);
   }
   const at::Tensor values = dots.detach().contiguous();
-  CHECK(values.scalar_type() == at::kDouble && values.device().is_cpu());
-  CHECK(values.size(0) == 2 || values.size(0) == 5);
   const std::int64_t n = values.size(1);
-  CHECK(weight.scalar_type() == at::kDouble && weight.is_contiguous());
-  CHECK_EQ(weight.numel(), n);
-  CHECK_EQ(groups.rows, n);
   const bool has_squares = values.size(0) == 5;
   at::Tensor slope = at::empty_like(values);
   const double* const of = values.const_data_ptr<double>();
@@ -352,5 +379,131 @@ at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double 
   return with_transpose("triple_loss", dots, total,
                         [slope](const at::Tensor& g) { return slope * g; });
 }
+
+// The same of LibTorch's operators.
+namespace on_device {
+namespace {
+
+void check_one_group(const RowGroups& groups) {
+  CHECK_EQ(groups.groups, 1) << "sums in groups are for the CPU";
+}
+
+/// (rows, entries) float32: one where the row names the entry. A product with it picks rows of a
+/// table exactly, and its transpose adds rows up without atomics.
+at::Tensor picks_of(const at::Tensor& index, std::int64_t entries) {
+  const at::Tensor numbers = at::arange(entries, index.options());
+  return (index.unsqueeze(1) == numbers).to(at::kFloat);
+}
+
+}  // namespace
+
+at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::Tensor& copies,
+                       const RowGroups& groups) {
+  check_one_group(groups);
+  const at::Tensor rows = x.detach();
+  const at::Tensor picks = picks_of(index, copies.size(1));
+  at::Tensor factors, y;
+  {
+    const c10::NoGradGuard no_gradient;
+    factors = at::mm(picks, first_copy(copies));
+    y = rows * factors;
+  }
+  return with_transposes("times_table", y,
+                         {{x, [factors](const at::Tensor& g) { return g * factors; }},
+                          {copies, [rows, picks](const at::Tensor& g) {
+                             return at::mm(picks.t(), g * rows).unsqueeze(0);
+                           }}});
+}
+
+at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern,
+                        const std::vector<at::Tensor>& copies, const RowGroups& groups,
+                        const ColumnSums& sums) {
+  const at::Tensor p = projections.detach();
+  check_one_group(groups);
+  const at::Tensor picks = picks_of(pattern, copies.front().size(1));
+  at::Tensor inverse, is_long, scaled, factors, y;
+  {
+    const c10::NoGradGuard no_gradient;
+    const at::Tensor wide = p.to(at::kDouble);
+    const at::Tensor norm = sums.finish("content.norms", (wide * wide).sum(2)).sqrt();
+    is_long = norm > kSmallestNorm;                        // shorter rows are divided by a constant
+    inverse = norm.clamp_min(kSmallestNorm).reciprocal();  // (modalities, n) float64
+    scaled = p * inverse.to(at::kFloat).unsqueeze(2);
+    std::vector<at::Tensor> of_modality;
+    for (const at::Tensor& copy : copies) of_modality.push_back(at::mm(picks, first_copy(copy)));
+    factors = at::stack(of_modality);  // (modalities, n, width)
+    y = (factors * scaled).sum(0);
+  }
+  std::vector<LinearInput> inputs;
+  inputs.push_back({projections, [p, inverse, is_long, factors, sums](const at::Tensor& g) {
+                      const at::Tensor slope = factors * g;
+                      const at::Tensor dots = sums.finish(
+                          "content.backward", (slope.to(at::kDouble) * p.to(at::kDouble)).sum(2));
+                      const at::Tensor radial =
+                          (dots * inverse * inverse * is_long).to(at::kFloat).unsqueeze(2);
+                      return inverse.to(at::kFloat).unsqueeze(2) * (slope - p * radial);
+                    }});
+  for (std::size_t m = 0; m < copies.size(); ++m) {
+    inputs.push_back({copies[m], [scaled, picks, m](const at::Tensor& g) {
+                        const at::Tensor of_rows = g * scaled[static_cast<std::int64_t>(m)];
+                        return at::mm(picks.t(), of_rows).unsqueeze(0);
+                      }});
+  }
+  return with_transposes("content_rows", y, std::move(inputs));
+}
+
+at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
+                      const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums) {
+  const at::Tensor rows = x.detach().view({blocks, x.size(0) / blocks, x.size(1)});
+  at::Tensor y;
+  {
+    const c10::NoGradGuard no_gradient;
+    std::vector<at::Tensor> dots;
+    for (const auto& [a, b] : pairs) {
+      dots.push_back((rows[a].to(at::kDouble) * rows[b].to(at::kDouble)).sum(1));
+    }
+    y = sums.finish(name, at::stack(dots));
+  }
+  return with_transpose("block_dots", x, y, [rows, pairs](const at::Tensor& g) {
+    at::Tensor result = at::zeros_like(rows);
+    for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
+      const auto [a, b] = pairs[pair];
+      const at::Tensor factor =
+          g[static_cast<std::int64_t>(pair)].to(at::kFloat).unsqueeze(1);  // (n, 1)
+      result[a] += factor * rows[b];
+      result[b] += factor * rows[a];
+    }
+    return result.view({-1, rows.size(2)});
+  });
+}
+
+at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,
+                       const RowGroups& groups, TripleSums& parts) {
+  const at::Tensor values = dots.detach();
+  check_one_group(groups);
+  at::Tensor slope, total;
+  {
+    const c10::NoGradGuard no_gradient;
+    const at::Tensor margin = values[1] - values[0];
+    const at::Tensor ranking =
+        (weight * (margin.clamp_min(0) + (-margin.abs()).exp().log1p())).sum();
+    const at::Tensor slope_of_margin = weight * margin.sigmoid();
+    std::vector<at::Tensor> slopes = {-slope_of_margin, slope_of_margin};
+    at::Tensor squares = at::zeros_like(ranking);
+    if (values.size(0) == 5) {
+      squares = (weight * values.slice(0, 2, 5).sum(0)).sum();
+      for (int row = 2; row < 5; ++row) slopes.push_back(weight * square_weight);
+    }
+    const at::Tensor both = at::stack({ranking, squares}).cpu();
+    parts.ranking = {both[0].item<double>()};
+    parts.squares = {both[1].item<double>()};
+    slope = at::stack(slopes);
+    total = ranking + square_weight * squares;
+  }
+  return with_transpose("triple_loss", dots, total,
+                        [slope](const at::Tensor& g) { return slope * g; });
+}
+
+}  // namespace on_device
 
 }  // namespace micrec

@@ -80,7 +80,8 @@ void share_out(Shard& shard, Layout layout) {
         holder == rank ? static_cast<std::int32_t>(shard.whole_nodes.size()) : -1);
     if (holder == rank) shard.whole_nodes.push_back(node);
   }
-  shard.summand_rows = group_rows(shard.summand_of_row, shard.summands_of_part[part]);
+  shard.summand_rows =
+      group_rows(shard.summand_of_row, shard.summands_of_part[part], shard.threads);
   shard.columns_of_rows = std::make_unique<ColumnExchange>(part_of_row, shard.columns);
   shard.ownership = std::move(layout.rows);
   shard.whole = std::move(layout.whole);
@@ -194,7 +195,8 @@ Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layo
       }
     });
   }
-  shard.graph = std::make_unique<ShardedGraph>(shard.ownership, offsets, neighbours, communicator);
+  shard.graph =
+      std::make_unique<ShardedGraph>(shard.ownership, offsets, neighbours, communicator, threads);
 
   at::Tensor degree = at::empty({rows}, at::kFloat);
   shard.training_degree = at::empty({rows}, at::kFloat);
@@ -214,6 +216,25 @@ Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layo
   shard.inverse_sqrt_degree = inverse_sqrt(shard.degree);
   link_people(shard);
   return shard;
+}
+
+void declare_shard(const RankPlace& at, int domains, StepCosts& costs) {
+  constexpr double kOffsetBytes = 8;
+  const double local = at.rows() + at.halo_received();
+  double bytes = kOffsetBytes * at.rows() + kNodeBytes * at.nonzeros();  // pattern
+  // Owned, halo, lists of both.
+  bytes += kNodeBytes * (2 * at.rows() + 2 * at.halo_received() + at.halo_sent());
+  bytes += 2 * kFloatBytes * local;                      // degrees
+  bytes += kFloatBytes * at.rows() * (1 + 3 * domains);  // one-hot kinds
+  // Of all nodes on every rank: owner, row, degree; persons of users.
+  const DatasetShape& dataset = at.of.dataset;
+  bytes +=
+      kNodeBytes * (3 * static_cast<double>(dataset.nodes) + static_cast<double>(dataset.users));
+  // Sampling: user, item, number and order of each own interaction; what evaluation masks.
+  const auto user_nonzeros = static_cast<double>(at.of.user_nonzeros[at.row]);
+  bytes += user_nonzeros * (3 * kNodeBytes + kOffsetBytes);
+  if (dataset.has_evaluation) bytes += user_nonzeros * kNodeBytes;
+  costs.memory(MemoryKind::graph, bytes);
 }
 
 }  // namespace micrec

@@ -13,6 +13,7 @@
 #include "model/row_groups.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
+#include "partition/planning/step_costs.h"
 #include "partition/process_grid.h"
 
 namespace micrec {
@@ -96,14 +97,17 @@ void move_to(Shard& shard, c10::Device device);
 /// Degree to the power -1/2, and 0 for a lone node. Shapes: (n) float32.
 at::Tensor inverse_sqrt(const at::Tensor& degree);
 
-/// Loads the rows this rank owns. Ranks: collective.
+/// Loads the rows this rank owns. `summary` must outlive the shard.
+/// Ranks    collective.
 /// Cost     two passes over the interactions in pieces; 4 bytes an owned nonzero and 8 a node.
-/// `summary` must outlive the shard.
 Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layout layout,
                  Observed observed, int threads, const GridGroups& groups);
 
 /// The same where every rank has all columns: a grid of as many rows as ranks.
 Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Ownership ownership,
                  Observed observed, int threads, Communicator& communicator);
+
+/// The memory that a shard holds, with what sampling and evaluation keep of its interactions.
+void declare_shard(const RankPlace& at, int domains, StepCosts& costs);
 
 }  // namespace micrec

@@ -28,10 +28,12 @@ double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
   return base * std::clamp(left, 0.05, 1.0);
 }
 
-Trainer::Trainer(const TrainingConfig& config, Model& model, EpochSampler& sampler,
-                 CheckpointStore& checkpoints, CheckpointInfo description, TrainingEvents events)
+Trainer::Trainer(const TrainingConfig& config, Model& model, Optimizer& optimizer,
+                 EpochSampler& sampler, CheckpointStore& checkpoints, CheckpointInfo description,
+                 TrainingEvents events)
     : config_(config),
       model_(model),
+      optimizer_(optimizer),
       sampler_(sampler),
       checkpoints_(checkpoints),
       description_(std::move(description)),
@@ -97,11 +99,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
                            "--l2"));
   }
 
-  for (Parameter& parameter : model_.parameters()) {
-    adam_step(parameter.value, parameter.adam_m, parameter.adam_v, parameter.value.grad(),
-              config_.adam, record.learning_rate, record.step, model_.shard().threads);
-    parameter.value.mutable_grad() = at::Tensor();
-  }
+  optimizer_.step(record.learning_rate, record.step);
   state.step = record.step;
   record.seconds = timer.seconds();
   record.triples_per_second = static_cast<double>(rows) / record.seconds;
@@ -150,7 +148,7 @@ void Trainer::save(const TrainingState& state, bool is_best, bool is_last) {
                                .on_step = events_.save_step};
   saved_step_ = state.step;
   since_save_.restart();
-  const std::vector<CheckpointTensor> tensors = checkpoint_tensors(model_);
+  const std::vector<CheckpointTensor> tensors = checkpoint_tensors(model_, optimizer_);
   if (config_.async_save && !is_last) {
     checkpoints_.start_save(info, model_.shard().whole_nodes, tensors, options);
   } else {
@@ -183,7 +181,7 @@ TrainingEnd Trainer::run(TrainingState& state) {
   const auto out_of_patience = [&] {
     return config_.patience > 0 && state.validations_without_improvement >= config_.patience;
   };
-  checkpoints_.expect(checkpoint_tensors(model_), config_.async_save);
+  checkpoints_.expect(checkpoint_tensors(model_, optimizer_), config_.async_save);
   TrainingEnd result = out_of_patience() ? TrainingEnd::early_stopped : TrainingEnd::finished;
   double seconds = 0;
   double triples = 0;
@@ -240,77 +238,6 @@ TrainingEnd Trainer::run(TrainingState& state) {
   save(state, /*is_best=*/false, /*is_last=*/true);
   finish_save();
   return result;
-}
-
-std::int64_t epoch_of_last_step(std::int64_t step, std::int64_t steps_per_epoch) {
-  return step == 0 ? 0 : (step - 1) / steps_per_epoch;
-}
-
-std::int64_t annealing_epoch(const CheckpointInfo& info) {
-  const auto found = info.extra.find("steps_per_epoch");
-  const auto steps = found == info.extra.end() ? std::nullopt : parse_integer(found->second);
-  if (!steps || *steps < 1) {
-    throw Error(Cause::checkpoint, "the checkpoint does not say how many steps an epoch has");
-  }
-  return epoch_of_last_step(info.step, *steps);
-}
-
-namespace {
-
-/// The tensors of a model, each turned by `whole(value, sharded, by_columns)` into what a
-/// checkpoint has.
-template <typename Whole>
-std::vector<CheckpointTensor> each_tensor(Model& model, const Whole& whole) {
-  std::vector<CheckpointTensor> tensors;
-  for (const Parameter& parameter : model.parameters()) {
-    const auto of = [&](const at::Tensor& value) {
-      return whole(value, parameter.sharded, parameter.by_columns);
-    };
-    tensors.push_back({parameter.name, of(parameter.value), of(parameter.adam_m),
-                       of(parameter.adam_v), parameter.sharded, parameter.description});
-  }
-  for (const Buffer& buffer : model.buffers()) {
-    tensors.push_back({buffer.name,
-                       whole(buffer.value, buffer.sharded, false),
-                       {},
-                       {},
-                       buffer.sharded,
-                       buffer.description});
-  }
-  return tensors;
-}
-
-}  // namespace
-
-std::vector<CheckpointTensor> checkpoint_tensors(Model& model) {
-  return each_tensor(model, [&](const at::Tensor& value, bool sharded, bool by_columns) {
-    return model.to_whole(value, sharded, by_columns);
-  });
-}
-
-TrainingState restore(const Checkpoint& checkpoint, Model& model, bool with_optimizer_state) {
-  std::vector<CheckpointTensor> tensors =
-      each_tensor(model, [&](const at::Tensor& value, bool sharded, bool by_columns) {
-        return model.empty_whole(value, sharded, by_columns);
-      });
-  checkpoint.restore(model.shard().whole_nodes, tensors, with_optimizer_state);
-  std::size_t next = 0;
-  for (Parameter& parameter : model.parameters()) {
-    const CheckpointTensor& whole = tensors[next++];
-    const auto take = [&](const at::Tensor& from, const at::Tensor& to) {
-      model.from_whole(from, parameter.sharded, parameter.by_columns, to);
-    };
-    take(whole.value, parameter.value);
-    if (!with_optimizer_state) continue;
-    take(whole.adam_m, parameter.adam_m);
-    take(whole.adam_v, parameter.adam_v);
-  }
-  for (Buffer& buffer : model.buffers()) {
-    model.from_whole(tensors[next++].value, buffer.sharded, false, buffer.value);
-  }
-  model.refresh();
-  const CheckpointInfo& info = checkpoint.info();
-  return {info.step, info.best_metric, info.best_step, info.validations_without_improvement};
 }
 
 }  // namespace micrec

@@ -12,9 +12,10 @@
 #include "checkpoints/store.h"
 #include "cluster/communicator.h"
 #include "data/batches.h"
-#include "kernels/adam.h"
 #include "model/model.h"
+#include "train/optimizer.h"
 #include "train/step_clock.h"
+#include "train/training_state.h"
 
 namespace micrec {
 
@@ -39,15 +40,6 @@ struct TrainingConfig {
 
 /// Learning rate of a step, counted from 0.
 double learning_rate_at(const TrainingConfig& config, std::int64_t step);
-
-/// Where a run stands; with the parameters and the optimizer's moments all that a resume needs, as
-/// everything random is a function of the step.
-struct TrainingState {
-  std::int64_t step = 0;  // steps taken
-  double best_metric = -1;
-  std::int64_t best_step = 0;
-  std::int64_t validations_without_improvement = 0;
-};
 
 /// The loss of one step over all ranks, in its parts as weighted in the total.
 struct StepRecord {
@@ -91,7 +83,7 @@ class Trainer {
  public:
   /// `description` carries what a checkpoint says of its run: config text, dataset, grid. All
   /// references outlive the trainer.
-  Trainer(const TrainingConfig& config, Model& model, EpochSampler& sampler,
+  Trainer(const TrainingConfig& config, Model& model, Optimizer& optimizer, EpochSampler& sampler,
           CheckpointStore& checkpoints, CheckpointInfo description, TrainingEvents events);
 
   /// Trains from the state until the run ends. Ranks: collective.
@@ -121,6 +113,7 @@ class Trainer {
 
   TrainingConfig config_;
   Model& model_;
+  Optimizer& optimizer_;
   EpochSampler& sampler_;
   CheckpointStore& checkpoints_;
   CheckpointInfo description_;
@@ -134,18 +127,5 @@ class Trainer {
   double longest_validation_seconds_ = 0;
   bool stop_agreed_ = false;
 };
-
-/// The epoch of the last of `step` steps taken: the one whose annealing inference uses.
-std::int64_t epoch_of_last_step(std::int64_t step, std::int64_t steps_per_epoch);
-/// The same from what a checkpoint says. Errors: Error(Cause::checkpoint) where it does not say it.
-std::int64_t annealing_epoch(const CheckpointInfo& info);
-
-/// The tensors of a model as a checkpoint has them, the rows of Shard::whole_nodes; without column
-/// parts they share the model's memory, otherwise they are copies. Ranks: collective.
-std::vector<CheckpointTensor> checkpoint_tensors(Model& model);
-
-/// Fills the model and the state from a checkpoint and refreshes the model. Ranks: collective;
-/// every rank reads its whole rows.
-TrainingState restore(const Checkpoint& checkpoint, Model& model, bool with_optimizer_state);
 
 }  // namespace micrec

@@ -12,8 +12,6 @@
 // Seconds are medians: of the clock, and of all threads' work, which other programs disturb less
 // (set OMP_WAIT_POLICY=passive, or it counts waiting threads).
 
-#include "model/contrastive.h"
-
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -35,6 +33,8 @@
 #include "cluster/thread_communicator.h"
 #include "graph/operators.h"
 #include "kernels/streamed_softmax.h"
+#include "model/contrastive_loss.h"
+#include "model/contrastive_share.h"
 
 namespace micrec {
 namespace {
@@ -315,7 +315,7 @@ void run_slice(const Options& options) {
     std::iota(places.begin(), places.end(), 0);
     at::Tensor all;
     const Seconds gathering = measure(communicator, [&] {
-      // Rows of both sides, as ContrastiveExchange sends them.
+      // Rows of both sides, as contrastive_share sends them.
       at::Tensor rows = at::randn({own, 2 * dim});
       rows.mul_(static_cast<float>(1 / std::sqrt(static_cast<double>(dim))));
       all = communicator.all_gather("rows", rows, rows_per_rank);

@@ -44,7 +44,7 @@ void run(int threads, std::int64_t dim, const char* path) {
   const std::int64_t nodes = lists.nodes();
   SelfCommunicator communicator;
   const Ownership ownership{1, std::vector<std::int32_t>(nodes, 0)};
-  const ShardedGraph graph(ownership, lists.offsets, lists.neighbours, communicator);
+  const ShardedGraph graph(ownership, lists.offsets, lists.neighbours, communicator, threads);
   const Pattern& pattern = graph.pattern();
   const auto nonzeros = static_cast<double>(pattern.nonzeros());
   std::printf("%lld nodes, %lld nonzeros, dim %lld, %d threads, kernels %s\n",
@@ -91,10 +91,10 @@ void run(int threads, std::int64_t dim, const char* path) {
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
   at::Tensor e = x.clone().set_requires_grad(true);
   report("propagate, 3 layers, all rows",
-         median_seconds([&] { propagate(graph, e, scale, 3, nullptr, threads); }), 3 * bytes);
+         median_seconds([&] { propagate(graph, e, scale, 3, nullptr); }), 3 * bytes);
   at::Tensor z;
   report("propagate, 3 layers, rows of a batch of 2048",
-         median_seconds([&] { z = propagate(graph, e, scale, 3, &rows, threads); }), 3 * bytes);
+         median_seconds([&] { z = propagate(graph, e, scale, 3, &rows); }), 3 * bytes);
   const at::Tensor gradient = at::ones_like(z);
   report("its backward", median_seconds([&] {
            e.mutable_grad() = at::Tensor();

@@ -24,6 +24,7 @@
 
 #include "base/random.h"
 #include "base/timer.h"
+#include "model/step_shape.h"
 #include "partition/metis_partition.h"
 #include "partition/planning/run_plan.h"
 
@@ -159,15 +160,15 @@ struct Outcome {
 
 /// Plans a world `factor` times the sample.
 Outcome plan(const World& world, const Ownership& rows, ProcessGrid grid, double factor) {
-  StepShape shape;
-  shape.dim = kDim;
-  shape.domains = kDomains;
-  shape.has_templates = shape.has_self_loss = true;
-  shape.batch = {
+  ModelShape model;
+  model.config.dim = kDim;
+  model.domains = kDomains;
+  const BatchShape batch = {
       .triples = std::max<std::int64_t>(1, std::llround(static_cast<double>(kBatch) / factor)),
       .has_contrastive = true,
       .contrastive_batch =
           std::max<std::int64_t>(1, std::llround(static_cast<double>(kContrastive) / factor))};
+  const StepShape shape = step_shape(model, batch);
   std::vector<RankLoad> loads = loads_of(world.space, rows, world.degree);
   std::vector<std::int64_t> user_nonzeros(grid.rows);
   for (std::int64_t user = 0; user < world.space.users(); ++user) {
@@ -193,9 +194,10 @@ Outcome plan(const World& world, const Ownership& rows, ProcessGrid grid, double
     dataset.items_of_domain.push_back(static_cast<std::int64_t>(
         static_cast<double>(world.space.items_of(domain).size()) * factor));
   }
-  const BytePlan bytes = plan_bytes(shape, grid, needs, {});
-  const std::vector<RankMemory> memory =
-      plan_memory(shape, dataset, grid, loads, user_nonzeros, needs, {});
+  const std::vector<StepCosts> costs =
+      costs_of_ranks(shape, grid, {loads, user_nonzeros, needs, {}, dataset});
+  const BytePlan bytes = plan_bytes(costs);
+  const std::vector<RankMemory> memory = plan_memory(shape, costs, dataset);
   Outcome outcome;
   outcome.halo_rows = static_cast<double>(needs.halo.total());
   outcome.total_bytes = bytes.total();

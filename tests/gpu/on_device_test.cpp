@@ -75,16 +75,17 @@ class OnDevice : public testing::Test {
                            eligible_items(dataset_, rank.shard.space()),
                            {Sampling::interactions, kBatch, setting.seed, 1});
       CheckpointStore store(folder_ / directory, rank.communicator);
+      TrainingConfig config;
+      config.adam.learning_rate = 0.02;
+      Optimizer optimizer(rank.model, config.adam);
       TrainingState state;
       if (resumes) {
         state = restore(Checkpoint::open(store.newest().value(), rank.communicator), rank.model,
-                        /*with_optimizer_state=*/true);
+                        &optimizer);
       }
       CheckpointInfo description;
       description.config = "--model=micrec\n";
       description.dataset_fingerprint = dataset_.fingerprint();
-      TrainingConfig config;
-      config.adam.learning_rate = 0.02;
       config.max_steps = steps;
       config.log_every = 1;
       config.validate_every = 0;
@@ -100,13 +101,15 @@ class OnDevice : public testing::Test {
         EXPECT_TRUE(z.is_cpu() && z.isfinite().all().item<bool>());
         return static_cast<double>(at.step);
       };
-      Trainer trainer(config, rank.model, sampler, store, description, events);
+      Trainer trainer(config, rank.model, optimizer, sampler, store, description, events);
       trainer.run(state);
       const at::Tensor z = rank.model.embeddings(0);
       WholeTensors values = gather_parameters(rank);
+      std::size_t next = 0;
       for (const Parameter& parameter : rank.model.parameters()) {
-        values["m:" + parameter.name] = gather_like(rank, parameter, parameter.adam_m);
-        values["v:" + parameter.name] = gather_like(rank, parameter, parameter.adam_v);
+        const Optimizer::Moments& moments = optimizer.moments()[next++];
+        values["m:" + parameter.name] = gather_like(rank, parameter, moments.first);
+        values["v:" + parameter.name] = gather_like(rank, parameter, moments.second);
       }
       values.merge(gather_buffers(rank));
       if (!is_first) return;

@@ -7,9 +7,7 @@
 
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
-#include "model/contrastive.h"
-#include "model/contrastive_on_device.h"
-#include "model/row_functions_on_device.h"
+#include "model/contrastive_share.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
@@ -17,7 +15,7 @@ namespace {
 
 constexpr double kClose = 2e-6;
 
-RowGroups one_group(std::int64_t rows) { return {rows, 1, nullptr}; }
+RowGroups one_group(std::int64_t rows) { return {rows, 1, 2, nullptr}; }
 
 at::Tensor leaf(const at::Tensor& values) { return values.clone().requires_grad_(true); }
 
@@ -37,7 +35,7 @@ TEST(RowFunctionsOnDevice, TimesTableIsTheCpus) {
   const at::Tensor table = random_matrix(4, 16, 2);
   const at::Tensor x = leaf(random_matrix(kRows, 16, 1));
   const at::Tensor copies = leaf(table.unsqueeze(0));
-  const at::Tensor expected = times_table(x, index, copies, one_group(kRows), 2);
+  const at::Tensor expected = times_table(x, index, copies, one_group(kRows));
   (expected * weights).sum().backward();
   const at::Tensor other_x = leaf(x.detach());
   const at::Tensor other_copies = leaf(table.unsqueeze(0));
@@ -64,7 +62,7 @@ TEST(RowFunctionsOnDevice, ContentRowsAreTheCpus) {
     const std::vector<at::Tensor> copies = {leaf(random_matrix(4, 16, 5).unsqueeze(0)),
                                             leaf(random_matrix(4, 16, 6).unsqueeze(0))};
     const at::Tensor y = there ? on_device::content_rows(p, pattern, copies, one_group(kRows), sums)
-                               : content_rows(p, pattern, copies, one_group(kRows), sums, 2);
+                               : content_rows(p, pattern, copies, one_group(kRows), sums);
     (y * weights).sum().backward();
     return Run{y, p.grad(), copies[0].grad(), copies[1].grad()};
   };
@@ -87,7 +85,7 @@ TEST(RowFunctionsOnDevice, BlockDotsAndTripleLossAreTheCpus) {
     if (has_squares) pairs.insert(pairs.end(), {{0, 0}, {1, 1}, {2, 2}});
     const at::Tensor x = leaf(random_matrix(3 * kTriples, 16, 3) * 2);
     TripleSums expected;
-    const at::Tensor loss = triple_loss(block_dots("test.dots", x, 3, pairs, sums, 2), weight, 0.3,
+    const at::Tensor loss = triple_loss(block_dots("test.dots", x, 3, pairs, sums), weight, 0.3,
                                         one_group(kTriples), expected);
     loss.backward();
     const at::Tensor other = leaf(x.detach());

@@ -34,6 +34,8 @@ struct Answer {
   at::Tensor gradient;
 };
 
+constexpr int kThreads = 2;
+
 // `apply(shard, x)` returns the rows of `rows_wanted(shard)` (owned local rows).
 template <typename Shard, typename Apply>
 Answer answer_of(const TestGraph& graph, const at::Tensor& x, int ranks, const Apply& apply,
@@ -47,9 +49,10 @@ Answer answer_of(const TestGraph& graph, const at::Tensor& x, int ranks, const A
     const TestGraph::Rows rows = graph.rows_of(owned);
     const Shard shard = [&] {
       if constexpr (std::is_same_v<Shard, WeightedGraph>) {
-        return Shard(ownership, rows.offsets, rows.neighbours, rows.weights, communicator);
+        return Shard(ownership, rows.offsets, rows.neighbours, rows.weights, communicator,
+                     kThreads);
       } else {
-        return Shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
+        return Shard(ownership, rows.offsets, rows.neighbours, communicator, kThreads, parts);
       }
     }();
     std::vector<std::int32_t> wanted;
@@ -97,7 +100,7 @@ TEST(TemplateSum, AgreesWithAutogradOfTheDenseFormula) {
       const at::Tensor x = random_matrix(graph.nodes(), dim, 3);
       const Answer answer = answer_of<ShardedGraph>(
           graph, x, 1, [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
-            return template_sum(shard, own, s, t, dropout, 2);
+            return template_sum(shard, own, s, t, dropout);
           });
       at::Tensor table = x.to(at::kDouble).set_requires_grad(true);
       const at::Tensor operation = graph.dense() * dropout_matrix(graph.nodes(), dropout) *
@@ -119,7 +122,7 @@ TEST(TemplateSum, UnderDropoutItsGradientIsItsDifference) {
   const auto answer_at = [&](const at::Tensor& point) {
     return answer_of<ShardedGraph>(
         graph, point, 2, [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
-          return template_sum(shard, own, local_values(shard, s), {}, dropout, 1);
+          return template_sum(shard, own, local_values(shard, s), {}, dropout);
         });
   };
   const at::Tensor g = random_matrix(graph.nodes(), 4, 91);
@@ -139,7 +142,7 @@ TEST(TemplateSum, ShardedEqualsUnsharded) {
   const at::Tensor x = random_matrix(graph.nodes(), 17, 3);
   const EdgeDropout dropout{0.25F, 99, false};
   const auto apply = [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
-    return template_sum(shard, own, local_values(shard, s), local_values(shard, t), dropout, 2);
+    return template_sum(shard, own, local_values(shard, s), local_values(shard, t), dropout);
   };
   const Answer whole = answer_of<ShardedGraph>(graph, x, 1, apply);
   for (const int ranks : kRankCounts) {
@@ -165,7 +168,7 @@ at::Tensor dense_propagation(const TestGraph& graph, const at::Tensor& x, int la
 auto propagation(const TestGraph& graph, int layers) {
   return [q = graph.inverse_sqrt_degree(), layers](const ShardedGraph& shard, const at::Tensor& own,
                                                    const std::vector<std::int32_t>* rows) {
-    return propagate(shard, own, local_values(shard, q), layers, rows, 2);
+    return propagate(shard, own, local_values(shard, q), layers, rows);
   };
 }
 
@@ -247,7 +250,7 @@ TEST(PropagateBeforeLast, IsWhatTheLastProductReads) {
       const Answer answer = answer_of<ShardedGraph>(
           graph, x, ranks, [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
             const at::Tensor result =
-                propagate_before_last(shard, own, local_values(shard, q), layers, 2);
+                propagate_before_last(shard, own, local_values(shard, q), layers);
             EXPECT_FALSE(result.requires_grad());
             return result;
           });
@@ -261,7 +264,7 @@ TEST(PropagateBeforeLast, IsWhatTheLastProductReads) {
 TEST(WeightedSum, AgreesWithAutogradAndWithItselfUnsharded) {
   const TestGraph graph = directed_graph(90, 6);
   const auto apply = [](const WeightedGraph& shard, const at::Tensor& own, const auto*) {
-    return weighted_sum(shard, own, 2);
+    return weighted_sum(shard, own);
   };
   for (const std::int64_t dim : {1, 3, 8, 17, 64, 100, 128}) {
     const at::Tensor x = random_matrix(graph.nodes(), dim, 3);
@@ -281,78 +284,23 @@ TEST(WeightedSum, AgreesWithAutogradAndWithItselfUnsharded) {
 
 TEST(TakeRows, AgreesWithAutogradOfIndexSelect) {
   const at::Tensor x = random_matrix(9, 17, 1);
-  for (const at::ScalarType type : {at::kInt, at::kLong}) {
-    for (const std::vector<std::int64_t>& numbers :
-         {std::vector<std::int64_t>{8, 0, 3, 3, 8, 1, 3}, std::vector<std::int64_t>{}}) {
-      const at::Tensor indices = at::tensor(numbers, at::kLong);
-      at::Tensor ours = x.clone().set_requires_grad(true);
-      at::Tensor theirs = x.clone().set_requires_grad(true);
-      const at::Tensor y = take_rows(ours, indices.to(type), 2);
-      const at::Tensor expected = theirs.index_select(0, indices);
-      EXPECT_TRUE(same_bits(y, expected));
-      const at::Tensor g = random_matrix(indices.numel(), 17, 2);
-      y.backward(g);
-      expected.backward(g);
-      EXPECT_LT(relative_error(ours.grad(), theirs.grad()), 1e-6);
-    }
+  for (const std::vector<std::int32_t>& rows :
+       {std::vector<std::int32_t>{8, 0, 3, 3, 8, 1, 3}, std::vector<std::int32_t>{}}) {
+    const at::Tensor indices = at::tensor(rows, at::kInt);
+    at::Tensor ours = x.clone().set_requires_grad(true);
+    at::Tensor theirs = x.clone().set_requires_grad(true);
+    const at::Tensor y = take_rows(ours, rows, 2);
+    const at::Tensor expected = theirs.index_select(0, indices);
+    EXPECT_TRUE(same_bits(y, expected));
+    const at::Tensor g = random_matrix(indices.numel(), 17, 2);
+    y.backward(g);
+    expected.backward(g);
+    EXPECT_LT(relative_error(ours.grad(), theirs.grad()), 1e-6);
   }
 }
 
 TEST(TakeRowsDeathTest, RefusesARowThatIsNotThere) {
   EXPECT_DEATH(take_rows(at::zeros({3, 2}), std::vector<std::int32_t>{3}), "row 3 of 3");
-}
-
-TEST(GatherAll, GivesEveryRankAllRowsAndSumsTheirGradients) {
-  for (const int ranks : kRankCounts) {
-    std::vector<std::int64_t> rows_per_rank;
-    std::int64_t total = 0;
-    for (int q = 0; q < ranks; ++q) {
-      rows_per_rank.push_back(q == 1 ? 0 : q + 2);
-      total += rows_per_rank.back();
-    }
-    const at::Tensor all = random_matrix(total, 6, 1);
-    const at::Tensor weights = random_matrix(ranks, total * 6, 2).view({ranks, total, 6});
-    run_ranks(ranks, [&](Communicator& communicator) {
-      const int rank = communicator.rank();
-      std::int64_t begin = 0;
-      for (int q = 0; q < rank; ++q) begin += rows_per_rank[q];
-      at::Tensor local = all.narrow(0, begin, rows_per_rank[rank]).clone().set_requires_grad(true);
-      const at::Tensor gathered = gather_all(communicator, "test.gather", local, rows_per_rank);
-      EXPECT_TRUE(same_bits(gathered, all));
-      gathered.backward(weights[rank].contiguous());
-      EXPECT_LT(relative_error(local.grad(), weights.sum(0).narrow(0, begin, rows_per_rank[rank])),
-                1e-6);
-    });
-  }
-}
-
-TEST(GatherAll, MayTravelWhileOtherOperatorsWork) {
-  const TestGraph graph = bipartite_graph(300, 200, 4);
-  const at::Tensor x = random_matrix(graph.nodes(), 6, 3);
-  const at::Tensor q = graph.inverse_sqrt_degree();
-  for (const int ranks : kRankCounts) {
-    const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
-    std::vector<std::int64_t> rows_per_rank;
-    std::vector<GlobalNode> nodes;
-    for (int rank = 0; rank < ranks; ++rank) {
-      const std::vector<GlobalNode> owned = ownership.nodes_of(rank);
-      rows_per_rank.push_back(static_cast<std::int64_t>(owned.size()));
-      nodes.insert(nodes.end(), owned.begin(), owned.end());
-    }
-    run_ranks(ranks, [&](Communicator& communicator) {
-      const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
-      const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, 3);
-      at::Tensor own = x.index_select(0, node_numbers(shard.owned())).set_requires_grad(true);
-      GatherInFlight gather = start_gather_all(communicator, "test.gather", own, rows_per_rank);
-      const at::Tensor y = propagate(shard, own, local_values(shard, q), 2, nullptr, 1);
-      const at::Tensor all = gather.finish();
-      EXPECT_TRUE(same_bits(all, x.index_select(0, node_numbers(nodes))));
-      at::Tensor alone = own.detach().clone().set_requires_grad(true);
-      EXPECT_TRUE(same_bits(y, propagate(shard, alone, local_values(shard, q), 2, nullptr, 1)));
-      all.sum().backward();
-      EXPECT_TRUE(same_bits(own.grad(), at::full_like(own, static_cast<double>(ranks))));
-    });
-  }
 }
 
 TEST(Operators, SendZerosBackWhereNothingFlowed) {
@@ -366,7 +314,7 @@ TEST(Operators, SendZerosBackWhereNothingFlowed) {
     const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
     const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
     at::Tensor own = x.index_select(0, node_numbers(shard.owned())).set_requires_grad(true);
-    const at::Tensor y = propagate(shard, own, local_values(shard, q), 2, nullptr, 1);
+    const at::Tensor y = propagate(shard, own, local_values(shard, q), 2, nullptr);
     const at::Tensor loss =
         communicator.rank() == 0 ? y.sum() : at::mul(y.narrow(0, 0, 0).sum(), 1.0);
     loss.backward();
@@ -385,9 +333,9 @@ TEST(Operators, BuildNoGraphWithoutNeed) {
   const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(0));
   const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
   const at::Tensor x = random_matrix(graph.nodes(), 4, 3);
-  EXPECT_FALSE(propagate(shard, x, graph.inverse_sqrt_degree(), 2, nullptr, 1).requires_grad());
+  EXPECT_FALSE(propagate(shard, x, graph.inverse_sqrt_degree(), 2, nullptr).requires_grad());
   at::Tensor needs = x.clone().set_requires_grad(true);
-  EXPECT_TRUE(propagate(shard, needs, graph.inverse_sqrt_degree(), 2, nullptr, 1).requires_grad());
+  EXPECT_TRUE(propagate(shard, needs, graph.inverse_sqrt_degree(), 2, nullptr).requires_grad());
 }
 
 }  // namespace

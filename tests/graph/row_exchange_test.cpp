@@ -37,7 +37,7 @@ TEST(RowExchange, TellsOwnersWhatIsNeededAndFetchesItInOrder) {
     run_ranks(ranks, [&](Communicator& communicator) {
       const std::vector<GlobalNode> owned = ownership.nodes_of(communicator.rank());
       const std::vector<GlobalNode> needed = needed_by(communicator.rank(), ranks);
-      const RowExchange exchange(ownership, owned, needed, communicator);
+      const RowExchange exchange(ownership, owned, needed, communicator, 2);
       std::vector<std::int32_t> expected_rows;
       std::vector<GlobalNode> requested;
       for (std::size_t row = 0; row < owned.size(); ++row) {
@@ -48,7 +48,7 @@ TEST(RowExchange, TellsOwnersWhatIsNeededAndFetchesItInOrder) {
       EXPECT_EQ(exchange.requested_rows(), expected_rows);
       EXPECT_EQ(exchange.needed(), static_cast<std::int64_t>(needed.size()));
       const at::Tensor rows =
-          fetch(exchange, "test.rows", table.index_select(0, node_numbers(requested)), 2);
+          fetch(exchange, "test.rows", table.index_select(0, node_numbers(requested)));
       EXPECT_TRUE(same_bits(rows, table.index_select(0, node_numbers(needed))));
     });
   }
@@ -121,7 +121,7 @@ TEST(RowExchange, AddsGradientsInOneOrderAtAnyNumberOfRanks) {
         order.push_back(entry * (std::int64_t{1} << 33) + 4'000'000'000);
         entries.push_back(entry);
       }
-      const RowExchange exchange(ownership, owned, needed, communicator, &order);
+      const RowExchange exchange(ownership, owned, needed, communicator, 1, &order);
       at::Tensor compact =
           at::zeros({static_cast<std::int64_t>(exchange.requested_rows().size()), 5})
               .set_requires_grad(true);

@@ -45,7 +45,7 @@ TEST(ShardedGraph, BringsTheRowsOfRemoteNeighbours) {
       const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
       const at::Tensor own = values.index_select(0, node_numbers(shard.owned()));
       const at::Tensor wanted = values.index_select(0, node_numbers(shard.local_to_global()));
-      const at::Tensor local = shard.with_halo("test.halo", own, 2);
+      const at::Tensor local = shard.with_halo("test.halo", own);
       EXPECT_TRUE(same_bits(local, wanted));
       if (ranks == 1) {
         EXPECT_EQ(local.const_data_ptr(), own.const_data_ptr());
@@ -65,11 +65,11 @@ TEST(ShardedGraph, BringsTheRowsOfAPartWhileTheNextIsMade) {
     for (const int parts : {1, 3, 40}) {  // 40: some without rows
       run_ranks(ranks, [&](Communicator& communicator) {
         const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
-        const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
+        const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, 2, parts);
         ASSERT_EQ(shard.parts(), ranks == 1 ? 1 : parts);
         const at::Tensor own = values.index_select(0, node_numbers(shard.owned()));
         at::Tensor filled = at::full({shard.local_rows(), 5}, -1.0);
-        ShardedGraph::Flight flight = shard.start_halo("test.flight", filled, 2);
+        ShardedGraph::Flight flight = shard.start_halo("test.flight", filled);
         std::int64_t next = 0;
         for (int part = 0; part < shard.parts(); ++part) {
           const Range range = shard.rows_of_part(part);
@@ -99,7 +99,7 @@ TEST(ShardedGraph, AFailureEndsAnExchangeInFlight) {
                              const TestGraph::Rows rows =
                                  graph.rows_of(ownership.nodes_of(communicator.rank()));
                              const ShardedGraph shard(ownership, rows.offsets, rows.neighbours,
-                                                      communicator, 3);
+                                                      communicator, 1, 3);
                              const at::Tensor x = at::zeros({shard.local_rows(), 5});
                              ShardedGraph::Flight flight = shard.start_halo("test.flight", x);
                              flight.send(0);
@@ -155,7 +155,7 @@ TEST(ShardedGraph, BringsOnlyActiveRows) {
         }
       }
       const ShardedGraph::ActiveRows result = shard.with_active_halo(
-          "test.active", active, values.index_select(0, node_numbers(active_nodes)), 1);
+          "test.active", active, values.index_select(0, node_numbers(active_nodes)));
       std::vector<GlobalNode> wanted;
       for (std::int32_t local = 0; local < shard.local_rows(); ++local) {
         const GlobalNode node = shard.local_to_global()[local];

@@ -40,7 +40,8 @@ std::map<std::string, double> counted_bytes(const DatasetFile& dataset,
                          read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
                          eligible_items(dataset, summary.space), sampling);
     CheckpointStore checkpoints(folder.path(), communicator);
-    Trainer trainer({}, model, sampler, checkpoints, {}, {});
+    Optimizer optimizer(model, {});
+    Trainer trainer({}, model, optimizer, sampler, checkpoints, {}, {});
     const LedgerEntries before = communicator.ledger().snapshot();
     TrainingState state;
     // Whole batches alone: the last of an epoch is shorter.

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "cluster/thread_communicator.h"
-#include "model/contrastive.h"
+#include "model/contrastive_share.h"
 
 namespace {
 

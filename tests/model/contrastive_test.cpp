@@ -1,5 +1,3 @@
-#include "model/contrastive.h"
-
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +13,9 @@
 #include "base/text.h"
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
+#include "model/contrastive_loss.h"
+#include "model/contrastive_share.h"
+#include "model/overlap.h"
 #include "tests/support/dense_model.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -227,27 +228,6 @@ TEST(ContrastiveShare, OfANaNIsNaN) {
   Rows rows(30, 5);
   rows.first[7][2] = NAN;
   EXPECT_TRUE(std::isnan(shared_loss(rows, {10, 20}, 0.2, 1).loss));
-}
-
-TEST(ContrastiveExchange, FinishesAfterOtherCollectives) {
-  const Rows rows(90, 6);
-  const Shared expected = shared_loss(rows, {90}, 0.2, 1);
-  const std::vector<std::int32_t> positions = dealt({60, 30});
-  std::vector<double> shares(2);
-  run_ranks(2, [&](Communicator& communicator) {
-    const int rank = communicator.rank();
-    const at::Tensor numbers =
-        at::tensor(std::vector<std::int64_t>(positions.begin() + (rank == 0 ? 0 : 60),
-                                             positions.begin() + (rank == 0 ? 60 : 90)),
-                   at::kLong);
-    ContrastiveExchange exchange(rows.first.index_select(0, numbers),
-                                 rows.second.index_select(0, numbers), {60, 30}, positions,
-                                 communicator, 1);
-    communicator.barrier("between");
-    shares[rank] = exchange.finish(0.2).item<double>();
-  });
-  EXPECT_EQ(shares[0], expected.loss);
-  EXPECT_EQ(shares[1], 0);
 }
 
 class ChoosePeople : public testing::Test {

@@ -14,7 +14,7 @@
 #include "cluster/thread_communicator.h"
 #include "data/dataset_writer.h"
 #include "model/model.h"
-#include "model/semantic.h"
+#include "model/semantic_neighbours.h"
 #include "tests/support/dense_model.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -178,7 +178,7 @@ TEST(SemanticNeighbours, AreTheLargestCosinesWithEqualWeights) {
       run_ranks(ranks, [&](Communicator& communicator) {
         const Shard shard = load_shard(dataset, summary, scattered_ownership(summary, ranks),
                                        Observed::training, 1, communicator);
-        const SemanticNeighbours semantic = find_semantic_neighbours(dataset, shard, modality, 4);
+        const ItemNeighbours semantic = find_semantic_neighbours(dataset, shard, modality, 4);
         const ShardedGraph& graph = semantic.graph->graph();
         const Pattern& pattern = graph.pattern();
         for (std::int64_t row = 0; row < pattern.rows(); ++row) {

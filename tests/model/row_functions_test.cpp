@@ -57,13 +57,13 @@ void expect_near(const at::Tensor& got, const at::Tensor& expected) {
   EXPECT_LE(difference.numel() > 0 ? difference.max().item<double>() : 0, 1e-5 * scale + 1e-7);
 }
 
-const ColumnSums kWhole({1, 1}, kDim, nullptr);
+const ColumnSums kWhole({1, 1}, kDim, nullptr, 2);
 
 TEST(GroupedRowProduct, HasAGradientOfTheWeightForEachGroup) {
   const at::Tensor x = leaf(numbers({kRows, 5}, 1));
   const at::Tensor weight = copies_of(numbers({5, kDim}, 2), 3);
   const at::Tensor g = numbers({kRows, kDim}, 3);
-  const at::Tensor y = grouped_row_product(x, weight, group_rows(three_groups(), 3), 2);
+  const at::Tensor y = grouped_row_product(x, weight, group_rows(three_groups(), 3, 2));
   torch::autograd::backward({y}, {g});
   expect_near(y.detach(), at::mm(x.detach().to(at::kDouble), weight.detach()[0].to(at::kDouble)));
   for (const std::int32_t group : {0, 1, 2}) {
@@ -83,7 +83,7 @@ TEST(TimesTable, MultipliesByTheRowNamedAndIsZeroWhereNoneIs) {
   }
   const at::Tensor g = numbers({kRows, kDim}, 3);
   const at::Tensor y =
-      times_table(x, at::tensor(index, at::kInt), table, group_rows(three_groups(), 3), 2);
+      times_table(x, at::tensor(index, at::kInt), table, group_rows(three_groups(), 3, 2));
   torch::autograd::backward({y}, {g});
   at::Tensor expected_table = at::zeros({3, 4, kDim}, at::kDouble);
   for (std::int64_t row = 0; row < kRows; ++row) {
@@ -109,7 +109,7 @@ TEST(ContentRows, AreUnitProjectionsTimesCoefficientsWithTheGradientOfAutograd) 
   for (std::int64_t row = 0; row < kRows; ++row) pattern.push_back(static_cast<int>(row % 4));
   const at::Tensor g = numbers({kRows, kDim}, 3);
   const at::Tensor y = content_rows(p, at::tensor(pattern, at::kInt), tables,
-                                    group_rows(three_groups(), 3), kWhole, 2);
+                                    group_rows(three_groups(), 3, 2), kWhole);
   torch::autograd::backward({y}, {g});
 
   const at::Tensor q = p.detach().to(at::kDouble).requires_grad_(true);
@@ -135,7 +135,7 @@ TEST(ContentRows, AreUnitProjectionsTimesCoefficientsWithTheGradientOfAutograd) 
 TEST(BlockDots, AreDotProductsOfRowsOfTwoBlocks) {
   const at::Tensor x = leaf(numbers({3 * kRows, kDim}, 1));
   const std::vector<std::pair<int, int>> pairs = {{0, 1}, {0, 2}, {0, 0}};
-  const at::Tensor y = block_dots("test.dots", x, 3, pairs, kWhole, 2);
+  const at::Tensor y = block_dots("test.dots", x, 3, pairs, kWhole);
   const at::Tensor g = numbers({3, kRows}, 2).to(at::kDouble);
   torch::autograd::backward({y}, {g});
   const at::Tensor z = x.detach().to(at::kDouble).requires_grad_(true);
@@ -157,7 +157,7 @@ TEST(TripleLoss, IsTheWeightedSoftplusAndSquaresWithTheirSlopes) {
   for (std::int64_t t = 0; t < kRows; ++t) weight.push_back(0.1 * static_cast<double>(t % 4));
   TripleSums parts;
   const at::Tensor w = at::tensor(weight, at::kDouble);
-  const at::Tensor loss = triple_loss(dots, w, 0.3, group_rows(three_groups(), 3), parts);
+  const at::Tensor loss = triple_loss(dots, w, 0.3, group_rows(three_groups(), 3, 2), parts);
   torch::autograd::backward({loss}, {at::full({}, 2.0, at::kDouble)});
   const at::Tensor same = values.clone().requires_grad_(true);
   const at::Tensor ranking = w * at::softplus(same[1] - same[0], 1, 100);
@@ -191,13 +191,13 @@ TEST(RowFunctions, HaveTheSameBitsForAnyColumnPartsAndPlaces) {
   const at::Tensor p = x.slice(0, 0, kRows).unsqueeze(0);
   const at::Tensor coefficients = copies_of(numbers({2, 1}, 4).expand({2, kWide}), 1);
   const at::Tensor pattern = at::ones({kRows}, at::kInt);
-  const RowGroups all{kRows, 1, nullptr};
+  const RowGroups all{kRows, 1, 1, nullptr};
   const ColumnSums sums({1, 1}, kWide, nullptr);
   const std::vector<std::pair<int, int>> pairs = {{0, 1}, {2, 2}};
-  const at::Tensor dots = block_dots("test.dots", x, 3, pairs, sums, 1);
-  const at::Tensor content = content_rows(p, pattern, {coefficients}, all, sums, 1).detach();
+  const at::Tensor dots = block_dots("test.dots", x, 3, pairs, sums);
+  const at::Tensor content = content_rows(p, pattern, {coefficients}, all, sums).detach();
   const at::Tensor last = content_rows(p.slice(1, kRows - 1).contiguous(), at::ones({1}, at::kInt),
-                                       {coefficients}, RowGroups{1, 1, nullptr}, sums, 1);
+                                       {coefficients}, RowGroups{1, 1, 1, nullptr}, sums);
   EXPECT_TRUE(at::equal(last.detach()[0], content[kRows - 1]));
   for (const int parts : {2, 4, 8, 16}) {
     const ProcessGrid grid{1, parts};
@@ -207,10 +207,9 @@ TEST(RowFunctions, HaveTheSameBitsForAnyColumnPartsAndPlaces) {
       const auto cut = [&](const at::Tensor& of) {
         return of.slice(-1, own.begin, own.end).contiguous();
       };
-      EXPECT_TRUE(at::equal(block_dots("test.dots", cut(x), 3, pairs, of_part, 1), dots));
-      EXPECT_TRUE(
-          at::equal(content_rows(cut(p), pattern, {cut(coefficients.detach())}, all, of_part, 1),
-                    cut(content)));
+      EXPECT_TRUE(at::equal(block_dots("test.dots", cut(x), 3, pairs, of_part), dots));
+      EXPECT_TRUE(at::equal(
+          content_rows(cut(p), pattern, {cut(coefficients.detach())}, all, of_part), cut(content)));
     });
   }
 }

@@ -5,6 +5,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "base/random.h"
 #include "cluster/thread_communicator.h"
@@ -18,19 +19,16 @@ at::Tensor node_numbers(const std::vector<GlobalNode>& nodes) {
   return at::tensor(numbers, at::kLong);
 }
 
-bool by_columns(const Parameter& parameter) { return parameter.by_columns; }
-bool by_columns(const Buffer& /*buffer*/) { return false; }
-
-template <typename Named>
-void fill(std::vector<Named>& tensors, const Shard& shard, const WholeTensors& values) {
+void fill(std::deque<StateTensor>& tensors, const Shard& shard, const WholeTensors& values) {
   const c10::NoGradGuard no_gradient;
   CHECK_EQ(tensors.size(), values.size());
   const at::Tensor owned = node_numbers(shard.owned());
-  for (Named& tensor : tensors) {
+  for (StateTensor& tensor : tensors) {
     const auto found = values.find(tensor.name);
     CHECK(found != values.end()) << tensor.name;
-    at::Tensor value = tensor.sharded ? found->second.index_select(0, owned) : found->second;
-    if (by_columns(tensor)) {
+    at::Tensor value =
+        has_row_a_node(tensor.placement) ? found->second.index_select(0, owned) : found->second;
+    if (is_cut_in_columns(tensor.placement)) {
       const Range own =
           columns_of(shard.grid, static_cast<int>(value.size(-1)), shard.column_part());
       value = value.slice(-1, own.begin, own.end);
@@ -39,12 +37,10 @@ void fill(std::vector<Named>& tensors, const Shard& shard, const WholeTensors& v
   }
 }
 
-template <typename Named>
-WholeTensors gather(ModelRank& rank, std::vector<Named>& tensors) {
+WholeTensors gather(ModelRank& rank, const std::deque<StateTensor>& tensors) {
   WholeTensors whole;
-  for (const Named& tensor : tensors) {
-    const at::Tensor value = rank.model.to_whole(tensor.value, tensor.sharded, by_columns(tensor));
-    whole[tensor.name] = tensor.sharded ? gather_rows(rank, value) : value.clone();
+  for (const StateTensor& tensor : tensors) {
+    whole[tensor.name] = gather_like(rank, tensor, tensor.value);
   }
   return whole;
 }
@@ -113,8 +109,8 @@ at::Tensor gather_rows(ModelRank& rank, const at::Tensor& rows) {
 }
 
 at::Tensor gather_like(ModelRank& rank, const Parameter& parameter, const at::Tensor& value) {
-  const at::Tensor whole = rank.model.to_whole(value, parameter.sharded, parameter.by_columns);
-  return parameter.sharded ? gather_rows(rank, whole) : whole.clone();
+  const at::Tensor whole = to_whole(rank.shard, value, parameter.placement);
+  return has_row_a_node(parameter.placement) ? gather_rows(rank, whole) : whole.clone();
 }
 
 WholeTensors gather_parameters(ModelRank& rank) { return gather(rank, rank.model.parameters()); }

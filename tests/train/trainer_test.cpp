@@ -113,9 +113,11 @@ class TrainerTest : public testing::Test {
           space, read_training_share(dataset_, space, rank.shard.ownership, rank.shard.rank()),
           eligible_items(dataset_, space), {Sampling::interactions, kBatch, setting.seed, 1});
       CheckpointStore store(directory, communicator);
+      Optimizer optimizer(rank.model, options.training.adam);
       TrainingState state;
       if (options.resume) {
-        state = restore(Checkpoint::open(store.newest().value(), communicator), rank.model, true);
+        state =
+            restore(Checkpoint::open(store.newest().value(), communicator), rank.model, &optimizer);
       }
       CheckpointInfo description;
       description.config = "--model=micrec\n";
@@ -144,14 +146,16 @@ class TrainerTest : public testing::Test {
       events.save_step = options.save_step;
       std::int64_t asked = state.step;
       events.stop_requested = [&] { return options.stop && options.stop(number, ++asked); };
-      Trainer trainer(options.training, rank.model, sampler, store, description, events);
+      Trainer trainer(options.training, rank.model, optimizer, sampler, store, description, events);
       ends[number] = trainer.run(state);
       states[number] = state;
 
       WholeTensors values = gather_parameters(rank);
+      std::size_t next = 0;
       for (const Parameter& parameter : rank.model.parameters()) {
-        values["m:" + parameter.name] = gather_like(rank, parameter, parameter.adam_m);
-        values["v:" + parameter.name] = gather_like(rank, parameter, parameter.adam_v);
+        const Optimizer::Moments& moments = optimizer.moments()[next++];
+        values["m:" + parameter.name] = gather_like(rank, parameter, moments.first);
+        values["v:" + parameter.name] = gather_like(rank, parameter, moments.second);
       }
       values.merge(gather_buffers(rank));
       if (number != 0) return;

@@ -1,6 +1,7 @@
-#include "model/ridge.h"
+#include "model/ridge_map.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <map>
 #include <utility>
 
+#include "base/text.h"
 #include "graph/row_product.h"
 
 namespace micrec {
@@ -144,8 +146,8 @@ at::Tensor solve_positive(at::Tensor gram, const at::Tensor& right) {
   return solution;
 }
 
-void fit(RidgeMap& map, const at::Tensor& xx, const at::Tensor& xy, const at::Tensor& sum_x,
-         const at::Tensor& sum_y, std::int64_t people) {
+void fit_map(RidgeMap& map, const at::Tensor& xx, const at::Tensor& xy, const at::Tensor& sum_x,
+             const at::Tensor& sum_y, std::int64_t people) {
   const std::int64_t dim = xx.size(0);
   const auto n = static_cast<double>(people);
   const at::Tensor mean_x = sum_x / n;
@@ -163,65 +165,83 @@ void fit(RidgeMap& map, const at::Tensor& xx, const at::Tensor& xy, const at::Te
   map.map[dim].copy_(offset);
 }
 
+at::Tensor mapped(const RidgeMap& map, const at::Tensor& z, int threads) {
+  const std::int64_t dim = z.size(1);
+  return row_product(z, map.map.slice(0, 0, dim).contiguous(), threads) + map.map[dim];
+}
+
 }  // namespace
 
-std::vector<RidgeMap> empty_ridge_maps(const std::vector<OverlapPair>& pairs, int dim) {
-  std::vector<RidgeMap> maps;
-  for (const OverlapPair& pair : pairs) {
-    maps.push_back({pair.first_domain, pair.second_domain, at::zeros({dim + 1, dim}, at::kFloat)});
-    maps.push_back({pair.second_domain, pair.first_domain, at::zeros({dim + 1, dim}, at::kFloat)});
+RidgeMaps::RidgeMaps(const PartInputs& inputs) : shard_(inputs.shard), overlaps_(inputs.overlaps) {
+  const int dim = inputs.config.dim;
+  const auto add = [&](int from, int to) {
+    maps_.push_back({from, to, at::zeros({dim + 1, dim}, at::kFloat)});
+    inputs.state.add_buffer(text("ridge.", from, ".", to), maps_.back().map, Placement::everywhere,
+                            "user rows of the first domain to the second (dim + 1, dim)");
+  };
+  for (const OverlapPair& pair : overlaps_) {
+    add(pair.first_domain, pair.second_domain);
+    add(pair.second_domain, pair.first_domain);
   }
-  return maps;
+  fitted_ = at::zeros({1}, at::kByte);
+  inputs.state.add_buffer("ridge.fitted", fitted_, Placement::everywhere,
+                          "1 once the maps were fitted");
 }
 
-void fit_ridge_maps(std::vector<RidgeMap>& maps, const std::vector<OverlapPair>& pairs,
-                    const Shard& shard, const at::Tensor& z) {
-  CHECK_EQ(maps.size(), 2 * pairs.size());
-  for (std::size_t p = 0; p < pairs.size(); ++p) {
-    const auto people = static_cast<std::int64_t>(pairs[p].first.size());
-    const Moments sums = moments_of(z.contiguous(), whole_rows_of(pairs[p].first, shard),
-                                    whole_rows_of(pairs[p].second, shard), people, *shard.world);
-    fit(maps[2 * p], sums.xx, sums.xy, sums.x, sums.y, people);
-    fit(maps[2 * p + 1], sums.yy, sums.xy.t(), sums.y, sums.x, people);
+bool RidgeMaps::are_fitted() const { return fitted_.item<std::uint8_t>() != 0; }
+
+void RidgeMaps::fit(const at::Tensor& z) {
+  const c10::NoGradGuard no_gradient;
+  for (std::size_t p = 0; p < overlaps_.size(); ++p) {
+    const OverlapPair& pair = overlaps_[p];
+    const auto people = static_cast<std::int64_t>(pair.first.size());
+    const Moments sums = moments_of(z.contiguous(), whole_rows_of(pair.first, shard_),
+                                    whole_rows_of(pair.second, shard_), people, *shard_.world);
+    fit_map(maps_[2 * p], sums.xx, sums.xy, sums.x, sums.y, people);
+    fit_map(maps_[2 * p + 1], sums.yy, sums.xy.t(), sums.y, sums.x, people);
   }
+  fitted_.fill_(1);
 }
 
-std::int64_t apply_ridge_maps(const std::vector<RidgeMap>& maps, const Shard& shard,
-                              at::Tensor& z) {
-  if (maps.empty() || shard.link_to.numel() == 0) return 0;
-  const NodeSpace& space = shard.space();
-  const at::Tensor host_degree = shard.degree.cpu();
-  const at::Tensor host_to = shard.link_to.cpu();
-  const at::Tensor host_from = shard.link_from.cpu();
+void RidgeMaps::fill_in(at::Tensor z) const {
+  if (!are_fitted() || maps_.empty() || shard_.link_to.numel() == 0) return;
+  const NodeSpace& space = shard_.space();
+  const at::Tensor host_degree = shard_.degree.cpu();
+  const at::Tensor host_to = shard_.link_to.cpu();
+  const at::Tensor host_from = shard_.link_from.cpu();
   const float* degree = host_degree.data_ptr<float>();
   const std::int64_t* to = host_to.data_ptr<std::int64_t>();
   const std::int64_t* from = host_from.data_ptr<std::int64_t>();
-  const std::vector<GlobalNode>& owned = shard.owned();
-  const std::int64_t dim = z.size(1);
+  const std::vector<GlobalNode>& owned = shard_.owned();
   std::map<std::int64_t, int> sources;  // target row -> number of rows averaged
   at::Tensor sums = at::zeros_like(z);
-  for (const RidgeMap& map : maps) {
+  for (const RidgeMap& map : maps_) {
     std::vector<std::int64_t> target_rows, source_rows;
-    for (std::int64_t link = 0; link < shard.link_to.numel(); ++link) {
+    for (std::int64_t link = 0; link < shard_.link_to.numel(); ++link) {
       if (degree[to[link]] > 0 || degree[from[link]] == 0) continue;
       if (space.domain_of(owned[to[link]]) != map.to) continue;
       if (space.domain_of(owned[from[link]]) != map.from) continue;
-      const std::int32_t target = shard.whole_row_of[to[link]];
+      const std::int32_t target = shard_.whole_row_of[to[link]];
       if (target < 0) continue;
       target_rows.push_back(target);
-      source_rows.push_back(shard.whole_row_of[from[link]]);
+      source_rows.push_back(shard_.whole_row_of[from[link]]);
       ++sources[target];
     }
     if (target_rows.empty()) continue;
     const at::Tensor x = z.index_select(0, at::tensor(source_rows, at::kLong));
-    const at::Tensor mapped =
-        row_product(x, map.map.slice(0, 0, dim).contiguous(), shard.threads) + map.map[dim];
-    sums.index_add_(0, at::tensor(target_rows, at::kLong), mapped);
+    sums.index_add_(0, at::tensor(target_rows, at::kLong), mapped(map, x, shard_.threads));
   }
   for (const auto& [row, count] : sources) {
     z[row].copy_(sums[row] / static_cast<double>(count));
   }
-  return static_cast<std::int64_t>(sources.size());
+}
+
+std::optional<at::Tensor> RidgeMaps::map_to_domain(const at::Tensor& z, int from, int to) const {
+  if (!are_fitted()) return std::nullopt;
+  for (const RidgeMap& map : maps_) {
+    if (map.from == from && map.to == to) return mapped(map, z, shard_.threads);
+  }
+  return std::nullopt;
 }
 
 }  // namespace micrec

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "model/step_shape.h"
 #include "tests/partition/random_world.h"
 
 namespace micrec {
@@ -18,23 +19,25 @@ PlanInputs make_inputs(int domains = 2) {
                                                .interactions = 3000,
                                                .tastes = 4,
                                                .skew = 1.5});
-  StepShape shape;
-  shape.domains = domains;
-  shape.batch = {.triples = 256, .has_contrastive = domains > 1, .contrastive_batch = 64};
-  shape.has_templates = true;
-  shape.has_self_loss = true;
-  shape.content_modalities = 1;
-  shape.content_columns = {48};
-  shape.semantic_modalities = 1;
-  shape.semantic_neighbours = 10;
+  ModelShape model;
+  model.config.modalities = {"text"};
+  model.config.semantic_neighbors = 10;
+  model.domains = domains;
+  model.content_columns = {48};
+  const BatchShape batch{.triples = 256, .has_contrastive = domains > 1, .contrastive_batch = 64};
   DatasetShape dataset;
   dataset.nodes = world.space.nodes();
   dataset.users = world.space.users();
   dataset.items_of_domain = std::vector<std::int64_t>(domains, 200);
   dataset.feature_width = {96};
   std::vector<std::uint8_t> present(world.eligible.size(), 1);
-  return {world.space, world.people, world.graph, world.eligible, {{present, std::nullopt}},
-          shape,       dataset};
+  return {world.space,
+          world.people,
+          world.graph,
+          world.eligible,
+          {{present, std::nullopt}},
+          step_shape(model, batch),
+          dataset};
 }
 
 GridPlan plan(const PlanInputs& inputs, ProcessGrid grid) {

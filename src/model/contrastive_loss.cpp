@@ -1,0 +1,104 @@
+#include "model/contrastive_loss.h"
+
+#include <glog/logging.h>
+
+#include <numeric>
+
+#include "base/random.h"
+#include "model/contrastive_share.h"
+
+namespace micrec {
+
+ContrastiveBatch choose_people(const OverlapPair& pair, const Shard& shard, std::int64_t batch_size,
+                               std::uint64_t seed, std::int64_t step) {
+  const auto people = static_cast<std::int64_t>(pair.first.size());
+  const bool all = batch_size <= 0 || batch_size >= people;
+  const std::int64_t chosen = all ? people : batch_size;
+  const Permutation permutation(people, seed, Purpose::contrastive_batch,
+                                static_cast<std::uint32_t>(step));
+  ContrastiveBatch batch;
+  batch.rows_per_rank.assign(shard.whole.ranks, 0);
+  std::vector<std::int32_t> owners(chosen);
+  for (std::int64_t position = 0; position < chosen; ++position) {
+    const auto person = all ? position : static_cast<std::int64_t>(permutation.at(position));
+    const std::int32_t first = value(pair.first[person]);
+    const std::int32_t second = value(pair.second[person]);
+    const std::int32_t owner = shard.whole.owner[first];
+    DCHECK_EQ(owner, shard.whole.owner[second]) << "a person's nodes have one owner";
+    owners[position] = owner;
+    ++batch.rows_per_rank[owner];
+    if (shard.row_of[first] < 0) continue;
+    batch.first_rows.push_back(shard.row_of[first]);
+    batch.second_rows.push_back(shard.row_of[second]);
+  }
+  std::vector<std::int64_t> next(shard.whole.ranks, 0);
+  std::partial_sum(batch.rows_per_rank.begin(), batch.rows_per_rank.end() - 1, next.begin() + 1);
+  batch.positions.resize(chosen);
+  for (std::int64_t position = 0; position < chosen; ++position) {
+    batch.positions[next[owners[position]]++] = static_cast<std::int32_t>(position);
+  }
+  return batch;
+}
+
+ContrastiveLoss::ContrastiveLoss(const PartInputs& inputs)
+    : config_(inputs.config), shard_(inputs.shard), overlaps_(inputs.overlaps) {}
+
+void ContrastiveLoss::want_rows(StepContext& step) {
+  people_.clear();
+  if (config_.contrastive_weight <= 0) return;
+  for (const OverlapPair& pair : overlaps_) {
+    people_.push_back(
+        choose_people(pair, shard_, config_.contrastive_batch, step.seed, step.time.step));
+    step.want(people_.back().first_rows);
+    step.want(people_.back().second_rows);
+  }
+}
+
+void ContrastiveLoss::add_loss(StepContext& step) {
+  for (const ContrastiveBatch& people : people_) {
+    const at::Tensor term = loss_of(step, people);
+    step.share.contrastive += term.item<double>();
+    step.add_loss(term);
+  }
+}
+
+at::Tensor ContrastiveLoss::loss_of(const StepContext& step, const ContrastiveBatch& people) const {
+  at::Tensor first = step.rows_of(step.z, people.first_rows);
+  at::Tensor second = step.rows_of(step.z, people.second_rows);
+  if (shard_.columns != nullptr) {
+    // Logits need whole rows: every rank of the row part takes those of some of its people.
+    std::vector<std::int32_t> part_of_person;
+    for (const std::int32_t row : people.first_rows) {
+      part_of_person.push_back(
+          shard_.grid.column_part(shard_.whole.owner[value(shard_.owned()[row])]));
+    }
+    const ColumnExchange exchange(part_of_person, shard_.columns);
+    first = exchange.to_whole("contrastive.columns", first);
+    second = exchange.to_whole("contrastive.columns", second);
+  }
+  return contrastive_share(first, second, people.rows_per_rank, people.positions,
+                           config_.temperature, *shard_.world, shard_.threads) *
+         config_.contrastive_weight;
+}
+
+// The rows of a pair's people, whole ones, go to all ranks, and then five numbers a person: the
+// sums of both softmaxes. With column parts each rank first gets some people's whole rows from the
+// others of its row part, and returns their gradients.
+void ContrastiveLoss::declare(const ModelShape& /*shape*/, const RankPlace& at, StepCosts& costs) {
+  constexpr double kSoftmaxSums = 5;  // numbers a person
+  const double parts = at.grid.columns;
+  const double peers = at.grid.ranks() - 1;
+  for (const OverlapCounts& pair : at.needs().overlaps) {
+    const double of_row_part = pair.chosen * static_cast<double>(pair.people_of_part[at.row]) /
+                               static_cast<double>(pair.people);
+    const double own = of_row_part / parts;
+    costs.exchange("contrastive.columns", Group::columns, 4,
+                   2 * of_row_part * (parts - 1) / parts * 2 * at.row_bytes());
+    costs.exchange("contrastive.rows", Group::world, 1, own * 2 * at.dim * kFloatBytes * peers);
+    costs.exchange("contrastive.sums", Group::world, 1, own * kSoftmaxSums * kFloatBytes * peers);
+    costs.memory(MemoryKind::activations, 2 * pair.chosen * 2 * at.dim * kFloatBytes);
+    costs.matrix_operations(2 * 6 * own * pair.chosen * at.dim);
+  }
+}
+
+}  // namespace micrec

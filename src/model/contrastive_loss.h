@@ -1,0 +1,50 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "model/model_part.h"
+#include "model/overlap.h"
+
+namespace micrec {
+
+/// A rank's part of the contrastive batch of one pair.
+struct ContrastiveBatch {
+  std::vector<std::int32_t> first_rows;   // (people of the row part) owned rows in one domain
+  std::vector<std::int32_t> second_rows;  // and in the other
+  // (ranks of the world) people of the batch whose whole rows each rank takes
+  std::vector<std::int64_t> rows_per_rank;
+  // (people) the place in the step's choice of every person of the batch, rank 0's people first;
+  // rising within a rank
+  std::vector<std::int32_t> positions;
+};
+
+/// The people of a step: all of them, or `batch_size` (if that is fewer) chosen by the step's
+/// permutation.
+///
+/// Ranks    local, every rank computes the same choice.
+/// Cost     a few memory accesses a person chosen, however many there are to choose from.
+ContrastiveBatch choose_people(const OverlapPair& pair, const Shard& shard, std::int64_t batch_size,
+                               std::uint64_t seed, std::int64_t step);
+
+/// The cross-domain loss: of every pair of domains the contrastive loss of the graph rows of people
+/// who are trained on in both; see contrastive_share().
+class ContrastiveLoss : public LossTerm {
+ public:
+  explicit ContrastiveLoss(const PartInputs& inputs);
+  void want_rows(StepContext& step) override;
+  void add_loss(StepContext& step) override;
+  static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
+
+ private:
+  at::Tensor loss_of(const StepContext& step, const ContrastiveBatch& people) const;
+
+  const ModelConfig& config_;
+  const Shard& shard_;
+  const std::vector<OverlapPair>& overlaps_;
+  std::vector<ContrastiveBatch> people_;  // of the step that is being computed, of each pair
+};
+
+}  // namespace micrec

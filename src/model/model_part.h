@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/dataset_file.h"
+#include "model/column_sums.h"
+#include "model/model_config.h"
+#include "model/overlap.h"
+#include "model/parameter.h"
+#include "model/shard.h"
+#include "model/step_context.h"
+#include "model/step_shape.h"
+#include "partition/planning/step_costs.h"
+
+namespace micrec {
+
+class TemplateEmbedding;
+
+/// What a part of the model is made of; all of it outlives the part.
+///
+/// A part is a class with the same few members: a constructor that adds its parameters and buffers
+/// to the state, functions that compute its rows or its loss from a StepContext, and
+///
+///   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
+///
+/// which says what that makes a rank send, hold and do.
+struct PartInputs {
+  const ModelConfig& config;  // resolved
+  const DatasetFile& dataset;
+  const Shard& shard;
+  const std::vector<OverlapPair>& overlaps;
+  std::uint64_t seed;
+  ModelState& state;
+  const TemplateEmbedding* embedding;  // of losses
+};
+
+/// A term of the loss. What it needs of others it asks for in two rounds, before anything is
+/// computed and once the final rows are.
+class LossTerm {
+ public:
+  virtual ~LossTerm() = default;
+  /// Says whose final rows it needs: StepContext::want().
+  virtual void want_rows(StepContext& /*step*/) {}
+  /// Adds what it needs of the batch's items beside their final rows: StepContext::items.
+  virtual void want_of_items(StepContext& /*step*/) {}
+  /// Adds its share of the loss: StepContext::add_loss().
+  virtual void add_loss(StepContext& step) = 0;
+};
+
+}  // namespace micrec

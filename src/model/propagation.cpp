@@ -1,0 +1,68 @@
+#include "model/propagation.h"
+
+#include <ATen/ATen.h>
+
+#include "graph/operators.h"
+#include "kernels/neighbour_sum.h"
+#include "kernels/upload.h"
+
+namespace micrec {
+
+Propagation::Propagation(const PartInputs& inputs, SemanticNeighbours& semantic)
+    : config_(inputs.config), shard_(inputs.shard), semantic_(semantic) {}
+
+at::Tensor Propagation::rows(StepContext& context, const at::Tensor& e,
+                             const std::vector<std::int32_t>* rows) {
+  const at::Tensor refined = is_refined(SemanticPlace::before) ? e + semantic_.sum(context, e) : e;
+  at::Tensor z =
+      propagate(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers, rows);
+  if (is_refined(SemanticPlace::after)) {
+    const at::Tensor sum = semantic_.sum(context, e);
+    z = z + (rows != nullptr ? take_rows(sum, *rows, shard_.threads) : sum);
+  }
+  return z;
+}
+
+at::Tensor Propagation::rows_of_new(StepContext& context, const Pattern& items, const at::Tensor& e,
+                                    const at::Tensor& old) {
+  const at::Tensor refined =
+      is_refined(SemanticPlace::before) ? old + semantic_.sum(context, old) : old;
+  const at::Tensor read =
+      propagate_before_last(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers);
+  std::vector<float> degree(items.rows());
+  for (std::int64_t user = 0; user < items.rows(); ++user) {
+    degree[user] = static_cast<float>(items.degree(user));
+  }
+  SumOptions options;
+  options.scaling = {inverse_sqrt(upload(degree, shard_.device)), shard_.inverse_sqrt_degree};
+  options.horner.addend = e;
+  options.horner.factor = 1.0F / static_cast<float>(config_.layers + 1);
+  return neighbour_sum(items, read, options, shard_.threads);
+}
+
+void Propagation::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
+  const int layers = shape.config.layers;
+  if (layers == 0) return;
+  // Backward begins with the wanted rows alone, unless all final rows were computed.
+  const bool all = shape.simulates_cold();
+  const int whole = 2 * layers - (all ? 0 : 1);
+  const StepNeeds& needs = at.needs();
+  costs.exchange("halo.propagate", Group::rows, whole, whole * at.halo_sent() * at.row_bytes());
+  if (!all) {
+    constexpr double kFlagBytes = 1;
+    costs.exchange("halo.propagate.active", Group::rows, 2,
+                   at.halo_sent() * kFlagBytes + needs.active_sent[at.row] * at.row_bytes());
+  }
+  // The two matrices that it goes back and forth between.
+  costs.memory(MemoryKind::activations, 2 * at.matrix_bytes());
+  costs.memory_in_turn(MemoryKind::halo_buffers,
+                       at.row_bytes() * (3 * at.halo_received() + at.halo_sent()));
+  // The last layer forward and the first one backward are of the wanted rows alone.
+  const int products = 2 * layers - (all ? 0 : 2);
+  costs.neighbour_bytes(products * at.nonzeros() * at.nonzero_bytes());
+  if (all) return;
+  costs.neighbour_bytes(
+      2 * (needs.wanted_nonzeros[at.row] * at.nonzero_bytes() + at.nonzeros() * kNodeBytes));
+}
+
+}  // namespace micrec

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/pattern.h"
+#include "model/model_part.h"
+#include "model/semantic_neighbours.h"
+
+namespace micrec {
+
+/// The graph rows z of base rows e: the mean of all layers of propagation, of rows that semantic
+/// neighbours have refined before, or that they are added to after.
+/// Source   LightGCN (He et al. 2020, arXiv:2002.02126).
+class Propagation {
+ public:
+  /// `semantic` outlives it.
+  Propagation(const PartInputs& inputs, SemanticNeighbours& semantic);
+
+  /// Shapes   e: (owned rows, width); rows: owned rows, rising, whose last layer alone is computed,
+  /// or null for all; returns (rows, width). Ranks: collective, see propagate().
+  at::Tensor rows(StepContext& context, const at::Tensor& e, const std::vector<std::int32_t>* rows);
+  /// Of people who join later; e: (users, width) their base rows; `items`: (users) of owned rows;
+  /// old: (owned rows, width) base rows of the graph. Without gradient. Ranks: one alone.
+  at::Tensor rows_of_new(StepContext& context, const Pattern& items, const at::Tensor& e,
+                         const at::Tensor& old);
+
+  static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
+
+ private:
+  bool is_refined(SemanticPlace place) const {
+    return semantic_.is_on() && config_.semantic == place;
+  }
+
+  const ModelConfig& config_;
+  const Shard& shard_;
+  SemanticNeighbours& semantic_;
+};
+
+}  // namespace micrec

@@ -1,0 +1,60 @@
+#include "model/self_loss.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "model/row_functions.h"
+
+namespace micrec {
+namespace {
+
+bool is_on(const ModelConfig& config) { return config.inductive() && config.self_weight > 0; }
+
+}  // namespace
+
+SelfLoss::SelfLoss(const PartInputs& inputs)
+    : config_(inputs.config), embedding_(*inputs.embedding) {
+  if (!config_.inductive()) return;
+  form_ = inputs.state.add_parameter("self_weight", at::ones({embedding_.table().size(1)}),
+                                     inputs.shard.device, Placement::columns,
+                                     "diagonal bilinear form of the self-enhanced loss");
+}
+
+void SelfLoss::want_of_items(StepContext& step) {
+  if (!is_on(config_)) return;
+  templates_ = step.wanted_of(embedding_.table());
+  rows_of_items_ = step.items.add(step.rows_of_requested(templates_));
+  is_template_ = step.items.add(step.owned_of_requested(embedding_.is_template()).unsqueeze(1));
+}
+
+void SelfLoss::add_loss(StepContext& step) {
+  if (!is_on(config_)) return;
+  const std::int64_t n = step.triples();
+  const at::Tensor templates = std::exchange(templates_, {});
+  const at::Tensor items = step.items.of(rows_of_items_);  // (2n, width)
+  const at::Tensor is_template = step.items.of(is_template_).detach().squeeze(1);
+  const at::Tensor weight = step.triple_weight * step.owned_of_users(embedding_.is_template()) *
+                            is_template.slice(0, 0, n) * is_template.slice(0, n, 2 * n) *
+                            config_.self_weight;
+  const RowGroups groups = step.groups_of_triples();
+  const at::Tensor user = times_table(step.rows_of_users(templates),
+                                      at::zeros({n}, is_template.options().dtype(at::kInt)),
+                                      step.dense.parameter(*form_), groups);
+  const at::Tensor scores =
+      block_dots("step.self_scores", at::cat({user, items}), 3, {{0, 1}, {0, 2}}, step.sums);
+  TripleSums sums;
+  step.add_loss(triple_loss(scores, weight, 0, groups, sums));
+  step.report(LossPart::self, sums.ranking);
+}
+
+void SelfLoss::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
+  if (!is_on(shape.config)) return;
+  DenseInputs::declare_parameter(at, 1, costs);
+  BatchItems::declare_added(at, 1, 1, costs);
+  costs.exchange("step.self_scores", Group::columns, 1,
+                 at.gathered_bytes(Group::columns, 2 * at.triples()));
+  costs.copied_bytes(4 * at.triples() * at.row_bytes());
+}
+
+}  // namespace micrec

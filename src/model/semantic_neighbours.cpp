@@ -1,0 +1,236 @@
+#include "model/semantic_neighbours.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "base/random.h"
+#include "graph/nearest_neighbours.h"
+#include "graph/operators.h"
+#include "kernels/upload.h"
+#include "model/modality.h"
+#include "model/row_functions.h"
+
+namespace micrec {
+namespace {
+
+/// Reads the features of `items` (rising) of a domain, block by block. Shapes   returns (items,
+/// width) float32.
+at::Tensor read_rows(const DatasetFile& dataset, int domain, const std::string& modality,
+                     std::int64_t width, const std::vector<std::int64_t>& items) {
+  constexpr std::int64_t kBlock = 4096;
+  const std::int64_t of_domain = dataset.domains()[domain].items;
+  at::Tensor rows = at::empty({static_cast<std::int64_t>(items.size()), width}, at::kFloat);
+  std::vector<float> block(kBlock * width);
+  std::size_t next = 0;
+  for (std::int64_t begin = 0; begin < of_domain && next < items.size(); begin += kBlock) {
+    const std::int64_t end = std::min(of_domain, begin + kBlock);
+    if (items[next] >= end) continue;
+    dataset.read_features(domain, modality, begin, end, block.data());
+    for (; next < items.size() && items[next] < end; ++next) {
+      std::copy_n(block.data() + (items[next] - begin) * width, width,
+                  rows.data_ptr<float>() + static_cast<std::int64_t>(next) * width);
+    }
+  }
+  return rows;
+}
+
+/// Of each modality a coefficient for every set of modalities.
+double coefficients_of(int modalities) {
+  return static_cast<double>(modalities * (std::int64_t{1} << modalities));
+}
+
+}  // namespace
+
+ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
+                                        const std::string& modality, int neighbours) {
+  const NodeSpace& space = shard.space();
+  const std::int64_t width = modality_width(dataset, modality);
+  std::vector<std::int64_t> degree(shard.owned_rows() + 1, 0);
+  std::vector<GlobalNode> columns;
+  std::vector<float> weights;
+  ItemNeighbours semantic;
+  semantic.present = at::zeros({shard.owned_rows(), 1}, at::kFloat);
+  float* present_rows = semantic.present.data_ptr<float>();
+
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    const DomainInfo& info = dataset.domains()[domain];
+    if (std::none_of(info.modalities.begin(), info.modalities.end(),
+                     [&](const ModalityInfo& m) { return m.name == modality; })) {
+      continue;
+    }
+    const std::vector<std::uint8_t> present = dataset.features_present(domain, modality);
+    std::vector<std::uint8_t> eligible(info.items, 0);
+    std::vector<std::int64_t> queries;
+    for (std::int64_t item = 0; item < info.items; ++item) {
+      if (!present[item]) continue;
+      const std::int32_t node = value(space.item(domain, item));
+      eligible[item] = shard.summary->training_degree[node] > 0;
+      if (shard.row_of[node] >= 0) queries.push_back(item);
+    }
+    const FeatureSource source{info.items, width,
+                               [&](std::int64_t begin, std::int64_t end, float* rows) {
+                                 dataset.read_features(domain, modality, begin, end, rows);
+                               }};
+    const NearestNeighbours nearest =
+        nearest_neighbours(queries, read_rows(dataset, domain, modality, width, queries), source,
+                           eligible, neighbours, shard.threads);
+    // Items of a domain are consecutive nodes and domains come in order, so rows are met by rising
+    // number.
+    for (std::size_t q = 0; q < queries.size(); ++q) {
+      const std::int64_t begin = nearest.offsets[q];
+      const std::int64_t found = nearest.offsets[q + 1] - begin;
+      if (found == 0) continue;
+      const std::int32_t row = shard.row_of[value(space.item(domain, queries[q]))];
+      degree[row + 1] = found;
+      present_rows[row] = 1;
+      for (std::int64_t n = begin; n < begin + found; ++n) {
+        columns.push_back(space.item(domain, nearest.neighbours[n]));
+        weights.push_back(1.0F / static_cast<float>(found));
+      }
+    }
+  }
+  for (std::int64_t row = 0; row < shard.owned_rows(); ++row) degree[row + 1] += degree[row];
+  semantic.graph = std::make_unique<WeightedGraph>(shard.ownership, degree, columns, weights,
+                                                   *shard.communicator, shard.threads);
+  return semantic;
+}
+
+SemanticNeighbours::SemanticNeighbours(const PartInputs& inputs)
+    : config_(inputs.config), shard_(inputs.shard) {
+  if (!config_.has_semantic()) return;
+  for (const std::string& name : config_.modalities) {
+    modalities_.push_back(
+        find_semantic_neighbours(inputs.dataset, shard_, name, config_.semantic_neighbors));
+    const at::Tensor& present = modalities_.back().present;
+    has_any_ = has_any_.defined() ? at::maximum(has_any_, present) : present;
+  }
+  const auto count = static_cast<std::int64_t>(modalities_.size());
+  every_set_ = every_modality_set(count).to(shard_.device);
+  number_sets();
+  for (ItemNeighbours& modality : modalities_) modality.graph->move_to(shard_.device);
+  has_any_ = has_any_.to(shard_.device);
+  gate_ = inputs.state.add_parameter("semantic.gate", at::ones({shard_.space().domains()}),
+                                     shard_.device, Placement::everywhere, "g of each domain");
+  logits_ = inputs.state.add_parameter("semantic.logits", at::zeros({count}), shard_.device,
+                                       Placement::everywhere, "shares of the modalities");
+}
+
+void SemanticNeighbours::number_sets() {
+  std::vector<at::Tensor> present;
+  for (const ItemNeighbours& modality : modalities_) present.push_back(modality.present);
+  const at::Tensor sets = modality_sets(present);
+  const std::int64_t sets_of_domain = std::int64_t{1} << modalities_.size();
+  // Users are in no domain of items; they have no neighbours either.
+  const at::Tensor domain = shard_.item_domain.cpu().argmax(1).to(at::kInt);
+  const at::Tensor none = at::full_like(sets, -1);
+  set_ = at::where(sets > 0, sets, none).to(shard_.device);
+  set_of_domain_ = at::where(sets > 0, sets + domain * sets_of_domain, none).to(shard_.device);
+}
+
+at::Tensor SemanticNeighbours::shares() const {
+  return modality_shares(logits_->value, every_set_);
+}
+
+at::Tensor SemanticNeighbours::sum(StepContext& context, const at::Tensor& e) {
+  const at::Tensor shares = this->shares();
+  const at::Tensor gate = gate_->value.unsqueeze(1);  // (domains, 1)
+  at::Tensor sum;
+  for (std::size_t m = 0; m < modalities_.size(); ++m) {
+    const at::Tensor table = (gate * shares.select(1, static_cast<std::int64_t>(m))).reshape({-1});
+    const at::Tensor part = times_table(weighted_sum(*modalities_[m].graph, e), set_of_domain_,
+                                        context.dense.table(table), shard_.summand_rows);
+    sum = m == 0 ? part : sum + part;
+  }
+  return sum;
+}
+
+at::Tensor SemanticNeighbours::mean(StepContext& context, const at::Tensor& z) {
+  const at::Tensor shares = this->shares();
+  at::Tensor sum;
+  for (std::size_t m = 0; m < modalities_.size(); ++m) {
+    const at::Tensor part = times_table(
+        weighted_sum(*modalities_[m].graph, z), set_,
+        context.dense.table(shares.select(1, static_cast<std::int64_t>(m))), shard_.summand_rows);
+    sum = m == 0 ? part : sum + part;
+  }
+  return sum;
+}
+
+at::Tensor SemanticNeighbours::simulate_cold(StepContext& step, const at::Tensor& z) {
+  const Random random(step.seed, Purpose::cold_simulation,
+                      static_cast<std::uint32_t>(step.time.step));
+  std::vector<float> cold(shard_.owned_rows());
+  for (std::int64_t row = 0; row < shard_.owned_rows(); ++row) {
+    cold[row] = random.uniform(value(shard_.owned()[row])) < config_.cold_simulation ? 1 : 0;
+  }
+  const at::Tensor share = upload(cold, shard_.device).unsqueeze(1) * has_any_;
+  return z + share * (mean(step, z) - z);
+}
+
+at::Tensor SemanticNeighbours::fill_cold(StepContext& context, const at::Tensor& z) {
+  const at::Tensor lone =
+      (shard_.degree.slice(0, 0, shard_.owned_rows()) == 0).to(at::kFloat).unsqueeze(1);
+  return at::where(lone * has_any_ > 0, mean(context, z), z);
+}
+
+std::vector<SemanticHalo> SemanticNeighbours::halos() const {
+  Communicator& rows = *shard_.communicator;
+  std::vector<SemanticHalo> halos;
+  for (const ItemNeighbours& modality : modalities_) {
+    const HaloPlan& forward = modality.graph->graph().halo_plan();
+    const HaloPlan& backward = modality.graph->transpose().halo_plan();
+    at::Tensor own = at::empty({1, 4}, at::kLong);
+    auto* const counts = own.mutable_data_ptr<std::int64_t>();
+    counts[0] = static_cast<std::int64_t>(forward.send_local_rows.size());
+    counts[1] = forward.halo_rows();
+    counts[2] = static_cast<std::int64_t>(backward.send_local_rows.size());
+    counts[3] = backward.halo_rows();
+    const at::Tensor all = rows.all_gather(
+        "plan.semantic", own, std::vector<std::int64_t>(static_cast<std::size_t>(rows.size()), 1));
+    SemanticHalo halo;
+    for (int part = 0; part < rows.size(); ++part) {
+      const std::int64_t* const of = all.const_data_ptr<std::int64_t>() + 4 * part;
+      halo.forward.sent.push_back(of[0]);
+      halo.forward.received.push_back(of[1]);
+      halo.backward.sent.push_back(of[2]);
+      halo.backward.received.push_back(of[3]);
+    }
+    halos.push_back(std::move(halo));
+  }
+  return halos;
+}
+
+void SemanticNeighbours::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
+  const int modalities = shape.semantic_modalities();
+  if (modalities == 0) return;
+  const int calls = shape.simulates_cold() ? 2 : 1;  // of a modality, each way
+  double received = 0;
+  double sent = 0;
+  for (const SemanticHalo& halo : at.of.semantic) {
+    const auto bytes = [&](const HaloCounts& counts) {
+      return calls * static_cast<double>(counts.sent[at.row]) * at.row_bytes();
+    };
+    costs.exchange("halo.weighted", Group::rows, calls, bytes(halo.forward));
+    costs.exchange("halo.weighted.backward", Group::rows, calls, bytes(halo.backward));
+    for (const HaloCounts* counts : {&halo.forward, &halo.backward}) {
+      received = std::max(received, static_cast<double>(counts->received[at.row]));
+      sent = std::max(sent, static_cast<double>(counts->sent[at.row]));
+    }
+  }
+  DenseInputs::declare_table(
+      at, coefficients_of(modalities) * (shape.domains + (shape.simulates_cold() ? 1 : 0)), costs);
+  // Of the neighbours and their transpose item and weight, and where a row begins.
+  const double nonzeros = at.items() * shape.config.semantic_neighbors;
+  costs.memory(MemoryKind::graph, 2.0 * modalities * (nonzeros * 2 * kNodeBytes + at.rows() * 8));
+  // The refined rows and each modality's sum, kept for the way back; rows before cold simulation.
+  costs.memory(MemoryKind::activations,
+               (1 + modalities + (shape.simulates_cold() ? 3 : 0)) * at.matrix_bytes());
+  costs.memory_in_turn(MemoryKind::halo_buffers, at.row_bytes() * (2 * received + sent));
+  costs.memory(MemoryKind::evaluation, 2 * at.matrix_bytes());
+  const double products = modalities * calls;
+  costs.neighbour_bytes(2 * products * nonzeros * at.nonzero_bytes());
+  costs.copied_bytes((1.5 * products + (shape.simulates_cold() ? 4 : 0)) * at.matrix_bytes());
+}
+
+}  // namespace micrec

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/weighted_graph.h"
+#include "model/model_part.h"
+
+namespace micrec {
+
+/// Semantic neighbours in one modality: for every item that has it, the k items of the same domain
+/// with the largest cosine that have it too and were trained on, each with weight 1 / (number
+/// found).
+struct ItemNeighbours {
+  std::unique_ptr<WeightedGraph> graph;  // S^m
+  at::Tensor present;                    // (owned rows, 1) float32: 1 where the row has neighbours
+};
+
+/// Ranks    collective.
+/// Errors   as modality_width().
+/// Cost     one blocked product of the modality's items with themselves, a domain; see
+///          graph/nearest_neighbours.h.
+ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
+                                        const std::string& modality, int neighbours);
+
+/// What items take from the items that look like them, with a gate g_k of each domain and shares
+/// b^m of the modalities that an item has neighbours in.
+class SemanticNeighbours {
+ public:
+  /// Ranks: collective, where there are any.
+  explicit SemanticNeighbours(const PartInputs& inputs);
+
+  bool is_on() const { return !modalities_.empty(); }
+
+  /// g_k * sum_m b^m S^m e, zero for users and for items without neighbours.
+  /// Shapes   e: (owned rows, width); returns the same. Ranks: collective, a halo exchange each way
+  /// a modality.
+  at::Tensor sum(StepContext& context, const at::Tensor& e);
+  /// z with the rows of items drawn for this step replaced by the mean of their neighbours', sum_m
+  /// b^m S^m z: what they would be if they had no interactions. Shapes and ranks: as sum().
+  at::Tensor simulate_cold(StepContext& step, const at::Tensor& z);
+  /// z with the mean in the rows of items that have no interactions. Shapes and ranks: as sum().
+  at::Tensor fill_cold(StepContext& context, const at::Tensor& z);
+
+  /// What each modality's neighbours make the row parts send. Ranks: collective.
+  std::vector<SemanticHalo> halos() const;
+
+  static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
+
+ private:
+  at::Tensor mean(StepContext& context, const at::Tensor& z);
+  at::Tensor shares() const;  // (sets, modalities) b^m of each set of modalities
+  void number_sets();
+
+  const ModelConfig& config_;
+  const Shard& shard_;
+  Parameter* gate_ = nullptr;
+  Parameter* logits_ = nullptr;
+  std::vector<ItemNeighbours> modalities_;
+  at::Tensor every_set_;  // every_modality_set() of them
+  at::Tensor has_any_;    // (owned rows, 1) float32: has neighbours in some modality
+  // Of every owned row the set of modalities it has neighbours in, and that set within the row's
+  // domain; -1 where there is none. (owned rows) int32
+  at::Tensor set_;
+  at::Tensor set_of_domain_;
+};
+
+}  // namespace micrec

@@ -1,0 +1,136 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "data/batches.h"
+#include "graph/row_exchange.h"
+#include "kernels/row_set.h"
+#include "model/column_sums.h"
+#include "model/dense_inputs.h"
+#include "model/row_groups.h"
+#include "model/shard.h"
+#include "model/step_parts.h"
+#include "model/step_shape.h"
+
+namespace micrec {
+
+/// When a step happens; everything random in it is a function of this and the seed.
+struct StepTime {
+  std::int64_t step = 0;       // since the start of training
+  std::int64_t epoch = 0;      // decides the annealing
+  StepParts* parts = nullptr;  // is told when planning ends and the forward part begins
+};
+
+/// The parts of a loss that are summed by summand.
+enum class LossPart : int { ranking, l2, self };
+inline constexpr int kLossParts = 3;
+
+/// A step's loss before its backward pass: what autograd goes back from, and this rank's shares of
+/// the parts.
+struct StepShare {
+  at::Tensor total;        // float64 scalar
+  at::Tensor of_summands;  // (summands of this rank, kLossParts) float64, once a row part
+  double contrastive = 0;  // once a rank
+};
+
+/// What a step needs of the items of its batch, from their owners in one exchange.
+class BatchItems {
+ public:
+  /// Names what was added.
+  enum class Handle : int {};
+
+  /// Shapes   of_requested: (requested rows, width) float32, of the owned rows that any rank asks
+  /// for, in their order.
+  Handle add(const at::Tensor& of_requested);
+  /// Ranks: collective, one exchange each way.
+  void exchange(const RowExchange& exchange, const char* name);
+  /// Shapes   returns (2n, width), of the triples' positives, then of their negatives.
+  const at::Tensor& of(Handle handle) const { return parts_.at(static_cast<std::size_t>(handle)); }
+
+  /// The exchange of final rows, and that a part adds so many rows and single numbers of each item.
+  static void declare(const RankPlace& at, StepCosts& costs);
+  static void declare_added(const RankPlace& at, double rows, double numbers, StepCosts& costs);
+
+ private:
+  std::vector<at::Tensor> parts_;
+};
+
+/// What the parts of the model share in one training step, from its batch to its loss; or, where it
+/// is made of an epoch alone, in an inference without gradient and dropout.
+class StepContext {
+ public:
+  /// All references outlive it. `batch_rows`: triples of all ranks together. Ranks: collective.
+  StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense, std::uint64_t seed,
+              const TripleBatch& batch, std::int64_t batch_rows, StepTime time);
+  /// Ranks: local.
+  StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense, std::int64_t epoch);
+
+  const Shard& shard;
+  const ColumnSums& sums;
+  DenseInputs& dense;
+  const StepTime time;
+  const std::uint64_t seed = 0;
+
+  bool trains() const { return batch_ != nullptr; }
+  const TripleBatch& batch() const { return *batch_; }
+  std::int64_t batch_rows() const { return batch_rows_; }
+  std::int64_t triples() const { return batch_->size(); }  ///< n, of this rank
+
+  // First: who needs which rows.
+  void want(const std::vector<std::int32_t>& owned_rows);
+  /// Nobody wants more; the loss begins to be computed.
+  void begin_forward();
+
+  /// Owned rows whose final rows somebody wants, rising.
+  const std::vector<std::int32_t>& wanted_rows() const { return wanted_; }
+  /// Shapes   of_wanted: (wanted rows, width); owned_rows: (m) of them; returns (m, width).
+  at::Tensor rows_of(const at::Tensor& of_wanted,
+                     const std::vector<std::int32_t>& owned_rows) const;
+  /// Of all owned rows those wanted.
+  at::Tensor wanted_of(const at::Tensor& of_owned) const;
+  at::Tensor rows_of_users(const at::Tensor& of_wanted) const {
+    return rows_of(of_wanted, user_rows_);
+  }
+  at::Tensor rows_of_requested(const at::Tensor& of_wanted) const {
+    return rows_of(of_wanted, exchange_->requested_rows());
+  }
+  /// Of a tensor of all owned rows those of the triples' users, and those of the items asked for.
+  at::Tensor owned_of_users(const at::Tensor& of_owned);
+  at::Tensor owned_of_requested(const at::Tensor& of_owned);
+
+  /// How sums over the triples are grouped, over `blocks` rows for each of them, and those over
+  /// the items asked for.
+  RowGroups groups_of_triples(int blocks = 1) const;
+  RowGroups groups_of_requested() const;
+
+  at::Tensor z;  // (wanted rows, width) graph rows
+  BatchItems items;
+  void exchange_items() { items.exchange(*exchange_, "batch.items"); }
+  // (3n, width) final rows of the triples: of the users, of the positives, of the negatives
+  at::Tensor final_rows;
+  at::Tensor triple_weight;  // (n) float64, by the ranking loss, which comes first
+
+  StepShare share;
+  void add_loss(const at::Tensor& term);
+  /// `of_summands`: (summands of this rank)
+  void report(LossPart part, const std::vector<double>& of_summands, double factor = 1);
+
+  /// Who needs which items.
+  static void declare(const RankPlace& at, StepCosts& costs);
+
+ private:
+  const TripleBatch* batch_ = nullptr;
+  std::int64_t batch_rows_ = 0;
+  std::optional<RowExchange> exchange_;
+  std::vector<std::int32_t> user_rows_;  // (n) owned rows
+  std::vector<std::int32_t> wanted_;
+  RowSet wanted_set_;
+  at::Tensor users_;      // (n) int32 owned rows, once something but z is read of them
+  at::Tensor requested_;  // (requested rows) int32
+};
+
+}  // namespace micrec

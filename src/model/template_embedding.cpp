@@ -1,0 +1,248 @@
+#include "model/template_embedding.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/parallel.h"
+#include "base/random.h"
+#include "graph/operators.h"
+#include "graph/row_product.h"
+#include "kernels/neighbour_sum.h"
+#include "kernels/upload.h"
+#include "model/row_functions.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int32_t kTokenColumn = std::numeric_limits<std::int32_t>::max();
+
+/// s^(a/2 - 1) with s = count + 1, one number at a time: a vectorised power has other last bits
+/// than the scalar one that takes the rest of a tensor, so a node's would depend on which rows its
+/// rank owns.
+at::Tensor template_scale(const at::Tensor& count, double annealing, int threads) {
+  const double exponent = annealing / 2 - 1;
+  at::Tensor scale = at::empty_like(count);
+  const float* const in = count.const_data_ptr<float>();
+  float* const out = scale.mutable_data_ptr<float>();
+  parallel_for(count.numel(), 4096, threads, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      out[row] = static_cast<float>(std::pow(static_cast<double>(in[row]) + 1, exponent));
+    }
+  });
+  return scale;
+}
+
+double annealed(const ModelConfig& config, std::int64_t epoch) {
+  return std::pow(config.annealing, static_cast<double>(epoch));
+}
+
+/// The dropout of a step; none in inference.
+EdgeDropout dropout_of(const ModelConfig& config, const StepContext& context) {
+  if (!context.trains()) return {0, 0, false};
+  const Random random(context.seed, Purpose::template_dropout,
+                      static_cast<std::uint32_t>(context.time.step));
+  return {static_cast<float>(config.dropout), random.bits(0)[0], false};
+}
+
+}  // namespace
+
+TemplateEmbedding::TemplateEmbedding(const PartInputs& inputs)
+    : config_(inputs.config), shard_(inputs.shard), seed_(inputs.seed) {
+  const std::int64_t rows = shard_.owned_rows();
+  const std::int64_t width = columns_of(shard_.grid, config_.dim, shard_.column_part()).size();
+  table_ = inputs.state.add_parameter("embedding", at::zeros({rows, width}), shard_.device,
+                                      Placement::nodes_and_columns,
+                                      config_.inductive() ? "template rows p_v and q_j (node, dim)"
+                                                          : "embedding table (node, dim)");
+  if (!config_.inductive()) return;
+  tokens_ = inputs.state.add_parameter("tokens", at::zeros({2 * shard_.space().domains(), width}),
+                                       shard_.device, Placement::columns,
+                                       "global tokens: users of each domain, then items of each");
+  template_mask_ = at::zeros({rows}, at::kByte);
+  inputs.state.add_buffer("template_mask", template_mask_, Placement::nodes,
+                          "1 where the node's row is a template");
+}
+
+void TemplateEmbedding::initialise() {
+  draw_normal(*table_, shard_, config_.initial_std, seed_, InitialStream::embedding);
+  if (!config_.inductive()) return;
+  draw_normal(*tokens_, shard_, config_.initial_std, seed_, InitialStream::tokens);
+  choose_templates();
+}
+
+// The top share of the users and of the items of each domain by s(u) = sum of 1 / |N(i)| over N(u);
+// nodes without a training interaction are never templates. Ties go to the smaller number.
+void TemplateEmbedding::choose_templates() {
+  const c10::NoGradGuard no_gradient;
+  const ShardedGraph& graph = *shard_.graph;
+  const at::Tensor trained = shard_.training_degree > 0;
+  if (config_.template_ratio >= 1) {
+    template_mask_.copy_(trained);
+    return;
+  }
+  const at::Tensor degree = shard_.degree.cpu();
+  const at::Tensor inverse_degree =
+      at::where(degree > 0, degree.clamp_min(1).reciprocal(), at::zeros_like(degree));
+  const at::Tensor score =
+      neighbour_sum(graph.pattern(), inverse_degree.unsqueeze(1), {}, shard_.threads).squeeze(1);
+  const NodeSpace& space = shard_.space();
+  const std::vector<std::int64_t> rows_per_rank =
+      gather_counts(*shard_.communicator, "templates.counts", graph.owned_rows());
+  std::vector<std::int64_t> own_nodes;
+  for (const GlobalNode node : graph.owned()) own_nodes.push_back(value(node));
+  const at::Tensor scores =
+      shard_.communicator->all_gather("templates.scores", score.contiguous(), rows_per_rank);
+  const at::Tensor nodes = shard_.communicator->all_gather(
+      "templates.nodes", at::tensor(own_nodes, at::kLong), rows_per_rank);
+  std::vector<float> score_of(space.nodes(), 0);
+  for (std::int64_t n = 0; n < nodes.size(0); ++n) {
+    score_of[nodes.data_ptr<std::int64_t>()[n]] = scores.data_ptr<float>()[n];
+  }
+  template_mask_.zero_();
+  const auto choose = [&](Range range) {
+    std::vector<std::int32_t> order;
+    for (std::int64_t node = range.begin; node < range.end; ++node) {
+      if (score_of[node] > 0) order.push_back(static_cast<std::int32_t>(node));
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::int32_t a, std::int32_t b) { return score_of[a] > score_of[b]; });
+    const auto kept = static_cast<std::size_t>(
+        std::ceil(config_.template_ratio * static_cast<double>(order.size())));
+    for (std::size_t n = 0; n < kept; ++n) {
+      if (const auto row = shard_.row_of[order[n]]; row >= 0) {
+        template_mask_.data_ptr<std::uint8_t>()[row] = 1;
+      }
+    }
+  };
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    choose(space.users_of(domain));
+    choose(space.items_of(domain));
+  }
+}
+
+void TemplateEmbedding::refresh() {
+  if (!config_.inductive()) return;
+  const ShardedGraph& graph = *shard_.graph;
+  const at::Tensor mask = template_mask_.to(at::kFloat);
+  is_template_ = graph.with_halo("halo.template_mask", mask);
+  at::Tensor count =
+      neighbour_sum(graph.pattern(), is_template_.unsqueeze(1), {}, shard_.threads).squeeze(1);
+  if (config_.share_templates > 0) {
+    count =
+        count.index_add(0, shard_.link_to.cpu(),
+                        count.index_select(0, shard_.link_from.cpu()) * config_.share_templates);
+  }
+  template_count_ = graph.with_halo("halo.template_count", count.contiguous());
+  is_template_ = is_template_.to(shard_.device);
+  scale_epoch_ = -1;
+}
+
+const at::Tensor& TemplateEmbedding::scale(std::int64_t epoch) {
+  if (scale_epoch_ != epoch) {
+    scale_ =
+        template_scale(template_count_, annealed(config_, epoch), shard_.threads).to(shard_.device);
+    scale_epoch_ = epoch;
+  }
+  return scale_;
+}
+
+at::Tensor TemplateEmbedding::rows(StepContext& context) {
+  if (!config_.inductive()) return table();
+  const ShardedGraph& graph = *shard_.graph;
+  const std::int64_t rows = graph.owned_rows();
+  const EdgeDropout dropout = dropout_of(config_, context);
+  const at::Tensor& scale = this->scale(context.time.epoch);
+  const at::Tensor own_scale = scale.slice(0, 0, rows);
+  at::Tensor e;  // (owned rows, width)
+  if (config_.share_templates > 0) {
+    const at::Tensor sums =
+        template_sum(graph, table(), at::ones_like(scale), is_template_, dropout);
+    e = sums.index_add(0, shard_.link_to,
+                       sums.index_select(0, shard_.link_from) * config_.share_templates) *
+        own_scale.unsqueeze(1);
+  } else {
+    e = template_sum(graph, table(), scale, is_template_, dropout);
+  }
+  at::Tensor token_weight = own_scale;  // (owned rows)
+  if (dropout.probability > 0) {
+    std::vector<float> keep(rows);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      keep[row] =
+          keeps_edge(dropout.seed, dropout.probability, value(graph.owned()[row]), kTokenColumn)
+              ? 1 / (1 - dropout.probability)
+              : 0;
+    }
+    token_weight = token_weight * upload(keep, shard_.device);
+  }
+  return e + grouped_row_product(shard_.kind * token_weight.unsqueeze(1),
+                                 context.dense.parameter(*tokens_), shard_.summand_rows);
+}
+
+at::Tensor TemplateEmbedding::inferred_rows(StepContext& context) {
+  if (config_.inductive()) return rows(context);
+  const at::Tensor mean = means_of_old().index_select(0, shard_.kind.argmax(1));
+  return at::where((shard_.training_degree > 0).unsqueeze(1), table(), mean);
+}
+
+// Plain tables have no row for a node that training did not see; like INMO's paper, it gets the
+// mean of the old rows of its kind. The mean is summed in fixed point, so that its bits do not
+// depend on how rows are shared out.
+at::Tensor TemplateEmbedding::means_of_old() const {
+  constexpr double kUnit = 4294967296.0;  // 2^32
+  const at::Tensor old = (shard_.training_degree > 0).to(at::kLong);
+  const at::Tensor fixed = (table().to(at::kDouble) * kUnit).round().to(at::kLong);
+  const at::Tensor kind = shard_.kind.to(at::kLong);
+  const std::int64_t width = table().size(1);
+  at::Tensor sums = at::zeros({kind.size(1), width + 1}, kind.options());
+  for (std::int64_t column = 0; column < kind.size(1); ++column) {
+    const at::Tensor chosen = old * kind.select(1, column);
+    sums[column].slice(0, 0, width).copy_((fixed * chosen.unsqueeze(1)).sum(0));
+    sums[column][width] = chosen.sum();
+  }
+  shard_.communicator->all_reduce("means_of_old", sums);
+  const at::Tensor count = sums.slice(1, width, width + 1).clamp_min(1);
+  return (sums.slice(1, 0, width).to(at::kDouble) / (count.to(at::kDouble) * kUnit)).to(at::kFloat);
+}
+
+at::Tensor TemplateEmbedding::rows_of_new(const Pattern& items, int domain,
+                                          std::int64_t epoch) const {
+  const std::int64_t users = items.rows();
+  if (!config_.inductive()) return means_of_old()[domain].unsqueeze(0).repeat({users, 1});
+  const int threads = shard_.threads;
+  const at::Tensor count = neighbour_sum(items, is_template_.unsqueeze(1), {}, threads).squeeze(1);
+  const at::Tensor scale =
+      template_scale(count.cpu().contiguous(), annealed(config_, epoch), threads).to(shard_.device);
+  SumOptions options;
+  options.scaling = {scale, is_template_};
+  const at::Tensor e = neighbour_sum(items, table(), options, threads);
+  const at::Tensor kind = at::zeros({users, shard_.kind.size(1)}, shard_.kind.options());
+  kind.select(1, domain).copy_(scale);
+  return e + row_product(kind, tokens_->value, threads);
+}
+
+void TemplateEmbedding::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
+  costs.memory(MemoryKind::embeddings, at.matrix_bytes());
+  costs.memory(MemoryKind::activations, at.matrix_bytes());  // base rows
+  costs.memory(MemoryKind::evaluation,
+               4 * at.matrix_bytes() + 2 * at.halo_received() * at.row_bytes());
+  costs.memory_in_turn(MemoryKind::halo_buffers,
+                       at.row_bytes() * (2 * at.halo_received() + at.halo_sent()));
+  costs.copied_bytes(3.5 * at.matrix_bytes());  // Adam reads four numbers and writes three
+  if (!shape.config.inductive()) return;
+  const double halo = at.halo_sent() * at.row_bytes();
+  costs.exchange("halo.template", Group::rows, 1, halo);
+  costs.exchange("halo.template.backward", Group::rows, 1, halo);
+  DenseInputs::declare_parameter(at, 2 * shape.domains, costs);  // tokens
+  // Mask, counts and scale of the nodes; the gradient of the self-enhanced loss.
+  costs.memory(MemoryKind::graph, 3 * kFloatBytes * (at.rows() + at.halo_received()));
+  costs.memory(MemoryKind::activations, at.matrix_bytes());
+  costs.neighbour_bytes(2 * at.nonzeros() * at.nonzero_bytes());
+  costs.matrix_operations(2 * 2 * at.rows() * 2 * shape.domains * at.columns);
+  costs.copied_bytes(3 * at.matrix_bytes());
+}
+
+}  // namespace micrec

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "kernels/pattern.h"
+#include "model/model_part.h"
+
+namespace micrec {
+
+/// The rows of all nodes before the graph part. Inductive kinds make a node's from the trained rows
+/// of the templates around it and a token of its kind:
+///
+///   e_v = s_v^(a/2 - 1) * (sum over templates t in N(v) of p_t + token of v's kind)
+///
+/// with s one more than the number of templates and an exponent that is annealed from epoch to
+/// epoch. Other kinds have a table.
+/// Source   INMO (Wu et al. 2022, arXiv:2107.05247).
+class TemplateEmbedding {
+ public:
+  explicit TemplateEmbedding(const PartInputs& inputs);
+
+  /// Draws the tables and chooses the templates. Ranks: collective.
+  void initialise();
+  /// Counts the templates around every node. Ranks: collective.
+  void refresh();
+
+  /// Shapes   returns (owned rows, width), with dropout where the context trains. Ranks:
+  /// collective, one halo exchange each way where the kind is inductive.
+  at::Tensor rows(StepContext& context);
+  /// The same without dropout, of new nodes too: a table has the mean of the old rows of their
+  /// kind. Without gradient.
+  at::Tensor inferred_rows(StepContext& context);
+  /// Of people of `domain` who join later; `items`: (users) of owned rows. Shapes   returns (users,
+  /// dim). Ranks: one alone.
+  at::Tensor rows_of_new(const Pattern& items, int domain, std::int64_t epoch) const;
+
+  /// Shapes   (owned rows, width), a leaf.
+  const at::Tensor& table() const { return table_->value; }
+  /// Shapes   (local rows) float32, 1 for templates.
+  const at::Tensor& is_template() const { return is_template_; }
+
+  static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
+
+ private:
+  void choose_templates();
+  const at::Tensor& scale(std::int64_t epoch);  // (local rows) s^(a/2 - 1), kept for an epoch
+  at::Tensor means_of_old() const;  // (2 domains, width): users of each domain, items of each
+
+  const ModelConfig& config_;
+  const Shard& shard_;
+  std::uint64_t seed_;
+  Parameter* table_;
+  Parameter* tokens_ = nullptr;
+
+  at::Tensor template_mask_;   // (owned rows) uint8, a buffer
+  at::Tensor is_template_;     // (local rows) float32
+  at::Tensor template_count_;  // (local rows) float32, s - 1
+  std::int64_t scale_epoch_ = -1;
+  at::Tensor scale_;
+};
+
+}  // namespace micrec

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/adam.h"
+#include "model/model.h"
+
+namespace micrec {
+
+/// Adam over the parameters of a model, with the two moments of each.
+class Optimizer {
+ public:
+  struct Moments {
+    at::Tensor first;   // as the parameter's value
+    at::Tensor second;  // as the parameter's value
+  };
+
+  /// The moments are zero. `model` outlives it.
+  Optimizer(Model& model, const AdamConfig& config);
+
+  /// One step by the gradients of the parameters, which it takes away. `time`: 1 for the first.
+  /// Ranks: local.
+  void step(double learning_rate, std::int64_t time);
+
+  const std::vector<Moments>& moments() const { return moments_; }  // as Model::parameters()
+
+ private:
+  Model& model_;
+  AdamConfig config_;
+  std::vector<Moments> moments_;
+};
+
+}  // namespace micrec
