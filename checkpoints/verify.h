@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,5 +26,25 @@ struct VerifiedCheckpoint {
 /// Reads every byte of a checkpoint and compares it with the manifest, all files, whatever is wrong
 /// with some. What the system cannot read is damage as well. Ranks: local.
 VerifiedCheckpoint verify_checkpoint(const std::string& path);
+
+/// What came of verifying one checkpoint, or all of a run and its best.json.
+struct VerifiedRun {
+  std::vector<VerifiedCheckpoint> checkpoints;
+  std::optional<VerifiedFile> best;  // its path; nothing where there is none, or one checkpoint
+
+  std::int64_t files() const;
+  std::int64_t damaged() const;  // files that were read and are not what was written
+  /// What the system said of the first file that it does not let read; empty where there is none.
+  std::string unreadable() const;
+};
+
+/// Verifies what lies at `path`: a run's folder, its folder of checkpoints, or one checkpoint.
+/// `tell` is called with each file of a checkpoint once that is verified, and best.json at last.
+///
+/// Ranks    local.
+/// Errors   Error(Cause::io) where it is no folder, Error(Cause::checkpoint) where it holds none.
+VerifiedRun verify_run(
+    const std::string& path,
+    const std::function<void(const std::string& path, const VerifiedFile& file)>& tell);
 
 }  // namespace micrec

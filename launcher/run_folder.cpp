@@ -2,10 +2,8 @@
 
 #include <ATen/ops/full.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -15,7 +13,6 @@
 #include "base/text.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
-#include "io/paths.h"
 
 namespace micrec {
 namespace {
@@ -39,12 +36,6 @@ LockHolder holder_of_this_run() {
 }
 
 }  // namespace
-
-std::string checkpoints_of(const std::string& run_dir) {
-  const PathKind kind = look_at(run_dir);
-  if (kind == PathKind::file || kind == PathKind::other) refuse_path("enter", run_dir, ENOTDIR);
-  return (std::filesystem::path(run_dir) / "checkpoints").string();
-}
 
 HeldFolder hold_run_folder(const std::string& run_dir, Job& job) {
   Communicator& communicator = job.communicator();

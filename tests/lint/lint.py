@@ -22,7 +22,8 @@ import sys
 from pathlib import Path
 
 LAYERS = {
-    "launcher": 5,
+    "launcher": 6,
+    "serve": 5,
     "train": 4, "evaluate": 4,
     "model": 3,
     "data": 2, "graph": 2, "checkpoints": 2,
