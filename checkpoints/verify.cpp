@@ -99,49 +99,28 @@ VerifiedCheckpoint verify_checkpoint(const std::string& path) {
   return verified;
 }
 
-std::int64_t VerifiedRun::files() const {
-  std::int64_t count = best ? 1 : 0;
-  for (const VerifiedCheckpoint& checkpoint : checkpoints) {
-    count += static_cast<std::int64_t>(checkpoint.files.size());
-  }
-  return count;
-}
-
-std::int64_t VerifiedRun::damaged() const {
-  std::int64_t count = best && !best->damage.empty() ? 1 : 0;
-  for (const VerifiedCheckpoint& checkpoint : checkpoints) {
-    count += std::ranges::count_if(checkpoint.files, [](const VerifiedFile& file) {
-      return !file.damage.empty() && !file.refused;
-    });
-  }
-  return count;
-}
-
-std::string VerifiedRun::unreadable() const {
-  for (const VerifiedCheckpoint& checkpoint : checkpoints) {
-    for (const VerifiedFile& file : checkpoint.files) {
-      if (file.refused) return file.damage;
-    }
-  }
-  return "";
-}
-
 VerifiedRun verify_run(
     const std::string& path,
     const std::function<void(const std::string& path, const VerifiedFile& file)>& tell) {
   const Subject subject = find_subject(path);
   VerifiedRun run;
+  const auto take = [&](const std::string& path_of_file, const VerifiedFile& file) {
+    ++run.files;
+    run.damaged += file.damage.empty() || file.refused ? 0 : 1;
+    if (file.refused && run.unreadable.empty()) run.unreadable = file.damage;
+    tell(path_of_file, file);
+  };
   for (const std::string& checkpoint : subject.checkpoints) {
     run.checkpoints.push_back(verify_checkpoint(checkpoint));
     for (const VerifiedFile& file : run.checkpoints.back().files) {
-      tell((fs::path(checkpoint) / file.file).string(), file);
+      take((fs::path(checkpoint) / file.file).string(), file);
     }
   }
   if (!subject.directory) return run;
   const std::string file = (fs::path(*subject.directory) / kCheckpointBestFile).string();
   if (!is_there(file)) return run;
   run.best = {file, size_of(file), damage_of_best(*subject.directory), false};
-  tell(file, *run.best);
+  take(file, *run.best);
   return run;
 }
 

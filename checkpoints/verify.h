@@ -32,10 +32,11 @@ struct VerifiedRun {
   std::vector<VerifiedCheckpoint> checkpoints;
   std::optional<VerifiedFile> best;  // its path; nothing where there is none, or one checkpoint
 
-  std::int64_t files() const;
-  std::int64_t damaged() const;  // files that were read and are not what was written
-  /// What the system said of the first file that it does not let read; empty where there is none.
-  std::string unreadable() const;
+  std::int64_t files = 0;
+  std::int64_t damaged = 0;  // of them, that were read and are not what was written
+  std::string unreadable;    // why the system does not let read the first such file, or empty
+
+  bool whole() const { return damaged == 0 && unreadable.empty(); }
 };
 
 /// Verifies what lies at `path`: a run's folder, its folder of checkpoints, or one checkpoint.

@@ -60,16 +60,11 @@ Command evaluate_command() {
   command.usage = "mpirun -np RANKS micrec evaluate --run_dir=FOLDER [flags]";
   command.example =
       "micrec evaluate --run_dir=runs/fk --split=test --k=10,20,50 --out=metrics.json";
-  command.flags = trained_run_flags();
-  command.flags.insert(
-      command.flags.end(),
+  command.flags = trained_run_flags(
       {out_flag("a file for the metrics too, which always go to standard output", false),
        {"split", "Results", "", one_of({"valid", "test"}), "test",
         "which interactions are to be found in the ranking"},
-       k_flag(),
-       device_flag(),
-       threads_flag()});
-  for (const FlagSpec& flag : cluster_flags()) command.flags.push_back(flag);
+       k_flag()});
   command.run = run_evaluate;
   return command;
 }

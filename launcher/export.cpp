@@ -39,12 +39,8 @@ Command export_command() {
   command.summary = "write the final embeddings of all users and items, for use without micrec";
   command.usage = "mpirun -np RANKS micrec export --run_dir=FOLDER --out=FILE [flags]";
   command.example = "micrec export --run_dir=runs/fk --out=embeddings.h5";
-  command.flags = trained_run_flags();
-  command.flags.insert(command.flags.end(), {out_flag("the HDF5 file to write; the score of a pair "
-                                                      "is the dot product of its rows",
-                                                      true),
-                                             device_flag(), threads_flag()});
-  for (const FlagSpec& flag : cluster_flags()) command.flags.push_back(flag);
+  command.flags = trained_run_flags({out_flag(
+      "the HDF5 file to write; the score of a pair is the dot product of its rows", true)});
   command.run = run_export;
   return command;
 }

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <sstream>
 #include <string>
 #include <system_error>
 
@@ -14,8 +15,8 @@
 #include "data/dataset_description.h"
 #include "data/dataset_file.h"
 #include "data/dataset_format.h"
+#include "io/feature_description.h"
 #include "io/feature_file.h"
-#include "io/feature_summary.h"
 #include "io/hdf5.h"
 #include "io/paths.h"
 #include "launcher/commands.h"
@@ -48,11 +49,11 @@ void inspect_dataset(const std::string& path) {
 }
 
 void inspect_features(const std::string& path) {
-  const FeatureFile file = FeatureFile::open(path);
-  const FeatureSummary summary = summarise(file);
+  std::ostringstream told;  // not before all values have been read
+  describe(FeatureFile::open(path), told);
   print_title(path, "features of items");
-  describe(file, summary, std::cout);
-  std::cout << "\nGive it to micrec prepare as --features=MODALITY:DOMAIN=" << path << "\n";
+  std::cout << told.str() << "\nGive it to micrec prepare as --features=MODALITY:DOMAIN=" << path
+            << "\n";
 }
 
 void inspect_embeddings(const std::string& path) {
@@ -124,11 +125,7 @@ void inspect_file(const std::string& path) {
 
 int run_inspect(const Arguments& arguments) {
   const std::string& path = arguments.plain.front();
-  if (is_folder(path)) {
-    inspect_directory(path);
-  } else {
-    inspect_file(path);
-  }
+  is_folder(path) ? inspect_directory(path) : inspect_file(path);
   return 0;
 }
 

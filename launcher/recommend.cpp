@@ -106,9 +106,7 @@ Command recommend_command() {
   command.summary = "recommend items to users of the dataset and to people it has never seen";
   command.usage = "micrec recommend --run_dir=FOLDER [--users=KEY,...] [--history=FILE] [flags]";
   command.example = "micrec recommend --run_dir=runs/fk --history=food=new.csv --k=20";
-  command.flags = trained_run_flags();
-  command.flags.insert(
-      command.flags.end(),
+  command.flags = trained_run_flags(
       {{"history", "People", "FILE"},
        {"columns", "People", ""},
        {"separator", "People", ""},
@@ -123,10 +121,7 @@ Command recommend_command() {
        {"domain", "Results", ""},
        single_k_flag(20),
        {"exclude", "Results", "", one_of({"observed", "all"})},
-       out_flag("the CSV file to write; empty: standard output", false),
-       device_flag(),
-       threads_flag()});
-  for (const FlagSpec& flag : cluster_flags()) command.flags.push_back(flag);
+       out_flag("the CSV file to write; empty: standard output", false)});
   command.run = run_recommend;
   return command;
 }

@@ -39,12 +39,17 @@ int run_ranks_of(const std::string& command, const std::function<int(Job&)>& bod
   return run_job(0, nullptr, options, body);
 }
 
-std::vector<FlagSpec> trained_run_flags() {
+std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own) {
   FlagSpec run_dir = run_dir_flag();
   run_dir.bound = required();
   FlagSpec dataset = dataset_flag();
   dataset.meaning = "the dataset, if it is no longer where it was in training";
-  return {run_dir, checkpoint_flag(), dataset};
+  std::vector<FlagSpec> flags = {run_dir, checkpoint_flag(), dataset};
+  flags.insert(flags.end(), own.begin(), own.end());
+  flags.insert(flags.end(), {device_flag(), threads_flag()});
+  const std::vector<FlagSpec> cluster = cluster_flags();
+  flags.insert(flags.end(), cluster.begin(), cluster.end());
+  return flags;
 }
 
 TrainedRunOptions trained_run_from_flags(const Arguments& arguments) {

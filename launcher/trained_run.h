@@ -18,8 +18,8 @@ namespace micrec {
 int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
                  const std::vector<int>& stop_signals = {}, bool reproducible = false);
 
-/// The flags by which a command chooses the run that it reads: --run_dir, --checkpoint, --dataset.
-std::vector<FlagSpec> trained_run_flags();
+/// The flags of a command that reads a run: which one, its own, and how it runs.
+std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own);
 
 /// What they say, after --out has been compared with the files of the run. Errors: those of
 /// check_output.

@@ -24,9 +24,7 @@ void print_file(const std::string& path, const VerifiedFile& file) {
 }
 
 json to_json(const VerifiedRun& run, const std::string& path) {
-  json report = {{"path", path},
-                 {"whole", run.damaged() == 0 && run.unreadable().empty()},
-                 {"checkpoints", json::array()}};
+  json report = {{"path", path}, {"whole", run.whole()}, {"checkpoints", json::array()}};
   for (const VerifiedCheckpoint& checkpoint : run.checkpoints) {
     json entry = {
         {"path", checkpoint.path}, {"whole", checkpoint.whole()}, {"files", json::array()}};
@@ -50,13 +48,13 @@ int run_verify(const Arguments& arguments) {
   const VerifiedRun run = verify_run(path, print_file);
   std::cout << std::flush;
   if (!FLAGS_out.empty()) write_whole_file(FLAGS_out, to_json(run, path).dump(2) + "\n");
-  if (run.damaged() > 0) {
+  if (run.damaged > 0) {
     throw Error(Cause::checkpoint,
-                text(run.damaged(), " of ", run.files(), " files of ", path,
+                text(run.damaged, " of ", run.files, " files of ", path,
                      " are damaged, as listed; --resume steps over damaged checkpoints to the "
                      "newest whole one"));
   }
-  if (!run.unreadable().empty()) throw Error(Cause::io, run.unreadable());
+  if (!run.unreadable.empty()) throw Error(Cause::io, run.unreadable);
   return 0;
 }
 
