@@ -2,17 +2,73 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <optional>
 #include <system_error>
 
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/directory.h"
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
 #include "checkpoints/shard_file.h"
 #include "cluster/agreement.h"
+#include "io/paths.h"
 
 namespace micrec {
+namespace {
 
 namespace fs = std::filesystem;
+
+/// What is to be verified: one checkpoint, or all of a directory and its best.json.
+struct Subject {
+  std::vector<std::string> checkpoints;  // paths
+  std::optional<std::string> directory;  // of a run's checkpoints
+};
+
+Subject find_subject(const std::string& path) {
+  if (!is_folder(path)) {
+    throw Error(Cause::io, text(path, is_there(path) ? " is not a folder" : " is not there",
+                                "; expected a run's folder or one of its checkpoints"));
+  }
+  const fs::path folder = fs::path(path).lexically_normal();
+  const fs::path name = folder.has_filename() ? folder.filename() : folder.parent_path().filename();
+  if (is_there((folder / kCheckpointManifestFile).string()) ||
+      step_of_checkpoint_name(name.string()) >= 0) {
+    return {{path}, std::nullopt};
+  }
+  const std::string inner = checkpoints_of(folder.string());
+  const std::string directory = is_folder(inner) ? inner : path;
+  Subject subject{{}, directory};
+  for (const std::string& checkpoint : list_checkpoints(directory)) {
+    subject.checkpoints.push_back((fs::path(directory) / checkpoint).string());
+  }
+  if (subject.checkpoints.empty()) {
+    throw Error(Cause::checkpoint, text(directory,
+                                        " holds no checkpoint; expected a run's folder "
+                                        "or one of its checkpoints"));
+  }
+  return subject;
+}
+
+/// What is wrong with best.json; empty where nothing is, or where there is none.
+std::string damage_of_best(const std::string& directory) {
+  std::optional<std::string> name;
+  if (const std::optional<Failure> damage =
+          attempt([&] { name = best_checkpoint_name(directory); })) {
+    return damage->message;
+  }
+  if (name && !best_checkpoint(directory)) {
+    return text("it names ", *name, ", which is not there or incomplete");
+  }
+  return "";
+}
+
+std::int64_t size_of(const fs::path& file) {
+  std::error_code error;
+  const auto bytes = fs::file_size(file, error);
+  return error ? 0 : static_cast<std::int64_t>(bytes);
+}
+
+}  // namespace
 
 bool VerifiedCheckpoint::whole() const {
   return std::all_of(files.begin(), files.end(),
@@ -24,9 +80,7 @@ VerifiedCheckpoint verify_checkpoint(const std::string& path) {
   const fs::path folder(path);
   Manifest manifest;
   const std::optional<Failure> failure = attempt([&] { manifest = read_manifest(path); });
-  std::error_code error;
-  const auto bytes = fs::file_size(folder / kCheckpointManifestFile, error);
-  verified.files.push_back({kCheckpointManifestFile, error ? 0 : static_cast<std::int64_t>(bytes),
+  verified.files.push_back({kCheckpointManifestFile, size_of(folder / kCheckpointManifestFile),
                             failure ? failure->message : "",
                             failure && failure->cause == Cause::io});
   if (failure) return verified;
@@ -43,6 +97,31 @@ VerifiedCheckpoint verify_checkpoint(const std::string& path) {
     verified.files.push_back(file);
   }
   return verified;
+}
+
+VerifiedRun verify_run(
+    const std::string& path,
+    const std::function<void(const std::string& path, const VerifiedFile& file)>& tell) {
+  const Subject subject = find_subject(path);
+  VerifiedRun run;
+  const auto take = [&](const std::string& path_of_file, const VerifiedFile& file) {
+    ++run.files;
+    run.damaged += file.damage.empty() || file.refused ? 0 : 1;
+    if (file.refused && run.unreadable.empty()) run.unreadable = file.damage;
+    tell(path_of_file, file);
+  };
+  for (const std::string& checkpoint : subject.checkpoints) {
+    run.checkpoints.push_back(verify_checkpoint(checkpoint));
+    for (const VerifiedFile& file : run.checkpoints.back().files) {
+      take((fs::path(checkpoint) / file.file).string(), file);
+    }
+  }
+  if (!subject.directory) return run;
+  const std::string file = (fs::path(*subject.directory) / kCheckpointBestFile).string();
+  if (!is_there(file)) return run;
+  run.best = {file, size_of(file), damage_of_best(*subject.directory), false};
+  take(file, *run.best);
+  return run;
 }
 
 }  // namespace micrec

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,5 +26,26 @@ struct VerifiedCheckpoint {
 /// Reads every byte of a checkpoint and compares it with the manifest, all files, whatever is wrong
 /// with some. What the system cannot read is damage as well. Ranks: local.
 VerifiedCheckpoint verify_checkpoint(const std::string& path);
+
+/// What came of verifying one checkpoint, or all of a run and its best.json.
+struct VerifiedRun {
+  std::vector<VerifiedCheckpoint> checkpoints;
+  std::optional<VerifiedFile> best;  // its path; nothing where there is none, or one checkpoint
+
+  std::int64_t files = 0;
+  std::int64_t damaged = 0;  // of them, that were read and are not what was written
+  std::string unreadable;    // why the system does not let read the first such file, or empty
+
+  bool whole() const { return damaged == 0 && unreadable.empty(); }
+};
+
+/// Verifies what lies at `path`: a run's folder, its folder of checkpoints, or one checkpoint.
+/// `tell` is called with each file of a checkpoint once that is verified, and best.json at last.
+///
+/// Ranks    local.
+/// Errors   Error(Cause::io) where it is no folder, Error(Cause::checkpoint) where it holds none.
+VerifiedRun verify_run(
+    const std::string& path,
+    const std::function<void(const std::string& path, const VerifiedFile& file)>& tell);
 
 }  // namespace micrec

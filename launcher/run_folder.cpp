@@ -2,7 +2,6 @@
 
 #include <ATen/ops/full.h>
 
-#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <thread>
@@ -10,7 +9,6 @@
 
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
-#include "io/paths.h"
 #include "launcher/injected_faults.h"
 
 namespace micrec {
@@ -19,12 +17,6 @@ namespace {
 constexpr auto kBetweenTries = std::chrono::milliseconds(200);
 
 }  // namespace
-
-std::string checkpoints_of(const std::string& run_dir) {
-  const PathKind kind = look_at(run_dir);
-  if (kind == PathKind::file || kind == PathKind::other) refuse_path("enter", run_dir, ENOTDIR);
-  return (std::filesystem::path(run_dir) / "checkpoints").string();
-}
 
 HeldFolder hold_run_folder(const std::string& run_dir, Job& job) {
   Communicator& communicator = job.communicator();

@@ -3,13 +3,11 @@
 #include <memory>
 #include <string>
 
+#include "checkpoints/directory.h"
 #include "cluster/job.h"
 #include "io/run_lock.h"
 
 namespace micrec {
-
-/// The folder of a run's checkpoints, there or not. Errors: Error(io) where run_dir is a file.
-std::string checkpoints_of(const std::string& run_dir);
 
 /// What came of the wish to have a run folder for oneself.
 struct HeldFolder {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoints/format.h"
 #include "data/batches.h"
 #include "launcher/flags.h"
 #include "model/model_config.h"
@@ -22,9 +23,5 @@ std::vector<FlagSpec> training_flags();
 ModelConfig model_config_from_flags();
 TrainingConfig training_config_from_flags();
 SamplingConfig sampling_config_from_flags(std::uint64_t seed, int threads);
-
-/// Begins the lines of a run's flagfile that say which settings were changed on the way; whoever
-/// reads a flagfile skips them.
-inline constexpr char kHistoryLine[] = "# from step ";
 
 }  // namespace micrec

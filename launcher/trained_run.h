@@ -1,16 +1,13 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "checkpoints/checkpoint.h"
 #include "cluster/job.h"
-#include "data/dataset_file.h"
-#include "model/model.h"
-#include "model/shard.h"
+#include "launcher/flags.h"
+#include "serve/trained_run.h"
 
 namespace micrec {
 
@@ -21,41 +18,14 @@ namespace micrec {
 int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
                  const std::vector<int>& stop_signals = {}, bool reproducible = false);
 
-/// A trained model, read back from a run for evaluation, export or serving. Not movable: its parts
-/// refer to each other.
-struct TrainedRun {
-  std::string checkpoint;  ///< name, "step-000000001200"
-  CheckpointInfo info;
-  DatasetFile dataset;
-  DatasetSummary summary;
-  Shard shard;
-  std::unique_ptr<Model> model;
-  std::int64_t epoch = 0;  ///< whose annealing inference uses
-};
+/// The flags of a command that reads a run: which one, its own, and how it runs.
+std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own);
 
-struct TrainedRunOptions {
-  std::string run_dir;
-  std::string
-      checkpoint;  ///< "best" (the newest where none was validated), "newest", or the name of one
-  std::string dataset;  ///< where the data set is now; empty: where it was in training
-  std::string out;      ///< the command's output, which must not be the data set; or empty
-  Observed observed = Observed::all;
-};
+/// What they say, after --out has been compared with the files of the run. Errors: those of
+/// check_output.
+TrainedRunOptions trained_run_from_flags(const Arguments& arguments);
 
-/// Opens a run's dataset and checkpoint and rebuilds its model on this job's ranks, however many
-/// they are.
-///
-/// Ranks    collective.
-/// Errors   Error(usage) where no run is named, Error(checkpoint) where there is no checkpoint or
-/// it is damaged or of another
-///          data set, Error(io|data) where the data set cannot be read.
-std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, Job& job);
-
-/// Path of the checkpoint that `which` means; see TrainedRunOptions.
-std::string checkpoint_path(const std::string& run_dir, const std::string& which);
-
-/// The dataset's modalities, where the flag says "all". Errors: those of modality_width().
-std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
-                                            const DatasetFile& dataset);
+/// open_trained_run on the ranks of a job, where the flags of the model are set as the run had them.
+std::unique_ptr<TrainedRun> open_trained_run(TrainedRunOptions options, Job& job);
 
 }  // namespace micrec

@@ -139,7 +139,7 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
   return parsed;
 }
 
-FeatureSource features_from_files(std::vector<FeatureInput> inputs, std::ostream& report) {
+FeatureReader features_from_files(std::vector<FeatureInput> inputs, std::ostream& report) {
   return [inputs = std::move(inputs), &report](const PreparedDomain& domain) {
     std::vector<FeatureTable> tables;
     for (const FeatureInput& input : inputs) {

@@ -28,6 +28,6 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
 ///          where the file holds the domain's user keys), and those of FeatureFile. A NaN or
 ///          infinite value shows when its row is read.
 /// Cost     The keys of the file and 8 bytes an item; rows that stand together are read together.
-FeatureSource features_from_files(std::vector<FeatureInput> inputs, std::ostream& report);
+FeatureReader features_from_files(std::vector<FeatureInput> inputs, std::ostream& report);
 
 }  // namespace micrec

@@ -175,16 +175,6 @@ class Reader {
   std::vector<std::int32_t> owner_;
 };
 
-std::string quoted(const std::string& field) {
-  if (field.find_first_of(",\"\r\n") == std::string::npos) return field;
-  std::string result = "\"";
-  for (const char c : field) {
-    if (c == '"') result += '"';
-    result += c;
-  }
-  return result + '"';
-}
-
 }  // namespace
 
 Ownership read_partition_file(const std::string& path, const DatasetFile& dataset,
@@ -221,7 +211,7 @@ void write_partition_file(const std::string& path, const DatasetFile& dataset,
       const std::int64_t begin =
           kind == 0 ? space.users_of(domain).begin : space.items_of(domain).begin;
       for (std::size_t n = 0; n < keys.size(); ++n) {
-        out << name << ',' << kKinds[kind] << ',' << quoted(keys[n]) << ','
+        out << name << ',' << kKinds[kind] << ',' << csv_field(keys[n]) << ','
             << ownership.owner[begin + static_cast<std::int64_t>(n)] << '\n';
       }
     }

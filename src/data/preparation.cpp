@@ -209,7 +209,7 @@ std::int64_t shared_people(const PreparedDataset& dataset, std::size_t a, std::s
   return static_cast<std::int64_t>(shared.size());
 }
 
-void attach_features(const FeatureSource& features, PreparedDataset& dataset) {
+void attach_features(const FeatureReader& features, PreparedDataset& dataset) {
   for (PreparedDomain& domain : dataset.domains) domain.features = features(domain);
   // One projection serves a modality in all domains, so its width is one as well.
   for (const PreparedDomain& domain : dataset.domains) {
@@ -382,7 +382,7 @@ void refuse_swapped_columns(const std::vector<RawDomain>& domains) {
 }
 
 PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& options,
-                        const FeatureSource& features, std::ostream& report) {
+                        const FeatureReader& features, std::ostream& report) {
   std::set<std::string> names;
   for (const RawDomain& domain : raw) {
     if (!dataset_format::is_valid_name(domain.name) || !names.insert(domain.name).second) {

@@ -25,7 +25,7 @@ struct PreparationOptions {
 
 /// Makes the feature tables of a domain whose users and items have been numbered; none: an empty
 /// vector.
-using FeatureSource = std::function<std::vector<FeatureTable>(const PreparedDomain&)>;
+using FeatureReader = std::function<std::vector<FeatureTable>(const PreparedDomain&)>;
 
 /// Makes a data set of one or more domains: repeated pairs are kept once, at their earliest time;
 /// the k-core filter; keys become numbers in their order; people are matched by user key; features
@@ -36,7 +36,7 @@ using FeatureSource = std::function<std::vector<FeatureTable>(const PreparedDoma
 ///          domains; whatever `features` throws.
 /// Cost     About 50 bytes an interaction and 100 bytes a key at the peak; frees `raw` as it goes.
 PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& options,
-                        const FeatureSource& features, std::ostream& report);
+                        const FeatureReader& features, std::ostream& report);
 
 /// A table of the domains and of the people they share, as it is shown after prepare and synth.
 void print_summary(const PreparedDataset& dataset, std::ostream& out);

@@ -3,29 +3,17 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "cluster/communicator.h"
 #include "data/dataset_file.h"
+#include "evaluate/evaluated_domain.h"
 #include "evaluate/ranking.h"
 #include "evaluate/report.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
 
 namespace micrec {
-
-struct EvaluationOptions {
-  Split split = Split::valid;          ///< valid or test: where the relevant items come from
-  std::vector<std::int64_t> k = {20};  ///< cutoffs, each at least 1
-  /// false while training, when the graph is the training interactions: held-out users are left
-  /// out, and new and cold items are neither ranked nor relevant. true once they have been let in.
-  bool with_new_nodes = false;
-  bool slices = true;  ///< false: only "all"
-  int threads = 1;
-  /// Item rows of all ranks are gathered in blocks of at most this size; one block is cheapest.
-  std::int64_t block_bytes = std::int64_t{512} << 20;
-};
 
 /// Ranks, for every user with relevant items, all items of the domain exactly, and reports the
 /// metrics.
@@ -67,54 +55,20 @@ class Evaluator {
   Report evaluate(const at::Tensor& z, Communicator& communicator) const;
 
  private:
-  enum UserClass : int {
-    kAllUsers,
-    kOldUsers,
-    kNewUsers,
-    kOverlappingUsers,
-    kOtherUsers,
-    kUserClasses
-  };
-
-  /// A choice of relevant items: those whose `field` has the value `wanted`; no field: all.
-  struct ItemView {
-    std::string name;
-    int field = -1;
-    std::uint8_t wanted = 0;
-    bool among_themselves = false;
-    bool crossed = false;                            // with the user classes
-    int slice[kUserClasses] = {-1, -1, -1, -1, -1};  // number in the report, -1 where there is none
-  };
-
-  struct Domain {
-    std::string name;
-    std::int64_t candidates = 0;
-    int groups = 1;
-    std::vector<std::uint8_t> group;         // (items) 0 old, 1 new, 2 cold; as Candidates takes it
-    std::vector<std::int32_t> owner;         // (items) rank
-    std::int64_t first_item_row = 0;         // owned row of this rank's first item
-    std::vector<std::int64_t> user_row;      // (evaluated users) owned row
-    std::vector<std::uint8_t> user_classes;  // (evaluated users) bit c: in UserClass c
-    ItemLists positives;                     // of the evaluated users
-    ItemLists masked;
-    std::vector<std::vector<std::uint8_t>> fields;  // [field] (positives) what item views select by
-    std::vector<ItemView> views;
-    std::vector<std::string> slice_names;
-  };
-
-  void load(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-            int rank, int number, const std::vector<std::uint8_t>& domains_of_person,
-            Domain& domain) const;
-  std::vector<std::int32_t> count_items_ahead(const Domain& domain, const at::Tensor& z,
+  Candidates gather_items(const EvaluatedDomain& domain, const at::Tensor& z, Range items,
+                          Communicator& communicator) const;
+  std::vector<std::int32_t> count_items_ahead(const EvaluatedDomain& domain, const at::Tensor& z,
                                               Communicator& communicator) const;
-  void add_metrics(const Domain& domain, const std::vector<std::int32_t>& ahead,
+  void add_metrics(const EvaluatedDomain& domain, const std::vector<std::int32_t>& ahead,
                    std::int64_t* sums) const;
+  void refuse_infinite_scores(const at::Tensor& z, Communicator& communicator) const;
+  Report to_report(const std::int64_t* sums) const;
 
   EvaluationOptions options_;
   int ranks_;
   std::int64_t owned_rows_ = 0;
   std::int64_t owned_users_ = 0;
-  std::vector<Domain> domains_;
+  std::vector<EvaluatedDomain> domains_;
 };
 
 }  // namespace micrec

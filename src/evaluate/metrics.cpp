@@ -88,12 +88,4 @@ void MetricTable::compute(std::span<const std::int32_t> ranks, std::span<double>
   }
 }
 
-double metric(Metric metric, std::span<const std::int32_t> ranks, std::int64_t k) {
-  CHECK(!ranks.empty());
-  const MetricTable table({k}, ranks.back() + 1 + static_cast<std::int64_t>(ranks.size()));
-  double values[std::size(kMetrics)];
-  table.compute(ranks, values);
-  return values[static_cast<int>(metric)];
-}
-
 }  // namespace micrec

@@ -49,7 +49,4 @@ class MetricTable {
   std::vector<double> ideal_;     // (largest useful cutoff + 1) sum of the first discounts
 };
 
-/// One metric of one user; MetricTable is for many.
-double metric(Metric metric, std::span<const std::int32_t> ranks, std::int64_t k);
-
 }  // namespace micrec

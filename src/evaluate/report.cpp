@@ -3,11 +3,13 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <iomanip>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
+#include "base/description.h"
+#include "base/table.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -70,53 +72,43 @@ std::string Report::to_table() const {
   const auto is_shown = [](const SliceReport& slice) {
     return !slice.name.starts_with("overlapping_users.") && !slice.name.starts_with("other_users.");
   };
-  std::size_t widest = 5;
-  for (const DomainReport& domain : domains) {
-    for (const SliceReport& slice : domain.slices) {
-      if (is_shown(slice)) widest = std::max(widest, slice.name.size());
-    }
-  }
   std::vector<std::pair<Metric, std::int64_t>> columns;
   for (const std::int64_t cutoff : k) {
     columns.emplace_back(Metric::recall, cutoff);
     columns.emplace_back(Metric::ndcg, cutoff);
   }
-  const auto width_of = [](const std::pair<Metric, std::int64_t>& column) {
-    return static_cast<int>(
-               std::max<std::size_t>(8, metric_name(column.first, column.second).size())) +
-           2;
-  };
+  // Headings as wide as numbers usually are, so that the tables of all domains stand alike.
+  std::string slices = "slice";
+  for (const DomainReport& domain : domains) {
+    for (const SliceReport& slice : domain.slices) {
+      if (is_shown(slice)) slices.resize(std::max(slices.size(), slice.name.size()), ' ');
+    }
+  }
+  std::vector<std::string> header = {slices, "    users", "positives"};
+  for (const auto& [metric, cutoff] : columns) {
+    const std::string name = metric_name(metric, cutoff);
+    header.push_back(std::string(8 - std::min<std::size_t>(8, name.size()), ' ') + name);
+  }
 
   std::ostringstream table;
-  table << std::fixed << std::setprecision(4);
   for (const DomainReport& domain : domains) {
     table << domain.name << " (" << name_of(split) << ", " << with_commas(domain.candidates)
           << " items ranked)\n";
-    table << "  " << std::left << std::setw(static_cast<int>(widest)) << "slice" << std::right
-          << std::setw(11) << "users" << std::setw(11) << "positives";
-    for (const auto& column : columns) {
-      table << std::setw(width_of(column)) << metric_name(column.first, column.second);
-    }
-    table << '\n';
+    Table lines(header, 2);
     for (const SliceReport& slice : domain.slices) {
       if (!is_shown(slice)) continue;
-      table << "  " << std::left << std::setw(static_cast<int>(widest)) << slice.name << std::right
-            << std::setw(11) << with_commas(slice.users) << std::setw(11)
-            << with_commas(slice.positives);
-      for (const auto& column : columns) {
-        table << std::setw(width_of(column));
-        if (slice.users == 0) {
-          table << "-";
-        } else {
-          table << value(slice, column.first, column.second);
-        }
+      std::vector<std::string> words = {slice.name, with_commas(slice.users),
+                                        with_commas(slice.positives)};
+      for (const auto& [metric, cutoff] : columns) {
+        words.push_back(slice.users == 0 ? "-" : decimal("%.4f", value(slice, metric, cutoff)));
       }
-      table << '\n';
+      lines.add(std::move(words));
     }
+    lines.print(table);
   }
   table << "mean of " << domains.size() << (domains.size() == 1 ? " domain:" : " domains:");
   for (const auto& [metric, cutoff] : columns) {
-    table << ' ' << metric_name(metric, cutoff) << ' ' << mean(metric, cutoff);
+    table << ' ' << metric_name(metric, cutoff) << ' ' << decimal("%.4f", mean(metric, cutoff));
   }
   table << '\n';
   return table.str();

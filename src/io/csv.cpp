@@ -17,6 +17,16 @@ std::string shown(const std::string& separator) {
 
 CsvFormat csv_format(char separator) { return {std::string(1, separator), separator != '\t'}; }
 
+std::string csv_field(std::string_view value) {
+  if (value.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(value);
+  std::string quoted = "\"";
+  for (const char c : value) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
 CsvReader::CsvReader(const std::string& path, char separator)
     : CsvReader(LineReader(path), csv_format(separator)) {}
 

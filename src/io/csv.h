@@ -18,6 +18,9 @@ struct CsvFormat {
 /// Commas with quotes (RFC 4180); tabs without, as a quote in a file of tabs is a character.
 CsvFormat csv_format(char separator);
 
+/// A field as a table with commas and quotes has it: in quotes where it needs them.
+std::string csv_field(std::string_view value);
+
 /// Records of a table in a text file, one at a time. Where there are quotes, a field in them may
 /// hold separators, line ends (which are kept as they are) and doubled quotes. Empty lines are
 /// skipped. Spaces are kept.

@@ -77,6 +77,19 @@ std::int64_t modality_width(const DatasetFile& dataset, const std::string& modal
   return width;
 }
 
+std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
+                                            const DatasetFile& dataset) {
+  if (asked != std::vector<std::string>{"all"}) {
+    for (const std::string& name : asked) modality_width(dataset, name);  // refuses unknown ones
+    return asked;
+  }
+  std::set<std::string> names;
+  for (const DomainInfo& domain : dataset.domains()) {
+    for (const ModalityInfo& modality : domain.modalities) names.insert(modality.name);
+  }
+  return {names.begin(), names.end()};
+}
+
 FeatureStatistics empty_statistics(const DatasetFile& dataset, const std::string& modality,
                                    int feature_dim) {
   const std::int64_t width = modality_width(dataset, modality);

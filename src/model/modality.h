@@ -28,6 +28,11 @@ struct FeatureStatistics {
 /// domain has it (names those there are); Error(Cause::data) where widths differ.
 std::int64_t modality_width(const DatasetFile& dataset, const std::string& modality);
 
+/// The modalities of a configuration, all that the dataset has where they are "all". Errors: those of
+/// modality_width().
+std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
+                                            const DatasetFile& dataset);
+
 /// Statistics with the shapes of a fitted one and no values yet, to restore into.
 FeatureStatistics empty_statistics(const DatasetFile& dataset, const std::string& modality,
                                    int feature_dim);

@@ -112,7 +112,7 @@ TEST_F(FeatureMatching, ReadsRowsThatStandFarApart) {
 
 TEST_F(FeatureMatching, LeavesOtherDomainsAlone) {
   const std::string path = write({dataset_.domains[0].item_keys[0]});
-  const FeatureSource source = features_from_files({{"text", "food", path}}, report_);
+  const FeatureReader source = features_from_files({{"text", "food", path}}, report_);
   EXPECT_TRUE(source(dataset_.domains[1]).empty());
 }
 

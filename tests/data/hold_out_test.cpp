@@ -17,7 +17,7 @@ PreparedDataset world(const std::string& shares, bool with_features = false,
   options.hold_out = parse_hold_out(shares);
   options.seed = seed;
   return prepare_quietly(random_world(), options,
-                         with_features ? FeatureSource(telling_features) : kNoFeatures);
+                         with_features ? FeatureReader(telling_features) : kNoFeatures);
 }
 
 std::int64_t ones(const std::vector<std::uint8_t>& flags) {

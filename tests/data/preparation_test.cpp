@@ -213,7 +213,7 @@ TEST(Preparation, AcceptsMereNumbersForUsersAndItems) {
 }
 
 TEST(Preparation, RefusesAModalityOfTwoWidths) {
-  const FeatureSource features = [](const PreparedDomain& domain) {
+  const FeatureReader features = [](const PreparedDomain& domain) {
     FeatureTable table;
     table.modality = "text";
     table.width = domain.name == "food" ? 3 : 4;

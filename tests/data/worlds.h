@@ -60,13 +60,13 @@ inline std::vector<Event> random_events(const std::string& domain, int users, in
   return events;
 }
 
-inline const FeatureSource kNoFeatures = [](const PreparedDomain&) {
+inline const FeatureReader kNoFeatures = [](const PreparedDomain&) {
   return std::vector<FeatureTable>();
 };
 
 inline PreparedDataset prepare_quietly(std::vector<RawDomain> raw,
                                        const PreparationOptions& options = {},
-                                       const FeatureSource& features = kNoFeatures) {
+                                       const FeatureReader& features = kNoFeatures) {
   std::ostringstream report;
   return prepare(std::move(raw), options, features, report);
 }

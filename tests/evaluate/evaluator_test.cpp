@@ -5,16 +5,12 @@
 
 #include <array>
 #include <cmath>
-#include <cstdio>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
-#include "evaluate/embedding_file.h"
 #include "io/hdf5.h"
 #include "tests/evaluate/small_world.h"
 #include "tests/support/hdf5_edit.h"
@@ -23,16 +19,6 @@ namespace micrec {
 namespace {
 
 constexpr std::int64_t kDim = 6;
-
-/// The rows of one rank out of those of all nodes.
-at::Tensor rows_of(const Ownership& ownership, int rank, const std::vector<float>& all,
-                   std::int64_t dim) {
-  std::vector<float> own;
-  for (const GlobalNode node : ownership.nodes_of(rank)) {
-    own.insert(own.end(), all.begin() + value(node) * dim, all.begin() + (value(node) + 1) * dim);
-  }
-  return at::tensor(own, at::kFloat).reshape({-1, dim});
-}
 
 class EvaluatorTest : public testing::Test {
  protected:
@@ -395,6 +381,29 @@ TEST_F(EvaluatorTest, RefusesAPairOfTwoSplits) {
   }
 }
 
+TEST(Report, TableHasTheSameColumnsForAllDomains) {
+  Report report;
+  report.k = {20};
+  const auto values = [](double recall, double ndcg) {
+    return std::vector<double>{recall, ndcg, 0, 0, 0, 0};
+  };
+  report.domains = {{"food",
+                     9000,
+                     {{"all", 7144, 8689, values(0.14521, 0.06857)},
+                      {"items_degree_4_7", 1303, 1341, values(0.0649, 0.029)},
+                      {"overlapping_users.new_items", 3, 3, values(1, 1)}}},
+                    {"kitchen", 70, {{"all", 0, 0, values(0, 0)}}}};
+  EXPECT_EQ(report.to_table(),
+            "food (test, 9,000 items ranked)\n"
+            "  slice                 users  positives  recall@20   ndcg@20\n"
+            "  all                   7,144      8,689     0.1452    0.0686\n"
+            "  items_degree_4_7      1,303      1,341     0.0649    0.0290\n"
+            "kitchen (test, 70 items ranked)\n"
+            "  slice                 users  positives  recall@20   ndcg@20\n"
+            "  all                       0          0          -         -\n"
+            "mean of 2 domains: recall@20 0.1452 ndcg@20 0.0686\n");
+}
+
 TEST_F(EvaluatorTest, JsonIsAsDocumented) {
   make({});
   const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
@@ -408,61 +417,6 @@ TEST_F(EvaluatorTest, JsonIsAsDocumented) {
   EXPECT_EQ(all["users"], report.domains[0].slices[0].users);
   EXPECT_EQ(all["recall@10"], report.value(report.domains[0].slices[0], Metric::recall, 10));
   EXPECT_EQ(all.size(), 2U + 2 * 6);
-}
-
-// The exported file and the dataset file are all that is needed to compute the metrics again, in
-// other words and another language.
-TEST_F(EvaluatorTest, EqualsNumpyFromTheExportedFile) {
-  if (std::string(MICREC_PYTHON).empty()) GTEST_SKIP() << "no Python beside torch";
-  make({});
-  for (const bool whole : {true, false}) {
-    const std::vector<float> z = make_embeddings(space_->nodes(), kDim, whole);
-    const std::string exported = folder_ / "embeddings.h5";
-    for (const int ranks : {3, 1}) {
-      const Ownership ownership = make_ownership(*space_, ranks);
-      run_ranks(ranks, [&](Communicator& communicator) {
-        export_embeddings(*dataset_, *space_, ownership,
-                          rows_of(ownership, communicator.rank(), z, kDim),
-                          {.model = "inmo", .checkpoint = "step-000000000007"}, exported,
-                          communicator, ranks == 3 ? 500 : 1 << 20);
-      });
-      const Hdf5File file = Hdf5File::open(exported);
-      EXPECT_EQ(file.text_attribute("/", "dataset_fingerprint"), dataset_->fingerprint());
-      const Range items = space_->items_of(1);
-      EXPECT_EQ(file.read<float>("/domains/domain1/items/embedding"),
-                std::vector<float>(z.begin() + items.begin * kDim, z.begin() + items.end * kDim));
-    }
-    for (const char* split : {"valid", "test"}) {
-      const Report report =
-          evaluate(2,
-                   {.split = std::string(split) == "test" ? Split::test : Split::valid,
-                    .k = {5, 20},
-                    .with_new_nodes = true},
-                   z);
-      const std::string metrics = folder_ / "metrics.json";
-      std::ofstream(metrics) << report.to_json().dump();
-      const std::string command =
-          text("'", MICREC_PYTHON, "' '", MICREC_SOURCE_DIR, "/tests/evaluate/check_metrics.py' '",
-               (folder_ / "dataset.h5"), "' '", exported, "' '", metrics, "' 2>&1");
-      FILE* pipe = popen(command.c_str(), "r");
-      ASSERT_NE(pipe, nullptr);
-      std::string output;
-      for (int c = fgetc(pipe); c != EOF; c = fgetc(pipe)) output += static_cast<char>(c);
-      EXPECT_EQ(pclose(pipe), 0) << output;
-      EXPECT_NE(output.find("36 metrics agree"), std::string::npos) << output;
-    }
-  }
-}
-
-TEST_F(EvaluatorTest, ExportLeavesNothingBehindWhereItCannotWrite) {
-  make({});
-  SelfCommunicator communicator;
-  const Ownership ownership = make_ownership(*space_, 1);
-  const at::Tensor z = at::zeros({space_->nodes(), kDim});
-  EXPECT_THROW(export_embeddings(*dataset_, *space_, ownership, z, {},
-                                 (folder_ / "no_such_folder/embeddings.h5"), communicator),
-               Error);
-  EXPECT_FALSE(std::filesystem::exists((folder_ / "no_such_folder")));
 }
 
 }  // namespace

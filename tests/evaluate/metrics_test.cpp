@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
 #include <iterator>
+#include <vector>
 
 #include "base/random.h"
 
@@ -11,6 +13,14 @@ namespace micrec {
 namespace {
 
 using Ranks = std::vector<std::int32_t>;
+
+/// One metric of one user.
+double metric(Metric metric, const Ranks& ranks, std::int64_t k) {
+  const MetricTable table({k}, ranks.back() + 1 + static_cast<std::int64_t>(ranks.size()));
+  double values[std::size(kMetrics)];
+  table.compute(ranks, values);
+  return values[static_cast<int>(metric)];
+}
 
 TEST(Metrics, OfAHandCalculatedList) {
   const Ranks ranks = {1, 3, 12};  // second, fourth and thirteenth

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -133,6 +135,16 @@ inline std::vector<float> make_embeddings(std::int64_t nodes, std::int64_t dim, 
                       : static_cast<float>(random.normal(n)[0]);
   }
   return values;
+}
+
+/// The rows of one rank out of those of all nodes.
+inline at::Tensor rows_of(const Ownership& ownership, int rank, const std::vector<float>& all,
+                          std::int64_t dim) {
+  std::vector<float> own;
+  for (const GlobalNode node : ownership.nodes_of(rank)) {
+    own.insert(own.end(), all.begin() + value(node) * dim, all.begin() + (value(node) + 1) * dim);
+  }
+  return at::tensor(own, at::kFloat).reshape({-1, dim});
 }
 
 }  // namespace micrec

@@ -1,16 +1,19 @@
-#include "evaluate/embedding_file.h"
+#include "serve/embedding_file.h"
 
 #include <ATen/ATen.h>
 #include <glog/logging.h>
 
 #include <algorithm>
 #include <optional>
+#include <ostream>
 #include <vector>
 
-#include "io/hdf5.h"
+#include "base/description.h"
+#include "base/text.h"
 #include "io/unfinished_file.h"
 
 namespace micrec {
+
 void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
                        const Ownership& ownership, const at::Tensor& z,
                        const EmbeddingOrigin& origin, const std::string& path,
@@ -78,6 +81,27 @@ void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
     unfinished->finish();
   }
   communicator.barrier("export.finished");
+}
+
+void describe_embeddings(const Hdf5File& file, std::ostream& out) {
+  for (const char* attribute : {"model", "checkpoint", "dataset_fingerprint"}) {
+    if (!file.has_attribute("/", attribute)) continue;
+    const std::string label =
+        attribute == std::string("dataset_fingerprint") ? "dataset" : attribute;
+    print_row(out, label, or_none(file.text_attribute("/", attribute)));
+  }
+  for (const std::string& domain : file.children("/domains")) {
+    std::vector<std::string> counts;
+    std::int64_t dim = 0;
+    for (const char* kind : {"users", "items"}) {
+      const std::string group = text("/domains/", domain, "/", kind);
+      const std::vector<std::int64_t> shape = file.expect_shape(group + "/embedding", {-1, -1});
+      file.expect_shape(group + "/key", {shape[0]});
+      counts.push_back(text(with_commas(shape[0]), " ", kind));
+      dim = shape[1];
+    }
+    print_row(out, "domain " + domain, text(join(counts, ", "), ", ", dim, " columns"));
+  }
 }
 
 }  // namespace micrec

@@ -3,10 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <iosfwd>
 #include <string>
 
 #include "cluster/communicator.h"
 #include "data/dataset_file.h"
+#include "io/hdf5.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
 
@@ -46,5 +48,10 @@ void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
                        const EmbeddingOrigin& origin, const std::string& path,
                        Communicator& communicator,
                        std::int64_t block_bytes = std::int64_t{64} << 20);
+
+/// Tells of such a file where it comes from and how many rows it has.
+///
+/// Errors   Error(Cause::data) where a domain is not as above; what was told until then stands.
+void describe_embeddings(const Hdf5File& file, std::ostream& out);
 
 }  // namespace micrec

@@ -1,0 +1,107 @@
+#include "checkpoints/description.h"
+
+#include <filesystem>
+#include <optional>
+#include <ostream>
+#include <vector>
+
+#include "base/description.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/directory.h"
+#include "checkpoints/format.h"
+#include "cluster/agreement.h"
+
+namespace micrec {
+namespace {
+
+std::string in_words(const std::vector<std::int64_t>& shape) {
+  std::vector<std::string> sizes;
+  for (const std::int64_t size : shape) sizes.push_back(with_commas(size));
+  return shape.empty() ? "a single number" : join(sizes, " x ");
+}
+
+}  // namespace
+
+void describe_progress(const CheckpointInfo& info, std::ostream& out) {
+  print_row(out, "trained",
+            text(count_of(info.step, "step"), ", ", count_of(info.epoch, "epoch"), " completed"));
+  if (info.best_step > 0) {
+    print_row(out, "best",
+              text("validation metric ", decimal("%.6f", info.best_metric), " at step ",
+                   with_commas(info.best_step), "; ",
+                   count_of(info.validations_without_improvement, "validation"),
+                   " since without improvement"));
+  } else {
+    print_row(out, "best", "not validated yet");
+  }
+}
+
+void describe_settings(const std::string& flagfile, std::ostream& out) {
+  constexpr std::size_t kGroupColumns = 24;
+  out << "settings\n";
+  std::string group;
+  std::vector<std::string> flags;
+  const auto print_group = [&] {
+    if (!flags.empty()) print_words(out, "  " + group, flags, kGroupColumns);
+    flags.clear();
+  };
+  for (const std::string& line : split(flagfile, '\n')) {
+    if (line.starts_with(kHistoryLine)) {
+      print_row(out, "  changed", line.substr(2));
+    } else if (line.starts_with("# ")) {
+      print_group();
+      group = line.substr(2);
+    } else if (!line.empty()) {
+      flags.push_back(line);
+    }
+  }
+  print_group();
+}
+
+void describe(const Checkpoint& checkpoint, std::ostream& out) {
+  const CheckpointInfo& info = checkpoint.info();
+  describe_progress(info, out);
+  print_row(out, "saved by",
+            text(count_of(info.world_size, "rank"), " in a grid of ", info.grid,
+                 "; any number of ranks can restore it"));
+  print_row(out, "complete by",
+            checkpoint.commit() == Commit::marker ? "its marker" : "the rename of its folder");
+  print_row(out, "dataset", text(info.dataset_path, " (", info.dataset_fingerprint, ")"));
+  for (const auto& [key, value] : info.extra) print_row(out, key, value);
+  describe_settings(info.config, out);
+  print_row(out, "verified",
+            text(count_of(static_cast<std::int64_t>(checkpoint.shards().size()), "file"),
+                 ", every byte as the manifest says"));
+  out << "\ntensors\n";
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    out << "  " << tensor.name << ": " << in_words(tensor.shape) << " " << tensor.type
+        << (tensor.sharded ? ", a row a node" : "") << (tensor.trained ? ", trained" : "")
+        << (tensor.description.empty() ? "" : "; " + tensor.description) << "\n";
+  }
+}
+
+void describe_checkpoints(const std::string& directory, std::ostream& out) {
+  const std::vector<std::string> names = list_checkpoints(directory);
+  std::optional<std::string> best;
+  const std::optional<Failure> no_best = attempt([&] { best = best_checkpoint(directory); });
+  out << "\n"
+      << count_of(static_cast<std::int64_t>(names.size()), "checkpoint") << " in " << directory
+      << "\n";
+  for (const std::string& name : names) {
+    const std::string path = (std::filesystem::path(directory) / name).string();
+    out << "  " << name;
+    try {
+      const Checkpoint checkpoint = Checkpoint::open(path, Verify::sizes);
+      out << ": epoch " << checkpoint.info().epoch << ", "
+          << in_bytes(static_cast<double>(checkpoint.bytes())) << " from "
+          << count_of(checkpoint.info().world_size, "rank") << (best == path ? ", the best" : "")
+          << "\n";
+    } catch (const Error& error) {
+      out << ": cannot be used: " << error.what() << "\n";
+    }
+  }
+  if (no_best) out << "  which is the best is unknown: " << no_best->message << "\n";
+}
+
+}  // namespace micrec

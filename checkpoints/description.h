@@ -1,0 +1,24 @@
+#pragma once
+
+#include <iosfwd>
+#include <string>
+
+#include "checkpoints/checkpoint.h"
+
+namespace micrec {
+
+// What a checkpoint holds, told to people. Ranks: local.
+
+/// How far the run had come.
+void describe_progress(const CheckpointInfo& info, std::ostream& out);
+
+/// The settings of a flagfile, a paragraph for each of its groups, and how they were changed.
+void describe_settings(const std::string& flagfile, std::ostream& out);
+
+/// Everything of a checkpoint whose every byte was verified: progress, dataset, settings, tensors.
+void describe(const Checkpoint& checkpoint, std::ostream& out);
+
+/// A line for each checkpoint of a directory; what cannot be used is told with the reason.
+void describe_checkpoints(const std::string& directory, std::ostream& out);
+
+}  // namespace micrec

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset_file.h"
+#include "evaluate/ranking.h"
+#include "partition/node_space.h"
+#include "partition/ownership.h"
+
+namespace micrec {
+
+struct EvaluationOptions {
+  Split split = Split::valid;          ///< valid or test: where the relevant items come from
+  std::vector<std::int64_t> k = {20};  ///< cutoffs, each at least 1
+  /// false while training, when the graph is the training interactions: held-out users are left
+  /// out, and new and cold items are neither ranked nor relevant. true once they have been let in.
+  bool with_new_nodes = false;
+  bool slices = true;  ///< false: only "all"
+  int threads = 1;
+  /// Item rows of all ranks are gathered in blocks of at most this size; one block is cheapest.
+  std::int64_t block_bytes = std::int64_t{512} << 20;
+};
+
+enum UserClass : int {
+  kAllUsers,
+  kOldUsers,
+  kNewUsers,
+  kOverlappingUsers,
+  kOtherUsers,
+  kUserClasses
+};
+
+/// A choice of relevant items: those whose `field` has the value `wanted`; no field: all.
+struct ItemView {
+  std::string name;
+  int field = -1;
+  std::uint8_t wanted = 0;
+  bool among_themselves = false;
+  bool crossed = false;                            // with the user classes
+  int slice[kUserClasses] = {-1, -1, -1, -1, -1};  // number in the report, -1 where there is none
+};
+
+/// What a rank needs to evaluate its users of one domain, whatever the embeddings.
+struct EvaluatedDomain {
+  std::string name;
+  std::int64_t candidates = 0;
+  int groups = 1;
+  std::vector<std::uint8_t> group;         // (items) 0 old, 1 new, 2 cold; as Candidates takes it
+  std::vector<std::int32_t> owner;         // (items) rank
+  std::int64_t first_item_row = 0;         // owned row of this rank's first item
+  std::vector<std::int64_t> user_row;      // (evaluated users) owned row
+  std::vector<std::uint8_t> user_classes;  // (evaluated users) bit c: in UserClass c
+  ItemLists positives;                     // of the evaluated users
+  ItemLists masked;
+  std::vector<std::vector<std::uint8_t>> fields;  // [field] (positives) what item views select by
+  std::vector<ItemView> views;
+  std::vector<std::string> slice_names;
+};
+
+/// What domains are loaded from; all of it outlives the loading.
+struct EvaluationSource {
+  const DatasetFile& dataset;
+  const NodeSpace& space;
+  const Ownership& ownership;
+  int rank;
+  const EvaluationOptions& options;
+  std::vector<std::uint8_t> domains_of_person;  // (people) in how many a person is, at most 2
+};
+
+/// Loads one domain: which users of this rank are ranked, which items are masked for them, and the
+/// slices of the report.
+///
+/// Ranks    not collective.
+/// Errors   Error(Cause::data) where a relevant item of a user is masked too.
+/// Cost     One pass over the interactions in pieces.
+EvaluatedDomain load_evaluated_domain(const EvaluationSource& source, int domain);
+
+}  // namespace micrec

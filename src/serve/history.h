@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/dataset_file.h"
+#include "data/key_table.h"
+#include "io/interactions_reader.h"
+
+namespace micrec {
+
+/// Numbers keys, which are distinct, in their order.
+KeyTable number_keys(const std::vector<std::string>& keys);
+
+/// What people have interacted with in one domain since it was prepared, of the items that the data
+/// set knows.
+struct History {
+  KeyTable users;
+  std::vector<std::vector<std::int32_t>> items;  // [number in users] rising, without repeats
+
+  /// The items of a person; null where none is known.
+  const std::vector<std::int32_t>* of(std::string_view key) const;
+};
+
+/// The file of every domain number in "FILE" or "DOMAIN=FILE,...". A file alone is of `domain`, or
+/// of the data set's only one where that is empty.
+///
+/// Errors   Error(Cause::usage) where it does not say which domain it is of, names one that is
+///          unknown, or names two files for one.
+std::map<int, std::string> parse_history_files(const std::string& list, const std::string& domain,
+                                               const DatasetFile& dataset);
+
+/// Reads a file of interactions and matches its keys with the items of a domain. Says on `report`
+/// what was read, what was left out, and how many of the people are among `known_users`.
+///
+/// Errors   those of for_each_interaction(); Error(Cause::data) where no item is known.
+History read_history(const std::string& path, const InteractionsOptions& reading, int domain,
+                     const DatasetFile& dataset, const KeyTable& known_users, std::ostream& report);
+
+}  // namespace micrec

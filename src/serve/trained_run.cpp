@@ -1,0 +1,121 @@
+#include "serve/trained_run.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/directory.h"
+#include "io/paths.h"
+#include "model/modality.h"
+#include "train/trainer.h"
+
+namespace micrec {
+namespace {
+
+/// "there are step-000000000010, step-000000000020": what can be asked for instead.
+std::string other_checkpoints(const std::string& directory, const std::string& but) {
+  std::vector<std::string> names = list_checkpoints(directory);
+  std::erase(names, but);
+  return names.empty() ? "there is no other"
+                       : "evaluate, export and recommend take another by --checkpoint: there are " +
+                             join(names, ", ");
+}
+
+/// The checkpoint that best.json names; nothing where there is no best.json.
+/// Errors   Error(checkpoint) where that is damaged, or names one that is not there.
+std::optional<std::string> named_best(const std::string& directory) {
+  std::optional<std::string> name;
+  if (const std::optional<Failure> damage =
+          attempt([&] { name = best_checkpoint_name(directory); })) {
+    throw Error(damage->cause, text(damage->message, "; ", other_checkpoints(directory, "")));
+  }
+  if (!name) return std::nullopt;
+  const std::optional<std::string> found = best_checkpoint(directory);
+  if (!found) {
+    throw Error(Cause::checkpoint,
+                text(directory, "/best.json names ", *name, ", which is not there or incomplete; ",
+                     other_checkpoints(directory, *name)));
+  }
+  return found;
+}
+
+/// Path of the checkpoint that `which` means; see TrainedRunOptions.
+std::string checkpoint_path(const std::string& run_dir, const std::string& which) {
+  if (run_dir.empty()) {
+    throw Error(Cause::usage, "no run is named: give --run_dir=FOLDER, the one that train wrote");
+  }
+  const std::string directory = checkpoints_of(run_dir);
+  std::optional<std::string> found;
+  if (which == "best") found = named_best(directory);
+  if (which == "newest" || (which == "best" && !found)) found = newest_checkpoint(directory);
+  if (which != "best" && which != "newest") {
+    found = (std::filesystem::path(directory) / which).string();
+  }
+  if (!found) {
+    throw Error(Cause::checkpoint,
+                text(directory, " holds no checkpoint; train first, or give another --run_dir"));
+  }
+  return *found;
+}
+
+/// Opens it; one that cannot be used is an Error that says which others there are.
+Checkpoint open_or_name_others(const std::string& path, Communicator& communicator) {
+  Failure why;
+  std::optional<Checkpoint> checkpoint = Checkpoint::try_open(path, communicator, why);
+  if (checkpoint) return *std::move(checkpoint);
+  if (why.cause != Cause::checkpoint) throw_failure(why);
+  const std::filesystem::path folder(path);
+  throw Error(why.cause,
+              text(why.message, "; ",
+                   other_checkpoints(folder.parent_path().string(), folder.filename().string())));
+}
+
+/// The data set of a checkpoint, where it is now.
+DatasetFile open_dataset(const TrainedRunOptions& options, const Checkpoint& checkpoint) {
+  const CheckpointInfo& info = checkpoint.info();
+  const std::string path = options.dataset.empty() ? info.dataset_path : options.dataset;
+  if (!is_there(path)) {
+    throw Error(Cause::io, text("the run's data set ", path,
+                                " is not there; give --dataset=FILE where it is now"));
+  }
+  refuse_output_over_inputs("--out", options.out, {path});
+  DatasetFile dataset = DatasetFile::open(path);
+  if (dataset.fingerprint() != info.dataset_fingerprint) {
+    throw Error(Cause::checkpoint,
+                text(checkpoint.directory(), " was trained on a data set with fingerprint ",
+                     info.dataset_fingerprint, ", but ", path, " has ", dataset.fingerprint(),
+                     "; give --dataset=FILE with the one it was trained on"));
+  }
+  return dataset;
+}
+
+}  // namespace
+
+std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
+                                             Communicator& communicator) {
+  const std::string path = checkpoint_path(options.run_dir, options.checkpoint);
+  const Checkpoint checkpoint = open_or_name_others(path, communicator);
+  const CheckpointInfo& info = checkpoint.info();
+  ModelConfig config = options.read_settings(info.config, path);
+  DatasetFile dataset = open_dataset(options, checkpoint);
+  DatasetSummary summary = summarise(dataset);
+  auto run = std::unique_ptr<TrainedRun>(
+      new TrainedRun{checkpoint.name(), info, std::move(dataset), std::move(summary), {}, {}, 0});
+  run->shard = load_shard(run->dataset, run->summary,
+                          assign_balanced(run->summary.space, run->summary.people,
+                                          run->summary.training_degree, communicator.size()),
+                          options.observed, options.threads, communicator);
+  move_to(run->shard, options.device);
+  config.modalities = resolve_modalities(config.modalities, run->dataset);
+  config = resolve(config, run->summary.space.domains());
+  run->model = std::make_unique<Model>(config, run->dataset, run->shard, /*seed=*/0);
+  restore(checkpoint, *run->model, /*with_optimizer_state=*/false);
+  run->epoch = annealing_epoch(info);
+  return run;
+}
+
+}  // namespace micrec

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "checkpoints/checkpoint.h"
+#include "cluster/communicator.h"
+#include "data/dataset_file.h"
+#include "model/model.h"
+#include "model/model_config.h"
+#include "model/shard.h"
+
+namespace micrec {
+
+/// A trained model, read back from a run for evaluation, export or serving. Not movable: its parts
+/// refer to each other.
+struct TrainedRun {
+  std::string checkpoint;  ///< name, "step-000000001200"
+  CheckpointInfo info;
+  DatasetFile dataset;
+  DatasetSummary summary;
+  Shard shard;
+  std::unique_ptr<Model> model;
+  std::int64_t epoch = 0;  ///< whose annealing inference uses
+};
+
+/// The configuration that a run's settings, a flagfile as text, give its model; `origin` is for
+/// messages.
+using SettingsReader =
+    std::function<ModelConfig(const std::string& settings, const std::string& origin)>;
+
+struct TrainedRunOptions {
+  std::string run_dir;
+  /// "best" (the newest where none was validated), "newest", or the name of one.
+  std::string checkpoint = "best";
+  std::string dataset;  ///< where the data set is now; empty: where it was in training
+  std::string out;      ///< the command's output, which must not be the data set; or empty
+  Observed observed = Observed::all;
+  SettingsReader read_settings = {};
+  int threads = 1;
+  c10::Device device{c10::kCPU};
+};
+
+/// Opens a run's dataset and checkpoint and rebuilds its model on these ranks, however many they
+/// are.
+///
+/// Ranks    collective.
+/// Errors   Error(usage) where no run is named, Error(checkpoint) where there is no checkpoint or
+///          it is damaged or of another data set, Error(io|data) where the data set cannot be read.
+std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
+                                             Communicator& communicator);
+
+}  // namespace micrec

@@ -1,0 +1,144 @@
+#include "train/run_description.h"
+
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <ostream>
+#include <utility>
+#include <vector>
+
+#include "base/description.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/description.h"
+#include "checkpoints/directory.h"
+#include "io/durable_files.h"
+#include "io/paths.h"
+#include "io/run_lock.h"
+#include "train/metrics_log.h"
+
+namespace micrec {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+constexpr std::int64_t kMostConfigBytes = std::int64_t{1} << 20;
+
+/// What is worth telling of metrics.jsonl.
+struct MetricsSummary {
+  std::map<std::string, json> last;  // by kind
+  std::deque<json> validations;      // the last few
+  std::int64_t lines = 0;
+  std::int64_t unreadable = 0;
+};
+
+MetricsSummary read_metrics(const std::string& path) {
+  constexpr std::size_t kValidationsShown = 5;
+  MetricsSummary summary;
+  refuse_unreadable(path);
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!object.is_object() || !object.contains("kind") || !object["kind"].is_string()) {
+      ++summary.unreadable;
+      continue;
+    }
+    ++summary.lines;
+    const std::string kind = object["kind"];
+    if (kind == "validation") {
+      summary.validations.push_back(object);
+      if (summary.validations.size() > kValidationsShown) summary.validations.pop_front();
+    }
+    summary.last[kind] = std::move(object);
+  }
+  return summary;
+}
+
+std::string integer_in(const json& object, const char* name) {
+  const auto field = object.find(name);
+  if (field == object.end() || !field->is_number_integer()) return "?";
+  return with_commas(field->get<std::int64_t>());
+}
+
+std::string real_in(const json& object, const char* name, const char* format) {
+  const auto field = object.find(name);
+  if (field == object.end() || !field->is_number()) return "not a number";
+  return decimal(format, field->get<double>());
+}
+
+std::string seconds_in(const json& object) {
+  const auto field = object.find("seconds");
+  return field != object.end() && field->is_number() ? in_time(field->get<double>()) : "?";
+}
+
+void describe_metrics(const std::string& path, std::ostream& out) {
+  if (!is_there(path)) {
+    print_row(out, "metrics", "none yet");
+    return;
+  }
+  const MetricsSummary metrics = read_metrics(path);
+  print_row(
+      out, "metrics",
+      text(count_of(metrics.lines, "line"), " in ", path,
+           metrics.unreadable > 0 ? text("; ", count_of(metrics.unreadable, "line"), " unreadable")
+                                  : ""));
+  if (const auto step = metrics.last.find("step"); step != metrics.last.end()) {
+    print_row(
+        out, "  last step",
+        text(integer_in(step->second, "step"), ": loss ", real_in(step->second, "loss", "%.5f"),
+             ", ", real_in(step->second, "triples_per_second", "%.0f"), " triples/s"));
+  }
+  for (const json& validation : metrics.validations) {
+    const bool improved = validation.value("improved", json(false)) == true;
+    print_row(out, "  validation",
+              text("step ", integer_in(validation, "step"), ": ",
+                   real_in(validation, "metric", "%.5f"), improved ? ", the best until then" : ""));
+  }
+  if (const auto test = metrics.last.find("test"); test != metrics.last.end()) {
+    std::vector<std::string> words;
+    const json mean = test->second.value("mean", json::object());
+    for (const auto& [name, number] : mean.items()) {
+      if (number.is_number()) words.push_back(name + " " + decimal("%.5f", number.get<double>()));
+    }
+    print_words(out, "  test", words);
+  }
+  if (const auto end = metrics.last.find("end"); end != metrics.last.end()) {
+    const json reason = end->second.value("reason", json("?"));
+    print_row(out, "  ended",
+              text(reason.is_string() ? reason.get<std::string>() : "?", " after step ",
+                   integer_in(end->second, "step"), ", ", seconds_in(end->second)));
+  } else {
+    print_row(out, "  ended", "no: it is running, or it was cut off");
+  }
+}
+
+void describe_progress(const std::string& directory, std::ostream& out) {
+  const std::optional<std::string> newest = newest_checkpoint(directory);
+  if (!newest) return print_row(out, "trained", "nothing is saved yet");
+  try {
+    const CheckpointInfo info = Checkpoint::open(*newest, Verify::sizes).info();
+    describe_progress(info, out);
+    print_row(out, "dataset", text(info.dataset_path, " (", info.dataset_fingerprint, ")"));
+  } catch (const Error& error) {
+    print_row(out, "trained", text("unknown: ", error.what()));
+  }
+}
+
+}  // namespace
+
+void describe_run(const std::string& run_dir, std::ostream& out) {
+  const std::string directory = checkpoints_of(run_dir);
+  if (const std::optional<LockHolder> holder = lock_holder_of(run_dir)) {
+    print_row(out, "in use", in_words(*holder));
+  }
+  describe_progress(directory, out);
+  const std::string config = (std::filesystem::path(run_dir) / "config.txt").string();
+  if (is_there(config)) describe_settings(read_small_file(config, kMostConfigBytes), out);
+  describe_metrics(MetricsLog::path_in(run_dir), out);
+  describe_checkpoints(directory, out);
+}
+
+}  // namespace micrec

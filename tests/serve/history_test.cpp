@@ -1,0 +1,107 @@
+#include "serve/history.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "tests/support/small_world.h"
+#include "tests/support/temporary_folder.h"
+
+namespace micrec {
+namespace {
+
+using Items = std::vector<std::int32_t>;
+
+class HistoryTest : public testing::Test {
+ protected:
+  History read(const std::string& lines, int domain = 0) {
+    const std::string path = folder_.write("new.csv", "user_id,item_id\n" + lines);
+    report_.str("");
+    return read_history(path, {}, domain, dataset_, number_keys(dataset_.user_keys(domain)),
+                        report_);
+  }
+
+  void expect_error(Cause cause, const std::vector<std::string>& parts,
+                    const std::function<void()>& task) {
+    try {
+      task();
+      ADD_FAILURE() << "not refused";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), cause) << error.what();
+      for (const std::string& part : parts) {
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+      }
+    }
+  }
+
+  TemporaryFolder folder_;
+  DatasetFile dataset_ = write_small_world({}, folder_ / "world.h5");
+  std::ostringstream report_;
+};
+
+TEST_F(HistoryTest, HasTheItemsOfEachPersonRisingAndOnce) {
+  const std::vector<std::string> items = dataset_.item_keys(0);
+  const History history = read("ann," + items[7] + "\nbob," + items[3] + "\nann," + items[2] +
+                               "\nann," + items[7] + "\ncarl,unheard of\n");
+  ASSERT_NE(history.of("ann"), nullptr);
+  EXPECT_EQ(*history.of("ann"), (Items{2, 7}));
+  ASSERT_NE(history.of("bob"), nullptr);
+  EXPECT_EQ(*history.of("bob"), (Items{3}));
+  EXPECT_EQ(history.of("carl"), nullptr) << "none of carl's items is known";
+  EXPECT_EQ(history.of("dora"), nullptr);
+  EXPECT_EQ(history.users.size(), 3);
+}
+
+TEST_F(HistoryTest, SaysWhatWasReadAndLeftOut) {
+  const std::string item = dataset_.item_keys(0)[4];
+  const std::string known = dataset_.user_keys(0)[5];
+  read("ann," + item + "\nann,unheard of\nbob,never heard\n" + known + "," + item + "\n");
+  const std::string report = report_.str();
+  for (const char* part : {"new.csv: 4 interactions of 3 people in domain0 (",
+                           "  2 of them with items that domain0 does not have, as 'unheard of'",
+                           "  1 of the people have keys that the dataset knows"}) {
+    EXPECT_NE(report.find(part), std::string::npos) << report;
+  }
+  read("ann," + item + "\n");
+  EXPECT_EQ(report_.str().find("does not have"), std::string::npos) << report_.str();
+  EXPECT_EQ(report_.str().find("keys that the dataset knows"), std::string::npos);
+}
+
+TEST_F(HistoryTest, RefusesAFileWithoutAnyItemOfTheDomain) {
+  const std::string of_other_domain = dataset_.item_keys(1)[4];
+  expect_error(Cause::data,
+               {"new.csv: none of its items is an item of the domain domain0",
+                "(it has '" + of_other_domain + "', the domain has '" + dataset_.item_keys(0)[0]},
+               [&] { read("ann," + of_other_domain + "\n"); });
+}
+
+TEST_F(HistoryTest, AFileIsOfTheDomainThatItsNameOrTheOptionSays) {
+  using Files = std::map<int, std::string>;
+  EXPECT_EQ(parse_history_files("", "", dataset_), Files{});
+  EXPECT_EQ(parse_history_files("domain1=a.csv,domain0=b.csv", "", dataset_),
+            (Files{{0, "b.csv"}, {1, "a.csv"}}));
+  EXPECT_EQ(parse_history_files("a.csv", "domain1", dataset_), (Files{{1, "a.csv"}}));
+  EXPECT_EQ(parse_history_files("domain0=\"a,b.csv\"", "domain1", dataset_),
+            (Files{{0, "a,b.csv"}}));
+  const DatasetFile one = write_small_world({.domains = 1}, folder_ / "one.h5");
+  EXPECT_EQ(parse_history_files("a.csv", "", one), (Files{{0, "a.csv"}}));
+}
+
+TEST_F(HistoryTest, RefusesFilesOfAnUnclearDomain) {
+  expect_error(Cause::usage,
+               {"--history=a.csv does not say which domain it is of",
+                "--history=domain0=a.csv or give --domain"},
+               [&] { parse_history_files("a.csv", "", dataset_); });
+  expect_error(Cause::usage, {"domain7", "domain0"},
+               [&] { parse_history_files("domain7=a.csv", "", dataset_); });
+  expect_error(Cause::usage, {"two files for the domain domain1"},
+               [&] { parse_history_files("domain1=a.csv,b.csv", "domain1", dataset_); });
+}
+
+}  // namespace
+}  // namespace micrec

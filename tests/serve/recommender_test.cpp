@@ -1,0 +1,406 @@
+#include "serve/recommender.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "serve/list_writer.h"
+#include "tests/support/dense_model.h"
+#include "tests/support/sharded_model.h"
+#include "tests/support/small_world.h"
+#include "tests/support/temporary_folder.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kEpoch = 5;
+
+using Items = std::vector<std::int32_t>;
+
+ModelConfig small_config(ModelKind kind) {
+  ModelConfig config;
+  config.kind = kind;
+  config.dim = 8;
+  config.layers = 1;  // up to which a copy of a user has the user's row bit for bit
+  config.semantic_neighbors = 3;
+  config.modalities = {"image", "text"};
+  return config;
+}
+
+struct ListOf {
+  std::string user;
+  Basis basis = Basis::popular;
+  std::vector<ScoredItem> items;
+
+  Items numbers() const {
+    Items numbers;
+    for (const ScoredItem& item : items) numbers.push_back(item.item);
+    return numbers;
+  }
+};
+
+std::vector<ListOf> lists_of(const Recommender& recommender, int domain,
+                             const std::vector<std::string>& keys, const ListOptions& options) {
+  std::vector<ListOf> lists;
+  recommender.recommend(domain, keys, options, [&](const Recommendation& list) {
+    lists.push_back({std::string(list.user), list.basis, {list.items.begin(), list.items.end()}});
+  });
+  return lists;
+}
+
+class RecommenderTest : public testing::Test {
+ protected:
+  void make(const SmallWorld& world) {
+    dataset_.emplace(write_small_world(world, folder_ / "world.h5"));
+    dense_.emplace(read_dense_world(*dataset_));
+  }
+
+  /// Calls `body` with a model on all that was observed, at parameters that are not the initial
+  /// ones, or all of them zero.
+  void with_model(const ModelConfig& config, const std::function<void(Model&)>& body,
+                  bool zero = false) {
+    const int domains = static_cast<int>(dataset_->domains().size());
+    WholeTensors parameters = make_parameters(DenseModel(resolve(config, domains), *dense_, 3), 8);
+    for (auto& [name, value] : parameters) value = zero ? at::zeros_like(value) : value;
+    WholeTensors buffers;
+    on_ranks(*dataset_, config, {}, [&](ModelRank& rank) { buffers = gather_buffers(rank); });
+    ShardedSetting setting;
+    setting.observed = Observed::all;
+    setting.initialise = false;
+    on_ranks(*dataset_, config, setting, [&](ModelRank& rank) {
+      fill_parameters(rank.model, parameters);
+      fill_buffers(rank.model, buffers);
+      rank.model.refresh();
+      body(rank.model);
+    });
+  }
+
+  /// What a user has interacted with in the given splits, rising.
+  Items items_of(int domain, std::int32_t user, const std::vector<Split>& splits) const {
+    Items items;
+    for (const Split split : splits) {
+      const Interactions all = dataset_->read(domain, split);
+      for (std::size_t n = 0; n < all.user.size(); ++n) {
+        if (all.user[n] == user) items.push_back(all.item[n]);
+      }
+    }
+    std::ranges::sort(items);
+    return items;
+  }
+
+  at::Tensor row_of_user(const at::Tensor& z, int domain, std::int64_t user) const {
+    return z[value(dense_->space.user(domain, user))];
+  }
+
+  /// The number of a user who is in this domain and not in the other, or in both.
+  std::int32_t user_of(int domain, int other, bool in_both) const {
+    const std::vector<std::string> others = dataset_->user_keys(other);
+    const std::vector<std::string> keys = dataset_->user_keys(domain);
+    for (std::size_t u = 0; u < keys.size(); ++u) {
+      const bool is_there = std::ranges::find(others, keys[u]) != others.end();
+      const auto user = static_cast<std::int32_t>(u);
+      if (is_there == in_both && !items_of(domain, user, {Split::train}).empty()) return user;
+    }
+    ADD_FAILURE() << "no such user";
+    return 0;
+  }
+
+  TemporaryFolder folder_;
+  std::optional<DatasetFile> dataset_;
+  std::optional<DenseWorld> dense_;
+};
+
+TEST_F(RecommenderTest, ANewPersonWithAUsersHistoryHasTheUsersRow) {
+  make({});
+  for (const ModelKind kind : {ModelKind::inmo, ModelKind::micrec}) {
+    with_model(small_config(kind), [&](Model& model) {
+      const at::Tensor z = model.embeddings(kEpoch);
+      for (const int domain : {0, 1}) {
+        Recommender recommender(*dataset_, model, kEpoch);
+        History history;
+        std::vector<std::int32_t> users;
+        std::vector<std::string> keys;
+        for (std::int32_t user = 0; user < dataset_->domains()[domain].users; ++user) {
+          const Items items = items_of(domain, user, {Split::train, Split::later});
+          if (items.empty()) continue;
+          users.push_back(user);
+          keys.push_back("new" + std::to_string(user));
+          history.users.add(keys.back());
+          history.items.push_back(items);
+        }
+        ASSERT_GT(users.size(), 15U);
+        recommender.set_history(domain, std::move(history));
+        const PeopleRows rows = recommender.rows_for(domain, keys);
+        for (std::size_t n = 0; n < users.size(); ++n) {
+          EXPECT_EQ(rows.basis[n], Basis::history);
+          EXPECT_TRUE(
+              at::equal(rows.z[static_cast<std::int64_t>(n)], row_of_user(z, domain, users[n])))
+              << name_of(kind) << ", domain " << domain << ", user " << users[n];
+        }
+      }
+    });
+  }
+}
+
+TEST_F(RecommenderTest, AUserHasTheirOwnRowUnlessTheyHaveAHistory) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const at::Tensor z = model.embeddings(kEpoch);
+    Recommender recommender(*dataset_, model, kEpoch);
+    const std::vector<std::string> keys = dataset_->user_keys(1);
+    const PeopleRows own = recommender.rows_for(1, keys);
+    const Range nodes = dense_->space.users_of(1);
+    EXPECT_TRUE(at::equal(own.z, z.slice(0, nodes.begin, nodes.end)));
+    EXPECT_EQ(own.basis, std::vector<Basis>(keys.size(), Basis::dataset));
+
+    History history;
+    history.users.add(keys[4]);
+    history.items = {{2, 5}};
+    recommender.set_history(1, std::move(history));
+    const PeopleRows served = recommender.rows_for(1, keys);
+    EXPECT_EQ(served.basis[4], Basis::history);
+    EXPECT_TRUE(at::equal(served.z[4], model.new_user_embeddings(1, {{2, 5}}, kEpoch)[0]));
+    EXPECT_FALSE(at::equal(served.z[4], own.z[4]));
+    EXPECT_TRUE(at::equal(served.z[5], own.z[5]));
+  });
+}
+
+TEST_F(RecommenderTest, AListHasTheBestItemsThatThePersonHasNotSeen) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    constexpr std::int64_t kLength = 4;
+    const at::Tensor z = model.embeddings(kEpoch);
+    const Recommender recommender(*dataset_, model, kEpoch);
+    const Range nodes = dense_->space.items_of(0);
+    const at::Tensor scores = at::mm(z, z.slice(0, nodes.begin, nodes.end).t());
+    for (const Exclude exclude : {Exclude::observed, Exclude::all}) {
+      std::vector<Split> seen_in = {Split::train, Split::later};
+      if (exclude == Exclude::all) seen_in.insert(seen_in.end(), {Split::valid, Split::test});
+      const std::vector<ListOf> lists =
+          lists_of(recommender, 0, dataset_->user_keys(0), {.k = kLength, .exclude = exclude});
+      ASSERT_EQ(static_cast<std::int64_t>(lists.size()), dataset_->domains()[0].users);
+      for (std::int32_t user = 0; user < static_cast<std::int32_t>(lists.size()); ++user) {
+        const Items seen = items_of(0, user, seen_in);
+        const at::Tensor of_user = row_of_user(scores, 0, user);
+        const ListOf& list = lists[user];
+        EXPECT_EQ(list.user, dataset_->user_keys(0)[user]);
+        ASSERT_EQ(list.items.size(), std::min<std::size_t>(kLength, nodes.size() - seen.size()));
+        const Items listed = list.numbers();
+        float last = list.items.front().score;
+        for (const ScoredItem& item : list.items) {
+          EXPECT_FALSE(std::ranges::binary_search(seen, item.item)) << "user " << user;
+          EXPECT_NEAR(item.score, of_user[item.item].item<float>(), 1e-5);
+          EXPECT_LE(item.score, last);
+          last = item.score;
+        }
+        for (std::int32_t item = 0; item < nodes.size(); ++item) {
+          if (std::ranges::binary_search(seen, item)) continue;
+          if (std::ranges::find(listed, item) != listed.end()) continue;
+          EXPECT_LE(of_user[item].item<float>(), last + 1e-5)
+              << "user " << user << " item " << item;
+        }
+      }
+    }
+  });
+}
+
+TEST_F(RecommenderTest, AListOfANewPersonLeavesOutTheirHistoryAlone) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    Recommender recommender(*dataset_, model, kEpoch);
+    const std::string known = dataset_->user_keys(0)[0];
+    History history;
+    history.users.add("somebody new");
+    history.users.add(known);
+    history.items = {{1, 3, 8}, {4}};
+    recommender.set_history(0, std::move(history));
+    const std::int64_t all = dataset_->domains()[0].items;
+    const std::vector<ListOf> lists = lists_of(recommender, 0, {"somebody new", known}, {.k = all});
+    Items of_new = lists[0].numbers();
+    std::ranges::sort(of_new);
+    EXPECT_EQ(static_cast<std::int64_t>(of_new.size()), all - 3);
+    for (const std::int32_t item : {1, 3, 8}) {
+      EXPECT_FALSE(std::ranges::binary_search(of_new, item));
+    }
+    EXPECT_EQ(static_cast<std::int64_t>(lists[1].items.size()), all - 1)
+        << "who has a history is served from it alone";
+  });
+}
+
+// With nothing but zeros all scores are equal.
+TEST_F(RecommenderTest, TiesGoToTheSmallerNumber) {
+  make({});
+  with_model(
+      small_config(ModelKind::mf),
+      [&](Model& model) {
+        const Recommender recommender(*dataset_, model, kEpoch);
+        const std::vector<ListOf> lists =
+            lists_of(recommender, 1, dataset_->user_keys(1), {.k = 6});
+        for (std::int32_t user = 0; user < static_cast<std::int32_t>(lists.size()); ++user) {
+          const Items seen = items_of(1, user, {Split::train, Split::later});
+          Items expected;
+          for (std::int32_t item = 0; expected.size() < 6; ++item) {
+            if (!std::ranges::binary_search(seen, item)) expected.push_back(item);
+          }
+          EXPECT_EQ(lists[user].numbers(), expected) << "user " << user;
+        }
+      },
+      /*zero=*/true);
+}
+
+TEST_F(RecommenderTest, StrangersGetTheItemsWithTheMostTrainingInteractions) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const Recommender recommender(*dataset_, model, kEpoch);
+    const std::int64_t items = dataset_->domains()[1].items;
+    std::vector<std::int32_t> count(items, 0);
+    for (const std::int32_t item : dataset_->read(1, Split::train).item) ++count[item];
+    ASSERT_LT(std::set(count.begin(), count.end()).size(), count.size()) << "no ties to test";
+    for (const std::int64_t k : {std::int64_t{7}, items + 5}) {
+      const ListOf list = lists_of(recommender, 1, {"nobody at all"}, {.k = k}).at(0);
+      EXPECT_EQ(list.basis, Basis::popular);
+      ASSERT_EQ(static_cast<std::int64_t>(list.items.size()), std::min(k, items));
+      for (std::size_t n = 0; n < list.items.size(); ++n) {
+        EXPECT_EQ(list.items[n].score, static_cast<float>(count[list.items[n].item]));
+        if (n == 0) continue;
+        const ScoredItem& before = list.items[n - 1];
+        EXPECT_TRUE(before.score > list.items[n].score ||
+                    (before.score == list.items[n].score && before.item < list.items[n].item));
+      }
+      EXPECT_GE(list.items.back().score, k >= items ? 0 : 1);
+    }
+  });
+}
+
+TEST_F(RecommenderTest, WhoIsKnownInAnotherDomainIsMappedFromThere) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const at::Tensor z = model.embeddings(kEpoch);
+    const std::int32_t user = user_of(0, 1, /*in_both=*/false);
+    const std::vector<std::string> key = {dataset_->user_keys(0)[user]};
+    EXPECT_EQ(Recommender(*dataset_, model, kEpoch).rows_for(1, key).basis[0], Basis::popular)
+        << "there is no map yet";
+
+    model.fit_ridge(z);
+    Recommender recommender(*dataset_, model, kEpoch);
+    const at::Tensor own = row_of_user(z, 0, user).unsqueeze(0);
+    PeopleRows rows = recommender.rows_for(1, key);
+    EXPECT_EQ(rows.basis[0], Basis::other_domain);
+    EXPECT_TRUE(at::equal(rows.z, model.map_to_domain(own, 0, 1).value()));
+    EXPECT_EQ(lists_of(recommender, 1, key, {.k = 1000}).at(0).items.size(),
+              static_cast<std::size_t>(dataset_->domains()[1].items));
+
+    // So is a new person with a history there.
+    History history;
+    history.users.add("somebody new");
+    history.items = {{0, 6}};
+    recommender.set_history(0, std::move(history));
+    rows = recommender.rows_for(1, std::vector<std::string>{"somebody new", "nobody at all"});
+    EXPECT_EQ(rows.basis, (std::vector<Basis>{Basis::other_domain, Basis::popular}));
+    const at::Tensor there = model.new_user_embeddings(0, {{0, 6}}, kEpoch);
+    EXPECT_TRUE(at::equal(rows.z[0], model.map_to_domain(there, 0, 1).value()[0]));
+    EXPECT_EQ(rows.z[1].abs().sum().item<float>(), 0);
+  });
+}
+
+TEST_F(RecommenderTest, SeveralOtherDomainsAreAveraged) {
+  make({.domains = 3});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const at::Tensor z = model.embeddings(kEpoch);
+    model.fit_ridge(z);
+    const Recommender recommender(*dataset_, model, kEpoch);
+    bool any = false;
+    for (const std::string& key : dataset_->user_keys(0)) {
+      const std::int32_t in[] = {recommender.users(0).find(key), recommender.users(1).find(key)};
+      if (in[1] < 0 || recommender.users(2).find(key) >= 0) continue;
+      const PeopleRows rows = recommender.rows_for(2, std::vector<std::string>{key});
+      EXPECT_EQ(rows.basis[0], Basis::other_domain);
+      at::Tensor sum = at::zeros({1, z.size(1)});
+      for (const int from : {0, 1}) {
+        const at::Tensor own = row_of_user(z, from, in[from]).unsqueeze(0);
+        sum += model.map_to_domain(own, from, 2).value();
+      }
+      EXPECT_TRUE(at::allclose(rows.z, sum / 2, 1e-6, 1e-7)) << key;
+      any = true;
+    }
+    EXPECT_TRUE(any);
+  });
+}
+
+TEST_F(RecommenderTest, EveryoneIsWhoHasAHistoryOrElseTheUsersOfTheDomain) {
+  make({});
+  with_model(small_config(ModelKind::mf), [&](Model& model) {
+    Recommender recommender(*dataset_, model, kEpoch);
+    EXPECT_EQ(recommender.everyone(1), dataset_->user_keys(1));
+    for (const int domain : {0, 1}) {
+      History history;
+      history.users.add("ann");
+      history.users.add(domain == 0 ? "bob" : "carl");
+      history.items = {{1}, {}};
+      recommender.set_history(domain, std::move(history));
+    }
+    EXPECT_EQ(recommender.everyone(1), (std::vector<std::string>{"ann", "bob", "carl"}));
+  });
+}
+
+TEST_F(RecommenderTest, ListsComeInOrderHoweverManyThereAre) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const Recommender recommender(*dataset_, model, kEpoch);
+    std::vector<std::string> keys;
+    const std::vector<std::string> users = dataset_->user_keys(0);
+    for (std::size_t n = 0; n < 9000; ++n) {
+      keys.push_back(n % 3 == 0 ? "stranger" + std::to_string(n) : users[n % users.size()]);
+    }
+    const std::vector<ListOf> lists = lists_of(recommender, 0, keys, {.k = 3});
+    ASSERT_EQ(lists.size(), keys.size());
+    for (std::size_t n = 0; n < keys.size(); ++n) ASSERT_EQ(lists[n].user, keys[n]);
+    for (const std::size_t n : {0U, 4095U, 4096U, 4097U, 8192U, 8999U}) {
+      const ListOf alone = lists_of(recommender, 0, {keys[n]}, {.k = 3}).at(0);
+      EXPECT_EQ(lists[n].numbers(), alone.numbers()) << n;
+      EXPECT_EQ(lists[n].basis, alone.basis) << n;
+    }
+  });
+}
+
+TEST_F(RecommenderTest, IsWrittenAsCsvWithWordsOnWhereItComesFrom) {
+  make({});
+  with_model(small_config(ModelKind::mf), [&](Model& model) {
+    const Recommender recommender(*dataset_, model, kEpoch);
+    const std::string known = dataset_->user_keys(0)[3];
+    const std::vector<std::string> keys = {"says \"a,b\"", known, "unheard of"};
+    std::ostringstream csv;
+    std::ostringstream report;
+    write_lists(recommender, 0, keys, {.k = 2}, csv, report);
+    const std::vector<ListOf> lists = lists_of(recommender, 0, keys, {.k = 2});
+    const std::vector<std::string> items = dataset_->item_keys(0);
+    std::string expected;
+    for (const ListOf& list : lists) {
+      const std::string user = list.user == keys[0] ? "\"says \"\"a,b\"\"\"" : list.user;
+      for (std::size_t n = 0; n < 2; ++n) {
+        char score[32];
+        std::snprintf(score, sizeof score, "%.6g", list.items[n].score);
+        expected += user + ",domain0," + std::to_string(n + 1) + "," + items[list.items[n].item] +
+                    "," + score + "," + (list.user == known ? "dataset" : "popular") + "\n";
+      }
+    }
+    EXPECT_EQ(csv.str(), expected);
+    EXPECT_EQ(
+        report.str(),
+        "domain0: 3 people, 1 from dataset, 2 from popular\n"
+        "  nothing is known of 2 of them, as 'says \"a,b\"': they get the most popular items "
+        "of domain0; --history=FILE with their interactions would make the lists their own\n");
+    report.str("");
+    write_lists(recommender, 0, std::vector<std::string>{known}, {.k = 2}, csv, report);
+    EXPECT_EQ(report.str(), "domain0: 1 people, 1 from dataset\n");
+  });
+}
+
+}  // namespace
+}  // namespace micrec

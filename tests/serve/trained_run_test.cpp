@@ -1,0 +1,212 @@
+#include "serve/trained_run.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "checkpoints/store.h"
+#include "cluster/thread_communicator.h"
+#include "data/dataset_writer.h"
+#include "serve/evaluation.h"
+#include "tests/support/sharded_model.h"
+#include "tests/support/small_world.h"
+#include "tests/support/temporary_folder.h"
+#include "train/trainer.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kStepsPerEpoch = 10;
+constexpr char kSettings[] = "--model=micrec\n--dim=8\n";
+
+ModelConfig small_config() {
+  ModelConfig config;
+  config.dim = 8;
+  config.layers = 2;
+  config.semantic_neighbors = 3;
+  config.modalities = {"all"};
+  return config;
+}
+
+class TrainedRunTest : public testing::Test {
+ protected:
+  TrainedRunTest() : dataset_(write_small_world({}, path_)) {
+    options_.run_dir = folder_ / "run";
+    options_.observed = Observed::training;
+    options_.read_settings = [](const std::string& settings, const std::string& origin) {
+      EXPECT_EQ(settings, kSettings);
+      EXPECT_NE(origin.find("step-0000000000"), std::string::npos);
+      return small_config();
+    };
+  }
+
+  /// Saves the initial model of a seed from two ranks; returns its embeddings, by node.
+  at::Tensor save(std::int64_t step, bool is_best = false) {
+    ModelConfig config = small_config();
+    config.modalities = {"image", "text"};
+    CheckpointInfo info;
+    info.step = step;
+    info.config = kSettings;
+    info.dataset_path = path_;
+    info.dataset_fingerprint = dataset_.fingerprint();
+    info.grid = "2x1";
+    info.world_size = 2;
+    info.extra["steps_per_epoch"] = std::to_string(kStepsPerEpoch);
+    at::Tensor z;
+    ShardedSetting setting;
+    setting.ranks = 2;
+    setting.seed = static_cast<std::uint64_t>(step);
+    on_ranks(dataset_, config, setting, [&](ModelRank& rank) {
+      CheckpointStore store(folder_ / "run/checkpoints", rank.communicator);
+      store.save(info, rank.shard.whole_nodes, checkpoint_tensors(rank.model),
+                 {.is_best = is_best});
+      const at::Tensor rows =
+          gather_rows(rank, rank.model.embeddings(epoch_of_last_step(step, kStepsPerEpoch)));
+      if (rank.communicator.rank() == 0) z = rows;
+    });
+    return z;
+  }
+
+  /// Opens the run on ranks and calls `body` on every one.
+  void open(int ranks, const std::function<void(TrainedRun&, Communicator&)>& body) {
+    run_ranks(ranks, [&](Communicator& communicator) {
+      body(*open_trained_run(options_, communicator), communicator);
+    });
+  }
+
+  std::string opened() {
+    std::string checkpoint;
+    open(1, [&](TrainedRun& run, Communicator&) { checkpoint = run.checkpoint; });
+    return checkpoint;
+  }
+
+  void expect_error(Cause cause, const std::vector<std::string>& parts) {
+    try {
+      opened();
+      ADD_FAILURE() << "not refused";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), cause) << error.what();
+      for (const std::string& part : parts) {
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+      }
+    }
+  }
+
+  TemporaryFolder folder_;
+  std::string path_ = folder_ / "world.h5";
+  DatasetFile dataset_;
+  TrainedRunOptions options_;
+};
+
+TEST_F(TrainedRunTest, IsTheSavedModelAtAnyNumberOfRanks) {
+  const at::Tensor saved = save(25);
+  for (const int ranks : {1, 2, 3, 5}) {
+    open(ranks, [&](TrainedRun& run, Communicator& communicator) {
+      EXPECT_EQ(run.checkpoint, "step-000000000025");
+      EXPECT_EQ(run.epoch, 2);
+      EXPECT_EQ(run.model->config().modalities, (std::vector<std::string>{"image", "text"}));
+      std::vector<std::int64_t> owned;
+      for (const GlobalNode node : run.shard.ownership.nodes_of(communicator.rank())) {
+        owned.push_back(value(node));
+      }
+      const at::Tensor z = run.model->embeddings(run.epoch);
+      EXPECT_TRUE(at::equal(z, saved.index_select(0, at::tensor(owned, at::kLong))))
+          << ranks << " ranks";
+    });
+  }
+}
+
+TEST_F(TrainedRunTest, LetsInWhatWasObservedLater) {
+  const at::Tensor saved = save(25);
+  options_.observed = Observed::all;
+  open(1, [&](TrainedRun& run, Communicator&) {
+    const at::Tensor z = run.model->embeddings(run.epoch);
+    EXPECT_EQ(z.sizes(), saved.sizes());
+    EXPECT_FALSE(at::equal(z, saved));
+  });
+}
+
+TEST_F(TrainedRunTest, TakesTheCheckpointThatIsAskedFor) {
+  save(10);
+  save(20);
+  EXPECT_EQ(opened(), "step-000000000020") << "none was validated: the newest";
+  save(30, /*is_best=*/true);
+  save(40);
+  EXPECT_EQ(opened(), "step-000000000030");
+  options_.checkpoint = "newest";
+  EXPECT_EQ(opened(), "step-000000000040");
+  options_.checkpoint = "step-000000000020";
+  EXPECT_EQ(opened(), "step-000000000020");
+}
+
+TEST_F(TrainedRunTest, NamesOtherCheckpointsWhereOneCannotBeUsed) {
+  namespace fs = std::filesystem;
+  save(10);
+  save(20, /*is_best=*/true);
+  fs::resize_file(folder_ / "run/checkpoints/step-000000000020/shard-00001.h5", 100);
+  expect_error(Cause::checkpoint, {"shard-00001.h5", "--checkpoint: there are step-000000000010"});
+  fs::remove_all(folder_ / "run/checkpoints/step-000000000020");
+  expect_error(Cause::checkpoint, {"best.json names step-000000000020", "not there or incomplete",
+                                   "--checkpoint: there are step-000000000010"});
+  folder_.write("run/checkpoints/best.json", "{");
+  expect_error(Cause::checkpoint, {"best.json", "there are step-000000000010"});
+  options_.checkpoint = "newest";
+  EXPECT_EQ(opened(), "step-000000000010");
+}
+
+TEST_F(TrainedRunTest, RefusesWhatItCannotOpen) {
+  expect_error(Cause::checkpoint, {"run/checkpoints holds no checkpoint; train first"});
+  save(10);
+  options_.out = path_;
+  expect_error(Cause::usage, {"--out", path_});
+  options_.out = "";
+  options_.dataset = folder_ / "elsewhere.h5";
+  expect_error(Cause::io, {"elsewhere.h5 is not there; give --dataset=FILE"});
+  write_small_world({.seed = 2}, options_.dataset);
+  expect_error(Cause::checkpoint, {"step-000000000010 was trained on a data set with fingerprint " +
+                                       dataset_.fingerprint(),
+                                   "elsewhere.h5 has "});
+  options_.dataset = "";
+  options_.run_dir = "";
+  expect_error(Cause::usage, {"no run is named"});
+}
+
+TEST_F(TrainedRunTest, IsEvaluatedWithTheSameBitsAtAnyNumberOfRanks) {
+  save(25);
+  options_.observed = Observed::all;
+  std::string expected;
+  for (const int ranks : {1, 2, 3}) {
+    open(ranks, [&](TrainedRun& run, Communicator& communicator) {
+      const auto evaluation = evaluate_run(run, Split::test, {5, 10});
+      ASSERT_TRUE(evaluation.has_value());
+      EXPECT_EQ(evaluation->report.checkpoint, "step-000000000025");
+      EXPECT_EQ(evaluation->report.domains[0].candidates, 20) << "new items are ranked too";
+      const std::string json = evaluation->report.to_json().dump();
+      if (ranks == 1) expected = json;
+      EXPECT_EQ(json, expected) << "rank " << communicator.rank();
+    });
+  }
+}
+
+TEST_F(TrainedRunTest, HasNoEvaluationWhereTheSplitIsEmpty) {
+  PreparedDataset world = make_small_world({});
+  for (PreparedDomain& domain : world.domains) {
+    for (Split& split : domain.split) split = split == Split::valid ? Split::train : split;
+  }
+  write_dataset(world, path_ = folder_ / "without_valid.h5");
+  dataset_ = DatasetFile::open(path_);
+  save(25);
+  open(1, [&](TrainedRun& run, Communicator&) {
+    EXPECT_FALSE(evaluate_run(run, Split::valid, {5}).has_value());
+    EXPECT_TRUE(evaluate_run(run, Split::test, {5}).has_value());
+  });
+}
+
+}  // namespace
+}  // namespace micrec
