@@ -34,6 +34,7 @@
 #include "base/timer.h"
 #include "cluster/thread_communicator.h"
 #include "graph/operators.h"
+#include "kernels/dispatch.h"
 #include "kernels/streamed_softmax.h"
 
 namespace micrec {
