@@ -19,7 +19,7 @@
 #include "base/path_error.h"
 #include "base/text.h"
 #include "cluster/launch_environment.h"
-#include "kernels/kernels.h"
+#include "kernels/dispatch.h"
 #include "launcher/manual.h"
 
 namespace micrec {

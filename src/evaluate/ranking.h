@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/score_kernels.h"
+#include "kernels/scores.h"
 
 namespace micrec {
 
@@ -35,37 +35,29 @@ class Candidates {
              std::span<const std::int32_t> row_of, std::span<const std::uint8_t> group, int groups,
              int threads);
 
-  std::int64_t dim() const { return dim_; }
+  std::int64_t dim() const { return panels_.dim(); }
   std::int64_t size() const { return static_cast<std::int64_t>(number_.size()); }
   int groups() const { return static_cast<int>(group_begin_.size()) - 1; }
 
-  /// Positions are by group, and by item number within a group.
+  /// Positions are by group, and by item number within a group; numbers() has those of all.
   std::int64_t group_begin(int group) const { return group_begin_[group]; }
-  std::int32_t number_at(std::int64_t position) const { return number_[position]; }
+  std::span<const std::int32_t> numbers() const { return number_; }
   /// Position of an item, or -1 where it is not among these candidates.
   std::int64_t position_of(std::int32_t item) const {
     const std::int64_t i = item - first_item_;
     return i >= 0 && i < static_cast<std::int64_t>(position_.size()) ? position_[i] : -1;
   }
 
-  /// Panels of kItemLanes positions; the last is filled up with zeros.
-  std::int64_t panels() const { return (size() + kItemLanes - 1) / kItemLanes; }
-  const float* panel(std::int64_t number) const {
-    return panels_.data() + number * dim_ * kItemLanes;
-  }
-  /// Column k of a position is at [k * kItemLanes].
-  const float* columns_of(std::int64_t position) const {
-    return panel(position / kItemLanes) + position % kItemLanes;
-  }
+  /// In panels of kItemLanes positions.
+  const RowPanels& rows() const { return panels_; }
   double largest_norm() const { return largest_norm_; }
 
  private:
-  std::int64_t dim_;
   std::int64_t first_item_;
   std::vector<std::int64_t> group_begin_;  // (groups + 1) positions
   std::vector<std::int32_t> number_;       // (candidates) item number by position
   std::vector<std::int32_t> position_;     // (items) position, or -1
-  std::vector<float> panels_;              // (panels, dim, kItemLanes)
+  RowPanels panels_;                       // (candidates, dim)
   double largest_norm_ = 0;
 };
 
@@ -97,11 +89,6 @@ void score_pairs(const Candidates& candidates, std::span<const float> users, con
 void count_ahead(const Candidates& candidates, std::span<const float> users,
                  const ItemLists& positives, std::span<const float> positive_scores,
                  const ItemLists& masked, int threads, std::span<std::int32_t> ahead);
-
-struct ScoredItem {
-  std::int32_t item = 0;
-  float score = 0;
-};
 
 /// The k best unmasked candidates of every user, best first, ties to the smaller item number.
 ///

@@ -32,8 +32,7 @@ struct NearestNeighbours {
 /// Shapes   queries: (n) item numbers; query_rows: (n, width) float32, their features;
 ///          eligible: (items) 1 where an item may be a neighbour.
 /// Ranks    local: each rank asks for its own items and reads all targets; the answer for an item
-/// has the same bits on
-///          any rank, among any other queries and with any number of threads.
+///          has the same bits on any rank, among any other queries and with any number of threads.
 /// Errors   CHECK on shapes, on k < 1 and on numbers that are not finite.
 /// Cost     2 * n * eligible * width operations; memory for one block of targets beside query_rows.
 NearestNeighbours nearest_neighbours(const std::vector<std::int64_t>& queries,

@@ -8,7 +8,7 @@
 
 #include "base/parallel.h"
 #include "kernels/adam_element.h"
-#include "kernels/adam_on_gpu.h"
+#include "kernels/gpu.h"
 
 namespace micrec {
 

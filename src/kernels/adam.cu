@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "kernels/adam_launch.h"
+#include "kernels/gpu_launch.h"
 
 namespace micrec {
 namespace {

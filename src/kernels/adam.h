@@ -15,7 +15,7 @@ struct AdamConfig {
 
 /// One step of Adam on this rank's rows, in one pass over value, gradient and both moments.
 ///
-/// Shapes   value, both moments and gradient: alike, float32; a gradient that is undefined means zero.
+/// Shapes   value, both moments and gradient: alike, float32; an undefined gradient means zero.
 ///          `time`: 1 for the first step.
 /// Ranks    local; the gradient of a replicated parameter has been summed over ranks.
 /// Source   Kingma and Ba 2015, arXiv:1412.6980, algorithm 1, in the form of torch.optim.Adam.

@@ -9,6 +9,7 @@
 
 #include "base/ids.h"
 #include "base/random.h"
+#include "kernels/neighbour_sum_row.h"
 #include "kernels/pattern.h"
 #include "kernels/row_set.h"
 
@@ -24,7 +25,7 @@ struct EdgeDropout {
   bool transposed = false;
 };
 
-/// The two halves of keeps_edge that do not depend on the edge.
+/// What of keeps_edge does not depend on the edge.
 constexpr std::uint32_t dropout_key(std::uint32_t seed) { return mix(seed ^ 0x9e3779b9U); }
 constexpr std::uint32_t dropout_threshold(float probability) {
   return static_cast<std::uint32_t>(static_cast<double>(probability) * 4294967296.0);
@@ -34,8 +35,8 @@ constexpr std::uint32_t dropout_threshold(float probability) {
 /// stores, such as a token's, under a column number of their own. probability in [0, 1).
 constexpr bool keeps_edge(std::uint32_t seed, float probability, std::int32_t row,
                           std::int32_t column) {
-  const std::uint32_t row_key = mix(dropout_key(seed) + static_cast<std::uint32_t>(row));
-  return mix(row_key ^ static_cast<std::uint32_t>(column)) >= dropout_threshold(probability);
+  return edge_hash(dropout_key(seed), static_cast<std::uint32_t>(row),
+                   static_cast<std::uint32_t>(column)) >= dropout_threshold(probability);
 }
 
 /// Diagonal weights around a pattern; an undefined tensor means ones.
@@ -52,8 +53,8 @@ struct Scaling {
 struct Horner {
   at::Tensor addend;  // (rows of the pattern, dim), or (addend_rows->size(), dim); undefined: zero
   at::Tensor scale;   // (rows of the pattern) float32, undefined: ones
-  const RowSet* addend_rows =
-      nullptr;  // the rows that the compact addend holds; it is zero elsewhere
+  /// The rows that the compact addend holds; it is zero elsewhere.
+  const RowSet* addend_rows = nullptr;
   float factor = 1;
 };
 
@@ -80,10 +81,6 @@ struct SumOptions {
 
 inline constexpr std::int64_t kRangeStep = 64;
 
-/// Rows with more neighbours than this are summed in chunks of this many, whose sums are then added
-/// in order.
-inline constexpr std::int64_t kHubChunk = 4096;
-
 /// Sums, for every requested row, the rows of its neighbours:
 /// y_r = factor * (a_r / (1 - p) * sum_{c in N(r), kept} b_c * w_rc * x_c + scale_r * addend_r).
 ///
@@ -99,7 +96,7 @@ inline constexpr std::int64_t kHubChunk = 4096;
 /// Errors   CHECK on shapes.
 /// Cost     4 bytes an edge and 4 * dim bytes a neighbour read, once; one writer a row; no atomics.
 /// Source   LightGCN (He et al. 2020, arXiv:2002.02126), equation 3, with the weights as diagonal
-/// scalings.
+///          scalings.
 at::Tensor neighbour_sum(const Pattern& pattern, const at::Tensor& x, const SumOptions& options,
                          int threads);
 

@@ -4,6 +4,8 @@
 #include <memory>
 #include <vector>
 
+#include "base/kernel_inline.h"
+
 namespace micrec {
 
 class DeviceNumbers;
@@ -12,13 +14,23 @@ class DeviceNumbers;
 /// order, so that data of the members alone can be stored compactly.
 ///
 /// Cost     2 bits a row of the universe: 10 million rows are 2.5 MB and stay in a cache near the
-/// core,
-///          where an index of 4 bytes a row would not.
+///          core, where an index of 4 bytes a row would not.
 class RowSet {
  public:
+  /// 64 rows, those from a multiple of 64 on.
   struct Word {
     std::uint64_t bits = 0;
     std::int64_t members_before = 0;
+
+    MICREC_SHARED_INLINE bool holds(std::int64_t row) const { return bits >> (row & 63) & 1; }
+    MICREC_SHARED_INLINE std::int64_t position(std::int64_t row) const {
+      const std::uint64_t below = bits & ((std::uint64_t{1} << (row & 63)) - 1);
+#ifdef __CUDA_ARCH__
+      return members_before + __popcll(below);
+#else
+      return members_before + __builtin_popcountll(below);
+#endif
+    }
   };
 
   RowSet() = default;
@@ -29,13 +41,9 @@ class RowSet {
 
   std::int64_t universe() const { return universe_; }
   std::int64_t size() const { return size_; }
-  bool contains(std::int64_t row) const { return words_[row >> 6].bits >> (row & 63) & 1; }
+  bool contains(std::int64_t row) const { return words_[row >> 6].holds(row); }
   /// Position of a member; for another row, how many members are smaller.
-  std::int64_t position(std::int64_t row) const {
-    const Word& word = words_[row >> 6];
-    const std::uint64_t below = (std::uint64_t{1} << (row & 63)) - 1;
-    return word.members_before + __builtin_popcountll(word.bits & below);
-  }
+  std::int64_t position(std::int64_t row) const { return words_[row >> 6].position(row); }
   /// The members, rising.
   std::vector<std::int32_t> members() const;
   const Word* words() const { return words_.data(); }

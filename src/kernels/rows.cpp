@@ -26,14 +26,6 @@ at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options) {
   return tensor;
 }
 
-at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads) {
-  std::vector<std::int64_t> shape = x.sizes().vec();
-  shape[0] = static_cast<std::int64_t>(rows.size());
-  at::Tensor gathered = empty_rows(shape, x.options());
-  gather_rows_into(gathered, x, rows, threads);
-  return gathered;
-}
-
 namespace {
 
 // `there` says where the numbers are on x's device, which is not the CPU.
@@ -67,9 +59,12 @@ void gather_into(at::Tensor& gathered, const at::Tensor& x, const std::vector<st
 
 }  // namespace
 
-void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
-                      const std::vector<std::int32_t>& rows, int threads) {
+at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads) {
+  std::vector<std::int64_t> shape = x.sizes().vec();
+  shape[0] = static_cast<std::int64_t>(rows.size());
+  at::Tensor gathered = empty_rows(shape, x.options());
   gather_into(gathered, x, rows, threads, [&] { return upload(rows, x.device()); });
+  return gathered;
 }
 
 void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads) {

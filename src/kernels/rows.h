@@ -19,11 +19,8 @@ at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options);
 /// returns (rows, ...).
 at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads);
 
-/// The same into `gathered` (rows, ...), contiguous.
-void gather_rows_into(at::Tensor& gathered, const at::Tensor& x,
-                      const std::vector<std::int32_t>& rows, int threads);
-
-/// The same of a list that is used again and again: a GPU is given it once.
+/// The same of a list that is used again and again, of which a GPU is given one copy, into
+/// `gathered` (rows, ...), contiguous.
 void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads);
 
 /// The transpose of a gather as a pattern: row r lists the positions of `rows` that hold r, rising,

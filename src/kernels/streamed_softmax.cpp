@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "kernels/dispatch.h"
 #include "kernels/packed_matrix.h"
 
 namespace micrec {

@@ -2,8 +2,6 @@
 
 #include <cstdint>
 
-#include "kernels/kernels.h"
-
 namespace micrec {
 
 // Softmax over logits l_ij = scale * <x_i, y_j>, in units of log 2, that are never kept: they pass
@@ -29,12 +27,29 @@ struct SoftmaxFactor {
   const std::int32_t* place;  // (count)
 };
 
+/// A tile of the values whose logits are scale * value: the exponential is 2^logit. Rows have room
+/// for whole groups of kSoftmaxGroup columns.
+struct SoftmaxTile {
+  float* values;  // (rows, stride)
+  std::int64_t stride;
+  std::int64_t rows;
+  std::int64_t columns;
+  float scale;
+};
+inline constexpr int kSoftmaxGroup = 16;
+
+/// Sums of exponentials: that of row (or column) n is 2^exponent[n] / inverse[n].
+struct SoftmaxNormalisers {
+  const float* inverse;
+  const float* exponent;
+};
+
 /// The sum over j of 2^l_ij as sums[i] * 2^exponents[i], and the row's own logit l_i,own[i].
 ///
 /// Shapes   sums, exponents, own_logits: (x.count), written; 1/3 < sums[i].
 /// Ranks    local.
-/// Cost     x.count * y.count * width multiply-adds at near the rate of row_product, and as many
-/// exponentials; the packed factor a few MiB at a time.
+/// Cost     x.count * y.count * width multiply-adds at near the rate of row_product, and x.count *
+///          y.count exponentials; the packed factor a few MiB at a time.
 void softmax_sums(const SoftmaxRows& x, const SoftmaxFactor& y, float scale, int threads,
                   double* sums, float* exponents, float* own_logits);
 
@@ -42,7 +57,7 @@ void softmax_sums(const SoftmaxRows& x, const SoftmaxFactor& y, float scale, int
 /// gradient in x_i of the cross entropies of row i and of all rows j, given all their sums.
 ///
 /// Shapes   x_sums: (x.count); y_sums: (y.count), readable up to a multiple of kSoftmaxGroup;
-/// gradient: (x.count, width), written.
+///          gradient: (x.count, width), written.
 /// Ranks    local.
 /// Cost     2 * x.count * y.count * width multiply-adds, else as softmax_sums.
 void softmax_gradient(const SoftmaxRows& x, const SoftmaxFactor& y, float scale,

@@ -32,6 +32,7 @@
 #include "base/timer.h"
 #include "cluster/thread_communicator.h"
 #include "graph/operators.h"
+#include "kernels/dispatch.h"
 #include "kernels/streamed_softmax.h"
 #include "model/contrastive_loss.h"
 #include "model/contrastive_share.h"

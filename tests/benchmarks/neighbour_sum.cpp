@@ -13,12 +13,11 @@
 
 #include "base/random.h"
 #include "base/timer.h"
-#include "bipartite_graph.h"
-#include "cluster/self_communicator.h"
 #include "graph/nearest_neighbours.h"
 #include "graph/operators.h"
 #include "graph/row_product.h"
-#include "kernels/kernels.h"
+#include "kernels/dispatch.h"
+#include "sum_over_graph.h"
 
 namespace micrec {
 namespace {
@@ -40,13 +39,10 @@ void report(const char* what, double seconds, double bytes) {
 }
 
 void run(int threads, std::int64_t dim, const char* path) {
-  const BipartiteGraph lists = graph_of(path ? read_edges(path) : made_up_edges());
-  const std::int64_t nodes = lists.nodes();
-  SelfCommunicator communicator;
-  const Ownership ownership{1, std::vector<std::int32_t>(nodes, 0)};
-  const ShardedGraph graph(ownership, lists.offsets, lists.neighbours, communicator, threads);
-  const Pattern& pattern = graph.pattern();
-  const auto nonzeros = static_cast<double>(pattern.nonzeros());
+  SumOverGraph sum(path, threads);
+  const ShardedGraph& graph = sum.graph();
+  const Pattern& pattern = sum.pattern();
+  const std::int64_t nodes = sum.nodes();
   std::printf("%lld nodes, %lld nonzeros, dim %lld, %d threads, kernels %s\n",
               static_cast<long long>(nodes), static_cast<long long>(pattern.nonzeros()),
               static_cast<long long>(dim), threads, kernels().instruction_set);
@@ -58,16 +54,8 @@ void run(int threads, std::int64_t dim, const char* path) {
     degree.mutable_data_ptr<float>()[i] = static_cast<float>(pattern.degree(i));
   }
   const at::Tensor scale = degree.clamp_min(1).pow(-0.5);
-  const double row_bytes = static_cast<double>(dim) * 4;
-  const double bytes = nonzeros * (row_bytes + 4) + static_cast<double>(nodes) * row_bytes;
-
-  const at::Tensor crow =
-      at::from_blob(const_cast<std::int64_t*>(pattern.offsets.data()), {nodes + 1}, at::kLong)
-          .to(at::kInt);
-  const at::Tensor col = at::from_blob(const_cast<std::int32_t*>(pattern.columns.data()),
-                                       {pattern.nonzeros()}, at::kInt);
-  const at::Tensor csr = at::sparse_csr_tensor(crow, col, at::ones({pattern.nonzeros()}),
-                                               {nodes, nodes}, at::TensorOptions());
+  const double bytes = sum.bytes(dim);
+  const at::Tensor csr = sum.torch_csr(at::kCPU);
   report("torch sparse CSR times dense", median_seconds([&] { at::mm(csr, x); }), bytes);
   report("neighbour_sum", median_seconds([&] { neighbour_sum(pattern, x, {}, threads); }), bytes);
   at::Tensor out = at::empty_like(x);
@@ -106,8 +94,10 @@ void run(int threads, std::int64_t dim, const char* path) {
   for (std::uint64_t i = 0; i < 24576; ++i) {
     needed.push_back(GlobalNode(static_cast<std::int32_t>(random.index(nodes, i, 1))));
   }
-  report("RowExchange of 24,576 entries (no bytes)",
-         median_seconds([&] { RowExchange(ownership, graph.owned(), needed, communicator); }), 0);
+  report("RowExchange of 24,576 entries (no bytes)", median_seconds([&] {
+           RowExchange(sum.ownership(), graph.owned(), needed, sum.communicator());
+         }),
+         0);
 
   const std::int64_t items = 16384;
   const std::int64_t width = 384;

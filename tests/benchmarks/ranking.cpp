@@ -72,7 +72,7 @@ void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) 
 
   std::printf("%lld users x %lld items x %lld columns, %d threads, kernels %s\n",
               static_cast<long long>(users), static_cast<long long>(items),
-              static_cast<long long>(dim), threads, available_kernels().front()->instruction_set);
+              static_cast<long long>(dim), threads, kernels().instruction_set);
   const auto report = [&](const char* what, double seconds) {
     std::printf("  %-52s %7.3f s %7.1f GFLOP/s\n", what, seconds, operations / seconds * 1e-9);
   };

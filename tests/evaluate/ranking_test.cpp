@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -118,53 +117,6 @@ struct World {
   }
 };
 
-TEST(ScoreKernels, GiveTheSameBitsOnEveryInstructionSet) {
-  for (const std::int64_t dim : {1, 3, 16, 64, 100}) {
-    const std::int64_t user_panels = 3;
-    const std::int64_t item_panels = 5;
-    const std::vector<float> users = make_rows(user_panels * kUserLanes, dim, false, 4);
-    const std::vector<float> items = make_rows(item_panels * kItemLanes, dim, false, 5);
-    for (const ScoreKernels* kernels : available_kernels()) {
-      SCOPED_TRACE(kernels->instruction_set);
-      const std::int64_t stride = item_panels * kItemLanes;
-      std::vector<float> scores(user_panels * kUserLanes * stride, std::nanf(""));
-      kernels->score_tile(users.data(), user_panels, items.data(), item_panels, dim, scores.data());
-      for (std::int64_t u = 0; u < user_panels * kUserLanes; ++u) {
-        const float* user = users.data() + u / kUserLanes * dim * kUserLanes + u % kUserLanes;
-        for (std::int64_t i = 0; i < stride; ++i) {
-          const float* item = items.data() + i / kItemLanes * dim * kItemLanes + i % kItemLanes;
-          float sum = 0;
-          for (std::int64_t k = 0; k < dim; ++k) {
-            sum = std::fma(user[k * kUserLanes], item[k * kItemLanes], sum);
-          }
-          const float pair = kernels->score_pair(user, kUserLanes, item, kItemLanes, dim);
-          ASSERT_EQ(std::memcmp(&sum, &scores[u * stride + i], sizeof(float)), 0) << u << ' ' << i;
-          ASSERT_EQ(std::memcmp(&sum, &pair, sizeof(float)), 0) << u << ' ' << i;
-        }
-      }
-    }
-  }
-}
-
-TEST(ScoreKernels, CountStrictlyAndNotStrictlyAtAnyLength) {
-  const std::vector<float> scores = make_rows(1, 200, true, 6);
-  for (const ScoreKernels* kernels : available_kernels()) {
-    SCOPED_TRACE(kernels->instruction_set);
-    for (std::int64_t length = 0; length < 150; ++length) {
-      for (std::int64_t start = 0; start < 3; ++start) {
-        for (const float threshold : {-2.F, -1.F, 0.F, 1.F, 2.F, kInfinity, -kInfinity}) {
-          const auto first = scores.begin() + start;
-          const auto above =
-              std::count_if(first, first + length, [&](float x) { return x > threshold; });
-          const auto equal = std::count(first, first + length, threshold);
-          ASSERT_EQ(kernels->count_above(&*first, length, threshold), above);
-          ASSERT_EQ(kernels->count_at_least(&*first, length, threshold), above + equal);
-        }
-      }
-    }
-  }
-}
-
 TEST(Candidates, AreByGroupAndThenByNumber) {
   const World world(1, 100, 4, 3, false);
   const Candidates candidates = world.candidates(20, 90);
@@ -177,19 +129,19 @@ TEST(Candidates, AreByGroupAndThenByNumber) {
     ASSERT_EQ(position >= 0, inside) << item;
     if (!inside) continue;
     ++found;
-    EXPECT_EQ(candidates.number_at(position), item);
+    EXPECT_EQ(candidates.numbers()[position], item);
     const int group = world.group[item];
     EXPECT_GE(position, candidates.group_begin(group));
     EXPECT_LT(position, candidates.group_begin(group + 1));
     for (std::int64_t k = 0; k < 4; ++k) {
-      EXPECT_EQ(candidates.columns_of(position)[k * kItemLanes], world.item(item)[k]);
+      EXPECT_EQ(candidates.rows().columns_of(position)[k * kItemLanes], world.item(item)[k]);
     }
   }
   EXPECT_EQ(found, candidates.size());
   for (int group = 0; group < 3; ++group) {
     for (std::int64_t p = candidates.group_begin(group) + 1; p < candidates.group_begin(group + 1);
          ++p) {
-      EXPECT_LT(candidates.number_at(p - 1), candidates.number_at(p));
+      EXPECT_LT(candidates.numbers()[p - 1], candidates.numbers()[p]);
     }
   }
 }

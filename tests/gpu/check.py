@@ -22,10 +22,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BENCHMARKS = HERE.parent / "benchmarks" / "gpu"
 sys.path.insert(0, str(BENCHMARKS))
+from compare_runs import CLOSE, json_in, lines_of, losses_of, runs_apart  # noqa: E402
 from record import write_record  # noqa: E402
 
 MARK = "MICREC_CHECK"        # in the environment of all that a check starts, so that nothing outlives its step
-CLOSE = 1e-4                 # of a loss, and of the largest number of the embeddings, after 100 steps
 FIRST_NCCL_THAT_SHARES = 23000
 COMMON = ["--log_every=1", "--validate_every=0", "--patience=0", "--save_every_minutes=0", "--seed=2"]
 MODELS = {
@@ -148,12 +148,9 @@ class Check:
                     *flags, ranks=ranks, **options)
         return run_dir
 
-    def embeddings_apart(self, run_dir, other_dir):
-        files = []
-        for one in (run_dir, other_dir):
-            files.append(self.work / f"{one.name}.h5")
-            self.micrec("export", f"--run_dir={one}", "--checkpoint=newest", "--device=cpu", f"--out={files[-1]}")
-        return json_in(self.run(self.programs.path("compare_embeddings"), *files)[1])
+    def runs_apart(self, run_dir, other_dir, steps):
+        return runs_apart(run_dir, other_dir, steps, micrec=lambda *words: self.micrec(*words)[1],
+                          compare_embeddings=lambda *files: self.run(self.programs.path("compare_embeddings"), *files)[1])
 
     # --- Steps ---
 
@@ -261,15 +258,10 @@ class Check:
         flags = ["--dim=64", "--batch=1024", "--lr=0.01", "--max_steps=100", "--epochs=1000", *MODELS[model]]
         on_cpu = self.train(f"{model}-cpu", dataset, *flags, device="cpu")
         on_gpu = self.train(f"{model}-there", dataset, *flags)
-        losses, others = losses_of(on_cpu), losses_of(on_gpu)
-        if len(losses) != 100 or len(others) != 100:
-            raise Failed(f"{len(losses)} and {len(others)} steps were logged, expected 100")
-        of_losses = max(abs(a - b) / abs(a) for a, b in zip(losses, others))
-        apart = self.embeddings_apart(on_cpu, on_gpu)
-        of_rows = apart["apart"] / apart["largest"]
-        sentence = (f"losses differ from the CPU's by at most {of_losses:.1e}, embeddings by {of_rows:.1e} of the largest, "
+        apart = self.runs_apart(on_cpu, on_gpu, 100)
+        sentence = (f"losses differ from the CPU's by at most {apart.losses:.1e}, embeddings by {apart.rows:.1e} of the largest, "
                     f"after 100 steps with {self.people:,} people in both domains")
-        if not (of_losses <= CLOSE and of_rows <= CLOSE):
+        if not apart.is_close:
             raise Failed(f"{sentence}; {CLOSE:.0e} is allowed")
         return sentence
 
@@ -280,10 +272,10 @@ class Check:
         run_dir = self.train("resumed", self.world(), *flags, "--max_steps=20")
         self.micrec("train", f"--run_dir={run_dir}", "--resume", "--max_steps=40", f"--device={self.device}")
         steps = [line["step"] for line in lines_of(run_dir, "step")]
-        apart = self.embeddings_apart(whole, run_dir)
-        if losses_of(whole) != losses_of(run_dir) or steps != list(range(1, 41)) or not apart["same_bits"]:
-            raise Failed(f"a run of 20 steps and 20 more after a resume differs from one of 40 by {apart['apart']:.1e} in the "
-                         f"embeddings; it logged steps {steps[:1]} to {steps[-1:]}")
+        apart = self.runs_apart(whole, run_dir, 40)
+        if losses_of(whole) != losses_of(run_dir) or steps != list(range(1, 41)) or not apart.same_bits:
+            raise Failed(f"a run of 20 steps and 20 more after a resume differs from one of 40 by {apart.rows:.1e} of the largest "
+                         f"in the embeddings; it logged steps {steps[:1]} to {steps[-1:]}")
         return "20 steps, and 20 more from the checkpoint, give every loss and bit of the embeddings of 40"
 
     def gowalla(self):
@@ -422,12 +414,9 @@ class Check:
             one = one or run_dir
             if run_dir is one:
                 continue
-            losses = losses_of(one)
-            of_losses = max(abs(a - b) / abs(a) for a, b in zip(losses, losses_of(run_dir), strict=True))
-            apart = self.embeddings_apart(one, run_dir)
-            of_rows = apart["apart"] / apart["largest"]
-            told.append(f"{grid} {of_losses:.1e} and {of_rows:.1e}")
-            if not (of_losses <= CLOSE and of_rows <= CLOSE):
+            apart = self.runs_apart(one, run_dir, 50)
+            told.append(f"{grid} {apart.losses:.1e} and {apart.rows:.1e}")
+            if not apart.is_close:
                 raise Failed(f"losses and embeddings after 50 steps, apart from one rank's: {', '.join(told)}; "
                              f"{CLOSE:.0e} is allowed")
         return f"losses and embeddings after 50 steps, apart from one rank's: {', '.join(told)}"
@@ -504,11 +493,6 @@ print(json.dumps({"torch": torch.__version__, "nccl": version.value, "gpus": gpu
 """
 
 
-def json_in(text):
-    """The object that a program printed last, on a line of its own, among warnings."""
-    return json.loads([line for line in text.splitlines() if line.startswith("{")][-1])
-
-
 def last_line(text):
     """The line of an output that says most: the last that is not a launcher's epilogue."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -525,21 +509,6 @@ def told_by_gtest(code, text):
     if held == 0:
         raise Failed(f"no case ran: {last_line(text)}")
     return f"{held} cases held" + (f", {skipped} were skipped" if skipped else "")
-
-
-def lines_of(run_dir, kind):
-    """A run's lines of a kind; one that is being written is left out."""
-    found = []
-    for line in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            parsed = json.loads(line)
-            if parsed["kind"] == kind:
-                found.append(parsed)
-    return found
-
-
-def losses_of(run_dir):
-    return [line["loss"] for line in lines_of(run_dir, "step")]
 
 
 def make_up_interactions(folder, users, items, interactions):

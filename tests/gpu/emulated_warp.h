@@ -3,8 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "kernels/row_sum.h"
-#include "kernels/row_sum_call.h"
+#include "kernels/neighbour_sum_warp.h"
 
 namespace micrec {
 
@@ -25,16 +24,14 @@ struct EmulatedWarp {
   Neighbour pick(const Lanes<Neighbour>& values, int lane) const { return values[lane]; }
 };
 
-template <typename Stored, int width>
-void emulate_row_sum(const RowSumCall& call) {
-  const RowSumWork<Stored> work = call.typed<Stored>();
+/// A call as a GPU runs it.
+template <typename Number, int width>
+void emulate(const SumCall& call) {
   // From the last to the first: no task may need another.
   for (std::int64_t task = call.hubs.piece_count + call.output_rows - 1; task >= 0; --task) {
-    sum_task<Stored, width>(EmulatedWarp(), work, call.hubs, task);
+    sum_task<Number, width>(EmulatedWarp(), call, task);
   }
-  for (std::int64_t i = 0; i < call.hubs.hub_count * call.work.dim; ++i) {
-    finish_hub_number(work, call.hubs, i);
-  }
+  for (std::int64_t i = 0; i < call.hubs.hub_count * call.dim; ++i) finish_hub_number(call, i);
 }
 
 }  // namespace micrec

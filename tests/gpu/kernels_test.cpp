@@ -27,10 +27,7 @@ TEST(GpuKernels, NeighbourSumHasTheBitsOfTheCpu) {
   const c10::Device gpu = gpu_for_test();
   for (const auto& one : sum_cases()) {
     const at::Tensor x = one->x.to(one->x_type).to(gpu);
-    const std::int64_t rows = one->options.rows
-                                  ? static_cast<std::int64_t>(one->options.rows->size())
-                                  : one->pattern.rows();
-    at::Tensor out = at::full({rows, one->x.size(1)}, SumCase::kUntouched,
+    at::Tensor out = at::full({one->output_rows(), one->x.size(1)}, SumCase::kUntouched,
                               at::TensorOptions(one->out_type).device(gpu));
     for (int turn = 0; turn < 2; ++turn) {  // the second from the copy of the pattern
       neighbour_sum_into(out, one->pattern, x, there(one->options, gpu), 1);

@@ -21,8 +21,7 @@
 
 #include "cluster/exchange.h"
 #include "emulated_warp.h"
-#include "kernels/adam_on_gpu.h"
-#include "kernels/row_sum_call.h"
+#include "kernels/gpu.h"
 
 namespace micrec {
 namespace {
@@ -257,28 +256,26 @@ std::unique_ptr<Communicator> over_played_device(Communicator& host) {
 }
 
 // In the place of those that need CUDA.
-void neighbour_sum_on_gpu(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
-                          const SumOptions& options) {
-  RowSumCall call = prepare_row_sum(out, pattern, x, options);
-  SumWork& work = call.work;
-  translate(work.offsets);
-  translate(work.columns);
-  translate(work.rows);
-  translate(work.row_scale);
-  translate(work.column_scale);
-  translate(work.edge_weights);
-  translate(work.active_columns);
-  translate(work.global_numbers);
-  translate(work.addend);
-  translate(work.addend_scale);
-  translate(work.addend_rows);
+void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device /*device*/) {
+  SumCall call = sum.call;
+  translate(call.offsets);
+  translate(call.columns);
   translate(call.x);
   translate(call.out);
+  translate(call.rows);
+  translate(call.row_scale);
+  translate(call.column_scale);
+  translate(call.edge_weights);
+  translate(call.active_columns);
+  translate(call.global_numbers);
+  translate(call.addend);
+  translate(call.addend_scale);
+  translate(call.addend_rows);
   translate(call.hubs.pieces);
   translate(call.hubs.hubs);
   translate(call.hubs.partials);
-  CHECK(!call.x_is_bfloat16);
-  emulate_row_sum<float, 1>(call);
+  CHECK(call.x_type == Stored::float32);
+  emulate<float, 1>(call);
 }
 
 void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, const at::Tensor& value,

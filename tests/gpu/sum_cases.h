@@ -12,8 +12,7 @@
 
 namespace micrec {
 
-/// A neighbour sum with everything it reads; made once and never moved, since options point into
-/// it.
+/// A neighbour sum with everything it reads; never moved, since options point into it.
 struct SumCase {
   std::string name;
   Pattern pattern;
@@ -29,11 +28,12 @@ struct SumCase {
       : name(std::move(the_name)), pattern(the_pattern), x(the_x) {}
   SumCase(const SumCase&) = delete;
 
+  std::int64_t output_rows() const {
+    return options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
+  }
   /// What the CPU gives, whose sums are float32 whatever is stored.
   at::Tensor expected() const {
-    const std::int64_t count =
-        options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
-    at::Tensor out = at::full({count, x.size(1)}, kUntouched);
+    at::Tensor out = at::full({output_rows(), x.size(1)}, kUntouched);
     neighbour_sum_into(out, pattern, x.to(x_type).to(at::kFloat), options, 2);
     return out.to(out_type);
   }

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Trains the same run on the CPU and on GPUs and compares every loss and the embeddings after some steps.
 
-    train_on_gpu_test.py [--steps=100] PROGRAM ["MPIEXEC [FLAG ...]"]
+    train_on_gpu_test.py [--steps=100] PROGRAM COMPARE_EMBEDDINGS ["MPIEXEC [FLAG ...]"]
 
 Exit code 77, with the reason, where the program finds no GPU. Where there is an MPIEXEC and, by two GPUs or by
 NCCL_MULTI_RANK_GPU_ENABLE=1, room for two ranks, also at two; else it says what it has left out.
 """
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -16,11 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import h5py
-import numpy as np
+from compare_runs import runs_apart
 
 SECONDS = 600  # no command of these may take longer
-CLOSE = 1e-4  # of the largest number of a matrix, and of a loss
 
 SYNTH = ["--users=400", "--items=250", "--interactions=8000", "--modalities=text:40,image:24", "--seed=5"]
 COMMON = ["--batch=512", "--lr=0.01", "--log_every=1", "--validate_every=0", "--patience=0", "--seed=2", "--l2=1e-4",
@@ -36,20 +33,22 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("program")
+    parser.add_argument("compare_embeddings")
     parser.add_argument("mpiexec", nargs="?", default="")
     arguments = parser.parse_args()
     program, mpiexec, steps = arguments.program, arguments.mpiexec.split(), arguments.steps
     environment = {**os.environ, "OMPI_MCA_mpi_yield_when_idle": "1",
                    "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
 
-    def run(*words, ranks=1):
-        line = ([*mpiexec, "-n", str(ranks)] if ranks > 1 else []) + [program, *map(str, words)]
+    def run(*words, ranks=1, of=program):
+        line = ([*mpiexec, "-n", str(ranks)] if ranks > 1 else []) + [of, *map(str, words)]
         return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=SECONDS, check=False)
 
-    def must(*words, ranks=1):
-        result = run(*words, ranks=ranks)
+    def must(*words, ranks=1, of=program):
+        result = run(*words, ranks=ranks, of=of)
         if result.returncode != 0:
             sys.exit(f"{' '.join(map(str, words))} at {ranks} ranks ended with {result.returncode}:\n{result.stderr}")
+        return result.stdout
 
     folder = Path(tempfile.mkdtemp(prefix="micrec-gpu-"))
     try:
@@ -74,29 +73,18 @@ def main():
 
         failures = 0
         for name, flags in MODELS.items():
-            results = {}
+            run_dirs = {}
             for device, ranks in [("cpu", 1)] + [("cuda", ranks) for ranks in rank_counts]:
-                run_dir = folder / f"{name}-{device}-{ranks}"
-                must("train", f"--dataset={dataset}", f"--run_dir={run_dir}", f"--device={device}", *COMMON, *flags,
-                     f"--max_steps={steps}",
-                     ranks=ranks)
-                exported = folder / f"{name}-{device}-{ranks}.h5"
-                must("export", f"--run_dir={run_dir}", "--checkpoint=newest", f"--out={exported}", "--device=cpu")
-                with open(run_dir / "metrics.jsonl", encoding="utf-8") as file:
-                    losses = [line["loss"] for line in map(json.loads, file) if line["kind"] == "step"]
-                with h5py.File(exported) as file:
-                    rows = np.concatenate([file[f"domains/{domain}/{side}/embedding"][:].ravel()
-                                           for domain in file["domains"] for side in ("users", "items")])
-                results[device, ranks] = np.array(losses), rows
-            losses, rows = results.pop(("cpu", 1))
-            assert len(losses) == steps, len(losses)
-            for (device, ranks), (other_losses, other_rows) in results.items():
-                of_losses = float(np.max(np.abs(other_losses - losses) / np.abs(losses)))
-                of_rows = float(np.max(np.abs(other_rows - rows)) / np.max(np.abs(rows)))
-                ok = of_losses <= CLOSE and of_rows <= CLOSE
-                failures += not ok
-                print(f"{name} on {device} at {ranks} ranks: losses differ by {of_losses:.1e}, embeddings by "
-                      f"{of_rows:.1e} of the largest after {steps} steps: {'ok' if ok else 'TOO MUCH'}")
+                run_dirs[device, ranks] = folder / f"{name}-{device}-{ranks}"
+                must("train", f"--dataset={dataset}", f"--run_dir={run_dirs[device, ranks]}", f"--device={device}", *COMMON,
+                     *flags, f"--max_steps={steps}", ranks=ranks)
+            on_cpu = run_dirs.pop(("cpu", 1))
+            for (device, ranks), run_dir in run_dirs.items():
+                apart = runs_apart(on_cpu, run_dir, steps, micrec=must,
+                                   compare_embeddings=lambda *files: must(*files, of=arguments.compare_embeddings))
+                failures += not apart.is_close
+                print(f"{name} on {device} at {ranks} ranks: losses differ by {apart.losses:.1e}, embeddings by "
+                      f"{apart.rows:.1e} of the largest after {steps} steps: {'ok' if apart.is_close else 'TOO MUCH'}")
         sys.exit(1 if failures else 0)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

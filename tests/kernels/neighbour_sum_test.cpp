@@ -5,7 +5,8 @@
 
 #include <cmath>
 
-#include "kernels/kernels.h"
+#include "kernels/dispatch.h"
+#include "kernels/neighbour_sum_row.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
@@ -181,26 +182,22 @@ TEST(NeighbourSum, HasTheSameBitsOnEveryInstructionSet) {
   const at::Tensor scale = random_matrix(nodes, 1, 1).flatten().relu();  // half of them zero
   for (const std::int64_t dim : kWidths) {
     const at::Tensor x = random_matrix(nodes, dim, 8);
-    SumWork work{};
-    work.offsets = pattern.offsets.data();
-    work.columns = pattern.columns.data();
-    work.nonzeros = pattern.nonzeros();
-    work.x = x.const_data_ptr<float>();
-    work.dim = dim;
-    work.kept_scale = 1;
-    work.factor = 0.3F;
-    work.hub_chunk = kHubChunk;
-    work.dropout_key = dropout_key(5);
-    work.dropout_threshold = dropout_threshold(0.3F);
+    SumCall call;
+    call.offsets = pattern.offsets.data();
+    call.columns = pattern.columns.data();
+    call.nonzeros = pattern.nonzeros();
+    call.x = x.const_data_ptr();
+    call.dim = dim;
+    call.factor = 0.3F;
     for (int choice = 0; choice < 8; ++choice) {
-      work.row_scale = work.column_scale = choice & 1 ? scale.const_data_ptr<float>() : nullptr;
-      work.skips_zero_columns = (choice & 2) != 0;
-      work.has_dropout = (choice & 4) != 0;
+      call.row_scale = call.column_scale = choice & 1 ? scale.const_data_ptr<float>() : nullptr;
+      call.skips_zero_columns = (choice & 2) != 0;
+      call.dropout = {dropout_key(5), choice & 4 ? dropout_threshold(0.3F) : 0, false};
       at::Tensor expected;
       for (const Kernels* const kernel : supported_kernels()) {
         at::Tensor out = at::full({nodes, dim}, NAN);
-        work.out = out.mutable_data_ptr<float>();
-        kernel->sum_rows(work, 0, nodes);
+        call.out = out.mutable_data_ptr();
+        kernel->sum_rows(call, 0, nodes);
         if (!expected.defined()) expected = out;
         EXPECT_TRUE(same_bits(out, expected)) << kernel->instruction_set << ", dim " << dim;
       }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/dispatch.h"
 
 namespace micrec {
 namespace {

@@ -4,8 +4,7 @@
 //   benchmark_gpu cuda|cpu [interactions.txt] [WIDTH,WIDTH...]
 //
 // The graph is a file of lines "user item item ..." or a made-up skewed one of gowalla's size.
-// Prints a JSON object a line. A call's bytes are what it would read and write if nothing stayed in
-// a cache: for every nonzero a column number and a row of x, and every row of the result.
+// Prints a JSON object a line.
 #include "kernels/neighbour_sum.h"
 
 #include <ATen/ATen.h>
@@ -21,10 +20,8 @@
 
 #include "base/text.h"
 #include "base/timer.h"
-#include "bipartite_graph.h"
 #include "cluster/device.h"
-#include "cluster/self_communicator.h"
-#include "graph/sharded_graph.h"
+#include "sum_over_graph.h"
 
 namespace micrec {
 namespace {
@@ -70,12 +67,9 @@ void report(const char* what, std::int64_t width, double seconds, double bytes) 
 
 void run(c10::Device device, const char* path, const std::vector<std::int64_t>& widths) {
   use_device(device);
-  const BipartiteGraph lists = graph_of(path ? read_edges(path) : made_up_edges());
-  const std::int64_t nodes = lists.nodes();
-  SelfCommunicator communicator;
-  const Ownership ownership{1, std::vector<std::int32_t>(nodes, 0)};
-  const ShardedGraph graph(ownership, lists.offsets, lists.neighbours, communicator);
-  const Pattern& pattern = graph.pattern();
+  const SumOverGraph sum(path);
+  const Pattern& pattern = sum.pattern();
+  const std::int64_t nodes = sum.nodes();
   const Stopwatch stopwatch(device);
   const int threads = at::get_num_threads();
   std::printf("{\"what\": \"graph\", \"nodes\": %lld, \"nonzeros\": %lld}\n",
@@ -87,21 +81,11 @@ void run(c10::Device device, const char* path, const std::vector<std::int64_t>& 
          2.0 * static_cast<double>(there.nbytes()));
   copy.reset();
 
-  const at::Tensor offsets =
-      at::from_blob(const_cast<std::int64_t*>(pattern.offsets.data()), {nodes + 1}, at::kLong)
-          .to(device, at::kInt);
-  const at::Tensor columns = at::from_blob(const_cast<std::int32_t*>(pattern.columns.data()),
-                                           {pattern.nonzeros()}, at::kInt)
-                                 .to(device);
-  const at::Tensor csr =
-      at::sparse_csr_tensor(offsets, columns, at::ones({pattern.nonzeros()}, device),
-                            {nodes, nodes}, at::TensorOptions(device));
+  const at::Tensor csr = sum.torch_csr(device);
   for (const std::int64_t width : widths) {
     const at::Tensor x = at::randn({nodes, width}, device);
     at::Tensor out = at::empty_like(x);
-    const double row_bytes = static_cast<double>(width) * 4;
-    const double bytes = static_cast<double>(pattern.nonzeros()) * (row_bytes + 4) +
-                         static_cast<double>(nodes) * row_bytes;
+    const double bytes = sum.bytes(width);
     neighbour_sum_into(out, pattern, x, {}, threads);
     const at::Tensor expected = at::mm(csr, x);
     const double apart = (out - expected).abs().max().item<double>();

@@ -4,10 +4,25 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "kernels/adam_launch.h"
-#include "kernels/adam_on_gpu.h"
+#include "kernels/gpu.h"
+#include "kernels/gpu_launch.h"
 
 namespace micrec {
+namespace {
+
+void check_started(const char* what, cudaError_t code) {
+  if (code == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());
+  throw Error(Cause::cluster, text("CUDA refused to start ", what, ": ", cudaGetErrorString(code)));
+}
+
+}  // namespace
+
+void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device device) {
+  const c10::cuda::CUDAGuard guard(device);
+  check_started("the sum of neighbours",
+                launch_neighbour_sum(sum.call, c10::cuda::getCurrentCUDAStream(device.index())));
+}
 
 void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, const at::Tensor& value,
                  const at::Tensor& m, const at::Tensor& v) {
@@ -15,13 +30,11 @@ void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, const a
   CHECK(m.device() == device && v.device() == device) << m.device() << " and " << v.device();
   CHECK(!gradient.defined() || gradient.device() == device) << gradient.device();
   const c10::cuda::CUDAGuard guard(device);
-  const cudaError_t code =
+  check_started(
+      "Adam",
       launch_adam(factors, gradient.defined() ? gradient.const_data_ptr<float>() : nullptr,
                   static_cast<float*>(value.data_ptr()), m.data_ptr<float>(), v.data_ptr<float>(),
-                  value.numel(), c10::cuda::getCurrentCUDAStream(device.index()));
-  if (code == cudaSuccess) return;
-  static_cast<void>(cudaGetLastError());
-  throw Error(Cause::cluster, text("CUDA refused to start Adam: ", cudaGetErrorString(code)));
+                  value.numel(), c10::cuda::getCurrentCUDAStream(device.index())));
 }
 
 }  // namespace micrec

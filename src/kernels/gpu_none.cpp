@@ -1,9 +1,13 @@
-// Adam on a GPU in a program that was built without CUDA.
+// The kernels on a GPU in a program that was built without CUDA.
 #include <glog/logging.h>
 
-#include "kernels/adam_on_gpu.h"
+#include "kernels/gpu.h"
 
 namespace micrec {
+
+void neighbour_sum_on_gpu(const PreparedSum& /*sum*/, c10::Device device) {
+  LOG(FATAL) << "a tensor on " << device << " in a program without CUDA";
+}
 
 void adam_on_gpu(const AdamFactors& /*factors*/, const at::Tensor& /*gradient*/,
                  const at::Tensor& value, const at::Tensor& /*m*/, const at::Tensor& /*v*/) {

@@ -4,7 +4,8 @@
 // in a row.
 #include <cstdint>
 
-#include "kernels/kernels.h"
+#include "kernels/dispatch.h"
+#include "kernels/streamed_softmax.h"
 #include "kernels/vector.h"
 
 namespace micrec::MICREC_INSTRUCTION_SET {
@@ -13,7 +14,7 @@ namespace {
 constexpr int kVectors = kSoftmaxGroup / kLanes;
 constexpr float kNothing = -1e30F;  // a logit whose exponential is zero beside any other
 // Adding and subtracting it rounds to an integer; added to an integer it leaves that in the low
-// bits.
+// part of the bits.
 constexpr float kRound = 12582912.0F;  // 1.5 * 2^23
 constexpr int kExponentBias = 127;
 constexpr int kMantissaBits = 23;

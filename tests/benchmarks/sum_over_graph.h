@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -11,8 +13,10 @@
 
 #include "base/ids.h"
 #include "base/random.h"
+#include "cluster/self_communicator.h"
+#include "graph/sharded_graph.h"
 
-/// The graphs that benchmarks of products run over.
+// The graphs that benchmarks of neighbour sums run over, and what both benchmarks say of a sum.
 namespace micrec {
 
 struct Edges {
@@ -76,5 +80,47 @@ inline BipartiteGraph graph_of(Edges edges) {
   }
   return graph;
 }
+
+/// One rank's sum of neighbours over a graph of lines "user item item ...", or a made-up one.
+class SumOverGraph {
+ public:
+  explicit SumOverGraph(const char* path, int threads = 1)
+      : lists_(graph_of(path ? read_edges(path) : made_up_edges())),
+        ownership_{1, std::vector<std::int32_t>(lists_.nodes(), 0)},
+        graph_(ownership_, lists_.offsets, lists_.neighbours, communicator_, threads) {}
+
+  std::int64_t nodes() const { return lists_.nodes(); }
+  SelfCommunicator& communicator() { return communicator_; }
+  const Ownership& ownership() const { return ownership_; }
+  const ShardedGraph& graph() const { return graph_; }
+  const Pattern& pattern() const { return graph_.pattern(); }
+
+  /// What a sum would read and write if nothing stayed in a cache: for every nonzero a column
+  /// number and a row of x, and every row of the result.
+  double bytes(std::int64_t dim) const {
+    const double row_bytes = static_cast<double>(dim) * 4;
+    return static_cast<double>(pattern().nonzeros()) * (row_bytes + 4) +
+           static_cast<double>(nodes()) * row_bytes;
+  }
+
+  /// The same matrix as LibTorch's own.
+  at::Tensor torch_csr(c10::Device device) const {
+    const Pattern& sparse = pattern();
+    const at::Tensor offsets =
+        at::from_blob(const_cast<std::int64_t*>(sparse.offsets.data()), {nodes() + 1}, at::kLong)
+            .to(device, at::kInt);
+    const at::Tensor columns = at::from_blob(const_cast<std::int32_t*>(sparse.columns.data()),
+                                             {sparse.nonzeros()}, at::kInt)
+                                   .to(device);
+    return at::sparse_csr_tensor(offsets, columns, at::ones({sparse.nonzeros()}, device),
+                                 {nodes(), nodes()}, at::TensorOptions(device));
+  }
+
+ private:
+  SelfCommunicator communicator_;
+  BipartiteGraph lists_;
+  Ownership ownership_;
+  ShardedGraph graph_;
+};
 
 }  // namespace micrec

@@ -1,14 +1,14 @@
-// The inner loops of row_product. Compiled with contraction: every multiply-add is a fused one
-// where the processor has it.
+// The loops of row_product over vectors of columns. Compiled with contraction: every multiply-add
+// is a fused one where the processor has it.
 #include <cstdint>
 
-#include "kernels/kernels.h"
+#include "kernels/dispatch.h"
+#include "kernels/packed_matrix.h"
 #include "kernels/vector.h"
 
 namespace micrec::MICREC_INSTRUCTION_SET {
 
-// A pass keeps panel_rows x panel_width numbers in registers: 28 of 32, 12 of 16 or 8 of 16
-// vectors.
+// A pass keeps panel_rows x panel_width numbers in 28 of 32, 12 of 16 or 8 of 16 registers.
 extern const int panel_width;
 extern const int panel_rows;
 constexpr int kPanelVectors = 2;

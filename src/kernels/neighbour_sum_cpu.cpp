@@ -1,0 +1,284 @@
+// The loops of neighbour_sum over vectors of columns. Compiled without contraction into fused
+// multiply-adds: the product is bound by memory, and so its bits are the same on every processor.
+#include <cstdint>
+
+#include "kernels/dispatch.h"
+#include "kernels/neighbour_sum_row.h"
+#include "kernels/vector.h"
+
+namespace micrec::MICREC_INSTRUCTION_SET {
+namespace {
+
+// Rows ahead whose reads are started: enough to cover the latency of the last-level cache.
+constexpr std::int64_t kPrefetchEntries = 24;
+constexpr int kLineFloats = 16;
+constexpr int kMaxVectors = 8;  // accumulators of one pass over a row's neighbours
+constexpr int kBatchRows = 256;
+constexpr int kBatchEntries = kHubChunk;
+
+// Neighbours to add up, after everything that removes some of them.
+struct Entries {
+  const std::int32_t* rows;  // of x
+  const float* weights;      // (entries), or null: by_row
+  const float* by_row;       // weight of each row of x, or null: ones
+  std::int64_t available;    // entries that may be looked at ahead
+};
+
+enum class Weights { none, by_entry, by_row };
+
+template <int lanes>
+MICREC_INLINE void finish_at(const RowFinish& finish, Vector<lanes> sum, std::int64_t column,
+                             float* out) {
+  const auto read = [](const float* from) { return load<lanes>(from); };
+  store<lanes>(out + column, finish(sum, column, read));
+}
+
+MICREC_INLINE float* row_of_out(const SumCall& call, std::int64_t output_row) {
+  return static_cast<float*>(call.out) + output_row * call.dim;
+}
+
+// `vectors` vectors of columns, the first at `column`, the last at `last_column`: it overlaps the
+// one before it where the width is not a multiple, and both write the same numbers.
+template <int lanes, int vectors, Weights weights>
+MICREC_INLINE void sum_block(const SumCall& call, const Entries& entries, std::int64_t begin,
+                             std::int64_t end, std::int64_t column, std::int64_t last_column,
+                             const RowFinish* finish, float* out) {
+  const std::int64_t dim = call.dim;
+  const float* const x = static_cast<const float*>(call.x) + column;
+  const std::int64_t last = last_column - column;
+  const bool straddles = dim % kLineFloats != 0;
+  Vector<lanes> sums[vectors] = {};
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t ahead =
+        i + kPrefetchEntries < entries.available ? i + kPrefetchEntries : entries.available - 1;
+    const float* const next = x + entries.rows[ahead] * dim;
+#pragma GCC unroll 16
+    for (int c = 0; c < vectors * lanes; c += kLineFloats) __builtin_prefetch(next + c);
+    if (straddles) __builtin_prefetch(next + last + lanes - 1);
+    const float* const row = x + entries.rows[i] * dim;
+    [[maybe_unused]] float weight = 1;
+    if constexpr (weights == Weights::by_entry) weight = entries.weights[i];
+    if constexpr (weights == Weights::by_row) weight = entries.by_row[entries.rows[i]];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) {
+      const Vector<lanes> value = load<lanes>(row + (v + 1 < vectors ? v * lanes : last));
+      if constexpr (weights == Weights::none) {
+        sums[v] += value;
+      } else {
+        sums[v] += weight * value;
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) {
+    const std::int64_t at = v + 1 < vectors ? column + v * lanes : last_column;
+    if (finish) {
+      finish_at<lanes>(*finish, sums[v], at, out);
+    } else {
+      store<lanes>(out + at, sums[v]);
+    }
+  }
+}
+
+template <int lanes, Weights weights>
+MICREC_INLINE void sum_columns(const SumCall& call, const Entries& entries, std::int64_t begin,
+                               std::int64_t end, const RowFinish* finish, float* out) {
+  const std::int64_t vectors = (call.dim + lanes - 1) / lanes;
+  for (std::int64_t first = 0; first < vectors; first += kMaxVectors) {
+    const std::int64_t count = vectors - first < kMaxVectors ? vectors - first : kMaxVectors;
+    const std::int64_t column = first * lanes;
+    const std::int64_t full_last = column + (count - 1) * lanes;
+    const std::int64_t last = full_last < call.dim - lanes ? full_last : call.dim - lanes;
+    switch (count) {
+#define MICREC_CASE(n)                                                                  \
+  case n:                                                                               \
+    sum_block<lanes, n, weights>(call, entries, begin, end, column, last, finish, out); \
+    break;
+      MICREC_CASE(1)
+      MICREC_CASE(2)
+      MICREC_CASE(3)
+      MICREC_CASE(4)
+      MICREC_CASE(5)
+      MICREC_CASE(6)
+      MICREC_CASE(7)
+      MICREC_CASE(8)
+#undef MICREC_CASE
+    }
+  }
+}
+
+template <Weights weights>
+MICREC_INLINE void sum_any_width(const SumCall& call, const Entries& entries, std::int64_t begin,
+                                 std::int64_t end, const RowFinish* finish, float* out) {
+  if (call.dim >= kLanes) {
+    return sum_columns<kLanes, weights>(call, entries, begin, end, finish, out);
+  }
+  if constexpr (kLanes > 8) {
+    if (call.dim >= 8) return sum_columns<8, weights>(call, entries, begin, end, finish, out);
+  }
+  if constexpr (kLanes > 4) {
+    if (call.dim >= 4) return sum_columns<4, weights>(call, entries, begin, end, finish, out);
+  }
+  sum_columns<1, weights>(call, entries, begin, end, finish, out);
+}
+
+template <Weights weights>
+[[gnu::flatten]] void sum_flat(const SumCall& call, const Entries& entries, std::int64_t begin,
+                               std::int64_t end, const RowFinish* finish, float* out) {
+  sum_any_width<weights>(call, entries, begin, end, finish, out);
+}
+
+MICREC_INLINE void sum_entries(const SumCall& call, const Entries& entries, std::int64_t begin,
+                               std::int64_t end, const RowFinish* finish, float* out) {
+  if (entries.weights) {
+    sum_flat<Weights::by_entry>(call, entries, begin, end, finish, out);
+  } else if (entries.by_row) {
+    sum_flat<Weights::by_row>(call, entries, begin, end, finish, out);
+  } else {
+    sum_flat<Weights::none>(call, entries, begin, end, finish, out);
+  }
+}
+
+// Which of `count` nonzeros of a row dropout keeps, each as 0 or 1.
+[[gnu::flatten]] void decide_dropout(const SumCall& call, std::int64_t row,
+                                     const std::int32_t* columns, std::int64_t count,
+                                     std::uint32_t* kept) {
+  const std::int32_t* const global = call.global_numbers;
+  const DropoutRule rule = call.dropout;
+  const std::uint32_t own = dropout_number(global, row);
+  if (rule.transposed) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      kept[i] = rule.keeps<true>(own, dropout_number(global, columns[i]));
+    }
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) {
+      kept[i] = rule.keeps<false>(own, dropout_number(global, columns[i]));
+    }
+  }
+}
+
+// Moves up the columns that keep(i, column) says, with their weights, if any; returns how many.
+template <typename Keep>
+MICREC_INLINE std::int64_t keep_where(const std::int32_t* columns, const float* weights,
+                                      std::int64_t count, std::int32_t* kept_columns,
+                                      float* kept_weights, const Keep& keep) {
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int32_t column = columns[i];
+    kept_columns[kept] = column;
+    if (weights) kept_weights[kept] = weights[i];
+    kept += static_cast<std::int64_t>(keep(i, column));
+  }
+  return kept;
+}
+
+// The entries of the nonzeros [begin, end) of a row that remain, written to rows and weights;
+// returns how many. Nothing here branches on the data: half the branches would be guessed wrong.
+std::int64_t remaining_entries(const SumCall& call, std::int64_t row, std::int64_t begin,
+                               std::int64_t end, std::int32_t* rows, float* weights) {
+  const std::int32_t* columns = call.columns + begin;
+  const float* edge_weights = call.edge_weights ? call.edge_weights + begin : nullptr;
+  std::int64_t count = end - begin;
+  if (call.dropout.threshold != 0) {
+    std::uint32_t kept[kHubChunk];
+    decide_dropout(call, row, columns, count, kept);
+    count = keep_where(columns, edge_weights, count, rows, weights,
+                       [&](std::int64_t i, std::int32_t) { return kept[i]; });
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) rows[i] = columns[i];
+    if (edge_weights) {
+      for (std::int64_t i = 0; i < count; ++i) weights[i] = edge_weights[i];
+    }
+  }
+  if (edge_weights) edge_weights = weights;
+  const RowSet::Word* const active = call.active_columns;
+  if (active) {
+    count =
+        keep_where(rows, edge_weights, count, rows, weights,
+                   [&](std::int64_t, std::int32_t column) { return is_active(active, column); });
+  }
+  if (call.column_scale) {
+    std::int64_t kept = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int32_t column = rows[i];
+      const float scale = call.column_scale[column];
+      rows[kept] = column;
+      weights[kept] = edge_weights ? scale * weights[i] : scale;
+      kept += takes_part(scale);
+    }
+    count = kept;
+  }
+  if (active) {
+    for (std::int64_t i = 0; i < count; ++i) rows[i] = row_of_x(active, rows[i]);
+  }
+  return count;
+}
+
+}  // namespace
+
+void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
+  const std::int64_t* const offsets = call.offsets;
+  const bool has_weights = call.edge_weights || call.column_scale;
+  const bool scale_in_place = call.column_scale && !call.skips_zero_columns && !call.edge_weights;
+  if (!call.rows && call.dropout.threshold == 0 && !call.active_columns &&
+      (!call.column_scale || scale_in_place)) {
+    const Entries entries{call.columns, call.edge_weights, call.column_scale, call.nonzeros};
+    for (std::int64_t row = begin; row < end; ++row) {
+      if (offsets[row + 1] - offsets[row] > kHubChunk) continue;
+      const RowFinish finish = finish_of_row(call, row);
+      const std::int64_t row_end = is_zero_row(call, row) ? offsets[row] : offsets[row + 1];
+      sum_entries(call, entries, offsets[row], row_end, &finish, row_of_out(call, row));
+    }
+    return;
+  }
+  // What remains of several rows is collected first, so that reads can be started across rows.
+  std::int32_t rows[kBatchEntries];
+  float weights[kBatchEntries];
+  std::int64_t ends[kBatchRows];
+  std::int64_t outputs[kBatchRows];
+  for (std::int64_t next = begin; next < end;) {
+    std::int64_t used = 0;
+    int collected = 0;
+    for (; next < end && collected < kBatchRows; ++next) {
+      const std::int64_t row = row_of_output(call, next);
+      const std::int64_t degree = offsets[row + 1] - offsets[row];
+      if (degree > kHubChunk) continue;
+      if (used + degree > kBatchEntries) break;
+      const std::int64_t row_end = is_zero_row(call, row) ? offsets[row] : offsets[row + 1];
+      used += remaining_entries(call, row, offsets[row], row_end, rows + used, weights + used);
+      ends[collected] = used;
+      outputs[collected++] = next;
+    }
+    const Entries entries{rows, has_weights ? weights : nullptr, nullptr, used};
+    std::int64_t first = 0;
+    for (int b = 0; b < collected; ++b) {
+      const RowFinish finish = finish_of_row(call, row_of_output(call, outputs[b]));
+      sum_entries(call, entries, first, ends[b], &finish, row_of_out(call, outputs[b]));
+      first = ends[b];
+    }
+  }
+}
+
+void sum_hub_piece(const SumCall& call, std::int64_t number) {
+  std::int32_t rows[kHubChunk];
+  float weights[kHubChunk];
+  const HubPiece& piece = call.hubs.pieces[number];
+  const std::int64_t row = row_of_output(call, piece.output_row);
+  const std::int64_t count =
+      is_zero_row(call, row) ? 0
+                             : remaining_entries(call, row, piece.begin, piece.end, rows, weights);
+  const bool has_weights = call.edge_weights || call.column_scale;
+  sum_entries(call, Entries{rows, has_weights ? weights : nullptr, nullptr, count}, 0, count,
+              nullptr, call.hubs.partials + number * call.dim);
+}
+
+void finish_hub(const SumCall& call, std::int64_t number) {
+  const Hub& hub = call.hubs.hubs[number];
+  const RowFinish finish = finish_of_row(call, row_of_output(call, hub.output_row));
+  float* const out = row_of_out(call, hub.output_row);
+  for (std::int64_t column = 0; column < call.dim; ++column) {
+    finish_at<1>(finish, sum_of_pieces(call, hub, column), column, out);
+  }
+}
+
+}  // namespace micrec::MICREC_INSTRUCTION_SET
