@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/job.h"
 #include "data/batches.h"
 #include "launcher/flags.h"
 #include "model/model_config.h"
@@ -14,6 +15,9 @@ namespace micrec {
 /// takes them from its checkpoint.
 std::vector<FlagSpec> model_flags();
 
+/// Who works on what, of train and of plan.
+FlagSpec partition_flag();
+
 /// The flags that decide how it is trained.
 std::vector<FlagSpec> training_flags();
 
@@ -21,10 +25,8 @@ std::vector<FlagSpec> training_flags();
 /// together.
 ModelConfig model_config_from_flags();
 TrainingConfig training_config_from_flags();
-SamplingConfig sampling_config_from_flags(std::uint64_t seed, int threads);
-
-/// Begins the lines of a run's flagfile that say which settings were changed on the way; whoever
-/// reads a flagfile skips them.
-inline constexpr char kHistoryLine[] = "# from step ";
+SamplingConfig sampling_config_from_flags(std::uint64_t seed);
+/// How the processes of a command join: --threads, --device, --deadline and the like.
+JobOptions job_options_from_flags(const std::string& command);
 
 }  // namespace micrec

@@ -5,13 +5,12 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/run_folder.h"
 #include "checkpoints/store.h"
 #include "cluster/agreement.h"
 #include "io/paths.h"
-#include "launcher/assignment.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/run_folder.h"
 #include "launcher/train_flags.h"
 #include "model/modality.h"
 #include "train/trainer.h"
@@ -71,18 +70,8 @@ Checkpoint open_or_name_others(const std::string& path, Communicator& communicat
 
 }  // namespace
 
-int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
-                 const std::vector<int>& stop_signals, bool reproducible) {
-  JobOptions options;
-  options.program = "micrec " + command;
-  options.threads = FLAGS_threads;
-  options.device = FLAGS_device;
-  options.communicator.deadline_seconds = FLAGS_deadline;
-  options.communicator.check_collectives = FLAGS_check_collectives;
-  options.communicator.reproducible = reproducible;
-  options.watchdog = FLAGS_watchdog;
-  options.stop_signals = stop_signals;
-  return run_job(0, nullptr, options, body);
+int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body) {
+  return run_job(0, nullptr, job_options_from_flags(command), body);
 }
 
 std::string checkpoint_path(const std::string& run_dir, const std::string& which) {
@@ -123,7 +112,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
   const std::string path = checkpoint_path(options.run_dir, options.checkpoint);
   const Checkpoint checkpoint = open_or_name_others(path, job.communicator());
   const CheckpointInfo& info = checkpoint.info();
-  set_model_flags(info.config, path);
+  if (!options.model) set_model_flags(info.config, path);
   const std::string dataset_path = options.dataset.empty() ? info.dataset_path : options.dataset;
   if (!is_there(dataset_path)) {
     throw Error(Cause::io, text("the run's data set ", dataset_path,
@@ -140,12 +129,12 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options, J
   DatasetSummary summary = summarise(dataset);
   auto run = std::unique_ptr<TrainedRun>(
       new TrainedRun{checkpoint.name(), info, std::move(dataset), std::move(summary), {}, {}, 0});
-  run->shard = load_shard(
-      run->dataset, run->summary,
-      assign("balanced", run->dataset, run->summary, job.world_size(), job.communicator()),
-      options.observed, job.threads(), job.communicator());
+  run->shard = load_shard(run->dataset, run->summary,
+                          assign_balanced(run->summary.space, run->summary.people,
+                                          run->summary.training_degree, job.world_size()),
+                          options.observed, job.threads(), job.communicator());
   move_to(run->shard, job.device());
-  ModelConfig config = model_config_from_flags();
+  ModelConfig config = options.model ? *options.model : model_config_from_flags();
   config.modalities = resolve_modalities(config.modalities, run->dataset);
   config = resolve(config, run->summary.space.domains());
   run->model = std::make_unique<Model>(config, run->dataset, run->shard, /*seed=*/0);

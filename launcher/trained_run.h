@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "checkpoints/checkpoint.h"
@@ -15,11 +16,9 @@
 namespace micrec {
 
 /// Joins the run that this process was started for, as --threads and --device say, and returns the
-/// exit code of `body` or of its failure; see run_job. `command` names the command in messages;
-/// `stop_signals` are those that it heeds; for `reproducible` see CommunicatorOptions. Ranks:
-/// collective.
-int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
-                 const std::vector<int>& stop_signals = {}, bool reproducible = false);
+/// exit code of `body` or of its failure; see run_job. `command` names the command in messages.
+/// Ranks: collective.
+int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body);
 
 /// A trained model, read back from a run for evaluation, export or serving. Not movable: its parts
 /// refer to each other.
@@ -39,6 +38,7 @@ struct TrainedRunOptions {
       checkpoint;  ///< "best" (the newest where none was validated), "newest", or the name of one
   std::string dataset;  ///< where the data set is now; empty: where it was in training
   std::string out;      ///< the command's output, which must not be the data set; or empty
+  std::optional<ModelConfig> model = {};  ///< the run's; without it the checkpoint's flags say it
   Observed observed = Observed::all;
 };
 
