@@ -76,9 +76,11 @@ std::string grid_of_plan(const std::vector<std::string>& flags, int ranks,
   std::vector<std::string> words = {"plan", text("--ranks=", ranks), "--out=" + json_path};
   words.insert(words.end(), flags.begin(), flags.end());
   testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
   const int code = run_program(words, all_commands());
-  const std::string out = testing::internal::GetCapturedStdout();
-  EXPECT_EQ(code, 0) << out;
+  testing::internal::GetCapturedStdout();
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(code, 0) << said;
   std::ifstream file(json_path);
   return nlohmann::json::parse(file)["plan"]["grid"];
 }
