@@ -8,8 +8,7 @@
 
 namespace micrec {
 
-/// One command of the program: `micrec <name> [--flags] [arguments]`. Each launcher/<name>.cpp
-/// makes one.
+/// One command of the program: `micrec <name> [--flags] [arguments]`, made in launcher/<name>.cpp.
 struct Command {
   std::string name;
   std::string summary;          ///< one line for the list of commands, without a full stop
@@ -19,12 +18,13 @@ struct Command {
 
   int min_arguments = 0;
   int max_arguments = 0;
-  std::string
-      arguments;  ///< what plain arguments are, "a file or a run folder"; empty where it takes none
+  /// What plain arguments are, "a file or a run folder"; empty where it takes none.
+  std::string arguments;
 
-  /// Does the work, with the gflags already set and checked. Returns the exit code of a run that
-  /// was not wrong: 0, or kExitStopped. Results go to stdout, everything else to the log. Errors
-  /// throws Error; check what flags mean together before joining the other ranks.
+  /// Does the work, with the gflags already set and checked, and returns the exit code of a run that
+  /// was not wrong: 0, or kExitStopped. Results go to stdout, everything else to the log.
+  ///
+  /// Errors   throws Error; check what flags mean together before joining the other ranks.
   std::function<int(const Arguments&)> run;
 };
 

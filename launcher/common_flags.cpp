@@ -50,9 +50,9 @@ std::string check_device(const std::string& value) {
 
 }  // namespace
 
-FlagSpec dataset_flag() { return {"dataset", "Files", "FILE"}; }
+FlagSpec dataset_flag() { return may_change({"dataset", "Files", "FILE"}); }
 
-FlagSpec run_dir_flag() { return {"run_dir", "Files", "FOLDER"}; }
+FlagSpec run_dir_flag() { return may_change({"run_dir", "Files", "FOLDER"}); }
 
 FlagSpec out_flag(const std::string& meaning, bool is_required) {
   return {"out", "Files", "FILE", is_required ? required() : Bound{}, std::nullopt, meaning};
@@ -60,12 +60,12 @@ FlagSpec out_flag(const std::string& meaning, bool is_required) {
 
 FlagSpec seed_flag() { return {"seed", "Running", "", at_least(0)}; }
 
-FlagSpec threads_flag() { return {"threads", "Running", "threads", between(0, 1024)}; }
+FlagSpec threads_flag() { return may_change({"threads", "Running", "threads", between(0, 1024)}); }
 
 FlagSpec k_flag() {
   Bound bound = list_at_least(1);
   bound.maximum = kLongestList;
-  return {"k", "Results", "items", bound};
+  return may_change({"k", "Results", "items", bound});
 }
 
 FlagSpec single_k_flag(int default_value) {
@@ -80,13 +80,13 @@ FlagSpec single_k_flag(int default_value) {
 }
 
 FlagSpec device_flag() {
-  return {"device", "Running", "", written_as("auto, cpu or cuda", check_device)};
+  return may_change({"device", "Running", "", written_as("auto, cpu or cuda", check_device)});
 }
 
 std::vector<FlagSpec> cluster_flags() {
-  return {{"deadline", "Cluster", "seconds", above(0)},
-          {"check_collectives", "Cluster", ""},
-          {"watchdog", "Cluster", ""}};
+  return {may_change({"deadline", "Cluster", "seconds", above(0)}),
+          may_change({"check_collectives", "Cluster", ""}),
+          may_change({"watchdog", "Cluster", ""})};
 }
 
 FlagSpec checkpoint_flag() {

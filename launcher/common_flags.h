@@ -43,8 +43,8 @@ std::vector<FlagSpec> cluster_flags();
 /// Which checkpoint of a run is read.
 FlagSpec checkpoint_flag();
 
-/// Threads of a command that runs as one process: --threads, or the cores that it may run on. Ranks
-/// share cores with others: their Job decides.
+/// Threads of a command that runs as one process: --threads, or the cores that it may run on. Where
+/// ranks share cores with others, their Job decides.
 int chosen_threads();
 
 }  // namespace micrec

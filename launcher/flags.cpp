@@ -116,30 +116,13 @@ std::string complaint(const FlagSpec& spec, const std::string& value) {
   return "";
 }
 
-/// One word of a command line or line of a flagfile, taken apart: --name[=value].
-struct Word {
-  std::string name;
-  std::optional<std::string> value;
-};
-
-Word take_apart(const std::string& word) {
-  const std::size_t begin = word.find_first_not_of('-');
-  if (begin == std::string::npos) return {"", std::nullopt};
-  const std::size_t equals = word.find('=', begin);
-  Word parts{word.substr(begin, equals == std::string::npos ? equals : equals - begin),
-             std::nullopt};
-  if (equals != std::string::npos) parts.value = word.substr(equals + 1);
-  std::ranges::replace(parts.name, '-', '_');  // --run-dir is --run_dir
-  return parts;
-}
-
 /// The flag a word names, and false for --noname of a switch.
 struct Named {
   const FlagSpec* spec;
   bool positive;
 };
 
-Named find_named(const Command& command, const Word& word) {
+Named find_named(const Command& command, const FlagWord& word) {
   if (const FlagSpec* spec = find(command, word.name)) return {spec, true};
   if (word.name.starts_with("no")) {
     const std::string rest = word.name.substr(word.name.starts_with("no_") ? 3 : 2);
@@ -272,6 +255,46 @@ std::string help_of(const FlagSpec& spec) {
   return left + wrapped(right, kFlagColumn) + "\n";
 }
 
+/// The value of a flag that stands without "=": true for a switch, else the next word, if it can be
+/// one.
+std::string value_after(const Command& command, const Named& named, const std::string& name,
+                        const std::vector<std::string>& words, std::size_t& i) {
+  if (named.spec != nullptr && is_switch(*named.spec)) return "true";
+  if (i + 1 < words.size() && !words[i + 1].starts_with("--")) return words[++i];
+  refuse(command, text("--", name, " has no value, expected ",
+                       named.spec != nullptr ? expectation(*named.spec) : "a file"));
+}
+
+void set_defaults(const Command& command) {
+  for (const FlagSpec& spec : command.flags) {
+    if (!spec.default_value) continue;
+    CHECK(!gflags::SetCommandLineOptionWithMode(spec.name.c_str(), spec.default_value->c_str(),
+                                                gflags::SET_FLAGS_DEFAULT)
+               .empty())
+        << "--" << spec.name << ": bad default " << *spec.default_value;
+  }
+}
+
+/// Whether all that must be there is, and no more than may be.
+void check_complete(const Command& command, const Arguments& arguments) {
+  for (const FlagSpec& spec : command.flags) {
+    if (spec.bound.required && flag_value(spec.name).empty()) {
+      refuse(command, text("micrec ", command.name, " needs --", spec.name,
+                           spec.unit.empty() ? "" : "=" + spec.unit, ": ", describe(spec).meaning));
+    }
+  }
+  const int count = static_cast<int>(arguments.plain.size());
+  if (count > command.max_arguments) {
+    refuse(command, text("unexpected argument '", arguments.plain[command.max_arguments],
+                         "': micrec ", command.name, " takes ",
+                         command.max_arguments == 0 ? "flags only, written --name=value"
+                                                    : command.arguments));
+  }
+  if (count < command.min_arguments) {
+    refuse(command, text("micrec ", command.name, " needs ", command.arguments));
+  }
+}
+
 }  // namespace
 
 Bound at_least(double minimum) {
@@ -317,6 +340,16 @@ Bound written_as(std::string grammar, std::function<std::string(const std::strin
   return bound;
 }
 
+FlagSpec may_change(FlagSpec spec) {
+  spec.on_resume = OnResume::may_change;
+  return spec;
+}
+
+FlagSpec recorded(FlagSpec spec) {
+  spec.on_resume = OnResume::recorded;
+  return spec;
+}
+
 FlagDescription describe(const FlagSpec& spec) {
   const gflags::CommandLineFlagInfo info = info_of(spec.name);
   FlagDescription about;
@@ -340,15 +373,7 @@ Arguments parse_flags(const Command& command, const std::vector<std::string>& wo
       return arguments;
     }
   }
-  for (const FlagSpec& spec : command.flags) {
-    if (spec.default_value) {
-      CHECK(!gflags::SetCommandLineOptionWithMode(spec.name.c_str(), spec.default_value->c_str(),
-                                                  gflags::SET_FLAGS_DEFAULT)
-                 .empty())
-          << "--" << spec.name << ": bad default " << *spec.default_value;
-    }
-  }
-
+  set_defaults(command);
   int flagfiles = 0;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& written = words[i];
@@ -360,41 +385,16 @@ Arguments parse_flags(const Command& command, const std::vector<std::string>& wo
       arguments.plain.push_back(written);
       continue;
     }
-    Word word = take_apart(written);
+    const FlagWord word = take_apart(written);
     const Named named = find_named(command, word);
     if (named.spec == nullptr && word.name != "flagfile") {
       refuse_unknown(command, word.name, "", all_commands);
     }
-    if (!word.value) {
-      if (named.spec != nullptr && is_switch(*named.spec)) {
-        word.value = "true";
-      } else if (i + 1 < words.size() && !words[i + 1].starts_with("--")) {
-        word.value = words[++i];
-      } else {
-        refuse(command, text("--", word.name, " has no value, expected ",
-                             named.spec != nullptr ? expectation(*named.spec) : "a file"));
-      }
-    }
-    apply(command, {{word.name, *word.value, ""}}, all_commands, 0, flagfiles, arguments);
+    const std::string value =
+        word.value ? *word.value : value_after(command, named, word.name, words, i);
+    apply(command, {{word.name, value, ""}}, all_commands, 0, flagfiles, arguments);
   }
-
-  for (const FlagSpec& spec : command.flags) {
-    if (spec.bound.required && flag_value(spec.name).empty()) {
-      refuse(command, text("micrec ", command.name, " needs --", spec.name,
-                           spec.unit.empty() ? "" : "=" + spec.unit, ": ",
-                           spec.meaning.empty() ? info_of(spec.name).description : spec.meaning));
-    }
-  }
-  const int count = static_cast<int>(arguments.plain.size());
-  if (count > command.max_arguments) {
-    refuse(command, text("unexpected argument '", arguments.plain[command.max_arguments],
-                         "': micrec ", command.name, " takes ",
-                         command.max_arguments == 0 ? "flags only, written --name=value"
-                                                    : command.arguments));
-  }
-  if (count < command.min_arguments) {
-    refuse(command, text("micrec ", command.name, " needs ", command.arguments));
-  }
+  check_complete(command, arguments);
   return arguments;
 }
 
@@ -441,6 +441,14 @@ std::vector<int> integer_list(const std::string& name) {
   return numbers;
 }
 
+std::vector<RunSetting> settings_of(const Command& command) {
+  std::vector<RunSetting> settings;
+  for (const FlagSpec& spec : command.flags) {
+    settings.push_back({spec.name, flag_value(spec.name), spec.on_resume});
+  }
+  return settings;
+}
+
 std::string to_flagfile(const Command& command) {
   std::string lines;
   std::string group;
@@ -452,25 +460,6 @@ std::string to_flagfile(const Command& command) {
     lines += "--" + spec.name + "=" + flag_value(spec.name) + "\n";
   }
   return lines;
-}
-
-std::vector<FlagSetting> parse_flagfile(const std::string& contents, const std::string& origin) {
-  std::vector<FlagSetting> settings;
-  std::istringstream stream(contents);
-  std::int64_t number = 0;
-  for (std::string line; std::getline(stream, line);) {
-    ++number;
-    const std::size_t begin = line.find_first_not_of(" \t\r");
-    if (begin == std::string::npos || line[begin] == '#') continue;
-    line = line.substr(begin, line.find_last_not_of(" \t\r") + 1 - begin);
-    const std::string place = text(origin, ":", number);
-    const Word word = take_apart(line);
-    if (line[0] != '-' || word.name.empty()) {
-      throw Error(Cause::usage, text(place, ": expected --name=value, got ", excerpt(line)));
-    }
-    settings.push_back({word.name, word.value.value_or("true"), place});
-  }
-  return settings;
 }
 
 std::vector<FlagSetting> read_flagfile(const std::string& path) {

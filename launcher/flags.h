@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/flagfile.h"
+#include "train/run_settings.h"
+
 namespace micrec {
 
 struct Command;
@@ -28,10 +31,12 @@ Bound at_least(double minimum);
 Bound above(double minimum);
 Bound between(double minimum, double maximum);  ///< both allowed
 Bound one_of(std::vector<std::string> choices);
-Bound list_at_least(
-    double minimum);  ///< numbers with commas between, each at least this; not empty
+/// Numbers with commas between, each at least this; not empty.
+Bound list_at_least(double minimum);
 Bound required();
-Bound written_as(std::string grammar, std::function<std::string(const std::string&)> check);
+/// Without a check the command itself parses the value, with an exact message.
+Bound written_as(std::string grammar,
+                 std::function<std::string(const std::string&)> check = nullptr);
 
 /// One flag of a command. The gflag itself (type, default, meaning) is defined where it is used;
 /// flags of several commands are in common_flags.cpp.
@@ -42,7 +47,13 @@ struct FlagSpec {
   Bound bound = {};
   std::optional<std::string> default_value = {};  ///< where this command's differs from the gflag's
   std::string meaning = {};                       ///< likewise
+  OnResume on_resume = OnResume::kept;            ///< of a flag of train
 };
+
+/// The flag as one that a resumed run may be given anew.
+FlagSpec may_change(FlagSpec spec);
+/// Likewise, where another value changes what the run computes from there on.
+FlagSpec recorded(FlagSpec spec);
 
 /// What there is to say about a flag, of the gflag where the spec says nothing of its own.
 struct FlagDescription {
@@ -63,21 +74,13 @@ struct Arguments {
   bool is_given(const std::string& flag) const { return given.count(flag) > 0; }
 };
 
-/// One line of a flagfile.
-struct FlagSetting {
-  std::string name;
-  std::string value;
-  std::string origin;  ///< "runs/fk/config.txt:3", for messages
-};
-
 /// Sets the gflags of a command from the words after the command's name: --name=value, --name
 /// value, --name and --noname for switches, --flagfile=FILE, -- before arguments that begin with a
 /// dash. Of a flag that is repeated the last value holds. `all_commands` serves the hint where a
 /// flag is another command's.
 ///
 /// Errors   Error(usage): unknown flag (with the nearest), bad or missing value, value out of
-/// bounds,
-///          too few or too many arguments. Error(io): a flagfile that cannot be read.
+///          bounds, too few or too many arguments. Error(io): a flagfile that cannot be read.
 Arguments parse_flags(const Command& command, const std::vector<std::string>& words,
                       const std::vector<Command>& all_commands);
 Arguments parse_flags(const Command& command, const std::vector<std::string>& words);
@@ -96,14 +99,12 @@ std::string flag_value(const std::string& name);
 /// The numbers of a flag whose bound is list_at_least.
 std::vector<int> integer_list(const std::string& name);
 
-/// All flags of the command with their values now, as a flagfile that sets the same again.
+/// All flags of the command with their values now.
+std::vector<RunSetting> settings_of(const Command& command);
+/// The same as a flagfile that sets the same again.
 std::string to_flagfile(const Command& command);
 
-/// The settings in the text of a flagfile: a --name=value, --name or --noname a line; blank lines
-/// and lines that begin with # are skipped. Errors: Error(usage) naming the line.
-std::vector<FlagSetting> parse_flagfile(const std::string& contents, const std::string& origin);
-
-/// parse_flagfile of a file. Errors: Error(io) where it cannot be read.
+/// parse_flagfile() of a file. Errors: Error(io) where it cannot be read.
 std::vector<FlagSetting> read_flagfile(const std::string& path);
 
 /// The help of one command: usage, example and its flags in groups with default, unit and bound.

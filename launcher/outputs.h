@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoints/run_folder.h"
 #include "launcher/flags.h"
 
 namespace micrec {
@@ -15,9 +16,5 @@ namespace micrec {
 ///          what some run has written about itself.
 void check_output(const std::string& flag, const std::string& path, const Arguments& arguments,
                   const std::vector<std::string>& inputs);
-
-/// The files that a run has written about itself, checkpoints included; none where there is no such
-/// folder. Errors: Error(io) where it cannot be listed.
-std::vector<std::string> files_of_run(const std::string& run_dir);
 
 }  // namespace micrec

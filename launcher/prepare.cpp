@@ -8,19 +8,17 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "base/timer.h"
 #include "data/core_filter.h"
 #include "data/dataset_writer.h"
 #include "data/domain_files.h"
 #include "data/feature_matching.h"
 #include "data/hold_out.h"
-#include "data/preparation.h"
 #include "data/split_rule.h"
 #include "io/feature_file.h"
-#include "launcher/command.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
+#include "launcher/preparation.h"
 
 DEFINE_string(
     features, "",
@@ -51,20 +49,8 @@ DEFINE_string(min_rating, "", "leave out interactions with a lower rating; empty
 namespace micrec {
 namespace {
 
-/// The grammar for the help; the value is parsed, with an exact message, before anything is read.
-Bound grammar(const std::string& written) { return written_as(written, nullptr); }
-
 std::string check_number(const std::string& value) {
   return value.empty() || parse_real(value) ? "" : "a number";
-}
-
-std::string provenance_of(const Command& command, const Arguments& arguments) {
-  std::string line = "micrec " + command.name;
-  for (const FlagSpec& spec : command.flags) {
-    if (arguments.is_given(spec.name)) line += text(" --", spec.name, "=", flag_value(spec.name));
-  }
-  for (const std::string& argument : arguments.plain) line += " " + argument;
-  return line;
 }
 
 /// Every file that the domains and features are read from.
@@ -80,48 +66,68 @@ std::vector<std::string> files_to_read(const std::vector<DomainFiles>& domains,
   return paths;
 }
 
+/// The files of each domain, as the plain arguments name them.
+std::vector<DomainFiles> domains_of(const Arguments& arguments, bool by_split) {
+  std::vector<DomainFiles> domains;
+  for (const std::string& argument : arguments.plain) {
+    DomainFiles files = parse_domain_files(argument, by_split);
+    if (std::ranges::find(domains, files.name, &DomainFiles::name) != domains.end()) {
+      throw Error(Cause::usage, text("The domain ", files.name,
+                                     " is given twice; every domain is one argument."));
+    }
+    domains.push_back(std::move(files));
+  }
+  return domains;
+}
+
 int run_prepare(const Arguments& arguments) {
   const Timer timer;
-  PreparationOptions options;
-  options.split = parse_split_rule(FLAGS_split);
-  options.core = parse_core_rule(FLAGS_core);
-  options.hold_out = parse_hold_out(FLAGS_hold_out);
-  options.seed = FLAGS_seed;
-  options.provenance = provenance_of(prepare_command(), arguments);
+  const PreparationOptions options = preparation_options_from_flags(prepare_command(), arguments);
   InteractionsOptions reading;
   reading.columns = FLAGS_columns;
   reading.separator = FLAGS_separator;
   reading.quotes = parse_quotes(FLAGS_quotes);
   reading.split_column = options.split.kind == SplitKind::column;
   if (!FLAGS_min_rating.empty()) reading.min_rating = parse_real(FLAGS_min_rating);
-
-  std::vector<DomainFiles> files;
+  const std::vector<DomainFiles> domains =
+      domains_of(arguments, options.split.kind == SplitKind::files);
   std::vector<std::string> names;
-  for (const std::string& argument : arguments.plain) {
-    files.push_back(parse_domain_files(argument, options.split.kind == SplitKind::files));
-    if (std::find(names.begin(), names.end(), files.back().name) != names.end()) {
-      throw Error(Cause::usage, text("The domain ", files.back().name,
-                                     " is given twice; every domain is one argument."));
-    }
-    names.push_back(files.back().name);
-  }
+  for (const DomainFiles& domain : domains) names.push_back(domain.name);
   const std::vector<FeatureInput> features = parse_feature_inputs(FLAGS_features, names);
-
-  check_output("--out", FLAGS_out, arguments, files_to_read(files, features));
+  check_output("--out", FLAGS_out, arguments, files_to_read(domains, features));
 
   std::vector<RawDomain> raw;
-  for (const DomainFiles& domain : files) raw.push_back(read_domain(domain, reading, std::cerr));
-  const PreparedDataset dataset =
-      prepare(std::move(raw), options, features_from_files(features, std::cerr), std::cerr);
+  for (const DomainFiles& domain : domains) raw.push_back(read_domain(domain, reading, std::cerr));
+  write_and_tell(
+      prepare(std::move(raw), options, features_from_files(features, std::cerr), std::cerr), timer);
+  return 0;
+}
+
+}  // namespace
+
+PreparationOptions preparation_options_from_flags(const Command& command,
+                                                  const Arguments& arguments) {
+  PreparationOptions options;
+  options.split = parse_split_rule(FLAGS_split);
+  options.core = parse_core_rule(FLAGS_core);
+  options.hold_out = parse_hold_out(FLAGS_hold_out);
+  options.seed = FLAGS_seed;
+  options.provenance = "micrec " + command.name;
+  for (const FlagSpec& spec : command.flags) {
+    if (!arguments.is_given(spec.name)) continue;
+    options.provenance += text(" --", spec.name, "=", flag_value(spec.name));
+  }
+  for (const std::string& argument : arguments.plain) options.provenance += " " + argument;
+  return options;
+}
+
+void write_and_tell(const PreparedDataset& dataset, const Timer& timer) {
   print_summary(dataset, std::cerr);
   const std::string fingerprint = write_dataset(dataset, FLAGS_out);
   std::cerr << FLAGS_out << " written in " << in_time(timer.seconds()) << " with "
             << in_bytes(peak_memory_bytes()) << " of memory at most; fingerprint " << fingerprint
             << "\n";
-  return 0;
 }
-
-}  // namespace
 
 Command prepare_command() {
   Command command;
@@ -138,9 +144,9 @@ Command prepare_command() {
       {"separator", "Files", ""},
       {"quotes", "Files", "", one_of({"auto", "twice", "none"})},
       {"min_rating", "Choosing", "", written_as("a number", check_number)},
-      {"core", "Choosing", "interactions", grammar("5, user:5,item:3 or 5,kitchen/item:3")},
+      {"core", "Choosing", "interactions", written_as("5, user:5,item:3 or 5,kitchen/item:3")},
       {"split", "Protocol", "",
-       grammar("ratio:8:1:1, time:8:1:1, global_time:8:1:1, leave_one_out, files or column"),
+       written_as("ratio:8:1:1, time:8:1:1, global_time:8:1:1, leave_one_out, files or column"),
        "ratio:8:1:1",
        "how interactions are divided into training, validation and test: ratio (per user, at "
        "random), time (per user, the latest last), global_time (two points in time for all), "
@@ -148,7 +154,7 @@ Command prepare_command() {
        "DOMAIN=TRAIN,VALID,TEST) or column (as x_label or the fifth of --columns has it: 0 "
        "training, 1 validation, 2 test)"},
       {"hold_out", "Protocol", "shares",
-       grammar("interactions:0.2,users:0.2,items:0.2,cold_items:0.1, or some of them")},
+       written_as("interactions:0.2,users:0.2,items:0.2,cold_items:0.1, or some of them")},
       seed_flag(),
   };
   command.min_arguments = 1;

@@ -12,8 +12,9 @@ namespace micrec {
 /// as they were before when it returns, so that tests can call it again and again.
 ///
 /// Ranks    Bad flags are found before a command joins other ranks; under mpirun rank 0 alone
-/// reports them. Errors   none thrown; returns the exit code: 0, that of the Cause, kExitStopped,
-/// or 1 for what no rule covers.
+///          reports them.
+/// Errors   none thrown; returns the exit code: 0, that of the Cause, kExitStopped, or 1 for what
+///          no rule covers.
 int run_program(const std::vector<std::string>& words, const std::vector<Command>& commands);
 
 /// Logs go to stderr, a line each with the time, and with the rank where there are several; no

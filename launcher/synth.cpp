@@ -10,18 +10,13 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "base/timer.h"
 #include "data/dataset_format.h"
-#include "data/dataset_writer.h"
-#include "data/preparation.h"
 #include "data/synthetic.h"
-#include "launcher/command.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
+#include "launcher/preparation.h"
 
-DECLARE_string(core);
-DECLARE_string(hold_out);
 DEFINE_int32(domains, 2, "domains");
 DEFINE_int64(interactions, 40000, "interactions of each domain");
 DEFINE_double(overlap, 0.5, "share of a domain's users who are users of all other domains too");
@@ -48,9 +43,6 @@ std::vector<SyntheticModality> parse_modalities(const std::string& value) {
   return modalities;
 }
 
-/// The grammar for the help; the value is parsed, with an exact message, before anything is made.
-Bound grammar(const std::string& written) { return written_as(written, nullptr); }
-
 /// Counts are text flags here because another command has text flags of the same names.
 Bound count_at_least(std::int64_t least) {
   const std::string expected = text("a whole number, at least ", least);
@@ -74,20 +66,10 @@ int run_synth(const Arguments& arguments) {
   world_options.threads = chosen_threads();
   const SyntheticWorld world(world_options);
 
-  PreparationOptions options;
-  options.split = parse_split_rule(FLAGS_split);
+  const PreparationOptions options = preparation_options_from_flags(synth_command(), arguments);
   if (is_given(options.split.kind)) {
     throw Error(Cause::usage, text("--split=", FLAGS_split,
                                    " is for micrec prepare; made-up data come without files."));
-  }
-  options.core = parse_core_rule(FLAGS_core);
-  options.hold_out = parse_hold_out(FLAGS_hold_out);
-  options.seed = FLAGS_seed;
-  options.provenance = "micrec synth";
-  for (const FlagSpec& spec : synth_command().flags) {
-    if (arguments.is_given(spec.name)) {
-      options.provenance += text(" --", spec.name, "=", flag_value(spec.name));
-    }
   }
   check_output("--out", FLAGS_out, arguments, {});
 
@@ -95,14 +77,8 @@ int run_synth(const Arguments& arguments) {
   for (int domain = 0; domain < world_options.domains; ++domain) {
     raw.push_back(world.domain(domain));
   }
-  const PreparedDataset dataset = prepare(
-      std::move(raw), options, [&](const PreparedDomain& domain) { return world.features(domain); },
-      std::cerr);
-  print_summary(dataset, std::cerr);
-  const std::string fingerprint = write_dataset(dataset, FLAGS_out);
-  std::cerr << FLAGS_out << " written in " << in_time(timer.seconds()) << " with "
-            << in_bytes(peak_memory_bytes()) << " of memory at most; fingerprint " << fingerprint
-            << "\n";
+  const auto features = [&](const PreparedDomain& domain) { return world.features(domain); };
+  write_and_tell(prepare(std::move(raw), options, features, std::cerr), timer);
   return 0;
 }
 
@@ -121,15 +97,15 @@ Command synth_command() {
       {"items", "Size", "", count_at_least(2), "1000", "items of each domain"},
       {"interactions", "Size", "", at_least(1)},
       {"overlap", "Structure", "", between(0, 1)},
-      {"modalities", "Structure", "columns", grammar("text:32,image:48"), "text:32,image:48",
+      {"modalities", "Structure", "columns", written_as("text:32,image:48"), "text:32,image:48",
        "kinds of features and their widths; empty: none"},
       {"missing", "Structure", "", between(0, 1)},
-      {"core", "Protocol", "interactions", grammar("5, user:5,item:3 or 5,books/item:3")},
+      {"core", "Protocol", "interactions", written_as("5, user:5,item:3 or 5,books/item:3")},
       {"split", "Protocol", "",
-       grammar("ratio:8:1:1, time:8:1:1, global_time:8:1:1 or leave_one_out"), "ratio:8:1:1",
+       written_as("ratio:8:1:1, time:8:1:1, global_time:8:1:1 or leave_one_out"), "ratio:8:1:1",
        "how interactions are divided into training, validation and test"},
       {"hold_out", "Protocol", "shares",
-       grammar("interactions:0.2,users:0.2,items:0.2,cold_items:0.1, or some of them")},
+       written_as("interactions:0.2,users:0.2,items:0.2,cold_items:0.1, or some of them")},
       seed_flag(),
       threads_flag(),
   };

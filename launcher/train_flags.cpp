@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "launcher/common_flags.h"
+#include "train/run_planner.h"
 
 DEFINE_string(model, "micrec", "what to train");
 DEFINE_int32(dim, 64, "columns of an embedding");
@@ -56,7 +57,30 @@ DEFINE_int32(keep_last, 3, "checkpoints to keep; the best one is kept besides");
 DEFINE_double(time_limit, 0,
               "minutes after which the run saves and ends with exit code 75; 0: none");
 
+DEFINE_string(
+    partition, "balanced",
+    "how users and items are shared out over the row parts: balanced (even work), metis "
+    "(few rows to exchange, nearly even work; takes seconds a million interactions), hash, "
+    "or file:PATH (made elsewhere, see micrec plan --write_partition)");
+DEFINE_string(
+    grid, "auto",
+    "process grid RxC: users and items over R row parts, columns over C column parts; auto: "
+    "the shortest predicted step, see micrec plan");
+
 namespace micrec {
+namespace {
+
+std::string check_partition(const std::string& value) {
+  if (value == "balanced" || value == "hash" || value == "metis") return "";
+  return file_of_partition(value).empty() ? "balanced, metis, hash or file:PATH" : "";
+}
+
+}  // namespace
+
+FlagSpec partition_flag() {
+  return may_change({"partition", "Distribution", "",
+                     written_as("balanced, metis, hash or file:PATH", check_partition)});
+}
 
 std::vector<FlagSpec> model_flags() {
   FlagSpec modalities{"modalities", "Modalities", "names with commas between"};
@@ -67,11 +91,11 @@ std::vector<FlagSpec> model_flags() {
       {"dim", "Model", "columns", between(1, 4096)},
       {"layers", "Model", "layers", between(0, 16)},
       {"init_std", "Model", "", above(0)},
-      {"l2", "Model", "", at_least(0)},
+      recorded({"l2", "Model", "", at_least(0)}),
       {"domain_weights", "Model", "", one_of({"uniform", "balanced"})},
       {"template_ratio", "Inductive templates", "", between(0, 1)},
       {"share_templates", "Inductive templates", "", at_least(0)},
-      {"dropout", "Inductive templates", "", between(0, 0.99)},
+      recorded({"dropout", "Inductive templates", "", between(0, 0.99)}),
       {"annealing", "Inductive templates", "", between(0, 1)},
       {"self_weight", "Inductive templates", "", at_least(0)},
       modalities,
@@ -90,22 +114,22 @@ std::vector<FlagSpec> training_flags() {
   return {
       {"batch", "Training", "triples", at_least(1)},
       {"sampling", "Training", "", one_of({"interactions", "user"})},
-      {"lr", "Training", "", above(0)},
+      recorded({"lr", "Training", "", above(0)}),
       {"lr_decay", "Training", ""},
-      {"epochs", "Training", "epochs", at_least(0)},
-      {"max_steps", "Training", "steps", at_least(0)},
-      {"patience", "Training", "validations", at_least(0)},
+      may_change({"epochs", "Training", "epochs", at_least(0)}),
+      recorded({"max_steps", "Training", "steps", at_least(0)}),
+      may_change({"patience", "Training", "validations", at_least(0)}),
       {"validate_every", "Training", "epochs", at_least(0)},
       {"validate_every_steps", "Training", "steps", at_least(0)},
-      {"log_every", "Training", "steps", at_least(1)},
-      {"profile_steps", "Training", "steps", at_least(0)},
-      {"save_every_steps", "Checkpoints", "steps", at_least(0)},
-      {"save_every_epochs", "Checkpoints", "epochs", at_least(0)},
-      {"save_every_minutes", "Checkpoints", "minutes", at_least(0)},
-      {"async_save", "Checkpoints", ""},
-      {"commit", "Checkpoints", "", one_of({"rename", "marker"})},
-      {"keep_last", "Checkpoints", "checkpoints", at_least(1)},
-      {"time_limit", "Checkpoints", "minutes", at_least(0)},
+      may_change({"log_every", "Training", "steps", at_least(1)}),
+      may_change({"profile_steps", "Training", "steps", at_least(0)}),
+      may_change({"save_every_steps", "Checkpoints", "steps", at_least(0)}),
+      may_change({"save_every_epochs", "Checkpoints", "epochs", at_least(0)}),
+      may_change({"save_every_minutes", "Checkpoints", "minutes", at_least(0)}),
+      may_change({"async_save", "Checkpoints", ""}),
+      may_change({"commit", "Checkpoints", "", one_of({"rename", "marker"})}),
+      may_change({"keep_last", "Checkpoints", "checkpoints", at_least(1)}),
+      may_change({"time_limit", "Checkpoints", "minutes", at_least(0)}),
   };
 }
 
@@ -161,9 +185,20 @@ TrainingConfig training_config_from_flags() {
   return config;
 }
 
-SamplingConfig sampling_config_from_flags(std::uint64_t seed, int threads) {
+SamplingConfig sampling_config_from_flags(std::uint64_t seed) {
   return {FLAGS_sampling == "user" ? Sampling::users : Sampling::interactions, FLAGS_batch, seed,
-          threads};
+          /*threads=*/1};
+}
+
+JobOptions job_options_from_flags(const std::string& command) {
+  JobOptions options;
+  options.program = "micrec " + command;
+  options.threads = FLAGS_threads;
+  options.device = FLAGS_device;
+  options.communicator.deadline_seconds = FLAGS_deadline;
+  options.communicator.check_collectives = FLAGS_check_collectives;
+  options.watchdog = FLAGS_watchdog;
+  return options;
 }
 
 }  // namespace micrec

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoints/format.h"
+#include "cluster/job.h"
 #include "data/batches.h"
 #include "launcher/flags.h"
 #include "model/model_config.h"
@@ -15,6 +15,9 @@ namespace micrec {
 /// takes them from its checkpoint.
 std::vector<FlagSpec> model_flags();
 
+/// Who works on what, of train and of plan.
+FlagSpec partition_flag();
+
 /// The flags that decide how it is trained.
 std::vector<FlagSpec> training_flags();
 
@@ -22,6 +25,8 @@ std::vector<FlagSpec> training_flags();
 /// together.
 ModelConfig model_config_from_flags();
 TrainingConfig training_config_from_flags();
-SamplingConfig sampling_config_from_flags(std::uint64_t seed, int threads);
+SamplingConfig sampling_config_from_flags(std::uint64_t seed);
+/// How the processes of a command join: --threads, --device, --deadline and the like.
+JobOptions job_options_from_flags(const std::string& command);
 
 }  // namespace micrec

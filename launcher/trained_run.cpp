@@ -25,18 +25,8 @@ ModelConfig read_model_flags(const std::string& settings, const std::string& ori
 
 }  // namespace
 
-int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
-                 const std::vector<int>& stop_signals, bool reproducible) {
-  JobOptions options;
-  options.program = "micrec " + command;
-  options.threads = FLAGS_threads;
-  options.device = FLAGS_device;
-  options.communicator.deadline_seconds = FLAGS_deadline;
-  options.communicator.check_collectives = FLAGS_check_collectives;
-  options.communicator.reproducible = reproducible;
-  options.watchdog = FLAGS_watchdog;
-  options.stop_signals = stop_signals;
-  return run_job(0, nullptr, options, body);
+int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body) {
+  return run_job(0, nullptr, job_options_from_flags(command), body);
 }
 
 std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own) {
@@ -61,7 +51,7 @@ TrainedRunOptions trained_run_from_flags(const Arguments& arguments) {
 }
 
 std::unique_ptr<TrainedRun> open_trained_run(TrainedRunOptions options, Job& job) {
-  options.read_settings = read_model_flags;
+  if (!options.read_settings) options.read_settings = read_model_flags;
   options.threads = job.threads();
   options.device = job.device();
   return open_trained_run(options, job.communicator());

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,11 +13,9 @@
 namespace micrec {
 
 /// Joins the run that this process was started for, as --threads and --device say, and returns the
-/// exit code of `body` or of its failure; see run_job. `command` names the command in messages;
-/// `stop_signals` are those that it heeds; for `reproducible` see CommunicatorOptions. Ranks:
-/// collective.
-int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body,
-                 const std::vector<int>& stop_signals = {}, bool reproducible = false);
+/// exit code of `body` or of its failure; see run_job. `command` names the command in messages.
+/// Ranks: collective.
+int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body);
 
 /// The flags of a command that reads a run: which one, its own, and how it runs.
 std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own);

@@ -113,7 +113,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
   config.modalities = resolve_modalities(config.modalities, run->dataset);
   config = resolve(config, run->summary.space.domains());
   run->model = std::make_unique<Model>(config, run->dataset, run->shard, /*seed=*/0);
-  restore(checkpoint, *run->model, /*with_optimizer_state=*/false);
+  restore(checkpoint, *run->model, /*optimizer=*/nullptr);
   run->epoch = annealing_epoch(info);
   return run;
 }

@@ -6,12 +6,14 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "checkpoints/store.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
+#include "train/run_settings.h"
 #include "train/step_clock.h"
 #include "train/traffic.h"
 #include "train/trainer.h"
@@ -159,13 +161,14 @@ void MetricsLog::ledger(std::int64_t step, const Traffic& traffic) {
 }
 
 void MetricsLog::resume(std::int64_t step, const std::string& checkpoint,
-                        const std::map<std::string, std::pair<std::string, std::string>>& changed) {
+                        const std::vector<ChangedSetting>& changes) {
   ordered_json line = line_of("resume", step);
   line["checkpoint"] = checkpoint;
-  line["changed"] = ordered_json::object();
-  for (const auto& [flag, values] : changed) {
-    line["changed"][flag] = {{"before", values.first}, {"now", values.second}};
+  std::map<std::string, ordered_json> by_flag;
+  for (const ChangedSetting& change : changes) {
+    by_flag[change.name] = {{"before", change.before}, {"now", change.now}};
   }
+  line["changed"] = by_flag;
   append(line);
 }
 

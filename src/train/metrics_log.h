@@ -1,13 +1,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <utility>
+#include <vector>
 
 namespace micrec {
 
+struct ChangedSetting;
 struct SavedCheckpoint;
 struct StepProfile;
 struct StepRecord;
@@ -67,9 +67,8 @@ class MetricsLog {
   void test(std::int64_t step, const nlohmann::ordered_json& report);
   void save(const SavedCheckpoint& saved);
   void ledger(std::int64_t step, const Traffic& traffic);
-  /// `changed`: by flag the value before and the value now.
   void resume(std::int64_t step, const std::string& checkpoint,
-              const std::map<std::string, std::pair<std::string, std::string>>& changed);
+              const std::vector<ChangedSetting>& changes);
   void profile(const StepProfile& profile);
   void end(std::int64_t step, const std::string& reason, double seconds);
 

@@ -23,16 +23,14 @@ struct ProgressGoal {
 /// Where progress lines go.
 struct ProgressOutput {
   std::ostream* stream = nullptr;  // outlives the progress
-  int columns =
-      0;  // of a terminal, whose line is rewritten; 0: not a terminal, lines follow each other
+  int columns = 0;  // of a terminal, whose line is rewritten; 0: none, lines follow each other
   std::function<double()> elapsed_seconds;  // since the start of this process's training
 
   /// stderr as it is; the clock starts now.
   static ProgressOutput standard_error();
 };
 
-/// One line for people: epoch, step, loss and its parts, triples a second, time left, memory, best
-/// metric.
+/// One line for people: epoch, step, loss and its parts, triples a second, time left, memory, best.
 ///
 /// Ranks    rank 0 alone makes one.
 class Progress {

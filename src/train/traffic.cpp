@@ -4,6 +4,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "base/table.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -15,20 +16,17 @@ std::string in_decimals(double value, int digits) {
   return out.str();
 }
 
-void write_line(std::ostream& out, const TrafficLine& line) {
+void add_line(Table& table, const TrafficLine& line) {
   const double in_flight = line.waited_seconds + line.hidden_seconds;
   const auto share = [&](double seconds) {
     return in_flight > 0 ? text(static_cast<int>(100 * seconds / in_flight + 0.5), " %")
                          : std::string("-");
   };
   const std::optional<double> ratio = line.over_bound();
-  out << std::left << std::setw(28) << line.name << std::right << std::setw(12)
-      << in_bytes(line.bytes) << std::setw(12)
-      << (ratio ? in_bytes(line.bound_bytes) : std::string("-")) << std::setw(8)
-      << (ratio ? in_decimals(*ratio, 2) : std::string("-")) << std::setw(8)
-      << in_decimals(line.calls, 1) << std::setw(10) << in_decimals(1e3 * in_flight, 2)
-      << std::setw(9) << share(line.waited_seconds) << std::setw(9) << share(line.hidden_seconds)
-      << "\n";
+  table.add({line.name, in_bytes(line.bytes), ratio ? in_bytes(line.bound_bytes) : "-",
+             ratio ? in_decimals(*ratio, 2) : "-", in_decimals(line.calls, 1),
+             in_decimals(1e3 * in_flight, 2), share(line.waited_seconds),
+             share(line.hidden_seconds)});
 }
 
 }  // namespace
@@ -99,13 +97,10 @@ TrafficLine Traffic::sum() const {
 std::string Traffic::to_table() const {
   if (ranks == 1 || steps == 0) return "";
   std::map<std::string, TrafficLine> phases;
-  std::ostringstream out;
-  out << std::left << std::setw(28) << "a training step sends" << std::right << std::setw(12)
-      << "bytes" << std::setw(12) << "must" << std::setw(8) << "ratio" << std::setw(8) << "calls"
-      << std::setw(10) << "ms" << std::setw(9) << "waited" << std::setw(9) << "hidden"
-      << "\n";
+  Table table(
+      {"a training step sends", "bytes", "must", "ratio", "calls", "ms", "waited", "hidden"});
   for (const TrafficLine& line : lines()) {
-    write_line(out, line);
+    add_line(table, line);
     phases[phase_of(line.name)] += line;
   }
   std::vector<TrafficLine> sums;
@@ -115,8 +110,10 @@ std::string Traffic::to_table() const {
   }
   std::stable_sort(sums.begin(), sums.end(),
                    [](const TrafficLine& a, const TrafficLine& b) { return a.bytes > b.bytes; });
-  for (const TrafficLine& line : sums) write_line(out, line);
-  write_line(out, sum());
+  for (const TrafficLine& line : sums) add_line(table, line);
+  add_line(table, sum());
+  std::ostringstream out;
+  table.print(out);
   out << "bytes over all " << ranks
       << " ranks, must: the least by the plan (micrec plan); calls and "
       << "milliseconds of one rank; " << steps << " steps\n";

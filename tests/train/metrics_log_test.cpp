@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "train/run_settings.h"
 #include "train/step_clock.h"
 #include "train/trainer.h"
 
@@ -180,7 +181,7 @@ TEST_F(MetricsLogTest, KeepsTheResumesThatLedToWhereItGoesOn) {
   { MetricsLog(run_dir_, 0).step(record(10)); }
   {
     MetricsLog log(run_dir_, 10);
-    log.resume(10, "step-000000000010", {{"lr", {"0.01", "0.001"}}});
+    log.resume(10, "step-000000000010", {ChangedSetting{"lr", "0.01", "0.001"}});
     log.step(record(20));
   }
   for (const char* attempt : {"died before it saved", "goes on"}) {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "checkpoints/checkpoint.h"
-#include "cluster/job.h"
+#include "cluster/communicator.h"
 
 namespace micrec {
 
@@ -14,6 +14,8 @@ struct PreflightNeeds {
   Commit commit = Commit::rename;
   double checkpoint_bytes = 0;  ///< of one checkpoint, all ranks together
   std::string dataset_fingerprint;
+  std::string device = "cpu";  ///< where this rank computes, "cpu" or "cuda"
+  int ranks_of_machine = 1;    ///< ranks that share this rank's machine, this one counted
 };
 
 /// Looks for what would end a run hours later, or let it compute something wrong: another program
@@ -23,7 +25,7 @@ struct PreflightNeeds {
 /// Ranks    collective.
 /// Errors   Error(cluster|data|io) on all ranks, one sentence for the first thing that is wrong.
 /// Cost     reads the program's file once and saves one small file a rank.
-void preflight(const PreflightNeeds& needs, Job& job);
+void preflight(const PreflightNeeds& needs, Communicator& communicator);
 
 /// A checkpoint holds at most a row of `dim` parameters, with both moments of Adam, for each node,
 /// and little else.

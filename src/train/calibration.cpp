@@ -1,6 +1,7 @@
-#include "launcher/calibration.h"
+#include "train/calibration.h"
 
 #include <ATen/ATen.h>
+#include <glog/logging.h>
 
 #include <algorithm>
 #include <functional>
@@ -8,7 +9,6 @@
 
 #include "base/random.h"
 #include "base/timer.h"
-#include "cluster/thread_communicator.h"
 #include "graph/row_product.h"
 #include "kernels/neighbour_sum.h"
 
@@ -65,35 +65,37 @@ double copy_rate() {
   return static_cast<double>(from.nbytes()) / seconds;
 }
 
-/// Seconds of an exchange of `bytes` each way between two thread ranks.
-double exchange_seconds(std::int64_t bytes, int repeats) {
-  double seconds = 0;
-  run_ranks(2, [&](Communicator& communicator) {
-    const at::Tensor send = at::zeros({bytes}, at::kByte);
-    std::vector<std::int64_t> rows(2, 0);
-    rows[1 - communicator.rank()] = bytes;
-    const double median = median_seconds([&] {
-      for (int repeat = 0; repeat < repeats; ++repeat) {
-        communicator.all_to_all("calibrate", send, rows, rows);
-      }
-    });
-    if (communicator.rank() == 0) seconds = median / repeats;
+/// Seconds of an exchange of `bytes` each way between two ranks. Ranks: collective.
+double exchange_seconds(Communicator& communicator, std::int64_t bytes, int repeats) {
+  const at::Tensor send = at::zeros({bytes}, at::kByte);
+  std::vector<std::int64_t> rows(2, 0);
+  rows[1 - communicator.rank()] = bytes;
+  const double seconds = median_seconds([&] {
+    for (int repeat = 0; repeat < repeats; ++repeat) {
+      communicator.all_to_all("calibrate", send, rows, rows);
+    }
   });
-  return seconds;
+  return seconds / repeats;
 }
 
 }  // namespace
 
 MachineRates calibrate(int dim, int threads) {
-  constexpr std::int64_t kLargeBytes = 16 << 20;
   MachineRates rates;
   rates.neighbour_bytes_per_second = neighbour_rate(dim, threads);
   rates.matrix_operations_per_second = matrix_rate(dim, threads);
   rates.copy_bytes_per_second = copy_rate();
-  rates.message_seconds = exchange_seconds(1, 500);
-  rates.network_bytes_per_second =
-      static_cast<double>(kLargeBytes) / std::max(1e-9, exchange_seconds(kLargeBytes, 1));
   return rates;
+}
+
+void calibrate_messages(Communicator& communicator, MachineRates& rates) {
+  constexpr std::int64_t kLargeBytes = 16 << 20;
+  CHECK_EQ(communicator.size(), 2);
+  const double message = exchange_seconds(communicator, 1, 500);
+  const double large = exchange_seconds(communicator, kLargeBytes, 1);
+  if (communicator.rank() != 0) return;
+  rates.message_seconds = message;
+  rates.network_bytes_per_second = static_cast<double>(kLargeBytes) / std::max(1e-9, large);
 }
 
 }  // namespace micrec

@@ -1,4 +1,4 @@
-#include "launcher/preflight.h"
+#include "checkpoints/preflight.h"
 
 #include <ATen/ops/zeros.h>
 #include <sys/statvfs.h>
@@ -55,13 +55,12 @@ double free_bytes(const std::string& path) {
   return static_cast<double>(system.f_bavail) * static_cast<double>(system.f_frsize);
 }
 
-void check_shared_memory(const Job& job) {
-  if (job.world_size() == 1) return;
-  const double needed = kSharedBytesOfARank * job.ranks_of_machine();
+void check_shared_memory(const PreflightNeeds& needs) {
+  const double needed = kSharedBytesOfARank * needs.ranks_of_machine;
   const double there = free_bytes("/dev/shm");
   if (there >= needed) return;
   throw Error(Cause::io, text("/dev/shm has ", in_bytes(there), " free, expected ",
-                              in_bytes(needed), " for the messages of ", job.ranks_of_machine(),
+                              in_bytes(needed), " for the messages of ", needs.ranks_of_machine,
                               " ranks; make room there, or give the container more (docker run "
                               "--shm-size=1g)"));
 }
@@ -97,8 +96,7 @@ double most_checkpoint_bytes(std::int64_t nodes, std::int64_t dim) {
          kReplicatedBytes;
 }
 
-void preflight(const PreflightNeeds& needs, Job& job) {
-  Communicator& communicator = job.communicator();
+void preflight(const PreflightNeeds& needs, Communicator& communicator) {
   std::string program;
   throw_together(communicator, "preflight.read_program",
                  attempt([&] { program = digest_file("/proc/self/exe").xxh3_128; }));
@@ -106,15 +104,15 @@ void preflight(const PreflightNeeds& needs, Job& job) {
              "start the same file on all machines, built once");
   check_same(communicator, "preflight.dataset", Cause::data, "dataset", needs.dataset_fingerprint,
              "give all ranks the same file");
-  check_same(communicator, "preflight.device", Cause::cluster, "device",
-             text(c10::DeviceTypeName(job.device().type(), /*lower_case=*/true)),
+  check_same(communicator, "preflight.device", Cause::cluster, "device", needs.device,
              "give --device=cpu or --device=cuda, on machines that all have it");
-  throw_together(communicator, "preflight.shared_memory",
-                 attempt([&] { check_shared_memory(job); }));
+  throw_together(communicator, "preflight.shared_memory", attempt([&] {
+                   if (communicator.size() > 1) check_shared_memory(needs);
+                 }));
   throw_together(communicator, "preflight.save",
-                 attempt([&] { try_to_save(needs.run_dir, job.rank(), needs.commit); }));
+                 attempt([&] { try_to_save(needs.run_dir, communicator.rank(), needs.commit); }));
   throw_together(communicator, "preflight.space", attempt([&] {
-                   if (job.rank() != 0) return;
+                   if (communicator.rank() != 0) return;
                    const double there = free_bytes(needs.run_dir);
                    if (there >= 2 * needs.checkpoint_bytes) return;
                    throw Error(Cause::io,

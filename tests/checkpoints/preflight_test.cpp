@@ -1,4 +1,4 @@
-#include "launcher/preflight.h"
+#include "checkpoints/preflight.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,8 +9,8 @@
 #include <string>
 
 #include "base/error.h"
+#include "checkpoints/run_folder.h"
 #include "cluster/thread_communicator.h"
-#include "launcher/run_folder.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
@@ -18,6 +18,8 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+
+const WaitForFolder kNoWait = {[] { return false; }, [](const std::string&) {}};
 
 PreflightNeeds needs(const std::string& run_dir, double bytes, const std::string& fingerprint) {
   PreflightNeeds needed;
@@ -31,9 +33,8 @@ PreflightNeeds needs(const std::string& run_dir, double bytes, const std::string
 void expect_refused(const std::function<PreflightNeeds(int rank)>& needs_of, Cause cause,
                     const ::testing::Matcher<std::string>& message) {
   run_ranks(3, [&](Communicator& group) {
-    Job job(group);
     try {
-      preflight(needs_of(group.rank()), job);
+      preflight(needs_of(group.rank()), group);
       ADD_FAILURE() << "rank " << group.rank() << " is told nothing";
     } catch (const Error& error) {
       EXPECT_EQ(error.cause(), cause);
@@ -46,12 +47,13 @@ TEST(Preflight, PassesWhereAllIsWellAndLeavesNothingBehind) {
   for (const Commit commit : {Commit::rename, Commit::marker}) {
     const TemporaryFolder folder;
     run_ranks(3, [&](Communicator& group) {
-      Job job(group);
       preflight({.run_dir = folder.path(),
                  .commit = commit,
                  .checkpoint_bytes = 1000,
-                 .dataset_fingerprint = "abc"},
-                job);
+                 .dataset_fingerprint = "abc",
+                 .device = "cpu",
+                 .ranks_of_machine = 3},
+                group);
     });
     EXPECT_EQ(folder.files(), 0);
   }
@@ -62,6 +64,28 @@ TEST(Preflight, RefusesAnotherDatasetOnOneRank) {
   expect_refused([&](int rank) { return needs(folder.path(), 1000, rank == 2 ? "abd" : "abc"); },
                  Cause::data,
                  AllOf(HasSubstr("rank 2 has another dataset than rank 0: expected abc, got abd")));
+}
+
+TEST(Preflight, RefusesAnotherDeviceOnOneRank) {
+  const TemporaryFolder folder;
+  expect_refused(
+      [&](int rank) {
+        PreflightNeeds needed = needs(folder.path(), 1000, "abc");
+        if (rank == 1) needed.device = "cuda";
+        return needed;
+      },
+      Cause::cluster, HasSubstr("rank 1 has another device than rank 0: expected cpu, got cuda"));
+}
+
+TEST(Preflight, RefusesTooLittleSharedMemoryForTheRanksOfAMachine) {
+  const TemporaryFolder folder;
+  expect_refused(
+      [&](int) {
+        PreflightNeeds needed = needs(folder.path(), 1000, "abc");
+        needed.ranks_of_machine = 100'000'000;
+        return needed;
+      },
+      Cause::io, AllOf(HasSubstr("/dev/shm has "), HasSubstr("100000000 ranks")));
 }
 
 TEST(Preflight, RefusesAFileSystemWithoutRoomForTwoCheckpoints) {
@@ -86,13 +110,12 @@ TEST(RunFolder, IsMadeAndHeldByOneRunAtATime) {
   const TemporaryFolder folder;
   const std::string run_dir = folder / "runs/new";
   run_ranks(3, [&](Communicator& group) {
-    Job job(group);
-    const HeldFolder held = hold_run_folder(run_dir, job);
+    const HeldFolder held = hold_run_folder(run_dir, group, kNoWait);
     EXPECT_EQ(held.lock != nullptr, group.rank() == 0);
     EXPECT_FALSE(held.stopped);
     // On all ranks, and with the first's name.
     try {
-      hold_run_folder(run_dir, job);
+      hold_run_folder(run_dir, group, kNoWait);
       ADD_FAILURE() << "two have the folder";
     } catch (const Error& error) {
       EXPECT_EQ(error.cause(), Cause::io);
@@ -107,9 +130,8 @@ TEST(RunFolder, ThatCannotBeMadeIsNamed) {
   const TemporaryFolder folder;
   const std::string file = folder.write("file", "not a folder");
   run_ranks(2, [&](Communicator& group) {
-    Job job(group);
     try {
-      hold_run_folder(file + "/run", job);
+      hold_run_folder(file + "/run", group, kNoWait);
       ADD_FAILURE() << "a folder in a file";
     } catch (const Error& error) {
       EXPECT_EQ(error.cause(), Cause::io);

@@ -1,0 +1,290 @@
+#include "train/plan_report.h"
+
+#include <algorithm>
+#include <iomanip>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/table.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr int kIndent = 10;
+constexpr int kMostRanksListed = 16;
+
+std::string fixed(double number, int digits) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(digits) << number;
+  return out.str();
+}
+
+std::string whole(double number) { return with_commas(static_cast<std::int64_t>(number + 0.5)); }
+
+std::string bytes_or_none(double bytes) { return bytes > 0 ? in_bytes(bytes) : "0"; }
+
+void print_grids(std::ostream& out, const GridChoice& choice) {
+  out << "grid      " << choice.reason << "\n";
+  if (choice.costs.size() < 2) return;
+  Table table({"grid", "step", "sent a step, busiest rank", "memory, fullest rank"}, kIndent);
+  for (const GridCost& cost : choice.costs) {
+    table.add({to_text(cost.grid), in_time(cost.step_seconds),
+               bytes_or_none(cost.most_bytes_a_step), in_bytes(cost.most_memory_bytes)});
+  }
+  table.print(out);
+}
+
+void print_partitioners(std::ostream& out, const std::vector<const Candidate*>& candidates) {
+  if (candidates.empty()) return;
+  out << "shares    by partitioner; balance is the heaviest rank over the mean\n";
+  Table table({"partition", "halo rows", "sent a step, all ranks", "busiest rank", "nonzeros",
+               "rows", "memory", "made in"},
+              kIndent);
+  for (const Candidate* candidate : candidates) {
+    const GridPlan& plan = candidate->plan;
+    table.add({candidate->partition, with_commas(plan.needs.halo.total()),
+               bytes_or_none(plan.bytes.total()), bytes_or_none(plan.bytes.most()),
+               fixed(plan.balance.nonzeros, 3), fixed(plan.balance.rows, 3),
+               fixed(plan.balance.memory, 3), in_time(candidate->seconds)});
+  }
+  table.print(out);
+}
+
+void print_ranks(std::ostream& out, const Candidate& chosen) {
+  const GridPlan& plan = chosen.plan;
+  const int ranks = plan.grid.ranks();
+  const std::vector<double> sent = plan.bytes.bytes_of_ranks();
+  out << "ranks     " << with_commas(ranks) << " as " << to_text(plan.grid) << ", "
+      << chosen.partition << " partition\n";
+  Table table({"rank", "users", "items", "nonzeros", "halo rows", "sent a step", "memory", "step"},
+              kIndent);
+  const auto add = [&](int rank) {
+    const int row = plan.grid.row_part(rank);
+    const RankLoad& load = plan.loads[row];
+    table.add({std::to_string(rank), with_commas(load.users), with_commas(load.items),
+               with_commas(load.nonzeros), with_commas(plan.needs.halo.received[row]),
+               bytes_or_none(sent.empty() ? 0 : sent[rank]), in_bytes(plan.memory[rank].peak()),
+               in_time(plan.time[rank].total())});
+  };
+  if (ranks <= kMostRanksListed) {
+    for (int rank = 0; rank < ranks; ++rank) add(rank);
+  } else {
+    std::vector<int> by_memory(ranks);
+    for (int rank = 0; rank < ranks; ++rank) by_memory[rank] = rank;
+    std::ranges::stable_sort(by_memory, {}, [&](int rank) { return plan.memory[rank].peak(); });
+    for (const int place : {0, ranks / 2, ranks - 1}) add(by_memory[place]);
+    const int slowest = plan.slowest_rank();
+    if (slowest != by_memory.back()) add(slowest);
+    out << "          those with least, median and most memory, and the slowest\n";
+  }
+  table.print(out);
+}
+
+void print_memory(std::ostream& out, const GridPlan& plan) {
+  const RankMemory& fullest = plan.memory[plan.fullest_rank()];
+  out << "memory    of the fullest rank, " << plan.fullest_rank() << ": "
+      << in_bytes(fullest.peak()) << "\n";
+  Table table({"kind", "bytes"}, kIndent);
+  for (int kind = 0; kind < kMemoryKinds; ++kind) {
+    const double bytes = fullest.bytes[kind];
+    if (bytes > 0) table.add({name_of(static_cast<MemoryKind>(kind)), in_bytes(bytes)});
+  }
+  table.print(out);
+  out << "          loading, a step with its halo buffers, and evaluation take turns\n";
+}
+
+void print_bytes(std::ostream& out, const GridPlan& plan) {
+  if (plan.bytes.collectives.empty()) {
+    out << "bytes     one rank sends nothing\n";
+    return;
+  }
+  out << "bytes     that must be sent in a step, on average: " << in_bytes(plan.bytes.total())
+      << " by all ranks, " << in_bytes(plan.bytes.most()) << " by the busiest\n";
+  Table table({"collective", "calls", "all ranks", "busiest rank"}, kIndent);
+  for (const CollectiveBytes& collective : plan.bytes.collectives) {
+    table.add({collective.name, whole(collective.calls), bytes_or_none(collective.total()),
+               bytes_or_none(collective.most())});
+  }
+  table.print(out);
+}
+
+void print_time(std::ostream& out, const GridPlan& plan, const Rates& rates) {
+  const StepSeconds& time = plan.time[plan.slowest_rank()];
+  out << "step      " << in_time(time.total()) << " predicted for the slowest rank, "
+      << plan.slowest_rank() << ": products " << in_time(time.products) << ", matrices "
+      << in_time(time.matrices) << ", passes over rows " << in_time(time.passes) << ", network "
+      << in_time(time.network) << "\n"
+      << "          with " << rates.origin << "\n"
+      << "          --neighbour_rate=" << fixed(rates.numbers.neighbour_bytes_per_second / 1e9, 2)
+      << " --matrix_rate=" << fixed(rates.numbers.matrix_operations_per_second / 1e9, 1)
+      << " --copy_rate=" << fixed(rates.numbers.copy_bytes_per_second / 1e9, 2)
+      << " --bandwidth=" << fixed(rates.numbers.network_bytes_per_second / 1e9, 3)
+      << " --latency=" << fixed(rates.numbers.message_seconds * 1e6, 1) << "\n";
+}
+
+ordered_json summary_of(const Candidate& candidate) {
+  const GridPlan& plan = candidate.plan;
+  ordered_json json;
+  json["partition"] = candidate.partition;
+  json["grid"] = to_text(plan.grid);
+  json["assignment_seconds"] = candidate.seconds;
+  json["halo_rows"] = plan.needs.halo.total();
+  json["bytes_a_step"] = plan.bytes.total();
+  json["bytes_a_step_of_busiest_rank"] = plan.bytes.most();
+  json["balance"] = {{"nonzeros", plan.balance.nonzeros},
+                     {"rows", plan.balance.rows},
+                     {"memory", plan.balance.memory}};
+  json["memory_bytes_of_fullest_rank"] = plan.memory[plan.fullest_rank()].peak();
+  json["step_seconds"] = plan.time[plan.slowest_rank()].total();
+  return json;
+}
+
+ordered_json details_of(const Candidate& chosen) {
+  const GridPlan& plan = chosen.plan;
+  ordered_json json = summary_of(chosen);
+  const std::vector<double> sent = plan.bytes.bytes_of_ranks();
+  for (int rank = 0; rank < plan.grid.ranks(); ++rank) {
+    const int row = plan.grid.row_part(rank);
+    const RankLoad& load = plan.loads[row];
+    ordered_json memory;
+    for (int kind = 0; kind < kMemoryKinds; ++kind) {
+      memory[name_of(static_cast<MemoryKind>(kind))] = plan.memory[rank].bytes[kind];
+    }
+    const StepSeconds& time = plan.time[rank];
+    json["ranks"].push_back({{"rank", rank},
+                             {"users", load.users},
+                             {"items", load.items},
+                             {"nonzeros", load.nonzeros},
+                             {"halo_rows", plan.needs.halo.received[row]},
+                             {"bytes_a_step", sent.empty() ? 0 : sent[rank]},
+                             {"memory_bytes", plan.memory[rank].peak()},
+                             {"memory", memory},
+                             {"seconds",
+                              {{"products", time.products},
+                               {"matrices", time.matrices},
+                               {"passes", time.passes},
+                               {"network", time.network}}}});
+  }
+  json["collectives"] = ordered_json::array();
+  for (const CollectiveBytes& collective : plan.bytes.collectives) {
+    json["collectives"].push_back({{"name", collective.name},
+                                   {"calls", collective.calls},
+                                   {"bytes", collective.total()},
+                                   {"bytes_of_busiest_rank", collective.most()}});
+  }
+  return json;
+}
+
+}  // namespace
+
+void PlanReport::print(std::ostream& out) const {
+  print_grids(out, choice);
+  print_ranks(out, chosen);
+  print_partitioners(out, alternatives);
+  print_memory(out, chosen.plan);
+  print_bytes(out, chosen.plan);
+  print_time(out, chosen.plan, rates);
+  out << std::flush;
+}
+
+ordered_json PlanReport::to_json() const {
+  ordered_json json;
+  json["plan"] = details_of(chosen);
+  json["fits"] = choice.fits;
+  json["reason"] = choice.reason;
+  for (const GridCost& cost : choice.costs) {
+    json["grids"].push_back({{"grid", to_text(cost.grid)},
+                             {"step_seconds", cost.step_seconds},
+                             {"bytes_a_step_of_busiest_rank", cost.most_bytes_a_step},
+                             {"memory_bytes_of_fullest_rank", cost.most_memory_bytes}});
+  }
+  for (const Candidate* candidate : alternatives) {
+    json["partitioners"].push_back(summary_of(*candidate));
+  }
+  json["rates"] = {{"neighbour_bytes_per_second", rates.numbers.neighbour_bytes_per_second},
+                   {"matrix_operations_per_second", rates.numbers.matrix_operations_per_second},
+                   {"copy_bytes_per_second", rates.numbers.copy_bytes_per_second},
+                   {"network_bytes_per_second", rates.numbers.network_bytes_per_second},
+                   {"message_seconds", rates.numbers.message_seconds}};
+  return json;
+}
+
+void print_dataset(std::ostream& out, const DatasetFile& dataset, const ModelConfig& model,
+                   std::int64_t batch) {
+  out << "dataset   " << dataset.path() << "  (" << dataset.fingerprint() << ")\n";
+  for (const DomainInfo& domain : dataset.domains()) {
+    out << "          " << domain.name << ": " << with_commas(domain.users) << " users, "
+        << with_commas(domain.items) << " items, "
+        << with_commas(domain.interactions[static_cast<int>(Split::train)])
+        << " training interactions\n";
+  }
+  out << "model     " << name_of(model.kind) << ", " << model.dim << " columns, " << model.layers
+      << " layers, batch " << with_commas(batch)
+      << (model.modalities.empty() ? "" : ", modalities " + join(model.modalities, ", ")) << "\n";
+}
+
+std::string why_not(const GridPlan& plan, double limit) {
+  const int rank = plan.fullest_rank();
+  const RankMemory& memory = plan.memory[rank];
+  int largest = 0;
+  for (int kind = 1; kind < kMemoryKinds; ++kind) {
+    if (memory.bytes[kind] > memory.bytes[largest]) largest = kind;
+  }
+  return text("will not fit because rank ", rank, " of ", plan.grid.ranks(), " (",
+              to_text(plan.grid), ") needs ", in_bytes(memory.peak()), ", of it ",
+              in_bytes(memory.bytes[largest]), " for ", name_of(static_cast<MemoryKind>(largest)),
+              ", and --memory gives each ", in_bytes(limit));
+}
+
+void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSummary& summary,
+               const ModelConfig& model, const std::string& partition, const Layout& layout,
+               int threads) {
+  out << "dataset   " << dataset.path() << "  (" << dataset.fingerprint() << ")\n";
+  for (const DomainInfo& domain : dataset.domains()) {
+    out << "          " << domain.name << ": " << with_commas(domain.users) << " users, "
+        << with_commas(domain.items) << " items, " << with_commas(domain.interactions[0])
+        << " training interactions";
+    for (const ModalityInfo& modality : domain.modalities) {
+      out << ", " << modality.name << " of " << with_commas(modality.present) << " items";
+    }
+    out << "\n";
+  }
+  out << "model     " << name_of(model.kind) << ", " << model.dim << " columns, " << model.layers
+      << " layers"
+      << (model.modalities.empty() ? "" : ", modalities " + join(model.modalities, ", "))
+      << (model.contrastive_weight > 0 ? text(", contrastive ", model.contrastive_weight) : "")
+      << "\n";
+  const ProcessGrid& grid = layout.grid;
+  out << "ranks     " << grid.ranks() << " with " << threads
+      << (threads == 1 ? " thread each, " : " threads each, ") << "grid " << to_text(grid) << ", "
+      << partition << " partition" << (layout.reproducible ? ", reproducible" : "") << "\n";
+  const std::vector<RankLoad> loads = loads_of(summary.space, layout.rows, summary.training_degree);
+  for (int part = 0; part < grid.rows; ++part) {
+    const int first = grid.rank_of(part, 0);
+    out << "          "
+        << (grid.columns == 1 ? text("rank ", first)
+                              : text("ranks ", first, " to ", first + grid.columns - 1))
+        << ": " << with_commas(loads[part].users) << " users, " << with_commas(loads[part].items)
+        << " items, " << with_commas(loads[part].nonzeros) << " nonzeros";
+    if (grid.columns > 1) out << ", " << model.dim / grid.columns << " columns each";
+    out << "\n";
+  }
+  out << std::flush;
+}
+
+void print_halo(std::ostream& out, const Shard& shard) {
+  const std::vector<std::int64_t> halo =
+      gather_counts(*shard.communicator, "plan.halo_rows", shard.graph->halo_plan().halo_rows());
+  if (shard.grid.rows == 1) return;
+  std::int64_t rows = 0;
+  for (const std::int64_t count : halo) rows += count;
+  out << "          " << with_commas(rows) << " halo rows over all row parts in each exchange\n"
+      << std::flush;
+}
+
+}  // namespace micrec

@@ -1,0 +1,81 @@
+#include "train/run_logs.h"
+
+#include <nlohmann/json.hpp>
+
+namespace micrec {
+
+RunLogs::RunLogs(Communicator& world, std::map<std::string, double> bound_bytes) : world_(world) {
+  traffic_.bound_bytes = std::move(bound_bytes);
+}
+
+void RunLogs::open(const std::string& run_dir, const TrainingState& state, const Trainer& trainer,
+                   const std::string& metric) {
+  metric_ = metric;
+  if (world_.rank() != 0) return;
+  ProgressGoal goal{.first_step = state.step,
+                    .last_step = trainer.last_step(),
+                    .steps_per_epoch = trainer.steps_per_epoch(),
+                    .metric = metric,
+                    .best_metric = std::nullopt,
+                    .best_step = state.best_step};
+  if (state.best_step > 0) goal.best_metric = state.best_metric;
+  files_.emplace(run_dir, state.step, goal);
+}
+
+void RunLogs::resumed(const RunStart& run) {
+  if (files_) files_->metrics.resume(run.state.step, run.checkpoint, run.changes);
+}
+
+void RunLogs::stepped(const StepRecord& record) {
+  Traffic latest = Traffic::of(world_, record.steps, record.traffic);
+  latest.bound_bytes = traffic_.bound_bytes;
+  traffic_.add(latest);
+  if (!files_) return;
+  files_->metrics.step(record);
+  files_->progress.stepped(record);
+  files_->tensorboard.scalars(record.step,
+                              {{"loss/total", record.loss},
+                               {"loss/ranking", record.ranking},
+                               {"loss/l2", record.l2},
+                               {"loss/self", record.self},
+                               {"loss/contrastive", record.contrastive},
+                               {"speed/triples_per_second", record.triples_per_second}});
+  if (world_.size() > 1) files_->metrics.ledger(record.step, latest);
+}
+
+void RunLogs::validated(std::int64_t epoch, const TrainingState& state, double metric,
+                        bool improved, const nlohmann::ordered_json& report,
+                        const std::vector<std::pair<std::string, double>>& by_domain) {
+  if (!files_) return;
+  files_->metrics.validation(epoch, state.step, metric, improved, report);
+  files_->progress.validated(state.step, metric, improved);
+  std::vector<std::pair<std::string, double>> values;
+  for (const auto& [domain, value] : by_domain) {
+    values.emplace_back("validation/" + domain + "/" + metric_, value);
+  }
+  values.emplace_back("validation/" + metric_, metric);
+  files_->tensorboard.scalars(state.step, values);
+}
+
+void RunLogs::saved(const SavedCheckpoint& saved) {
+  if (files_) files_->metrics.save(saved);
+}
+
+void RunLogs::profiled(const StepProfile& profile) {
+  if (files_) files_->metrics.profile(profile);
+}
+
+std::string RunLogs::end_training() {
+  if (files_) files_->progress.end_line();
+  return traffic_.to_table();
+}
+
+void RunLogs::tested(std::int64_t step, const nlohmann::ordered_json& report) {
+  if (files_) files_->metrics.test(step, report);
+}
+
+void RunLogs::ended(std::int64_t step, const std::string& reason, double seconds) {
+  if (files_) files_->metrics.end(step, reason, seconds);
+}
+
+}  // namespace micrec

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cluster/communicator.h"
+#include "train/metrics_log.h"
+#include "train/progress.h"
+#include "train/run_start.h"
+#include "train/tensorboard.h"
+#include "train/traffic.h"
+#include "train/trainer.h"
+
+namespace micrec {
+
+/// Everything that a run tells about itself while it trains: metrics.jsonl, TensorBoard, a line of
+/// progress, and what travelled between the ranks.
+///
+/// Ranks    every rank has one; only that of rank 0 writes.
+/// Errors   Error(Cause::io) where a file cannot be written.
+class RunLogs {
+ public:
+  /// `bound_bytes`: what must travel in a step, as bound_of_bytes() has it; may be empty.
+  RunLogs(Communicator& world, std::map<std::string, double> bound_bytes);
+
+  /// Opens the logs of a run that goes on from a state. `metric`: what validation looks at.
+  void open(const std::string& run_dir, const TrainingState& state, const Trainer& trainer,
+            const std::string& metric);
+  void resumed(const RunStart& run);
+
+  /// Ranks: collective.
+  void stepped(const StepRecord& record);
+  /// `report`: the evaluation's JSON; `by_domain`: the metric of each domain, by name.
+  void validated(std::int64_t epoch, const TrainingState& state, double metric, bool improved,
+                 const nlohmann::ordered_json& report,
+                 const std::vector<std::pair<std::string, double>>& by_domain);
+  void saved(const SavedCheckpoint& saved);
+  void profiled(const StepProfile& profile);
+
+  /// Training is over: ends the line of progress and returns the table of what travelled, or "".
+  std::string end_training();
+  void tested(std::int64_t step, const nlohmann::ordered_json& report);
+  void ended(std::int64_t step, const std::string& reason, double seconds);
+
+ private:
+  struct Files {
+    Files(const std::string& run_dir, std::int64_t step, const ProgressGoal& goal)
+        : metrics(run_dir, step), tensorboard(run_dir, step), progress(goal) {}
+
+    MetricsLog metrics;
+    TensorBoardLog tensorboard;
+    Progress progress;
+  };
+
+  Communicator& world_;
+  Traffic traffic_;
+  std::string metric_;
+  std::optional<Files> files_;  // on rank 0, once they are open
+};
+
+}  // namespace micrec

@@ -1,0 +1,161 @@
+#include "train/run_planner.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "data/partition_file.h"
+#include "partition/metis_partition.h"
+#include "train/plan_inputs.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::string_view kFilePrefix = "file:";
+
+/// The grid that the wish means, planned where it is "auto". Ranks: collective.
+ProcessGrid grid_of(const GridWish& wish, RunPlanner& planner, int dim,
+                    Communicator& communicator) {
+  const int ranks = communicator.size();
+  if (wish.grid != "auto") return parse_grid(wish.grid, ranks, dim);
+  if (wish.reproducible) return {ranks, 1};
+  const std::vector<ProcessGrid> grids = grids_for(wish.partition, ranks, dim);
+  if (grids.size() == 1) return grids.front();
+  at::Tensor rows = at::zeros({1}, at::kInt);
+  if (communicator.rank() == 0) rows.fill_(planner.choose(wish.partition, grids).grid.rows);
+  communicator.broadcast("partition.grid", rows, 0);
+  const std::int32_t row_parts = *rows.const_data_ptr<std::int32_t>();
+  return {row_parts, ranks / row_parts};
+}
+
+/// The same assignment on every rank. Ranks: collective.
+Ownership assign(const std::string& partition, int parts, RunPlanner& planner, std::int64_t nodes,
+                 Communicator& communicator) {
+  const bool by_one = !file_of_partition(partition).empty() || (partition == "metis" && parts > 1);
+  if (!by_one || communicator.size() == 1) return planner.assignment(partition, parts);
+  Ownership ownership{parts, {}};
+  at::Tensor owner = at::empty({nodes}, at::kInt);
+  if (communicator.rank() == 0) {
+    ownership = planner.assignment(partition, parts);
+    std::ranges::copy(ownership.owner, owner.mutable_data_ptr<std::int32_t>());
+  }
+  communicator.broadcast("partition.owners", owner, 0);
+  const std::int32_t* const owners = owner.const_data_ptr<std::int32_t>();
+  ownership.owner.assign(owners, owners + owner.numel());
+  return ownership;
+}
+
+}  // namespace
+
+std::string file_of_partition(const std::string& partition) {
+  return partition.starts_with(kFilePrefix) ? partition.substr(kFilePrefix.size()) : "";
+}
+
+std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks, int dim) {
+  std::vector<ProcessGrid> grids = possible_grids(ranks, dim);
+  const std::string path = file_of_partition(partition);
+  if (path.empty()) return grids;
+  const int parts = count_parts(path);
+  std::erase_if(grids, [&](ProcessGrid grid) { return grid.rows != parts; });
+  if (grids.empty()) {
+    throw Error(Cause::usage, text(path, " has ", parts, parts == 1 ? " part" : " parts", ", and ",
+                                   ranks, ranks == 1 ? " rank makes" : " ranks make",
+                                   " no grid with as many row parts and --dim=", dim, "; start ",
+                                   parts, " ranks, or make an assignment to ", ranks, " parts"));
+  }
+  return grids;
+}
+
+RunPlanner::RunPlanner(const DatasetFile& dataset, const DatasetSummary& summary,
+                       const ModelConfig& model, const SamplingConfig& sampling,
+                       const MachineRates& rates)
+    : dataset_(dataset), summary_(summary), model_(model), sampling_(sampling), rates_(rates) {}
+
+const PlanInputs& RunPlanner::inputs() {
+  if (!inputs_) {
+    inputs_ = std::make_unique<PlanInputs>(read_plan_inputs(
+        dataset_, summary_, model_, sampling_, SemanticDetail::estimated, /*threads=*/1));
+  }
+  return *inputs_;
+}
+
+void RunPlanner::find_neighbours(int threads) {
+  inputs();
+  if (!model_.has_semantic()) return;
+  inputs_->semantic = semantic_graphs(dataset_, summary_, model_, SemanticDetail::found, threads);
+  for (auto& [key, candidate] : candidates_) {
+    candidate.plan = plan_grid(*inputs_, candidate.rows, candidate.plan.grid, rates_);
+  }
+}
+
+Ownership RunPlanner::assignment(const std::string& partition, int parts) {
+  for (const auto& [key, candidate] : candidates_) {
+    if (key.first == partition && candidate.rows.ranks == parts) return candidate.rows;
+  }
+  const NodeSpace& space = summary_.space;
+  const std::string path = file_of_partition(partition);
+  if (!path.empty()) return read_partition_file(path, dataset_, space, summary_.people, parts);
+  if (partition == "hash") return assign_by_hash(space, summary_.people, parts);
+  if (partition == "metis") return assign_by_metis(space, summary_.people, inputs().graph, parts);
+  return assign_balanced(space, summary_.people, summary_.training_degree, parts);
+}
+
+const Candidate& RunPlanner::candidate(const std::string& partition, ProcessGrid grid) {
+  const std::pair<std::string, int> key(partition, grid.columns);
+  const auto known = candidates_.find(key);
+  if (known != candidates_.end() && known->second.plan.grid.rows == grid.rows) {
+    return known->second;
+  }
+  const PlanInputs& all = inputs();
+  const Timer timer;
+  Ownership rows = assignment(partition, grid.rows);
+  const double seconds = timer.seconds();
+  GridPlan plan = plan_grid(all, rows, grid, rates_);
+  Candidate made{partition, seconds, std::move(rows), std::move(plan)};
+  return candidates_.insert_or_assign(key, std::move(made)).first->second;
+}
+
+GridChoice RunPlanner::choose(const std::string& partition, const std::vector<ProcessGrid>& grids,
+                              double memory_limit_bytes) {
+  return choose_grid(grids, memory_limit_bytes,
+                     [&](ProcessGrid grid) { return candidate(partition, grid).plan.cost(); });
+}
+
+RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,
+                 const ModelConfig& model, const SamplingConfig& sampling,
+                 Communicator& communicator) {
+  constexpr int kSummands = 16;
+  RunPlanner planner(dataset, summary, model, sampling);
+  const ProcessGrid grid = grid_of(wish, planner, model.dim, communicator);
+  if (wish.reproducible && grid.rows > kSummands) {
+    throw Error(Cause::usage,
+                text("--reproducible sums over ", kSummands, " parts, but the grid ", to_text(grid),
+                     " has ", grid.rows, " row parts; give --grid with at most ", kSummands,
+                     " row parts and more column parts, or leave --reproducible out"));
+  }
+  RunPlan plan;
+  plan.layout = make_layout(summary.space, summary.people,
+                            assign(wish.partition, wish.reproducible ? kSummands : grid.rows,
+                                   planner, summary.space.nodes(), communicator),
+                            grid, wish.reproducible);
+  if (communicator.rank() == 0 && communicator.size() > 1 && !wish.reproducible) {
+    plan.step = PlannedStep{planner.shape(), planner.candidate(wish.partition, grid).plan.needs};
+  }
+  return plan;
+}
+
+std::map<std::string, double> bound_of_bytes(const PlannedStep& step, ProcessGrid grid,
+                                             const std::vector<SemanticHalo>& semantic) {
+  std::map<std::string, double> bound;
+  const BytePlan plan = plan_bytes(step.shape, grid, step.needs, semantic);
+  for (const CollectiveBytes& collective : plan.collectives) {
+    bound[collective.name] = collective.total();
+  }
+  return bound;
+}
+
+}  // namespace micrec

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cluster/communicator.h"
+#include "data/batches.h"
+#include "data/dataset_file.h"
+#include "model/model_config.h"
+#include "model/shard.h"
+#include "partition/ownership.h"
+#include "partition/planning/grid_choice.h"
+#include "partition/planning/run_plan.h"
+#include "partition/process_grid.h"
+
+namespace micrec {
+
+/// The path of a partition that is written file:PATH; empty for any other.
+std::string file_of_partition(const std::string& partition);
+
+/// The grids among which --grid=auto chooses. Those of a file have as many row parts as the file
+/// has parts. Errors: Error(Cause::usage) where no such grid has `ranks` ranks; those of
+/// count_parts().
+std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks, int dim);
+
+/// One assignment on one grid, planned.
+struct Candidate {
+  std::string partition;
+  double seconds = 0;  ///< to make the assignment
+  Ownership rows;
+  GridPlan plan;
+};
+
+/// Plans runs on a data set: who would own what on which grid, and what that costs. The one planner
+/// of `micrec plan` and of `train --grid=auto`; it reads the training graph once, when it is first
+/// asked for something that takes it.
+///
+/// `partition`: balanced, hash, metis, or file:PATH.
+///
+/// Ranks    local; the whole graph is in memory, 8 bytes an interaction.
+/// Errors   those of assign_by_metis(), read_partition_file() and modality_width().
+class RunPlanner {
+ public:
+  /// `model`: resolved. `threads`: of the search in find_neighbours(). References outlive it.
+  RunPlanner(const DatasetFile& dataset, const DatasetSummary& summary, const ModelConfig& model,
+             const SamplingConfig& sampling, const MachineRates& rates = {});
+
+  Ownership assignment(const std::string& partition, int parts);
+
+  /// Valid until a candidate of the same partition and columns is asked for on more or fewer rows.
+  const Candidate& candidate(const std::string& partition, ProcessGrid grid);
+
+  /// The grid of choose_grid(), semantic neighbours estimated.
+  GridChoice choose(const std::string& partition, const std::vector<ProcessGrid>& grids,
+                    double memory_limit_bytes = 0);
+
+  /// From here on candidates are planned with the semantic neighbours that items have, searched
+  /// for where that takes seconds, no longer estimated.
+  void find_neighbours(int threads);
+
+  const StepShape& shape() { return inputs().shape; }
+
+ private:
+  const PlanInputs& inputs();
+
+  const DatasetFile& dataset_;
+  const DatasetSummary& summary_;
+  const ModelConfig& model_;
+  SamplingConfig sampling_;
+  MachineRates rates_;
+  std::unique_ptr<PlanInputs> inputs_;                           // once they are asked for
+  std::map<std::pair<std::string, int>, Candidate> candidates_;  // by partition and columns
+};
+
+/// How a run is to be shared out, as its flags say.
+struct GridWish {
+  std::string partition = "balanced";
+  std::string grid = "auto";  ///< auto or RxC
+  bool reproducible = false;
+};
+
+/// What a training step computes, and what of it each row part needs of others.
+struct PlannedStep {
+  StepShape shape;
+  StepNeeds needs;
+};
+
+/// How a run is shared out.
+struct RunPlan {
+  Layout layout;
+  /// Of a run that may be held to what it must send: on rank 0 of several, and not in a
+  /// reproducible run, which sends more on purpose.
+  std::optional<PlannedStep> step;
+};
+
+/// Plans a run on the ranks of a communicator, with the default rates of a machine, so that the
+/// grid is the same on every start. What takes the whole graph, and files, which need not be read
+/// by every rank at once, are left to rank 0, which tells the others. A reproducible run assigns
+/// the nodes to 16 summands, whatever the grid, and row parts have these whole.
+///
+/// Ranks    collective.
+/// Errors   those of parse_grid(), grids_for() and RunPlanner; Error(Cause::usage) where a
+///          reproducible run has more row parts than summands.
+RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,
+                 const ModelConfig& model, const SamplingConfig& sampling,
+                 Communicator& communicator);
+
+/// The bytes that must travel in such a step, by name of the collective, over all ranks.
+/// `semantic`: of each modality, as Model::semantic_halos() has them. Ranks: local.
+std::map<std::string, double> bound_of_bytes(const PlannedStep& step, ProcessGrid grid,
+                                             const std::vector<SemanticHalo>& semantic);
+
+}  // namespace micrec

@@ -1,0 +1,85 @@
+#include "train/run_settings.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/text.h"
+#include "io/durable_files.h"
+#include "io/paths.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kMostConfigBytes = 1 << 20;
+
+const RunSetting* find(const std::vector<RunSetting>& settings, const std::string& name) {
+  const auto found = std::ranges::find(settings, name, &RunSetting::name);
+  return found == settings.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+std::vector<std::string> different_settings(const std::vector<RunSetting>& now,
+                                            const std::string& saved, const std::string& origin) {
+  std::vector<std::string> differences;
+  for (const FlagSetting& then : parse_flagfile(saved, origin)) {
+    const RunSetting* const setting = find(now, then.name);
+    if (setting == nullptr || setting->on_resume != OnResume::kept) continue;
+    if (setting->value == then.value) continue;
+    differences.push_back(
+        text("--", then.name, "=", setting->value, " (the checkpoint has ", then.value, ")"));
+  }
+  return differences;
+}
+
+std::vector<ChangedSetting> changed_settings(const std::vector<RunSetting>& now,
+                                             const std::string& saved, const std::string& origin) {
+  const std::vector<FlagSetting> then = parse_flagfile(saved, origin);
+  std::vector<ChangedSetting> changes;
+  for (const RunSetting& setting : now) {
+    if (setting.on_resume != OnResume::recorded) continue;
+    // Of a name that is there twice the last holds.
+    const auto found = std::find_if(then.rbegin(), then.rend(), [&](const FlagSetting& one) {
+      return one.name == setting.name;
+    });
+    if (found != then.rend() && found->value != setting.value) {
+      changes.push_back({setting.name, found->value, setting.value});
+    }
+  }
+  return changes;
+}
+
+std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings,
+                                         const std::string& run_dir, const std::string& saved) {
+  const std::string path = (std::filesystem::path(run_dir) / "config.txt").string();
+  std::vector<FlagSetting> unsaved;
+  if (!is_there(path)) return unsaved;
+  const std::string written = read_small_file(path, kMostConfigBytes);
+  const std::vector<FlagSetting> given = parse_flagfile(written, path);
+  const std::vector<std::string> saved_lines = split(saved, '\n');
+  for (const std::string& line : split(written, '\n')) {
+    if (!line.starts_with(kHistoryLine)) continue;
+    if (std::ranges::find(saved_lines, line) != saved_lines.end()) continue;
+    for (const FlagSetting& one : given) {
+      const RunSetting* const setting = find(settings, one.name);
+      if (setting == nullptr || setting->on_resume != OnResume::recorded) continue;
+      if (line.find(text(" on: --", one.name, "=")) != std::string::npos) unsaved.push_back(one);
+    }
+  }
+  return unsaved;
+}
+
+std::string history_of(const std::string& flagfile) {
+  std::string history;
+  for (const std::string& line : split(flagfile, '\n')) {
+    if (line.starts_with(kHistoryLine)) history += line + "\n";
+  }
+  return history;
+}
+
+std::string history_line(std::int64_t step, const ChangedSetting& change) {
+  return text(kHistoryLine, step, " on: --", change.name, "=", change.now, ", before it ",
+              change.before, "\n");
+}
+
+}  // namespace micrec

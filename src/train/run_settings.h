@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/flagfile.h"
+
+namespace micrec {
+
+/// What becomes of a setting when a run is resumed.
+enum class OnResume {
+  kept,        ///< the run's own holds; another value is refused
+  may_change,  ///< a new value holds: what is computed is the same
+  recorded,    ///< a new value holds, and the run's history tells it: what is computed is another
+};
+
+/// A setting of a run, written as its flag writes it.
+struct RunSetting {
+  std::string name;
+  std::string value;
+  OnResume on_resume = OnResume::kept;
+};
+
+/// A setting that a resumed run has otherwise than its checkpoint.
+struct ChangedSetting {
+  std::string name;
+  std::string before;
+  std::string now;
+};
+
+// A run's settings are a flagfile, in its checkpoints and in RUN_DIR/config.txt. Lines before them
+// that begin with kHistoryLine, which whoever reads a flagfile skips, are the run's history: the
+// settings that were changed on the way.
+inline constexpr char kHistoryLine[] = "# from step ";
+
+/// Settings of the saved flagfile that are kept and that this run has otherwise, as "--dim=64 (the
+/// checkpoint has 32)". `origin`: of the flagfile, for messages.
+/// Errors   those of parse_flagfile().
+std::vector<std::string> different_settings(const std::vector<RunSetting>& now,
+                                            const std::string& saved, const std::string& origin);
+
+/// Settings that are recorded and that the saved flagfile has otherwise: what is computed from here
+/// on is not what the saved run would have computed. Errors: those of parse_flagfile().
+std::vector<ChangedSetting> changed_settings(const std::vector<RunSetting>& now,
+                                             const std::string& saved, const std::string& origin);
+
+/// Recorded settings that the run was given on an earlier resume and ended before it saved:
+/// RUN_DIR/config.txt tells them, the saved flagfile of its newest checkpoint does not.
+/// Errors   those of parse_flagfile(), Error(io) where config.txt cannot be read.
+std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings,
+                                         const std::string& run_dir, const std::string& saved);
+
+/// The lines of a flagfile that are history.
+std::string history_of(const std::string& flagfile);
+std::string history_line(std::int64_t step, const ChangedSetting& change);
+
+}  // namespace micrec

@@ -1,0 +1,216 @@
+#include "launcher/train.h"
+
+#include <gflags/gflags.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "checkpoints/directory.h"
+#include "checkpoints/run_folder.h"
+#include "cluster/signals.h"
+#include "cluster/thread_communicator.h"
+#include "launcher/commands.h"
+#include "launcher/flags.h"
+#include "tests/support/small_world.h"
+#include "tests/support/temporary_folder.h"
+
+namespace micrec {
+namespace {
+
+using nlohmann::json;
+
+std::string contents_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Whole runs whose ranks are threads of this process.
+class Train : public testing::Test {
+ protected:
+  Train() : dataset_(folder_ / "world.h5") {
+    write_small_world({.domains = 2, .users = 40, .items = 30}, dataset_);
+  }
+
+  /// What these words configure. The flags are as before when it returns: a run that read one would
+  /// find its default.
+  RunConfig config_of(const std::string& run, std::vector<std::string> words) {
+    const gflags::FlagSaver flags_before;
+    words.insert(words.begin(), "--run_dir=" + folder_ / run);
+    return read_run_config(parse_flags(train_command(), words));
+  }
+
+  RunConfig new_run(const std::string& run, std::vector<std::string> more) {
+    std::vector<std::string> words = {"--dataset=" + dataset_,
+                                      "--dim=8",
+                                      "--layers=2",
+                                      "--batch=32",
+                                      "--feature_dim=4",
+                                      "--semantic_neighbors=3",
+                                      "--contrastive_batch=8",
+                                      "--dropout=0.1",
+                                      "--lr=0.01",
+                                      "--log_every=1",
+                                      "--seed=5",
+                                      "--validate_every_steps=4",
+                                      "--max_steps=10",
+                                      "--nowatchdog"};
+    words.insert(words.end(), more.begin(), more.end());
+    return config_of(run, std::move(words));
+  }
+
+  /// Trains on ranks that are threads; returns the exit code and keeps what was said.
+  int train_on(int ranks, const RunConfig& config) {
+    int code = 0;
+    testing::internal::CaptureStderr();
+    try {
+      run_ranks(
+          ranks,
+          [&](Communicator& world) {
+            Job job(world);
+            const int own = train(config, job);
+            if (world.rank() == 0) code = own;
+          },
+          config.job.communicator);
+    } catch (...) {
+      said_ = testing::internal::GetCapturedStderr();
+      throw;
+    }
+    said_ = testing::internal::GetCapturedStderr();
+    return code;
+  }
+
+  /// The lines of a kind in a run's log, without what a clock decides.
+  std::vector<json> lines(const std::string& run, const std::string& kind) {
+    std::ifstream file(folder_ / (run + "/metrics.jsonl"));
+    std::vector<json> found;
+    for (std::string line; std::getline(file, line);) {
+      json object = json::parse(line);
+      if (object["kind"] != kind) continue;
+      for (const char* timed : {"seconds", "triples_per_second"}) object.erase(timed);
+      found.push_back(std::move(object));
+    }
+    return found;
+  }
+
+  Cause refusal_of(int ranks, const RunConfig& config, std::string& message) {
+    try {
+      train_on(ranks, config);
+    } catch (const Error& error) {
+      message = error.what();
+      return error.cause();
+    }
+    ADD_FAILURE() << "it trained";
+    return Cause::usage;
+  }
+
+  TemporaryFolder folder_;
+  std::string dataset_;
+  std::string said_;
+};
+
+TEST_F(Train, InterruptedAtFourRanksAndResumedHasTheBitsOfOneRank) {
+  ASSERT_EQ(train_on(1, new_run("one", {"--reproducible"})), 0) << said_;
+  ASSERT_EQ(train_on(4, new_run("four", {"--reproducible", "--grid=2x2", "--max_steps=6"})), 0);
+  ASSERT_EQ(train_on(4, config_of("four", {"--resume", "--max_steps=10", "--nowatchdog"})), 0);
+  EXPECT_NE(said_.find("resumed   from step-000000000006"), std::string::npos) << said_;
+  EXPECT_NE(said_.find("4 with 1 thread each, grid 2x2"), std::string::npos) << said_;
+  for (const char* kind : {"step", "test"}) {
+    const std::vector<json> expected = lines("one", kind);
+    EXPECT_EQ(expected.size(), std::string(kind) == "step" ? 10U : 1U);
+    EXPECT_EQ(lines("four", kind), expected);
+  }
+  for (const json& validation : lines("one", "validation")) {
+    const std::vector<json> resumed = lines("four", "validation");
+    EXPECT_NE(std::find(resumed.begin(), resumed.end(), validation), resumed.end()) << validation;
+  }
+  EXPECT_EQ(lines("four", "resume").size(), 1U);
+}
+
+TEST_F(Train, OnAPlannedGridLosesWhatOneRankLoses) {
+  ASSERT_EQ(train_on(1, new_run("one", {})), 0) << said_;
+  ASSERT_EQ(train_on(4, new_run("four", {"--partition=metis"})), 0) << said_;
+  EXPECT_NE(said_.find("a training step sends"), std::string::npos) << said_;
+  const std::vector<json> one = lines("one", "step");
+  const std::vector<json> four = lines("four", "step");
+  ASSERT_EQ(one.size(), four.size());
+  for (std::size_t step = 0; step < one.size(); ++step) {
+    for (const char* loss : {"loss", "ranking", "self", "contrastive"}) {
+      const double expected = one[step][loss].get<double>();
+      EXPECT_NEAR(four[step][loss].get<double>(), expected, 1e-4 * std::abs(expected)) << loss;
+    }
+  }
+  EXPECT_GT(lines("four", "ledger").size(), 0U);
+}
+
+TEST_F(Train, AChangedSettingIsToldWhereItMayChangeAndRefusedWhereNot) {
+  ASSERT_EQ(train_on(2, new_run("run", {"--max_steps=3"})), 0) << said_;
+  const RunConfig resumed = config_of(
+      "run", {"--resume", "--max_steps=5", "--lr=0.002", "--keep_last=1", "--nowatchdog"});
+  EXPECT_EQ(resumed.model.dim, 8) << "the run's, not the flag's default";
+  ASSERT_EQ(train_on(3, resumed), 0) << said_;
+  EXPECT_NE(said_.find("changed   --lr=0.002, until here 0.01"), std::string::npos) << said_;
+  const std::string config = contents_of(folder_ / "run/config.txt");
+  EXPECT_TRUE(config.starts_with("# from step 3 on: --lr=0.002, before it 0.01\n")) << config;
+  EXPECT_EQ(config.find("--max_steps=5, before"), std::string::npos) << "nothing decays to it";
+  EXPECT_EQ(lines("run", "resume")[0]["changed"].size(), 1U);
+  try {
+    config_of("run", {"--resume", "--dim=16", "--batch=32"});
+    FAIL() << "another --dim";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::usage);
+    EXPECT_NE(std::string(error.what()).find("--dim=16 (the run has 8)"), std::string::npos);
+    EXPECT_EQ(std::string(error.what()).find("--batch"), std::string::npos);
+  }
+}
+
+TEST_F(Train, RanksRefuseACheckpointOfOtherSettingsOrAnotherDataset) {
+  ASSERT_EQ(train_on(1, new_run("run", {"--max_steps=2"})), 0) << said_;
+  RunConfig other = config_of("run", {"--resume", "--nowatchdog"});
+  other.settings.clear();
+  other.settings.push_back({"seed", "6", OnResume::kept});
+  other.settings.push_back({"epochs", "7", OnResume::may_change});
+  std::string message;
+  EXPECT_EQ(refusal_of(2, other, message), Cause::checkpoint);
+  EXPECT_NE(message.find("other settings: --seed=6 (the checkpoint has 5); "), std::string::npos)
+      << message;
+  RunConfig moved = config_of("run", {"--resume", "--nowatchdog"});
+  moved.dataset = folder_ / "other.h5";
+  write_small_world({.domains = 2, .users = 40, .items = 30, .seed = 9}, moved.dataset);
+  EXPECT_EQ(refusal_of(2, moved, message), Cause::checkpoint);
+  EXPECT_NE(message.find("dataset " + moved.dataset), std::string::npos) << message;
+  EXPECT_EQ(refusal_of(2, new_run("run2", {"--grid=3x1"}), message), Cause::usage);
+  EXPECT_NE(message.find("--grid=3x1"), std::string::npos) << message;
+}
+
+TEST_F(Train, ADryRunSaysThePlanAndLeavesNothing) {
+  ASSERT_EQ(train_on(4, new_run("run", {"--dry_run", "--grid=4x1"})), 0);
+  for (const char* part : {"dataset   ", "model     micrec, 8 columns", "ranks     4 with 1 thread",
+                           "rank 3: ", "nonzeros"}) {
+    EXPECT_NE(said_.find(part), std::string::npos) << part << " is not in\n" << said_;
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
+}
+
+TEST_F(Train, AskedToStopItSavesAndEndsWithItsOwnCode) {
+  const RunConfig config = new_run("run", {"--max_steps=1000"});
+  const StopSignals signals(config.job.stop_signals);
+  raise(SIGTERM);
+  ASSERT_EQ(train_on(3, config), kExitStopped) << said_;
+  EXPECT_NE(said_.find("stopped after step 1 and saved; go on with: micrec train --run_dir="),
+            std::string::npos)
+      << said_;
+  EXPECT_EQ(list_checkpoints(checkpoints_of(config.run_dir)),
+            std::vector<std::string>{"step-000000000001"});
+  EXPECT_EQ(lines("run", "end")[0]["reason"], "interrupted");
+}
+
+}  // namespace
+}  // namespace micrec

@@ -1,0 +1,57 @@
+#include "train/run_settings.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "tests/support/temporary_folder.h"
+
+namespace micrec {
+namespace {
+
+const std::vector<RunSetting> kNow = {{"dim", "64", OnResume::kept},
+                                      {"epochs", "9", OnResume::may_change},
+                                      {"lr", "0.002", OnResume::recorded},
+                                      {"l2", "0", OnResume::recorded}};
+
+TEST(RunSettings, ThatAreKeptAndDifferAreNamed) {
+  EXPECT_EQ(different_settings(kNow, "--dim=32\n--epochs=3\n--lr=0.01\n--gone=1\n", "saved"),
+            std::vector<std::string>{"--dim=64 (the checkpoint has 32)"});
+  EXPECT_TRUE(different_settings(kNow, "--dim=64\n", "saved").empty());
+  EXPECT_THROW(different_settings(kNow, "dim 64\n", "saved"), Error);
+}
+
+TEST(RunSettings, ThatAreRecordedAndDifferAreChanges) {
+  const std::vector<ChangedSetting> changes =
+      changed_settings(kNow, "--dim=32\n--epochs=3\n--lr=0.5\n--lr=0.01\n--l2=0\n", "saved");
+  ASSERT_EQ(changes.size(), 1U);
+  EXPECT_EQ(changes[0].name, "lr");
+  EXPECT_EQ(changes[0].before, "0.01") << "of two the last holds";
+  EXPECT_EQ(changes[0].now, "0.002");
+  EXPECT_TRUE(changed_settings(kNow, "--dim=64\n", "saved").empty()) << "not there then";
+}
+
+TEST(RunSettings, HistoryIsLinesThatAFlagfileSkips) {
+  const std::string line = history_line(7, {"lr", "0.01", "0.002"});
+  EXPECT_EQ(line, "# from step 7 on: --lr=0.002, before it 0.01\n");
+  EXPECT_EQ(history_of(line + "# Model\n--dim=64\n" + line), line + line);
+  EXPECT_TRUE(parse_flagfile(line, "saved").empty());
+}
+
+TEST(RunSettings, ChangedButNotYetSavedAreFoundInTheConfiguration) {
+  const TemporaryFolder folder;
+  EXPECT_TRUE(unsaved_changes(kNow, folder.path(), "").empty()) << "no config.txt";
+  const std::string first = history_line(3, {"l2", "0.1", "0"});
+  const std::string second = history_line(7, {"lr", "0.01", "0.002"});
+  folder.write("config.txt", first + second + "--dim=64\n--lr=0.002\n--l2=0\n");
+  const std::vector<FlagSetting> unsaved =
+      unsaved_changes(kNow, folder.path(), first + "--dim=64\n--lr=0.01\n--l2=0\n");
+  ASSERT_EQ(unsaved.size(), 1U);
+  EXPECT_EQ(unsaved[0].name, "lr");
+  EXPECT_EQ(unsaved[0].value, "0.002");
+}
+
+}  // namespace
+}  // namespace micrec
