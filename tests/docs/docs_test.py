@@ -261,8 +261,8 @@ class World:
         command = shortened(command)
         environment = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
                        "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
-        result = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=self.folder, env=environment,
-                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False)
+        result = subprocess.run(["timeout", str(SECONDS), "bash", "-euo", "pipefail", "-c", command], cwd=self.folder,
+                                env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if result.returncode == 0:
             return ""
         return f"'{command}' ended with {result.returncode}:\n{result.stdout[-1000:]}{result.stderr[-2000:]}"
@@ -359,5 +359,6 @@ class Itself(unittest.TestCase):
 if __name__ == "__main__":
     if len(sys.argv) > 2:
         PROGRAM, MPIEXEC = str(Path(sys.argv[1]).resolve()), sys.argv[2].split()
+        MPIEXEC[0] = shutil.which(MPIEXEC[0]) or MPIEXEC[0]  # not the one that World puts before it
         sys.argv[1:] = sys.argv[3:]
     unittest.main(verbosity=2)
