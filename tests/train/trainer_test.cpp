@@ -21,6 +21,7 @@
 #include "cluster/ledger.h"
 #include "cluster/thread_communicator.h"
 #include "tests/support/checkpoint_tensors.h"
+#include "tests/support/save_steps.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
