@@ -586,8 +586,7 @@ int train(const RunConfig& config, Job& job) {
       training.time_limit_seconds = std::max(*left, 1e-9);
     }
   }
-  Trainer trainer(training, model, optimizer, sampler, checkpoints, description,
-                  std::move(events));
+  Trainer trainer(training, model, optimizer, sampler, checkpoints, description, std::move(events));
   if (job.rank() == 0) {
     logs.emplace(config.run_dir, state.step,
                  ProgressGoal{.first_step = state.step,
