@@ -30,8 +30,8 @@ void append_local_rows(const std::vector<GlobalNode>& owned, const std::vector<s
   }
 }
 
-// The receiving side: `members` are the distinct nodes needed, rising. Returns the nodes wanted from
-// every rank; rows arrive by owner and, of one owner, by rising number.
+// The receiving side: `members` are the distinct nodes needed, rising. Returns the nodes wanted
+// from every rank; rows arrive by owner and, of one owner, by rising number.
 std::vector<std::vector<std::int32_t>> plan_receives(const Ownership& ownership,
                                                      const std::vector<std::int32_t>& members,
                                                      RowExchange::Plan& plan) {

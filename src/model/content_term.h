@@ -10,8 +10,9 @@
 
 namespace micrec {
 
-/// What final rows have of the features: scale * sum_m c^m (x^m W_m) / |x^m W_m|, with x^m an item's
-/// own features, or the sum of those of a user's items, and shares c^m of the modalities present.
+/// What final rows have of the features: scale * sum_m c^m (x^m W_m) / |x^m W_m|, with x^m an
+/// item's own features, or the sum of those of a user's items, and shares c^m of the modalities
+/// present.
 class ContentTerm {
  public:
   explicit ContentTerm(const PartInputs& inputs);

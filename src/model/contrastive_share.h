@@ -29,7 +29,7 @@ namespace micrec {
 ///          and of 20 bytes a person; backward is local, for once the sums of both softmaxes are
 ///          everywhere, a rank knows all there is to know for its rows.
 /// Cost     2 * own * P * dim multiply-adds forward and 4 backward, near the rate of row_product.
-///          Memory is linear: 8 * dim bytes a person of all ranks, 8 * dim an own one and a few MiB.
+///          Memory is linear: 8 * dim bytes a person of all ranks, 8 * dim an own one, a few MiB.
 /// Source   InfoNCE (van den Oord et al. 2018, arXiv:1807.03748), in the symmetric form of CLIP.
 at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
                              const std::vector<std::int64_t>& rows_per_rank,

@@ -128,33 +128,39 @@ void SemanticNeighbours::number_sets() {
   set_of_domain_ = at::where(sets > 0, sets + domain * sets_of_domain, none).to(shard_.device);
 }
 
+// (sets, modalities) b^m of each set of modalities
 at::Tensor SemanticNeighbours::shares() const {
   return modality_shares(logits_->value, every_set_);
 }
 
-at::Tensor SemanticNeighbours::sum(StepContext& context, const at::Tensor& e) {
-  const at::Tensor shares = this->shares();
-  const at::Tensor gate = gate_->value.unsqueeze(1);  // (domains, 1)
+// sum_m t^m S^m x, with the entry of the table t^m that `entries` names for a row.
+at::Tensor SemanticNeighbours::combined(StepContext& context, const at::Tensor& x,
+                                        const at::Tensor& entries,
+                                        const std::vector<at::Tensor>& tables) {
   at::Tensor sum;
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
-    const at::Tensor table = (gate * shares.select(1, static_cast<std::int64_t>(m))).reshape({-1});
-    const at::Tensor part = times_table(weighted_sum(*modalities_[m].graph, e), set_of_domain_,
-                                        context.dense.table(table), shard_.summand_rows);
+    const at::Tensor part = times_table(weighted_sum(*modalities_[m].graph, x), entries,
+                                        context.dense.table(tables[m]), shard_.summand_rows);
     sum = m == 0 ? part : sum + part;
   }
   return sum;
 }
 
+at::Tensor SemanticNeighbours::sum(StepContext& context, const at::Tensor& e) {
+  const at::Tensor gate = gate_->value.unsqueeze(1);  // (domains, 1)
+  std::vector<at::Tensor> tables;
+  const at::Tensor shares = this->shares();
+  for (std::int64_t m = 0; m < shares.size(1); ++m) {
+    tables.push_back((gate * shares.select(1, m)).reshape({-1}));
+  }
+  return combined(context, e, set_of_domain_, tables);
+}
+
 at::Tensor SemanticNeighbours::mean(StepContext& context, const at::Tensor& z) {
   const at::Tensor shares = this->shares();
-  at::Tensor sum;
-  for (std::size_t m = 0; m < modalities_.size(); ++m) {
-    const at::Tensor part = times_table(
-        weighted_sum(*modalities_[m].graph, z), set_,
-        context.dense.table(shares.select(1, static_cast<std::int64_t>(m))), shard_.summand_rows);
-    sum = m == 0 ? part : sum + part;
-  }
-  return sum;
+  std::vector<at::Tensor> tables;
+  for (std::int64_t m = 0; m < shares.size(1); ++m) tables.push_back(shares.select(1, m));
+  return combined(context, z, set_, tables);
 }
 
 at::Tensor SemanticNeighbours::simulate_cold(StepContext& step, const at::Tensor& z) {

@@ -52,7 +52,9 @@ class SemanticNeighbours {
 
  private:
   at::Tensor mean(StepContext& context, const at::Tensor& z);
-  at::Tensor shares() const;  // (sets, modalities) b^m of each set of modalities
+  at::Tensor shares() const;
+  at::Tensor combined(StepContext& context, const at::Tensor& x, const at::Tensor& entries,
+                      const std::vector<at::Tensor>& tables);
   void number_sets();
 
   const ModelConfig& config_;

@@ -88,11 +88,11 @@ TEST(RunPlan, HaloBytesAreRowsTimesColumnsTimesFour) {
 
 TEST(RunPlan, PartsOfTheModelThatAreOffSendNothing) {
   PlanInputs inputs = make_inputs(1);
-  inputs.shape.has_templates = inputs.shape.has_self_loss = false;
-  inputs.shape.content_modalities = inputs.shape.semantic_modalities = 0;
-  inputs.shape.content_columns.clear();
+  ModelShape model;
+  model.config.kind = ModelKind::mf;
+  model.config = resolve(model.config, /*domains=*/1);
+  inputs.shape = step_shape(model, inputs.shape.batch);
   inputs.semantic.clear();
-  inputs.shape.layers = 0;
   const GridPlan sharded = plan(inputs, {4, 1});
   std::vector<std::string> names;
   for (const CollectiveBytes& collective : sharded.bytes.collectives) {
