@@ -65,33 +65,6 @@ Adjacency find_neighbours(const DatasetFile& dataset, const DatasetSummary& summ
   return result;
 }
 
-std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
-                                           const DatasetSummary& summary, const ModelConfig& config,
-                                           SemanticDetail detail, int threads) {
-  std::vector<SemanticGraph> graphs;
-  double operations = 0;
-  for (const std::string& modality : config.modalities) {
-    SemanticGraph graph;
-    const auto width = static_cast<double>(modality_width(dataset, modality));
-    for (int domain = 0; domain < summary.space.domains(); ++domain) {
-      const DomainInfo& info = dataset.domains()[domain];
-      std::vector<std::uint8_t> present(static_cast<std::size_t>(info.items));
-      if (has_modality(info, modality)) present = dataset.features_present(domain, modality);
-      const auto count = static_cast<double>(std::ranges::count(present, 1));
-      operations += 2 * count * count * width;
-      graph.present.insert(graph.present.end(), present.begin(), present.end());
-    }
-    graphs.push_back(std::move(graph));
-  }
-  if (detail == SemanticDetail::found && operations <= kMostSearchOperations) {
-    for (std::size_t m = 0; m < graphs.size(); ++m) {
-      graphs[m].neighbours = find_neighbours(dataset, summary, config.modalities[m], graphs[m],
-                                             config.semantic_neighbors, threads);
-    }
-  }
-  return graphs;
-}
-
 }  // namespace
 
 std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
