@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -34,6 +35,12 @@ void mark_incomplete(const fs::path& checkpoint) {
 }
 
 }  // namespace
+
+std::string checkpoints_of(const std::string& run_dir) {
+  const PathKind kind = look_at(run_dir);
+  if (kind == PathKind::file || kind == PathKind::other) refuse_path("enter", run_dir, ENOTDIR);
+  return (fs::path(run_dir) / "checkpoints").string();
+}
 
 std::vector<std::string> list_checkpoints(const std::string& directory) {
   std::vector<std::string> names;

@@ -57,7 +57,8 @@
 //   best_metric, best_step, validations_without_improvement
 //                               early stopping; a number that is not finite is "nan", "inf" or
 //                               "-inf"
-//   config                      the flagfile of the run, as text
+//   config                      the flagfile of the run, as text; lines that begin with kHistoryLine
+//                               say which settings were changed on the way
 //   dataset                     {path, fingerprint}
 //   world_size, grid            of the run that saved; a reader needs neither
 //   extra                       object of strings, for whoever saves
@@ -90,6 +91,10 @@ inline constexpr char kCheckpointCompleteFile[] = "complete";
 inline constexpr char kCheckpointIncompleteFile[] = "incomplete";
 inline constexpr char kCheckpointWritingSuffix[] = ".writing";
 inline constexpr char kCheckpointDeletingSuffix[] = ".deleting";
+
+/// Begins the lines of a run's flagfile that say which settings were changed on the way; whoever
+/// reads a flagfile skips them.
+inline constexpr char kHistoryLine[] = "# from step ";
 
 /// Bytes of a dataset that have one digest in the manifest.
 inline constexpr std::int64_t kCheckpointBlockBytes = std::int64_t{1} << 20;

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/full.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -13,7 +12,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/directory.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
@@ -63,12 +61,6 @@ bool is_of_checkpoints(const fs::path& folder) {
 }
 
 }  // namespace
-
-std::string checkpoints_of(const std::string& run_dir) {
-  const PathKind kind = look_at(run_dir);
-  if (kind == PathKind::file || kind == PathKind::other) refuse_path("enter", run_dir, ENOTDIR);
-  return (fs::path(run_dir) / "checkpoints").string();
-}
 
 void refuse_old_run(const std::string& run_dir) {
   if (newest_checkpoint(checkpoints_of(run_dir))) {

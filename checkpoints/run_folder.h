@@ -5,13 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "checkpoints/directory.h"
 #include "cluster/communicator.h"
 #include "io/run_lock.h"
 
 namespace micrec {
-
-/// The folder of a run's checkpoints, there or not. Errors: Error(io) where run_dir is a file.
-std::string checkpoints_of(const std::string& run_dir);
 
 /// A new run must not begin over an old one's checkpoints. Errors: Error(usage) where there are.
 void refuse_old_run(const std::string& run_dir);
