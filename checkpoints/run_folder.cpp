@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/directory.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
 #include "io/paths.h"

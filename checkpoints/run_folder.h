@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoints/directory.h"
 #include "cluster/communicator.h"
 #include "io/run_lock.h"
 

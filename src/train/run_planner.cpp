@@ -85,16 +85,15 @@ const PlanInputs& RunPlanner::inputs() {
 
 void RunPlanner::find_neighbours(int threads) {
   inputs();
+  has_neighbours_ = true;
   if (!model_.has_semantic()) return;
   inputs_->semantic = semantic_graphs(dataset_, summary_, model_, SemanticDetail::found, threads);
-  for (auto& [key, candidate] : candidates_) {
-    candidate.plan = plan_grid(*inputs_, candidate.rows, candidate.plan.grid, rates_);
-  }
 }
 
 Ownership RunPlanner::assignment(const std::string& partition, int parts) {
-  for (const auto& [key, candidate] : candidates_) {
-    if (key.first == partition && candidate.rows.ranks == parts) return candidate.rows;
+  for (const auto& [key, known] : candidates_) {
+    const Ownership& rows = known.candidate.rows;
+    if (key.first == partition && rows.ranks == parts) return rows;
   }
   const NodeSpace& space = summary_.space;
   const std::string path = file_of_partition(partition);
@@ -107,16 +106,20 @@ Ownership RunPlanner::assignment(const std::string& partition, int parts) {
 const Candidate& RunPlanner::candidate(const std::string& partition, ProcessGrid grid) {
   const std::pair<std::string, int> key(partition, grid.columns);
   const auto known = candidates_.find(key);
-  if (known != candidates_.end() && known->second.plan.grid.rows == grid.rows) {
-    return known->second;
+  if (known != candidates_.end() && known->second.candidate.plan.grid.rows == grid.rows &&
+      known->second.has_neighbours == has_neighbours_) {
+    return known->second.candidate;
   }
   const PlanInputs& all = inputs();
   const Timer timer;
-  Ownership rows = assignment(partition, grid.rows);
-  const double seconds = timer.seconds();
-  GridPlan plan = plan_grid(all, rows, grid, rates_);
-  Candidate made{partition, seconds, std::move(rows), std::move(plan)};
-  return candidates_.insert_or_assign(key, std::move(made)).first->second;
+  Candidate made{partition, 0, assignment(partition, grid.rows), {}};
+  made.seconds = timer.seconds();
+  if (known != candidates_.end() && known->second.candidate.rows.ranks == grid.rows) {
+    made.seconds = known->second.candidate.seconds;  // the assignment was there
+  }
+  made.plan = plan_grid(all, made.rows, grid, rates_);
+  return candidates_.insert_or_assign(key, Known{std::move(made), has_neighbours_})
+      .first->second.candidate;
 }
 
 GridChoice RunPlanner::choose(const std::string& partition, const std::vector<ProcessGrid>& grids,

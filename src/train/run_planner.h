@@ -45,26 +45,32 @@ struct Candidate {
 /// Errors   those of assign_by_metis(), read_partition_file() and modality_width().
 class RunPlanner {
  public:
-  /// `model`: resolved. `threads`: of the search in find_neighbours(). References outlive it.
+  /// `model`: resolved. The references outlive it.
   RunPlanner(const DatasetFile& dataset, const DatasetSummary& summary, const ModelConfig& model,
              const SamplingConfig& sampling, const MachineRates& rates = {});
 
   Ownership assignment(const std::string& partition, int parts);
 
-  /// Valid until a candidate of the same partition and columns is asked for on more or fewer rows.
+  /// Valid until a candidate of the same partition and columns is asked for on more or fewer rows,
+  /// or after find_neighbours().
   const Candidate& candidate(const std::string& partition, ProcessGrid grid);
 
-  /// The grid of choose_grid(), semantic neighbours estimated.
+  /// The grid of choose_grid(), with the costs of all. Asked before find_neighbours().
   GridChoice choose(const std::string& partition, const std::vector<ProcessGrid>& grids,
                     double memory_limit_bytes = 0);
 
-  /// From here on candidates are planned with the semantic neighbours that items have, searched
-  /// for where that takes seconds, no longer estimated.
+  /// From here on candidates are planned with the semantic neighbours that items have, searched for
+  /// with so many threads where that takes seconds, no longer estimated.
   void find_neighbours(int threads);
 
   const StepShape& shape() { return inputs().shape; }
 
  private:
+  struct Known {
+    Candidate candidate;
+    bool has_neighbours = false;  // planned with those that items have
+  };
+
   const PlanInputs& inputs();
 
   const DatasetFile& dataset_;
@@ -72,8 +78,9 @@ class RunPlanner {
   const ModelConfig& model_;
   SamplingConfig sampling_;
   MachineRates rates_;
-  std::unique_ptr<PlanInputs> inputs_;                           // once they are asked for
-  std::map<std::pair<std::string, int>, Candidate> candidates_;  // by partition and columns
+  std::unique_ptr<PlanInputs> inputs_;  // once they are asked for
+  bool has_neighbours_ = false;
+  std::map<std::pair<std::string, int>, Known> candidates_;  // by partition and columns
 };
 
 /// How a run is to be shared out, as its flags say.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/flagfile.h"
+#include "checkpoints/format.h"
 
 namespace micrec {
 
@@ -30,9 +31,7 @@ struct ChangedSetting {
 };
 
 // A run's settings are a flagfile, in its checkpoints and in RUN_DIR/config.txt. Lines before them
-// that begin with kHistoryLine, which whoever reads a flagfile skips, are the run's history: the
-// settings that were changed on the way.
-inline constexpr char kHistoryLine[] = "# from step ";
+// that begin with kHistoryLine are the run's history: the settings that were changed on the way.
 
 /// Settings of the saved flagfile that are kept and that this run has otherwise, as "--dim=64 (the
 /// checkpoint has 32)". `origin`: of the flagfile, for messages.
