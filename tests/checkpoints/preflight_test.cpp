@@ -110,12 +110,12 @@ TEST(RunFolder, IsMadeAndHeldByOneRunAtATime) {
   const TemporaryFolder folder;
   const std::string run_dir = folder / "runs/new";
   run_ranks(3, [&](Communicator& group) {
-    const HeldFolder held = hold_run_folder(run_dir, group, kNoWait);
+    const HeldFolder held = hold_run_folder(run_dir, this_process(), group, kNoWait);
     EXPECT_EQ(held.lock != nullptr, group.rank() == 0);
     EXPECT_FALSE(held.stopped);
     // On all ranks, and with the first's name.
     try {
-      hold_run_folder(run_dir, group, kNoWait);
+      hold_run_folder(run_dir, this_process(), group, kNoWait);
       ADD_FAILURE() << "two have the folder";
     } catch (const Error& error) {
       EXPECT_EQ(error.cause(), Cause::io);
@@ -131,7 +131,7 @@ TEST(RunFolder, ThatCannotBeMadeIsNamed) {
   const std::string file = folder.write("file", "not a folder");
   run_ranks(2, [&](Communicator& group) {
     try {
-      hold_run_folder(file + "/run", group, kNoWait);
+      hold_run_folder(file + "/run", this_process(), group, kNoWait);
       ADD_FAILURE() << "a folder in a file";
     } catch (const Error& error) {
       EXPECT_EQ(error.cause(), Cause::io);

@@ -17,6 +17,7 @@
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
+#include "train/optimizer.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -64,7 +65,8 @@ class TrainedRunTest : public testing::Test {
     setting.seed = static_cast<std::uint64_t>(step);
     on_ranks(dataset_, config, setting, [&](ModelRank& rank) {
       CheckpointStore store(folder_ / "run/checkpoints", rank.communicator);
-      store.save(info, rank.shard.whole_nodes, checkpoint_tensors(rank.model),
+      const Optimizer optimizer(rank.model, AdamConfig());
+      store.save(info, rank.shard.whole_nodes, checkpoint_tensors(rank.model, optimizer),
                  {.is_best = is_best});
       const at::Tensor rows =
           gather_rows(rank, rank.model.embeddings(epoch_of_last_step(step, kStepsPerEpoch)));
