@@ -146,7 +146,7 @@ void connect_watchdogs(Communicator& world, bool is_first_of_machine, WatchdogLi
     const int socket = listen_for_verdicts(address);
     const std::string description = address.to_text();
     CHECK_LT(description.size(), static_cast<std::size_t>(kAddressBytes));
-    std::memcpy(letters, description.data(), description.size());
+    std::copy(description.begin(), description.end(), letters);
     if (socket >= 0) watchdog.connect(socket, /*is_hub=*/true, address.token);
   }
   world.broadcast("job.watchdogs", bytes, 0);

@@ -21,7 +21,7 @@ bool is_control(char letter) {
 std::size_t bytes_of_first_letter(std::string_view value) {
   if (is_control(value.front())) return 0;
   for (std::size_t size = 1; size <= std::min(value.size(), kMostLetterBytes); ++size) {
-    if (simdjson::validate_utf8(value.data(), size)) return size;
+    if (simdjson::validate_utf8(value.substr(0, size))) return size;
   }
   return 0;
 }

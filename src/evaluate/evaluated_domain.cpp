@@ -192,8 +192,9 @@ class DomainLoader {
     std::vector<std::uint8_t> bucket(info_.items);
     for (std::int64_t i = 0; i < info_.items; ++i) bucket[i] = degree_bucket(degree_[i]);
     const int degrees = add_field(bucket);
-    for (std::uint8_t b = 0; b < std::size(kDegreeBuckets); ++b) {
-      domain_.views.push_back({.name = kDegreeBuckets[b].name, .field = degrees, .wanted = b});
+    std::uint8_t number = 0;
+    for (const auto& of_degrees : kDegreeBuckets) {
+      domain_.views.push_back({.name = of_degrees.name, .field = degrees, .wanted = number++});
     }
     for (const ModalityInfo& modality : info_.modalities) {
       const int field = add_field(source_.dataset.features_present(number_, modality.name));

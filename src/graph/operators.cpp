@@ -159,7 +159,7 @@ at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x) {
 }
 
 at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor& rows_of_owner) {
-  const std::shared_ptr<const RowExchange::Plan> plan = exchange.plan();
+  const std::shared_ptr<const RowExchange::Plan>& plan = exchange.plan();
   const int threads = plan->threads;
   CHECK_EQ(rows_of_owner.size(0), static_cast<std::int64_t>(plan->requested_rows.size()));
   const bool travels = plan->communicator->size() > 1;

@@ -31,6 +31,7 @@ ColumnSums::ColumnSums(const ProcessGrid& grid, int dim, Communicator* columns, 
 
 double ColumnSums::dot(const float* a, const float* b) const {
   double leaves[kMostLeaves];
+  leaves[0] = 0;  // there is one at least
   for (std::int64_t leaf = 0; leaf < leaves_; ++leaf) {
     double sum = 0;
     for (std::int64_t c = leaf * leaf_width_; c < (leaf + 1) * leaf_width_; ++c) {
@@ -43,6 +44,7 @@ double ColumnSums::dot(const float* a, const float* b) const {
 
 double ColumnSums::sum(const double* x) const {
   double leaves[kMostLeaves];
+  leaves[0] = 0;  // there is one at least
   for (std::int64_t leaf = 0; leaf < leaves_; ++leaf) {
     double sum = 0;
     for (std::int64_t c = leaf * leaf_width_; c < (leaf + 1) * leaf_width_; ++c) sum += x[c];

@@ -14,7 +14,7 @@ enum class SemanticPlace { before, after };
 enum class DomainWeights { uniform, balanced };
 
 /// Everything that decides what the model computes; section numbers refer to the model's
-/// description in README.md.
+/// description in docs/model.md.
 struct ModelConfig {
   ModelKind kind = ModelKind::micrec;
   int dim = 64;              ///< columns of an embedding

@@ -1,6 +1,7 @@
 #include "train/plan_report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -24,7 +25,7 @@ std::string fixed(double number, int digits) {
   return out.str();
 }
 
-std::string whole(double number) { return with_commas(static_cast<std::int64_t>(number + 0.5)); }
+std::string whole(double number) { return with_commas(std::llround(number)); }
 
 std::string bytes_or_none(double bytes) { return bytes > 0 ? in_bytes(bytes) : "0"; }
 

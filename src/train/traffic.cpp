@@ -1,6 +1,7 @@
 #include "train/traffic.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iomanip>
 #include <sstream>
 
@@ -19,8 +20,7 @@ std::string in_decimals(double value, int digits) {
 void add_line(Table& table, const TrafficLine& line) {
   const double in_flight = line.waited_seconds + line.hidden_seconds;
   const auto share = [&](double seconds) {
-    return in_flight > 0 ? text(static_cast<int>(100 * seconds / in_flight + 0.5), " %")
-                         : std::string("-");
+    return in_flight > 0 ? text(std::lround(100 * seconds / in_flight), " %") : std::string("-");
   };
   const std::optional<double> ratio = line.over_bound();
   table.add({line.name, in_bytes(line.bytes), ratio ? in_bytes(line.bound_bytes) : "-",
