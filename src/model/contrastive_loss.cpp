@@ -1,5 +1,6 @@
 #include "model/contrastive_loss.h"
 
+#include <ATen/ATen.h>
 #include <glog/logging.h>
 
 #include <numeric>
