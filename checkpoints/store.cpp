@@ -173,13 +173,14 @@ struct CheckpointStore::Pending {
         reach(SaveStep::renamed);
       }
       sync_to_disk(fs::path(published).parent_path().string());
-      reach(SaveStep::parent_synced);
     });
     publish_seconds = timer.seconds();
   }
 
   void tidy(const std::string& directory) {
     failure = attempt([&] {
+      // Told here, as this phase may begin long after, in a folder that is another run's by now.
+      reach(SaveStep::parent_synced);
       if (options.commit == Commit::marker) {
         fs::remove(fs::path(place) / kCheckpointIncompleteFile);
       }
