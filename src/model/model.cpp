@@ -52,7 +52,8 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
       content_(inputs(seed, dataset)),
       semantic_(inputs(seed, dataset)),
       propagation_(inputs(seed, dataset), semantic_),
-      ridge_(inputs(seed, dataset)) {}
+      ridge_(inputs(seed, dataset)),
+      item_regression_(inputs(seed, dataset)) {}
 
 PartInputs Model::inputs(std::uint64_t seed, const DatasetFile& dataset) {
   return {config_, dataset, *shard_, overlaps_, seed, state_, nullptr};

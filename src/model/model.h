@@ -13,6 +13,7 @@
 #include "model/column_sums.h"
 #include "model/content_term.h"
 #include "model/dense_inputs.h"
+#include "model/item_regression.h"
 #include "model/model_config.h"
 #include "model/model_part.h"
 #include "model/overlap.h"
@@ -88,6 +89,9 @@ class Model {
   at::Tensor new_user_embeddings(int domain, const std::vector<std::vector<std::int32_t>>& history,
                                  std::int64_t epoch);
 
+  /// The second term of the score.
+  ItemRegression& item_regression() { return item_regression_; }
+
   /// What the semantic neighbours of each modality make the row parts send; empty where there are
   /// none. Ranks: collective.
   std::vector<SemanticHalo> semantic_halos() const { return semantic_.halos(); }
@@ -118,6 +122,7 @@ class Model {
   SemanticNeighbours semantic_;
   Propagation propagation_;
   RidgeMaps ridge_;
+  ItemRegression item_regression_;
 };
 
 }  // namespace micrec

@@ -12,6 +12,12 @@ inline constexpr int kMostModalities = 10;
 enum class ModelKind { mf, lightgcn, inmo_mf, inmo, micrec };
 enum class SemanticPlace { before, after };
 enum class DomainWeights { uniform, balanced };
+/// How item regression takes part in the score.
+enum class ItemRegressionUse {
+  off,        ///< the product of embeddings alone: the paper's model
+  automatic,  ///< beside them, weighed on validation
+  alone,      ///< without them
+};
 
 /// Everything that decides what the model computes; section numbers refer to the model's
 /// description in docs/model.md.
@@ -43,6 +49,8 @@ struct ModelConfig {
   double temperature = 0.2;
   std::int64_t contrastive_batch =
       1024;  ///< people a step and pair of domains; 0: all overlapping people
+
+  ItemRegressionUse item_regression = ItemRegressionUse::off;
 
   bool inductive() const {
     return kind == ModelKind::inmo_mf || kind == ModelKind::inmo || kind == ModelKind::micrec;

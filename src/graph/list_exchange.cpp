@@ -1,0 +1,43 @@
+#include "graph/list_exchange.h"
+
+namespace micrec {
+
+NumberLists fetch_lists(Communicator& communicator, const char* name,
+                        std::span<const std::int32_t> wanted,
+                        const std::function<int(std::int32_t)>& owner,
+                        const std::function<std::span<const std::int32_t>(std::int32_t)>& own) {
+  NumberLists lists;
+  if (communicator.size() == 1) {
+    for (const std::int32_t number : wanted) lists.add(own(number));
+    return lists;
+  }
+  const int ranks = communicator.size();
+  std::vector<std::vector<std::int32_t>> asked(ranks);
+  for (const std::int32_t number : wanted) asked[owner(number)].push_back(number);
+  const std::vector<std::vector<std::int32_t>> questions =
+      exchange_lists(communicator, name, asked);
+
+  std::vector<std::vector<std::int32_t>> lengths(ranks);
+  std::vector<std::vector<std::int32_t>> values(ranks);
+  for (int rank = 0; rank < ranks; ++rank) {
+    for (const std::int32_t number : questions[rank]) {
+      const std::span<const std::int32_t> list = own(number);
+      lengths[rank].push_back(static_cast<std::int32_t>(list.size()));
+      values[rank].insert(values[rank].end(), list.begin(), list.end());
+    }
+  }
+  lengths = exchange_lists(communicator, name, lengths);
+  values = exchange_lists(communicator, name, values);
+
+  std::vector<std::size_t> next_list(ranks, 0);
+  std::vector<std::size_t> next_value(ranks, 0);
+  for (const std::int32_t number : wanted) {
+    const int rank = owner(number);
+    const auto length = static_cast<std::size_t>(lengths[rank][next_list[rank]++]);
+    lists.add(std::span(values[rank]).subspan(next_value[rank], length));
+    next_value[rank] += length;
+  }
+  return lists;
+}
+
+}  // namespace micrec

@@ -1,0 +1,138 @@
+#include "model/item_features.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "graph/row_product.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kBlock = 4096;  // rows read at once
+
+bool has(const DomainInfo& domain, const std::string& modality) {
+  return std::ranges::find(domain.modalities, modality, &ModalityInfo::name) !=
+         domain.modalities.end();
+}
+
+}  // namespace
+
+ItemFeatures::ItemFeatures(const DatasetFile& dataset, const Shard& shard,
+                           const std::vector<std::string>& modalities, int feature_dim)
+    : dataset_(dataset), shard_(shard) {
+  const NodeSpace& space = shard.space();
+  present_.assign(space.nodes() - space.users(), 0);
+  for (const std::string& name : modalities) {
+    const int modality = this->modalities();
+    Modality& added = of_modality_.emplace_back();
+    added.statistics =
+        fit_statistics(dataset, *shard.summary, name, feature_dim, *shard.world);
+    columns_.push_back({width_, width_ + added.statistics.columns()});
+    width_ = columns_.back().end;
+    auto& of_domain = present_in_.emplace_back();
+    for (int domain = 0; domain < space.domains(); ++domain) {
+      const DomainInfo& info = dataset.domains()[domain];
+      of_domain.push_back(has(info, name) ? dataset.features_present(domain, name)
+                                          : std::vector<std::uint8_t>(info.items, 0));
+      for (std::int64_t item = 0; item < info.items; ++item) {
+        present_[space.items_of(domain).begin - space.users() + item] |= of_domain.back()[item];
+      }
+    }
+    fit(modality, *shard.world);
+  }
+}
+
+/// Rows of a domain's items in one modality before they are centred; those that lack it may hold
+/// anything.
+at::Tensor ItemFeatures::transformed(int modality, int domain, std::int64_t begin,
+                                     std::int64_t end) const {
+  const FeatureStatistics& statistics = of_modality_[modality].statistics;
+  at::Tensor rows = at::empty({end - begin, statistics.mean.size(0)}, at::kFloat);
+  dataset_.read_features(domain, statistics.modality, begin, end, rows.data_ptr<float>());
+  rows.sub_(statistics.mean);
+  if (statistics.components.defined()) {
+    rows = row_product(rows, statistics.components, shard_.threads);
+  }
+  return rows.contiguous();
+}
+
+/// The mean of each domain and the one scale, over the items that were trained on; rank 0 computes,
+/// so that the bits do not depend on the number of ranks.
+void ItemFeatures::fit(int modality, Communicator& communicator) {
+  const NodeSpace& space = shard_.space();
+  Modality& of = of_modality_[modality];
+  const std::int64_t columns = of.statistics.columns();
+  double squares = 0;
+  std::int64_t all = 0;
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    at::Tensor mean = at::zeros({columns}, at::kFloat);
+    const DomainInfo& info = dataset_.domains()[domain];
+    if (communicator.rank() == 0 && has(info, of.statistics.modality)) {
+      std::vector<double> sum(columns, 0);
+      double squares_here = 0;
+      std::int64_t count = 0;
+      for (std::int64_t begin = 0; begin < info.items; begin += kBlock) {
+        const std::int64_t end = std::min(info.items, begin + kBlock);
+        const at::Tensor rows = transformed(modality, domain, begin, end);
+        for (std::int64_t item = begin; item < end; ++item) {
+          const bool trained = shard_.summary->training_degree[value(space.item(domain, item))] > 0;
+          if (!trained || !present_in_[modality][domain][item]) continue;
+          const float* row = rows.const_data_ptr<float>() + (item - begin) * columns;
+          for (std::int64_t c = 0; c < columns; ++c) {
+            sum[c] += row[c];
+            squares_here += static_cast<double>(row[c]) * row[c];
+          }
+          ++count;
+        }
+      }
+      for (std::int64_t c = 0; c < columns && count > 0; ++c) {
+        const double of_column = sum[c] / static_cast<double>(count);
+        squares_here -= of_column * of_column * static_cast<double>(count);
+        mean.mutable_data_ptr<float>()[c] = static_cast<float>(of_column);
+      }
+      squares += squares_here;
+      all += count;
+    }
+    communicator.broadcast("item_regression.mean", mean, 0);
+    of.offset.push_back(mean);
+  }
+  at::Tensor scale = at::ones({1}, at::kFloat);
+  if (all > 0 && squares > 0) {
+    scale.fill_(1 / std::sqrt(squares / static_cast<double>(all)));
+  }
+  communicator.broadcast("item_regression.scale", scale, 0);
+  of.scale = scale.item<float>();
+}
+
+void ItemFeatures::read(std::int64_t begin, std::int64_t end, float* out) const {
+  const NodeSpace& space = shard_.space();
+  std::fill_n(out, (end - begin) * width_, 0.0F);
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    const std::int64_t first = space.items_of(domain).begin - space.users();
+    const std::int64_t from = std::max(begin, first);
+    const std::int64_t to = std::min(end, first + space.items_of(domain).size());
+    if (from >= to) continue;
+    for (int m = 0; m < modalities(); ++m) {
+      const std::vector<std::uint8_t>& present = present_in_[m][domain];
+      if (std::find(present.begin() + (from - first), present.begin() + (to - first), 1) ==
+          present.begin() + (to - first)) {
+        continue;
+      }
+      const at::Tensor rows = transformed(m, domain, from - first, to - first);
+      const float* const offset = of_modality_[m].offset[domain].const_data_ptr<float>();
+      const std::int64_t columns = columns_[m].size();
+      for (std::int64_t item = from; item < to; ++item) {
+        if (!present[item - first]) continue;
+        const float* const row = rows.const_data_ptr<float>() + (item - from) * columns;
+        float* const to_row = out + (item - begin) * width_ + columns_[m].begin;
+        for (std::int64_t c = 0; c < columns; ++c) {
+          to_row[c] = (row[c] - offset[c]) * of_modality_[m].scale;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace micrec

@@ -1,0 +1,49 @@
+#include "model/item_regression.h"
+
+#include <ATen/ATen.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace micrec {
+
+ItemRegression::ItemRegression(const PartInputs& inputs)
+    : is_on_(inputs.config.item_regression != ItemRegressionUse::off) {
+  const NodeSpace& space = inputs.shard.space();
+  items_ = std::ranges::count_if(inputs.shard.whole_nodes,
+                                 [&](GlobalNode node) { return !space.is_user(node); });
+  if (!is_on_) return;
+  mix_ = at::zeros({space.domains(), 2}, at::kFloat);
+  mix_.select(1, 0).fill_(inputs.config.item_regression == ItemRegressionUse::alone ? 0 : 1);
+  inputs.state.add_buffer("item_regression.mix", mix_, Placement::everywhere,
+                          "of each domain, whether the embeddings count, and the factor of item "
+                          "regression beside them (domains, 2)");
+}
+
+void ItemRegression::set_coefficients(SparseRows coefficients) {
+  CHECK_EQ(coefficients.rows(), items_);
+  coefficients_ = std::move(coefficients);
+}
+
+std::vector<ScoreMix> ItemRegression::mixes() const {
+  std::vector<ScoreMix> mixes;
+  if (!is_on_) return mixes;
+  const auto values = mix_.accessor<float, 2>();
+  for (std::int64_t domain = 0; domain < mix_.size(0); ++domain) {
+    mixes.push_back({.embeddings = values[domain][0] != 0, .regression = values[domain][1]});
+  }
+  return mixes;
+}
+
+void ItemRegression::set_mixes(std::span<const ScoreMix> mixes) {
+  CHECK(is_on_);
+  CHECK_EQ(static_cast<std::int64_t>(mixes.size()), mix_.size(0));
+  auto values = mix_.accessor<float, 2>();
+  for (std::int64_t domain = 0; domain < mix_.size(0); ++domain) {
+    values[domain][0] = mixes[domain].embeddings ? 1 : 0;
+    values[domain][1] = mixes[domain].regression;
+  }
+}
+
+}  // namespace micrec

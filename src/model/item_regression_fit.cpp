@@ -1,0 +1,305 @@
+#include "model/item_regression_fit.h"
+
+#include <ATen/ATen.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/parallel.h"
+#include "base/random.h"
+
+namespace micrec {
+namespace {
+
+// A batch holds the histories of the people that its items met, and the columns and features of all
+// neighbours.
+constexpr std::int64_t kBatchPairs = std::int64_t{1} << 22;  // of items and people who met them
+constexpr std::int64_t kBatchItems = std::int64_t{1} << 15;
+static_assert(kMostByPeople + kMostByFeatures <= ItemSystems::kMostNeighbours);
+constexpr std::int64_t kFeatureBlock = 4096;  // rows read at once
+
+}  // namespace
+
+/// What is needed to solve for some of the rank's items, all of one domain.
+struct ItemRegressionFit::Batch {
+  Range items{0, 0};                           // places in own_items()
+  int domain = 0;
+  std::vector<ItemNeighbourhood> neighbourhoods;  // (items)
+  std::vector<std::int32_t> columns_fetched;      // items, rising
+  NumberLists columns;                            // people of each
+  at::Tensor features;                            // (columns_fetched, width) float32
+};
+
+ItemRegressionFit::ItemRegressionFit(const DatasetFile& dataset, const Shard& shard,
+                                     const std::vector<std::string>& modalities, int feature_dim,
+                                     std::uint64_t seed)
+    : dataset_(dataset),
+      shard_(shard),
+      seed_(seed),
+      features_(dataset, shard, modalities, feature_dim),
+      histories_(shard, seed),
+      similar_(2 * shard.space().domains()) {
+  const std::vector<std::int32_t>& own = histories_.own_items();
+  const std::int64_t width = features_.width();
+  own_features_ = at::zeros({static_cast<std::int64_t>(own.size()), width}, at::kFloat);
+  std::vector<float> block(kFeatureBlock * width);
+  for (std::size_t n = 0; n < own.size() && width > 0;) {
+    const std::int64_t begin = own[n] / kFeatureBlock * kFeatureBlock;
+    const std::int64_t end = std::min(histories_.items(), begin + kFeatureBlock);
+    features_.read(begin, end, block.data());
+    for (; n < own.size() && own[n] < end; ++n) {
+      std::copy_n(block.data() + (own[n] - begin) * width, width,
+                  own_features_.mutable_data_ptr<float>() + static_cast<std::int64_t>(n) * width);
+    }
+  }
+}
+
+ItemRegressionFit::~ItemRegressionFit() = default;
+
+/// The items of a domain, numbered over all.
+Range ItemRegressionFit::items_of(int domain) const {
+  const NodeSpace& space = shard_.space();
+  const Range nodes = space.items_of(domain);
+  return {nodes.begin - space.users(), nodes.end - space.users()};
+}
+
+/// The nearest by features of each of the rank's items in a domain: items with features that were
+/// trained on, of that domain or, crossing, of all.
+const NearestNeighbours& ItemRegressionFit::similar_items(int domain, bool crossing) const {
+  std::unique_ptr<Similar>& found = similar_[2 * domain + (crossing ? 1 : 0)];
+  if (found) return *found;
+  const Range of_domain = items_of(domain);
+  const std::vector<std::int32_t>& own = histories_.own_items();
+  const auto begin = std::ranges::lower_bound(own, of_domain.begin) - own.begin();
+  const auto end = std::ranges::lower_bound(own, of_domain.end) - own.begin();
+  if (features_.width() == 0) {
+    found = std::make_unique<Similar>();
+    found->offsets.assign(end - begin + 1, 0);
+    return *found;
+  }
+  std::vector<std::int64_t> queries;  // of those that have features
+  std::vector<std::int64_t> rows;
+  for (std::int64_t n = begin; n < end; ++n) {
+    if (!features_.present()[own[n]]) continue;
+    queries.push_back(own[n]);
+    rows.push_back(n);
+  }
+  std::vector<std::uint8_t> eligible(histories_.items(), 0);
+  for (std::int64_t item = 0; item < histories_.items(); ++item) {
+    eligible[item] = features_.present()[item] && histories_.squared_length()[item] > 0 &&
+                     (crossing || of_domain.contains(item));
+  }
+  const FeatureSource source{histories_.items(), features_.width(),
+                             [&](std::int64_t from, std::int64_t to, float* out) {
+                               features_.read(from, to, out);
+                             }};
+  const Similar nearest = nearest_neighbours(
+      queries, own_features_.index_select(0, at::tensor(rows, at::kLong)), source, eligible,
+      kMostByFeatures, shard_.threads);
+  found = std::make_unique<Similar>();
+  std::size_t query = 0;
+  for (std::int64_t n = begin; n < end; ++n) {
+    if (query < rows.size() && rows[query] == n) {
+      found->neighbours.insert(found->neighbours.end(),
+                               nearest.neighbours.begin() + nearest.offsets[query],
+                               nearest.neighbours.begin() + nearest.offsets[query + 1]);
+      ++query;
+    }
+    found->offsets.push_back(static_cast<std::int64_t>(found->neighbours.size()));
+  }
+  return *found;
+}
+
+bool ItemRegressionFit::is_sampled(std::int32_t item, const ItemRegressionTask& task,
+                                   std::int64_t of_domain) const {
+  if (task.most_items == 0 || task.most_items >= of_domain) return true;
+  const Random random(seed_, Purpose::history_sample, /*time=*/1);
+  return random.uniform(static_cast<std::uint64_t>(item)) <
+         static_cast<double>(task.most_items) / static_cast<double>(of_domain);
+}
+
+/// Ranges of places in own_items() with their domains, as many on every rank; some may be empty.
+std::vector<std::pair<Range, int>> ItemRegressionFit::batches_of(
+    const std::vector<ItemRegressionTask>& tasks) const {
+  const NodeSpace& space = shard_.space();
+  const std::vector<std::int32_t>& own = histories_.own_items();
+  std::vector<std::pair<Range, int>> batches;
+  for (int domain = 0; domain < static_cast<int>(tasks.size()); ++domain) {
+    const std::int64_t last = space.items_of(domain).end - space.users();
+    std::int64_t begin = batches.empty() ? 0 : batches.back().first.end;
+    std::int64_t pairs = 0;
+    std::int64_t end = begin;
+    for (; end < static_cast<std::int64_t>(own.size()) && own[end] < last; ++end) {
+      const auto met = static_cast<std::int64_t>(histories_.people_of_own(end).size());
+      if (end > begin && (pairs + met > kBatchPairs || end - begin == kBatchItems)) {
+        batches.push_back({{begin, end}, domain});
+        begin = end;
+        pairs = 0;
+      }
+      pairs += met;
+    }
+    batches.push_back({{begin, end}, domain});
+  }
+  at::Tensor count = at::full({1}, static_cast<std::int64_t>(batches.size()), at::kLong);
+  shard_.world->all_reduce("item_regression.batches", count, Reduction::max);
+  const auto size = static_cast<std::int64_t>(own.size());
+  batches.resize(count.item<std::int64_t>(), {{size, size}, static_cast<int>(tasks.size()) - 1});
+  return batches;
+}
+
+/// Feature rows of these items, rising, from the ranks that own them. Ranks: collective.
+at::Tensor ItemRegressionFit::fetch_features(const std::vector<std::int32_t>& items) const {
+  Communicator& world = *shard_.world;
+  const int ranks = world.size();
+  const std::int64_t users = shard_.space().users();
+  std::vector<std::vector<std::int32_t>> asked(ranks);
+  for (const std::int32_t item : items) asked[shard_.whole.owner[users + item]].push_back(item);
+  const std::vector<std::vector<std::int32_t>> questions =
+      exchange_lists(world, "item_regression.features", asked);
+  const std::vector<std::int32_t>& own = histories_.own_items();
+  std::vector<std::int64_t> rows, sent(ranks), received(ranks);
+  for (int rank = 0; rank < ranks; ++rank) {
+    sent[rank] = static_cast<std::int64_t>(questions[rank].size());
+    received[rank] = static_cast<std::int64_t>(asked[rank].size());
+    for (const std::int32_t item : questions[rank]) {
+      rows.push_back(std::ranges::lower_bound(own, item) - own.begin());
+    }
+  }
+  const at::Tensor by_rank =
+      world.all_to_all("item_regression.features",
+                       own_features_.index_select(0, at::tensor(rows, at::kLong)), sent, received);
+  std::vector<std::int64_t> next(ranks, 0);
+  std::exclusive_scan(received.begin(), received.end(), next.begin(), std::int64_t{0});
+  std::vector<std::int64_t> place;
+  for (const std::int32_t item : items) place.push_back(next[shard_.whole.owner[users + item]]++);
+  return by_rank.index_select(0, at::tensor(place, at::kLong));
+}
+
+/// Ranks: collective.
+ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
+                                                   const ItemRegressionTask& task) const {
+  const Range of_domain = items_of(domain);
+  const std::vector<std::int32_t>& own = histories_.own_items();
+  const Similar& similar = similar_items(domain, task.cross > 0);
+  const auto first_own = std::ranges::lower_bound(own, of_domain.begin) - own.begin();
+
+  std::vector<std::span<const std::int32_t>> people, alike;
+  std::vector<std::int32_t> all_people;
+  for (std::int64_t n = items.begin; n < items.end; ++n) {
+    const bool sampled = is_sampled(own[n], task, of_domain.size());
+    people.push_back(sampled ? histories_.people_of_own(n) : std::span<const std::int32_t>());
+    const std::int64_t from = similar.offsets[n - first_own];
+    alike.push_back(std::span(similar.neighbours)
+                        .subspan(from, sampled ? similar.offsets[n - first_own + 1] - from : 0));
+    all_people.insert(all_people.end(), people.back().begin(), people.back().end());
+  }
+  const auto sort_once = [](std::vector<std::int32_t>& numbers) {
+    std::ranges::sort(numbers);
+    numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+  };
+  sort_once(all_people);
+  const NumberLists histories = histories_.items_of(all_people);
+
+  Batch batch{items, domain, {}, {}, {}, {}};
+  batch.neighbourhoods = choose_neighbourhoods(
+      {of_domain, task.cross, task.neighbourhood_lambda},
+      std::span(own).subspan(items.begin, items.size()), people, all_people, histories, histories_,
+      alike, shard_.threads);
+  std::vector<std::uint8_t> wanted(histories_.items(), 0);
+  for (const ItemNeighbourhood& of : batch.neighbourhoods) {
+    for (const std::int32_t item : of.items) wanted[item] = 1;
+  }
+  for (std::int64_t item = 0; item < histories_.items(); ++item) {
+    if (wanted[item]) batch.columns_fetched.push_back(static_cast<std::int32_t>(item));
+  }
+  batch.columns = histories_.people_of(batch.columns_fetched);
+  if (features_.width() > 0) batch.features = fetch_features(batch.columns_fetched);
+  return batch;
+}
+
+/// What the system of the t-th item of a batch is made of.
+ItemSystem ItemRegressionFit::system_of(const Batch& batch, const ItemRegressionTask& task,
+                                        std::int64_t t) const {
+  const ItemNeighbourhood& of = batch.neighbourhoods[t];
+  const Range of_domain = items_of(batch.domain);
+  const std::int64_t width = features_.width();
+  ItemSystem system{{}, of.together, {}, {}};
+  for (const std::int32_t item : of.items) {
+    const auto place = std::ranges::lower_bound(batch.columns_fetched, item) -
+                       batch.columns_fetched.begin();
+    system.columns.push_back(batch.columns.of(place));
+    system.cross.push_back(of_domain.contains(item) ? 1.0F : static_cast<float>(task.cross));
+    if (width > 0) {
+      system.features.push_back(batch.features.const_data_ptr<float>() + place * width);
+    }
+  }
+  if (width > 0) {
+    system.features.push_back(own_features_.const_data_ptr<float>() +
+                              (batch.items.begin + t) * width);
+  }
+  return system;
+}
+
+void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask& task,
+                                    std::vector<SparseRows>& results) const {
+  const std::int64_t items = batch.items.size();
+  const std::size_t solutions = task.settings.size();
+  // [solution] the coefficients of each item's neighbours.
+  std::vector<std::vector<std::vector<float>>> found(solutions,
+                                                     std::vector<std::vector<float>>(items));
+  const std::int64_t groups = (items + kSystemLanes - 1) / kSystemLanes;
+  const std::int64_t chunk = std::clamp<std::int64_t>(groups / (8 * shard_.threads), 1, 64);
+  parallel_for(groups, chunk, shard_.threads, [&](std::int64_t begin, std::int64_t end) {
+    ItemSystems systems(histories_.squared_weight(), TrainingHistories::kUnit,
+                        features_.columns());
+    for (std::int64_t g = begin; g < end; ++g) {
+      const Range of{g * kSystemLanes, std::min(items, (g + 1) * kSystemLanes)};
+      std::vector<ItemSystem> of_items;
+      for (std::int64_t t = of.begin; t < of.end; ++t) {
+        of_items.push_back(system_of(batch, task, t));
+      }
+      systems.make(of_items);
+      for (std::size_t s = 0; s < solutions; ++s) {
+        systems.solve(task.settings[s]);
+        for (std::int64_t t = of.begin; t < of.end; ++t) {
+          const auto count = static_cast<std::int64_t>(batch.neighbourhoods[t].items.size());
+          for (std::int64_t n = 0; n < count; ++n) {
+            found[s][t].push_back(systems.coefficient(t - of.begin, n));
+          }
+        }
+      }
+    }
+  });
+  for (std::size_t s = 0; s < solutions; ++s) {
+    for (std::int64_t t = 0; t < items; ++t) {
+      for (std::size_t n = 0; n < found[s][t].size(); ++n) {
+        if (found[s][t][n] == 0) continue;
+        results[s].column.push_back(batch.neighbourhoods[t].items[n]);
+        results[s].value.push_back(found[s][t][n]);
+      }
+      results[s].offsets.push_back(static_cast<std::int64_t>(results[s].column.size()));
+    }
+  }
+}
+
+std::vector<SparseRows> ItemRegressionFit::solve(
+    const std::vector<ItemRegressionTask>& tasks,
+    const std::function<void(double)>& progress) const {
+  CHECK_EQ(static_cast<int>(tasks.size()), shard_.space().domains());
+  for (const ItemRegressionTask& task : tasks) {
+    CHECK_EQ(task.settings.size(), tasks.front().settings.size());
+  }
+  std::vector<SparseRows> results(tasks.front().settings.size());
+  const std::vector<std::pair<Range, int>> batches = batches_of(tasks);
+  for (std::size_t b = 0; b < batches.size(); ++b) {
+    const auto& [items, domain] = batches[b];
+    solve_batch(gather(items, domain, tasks[domain]), tasks[domain], results);
+    if (progress) {
+      progress(static_cast<double>(b + 1) / static_cast<double>(batches.size()));
+    }
+  }
+  return results;
+}
+
+}  // namespace micrec

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/dataset_file.h"
+#include "kernels/sparse_rows.h"
+#include "model/item_features.h"
+#include "model/item_neighbourhood.h"
+#include "model/item_systems.h"
+#include "model/shard.h"
+#include "model/training_histories.h"
+
+namespace micrec {
+
+/// What a fit is asked for in one domain: solutions of one set of neighbourhoods.
+struct ItemRegressionTask {
+  double cross = 0.6;
+  double neighbourhood_lambda = 60;              ///< of NeighbourhoodRule
+  std::vector<ItemRegressionSettings> settings;  ///< one solution each; their cross is the task's
+  std::int64_t most_items = 0;  ///< a seeded sample of so many has coefficients; 0: all
+};
+
+/// Ridge regressions of each item on a neighbourhood of its own, item regression for short: chooses
+/// the neighbourhoods (choose_neighbourhoods()) and solves the systems (ItemSystems) of this rank's
+/// items.
+///
+/// Source   SLIM (Ning and Karypis, ICDM 2011) and its variants with neighbourhoods and side
+///          information (SSLIM, RecSys 2012), in closed form as EASE (Steck, WWW 2019).
+class ItemRegressionFit {
+ public:
+  /// The shard must be the training graph; all arguments outlive this. Ranks: collective.
+  ItemRegressionFit(const DatasetFile& dataset, const Shard& shard,
+                    const std::vector<std::string>& modalities, int feature_dim,
+                    std::uint64_t seed);
+  ~ItemRegressionFit();
+
+  int modalities() const { return features_.modalities(); }
+  const TrainingHistories& histories() const { return histories_; }
+
+  /// Solutions for every domain, as many for each: the n-th result has the n-th settings of every
+  /// domain. Row t of a result is the t-th item of Shard::whole_nodes, columns are items numbered
+  /// over all domains. `progress` is told the share that is done, on every rank.
+  ///
+  /// Ranks    collective; equal bits on any number of ranks, grids and threads.
+  /// Cost     batches of items bound the memory, see the source.
+  std::vector<SparseRows> solve(const std::vector<ItemRegressionTask>& tasks,
+                                const std::function<void(double)>& progress) const;
+
+ private:
+  struct Batch;
+  using Similar = NearestNeighbours;
+
+  Range items_of(int domain) const;
+  const Similar& similar_items(int domain, bool crossing) const;
+  std::vector<std::pair<Range, int>> batches_of(const std::vector<ItemRegressionTask>& tasks) const;
+  bool is_sampled(std::int32_t item, const ItemRegressionTask& task, std::int64_t of_domain) const;
+  Batch gather(Range items, int domain, const ItemRegressionTask& task) const;
+  at::Tensor fetch_features(const std::vector<std::int32_t>& items) const;
+  ItemSystem system_of(const Batch& batch, const ItemRegressionTask& task, std::int64_t t) const;
+  void solve_batch(const Batch& batch, const ItemRegressionTask& task,
+                   std::vector<SparseRows>& results) const;
+
+  const DatasetFile& dataset_;
+  const Shard& shard_;
+  std::uint64_t seed_;
+  ItemFeatures features_;
+  TrainingHistories histories_;
+  at::Tensor own_features_;  // (own items, width) float32
+  mutable std::vector<std::unique_ptr<Similar>> similar_;  // (domains, 2) found when first needed
+};
+
+}  // namespace micrec

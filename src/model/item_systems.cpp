@@ -1,0 +1,150 @@
+#include "model/item_systems.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "kernels/dispatch.h"
+#include "kernels/scores.h"
+
+namespace micrec {
+namespace {
+
+static_assert(ItemSystems::kMostNeighbours <= 128, "a neighbour has a bit of two words");
+
+/// Adds a squared weight to the products of all pairs of the neighbours that a person met.
+void add_pairs(const std::uint64_t (&met)[2], double squared_weight, double* products) {
+  std::array<std::int32_t, 128> list;
+  std::int32_t count = 0;
+  for (int word = 0; word < 2; ++word) {
+    for (std::uint64_t bits = met[word]; bits != 0; bits &= bits - 1) {
+      list[count++] = word * 64 + std::countr_zero(bits);
+    }
+  }
+  for (std::int32_t a = 0; a < count; ++a) {
+    double* const row = products + list[a] * ItemSystems::kMostNeighbours;
+    for (std::int32_t b = 0; b <= a; ++b) row[list[b]] += squared_weight;
+  }
+}
+
+}  // namespace
+
+ItemSystems::ItemSystems(const std::vector<double>& squared_weight, double unit,
+                         const std::vector<Range>& modality_columns)
+    : squared_weight_(squared_weight),
+      unit_(unit),
+      modality_columns_(modality_columns),
+      met_by_(squared_weight.size(), Met{}),
+      products_(kMostNeighbours * kMostNeighbours) {}
+
+void ItemSystems::make(const std::vector<ItemSystem>& items) {
+  CHECK_LE(static_cast<std::int64_t>(items.size()), kSystemLanes);
+  n_ = 0;
+  for (const ItemSystem& item : items) {
+    const auto count = static_cast<std::int64_t>(item.columns.size());
+    CHECK_LE(count, kMostNeighbours);
+    n_ = std::max(n_, padded_system(count));
+  }
+  together_.assign(floats_of_matrices(n_), 0);
+  right_together_.assign(floats_of_right_sides(n_), 0);
+  cross_.assign(floats_of_right_sides(n_), 0);
+  alike_.assign(modality_columns_.size(), std::vector<float>(floats_of_matrices(n_), 0));
+  right_alike_.assign(modality_columns_.size(), std::vector<float>(floats_of_right_sides(n_), 0));
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const int lane = static_cast<int>(i);
+    for (std::size_t n = 0; n < items[i].columns.size(); ++n) {
+      right_together_[n * kSystemLanes + lane] = items[i].together[n];
+      cross_[n * kSystemLanes + lane] = items[i].cross[n];
+    }
+    add_column_products(items[i], lane);
+    if (!items[i].features.empty()) add_feature_products(items[i], lane);
+  }
+}
+
+void ItemSystems::add_column_products(const ItemSystem& item, int lane) {
+  std::fill(products_.begin(), products_.end(), 0.0);
+  for (std::size_t n = 0; n < item.columns.size(); ++n) {
+    for (const std::int32_t person : item.columns[n]) {
+      auto& met = met_by_[person].neighbours;
+      if ((met[0] | met[1]) == 0) people_.push_back(person);
+      met[n / 64] |= std::uint64_t{1} << (n % 64);
+    }
+  }
+  for (const std::int32_t person : people_) {
+    add_pairs(met_by_[person].neighbours, squared_weight_[person], products_.data());
+    met_by_[person] = {};
+  }
+  people_.clear();
+  const auto count = static_cast<std::int64_t>(item.columns.size());
+  for (std::int64_t row = 0; row < count; ++row) {
+    for (std::int64_t column = 0; column <= row; ++column) {
+      together_[triangle_place(row, column) * kSystemLanes + lane] =
+          static_cast<float>(products_[row * kMostNeighbours + column] * unit_);
+    }
+  }
+}
+
+void ItemSystems::add_feature_products(const ItemSystem& item, int lane) {
+  const auto rows = static_cast<std::int64_t>(item.features.size());  // the item's own is the last
+  for (std::size_t m = 0; m < modality_columns_.size(); ++m) {
+    const Range columns = modality_columns_[m];
+    const auto row_of = [&](std::int64_t n) { return item.features[n] + columns.begin; };
+    const RowPanels left(rows, columns.size(), kUserLanes, row_of, 1);
+    const RowPanels right(rows, columns.size(), kItemLanes, row_of, 1);
+    const std::int64_t stride = right.panels() * kItemLanes;
+    std::vector<float> products(left.panels() * kUserLanes * stride);
+    kernels().score_tile({left.panel(0), left.panels(), right.panel(0), right.panels(),
+                          columns.size(), products.data()});
+    for (std::int64_t row = 0; row < rows - 1; ++row) {
+      for (std::int64_t column = 0; column <= row; ++column) {
+        alike_[m][triangle_place(row, column) * kSystemLanes + lane] =
+            products[row * stride + column];
+      }
+      right_alike_[m][row * kSystemLanes + lane] = products[(rows - 1) * stride + row];
+    }
+  }
+}
+
+void ItemSystems::solve(const ItemRegressionSettings& settings) {
+  CHECK_EQ(settings.alpha.size(), modality_columns_.size());
+  CHECK_GT(settings.lambda, 0);
+  keep_.resize(floats_of_right_sides(n_));
+  right_.resize(floats_of_right_sides(n_));
+  matrix_.resize(floats_of_matrices(n_));
+  std::vector<float> alpha;  // squared
+  for (const double of_modality : settings.alpha) {
+    alpha.push_back(static_cast<float>(of_modality * of_modality));
+  }
+  for (std::size_t e = 0; e < right_.size(); ++e) {
+    float right = right_together_[e];
+    for (std::size_t m = 0; m < alpha.size(); ++m) right += alpha[m] * right_alike_[m][e];
+    keep_[e] = right > 0 ? cross_[e] : 0;
+    right_[e] = right * keep_[e];
+  }
+  const auto lambda = static_cast<float>(settings.lambda);
+  for (std::int64_t row = 0; row < n_; ++row) {
+    const float* const keep_row = keep_.data() + row * kSystemLanes;
+    for (std::int64_t column = 0; column <= row; ++column) {
+      const float* const keep_column = keep_.data() + column * kSystemLanes;
+      const std::int64_t first = triangle_place(row, column) * kSystemLanes;
+      float* const to = matrix_.data() + first;
+      std::copy_n(together_.data() + first, kSystemLanes, to);
+      for (std::size_t m = 0; m < alpha.size(); ++m) {
+        const float* const alike = alike_[m].data() + first;
+        for (int lane = 0; lane < kSystemLanes; ++lane) to[lane] += alpha[m] * alike[lane];
+      }
+      for (int lane = 0; lane < kSystemLanes; ++lane) {
+        to[lane] *= keep_row[lane] * keep_column[lane];
+      }
+    }
+    float* const diagonal = matrix_.data() + triangle_place(row, row) * kSystemLanes;
+    for (int lane = 0; lane < kSystemLanes; ++lane) {
+      diagonal[lane] += keep_row[lane] > 0 ? lambda : 1;
+    }
+  }
+  kernels().solve_positive({n_, matrix_.data(), right_.data()});
+}
+
+}  // namespace micrec

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "kernels/cholesky.h"
+
+namespace micrec {
+
+/// What decides the coefficients of a domain's items (docs/model.md, "Item regression").
+struct ItemRegressionSettings {
+  double lambda = 60;         ///< ridge
+  double cross = 0.6;         ///< weight of the other domains' interactions; 0 leaves them out
+  std::vector<double> alpha;  ///< [modality] weight of its features
+};
+
+/// What the system of one item is made of.
+struct ItemSystem {
+  std::vector<std::span<const std::int32_t>> columns;  // [neighbour] the people who met it
+  std::vector<float> together;       // [neighbour] product of its column with the item's
+  std::vector<float> cross;          // [neighbour] 1, or the weight of other domains
+  std::vector<const float*> features;  // rows of the neighbours and, last, of the item; or empty
+};
+
+/// The systems of up to 16 items, side by side: made once, solved for any settings.
+///
+///   (X_N'X_N + F_N F_N' + lambda I) b = X_N'x_i + F_N f_i
+///
+/// over the people's columns X and alpha times the features F, both times `cross` where a neighbour
+/// is of another domain. Only neighbours with a positive right side stay; others have b = 0.
+class ItemSystems {
+ public:
+  static constexpr std::int64_t kMostNeighbours = 100;
+
+  /// `squared_weight`: (people) in units of `unit`, whole numbers, so that sums are exact;
+  /// `modality_columns`: of the feature rows. Both outlive this.
+  ItemSystems(const std::vector<double>& squared_weight, double unit,
+              const std::vector<Range>& modality_columns);
+
+  /// Shapes   items: at most kSystemLanes, each with at most kMostNeighbours neighbours.
+  /// Cost     for each item the people of its neighbours' columns, and for each of them the square
+  ///          of how many of the neighbours they met; neighbours^2 x width / 2 for the features.
+  void make(const std::vector<ItemSystem>& items);
+
+  /// Cost     neighbours^3 / 6 multiply-adds an item.
+  void solve(const ItemRegressionSettings& settings);
+  /// Of the last solve().
+  float coefficient(std::int64_t item, std::int64_t neighbour) const {
+    return right_[neighbour * kSystemLanes + item];
+  }
+
+ private:
+  void add_column_products(const ItemSystem& item, int lane);
+  void add_feature_products(const ItemSystem& item, int lane);
+
+  const std::vector<double>& squared_weight_;
+  double unit_;
+  const std::vector<Range>& modality_columns_;
+
+  std::int64_t n_ = 0;                           // neighbours of the largest, padded
+  std::vector<float> together_;                  // (n (n + 1) / 2, 16) products of columns
+  std::vector<float> right_together_;            // (n, 16) products with the item's own
+  std::vector<float> cross_;                     // (n, 16) 0 where there is no neighbour
+  std::vector<std::vector<float>> alike_;        // [modality] as together_, of features
+  std::vector<std::vector<float>> right_alike_;  // [modality] as right_together_
+
+  // Work space: of make() ...
+  struct Met {
+    std::uint64_t neighbours[2];  // a bit for each
+  };
+  std::vector<Met> met_by_;           // (people)
+  std::vector<std::int32_t> people_;  // who met some
+  std::vector<double> products_;      // (kMostNeighbours, kMostNeighbours) in units
+  // ... and of solve().
+  std::vector<float> keep_;    // (n, 16) cross_, or 0 where the neighbour does not stay
+  std::vector<float> matrix_;  // (n (n + 1) / 2, 16)
+  std::vector<float> right_;   // (n, 16)
+};
+
+}  // namespace micrec

@@ -1,0 +1,157 @@
+#include "train/item_regression_search.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace micrec {
+namespace {
+
+// The first of each is the default; a tie goes to the earlier.
+const std::vector<double> kLambdas = {60, 20, 150, 400, 1000};
+const std::vector<double> kAlphas = {2, 3, 1, 5, 0};
+const std::vector<double> kCrosses = {0.6, 0};
+
+constexpr std::int64_t kMostItems = 20000;  // of a domain that are solved for while choosing
+
+/// The value of a list for a domain; nothing where the list is empty.
+const double* wished(const std::vector<double>& list, int domain) {
+  if (list.empty()) return nullptr;
+  return &list[list.size() == 1 ? 0 : domain];
+}
+
+void check_wish(const std::vector<double>& list, int domains, const char* flag) {
+  if (list.size() <= 1 || static_cast<int>(list.size()) == domains) return;
+  throw Error(Cause::usage, text("--", flag, " has ", list.size(), " values; expected one, or one ",
+                                 "for each of the ", domains, " domains"));
+}
+
+/// One setting of every domain varied, the others as chosen so far.
+struct Search {
+  const ItemRegressionFit& fit;
+  const RateCoefficients& rate;
+  std::function<void()> tell;
+  ItemRegressionChoice& choice;
+
+  using Set = std::function<void(ItemRegressionSettings&, double)>;
+
+  /// Takes the best of the values in the domains where that is open. `apart`: the values do not
+  /// share neighbourhoods.
+  void vary(const std::vector<double>& values, const std::vector<bool>& is_open, const Set& set,
+            bool apart = false) const {
+    if (std::ranges::find(is_open, true) == is_open.end()) return;
+    std::vector<double> best(choice.chosen.size(), -1);
+    if (!apart) rate_all(tasks_of(values, is_open, set), is_open, best);
+    for (std::size_t n = 0; n < values.size() && apart; ++n) {
+      rate_all(tasks_of({values[n]}, is_open, set), is_open, best);
+    }
+    tell();
+  }
+
+  std::vector<ItemRegressionTask> tasks_of(const std::vector<double>& values,
+                                           const std::vector<bool>& is_open, const Set& set) const {
+    std::vector<ItemRegressionTask> tasks;
+    for (std::size_t d = 0; d < choice.chosen.size(); ++d) {
+      ItemRegressionTask& task = tasks.emplace_back();
+      for (const double value : values) {
+        ItemRegressionSettings& settings = task.settings.emplace_back(choice.chosen[d]);
+        if (is_open[d]) set(settings, value);
+      }
+      task.cross = task.settings.front().cross;
+      task.neighbourhood_lambda = choice.chosen[d].lambda;
+      task.most_items = kMostItems;
+    }
+    return tasks;
+  }
+
+  /// Of the settings of each domain's task takes the best, if it is above `best`.
+  void rate_all(const std::vector<ItemRegressionTask>& tasks, const std::vector<bool>& is_open,
+                std::vector<double>& best) const {
+    const std::vector<SparseRows> solutions = fit.solve(tasks, nullptr);
+    for (std::size_t s = 0; s < solutions.size(); ++s) {
+      const std::vector<double> metrics = rate(solutions[s]);
+      for (std::size_t d = 0; d < tasks.size(); ++d) {
+        if (!is_open[d]) continue;
+        const ItemRegressionSettings& settings = tasks[d].settings[s];
+        choice.tried.push_back({static_cast<int>(d), settings, metrics[d]});
+        if (metrics[d] <= best[d]) continue;
+        best[d] = metrics[d];
+        choice.chosen[d] = settings;
+      }
+    }
+  }
+};
+
+}  // namespace
+
+ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int domains,
+                                            const ItemRegressionWish& wish,
+                                            const RateCoefficients& rate,
+                                            const std::function<void(double)>& progress) {
+  check_wish(wish.lambda, domains, "regression_lambda");
+  check_wish(wish.cross, domains, "regression_cross");
+  check_wish(wish.alpha, domains, "regression_alpha");
+  ItemRegressionChoice choice;
+  std::vector<bool> lambda_open, alpha_open, cross_open;
+  for (int d = 0; d < domains; ++d) {
+    const double* const lambda = wished(wish.lambda, d);
+    const double* const alpha = wished(wish.alpha, d);
+    const double* const cross = wished(wish.cross, d);
+    choice.chosen.push_back({.lambda = lambda ? *lambda : kLambdas.front(),
+                             .cross = cross ? *cross : kCrosses.front(),
+                             .alpha = std::vector<double>(fit.modalities(),
+                                                          alpha ? *alpha : kAlphas.front())});
+    lambda_open.push_back(lambda == nullptr);
+    alpha_open.push_back(alpha == nullptr);
+    cross_open.push_back(cross == nullptr && domains > 1);
+  }
+  if (!rate) return choice;
+
+  const int rounds = 1 + fit.modalities() + (domains > 1 ? 1 : 0);
+  int done = 0;
+  const Search search{fit, rate,
+                      [&] {
+                        if (progress) progress(static_cast<double>(++done) / rounds);
+                      },
+                      choice};
+  search.vary(kLambdas, lambda_open,
+              [](ItemRegressionSettings& settings, double value) { settings.lambda = value; });
+  for (int m = 0; m < fit.modalities(); ++m) {
+    search.vary(kAlphas, alpha_open, [m](ItemRegressionSettings& settings, double value) {
+      settings.alpha[m] = value;
+    });
+  }
+  search.vary(
+      kCrosses, cross_open,
+      [](ItemRegressionSettings& settings, double value) { settings.cross = value; },
+      /*apart=*/true);
+  return choice;
+}
+
+SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressionChoice& choice,
+                               const std::function<void(double)>& progress) {
+  std::vector<ItemRegressionTask> tasks;
+  for (const ItemRegressionSettings& settings : choice.chosen) {
+    tasks.push_back({settings.cross, settings.lambda, {settings}, /*most_items=*/0});
+  }
+  return std::move(fit.solve(tasks, progress).front());
+}
+
+std::string to_json_text(const ItemRegressionChoice& choice, const std::vector<std::string>& domains,
+                         const std::vector<std::string>& modalities) {
+  nlohmann::ordered_json json;
+  for (std::size_t d = 0; d < domains.size(); ++d) {
+    const ItemRegressionSettings& settings = choice.chosen[d];
+    json[domains[d]] = {{"lambda", settings.lambda}, {"cross", settings.cross}};
+    for (std::size_t m = 0; m < modalities.size(); ++m) {
+      json[domains[d]]["alpha"][modalities[m]] = settings.alpha[m];
+    }
+  }
+  return json.dump();
+}
+
+}  // namespace micrec

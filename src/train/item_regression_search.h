@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "model/item_regression_fit.h"
+
+namespace micrec {
+
+/// Settings that were asked for; an empty list is chosen on validation. One value is of every domain,
+/// else there is one a domain.
+struct ItemRegressionWish {
+  std::vector<double> lambda;
+  std::vector<double> cross;
+  std::vector<double> alpha;  ///< of all modalities
+};
+
+/// The settings of each domain, and what was tried for them.
+struct ItemRegressionChoice {
+  struct Tried {
+    int domain = 0;
+    ItemRegressionSettings settings;
+    double metric = 0;
+  };
+  std::vector<ItemRegressionSettings> chosen;  // [domain]
+  std::vector<Tried> tried;                    // in order; none without validation
+};
+
+/// NDCG@20 on the validation interactions of each domain, ranked by these coefficients alone.
+/// Ranks: collective.
+using RateCoefficients = std::function<std::vector<double>(const SparseRows&)>;
+
+/// Chooses what the wish leaves open, one setting after the other: lambda, alpha of each modality,
+/// then whether to cross. A tie goes to the value nearer to the default. Where a domain has more
+/// than 20,000 items, a seeded sample of so many is solved for.
+///
+/// `rate`: empty where there is no validation: the defaults are taken.
+/// Ranks    collective. Errors   Error(usage) where a list fits neither one nor all domains.
+/// Cost     a fit of all solutions of one setting each.
+ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int domains,
+                                            const ItemRegressionWish& wish,
+                                            const RateCoefficients& rate,
+                                            const std::function<void(double)>& progress);
+
+/// Coefficients with the chosen settings. Ranks: collective.
+SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressionChoice& choice,
+                               const std::function<void(double)>& progress);
+
+/// {"food": {"lambda": 60, "cross": 0.6, "alpha": {"text": 2}}, ...} as text.
+std::string to_json_text(const ItemRegressionChoice& choice, const std::vector<std::string>& domains,
+                         const std::vector<std::string>& modalities);
+
+}  // namespace micrec
