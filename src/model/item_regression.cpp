@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/item_systems.h"
+
 namespace micrec {
 
 ItemRegression::ItemRegression(const PartInputs& inputs)
@@ -44,6 +46,26 @@ void ItemRegression::set_mixes(std::span<const ScoreMix> mixes) {
     values[domain][0] = mixes[domain].embeddings ? 1 : 0;
     values[domain][1] = mixes[domain].regression;
   }
+}
+
+void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
+  if (shape.config.item_regression == ItemRegressionUse::off) return;
+  constexpr double kCoefficientBytes = kNodeBytes + kFloatBytes;
+  const double coefficients = at.items() / at.grid.columns * ItemSystems::kMostNeighbours;
+  costs.memory(MemoryKind::graph, coefficients * kCoefficientBytes);
+  // While it is fitted: histories by person and by item, the features of its own items, and of a
+  // batch the same of all neighbours.
+  double bytes = 2 * kNodeBytes * at.nonzeros();
+  for (const std::int64_t columns : shape.content_columns) {
+    bytes += 2 * kFloatBytes * static_cast<double>(columns) * at.items();
+  }
+  costs.memory_in_turn(MemoryKind::loading, bytes);
+  // Where users are ranked: the coefficients of all items, by target and by source.
+  double items = 0;
+  for (const std::int64_t of_domain : at.of.dataset.items_of_domain) {
+    items = std::max(items, static_cast<double>(of_domain));
+  }
+  costs.memory(MemoryKind::evaluation, 2 * items * ItemSystems::kMostNeighbours * kCoefficientBytes);
 }
 
 }  // namespace micrec

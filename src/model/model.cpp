@@ -159,6 +159,7 @@ void Model::declare(const ModelShape& shape, const RankPlace& at, StepCosts& cos
   ContentTerm::declare(shape, at, costs);
   for (const LossKind& kind : kLosses) kind.declare(shape, at, costs);
   DenseInputs::declare(at, costs);
+  ItemRegression::declare(shape, at, costs);
 }
 
 }  // namespace micrec

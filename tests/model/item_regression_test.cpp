@@ -1,0 +1,319 @@
+// Item regression against plain loops in double, over the whole data set at once.
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "data/dataset_writer.h"
+#include "model/item_regression_fit.h"
+#include "tests/support/sharded_model.h"
+#include "tests/support/small_world.h"
+#include "tests/support/temporary_folder.h"
+
+namespace micrec {
+namespace {
+
+using Matrix = std::vector<std::vector<double>>;
+
+/// Coefficients of every target: source -> value, items numbered over all domains.
+using Coefficients = std::vector<std::map<std::int32_t, float>>;
+
+/// All that the formulas are made of, dense.
+struct DenseData {
+  std::vector<int> domain;  // of each item
+  Matrix x;                 // [item][person] weighted
+  Matrix f;                 // [item][column] features as ItemFeatures has them
+  std::vector<Range> modalities;
+
+  double dot(const std::vector<double>& a, const std::vector<double>& b) const {
+    double sum = 0;
+    for (std::size_t n = 0; n < a.size(); ++n) sum += a[n] * b[n];
+    return sum;
+  }
+};
+
+DenseData dense_data(const DatasetFile& dataset) {
+  DenseData data;
+  std::vector<double> activity(dataset.people(), 0);
+  std::vector<std::pair<int, int>> cells;
+  int first = 0;
+  for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
+    const std::vector<std::int32_t> person = dataset.person_of_user(d);
+    const Interactions train = dataset.read(d, Split::train);
+    for (std::size_t n = 0; n < train.user.size(); ++n) {
+      ++activity[person[train.user[n]]];
+      cells.emplace_back(first + train.item[n], person[train.user[n]]);
+    }
+    first += static_cast<int>(dataset.domains()[d].items);
+    data.domain.resize(first, d);
+  }
+  double squares = 0;
+  double active = 0;
+  for (const double count : activity) {
+    if (count == 0) continue;
+    squares += 1 / std::sqrt(count);
+    ++active;
+  }
+  data.x.assign(first, std::vector<double>(dataset.people(), 0));
+  for (const auto& [item, person] : cells) {
+    data.x[item][person] = std::sqrt(active / squares / std::sqrt(activity[person]));
+  }
+  return data;
+}
+
+std::vector<double> solve_densely(Matrix a, std::vector<double> b) {
+  const std::size_t n = b.size();
+  for (std::size_t k = 0; k < n; ++k) {
+    for (std::size_t i = k + 1; i < n; ++i) {
+      const double factor = a[i][k] / a[k][k];
+      for (std::size_t j = k; j < n; ++j) a[i][j] -= factor * a[k][j];
+      b[i] -= factor * b[k];
+    }
+  }
+  for (std::size_t k = n; k-- > 0;) {
+    for (std::size_t j = k + 1; j < n; ++j) b[k] -= a[k][j] * b[j];
+    b[k] /= a[k][k];
+  }
+  return b;
+}
+
+/// The items with the largest scores, of equal ones the smaller numbers.
+std::vector<std::int32_t> largest(std::vector<std::pair<double, std::int32_t>> scored,
+                                  std::size_t most) {
+  std::ranges::sort(scored, [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second < b.second;
+  });
+  if (scored.size() > most) scored.resize(most);
+  std::vector<std::int32_t> items;
+  for (const auto& [score, item] : scored) items.push_back(item);
+  return items;
+}
+
+Coefficients dense_coefficients(const DenseData& data,
+                                const std::vector<ItemRegressionSettings>& of_domain) {
+  const auto items = static_cast<std::int32_t>(data.x.size());
+  Coefficients all(items);
+  for (std::int32_t i = 0; i < items; ++i) {
+    const ItemRegressionSettings& settings = of_domain[data.domain[i]];
+    const auto cross = [&](std::int32_t j) {
+      return data.domain[j] == data.domain[i] ? 1 : settings.cross;
+    };
+    std::vector<std::pair<double, std::int32_t>> by_people, by_features;
+    for (std::int32_t j = 0; j < items; ++j) {
+      if (j == i || cross(j) == 0) continue;
+      const double length = data.dot(data.x[j], data.x[j]);
+      const double together = data.dot(data.x[j], data.x[i]);
+      if (together > 0) {
+        by_people.emplace_back(
+            cross(j) * together / std::sqrt(cross(j) * cross(j) * length + settings.lambda), j);
+      }
+      const double norm = std::sqrt(data.dot(data.f[j], data.f[j]));
+      if (length > 0 && norm > 0 && data.dot(data.f[i], data.f[i]) > 0) {
+        by_features.emplace_back(data.dot(data.f[j], data.f[i]) / norm, j);
+      }
+    }
+    std::set<std::int32_t> chosen;
+    for (const std::int32_t j : largest(by_people, kMostByPeople)) chosen.insert(j);
+    for (const std::int32_t j : largest(by_features, kMostByFeatures)) chosen.insert(j);
+    const auto product = [&](std::int32_t a, std::int32_t b) {
+      double sum = data.dot(data.x[a], data.x[b]);
+      for (std::size_t m = 0; m < data.modalities.size(); ++m) {
+        for (std::int64_t c = data.modalities[m].begin; c < data.modalities[m].end; ++c) {
+          sum += settings.alpha[m] * settings.alpha[m] * data.f[a][c] * data.f[b][c];
+        }
+      }
+      return sum;
+    };
+    std::vector<std::int32_t> kept;
+    for (const std::int32_t j : chosen) {
+      if (product(j, i) > 0) kept.push_back(j);
+    }
+    Matrix a(kept.size(), std::vector<double>(kept.size()));
+    std::vector<double> b(kept.size());
+    for (std::size_t r = 0; r < kept.size(); ++r) {
+      for (std::size_t c = 0; c < kept.size(); ++c) {
+        a[r][c] = cross(kept[r]) * cross(kept[c]) * product(kept[r], kept[c]);
+      }
+      a[r][r] += settings.lambda;
+      b[r] = cross(kept[r]) * product(kept[r], i);
+    }
+    const std::vector<double> solution = solve_densely(a, b);
+    for (std::size_t r = 0; r < kept.size(); ++r) {
+      all[i][kept[r]] = static_cast<float>(solution[r]);
+    }
+  }
+  return all;
+}
+
+/// What a fit on these ranks gives, put together, one for each settings of the tasks; and the
+/// features that it took.
+struct Fitted {
+  std::vector<Coefficients> solutions;
+  Matrix features;
+  std::vector<Range> modalities;
+};
+
+Fitted fit(const DatasetFile& dataset, const std::vector<std::string>& modalities,
+           const std::vector<ItemRegressionTask>& tasks, const ShardedSetting& setting) {
+  Fitted fitted;
+  std::mutex mutex;
+  ModelConfig config;
+  config.kind = ModelKind::mf;
+  config.dim = 8;
+  on_ranks(dataset, config, setting, [&](ModelRank& rank) {
+    const ItemRegressionFit fit(rank.dataset, rank.shard, modalities, /*feature_dim=*/4, 3);
+    const std::vector<SparseRows> rows = fit.solve(tasks, nullptr);
+    const ItemFeatures features(rank.dataset, rank.shard, modalities, 4);
+    const std::int64_t items = fit.histories().items();
+    const std::lock_guard<std::mutex> lock(mutex);
+    fitted.solutions.resize(rows.size(), Coefficients(items));
+    const std::vector<std::int32_t>& own = fit.histories().own_items();
+    for (std::size_t s = 0; s < rows.size(); ++s) {
+      ASSERT_EQ(rows[s].rows(), static_cast<std::int64_t>(own.size()));
+      for (std::size_t t = 0; t < own.size(); ++t) {
+        for (std::int64_t n = rows[s].offsets[t]; n < rows[s].offsets[t + 1]; ++n) {
+          if (n > rows[s].offsets[t]) EXPECT_LT(rows[s].column[n - 1], rows[s].column[n]);
+          fitted.solutions[s][own[t]][rows[s].column[n]] = rows[s].value[n];
+        }
+      }
+    }
+    std::vector<float> values(items * features.width());
+    features.read(0, items, values.data());
+    fitted.features.assign(items, {});
+    for (std::int64_t i = 0; i < items; ++i) {
+      fitted.features[i].assign(values.begin() + i * features.width(),
+                                values.begin() + (i + 1) * features.width());
+    }
+    fitted.modalities = features.columns();
+  });
+  return fitted;
+}
+
+class ItemRegressionTest : public testing::Test {
+ protected:
+  DatasetFile world(const SmallWorld& world) {
+    return write_small_world(world, (folder_.path() / "world.h5").string());
+  }
+
+  TemporaryFolder folder_;
+};
+
+void expect_near(const Coefficients& got, const Coefficients& expected) {
+  ASSERT_EQ(got.size(), expected.size());
+  std::int64_t coefficients = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_EQ(got[i].size(), expected[i].size()) << "target " << i;
+    for (const auto& [source, value] : expected[i]) {
+      ASSERT_TRUE(got[i].contains(source)) << i << " of " << source;
+      EXPECT_NEAR(got[i].at(source), value, 1e-5) << i << " of " << source;
+      ++coefficients;
+    }
+  }
+  EXPECT_GT(coefficients, 100);
+}
+
+TEST_F(ItemRegressionTest, IsTheDenseSolutionOnItsNeighbourhood) {
+  const DatasetFile dataset = world({.domains = 3, .users = 60, .items = 90});
+  const std::vector<std::string> modalities = {"image", "text"};
+  for (const double cross : {0.6, 0.0}) {
+    const std::vector<ItemRegressionSettings> settings = {
+        {3, cross, {1.5, 0.5}}, {0.7, cross, {0, 2}}, {20, cross, {1, 1}}};
+    std::vector<ItemRegressionTask> tasks;
+    for (const ItemRegressionSettings& of_domain : settings) {
+      tasks.push_back({cross, of_domain.lambda, {of_domain}, 0});
+    }
+    const Fitted fitted = fit(dataset, modalities, tasks, {});
+    DenseData data = dense_data(dataset);
+    data.f = fitted.features;
+    data.modalities = fitted.modalities;
+    expect_near(fitted.solutions.front(), dense_coefficients(data, settings));
+  }
+}
+
+TEST_F(ItemRegressionTest, WithoutFeaturesItKnowsWhatPeopleDidAlone) {
+  const DatasetFile dataset = world({.domains = 1, .users = 80, .items = 60});
+  const ItemRegressionSettings settings{5, 0.6, {}};
+  const Fitted fitted = fit(dataset, {}, {{0.6, 5, {settings}, 0}}, {});
+  DenseData data = dense_data(dataset);
+  data.f.assign(data.x.size(), {});
+  expect_near(fitted.solutions.front(), dense_coefficients(data, {settings}));
+}
+
+TEST_F(ItemRegressionTest, HasTheSameBitsOnAnyRanksGridsAndThreads) {
+  const DatasetFile dataset = world({.domains = 2, .users = 60, .items = 50});
+  const std::vector<std::string> modalities = {"image", "text"};
+  ItemRegressionTask task{0.6, 10, {}, 0};
+  for (const double alpha : {0.0, 2.0}) task.settings.push_back({10, 0.6, {alpha, 1}});
+  const std::vector<ItemRegressionTask> tasks = {task, task};
+  const Fitted one = fit(dataset, modalities, tasks, {});
+  EXPECT_NE(one.solutions[0], one.solutions[1]);
+  for (const auto& [ranks, columns, threads] :
+       {std::tuple{1, 1, 3}, {2, 1, 1}, {3, 1, 1}, {4, 1, 2}, {1, 2, 1}, {2, 2, 1}}) {
+    ShardedSetting setting;
+    setting.ranks = ranks;
+    setting.columns = columns;
+    setting.threads = threads;
+    const Fitted many = fit(dataset, modalities, tasks, setting);
+    EXPECT_EQ(many.solutions, one.solutions) << ranks << " x " << columns;
+    EXPECT_EQ(many.features, one.features);
+  }
+}
+
+TEST_F(ItemRegressionTest, ColdItemsHaveTheirFeaturesAlone) {
+  const DatasetFile dataset = world({.domains = 2, .users = 60, .items = 50});
+  const ItemRegressionTask task{0.6, 10, {{10, 0.6, {1, 1}}}, 0};
+  const Fitted fitted = fit(dataset, {"image", "text"}, {task, task}, {});
+  std::int64_t first = 0;
+  std::int64_t cold = 0;
+  for (int d = 0; d < 2; ++d) {
+    const std::vector<std::uint8_t> is_cold = dataset.cold_items(d);
+    for (std::size_t i = 0; i < is_cold.size(); ++i) {
+      const auto target = first + static_cast<std::int64_t>(i);
+      const auto& features = fitted.features[target];
+      const bool has_features =
+          std::ranges::any_of(features, [](double value) { return value != 0; });
+      if (!is_cold[i] || !has_features) continue;
+      ++cold;
+      EXPECT_FALSE(fitted.solutions[0][target].empty());
+    }
+    first += static_cast<std::int64_t>(is_cold.size());
+  }
+  EXPECT_GT(cold, 0);
+  // Nobody met a cold item, so it is no neighbour of another.
+  for (const auto& of_target : fitted.solutions[0]) {
+    for (const auto& [source, value] : of_target) {
+      EXPECT_GT(value, -10);
+      const int d = source < dataset.domains()[0].items ? 0 : 1;
+      const auto number = source - (d == 0 ? 0 : dataset.domains()[0].items);
+      EXPECT_EQ(dataset.cold_items(d)[number], 0);
+    }
+  }
+}
+
+TEST_F(ItemRegressionTest, ASampleOfItemsHasTheSolutionsThatAllHave) {
+  const DatasetFile dataset = world({.domains = 1, .users = 60, .items = 50});
+  const ItemRegressionTask all{0.6, 10, {{10, 0.6, {1, 1}}}, 0};
+  ItemRegressionTask some = all;
+  some.most_items = 20;
+  const Fitted whole = fit(dataset, {"image", "text"}, {all}, {});
+  ShardedSetting two;
+  two.ranks = 2;
+  const Fitted part = fit(dataset, {"image", "text"}, {some}, two);
+  std::int64_t solved = 0;
+  for (std::size_t i = 0; i < whole.solutions[0].size(); ++i) {
+    if (part.solutions[0][i].empty()) continue;
+    ++solved;
+    EXPECT_EQ(part.solutions[0][i], whole.solutions[0][i]);
+  }
+  EXPECT_GT(solved, 5);
+  EXPECT_LT(solved, 40);
+}
+
+}  // namespace
+}  // namespace micrec
