@@ -46,6 +46,9 @@ struct Kernels {
   /// How many of `count` scores are above (at least) a threshold.
   std::int32_t (*count_above)(const float* scores, std::int64_t count, float threshold);
   std::int32_t (*count_at_least)(const float* scores, std::int64_t count, float threshold);
+  /// scores[i] = products[i] + weight * sums[i], with one rounding.
+  void (*mix_scores)(const float* products, const float* sums, float weight, std::int64_t count,
+                     float* scores);
 };
 
 /// The fastest kernels that this processor runs.
