@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -106,12 +107,16 @@ class DomainLoader {
   /// Those of this rank who have at least one relevant item that is a candidate.
   void choose_users() {
     Pairs relevant;  // (user number, item)
+    std::vector<std::uint8_t> has(info_.users,
+                                  0);  // of all ranks: whether there is a relevant item
     for_each_pair(options_.split, [&](std::int32_t user, std::int32_t item) {
-      if (!is_mine(user)) return;
       if (!options_.with_new_nodes && new_users_[user] != 0) return;
       if (domain_.group[item] == Candidates::kExcluded) return;
-      relevant.emplace_back(user, item);
+      has[user] = 1;
+      if (is_mine(user)) relevant.emplace_back(user, item);
     });
+    leave_out_users(has);
+    std::erase_if(relevant, [&](const auto& pair) { return has[pair.first] == 0; });
     std::sort(relevant.begin(), relevant.end());
     index_of_user_.assign(info_.users, -1);
     for (auto& [user, item] : relevant) {
@@ -122,6 +127,20 @@ class DomainLoader {
       user = index_of_user_[user];
     }
     domain_.positives = to_lists(std::move(relevant), static_cast<std::int64_t>(users_.size()));
+  }
+
+  /// Keeps as many users as are wanted, those with the smallest hashes.
+  void leave_out_users(std::vector<std::uint8_t>& has) {
+    std::vector<std::pair<std::uint32_t, std::int32_t>> users;  // (hash, user)
+    for (std::int32_t user = 0; user < info_.users; ++user) {
+      if (has[user] != 0) users.emplace_back(mix(static_cast<std::uint32_t>(user)), user);
+    }
+    if (options_.most_users == 0) return;
+    if (static_cast<std::int64_t>(users.size()) <= options_.most_users) return;
+    domain_.leaves_out_users = true;
+    const auto first_out = users.begin() + options_.most_users;
+    std::nth_element(users.begin(), first_out, users.end());
+    for (auto user = first_out; user != users.end(); ++user) has[user->second] = 0;
   }
 
   /// What users are known to have interacted with before the split: it is not ranked.
@@ -174,6 +193,7 @@ class DomainLoader {
       if (!is_mine(user)) continue;
       if (index_of_user_[user] >= 0) {
         domain_.user_row.push_back(row);
+        domain_.person.push_back(person[user]);
         const int held_out = new_users_[user] != 0 ? kNewUsers : kOldUsers;
         const int overlap =
             source_.domains_of_person[person[user]] > 1 ? kOverlappingUsers : kOtherUsers;

@@ -18,8 +18,14 @@ struct EvaluationOptions {
   /// out, and new and cold items are neither ranked nor relevant. true once they have been let in.
   bool with_new_nodes = false;
   bool slices = true;  ///< false: only "all"
+  /// true: what evaluated people interacted with is kept, for scores with a linear term.
+  bool histories = false;
+  /// At most so many users of a domain are ranked, chosen by a hash of their numbers, the same ones
+  /// at any number of ranks; 0: all.
+  std::int64_t most_users = 0;
   int threads = 1;
-  /// Item rows of all ranks are gathered in blocks of at most this size; one block is cheapest.
+  /// Item rows and coefficients of all ranks are gathered in blocks of at most this size; one block
+  /// is cheapest.
   std::int64_t block_bytes = std::int64_t{512} << 20;
 };
 
@@ -50,8 +56,11 @@ struct EvaluatedDomain {
   std::vector<std::uint8_t> group;         // (items) 0 old, 1 new, 2 cold; as Candidates takes it
   std::vector<std::int32_t> owner;         // (items) rank
   std::int64_t first_item_row = 0;         // owned row of this rank's first item
+  bool leaves_out_users = false;           // by EvaluationOptions::most_users, on any rank
   std::vector<std::int64_t> user_row;      // (evaluated users) owned row
+  std::vector<std::int32_t> person;        // (evaluated users)
   std::vector<std::uint8_t> user_classes;  // (evaluated users) bit c: in UserClass c
+  std::vector<std::int32_t> history_of;    // (evaluated users) list, with options.histories
   ItemLists positives;                     // of the evaluated users
   ItemLists masked;
   std::vector<std::vector<std::uint8_t>> fields;  // [field] (positives) what item views select by

@@ -12,6 +12,8 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/text.h"
+#include "evaluate/gathered_rows.h"
+#include "evaluate/histories.h"
 
 namespace micrec {
 namespace {
@@ -24,7 +26,7 @@ std::span<const float> values_of(const at::Tensor& rows) {
 
 /// Ranks of a user's positives that a view selects, rising. `ahead`: (positives, groups).
 void ranks_of(const EvaluatedDomain& domain, const ItemView& view, std::int64_t user,
-              const std::vector<std::int32_t>& ahead, std::vector<std::int32_t>& ranks) {
+              std::span<const std::int32_t> ahead, std::vector<std::int32_t>& ranks) {
   ranks.clear();
   for (std::int64_t p = domain.positives.offsets[user]; p < domain.positives.offsets[user + 1];
        ++p) {
@@ -35,6 +37,29 @@ void ranks_of(const EvaluatedDomain& domain, const ItemView& view, std::int64_t 
                         : std::accumulate(of_groups, of_groups + domain.groups, 0));
   }
   std::sort(ranks.begin(), ranks.end());
+}
+
+/// Those of the terms that a mix takes.
+ScoreTerms terms_of(const ScoreTerms& all, std::span<const ScoreMix> mixes) {
+  bool takes_embeddings = false;
+  bool takes_coefficients = false;
+  for (const ScoreMix& mix : mixes) {
+    takes_embeddings |= mix.embeddings;
+    takes_coefficients |= !mix.is_product_alone();
+  }
+  CHECK(!takes_coefficients || all.coefficients != nullptr) << "a mix needs coefficients";
+  CHECK(!takes_embeddings || all.z.size(1) > 0) << "a mix needs embeddings";
+  return {takes_embeddings ? all.z : all.z.narrow(1, 0, 0),
+          takes_coefficients ? all.coefficients : nullptr};
+}
+
+/// The length of the longest list.
+std::int64_t longest(const std::vector<std::int64_t>& offsets) {
+  std::int64_t length = 0;
+  for (std::size_t n = 1; n < offsets.size(); ++n) {
+    length = std::max(length, offsets[n] - offsets[n - 1]);
+  }
+  return length;
 }
 
 }  // namespace
@@ -58,11 +83,29 @@ Evaluator::Evaluator(const DatasetFile& dataset, const NodeSpace& space, const O
     }
   }
   for (int d = 0; d < space.domains(); ++d) domains_.push_back(load_evaluated_domain(source, d));
+  if (!options_.histories) return;
+  std::vector<std::int32_t> list_of_person(dataset.people(), -1);
+  std::int32_t lists = 0;
+  for (EvaluatedDomain& domain : domains_) {
+    for (const std::int32_t person : domain.person) {
+      if (list_of_person[person] < 0) list_of_person[person] = lists++;
+      domain.history_of.push_back(list_of_person[person]);
+    }
+  }
+  histories_ =
+      load_histories(dataset, space,
+                     options_.with_new_nodes ? KnownInteractions::all : KnownInteractions::training,
+                     list_of_person, lists);
 }
 
-/// The rows of the items, of all ranks. Ranks: collective.
-Candidates Evaluator::gather_items(const EvaluatedDomain& domain, const at::Tensor& z, Range items,
-                                   Communicator& communicator) const {
+bool Evaluator::leaves_out_users() const {
+  return std::any_of(domains_.begin(), domains_.end(),
+                     [](const EvaluatedDomain& domain) { return domain.leaves_out_users; });
+}
+
+/// The rows of the items and their coefficients, of all ranks. Ranks: collective.
+Candidates Evaluator::gather_items(const EvaluatedDomain& domain, const ScoreTerms& terms,
+                                   Range items, Communicator& communicator) const {
   const auto owner = domain.owner.begin();
   std::vector<std::int64_t> rows_per_rank(ranks_, 0);
   for (std::int64_t i = items.begin; i < items.end; ++i) ++rows_per_rank[owner[i]];
@@ -74,39 +117,59 @@ Candidates Evaluator::gather_items(const EvaluatedDomain& domain, const at::Tens
   }
   const int rank = communicator.rank();
   const std::int64_t first = domain.first_item_row + std::count(owner, owner + items.begin, rank);
-  const at::Tensor rows =
-      communicator
-          .all_gather("evaluate.items", z.narrow(0, first, rows_per_rank[rank]).contiguous(),
-                      rows_per_rank)
-          .cpu()
-          .contiguous();
+  const at::Tensor& z = terms.z;
+  at::Tensor rows = at::empty({items.size(), 0}, at::kFloat);
+  if (z.size(1) > 0) {
+    rows = communicator
+               .all_gather("evaluate.items", z.narrow(0, first, rows_per_rank[rank]).contiguous(),
+                           rows_per_rank)
+               .cpu()
+               .contiguous();
+  }
+  SparseRows coefficients;
+  if (terms.coefficients != nullptr) {
+    std::vector<std::int64_t> own(rows_per_rank[rank]);
+    std::iota(own.begin(), own.end(), first - owned_users_);
+    coefficients = gather_rows("evaluate.coefficients", *terms.coefficients, own, rows_per_rank,
+                               z.device(), communicator);
+  }
   return Candidates(values_of(rows), z.size(1), items.begin, row_of,
                     std::span(domain.group).subspan(items.begin, items.size()), domain.groups,
-                    options_.threads);
+                    options_.threads, std::move(coefficients));
 }
 
+/// Returns (mixes, positives, groups). most_coefficients: of an item, of all ranks.
 std::vector<std::int32_t> Evaluator::count_items_ahead(const EvaluatedDomain& domain,
-                                                       const at::Tensor& z,
+                                                       const ScoreTerms& terms,
+                                                       std::span<const ScoreMix> mixes,
+                                                       std::int64_t most_coefficients,
                                                        Communicator& communicator) const {
+  constexpr std::int64_t kCoefficientBytes = 16;  // by item and by source
+  const at::Tensor& z = terms.z;
   const auto items = static_cast<std::int64_t>(domain.group.size());
+  const std::int64_t item_bytes =
+      z.size(1) * std::int64_t{sizeof(float)} + most_coefficients * kCoefficientBytes;
   const std::int64_t block =
-      std::max<std::int64_t>(1, options_.block_bytes / (z.size(1) * std::int64_t{sizeof(float)}));
+      std::max<std::int64_t>(1, options_.block_bytes / std::max<std::int64_t>(1, item_bytes));
 
   const at::Tensor user_rows =
       z.index_select(0, at::tensor(domain.user_row, at::kLong).to(z.device())).cpu().contiguous();
-  const std::span<const float> users = values_of(user_rows);
+  const RankedUsers users = {values_of(user_rows),
+                             terms.coefficients == nullptr ? nullptr : &histories_,
+                             domain.history_of};
 
-  std::vector<float> scores(domain.positives.items.size());
-  std::vector<std::int32_t> ahead(domain.positives.items.size() * domain.groups, 0);
+  const std::size_t pairs = domain.positives.items.size();
+  std::vector<float> scores(mixes.size() * pairs);
+  std::vector<std::int32_t> ahead(mixes.size() * pairs * domain.groups, 0);
   const auto score = [&](const Candidates& candidates) {
-    score_pairs(candidates, users, domain.positives, options_.threads, scores);
+    score_pairs(candidates, users, domain.positives, mixes, options_.threads, scores);
   };
   const auto count = [&](const Candidates& candidates) {
-    count_ahead(candidates, users, domain.positives, scores, domain.masked, options_.threads,
+    count_ahead(candidates, users, domain.positives, mixes, scores, domain.masked, options_.threads,
                 ahead);
   };
   const auto gather = [&](std::int64_t begin) {
-    return gather_items(domain, z, {begin, std::min(items, begin + block)}, communicator);
+    return gather_items(domain, terms, {begin, std::min(items, begin + block)}, communicator);
   };
   if (items <= block) {
     const Candidates candidates = gather(0);
@@ -121,7 +184,7 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(const EvaluatedDomain& do
   return ahead;
 }
 
-void Evaluator::add_metrics(const EvaluatedDomain& domain, const std::vector<std::int32_t>& ahead,
+void Evaluator::add_metrics(const EvaluatedDomain& domain, std::span<const std::int32_t> ahead,
                             std::int64_t* sums) const {
   const MetricTable metrics(options_.k, domain.candidates);
   const std::int64_t width = 2 + metrics.values();  // users, positives, metrics
@@ -153,23 +216,35 @@ void Evaluator::add_metrics(const EvaluatedDomain& domain, const std::vector<std
 }
 
 /// All ranks must come to the same decision here, or those that go on would wait for the others.
-void Evaluator::refuse_infinite_scores(const at::Tensor& z, Communicator& communicator) const {
+/// Returns the largest number of coefficients of an item, of all ranks.
+std::int64_t Evaluator::refuse_infinite_scores(const ScoreTerms& terms,
+                                               std::span<const ScoreMix> mixes,
+                                               Communicator& communicator) const {
+  const at::Tensor& z = terms.z;
   const auto largest_norm = [&](std::int64_t first, std::int64_t count) {
     const at::Tensor part = z.narrow(0, first, count).cpu();
     return largest_row_norm(values_of(part), part.size(1), options_.threads);
   };
-  const double own_norms[] = {largest_norm(0, owned_users_),
-                              largest_norm(owned_users_, owned_rows_ - owned_users_)};
-  at::Tensor norms = at::tensor(at::ArrayRef<double>(own_norms), at::kDouble).to(z.device());
-  communicator.all_reduce("evaluate.norms", norms, Reduction::max);
-  const at::Tensor host_norms = norms.cpu();
-  const double user_norm = host_norms[0].item<double>();
-  const double item_norm = host_norms[1].item<double>();
-  if (scores_are_finite(user_norm, item_norm)) return;
-  throw Error(
-      Cause::diverged,
-      text("embeddings give scores that are not finite (largest norms: ", user_norm, " of a user, ",
-           item_norm, " of an item), so items cannot be ranked; train again with a lower --lr"));
+  std::vector<double> own = {largest_norm(0, owned_users_),
+                             largest_norm(owned_users_, owned_rows_ - owned_users_)};
+  if (terms.coefficients != nullptr) {
+    own.push_back(largest_absolute(terms.coefficients->value));
+    own.push_back(static_cast<double>(longest(terms.coefficients->offsets)));
+    own.push_back(static_cast<double>(longest(histories_.offsets)));
+  }
+  at::Tensor largest = at::tensor(own, at::kDouble).to(z.device());
+  communicator.all_reduce("evaluate.norms", largest, Reduction::max);
+  const at::Tensor host = largest.cpu();
+  const auto of = [&](int n) { return host[n].item<double>(); };
+  const bool linear = terms.coefficients != nullptr;
+  const double linear_term = linear ? largest_linear_term(mixes, of(4), of(2)) : 0;
+  if (!scores_are_finite(of(0), of(1), linear_term)) {
+    throw Error(Cause::diverged,
+                text("scores are not finite (largest norms of embeddings: ", of(0), " of a user, ",
+                     of(1), " of an item; largest linear term: ", linear_term,
+                     "), so items cannot be ranked; train again with a lower --lr"));
+  }
+  return linear ? static_cast<std::int64_t>(of(3)) : 0;
 }
 
 Report Evaluator::to_report(const std::int64_t* sum) const {
@@ -195,28 +270,64 @@ Report Evaluator::to_report(const std::int64_t* sum) const {
 }
 
 Report Evaluator::evaluate(const at::Tensor& z, Communicator& communicator) const {
-  CHECK_EQ(z.dim(), 2);
-  CHECK_EQ(z.size(0), owned_rows_);
-  CHECK_GE(z.size(1), 1);
-  CHECK(z.scalar_type() == at::kFloat) << "embeddings must be float32";
+  const std::vector<ScoreMix> product_alone(domains_.size());
+  return evaluate({z}, product_alone, communicator);
+}
+
+Report Evaluator::evaluate(const ScoreTerms& terms, std::span<const ScoreMix> mixes,
+                           Communicator& communicator) const {
+  return evaluate_ways(terms, {{mixes.begin(), mixes.end()}}, communicator).front();
+}
+
+std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
+                                             const std::vector<std::vector<ScoreMix>>& ways,
+                                             Communicator& communicator) const {
+  CHECK_EQ(given.z.dim(), 2);
+  CHECK_EQ(given.z.size(0), owned_rows_);
+  CHECK(given.z.scalar_type() == at::kFloat) << "embeddings must be float32";
   CHECK_EQ(communicator.size(), ranks_);
-  const at::Tensor rows = z.detach().contiguous();
-  refuse_infinite_scores(rows, communicator);
+  CHECK(!ways.empty());
+  const ScoreTerms terms = {given.z.detach().contiguous(), given.coefficients};
+  std::vector<ScoreMix> all_mixes;
+  for (const std::vector<ScoreMix>& mixes : ways) {
+    CHECK_EQ(mixes.size(), domains_.size());
+    all_mixes.insert(all_mixes.end(), mixes.begin(), mixes.end());
+  }
+  if (terms.coefficients != nullptr) {
+    CHECK(options_.histories) << "a linear term needs histories";
+    CHECK_EQ(terms.coefficients->rows(), owned_rows_ - owned_users_);
+  }
+  const std::int64_t most_coefficients = refuse_infinite_scores(terms, all_mixes, communicator);
 
   const std::int64_t width = 2 + MetricTable(options_.k, 1).values();
   std::int64_t slices = 0;
   for (const EvaluatedDomain& domain : domains_) {
     slices += static_cast<std::int64_t>(domain.slice_names.size());
   }
-  at::Tensor sums = at::zeros({slices, width}, at::kLong);
-  std::int64_t* next = sums.data_ptr<std::int64_t>();
-  for (const EvaluatedDomain& domain : domains_) {
-    add_metrics(domain, count_items_ahead(domain, rows, communicator), next);
-    next += static_cast<std::int64_t>(domain.slice_names.size()) * width;
+  const auto count = static_cast<std::int64_t>(ways.size());
+  at::Tensor sums = at::zeros({count, slices, width}, at::kLong);
+  std::int64_t begin = 0;  // of a domain's sums among those of a way
+  for (std::size_t d = 0; d < domains_.size(); ++d) {
+    const EvaluatedDomain& domain = domains_[d];
+    std::vector<ScoreMix> mixes;
+    for (const std::vector<ScoreMix>& way : ways) mixes.push_back(way[d]);
+    const std::vector<std::int32_t> ahead =
+        count_items_ahead(domain, terms_of(terms, mixes), mixes, most_coefficients, communicator);
+    const std::size_t of_way = ahead.size() / ways.size();
+    for (std::int64_t way = 0; way < count; ++way) {
+      add_metrics(domain, std::span(ahead).subspan(way * of_way, of_way),
+                  sums.data_ptr<std::int64_t>() + way * slices * width + begin);
+    }
+    begin += static_cast<std::int64_t>(domain.slice_names.size()) * width;
   }
-  sums = sums.to(z.device());
+  sums = sums.to(terms.z.device());
   communicator.all_reduce("evaluate.metrics", sums);
-  return to_report(sums.cpu().const_data_ptr<std::int64_t>());
+  const at::Tensor host = sums.cpu();
+  std::vector<Report> reports;
+  for (std::int64_t way = 0; way < count; ++way) {
+    reports.push_back(to_report(host.const_data_ptr<std::int64_t>() + way * slices * width));
+  }
+  return reports;
 }
 
 }  // namespace micrec

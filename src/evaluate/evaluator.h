@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "cluster/communicator.h"
@@ -10,10 +11,21 @@
 #include "evaluate/evaluated_domain.h"
 #include "evaluate/ranking.h"
 #include "evaluate/report.h"
+#include "kernels/score_mix.h"
+#include "kernels/sparse_rows.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
 
 namespace micrec {
+
+/// What the scores of pairs are made from, on one rank.
+struct ScoreTerms {
+  /// (owned rows, dim) float32, in the order of Ownership::nodes_of(rank); no columns where there
+  /// are no embeddings.
+  at::Tensor z;
+  /// Of this rank's items by rising number, source items numbered over all domains; null: none.
+  const SparseRows* coefficients = nullptr;
+};
 
 /// Ranks, for every user with relevant items, all items of the domain exactly, and reports the
 /// metrics.
@@ -54,14 +66,39 @@ class Evaluator {
   /// Cost     2 * users * items * dim operations over all ranks; a block's item rows twice.
   Report evaluate(const at::Tensor& z, Communicator& communicator) const;
 
+  /// Metrics of scores that each domain mixes from its terms; a linear term needs
+  /// EvaluationOptions::histories.
+  ///
+  /// Shapes   mixes: (domains).
+  /// Ranks    collective, and errors as above.
+  /// Cost     beside it an addition for each coefficient that a history meets; coefficients travel
+  ///          as item rows do.
+  Report evaluate(const ScoreTerms& terms, std::span<const ScoreMix> mixes,
+                  Communicator& communicator) const;
+
+  /// A report for each of several ways to mix, for little more than one costs: the terms are
+  /// computed once.
+  ///
+  /// Shapes   ways: (ways, domains).
+  std::vector<Report> evaluate_ways(const ScoreTerms& terms,
+                                    const std::vector<std::vector<ScoreMix>>& ways,
+                                    Communicator& communicator) const;
+
+  /// Whether EvaluationOptions::most_users leaves out anybody, on any rank.
+  bool leaves_out_users() const;
+
  private:
-  Candidates gather_items(const EvaluatedDomain& domain, const at::Tensor& z, Range items,
+  Candidates gather_items(const EvaluatedDomain& domain, const ScoreTerms& terms, Range items,
                           Communicator& communicator) const;
-  std::vector<std::int32_t> count_items_ahead(const EvaluatedDomain& domain, const at::Tensor& z,
+  std::vector<std::int32_t> count_items_ahead(const EvaluatedDomain& domain,
+                                              const ScoreTerms& terms,
+                                              std::span<const ScoreMix> mixes,
+                                              std::int64_t most_coefficients,
                                               Communicator& communicator) const;
-  void add_metrics(const EvaluatedDomain& domain, const std::vector<std::int32_t>& ahead,
+  void add_metrics(const EvaluatedDomain& domain, std::span<const std::int32_t> ahead,
                    std::int64_t* sums) const;
-  void refuse_infinite_scores(const at::Tensor& z, Communicator& communicator) const;
+  std::int64_t refuse_infinite_scores(const ScoreTerms& terms, std::span<const ScoreMix> mixes,
+                                      Communicator& communicator) const;
   Report to_report(const std::int64_t* sums) const;
 
   EvaluationOptions options_;
@@ -69,6 +106,7 @@ class Evaluator {
   std::int64_t owned_rows_ = 0;
   std::int64_t owned_users_ = 0;
   std::vector<EvaluatedDomain> domains_;
+  ItemLists histories_;  // of the people among the evaluated users, with options.histories
 };
 
 }  // namespace micrec

@@ -18,14 +18,41 @@ namespace {
 // Users whose rows are packed together, for the second-level cache.
 constexpr std::int64_t kBlockUsers = 8 * kTileUsers;
 
-/// Refuses rows whose scores would have no order.
-void check_scores(const Candidates& candidates, std::span<const float> users, int threads) {
-  const double user_norm = largest_row_norm(users, candidates.dim(), threads);
-  if (!scores_are_finite(user_norm, candidates.largest_norm())) {
+bool has_linear_term(std::span<const ScoreMix> mixes) {
+  return std::any_of(mixes.begin(), mixes.end(),
+                     [](const ScoreMix& mix) { return !mix.is_product_alone(); });
+}
+
+/// The scores of a mix from its two terms. Shapes: (count) each.
+void mix_terms(const ScoreMix& mix, const float* products, const float* sums, std::int64_t count,
+               float* scores) {
+  if (!mix.embeddings) {
+    std::copy(sums, sums + count, scores);
+  } else if (mix.regression == 0) {
+    std::copy(products, products + count, scores);
+  } else {
+    kernels().mix_scores(products, sums, mix.regression, count, scores);
+  }
+}
+
+/// Refuses scores that would have no order.
+void check_scores(const Candidates& candidates, const RankedUsers& users,
+                  std::span<const ScoreMix> mixes, int threads) {
+  const double user_norm = largest_row_norm(users.rows, candidates.dim(), threads);
+  double linear_term = 0;
+  if (has_linear_term(mixes)) {
+    std::size_t longest = 0;
+    for (std::size_t u = 0; u < users.history_of.size(); ++u) {
+      longest = std::max(longest, users.history(static_cast<std::int64_t>(u)).size());
+    }
+    linear_term =
+        largest_linear_term(mixes, static_cast<double>(longest), candidates.largest_coefficient());
+  }
+  if (!scores_are_finite(user_norm, candidates.largest_norm(), linear_term)) {
     throw Error(Cause::diverged,
                 text("scores are not finite (largest norms: ", user_norm, " of a user, ",
-                     candidates.largest_norm(),
-                     " of an item), so items cannot be ranked; train again with a lower --lr"));
+                     candidates.largest_norm(), " of an item; largest linear term: ", linear_term,
+                     "), so items cannot be ranked; train again with a lower --lr"));
   }
 }
 
@@ -33,10 +60,11 @@ void check_scores(const Candidates& candidates, std::span<const float> users, in
 struct MaskWalk {
   std::vector<std::int64_t> positions;
   std::size_t next = 0;
+  std::size_t last = 0;
 
   void start(const Candidates& candidates, std::span<const std::int32_t> items) {
     positions.clear();
-    next = 0;
+    next = last = 0;
     for (const std::int32_t item : items) {
       const std::int64_t position = candidates.position_of(item);
       if (position >= 0) positions.push_back(position);
@@ -44,29 +72,63 @@ struct MaskWalk {
     std::sort(positions.begin(), positions.end());
   }
 
-  /// Takes the masked items out of the scores of positions [begin, end).
-  void apply(std::int64_t begin, std::int64_t end, float* scores) {
-    for (; next < positions.size() && positions[next] < end; ++next) {
-      scores[positions[next] - begin] = TopK::kNever;
-    }
+  /// Goes on to the positions before `end`.
+  void advance(std::int64_t end) {
+    next = last;
+    while (last < positions.size() && positions[last] < end) ++last;
+  }
+
+  /// Takes the masked items out of the scores of positions from `begin` to the last advance's end.
+  void apply(std::int64_t begin, float* scores) const {
+    for (std::size_t n = next; n < last; ++n) scores[positions[n] - begin] = TopK::kNever;
   }
 };
 
-/// Scores the chosen users against all candidates as for_each_tile does, masked items as -infinity;
-/// `use` gets the index into chosen for a user.
-void for_each_masked_tile(const Candidates& candidates, std::span<const float> users,
-                          std::span<const std::int64_t> chosen, const ItemLists& masked,
-                          const UseScores& use) {
+/// Whose scores are made: which of the users, and what is out of their ranking.
+struct Chosen {
+  const RankedUsers& users;
+  std::span<const std::int64_t> numbers;  // of those chosen, among the users
+  const ItemLists& masked;
+};
+
+/// Scores the chosen users against all candidates, tile by tile as for_each_tile does, masked items
+/// as -infinity, once a mix: use(r, mix, begin, count, scores) gets the index into chosen for a user
+/// and the scores of `count` positions.
+template <typename Use>
+void for_each_scored_tile(const Candidates& candidates, const Chosen& chosen,
+                          std::span<const ScoreMix> mixes, const Use& use) {
   const std::int64_t dim = candidates.dim();
-  const auto count = static_cast<std::int64_t>(chosen.size());
-  const RowPanels panels(
-      count, dim, kUserLanes, [&](std::int64_t r) { return users.data() + chosen[r] * dim; }, 1);
+  const auto count = static_cast<std::int64_t>(chosen.numbers.size());
+  const auto row = [&](std::int64_t r) {
+    return chosen.users.rows.data() + chosen.numbers[r] * dim;
+  };
+  const RowPanels panels(count, dim, kUserLanes, row, 1);
+  const bool linear = has_linear_term(mixes);
   std::vector<MaskWalk> masks(count);
-  for (std::int64_t r = 0; r < count; ++r) masks[r].start(candidates, masked.of(chosen[r]));
+  std::vector<HistoryWalk> walks(linear ? count : 0);
+  for (std::int64_t r = 0; r < count; ++r) {
+    masks[r].start(candidates, chosen.masked.of(chosen.numbers[r]));
+    if (linear) walks[r].start(candidates.sources(), chosen.users.history(chosen.numbers[r]));
+  }
+  std::vector<float> sums;    // linear terms of a user's tile
+  std::vector<float> scores;  // of one mix
   for_each_tile(panels, candidates.rows(),
-                [&](std::int64_t r, std::int64_t begin, std::int64_t tile, float* scores) {
-                  masks[r].apply(begin, begin + tile, scores);
-                  use(r, begin, tile, scores);
+                [&](std::int64_t r, std::int64_t begin, std::int64_t tile, float* products) {
+                  masks[r].advance(begin + tile);
+                  if (linear) {
+                    sums.resize(std::max(sums.size(), static_cast<std::size_t>(tile)));
+                    walks[r].next(begin, begin + tile, sums.data());
+                  }
+                  for (std::size_t m = 0; m < mixes.size(); ++m) {
+                    float* of_mix = products;
+                    if (mixes.size() > 1 || linear) {
+                      scores.resize(std::max(scores.size(), static_cast<std::size_t>(tile)));
+                      of_mix = scores.data();
+                      mix_terms(mixes[m], products, sums.data(), tile, of_mix);
+                    }
+                    masks[r].apply(begin, of_mix);
+                    use(r, m, begin, tile, of_mix);
+                  }
                 });
 }
 
@@ -118,13 +180,16 @@ void for_each_block(std::span<const std::int64_t> chosen, int threads, const Bod
 
 Candidates::Candidates(std::span<const float> rows, std::int64_t dim, std::int64_t first_item,
                        std::span<const std::int32_t> row_of, std::span<const std::uint8_t> group,
-                       int groups, int threads)
+                       int groups, int threads, SparseRows coefficients)
     : first_item_(first_item),
       group_begin_(groups + 1, 0),
       position_(row_of.size(), -1),
-      largest_norm_(largest_row_norm(rows, dim, threads)) {
+      largest_norm_(largest_row_norm(rows, dim, threads)),
+      coefficients_(std::move(coefficients)),
+      largest_coefficient_(largest_absolute(coefficients_.value)) {
   const auto items = static_cast<std::int64_t>(row_of.size());
   CHECK_EQ(static_cast<std::int64_t>(rows.size()), items * dim);
+  CHECK(coefficients_.rows() == items || coefficients_.rows() == 0);
   CHECK_EQ(static_cast<std::int64_t>(group.size()), items);
 
   for (const std::uint8_t g : group) {
@@ -146,10 +211,25 @@ Candidates::Candidates(std::span<const float> rows, std::int64_t dim, std::int64
     return rows.data() + row_of[number_[position] - first_item] * dim;
   };
   panels_ = RowPanels(size(), dim, kItemLanes, row, threads);
+  if (coefficients_.rows() == 0) return;
+  for (const std::int32_t number : number_) {
+    coefficients_row_.push_back(row_of[number - first_item]);
+  }
+  sources_ = SourceRows(coefficients_, coefficients_row_);
+}
+
+float Candidates::history_sum_of(std::int64_t position,
+                                 std::span<const std::int32_t> history) const {
+  if (coefficients_row_.empty()) return 0;
+  const std::int32_t row = coefficients_row_[position];
+  const std::int64_t begin = coefficients_.offsets[row];
+  const std::int64_t count = coefficients_.offsets[row + 1] - begin;
+  return history_sum(std::span(coefficients_.column).subspan(begin, count),
+                     std::span(coefficients_.value).subspan(begin, count), history);
 }
 
 double largest_row_norm(std::span<const float> rows, std::int64_t dim, int threads) {
-  CHECK_GT(dim, 0);
+  if (dim == 0) return 0;
   double largest = 0;
   std::mutex mutex;
   parallel_for(static_cast<std::int64_t>(rows.size()) / dim, 4096, threads,
@@ -169,39 +249,67 @@ double largest_row_norm(std::span<const float> rows, std::int64_t dim, int threa
   return std::sqrt(largest);
 }
 
-bool scores_are_finite(double largest_user_norm, double largest_item_norm) {
+double largest_absolute(std::span<const float> values) {
+  double largest = 0;
+  for (const float value : values) {
+    const double size = std::abs(static_cast<double>(value));
+    if (!(size <= largest)) largest = std::isnan(size) ? HUGE_VAL : size;
+  }
+  return largest;
+}
+
+bool scores_are_finite(double largest_user_norm, double largest_item_norm,
+                       double largest_linear_term) {
   // Half the range leaves room for the rounding of the partial sums. An infinite norm is refused
   // even beside a zero one, whose product with it would not be a number.
   return std::isfinite(largest_user_norm) && std::isfinite(largest_item_norm) &&
-         largest_user_norm * largest_item_norm < FLT_MAX / 2;
+         largest_user_norm * largest_item_norm + largest_linear_term < FLT_MAX / 2;
 }
 
-void score_pairs(const Candidates& candidates, std::span<const float> users, const ItemLists& pairs,
-                 int threads, std::span<float> scores) {
+double largest_linear_term(std::span<const ScoreMix> mixes, double longest_history,
+                           double largest_coefficient) {
+  // The sum must be finite before it is weighed, too.
+  double weight = 1;
+  for (const ScoreMix& mix : mixes) {
+    const double size = std::abs(static_cast<double>(mix.regression));
+    if (!(size <= weight)) weight = std::isnan(size) ? HUGE_VAL : size;
+  }
+  return weight * (1 + longest_history) * largest_coefficient;
+}
+
+void score_pairs(const Candidates& candidates, const RankedUsers& users, const ItemLists& pairs,
+                 std::span<const ScoreMix> mixes, int threads, std::span<float> scores) {
   const std::int64_t dim = candidates.dim();
-  CHECK_EQ(static_cast<std::int64_t>(users.size()), pairs.users() * dim);
-  CHECK_EQ(scores.size(), pairs.items.size());
+  CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), pairs.users() * dim);
+  CHECK_EQ(scores.size(), mixes.size() * pairs.items.size());
+  const bool linear = has_linear_term(mixes);
   parallel_for(pairs.users(), 256, threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t user = begin; user < end; ++user) {
       for (std::int64_t p = pairs.offsets[user]; p < pairs.offsets[user + 1]; ++p) {
         const std::int64_t position = candidates.position_of(pairs.items[p]);
         if (position < 0) continue;
-        scores[p] = kernels().score_pair(users.data() + user * dim, 1,
-                                         candidates.rows().columns_of(position), kItemLanes, dim);
+        const float product =
+            kernels().score_pair(users.rows.data() + user * dim, 1,
+                                 candidates.rows().columns_of(position), kItemLanes, dim);
+        const float sum = linear ? candidates.history_sum_of(position, users.history(user)) : 0.F;
+        for (std::size_t m = 0; m < mixes.size(); ++m) {
+          mix_terms(mixes[m], &product, &sum, 1, &scores[m * pairs.items.size() + p]);
+        }
       }
     }
   });
 }
 
-void count_ahead(const Candidates& candidates, std::span<const float> users,
-                 const ItemLists& positives, std::span<const float> positive_scores,
+void count_ahead(const Candidates& candidates, const RankedUsers& users, const ItemLists& positives,
+                 std::span<const ScoreMix> mixes, std::span<const float> positive_scores,
                  const ItemLists& masked, int threads, std::span<std::int32_t> ahead) {
   const int groups = candidates.groups();
-  CHECK_EQ(static_cast<std::int64_t>(users.size()), positives.users() * candidates.dim());
+  const std::size_t pairs = positives.items.size();
+  CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), positives.users() * candidates.dim());
   CHECK_EQ(masked.users(), positives.users());
-  CHECK_EQ(positive_scores.size(), positives.items.size());
-  CHECK_EQ(ahead.size(), positives.items.size() * groups);
-  check_scores(candidates, users, threads);
+  CHECK_EQ(positive_scores.size(), mixes.size() * pairs);
+  CHECK_EQ(ahead.size(), mixes.size() * pairs * groups);
+  check_scores(candidates, users, mixes, threads);
 
   std::vector<std::int64_t> chosen;
   for (std::int64_t user = 0; user < positives.users(); ++user) {
@@ -209,8 +317,10 @@ void count_ahead(const Candidates& candidates, std::span<const float> users,
   }
   for_each_block(chosen, threads, [&](std::span<const std::int64_t> block) {
     const Turns turns(candidates, positives, block);
-    const auto count = [&](std::int64_t r, std::int64_t begin, std::int64_t tile,
+    const auto count = [&](std::int64_t r, std::size_t mix, std::int64_t begin, std::int64_t tile,
                            const float* scores) {
+      const float* const thresholds = positive_scores.data() + mix * pairs;
+      std::int32_t* const counts = ahead.data() + mix * pairs * groups;
       const std::int64_t first = positives.offsets[block[r]];
       const std::int64_t last = positives.offsets[block[r] + 1];
       for (int g = 0; g < groups; ++g) {
@@ -219,37 +329,37 @@ void count_ahead(const Candidates& candidates, std::span<const float> users,
         if (from >= to) continue;
         for (std::int64_t p = first; p < last; ++p) {
           const std::int64_t turn = std::clamp(turns.of(r, p - first, g), from, to);
-          std::int32_t& sum = ahead[p * groups + g];
+          std::int32_t& sum = counts[p * groups + g];
           if (from < turn) {
-            sum +=
-                kernels().count_at_least(scores + (from - begin), turn - from, positive_scores[p]);
+            sum += kernels().count_at_least(scores + (from - begin), turn - from, thresholds[p]);
           }
           if (turn < to) {
-            sum += kernels().count_above(scores + (turn - begin), to - turn, positive_scores[p]);
+            sum += kernels().count_above(scores + (turn - begin), to - turn, thresholds[p]);
           }
         }
       }
     };
-    for_each_masked_tile(candidates, users, block, masked, count);
+    for_each_scored_tile(candidates, {users, block, masked}, mixes, count);
   });
 }
 
-std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates,
-                                           std::span<const float> users, const ItemLists& masked,
+std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates, const RankedUsers& users,
+                                           const ItemLists& masked, const ScoreMix& mix,
                                            std::int64_t k, int threads) {
   CHECK_GE(k, 1);
-  CHECK_EQ(static_cast<std::int64_t>(users.size()), masked.users() * candidates.dim());
-  check_scores(candidates, users, threads);
+  CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), masked.users() * candidates.dim());
+  const std::span<const ScoreMix> mixes(&mix, 1);
+  check_scores(candidates, users, mixes, threads);
   std::vector<std::int64_t> chosen(masked.users());
   std::iota(chosen.begin(), chosen.end(), 0);
   std::vector<std::vector<ScoredItem>> best(masked.users());
   for_each_block(chosen, threads, [&](std::span<const std::int64_t> block) {
     std::vector<TopK> of_block(block.size(), TopK(k));
-    for_each_masked_tile(
-        candidates, users, block, masked,
-        [&](std::int64_t r, std::int64_t begin, std::int64_t tile, const float* scores) {
-          of_block[r].offer(scores, candidates.numbers().data() + begin, tile);
-        });
+    for_each_scored_tile(candidates, {users, block, masked}, mixes,
+                         [&](std::int64_t r, std::size_t /*mix*/, std::int64_t begin,
+                             std::int64_t tile, const float* scores) {
+                           of_block[r].offer(scores, candidates.numbers().data() + begin, tile);
+                         });
     for (std::size_t r = 0; r < block.size(); ++r) best[block[r]] = of_block[r].take();
   });
   return best;

@@ -4,7 +4,10 @@
 #include <span>
 #include <vector>
 
+#include "kernels/history_sums.h"
+#include "kernels/score_mix.h"
 #include "kernels/scores.h"
+#include "kernels/sparse_rows.h"
 
 namespace micrec {
 
@@ -26,14 +29,16 @@ class Candidates {
   /// An item of this group is no candidate.
   static constexpr std::uint8_t kExcluded = 255;
 
-  /// The items first_item, first_item + 1, ...; item first_item + i has row row_of[i].
+  /// The items first_item, first_item + 1, ...; item first_item + i has row row_of[i], of both the
+  /// embeddings and the coefficients.
   ///
-  /// Shapes   rows: (items, dim) float32; row_of: (items);
-  ///          group: (items) below `groups`, or kExcluded.
-  /// Cost     A copy of the rows.
+  /// Shapes   rows: (items, dim) float32, dim may be 0 where no mix takes embeddings;
+  ///          row_of: (items); group: (items) below `groups`, or kExcluded;
+  ///          coefficients: (items) rows of source items numbered over all domains, or none.
+  /// Cost     A copy of the rows, and of the coefficients by source.
   Candidates(std::span<const float> rows, std::int64_t dim, std::int64_t first_item,
              std::span<const std::int32_t> row_of, std::span<const std::uint8_t> group, int groups,
-             int threads);
+             int threads, SparseRows coefficients = {});
 
   std::int64_t dim() const { return panels_.dim(); }
   std::int64_t size() const { return static_cast<std::int64_t>(number_.size()); }
@@ -52,6 +57,12 @@ class Candidates {
   const RowPanels& rows() const { return panels_; }
   double largest_norm() const { return largest_norm_; }
 
+  /// The linear term of the item at a position, for somebody with this history.
+  float history_sum_of(std::int64_t position, std::span<const std::int32_t> history) const;
+  /// The coefficients by source item, to positions.
+  const SourceRows& sources() const { return sources_; }
+  double largest_coefficient() const { return largest_coefficient_; }  ///< absolute
+
  private:
   std::int64_t first_item_;
   std::vector<std::int64_t> group_begin_;  // (groups + 1) positions
@@ -59,44 +70,73 @@ class Candidates {
   std::vector<std::int32_t> position_;     // (items) position, or -1
   RowPanels panels_;                       // (candidates, dim)
   double largest_norm_ = 0;
+  SparseRows coefficients_;                     // (items), or none
+  std::vector<std::int32_t> coefficients_row_;  // (candidates) row of a position, or none
+  SourceRows sources_;
+  double largest_coefficient_ = 0;
 };
+
+/// What users bring to their scores.
+struct RankedUsers {
+  std::span<const float> rows;                    // (users, dim) float32
+  const ItemLists* histories = nullptr;           // of people, numbered over all domains
+  std::span<const std::int32_t> history_of = {};  // (users) list among the histories
+
+  std::span<const std::int32_t> history(std::int64_t user) const {
+    return histories == nullptr ? std::span<const std::int32_t>() : histories->of(history_of[user]);
+  }
+};
+
+/// The paper's score: the product of embeddings alone.
+inline constexpr ScoreMix kProductAlone[] = {{}};
 
 /// Largest Euclidean norm of a row, infinite where a value is not finite.
 ///
 /// Shapes   rows: (n, dim) float32.
 double largest_row_norm(std::span<const float> rows, std::int64_t dim, int threads);
 
-/// Whether every score of rows with these largest norms is finite, as |<u, i>| <= |u| |i|.
-bool scores_are_finite(double largest_user_norm, double largest_item_norm);
+/// Largest absolute value; infinite where one is not a number.
+double largest_absolute(std::span<const float> values);
 
-/// Scores the pairs whose item is among the candidates and leaves the others as they are.
-///
-/// Shapes   users: (pairs.users(), dim) float32; scores: (pairs.items.size()).
-void score_pairs(const Candidates& candidates, std::span<const float> users, const ItemLists& pairs,
-                 int threads, std::span<float> scores);
+/// Whether every score is finite of rows with these largest norms, as |<u, i>| <= |u| |i|, beside
+/// linear terms that are at most as large.
+bool scores_are_finite(double largest_user_norm, double largest_item_norm,
+                       double largest_linear_term = 0);
 
-/// Adds, for every positive and group, how many unmasked candidates of the group come before the
-/// positive in its user's ranking: those with a higher score, or with the same score and a smaller
-/// item number. With all candidates in one call or in several (each a part of the items) the sum
-/// over groups is the exact rank, from 0.
+/// A bound of the linear terms of scores: of histories of this length, coefficients of this size.
+double largest_linear_term(std::span<const ScoreMix> mixes, double longest_history,
+                           double largest_coefficient);
+
+/// Scores the pairs whose item is among the candidates, once a mix, and leaves the others as they
+/// are.
 ///
-/// Shapes   users: (positives.users(), dim) float32; positive_scores: (positives) from score_pairs;
+/// Shapes   users: pairs.users(); scores: (mixes, pairs.items.size()).
+void score_pairs(const Candidates& candidates, const RankedUsers& users, const ItemLists& pairs,
+                 std::span<const ScoreMix> mixes, int threads, std::span<float> scores);
+
+/// Adds, for every mix, positive and group, how many unmasked candidates of the group come before
+/// the positive in its user's ranking: those with a higher score, or with the same score and a
+/// smaller item number. With all candidates in one call or in several (each a part of the items)
+/// the sum over groups is the exact rank, from 0.
+///
+/// Shapes   users: positives.users(); positive_scores: (mixes, positives) from score_pairs;
 ///          masked: lists of the same users, without the positives;
-///          ahead: (positives, groups), added to.
+///          ahead: (mixes, positives, groups), added to.
 /// Errors   Error(Cause::diverged) where a score could be infinite or not a number.
-/// Cost     2 * users * candidates * dim operations near the processor's peak; no matrix of scores
-///          is stored, each thread holds a tile of them in its cache.
-void count_ahead(const Candidates& candidates, std::span<const float> users,
-                 const ItemLists& positives, std::span<const float> positive_scores,
+/// Cost     2 * users * candidates * dim operations near the processor's peak and, once however
+///          many mixes there are, an addition for each coefficient that a history meets; no matrix
+///          of scores is stored, each thread holds a tile of them in its cache.
+void count_ahead(const Candidates& candidates, const RankedUsers& users, const ItemLists& positives,
+                 std::span<const ScoreMix> mixes, std::span<const float> positive_scores,
                  const ItemLists& masked, int threads, std::span<std::int32_t> ahead);
 
 /// The k best unmasked candidates of every user, best first, ties to the smaller item number.
 ///
-/// Shapes   users: (masked.users(), dim) float32; returns one list a user, shorter than k where
-///          fewer candidates are left.
+/// Shapes   users: masked.users(); returns one list a user, shorter than k where fewer candidates
+///          are left.
 /// Errors   As count_ahead.
-std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates,
-                                           std::span<const float> users, const ItemLists& masked,
+std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates, const RankedUsers& users,
+                                           const ItemLists& masked, const ScoreMix& mix,
                                            std::int64_t k, int threads);
 
 }  // namespace micrec

@@ -7,17 +7,18 @@
 
 #include "kernels/dispatch.h"
 
-// Scores of users and items, and the choice of the best. A score is the dot product of two rows:
-// the sum over columns 0, 1, 2, ... with one fused multiply-add each, in float32, from zero. Its
-// bits therefore depend on the two rows alone: neither on the tile, the instruction set nor the
-// number of threads.
+// Scores of users and items, and the choice of the best. The product of two rows is the sum over
+// columns 0, 1, 2, ... with one fused multiply-add each, in float32, from zero. Its bits therefore
+// depend on the two rows alone: neither on the tile, the instruction set nor the number of threads.
+// So it is with a score, which is that product, a sum of coefficients (history_sums.h), or both: a
+// fused multiply-add of the sum's weight, the sum and the product (score_mix.h).
 namespace micrec {
 
 inline constexpr std::int64_t kItemLanes = 32;  // items a panel: two AVX-512 registers
 inline constexpr std::int64_t kUserLanes = 12;  // users a panel: 2 x 12 sums fill the registers
 inline constexpr std::int64_t kTileUsers = 2 * kUserLanes;  // that are scored at a time
 
-/// All scores of some panels of users and of items; see RowPanels.
+/// All products of some panels of users and of items; see RowPanels.
 struct ScoreTile {
   const float* users;  // (user_panels, dim, kUserLanes)
   std::int64_t user_panels;
@@ -50,11 +51,11 @@ class RowPanels {
   std::vector<float> values_;  // (panels, dim, lanes)
 };
 
-/// The scores of a user and the items [begin, begin + count), which it may write to.
+/// The products of a user and the items [begin, begin + count), which it may write to.
 using UseScores =
     std::function<void(std::int64_t user, std::int64_t begin, std::int64_t count, float* scores)>;
 
-/// Scores every user against all items, tile by tile, each user's in rising order of the items.
+/// Multiplies every user with all items, tile by tile, each user's in rising order of the items.
 ///
 /// Shapes   users: in panels of kUserLanes, items: of kItemLanes.
 /// Cost     2 * users * items * dim operations near the processor's peak; one tile is stored.

@@ -92,6 +92,17 @@ float score_pair(const float* user, std::int64_t user_stride, const float* item,
   return sum;
 }
 
+void mix_scores(const float* products, const float* sums, float weight, std::int64_t count,
+                float* scores) {
+  std::int64_t i = 0;
+#if defined(__FMA__)
+  for (; i + kLanes <= count; i += kLanes) {
+    store<kLanes>(scores + i, weight * load<kLanes>(sums + i) + load<kLanes>(products + i));
+  }
+#endif
+  for (; i < count; ++i) scores[i] = __builtin_fmaf(weight, sums[i], products[i]);
+}
+
 std::int32_t count_above(const float* scores, std::int64_t count, float threshold) {
   return count_matches(scores, count, [&](Vector<kLanes> score) { return score > threshold; });
 }

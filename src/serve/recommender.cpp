@@ -171,8 +171,9 @@ void Recommender::recommend(int domain, std::span<const std::string> keys,
     const std::span<const std::string> block =
         keys.subspan(begin, std::min<std::size_t>(kBlock, keys.size() - begin));
     const PeopleRows rows = rows_for(domain, block);
-    const std::vector<std::vector<ScoredItem>> lists = top_k(
-        candidates, values_of(rows.z), left_out(domain, block, rows, of_users), options.k, threads);
+    const std::vector<std::vector<ScoredItem>> lists =
+        top_k(candidates, {values_of(rows.z)}, left_out(domain, block, rows, of_users), {},
+              options.k, threads);
     for (std::size_t n = 0; n < block.size(); ++n) {
       const Basis basis = rows.basis[n];
       use({block[n], basis, basis == Basis::popular ? popular : lists[n]});

@@ -1,5 +1,6 @@
 // Times the exact ranking of every user against all items, and the search for the best items,
-// against LibTorch's matrix product and topk on the same embeddings, in one run:
+// against LibTorch's matrix product and topk on the same embeddings, in one run; then the ranking
+// with a linear term too, with one mix and with as many as a choice tries:
 //   benchmark_ranking [threads] [users] [items] [dim]
 // gowalla's size by default. LibTorch's scores are made in blocks that fit its caches best of those
 // tried.
@@ -13,6 +14,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <numeric>
+#include <set>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -23,8 +28,10 @@ namespace {
 
 constexpr int kRepeats = 5;
 constexpr std::int64_t kTopK = 20;
-constexpr std::int64_t kPositives = 7;  // test items a user; gowalla has 7.3
-constexpr std::int64_t kMasked = 27;    // training items a user; gowalla has 27.1
+constexpr std::int64_t kPositives = 7;       // test items a user; gowalla has 7.3
+constexpr std::int64_t kMasked = 27;         // training items a user; gowalla has 27.1
+constexpr std::int64_t kCoefficients = 100;  // of an item
+constexpr std::size_t kMixes = 9;
 
 double median_seconds(const std::function<void()>& body) {
   std::vector<double> seconds;
@@ -56,6 +63,35 @@ ItemLists make_lists(std::int64_t users, std::int64_t items, std::int64_t count,
   return lists;
 }
 
+/// `count` different numbers below `items` a list, rising, small numbers more often: number n with
+/// a density of 1 / sqrt(n), so that what is popular is in many lists.
+ItemLists make_popular_lists(std::int64_t lists, std::int64_t items, std::int64_t count,
+                             std::uint32_t draw) {
+  const Random random(1, Purpose::synthetic, draw);
+  count = std::min(count, items);
+  ItemLists made;
+  for (std::int64_t n = 0; n < lists; ++n) {
+    std::set<std::int32_t> list;
+    for (std::uint32_t d = 0; static_cast<std::int64_t>(list.size()) < count; ++d) {
+      const double x = random.uniform(n, d);
+      list.insert(static_cast<std::int32_t>(static_cast<double>(items) * x * x));
+    }
+    made.items.insert(made.items.end(), list.begin(), list.end());
+    made.offsets.push_back(static_cast<std::int64_t>(made.items.size()));
+  }
+  return made;
+}
+
+SparseRows make_coefficients(std::int64_t items) {
+  const Random random(2, Purpose::synthetic);
+  ItemLists lists = make_popular_lists(items, items, kCoefficients, 2);
+  SparseRows rows{std::move(lists.offsets), std::move(lists.items), {}};
+  for (std::int64_t n = 0; n < rows.nonzeros(); ++n) {
+    rows.value.push_back(static_cast<float>(random.uniform(n)));
+  }
+  return rows;
+}
+
 void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   at::set_num_threads(threads);
@@ -81,14 +117,37 @@ void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) 
     const Candidates candidates(i, dim, 0, row_of, group, 1, threads);
     std::vector<float> scores(positives.items.size());
     std::vector<std::int32_t> ahead(positives.items.size(), 0);
-    score_pairs(candidates, u, positives, threads, scores);
-    count_ahead(candidates, u, positives, scores, masked, threads, ahead);
+    score_pairs(candidates, {u}, positives, kProductAlone, threads, scores);
+    count_ahead(candidates, {u}, positives, kProductAlone, scores, masked, threads, ahead);
   });
   report("micrec: exact ranks of the test items", rank_seconds);
 
+  const SparseRows coefficients = make_coefficients(items);
+  const ItemLists histories = make_popular_lists(users, items, kMasked, 3);
+  std::vector<std::int32_t> own_history(users);
+  std::iota(own_history.begin(), own_history.end(), 0);
+  const RankedUsers people = {u, &histories, own_history};
+  const auto seconds_with = [&](std::span<const ScoreMix> mixes) {
+    return median_seconds([&] {
+      const Candidates candidates(i, dim, 0, row_of, group, 1, threads, coefficients);
+      std::vector<float> scores(positives.items.size() * mixes.size());
+      std::vector<std::int32_t> ahead(positives.items.size() * mixes.size(), 0);
+      score_pairs(candidates, people, positives, mixes, threads, scores);
+      count_ahead(candidates, people, positives, mixes, scores, masked, threads, ahead);
+    });
+  };
+  std::vector<ScoreMix> mixes(kMixes);
+  for (std::size_t m = 0; m < kMixes; ++m) mixes[m].regression = 0.5F * static_cast<float>(m);
+  const double linear_seconds = seconds_with(std::span(mixes).subspan(1, 1));
+  report("micrec: the same with a linear term", linear_seconds);
+  const double mixes_seconds = seconds_with(mixes);
+  report("micrec: the same with nine mixes of both", mixes_seconds);
+  std::printf("  the linear term: %.2f of the time without, nine mixes: %.2f\n",
+              linear_seconds / rank_seconds, mixes_seconds / rank_seconds);
+
   const double top_seconds = median_seconds([&] {
     const Candidates candidates(i, dim, 0, row_of, group, 1, threads);
-    top_k(candidates, u, masked, kTopK, threads);
+    top_k(candidates, {u}, masked, {}, kTopK, threads);
   });
   report("micrec: the 20 best items", top_seconds);
 

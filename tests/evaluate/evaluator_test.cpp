@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "cluster/thread_communicator.h"
@@ -47,10 +48,44 @@ class EvaluatorTest : public testing::Test {
     return reports.front();
   }
 
+  /// Reports of several ways to mix, the same on all ranks.
+  std::vector<Report> evaluate_ways(int ranks, EvaluationOptions options,
+                                    const std::vector<float>& z, const SparseRows& coefficients,
+                                    const std::vector<std::vector<ScoreMix>>& ways) const {
+    options.histories = true;
+    const Ownership ownership = make_ownership(*space_, ranks);
+    std::vector<std::vector<Report>> reports(ranks);
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const int rank = communicator.rank();
+      const Evaluator evaluator(*dataset_, *space_, ownership, rank, options);
+      const SparseRows own = coefficients_of(*space_, ownership, rank, coefficients);
+      reports[rank] =
+          evaluator.evaluate_ways({rows_of(ownership, rank, z, kDim), &own}, ways, communicator);
+    });
+    for (const std::vector<Report>& of_rank : reports) {
+      EXPECT_EQ(in_one(of_rank), in_one(reports.front()));
+    }
+    return reports.front();
+  }
+
+  static std::string in_one(const std::vector<Report>& reports) {
+    std::string all;
+    for (const Report& report : reports) all += report.to_json().dump() + "\n";
+    return all;
+  }
+
   TemporaryFolder folder_;
   PreparedDataset prepared_;
   std::optional<DatasetFile> dataset_;
   std::optional<NodeSpace> space_;
+};
+
+/// The linear term of a domain's users and items, and the mix that it goes into.
+struct LinearTerm {
+  ScoreMix mix;
+  SparseRows coefficients;                        // of all items of all domains
+  std::int64_t first_item = 0;                    // the domain's first among them
+  std::vector<std::set<std::int32_t>> histories;  // (users)
 };
 
 /// The whole evaluation again, from its definition: every user sorts every item.
@@ -68,6 +103,8 @@ class Oracle {
       if (domain.split[n] == Split::train) ++degree_[domain.item[n]];
     }
   }
+
+  void add(LinearTerm term) { linear_ = std::move(term); }
 
   bool is_candidate(std::int32_t item) const {
     return options_.with_new_nodes ||
@@ -120,6 +157,11 @@ class Oracle {
         float score = 0;
         for (std::int64_t k = 0; k < kDim; ++k) {
           score = std::fma(users_[u * kDim + k], items_[i * kDim + k], score);
+        }
+        if (linear_) {
+          const float sum =
+              plain_sum(linear_->coefficients, linear_->first_item + i, linear_->histories[u]);
+          score = linear_->mix.embeddings ? std::fma(linear_->mix.regression, sum, score) : sum;
         }
         const bool positive = relevant && has_item(items_part, i);
         n += positive;
@@ -199,6 +241,7 @@ class Oracle {
   std::vector<float> users_, items_;
   std::map<std::pair<std::int32_t, std::int32_t>, Split> splits_;
   std::map<std::int32_t, int> degree_;
+  std::optional<LinearTerm> linear_;
 };
 
 std::set<std::int32_t> overlapping_users(const PreparedDataset& dataset, std::size_t d) {
@@ -298,6 +341,86 @@ TEST_F(EvaluatorTest, GivesTheSameBitsAtAnyNumberOfRanksThreadsAndBlocks) {
   }
 }
 
+TEST_F(EvaluatorTest, EqualsItsDefinitionWithALinearTermInEveryWay) {
+  for (const bool hold_outs : {true, false}) {
+    make({.hold_outs = hold_outs});
+    for (const bool whole : {true, false}) {
+      const std::vector<float> z = make_embeddings(space_->nodes(), kDim, whole);
+      const SparseRows coefficients = make_coefficients(*space_, whole);
+      const ScoreMix alone = {.embeddings = false, .regression = 1};
+      const std::vector<std::vector<ScoreMix>> ways = {
+          {{.regression = 0.5F}, alone}, {{}, {.regression = 2}}, {alone, {}}};
+      for (const bool with_new_nodes : {false, true}) {
+        const EvaluationOptions options = {
+            .split = Split::test, .k = {1, 20}, .with_new_nodes = with_new_nodes, .threads = 2};
+        const std::vector<Report> reports = evaluate_ways(2, options, z, coefficients, ways);
+        ASSERT_EQ(reports.size(), ways.size());
+        for (std::size_t way = 0; way < ways.size(); ++way) {
+          for (int d = 0; d < 2; ++d) {
+            const auto part = [&](Range nodes) {
+              return std::vector<float>(z.begin() + nodes.begin * kDim,
+                                        z.begin() + nodes.end * kDim);
+            };
+            Oracle oracle(prepared_.domains[d], overlapping_users(prepared_, d), options,
+                          part(space_->users_of(d)), part(space_->items_of(d)));
+            oracle.add({ways[way][d], coefficients, space_->items_of(d).begin - space_->users(),
+                        histories_of(prepared_, *space_, d, with_new_nodes)});
+            for (const SliceReport& slice : reports[way].domains[d].slices) {
+              EXPECT_GT(oracle.expect_equal(reports[way], slice), 0);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(EvaluatorTest, GivesTheSameBitsWithALinearTermAtAnyNumberOfRanksThreadsAndBlocks) {
+  make({});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  const SparseRows coefficients = make_coefficients(*space_, false);
+  const std::vector<std::vector<ScoreMix>> ways = {
+      {{.regression = 0.5F}, {.embeddings = false, .regression = 1}}, {{}, {.regression = 2}}};
+  EvaluationOptions options = {.split = Split::test, .k = {5, 20}, .with_new_nodes = true};
+  const std::vector<Report> expected = evaluate_ways(1, options, z, coefficients, ways);
+  for (const int ranks : {1, 2, 3, 4}) {
+    for (const int threads : {1, 3}) {
+      for (const std::int64_t block_bytes : {1 << 20, 3000}) {
+        options.threads = threads;
+        options.block_bytes = block_bytes;
+        EXPECT_EQ(in_one(evaluate_ways(ranks, options, z, coefficients, ways)), in_one(expected))
+            << ranks << " ranks, " << threads << " threads, blocks of " << block_bytes;
+      }
+    }
+  }
+  EXPECT_EQ(in_one(evaluate_ways(2, options, z, coefficients, {ways[1]})), in_one({expected[1]}))
+      << "a way reports otherwise beside others";
+}
+
+TEST_F(EvaluatorTest, CoefficientsThatNoMixTakesChangeNothing) {
+  make({});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  const EvaluationOptions options = {.split = Split::test, .k = {5}, .with_new_nodes = true};
+  const Report product = evaluate(2, options, z);
+  const std::vector<ScoreMix> alone(2);
+  EXPECT_EQ(in_one(evaluate_ways(2, options, z, make_coefficients(*space_, false), {alone})),
+            in_one({product}));
+}
+
+TEST_F(EvaluatorTest, RanksAsManyUsersAsAreWanted) {
+  make({});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  EvaluationOptions options = {.split = Split::test, .k = {5}, .most_users = 40};
+  const Report some = evaluate(1, options, z);
+  for (const DomainReport& domain : some.domains) EXPECT_EQ(domain.slices[0].users, 40);
+  EXPECT_EQ(in_one({evaluate(4, options, z)}), in_one({some}));
+  options.most_users = 1000;
+  const Report all = evaluate(2, options, z);
+  options.most_users = 0;
+  EXPECT_EQ(in_one({evaluate(1, options, z)}), in_one({all}));
+  EXPECT_GT(all.domains[0].slices[0].users, 40);
+}
+
 TEST_F(EvaluatorTest, WithoutSlicesReportsTheWholeAlone) {
   make({});
   const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
@@ -348,6 +471,11 @@ TEST_F(EvaluatorTest, RefusesScoresThatAreNotFiniteOnAllRanks) {
       }
     });
     EXPECT_EQ(refused, (std::array<int, 3>{1, 1, 1})) << bad;
+    SparseRows coefficients = make_coefficients(*space_, false);
+    coefficients.value[5] = bad;
+    const std::vector<float> sound = make_embeddings(space_->nodes(), kDim, false);
+    EXPECT_THROW(evaluate_ways(3, {}, sound, coefficients, {{{}, {.regression = 1}}}), Error)
+        << bad;
   }
 }
 

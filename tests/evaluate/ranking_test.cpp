@@ -33,14 +33,22 @@ float plain_score(const float* user, const float* item, std::int64_t dim) {
   return sum;
 }
 
-/// A world of users, items, relevant items and masked items; some users have none of either.
+const std::vector<ScoreMix> kOneOfEach = {{},
+                                          {.embeddings = true, .regression = 0.75F},
+                                          {.embeddings = false, .regression = 1},
+                                          {.embeddings = true, .regression = 3}};
+
+/// A world of users, items, relevant items and masked items; some users have none of either. Every
+/// two users have one history of items of several domains, which some coefficients are of.
 struct World {
   std::int64_t users, items, dim;
   int groups;
   std::vector<float> user_rows, item_rows;
   std::vector<std::uint8_t> group;
   std::vector<std::int32_t> row_of;
-  ItemLists positives, masked;
+  ItemLists positives, masked, histories;
+  std::vector<std::int32_t> history_of;
+  SparseRows coefficients;  // (items)
 
   World(std::int64_t users, std::int64_t items, std::int64_t dim, int groups, bool whole)
       : users(users),
@@ -69,32 +77,83 @@ struct World {
       positives.offsets.push_back(static_cast<std::int64_t>(positives.items.size()));
       masked.offsets.push_back(static_cast<std::int64_t>(masked.items.size()));
     }
+    make_linear_term(whole);
+  }
+
+  void make_linear_term(bool whole) {
+    constexpr std::int32_t kSources = 90;
+    const Random random(4, Purpose::synthetic);
+    for (std::int64_t u = 0; u < users; ++u) history_of.push_back(static_cast<std::int32_t>(u / 2));
+    for (std::int64_t list = 0; list < (users + 1) / 2; ++list) {
+      // The last sources have no coefficients at all.
+      for (std::int32_t source = 0; source < kSources + 20; ++source) {
+        if (list % 4 != 3 && random.index(5, list * 200 + source) == 0)
+          histories.items.push_back(source);
+      }
+      histories.offsets.push_back(static_cast<std::int64_t>(histories.items.size()));
+    }
+    for (std::int64_t i = 0; i < items; ++i) {
+      for (std::int32_t source = 0; source < kSources; ++source) {
+        const std::uint64_t id = i * kSources + source;
+        if (i % 5 == 2 || random.index(4, id, 1) > 0) continue;
+        coefficients.column.push_back(source);
+        coefficients.value.push_back(whole ? static_cast<float>(random.index(3, id, 2)) - 1
+                                           : static_cast<float>(random.normal(id, 2)[0]));
+      }
+      coefficients.offsets.push_back(static_cast<std::int64_t>(coefficients.column.size()));
+    }
+  }
+
+  RankedUsers people() const { return {user_rows, &histories, history_of}; }
+
+  /// The linear term from its definition.
+  float plain_sum(std::int64_t u, std::int64_t i) const {
+    float sum = 0;
+    for (const std::int32_t source : histories.of(history_of[u])) {
+      for (std::int64_t n = coefficients.offsets[i]; n < coefficients.offsets[i + 1]; ++n) {
+        if (coefficients.column[n] == source) sum += coefficients.value[n];
+      }
+    }
+    return sum;
+  }
+
+  float score(std::int64_t u, std::int64_t i, const ScoreMix& mix) const {
+    if (!mix.embeddings) return plain_sum(u, i);
+    const float product = plain_score(user(u), item(i), dim);
+    return mix.regression == 0 ? product : std::fma(mix.regression, plain_sum(u, i), product);
   }
 
   Candidates candidates(std::int64_t begin, std::int64_t end, int threads = 1) const {
     std::vector<float> rows;
     std::vector<std::int32_t> row_in_part;
+    SparseRows in_part;
     for (std::int64_t i = begin; i < end; ++i) {
       row_in_part.push_back(static_cast<std::int32_t>(end - 1 - i));
     }
     for (std::int64_t i = end; i-- > begin;) {
       rows.insert(rows.end(), item(i), item(i) + dim);
+      for (std::int64_t n = coefficients.offsets[i]; n < coefficients.offsets[i + 1]; ++n) {
+        in_part.column.push_back(coefficients.column[n]);
+        in_part.value.push_back(coefficients.value[n]);
+      }
+      in_part.offsets.push_back(static_cast<std::int64_t>(in_part.column.size()));
     }
     return Candidates(rows, dim, begin, row_in_part, std::span(group).subspan(begin, end - begin),
-                      groups, threads);
+                      groups, threads, in_part);
   }
   const float* item(std::int64_t i) const { return item_rows.data() + row_of[i] * dim; }
   const float* user(std::int64_t u) const { return user_rows.data() + u * dim; }
 
   /// All unmasked candidates of a user, best first.
-  std::vector<ScoredItem> sorted(std::int64_t u, int only_group = -1) const {
+  std::vector<ScoredItem> sorted(std::int64_t u, int only_group = -1,
+                                 const ScoreMix& mix = {}) const {
     const std::span<const std::int32_t> mask = masked.of(u);
     const std::set<std::int32_t> out(mask.begin(), mask.end());
     std::vector<ScoredItem> all;
     for (std::int32_t i = 0; i < items; ++i) {
       if (group[i] == Candidates::kExcluded || out.count(i) > 0) continue;
       if (only_group >= 0 && group[i] != only_group) continue;
-      all.push_back({i, plain_score(user(u), item(i), dim)});
+      all.push_back({i, score(u, i, mix)});
     }
     std::sort(all.begin(), all.end(), [](const ScoredItem& a, const ScoredItem& b) {
       return a.score != b.score ? a.score > b.score : a.item < b.item;
@@ -102,16 +161,18 @@ struct World {
     return all;
   }
 
-  std::vector<std::int32_t> count(int threads, std::int64_t part) const {
-    std::vector<float> scores(positives.items.size(), std::nanf(""));
-    std::vector<std::int32_t> ahead(positives.items.size() * groups, 0);
+  /// (mixes, positives, groups)
+  std::vector<std::int32_t> count(int threads, std::int64_t part,
+                                  std::span<const ScoreMix> mixes = kProductAlone) const {
+    std::vector<float> scores(mixes.size() * positives.items.size(), std::nanf(""));
+    std::vector<std::int32_t> ahead(mixes.size() * positives.items.size() * groups, 0);
     for (std::int64_t begin = 0; begin < items; begin += part) {
-      score_pairs(candidates(begin, std::min(items, begin + part)), user_rows, positives, threads,
-                  scores);
+      score_pairs(candidates(begin, std::min(items, begin + part)), people(), positives, mixes,
+                  threads, scores);
     }
     for (std::int64_t begin = 0; begin < items; begin += part) {
-      count_ahead(candidates(begin, std::min(items, begin + part), threads), user_rows, positives,
-                  scores, masked, threads, ahead);
+      count_ahead(candidates(begin, std::min(items, begin + part), threads), people(), positives,
+                  mixes, scores, masked, threads, ahead);
     }
     return ahead;
   }
@@ -176,6 +237,74 @@ TEST(CountAhead, EqualsSortingAllScores) {
   }
 }
 
+TEST(CountAhead, EqualsSortingAllScoresOfEveryMixAtOnce) {
+  for (const bool whole : {true, false}) {
+    for (const std::int64_t items : {1, 33, 700}) {
+      for (const std::int64_t users : {1, 24, 60}) {
+        SCOPED_TRACE(testing::Message()
+                     << "whole " << whole << ", items " << items << ", users " << users);
+        const World world(users, items, whole ? 5 : 16, 3, whole);
+        const std::vector<std::int32_t> ahead = world.count(1, items, kOneOfEach);
+        const std::size_t pairs = world.positives.items.size();
+        for (std::size_t m = 0; m < kOneOfEach.size(); ++m) {
+          for (std::int64_t u = 0; u < users; ++u) {
+            for (int g = 0; g < world.groups; ++g) {
+              const std::vector<ScoredItem> sorted = world.sorted(u, g, kOneOfEach[m]);
+              for (std::int64_t p = world.positives.offsets[u]; p < world.positives.offsets[u + 1];
+                   ++p) {
+                const std::int32_t item = world.positives.items[p];
+                const float score = world.score(u, item, kOneOfEach[m]);
+                const auto before =
+                    std::count_if(sorted.begin(), sorted.end(), [&](const ScoredItem& other) {
+                      return other.score > score || (other.score == score && other.item < item);
+                    });
+                ASSERT_EQ(ahead[(m * pairs + p) * world.groups + g], before)
+                    << "mix " << m << " user " << u << " item " << item;
+              }
+            }
+          }
+        }
+        const auto alone = world.count(1, items, std::span(kOneOfEach).subspan(1, 1));
+        EXPECT_TRUE(std::equal(alone.begin(), alone.end(), ahead.begin() + pairs * world.groups))
+            << "a mix ranks otherwise beside others";
+      }
+    }
+  }
+}
+
+TEST(CountAhead, TakesTheLinearTermWithoutEmbeddings) {
+  const World world(60, 700, 4, 1, false);
+  const ScoreMix alone[] = {{.embeddings = false, .regression = 1}};
+  World without = world;
+  without.dim = 0;
+  without.user_rows.clear();
+  without.item_rows.clear();
+  EXPECT_EQ(without.count(2, 700, alone), world.count(1, 700, alone));
+}
+
+TEST(ScorePairs, GivesTheBitsThatListsHave) {
+  const World world(60, 700, 16, 1, false);
+  const Candidates candidates = world.candidates(0, 700);
+  ItemLists everything;
+  for (std::int64_t u = 0; u < world.users; ++u) {
+    for (std::int32_t i = 0; i < world.items; ++i) everything.items.push_back(i);
+    everything.offsets.push_back(static_cast<std::int64_t>(everything.items.size()));
+  }
+  const ItemLists nothing = {std::vector<std::int64_t>(world.users + 1, 0), {}};
+  for (const ScoreMix& mix : kOneOfEach) {
+    std::vector<float> scores(everything.items.size());
+    score_pairs(candidates, world.people(), everything, {&mix, 1}, 2, scores);
+    const auto lists = top_k(candidates, world.people(), nothing, mix, world.items, 1);
+    for (std::int64_t u = 0; u < world.users; ++u) {
+      ASSERT_EQ(static_cast<std::int64_t>(lists[u].size()), world.items);
+      for (const ScoredItem& listed : lists[u]) {
+        ASSERT_EQ(listed.score, scores[u * world.items + listed.item]);
+        ASSERT_EQ(listed.score, world.score(u, listed.item, mix));
+      }
+    }
+  }
+}
+
 TEST(CountAhead, IsTheSameInPartsAndOnAnyNumberOfThreads) {
   const World world(500, 700, 8, 3, true);
   const std::vector<std::int32_t> whole = world.count(1, world.items);
@@ -185,6 +314,10 @@ TEST(CountAhead, IsTheSameInPartsAndOnAnyNumberOfThreads) {
     EXPECT_EQ(world.count(threads, 100), whole) << threads;
   }
   EXPECT_EQ(world.count(1, 7), whole);
+  const std::vector<std::int32_t> mixed = world.count(1, world.items, kOneOfEach);
+  for (const int threads : {1, 2, 3, 4}) {
+    EXPECT_EQ(world.count(threads, 100, kOneOfEach), mixed) << threads;
+  }
 }
 
 TEST(CountAhead, RanksALonePositiveFirst) {
@@ -214,11 +347,18 @@ TEST(CountAhead, RefusesScoresWithoutOrder) {
     other.user_rows[other.dim * 17 + 2] = bad;
     EXPECT_THROW(other.count(2, 50), Error) << bad;
     try {
-      top_k(other.candidates(0, 50), other.user_rows, other.masked, 3, 1);
+      top_k(other.candidates(0, 50), other.people(), other.masked, {}, 3, 1);
       FAIL() << "not refused";
     } catch (const Error& error) {
       EXPECT_EQ(error.cause(), Cause::diverged);
     }
+    World third(30, 50, 4, 1, false);
+    third.coefficients.value[3] = bad;
+    EXPECT_THROW(third.count(1, 50, kOneOfEach), Error) << bad;
+    EXPECT_NO_THROW(third.count(1, 50)) << "the product alone does not take coefficients";
+    const World sound(30, 50, 4, 1, false);
+    const ScoreMix mix[] = {{.embeddings = true, .regression = bad}};
+    EXPECT_THROW(sound.count(1, 50, mix), Error) << bad;
   }
 }
 
@@ -230,7 +370,7 @@ TEST(TopK, EqualsSortingAllScores) {
         for (const std::int64_t k : {1, 10, 1000}) {
           for (const int threads : {1, 3}) {
             const auto lists =
-                top_k(world.candidates(0, items), world.user_rows, world.masked, k, threads);
+                top_k(world.candidates(0, items), world.people(), world.masked, {}, k, threads);
             ASSERT_EQ(static_cast<std::int64_t>(lists.size()), users);
             for (std::int64_t u = 0; u < users; ++u) {
               const std::vector<ScoredItem> sorted = world.sorted(u);
@@ -248,11 +388,30 @@ TEST(TopK, EqualsSortingAllScores) {
   }
 }
 
+TEST(TopK, EqualsSortingAllScoresOfAMix) {
+  for (const bool whole : {true, false}) {
+    const World world(60, 700, 5, 3, whole);
+    for (const ScoreMix& mix : kOneOfEach) {
+      const auto lists = top_k(world.candidates(0, 700), world.people(), world.masked, mix, 25, 2);
+      for (std::int64_t u = 0; u < world.users; ++u) {
+        const std::vector<ScoredItem> sorted = world.sorted(u, -1, mix);
+        const std::size_t length = std::min<std::size_t>(25, sorted.size());
+        ASSERT_EQ(lists[u].size(), length);
+        for (std::size_t n = 0; n < length; ++n) {
+          ASSERT_EQ(lists[u][n].item, sorted[n].item);
+          ASSERT_EQ(lists[u][n].score, sorted[n].score);
+        }
+      }
+    }
+  }
+}
+
 TEST(TopK, IsEmptyWhereEverythingIsMasked) {
   World world(1, 40, 3, 1, false);
   world.masked = {{0, 40}, {}};
   for (std::int32_t i = 0; i < 40; ++i) world.masked.items.push_back(i);
-  EXPECT_TRUE(top_k(world.candidates(0, 40), world.user_rows, world.masked, 5, 1).front().empty());
+  EXPECT_TRUE(
+      top_k(world.candidates(0, 40), world.people(), world.masked, {}, 5, 1).front().empty());
 }
 
 TEST(LargestRowNorm, IsOfTheLongestRow) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "data/dataset_file.h"
 #include "data/dataset_writer.h"
 #include "data/prepared_dataset.h"
+#include "kernels/sparse_rows.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
 #include "tests/support/temporary_folder.h"
@@ -145,6 +147,71 @@ inline at::Tensor rows_of(const Ownership& ownership, int rank, const std::vecto
     own.insert(own.end(), all.begin() + value(node) * dim, all.begin() + (value(node) + 1) * dim);
   }
   return at::tensor(own, at::kFloat).reshape({-1, dim});
+}
+
+/// Coefficients of all items, (items of all domains) rows, which cross domains: of half of the rows
+/// none, else of a tenth of all items; of small whole numbers or of any.
+inline SparseRows make_coefficients(const NodeSpace& space, bool whole) {
+  const Random random(14, Purpose::synthetic);
+  const std::int64_t items = space.nodes() - space.users();
+  SparseRows rows;
+  for (std::int64_t target = 0; target < items; ++target) {
+    for (std::int64_t source = 0; source < items; ++source) {
+      const std::uint64_t id = target * items + source;
+      if (target % 2 == 0 || source == target || random.index(10, id) > 0) continue;
+      rows.column.push_back(static_cast<std::int32_t>(source));
+      rows.value.push_back(whole ? static_cast<float>(random.index(3, id, 1)) - 1
+                                 : static_cast<float>(random.normal(id, 1)[0]));
+    }
+    rows.offsets.push_back(static_cast<std::int64_t>(rows.column.size()));
+  }
+  return rows;
+}
+
+/// The coefficients of one rank's items out of those of all.
+inline SparseRows coefficients_of(const NodeSpace& space, const Ownership& ownership, int rank,
+                                  const SparseRows& all) {
+  SparseRows own;
+  for (const GlobalNode node : ownership.nodes_of(rank)) {
+    if (space.is_user(node)) continue;
+    const std::int64_t row = value(node) - space.users();
+    own.column.insert(own.column.end(), all.column.begin() + all.offsets[row],
+                      all.column.begin() + all.offsets[row + 1]);
+    own.value.insert(own.value.end(), all.value.begin() + all.offsets[row],
+                     all.value.begin() + all.offsets[row + 1]);
+    own.offsets.push_back(static_cast<std::int64_t>(own.column.size()));
+  }
+  return own;
+}
+
+/// What a person interacted with in all domains, numbered over all of them; [user of a domain].
+inline std::vector<std::set<std::int32_t>> histories_of(const PreparedDataset& dataset,
+                                                        const NodeSpace& space, int domain,
+                                                        bool with_later) {
+  std::vector<std::set<std::int32_t>> of_person(dataset.person_keys.size());
+  for (int d = 0; d < space.domains(); ++d) {
+    const PreparedDomain& from = dataset.domains[d];
+    for (std::int64_t n = 0; n < from.interactions(); ++n) {
+      if (from.split[n] != Split::train && !(with_later && from.split[n] == Split::later)) continue;
+      of_person[dataset.person_of_user[d][from.user[n]]].insert(
+          static_cast<std::int32_t>(space.items_of(d).begin - space.users()) + from.item[n]);
+    }
+  }
+  std::vector<std::set<std::int32_t>> of_user;
+  for (const std::int32_t person : dataset.person_of_user[domain]) {
+    of_user.push_back(of_person[person]);
+  }
+  return of_user;
+}
+
+/// The sum of an item's coefficients over a history, one addition after the other.
+inline float plain_sum(const SparseRows& coefficients, std::int64_t row,
+                       const std::set<std::int32_t>& history) {
+  float sum = 0;
+  for (std::int64_t n = coefficients.offsets[row]; n < coefficients.offsets[row + 1]; ++n) {
+    if (history.contains(coefficients.column[n])) sum += coefficients.value[n];
+  }
+  return sum;
 }
 
 }  // namespace micrec

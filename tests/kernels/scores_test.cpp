@@ -55,6 +55,22 @@ TEST(Scores, HaveTheSameBitsOnEveryInstructionSet) {
   }
 }
 
+TEST(Scores, AreMixedWithOneRoundingAtAnyLength) {
+  const std::vector<float> products = numbers(150, false, 20);
+  const std::vector<float> sums = numbers(150, false, 21);
+  for (const Kernels* const kernel : supported_kernels()) {
+    SCOPED_TRACE(kernel->instruction_set);
+    for (std::int64_t length = 0; length < 150; ++length) {
+      std::vector<float> scores(150, std::nanf(""));
+      kernel->mix_scores(products.data(), sums.data(), 0.3F, length, scores.data());
+      for (std::int64_t i = 0; i < 150; ++i) {
+        ASSERT_EQ(std::isnan(scores[i]), i >= length);
+        if (i < length) ASSERT_EQ(scores[i], std::fma(0.3F, sums[i], products[i]));
+      }
+    }
+  }
+}
+
 TEST(Scores, AreCountedStrictlyAndNotStrictlyAtAnyLength) {
   const std::vector<float> scores = numbers(200, true, 6);
   for (const Kernels* const kernel : supported_kernels()) {

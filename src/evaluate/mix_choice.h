@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evaluate/evaluator.h"
+#include "evaluate/term_spread.h"
+
+namespace micrec {
+
+/// A way to weigh a domain's two terms. The weight is that of the regression where both terms are
+/// divided by their spreads.
+struct TriedMix {
+  /// The weight of the regression without embeddings.
+  static constexpr double kAlone = std::numeric_limits<double>::infinity();
+
+  double weight = 0;
+  ScoreMix mix;
+  double ndcg = 0;  ///< NDCG@20 of those users that it was tried on
+};
+
+/// What was chosen on validation, and how it ranks.
+struct MixChoice {
+  std::vector<ScoreMix> mixes;               ///< (domains)
+  std::vector<std::vector<TriedMix>> tried;  ///< [domain]; none where nobody has validation items
+  Report report;                             ///< of all users, with these mixes
+
+  /// "food: weight 1.3 (0: 0.0512, 0.3: 0.0570, ..., alone: 0.0601)", a domain each.
+  std::vector<std::string> in_words(const std::vector<std::string>& domains) const;
+};
+
+/// Weighs the regression against the product of embeddings, in each domain by itself.
+///
+/// The mix of weight w is the product plus w * (spread of products / spread of regression) times the
+/// sum of coefficients; weight 0 is the product alone, and "alone" the regression alone. Whatever
+/// has no spread is left out: without coefficients the product scores alone, without embeddings the
+/// regression.
+class MixChooser {
+ public:
+  /// Where there is no validation: both terms spread alike.
+  static constexpr double kDefaultWeight = 1;
+
+  /// `options` are those of the report; the cutoffs must have 20. Users are all of the data set's:
+  /// where a domain has more than `most_users` with validation interactions, weights are tried on
+  /// so many of them and only the mix that was chosen on all.
+  ///
+  /// Ranks    not collective.
+  /// Errors   those of Evaluator.
+  MixChooser(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
+             int rank, const EvaluationOptions& options, std::int64_t most_users = 10'000);
+
+  /// The mix with the highest NDCG@20 in each domain; of equal ones that with the smaller weight. A
+  /// domain without validation interactions has the default weight.
+  ///
+  /// Ranks    collective; the same on all, and the same bits at any number of ranks.
+  /// Errors   those of Evaluator::evaluate().
+  /// Cost     little more than an evaluation; two where users are left out.
+  MixChoice choose(const ScoreTerms& terms, Communicator& communicator) const;
+
+  /// Metrics with mixes that are known.
+  Report evaluate(const ScoreTerms& terms, std::span<const ScoreMix> mixes,
+                  Communicator& communicator) const;
+
+ private:
+  int domains_;
+  PairSample sample_;
+  Evaluator trial_;                // of the users that weights are tried on
+  std::optional<Evaluator> full_;  // of all, where those are not all
+};
+
+/// The mix of a weight; see MixChooser.
+ScoreMix mix_of(double weight, const TermSpread& spread);
+
+/// The mixes of a weight in every domain, for where there is no validation.
+///
+/// Ranks    collective.
+std::vector<ScoreMix> mixes_of(double weight, const PairSample& sample, const ScoreTerms& terms,
+                               Communicator& communicator);
+
+}  // namespace micrec

@@ -1,0 +1,60 @@
+#include "kernels/history_sums.h"
+
+#include <algorithm>
+
+namespace micrec {
+
+float history_sum(std::span<const std::int32_t> columns, std::span<const float> values,
+                  std::span<const std::int32_t> history) {
+  float sum = 0;
+  std::size_t c = 0;
+  for (const std::int32_t source : history) {
+    while (c < columns.size() && columns[c] < source) ++c;
+    if (c == columns.size()) break;
+    if (columns[c] == source) sum += values[c];
+  }
+  return sum;
+}
+
+SourceRows::SourceRows(const SparseRows& rows, std::span<const std::int32_t> row_of) {
+  std::int32_t sources = 0;
+  for (const std::int32_t source : rows.column) sources = std::max(sources, source + 1);
+  offsets_.assign(sources + std::size_t{1}, 0);
+  for (const std::int32_t row : row_of) {
+    for (std::int64_t n = rows.offsets[row]; n < rows.offsets[row + 1]; ++n) {
+      ++offsets_[rows.column[n] + 1];
+    }
+  }
+  for (std::int32_t s = 0; s < sources; ++s) offsets_[s + 1] += offsets_[s];
+  entries_.resize(offsets_.back());
+  std::vector<std::int64_t> next(offsets_.begin(), offsets_.end() - 1);
+  for (std::size_t position = 0; position < row_of.size(); ++position) {
+    const std::int32_t row = row_of[position];
+    for (std::int64_t n = rows.offsets[row]; n < rows.offsets[row + 1]; ++n) {
+      entries_[next[rows.column[n]]++] = {static_cast<std::int32_t>(position), rows.value[n]};
+    }
+  }
+}
+
+void HistoryWalk::start(const SourceRows& sources, std::span<const std::int32_t> history) {
+  left_.clear();
+  for (const std::int32_t source : history) {
+    const std::span<const SourceRows::Entry> row = sources.of(source);
+    if (!row.empty()) left_.push_back(row);
+  }
+}
+
+void HistoryWalk::next(std::int64_t begin, std::int64_t end, float* sums) {
+  std::fill(sums, sums + (end - begin), 0.F);
+  std::size_t kept = 0;
+  for (const std::span<const SourceRows::Entry> row : left_) {
+    std::size_t n = 0;
+    for (; n < row.size() && row[n].position < end; ++n) {
+      sums[row[n].position - begin] += row[n].value;
+    }
+    if (n < row.size()) left_[kept++] = row.subspan(n);
+  }
+  left_.resize(kept);
+}
+
+}  // namespace micrec

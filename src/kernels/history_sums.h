@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/sparse_rows.h"
+
+// The linear term of a score: the sum of an item's coefficients over a person's history, in float32
+// from zero, one addition for each item of the history in rising order of their numbers. Its bits
+// depend on the coefficients and the history alone.
+namespace micrec {
+
+/// The sum over the items of a history that a row has a coefficient for.
+///
+/// Shapes   columns: (n) rising, values: (n); history: rising.
+float history_sum(std::span<const std::int32_t> columns, std::span<const float> values,
+                  std::span<const std::int32_t> history);
+
+/// Coefficients by source item: what each item of a history adds, and to which positions.
+class SourceRows {
+ public:
+  struct Entry {
+    std::int32_t position;
+    float value;
+  };
+
+  SourceRows() = default;
+  /// Position p has the coefficients of row row_of[p], whose columns are the sources.
+  ///
+  /// Cost     two passes; 8 bytes a coefficient and a source.
+  SourceRows(const SparseRows& rows, std::span<const std::int32_t> row_of);
+
+  /// By rising position; none for a source that no position has a coefficient for.
+  std::span<const Entry> of(std::int32_t source) const {
+    const auto s = static_cast<std::size_t>(source);
+    if (s + 1 >= offsets_.size()) return {};
+    return std::span(entries_).subspan(offsets_[s], offsets_[s + 1] - offsets_[s]);
+  }
+
+ private:
+  std::vector<std::int64_t> offsets_ = {0};  // (sources + 1)
+  std::vector<Entry> entries_;
+};
+
+/// The sums of one history at all positions, made part by part in rising order, so that no more
+/// than a part of them is ever stored. The source rows outlive it.
+class HistoryWalk {
+ public:
+  /// Shapes   history: rising.
+  void start(const SourceRows& sources, std::span<const std::int32_t> history);
+
+  /// The sums of positions [begin, end), which come after those of the last call.
+  ///
+  /// Shapes   sums: (end - begin), overwritten.
+  /// Cost     an addition a coefficient, a look at each source that is not over.
+  void next(std::int64_t begin, std::int64_t end, float* sums);
+
+ private:
+  std::vector<std::span<const SourceRows::Entry>> left_;  // of each source, by rising source
+};
+
+}  // namespace micrec
