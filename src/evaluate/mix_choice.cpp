@@ -1,6 +1,7 @@
 #include "evaluate/mix_choice.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "base/description.h"
@@ -18,10 +19,10 @@ EvaluationOptions with_histories(EvaluationOptions options, std::int64_t most_us
   return options;
 }
 
-/// The weights of the grid that make mixes of their own, the smaller ones first.
-std::vector<TriedMix> mixes_to_try(const TermSpread& spread) {
+/// Those weights that make mixes of their own, in their order.
+std::vector<TriedMix> mixes_to_try(std::span<const double> weights, const TermSpread& spread) {
   std::vector<TriedMix> mixes;
-  for (const double weight : kWeights) {
+  for (const double weight : weights) {
     const ScoreMix mix = mix_of(weight, spread);
     const bool is_new = std::ranges::none_of(mixes, [&](const TriedMix& other) {
       return other.mix.embeddings == mix.embeddings && other.mix.regression == mix.regression;
@@ -47,15 +48,6 @@ ScoreMix mix_of(double weight, const TermSpread& spread) {
   return {.embeddings = true, .regression = static_cast<float>(weight * product / regression)};
 }
 
-std::vector<ScoreMix> mixes_of(double weight, const PairSample& sample, const ScoreTerms& terms,
-                               Communicator& communicator) {
-  std::vector<ScoreMix> mixes;
-  for (const TermSpread& spread : sample.spreads(terms, communicator)) {
-    mixes.push_back(mix_of(weight, spread));
-  }
-  return mixes;
-}
-
 std::vector<std::string> MixChoice::in_words(const std::vector<std::string>& domains) const {
   std::vector<std::string> lines;
   for (std::size_t d = 0; d < domains.size(); ++d) {
@@ -76,8 +68,9 @@ std::vector<std::string> MixChoice::in_words(const std::vector<std::string>& dom
 
 MixChooser::MixChooser(const DatasetFile& dataset, const NodeSpace& space,
                        const Ownership& ownership, int rank, const EvaluationOptions& options,
-                       std::int64_t most_users)
+                       std::vector<double> weights, std::int64_t most_users)
     : domains_(space.domains()),
+      weights_(std::move(weights)),
       sample_(dataset, space, ownership, rank, options.threads),
       trial_(dataset, space, ownership, rank, with_histories(options, most_users)) {
   if (trial_.leaves_out_users()) {
@@ -85,17 +78,23 @@ MixChooser::MixChooser(const DatasetFile& dataset, const NodeSpace& space,
   }
 }
 
-Report MixChooser::evaluate(const ScoreTerms& terms, std::span<const ScoreMix> mixes,
-                            Communicator& communicator) const {
-  return (full_ ? *full_ : trial_).evaluate(terms, mixes, communicator);
+std::vector<ScoreMix> MixChooser::without_validation(const ScoreTerms& terms,
+                                                     Communicator& communicator) const {
+  std::vector<ScoreMix> mixes;
+  for (const TermSpread& spread : sample_.spreads(terms, communicator)) {
+    mixes.push_back(mix_of(weights_.empty() ? kDefaultWeight : weights_[mixes.size()], spread));
+  }
+  return mixes;
 }
 
 MixChoice MixChooser::choose(const ScoreTerms& terms, Communicator& communicator) const {
   MixChoice choice;
   std::size_t most = 0;
   const std::vector<TermSpread> spreads = sample_.spreads(terms, communicator);
-  for (const TermSpread& spread : spreads) {
-    choice.tried.push_back(mixes_to_try(spread));
+  for (int d = 0; d < domains_; ++d) {
+    const std::span<const double> weights =
+        weights_.empty() ? std::span(kWeights) : std::span(&weights_[d], 1);
+    choice.tried.push_back(mixes_to_try(weights, spreads[d]));
     most = std::max(most, choice.tried.back().size());
   }
   // Where a domain has fewer ways than another its last one is tried again.
@@ -115,7 +114,7 @@ MixChoice MixChooser::choose(const ScoreTerms& terms, Communicator& communicator
     };
     if (all(0).users == 0) {
       tried.clear();
-      choice.mixes.push_back(mix_of(kDefaultWeight, spreads[d]));
+      choice.mixes.push_back(mix_of(weights_.empty() ? kDefaultWeight : weights_[d], spreads[d]));
       continue;
     }
     std::size_t best = 0;

@@ -45,12 +45,14 @@ class MixChooser {
 
   /// `options` are those of the report; the cutoffs must have 20. Users are all of the data set's:
   /// where a domain has more than `most_users` with validation interactions, weights are tried on
-  /// so many of them and only the mix that was chosen on all.
+  /// so many of them and only the mix that was chosen on all. `weights`: of each domain, where they
+  /// are not to be chosen; else empty.
   ///
   /// Ranks    not collective.
   /// Errors   those of Evaluator.
   MixChooser(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-             int rank, const EvaluationOptions& options, std::int64_t most_users = 10'000);
+             int rank, const EvaluationOptions& options, std::vector<double> weights = {},
+             std::int64_t most_users = 10'000);
 
   /// The mix with the highest NDCG@20 in each domain; of equal ones that with the smaller weight. A
   /// domain without validation interactions has the default weight.
@@ -60,12 +62,14 @@ class MixChooser {
   /// Cost     little more than an evaluation; two where users are left out.
   MixChoice choose(const ScoreTerms& terms, Communicator& communicator) const;
 
-  /// Metrics with mixes that are known.
-  Report evaluate(const ScoreTerms& terms, std::span<const ScoreMix> mixes,
-                  Communicator& communicator) const;
+  /// The mixes of the given weights, or else of the default one, where nothing can be validated.
+  /// Ranks: collective, as choose().
+  std::vector<ScoreMix> without_validation(const ScoreTerms& terms,
+                                           Communicator& communicator) const;
 
  private:
   int domains_;
+  std::vector<double> weights_;  // (domains) given, or empty
   PairSample sample_;
   Evaluator trial_;                // of the users that weights are tried on
   std::optional<Evaluator> full_;  // of all, where those are not all
@@ -73,11 +77,5 @@ class MixChooser {
 
 /// The mix of a weight; see MixChooser.
 ScoreMix mix_of(double weight, const TermSpread& spread);
-
-/// The mixes of a weight in every domain, for where there is no validation.
-///
-/// Ranks    collective.
-std::vector<ScoreMix> mixes_of(double weight, const PairSample& sample, const ScoreTerms& terms,
-                               Communicator& communicator);
 
 }  // namespace micrec

@@ -1,0 +1,208 @@
+#include "launcher/item_regression.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/description.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "checkpoints/coefficient_file.h"
+#include "model/item_regression_fit.h"
+#include "model/modality.h"
+#include "train/item_regression_search.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kMostUsers = 10'000;  // of a domain that settings are tried on
+
+std::vector<std::string> names_of_domains(const DatasetFile& dataset) {
+  std::vector<std::string> names;
+  for (const DomainInfo& domain : dataset.domains()) names.push_back(domain.name);
+  return names;
+}
+
+/// One line that is written over while something goes on, on rank 0 and on a terminal's own line.
+std::function<void(double)> progress_on(std::ostream& log, const char* what) {
+  return [&log, what, told = -1](double share) mutable {
+    const int tenth = static_cast<int>(share * 10);
+    if (tenth == told) return;
+    told = tenth;
+    log << "regression " << what << " " << decimal("%.0f", 100 * share) << "%\n" << std::flush;
+  };
+}
+
+/// What decides the coefficients beside the data set, as far as it was asked for.
+std::string asked_settings(const RunConfig& config, const std::vector<std::string>& modalities) {
+  const ItemRegressionWish& wish = config.item_regression;
+  return nlohmann::ordered_json{{"modalities", modalities},
+                                {"feature_dim", config.model.feature_dim},
+                                {"seed", config.seed},
+                                {"lambda", wish.lambda},
+                                {"cross", wish.cross},
+                                {"alpha", wish.alpha}}
+      .dump();
+}
+
+void tell_choice(std::ostream& log, const ItemRegressionChoice& choice,
+                 const std::vector<std::string>& domains,
+                 const std::vector<std::string>& modalities) {
+  for (std::size_t d = 0; d < domains.size(); ++d) {
+    const auto in_words = [&](const ItemRegressionSettings& settings) {
+      std::string words = text("lambda ", settings.lambda);
+      for (std::size_t m = 0; m < modalities.size(); ++m) {
+        words += text(", ", modalities[m], " ", settings.alpha[m]);
+      }
+      return domains.size() > 1 ? text(words, ", cross ", settings.cross) : words;
+    };
+    double best = 0;
+    std::int64_t tried = 0;
+    for (const ItemRegressionChoice::Tried& one : choice.tried) {
+      if (one.domain != static_cast<int>(d)) continue;
+      log << "tried     " << domains[d] << ": " << in_words(one.settings) << ": "
+          << decimal("%.4f", one.metric) << "\n";
+      best = std::max(best, one.metric);
+      ++tried;
+    }
+    log << "regression of " << domains[d] << ": " << in_words(choice.chosen[d]);
+    if (tried > 0) log << " (best of " << tried << " tried, NDCG@20 " << decimal("%.4f", best) << ")";
+    log << "\n";
+  }
+  log << std::flush;
+}
+
+/// NDCG@20 of each domain, ranked by coefficients alone.
+RateCoefficients rating(const Evaluator& evaluator, const Shard& shard) {
+  return [&evaluator, &shard](const SparseRows& coefficients) {
+    const auto rows = static_cast<std::int64_t>(shard.whole_nodes.size());
+    const ScoreTerms terms{at::zeros({rows, 0}, at::kFloat), &coefficients};
+    const std::vector<ScoreMix> alone(shard.space().domains(),
+                                      {.embeddings = false, .regression = 1});
+    const Report report = evaluator.evaluate(terms, alone, *shard.world);
+    std::vector<double> metrics;
+    for (const DomainReport& domain : report.domains) {
+      metrics.push_back(report.value(domain.slices.front(), Metric::ndcg, kValidationCutoff));
+    }
+    return metrics;
+  };
+}
+
+struct Fitted {
+  SparseRows coefficients;
+  std::string settings;  // JSON
+};
+
+Fitted fit_now(const RunConfig& config, const DatasetFile& dataset, const Model& model,
+               const std::vector<std::string>& modalities, Job& job) {
+  const Shard& shard = model.shard();
+  std::ostream& log = job.log_once();
+  const Timer timer;
+  const std::vector<std::string> domains = names_of_domains(dataset);
+  const ItemRegressionFit fit(dataset, shard, modalities, config.model.feature_dim, config.seed);
+  if (fit.histories().people_sampled() > 0) {
+    log << "regression takes a sample of " << with_commas(TrainingHistories::kLongestHistory)
+        << " items of " << with_commas(fit.histories().people_sampled())
+        << " people with more than those\n";
+  }
+  std::optional<Evaluator> evaluator;
+  if (has_validation(dataset)) {
+    evaluator.emplace(dataset, shard.space(), shard.whole, job.rank(),
+                      EvaluationOptions{.split = Split::valid,
+                                        .k = {kValidationCutoff},
+                                        .slices = false,
+                                        .histories = true,
+                                        .most_users = kMostUsers,
+                                        .threads = job.threads()});
+  } else {
+    log << "regression has no validation interactions to choose settings on: the documented "
+           "defaults, or what was given\n";
+  }
+  const ItemRegressionChoice choice = choose_item_regression(
+      fit, static_cast<int>(domains.size()), config.item_regression,
+      evaluator ? rating(*evaluator, shard) : RateCoefficients(), progress_on(log, "settings"));
+  tell_choice(log, choice, domains, modalities);
+  Fitted fitted{fit_item_regression(fit, choice, progress_on(log, "fit")), ""};
+  at::Tensor count = at::full({1}, fitted.coefficients.nonzeros(), at::kLong);
+  shard.world->all_reduce("item_regression.count", count);
+  log << "regression of " << with_commas(fit.histories().items()) << " items has "
+      << with_commas(count.item<std::int64_t>()) << " coefficients, fitted in "
+      << in_time(timer.seconds()) << "\n"
+      << std::flush;
+  fitted.settings = text("{\"asked\":", asked_settings(config, modalities), ",\"chosen\":",
+                         to_json_text(choice, domains, modalities), "}");
+  return fitted;
+}
+
+}  // namespace
+
+std::optional<StoredFile> provide_item_regression(const RunConfig& config,
+                                                  const DatasetFile& dataset, Model& model,
+                                                  const RunStart& start, Job& job) {
+  if (!model.item_regression().is_on()) return std::nullopt;
+  const Shard& shard = model.shard();
+  const NodeSpace& space = shard.space();
+  Communicator& world = job.communicator();
+  const std::string path = coefficient_file_of(config.run_dir);
+  const std::vector<std::int32_t> own = items_of(shard.whole_nodes, space);
+  const std::int64_t items = space.nodes() - space.users();
+  const std::vector<std::string> modalities =
+      resolve_modalities(config.model.modalities, dataset);
+  std::optional<StoredFile> stored = start.item_regression;
+  if (!stored && config.resume) {
+    const std::string asked = asked_settings(config, modalities);
+    stored = matching_coefficients(
+        path, items,
+        [&](const CoefficientOrigin& origin) {
+          return origin.dataset_fingerprint == dataset.fingerprint() &&
+                 origin.settings.starts_with(text("{\"asked\":", asked, ","));
+        },
+        world);
+  }
+  if (stored) {
+    model.item_regression().set_coefficients(
+        read_coefficients(path, *stored, dataset.fingerprint(), items, own, world));
+    return stored;
+  }
+  Fitted fitted = fit_now(config, dataset, model, modalities, job);
+  stored = write_coefficients(path, items, own, fitted.coefficients,
+                              {dataset.fingerprint(), fitted.settings}, world);
+  model.item_regression().set_coefficients(std::move(fitted.coefficients));
+  return stored;
+}
+
+Validation::Validation(const RunConfig& config, const DatasetFile& dataset, Model& model, Job& job)
+    : model_(model) {
+  const Shard& shard = model.shard();
+  const EvaluationOptions options{
+      .split = Split::valid, .k = config.k, .slices = false, .threads = job.threads()};
+  if (model.item_regression().is_on()) {
+    std::vector<double> weights = config.regression_weight;
+    if (weights.size() == 1) weights.resize(dataset.domains().size(), weights.front());
+    mix_.emplace(dataset, shard.space(), shard.whole, job.rank(), options, std::move(weights));
+  } else {
+    product_alone_.emplace(dataset, shard.space(), shard.whole, job.rank(), options);
+  }
+}
+
+double Validation::operator()(const at::Tensor& z) {
+  Communicator& world = *model_.shard().world;
+  if (product_alone_) {
+    last_ = product_alone_->evaluate(z, world);
+  } else {
+    MixChoice choice =
+        mix_->choose({z, &model_.item_regression().coefficients()}, world);
+    model_.item_regression().set_mixes(choice.mixes);
+    last_ = std::move(choice.report);
+  }
+  return last_.mean(Metric::ndcg, kValidationCutoff);
+}
+
+void Validation::weigh_without(const at::Tensor& z) {
+  if (!mix_) return;
+  model_.item_regression().set_mixes(mix_->without_validation(
+      {z, &model_.item_regression().coefficients()}, *model_.shard().world));
+}
+
+}  // namespace micrec

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "checkpoints/checkpoint.h"
+#include "cluster/job.h"
+#include "data/dataset_file.h"
+#include "evaluate/mix_choice.h"
+#include "launcher/run_config.h"
+#include "model/model.h"
+#include "train/run_start.h"
+
+namespace micrec {
+
+/// Gives the model of a run its item coefficients: those that the run has, where it is resumed, or
+/// fitted now and written into the run's folder. Returns what the checkpoints are to say of that
+/// file; nothing where item regression is off. What was tried for the settings goes to `log`.
+///
+/// Ranks    collective.
+/// Errors   Error(checkpoint) where a resumed run's file is missing or damaged, Error(io) where it
+///          cannot be written, Error(usage) where a setting fits neither one nor all domains.
+std::optional<StoredFile> provide_item_regression(const RunConfig& config,
+                                                  const DatasetFile& dataset, Model& model,
+                                                  const RunStart& start, Job& job);
+
+/// Validation of both terms: weighs them anew each time.
+class Validation {
+ public:
+  Validation(const RunConfig& config, const DatasetFile& dataset, Model& model, Job& job);
+
+  /// Weighs the terms on the validation split and returns NDCG@20, the mean over the domains.
+  /// Shapes   z: (whole rows, dim). Ranks: collective.
+  double operator()(const at::Tensor& z);
+  /// Weighs them as it is documented where nothing can be validated. Ranks: collective.
+  void weigh_without(const at::Tensor& z);
+
+  const Report& last() const { return last_; }
+
+ private:
+  Model& model_;
+  std::vector<double> weights_;              // given ones
+  std::optional<Evaluator> product_alone_;   // where item regression is off
+  std::optional<MixChooser> mix_;
+  Report last_;
+};
+
+}  // namespace micrec
