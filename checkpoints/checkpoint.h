@@ -26,6 +26,15 @@ struct CheckpointTensor {
   std::string description;  // for people who open the file
 };
 
+/// A file of the run beside its checkpoints, which its manifests name.
+struct StoredFile {
+  std::string file;  // its name in the run's folder
+  std::int64_t bytes = 0;
+  std::string xxh3_128;  // 32 hexadecimal digits
+
+  bool operator==(const StoredFile&) const = default;
+};
+
 /// Everything of a run's state that is not a tensor.
 struct CheckpointInfo {
   std::int64_t step = 0;   // steps taken
@@ -39,6 +48,7 @@ struct CheckpointInfo {
   int world_size = 1;
   std::string grid;  // "RxC"
   std::map<std::string, std::string> extra;
+  std::optional<StoredFile> item_regression;  // checkpoints/coefficient_file.h
 };
 
 /// What a checkpoint says about one of its tensors.

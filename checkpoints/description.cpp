@@ -1,5 +1,6 @@
 #include "checkpoints/description.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <ostream>
@@ -7,7 +8,9 @@
 
 #include "base/description.h"
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/directory.h"
 #include "checkpoints/format.h"
 #include "cluster/agreement.h"
@@ -59,6 +62,22 @@ void describe_settings(const std::string& flagfile, std::ostream& out) {
   print_group();
 }
 
+void describe_item_regression(const std::string& path, Verify verify, std::ostream& out) {
+  const bool reads_all = verify == Verify::checksums;
+  const CoefficientSummary what =
+      reads_all ? summarise_coefficients(path) : look_at_coefficients(path);
+  const double each = static_cast<double>(what.bytes) /
+                      static_cast<double>(std::max<std::int64_t>(1, what.coefficients));
+  print_row(out, "coefficients",
+            text(with_commas(what.coefficients), " of ", count_of(what.items, "item"),
+                 reads_all ? text(", at most ", with_commas(what.most_of_item), " an item") : "",
+                 "; ", decimal("%.1f", each), " bytes each"));
+  print_row(out, "fitted on",
+            text("a dataset with fingerprint ", printable(what.origin.dataset_fingerprint)));
+  print_row(out, "fitted with", or_none(printable(what.origin.settings)));
+  if (reads_all) print_row(out, "verified", "every number, as the file's own checksums say");
+}
+
 void describe(const Checkpoint& checkpoint, std::ostream& out) {
   const CheckpointInfo& info = checkpoint.info();
   describe_progress(info, out);
@@ -69,6 +88,11 @@ void describe(const Checkpoint& checkpoint, std::ostream& out) {
             checkpoint.commit() == Commit::marker ? "its marker" : "the rename of its folder");
   print_row(out, "dataset", text(info.dataset_path, " (", info.dataset_fingerprint, ")"));
   for (const auto& [key, value] : info.extra) print_row(out, key, value);
+  if (info.item_regression) {
+    print_row(out, "coefficients",
+              text(coefficient_file_beside(checkpoint.directory()), ", ",
+                   in_bytes(static_cast<double>(info.item_regression->bytes))));
+  }
   describe_settings(info.config, out);
   print_row(out, "verified",
             text(count_of(static_cast<std::int64_t>(checkpoint.shards().size()), "file"),

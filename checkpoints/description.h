@@ -15,6 +15,10 @@ void describe_progress(const CheckpointInfo& info, std::ostream& out);
 /// The settings of a flagfile, a paragraph for each of its groups, and how they were changed.
 void describe_settings(const std::string& flagfile, std::ostream& out);
 
+/// What the head of a run's file of coefficients says, or all of it, every byte verified.
+/// Errors: as look_at_coefficients() and summarise_coefficients().
+void describe_item_regression(const std::string& path, Verify verify, std::ostream& out);
+
 /// Everything of a checkpoint whose every byte was verified: progress, dataset, settings, tensors.
 void describe(const Checkpoint& checkpoint, std::ostream& out);
 

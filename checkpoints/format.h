@@ -5,8 +5,9 @@
 // The checkpoint format, version 1
 // ================================
 //
-// A checkpoint is a directory in RUN_DIR/checkpoints:
+// A checkpoint is a directory in RUN_DIR/checkpoints. In RUN_DIR:
 //
+//   item_regression.h5             of a run with item regression, written before its first step
 //   checkpoints/
 //     step-000000001200/           the step, 12 digits
 //       manifest.json              what is in it; a directory without one is not a checkpoint
@@ -62,6 +63,9 @@
 //   dataset                     {path, fingerprint}
 //   world_size, grid            of the run that saved; a reader needs neither
 //   extra                       object of strings, for whoever saves
+//   item_regression             {file, bytes, xxh3_128}: the coefficients of the run's item
+//                               regression, written once, in the folder that holds checkpoints/
+//                               (checkpoints/coefficient_file.h); absent where it has none
 //   rows                        global rows of the sharded tensors, over all shards
 //   shards                      [{file, bytes, rows, xxh3_128, block_bytes, datasets}]: size and
 //                               digest of every file. The digest is 128-bit XXH3 in hexadecimal, as

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/format.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
@@ -151,6 +152,19 @@ class Fields {
   std::string path_;
   std::string place_;
 };
+
+json to_json(const StoredFile& stored) {
+  return {{"file", stored.file}, {"bytes", stored.bytes}, {"xxh3_128", stored.xxh3_128}};
+}
+
+StoredFile item_regression_of(const Fields& fields) {
+  StoredFile stored{fields.string("file"), fields.integer("bytes"), fields.string("xxh3_128")};
+  if (stored.file != kItemRegressionFile) {
+    fields.fail(text("the file of its item regression is ", excerpt(stored.file), ", expected '",
+                     kItemRegressionFile, "'"));
+  }
+  return stored;
+}
 
 json to_json(const StoredShard& shard) {
   json object = {{"file", shard.file},
@@ -319,6 +333,7 @@ std::string to_json_text(const Manifest& manifest, std::string* checksum) {
       {"tensors", json::array()},
   };
   for (const auto& [key, value] : info.extra) object["extra"][key] = value;
+  if (info.item_regression) object["item_regression"] = to_json(*info.item_regression);
   for (const StoredShard& shard : manifest.shards) {
     object["shards"].push_back(to_json(shard));
   }
@@ -388,6 +403,9 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
       static_cast<int>(fields.integer("world_size", 1, std::numeric_limits<int>::max()));
   info.grid = fields.string("grid");
   info.extra = fields.strings("extra");
+  if (fields.has("item_regression")) {
+    info.item_regression = item_regression_of(fields.object("item_regression"));
+  }
   manifest.rows = fields.integer("rows");
   for (const Fields& shard : fields.objects("shards")) {
     manifest.shards.push_back(shard_of(shard));

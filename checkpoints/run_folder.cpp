@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/coefficient_file.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
@@ -34,7 +35,7 @@ std::vector<std::string> files_in(const std::string& folder) {
 bool is_of_run(const std::string& path) {
   const std::string name = fs::path(path).filename().string();
   return name == "config.txt" || name == "metrics.jsonl" || name.starts_with("run.lock") ||
-         name.starts_with("events.out.tfevents.");
+         name.starts_with(kItemRegressionFile) || name.starts_with("events.out.tfevents.");
 }
 
 /// Whether a folder is one checkpoint, or holds a run's.

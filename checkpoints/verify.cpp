@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/directory.h"
 #include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
@@ -62,6 +64,38 @@ std::string damage_of_best(const std::string& directory) {
   return "";
 }
 
+/// `damage`: what is wrong with the file, or nothing; it may throw.
+VerifiedFile verified_file(const std::string& name, std::int64_t bytes,
+                           const std::function<std::optional<std::string>()>& damage) {
+  VerifiedFile file{name, bytes, "", false};
+  if (const std::optional<Failure> failure =
+          attempt([&] { file.damage = damage().value_or(""); })) {
+    file.damage = failure->message;
+    file.refused = failure->cause == Cause::io;
+  }
+  return file;
+}
+
+/// The file of coefficients beside the checkpoints, read once for all manifests that say the same
+/// of it. What any of them does not find is damage.
+std::optional<VerifiedFile> verify_item_regression_of(
+    const std::vector<VerifiedCheckpoint>& checkpoints) {
+  std::optional<VerifiedFile> verified;
+  std::vector<StoredFile> compared;
+  for (const VerifiedCheckpoint& checkpoint : checkpoints) {
+    if (!checkpoint.item_regression) continue;
+    const StoredFile& stored = *checkpoint.item_regression;
+    if (std::ranges::find(compared, stored) != compared.end()) continue;
+    compared.push_back(stored);
+    const std::string path = coefficient_file_beside(checkpoint.path);
+    VerifiedFile file = verified_file(path, stored.bytes, [&] {
+      return damage_of_coefficients(path, stored, Verify::checksums);
+    });
+    if (!verified || verified->damage.empty()) verified = std::move(file);
+  }
+  return verified;
+}
+
 std::int64_t size_of(const fs::path& file) {
   std::error_code error;
   const auto bytes = fs::file_size(file, error);
@@ -76,7 +110,7 @@ bool VerifiedCheckpoint::whole() const {
 }
 
 VerifiedCheckpoint verify_checkpoint(const std::string& path) {
-  VerifiedCheckpoint verified{path, {}};
+  VerifiedCheckpoint verified{path, {}, {}};
   const fs::path folder(path);
   Manifest manifest;
   const std::optional<Failure> failure = attempt([&] { manifest = read_manifest(path); });
@@ -84,17 +118,11 @@ VerifiedCheckpoint verify_checkpoint(const std::string& path) {
                             failure ? failure->message : "",
                             failure && failure->cause == Cause::io});
   if (failure) return verified;
+  verified.item_regression = manifest.info.item_regression;
   for (const StoredShard& shard : manifest.shards) {
-    VerifiedFile file{shard.file, shard.bytes, "", false};
-    const std::optional<Failure> unreadable = attempt([&] {
-      file.damage =
-          damage_of((folder / shard.file).string(), shard, Verify::checksums).value_or("");
-    });
-    if (unreadable) {
-      file.damage = unreadable->message;
-      file.refused = unreadable->cause == Cause::io;
-    }
-    verified.files.push_back(file);
+    verified.files.push_back(verified_file(shard.file, shard.bytes, [&] {
+      return damage_of((folder / shard.file).string(), shard, Verify::checksums);
+    }));
   }
   return verified;
 }
@@ -116,6 +144,8 @@ VerifiedRun verify_run(
       take((fs::path(checkpoint) / file.file).string(), file);
     }
   }
+  run.item_regression = verify_item_regression_of(run.checkpoints);
+  if (run.item_regression) take(run.item_regression->file, *run.item_regression);
   if (!subject.directory) return run;
   const std::string file = (fs::path(*subject.directory) / kCheckpointBestFile).string();
   if (!is_there(file)) return run;

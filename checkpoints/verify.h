@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "checkpoints/checkpoint.h"
+
 namespace micrec {
 
 /// What came of comparing a file of a checkpoint with its manifest.
@@ -18,7 +20,8 @@ struct VerifiedFile {
 
 struct VerifiedCheckpoint {
   std::string path;
-  std::vector<VerifiedFile> files;  // manifest.json first; alone where it cannot be read
+  std::vector<VerifiedFile> files;            // manifest.json first; alone where it cannot be read
+  std::optional<StoredFile> item_regression;  // as the manifest names it; not compared yet
 
   bool whole() const;
 };
@@ -27,10 +30,13 @@ struct VerifiedCheckpoint {
 /// with some. What the system cannot read is damage as well. Ranks: local.
 VerifiedCheckpoint verify_checkpoint(const std::string& path);
 
-/// What came of verifying one checkpoint, or all of a run and its best.json.
+/// What came of verifying one checkpoint, or all of a run and its best.json, and the file of
+/// coefficients that they name.
 struct VerifiedRun {
   std::vector<VerifiedCheckpoint> checkpoints;
   std::optional<VerifiedFile> best;  // its path; nothing where there is none, or one checkpoint
+  /// Its path, compared once with each manifest that names another; nothing where none names it.
+  std::optional<VerifiedFile> item_regression;
 
   std::int64_t files = 0;
   std::int64_t damaged = 0;  // of them, that were read and are not what was written
@@ -40,7 +46,8 @@ struct VerifiedRun {
 };
 
 /// Verifies what lies at `path`: a run's folder, its folder of checkpoints, or one checkpoint.
-/// `tell` is called with each file of a checkpoint once that is verified, and best.json at last.
+/// `tell` is called with each file of a checkpoint once that is verified, then with the file of
+/// coefficients, and with best.json at last.
 ///
 /// Ranks    local.
 /// Errors   Error(Cause::io) where it is no folder, Error(Cause::checkpoint) where it holds none.

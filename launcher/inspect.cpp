@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "checkpoints/checkpoint.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/description.h"
 #include "checkpoints/directory.h"
 #include "checkpoints/format.h"
@@ -31,8 +32,8 @@ namespace fs = std::filesystem;
 
 constexpr char kKnown[] =
     "expected a dataset (micrec prepare), a feature file (HDF5 with /key and /value, or NAME.npy "
-    "beside NAME.keys.txt), exported embeddings (micrec export), a run folder (micrec train) or "
-    "one of its checkpoints";
+    "beside NAME.keys.txt), exported embeddings (micrec export), a run folder (micrec train), one "
+    "of its checkpoints or its item_regression.h5";
 
 /// "food.h5: a dataset, 3.1 MiB"
 void print_title(const std::string& path, const std::string& what) {
@@ -64,8 +65,16 @@ void inspect_embeddings(const std::string& path) {
       << "\nThe score of a user and an item of one domain is the dot product of their rows.\n";
 }
 
+void inspect_item_regression(const std::string& path) {
+  std::ostringstream told;  // not before every byte has been read
+  describe_item_regression(path, Verify::checksums, told);
+  print_title(path, "the coefficients of an item regression");
+  std::cout << told.str();
+}
+
 void inspect_checkpoint(const std::string& path) {
   const Checkpoint checkpoint = Checkpoint::open(path);
+  verify_item_regression(checkpoint);
   std::cout << path << ": a checkpoint, " << in_bytes(static_cast<double>(checkpoint.bytes()))
             << "\n";
   describe(checkpoint, std::cout);
@@ -96,6 +105,7 @@ void inspect_hdf5(const std::string& path) {
   }
   if (format == dataset_format::kFormat) return inspect_dataset(path);
   if (format == kEmbeddingsFormat) return inspect_embeddings(path);
+  if (format == kItemRegressionFormat) return inspect_item_regression(path);
   if (has_features) return inspect_features(path);
   if (format == kCheckpointShardFormat) {
     std::cout << path << " is one file of a checkpoint; here is the whole.\n\n";
@@ -140,7 +150,7 @@ Command inspect_command() {
   command.min_arguments = 1;
   command.max_arguments = 1;
   command.arguments =
-      "a dataset, a feature file, exported embeddings, a run folder or a checkpoint";
+      "a dataset, a feature file, exported embeddings, coefficients, a run folder or a checkpoint";
   command.run = run_inspect;
   return command;
 }

@@ -18,9 +18,10 @@
 DECLARE_string(partition);
 DECLARE_string(grid);
 DEFINE_bool(resume, false,
-            "go on with the run in --run_dir from its newest checkpoint, with its settings; --lr, "
-            "--l2, --dropout and, where --lr_decay ends with it, --max_steps may be given anew, "
-            "which config.txt and metrics.jsonl tell");
+            "go on with the run in --run_dir from its newest checkpoint, or begin it again where "
+            "it ended before its first, with its settings; --lr, --l2, --dropout and, where "
+            "--lr_decay ends with it, --max_steps may be given anew, which config.txt and "
+            "metrics.jsonl tell");
 DEFINE_bool(reproducible, false,
             "the same bits on any grid of at most 16 row parts, by sums in one fixed order; takes "
             "about 4% of a step");
@@ -55,13 +56,27 @@ std::vector<FlagSpec> running_flags() {
   };
 }
 
-/// Sets the flags that were not given as the run to resume has them.
-void take_up_old_flags(const Arguments& arguments) {
-  const Command command = train_command();
+/// A flagfile, and where it is, for messages.
+struct Settings {
+  std::string flagfile;
+  std::string origin;
+};
+
+/// Those of the run to resume: of its newest checkpoint, or of a run that ended before its first.
+Settings settings_to_resume() {
+  if (const auto begun = settings_before_first_checkpoint(FLAGS_run_dir)) {
+    return {*begun, FLAGS_run_dir + "/config.txt"};
+  }
   // The ranks, once joined, verify every byte and may step back to an older one; that has the same
   // settings but for those that may change.
   const Checkpoint checkpoint = open_newest_valid(checkpoints_of(FLAGS_run_dir), Verify::sizes);
-  const std::string& saved = checkpoint.info().config;
+  return {checkpoint.info().config, checkpoint.directory()};
+}
+
+/// Sets the flags that were not given as the run to resume has them.
+void take_up_old_flags(const Arguments& arguments) {
+  const Command command = train_command();
+  const auto [saved, origin] = settings_to_resume();
   const std::vector<RunSetting> now = settings_of(command);
   const auto is_kept = [&](const std::string& name) {
     const auto found = std::ranges::find(now, name, &RunSetting::name);
@@ -69,7 +84,7 @@ void take_up_old_flags(const Arguments& arguments) {
   };
   std::vector<std::string> differences;
   std::vector<FlagSetting> taken;
-  for (const FlagSetting& setting : parse_flagfile(saved, checkpoint.directory())) {
+  for (const FlagSetting& setting : parse_flagfile(saved, origin)) {
     if (setting.name == "resume" || setting.name == "dry_run") continue;
     if (arguments.is_given(setting.name) && is_kept(setting.name)) {
       // Compare as the flag itself writes its value, so that 1e-3 and 0.001 are the same.

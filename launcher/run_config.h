@@ -39,7 +39,8 @@ inline constexpr std::int64_t kValidationCutoff = 20;  // early stopping looks a
 std::vector<FlagSpec> run_flags();
 
 /// The configuration that train's flags say, before any rank is joined; a resumed run takes up what
-/// its newest checkpoint has of flags that were not given.
+/// its newest checkpoint has of flags that were not given, or its config.txt where it ended before
+/// its first.
 ///
 /// Errors   Error(usage) where something is missing or does not go together, where a new run would
 ///          begin over an old one, or a resumed one would change what it must keep;

@@ -56,13 +56,32 @@ HeldFolder hold_folder(const std::string& run_dir, Job& job) {
                               }});
 }
 
+/// Whether a run that is to be resumed has no checkpoint yet, as rank 0 sees it. Ranks: collective.
+bool is_before_first_checkpoint(const std::string& run_dir, Job& job) {
+  Communicator& world = job.communicator();
+  bool is_before = false;
+  throw_together(world, "run_folder.settings", attempt([&] {
+                   if (job.rank() != 0) return;
+                   is_before = settings_before_first_checkpoint(run_dir).has_value();
+                 }));
+  return on_any_rank(world, "run_folder.before_first_checkpoint", is_before);
+}
+
+/// Takes an empty run folder for a new run. Its settings are there before any long work begins, so
+/// that --resume can begin it again whenever it ends. Ranks: collective.
+void begin_folder(const RunConfig& config, Job& job) {
+  if (config.resume) return;
+  Communicator& world = job.communicator();
+  throw_together(world, "run_folder.old_run", attempt([&] {
+                   if (job.rank() == 0) refuse_old_run(config.run_dir);
+                 }));
+  write_config(config.run_dir, config.flagfile, world);
+}
+
 /// Looks for what would end the run after hours, or make them worthless. Ranks: collective.
 void look_ahead(const RunConfig& config, const DatasetFile& dataset, double checkpoint_bytes,
                 Job& job) {
   Communicator& world = job.communicator();
-  throw_together(world, "run_folder.old_run", attempt([&] {
-                   if (job.rank() == 0 && !config.resume) refuse_old_run(config.run_dir);
-                 }));
   // Hours of training are not given to a dataset with a turned bit in it.
   throw_together(world, "dataset.verify", attempt([&] {
                    if (job.rank() == 0) dataset.verify();
@@ -74,6 +93,19 @@ void look_ahead(const RunConfig& config, const DatasetFile& dataset, double chec
              .device = c10::DeviceTypeName(job.device().type(), /*lower_case=*/true),
              .ranks_of_machine = job.ranks_of_machine()},
             world);
+}
+
+/// Gives the model the values that the run begins with, or goes on from. Ranks: collective.
+RunStart begin_or_resume(const RunConfig& config, const DatasetFile& dataset,
+                         const CheckpointStore& checkpoints, Model& model, Optimizer& optimizer,
+                         Job& job) {
+  if (!config.resume) return begin(model);
+  if (!is_before_first_checkpoint(config.run_dir, job)) {
+    return resume(config.settings, dataset, checkpoints, model, optimizer, job.log_once());
+  }
+  job.log_once() << "resumed   from the beginning, as the run had ended before its first "
+                    "checkpoint, with the settings of its config.txt\n";
+  return begin(model);
 }
 
 /// What must travel in a step, by collective; empty on all ranks but 0. Ranks: collective.
@@ -218,6 +250,7 @@ int train(const RunConfig& config, Job& job) {
                    << std::flush;
     return kExitStopped;
   }
+  begin_folder(config, job);
   look_ahead(config, dataset, most_checkpoint_bytes(summary.space.nodes(), model_config.dim), job);
 
   const GridGroups groups = split_world(world, plan.layout.grid);
@@ -234,9 +267,7 @@ int train(const RunConfig& config, Job& job) {
   RunLogs logs(world, bound_of(plan, model));
 
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
-  RunStart start = config.resume ? resume(config.settings, dataset, checkpoints, model, optimizer,
-                                          job.log_once())
-                                 : begin(model);
+  RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
   const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
   write_config(config.run_dir, description.config, world);
   job.log_once() << "loaded    in " << in_time(timer.seconds()) << "\n" << std::flush;
@@ -252,7 +283,7 @@ int train(const RunConfig& config, Job& job) {
                             sampler.steps_per_epoch()));
   TrainingState& state = start.state;
   logs.open(config.run_dir, state, trainer, "ndcg@20");
-  if (config.resume) logs.resumed(start);
+  if (!start.checkpoint.empty()) logs.resumed(start);
   const TrainingEnd end = trainer.run(state);
   job.log_once() << logs.end_training();
   if (end == TrainingEnd::interrupted) {

@@ -35,6 +35,12 @@ json to_json(const VerifiedRun& run, const std::string& path) {
     }
     report["checkpoints"].push_back(entry);
   }
+  if (run.item_regression) {
+    const VerifiedFile& file = *run.item_regression;
+    report["item_regression"] = {
+        {"file", file.file}, {"bytes", file.bytes}, {"whole", file.damage.empty()}};
+    if (!file.damage.empty()) report["item_regression"]["damage"] = file.damage;
+  }
   if (run.best) {
     report["best"] = {{"file", run.best->file}, {"whole", run.best->damage.empty()}};
     if (!run.best->damage.empty()) report["best"]["damage"] = run.best->damage;
@@ -49,10 +55,15 @@ int run_verify(const Arguments& arguments) {
   std::cout << std::flush;
   if (!FLAGS_out.empty()) write_whole_file(FLAGS_out, to_json(run, path).dump(2) + "\n");
   if (run.damaged > 0) {
-    throw Error(Cause::checkpoint,
-                text(run.damaged, " of ", run.files, " files of ", path,
-                     " are damaged, as listed; --resume steps over damaged checkpoints to the "
-                     "newest whole one"));
+    const bool has_lost_coefficients = run.item_regression && !run.item_regression->damage.empty();
+    throw Error(
+        Cause::checkpoint,
+        text(run.damaged, " of ", run.files, " files of ", path, " are damaged, as listed; ",
+             has_lost_coefficients
+                 ? text("no checkpoint that names ", run.item_regression->file,
+                        " can be used without it: put it back from a copy, or fit anew "
+                        "in another --run_dir")
+                 : "--resume steps over damaged checkpoints to the newest whole one"));
   }
   if (!run.unreadable.empty()) throw Error(Cause::io, run.unreadable);
   return 0;

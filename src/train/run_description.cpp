@@ -13,6 +13,7 @@
 #include "base/description.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/description.h"
 #include "checkpoints/directory.h"
 #include "io/durable_files.h"
@@ -127,6 +128,16 @@ void describe_progress(const std::string& directory, std::ostream& out) {
   }
 }
 
+/// The head of the file of coefficients; micrec verify reads the rest.
+void describe_coefficients(const std::string& path, std::ostream& out) {
+  if (!is_there(path)) return;
+  try {
+    describe_item_regression(path, Verify::sizes, out);
+  } catch (const Error& error) {
+    print_row(out, "coefficients", text("unknown: ", error.what()));
+  }
+}
+
 }  // namespace
 
 void describe_run(const std::string& run_dir, std::ostream& out) {
@@ -137,6 +148,7 @@ void describe_run(const std::string& run_dir, std::ostream& out) {
   describe_progress(directory, out);
   const std::string config = (std::filesystem::path(run_dir) / "config.txt").string();
   if (is_there(config)) describe_settings(read_small_file(config, kMostConfigBytes), out);
+  describe_coefficients(coefficient_file_of(run_dir), out);
   describe_metrics(MetricsLog::path_in(run_dir), out);
   describe_checkpoints(directory, out);
 }

@@ -2,10 +2,16 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
+#include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
+#include "checkpoints/directory.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
+#include "train/metrics_log.h"
 
 namespace micrec {
 namespace {
@@ -15,6 +21,26 @@ constexpr std::int64_t kMostConfigBytes = 1 << 20;
 const RunSetting* find(const std::vector<RunSetting>& settings, const std::string& name) {
   const auto found = std::ranges::find(settings, name, &RunSetting::name);
   return found == settings.end() ? nullptr : &*found;
+}
+
+std::string config_in(const std::string& run_dir) {
+  return (std::filesystem::path(run_dir) / "config.txt").string();
+}
+
+/// The first checkpoint that the log of a run tells of.
+std::optional<std::string> saved_once(const std::string& run_dir) {
+  const std::string path = MetricsLog::path_in(run_dir);
+  if (!is_there(path)) return std::nullopt;
+  refuse_unreadable(path);
+  std::ifstream lines(path);
+  for (std::string line; std::getline(lines, line);) {
+    const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!object.is_object() || !object.contains("kind") || object["kind"] != "save") continue;
+    if (object.contains("checkpoint") && object["checkpoint"].is_string()) {
+      return object["checkpoint"].get<std::string>();
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -51,7 +77,7 @@ std::vector<ChangedSetting> changed_settings(const std::vector<RunSetting>& now,
 
 std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings,
                                          const std::string& run_dir, const std::string& saved) {
-  const std::string path = (std::filesystem::path(run_dir) / "config.txt").string();
+  const std::string path = config_in(run_dir);
   std::vector<FlagSetting> unsaved;
   if (!is_there(path)) return unsaved;
   const std::string written = read_small_file(path, kMostConfigBytes);
@@ -67,6 +93,19 @@ std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings
     }
   }
   return unsaved;
+}
+
+std::optional<std::string> settings_before_first_checkpoint(const std::string& run_dir) {
+  const std::string config = config_in(run_dir);
+  const std::string directory = checkpoints_of(run_dir);
+  if (!is_there(config) || newest_checkpoint(directory)) return std::nullopt;
+  if (const std::optional<std::string> saved = saved_once(run_dir)) {
+    throw Error(Cause::checkpoint,
+                text(directory, " holds no checkpoint to go on from, though ",
+                     MetricsLog::path_in(run_dir), " tells of ", excerpt(*saved),
+                     "; bring the run's checkpoints back, or leave --resume out to start anew"));
+  }
+  return read_small_file(config, kMostConfigBytes);
 }
 
 std::string history_of(const std::string& flagfile) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,12 @@ std::vector<ChangedSetting> changed_settings(const std::vector<RunSetting>& now,
 /// Errors   those of parse_flagfile(), Error(io) where config.txt cannot be read.
 std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings,
                                          const std::string& run_dir, const std::string& saved);
+
+/// The text of config.txt of a run that has no checkpoint: it ended before its first, and --resume
+/// begins it again. Nothing where it has one, or has no config.txt.
+/// Errors   Error(checkpoint) where metrics.jsonl tells of a checkpoint that is no longer there: what
+///          was trained once is not trained anew unasked. Error(io) where a file cannot be read.
+std::optional<std::string> settings_before_first_checkpoint(const std::string& run_dir);
 
 /// The lines of a flagfile that are history.
 std::string history_of(const std::string& flagfile);

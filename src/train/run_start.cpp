@@ -39,6 +39,7 @@ RunStart resume(const std::vector<RunSetting>& settings, const DatasetFile& data
   resumed.checkpoint = newest.name();
   resumed.history = history_of(info.config);
   resumed.changes = changed_settings(settings, info.config, newest.directory());
+  resumed.item_regression = info.item_regression;
   log << "resumed   from " << newest.name() << "\n";
   for (const ChangedSetting& change : resumed.changes) {
     resumed.history += history_line(resumed.state.step, change);

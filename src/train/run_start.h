@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ struct RunStart {
   std::string checkpoint;               ///< name; empty in a new run
   std::string history;                  ///< lines of its flagfile, with the changes of this resume
   std::vector<ChangedSetting> changes;  ///< of recorded settings
+  std::optional<StoredFile> item_regression;  ///< as the checkpoint names it
 };
 
 /// Gives the model its first values. Ranks: collective.

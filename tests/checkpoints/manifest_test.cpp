@@ -64,6 +64,38 @@ TEST(Manifest, ReadsWhatItWrites) {
   EXPECT_EQ(to_json_text(got), to_json_text(expected));
 }
 
+TEST(Manifest, NamesTheItemRegressionWhereThereIsOne) {
+  Manifest manifest = example();
+  EXPECT_EQ(to_json_text(manifest).find("item_regression"), std::string::npos);
+  EXPECT_FALSE(parse_manifest(to_json_text(manifest), "m.json").info.item_regression);
+  manifest.info.item_regression = {"item_regression.h5", 4711, std::string(32, 'e')};
+  const json written = json::parse(to_json_text(manifest));
+  EXPECT_EQ(
+      written["item_regression"],
+      (json{{"file", "item_regression.h5"}, {"bytes", 4711}, {"xxh3_128", std::string(32, 'e')}}));
+  EXPECT_EQ(parse_manifest(to_json_text(manifest), "m.json").info.item_regression,
+            manifest.info.item_regression);
+  for (const char* file : {"../item_regression.h5", "/etc/passwd", ""}) {
+    manifest.info.item_regression->file = file;
+    expect_error(Cause::checkpoint, {"m.json is damaged", "item regression", file},
+                 [&] { parse_manifest(to_json_text(manifest), "m.json"); });
+  }
+  expect_error(Cause::checkpoint, {"'bytes' in 'item_regression' is \"x\""}, [] {
+    parse_manifest(changed([](json& object) {
+                     object["item_regression"] = {{"file", "f"}, {"bytes", "x"}};
+                   }),
+                   "m.json");
+  });
+}
+
+// A run without what was added to the format since has the same manifest as then.
+TEST(Manifest, OfTheSameRunHasTheBytesOfTheGoldenOne) {
+  const std::string golden =
+      file_contents(MICREC_SOURCE_DIR
+                    "/tests/golden/checkpoint-version-1-marker/step-000000000120/manifest.json");
+  EXPECT_EQ(to_json_text(parse_manifest(golden, "m.json")), golden);
+}
+
 TEST(Manifest, KeepsNumbersThatAreNotFinite) {
   Manifest manifest = example();
   for (const double metric : {std::numeric_limits<double>::infinity(),
