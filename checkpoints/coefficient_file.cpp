@@ -596,7 +596,7 @@ std::optional<StoredFile> matching_coefficients(const std::string& path, std::in
       const CoefficientSummary what = summarise_coefficients(path);
       if (what.origin.dataset_fingerprint != origin.dataset_fingerprint || what.items != items) {
         difference = path + " was fitted on another data set";
-      } else if (what.origin.settings != origin.settings) {
+      } else if (!what.origin.settings.starts_with(origin.settings)) {
         difference = path + " was fitted with other settings";
       } else {
         stored = description_of(path, path);

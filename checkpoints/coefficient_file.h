@@ -107,7 +107,7 @@ SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
                              std::int64_t block_bytes = kCoefficientBlockBytes);
 
 /// What a manifest is to say of the file that is there, if it is whole and was fitted on this data
-/// set with these settings; nothing otherwise, and `why` says in what it differs (empty where there
+/// set with settings that begin with these; nothing otherwise, and `why` says in what it differs (empty where there
 /// is none). For a run that ended between its fit and its first checkpoint.
 ///
 /// Ranks    collective; rank 0 reads. Errors   none: what cannot be read does not match.

@@ -24,7 +24,7 @@ std::vector<std::string> names_of_domains(const DatasetFile& dataset) {
   return names;
 }
 
-/// One line that is written over while something goes on, on rank 0 and on a terminal's own line.
+/// A line every tenth part.
 std::function<void(double)> progress_on(std::ostream& log, const char* what) {
   return [&log, what, told = -1](double share) mutable {
     const int tenth = static_cast<int>(share * 10);
@@ -34,16 +34,15 @@ std::function<void(double)> progress_on(std::ostream& log, const char* what) {
   };
 }
 
-/// What decides the coefficients beside the data set, as far as it was asked for.
-std::string asked_settings(const RunConfig& config, const std::vector<std::string>& modalities) {
+/// What decides the coefficients beside the data set, as far as it was asked for; with this begin
+/// the settings that the file has.
+std::string begin_of_settings(const RunConfig& config, const std::vector<std::string>& modalities) {
   const ItemRegressionWish& wish = config.item_regression;
-  return nlohmann::ordered_json{{"modalities", modalities},
-                                {"feature_dim", config.model.feature_dim},
-                                {"seed", config.seed},
-                                {"lambda", wish.lambda},
-                                {"cross", wish.cross},
-                                {"alpha", wish.alpha}}
-      .dump();
+  const nlohmann::ordered_json asked = {
+      {"modalities", modalities}, {"feature_dim", config.model.feature_dim},
+      {"seed", config.seed},      {"lambda", wish.lambda},
+      {"cross", wish.cross},      {"alpha", wish.alpha}};
+  return text("{\"asked\":", asked.dump(), ",");
 }
 
 void tell_choice(std::ostream& log, const ItemRegressionChoice& choice,
@@ -67,7 +66,8 @@ void tell_choice(std::ostream& log, const ItemRegressionChoice& choice,
       ++tried;
     }
     log << "regression of " << domains[d] << ": " << in_words(choice.chosen[d]);
-    if (tried > 0) log << " (best of " << tried << " tried, NDCG@20 " << decimal("%.4f", best) << ")";
+    if (tried > 0)
+      log << " (best of " << tried << " tried, NDCG@20 " << decimal("%.4f", best) << ")";
     log << "\n";
   }
   log << std::flush;
@@ -130,12 +130,18 @@ Fitted fit_now(const RunConfig& config, const DatasetFile& dataset, const Model&
       << with_commas(count.item<std::int64_t>()) << " coefficients, fitted in "
       << in_time(timer.seconds()) << "\n"
       << std::flush;
-  fitted.settings = text("{\"asked\":", asked_settings(config, modalities), ",\"chosen\":",
-                         to_json_text(choice, domains, modalities), "}");
+  fitted.settings = text(begin_of_settings(config, modalities),
+                         "\"chosen\":", to_json_text(choice, domains, modalities), "}");
   return fitted;
 }
 
 }  // namespace
+
+bool has_validation(const DatasetFile& dataset) {
+  return std::ranges::any_of(dataset.domains(), [](const DomainInfo& domain) {
+    return domain.interactions[static_cast<int>(Split::valid)] > 0;
+  });
+}
 
 std::optional<StoredFile> provide_item_regression(const RunConfig& config,
                                                   const DatasetFile& dataset, Model& model,
@@ -145,20 +151,13 @@ std::optional<StoredFile> provide_item_regression(const RunConfig& config,
   const NodeSpace& space = shard.space();
   Communicator& world = job.communicator();
   const std::string path = coefficient_file_of(config.run_dir);
-  const std::vector<std::int32_t> own = items_of(shard.whole_nodes, space);
+  const std::vector<std::int32_t> own = whole_items(shard);
   const std::int64_t items = space.nodes() - space.users();
-  const std::vector<std::string> modalities =
-      resolve_modalities(config.model.modalities, dataset);
+  const std::vector<std::string> modalities = resolve_modalities(config.model.modalities, dataset);
   std::optional<StoredFile> stored = start.item_regression;
   if (!stored && config.resume) {
-    const std::string asked = asked_settings(config, modalities);
-    stored = matching_coefficients(
-        path, items,
-        [&](const CoefficientOrigin& origin) {
-          return origin.dataset_fingerprint == dataset.fingerprint() &&
-                 origin.settings.starts_with(text("{\"asked\":", asked, ","));
-        },
-        world);
+    const CoefficientOrigin asked{dataset.fingerprint(), begin_of_settings(config, modalities)};
+    stored = matching_coefficients(path, items, asked, world);
   }
   if (stored) {
     model.item_regression().set_coefficients(
@@ -191,8 +190,7 @@ double Validation::operator()(const at::Tensor& z) {
   if (product_alone_) {
     last_ = product_alone_->evaluate(z, world);
   } else {
-    MixChoice choice =
-        mix_->choose({z, &model_.item_regression().coefficients()}, world);
+    MixChoice choice = mix_->choose({z, &model_.item_regression().coefficients()}, world);
     model_.item_regression().set_mixes(choice.mixes);
     last_ = std::move(choice.report);
   }

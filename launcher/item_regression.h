@@ -24,6 +24,9 @@ std::optional<StoredFile> provide_item_regression(const RunConfig& config,
                                                   const DatasetFile& dataset, Model& model,
                                                   const RunStart& start, Job& job);
 
+/// Whether a data set has validation interactions.
+bool has_validation(const DatasetFile& dataset);
+
 /// Validation of both terms: weighs them anew each time.
 class Validation {
  public:
@@ -39,8 +42,8 @@ class Validation {
 
  private:
   Model& model_;
-  std::vector<double> weights_;              // given ones
-  std::optional<Evaluator> product_alone_;   // where item regression is off
+  std::vector<double> weights_;             // given ones
+  std::optional<Evaluator> product_alone_;  // where item regression is off
   std::optional<MixChooser> mix_;
   Report last_;
 };

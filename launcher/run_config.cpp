@@ -16,6 +16,8 @@
 #include "launcher/train_flags.h"
 
 DECLARE_string(partition);
+DECLARE_string(model);
+DECLARE_string(item_regression);
 DECLARE_string(grid);
 DEFINE_bool(resume, false,
             "go on with the run in --run_dir from its newest checkpoint, or begin it again where "
@@ -126,6 +128,9 @@ void complete_flags(const Arguments& arguments) {
     // A run that is alive is named by the lock, which is taken before this is asked again.
     if (!lock_holder_of(FLAGS_run_dir)) refuse_old_run(FLAGS_run_dir);
   }
+  if (FLAGS_model != "micrec" && !arguments.is_given("item_regression") && !FLAGS_resume) {
+    FLAGS_item_regression = "off";  // a baseline is what its paper says
+  }
   FLAGS_dataset = std::filesystem::absolute(FLAGS_dataset).lexically_normal().string();
 }
 
@@ -154,6 +159,8 @@ RunConfig read_run_config(const Arguments& arguments) {
   config.sharing = {FLAGS_partition, FLAGS_grid, FLAGS_reproducible};
   config.grid_of_old_run = FLAGS_resume && !arguments.is_given("grid");
   config.model = model_config_from_flags();
+  config.item_regression = item_regression_from_flags();
+  config.regression_weight = regression_weight_from_flags();
   config.training = training_config_from_flags();
   config.sampling = sampling_config_from_flags(FLAGS_seed);
   for (const int k : integer_list("k")) config.k.push_back(k);

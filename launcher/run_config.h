@@ -8,6 +8,7 @@
 #include "data/batches.h"
 #include "launcher/flags.h"
 #include "model/model_config.h"
+#include "train/item_regression_search.h"
 #include "train/run_planner.h"
 #include "train/run_settings.h"
 #include "train/trainer.h"
@@ -24,6 +25,8 @@ struct RunConfig {
   GridWish sharing;              ///< partition, grid, reproducible
   bool grid_of_old_run = false;  ///< taken over by a resumed one, which may have other ranks
   ModelConfig model;             ///< as it was asked for, modalities may be "all"
+  ItemRegressionWish item_regression;
+  std::vector<double> regression_weight;  ///< (domains) or one for all; empty: chosen
   TrainingConfig training;
   SamplingConfig sampling;      ///< its threads are those of the rank, once that has joined
   std::vector<std::int64_t> k;  ///< cutoffs of the metrics, rising; kValidationCutoff among them

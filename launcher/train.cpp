@@ -16,9 +16,11 @@
 #include "evaluate/evaluator.h"
 #include "launcher/commands.h"
 #include "launcher/injected_faults.h"
+#include "launcher/item_regression.h"
 #include "launcher/trained_run.h"
 #include "model/model.h"
 #include "model/shard.h"
+#include "serve/evaluation.h"
 #include "train/optimizer.h"
 #include "train/plan_report.h"
 #include "train/run_logs.h"
@@ -124,6 +126,7 @@ CheckpointInfo description_of(const RunConfig& config, const RunStart& start,
   info.dataset_path = config.dataset;
   info.dataset_fingerprint = dataset.fingerprint();
   info.grid = to_text(grid);
+  info.item_regression = start.item_regression;
   return info;
 }
 
@@ -139,12 +142,6 @@ TrainingConfig within_time_left(TrainingConfig training, Job& job) {
   return training;
 }
 
-bool has_validation(const DatasetFile& dataset) {
-  return std::ranges::any_of(dataset.domains(), [](const DomainInfo& domain) {
-    return domain.interactions[static_cast<int>(Split::valid)] > 0;
-  });
-}
-
 /// NDCG@20 of each domain that has users.
 std::vector<std::pair<std::string, double>> by_domain(const Report& report) {
   std::vector<std::pair<std::string, double>> values;
@@ -156,39 +153,25 @@ std::vector<std::pair<std::string, double>> by_domain(const Report& report) {
   return values;
 }
 
-/// Validation during training: what early stopping looks at, and the whole report of the last.
-struct Validation {
-  Validation(const RunConfig& config, const DatasetFile& dataset, const Shard& shard, Job& job)
-      : evaluator(
-            dataset, shard.space(), shard.whole, job.rank(),
-            {.split = Split::valid, .k = config.k, .slices = false, .threads = job.threads()}) {}
-
-  double operator()(const at::Tensor& z, Communicator& world) {
-    last = evaluator.evaluate(z, world);
-    return last.mean(Metric::ndcg, kValidationCutoff);
-  }
-
-  Evaluator evaluator;
-  Report last;
-};
-
 /// What happens beside the steps. All arguments outlive the events.
-TrainingEvents events_of(Job& job, RunLock* lock, Validation* validation, RunLogs& logs,
-                         std::int64_t steps_per_epoch) {
+TrainingEvents events_of(Job& job, RunLock* lock, Validation& validation, bool validates,
+                         RunLogs& logs, std::int64_t steps_per_epoch) {
   TrainingEvents events;
   events.stepped = [lock, &logs](const StepRecord& record) {
     if (lock != nullptr) lock->check();
     logs.stepped(record);
   };
-  if (validation != nullptr) {
-    events.validate = [validation, &job](const TrainingState&, const at::Tensor& z) {
-      return (*validation)(z, job.communicator());
+  if (validates) {
+    events.validate = [&validation](const TrainingState&, const at::Tensor& z) {
+      return validation(z);
     };
-    events.validated = [validation, steps_per_epoch, &logs](const TrainingState& state,
-                                                            double metric, bool improved) {
+    events.validated = [&validation, steps_per_epoch, &logs](const TrainingState& state,
+                                                             double metric, bool improved) {
       logs.validated(epoch_of_last_step(state.step, steps_per_epoch), state, metric, improved,
-                     validation->last.to_json(), by_domain(validation->last));
+                     validation.last().to_json(), by_domain(validation.last()));
     };
+  } else {
+    events.weigh = [&validation](const at::Tensor& z) { validation.weigh_without(z); };
   }
   events.saved = [&logs](const SavedCheckpoint& saved) { logs.saved(saved); };
   events.profiled = [&logs](const StepProfile& profile) { logs.profiled(profile); };
@@ -211,12 +194,9 @@ void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job&
                                      .out = "",
                                      .read_settings = [&](auto&, auto&) { return model; }},
                                     job);
-  const Evaluator evaluator(
-      run->dataset, run->summary.space, run->shard.ownership, job.rank(),
-      {.split = Split::test, .k = config.k, .with_new_nodes = true, .threads = job.threads()});
-  Report report = evaluator.evaluate(run->model->embeddings(run->epoch), job.communicator());
-  if (!report.has_users()) return;
-  report.checkpoint = run->checkpoint;
+  const std::optional<RunEvaluation> evaluation = evaluate_run(*run, Split::test, config.k);
+  if (!evaluation) return;
+  const Report& report = evaluation->report;
   logs.tested(run->info.step, report.to_json());
   job.log_once() << "test of " << report.checkpoint << "\n" << report.to_table();
 }
@@ -263,11 +243,12 @@ int train(const RunConfig& config, Job& job) {
   EpochSampler sampler(summary.space,
                        read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
                        eligible_items(dataset, summary.space), sampling);
-  Validation validation(config, dataset, shard, job);
+  Validation validation(config, dataset, model, job);
   RunLogs logs(world, bound_of(plan, model));
 
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
   RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
+  start.item_regression = provide_item_regression(config, dataset, model, start, job);
   const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
   write_config(config.run_dir, description.config, world);
   job.log_once() << "loaded    in " << in_time(timer.seconds()) << "\n" << std::flush;
@@ -277,10 +258,9 @@ int train(const RunConfig& config, Job& job) {
                       "checkpoint is the result\n";
   }
 
-  Trainer trainer(within_time_left(config.training, job), model, optimizer, sampler, checkpoints,
-                  description,
-                  events_of(job, held.lock.get(), validates ? &validation : nullptr, logs,
-                            sampler.steps_per_epoch()));
+  Trainer trainer(
+      within_time_left(config.training, job), model, optimizer, sampler, checkpoints, description,
+      events_of(job, held.lock.get(), validation, validates, logs, sampler.steps_per_epoch()));
   TrainingState& state = start.state;
   logs.open(config.run_dir, state, trainer, "ndcg@20");
   if (!start.checkpoint.empty()) logs.resumed(start);

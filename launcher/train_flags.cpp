@@ -29,6 +29,17 @@ DEFINE_double(temperature, 0.2, "temperature of the contrastive loss");
 DEFINE_int64(contrastive_batch, 1024,
              "people a step in the contrastive loss; 0: all who shop in both");
 
+DEFINE_string(item_regression, "auto",
+              "item regression in the score: auto (beside the embeddings, weighed on validation; "
+              "off where --model is not micrec), off (the embeddings alone), alone (without "
+              "embeddings and steps)");
+DEFINE_string(regression_lambda, "auto", "ridge of item regression");
+DEFINE_string(regression_alpha, "auto", "weight of the items' features in item regression");
+DEFINE_string(regression_cross, "auto",
+              "weight of the other domains' interactions in item regression; 0: none");
+DEFINE_string(regression_weight, "auto",
+              "weight of item regression beside the embeddings, both divided by their spread");
+
 DEFINE_int64(batch, 2048, "triples a step, of all ranks together");
 DEFINE_string(sampling, "interactions",
               "what an epoch goes through: every interaction once, or users drawn uniformly");
@@ -75,6 +86,28 @@ std::string check_partition(const std::string& value) {
   return file_of_partition(value).empty() ? "balanced, metis, hash or file:PATH" : "";
 }
 
+/// "auto", or numbers with commas between, one for all domains or one each.
+Bound automatic_or(double minimum, bool above_minimum) {
+  const std::string grammar =
+      text("auto, or numbers ", above_minimum ? "above " : "of at least ", minimum,
+           ", one for all domains or one each with commas between");
+  return written_as(grammar, [=](const std::string& value) {
+    if (value == "auto") return std::string();
+    for (const std::string& part : split(value, ',')) {
+      const std::optional<double> number = parse_real(part);
+      if (!number || *number < minimum || (above_minimum && *number == minimum)) return grammar;
+    }
+    return split(value, ',').empty() ? grammar : std::string();
+  });
+}
+
+std::vector<double> numbers_of(const std::string& value) {
+  std::vector<double> numbers;
+  if (value == "auto") return numbers;
+  for (const std::string& part : split(value, ',')) numbers.push_back(parse_real(part).value());
+  return numbers;
+}
+
 }  // namespace
 
 FlagSpec partition_flag() {
@@ -107,6 +140,11 @@ std::vector<FlagSpec> model_flags() {
       {"contrastive_weight", "Cross-domain", "", at_least(0)},
       {"temperature", "Cross-domain", "", above(0)},
       {"contrastive_batch", "Cross-domain", "people", at_least(0)},
+      {"item_regression", "Item regression", "", one_of({"auto", "off", "alone"})},
+      {"regression_lambda", "Item regression", "", automatic_or(0, /*above_minimum=*/true)},
+      {"regression_alpha", "Item regression", "", automatic_or(0, /*above_minimum=*/false)},
+      {"regression_cross", "Item regression", "", automatic_or(0, /*above_minimum=*/false)},
+      {"regression_weight", "Item regression", "", automatic_or(0, /*above_minimum=*/false)},
   };
 }
 
@@ -156,8 +194,18 @@ ModelConfig model_config_from_flags() {
   config.contrastive_weight = FLAGS_contrastive_weight;
   config.temperature = FLAGS_temperature;
   config.contrastive_batch = FLAGS_contrastive_batch;
+  config.item_regression = FLAGS_item_regression == "off"     ? ItemRegressionUse::off
+                           : FLAGS_item_regression == "alone" ? ItemRegressionUse::alone
+                                                              : ItemRegressionUse::automatic;
   return config;
 }
+
+ItemRegressionWish item_regression_from_flags() {
+  return {numbers_of(FLAGS_regression_lambda), numbers_of(FLAGS_regression_cross),
+          numbers_of(FLAGS_regression_alpha)};
+}
+
+std::vector<double> regression_weight_from_flags() { return numbers_of(FLAGS_regression_weight); }
 
 TrainingConfig training_config_from_flags() {
   TrainingConfig config;

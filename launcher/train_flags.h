@@ -7,6 +7,7 @@
 #include "data/batches.h"
 #include "launcher/flags.h"
 #include "model/model_config.h"
+#include "train/item_regression_search.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -24,6 +25,8 @@ std::vector<FlagSpec> training_flags();
 /// The configurations that the flags say now. Errors: Error(usage) on values that do not go
 /// together.
 ModelConfig model_config_from_flags();
+ItemRegressionWish item_regression_from_flags();
+std::vector<double> regression_weight_from_flags();  ///< empty: chosen
 TrainingConfig training_config_from_flags();
 SamplingConfig sampling_config_from_flags(std::uint64_t seed);
 /// How the processes of a command join: --threads, --device, --deadline and the like.

@@ -48,7 +48,9 @@ struct Kernels {
   /// How many of `count` scores are above (at least) a threshold.
   std::int32_t (*count_above)(const float* scores, std::int64_t count, float threshold);
   std::int32_t (*count_at_least)(const float* scores, std::int64_t count, float threshold);
-<<<<<<< HEAD
+  /// scores[i] = products[i] + weight * sums[i], with one rounding.
+  void (*mix_scores)(const float* products, const float* sums, float weight, std::int64_t count,
+                     float* scores);
 
   // cholesky.h
   /// Solves the systems of a group by Cholesky factorisation. One that has a pivot that is not
@@ -56,11 +58,6 @@ struct Kernels {
   void (*solve_positive)(const PositiveSystems& systems);
   /// Puts matrices side by side as the matrix of a group.
   void (*interleave)(const SystemMatrices& matrices);
-=======
-  /// scores[i] = products[i] + weight * sums[i], with one rounding.
-  void (*mix_scores)(const float* products, const float* sums, float weight, std::int64_t count,
-                     float* scores);
->>>>>>> score
 };
 
 /// The fastest kernels that this processor runs.

@@ -27,8 +27,7 @@ ItemFeatures::ItemFeatures(const DatasetFile& dataset, const Shard& shard,
   for (const std::string& name : modalities) {
     const int modality = this->modalities();
     Modality& added = of_modality_.emplace_back();
-    added.statistics =
-        fit_statistics(dataset, *shard.summary, name, feature_dim, *shard.world);
+    added.statistics = fit_statistics(dataset, *shard.summary, name, feature_dim, *shard.world);
     columns_.push_back({width_, width_ + added.statistics.columns()});
     width_ = columns_.back().end;
     auto& of_domain = present_in_.emplace_back();

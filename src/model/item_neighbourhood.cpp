@@ -43,8 +43,7 @@ class Together {
 };
 
 ItemNeighbourhood choose(const NeighbourhoodRule& rule, std::int32_t self, const Together& together,
-                         const TrainingHistories& training,
-                         std::span<const std::int32_t> similar) {
+                         const TrainingHistories& training, std::span<const std::int32_t> similar) {
   std::vector<Candidate> candidates;
   for (const std::int32_t item : together.met()) {
     const double cross = rule.items.contains(item) ? 1 : rule.cross;

@@ -12,11 +12,9 @@ namespace micrec {
 
 ItemRegression::ItemRegression(const PartInputs& inputs)
     : is_on_(inputs.config.item_regression != ItemRegressionUse::off) {
-  const NodeSpace& space = inputs.shard.space();
-  items_ = std::ranges::count_if(inputs.shard.whole_nodes,
-                                 [&](GlobalNode node) { return !space.is_user(node); });
   if (!is_on_) return;
-  mix_ = at::zeros({space.domains(), 2}, at::kFloat);
+  items_ = static_cast<std::int64_t>(whole_items(inputs.shard).size());
+  mix_ = at::zeros({inputs.shard.space().domains(), 2}, at::kFloat);
   mix_.select(1, 0).fill_(inputs.config.item_regression == ItemRegressionUse::alone ? 0 : 1);
   inputs.state.add_buffer("item_regression.mix", mix_, Placement::everywhere,
                           "of each domain, whether the embeddings count, and the factor of item "
@@ -65,7 +63,8 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
   for (const std::int64_t of_domain : at.of.dataset.items_of_domain) {
     items = std::max(items, static_cast<double>(of_domain));
   }
-  costs.memory(MemoryKind::evaluation, 2 * items * ItemSystems::kMostNeighbours * kCoefficientBytes);
+  costs.memory(MemoryKind::evaluation,
+               2 * items * ItemSystems::kMostNeighbours * kCoefficientBytes);
 }
 
 }  // namespace micrec

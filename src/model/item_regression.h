@@ -37,7 +37,7 @@ class ItemRegression {
 
  private:
   bool is_on_;
-  std::int64_t items_;  // of this rank
+  std::int64_t items_ = 0;  // of this rank
   SparseRows coefficients_;
   at::Tensor mix_;  // (domains, 2) float32: 1 where the embeddings count, rho
 };

@@ -23,7 +23,7 @@ constexpr std::int64_t kFeatureBlock = 4096;  // rows read at once
 
 /// What is needed to solve for some of the rank's items, all of one domain.
 struct ItemRegressionFit::Batch {
-  Range items{0, 0};                           // places in own_items()
+  Range items{0, 0};  // places in own_items()
   int domain = 0;
   std::vector<ItemNeighbourhood> neighbourhoods;  // (items)
   std::vector<std::int32_t> columns_fetched;      // items, rising
@@ -90,13 +90,12 @@ const NearestNeighbours& ItemRegressionFit::similar_items(int domain, bool cross
     eligible[item] = features_.present()[item] && histories_.squared_length()[item] > 0 &&
                      (crossing || of_domain.contains(item));
   }
-  const FeatureSource source{histories_.items(), features_.width(),
-                             [&](std::int64_t from, std::int64_t to, float* out) {
-                               features_.read(from, to, out);
-                             }};
-  const Similar nearest = nearest_neighbours(
-      queries, own_features_.index_select(0, at::tensor(rows, at::kLong)), source, eligible,
-      kMostByFeatures, shard_.threads);
+  const FeatureSource source{
+      histories_.items(), features_.width(),
+      [&](std::int64_t from, std::int64_t to, float* out) { features_.read(from, to, out); }};
+  const Similar nearest =
+      nearest_neighbours(queries, own_features_.index_select(0, at::tensor(rows, at::kLong)),
+                         source, eligible, kMostByFeatures, shard_.threads);
   found = std::make_unique<Similar>();
   std::size_t query = 0;
   for (std::int64_t n = begin; n < end; ++n) {
@@ -202,10 +201,10 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
   const NumberLists histories = histories_.items_of(all_people);
 
   Batch batch{items, domain, {}, {}, {}, {}};
-  batch.neighbourhoods = choose_neighbourhoods(
-      {of_domain, task.cross, task.neighbourhood_lambda},
-      std::span(own).subspan(items.begin, items.size()), people, all_people, histories, histories_,
-      alike, shard_.threads);
+  batch.neighbourhoods =
+      choose_neighbourhoods({of_domain, task.cross, task.neighbourhood_lambda},
+                            std::span(own).subspan(items.begin, items.size()), people, all_people,
+                            histories, histories_, alike, shard_.threads);
   std::vector<std::uint8_t> wanted(histories_.items(), 0);
   for (const ItemNeighbourhood& of : batch.neighbourhoods) {
     for (const std::int32_t item : of.items) wanted[item] = 1;
@@ -226,8 +225,8 @@ ItemSystem ItemRegressionFit::system_of(const Batch& batch, const ItemRegression
   const std::int64_t width = features_.width();
   ItemSystem system{{}, of.together, {}, {}};
   for (const std::int32_t item : of.items) {
-    const auto place = std::ranges::lower_bound(batch.columns_fetched, item) -
-                       batch.columns_fetched.begin();
+    const auto place =
+        std::ranges::lower_bound(batch.columns_fetched, item) - batch.columns_fetched.begin();
     system.columns.push_back(batch.columns.of(place));
     system.cross.push_back(of_domain.contains(item) ? 1.0F : static_cast<float>(task.cross));
     if (width > 0) {
@@ -251,8 +250,7 @@ void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask
   const std::int64_t groups = (items + kSystemLanes - 1) / kSystemLanes;
   const std::int64_t chunk = std::clamp<std::int64_t>(groups / (8 * shard_.threads), 1, 64);
   parallel_for(groups, chunk, shard_.threads, [&](std::int64_t begin, std::int64_t end) {
-    ItemSystems systems(histories_.squared_weight(), TrainingHistories::kUnit,
-                        features_.columns());
+    ItemSystems systems(histories_.squared_weight(), TrainingHistories::kUnit, features_.columns());
     for (std::int64_t g = begin; g < end; ++g) {
       const Range of{g * kSystemLanes, std::min(items, (g + 1) * kSystemLanes)};
       std::vector<ItemSystem> of_items;

@@ -69,7 +69,7 @@ class ItemRegressionFit {
   std::uint64_t seed_;
   ItemFeatures features_;
   TrainingHistories histories_;
-  at::Tensor own_features_;  // (own items, width) float32
+  at::Tensor own_features_;                                // (own items, width) float32
   mutable std::vector<std::unique_ptr<Similar>> similar_;  // (domains, 2) found when first needed
 };
 

@@ -19,8 +19,8 @@ struct ItemRegressionSettings {
 /// What the system of one item is made of.
 struct ItemSystem {
   std::vector<std::span<const std::int32_t>> columns;  // [neighbour] the people who met it
-  std::vector<float> together;       // [neighbour] product of its column with the item's
-  std::vector<float> cross;          // [neighbour] 1, or the weight of other domains
+  std::vector<float> together;         // [neighbour] product of its column with the item's
+  std::vector<float> cross;            // [neighbour] 1, or the weight of other domains
   std::vector<const float*> features;  // rows of the neighbours and, last, of the item; or empty
 };
 

@@ -102,6 +102,15 @@ void move_to(Shard& shard, c10::Device device) {
   }
 }
 
+std::vector<std::int32_t> whole_items(const Shard& shard) {
+  std::vector<std::int32_t> items;
+  for (const GlobalNode node : shard.whole_nodes) {
+    if (shard.space().is_user(node)) continue;
+    items.push_back(static_cast<std::int32_t>(value(node) - shard.space().users()));
+  }
+  return items;
+}
+
 at::Tensor inverse_sqrt(const at::Tensor& degree) {
   return at::where(degree > 0, degree.clamp_min(1).rsqrt(), at::zeros_like(degree));
 }

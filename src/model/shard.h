@@ -94,6 +94,9 @@ struct Shard {
 /// Errors: Error(Cause::usage) where a reproducible shard should leave the CPU.
 void move_to(Shard& shard, c10::Device device);
 
+/// The items among Shard::whole_nodes, numbered over all domains, rising.
+std::vector<std::int32_t> whole_items(const Shard& shard);
+
 /// Degree to the power -1/2, and 0 for a lone node. Shapes: (n) float32.
 at::Tensor inverse_sqrt(const at::Tensor& degree);
 

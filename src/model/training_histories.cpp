@@ -44,17 +44,13 @@ std::vector<Sampled> gather_sampled(const std::vector<Sampled>& own, Communicato
 
 }  // namespace
 
-TrainingHistories::TrainingHistories(const Shard& shard, std::uint64_t seed) : shard_(shard) {
+TrainingHistories::TrainingHistories(const Shard& shard, std::uint64_t seed)
+    : shard_(shard), own_items_(whole_items(shard)) {
   const NodeSpace& space = shard.space();
   rank_of_person_.assign(shard.summary->people.count, -1);
   for (std::int64_t user = 0; user < space.users(); ++user) {
     std::int32_t& rank = rank_of_person_[shard.summary->people.person[user]];
     if (rank < 0) rank = shard.whole.owner[user];
-  }
-  for (const GlobalNode node : shard.whole_nodes) {
-    if (!space.is_user(node)) {
-      own_items_.push_back(static_cast<std::int32_t>(value(node) - space.users()));
-    }
   }
   for (std::size_t person = 0; person < rank_of_person_.size(); ++person) {
     if (rank_of_person_[person] == shard.world->rank()) {

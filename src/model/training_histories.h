@@ -27,7 +27,9 @@ class TrainingHistories {
 
   std::int64_t people() const { return static_cast<std::int64_t>(squared_weight_.size()); }
   std::int64_t items() const { return static_cast<std::int64_t>(squared_length_.size()); }
-  std::int64_t people_sampled() const { return people_sampled_; }  ///< whose histories were too long
+  std::int64_t people_sampled() const {
+    return people_sampled_;
+  }  ///< whose histories were too long
 
   /// Squared weight of every person, in units of kUnit. (people)
   const std::vector<double>& squared_weight() const { return squared_weight_; }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/directory.h"
 #include "io/paths.h"
 #include "model/modality.h"
@@ -111,9 +112,16 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
                           options.observed, options.threads, communicator);
   move_to(run->shard, options.device);
   config.modalities = resolve_modalities(config.modalities, run->dataset);
+  if (!info.item_regression) config.item_regression = ItemRegressionUse::off;
   config = resolve(config, run->summary.space.domains());
   run->model = std::make_unique<Model>(config, run->dataset, run->shard, /*seed=*/0);
   restore(checkpoint, *run->model, /*optimizer=*/nullptr);
+  if (info.item_regression) {
+    const NodeSpace& space = run->summary.space;
+    run->model->item_regression().set_coefficients(read_coefficients(
+        coefficient_file_beside(path), *info.item_regression, info.dataset_fingerprint,
+        space.nodes() - space.users(), whole_items(run->shard), communicator));
+  }
   run->epoch = annealing_epoch(info);
   return run;
 }

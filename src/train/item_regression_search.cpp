@@ -101,10 +101,10 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
     const double* const lambda = wished(wish.lambda, d);
     const double* const alpha = wished(wish.alpha, d);
     const double* const cross = wished(wish.cross, d);
-    choice.chosen.push_back({.lambda = lambda ? *lambda : kLambdas.front(),
-                             .cross = cross ? *cross : kCrosses.front(),
-                             .alpha = std::vector<double>(fit.modalities(),
-                                                          alpha ? *alpha : kAlphas.front())});
+    choice.chosen.push_back(
+        {.lambda = lambda ? *lambda : kLambdas.front(),
+         .cross = cross ? *cross : kCrosses.front(),
+         .alpha = std::vector<double>(fit.modalities(), alpha ? *alpha : kAlphas.front())});
     lambda_open.push_back(lambda == nullptr);
     alpha_open.push_back(alpha == nullptr);
     cross_open.push_back(cross == nullptr && domains > 1);
@@ -121,9 +121,8 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
   search.vary(kLambdas, lambda_open,
               [](ItemRegressionSettings& settings, double value) { settings.lambda = value; });
   for (int m = 0; m < fit.modalities(); ++m) {
-    search.vary(kAlphas, alpha_open, [m](ItemRegressionSettings& settings, double value) {
-      settings.alpha[m] = value;
-    });
+    search.vary(kAlphas, alpha_open,
+                [m](ItemRegressionSettings& settings, double value) { settings.alpha[m] = value; });
   }
   search.vary(
       kCrosses, cross_open,
@@ -141,7 +140,8 @@ SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressio
   return std::move(fit.solve(tasks, progress).front());
 }
 
-std::string to_json_text(const ItemRegressionChoice& choice, const std::vector<std::string>& domains,
+std::string to_json_text(const ItemRegressionChoice& choice,
+                         const std::vector<std::string>& domains,
                          const std::vector<std::string>& modalities) {
   nlohmann::ordered_json json;
   for (std::size_t d = 0; d < domains.size(); ++d) {

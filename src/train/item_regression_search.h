@@ -48,7 +48,8 @@ SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressio
                                const std::function<void(double)>& progress);
 
 /// {"food": {"lambda": 60, "cross": 0.6, "alpha": {"text": 2}}, ...} as text.
-std::string to_json_text(const ItemRegressionChoice& choice, const std::vector<std::string>& domains,
+std::string to_json_text(const ItemRegressionChoice& choice,
+                         const std::vector<std::string>& domains,
                          const std::vector<std::string>& modalities);
 
 }  // namespace micrec

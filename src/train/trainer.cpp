@@ -133,6 +133,9 @@ void Trainer::validate(TrainingState& state) {
 void Trainer::save(const TrainingState& state, bool is_best, bool is_last) {
   if (state.step == saved_step_ && !is_best) return;
   finish_save();
+  if (events_.weigh) {
+    events_.weigh(model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch())));
+  }
   CheckpointInfo info = description_;
   info.step = state.step;
   info.epoch = state.step / steps_per_epoch();

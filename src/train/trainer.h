@@ -64,6 +64,8 @@ struct TrainingEvents {
   /// (whole rows, dim).
   std::function<double(const TrainingState&, const at::Tensor& z)> validate;
   std::function<void(const TrainingState&, double metric, bool improved)> validated;
+  /// Where nothing validates: what the model's terms are weighed by, before a save. Collective.
+  std::function<void(const at::Tensor& z)> weigh;
   std::function<void(const SavedCheckpoint&)> saved;  // once it is published
   std::function<void(const StepProfile&)> profiled;   // this rank's, once a run
   std::function<void(SaveStep)> save_step;            // on the thread that writes; for tests

@@ -256,10 +256,15 @@ TEST_F(MixChoiceTest, ADomainWithoutValidationHasTheDefaultWeight) {
   EXPECT_NEAR(choice.mixes[1].regression / (product / regression), 1, 1e-6);
   EXPECT_EQ(choice.in_words({"a", "b"})[1], "b: nothing to validate on");
   on_ranks(2, [&](Communicator& communicator, const Ownership& ownership, const ScoreTerms& terms) {
-    const PairSample sample(*dataset_, *space_, ownership, communicator.rank(), 1);
-    const std::vector<ScoreMix> mixes =
-        mixes_of(MixChooser::kDefaultWeight, sample, terms, communicator);
-    EXPECT_EQ(mixes[1].regression, choice.mixes[1].regression);
+    const EvaluationOptions options = {.split = Split::valid, .k = {20}};
+    const MixChooser chooser(*dataset_, *space_, ownership, communicator.rank(), options);
+    EXPECT_EQ(chooser.without_validation(terms, communicator)[1].regression,
+              choice.mixes[1].regression);
+    const MixChooser given(*dataset_, *space_, ownership, communicator.rank(), options, {2, 3});
+    const MixChoice twice = given.choose(terms, communicator);
+    EXPECT_EQ(twice.tried[0].size(), 1U);
+    EXPECT_EQ(twice.tried[0][0].weight, 2);
+    EXPECT_NEAR(twice.mixes[1].regression / choice.mixes[1].regression, 3, 1e-6);
   });
 }
 
