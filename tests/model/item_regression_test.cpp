@@ -178,7 +178,9 @@ Fitted fit(const DatasetFile& dataset, const std::vector<std::string>& modalitie
       ASSERT_EQ(rows[s].rows(), static_cast<std::int64_t>(own.size()));
       for (std::size_t t = 0; t < own.size(); ++t) {
         for (std::int64_t n = rows[s].offsets[t]; n < rows[s].offsets[t + 1]; ++n) {
-          if (n > rows[s].offsets[t]) EXPECT_LT(rows[s].column[n - 1], rows[s].column[n]);
+          if (n > rows[s].offsets[t]) {
+            EXPECT_LT(rows[s].column[n - 1], rows[s].column[n]);
+          }
           fitted.solutions[s][own[t]][rows[s].column[n]] = rows[s].value[n];
         }
       }
@@ -198,7 +200,7 @@ Fitted fit(const DatasetFile& dataset, const std::vector<std::string>& modalitie
 class ItemRegressionTest : public testing::Test {
  protected:
   DatasetFile world(const SmallWorld& world) {
-    return write_small_world(world, (folder_.path() / "world.h5").string());
+    return write_small_world(world, folder_ / "world.h5");
   }
 
   TemporaryFolder folder_;
