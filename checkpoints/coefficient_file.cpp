@@ -47,6 +47,7 @@ class Checksum {
  public:
   template <typename T>
   void add(std::span<const T> elements) {
+    if (elements.empty()) return;  // the library would begin anew at a null pointer
     sum_ = crc32_z(sum_, reinterpret_cast<const Bytef*>(elements.data()), elements.size_bytes());
   }
   std::int64_t sum() const { return static_cast<std::int64_t>(sum_); }

@@ -83,8 +83,8 @@ struct CoefficientWriting {
 /// Ranks    collective, on a communicator of host tensors; rank 0 receives blocks and writes.
 /// Errors   Error(Cause::io) on all ranks where it cannot be written: nothing is left of it, and a
 ///          file that was there before stays. CHECK on shapes.
-/// Cost     rank 0 holds 16 bytes an item and three blocks; the file is read once more for its
-///          digest.
+/// Cost     Rank 0 holds 12 bytes an item, 20 while it learns whose they are, and three blocks; the
+///          file is read once more for its digest.
 StoredFile write_coefficients(const std::string& path, std::int64_t items,
                               std::span<const std::int32_t> own_items, const SparseRows& rows,
                               const CoefficientOrigin& origin, Communicator& communicator,

@@ -72,8 +72,8 @@ class Runs:
         return result
 
     def train_words(self, run_dir, *words):
-        """A new run, or the same one further where it has a checkpoint."""
-        if self.checkpoints(run_dir):
+        """A new run, or the same one further where it has begun: from a checkpoint, or again where it has none."""
+        if self.checkpoints(run_dir) or (Path(run_dir) / "config.txt").exists():
             return ["train", f"--run_dir={run_dir}", "--resume", *words]
         return ["train", f"--dataset={self.dataset}", f"--run_dir={run_dir}", *TRAIN, *words]
 

@@ -7,8 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoints/checkpoint.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/manifest.h"
 #include "checkpoints/store.h"
+#include "cluster/self_communicator.h"
 #include "io/durable_files.h"
 #include "tests/fuzz/reader.h"
 #include "tests/support/checkpoint_tensors.h"
@@ -94,6 +96,22 @@ void read_shard(const std::string& path, int /*variant*/) {
   });
 }
 
+/// Variant 0 reads all of the file, variant 1 what a rank of a run reads, as if a manifest had named
+/// these bytes but for their digest.
+void read_coefficient_file(const std::string& path, int variant) {
+  const CoefficientSummary head = look_at_coefficients(path);
+  if (variant == 0) {
+    const CoefficientSummary whole = summarise_coefficients(path, /*block_bytes=*/64);
+    if (whole.most_of_item > whole.items || whole.coefficients != head.coefficients)
+      throw std::logic_error("a file was whole that holds what cannot be");
+    return;
+  }
+  SelfCommunicator self;
+  const FileDigest digest = digest_file(path);
+  matching_coefficients(path, head.items, head.origin, self);
+  damage_of_coefficients(path, {kItemRegressionFile, digest.bytes, ""}, Verify::checksums);
+}
+
 }  // namespace
 
 const Reader& manifest() {
@@ -108,6 +126,12 @@ const Reader& best() {
 
 const Reader& shard() {
   static const Reader reader = {"shard", "shard", 1, false, read_shard};
+  return reader;
+}
+
+const Reader& coefficients() {
+  static const Reader reader = {"coefficients", "item_regression.h5", 2, false,
+                                read_coefficient_file};
   return reader;
 }
 

@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden/checkpoint-version-1/step-000000000120"
+GOLDEN_COEFFICIENTS = GOLDEN.parents[1] / "item-regression-version-1/item_regression.h5"
 
 CSV = {
     "header": b"user_id,item_id,timestamp,rating\nu1,i1,1400000000,5\nu1,i2,1400000001.5,3.5\nu2,i1,1400000002,1\n",
@@ -180,9 +181,24 @@ def write_manifest(folder):
     (folder / "edited.json").write_text(json.dumps(manifest))
 
 
+def write_coefficients(folder):
+    """The golden file, and copies of it with numbers that cannot be and checksums that fit them."""
+    shutil.copy(GOLDEN_COEFFICIENTS, folder / "golden.h5")
+    for name, dataset, place, number in (("falling", "offsets", 4, 1), ("beyond", "offsets", 3, 1 << 40),
+                                         ("outside", "source", 5, 99), ("negative", "source", 0, -1),
+                                         ("not-finite", "value", 2, np.nan)):
+        path = folder / f"{name}.h5"
+        shutil.copy(GOLDEN_COEFFICIENTS, path)
+        with h5py.File(path, "r+") as file:
+            file[dataset][place] = number
+            file[dataset].attrs.modify("crc32", np.int64(zlib.crc32(file[dataset][:].tobytes())))
+    with h5py.File(GOLDEN_COEFFICIENTS) as source, h5py.File(folder / "latest.h5", "w", libver="latest") as copy:
+        copy_plainly(source, copy)
+
+
 def main(folder, program):
     for name in ("csv", "tsv", "json", "adjacency", "gzip", "npy", "keys", "features", "dataset", "partition", "manifest",
-                 "best", "shard", "metrics", "flagfile"):
+                 "best", "shard", "coefficients", "metrics", "flagfile"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for old in (folder / name).iterdir():
             if not old.name.startswith("found-"):
@@ -211,6 +227,7 @@ def main(folder, program):
     write_manifest(folder / "manifest")
     write_all(folder / "best", ".json", {"named": b'{"checkpoint": "step-000000000900"}\n', "other": b'{"checkpoint": 9}'})
     shutil.copy(GOLDEN / "shard-00000.h5", folder / "shard/golden.h5")
+    write_coefficients(folder / "coefficients")
     write_all(folder / "metrics", ".jsonl", METRICS)
     write_all(folder / "flagfile", ".txt", FLAGFILE)
 

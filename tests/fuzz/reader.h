@@ -32,6 +32,7 @@ const Reader& partition();
 const Reader& manifest();
 const Reader& best();
 const Reader& shard();
+const Reader& coefficients();
 const Reader& metrics();
 const Reader& flagfile();
 

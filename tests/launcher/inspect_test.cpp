@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
 #include "data/dataset_file.h"
@@ -203,6 +204,36 @@ TEST_F(Inspect, DescribesARun) {
   log.end(1200, "finished", 75);
   expect_all(inspect(folder_), {"ndcg@20 0.04630", "finished after step 1,200, 1 min 15 s"});
   expect_all(inspect(folder_ + "/checkpoints"), {"2 checkpoints", "step-000000001200: epoch 20"});
+}
+
+TEST_F(Inspect, DescribesAnItemRegression) {
+  const std::string path = folder_ + "/item_regression.h5";
+  SelfCommunicator self;
+  CheckpointInfo info;
+  info.grid = "1x1";
+  info.step = 600;
+  info.item_regression = write_coefficients(path, 3, std::vector<std::int32_t>{0, 1, 2},
+                                            {{0, 1, 1, 3}, {1, 0, 1}, {0.5F, 1, 2}},
+                                            {"0123456789abcdef", R"({"lambda": 150})"}, self);
+  CheckpointStore(folder_ + "/checkpoints", self).save(info, {}, {});
+  const std::vector<std::string> parts = {"3 of 3 items", "bytes each",
+                                          "a dataset with fingerprint 0123456789abcdef",
+                                          R"(fitted with   {"lambda": 150})"};
+  expect_all(inspect(folder_), parts);
+  const std::string checkpoint = folder_ + "/checkpoints/step-000000000600";
+  expect_all(inspect(checkpoint), {"coefficients  " + path});
+  expect_all(inspect(path), parts);
+  expect_all(inspect(path), {path + ": the coefficients of an item regression", "at most 2 an item",
+                             "every number, as the file's own checksums say"});
+
+  const auto value = Hdf5File::open(path).offset_in_file("/value").value();
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(value).put(7);
+  const int damaged = static_cast<int>(Cause::checkpoint);
+  expect_all(inspect(path, damaged), {path, "is damaged: /value is not what was written"});
+  expect_all(inspect(checkpoint, damaged), {path, "cannot be used", "its checksum is", "/value"});
+  expect_all(inspect(folder_), {"3 of 3 items"});
+  fs::resize_file(path, 100);
+  expect_all(inspect(folder_), {"coefficients  unknown: " + path});
 }
 
 TEST_F(Inspect, DescribesARunThatHasNotSavedYet) {

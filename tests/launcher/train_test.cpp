@@ -190,6 +190,51 @@ TEST_F(Train, RanksRefuseACheckpointOfOtherSettingsOrAnotherDataset) {
   EXPECT_NE(message.find("--grid=3x1"), std::string::npos) << message;
 }
 
+TEST_F(Train, ResumedBeforeItsFirstCheckpointItBeginsAgain) {
+  ASSERT_EQ(train_on(1, new_run("whole", {"--reproducible"})), 0) << said_;
+  // What is there of a run that died while it loaded: its settings.
+  ASSERT_EQ(train_on(1, new_run("died", {"--reproducible", "--max_steps=2"})), 0) << said_;
+  for (const char* left : {"died/checkpoints", "died/metrics.jsonl"}) {
+    std::filesystem::remove_all(folder_ / left);
+  }
+  try {
+    config_of("died", {"--resume", "--dim=16"});
+    FAIL() << "another --dim";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::usage);
+    EXPECT_NE(std::string(error.what()).find("--dim=16 (the run has 8)"), std::string::npos);
+  }
+  ASSERT_EQ(train_on(2, config_of("died", {"--resume", "--max_steps=10", "--nowatchdog"})), 0);
+  EXPECT_NE(said_.find("resumed   from the beginning, as the run had ended before its first "
+                       "checkpoint, with the settings of its config.txt"),
+            std::string::npos)
+      << said_;
+  EXPECT_EQ(lines("died", "resume").size(), 0U);
+  for (const char* kind : {"step", "test"}) {
+    EXPECT_FALSE(lines("died", kind).empty());
+    EXPECT_EQ(lines("died", kind), lines("whole", kind));
+  }
+}
+
+TEST_F(Train, ResumedWithNeitherSettingsNorCheckpointsItIsRefused) {
+  std::filesystem::create_directories(folder_ / "empty");
+  const auto refusal = [&] {
+    try {
+      config_of("empty", {"--resume"});
+      ADD_FAILURE() << "it would train";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::checkpoint);
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(refusal().find("holds no checkpoint to go on from"), std::string::npos);
+  // Checkpoints that were saved once are not made again unasked.
+  ASSERT_EQ(train_on(1, new_run("empty", {"--max_steps=2"})), 0) << said_;
+  std::filesystem::remove_all(folder_ / "empty/checkpoints");
+  EXPECT_NE(refusal().find("tells of 'step-000000000002'"), std::string::npos) << refusal();
+}
+
 TEST_F(Train, ADryRunSaysThePlanAndLeavesNothing) {
   ASSERT_EQ(train_on(4, new_run("run", {"--dry_run", "--grid=4x1"})), 0);
   for (const char* part : {"dataset   ", "model     micrec, 8 columns", "ranks     4 with 1 thread",

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
 #include "launcher/commands.h"
@@ -115,6 +116,32 @@ TEST_F(VerifyCommand, NamesWhatIsDamagedAndEndsWithSix) {
   expect_all(verify({run_dir_}, 6), {"best.json: DAMAGED: "});
   fs::remove(run_dir_ + "/checkpoints/step-000000000020/complete");
   expect_all(verify({run_dir_}, 6), {"step-000000000020/manifest.json: DAMAGED", "incomplete"});
+}
+
+TEST_F(VerifyCommand, ComparesTheItemRegressionThatACheckpointNames) {
+  const std::string file = run_dir_ + "/item_regression.h5";
+  SelfCommunicator self;
+  CheckpointInfo info;
+  info.grid = "1x1";
+  info.step = 30;
+  info.item_regression = write_coefficients(file, 2, std::vector<std::int32_t>{0, 1},
+                                            {{0, 1, 1}, {1}, {0.5F}}, {"f", "{}"}, self);
+  CheckpointStore(run_dir_ + "/checkpoints", self).save(info, {}, {});
+  verify({run_dir_, "--out=" + folder_ / "verify.json"}, 0);
+  EXPECT_EQ(report().at("item_regression").at("file"), file);
+  EXPECT_EQ(report().at("item_regression").at("whole"), true);
+
+  std::fstream(file, std::ios::in | std::ios::out | std::ios::binary)
+      .seekp(-1, std::ios::end)
+      .put(7);
+  for (const char* path : {"", "/checkpoints", "/checkpoints/step-000000000030"}) {
+    expect_all(verify({run_dir_ + path, "--out=" + folder_ / "verify.json"}, 6),
+               {file + ": DAMAGED: its checksum is", "no checkpoint that names " + file,
+                "another --run_dir"});
+    EXPECT_EQ(report().at("item_regression").at("whole"), false);
+  }
+  fs::remove(file);
+  expect_all(verify({run_dir_}, 6), {file + ": DAMAGED: it is missing"});
 }
 
 TEST_F(VerifyCommand, RefusesWhatHoldsNone) {

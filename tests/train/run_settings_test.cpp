@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,40 @@ TEST(RunSettings, ChangedButNotYetSavedAreFoundInTheConfiguration) {
   ASSERT_EQ(unsaved.size(), 1U);
   EXPECT_EQ(unsaved[0].name, "lr");
   EXPECT_EQ(unsaved[0].value, "0.002");
+}
+
+TEST(RunSettings, OfARunThatEndedBeforeItsFirstCheckpointAreThoseOfItsConfiguration) {
+  const TemporaryFolder folder;
+  EXPECT_FALSE(settings_before_first_checkpoint(folder / "nowhere"));
+  EXPECT_FALSE(settings_before_first_checkpoint(folder.path())) << "no config.txt";
+  folder.write("config.txt", "--dim=64\n");
+  EXPECT_EQ(settings_before_first_checkpoint(folder.path()), "--dim=64\n");
+  // What a run that died leaves: steps in its log, a checkpoint half written.
+  folder.write("metrics.jsonl", "{\"kind\":\"step\",\"step\":3}\n{\"kind\":\"sa");
+  std::filesystem::create_directories(folder / "checkpoints/.step-000000000003.writing");
+  EXPECT_EQ(settings_before_first_checkpoint(folder.path()), "--dim=64\n");
+  std::filesystem::create_directories(folder / "checkpoints/step-000000000003");
+  folder.write("checkpoints/step-000000000003/manifest.json", "{}");
+  EXPECT_FALSE(settings_before_first_checkpoint(folder.path())) << "damaged or not, it is there";
+}
+
+TEST(RunSettings, OfARunThatHasLostItsCheckpointsAreNotTakenUp) {
+  const TemporaryFolder folder;
+  folder.write("config.txt", "--dim=64\n");
+  folder.write("metrics.jsonl",
+               "{\"kind\":\"step\",\"step\":3}\n"
+               "{\"kind\":\"save\",\"step\":3,\"checkpoint\":\"step-000000000003\"}\n");
+  try {
+    settings_before_first_checkpoint(folder.path());
+    FAIL() << "it would begin again";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::checkpoint);
+    const std::string message = error.what();
+    for (const std::string& part :
+         {folder / "checkpoints holds no checkpoint", std::string("'step-000000000003'")}) {
+      EXPECT_NE(message.find(part), std::string::npos) << message;
+    }
+  }
 }
 
 }  // namespace
