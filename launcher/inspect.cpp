@@ -15,6 +15,7 @@
 #include "data/dataset_description.h"
 #include "data/dataset_file.h"
 #include "data/dataset_format.h"
+#include "evaluate/per_user_file.h"
 #include "io/feature_description.h"
 #include "io/feature_file.h"
 #include "io/hdf5.h"
@@ -31,8 +32,8 @@ namespace fs = std::filesystem;
 
 constexpr char kKnown[] =
     "expected a dataset (micrec prepare), a feature file (HDF5 with /key and /value, or NAME.npy "
-    "beside NAME.keys.txt), exported embeddings (micrec export), a run folder (micrec train) or "
-    "one of its checkpoints";
+    "beside NAME.keys.txt), exported embeddings (micrec export), metrics by user (micrec evaluate "
+    "--per_user), a run folder (micrec train) or one of its checkpoints";
 
 /// "food.h5: a dataset, 3.1 MiB"
 void print_title(const std::string& path, const std::string& what) {
@@ -62,6 +63,13 @@ void inspect_embeddings(const std::string& path) {
   describe_embeddings(file, std::cout);
   std::cout
       << "\nThe score of a user and an item of one domain is the dot product of their rows.\n";
+}
+
+void inspect_per_user(const std::string& path) {
+  const Hdf5File file = Hdf5File::open(path);
+  print_title(path, "metrics by user");
+  describe_per_user(file, std::cout);
+  std::cout << "\nGive several to micrec compare.\n";
 }
 
 void inspect_checkpoint(const std::string& path) {
@@ -96,6 +104,7 @@ void inspect_hdf5(const std::string& path) {
   }
   if (format == dataset_format::kFormat) return inspect_dataset(path);
   if (format == kEmbeddingsFormat) return inspect_embeddings(path);
+  if (format == kPerUserFormat) return inspect_per_user(path);
   if (has_features) return inspect_features(path);
   if (format == kCheckpointShardFormat) {
     std::cout << path << " is one file of a checkpoint; here is the whole.\n\n";
@@ -140,7 +149,8 @@ Command inspect_command() {
   command.min_arguments = 1;
   command.max_arguments = 1;
   command.arguments =
-      "a dataset, a feature file, exported embeddings, a run folder or a checkpoint";
+      "a dataset, a feature file, exported embeddings, metrics by user, a run folder or a "
+      "checkpoint";
   command.run = run_inspect;
   return command;
 }

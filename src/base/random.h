@@ -17,6 +17,7 @@ enum class Purpose : std::uint16_t {
   split = 8,
   hold_out = 9,
   synthetic = 10,
+  resampling = 12,
 };
 
 /// Random numbers as a function of (seed, purpose, time, id, draw), without any state, so that they

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
-#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -20,21 +19,6 @@ constexpr double kUnit = 1.0 / (1LL << 36);  // metrics are added as multiples o
 
 std::span<const float> values_of(const at::Tensor& rows) {
   return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
-}
-
-/// Ranks of a user's positives that a view selects, rising. `ahead`: (positives, groups).
-void ranks_of(const EvaluatedDomain& domain, const ItemView& view, std::int64_t user,
-              const std::vector<std::int32_t>& ahead, std::vector<std::int32_t>& ranks) {
-  ranks.clear();
-  for (std::int64_t p = domain.positives.offsets[user]; p < domain.positives.offsets[user + 1];
-       ++p) {
-    if (view.field >= 0 && domain.fields[view.field][p] != view.wanted) continue;
-    const std::int32_t* of_groups = ahead.data() + p * domain.groups;
-    ranks.push_back(view.among_themselves
-                        ? of_groups[view.wanted]
-                        : std::accumulate(of_groups, of_groups + domain.groups, 0));
-  }
-  std::sort(ranks.begin(), ranks.end());
 }
 
 }  // namespace
@@ -194,7 +178,8 @@ Report Evaluator::to_report(const std::int64_t* sum) const {
   return report;
 }
 
-Report Evaluator::evaluate(const at::Tensor& z, Communicator& communicator) const {
+Report Evaluator::evaluate(const at::Tensor& z, Communicator& communicator,
+                           ItemsAhead* items_ahead) const {
   CHECK_EQ(z.dim(), 2);
   CHECK_EQ(z.size(0), owned_rows_);
   CHECK_GE(z.size(1), 1);
@@ -211,7 +196,9 @@ Report Evaluator::evaluate(const at::Tensor& z, Communicator& communicator) cons
   at::Tensor sums = at::zeros({slices, width}, at::kLong);
   std::int64_t* next = sums.data_ptr<std::int64_t>();
   for (const EvaluatedDomain& domain : domains_) {
-    add_metrics(domain, count_items_ahead(domain, rows, communicator), next);
+    std::vector<std::int32_t> ahead = count_items_ahead(domain, rows, communicator);
+    add_metrics(domain, ahead, next);
+    if (items_ahead != nullptr) items_ahead->push_back(std::move(ahead));
     next += static_cast<std::int64_t>(domain.slice_names.size()) * width;
   }
   sums = sums.to(z.device());

@@ -15,6 +15,10 @@
 
 namespace micrec {
 
+/// How many items an evaluation found before each relevant one of this rank's users: [domain]
+/// (positives, groups).
+using ItemsAhead = std::vector<std::vector<std::int32_t>>;
+
 /// Ranks, for every user with relevant items, all items of the domain exactly, and reports the
 /// metrics.
 ///
@@ -52,7 +56,13 @@ class Evaluator {
   /// Ranks    collective; the report is the same on all.
   /// Errors   Error(Cause::diverged), on all ranks, where scores are not finite.
   /// Cost     2 * users * items * dim operations over all ranks; a block's item rows twice.
-  Report evaluate(const at::Tensor& z, Communicator& communicator) const;
+  ///
+  /// What was counted is added to `items_ahead`, for the metrics of each user (user_metrics.h).
+  Report evaluate(const at::Tensor& z, Communicator& communicator,
+                  ItemsAhead* items_ahead = nullptr) const;
+
+  const EvaluationOptions& options() const { return options_; }
+  const std::vector<EvaluatedDomain>& domains() const { return domains_; }
 
  private:
   Candidates gather_items(const EvaluatedDomain& domain, const at::Tensor& z, Range items,
