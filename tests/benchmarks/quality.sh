@@ -170,12 +170,10 @@ peers_python() {  # an environment of their own, once; the packages that cannot 
 
 peer_row() {  # SET ROW
   local set=$1 row=$2 file=$out/results/$1/$2.0.h5 log=$out/runs/$1-$2.log
-  if "$(peers_python)" "$here/quality_peers.py" "$row" "$out/data/$set.h5" "$file.unfinished" --threads="$threads" \
+  if "$(peers_python)" "$here/quality_peers.py" "$row" "$out/data/$set.h5" "$file" --threads="$threads" \
       >"$log" 2>&1; then
-    mv "$file.unfinished" "$file"
     rm -f "$out/results/$set/$row.why"
   else
-    rm -f "$file.unfinished"
     give_up "$set" "$row" "$log"
   fi
 }

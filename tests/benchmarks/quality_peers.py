@@ -10,7 +10,8 @@ PEER    ease     EASE (Steck, WWW 2019), dense, in numpy: B = I - P / diag(P), P
 Every domain by itself. Settings are chosen by NDCG@20 of the validation split, one after the other, each over its small
 grid until none gets better; a data set without validation lends a tenth of its training for that, drawn with the seed,
 and is then fitted on all of it. OUT.h5 is as `micrec evaluate --per_user` writes it, for `micrec compare`; its attributes
-say besides which settings were chosen, of how many that were tried, and how many seconds the last fit took.
+say besides which settings were chosen, of how many that were tried, and how many seconds the last fit took. What was
+tried is kept in OUT.h5.tried.json, so that a search that was stopped goes on; OUT.h5 appears when it is complete.
 
 quality_peers.requirements.txt has the packages. sansa needs the library SuiteSparse (libsuitesparse-dev).
 """
@@ -18,8 +19,10 @@ quality_peers.requirements.txt has the packages. sansa needs the library SuiteSp
 import argparse
 import json
 import logging
+import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import scipy.linalg.lapack as lapack
@@ -47,8 +50,8 @@ class Ease:
         if domain.items > MOST_DENSE_ITEMS:
             raise SystemExit(f"{domain.name}: {domain.items} items make a dense matrix of "
                              f"{4e-9 * domain.items ** 2:.1f} GB, twice; left out")
-        alphas = {"alpha": [2, 1, 4]} if domain.features else {}
-        return {"lambda": [150, 60, 450, 1000], **alphas}
+        alphas = {"alpha": [4, 2, 8, 1]} if domain.features else {}
+        return {"lambda": [450, 150, 1000], **alphas}
 
     def fit(self, domain, setting):
         x = history(domain)
@@ -89,7 +92,7 @@ class Sansa:
         self.package = sansa
 
     def grid(self, domain):
-        return {"lambda": [20, 5, 60, 150, 450], "density": [5e-3, 1e-3, 2e-2]}
+        return {"lambda": [150, 60, 450], "density": [5e-3, 1e-3, 2e-2]}
 
     def fit(self, domain, setting):
         x = history(domain)
@@ -135,18 +138,34 @@ def with_validation(domain, seed):
     return domain.with_pairs(train=(user[~held], item[~held]), valid=(user[held], item[held]))
 
 
-def choose(peer, domain, seed):
-    """The best setting on validation, how many were tried, and the scores of it where they are of all training."""
+class Tried:
+    """NDCG@20 on validation of what was tried, kept in a file; `of` says on which data and with which seed."""
+
+    def __init__(self, path, of):
+        self.path = path
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        self.found = kept if kept.get("of") == of else {"of": of, "domains": {}}
+
+    def domain(self, name):
+        return self.found["domains"].setdefault(name, {})
+
+    def save(self):
+        self.path.write_text(json.dumps(self.found, indent=1))
+
+
+def choose(peer, domain, seed, kept):
+    """The best setting on validation, of how many that were tried, and its NDCG@20 there."""
     lent = with_validation(domain, seed)
     grid = peer.grid(domain)
     setting = {name: values[0] for name, values in grid.items()}
-    tried = {}
+    tried = kept.domain(domain.name)
 
     def quality(candidate):
-        key = tuple(candidate.values())
+        key = json.dumps(candidate)
         if key not in tried:
             started = time.time()
-            tried[key] = ranking.mean_of(lent, "valid", peer.fit(lent, candidate))
+            tried[key] = float(ranking.mean_of(lent, "valid", peer.fit(lent, candidate)))
+            kept.save()
             print(f"{domain.name} {candidate}: valid ndcg@20 {tried[key]:.4f}, {time.time() - started:.1f} s",
                   file=sys.stderr, flush=True)
         return tried[key]
@@ -171,10 +190,12 @@ def main():
 
     domains, attributes = ranking.open_domains(arguments.dataset)
     peer = PEERS[arguments.peer](arguments.threads, arguments.seed)
+    kept = Tried(Path(arguments.out + ".tried.json"), f"{attributes['fingerprint']}, seed {arguments.seed}")
+    unfinished = arguments.out + ".unfinished"
     chosen, tried, seconds = {}, 0, 0.0
     with threadpool_limits(arguments.threads):
         for domain in domains:
-            chosen[domain.name], count, quality = choose(peer, domain, arguments.seed)
+            chosen[domain.name], count, quality = choose(peer, domain, arguments.seed, kept)
             tried += count
             print(f"{domain.name}: {chosen[domain.name]} of {count} settings, valid ndcg@20 {quality:.4f}")
 
@@ -185,10 +206,11 @@ def main():
             seconds += time.time() - started
             return scores
 
-        ranking.write(arguments.out, domains, attributes, arguments.peer, "test",
+        ranking.write(unfinished, domains, attributes, arguments.peer, "test",
                       [int(k) for k in arguments.k.split(",")], score_of)
-    with ranking.h5py.File(arguments.out, "a") as file:
+    with ranking.h5py.File(unfinished, "a") as file:
         file.attrs.update(settings=json.dumps(chosen), settings_tried=tried, fit_seconds=seconds)
+    os.replace(unfinished, arguments.out)
     print(f"{arguments.peer}: {tried} settings tried, the chosen ones fitted in {seconds:.1f} s")
 
 

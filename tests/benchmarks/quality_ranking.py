@@ -145,8 +145,8 @@ def slices_of(domain, split, scores, cutoffs):
     return users, slices
 
 
-def write(path, domains, attributes, model, split, cutoffs, score_of, more=None):
-    """Writes the file of metrics by user. score_of(domain) gives the scores of its users; `more` are attributes beside."""
+def write(path, domains, attributes, model, split, cutoffs, score_of):
+    """Writes the file of metrics by user. score_of(domain) gives the scores of its users."""
     with h5py.File(path, "w") as file:
         file.attrs["format"] = "micrec metrics by user"
         file.attrs["format_version"] = np.int64(1)
@@ -170,7 +170,6 @@ def write(path, domains, attributes, model, split, cutoffs, score_of, more=None)
                 place["positives"] = positives
                 for metric, column in values.items():
                     place[metric] = np.array(column)
-        file.attrs.update(more or {})
 
 
 def mean_of(domain, split, scores, metric="ndcg", k=20):
