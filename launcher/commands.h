@@ -12,6 +12,7 @@ Command prepare_command();
 Command plan_command();
 Command train_command();
 Command evaluate_command();
+Command compare_command();
 Command recommend_command();
 Command export_command();
 Command inspect_command();
@@ -19,9 +20,9 @@ Command verify_command();
 
 /// All commands, in the order in which a user meets them.
 inline std::vector<Command> all_commands() {
-  return {synth_command(),  prepare_command(),  plan_command(),
-          train_command(),  evaluate_command(), recommend_command(),
-          export_command(), inspect_command(),  verify_command()};
+  return {synth_command(),    prepare_command(), plan_command(),      train_command(),
+          evaluate_command(), compare_command(), recommend_command(), export_command(),
+          inspect_command(),  verify_command()};
 }
 
 }  // namespace micrec

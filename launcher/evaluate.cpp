@@ -1,15 +1,23 @@
+#include <gflags/gflags.h>
+
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "cluster/job.h"
+#include "evaluate/per_user_file.h"
+#include "io/paths.h"
 #include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 #include "serve/evaluation.h"
+
+DEFINE_string(per_user, "",
+              "an HDF5 file for the metrics of every user, which micrec compare pairs with those "
+              "of another run");
 
 namespace micrec {
 namespace {
@@ -18,24 +26,24 @@ struct EvaluateOptions {
   TrainedRunOptions run;
   Split split = Split::test;
   std::vector<std::int64_t> k;
+  std::string per_user;
 };
 
 int evaluate(const EvaluateOptions& options, Job& job) {
   const Timer timer;
   const auto run = open_trained_run(options.run, job);
+  refuse_output_over_inputs("--per_user", options.per_user, {run->dataset.path()});
   const auto evaluation = evaluate_run(*run, options.split, options.k);
-  if (!evaluation) {
-    throw Error(Cause::data,
-                text(run->dataset.path(), " has no interactions in '", name_of(options.split),
-                     "', so there is nothing to evaluate; prepare it with another "
-                     "--split, or try --split=",
-                     options.split == Split::test ? "valid" : "test"));
-  }
+  if (!evaluation) throw nothing_to_evaluate(*run, options.split);
   const double ranking_seconds = evaluation->ranking_seconds;
   job.log_once() << evaluation->report.to_table() << run->checkpoint << ", ranked in "
                  << in_time(ranking_seconds) << " after "
                  << in_time(timer.seconds() - ranking_seconds) << " of loading\n"
                  << std::flush;
+  if (!options.per_user.empty()) {
+    write_per_user(evaluated_users(*run, *evaluation), options.per_user, job.communicator(),
+                   job.device());
+  }
   if (job.rank() != 0) return 0;
   const std::string json = evaluation->report.to_json().dump(2) + "\n";
   std::cout << json;
@@ -47,7 +55,10 @@ int run_evaluate(const Arguments& arguments) {
   const std::vector<int> k = integer_list("k");
   const EvaluateOptions options = {.run = trained_run_from_flags(arguments),
                                    .split = FLAGS_split == "test" ? Split::test : Split::valid,
-                                   .k = {k.begin(), k.end()}};
+                                   .k = {k.begin(), k.end()},
+                                   .per_user = FLAGS_per_user};
+  check_output("--per_user", FLAGS_per_user, arguments, files_of_run(FLAGS_run_dir));
+  refuse_one_file_for_two("--out", FLAGS_out, "--per_user", FLAGS_per_user);
   return run_ranks_of("evaluate", [&](Job& rank) { return evaluate(options, rank); });
 }
 
@@ -62,6 +73,7 @@ Command evaluate_command() {
       "micrec evaluate --run_dir=runs/fk --split=test --k=10,20,50 --out=metrics.json";
   command.flags = trained_run_flags(
       {out_flag("a file for the metrics too, which always go to standard output", false),
+       {"per_user", "Files", "FILE"},
        {"split", "Results", "", one_of({"valid", "test"}), "test",
         "which interactions are to be found in the ranking"},
        k_flag()});

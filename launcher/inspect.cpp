@@ -16,6 +16,7 @@
 #include "data/dataset_description.h"
 #include "data/dataset_file.h"
 #include "data/dataset_format.h"
+#include "evaluate/per_user_file.h"
 #include "io/feature_description.h"
 #include "io/feature_file.h"
 #include "io/hdf5.h"
@@ -32,8 +33,8 @@ namespace fs = std::filesystem;
 
 constexpr char kKnown[] =
     "expected a dataset (micrec prepare), a feature file (HDF5 with /key and /value, or NAME.npy "
-    "beside NAME.keys.txt), exported embeddings (micrec export), a run folder (micrec train), one "
-    "of its checkpoints or its item_regression.h5";
+    "beside NAME.keys.txt), exported embeddings (micrec export), metrics by user (micrec evaluate "
+    "--per_user), a run folder (micrec train), one of its checkpoints or its item_regression.h5";
 
 /// "food.h5: a dataset, 3.1 MiB"
 void print_title(const std::string& path, const std::string& what) {
@@ -72,6 +73,13 @@ void inspect_item_regression(const std::string& path) {
   std::cout << told.str();
 }
 
+void inspect_per_user(const std::string& path) {
+  const Hdf5File file = Hdf5File::open(path);
+  print_title(path, "metrics by user");
+  describe_per_user(file, std::cout);
+  std::cout << "\nGive several to micrec compare.\n";
+}
+
 void inspect_checkpoint(const std::string& path) {
   const Checkpoint checkpoint = Checkpoint::open(path);
   verify_item_regression(checkpoint);
@@ -106,6 +114,7 @@ void inspect_hdf5(const std::string& path) {
   if (format == dataset_format::kFormat) return inspect_dataset(path);
   if (format == kEmbeddingsFormat) return inspect_embeddings(path);
   if (format == kItemRegressionFormat) return inspect_item_regression(path);
+  if (format == kPerUserFormat) return inspect_per_user(path);
   if (has_features) return inspect_features(path);
   if (format == kCheckpointShardFormat) {
     std::cout << path << " is one file of a checkpoint; here is the whole.\n\n";
@@ -150,7 +159,8 @@ Command inspect_command() {
   command.min_arguments = 1;
   command.max_arguments = 1;
   command.arguments =
-      "a dataset, a feature file, exported embeddings, coefficients, a run folder or a checkpoint";
+      "a dataset, a feature file, exported embeddings, coefficients, metrics by user, a run folder "
+      "or a checkpoint";
   command.run = run_inspect;
   return command;
 }

@@ -17,4 +17,11 @@ namespace micrec {
 void check_output(const std::string& flag, const std::string& path, const Arguments& arguments,
                   const std::vector<std::string>& inputs);
 
+/// Refuses two outputs that are one file, which the second would replace. An empty path is no
+/// output.
+///
+/// Errors   Error(usage).
+void refuse_one_file_for_two(const std::string& flag, const std::string& path,
+                             const std::string& other_flag, const std::string& other);
+
 }  // namespace micrec

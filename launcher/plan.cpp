@@ -1,7 +1,6 @@
 #include <gflags/gflags.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -112,14 +111,7 @@ void check_outputs(const Arguments& arguments) {
   const std::vector<std::string> inputs = {FLAGS_dataset, file_of_partition(FLAGS_partition)};
   check_output("--out", FLAGS_out, arguments, inputs);
   check_output("--write_partition", FLAGS_write_partition, arguments, inputs);
-  if (FLAGS_out.empty() || FLAGS_write_partition.empty()) return;
-  refuse_output_over_inputs("--out", FLAGS_out, {FLAGS_write_partition});
-  namespace fs = std::filesystem;
-  if (look_at(FLAGS_out) == PathKind::missing &&
-      fs::weakly_canonical(FLAGS_out) == fs::weakly_canonical(FLAGS_write_partition)) {
-    throw Error(Cause::usage, text("--out and --write_partition both name ", FLAGS_out,
-                                   "; give each a file of its own"));
-  }
+  refuse_one_file_for_two("--out", FLAGS_out, "--write_partition", FLAGS_write_partition);
 }
 
 int run_plan(const Arguments& arguments) {

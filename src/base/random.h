@@ -18,6 +18,7 @@ enum class Purpose : std::uint16_t {
   hold_out = 9,
   synthetic = 10,
   history_sample = 11,
+  resampling = 12,
 };
 
 /// Random numbers as a function of (seed, purpose, time, id, draw), without any state, so that they

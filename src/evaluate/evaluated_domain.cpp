@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -73,6 +74,7 @@ class DomainLoader {
     place_users();
     add_views();
     number_slices();
+    domain_.user = std::move(users_);
     return std::move(domain_);
   }
 
@@ -293,6 +295,20 @@ class DomainLoader {
 
 EvaluatedDomain load_evaluated_domain(const EvaluationSource& source, int domain) {
   return DomainLoader(source, domain).load();
+}
+
+void ranks_of(const EvaluatedDomain& domain, const ItemView& view, std::int64_t user,
+              std::span<const std::int32_t> ahead, std::vector<std::int32_t>& ranks) {
+  ranks.clear();
+  for (std::int64_t p = domain.positives.offsets[user]; p < domain.positives.offsets[user + 1];
+       ++p) {
+    if (view.field >= 0 && domain.fields[view.field][p] != view.wanted) continue;
+    const std::int32_t* of_groups = ahead.data() + p * domain.groups;
+    ranks.push_back(view.among_themselves
+                        ? of_groups[view.wanted]
+                        : std::accumulate(of_groups, of_groups + domain.groups, 0));
+  }
+  std::sort(ranks.begin(), ranks.end());
 }
 
 }  // namespace micrec

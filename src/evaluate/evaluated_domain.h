@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ struct EvaluatedDomain {
   std::vector<std::int32_t> owner;         // (items) rank
   std::int64_t first_item_row = 0;         // owned row of this rank's first item
   bool leaves_out_users = false;           // by EvaluationOptions::most_users, on any rank
+  std::vector<std::int32_t> user;          // (evaluated users) number in the domain, rising
   std::vector<std::int64_t> user_row;      // (evaluated users) owned row
   std::vector<std::int32_t> person;        // (evaluated users)
   std::vector<std::uint8_t> user_classes;  // (evaluated users) bit c: in UserClass c
@@ -85,5 +87,13 @@ struct EvaluationSource {
 /// Errors   Error(Cause::data) where a relevant item of a user is masked too.
 /// Cost     One pass over the interactions in pieces.
 EvaluatedDomain load_evaluated_domain(const EvaluationSource& source, int domain);
+
+/// Ranks of a user's relevant items that a view selects, rising, from 0; of `user`, an index among
+/// the evaluated users.
+///
+/// Shapes   ahead: (positives, groups), how many items come before each, as count_ahead gives it;
+///          ranks: replaced.
+void ranks_of(const EvaluatedDomain& domain, const ItemView& view, std::int64_t user,
+              std::span<const std::int32_t> ahead, std::vector<std::int32_t>& ranks);
 
 }  // namespace micrec

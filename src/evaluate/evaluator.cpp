@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
-#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -22,21 +21,6 @@ constexpr double kUnit = 1.0 / (1LL << 36);  // metrics are added as multiples o
 
 std::span<const float> values_of(const at::Tensor& rows) {
   return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
-}
-
-/// Ranks of a user's positives that a view selects, rising. `ahead`: (positives, groups).
-void ranks_of(const EvaluatedDomain& domain, const ItemView& view, std::int64_t user,
-              std::span<const std::int32_t> ahead, std::vector<std::int32_t>& ranks) {
-  ranks.clear();
-  for (std::int64_t p = domain.positives.offsets[user]; p < domain.positives.offsets[user + 1];
-       ++p) {
-    if (view.field >= 0 && domain.fields[view.field][p] != view.wanted) continue;
-    const std::int32_t* of_groups = ahead.data() + p * domain.groups;
-    ranks.push_back(view.among_themselves
-                        ? of_groups[view.wanted]
-                        : std::accumulate(of_groups, of_groups + domain.groups, 0));
-  }
-  std::sort(ranks.begin(), ranks.end());
 }
 
 /// Those of the terms that a mix takes.
@@ -269,19 +253,21 @@ Report Evaluator::to_report(const std::int64_t* sum) const {
   return report;
 }
 
-Report Evaluator::evaluate(const at::Tensor& z, Communicator& communicator) const {
+Report Evaluator::evaluate(const at::Tensor& z, Communicator& communicator,
+                           ItemsAhead* items_ahead) const {
   const std::vector<ScoreMix> product_alone(domains_.size());
-  return evaluate({z}, product_alone, communicator);
+  return evaluate({z}, product_alone, communicator, items_ahead);
 }
 
 Report Evaluator::evaluate(const ScoreTerms& terms, std::span<const ScoreMix> mixes,
-                           Communicator& communicator) const {
-  return evaluate_ways(terms, {{mixes.begin(), mixes.end()}}, communicator).front();
+                           Communicator& communicator, ItemsAhead* items_ahead) const {
+  return evaluate_ways(terms, {{mixes.begin(), mixes.end()}}, communicator, items_ahead).front();
 }
 
 std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
                                              const std::vector<std::vector<ScoreMix>>& ways,
-                                             Communicator& communicator) const {
+                                             Communicator& communicator,
+                                             ItemsAhead* items_ahead) const {
   CHECK_EQ(given.z.dim(), 2);
   CHECK_EQ(given.z.size(0), owned_rows_);
   CHECK(given.z.scalar_type() == at::kFloat) << "embeddings must be float32";
@@ -311,12 +297,16 @@ std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
     const EvaluatedDomain& domain = domains_[d];
     std::vector<ScoreMix> mixes;
     for (const std::vector<ScoreMix>& way : ways) mixes.push_back(way[d]);
-    const std::vector<std::int32_t> ahead =
+    std::vector<std::int32_t> ahead =
         count_items_ahead(domain, terms_of(terms, mixes), mixes, most_coefficients, communicator);
     const std::size_t of_way = ahead.size() / ways.size();
     for (std::int64_t way = 0; way < count; ++way) {
       add_metrics(domain, std::span(ahead).subspan(way * of_way, of_way),
                   sums.data_ptr<std::int64_t>() + way * slices * width + begin);
+    }
+    if (items_ahead != nullptr) {
+      ahead.resize(of_way);
+      items_ahead->push_back(std::move(ahead));
     }
     begin += static_cast<std::int64_t>(domain.slice_names.size()) * width;
   }

@@ -27,6 +27,10 @@ struct ScoreTerms {
   const SparseRows* coefficients = nullptr;
 };
 
+/// How many items an evaluation found before each relevant one of this rank's users: [domain]
+/// (positives, groups).
+using ItemsAhead = std::vector<std::vector<std::int32_t>>;
+
 /// Ranks, for every user with relevant items, all items of the domain exactly, and reports the
 /// metrics.
 ///
@@ -64,7 +68,13 @@ class Evaluator {
   /// Ranks    collective; the report is the same on all.
   /// Errors   Error(Cause::diverged), on all ranks, where scores are not finite.
   /// Cost     2 * users * items * dim operations over all ranks; a block's item rows twice.
-  Report evaluate(const at::Tensor& z, Communicator& communicator) const;
+  ///
+  /// What was counted is added to `items_ahead`, for the metrics of each user (user_metrics.h).
+  Report evaluate(const at::Tensor& z, Communicator& communicator,
+                  ItemsAhead* items_ahead = nullptr) const;
+
+  const EvaluationOptions& options() const { return options_; }
+  const std::vector<EvaluatedDomain>& domains() const { return domains_; }
 
   /// Metrics of scores that each domain mixes from its terms; a linear term needs
   /// EvaluationOptions::histories.
@@ -74,15 +84,16 @@ class Evaluator {
   /// Cost     beside it an addition for each coefficient that a history meets; coefficients travel
   ///          as item rows do.
   Report evaluate(const ScoreTerms& terms, std::span<const ScoreMix> mixes,
-                  Communicator& communicator) const;
+                  Communicator& communicator, ItemsAhead* items_ahead = nullptr) const;
 
   /// A report for each of several ways to mix, for little more than one costs: the terms are
-  /// computed once.
+  /// computed once. `items_ahead` gets what was counted of the first.
   ///
   /// Shapes   ways: (ways, domains).
   std::vector<Report> evaluate_ways(const ScoreTerms& terms,
                                     const std::vector<std::vector<ScoreMix>>& ways,
-                                    Communicator& communicator) const;
+                                    Communicator& communicator,
+                                    ItemsAhead* items_ahead = nullptr) const;
 
   /// Whether EvaluationOptions::most_users leaves out anybody, on any rank.
   bool leaves_out_users() const;

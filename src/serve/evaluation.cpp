@@ -1,7 +1,9 @@
 #include "serve/evaluation.h"
 
+#include <utility>
+
+#include "base/text.h"
 #include "base/timer.h"
-#include "evaluate/evaluator.h"
 
 namespace micrec {
 
@@ -9,23 +11,37 @@ std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                                           const std::vector<std::int64_t>& k) {
   Communicator& communicator = *run.shard.world;
   ItemRegression& regression = run.model->item_regression();
-  const Evaluator evaluator(run.dataset, run.summary.space, run.shard.ownership,
-                            communicator.rank(),
-                            {.split = split,
-                             .k = k,
-                             .with_new_nodes = true,
-                             .histories = regression.is_on(),
-                             .threads = run.shard.threads});
+  Evaluator evaluator(run.dataset, run.summary.space, run.shard.ownership, communicator.rank(),
+                      {.split = split,
+                       .k = k,
+                       .with_new_nodes = true,
+                       .histories = regression.is_on(),
+                       .threads = run.shard.threads});
   const at::Tensor z = run.model->embeddings(run.epoch);  // (owned rows, dim) float32
   const Timer timer;
-  RunEvaluation evaluation{regression.is_on() ? evaluator.evaluate({z, &regression.coefficients()},
-                                                                   regression.mixes(), communicator)
-                                              : evaluator.evaluate(z, communicator),
-                           0};
+  ItemsAhead items_ahead;
+  Report report = regression.is_on()
+                      ? evaluator.evaluate({z, &regression.coefficients()}, regression.mixes(),
+                                           communicator, &items_ahead)
+                      : evaluator.evaluate(z, communicator, &items_ahead);
+  RunEvaluation evaluation{std::move(report), std::move(evaluator), std::move(items_ahead)};
   if (!evaluation.report.has_users()) return std::nullopt;
   evaluation.report.checkpoint = run.checkpoint;
   evaluation.ranking_seconds = timer.seconds();
   return evaluation;
+}
+
+EvaluatedUsers evaluated_users(const TrainedRun& run, const RunEvaluation& evaluation) {
+  return {run.dataset, evaluation.evaluator, evaluation.items_ahead, evaluation.report,
+          name_of(run.model->config().kind)};
+}
+
+Error nothing_to_evaluate(const TrainedRun& run, Split split) {
+  return {Cause::data,
+          text(run.dataset.path(), " has no interactions in '", name_of(split),
+               "', so there is nothing to evaluate; prepare it with another --split, or try "
+               "--split=",
+               split == Split::test ? "valid" : "test")};
 }
 
 }  // namespace micrec

@@ -4,6 +4,9 @@
 #include <optional>
 #include <vector>
 
+#include "base/error.h"
+#include "evaluate/evaluator.h"
+#include "evaluate/per_user_file.h"
 #include "evaluate/report.h"
 #include "serve/trained_run.h"
 
@@ -11,6 +14,8 @@ namespace micrec {
 
 struct RunEvaluation {
   Report report;
+  Evaluator evaluator;  ///< with `items_ahead`, the metrics of each user: evaluate/user_metrics.h
+  ItemsAhead items_ahead;
   double ranking_seconds = 0;  ///< without reading the interactions and computing the embeddings
 };
 
@@ -21,5 +26,11 @@ struct RunEvaluation {
 /// Errors   those of Evaluator.
 std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                                           const std::vector<std::int64_t>& k);
+
+/// What the metrics of each user are made of; refers to both.
+EvaluatedUsers evaluated_users(const TrainedRun& run, const RunEvaluation& evaluation);
+
+/// The sentence for a split without interactions: there is nothing to evaluate.
+Error nothing_to_evaluate(const TrainedRun& run, Split split);
 
 }  // namespace micrec

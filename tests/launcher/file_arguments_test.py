@@ -31,7 +31,7 @@ PROGRAM = ""
 SECONDS = 120
 CLOSED = os.geteuid() != 0  # whether permissions bind this process
 DROP = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-PRINTS = {"plan", "evaluate", "recommend", "inspect", "verify", "help", "version"}  # results on standard output
+PRINTS = {"plan", "evaluate", "compare", "recommend", "inspect", "verify", "help", "version"}  # results on standard output
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Argument:
     expect: dict = field(default_factory=dict)  # case -> (exit code, words), where it differs from the role's
 
     def words(self, path):
-        return [(self.written or "--" + self.flag + "={}").format(path)]
+        return [word.format(path) for word in (self.written or "--" + self.flag + "={}").split()]
 
 
 def run_of(flag="run_dir", **expect):
@@ -80,7 +80,14 @@ COMMANDS = {
     "train --resume": (["--resume", "--max_steps=3"], [
         run_of(**{"read-only": (4, "Permission denied")}),
         dataset_of_run(missing=(4, "No such file or directory"))]),
-    "evaluate": ([], [run_of(), dataset_of_run(), OUT, FLAGFILE]),
+    "evaluate": ([], [
+        run_of(), dataset_of_run(), OUT, Argument("per_user", "output", good=""), FLAGFILE]),
+    "compare": ([], [
+        Argument("", "input", "{} {}", "per_user", ".h5", {"folder": (6, "holds no checkpoint")}),
+        Argument("json", "output", good="new"), FLAGFILE]),
+    "compare FOLDER": ([], [
+        Argument("", "folder", "{} {}", "run", expect={
+            "missing": (4, "No such file"), "file": (3, "not an HDF5 file"), "read-only": (0, "")}), FLAGFILE]),
     "recommend": (["--domain=books", "--k=2"], [
         run_of(), dataset_of_run(), Argument("history", "input", "--history={}", "history", ".csv"), OUT, FLAGFILE]),
     "export": ([], [run_of(), dataset_of_run(), OUT, FLAGFILE]),
@@ -119,6 +126,8 @@ class World:
         self.must("plan", f"--dataset={self.dataset}", "--ranks=2", "--grid=2x1", "--dim=4",
                   f"--write_partition={self.folder / 'partition.csv'}")
         self.must("train", f"--dataset={self.dataset}", f"--run_dir={self.run}", *TRAIN)
+        self.per_user = self.folder / "per_user.h5"
+        self.must("evaluate", f"--run_dir={self.run}", f"--per_user={self.per_user}")
         with h5py.File(self.dataset) as file:
             self.history.write_text(f"user_id,item_id\nsomebody,{file['domains/books/items/key'][0].decode()}\n")
 

@@ -1,0 +1,137 @@
+#include <gflags/gflags.h>
+
+#include <algorithm>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cluster/job.h"
+#include "evaluate/comparison.h"
+#include "io/paths.h"
+#include "io/unfinished_file.h"
+#include "launcher/commands.h"
+#include "launcher/common_flags.h"
+#include "launcher/outputs.h"
+#include "launcher/trained_run.h"
+#include "serve/evaluation.h"
+
+DEFINE_string(metrics, "ndcg,recall",
+              "which metrics, with commas between: recall, ndcg, precision, hit_rate, mrr, map");
+DEFINE_string(json, "", "a JSON file for all of it, with slices that the tables leave out");
+
+namespace micrec {
+namespace {
+
+constexpr int kMostRuns = 64;
+
+struct CompareOptions {
+  std::vector<std::string> runs;  // folders of runs, or files of metrics by user
+  std::string checkpoint;
+  Split split = Split::test;
+  std::vector<std::int64_t> k;
+  std::vector<std::string> metrics;  // "ndcg@20", ...
+  std::string json;
+  std::uint64_t seed = 0;
+};
+
+/// Evaluates a run now. Ranks: collective; the users are on rank 0.
+PerUserMetrics evaluate_folder(const std::string& folder, const CompareOptions& options, Job& job) {
+  const gflags::FlagSaver flags_before;  // the run sets those of its model
+  const auto run = open_trained_run(
+      {.run_dir = folder, .checkpoint = options.checkpoint, .dataset = {}, .out = {}}, job);
+  refuse_output_over_inputs("--json", options.json, {run->dataset.path()});
+  const auto evaluation = evaluate_run(*run, options.split, options.k);
+  if (!evaluation) throw nothing_to_evaluate(*run, options.split);
+  return collect_per_user(evaluated_users(*run, *evaluation), options.metrics, job.communicator(),
+                          job.device());
+}
+
+int compare_runs(const CompareOptions& options, Job& job) {
+  std::vector<NamedRun> runs;
+  for (const std::string& path : options.runs) {
+    if (is_folder(path)) {
+      runs.push_back({path, evaluate_folder(path, options, job)});
+    } else if (job.rank() == 0) {
+      runs.push_back({path, read_per_user(path, options.metrics)});
+    }
+  }
+  if (job.rank() != 0) return 0;
+  const Comparison comparison = compare(runs, {.seed = options.seed, .threads = job.threads()});
+  std::cout << comparison.to_markdown();
+  if (!options.json.empty()) write_whole_file(options.json, comparison.to_json().dump(2) + "\n");
+  return 0;
+}
+
+std::string check_metrics(const std::string& value) {
+  const auto is_known = [](const std::string& name) {
+    return std::ranges::any_of(kMetrics, [&](Metric metric) { return name == name_of(metric); });
+  };
+  const std::vector<std::string> names = split(value, ',');
+  const std::set<std::string> once(names.begin(), names.end());
+  return !names.empty() && once.size() == names.size() && std::ranges::all_of(names, is_known)
+             ? std::string()
+             : "some of recall, ndcg, precision, hit_rate, mrr, map, with commas between";
+}
+
+int run_compare(const Arguments& arguments) {
+  CompareOptions options = {.runs = arguments.plain,
+                            .checkpoint = FLAGS_checkpoint,
+                            .split = FLAGS_split == "test" ? Split::test : Split::valid,
+                            .k = {},
+                            .metrics = {},
+                            .json = FLAGS_json,
+                            .seed = FLAGS_seed};
+  for (const int k : integer_list("k")) {
+    options.k.push_back(k);
+    for (const std::string& name : split(FLAGS_metrics, ',')) {
+      options.metrics.push_back(text(name, '@', k));
+    }
+  }
+  std::vector<std::string> inputs;
+  for (const std::string& path : options.runs) {
+    if (is_folder(path)) {
+      std::ranges::copy(files_of_run(path), std::back_inserter(inputs));
+    } else {
+      refuse_unreadable(path);
+      inputs.push_back(path);
+    }
+  }
+  check_output("--json", options.json, arguments, inputs);
+  return run_ranks_of("compare", [&](Job& rank) { return compare_runs(options, rank); });
+}
+
+}  // namespace
+
+Command compare_command() {
+  Command command;
+  command.name = "compare";
+  command.summary = "hold runs against the first of them, user by user, with intervals";
+  command.usage = "micrec compare RUN_DIR|FILE RUN_DIR|FILE ... [flags]";
+  command.example = "micrec compare runs/mf runs/fk --json=comparison.json";
+  command.min_arguments = 2;
+  command.max_arguments = kMostRuns;
+  command.arguments =
+      "folders of runs, which are evaluated now, or files that evaluate --per_user wrote";
+  FlagSpec k = k_flag();
+  k.default_value = "20";
+  FlagSpec seed = seed_flag();
+  seed.meaning = "of the bootstrap samples; the same seed gives the same intervals";
+  command.flags = {
+      {"json", "Results", "FILE"},
+      k,
+      {"metrics", "Results", "", written_as("names with commas between", check_metrics)},
+      {"split", "Results", "", one_of({"valid", "test"}), "test",
+       "which interactions of a run folder are to be found in the ranking"},
+      checkpoint_flag(),
+      seed,
+      device_flag(),
+      threads_flag()};
+  for (const FlagSpec& spec : cluster_flags()) command.flags.push_back(spec);
+  command.run = run_compare;
+  return command;
+}
+
+}  // namespace micrec
