@@ -16,13 +16,15 @@ namespace micrec {
   float score_pair(const float*, std::int64_t, const float*, std::int64_t, std::int64_t); \
   std::int32_t count_above(const float*, std::int64_t, float);                            \
   std::int32_t count_at_least(const float*, std::int64_t, float);                         \
+  void solve_positive(const PositiveSystems&);                                            \
+  void interleave(const SystemMatrices&);                                                 \
   }
 
 #define MICREC_KERNELS(set, name)                                                              \
   Kernels {                                                                                    \
     name, set::sum_rows, set::sum_hub_piece, set::finish_hub, set::multiply, set::panel_width, \
         set::panel_rows, set::add_exponentials, set::weigh, set::score_tile, set::score_pair,  \
-        set::count_above, set::count_at_least                                                  \
+        set::count_above, set::count_at_least, set::solve_positive, set::interleave            \
   }
 
 #if defined(__x86_64__)

@@ -10,6 +10,8 @@ struct ProductBlock;
 struct SoftmaxTile;
 struct SoftmaxNormalisers;
 struct ScoreTile;
+struct PositiveSystems;
+struct SystemMatrices;
 
 /// The inner loops, on raw pointers. Each <name>_cpu.cpp is compiled once for every instruction
 /// set, so those sources and the headers with their arguments must not use inline functions of
@@ -46,6 +48,13 @@ struct Kernels {
   /// How many of `count` scores are above (at least) a threshold.
   std::int32_t (*count_above)(const float* scores, std::int64_t count, float threshold);
   std::int32_t (*count_at_least)(const float* scores, std::int64_t count, float threshold);
+
+  // cholesky.h
+  /// Solves the systems of a group by Cholesky factorisation. One that has a pivot that is not
+  /// positive gets NaN, and it alone.
+  void (*solve_positive)(const PositiveSystems& systems);
+  /// Puts matrices side by side as the matrix of a group.
+  void (*interleave)(const SystemMatrices& matrices);
 };
 
 /// The fastest kernels that this processor runs.
