@@ -29,12 +29,18 @@ DEFINE_double(temperature, 0.2, "temperature of the contrastive loss");
 DEFINE_int64(contrastive_batch, 1024,
              "people a step in the contrastive loss; 0: all who shop in both");
 
+DEFINE_double(ials_weight, 0.02,
+              "weight of every pair of a user and an item, where an interaction adds 1");
+DEFINE_double(ials_reg, 0.003,
+              "weight of a row's squared norm, times its interactions and --ials_weight times the "
+              "rows of the other side");
+
 DEFINE_int64(batch, 2048, "triples a step, of all ranks together");
 DEFINE_string(sampling, "interactions",
               "what an epoch goes through: every interaction once, or users drawn uniformly");
 DEFINE_double(lr, 1e-3, "learning rate of Adam");
 DEFINE_bool(lr_decay, false, "after half of --max_steps let the learning rate fall to 5%");
-DEFINE_int64(epochs, 1000, "epochs at most");
+DEFINE_int64(epochs, 1000, "epochs at most; unless given, 16 of ials and 1 of popularity");
 DEFINE_int64(max_steps, 0, "steps at most; 0: as many as the epochs have");
 DEFINE_int64(patience, 50, "validations without improvement that end the run; 0: none do");
 DEFINE_int64(validate_every, 1, "epochs between validations; 0: not by epochs");
@@ -87,7 +93,8 @@ std::vector<FlagSpec> model_flags() {
   modalities.default_value = "all";
   modalities.meaning = "modalities of the dataset to use; all, or empty for none";
   return {
-      {"model", "Model", "", one_of({"mf", "lightgcn", "inmo_mf", "inmo", "micrec"})},
+      {"model", "Model", "",
+       one_of({"mf", "lightgcn", "inmo_mf", "inmo", "micrec", "ials", "popularity"})},
       {"dim", "Model", "columns", between(1, 4096)},
       {"layers", "Model", "layers", between(0, 16)},
       {"init_std", "Model", "", above(0)},
@@ -107,6 +114,8 @@ std::vector<FlagSpec> model_flags() {
       {"contrastive_weight", "Cross-domain", "", at_least(0)},
       {"temperature", "Cross-domain", "", above(0)},
       {"contrastive_batch", "Cross-domain", "people", at_least(0)},
+      {"ials_weight", "Implicit ALS", "", at_least(0)},
+      {"ials_reg", "Implicit ALS", "", above(0)},
   };
 }
 
@@ -156,7 +165,21 @@ ModelConfig model_config_from_flags() {
   config.contrastive_weight = FLAGS_contrastive_weight;
   config.temperature = FLAGS_temperature;
   config.contrastive_batch = FLAGS_contrastive_batch;
+  config.ials_weight = FLAGS_ials_weight;
+  config.ials_reg = FLAGS_ials_reg;
   return config;
+}
+
+std::int64_t default_epochs(std::int64_t otherwise) {
+  constexpr std::int64_t kEpochsOfIals = 16;
+  switch (parse_model_kind(FLAGS_model)) {
+    case ModelKind::ials:
+      return kEpochsOfIals;
+    case ModelKind::popularity:
+      return 1;
+    default:
+      return otherwise;
+  }
 }
 
 TrainingConfig training_config_from_flags() {

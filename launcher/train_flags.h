@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ std::vector<FlagSpec> training_flags();
 /// together.
 ModelConfig model_config_from_flags();
 TrainingConfig training_config_from_flags();
+/// --epochs where it is not given: of the kinds that are solved a few, else `otherwise`.
+std::int64_t default_epochs(std::int64_t otherwise);
 SamplingConfig sampling_config_from_flags(std::uint64_t seed);
 /// How the processes of a command join: --threads, --device, --deadline and the like.
 JobOptions job_options_from_flags(const std::string& command);
