@@ -22,7 +22,6 @@
 #include "train/plan_report.h"
 #include "train/run_planner.h"
 
-DECLARE_int32(dim);
 DECLARE_int64(batch);
 DECLARE_string(grid);
 DECLARE_string(partition);
@@ -78,11 +77,12 @@ Rates rates_from_flags(int dim) {
 
 /// What would fit instead, found by planning it; with the balanced partition, which any number of
 /// parts can have.
-std::string what_fits(RunPlanner& planner, int ranks, int dim, double limit) {
+std::string what_fits(RunPlanner& planner, int ranks, const ModelConfig& model, double limit) {
   constexpr int kMostDoublings = 7;
   for (int more = 1; more <= kMostDoublings; ++more) {
     const int tried = ranks << more;
-    const GridChoice choice = planner.choose("balanced", possible_grids(tried, dim), limit);
+    const GridChoice choice =
+        planner.choose("balanced", grids_for("balanced", tried, model), limit);
     if (choice.fits) {
       return text("--ranks=", tried, " would fit as ", to_text(choice.grid),
                   ", or try a smaller --dim");
@@ -115,25 +115,26 @@ void check_outputs(const Arguments& arguments) {
 }
 
 int run_plan(const Arguments& arguments) {
-  if (FLAGS_grid != "auto") parse_grid(FLAGS_grid, FLAGS_ranks, FLAGS_dim);
+  if (FLAGS_grid != "auto") parse_grid_for(model_config_from_flags(), FLAGS_grid, FLAGS_ranks);
   check_outputs(arguments);
   const DatasetFile dataset = DatasetFile::open(FLAGS_dataset);
   const DatasetSummary summary = summarise(dataset);
   ModelConfig model = model_config_from_flags();
   model.modalities = resolve_modalities(model.modalities, dataset);
   model = resolve(model, summary.space.domains());
+  const std::vector<ProcessGrid> grids =
+      FLAGS_grid == "auto" ? grids_for(FLAGS_partition, FLAGS_ranks, model)
+                           : std::vector{parse_grid_for(model, FLAGS_grid, FLAGS_ranks)};
   const Rates rates = rates_from_flags(model.dim);
   const double limit = FLAGS_memory * kGiB;
 
-  RunPlanner planner(dataset, summary, model, sampling_config_from_flags(0), rates.numbers);
-  const std::vector<ProcessGrid> grids =
-      FLAGS_grid == "auto" ? grids_for(FLAGS_partition, FLAGS_ranks, model.dim)
-                           : std::vector{parse_grid(FLAGS_grid, FLAGS_ranks, model.dim)};
+  RunPlanner planner(dataset, summary, model,
+                     sampling_of(model, summary, sampling_config_from_flags(0)), rates.numbers);
   const GridChoice choice = planner.choose(FLAGS_partition, grids, limit);
   std::string refusal;
   if (!choice.fits) {
     refusal = why_not(planner.candidate(FLAGS_partition, choice.grid).plan, limit) + "; ";
-    refusal += what_fits(planner, FLAGS_ranks, model.dim, limit);
+    refusal += what_fits(planner, FLAGS_ranks, model, limit);
   }
   // A grid is chosen as train chooses it; what is told of it is as exact as can be.
   planner.find_neighbours(chosen_threads());

@@ -19,6 +19,7 @@ DECLARE_string(partition);
 DECLARE_string(model);
 DECLARE_string(item_regression);
 DECLARE_string(grid);
+DECLARE_int64(epochs);
 DEFINE_bool(resume, false,
             "go on with the run in --run_dir from its newest checkpoint, or begin it again where "
             "it ended before its first, with its settings; --lr, --l2, --dropout and, where "
@@ -125,6 +126,7 @@ void complete_flags(const Arguments& arguments) {
           Cause::usage,
           "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
     }
+    if (!arguments.is_given("epochs")) FLAGS_epochs = default_epochs(FLAGS_epochs);
     // A run that is alive is named by the lock, which is taken before this is asked again.
     if (!lock_holder_of(FLAGS_run_dir)) refuse_old_run(FLAGS_run_dir);
   }

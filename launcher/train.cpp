@@ -214,7 +214,7 @@ int train(const RunConfig& config, Job& job) {
   const DatasetFile dataset = DatasetFile::open(config.dataset);
   const DatasetSummary summary = summarise(dataset);
   const ModelConfig model_config = resolved_model(config, dataset);
-  SamplingConfig sampling = config.sampling;
+  SamplingConfig sampling = sampling_of(model_config, summary, config.sampling);
   sampling.threads = job.threads();
 
   RunPlan plan = plan_run(sharing_of(config, job.world_size()), dataset, summary, model_config,

@@ -39,13 +39,18 @@ DEFINE_string(regression_cross, "auto",
               "weight of the other domains' interactions in item regression; 0: none");
 DEFINE_string(regression_weight, "auto",
               "weight of item regression beside the embeddings, both divided by their spread");
+DEFINE_double(ials_weight, 0.02,
+              "weight of every pair of a user and an item, where an interaction adds 1");
+DEFINE_double(ials_reg, 0.003,
+              "weight of a row's squared norm, times its interactions and --ials_weight times the "
+              "rows of the other side");
 
 DEFINE_int64(batch, 2048, "triples a step, of all ranks together");
 DEFINE_string(sampling, "interactions",
               "what an epoch goes through: every interaction once, or users drawn uniformly");
 DEFINE_double(lr, 1e-3, "learning rate of Adam");
 DEFINE_bool(lr_decay, false, "after half of --max_steps let the learning rate fall to 5%");
-DEFINE_int64(epochs, 1000, "epochs at most");
+DEFINE_int64(epochs, 1000, "epochs at most; unless given, 16 of ials and 1 of popularity");
 DEFINE_int64(max_steps, 0, "steps at most; 0: as many as the epochs have");
 DEFINE_int64(patience, 50, "validations without improvement that end the run; 0: none do");
 DEFINE_int64(validate_every, 1, "epochs between validations; 0: not by epochs");
@@ -120,7 +125,8 @@ std::vector<FlagSpec> model_flags() {
   modalities.default_value = "all";
   modalities.meaning = "modalities of the dataset to use; all, or empty for none";
   return {
-      {"model", "Model", "", one_of({"mf", "lightgcn", "inmo_mf", "inmo", "micrec"})},
+      {"model", "Model", "",
+       one_of({"mf", "lightgcn", "inmo_mf", "inmo", "micrec", "ials", "popularity"})},
       {"dim", "Model", "columns", between(1, 4096)},
       {"layers", "Model", "layers", between(0, 16)},
       {"init_std", "Model", "", above(0)},
@@ -145,6 +151,8 @@ std::vector<FlagSpec> model_flags() {
       {"regression_alpha", "Item regression", "", automatic_or(0, /*above_minimum=*/false)},
       {"regression_cross", "Item regression", "", automatic_or(0, /*above_minimum=*/false)},
       {"regression_weight", "Item regression", "", automatic_or(0, /*above_minimum=*/false)},
+      {"ials_weight", "Implicit ALS", "", at_least(0)},
+      {"ials_reg", "Implicit ALS", "", above(0)},
   };
 }
 
@@ -197,6 +205,8 @@ ModelConfig model_config_from_flags() {
   config.item_regression = FLAGS_item_regression == "off"     ? ItemRegressionUse::off
                            : FLAGS_item_regression == "alone" ? ItemRegressionUse::alone
                                                               : ItemRegressionUse::automatic;
+  config.ials_weight = FLAGS_ials_weight;
+  config.ials_reg = FLAGS_ials_reg;
   return config;
 }
 
@@ -206,6 +216,18 @@ ItemRegressionWish item_regression_from_flags() {
 }
 
 std::vector<double> regression_weight_from_flags() { return numbers_of(FLAGS_regression_weight); }
+
+std::int64_t default_epochs(std::int64_t otherwise) {
+  constexpr std::int64_t kEpochsOfIals = 16;
+  switch (parse_model_kind(FLAGS_model)) {
+    case ModelKind::ials:
+      return kEpochsOfIals;
+    case ModelKind::popularity:
+      return 1;
+    default:
+      return otherwise;
+  }
+}
 
 TrainingConfig training_config_from_flags() {
   TrainingConfig config;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ ModelConfig model_config_from_flags();
 ItemRegressionWish item_regression_from_flags();
 std::vector<double> regression_weight_from_flags();  ///< empty: chosen
 TrainingConfig training_config_from_flags();
+/// --epochs where it is not given: of the kinds that are solved a few, else `otherwise`.
+std::int64_t default_epochs(std::int64_t otherwise);
 SamplingConfig sampling_config_from_flags(std::uint64_t seed);
 /// How the processes of a command join: --threads, --device, --deadline and the like.
 JobOptions job_options_from_flags(const std::string& command);

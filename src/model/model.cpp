@@ -48,6 +48,7 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
       overlaps_(find_overlaps(*shard.summary)),
       dense_(shard.summands(), sums_.width()),
       embedding_(inputs(seed, dataset)),
+      fit_(make_table_fit(inputs(seed, dataset), embedding_)),
       losses_(make_losses(inputs(seed, dataset), embedding_)),
       content_(inputs(seed, dataset)),
       semantic_(inputs(seed, dataset)),
@@ -61,6 +62,7 @@ PartInputs Model::inputs(std::uint64_t seed, const DatasetFile& dataset) {
 
 void Model::initialise() {
   embedding_.initialise();
+  if (fit_) fit_->initialise();
   content_.initialise();
   refresh();
 }
@@ -114,11 +116,19 @@ StepLoss Model::backward(const StepShare& share, at::Tensor& votes) {
           extra.of_ranks[0].item<double>()};
 }
 
+StepLoss Model::solve(at::Tensor& votes) {
+  const c10::NoGradGuard no_gradient;
+  CHECK(fit_) << name_of(config_.kind) << " descends by gradients";
+  return fit_->step(votes);
+}
+
 at::Tensor Model::embeddings(std::int64_t epoch) {
   const c10::NoGradGuard no_gradient;
   DenseInputs dense(shard_->summands(), sums_.width());
   StepContext context(*shard_, sums_, dense, epoch);
-  at::Tensor z = propagation_.rows(context, embedding_.inferred_rows(context), nullptr);
+  at::Tensor e = embedding_.inferred_rows(context);
+  if (fit_) fit_->infer_new(e);
+  at::Tensor z = propagation_.rows(context, e, nullptr);
   if (semantic_.is_on()) z = semantic_.fill_cold(context, z);
   if (content_.is_on()) z = z + content_.all_rows(context);
   z = shard_->columns_of_rows->to_whole("embeddings.whole", z.contiguous()).cpu();
@@ -141,6 +151,7 @@ at::Tensor Model::new_user_embeddings(int domain,
   }
   DenseInputs dense(shard_->summands(), sums_.width());
   StepContext context(*shard_, sums_, dense, epoch);
+  if (fit_) return fit_->rows_of_new(items, domain).cpu();
   at::Tensor z = embedding_.rows_of_new(items, domain, epoch);
   if (config_.layers > 0) {
     z = propagation_.rows_of_new(context, items, z, embedding_.inferred_rows(context));
@@ -151,6 +162,10 @@ at::Tensor Model::new_user_embeddings(int domain,
 
 void Model::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
   declare_shard(at, shape.domains, costs);
+  if (shape.config.is_solved()) {
+    declare_table_fit(shape, at, costs);
+    return;
+  }
   StepContext::declare(at, costs);
   TemplateEmbedding::declare(shape, at, costs);
   SemanticNeighbours::declare(shape, at, costs);

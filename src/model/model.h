@@ -23,22 +23,13 @@
 #include "model/semantic_neighbours.h"
 #include "model/shard.h"
 #include "model/step_context.h"
+#include "model/table_fit.h"
 #include "model/template_embedding.h"
 
 namespace micrec {
 
-/// The parts of a step's loss over all ranks, as weighted in the total.
-struct StepLoss {
-  double ranking = 0;  // BPR
-  double l2 = 0;
-  double self = 0;
-  double contrastive = 0;
-
-  double total() const { return ranking + l2 + self + contrastive; }
-};
-
-/// MICRec and the baselines it contains (mf, lightgcn, inmo_mf, inmo), on one rank's shard: what
-/// joins the parts, each of which has a file of its own.
+/// MICRec and the baselines it contains (mf, lightgcn, inmo_mf, inmo), or beside it (ials,
+/// popularity), on one rank's shard: what joins the parts, each of which has a file of its own.
 ///
 /// Life: make it, then either initialise() it, or restore every tensor of parameters() and
 /// buffers() in place and call refresh(). A model may be made on another graph than it was trained
@@ -74,13 +65,20 @@ class Model {
   /// in the same exchange.
   StepLoss backward(const StepShare& share, at::Tensor& votes);
 
+  /// The step of a kind that is_solved(), instead of loss() and backward(): an epoch, which
+  /// computes the table anew. `votes` as in backward().
+  StepLoss solve(at::Tensor& votes);
+
   /// Final embeddings z after `epoch` epochs, without gradient: score = <z_u, z_i>. Includes
   /// strictly cold items and, once fit_ridge() was called or restored, people seen in another
   /// domain only. Shapes   (whole rows, dim) float32, of Shard::whole_nodes.
   at::Tensor embeddings(std::int64_t epoch);
 
   /// Fits the maps of people seen in another domain only on embeddings() of the training graph.
-  void fit_ridge(const at::Tensor& z) { ridge_.fit(z); }
+  /// Of popularity there are none: all users have one row.
+  void fit_ridge(const at::Tensor& z) {
+    if (config_.kind != ModelKind::popularity) ridge_.fit(z);
+  }
 
   /// Final rows of people who join after training, one-directionally: they read the rows of the
   /// items they interacted with and change nobody else's. `history`: (users) item numbers of one
@@ -117,6 +115,7 @@ class Model {
   DenseInputs dense_;  // of the step that is being computed
 
   TemplateEmbedding embedding_;
+  std::unique_ptr<TableFit> fit_;  // of a kind that is_solved()
   std::vector<std::unique_ptr<LossTerm>> losses_;
   ContentTerm content_;
   SemanticNeighbours semantic_;

@@ -8,8 +8,9 @@
 namespace micrec {
 namespace {
 
-constexpr std::array kKinds = {ModelKind::mf, ModelKind::lightgcn, ModelKind::inmo_mf,
-                               ModelKind::inmo, ModelKind::micrec};
+constexpr std::array kKinds = {ModelKind::mf,        ModelKind::lightgcn, ModelKind::inmo_mf,
+                               ModelKind::inmo,      ModelKind::micrec,   ModelKind::ials,
+                               ModelKind::popularity};
 
 void require(bool holds, const char* flag, const char* expected, double got) {
   if (!holds) {
@@ -31,6 +32,10 @@ const char* name_of(ModelKind kind) {
       return "inmo";
     case ModelKind::micrec:
       return "micrec";
+    case ModelKind::ials:
+      return "ials";
+    case ModelKind::popularity:
+      return "popularity";
   }
   return "unknown";
 }
@@ -41,7 +46,8 @@ ModelKind parse_model_kind(const std::string& word) {
   }
   throw Error(
       Cause::usage,
-      text("--model=", word, " is not a model: expected mf, lightgcn, inmo_mf, inmo or micrec"));
+      text("--model=", word,
+           " is not a model: expected mf, lightgcn, inmo_mf, inmo, micrec, ials or popularity"));
 }
 
 ModelConfig resolve(ModelConfig config, int domains) {
@@ -59,7 +65,12 @@ ModelConfig resolve(ModelConfig config, int domains) {
   require(config.modalities.size() <= kMostModalities, "modalities", "at most 10 of them",
           static_cast<double>(config.modalities.size()));
 
-  if (config.kind == ModelKind::mf || config.kind == ModelKind::inmo_mf) config.layers = 0;
+  require(config.ials_weight >= 0, "ials_weight", "0 or more", config.ials_weight);
+  require(config.ials_reg > 0, "ials_reg", "above 0", config.ials_reg);
+
+  const bool has_no_graph = config.kind == ModelKind::mf || config.kind == ModelKind::inmo_mf;
+  if (has_no_graph || config.is_solved()) config.layers = 0;
+  if (config.kind == ModelKind::popularity) config.dim = 1;
   if (!config.inductive()) {
     config.template_ratio = 1;
     config.share_templates = 0;

@@ -9,7 +9,7 @@ namespace micrec {
 /// There is a coefficient for every set of them.
 inline constexpr int kMostModalities = 10;
 
-enum class ModelKind { mf, lightgcn, inmo_mf, inmo, micrec };
+enum class ModelKind { mf, lightgcn, inmo_mf, inmo, micrec, ials, popularity };
 enum class SemanticPlace { before, after };
 enum class DomainWeights { uniform, balanced };
 /// How item regression takes part in the score.
@@ -52,6 +52,12 @@ struct ModelConfig {
 
   ItemRegressionUse item_regression = ItemRegressionUse::off;
 
+  // Implicit ALS (ials).
+  double ials_weight = 0.02;  ///< weight of every pair beside the interactions, whose weight is 1
+  double ials_reg = 0.003;    ///< factor of the rows' squared norms, see ImplicitAls
+
+  /// Its table is computed whole, an epoch a step, not by gradients; its rows are not cut.
+  bool is_solved() const { return kind == ModelKind::ials || kind == ModelKind::popularity; }
   bool inductive() const {
     return kind == ModelKind::inmo_mf || kind == ModelKind::inmo || kind == ModelKind::micrec;
   }

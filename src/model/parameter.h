@@ -33,8 +33,8 @@ struct ModelState {
   /// `value`: taken to `device` and trained there.
   Parameter* add_parameter(std::string name, const at::Tensor& value, c10::Device device,
                            Placement placement, std::string description);
-  void add_buffer(std::string name, const at::Tensor& value, Placement placement,
-                  std::string description);
+  Buffer* add_buffer(std::string name, const at::Tensor& value, Placement placement,
+                     std::string description);
 };
 
 /// Streams of initial values: one a tensor, so that a tensor's values do not depend on which others

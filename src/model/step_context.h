@@ -29,6 +29,16 @@ struct StepTime {
 enum class LossPart : int { ranking, l2, self };
 inline constexpr int kLossParts = 3;
 
+/// The parts of a step's loss over all ranks, as weighted in the total.
+struct StepLoss {
+  double ranking = 0;  // BPR; of ials the squared errors
+  double l2 = 0;
+  double self = 0;
+  double contrastive = 0;
+
+  double total() const { return ranking + l2 + self + contrastive; }
+};
+
 /// A step's loss before its backward pass: what autograd goes back from, and this rank's shares of
 /// the parts.
 struct StepShare {

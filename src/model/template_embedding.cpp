@@ -54,6 +54,11 @@ TemplateEmbedding::TemplateEmbedding(const PartInputs& inputs)
     : config_(inputs.config), shard_(inputs.shard), seed_(inputs.seed) {
   const std::int64_t rows = shard_.owned_rows();
   const std::int64_t width = columns_of(shard_.grid, config_.dim, shard_.column_part()).size();
+  if (config_.is_solved()) {
+    table_ = inputs.state.add_buffer("embedding", at::zeros({rows, width}).to(shard_.device),
+                                     Placement::nodes_and_columns, "embedding table (node, dim)");
+    return;
+  }
   table_ = inputs.state.add_parameter("embedding", at::zeros({rows, width}), shard_.device,
                                       Placement::nodes_and_columns,
                                       config_.inductive() ? "template rows p_v and q_j (node, dim)"

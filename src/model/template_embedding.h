@@ -38,6 +38,11 @@ class TemplateEmbedding {
 
   /// Shapes   (owned rows, width), a leaf.
   const at::Tensor& table() const { return table_->value; }
+  /// Where a TableFit has its rows. Ranks: local.
+  StateTensor& table_tensor() { return *table_; }
+  /// (2 domains, width) mean of the rows that training has seen: of the users of each domain, then
+  /// of the items of each. Ranks: collective.
+  at::Tensor means_of_old() const;
   /// Shapes   (local rows) float32, 1 for templates.
   const at::Tensor& is_template() const { return is_template_; }
 
@@ -46,12 +51,11 @@ class TemplateEmbedding {
  private:
   void choose_templates();
   const at::Tensor& scale(std::int64_t epoch);  // (local rows) s^(a/2 - 1), kept for an epoch
-  at::Tensor means_of_old() const;  // (2 domains, width): users of each domain, items of each
 
   const ModelConfig& config_;
   const Shard& shard_;
   std::uint64_t seed_;
-  Parameter* table_;
+  StateTensor* table_;
   Parameter* tokens_ = nullptr;
 
   at::Tensor template_mask_;   // (owned rows) uint8, a buffer

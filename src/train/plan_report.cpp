@@ -225,7 +225,8 @@ void print_dataset(std::ostream& out, const DatasetFile& dataset, const ModelCon
         << " training interactions\n";
   }
   out << "model     " << name_of(model.kind) << ", " << model.dim << " columns, " << model.layers
-      << " layers, batch " << with_commas(batch)
+      << " layers, "
+      << (model.is_solved() ? std::string("an epoch a step") : "batch " + with_commas(batch))
       << (model.modalities.empty() ? "" : ", modalities " + join(model.modalities, ", ")) << "\n";
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <numeric>
 #include <string_view>
 
 #include "base/error.h"
@@ -18,12 +19,12 @@ namespace {
 constexpr std::string_view kFilePrefix = "file:";
 
 /// The grid that the wish means, planned where it is "auto". Ranks: collective.
-ProcessGrid grid_of(const GridWish& wish, RunPlanner& planner, int dim,
+ProcessGrid grid_of(const GridWish& wish, RunPlanner& planner, const ModelConfig& model,
                     Communicator& communicator) {
   const int ranks = communicator.size();
-  if (wish.grid != "auto") return parse_grid(wish.grid, ranks, dim);
+  if (wish.grid != "auto") return parse_grid_for(model, wish.grid, ranks);
   if (wish.reproducible) return {ranks, 1};
-  const std::vector<ProcessGrid> grids = grids_for(wish.partition, ranks, dim);
+  const std::vector<ProcessGrid> grids = grids_for(wish.partition, ranks, model);
   if (grids.size() == 1) return grids.front();
   at::Tensor rows = at::zeros({1}, at::kInt);
   if (communicator.rank() == 0) rows.fill_(planner.choose(wish.partition, grids).grid.rows);
@@ -55,17 +56,41 @@ std::string file_of_partition(const std::string& partition) {
   return partition.starts_with(kFilePrefix) ? partition.substr(kFilePrefix.size()) : "";
 }
 
-std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks, int dim) {
-  std::vector<ProcessGrid> grids = possible_grids(ranks, dim);
+SamplingConfig sampling_of(const ModelConfig& model, const DatasetSummary& summary,
+                           SamplingConfig sampling) {
+  if (!model.is_solved()) return sampling;
+  const std::vector<std::int64_t>& counts = summary.training_interactions;
+  sampling.batch_size =
+      std::max<std::int64_t>(1, std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
+  return sampling;
+}
+
+ProcessGrid parse_grid_for(const ModelConfig& model, const std::string& grid, int ranks) {
+  const std::optional<ProcessGrid> wish = read_grid(grid);
+  if (model.is_solved() && wish && wish->columns > 1) {
+    throw Error(Cause::usage, text("--grid=", grid, " cuts the columns in ", wish->columns,
+                                   ", but --model=", name_of(model.kind),
+                                   " computes whole rows; give --grid=", ranks, "x1 or auto"));
+  }
+  return parse_grid(grid, ranks, model.dim);
+}
+
+std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks,
+                                   const ModelConfig& model) {
+  std::vector<ProcessGrid> grids = possible_grids(ranks, model.dim);
+  if (model.is_solved()) {
+    std::erase_if(grids, [](ProcessGrid grid) { return grid.columns > 1; });
+  }
   const std::string path = file_of_partition(partition);
   if (path.empty()) return grids;
   const int parts = count_parts(path);
   std::erase_if(grids, [&](ProcessGrid grid) { return grid.rows != parts; });
   if (grids.empty()) {
-    throw Error(Cause::usage, text(path, " has ", parts, parts == 1 ? " part" : " parts", ", and ",
-                                   ranks, ranks == 1 ? " rank makes" : " ranks make",
-                                   " no grid with as many row parts and --dim=", dim, "; start ",
-                                   parts, " ranks, or make an assignment to ", ranks, " parts"));
+    throw Error(Cause::usage,
+                text(path, " has ", parts, parts == 1 ? " part" : " parts", ", and ", ranks,
+                     ranks == 1 ? " rank makes" : " ranks make",
+                     " no grid with as many row parts and --dim=", model.dim, "; start ", parts,
+                     " ranks, or make an assignment to ", ranks, " parts"));
   }
   return grids;
 }
@@ -133,7 +158,7 @@ RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const Dataset
                  Communicator& communicator) {
   constexpr int kSummands = 16;
   RunPlanner planner(dataset, summary, model, sampling);
-  const ProcessGrid grid = grid_of(wish, planner, model.dim, communicator);
+  const ProcessGrid grid = grid_of(wish, planner, model, communicator);
   if (wish.reproducible && grid.rows > kSummands) {
     throw Error(Cause::usage,
                 text("--reproducible sums over ", kSummands, " parts, but the grid ", to_text(grid),

@@ -23,9 +23,10 @@ namespace micrec {
 std::string file_of_partition(const std::string& partition);
 
 /// The grids among which --grid=auto chooses. Those of a file have as many row parts as the file
-/// has parts. Errors: Error(Cause::usage) where no such grid has `ranks` ranks; those of
+/// has parts; those of a kind that is_solved() cut no columns. Errors: Error(Cause::usage) where no such grid has `ranks` ranks; those of
 /// count_parts().
-std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks, int dim);
+std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks,
+                                   const ModelConfig& model);
 
 /// One assignment on one grid, planned.
 struct Candidate {
@@ -82,6 +83,14 @@ class RunPlanner {
   bool has_neighbours_ = false;
   std::map<std::pair<std::string, int>, Known> candidates_;  // by partition and columns
 };
+
+/// The batches of a model: a kind that is_solved() has one an epoch, of all interactions.
+SamplingConfig sampling_of(const ModelConfig& model, const DatasetSummary& summary,
+                           SamplingConfig sampling);
+
+/// The grid RxC that a flag gives to a model. Errors: those of parse_grid(); Error(Cause::usage)
+/// where the grid cuts columns and the kind solves for whole rows.
+ProcessGrid parse_grid_for(const ModelConfig& model, const std::string& grid, int ranks);
 
 /// How a run is to be shared out, as its flags say.
 struct GridWish {

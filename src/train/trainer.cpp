@@ -61,16 +61,22 @@ StepRecord Trainer::take_step(TrainingState& state) {
   clock_.begin_step();
   const std::int64_t epoch = state.step / steps_per_epoch();
   const std::int64_t step_in_epoch = state.step % steps_per_epoch();
-  const TripleBatch batch = sampler_.batch(epoch, step_in_epoch);
   const std::int64_t rows = sampler_.global_batch_rows(step_in_epoch);
 
-  const StepShare share = model_.loss(batch, rows, {state.step, epoch, &clock_});
-  clock_.begin(StepPart::backward);
+  TripleBatch batch;
+  std::optional<StepShare> share;  // where the kind descends by gradients
+  if (model_.config().is_solved()) {
+    clock_.begin(StepPart::forward);
+  } else {
+    batch = sampler_.batch(epoch, step_in_epoch);
+    share = model_.loss(batch, rows, {state.step, epoch, &clock_});
+    clock_.begin(StepPart::backward);
+  }
   const bool stop = (events_.stop_requested && events_.stop_requested()) || out_of_time();
   at::Tensor votes = at::zeros({kVotes}, at::kDouble);
   votes[kStop] = stop ? 1.0 : 0.0;
   votes[kSavePartDone] = checkpoints_.part_done() ? 1.0 : 0.0;
-  const StepLoss loss = model_.backward(share, votes);
+  const StepLoss loss = share ? model_.backward(*share, votes) : model_.solve(votes);
 
   clock_.begin(StepPart::optimizer);
   const c10::NoGradGuard no_gradient;

@@ -133,12 +133,14 @@ void expect_close(const at::Tensor& got, const at::Tensor& expected, const std::
 }
 
 TEST_F(OnDevice, EveryModelTrainsAsOnTheCpuOnAnyGrid) {
-  for (const std::string name : {"mf", "lightgcn", "inmo_mf", "inmo", "micrec"}) {
+  for (const std::string name :
+       {"mf", "lightgcn", "inmo_mf", "inmo", "micrec", "ials", "popularity"}) {
     const ModelConfig model = model_of(name);
     const Outcome expected = train(model, {}, name, kSteps);
     ASSERT_EQ(expected.records.size(), static_cast<std::size_t>(kSteps));
     for (const auto& [rows, columns] :
          std::vector<std::pair<int, int>>{{1, 1}, {2, 1}, {1, 2}, {3, 1}, {2, 2}}) {
+      if (model.is_solved() && columns > 1) continue;
       ShardedSetting setting;
       setting.ranks = rows;
       setting.columns = columns;

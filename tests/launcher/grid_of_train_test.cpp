@@ -55,7 +55,8 @@ std::vector<std::string> draw_flags(Draw& draw) {
     flags.push_back(text("--", name, "=", value));
   };
   add("dim", draw.one_of<int>({1, 2, 4, 6, 8, 12, 16, 32, 64, 128, 512}));
-  add("model", draw.one_of<std::string>({"mf", "lightgcn", "inmo_mf", "inmo", "micrec", "micrec"}));
+  add("model", draw.one_of<std::string>({"mf", "lightgcn", "inmo_mf", "inmo", "micrec", "micrec",
+                                         "ials", "popularity"}));
   add("layers", draw.between(1, 4));
   add("batch", draw.one_of<int>({1, 16, 64, 500, 2048, 20000}));
   add("sampling", draw.one_of<std::string>({"interactions", "user"}));
