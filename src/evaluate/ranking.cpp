@@ -18,6 +18,10 @@ namespace {
 // Users whose rows are packed together, for the second-level cache.
 constexpr std::int64_t kBlockUsers = 8 * kTileUsers;
 
+// Positions whose linear terms are summed at a time, 3 MiB for a block of users: a walk looks at
+// every item of a history once for them, which costs more than the additions where there are few.
+constexpr std::int64_t kSummedItems = 8 * kTileItems;
+
 bool has_linear_term(std::span<const ScoreMix> mixes) {
   return std::any_of(mixes.begin(), mixes.end(),
                      [](const ScoreMix& mix) { return !mix.is_product_alone(); });
@@ -110,21 +114,26 @@ void for_each_scored_tile(const Candidates& candidates, const Chosen& chosen,
     masks[r].start(candidates, chosen.masked.of(chosen.numbers[r]));
     if (linear) walks[r].start(candidates.sources(), chosen.users.history(chosen.numbers[r]));
   }
-  std::vector<float> sums;    // linear terms of a user's tile
-  std::vector<float> scores;  // of one mix
+  std::vector<float> sums(linear ? count * kSummedItems : 0);  // (users, kSummedItems)
+  std::vector<float> scores(kTileItems);                       // of one mix
   for_each_tile(panels, candidates.rows(),
                 [&](std::int64_t r, std::int64_t begin, std::int64_t tile, float* products) {
                   masks[r].advance(begin + tile);
+                  const float* of_tile = nullptr;
                   if (linear) {
-                    sums.resize(std::max(sums.size(), static_cast<std::size_t>(tile)));
-                    walks[r].next(begin, begin + tile, sums.data());
+                    float* const of_user = sums.data() + r * kSummedItems;
+                    const std::int64_t at = begin % kSummedItems;
+                    if (at == 0) {
+                      walks[r].next(begin, std::min(begin + kSummedItems, candidates.size()),
+                                    of_user);
+                    }
+                    of_tile = of_user + at;
                   }
                   for (std::size_t m = 0; m < mixes.size(); ++m) {
                     float* of_mix = products;
                     if (mixes.size() > 1 || linear) {
-                      scores.resize(std::max(scores.size(), static_cast<std::size_t>(tile)));
                       of_mix = scores.data();
-                      mix_terms(mixes[m], products, sums.data(), tile, of_mix);
+                      mix_terms(mixes[m], products, of_tile, tile, of_mix);
                     }
                     masks[r].apply(begin, of_mix);
                     use(r, m, begin, tile, of_mix);

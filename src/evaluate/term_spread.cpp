@@ -40,6 +40,8 @@ PairSample::PairSample(const DatasetFile& dataset, const NodeSpace& space,
     : threads_(threads),
       owned_users_(
           std::count(ownership.owner.begin(), ownership.owner.begin() + space.users(), rank)) {
+  std::vector<std::int32_t> list_of_person(dataset.people(), -1);
+  std::int32_t lists = 0;
   for (int d = 0; d < space.domains(); ++d) {
     std::vector<std::uint8_t> users(space.users_of(d).size(), 0);
     std::vector<std::uint8_t> items(space.items_of(d).size(), 0);
@@ -58,13 +60,13 @@ PairSample::PairSample(const DatasetFile& dataset, const NodeSpace& space,
     domain.items = add(draw(items), space.items_of(d).begin);
 
     const std::vector<std::int32_t> person = dataset.person_of_user(d);
-    std::vector<std::int32_t> list_of_person(dataset.people(), -1);
-    for (std::size_t n = 0; n < drawn.size(); ++n) {
-      list_of_person[person[drawn[n]]] = static_cast<std::int32_t>(n);
+    for (const std::int64_t user : drawn) {
+      std::int32_t& list = list_of_person[person[user]];
+      if (list < 0) list = lists++;
+      domain.history_of.push_back(list);
     }
-    domain.histories = load_histories(dataset, space, KnownInteractions::training, list_of_person,
-                                      domain.users.size());
   }
+  histories_ = load_histories(dataset, space, KnownInteractions::training, list_of_person, lists);
   gathered_ = gathered(ownership, rank);
 }
 
@@ -132,7 +134,7 @@ double PairSample::regression_spread(const OfDomain& domain, const SparseRows& c
   const SourceRows sources(coefficients, row_of);
   std::vector<double> terms(users * items, 0.0);
   for (std::int64_t u = 0; u < users; ++u) {
-    for (const std::int32_t source : domain.histories.of(u)) {
+    for (const std::int32_t source : histories_.of(domain.history_of[u])) {
       for (const SourceRows::Entry& entry : sources.of(source)) {
         terms[u * items + entry.position] += entry.value;
       }

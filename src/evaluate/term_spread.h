@@ -41,9 +41,9 @@ class PairSample {
     std::vector<std::int64_t> place;          // (nodes) row in what arrives
   };
   struct OfDomain {
-    Range users;          // among the sampled nodes
-    Range items;          // among the sampled nodes
-    ItemLists histories;  // of the users
+    Range users;                           // among the sampled nodes
+    Range items;                           // among the sampled nodes
+    std::vector<std::int32_t> history_of;  // (users) list among the histories
   };
   Gathered gathered(const Ownership& ownership, int rank) const;
   double product_spread(const OfDomain& domain, const at::Tensor& rows) const;
@@ -53,6 +53,7 @@ class PairSample {
   std::int64_t owned_users_ = 0;
   std::vector<std::int64_t> nodes_;  // sampled, users before items in each domain
   std::vector<OfDomain> domains_;
+  ItemLists histories_;  // of the people among the users
   Gathered gathered_;
 };
 

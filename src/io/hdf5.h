@@ -167,8 +167,10 @@ class Hdf5File {
   void set_attribute(const std::string& object, const std::string& name, int value) {
     set_attribute(object, name, static_cast<std::int64_t>(value));
   }
+  void set_attribute(const std::string& object, const std::string& name, double value);
   std::string text_attribute(const std::string& object, const std::string& name) const;
   std::int64_t integer_attribute(const std::string& object, const std::string& name) const;
+  double number_attribute(const std::string& object, const std::string& name) const;
 
  private:
   explicit Hdf5File(std::unique_ptr<hdf5::OpenFile> file);

@@ -40,21 +40,28 @@ void HistoryWalk::start(const SourceRows& sources, std::span<const std::int32_t>
   left_.clear();
   for (const std::int32_t source : history) {
     const std::span<const SourceRows::Entry> row = sources.of(source);
-    if (!row.empty()) left_.push_back(row);
+    if (row.empty()) continue;
+    left_.push_back({row.data(), row.data() + row.size(), row.front().position});
   }
 }
 
 void HistoryWalk::next(std::int64_t begin, std::int64_t end, float* sums) {
   std::fill(sums, sums + (end - begin), 0.F);
-  std::size_t kept = 0;
-  for (const std::span<const SourceRows::Entry> row : left_) {
-    std::size_t n = 0;
-    for (; n < row.size() && row[n].position < end; ++n) {
-      sums[row[n].position - begin] += row[n].value;
+  bool any_is_over = false;
+  for (Run& run : left_) {
+    if (run.position >= end) continue;
+    const SourceRows::Entry* entry = run.next;
+    for (; entry != run.end && entry->position < end; ++entry) {
+      sums[entry->position - begin] += entry->value;
     }
-    if (n < row.size()) left_[kept++] = row.subspan(n);
+    run.next = entry;
+    if (entry != run.end) {
+      run.position = entry->position;
+    } else {
+      any_is_over = true;
+    }
   }
-  left_.resize(kept);
+  if (any_is_over) std::erase_if(left_, [](const Run& run) { return run.next == run.end; });
 }
 
 }  // namespace micrec

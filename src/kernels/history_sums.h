@@ -57,7 +57,13 @@ class HistoryWalk {
   void next(std::int64_t begin, std::int64_t end, float* sums);
 
  private:
-  std::vector<std::span<const SourceRows::Entry>> left_;  // of each source, by rising source
+  /// What is left of a source's row.
+  struct Run {
+    const SourceRows::Entry* next;
+    const SourceRows::Entry* end;
+    std::int32_t position;  // of `next`: most looks need nothing else
+  };
+  std::vector<Run> left_;  // by rising source
 };
 
 }  // namespace micrec

@@ -10,8 +10,7 @@ namespace {
 
 // One panel of items and one of users stay in the first-level cache, a tile's scores (24 x 512 x 4
 // bytes), its items and a block of users in the second. Larger tiles make fewer, longer counts.
-constexpr std::int64_t kTilePanels = 16;
-constexpr std::int64_t kTileItems = kTilePanels * kItemLanes;
+constexpr std::int64_t kTilePanels = kTileItems / kItemLanes;
 
 bool is_better(const ScoredItem& a, const ScoredItem& b) {
   return a.score != b.score ? a.score > b.score : a.item < b.item;

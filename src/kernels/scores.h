@@ -16,7 +16,8 @@ namespace micrec {
 
 inline constexpr std::int64_t kItemLanes = 32;  // items a panel: two AVX-512 registers
 inline constexpr std::int64_t kUserLanes = 12;  // users a panel: 2 x 12 sums fill the registers
-inline constexpr std::int64_t kTileUsers = 2 * kUserLanes;  // that are scored at a time
+inline constexpr std::int64_t kTileUsers = 2 * kUserLanes;   // that are scored at a time
+inline constexpr std::int64_t kTileItems = 16 * kItemLanes;  // with them
 
 /// All products of some panels of users and of items; see RowPanels.
 struct ScoreTile {

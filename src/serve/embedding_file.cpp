@@ -4,77 +4,202 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <ostream>
 #include <vector>
 
 #include "base/description.h"
 #include "base/text.h"
+#include "evaluate/gathered_rows.h"
 #include "io/unfinished_file.h"
 
 namespace micrec {
+namespace {
+
+/// Writes one file from the rows of all ranks; all functions but the constructor are collective.
+class Exporter {
+ public:
+  /// `file` is null on all ranks but 0.
+  Exporter(const NodeSpace& space, const Ownership& ownership, Communicator& communicator,
+           std::int64_t block_bytes, Hdf5File* file)
+      : space_(space),
+        ownership_(ownership),
+        communicator_(communicator),
+        block_bytes_(block_bytes),
+        file_(file) {}
+
+  /// Shapes   rows: (owned rows, dim) float32.
+  void write_embeddings(Range nodes, const at::Tensor& rows, const std::string& name) {
+    const std::int64_t dim = rows.size(1);
+    if (file_ != nullptr) file_->reserve<float>(name, {nodes.size(), dim});
+    if (dim == 0) return;
+    for_each_block(nodes, dim * std::int64_t{sizeof(float)}, [&](const Block& block) {
+      const int rank = communicator_.rank();
+      std::vector<std::int64_t> send(ownership_.ranks, 0);
+      send[0] = block.rows_of[rank];
+      const std::vector<std::int64_t> nothing(ownership_.ranks, 0);
+      const at::Tensor received =
+          communicator_
+              .all_to_all("export.rows",
+                          rows.narrow(0, block.first_own, block.rows_of[rank]).contiguous(), send,
+                          rank == 0 ? block.rows_of : nothing)
+              .cpu();
+      if (file_ == nullptr) return;
+      const at::Tensor in_order =
+          received.index_select(0, at::tensor(block.row_of, at::kLong)).contiguous();
+      file_->write_rows(name, {block.nodes.begin - nodes.begin, block.nodes.end - nodes.begin},
+                        in_order.const_data_ptr<float>());
+    });
+  }
+
+  /// The coefficients of a domain's items. Shapes   own: of this rank's items of all domains.
+  void write_regression(int domain, const SparseRows& own, const ScoreMix& mix, c10::Device device,
+                        const std::string& group) {
+    const Range nodes = space_.items_of(domain);
+    const std::int64_t columns = space_.nodes() - space_.users();
+    const std::int64_t first = owned_before(nodes.begin) - owned_before(space_.users());
+    const std::int64_t last = owned_before(nodes.end) - owned_before(space_.users());
+    at::Tensor total = at::full({1}, own.offsets[last] - own.offsets[first], at::kLong).to(device);
+    communicator_.all_reduce("export.coefficients", total);
+    if (file_ != nullptr) {
+      const auto coefficients = total.item<std::int64_t>();
+      file_->make_group(group);
+      file_->set_attribute(group, "embeddings", mix.embeddings ? 1 : 0);
+      file_->set_attribute(group, "regression", static_cast<double>(mix.regression));
+      file_->reserve<float>(group + "/data", {coefficients});
+      file_->reserve<std::int32_t>(group + "/indices", {coefficients});
+      file_->write(group + "/shape", std::vector<std::int64_t>{nodes.size(), columns});
+    }
+    std::vector<std::int64_t> begins = {0};    // of the rows written, and of the next
+    constexpr std::int64_t kItemBytes = 1024;  // about 100 coefficients
+    for_each_block(nodes, kItemBytes, [&](const Block& block) {
+      std::vector<std::int64_t> rows(block.rows_of[communicator_.rank()]);
+      std::iota(rows.begin(), rows.end(), block.first_own - owned_before(space_.users()));
+      const SparseRows received =
+          gather_rows("export.coefficients", own, rows, block.rows_of, device, communicator_);
+      if (file_ != nullptr) write_block(received, block.row_of, group, begins);
+    });
+    if (file_ != nullptr) file_->write(group + "/indptr", begins);
+  }
+
+ private:
+  /// Some nodes, how they arrive from all ranks, and what this rank has of them.
+  struct Block {
+    Range nodes;
+    std::vector<std::int64_t> rows_of;  // (ranks) how many each has
+    std::vector<std::int64_t> row_of;   // (nodes) place in what arrives
+    std::int64_t first_own = 0;         // owned row of this rank's first
+  };
+
+  /// Owned rows of this rank before a node.
+  std::int64_t owned_before(std::int64_t node) const {
+    const auto owner = ownership_.owner.begin();
+    return std::count(owner, owner + node, communicator_.rank());
+  }
+
+  template <typename Use>
+  void for_each_block(Range nodes, std::int64_t node_bytes, const Use& use) const {
+    const std::int64_t size = std::max<std::int64_t>(1, block_bytes_ / node_bytes);
+    std::int64_t first_own = owned_before(nodes.begin);
+    for (std::int64_t begin = nodes.begin; begin < nodes.end; begin += size) {
+      Block block = {{begin, std::min(nodes.end, begin + size)}, {}, {}, first_own};
+      const std::vector<std::int32_t>& owner = ownership_.owner;
+      block.rows_of.assign(ownership_.ranks, 0);
+      for (std::int64_t node = begin; node < block.nodes.end; ++node) ++block.rows_of[owner[node]];
+      std::vector<std::int64_t> next(ownership_.ranks, 0);
+      for (int q = 1; q < ownership_.ranks; ++q) next[q] = next[q - 1] + block.rows_of[q - 1];
+      for (std::int64_t node = begin; node < block.nodes.end; ++node) {
+        block.row_of.push_back(next[owner[node]]++);
+      }
+      use(block);
+      first_own += block.rows_of[communicator_.rank()];
+    }
+  }
+
+  /// Writes rows of a sparse matrix behind those that are there.
+  void write_block(const SparseRows& rows, const std::vector<std::int64_t>& row_of,
+                   const std::string& group, std::vector<std::int64_t>& begins) const {
+    std::vector<std::int32_t> indices;
+    std::vector<float> data;
+    const std::int64_t begin = begins.back();
+    for (const std::int64_t row : row_of) {
+      const std::int64_t from = rows.offsets[row];
+      const std::int64_t to = rows.offsets[row + 1];
+      indices.insert(indices.end(), rows.column.begin() + from, rows.column.begin() + to);
+      data.insert(data.end(), rows.value.begin() + from, rows.value.begin() + to);
+      begins.push_back(begins.back() + to - from);
+    }
+    if (data.empty()) return;
+    file_->write_rows(group + "/indices", {begin, begins.back()}, indices.data());
+    file_->write_rows(group + "/data", {begin, begins.back()}, data.data());
+  }
+
+  const NodeSpace& space_;
+  const Ownership& ownership_;
+  Communicator& communicator_;
+  std::int64_t block_bytes_;
+  Hdf5File* file_;
+};
+
+void write_origin(const EmbeddingOrigin& origin, const DatasetFile& dataset, std::int64_t dim,
+                  Hdf5File& file) {
+  file.set_attribute("/", "format", kEmbeddingsFormat);
+  file.set_attribute("/", "format_version", kEmbeddingsVersion);
+  file.set_attribute("/", "model", origin.model);
+  file.set_attribute("/", "checkpoint", origin.checkpoint);
+  file.set_attribute("/", "dataset_fingerprint", dataset.fingerprint());
+  file.set_attribute("/", "dim", dim);
+}
+
+/// How the items of all domains are numbered together.
+void write_numbering(const DatasetFile& dataset, const NodeSpace& space, Hdf5File& file) {
+  std::vector<std::string> names;
+  std::vector<std::int64_t> offsets = {0};
+  for (int d = 0; d < space.domains(); ++d) {
+    names.push_back(dataset.domains()[d].name);
+    offsets.push_back(space.items_of(d).end - space.users());
+  }
+  file.write_text("/item_regression/domain", names);
+  file.write("/item_regression/offset", offsets);
+}
+
+}  // namespace
 
 void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
-                       const Ownership& ownership, const at::Tensor& z,
-                       const EmbeddingOrigin& origin, const std::string& path,
-                       Communicator& communicator, std::int64_t block_bytes) {
+                       const Ownership& ownership, const ScoreTerms& terms,
+                       std::span<const ScoreMix> mixes, const EmbeddingOrigin& origin,
+                       const std::string& path, Communicator& communicator,
+                       std::int64_t block_bytes) {
   const int rank = communicator.rank();
-  const std::int64_t dim = z.size(1);
+  const at::Tensor rows = terms.z.detach().contiguous();
   CHECK_EQ(communicator.size(), ownership.ranks);
-  CHECK_EQ(z.size(0), std::count(ownership.owner.begin(), ownership.owner.end(), rank));
-  CHECK(z.scalar_type() == at::kFloat) << "embeddings must be float32";
-  const at::Tensor rows = z.detach().contiguous();
+  CHECK_EQ(rows.size(0), std::count(ownership.owner.begin(), ownership.owner.end(), rank));
+  CHECK(rows.scalar_type() == at::kFloat) << "embeddings must be float32";
+  const bool has_regression = terms.coefficients != nullptr;
+  if (has_regression) CHECK_EQ(static_cast<int>(mixes.size()), space.domains());
 
   std::optional<UnfinishedFile> unfinished;
   std::optional<Hdf5File> file;
   if (rank == 0) {
     unfinished.emplace(path);
     file.emplace(Hdf5File::create(unfinished->name()));
-    file->set_attribute("/", "format", kEmbeddingsFormat);
-    file->set_attribute("/", "format_version", kEmbeddingsVersion);
-    file->set_attribute("/", "model", origin.model);
-    file->set_attribute("/", "checkpoint", origin.checkpoint);
-    file->set_attribute("/", "dataset_fingerprint", dataset.fingerprint());
-    file->set_attribute("/", "dim", dim);
+    write_origin(origin, dataset, rows.size(1), *file);
+    if (has_regression) write_numbering(dataset, space, *file);
   }
-
-  const std::int64_t block =
-      std::max<std::int64_t>(1, block_bytes / (dim * std::int64_t{sizeof(float)}));
-  const auto write_nodes = [&](Range nodes, const std::string& name) {
-    if (rank == 0) file->reserve<float>(name, {nodes.size(), dim});
-    for (std::int64_t begin = nodes.begin; begin < nodes.end; begin += block) {
-      const std::int64_t end = std::min(nodes.end, begin + block);
-      const auto owner = ownership.owner.begin();
-      std::vector<std::int64_t> rows_of(ownership.ranks, 0);
-      for (std::int64_t node = begin; node < end; ++node) ++rows_of[owner[node]];
-      const std::int64_t first = std::count(owner, owner + begin, rank);
-      std::vector<std::int64_t> send(ownership.ranks, 0);
-      send[0] = rows_of[rank];
-      const std::vector<std::int64_t> nothing(ownership.ranks, 0);
-      const at::Tensor received =
-          communicator
-              .all_to_all("export.rows", rows.narrow(0, first, rows_of[rank]).contiguous(), send,
-                          rank == 0 ? rows_of : nothing)
-              .cpu();
-      if (rank != 0) continue;
-      std::vector<std::int64_t> next(ownership.ranks, 0);
-      for (int q = 1; q < ownership.ranks; ++q) next[q] = next[q - 1] + rows_of[q - 1];
-      std::vector<std::int64_t> row_of;
-      for (std::int64_t node = begin; node < end; ++node) row_of.push_back(next[owner[node]]++);
-      const at::Tensor in_order =
-          received.index_select(0, at::tensor(row_of, at::kLong)).contiguous();
-      file->write_rows(name, {begin - nodes.begin, end - nodes.begin},
-                       in_order.const_data_ptr<float>());
-    }
-  };
+  Exporter exporter(space, ownership, communicator, block_bytes, file ? &*file : nullptr);
   for (int d = 0; d < space.domains(); ++d) {
     const std::string group = "/domains/" + dataset.domains()[d].name;
     if (rank == 0) {
       file->write_text(group + "/users/key", dataset.user_keys(d));
       file->write_text(group + "/items/key", dataset.item_keys(d));
     }
-    write_nodes(space.users_of(d), group + "/users/embedding");
-    write_nodes(space.items_of(d), group + "/items/embedding");
+    exporter.write_embeddings(space.users_of(d), rows, group + "/users/embedding");
+    exporter.write_embeddings(space.items_of(d), rows, group + "/items/embedding");
+    if (has_regression) {
+      exporter.write_regression(d, *terms.coefficients, mixes[d], rows.device(),
+                                group + "/item_regression");
+    }
   }
   if (rank == 0) {
     file->close();
@@ -101,6 +226,16 @@ void describe_embeddings(const Hdf5File& file, std::ostream& out) {
       dim = shape[1];
     }
     print_row(out, "domain " + domain, text(join(counts, ", "), ", ", dim, " columns"));
+    const std::string regression = text("/domains/", domain, "/item_regression");
+    if (!file.exists(regression)) continue;
+    const std::int64_t coefficients = file.expect_shape(regression + "/data", {-1})[0];
+    const bool alone = file.integer_attribute(regression, "embeddings") == 0;
+    print_row(out, "",
+              text(with_commas(coefficients), " coefficients of item regression, ",
+                   alone ? std::string("which scores alone")
+                         : text("weight ",
+                                decimal("%.6g", file.number_attribute(regression, "regression")),
+                                " beside the embeddings")));
   }
 }
 

@@ -18,11 +18,22 @@ std::span<const float> values_of(const at::Tensor& rows) {
   return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
 }
 
-Candidates all_items(const at::Tensor& item_rows, int threads) {
-  std::vector<std::int32_t> row_of(item_rows.size(0));
-  std::iota(row_of.begin(), row_of.end(), 0);
-  const std::vector<std::uint8_t> one_group(item_rows.size(0), 0);
-  return {values_of(item_rows), item_rows.size(1), 0, row_of, one_group, 1, threads};
+SparseRows rows_between(const SparseRows& matrix, Range rows) {
+  const std::int64_t begin = matrix.offsets[rows.begin];
+  const std::int64_t end = matrix.offsets[rows.end];
+  SparseRows part;
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+    part.offsets.push_back(matrix.offsets[row + 1] - begin);
+  }
+  part.column.assign(matrix.column.begin() + begin, matrix.column.begin() + end);
+  part.value.assign(matrix.value.begin() + begin, matrix.value.begin() + end);
+  return part;
+}
+
+/// Whether any item of a history has a coefficient for any of the candidates.
+bool reaches(const Candidates& candidates, std::span<const std::int32_t> history) {
+  return std::ranges::any_of(
+      history, [&](std::int32_t source) { return !candidates.sources().of(source).empty(); });
 }
 
 }  // namespace
@@ -32,12 +43,26 @@ const char* name_of(Basis basis) {
   return kNames[static_cast<int>(basis)];
 }
 
-Recommender::Recommender(const DatasetFile& dataset, Model& model, std::int64_t epoch)
-    : dataset_(dataset), model_(model), epoch_(epoch), histories_(dataset.domains().size()) {
+Recommender::Recommender(const DatasetFile& dataset, Model& model, std::int64_t epoch,
+                         const SparseRows* coefficients, std::vector<ScoreMix> mixes)
+    : dataset_(dataset),
+      model_(model),
+      epoch_(epoch),
+      coefficients_(coefficients),
+      mixes_(std::move(mixes)),
+      histories_(dataset.domains().size()) {
   CHECK_EQ(model.shard().world->size(), 1) << "recommending takes the rows of all nodes";
-  z_ = model.embeddings(epoch).cpu().contiguous();
+  if (mixes_.empty()) mixes_.resize(histories_.size());
+  CHECK_EQ(mixes_.size(), histories_.size());
+  const NodeSpace& space = model.shard().space();
+  const bool takes_embeddings = std::ranges::any_of(mixes_, &ScoreMix::embeddings);
+  z_ = takes_embeddings ? model.embeddings(epoch).cpu().contiguous()
+                        : at::empty({space.nodes(), 0}, at::kFloat);
   for (std::size_t d = 0; d < histories_.size(); ++d) {
-    users_.push_back(number_keys(dataset.user_keys(static_cast<int>(d))));
+    const auto domain = static_cast<int>(d);
+    users_.push_back(number_keys(dataset.user_keys(domain)));
+    CHECK(coefficients != nullptr || mixes_[d].is_product_alone()) << "a mix needs coefficients";
+    if (coefficients != nullptr) seen_.push_back(items_of_users(domain, Exclude::observed));
   }
 }
 
@@ -80,7 +105,7 @@ PeopleRows Recommender::own_rows(int domain, std::span<const std::string> keys) 
   }
   rows.z.index_copy_(0, at::tensor(known_people, at::kLong),
                      z_.index_select(0, at::tensor(nodes, at::kLong)));
-  if (!new_people.empty()) {
+  if (!new_people.empty() && z_.size(1) > 0) {
     rows.z.index_copy_(0, at::tensor(new_people, at::kLong),
                        model_.new_user_embeddings(domain, lists, epoch_));
   }
@@ -89,6 +114,7 @@ PeopleRows Recommender::own_rows(int domain, std::span<const std::string> keys) 
 
 PeopleRows Recommender::rows_for(int domain, std::span<const std::string> keys) const {
   PeopleRows rows = own_rows(domain, keys);
+  if (z_.size(1) == 0) return rows;
   std::vector<std::string> strangers;
   std::vector<std::int64_t> place;
   for (std::size_t n = 0; n < keys.size(); ++n) {
@@ -147,13 +173,52 @@ Recommender::Items Recommender::items_of_users(int domain, Exclude exclude) cons
 
 /// What people have interacted with, each by what their row comes from.
 ItemLists Recommender::left_out(int domain, std::span<const std::string> keys,
-                                const PeopleRows& rows, const Items& of_users) const {
+                                std::span<const Basis> basis, const Items& of_users) const {
   ItemLists lists;
   for (std::size_t n = 0; n < keys.size(); ++n) {
     const std::vector<std::int32_t>* own = nullptr;
-    if (rows.basis[n] == Basis::history) own = histories_[domain].of(keys[n]);
-    if (rows.basis[n] == Basis::dataset) own = &of_users[users_[domain].find(keys[n])];
+    if (basis[n] == Basis::history) own = histories_[domain].of(keys[n]);
+    if (basis[n] == Basis::dataset) own = &of_users[users_[domain].find(keys[n])];
     if (own != nullptr) lists.items.insert(lists.items.end(), own->begin(), own->end());
+    lists.offsets.push_back(static_cast<std::int64_t>(lists.items.size()));
+  }
+  return lists;
+}
+
+/// All items of a domain, with those of the terms that its mix takes.
+Candidates Recommender::candidates(int domain) const {
+  const NodeSpace& space = model_.shard().space();
+  const Range items = space.items_of(domain);
+  const ScoreMix& mix = mixes_[domain];
+  const at::Tensor rows =
+      z_.slice(0, items.begin, items.end).slice(1, 0, mix.embeddings ? z_.size(1) : 0).contiguous();
+  SparseRows coefficients;
+  if (!mix.is_product_alone()) {
+    coefficients =
+        rows_between(*coefficients_, {items.begin - space.users(), items.end - space.users()});
+  }
+  std::vector<std::int32_t> row_of(items.size());
+  std::iota(row_of.begin(), row_of.end(), 0);
+  const std::vector<std::uint8_t> one_group(items.size(), 0);
+  return {values_of(rows),        rows.size(1),           0, row_of, one_group, 1,
+          model_.shard().threads, std::move(coefficients)};
+}
+
+/// What people did in all domains, numbered over all of them.
+ItemLists Recommender::histories_of(std::span<const std::string> keys) const {
+  const NodeSpace& space = model_.shard().space();
+  ItemLists lists;
+  for (const std::string& key : keys) {
+    for (std::size_t d = 0; d < histories_.size(); ++d) {
+      const std::vector<std::int32_t>* list = histories_[d].of(key);
+      const std::int32_t user = users_[d].find(key);
+      if (list == nullptr && user >= 0) list = &seen_[d][user];
+      if (list == nullptr) continue;
+      const std::int64_t first = space.items_of(static_cast<int>(d)).begin - space.users();
+      for (const std::int32_t item : *list) {
+        lists.items.push_back(static_cast<std::int32_t>(first + item));
+      }
+    }
     lists.offsets.push_back(static_cast<std::int64_t>(lists.items.size()));
   }
   return lists;
@@ -163,17 +228,32 @@ void Recommender::recommend(int domain, std::span<const std::string> keys,
                             const ListOptions& options,
                             const std::function<void(const Recommendation&)>& use) const {
   const int threads = model_.shard().threads;
-  const Range items = model_.shard().space().items_of(domain);
-  const Candidates candidates = all_items(z_.narrow(0, items.begin, items.size()), threads);
+  const ScoreMix& mix = mixes_[domain];
+  const Candidates items = candidates(domain);
   const std::vector<ScoredItem> popular = popular_items(domain, options.k);
   const Items of_users = items_of_users(domain, options.exclude);
   for (std::size_t begin = 0; begin < keys.size(); begin += kBlock) {
     const std::span<const std::string> block =
         keys.subspan(begin, std::min<std::size_t>(kBlock, keys.size() - begin));
-    const PeopleRows rows = rows_for(domain, block);
-    const std::vector<std::vector<ScoredItem>> lists =
-        top_k(candidates, {values_of(rows.z)}, left_out(domain, block, rows, of_users), {},
-              options.k, threads);
+    PeopleRows rows = rows_for(domain, block);
+    const at::Tensor z = rows.z.slice(1, 0, items.dim()).contiguous();
+    RankedUsers people = {values_of(z)};
+    ItemLists histories;
+    std::vector<std::int32_t> history_of(block.size());
+    std::iota(history_of.begin(), history_of.end(), 0);
+    if (!mix.is_product_alone()) {
+      histories = histories_of(block);
+      people.histories = &histories;
+      people.history_of = history_of;
+      for (std::size_t n = 0; n < block.size(); ++n) {
+        Basis& basis = rows.basis[n];
+        const bool is_reached = reaches(items, histories.of(static_cast<std::int64_t>(n)));
+        if (basis == Basis::popular && is_reached) basis = Basis::other_domain;
+        if (!mix.embeddings && !is_reached) basis = Basis::popular;
+      }
+    }
+    const std::vector<std::vector<ScoredItem>> lists = top_k(
+        items, people, left_out(domain, block, rows.basis, of_users), mix, options.k, threads);
     for (std::size_t n = 0; n < block.size(); ++n) {
       const Basis basis = rows.basis[n];
       use({block[n], basis, basis == Basis::popular ? popular : lists[n]});

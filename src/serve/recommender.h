@@ -20,8 +20,9 @@ namespace micrec {
 /// What a person's list comes from; the first of these that there is.
 enum class Basis {
   history,       ///< what they did since, in this domain
-  dataset,       ///< their own row as a user of this domain
-  other_domain,  ///< the mean of their rows in other domains, mapped to this one
+  dataset,       ///< what they did as a user of this domain
+  other_domain,  ///< what they did in other domains: their rows there, mapped to this one and
+                 ///< averaged, and the coefficients that their items there have for items here
   popular,       ///< nothing is known of them
 };
 /// "dataset", "history", "other_domain" or "popular".
@@ -54,15 +55,22 @@ struct Recommendation {
 /// Recommends items of a trained model to users of its data set and to people who came later.
 /// Nothing is trained: who has a history in a domain gets a row from it, as the model would have
 /// given a user; who is known in another domain alone is mapped from there, where the domains share
-/// people; all others get the items with the most training interactions.
+/// people; all others get the items with the most training interactions. Where there is item
+/// regression, lists are by the mix of both terms, and the linear term is over what a person did in
+/// all domains: in each what they did since, or else what they did as a user of the data set.
 ///
 /// Ranks    the model lives on one rank.
 class Recommender {
  public:
-  /// `dataset` and `model` outlive it; `epoch` is the one whose annealing inference uses.
+  /// `dataset`, `model` and `coefficients` (of the items of all domains, or null) outlive it;
+  /// `epoch` is the one whose annealing inference uses. The model is not asked for embeddings that
+  /// no mix takes.
   ///
-  /// Cost     the final rows of all nodes and the keys of all users, in memory.
-  Recommender(const DatasetFile& dataset, Model& model, std::int64_t epoch);
+  /// Shapes   mixes: (domains), or none for the product of embeddings alone.
+  /// Cost     the final rows of all nodes and the keys of all users, in memory; with coefficients
+  ///          all interactions too.
+  Recommender(const DatasetFile& dataset, Model& model, std::int64_t epoch,
+              const SparseRows* coefficients = nullptr, std::vector<ScoreMix> mixes = {});
 
   const DatasetFile& dataset() const { return dataset_; }
   /// The keys of the users of a domain, numbered as in the data set.
@@ -87,13 +95,18 @@ class Recommender {
   PeopleRows own_rows(int domain, std::span<const std::string> keys) const;
   std::vector<ScoredItem> popular_items(int domain, std::int64_t k) const;
   Items items_of_users(int domain, Exclude exclude) const;
-  ItemLists left_out(int domain, std::span<const std::string> keys, const PeopleRows& rows,
+  ItemLists left_out(int domain, std::span<const std::string> keys, std::span<const Basis> basis,
                      const Items& of_users) const;
+  Candidates candidates(int domain) const;
+  ItemLists histories_of(std::span<const std::string> keys) const;
 
   const DatasetFile& dataset_;
   Model& model_;
   std::int64_t epoch_;
+  const SparseRows* coefficients_;  // (items of all domains)
+  std::vector<ScoreMix> mixes_;     // (domains)
   at::Tensor z_;                    // (nodes, dim) float32 on the host, final rows
+  std::vector<Items> seen_;         // [domain] by the model, with coefficients
   std::vector<KeyTable> users_;     // [domain]
   std::vector<History> histories_;  // [domain]
 };

@@ -3,7 +3,7 @@
     check_metrics.py DATASET.h5 EMBEDDINGS.h5 METRICS.json [--tolerance=1e-6]
 
 METRICS.json is what `micrec evaluate` printed, EMBEDDINGS.h5 what `micrec export` wrote from the same
-checkpoint. All users and items of the dataset are let in. Compares the whole of every domain ("all")
+checkpoint, with item regression or without. All users and items of the dataset are let in. Compares the whole of every domain ("all")
 and the mean; ends with 1 where a metric differs by more than the tolerance.
 """
 
@@ -40,10 +40,38 @@ def metrics_of(ranks, cutoffs):
     return result
 
 
-def evaluate(dataset, embeddings, split, cutoffs):
+def linear_term(datasets, exported, name):
+    """The sum of the coefficients of every item over the history of every user: (items, users)."""
+    offsets = exported["item_regression/offset"][:]
+    people = datasets["people"]
+    history = np.zeros((len(people["key"]), offsets[-1]), np.float64)
+    for begin, domain in zip(offsets, exported["item_regression/domain"].asstr()[:]):
+        person = user_to_person(people[domain][:], len(datasets["domains"][domain]["users/key"]))
+        for split in ("train", "later"):
+            pairs = datasets["domains"][domain][split]
+            history[person[pairs["user"][:]], begin + pairs["item"][:]] = 1
+    regression = exported["domains"][name]["item_regression"]
+    data, indices, indptr = (regression[part][:] for part in ("data", "indices", "indptr"))
+    dense = np.zeros(regression["shape"][:], np.float64)
+    for row in range(len(dense)):
+        part = slice(indptr[row], indptr[row + 1])
+        dense[row, indices[part]] = data[part]
+    person = user_to_person(people[name][:], len(datasets["domains"][name]["users/key"]))
+    return dense @ history[person].T
+
+
+def user_to_person(user_of_person, users):
+    person = np.zeros(users, np.int64)
+    known = np.nonzero(user_of_person >= 0)[0]
+    person[user_of_person[known]] = known
+    return person
+
+
+def evaluate(dataset, embeddings, split, cutoffs, linear=None):
     """Metrics of one domain, averaged over the users with relevant items."""
     users = embeddings["users/embedding"][:]
     items = embeddings["items/embedding"][:]
+    weights = embeddings["item_regression"].attrs if linear is not None else None
     if not (dataset["users/key"][:] == embeddings["users/key"][:]).all():
         raise SystemExit("the files have different users")
     relevant = lists_of(dataset[split], len(users))
@@ -54,6 +82,8 @@ def evaluate(dataset, embeddings, split, cutoffs):
         if not wanted:
             continue
         scores = items @ users[user]
+        if linear is not None:
+            scores = weights["embeddings"] * scores + weights["regression"] * linear[:, user]
         for mask in masks:
             scores[mask[user]] = -np.inf
         # A stable sort of the falling scores: equal ones stay in the order of their numbers.
@@ -93,8 +123,12 @@ def main():
         if dataset.attrs["fingerprint"] != embeddings.attrs["dataset_fingerprint"]:
             raise SystemExit("the embeddings were computed on another dataset")
         for name, domain in report["domains"].items():
+            exported = embeddings["domains"][name]
+            linear = None
+            if "item_regression" in exported:
+                linear = linear_term(dataset, embeddings, name)
             count, metrics = evaluate(
-                dataset["domains"][name], embeddings["domains"][name], report["split"], cutoffs
+                dataset["domains"][name], exported, report["split"], cutoffs, linear
             )
             got = domain["slices"]["all"]
             if got["users"] != count:

@@ -210,7 +210,7 @@ TEST_F(MixChoiceTest, TiesGoToTheSmallerWeight) {
   // item, the linear term is the same for all items of a user.
   std::fill(z_.begin(), z_.end(), 0.F);
   for (std::int64_t node = 0; node < space_->nodes(); ++node) {
-    const GlobalNode of(static_cast<std::int32_t>(node));
+    const auto of = static_cast<GlobalNode>(node);
     z_[node * kDim] = space_->is_user(of) ? 1.F : -static_cast<float>(space_->number_in_domain(of));
   }
   const auto items = static_cast<std::int32_t>(space_->nodes() - space_->users());

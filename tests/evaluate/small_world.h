@@ -143,10 +143,11 @@ inline std::vector<float> make_embeddings(std::int64_t nodes, std::int64_t dim, 
 inline at::Tensor rows_of(const Ownership& ownership, int rank, const std::vector<float>& all,
                           std::int64_t dim) {
   std::vector<float> own;
-  for (const GlobalNode node : ownership.nodes_of(rank)) {
+  const std::vector<GlobalNode> nodes = ownership.nodes_of(rank);
+  for (const GlobalNode node : nodes) {
     own.insert(own.end(), all.begin() + value(node) * dim, all.begin() + (value(node) + 1) * dim);
   }
-  return at::tensor(own, at::kFloat).reshape({-1, dim});
+  return at::tensor(own, at::kFloat).reshape({static_cast<std::int64_t>(nodes.size()), dim});
 }
 
 /// Coefficients of all items, (items of all domains) rows, which cross domains: of half of the rows

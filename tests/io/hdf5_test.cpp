@@ -175,6 +175,7 @@ TEST(Hdf5, KeepsAttributesOfFilesGroupsAndDatasets) {
     file.set_attribute("/g/h", "version", 3);
     file.set_attribute("/g/h", "large", std::int64_t{1} << 60);
     file.set_attribute("/g/d", "rows", 1);
+    file.set_attribute("/g", "weight", 0.3);
     file.close();
   }
   const Hdf5File file = Hdf5File::open(path);
@@ -183,6 +184,7 @@ TEST(Hdf5, KeepsAttributesOfFilesGroupsAndDatasets) {
   EXPECT_EQ(file.integer_attribute("g/h", "version"), 3);
   EXPECT_EQ(file.integer_attribute("/g/h", "large"), std::int64_t{1} << 60);
   EXPECT_EQ(file.integer_attribute("/g/d", "rows"), 1);
+  EXPECT_EQ(file.number_attribute("/g", "weight"), 0.3);
   EXPECT_TRUE(file.has_attribute("/g/h", "version"));
   EXPECT_FALSE(file.has_attribute("/g/h", "versoin"));
   EXPECT_FALSE(file.has_attribute("/none", "version"));
@@ -190,6 +192,8 @@ TEST(Hdf5, KeepsAttributesOfFilesGroupsAndDatasets) {
                {"a.h5:/@absent", "no such attribute"});
   expect_error([&] { file.integer_attribute("/", "format"); }, Cause::data,
                {"/@format", "expected one integer, got 1 of text"});
+  expect_error([&] { file.number_attribute("/g/d", "rows"); }, Cause::data,
+               {"/g/d@rows", "expected one number, got 1 of int64"});
   expect_error([&] { file.text_attribute("/g/d", "rows"); }, Cause::data,
                {"/g/d@rows", "expected one string, got 1 of int64"});
   expect_error([&] { file.text_attribute("/nowhere", "x"); }, Cause::data,

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
 #include "evaluate/evaluator.h"
@@ -26,22 +27,51 @@ constexpr std::int64_t kDim = 6;
 
 class EmbeddingFileTest : public testing::Test {
  protected:
-  void write(int ranks, const std::vector<float>& z, std::int64_t block_bytes) {
+  void write(int ranks, const std::vector<float>& z, std::int64_t block_bytes,
+             const SparseRows* coefficients = nullptr, const std::vector<ScoreMix>& mixes = {}) {
     const Ownership ownership = make_ownership(space_, ranks);
     run_ranks(ranks, [&](Communicator& communicator) {
-      export_embeddings(dataset_, space_, ownership,
-                        rows_of(ownership, communicator.rank(), z, kDim),
-                        {.model = "inmo", .checkpoint = "step-000000000007"}, exported_,
-                        communicator, block_bytes);
+      const int rank = communicator.rank();
+      SparseRows own;
+      if (coefficients != nullptr) own = coefficients_of(space_, ownership, rank, *coefficients);
+      export_embeddings(
+          dataset_, space_, ownership,
+          {rows_of(ownership, rank, z, columns_of(z)), coefficients != nullptr ? &own : nullptr},
+          mixes, {.model = "inmo", .checkpoint = "step-000000000007"}, exported_, communicator,
+          block_bytes);
     });
   }
 
-  std::string evaluate(Split split, const std::vector<float>& z) {
+  std::string evaluate(Split split, const std::vector<float>& z,
+                       const SparseRows* coefficients = nullptr,
+                       std::vector<ScoreMix> mixes = {{}, {}}) {
     const Ownership ownership = make_ownership(space_, 1);
     SelfCommunicator communicator;
-    const Evaluator evaluator(dataset_, space_, ownership, 0,
-                              {.split = split, .k = {5, 20}, .with_new_nodes = true});
-    return evaluator.evaluate(rows_of(ownership, 0, z, kDim), communicator).to_json().dump();
+    const Evaluator evaluator(
+        dataset_, space_, ownership, 0,
+        {.split = split, .k = {5, 20}, .with_new_nodes = true, .histories = true});
+    return evaluator
+        .evaluate({rows_of(ownership, 0, z, columns_of(z)), coefficients}, mixes, communicator)
+        .to_json()
+        .dump();
+  }
+
+  std::int64_t columns_of(const std::vector<float>& z) const {
+    return static_cast<std::int64_t>(z.size()) / space_.nodes();
+  }
+
+  /// Has numpy compute the metrics again.
+  void expect_same_in_numpy(const std::string& report) {
+    const std::string metrics = folder_.write("metrics.json", report);
+    const std::string command =
+        text("'", MICREC_PYTHON, "' '", MICREC_SOURCE_DIR, "/tests/evaluate/check_metrics.py' '",
+             dataset_.path(), "' '", exported_, "' '", metrics, "' 2>&1");
+    FILE* pipe = popen(command.c_str(), "r");
+    ASSERT_NE(pipe, nullptr);
+    std::string output;
+    for (int c = fgetc(pipe); c != EOF; c = fgetc(pipe)) output += static_cast<char>(c);
+    EXPECT_EQ(pclose(pipe), 0) << output;
+    EXPECT_NE(output.find("36 metrics agree"), std::string::npos) << output;
   }
 
   static std::string written(const PreparedDataset& dataset, const std::string& path) {
@@ -84,18 +114,69 @@ TEST_F(EmbeddingFileTest, GivesNumpyTheSameMetrics) {
     const std::vector<float> z = make_embeddings(space_.nodes(), kDim, whole);
     write(3, z, 500);
     for (const Split split : {Split::valid, Split::test}) {
-      const std::string metrics = folder_.write("metrics.json", evaluate(split, z));
-      const std::string command =
-          text("'", MICREC_PYTHON, "' '", MICREC_SOURCE_DIR, "/tests/evaluate/check_metrics.py' '",
-               dataset_.path(), "' '", exported_, "' '", metrics, "' 2>&1");
-      FILE* pipe = popen(command.c_str(), "r");
-      ASSERT_NE(pipe, nullptr);
-      std::string output;
-      for (int c = fgetc(pipe); c != EOF; c = fgetc(pipe)) output += static_cast<char>(c);
-      EXPECT_EQ(pclose(pipe), 0) << output;
-      EXPECT_NE(output.find("36 metrics agree"), std::string::npos) << output;
+      expect_same_in_numpy(evaluate(split, z));
     }
   }
+}
+
+TEST_F(EmbeddingFileTest, GivesNumpyTheSameMetricsWithItemRegression) {
+  if (std::string(MICREC_PYTHON).empty()) GTEST_SKIP() << "no Python beside torch";
+  const ScoreMix both = {.embeddings = true, .regression = 0.75F};
+  const ScoreMix alone = {.embeddings = false, .regression = 1};
+  for (const bool whole : {true, false}) {
+    const std::vector<float> z = make_embeddings(space_.nodes(), kDim, whole);
+    const SparseRows coefficients = make_coefficients(space_, whole);
+    for (const std::vector<ScoreMix>& mixes : {std::vector<ScoreMix>{both, alone}, {{}, both}}) {
+      write(3, z, 4000, &coefficients, mixes);
+      expect_same_in_numpy(evaluate(Split::test, z, &coefficients, mixes));
+    }
+    write(2, {}, 4000, &coefficients, {alone, alone});
+    expect_same_in_numpy(evaluate(Split::test, {}, &coefficients, {alone, alone}));
+  }
+}
+
+TEST_F(EmbeddingFileTest, HasTheCoefficientsOfAllItemsFromAnyNumberOfRanksAndBlocks) {
+  const std::vector<float> z = make_embeddings(space_.nodes(), kDim, false);
+  const SparseRows coefficients = make_coefficients(space_, false);
+  const std::vector<ScoreMix> mixes = {{.embeddings = true, .regression = 0.3F},
+                                       {.embeddings = false, .regression = 1}};
+  for (const int ranks : {1, 3, 4}) {
+    for (const std::int64_t block_bytes : {1, 5000, 1 << 20}) {
+      write(ranks, z, block_bytes, &coefficients, mixes);
+      const Hdf5File file = Hdf5File::open(exported_);
+      EXPECT_EQ(file.read_text("/item_regression/domain"),
+                (std::vector<std::string>{"domain0", "domain1"}));
+      EXPECT_EQ(file.read<std::int64_t>("/item_regression/offset"),
+                (std::vector<std::int64_t>{0, 70, 180}));
+      for (const int domain : {0, 1}) {
+        const std::string group = text("/domains/domain", domain, "/item_regression");
+        EXPECT_EQ(file.integer_attribute(group, "embeddings"), domain == 0 ? 1 : 0);
+        EXPECT_EQ(file.number_attribute(group, "regression"), domain == 0 ? 0.3F : 1.F);
+        const Range rows = {domain == 0 ? 0 : 70, domain == 0 ? 70 : 180};
+        const std::int64_t begin = coefficients.offsets[rows.begin];
+        const std::int64_t end = coefficients.offsets[rows.end];
+        std::vector<std::int64_t> begins;
+        for (std::int64_t row = rows.begin; row <= rows.end; ++row) {
+          begins.push_back(coefficients.offsets[row] - begin);
+        }
+        EXPECT_EQ(file.read<std::int64_t>(group + "/indptr"), begins);
+        EXPECT_EQ(
+            file.read<std::int32_t>(group + "/indices"),
+            std::vector(coefficients.column.begin() + begin, coefficients.column.begin() + end));
+        EXPECT_EQ(file.read<float>(group + "/data"), std::vector(coefficients.value.begin() + begin,
+                                                                 coefficients.value.begin() + end));
+        EXPECT_EQ(file.read<std::int64_t>(group + "/shape"),
+                  (std::vector<std::int64_t>{rows.size(), 180}));
+      }
+    }
+  }
+}
+
+TEST_F(EmbeddingFileTest, SaysNothingOfItemRegressionWhereThereIsNone) {
+  write(2, make_embeddings(space_.nodes(), kDim, true), 500);
+  const Hdf5File file = Hdf5File::open(exported_);
+  EXPECT_EQ(file.children("/"), (std::vector<std::string>{"domains"}));
+  EXPECT_EQ(file.children("/domains/domain0"), (std::vector<std::string>{"items", "users"}));
 }
 
 TEST_F(EmbeddingFileTest, LeavesNothingBehindWhereItCannotBeWritten) {
@@ -115,6 +196,20 @@ TEST_F(EmbeddingFileTest, IsDescribed) {
                                     "\n"
                                     "domain domain0 90 users, 70 items, 6 columns\n"
                                     "domain domain1 60 users, 110 items, 6 columns\n"));
+
+  const SparseRows coefficients = make_coefficients(space_, true);
+  write(2, make_embeddings(space_.nodes(), kDim, true), 500, &coefficients,
+        {{.embeddings = true, .regression = 0.25F}, {.embeddings = false, .regression = 1}});
+  description.str("");
+  describe_embeddings(Hdf5File::open(exported_), description);
+  const auto count = [&](std::int64_t begin, std::int64_t end) {
+    return with_commas(coefficients.offsets[end] - coefficients.offsets[begin]);
+  };
+  for (const std::string& line :
+       {count(0, 70) + " coefficients of item regression, weight 0.25 beside the embeddings\n",
+        count(70, 180) + " coefficients of item regression, which scores alone\n"}) {
+    EXPECT_NE(description.str().find(line), std::string::npos) << description.str();
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "serve/list_writer.h"
 #include "tests/support/dense_model.h"
 #include "tests/support/sharded_model.h"
@@ -111,10 +112,53 @@ class RecommenderTest : public testing::Test {
     return 0;
   }
 
+  /// Coefficients of all items, half of them of items of the other domain.
+  SparseRows make_coefficients() const {
+    const Random random(5, Purpose::synthetic);
+    const std::int64_t items = dense_->space.nodes() - dense_->space.users();
+    SparseRows rows;
+    for (std::int64_t target = 0; target < items; ++target) {
+      for (std::int64_t source = 0; source < items; ++source) {
+        const std::uint64_t id = target * items + source;
+        if (source == target || random.index(2, id) > 0) continue;
+        rows.column.push_back(static_cast<std::int32_t>(source));
+        rows.value.push_back(static_cast<float>(random.normal(id, 1)[0]));
+      }
+      rows.offsets.push_back(static_cast<std::int64_t>(rows.column.size()));
+    }
+    return rows;
+  }
+
+  /// What somebody did in all domains of the data set, numbered over all of them, rising.
+  Items history_of(const std::string& key) const {
+    Items history;
+    for (int domain = 0; domain < static_cast<int>(dataset_->domains().size()); ++domain) {
+      const std::vector<std::string> keys = dataset_->user_keys(domain);
+      const auto user = std::ranges::find(keys, key);
+      if (user == keys.end()) continue;
+      const std::int64_t first = dense_->space.items_of(domain).begin - dense_->space.users();
+      for (const std::int32_t item :
+           items_of(domain, static_cast<std::int32_t>(user - keys.begin()),
+                    {Split::train, Split::later})) {
+        history.push_back(static_cast<std::int32_t>(first + item));
+      }
+    }
+    return history;
+  }
+
   TemporaryFolder folder_;
   std::optional<DatasetFile> dataset_;
   std::optional<DenseWorld> dense_;
 };
+
+/// The sum of an item's coefficients over a history, one addition after the other.
+float plain_sum(const SparseRows& coefficients, std::int64_t row, const Items& history) {
+  float sum = 0;
+  for (std::int64_t n = coefficients.offsets[row]; n < coefficients.offsets[row + 1]; ++n) {
+    if (std::ranges::binary_search(history, coefficients.column[n])) sum += coefficients.value[n];
+  }
+  return sum;
+}
 
 TEST_F(RecommenderTest, ANewPersonWithAUsersHistoryHasTheUsersRow) {
   make({});
@@ -330,6 +374,129 @@ TEST_F(RecommenderTest, SeveralOtherDomainsAreAveraged) {
       any = true;
     }
     EXPECT_TRUE(any);
+  });
+}
+
+// --- With item regression ---
+
+TEST_F(RecommenderTest, AListIsByTheMixOfBothTermsOverWhatAPersonDidInAllDomains) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    constexpr std::int64_t kLength = 6;
+    const at::Tensor z = model.embeddings(kEpoch);
+    const SparseRows coefficients = make_coefficients();
+    const std::vector<ScoreMix> mixes = {{.embeddings = true, .regression = 0.5F},
+                                         {.embeddings = false, .regression = 1}};
+    const Recommender recommender(*dataset_, model, kEpoch, &coefficients, mixes);
+    for (const int domain : {0, 1}) {
+      const Range nodes = dense_->space.items_of(domain);
+      const at::Tensor products = at::mm(z, z.slice(0, nodes.begin, nodes.end).t());
+      const std::vector<std::string> keys = dataset_->user_keys(domain);
+      const std::vector<ListOf> lists = lists_of(recommender, domain, keys, {.k = kLength});
+      int by_mix = 0;
+      for (std::int32_t user = 0; user < static_cast<std::int32_t>(keys.size()); ++user) {
+        if (lists[user].basis != Basis::dataset) continue;
+        ++by_mix;
+        const Items history = history_of(keys[user]);
+        const at::Tensor product = row_of_user(products, domain, user);
+        const Items seen = items_of(domain, user, {Split::train, Split::later});
+        std::vector<std::pair<double, std::int32_t>> expected;  // (-score, item)
+        for (std::int32_t item = 0; item < nodes.size(); ++item) {
+          if (std::ranges::binary_search(seen, item)) continue;
+          const double sum =
+              plain_sum(coefficients, nodes.begin - dense_->space.users() + item, history);
+          const double score = domain == 0 ? product[item].item<double>() + 0.5 * sum : sum;
+          expected.emplace_back(-score, item);
+        }
+        std::ranges::sort(expected);
+        ASSERT_EQ(lists[user].items.size(), std::min<std::size_t>(kLength, expected.size()));
+        for (std::size_t n = 0; n < lists[user].items.size(); ++n) {
+          EXPECT_NEAR(lists[user].items[n].score, -expected[n].first, 1e-4) << keys[user];
+        }
+      }
+      EXPECT_GT(by_mix, 10);
+    }
+  });
+}
+
+TEST_F(RecommenderTest, TheLinearTermTakesAHistoryInPlaceOfWhatTheDataSetHas) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const SparseRows coefficients = make_coefficients();
+    const ScoreMix alone = {.embeddings = false, .regression = 1};
+    Recommender recommender(*dataset_, model, kEpoch, &coefficients, {alone, alone});
+    // Who is in both domains, and does something new in one of them; and somebody who is new.
+    const std::string known = dataset_->user_keys(0)[user_of(0, 1, /*in_both=*/true)];
+    History history;
+    history.users.add(known);
+    history.users.add("somebody new");
+    history.items = {{1, 3, 8}, {2, 4}};
+    recommender.set_history(0, std::move(history));
+    const std::vector<std::string> keys = {known, "somebody new", "nobody at all"};
+    const std::vector<ListOf> lists = lists_of(recommender, 0, keys, {.k = 1000});
+    const std::int32_t there = recommender.users(1).find(known);
+    Items of_known = {1, 3, 8};
+    for (const std::int32_t item : items_of(1, there, {Split::train, Split::later})) {
+      of_known.push_back(static_cast<std::int32_t>(dataset_->domains()[0].items) + item);
+    }
+    const Items histories[] = {of_known, {2, 4}};
+    for (const int person : {0, 1}) {
+      EXPECT_EQ(lists[person].basis, Basis::history);
+      for (const ScoredItem& item : lists[person].items) {
+        EXPECT_EQ(item.score, plain_sum(coefficients, item.item, histories[person]));
+      }
+    }
+    EXPECT_EQ(lists[2].basis, Basis::popular);
+
+    // The other domain's items have coefficients of items 2 and 4 here: no map is needed.
+    const ListOf crossed = lists_of(recommender, 1, {"somebody new"}, {.k = 1000}).at(0);
+    EXPECT_EQ(crossed.basis, Basis::other_domain);
+    ASSERT_EQ(static_cast<std::int64_t>(crossed.items.size()), dataset_->domains()[1].items);
+    EXPECT_GT(crossed.items.front().score, 0);
+    for (const ScoredItem& item : crossed.items) {
+      const std::int64_t row = dataset_->domains()[0].items + item.item;
+      EXPECT_EQ(item.score, plain_sum(coefficients, row, {2, 4}));
+    }
+  });
+}
+
+TEST_F(RecommenderTest, WhoIsKnownInAnotherDomainHasTheMappedRowAndTheCoefficientsThatCross) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const at::Tensor z = model.embeddings(kEpoch);
+    model.fit_ridge(z);
+    const SparseRows coefficients = make_coefficients();
+    const ScoreMix both = {.embeddings = true, .regression = 2};
+    const Recommender recommender(*dataset_, model, kEpoch, &coefficients, {both, both});
+    const std::int32_t user = user_of(0, 1, /*in_both=*/false);
+    const std::string key = dataset_->user_keys(0)[user];
+    const ListOf list = lists_of(recommender, 1, {key}, {.k = 1000}).at(0);
+    EXPECT_EQ(list.basis, Basis::other_domain);
+    const at::Tensor row =
+        model.map_to_domain(row_of_user(z, 0, user).unsqueeze(0), 0, 1).value()[0];
+    const Range nodes = dense_->space.items_of(1);
+    const at::Tensor products = at::mv(z.slice(0, nodes.begin, nodes.end), row);
+    for (const ScoredItem& item : list.items) {
+      const double sum =
+          plain_sum(coefficients, nodes.begin - dense_->space.users() + item.item, history_of(key));
+      EXPECT_NEAR(item.score, products[item.item].item<double>() + 2 * sum, 1e-4);
+    }
+  });
+}
+
+TEST_F(RecommenderTest, CoefficientsThatNoMixTakesChangeNoList) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const SparseRows coefficients = make_coefficients();
+    const Recommender off(*dataset_, model, kEpoch);
+    const Recommender on(*dataset_, model, kEpoch, &coefficients);
+    const std::vector<std::string> keys = dataset_->user_keys(1);
+    const std::vector<ListOf> expected = lists_of(off, 1, keys, {.k = 5});
+    const std::vector<ListOf> lists = lists_of(on, 1, keys, {.k = 5});
+    for (std::size_t n = 0; n < keys.size(); ++n) {
+      EXPECT_EQ(lists[n].basis, expected[n].basis);
+      EXPECT_EQ(lists[n].numbers(), expected[n].numbers());
+    }
   });
 }
 

@@ -90,6 +90,11 @@ void Hdf5File::set_attribute(const std::string& object, const std::string& name,
   write_attribute(*file_, absolute(object), name, H5T_NATIVE_INT64, &value);
 }
 
+void Hdf5File::set_attribute(const std::string& object, const std::string& name, double value) {
+  const Lock lock(library_mutex());
+  write_attribute(*file_, absolute(object), name, H5T_NATIVE_DOUBLE, &value);
+}
+
 std::string Hdf5File::text_attribute(const std::string& object, const std::string& name) const {
   const Lock lock(library_mutex());
   const std::string owner = absolute(object);
@@ -116,6 +121,16 @@ std::int64_t Hdf5File::integer_attribute(const std::string& object, const std::s
   const Handle attribute = open_attribute(*file_, owner, name, "one integer", H5T_INTEGER);
   std::int64_t value = 0;
   if (H5Aread(attribute.id(), H5T_NATIVE_INT64, &value) < 0)
+    file_->fail_reading(place(owner, name), "reading");
+  return value;
+}
+
+double Hdf5File::number_attribute(const std::string& object, const std::string& name) const {
+  const Lock lock(library_mutex());
+  const std::string owner = absolute(object);
+  const Handle attribute = open_attribute(*file_, owner, name, "one number", H5T_FLOAT);
+  double value = 0;
+  if (H5Aread(attribute.id(), H5T_NATIVE_DOUBLE, &value) < 0)
     file_->fail_reading(place(owner, name), "reading");
   return value;
 }
