@@ -13,7 +13,8 @@ int export_run(const TrainedRunOptions& options, Job& job) {
   const Timer timer;
   const auto run = open_trained_run(options, job);
   const at::Tensor z = run->model->embeddings(run->epoch);
-  export_embeddings(run->dataset, run->summary.space, run->shard.ownership, {z}, {},
+  export_embeddings(run->dataset, run->summary.space, run->shard.ownership,
+                    {z, run->coefficients()}, run->model->item_regression().mixes(),
                     {.model = name_of(run->model->config().kind), .checkpoint = run->checkpoint},
                     options.out, job.communicator());
   const NodeSpace& space = run->summary.space;

@@ -54,7 +54,8 @@ int recommend(const RecommendOptions& options, Job& job) {
   std::iota(wanted.begin(), wanted.end(), 0);
   if (!options.domain.empty()) wanted = {run->dataset.domain_number(options.domain)};
 
-  Recommender recommender(run->dataset, *run->model, run->epoch);
+  Recommender recommender(run->dataset, *run->model, run->epoch, run->coefficients(),
+                          run->model->item_regression().mixes());
   for (const auto& [domain, path] :
        parse_history_files(options.history, options.domain, run->dataset)) {
     refuse_output_over_inputs("--out", options.run.out, {path});

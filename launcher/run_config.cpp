@@ -113,6 +113,24 @@ void take_up_old_flags(const Arguments& arguments) {
   set_flags_not_given(command, taken, arguments);
 }
 
+/// Lets --model and --item_regression say the same: a baseline is what its paper says, and what has
+/// no embeddings has no steps.
+void complete_item_regression(const Arguments& arguments) {
+  const bool is_alone = FLAGS_item_regression == "alone";
+  if (!arguments.is_given("item_regression")) {
+    if (FLAGS_model == "item_regression") FLAGS_item_regression = "alone";
+    if (FLAGS_model != "item_regression" && FLAGS_model != "micrec") FLAGS_item_regression = "off";
+  } else if (is_alone && !arguments.is_given("model")) {
+    FLAGS_model = "item_regression";
+  } else if (is_alone != (FLAGS_model == "item_regression")) {
+    throw Error(Cause::usage,
+                text("--model=", FLAGS_model, " and --item_regression=", FLAGS_item_regression,
+                     " do not go together: --model=item_regression is item regression "
+                     "alone, and other models take it by --item_regression=auto or "
+                     "leave it by off"));
+  }
+}
+
 /// Refuses flags that name no run, and sets those that a resumed run has of its checkpoint.
 void complete_flags(const Arguments& arguments) {
   if (FLAGS_run_dir.empty()) {
@@ -126,12 +144,10 @@ void complete_flags(const Arguments& arguments) {
           Cause::usage,
           "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
     }
+    complete_item_regression(arguments);
     if (!arguments.is_given("epochs")) FLAGS_epochs = default_epochs(FLAGS_epochs);
     // A run that is alive is named by the lock, which is taken before this is asked again.
     if (!lock_holder_of(FLAGS_run_dir)) refuse_old_run(FLAGS_run_dir);
-  }
-  if (FLAGS_model != "micrec" && !arguments.is_given("item_regression") && !FLAGS_resume) {
-    FLAGS_item_regression = "off";  // a baseline is what its paper says
   }
   FLAGS_dataset = std::filesystem::absolute(FLAGS_dataset).lexically_normal().string();
 }

@@ -50,7 +50,8 @@ DEFINE_string(sampling, "interactions",
               "what an epoch goes through: every interaction once, or users drawn uniformly");
 DEFINE_double(lr, 1e-3, "learning rate of Adam");
 DEFINE_bool(lr_decay, false, "after half of --max_steps let the learning rate fall to 5%");
-DEFINE_int64(epochs, 1000, "epochs at most; unless given, 16 of ials and 1 of popularity");
+DEFINE_int64(epochs, 1000,
+             "epochs at most; unless given, 16 of ials, 1 of popularity and item_regression");
 DEFINE_int64(max_steps, 0, "steps at most; 0: as many as the epochs have");
 DEFINE_int64(patience, 50, "validations without improvement that end the run; 0: none do");
 DEFINE_int64(validate_every, 1, "epochs between validations; 0: not by epochs");
@@ -126,7 +127,8 @@ std::vector<FlagSpec> model_flags() {
   modalities.meaning = "modalities of the dataset to use; all, or empty for none";
   return {
       {"model", "Model", "",
-       one_of({"mf", "lightgcn", "inmo_mf", "inmo", "micrec", "ials", "popularity"})},
+       one_of({"mf", "lightgcn", "inmo_mf", "inmo", "micrec", "ials", "popularity",
+               "item_regression"})},
       {"dim", "Model", "columns", between(1, 4096)},
       {"layers", "Model", "layers", between(0, 16)},
       {"init_std", "Model", "", above(0)},
@@ -223,6 +225,7 @@ std::int64_t default_epochs(std::int64_t otherwise) {
     case ModelKind::ials:
       return kEpochsOfIals;
     case ModelKind::popularity:
+    case ModelKind::item_regression:
       return 1;
     default:
       return otherwise;

@@ -164,6 +164,7 @@ void Model::declare(const ModelShape& shape, const RankPlace& at, StepCosts& cos
   declare_shard(at, shape.domains, costs);
   if (shape.config.is_solved()) {
     declare_table_fit(shape, at, costs);
+    ItemRegression::declare(shape, at, costs);
     return;
   }
   StepContext::declare(at, costs);

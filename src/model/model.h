@@ -29,7 +29,7 @@
 namespace micrec {
 
 /// MICRec and the baselines it contains (mf, lightgcn, inmo_mf, inmo), or beside it (ials,
-/// popularity), on one rank's shard: what joins the parts, each of which has a file of its own.
+/// popularity, item_regression), on one rank's shard: what joins the parts, each of which has a file of its own.
 ///
 /// Life: make it, then either initialise() it, or restore every tensor of parameters() and
 /// buffers() in place and call refresh(). A model may be made on another graph than it was trained
@@ -75,9 +75,9 @@ class Model {
   at::Tensor embeddings(std::int64_t epoch);
 
   /// Fits the maps of people seen in another domain only on embeddings() of the training graph.
-  /// Of popularity there are none: all users have one row.
+  /// There are none where all users have one row: of popularity and of item regression alone.
   void fit_ridge(const at::Tensor& z) {
-    if (config_.kind != ModelKind::popularity) ridge_.fit(z);
+    if (config_.dim > 1 || !config_.is_solved()) ridge_.fit(z);
   }
 
   /// Final rows of people who join after training, one-directionally: they read the rows of the
@@ -89,6 +89,7 @@ class Model {
 
   /// The second term of the score.
   ItemRegression& item_regression() { return item_regression_; }
+  const ItemRegression& item_regression() const { return item_regression_; }
 
   /// What the semantic neighbours of each modality make the row parts send; empty where there are
   /// none. Ranks: collective.

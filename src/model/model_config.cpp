@@ -8,9 +8,9 @@
 namespace micrec {
 namespace {
 
-constexpr std::array kKinds = {ModelKind::mf,        ModelKind::lightgcn, ModelKind::inmo_mf,
-                               ModelKind::inmo,      ModelKind::micrec,   ModelKind::ials,
-                               ModelKind::popularity};
+constexpr std::array kKinds = {ModelKind::mf,         ModelKind::lightgcn,       ModelKind::inmo_mf,
+                               ModelKind::inmo,       ModelKind::micrec,         ModelKind::ials,
+                               ModelKind::popularity, ModelKind::item_regression};
 
 void require(bool holds, const char* flag, const char* expected, double got) {
   if (!holds) {
@@ -36,6 +36,8 @@ const char* name_of(ModelKind kind) {
       return "ials";
     case ModelKind::popularity:
       return "popularity";
+    case ModelKind::item_regression:
+      return "item_regression";
   }
   return "unknown";
 }
@@ -47,7 +49,8 @@ ModelKind parse_model_kind(const std::string& word) {
   throw Error(
       Cause::usage,
       text("--model=", word,
-           " is not a model: expected mf, lightgcn, inmo_mf, inmo, micrec, ials or popularity"));
+           " is not a model: expected mf, lightgcn, inmo_mf, inmo, micrec, ials, popularity or "
+           "item_regression"));
 }
 
 ModelConfig resolve(ModelConfig config, int domains) {
@@ -71,6 +74,10 @@ ModelConfig resolve(ModelConfig config, int domains) {
   const bool has_no_graph = config.kind == ModelKind::mf || config.kind == ModelKind::inmo_mf;
   if (has_no_graph || config.is_solved()) config.layers = 0;
   if (config.kind == ModelKind::popularity) config.dim = 1;
+  if (config.kind == ModelKind::item_regression) {
+    config.dim = 1;
+    config.item_regression = ItemRegressionUse::alone;
+  }
   if (!config.inductive()) {
     config.template_ratio = 1;
     config.share_templates = 0;

@@ -9,7 +9,7 @@ namespace micrec {
 /// There is a coefficient for every set of them.
 inline constexpr int kMostModalities = 10;
 
-enum class ModelKind { mf, lightgcn, inmo_mf, inmo, micrec, ials, popularity };
+enum class ModelKind { mf, lightgcn, inmo_mf, inmo, micrec, ials, popularity, item_regression };
 enum class SemanticPlace { before, after };
 enum class DomainWeights { uniform, balanced };
 /// How item regression takes part in the score.
@@ -57,7 +57,10 @@ struct ModelConfig {
   double ials_reg = 0.003;    ///< factor of the rows' squared norms, see ImplicitAls
 
   /// Its table is computed whole, an epoch a step, not by gradients; its rows are not cut.
-  bool is_solved() const { return kind == ModelKind::ials || kind == ModelKind::popularity; }
+  bool is_solved() const {
+    return kind == ModelKind::ials || kind == ModelKind::popularity ||
+           kind == ModelKind::item_regression;
+  }
   bool inductive() const {
     return kind == ModelKind::inmo_mf || kind == ModelKind::inmo || kind == ModelKind::micrec;
   }

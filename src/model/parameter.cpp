@@ -21,8 +21,7 @@ Parameter* ModelState::add_parameter(std::string name, const at::Tensor& value, 
 
 Buffer* ModelState::add_buffer(std::string name, const at::Tensor& value, Placement placement,
                                std::string description) {
-  return &buffers.emplace_back(
-      Buffer{std::move(name), value, placement, std::move(description)});
+  return &buffers.emplace_back(Buffer{std::move(name), value, placement, std::move(description)});
 }
 
 void draw_normal(Parameter& parameter, const Shard& shard, double deviation, std::uint64_t seed,

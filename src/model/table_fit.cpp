@@ -7,6 +7,33 @@
 #include "model/popularity.h"
 
 namespace micrec {
+namespace {
+
+/// Of the kind without embeddings: one column of zeros.
+class NoTable : public TableFit {
+ public:
+  NoTable(const PartInputs& inputs, TemplateEmbedding& embedding)
+      : shard_(inputs.shard),
+        embedding_(embedding),
+        sums_(shard_.grid, inputs.config.dim, shard_.columns, shard_.threads) {}
+
+  void initialise() override { embedding_.table().zero_(); }
+  StepLoss step(at::Tensor& votes) override {
+    sum_over_ranks(shard_, sums_, at::zeros({shard_.summands(), 0}, at::kDouble), votes);
+    return {};
+  }
+  void infer_new(at::Tensor& /*rows*/) const override {}
+  at::Tensor rows_of_new(const Pattern& items, int /*domain*/) const override {
+    return at::zeros({items.rows(), 1}, shard_.degree.options());
+  }
+
+ private:
+  const Shard& shard_;
+  TemplateEmbedding& embedding_;
+  ColumnSums sums_;
+};
+
+}  // namespace
 
 std::unique_ptr<TableFit> make_table_fit(const PartInputs& inputs, TemplateEmbedding& embedding) {
   switch (inputs.config.kind) {
@@ -14,6 +41,8 @@ std::unique_ptr<TableFit> make_table_fit(const PartInputs& inputs, TemplateEmbed
       return std::make_unique<ImplicitAls>(inputs, embedding);
     case ModelKind::popularity:
       return std::make_unique<Popularity>(inputs, embedding);
+    case ModelKind::item_regression:
+      return std::make_unique<NoTable>(inputs, embedding);
     default:
       return nullptr;
   }

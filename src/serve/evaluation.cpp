@@ -10,7 +10,7 @@ namespace micrec {
 std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                                           const std::vector<std::int64_t>& k) {
   Communicator& communicator = *run.shard.world;
-  ItemRegression& regression = run.model->item_regression();
+  const ItemRegression& regression = run.model->item_regression();
   Evaluator evaluator(run.dataset, run.summary.space, run.shard.ownership, communicator.rank(),
                       {.split = split,
                        .k = k,
@@ -21,7 +21,7 @@ std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
   const Timer timer;
   ItemsAhead items_ahead;
   Report report = regression.is_on()
-                      ? evaluator.evaluate({z, &regression.coefficients()}, regression.mixes(),
+                      ? evaluator.evaluate({z, run.coefficients()}, regression.mixes(),
                                            communicator, &items_ahead)
                       : evaluator.evaluate(z, communicator, &items_ahead);
   RunEvaluation evaluation{std::move(report), std::move(evaluator), std::move(items_ahead)};

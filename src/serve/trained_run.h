@@ -26,6 +26,12 @@ struct TrainedRun {
   Shard shard;
   std::unique_ptr<Model> model;
   std::int64_t epoch = 0;  ///< whose annealing inference uses
+
+  /// The coefficients of this rank's items; null where the score has none.
+  const SparseRows* coefficients() const {
+    const ItemRegression& regression = model->item_regression();
+    return regression.is_on() ? &regression.coefficients() : nullptr;
+  }
 };
 
 /// The configuration that a run's settings, a flagfile as text, give its model; `origin` is for
