@@ -29,9 +29,9 @@ DEFINE_double(temperature, 0.2, "temperature of the contrastive loss");
 DEFINE_int64(contrastive_batch, 1024,
              "people a step in the contrastive loss; 0: all who shop in both");
 
-DEFINE_double(ials_weight, 0.02,
+DEFINE_double(ials_weight, 0.01,
               "weight of every pair of a user and an item, where an interaction adds 1");
-DEFINE_double(ials_reg, 0.003,
+DEFINE_double(ials_reg, 0.006,
               "weight of a row's squared norm, times its interactions and --ials_weight times the "
               "rows of the other side");
 
