@@ -40,7 +40,7 @@ DEFINE_string(sampling, "interactions",
               "what an epoch goes through: every interaction once, or users drawn uniformly");
 DEFINE_double(lr, 1e-3, "learning rate of Adam");
 DEFINE_bool(lr_decay, false, "after half of --max_steps let the learning rate fall to 5%");
-DEFINE_int64(epochs, 1000, "epochs at most; unless given, 16 of ials and 1 of popularity");
+DEFINE_int64(epochs, 1000, "epochs at most; unless given, 8 of ials and 1 of popularity");
 DEFINE_int64(max_steps, 0, "steps at most; 0: as many as the epochs have");
 DEFINE_int64(patience, 50, "validations without improvement that end the run; 0: none do");
 DEFINE_int64(validate_every, 1, "epochs between validations; 0: not by epochs");
@@ -171,7 +171,7 @@ ModelConfig model_config_from_flags() {
 }
 
 std::int64_t default_epochs(std::int64_t otherwise) {
-  constexpr std::int64_t kEpochsOfIals = 16;
+  constexpr std::int64_t kEpochsOfIals = 8;
   switch (parse_model_kind(FLAGS_model)) {
     case ModelKind::ials:
       return kEpochsOfIals;
