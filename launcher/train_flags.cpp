@@ -39,9 +39,9 @@ DEFINE_string(regression_cross, "auto",
               "weight of the other domains' interactions in item regression; 0: none");
 DEFINE_string(regression_weight, "auto",
               "weight of item regression beside the embeddings, both divided by their spread");
-DEFINE_double(ials_weight, 0.02,
+DEFINE_double(ials_weight, 0.01,
               "weight of every pair of a user and an item, where an interaction adds 1");
-DEFINE_double(ials_reg, 0.003,
+DEFINE_double(ials_reg, 0.006,
               "weight of a row's squared norm, times its interactions and --ials_weight times the "
               "rows of the other side");
 
@@ -51,7 +51,7 @@ DEFINE_string(sampling, "interactions",
 DEFINE_double(lr, 1e-3, "learning rate of Adam");
 DEFINE_bool(lr_decay, false, "after half of --max_steps let the learning rate fall to 5%");
 DEFINE_int64(epochs, 1000,
-             "epochs at most; unless given, 16 of ials, 1 of popularity and item_regression");
+             "epochs at most; unless given, 8 of ials, 1 of popularity and item_regression");
 DEFINE_int64(max_steps, 0, "steps at most; 0: as many as the epochs have");
 DEFINE_int64(patience, 50, "validations without improvement that end the run; 0: none do");
 DEFINE_int64(validate_every, 1, "epochs between validations; 0: not by epochs");
@@ -220,7 +220,7 @@ ItemRegressionWish item_regression_from_flags() {
 std::vector<double> regression_weight_from_flags() { return numbers_of(FLAGS_regression_weight); }
 
 std::int64_t default_epochs(std::int64_t otherwise) {
-  constexpr std::int64_t kEpochsOfIals = 16;
+  constexpr std::int64_t kEpochsOfIals = 8;
   switch (parse_model_kind(FLAGS_model)) {
     case ModelKind::ials:
       return kEpochsOfIals;

@@ -53,8 +53,8 @@ struct ModelConfig {
   ItemRegressionUse item_regression = ItemRegressionUse::off;
 
   // Implicit ALS (ials).
-  double ials_weight = 0.02;  ///< weight of every pair beside the interactions, whose weight is 1
-  double ials_reg = 0.003;    ///< factor of the rows' squared norms, see ImplicitAls
+  double ials_weight = 0.01;  ///< weight of every pair beside the interactions, whose weight is 1
+  double ials_reg = 0.006;    ///< factor of the rows' squared norms, see ImplicitAls
 
   /// Its table is computed whole, an epoch a step, not by gradients; its rows are not cut.
   bool is_solved() const {
