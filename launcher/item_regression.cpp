@@ -131,7 +131,7 @@ Fitted fit_now(const RunConfig& config, const DatasetFile& dataset, const Model&
       << in_time(timer.seconds()) << "\n"
       << std::flush;
   fitted.settings = text(begin_of_settings(config, modalities),
-                         "\"chosen\":", to_json_text(choice, domains, modalities), "}");
+                         "\"chosen\":", to_json(choice, domains, modalities).dump(), "}");
   return fitted;
 }
 
@@ -172,12 +172,13 @@ std::optional<StoredFile> provide_item_regression(const RunConfig& config,
 }
 
 Validation::Validation(const RunConfig& config, const DatasetFile& dataset, Model& model, Job& job)
-    : model_(model) {
+    : model_(model), domains_(names_of_domains(dataset)) {
   const Shard& shard = model.shard();
   const EvaluationOptions options{
       .split = Split::valid, .k = config.k, .slices = false, .threads = job.threads()};
   if (model.item_regression().is_on()) {
     std::vector<double> weights = config.regression_weight;
+    check_one_a_domain(weights, shard.space().domains(), "regression_weight");
     if (weights.size() == 1) weights.resize(dataset.domains().size(), weights.front());
     mix_.emplace(dataset, shard.space(), shard.whole, job.rank(), options, std::move(weights));
   } else {
@@ -192,9 +193,25 @@ double Validation::operator()(const at::Tensor& z) {
   } else {
     MixChoice choice = mix_->choose({z, &model_.item_regression().coefficients()}, world);
     model_.item_regression().set_mixes(choice.mixes);
+    tried_ = std::move(choice.tried);
     last_ = std::move(choice.report);
   }
   return last_.mean(Metric::ndcg, kValidationCutoff);
+}
+
+nlohmann::ordered_json Validation::last_json() const {
+  nlohmann::ordered_json json = last_.to_json();
+  for (std::size_t d = 0; d < tried_.size(); ++d) {
+    nlohmann::ordered_json& of_domain = json["item_regression"][domains_[d]];
+    of_domain = nlohmann::ordered_json::array();
+    for (const TriedMix& one : tried_[d]) {
+      const nlohmann::ordered_json weight =
+          one.mix.embeddings ? nlohmann::ordered_json(one.weight) : "alone";
+      of_domain.push_back(
+          {{"weight", weight}, {"factor", one.mix.regression}, {"ndcg@20", one.ndcg}});
+    }
+  }
+  return json;
 }
 
 void Validation::weigh_without(const at::Tensor& z) {

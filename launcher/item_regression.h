@@ -1,7 +1,9 @@
 #pragma once
 
-#include <functional>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "checkpoints/checkpoint.h"
 #include "cluster/job.h"
@@ -39,13 +41,17 @@ class Validation {
   void weigh_without(const at::Tensor& z);
 
   const Report& last() const { return last_; }
+  /// Its JSON, with the weights that were tried.
+  nlohmann::ordered_json last_json() const;
 
  private:
   Model& model_;
+  std::vector<std::string> domains_;
   std::vector<double> weights_;             // given ones
   std::optional<Evaluator> product_alone_;  // where item regression is off
   std::optional<MixChooser> mix_;
   Report last_;
+  std::vector<std::vector<TriedMix>> tried_;  // [domain] of the last validation
 };
 
 }  // namespace micrec

@@ -168,7 +168,7 @@ TrainingEvents events_of(Job& job, RunLock* lock, Validation& validation, bool v
     events.validated = [&validation, steps_per_epoch, &logs](const TrainingState& state,
                                                              double metric, bool improved) {
       logs.validated(epoch_of_last_step(state.step, steps_per_epoch), state, metric, improved,
-                     validation.last().to_json(), by_domain(validation.last()));
+                     validation.last_json(), by_domain(validation.last()));
     };
   } else {
     events.weigh = [&validation](const at::Tensor& z) { validation.weigh_without(z); };

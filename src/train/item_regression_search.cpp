@@ -24,12 +24,6 @@ const double* wished(const std::vector<double>& list, int domain) {
   return &list[list.size() == 1 ? 0 : domain];
 }
 
-void check_wish(const std::vector<double>& list, int domains, const char* flag) {
-  if (list.size() <= 1 || static_cast<int>(list.size()) == domains) return;
-  throw Error(Cause::usage, text("--", flag, " has ", list.size(), " values; expected one, or one ",
-                                 "for each of the ", domains, " domains"));
-}
-
 /// One setting of every domain varied, the others as chosen so far.
 struct Search {
   const ItemRegressionFit& fit;
@@ -88,13 +82,19 @@ struct Search {
 
 }  // namespace
 
+void check_one_a_domain(const std::vector<double>& list, int domains, const char* flag) {
+  if (list.size() <= 1 || static_cast<int>(list.size()) == domains) return;
+  throw Error(Cause::usage, text("--", flag, " has ", list.size(), " values; expected one, or one ",
+                                 "for each of the ", domains, " domains"));
+}
+
 ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int domains,
                                             const ItemRegressionWish& wish,
                                             const RateCoefficients& rate,
                                             const std::function<void(double)>& progress) {
-  check_wish(wish.lambda, domains, "regression_lambda");
-  check_wish(wish.cross, domains, "regression_cross");
-  check_wish(wish.alpha, domains, "regression_alpha");
+  check_one_a_domain(wish.lambda, domains, "regression_lambda");
+  check_one_a_domain(wish.cross, domains, "regression_cross");
+  check_one_a_domain(wish.alpha, domains, "regression_alpha");
   ItemRegressionChoice choice;
   std::vector<bool> lambda_open, alpha_open, cross_open;
   for (int d = 0; d < domains; ++d) {
@@ -140,18 +140,28 @@ SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressio
   return std::move(fit.solve(tasks, progress).front());
 }
 
-std::string to_json_text(const ItemRegressionChoice& choice,
-                         const std::vector<std::string>& domains,
-                         const std::vector<std::string>& modalities) {
+nlohmann::ordered_json to_json(const ItemRegressionChoice& choice,
+                               const std::vector<std::string>& domains,
+                               const std::vector<std::string>& modalities) {
+  const auto of = [&](const ItemRegressionSettings& settings) {
+    nlohmann::ordered_json json = {{"lambda", settings.lambda}, {"cross", settings.cross}};
+    for (std::size_t m = 0; m < modalities.size(); ++m) {
+      json["alpha"][modalities[m]] = settings.alpha[m];
+    }
+    return json;
+  };
   nlohmann::ordered_json json;
   for (std::size_t d = 0; d < domains.size(); ++d) {
-    const ItemRegressionSettings& settings = choice.chosen[d];
-    json[domains[d]] = {{"lambda", settings.lambda}, {"cross", settings.cross}};
-    for (std::size_t m = 0; m < modalities.size(); ++m) {
-      json[domains[d]]["alpha"][modalities[m]] = settings.alpha[m];
+    json[domains[d]] = of(choice.chosen[d]);
+    json[domains[d]]["tried"] = nlohmann::ordered_json::array();
+    for (const ItemRegressionChoice::Tried& tried : choice.tried) {
+      if (tried.domain != static_cast<int>(d)) continue;
+      nlohmann::ordered_json one = of(tried.settings);
+      one["ndcg@20"] = tried.metric;
+      json[domains[d]]["tried"].push_back(one);
     }
   }
-  return json.dump();
+  return json;
 }
 
 }  // namespace micrec

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,14 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
 SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressionChoice& choice,
                                const std::function<void(double)>& progress);
 
-/// {"food": {"lambda": 60, "cross": 0.6, "alpha": {"text": 2}}, ...} as text.
-std::string to_json_text(const ItemRegressionChoice& choice,
-                         const std::vector<std::string>& domains,
-                         const std::vector<std::string>& modalities);
+/// What was chosen and what was tried for it, by domain:
+/// {"food": {"lambda": 60, "cross": 0.6, "alpha": {"text": 2}, "tried": [{..., "ndcg@20": 0.08}]}}
+nlohmann::ordered_json to_json(const ItemRegressionChoice& choice,
+                               const std::vector<std::string>& domains,
+                               const std::vector<std::string>& modalities);
+
+/// Refuses a list that has neither one value nor one a domain; empty is fine. Errors: Error(usage)
+/// naming the flag.
+void check_one_a_domain(const std::vector<double>& list, int domains, const char* flag);
 
 }  // namespace micrec

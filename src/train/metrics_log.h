@@ -19,7 +19,9 @@ struct Traffic;
 ///   step        epoch, loss and its parts (ranking, l2, self, contrastive), learning_rate,
 ///               seconds, triples_per_second
 ///   validation  epoch, metric (what early stopping looks at), improved, and evaluate's JSON:
-///               split, checkpoint, mean, domains
+///               split, checkpoint, mean, domains; with item regression also item_regression: of
+///               each domain the weights that were tried beside the embeddings, with the factor
+///               that each makes and its ndcg@20
 ///   test        evaluate's JSON
 ///   save        checkpoint; bytes of all its files; seconds from the moment asked for until it was
 ///               published, blocked_seconds of them in which training stood still, copy_seconds of
