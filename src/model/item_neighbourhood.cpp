@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/parallel.h"
+#include "model/item_systems.h"
 
 namespace micrec {
 namespace {
@@ -52,9 +53,11 @@ ItemNeighbourhood choose(const NeighbourhoodRule& rule, std::int32_t self, const
     const double norm = std::sqrt(cross * cross * length + rule.lambda);
     candidates.push_back({item, cross * together.of(item) / norm});
   }
-  if (candidates.size() > kMostByPeople) {
-    std::ranges::nth_element(candidates, candidates.begin() + kMostByPeople, is_before);
-    candidates.resize(kMostByPeople);
+  const std::size_t most = ItemSystems::kMostNeighbours - similar.size();
+  if (candidates.size() > most) {
+    std::ranges::nth_element(candidates, candidates.begin() + static_cast<std::int64_t>(most),
+                             is_before);
+    candidates.resize(most);
   }
   ItemNeighbourhood chosen;
   for (const Candidate& candidate : candidates) chosen.items.push_back(candidate.item);

@@ -10,7 +10,7 @@
 
 namespace micrec {
 
-/// Items that one item's coefficients are for, at most kMostByPeople + kMostByFeatures.
+/// Items that one item's coefficients are for, at most ItemSystems::kMostNeighbours.
 struct ItemNeighbourhood {
   std::vector<std::int32_t> items;  // numbered over all domains, rising
   std::vector<float> together;  // (items) product of their columns with the item's, not yet crossed
@@ -23,13 +23,12 @@ struct NeighbourhoodRule {
   double lambda = 150;
 };
 
-inline constexpr int kMostByPeople = 70;
 inline constexpr int kMostByFeatures = 30;
 
 /// Chooses the neighbourhoods of some items: those j with the largest c x_j'x_i / sqrt(c^2 |x_j|^2 +
 /// lambda) over the people's columns x, where c is 1 for items of the domain and `cross` for others,
-/// and besides them those with the most similar features. The quota of each matters: the 100
-/// largest of a sum of both rank worse.
+/// and besides them those with the most similar features, which leave the more room the fewer they
+/// are. The quota of each matters: the 100 largest of a sum of both rank worse.
 ///
 /// Shapes   people[n]: who met the n-th of the items; `people_fetched`: whose histories there are,
 ///          rising; similar[n]: the nearest by features.

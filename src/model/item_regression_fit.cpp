@@ -16,7 +16,7 @@ namespace {
 // neighbours.
 constexpr std::int64_t kBatchPairs = std::int64_t{1} << 22;  // of items and people who met them
 constexpr std::int64_t kBatchItems = std::int64_t{1} << 15;
-static_assert(kMostByPeople + kMostByFeatures <= ItemSystems::kMostNeighbours);
+static_assert(kMostByFeatures < ItemSystems::kMostNeighbours);
 constexpr std::int64_t kFeatureBlock = 4096;  // rows read at once
 
 }  // namespace

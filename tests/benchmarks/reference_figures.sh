@@ -67,11 +67,13 @@ dataset gowalla --split=files checkins="$data/gowalla/train.txt.gz,$data/gowalla
 run food_kitchen-mf       0.021  food_kitchen --model=mf --lr=0.01 --l2=0.01
 run food_kitchen-lightgcn 0.030  food_kitchen --model=lightgcn --lr=0.02 --l2=0.001
 run food_kitchen-inmo     0.0360 food_kitchen --model=inmo --lr=0.02 --dropout=0.3
-run food_kitchen-micrec   0.0460 food_kitchen --model=micrec --lr=0.01
+run food_kitchen-micrec-off 0.0460 food_kitchen --model=micrec --lr=0.01 --item_regression=off
+run food_kitchen-micrec   0.0605 food_kitchen --model=micrec --lr=0.01
 run beauty_toys-mf        0.021  beauty_toys --model=mf --lr=0.01 --l2=0.01
 run beauty_toys-lightgcn  0.049  beauty_toys --model=lightgcn --lr=0.02 --l2=0.001
 run beauty_toys-inmo      0.056  beauty_toys --model=inmo --lr=0.02 --dropout=0.3
-run beauty_toys-micrec    0.063  beauty_toys --model=micrec --lr=0.01
+run beauty_toys-micrec-off 0.063  beauty_toys --model=micrec --lr=0.01 --item_regression=off
+run beauty_toys-micrec    0.081  beauty_toys --model=micrec --lr=0.01
 
 if [[ -z ${ONLY:-} || $ONLY == gowalla-lightgcn ]]; then
   train gowalla-lightgcn gowalla --model=lightgcn --batch=2048 --epochs=5

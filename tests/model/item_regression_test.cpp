@@ -119,8 +119,9 @@ Coefficients dense_coefficients(const DenseData& data,
       }
     }
     std::set<std::int32_t> chosen;
-    for (const std::int32_t j : largest(by_people, kMostByPeople)) chosen.insert(j);
-    for (const std::int32_t j : largest(by_features, kMostByFeatures)) chosen.insert(j);
+    const std::vector<std::int32_t> alike = largest(by_features, 30);
+    for (const std::int32_t j : largest(by_people, 100 - alike.size())) chosen.insert(j);
+    chosen.insert(alike.begin(), alike.end());
     const auto product = [&](std::int32_t a, std::int32_t b) {
       double sum = data.dot(data.x[a], data.x[b]);
       for (std::size_t m = 0; m < data.modalities.size(); ++m) {
