@@ -59,8 +59,8 @@ std::vector<RankMemory> plan_memory(const StepShape& shape, const std::vector<St
   for (const StepCosts& declared : costs) {
     RankMemory rank{declared.memory()};
     rank[MemoryKind::program] = kProgramBytes;
-    rank[MemoryKind::optimizer] = 2 * rank[MemoryKind::embeddings];
-    rank[MemoryKind::checkpoint_copy] = 3 * rank[MemoryKind::embeddings];
+    rank[MemoryKind::optimizer] = shape.moments * rank[MemoryKind::embeddings];
+    rank[MemoryKind::checkpoint_copy] = (1 + shape.moments) * rank[MemoryKind::embeddings];
     if (dataset.has_evaluation) {
       rank[MemoryKind::evaluation] +=
           2 * std::min(most_items * static_cast<double>(shape.dim) * kFloatBytes,

@@ -135,6 +135,7 @@ class StepCosts {
 struct StepShape {
   std::int64_t dim = 64;  ///< columns over all column parts
   BatchShape batch;
+  int moments = 2;  ///< that the optimizer keeps of each number of an embedding
   int semantic_modalities = 0;
   int semantic_neighbours = 0;
   /// What the parts of the model declare for a rank.

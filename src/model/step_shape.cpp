@@ -10,6 +10,7 @@ namespace micrec {
 StepShape step_shape(const ModelShape& shape, const BatchShape& batch) {
   return {.dim = shape.config.dim,
           .batch = batch,
+          .moments = shape.config.is_solved() ? 0 : 2,
           .semantic_modalities = shape.semantic_modalities(),
           .semantic_neighbours = shape.config.semantic_neighbors,
           .declare = [shape](const RankPlace& at, StepCosts& costs) {
