@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/directory.h"
 #include "checkpoints/run_folder.h"
 #include "cluster/signals.h"
@@ -188,6 +189,87 @@ TEST_F(Train, RanksRefuseACheckpointOfOtherSettingsOrAnotherDataset) {
   EXPECT_NE(message.find("dataset " + moved.dataset), std::string::npos) << message;
   EXPECT_EQ(refusal_of(2, new_run("run2", {"--grid=3x1"}), message), Cause::usage);
   EXPECT_NE(message.find("--grid=3x1"), std::string::npos) << message;
+}
+
+TEST_F(Train, ItemRegressionIsFittedOnceWithTheSameBytesOnAnyRanks) {
+  ASSERT_EQ(train_on(1, new_run("one", {"--max_steps=4"})), 0) << said_;
+  EXPECT_NE(said_.find("coefficients, fitted in"), std::string::npos) << said_;
+  const std::string file = contents_of(folder_ / "one/item_regression.h5");
+  ASSERT_GT(file.size(), 1000U);
+  ASSERT_EQ(train_on(3, new_run("three", {"--max_steps=4"})), 0) << said_;
+  EXPECT_EQ(contents_of(folder_ / "three/item_regression.h5"), file);
+  ASSERT_EQ(train_on(4, new_run("grid", {"--max_steps=4", "--grid=2x2"})), 0) << said_;
+  EXPECT_EQ(contents_of(folder_ / "grid/item_regression.h5"), file);
+
+  ASSERT_EQ(train_on(2, config_of("one", {"--resume", "--max_steps=8", "--nowatchdog"})), 0);
+  EXPECT_EQ(said_.find("fitted in"), std::string::npos) << "it is read: " << said_;
+  EXPECT_EQ(contents_of(folder_ / "one/item_regression.h5"), file);
+  const json validation = lines("one", "validation").back();
+  for (const auto& [domain, tried] : validation["item_regression"].items()) {
+    EXPECT_GE(tried.size(), 2U) << domain;
+    EXPECT_EQ(tried[0]["weight"], 0) << domain;
+  }
+
+  std::string damaged = file;
+  damaged[file.size() / 2] ^= 1;
+  std::ofstream(folder_ / "one/item_regression.h5", std::ios::binary) << damaged;
+  std::string message;
+  const RunConfig resumed = config_of("one", {"--resume", "--max_steps=9", "--nowatchdog"});
+  EXPECT_EQ(refusal_of(2, resumed, message), Cause::checkpoint);
+  EXPECT_NE(message.find("one/item_regression.h5"), std::string::npos) << message;
+}
+
+TEST_F(Train, ItemRegressionIsLeftOutOrAlone) {
+  ASSERT_EQ(train_on(1, new_run("off", {"--item_regression=off"})), 0) << said_;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "off/item_regression.h5"));
+  ASSERT_EQ(train_on(1, new_run("mf", {"--model=mf"})), 0) << said_;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "mf/item_regression.h5"));
+  ASSERT_EQ(train_on(1, new_run("joint", {"--model=mf", "--item_regression=auto"})), 0) << said_;
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "joint/item_regression.h5"));
+  EXPECT_EQ(lines("joint", "step"), lines("mf", "step")) << "the steps know nothing of it";
+
+  ASSERT_EQ(train_on(1, new_run("kind", {"--model=item_regression"})), 0) << said_;
+  ASSERT_EQ(train_on(2, new_run("alone", {"--item_regression=alone"})), 0) << said_;
+  EXPECT_EQ(lines("kind", "test"), lines("alone", "test"));
+  EXPECT_EQ(lines("kind", "step").size(), 1U);
+  EXPECT_GT(lines("kind", "test")[0]["mean"]["ndcg@20"].get<double>(), 0);
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"--model=mf", "--item_regression=alone"},
+        {"--model=item_regression", "--item_regression=off"}}) {
+    try {
+      new_run("no", words);
+      FAIL() << words[0] << " " << words[1];
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::usage);
+      EXPECT_NE(std::string(error.what()).find("do not go together"), std::string::npos);
+    }
+  }
+}
+
+TEST_F(Train, SettingsOfItemRegressionCanBeGiven) {
+  const std::vector<std::string> given = {"--regression_lambda=3,7", "--regression_alpha=0.5",
+                                          "--regression_cross=0", "--regression_weight=2"};
+  ASSERT_EQ(train_on(1, new_run("given", given)), 0) << said_;
+  EXPECT_EQ(said_.find("tried"), std::string::npos) << said_;
+  const json chosen = json::parse(
+      look_at_coefficients(folder_ / "given/item_regression.h5").origin.settings)["chosen"];
+  ASSERT_EQ(chosen.size(), 2U);
+  std::vector<double> lambdas;
+  for (const auto& [domain, of_domain] : chosen.items()) {
+    lambdas.push_back(of_domain["lambda"]);
+    EXPECT_EQ(of_domain["cross"], 0) << domain;
+    EXPECT_EQ(of_domain["alpha"]["text"], 0.5) << domain;
+  }
+  EXPECT_EQ(lambdas, (std::vector<double>{3, 7}));
+  for (const auto& [domain, tried] : lines("given", "validation")[0]["item_regression"].items()) {
+    ASSERT_EQ(tried.size(), 1U) << domain;
+    EXPECT_EQ(tried[0]["weight"], 2) << domain;
+  }
+  for (const char* flag : {"--regression_lambda=1,2,3", "--regression_weight=1,2,3"}) {
+    std::string message;
+    EXPECT_EQ(refusal_of(1, new_run(std::string("no") + flag[14], {flag}), message), Cause::usage);
+    EXPECT_NE(message.find("3 values"), std::string::npos) << message;
+  }
 }
 
 TEST_F(Train, ResumedBeforeItsFirstCheckpointItBeginsAgain) {
