@@ -24,13 +24,14 @@ std::vector<std::string> names_of_domains(const DatasetFile& dataset) {
   return names;
 }
 
-/// A line every tenth part.
-std::function<void(double)> progress_on(std::ostream& log, const char* what) {
-  return [&log, what, told = -1](double share) mutable {
-    const int tenth = static_cast<int>(share * 10);
-    if (tenth == told) return;
-    told = tenth;
-    log << "regression " << what << " " << decimal("%.0f", 100 * share) << "%\n" << std::flush;
+/// A line every quarter; ends the fit where the run is asked to stop. Ranks: collective.
+std::function<void(double)> progress_of(const char* what, Job& job) {
+  return [&job, what, told = 0](double share) mutable {
+    if (job.agree_to_stop("item_regression.stop")) throw StoppedWhileFitting();
+    const int quarter = static_cast<int>(share * 4 + 1e-9);
+    if (quarter == told) return;
+    told = quarter;
+    job.log_once() << "regression " << what << " " << 25 * quarter << "%\n" << std::flush;
   };
 }
 
@@ -121,9 +122,9 @@ Fitted fit_now(const RunConfig& config, const DatasetFile& dataset, const Model&
   }
   const ItemRegressionChoice choice = choose_item_regression(
       fit, static_cast<int>(domains.size()), config.item_regression,
-      evaluator ? rating(*evaluator, shard) : RateCoefficients(), progress_on(log, "settings"));
+      evaluator ? rating(*evaluator, shard) : RateCoefficients(), progress_of("settings", job));
   tell_choice(log, choice, domains, modalities);
-  Fitted fitted{fit_item_regression(fit, choice, progress_on(log, "fit")), ""};
+  Fitted fitted{fit_item_regression(fit, choice, progress_of("fit", job)), ""};
   at::Tensor count = at::full({1}, fitted.coefficients.nonzeros(), at::kLong);
   shard.world->all_reduce("item_regression.count", count);
   log << "regression of " << with_commas(fit.histories().items()) << " items has "

@@ -15,12 +15,15 @@
 
 namespace micrec {
 
+/// Thrown on all ranks where a run was asked to stop while it fitted: nothing is saved yet.
+struct StoppedWhileFitting {};
+
 /// Gives the model of a run its item coefficients: those that the run has, where it is resumed, or
 /// fitted now and written into the run's folder. Returns what the checkpoints are to say of that
 /// file; nothing where item regression is off. What was tried for the settings goes to `log`.
 ///
 /// Ranks    collective.
-/// Errors   Error(checkpoint) where a resumed run's file is missing or damaged, Error(io) where it
+/// Errors   StoppedWhileFitting; Error(checkpoint) where a resumed run's file is missing or damaged, Error(io) where it
 ///          cannot be written, Error(usage) where a setting fits neither one nor all domains.
 std::optional<StoredFile> provide_item_regression(const RunConfig& config,
                                                   const DatasetFile& dataset, Model& model,

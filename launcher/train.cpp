@@ -201,14 +201,8 @@ void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job&
   job.log_once() << "test of " << report.checkpoint << "\n" << report.to_table();
 }
 
-int run_train(const Arguments& arguments) {
-  const RunConfig config = read_run_config(arguments);
-  return run_job(0, nullptr, config.job, [&](Job& job) { return train(config, job); });
-}
-
-}  // namespace
-
-int train(const RunConfig& config, Job& job) {
+/// train() but for a stop before the first step. Ranks: collective.
+int train_from_start(const RunConfig& config, Job& job) {
   const Timer timer;
   Communicator& world = job.communicator();
   const DatasetFile dataset = DatasetFile::open(config.dataset);
@@ -281,6 +275,25 @@ int train(const RunConfig& config, Job& job) {
                  << "; at most " << in_bytes(peak_memory_bytes()) << " of memory on rank 0\n"
                  << std::flush;
   return 0;
+}
+
+int run_train(const Arguments& arguments) {
+  const RunConfig config = read_run_config(arguments);
+  return run_job(0, nullptr, config.job, [&](Job& job) { return train(config, job); });
+}
+
+}  // namespace
+
+int train(const RunConfig& config, Job& job) {
+  try {
+    return train_from_start(config, job);
+  } catch (const StoppedWhileFitting&) {
+    job.log_once() << "stopped while item regression was fitted; nothing is lost but that: begin "
+                      "again with: micrec train --run_dir="
+                   << config.run_dir << " --resume\n"
+                   << std::flush;
+    return kExitStopped;
+  }
 }
 
 Command train_command() {

@@ -293,9 +293,7 @@ std::vector<SparseRows> ItemRegressionFit::solve(
   for (std::size_t b = 0; b < batches.size(); ++b) {
     const auto& [items, domain] = batches[b];
     solve_batch(gather(items, domain, tasks[domain]), tasks[domain], results);
-    if (progress) {
-      progress(static_cast<double>(b + 1) / static_cast<double>(batches.size()));
-    }
+    progress(static_cast<double>(b + 1) / static_cast<double>(batches.size()));
   }
   return results;
 }

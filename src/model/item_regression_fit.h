@@ -43,7 +43,8 @@ class ItemRegressionFit {
 
   /// Solutions for every domain, as many for each: the n-th result has the n-th settings of every
   /// domain. Row t of a result is the t-th item of Shard::whole_nodes, columns are items numbered
-  /// over all domains. `progress` is told the share that is done, on every rank.
+  /// over all domains. `progress` is told the share that is done, after each batch and on every
+  /// rank, and may throw on all of them.
   ///
   /// Ranks    collective; equal bits on any number of ranks, grids and threads.
   /// Cost     batches of items bound the memory, see the source.

@@ -28,8 +28,10 @@ const double* wished(const std::vector<double>& list, int domain) {
 struct Search {
   const ItemRegressionFit& fit;
   const RateCoefficients& rate;
-  std::function<void()> tell;
+  int solves;  // of all settings together
+  const std::function<void(double)>& progress;
   ItemRegressionChoice& choice;
+  mutable int solved = 0;
 
   using Set = std::function<void(ItemRegressionSettings&, double)>;
 
@@ -43,7 +45,6 @@ struct Search {
     for (std::size_t n = 0; n < values.size() && apart; ++n) {
       rate_all(tasks_of({values[n]}, is_open, set), is_open, best);
     }
-    tell();
   }
 
   std::vector<ItemRegressionTask> tasks_of(const std::vector<double>& values,
@@ -65,7 +66,9 @@ struct Search {
   /// Of the settings of each domain's task takes the best, if it is above `best`.
   void rate_all(const std::vector<ItemRegressionTask>& tasks, const std::vector<bool>& is_open,
                 std::vector<double>& best) const {
-    const std::vector<SparseRows> solutions = fit.solve(tasks, nullptr);
+    const std::vector<SparseRows> solutions =
+        fit.solve(tasks, [this](double share) { progress((solved + share) / solves); });
+    ++solved;
     for (std::size_t s = 0; s < solutions.size(); ++s) {
       const std::vector<double> metrics = rate(solutions[s]);
       for (std::size_t d = 0; d < tasks.size(); ++d) {
@@ -111,13 +114,12 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
   }
   if (!rate) return choice;
 
-  const int rounds = 1 + fit.modalities() + (domains > 1 ? 1 : 0);
-  int done = 0;
-  const Search search{fit, rate,
-                      [&] {
-                        if (progress) progress(static_cast<double>(++done) / rounds);
-                      },
-                      choice};
+  const auto is_open = [](const std::vector<bool>& domains_of) {
+    return std::ranges::find(domains_of, true) != domains_of.end();
+  };
+  const int solves = (is_open(lambda_open) ? 1 : 0) + (is_open(alpha_open) ? fit.modalities() : 0) +
+                     (is_open(cross_open) ? static_cast<int>(kCrosses.size()) : 0);
+  const Search search{fit, rate, solves, progress, choice};
   search.vary(kLambdas, lambda_open,
               [](ItemRegressionSettings& settings, double value) { settings.lambda = value; });
   for (int m = 0; m < fit.modalities(); ++m) {

@@ -38,7 +38,7 @@ using RateCoefficients = std::function<std::vector<double>(const SparseRows&)>;
 ///
 /// `rate`: empty where there is no validation: the defaults are taken.
 /// Ranks    collective. Errors   Error(usage) where a list fits neither one nor all domains.
-/// Cost     a fit of all solutions of one setting each.
+/// Cost     a fit of all solutions of one setting each. `progress`: as of ItemRegressionFit::solve().
 ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int domains,
                                             const ItemRegressionWish& wish,
                                             const RateCoefficients& rate,

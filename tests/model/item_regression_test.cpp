@@ -169,7 +169,7 @@ Fitted fit(const DatasetFile& dataset, const std::vector<std::string>& modalitie
   config.dim = 8;
   on_ranks(dataset, config, setting, [&](ModelRank& rank) {
     const ItemRegressionFit fit(rank.dataset, rank.shard, modalities, /*feature_dim=*/4, 3);
-    const std::vector<SparseRows> rows = fit.solve(tasks, nullptr);
+    const std::vector<SparseRows> rows = fit.solve(tasks, [](double) {});
     const ItemFeatures features(rank.dataset, rank.shard, modalities, 4);
     const std::int64_t items = fit.histories().items();
     const std::lock_guard<std::mutex> lock(mutex);
