@@ -130,8 +130,11 @@ CheckpointInfo description_of(const RunConfig& config, const RunStart& start,
   return info;
 }
 
-/// The training configuration within the time that the job has left.
-TrainingConfig within_time_left(TrainingConfig training, Job& job) {
+/// The training configuration within the time that is left after `passed` seconds of this process.
+TrainingConfig within_time_left(TrainingConfig training, double passed, Job& job) {
+  if (training.time_limit_seconds > 0) {
+    training.time_limit_seconds = std::max(training.time_limit_seconds - passed, 1e-9);
+  }
   const std::optional<double> left = seconds_until_job_ends();
   if (!left) return training;
   job.log_once() << "time      the job ends in " << in_time(*left)
@@ -253,7 +256,7 @@ int train_from_start(const RunConfig& config, Job& job) {
   }
 
   Trainer trainer(
-      within_time_left(config.training, job), model, optimizer, sampler, checkpoints, description,
+      within_time_left(config.training, timer.seconds(), job), model, optimizer, sampler, checkpoints, description,
       events_of(job, held.lock.get(), validation, validates, logs, sampler.steps_per_epoch()));
   TrainingState& state = start.state;
   logs.open(config.run_dir, state, trainer, "ndcg@20");
