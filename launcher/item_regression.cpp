@@ -39,10 +39,11 @@ std::function<void(double)> progress_of(const char* what, Job& job) {
 /// the settings that the file has.
 std::string begin_of_settings(const RunConfig& config, const std::vector<std::string>& modalities) {
   const ItemRegressionWish& wish = config.item_regression;
-  const nlohmann::ordered_json asked = {
-      {"modalities", modalities}, {"feature_dim", config.model.feature_dim},
-      {"seed", config.seed},      {"lambda", wish.lambda},
-      {"cross", wish.cross},      {"alpha", wish.alpha}};
+  const nlohmann::ordered_json asked = {{"modalities", modalities},
+                                        {"seed", config.seed},
+                                        {"lambda", wish.lambda},
+                                        {"cross", wish.cross},
+                                        {"alpha", wish.alpha}};
   return text("{\"asked\":", asked.dump(), ",");
 }
 
@@ -101,7 +102,7 @@ Fitted fit_now(const RunConfig& config, const DatasetFile& dataset, const Model&
   std::ostream& log = job.log_once();
   const Timer timer;
   const std::vector<std::string> domains = names_of_domains(dataset);
-  const ItemRegressionFit fit(dataset, shard, modalities, config.model.feature_dim, config.seed);
+  const ItemRegressionFit fit(dataset, shard, modalities, ItemFeatures::kColumns, config.seed);
   if (fit.histories().people_sampled() > 0) {
     log << "regression takes a sample of " << with_commas(TrainingHistories::kLongestHistory)
         << " items of " << with_commas(fit.histories().people_sampled())

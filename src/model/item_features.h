@@ -17,6 +17,10 @@ namespace micrec {
 /// square of a row is 1; zeros where an item lacks it. Modalities lie beside each other.
 class ItemFeatures {
  public:
+  /// Principal directions that are kept of a wider modality: more than the content term takes, as
+  /// these numbers are only multiplied with each other.
+  static constexpr int kColumns = 384;
+
   /// Ranks    collective. Cost     three passes over the features on rank 0, one on the others.
   ItemFeatures(const DatasetFile& dataset, const Shard& shard,
                const std::vector<std::string>& modalities, int feature_dim);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/item_features.h"
 #include "model/item_systems.h"
 
 namespace micrec {
@@ -54,8 +55,9 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
   // While it is fitted: histories by person and by item, the features of its own items, and of a
   // batch the same of all neighbours.
   double bytes = 2 * kNodeBytes * at.nonzeros();
-  for (const std::int64_t columns : shape.content_columns) {
-    bytes += 2 * kFloatBytes * static_cast<double>(columns) * at.items();
+  for (const std::int64_t width : at.of.dataset.feature_width) {
+    const auto columns = static_cast<double>(std::min<std::int64_t>(width, ItemFeatures::kColumns));
+    bytes += 2 * kFloatBytes * columns * at.items();
   }
   costs.memory_in_turn(MemoryKind::loading, bytes);
   // Where users are ranked: the coefficients of all items, by target and by source.
