@@ -51,7 +51,7 @@ class MixChoiceTest : public testing::Test {
     on_ranks(ranks,
              [&](Communicator& communicator, const Ownership& ownership, const ScoreTerms& terms) {
                const MixChooser chooser(*dataset_, *space_, ownership, communicator.rank(), options,
-                                        most_users);
+                                        {}, most_users);
                choices[communicator.rank()] = chooser.choose(terms, communicator);
              });
     for (const MixChoice& choice : choices) EXPECT_EQ(in_one(choice), in_one(choices.front()));
