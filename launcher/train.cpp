@@ -256,7 +256,8 @@ int train_from_start(const RunConfig& config, Job& job) {
   }
 
   Trainer trainer(
-      within_time_left(config.training, timer.seconds(), job), model, optimizer, sampler, checkpoints, description,
+      within_time_left(config.training, timer.seconds(), job), model, optimizer, sampler,
+      checkpoints, description,
       events_of(job, held.lock.get(), validation, validates, logs, sampler.steps_per_epoch()));
   TrainingState& state = start.state;
   logs.open(config.run_dir, state, trainer, "ndcg@20");

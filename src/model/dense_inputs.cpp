@@ -125,10 +125,10 @@ void DenseInputs::give_gradients(const at::Tensor& total, const at::Tensor& fini
   if (!tables.empty()) run_backward(tables, gradients);
 }
 
-void DenseInputs::declare(const RankPlace& at, StepCosts& costs) {
-  constexpr double kStepSums = 6;  // parts of the loss, whether to stop, whether a save is done
-  constexpr double kRankSums = 3;  // of these, the ones that differ in a row part
-  costs.exchange("step.dense", Group::rows, 2, at.summed_bytes(Group::rows, kStepSums));
+void DenseInputs::declare(const RankPlace& at, StepCosts& costs, double loss_parts) {
+  constexpr double kVotes = 2;     // whether to stop, whether a save is done
+  constexpr double kRankSums = 3;  // of both, the ones that differ in a row part
+  costs.exchange("step.dense", Group::rows, 2, at.summed_bytes(Group::rows, loss_parts + kVotes));
   costs.exchange("step.columns", Group::columns, 1, at.gathered_bytes(Group::columns, kRankSums));
 }
 

@@ -43,7 +43,8 @@ class DenseInputs {
   void finish(const Shard& shard, const ColumnSums& sums, Extra& extra);
 
   /// Those exchanges, and that an input of this many rows takes part in them, or a table.
-  static void declare(const RankPlace& at, StepCosts& costs);
+  /// `loss_parts`: numbers that the loss is reported in.
+  static void declare(const RankPlace& at, StepCosts& costs, double loss_parts = 4);
   static void declare_parameter(const RankPlace& at, double rows, StepCosts& costs);
   static void declare_table(const RankPlace& at, double entries, StepCosts& costs);
 

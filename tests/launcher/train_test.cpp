@@ -327,7 +327,7 @@ TEST_F(Train, ADryRunSaysThePlanAndLeavesNothing) {
 }
 
 TEST_F(Train, AskedToStopItSavesAndEndsWithItsOwnCode) {
-  const RunConfig config = new_run("run", {"--max_steps=1000"});
+  const RunConfig config = new_run("run", {"--max_steps=1000", "--item_regression=off"});
   const StopSignals signals(config.job.stop_signals);
   raise(SIGTERM);
   ASSERT_EQ(train_on(3, config), kExitStopped) << said_;
@@ -337,6 +337,19 @@ TEST_F(Train, AskedToStopItSavesAndEndsWithItsOwnCode) {
   EXPECT_EQ(list_checkpoints(checkpoints_of(config.run_dir)),
             std::vector<std::string>{"step-000000000001"});
   EXPECT_EQ(lines("run", "end")[0]["reason"], "interrupted");
+}
+
+TEST_F(Train, AskedToStopWhileItFitsItBeginsAgainWhenResumed) {
+  const RunConfig config = new_run("run", {"--max_steps=2"});
+  {
+    const StopSignals signals(config.job.stop_signals);
+    raise(SIGTERM);
+    ASSERT_EQ(train_on(2, config), kExitStopped) << said_;
+  }
+  EXPECT_NE(said_.find("stopped while item regression was fitted"), std::string::npos) << said_;
+  EXPECT_TRUE(list_checkpoints(checkpoints_of(config.run_dir)).empty());
+  ASSERT_EQ(train_on(1, config_of("run", {"--resume", "--nowatchdog"})), 0) << said_;
+  EXPECT_NE(said_.find("coefficients, fitted in"), std::string::npos) << said_;
 }
 
 }  // namespace
