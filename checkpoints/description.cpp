@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <vector>
@@ -62,6 +63,29 @@ void describe_settings(const std::string& flagfile, std::ostream& out) {
   print_group();
 }
 
+namespace {
+
+/// How coefficients were fitted: a line a domain, and one for each that was tried for it; or the
+/// text as it is, where another program wrote it.
+void describe_fit(const std::string& settings, std::ostream& out) {
+  const auto json = nlohmann::ordered_json::parse(settings, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded() || !json.contains("chosen") || !json["chosen"].is_object()) {
+    print_row(out, "fitted with", or_none(printable(settings)));
+    return;
+  }
+  for (auto [domain, chosen] : json["chosen"].items()) {
+    nlohmann::ordered_json tried;
+    if (chosen.is_object() && chosen.contains("tried")) {
+      tried = chosen["tried"];
+      chosen.erase("tried");
+    }
+    print_row(out, "fitted " + printable(domain), printable(chosen.dump()));
+    for (const auto& one : tried) print_row(out, "  tried", printable(one.dump()));
+  }
+}
+
+}  // namespace
+
 void describe_item_regression(const std::string& path, Verify verify, std::ostream& out) {
   const bool reads_all = verify == Verify::checksums;
   const CoefficientSummary what =
@@ -74,7 +98,7 @@ void describe_item_regression(const std::string& path, Verify verify, std::ostre
                  "; ", decimal("%.1f", each), " bytes each"));
   print_row(out, "fitted on",
             text("a dataset with fingerprint ", printable(what.origin.dataset_fingerprint)));
-  print_row(out, "fitted with", or_none(printable(what.origin.settings)));
+  describe_fit(what.origin.settings, out);
   if (reads_all) print_row(out, "verified", "every number, as the file's own checksums say");
 }
 

@@ -41,7 +41,7 @@ Command export_command() {
   command.usage = "mpirun -np RANKS micrec export --run_dir=FOLDER --out=FILE [flags]";
   command.example = "micrec export --run_dir=runs/fk --out=embeddings.h5";
   command.flags = trained_run_flags({out_flag(
-      "the HDF5 file to write; the score of a pair is the dot product of its rows", true)});
+      "the HDF5 file to write; docs/formats.md has the lines that score a pair from it", true)});
   command.run = run_export;
   return command;
 }

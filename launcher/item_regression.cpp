@@ -62,15 +62,14 @@ void tell_choice(std::ostream& log, const ItemRegressionChoice& choice,
     std::int64_t tried = 0;
     for (const ItemRegressionChoice::Tried& one : choice.tried) {
       if (one.domain != static_cast<int>(d)) continue;
-      log << "tried     " << domains[d] << ": " << in_words(one.settings) << ": "
-          << decimal("%.4f", one.metric) << "\n";
       best = std::max(best, one.metric);
       ++tried;
     }
-    log << "regression of " << domains[d] << ": " << in_words(choice.chosen[d]);
-    if (tried > 0)
-      log << " (best of " << tried << " tried, NDCG@20 " << decimal("%.4f", best) << ")";
-    log << "\n";
+    log << "regression of " << domains[d] << ": " << in_words(choice.chosen[d])
+        << (tried == 0 ? text("; given, or the defaults")
+                       : text("; NDCG@20 ", decimal("%.4f", best), ", the best of ", tried,
+                              " tried, which inspect ", kItemRegressionFile, " tells"))
+        << "\n";
   }
   log << std::flush;
 }
@@ -85,7 +84,8 @@ RateCoefficients rating(const Evaluator& evaluator, const Shard& shard) {
     const Report report = evaluator.evaluate(terms, alone, *shard.world);
     std::vector<double> metrics;
     for (const DomainReport& domain : report.domains) {
-      metrics.push_back(report.value(domain.slices.front(), Metric::ndcg, kValidationCutoff));
+      const SliceReport& all = domain.slices.front();
+      metrics.push_back(all.users == 0 ? -1 : report.value(all, Metric::ndcg, kValidationCutoff));
     }
     return metrics;
   };
@@ -162,6 +162,7 @@ std::optional<StoredFile> provide_item_regression(const RunConfig& config,
     stored = matching_coefficients(path, items, asked, world);
   }
   if (stored) {
+    job.log_once() << "regression read from " << path << ", as it was fitted before\n";
     model.item_regression().set_coefficients(
         read_coefficients(path, *stored, dataset.fingerprint(), items, own, world));
     return stored;

@@ -115,6 +115,7 @@ void check_outputs(const Arguments& arguments) {
 }
 
 int run_plan(const Arguments& arguments) {
+  complete_item_regression(arguments);
   if (FLAGS_grid != "auto") parse_grid_for(model_config_from_flags(), FLAGS_grid, FLAGS_ranks);
   check_outputs(arguments);
   const DatasetFile dataset = DatasetFile::open(FLAGS_dataset);

@@ -16,8 +16,6 @@
 #include "launcher/train_flags.h"
 
 DECLARE_string(partition);
-DECLARE_string(model);
-DECLARE_string(item_regression);
 DECLARE_string(grid);
 DECLARE_int64(epochs);
 DEFINE_bool(resume, false,
@@ -111,24 +109,6 @@ void take_up_old_flags(const Arguments& arguments) {
                                    "; leave them out, or start a new run in another --run_dir"));
   }
   set_flags_not_given(command, taken, arguments);
-}
-
-/// Lets --model and --item_regression say the same: a baseline is what its paper says, and what has
-/// no embeddings has no steps.
-void complete_item_regression(const Arguments& arguments) {
-  const bool is_alone = FLAGS_item_regression == "alone";
-  if (!arguments.is_given("item_regression")) {
-    if (FLAGS_model == "item_regression") FLAGS_item_regression = "alone";
-    if (FLAGS_model != "item_regression" && FLAGS_model != "micrec") FLAGS_item_regression = "off";
-  } else if (is_alone && !arguments.is_given("model")) {
-    FLAGS_model = "item_regression";
-  } else if (is_alone != (FLAGS_model == "item_regression")) {
-    throw Error(Cause::usage,
-                text("--model=", FLAGS_model, " and --item_regression=", FLAGS_item_regression,
-                     " do not go together: --model=item_regression is item regression "
-                     "alone, and other models take it by --item_regression=auto or "
-                     "leave it by off"));
-  }
 }
 
 /// Refuses flags that name no run, and sets those that a resumed run has of its checkpoint.

@@ -29,10 +29,11 @@ DEFINE_double(temperature, 0.2, "temperature of the contrastive loss");
 DEFINE_int64(contrastive_batch, 1024,
              "people a step in the contrastive loss; 0: all who shop in both");
 
-DEFINE_string(item_regression, "auto",
-              "item regression in the score: auto (beside the embeddings, weighed on validation; "
-              "off where --model is not micrec), off (the embeddings alone), alone (without "
-              "embeddings and steps)");
+DEFINE_string(
+    item_regression, "auto",
+    "item regression in the score: auto (beside the embeddings, weighed on validation), off "
+    "(the embeddings alone), alone (as --model=item_regression); where it is not given, "
+    "auto of micrec and off of other models");
 DEFINE_string(regression_lambda, "auto", "ridge of item regression");
 DEFINE_string(regression_alpha, "auto", "weight of the items' features in item regression");
 DEFINE_string(regression_cross, "auto",
@@ -94,14 +95,17 @@ std::string check_partition(const std::string& value) {
 
 /// "auto", or numbers with commas between, one for all domains or one each.
 Bound automatic_or(double minimum, bool above_minimum) {
-  const std::string grammar =
-      text("auto, or numbers ", above_minimum ? "above " : "of at least ", minimum,
-           ", one for all domains or one each with commas between");
+  constexpr double kMost = 1e6;  // beyond it float32 has nothing left of the other term
+  const std::string grammar = text("auto, or numbers ", above_minimum ? "above " : "from ", minimum,
+                                   above_minimum ? " and at most " : " to ", kMost,
+                                   ", one for all domains or one each with commas between");
   return written_as(grammar, [=](const std::string& value) {
     if (value == "auto") return std::string();
     for (const std::string& part : split(value, ',')) {
       const std::optional<double> number = parse_real(part);
-      if (!number || *number < minimum || (above_minimum && *number == minimum)) return grammar;
+      const bool is_in = number && *number >= minimum && *number <= kMost &&
+                         !(above_minimum && *number == minimum);
+      if (!is_in) return grammar;  // not a number is in no range
     }
     return split(value, ',').empty() ? grammar : std::string();
   });
@@ -179,6 +183,25 @@ std::vector<FlagSpec> training_flags() {
       may_change({"keep_last", "Checkpoints", "checkpoints", at_least(1)}),
       may_change({"time_limit", "Checkpoints", "minutes", at_least(0)}),
   };
+}
+
+void complete_item_regression(const Arguments& arguments) {
+  if (!arguments.is_given("item_regression")) {
+    if (FLAGS_model == "item_regression") FLAGS_item_regression = "alone";
+    if (FLAGS_model != "item_regression" && FLAGS_model != "micrec") FLAGS_item_regression = "off";
+    return;
+  }
+  if (FLAGS_item_regression == "auto" && FLAGS_model == "item_regression") {
+    FLAGS_item_regression = "alone";
+  }
+  if (FLAGS_item_regression == "alone" && !arguments.is_given("model")) {
+    FLAGS_model = "item_regression";
+  }
+  if ((FLAGS_item_regression == "alone") == (FLAGS_model == "item_regression")) return;
+  throw Error(Cause::usage,
+              text("--model=", FLAGS_model, " and --item_regression=", FLAGS_item_regression,
+                   " do not go together: for item regression alone give --model=item_regression "
+                   "and nothing else, for another model beside it --item_regression=auto"));
 }
 
 ModelConfig model_config_from_flags() {

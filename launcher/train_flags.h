@@ -23,6 +23,11 @@ FlagSpec partition_flag();
 /// The flags that decide how it is trained.
 std::vector<FlagSpec> training_flags();
 
+/// Lets --model and --item_regression say the same, where one of them was not given: a baseline is
+/// what its paper says, and item regression alone is a model. Errors: Error(usage) where they do
+/// not go together.
+void complete_item_regression(const Arguments& arguments);
+
 /// The configurations that the flags say now. Errors: Error(usage) on values that do not go
 /// together.
 ModelConfig model_config_from_flags();

@@ -88,8 +88,8 @@ History read_history(const std::string& path, const InteractionsOptions& reading
   }
   if (known > 0) {
     report << "  " << with_commas(known)
-           << " of the people have keys that the dataset knows; they are served from this file "
-              "alone\n";
+           << " of the people have keys that the dataset knows; in this domain they "
+              "are served from this file alone\n";
   }
   return history;
 }

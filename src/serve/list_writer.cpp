@@ -34,9 +34,11 @@ void write_lists(const Recommender& recommender, int domain, std::span<const std
   report << "\n";
   const auto popular = served.find(name_of(Basis::popular));
   if (popular == served.end()) return;
-  report << "  nothing is known of " << with_commas(popular->second) << " of them, as '" << stranger
-         << "': they get the most popular items of " << name
-         << "; --history=FILE with their interactions would make the lists their own\n";
+  report
+      << "  nothing that scores items is known of " << with_commas(popular->second)
+      << " of them, as '" << stranger << "': they get the most popular items of " << name
+      << "; --history=FILE with their interactions, of items that others met too, would make the "
+         "lists their own\n";
 }
 
 }  // namespace micrec

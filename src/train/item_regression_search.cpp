@@ -72,7 +72,7 @@ struct Search {
     for (std::size_t s = 0; s < solutions.size(); ++s) {
       const std::vector<double> metrics = rate(solutions[s]);
       for (std::size_t d = 0; d < tasks.size(); ++d) {
-        if (!is_open[d]) continue;
+        if (!is_open[d] || metrics[d] < 0) continue;
         const ItemRegressionSettings& settings = tasks[d].settings[s];
         choice.tried.push_back({static_cast<int>(d), settings, metrics[d]});
         if (metrics[d] <= best[d]) continue;

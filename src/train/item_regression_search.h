@@ -28,8 +28,8 @@ struct ItemRegressionChoice {
   std::vector<Tried> tried;                    // in order; none without validation
 };
 
-/// NDCG@20 on the validation interactions of each domain, ranked by these coefficients alone.
-/// Ranks: collective.
+/// NDCG@20 on the validation interactions of each domain, ranked by these coefficients alone; below
+/// 0 where a domain has none. Ranks: collective.
 using RateCoefficients = std::function<std::vector<double>(const SparseRows&)>;
 
 /// Chooses what the wish leaves open, one setting after the other: lambda, alpha of each modality,
