@@ -107,7 +107,7 @@ class Install(unittest.TestCase):
         cases = dict(re.findall(r"^    (\w+)\)\n(.*?);;$", text, flags=re.MULTILINE | re.DOTALL))
         for command, flag in self.flags():
             self.assertRegex(cases[command], rf"'--{flag}=?\[", command)
-        self.assertIn(":value:(mf lightgcn inmo_mf inmo micrec)", cases["train"])
+        self.assertIn(":value:(mf lightgcn inmo_mf inmo micrec ials popularity item_regression)", cases["train"])
         # The quoting of both shells is the same here, so what bash cannot parse zsh cannot either.
         result = run("zsh", "-n", self.zsh) if shutil.which("zsh") else run("bash", "-n", self.zsh)
         self.assertEqual((result.returncode, result.stderr), (0, ""))

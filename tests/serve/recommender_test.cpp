@@ -561,8 +561,9 @@ TEST_F(RecommenderTest, IsWrittenAsCsvWithWordsOnWhereItComesFrom) {
     EXPECT_EQ(
         report.str(),
         "domain0: 3 people, 1 from dataset, 2 from popular\n"
-        "  nothing that scores items is known of 2 of them, as 'says \"a,b\"': they get the most popular items "
-        "of domain0; --history=FILE with their interactions would make the lists their own\n");
+        "  nothing that scores items is known of 2 of them, as 'says \"a,b\"': they get the most "
+        "popular items of domain0; --history=FILE with their interactions, of items that others "
+        "met too, would make the lists their own\n");
     report.str("");
     write_lists(recommender, 0, std::vector<std::string>{known}, {.k = 2}, csv, report);
     EXPECT_EQ(report.str(), "domain0: 1 people, 1 from dataset\n");
