@@ -73,7 +73,8 @@ void describe_fit(const std::string& settings, std::ostream& out) {
     print_row(out, "fitted with", or_none(printable(settings)));
     return;
   }
-  for (auto [domain, chosen] : json["chosen"].items()) {
+  for (const auto& [domain, value] : json["chosen"].items()) {
+    nlohmann::ordered_json chosen = value;
     nlohmann::ordered_json tried;
     if (chosen.is_object() && chosen.contains("tried")) {
       tried = chosen["tried"];

@@ -1,5 +1,7 @@
 #include "launcher/item_regression.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>

@@ -31,8 +31,10 @@ bool has_linear_term(std::span<const ScoreMix> mixes) {
 void mix_terms(const ScoreMix& mix, const float* products, const float* sums, std::int64_t count,
                float* scores) {
   if (!mix.embeddings) {
+    CHECK(sums != nullptr);
     std::copy(sums, sums + count, scores);
   } else if (mix.regression == 0) {
+    CHECK(products != nullptr);
     std::copy(products, products + count, scores);
   } else {
     kernels().mix_scores(products, sums, mix.regression, count, scores);

@@ -3,7 +3,9 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -12,9 +14,9 @@ namespace micrec {
 namespace {
 
 // The first of each is the default; a tie goes to the earlier.
-const std::vector<double> kLambdas = {60, 20, 150, 400, 1000};
-const std::vector<double> kAlphas = {2, 3, 1, 5, 0};
-const std::vector<double> kCrosses = {0.6, 0};
+constexpr double kLambdas[] = {60, 20, 150, 400, 1000};
+constexpr double kAlphas[] = {2, 3, 1, 5, 0};
+constexpr double kCrosses[] = {0.6, 0};
 
 constexpr std::int64_t kMostItems = 20000;  // of a domain that are solved for while choosing
 
@@ -37,17 +39,17 @@ struct Search {
 
   /// Takes the best of the values in the domains where that is open. `apart`: the values do not
   /// share neighbourhoods.
-  void vary(const std::vector<double>& values, const std::vector<bool>& is_open, const Set& set,
+  void vary(std::span<const double> values, const std::vector<bool>& is_open, const Set& set,
             bool apart = false) const {
     if (std::ranges::find(is_open, true) == is_open.end()) return;
     std::vector<double> best(choice.chosen.size(), -1);
     if (!apart) rate_all(tasks_of(values, is_open, set), is_open, best);
     for (std::size_t n = 0; n < values.size() && apart; ++n) {
-      rate_all(tasks_of({values[n]}, is_open, set), is_open, best);
+      rate_all(tasks_of(values.subspan(n, 1), is_open, set), is_open, best);
     }
   }
 
-  std::vector<ItemRegressionTask> tasks_of(const std::vector<double>& values,
+  std::vector<ItemRegressionTask> tasks_of(std::span<const double> values,
                                            const std::vector<bool>& is_open, const Set& set) const {
     std::vector<ItemRegressionTask> tasks;
     for (std::size_t d = 0; d < choice.chosen.size(); ++d) {
@@ -105,9 +107,9 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
     const double* const alpha = wished(wish.alpha, d);
     const double* const cross = wished(wish.cross, d);
     choice.chosen.push_back(
-        {.lambda = lambda ? *lambda : kLambdas.front(),
-         .cross = cross ? *cross : kCrosses.front(),
-         .alpha = std::vector<double>(fit.modalities(), alpha ? *alpha : kAlphas.front())});
+        {.lambda = lambda ? *lambda : kLambdas[0],
+         .cross = cross ? *cross : kCrosses[0],
+         .alpha = std::vector<double>(fit.modalities(), alpha ? *alpha : kAlphas[0])});
     lambda_open.push_back(lambda == nullptr);
     alpha_open.push_back(alpha == nullptr);
     cross_open.push_back(cross == nullptr && domains > 1);
@@ -118,7 +120,7 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
     return std::ranges::find(domains_of, true) != domains_of.end();
   };
   const int solves = (is_open(lambda_open) ? 1 : 0) + (is_open(alpha_open) ? fit.modalities() : 0) +
-                     (is_open(cross_open) ? static_cast<int>(kCrosses.size()) : 0);
+                     (is_open(cross_open) ? static_cast<int>(std::size(kCrosses)) : 0);
   const Search search{fit, rate, solves, progress, choice};
   search.vary(kLambdas, lambda_open,
               [](ItemRegressionSettings& settings, double value) { settings.lambda = value; });
