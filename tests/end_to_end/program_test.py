@@ -24,6 +24,8 @@ PROGRAM = ""
 WITH_FAULTS = ""  # the same, but that its environment may kill it (tests/faults)
 MPIEXEC = []
 CHECK_METRICS = Path(__file__).resolve().parent.parent / "evaluate" / "check_metrics.py"
+sys.path.insert(0, str(CHECK_METRICS.parent))
+from check_metrics import linear_term  # noqa: E402
 SECONDS = 180  # no command of these may take longer
 
 SYNTH = ["--users=160", "--items=90", "--interactions=2400", "--modalities=text:12,image:9", "--seed=5",
@@ -189,7 +191,7 @@ class ProgramTest(unittest.TestCase):
             self.assertTrue(np.isfinite(rows).all())
             np.testing.assert_array_equal(rows, three[name], err_msg=name)
 
-    def test_recommends_what_the_embeddings_say(self):
+    def test_recommends_what_an_export_says(self):
         embeddings = self.folder / "served.h5"
         run("export", f"--run_dir={self.run_dir}", f"--out={embeddings}")
         with h5py.File(self.dataset) as data, h5py.File(embeddings) as served:
@@ -201,6 +203,10 @@ class ProgramTest(unittest.TestCase):
             seen = [group[f"{split}/item"][:][group[f"{split}/user"][:] == user] for split in ("train", "later")]
             seen = np.concatenate(seen)
             scores = rows["items/embedding"][:] @ rows["users/embedding"][user]
+            weights = rows["item_regression"].attrs
+            linear = linear_term(data, served, domain)[:, user]
+            self.assertGreater(weights["regression"] * np.abs(linear).max(), 0)
+            scores = weights["embeddings"] * scores + weights["regression"] * linear
             scores[seen] = -np.inf
             best = np.argsort(-scores, kind="stable")[:10]
             item_keys = [name.decode() for name in group["items/key"][:]]
@@ -499,6 +505,7 @@ class ProgramTest(unittest.TestCase):
         self.assertTrue(found["whole"])
         self.assertEqual([checkpoint["path"] for checkpoint in found["checkpoints"]], checkpoints)
         files = [path for path in (self.run_dir / "checkpoints").rglob("*") if path.is_file()]
+        files.append(self.run_dir / "item_regression.h5")
         self.assertEqual(len(printed.splitlines()), len(files))
         self.assertEqual(printed.count("whole"), len(files))
 
