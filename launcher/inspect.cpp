@@ -62,11 +62,11 @@ void inspect_embeddings(const std::string& path) {
   const Hdf5File file = Hdf5File::open(path);
   print_title(path, "exported embeddings");
   describe_embeddings(file, std::cout);
-  std::cout
-      << "\nThe score of a user and an item of one domain is the dot product of their rows; where "
-         "a "
-         "domain has item regression, its weight times the sum of the item's coefficients over the "
-         "person's history comes to it, or is the score alone.\n";
+  std::cout << "\nThe score of a user and an item of one domain is the dot product of their rows; "
+               "where a "
+               "domain has item\nregression, its weight times the sum of the item's coefficients "
+               "over the "
+               "person's history comes to it, or is\nthe score alone.\n";
 }
 
 void inspect_item_regression(const std::string& path) {

@@ -1,6 +1,7 @@
 #include "launcher/item_regression.h"
 
 #include <ATen/ATen.h>
+#include <glog/logging.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -17,8 +18,6 @@
 
 namespace micrec {
 namespace {
-
-constexpr std::int64_t kMostUsers = 10'000;  // of a domain that settings are tried on
 
 std::vector<std::string> names_of_domains(const DatasetFile& dataset) {
   std::vector<std::string> names;
@@ -76,30 +75,13 @@ void tell_choice(std::ostream& log, const ItemRegressionChoice& choice,
   log << std::flush;
 }
 
-/// NDCG@20 of each domain, ranked by coefficients alone.
-RateCoefficients rating(const Evaluator& evaluator, const Shard& shard) {
-  return [&evaluator, &shard](const SparseRows& coefficients) {
-    const auto rows = static_cast<std::int64_t>(shard.whole_nodes.size());
-    const ScoreTerms terms{at::zeros({rows, 0}, at::kFloat), &coefficients};
-    const std::vector<ScoreMix> alone(shard.space().domains(),
-                                      {.embeddings = false, .regression = 1});
-    const Report report = evaluator.evaluate(terms, alone, *shard.world);
-    std::vector<double> metrics;
-    for (const DomainReport& domain : report.domains) {
-      const SliceReport& all = domain.slices.front();
-      metrics.push_back(all.users == 0 ? -1 : report.value(all, Metric::ndcg, kValidationCutoff));
-    }
-    return metrics;
-  };
-}
-
 struct Fitted {
   SparseRows coefficients;
   std::string settings;  // JSON
 };
 
 Fitted fit_now(const RunConfig& config, const DatasetFile& dataset, const Model& model,
-               const std::vector<std::string>& modalities, Job& job) {
+               const std::vector<std::string>& modalities, const Validation& validation, Job& job) {
   const Shard& shard = model.shard();
   std::ostream& log = job.log_once();
   const Timer timer;
@@ -110,22 +92,14 @@ Fitted fit_now(const RunConfig& config, const DatasetFile& dataset, const Model&
         << " items of " << with_commas(fit.histories().people_sampled())
         << " people with more than those\n";
   }
-  std::optional<Evaluator> evaluator;
-  if (has_validation(dataset)) {
-    evaluator.emplace(dataset, shard.space(), shard.whole, job.rank(),
-                      EvaluationOptions{.split = Split::valid,
-                                        .k = {kValidationCutoff},
-                                        .slices = false,
-                                        .histories = true,
-                                        .most_users = kMostUsers,
-                                        .threads = job.threads()});
-  } else {
+  const bool validates = has_validation(dataset);
+  if (!validates) {
     log << "regression has no validation interactions to choose settings on: the documented "
            "defaults, or what was given\n";
   }
   const ItemRegressionChoice choice = choose_item_regression(
       fit, static_cast<int>(domains.size()), config.item_regression,
-      evaluator ? rating(*evaluator, shard) : RateCoefficients(), progress_of("settings", job));
+      validates ? validation.rating() : RateCoefficients(), progress_of("settings", job));
   tell_choice(log, choice, domains, modalities);
   Fitted fitted{fit_item_regression(fit, choice, progress_of("fit", job)), ""};
   at::Tensor count = at::full({1}, fitted.coefficients.nonzeros(), at::kLong);
@@ -149,6 +123,7 @@ bool has_validation(const DatasetFile& dataset) {
 
 std::optional<StoredFile> provide_item_regression(const RunConfig& config,
                                                   const DatasetFile& dataset, Model& model,
+                                                  const Validation& validation,
                                                   const RunStart& start, Job& job) {
   if (!model.item_regression().is_on()) return std::nullopt;
   const Shard& shard = model.shard();
@@ -161,7 +136,9 @@ std::optional<StoredFile> provide_item_regression(const RunConfig& config,
   std::optional<StoredFile> stored = start.item_regression;
   if (!stored && config.resume) {
     const CoefficientOrigin asked{dataset.fingerprint(), begin_of_settings(config, modalities)};
-    stored = matching_coefficients(path, items, asked, world);
+    std::string why;
+    stored = matching_coefficients(path, items, asked, world, &why);
+    if (!why.empty()) job.log_once() << "regression is fitted anew: " << why << "\n";
   }
   if (stored) {
     job.log_once() << "regression read from " << path << ", as it was fitted before\n";
@@ -169,7 +146,7 @@ std::optional<StoredFile> provide_item_regression(const RunConfig& config,
         read_coefficients(path, *stored, dataset.fingerprint(), items, own, world));
     return stored;
   }
-  Fitted fitted = fit_now(config, dataset, model, modalities, job);
+  Fitted fitted = fit_now(config, dataset, model, modalities, validation, job);
   stored = write_coefficients(path, items, own, fitted.coefficients,
                               {dataset.fingerprint(), fitted.settings}, world);
   model.item_regression().set_coefficients(std::move(fitted.coefficients));
@@ -198,10 +175,20 @@ double Validation::operator()(const at::Tensor& z) {
   } else {
     MixChoice choice = mix_->choose({z, &model_.item_regression().coefficients()}, world);
     model_.item_regression().set_mixes(choice.mixes);
+    weights_in_words_ = choice.in_words(domains_);
     tried_ = std::move(choice.tried);
     last_ = std::move(choice.report);
   }
   return last_.mean(Metric::ndcg, kValidationCutoff);
+}
+
+RateCoefficients Validation::rating() const {
+  CHECK(mix_);
+  return [this](const SparseRows& coefficients) {
+    const Shard& shard = model_.shard();
+    return mix_->rate_alone(coefficients, static_cast<std::int64_t>(shard.whole_nodes.size()),
+                            *shard.world);
+  };
 }
 
 nlohmann::ordered_json Validation::last_json() const {

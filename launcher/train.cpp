@@ -245,7 +245,7 @@ int train_from_start(const RunConfig& config, Job& job) {
 
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
   RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
-  start.item_regression = provide_item_regression(config, dataset, model, start, job);
+  start.item_regression = provide_item_regression(config, dataset, model, validation, start, job);
   const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
   write_config(config.run_dir, description.config, world);
   job.log_once() << "loaded    in " << in_time(timer.seconds()) << "\n" << std::flush;
@@ -264,6 +264,9 @@ int train_from_start(const RunConfig& config, Job& job) {
   if (!start.checkpoint.empty()) logs.resumed(start);
   const TrainingEnd end = trainer.run(state);
   job.log_once() << logs.end_training();
+  for (const std::string& of_domain : validation.weights_in_words()) {
+    job.log_once() << "last weighed " << of_domain << "\n";
+  }
   if (end == TrainingEnd::interrupted) {
     logs.ended(state.step, "interrupted", timer.seconds());
     job.log_once() << "stopped after step " << state.step

@@ -34,15 +34,15 @@ std::uint8_t degree_bucket(std::int32_t degree) {
 
 using Pairs = std::vector<std::pair<std::int32_t, std::int32_t>>;  // (index of user, item)
 
-ItemLists to_lists(Pairs pairs, std::int64_t users) {
+NumberLists to_lists(Pairs pairs, std::int64_t users) {
   std::sort(pairs.begin(), pairs.end());
   pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
-  ItemLists lists;
+  NumberLists lists;
   lists.offsets.assign(users + 1, 0);
-  lists.items.reserve(pairs.size());
+  lists.values.reserve(pairs.size());
   for (const auto& [user, item] : pairs) {
     ++lists.offsets[user + 1];
-    lists.items.push_back(item);
+    lists.values.push_back(item);
   }
   for (std::int64_t user = 0; user < users; ++user) lists.offsets[user + 1] += lists.offsets[user];
   return lists;
@@ -243,8 +243,8 @@ class DomainLoader {
 
   int add_field(const std::vector<std::uint8_t>& of_item) {
     std::vector<std::uint8_t>& field = domain_.fields.emplace_back();
-    field.reserve(domain_.positives.items.size());
-    for (const std::int32_t item : domain_.positives.items) field.push_back(of_item[item]);
+    field.reserve(domain_.positives.values.size());
+    for (const std::int32_t item : domain_.positives.values) field.push_back(of_item[item]);
     return static_cast<int>(domain_.fields.size()) - 1;
   }
 

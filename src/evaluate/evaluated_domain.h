@@ -63,8 +63,8 @@ struct EvaluatedDomain {
   std::vector<std::int32_t> person;        // (evaluated users)
   std::vector<std::uint8_t> user_classes;  // (evaluated users) bit c: in UserClass c
   std::vector<std::int32_t> history_of;    // (evaluated users) list, with options.histories
-  ItemLists positives;                     // of the evaluated users
-  ItemLists masked;
+  NumberLists positives;                   // of the evaluated users
+  NumberLists masked;
   std::vector<std::vector<std::uint8_t>> fields;  // [field] (positives) what item views select by
   std::vector<ItemView> views;
   std::vector<std::string> slice_names;

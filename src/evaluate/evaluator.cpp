@@ -142,7 +142,7 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(const EvaluatedDomain& do
                              terms.coefficients == nullptr ? nullptr : &histories_,
                              domain.history_of};
 
-  const std::size_t pairs = domain.positives.items.size();
+  const std::size_t pairs = domain.positives.values.size();
   std::vector<float> scores(mixes.size() * pairs);
   std::vector<std::int32_t> ahead(mixes.size() * pairs * domain.groups, 0);
   const auto score = [&](const Candidates& candidates) {
@@ -174,7 +174,7 @@ void Evaluator::add_metrics(const EvaluatedDomain& domain, std::span<const std::
   const std::int64_t width = 2 + metrics.values();  // users, positives, metrics
   const auto slices = static_cast<std::int64_t>(domain.slice_names.size());
   std::mutex mutex;
-  parallel_for(domain.positives.users(), 1024, options_.threads,
+  parallel_for(domain.positives.size(), 1024, options_.threads,
                [&](std::int64_t begin, std::int64_t end) {
                  std::vector<std::int64_t> own(slices * width, 0);
                  std::vector<std::int32_t> ranks;

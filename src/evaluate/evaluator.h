@@ -117,7 +117,7 @@ class Evaluator {
   std::int64_t owned_rows_ = 0;
   std::int64_t owned_users_ = 0;
   std::vector<EvaluatedDomain> domains_;
-  ItemLists histories_;  // of the people among the evaluated users, with options.histories
+  NumberLists histories_;  // of the people among the evaluated users, with options.histories
 };
 
 }  // namespace micrec

@@ -11,9 +11,9 @@ constexpr std::int64_t kChunk = 1 << 20;  // interactions read at a time
 
 }  // namespace
 
-ItemLists load_histories(const DatasetFile& dataset, const NodeSpace& space,
-                         KnownInteractions known, std::span<const std::int32_t> list_of_person,
-                         std::int64_t lists) {
+NumberLists load_histories(const DatasetFile& dataset, const NodeSpace& space,
+                           KnownInteractions known, std::span<const std::int32_t> list_of_person,
+                           std::int64_t lists) {
   CHECK_EQ(static_cast<std::int64_t>(list_of_person.size()), dataset.people());
   std::vector<Split> splits = {Split::train};
   if (known == KnownInteractions::all) splits.push_back(Split::later);
@@ -33,16 +33,17 @@ ItemLists load_histories(const DatasetFile& dataset, const NodeSpace& space,
     }
   };
 
-  ItemLists histories;
+  NumberLists histories;
   std::vector<std::int64_t>& offsets = histories.offsets;
   offsets.assign(lists + 1, 0);
   for_each([&](std::int32_t list, std::int32_t /*item*/) { ++offsets[list + 1]; });
   for (std::int64_t list = 0; list < lists; ++list) offsets[list + 1] += offsets[list];
-  histories.items.resize(offsets.back());
+  histories.values.resize(offsets.back());
   std::vector<std::int64_t> next(offsets.begin(), offsets.end() - 1);
-  for_each([&](std::int32_t list, std::int32_t item) { histories.items[next[list]++] = item; });
+  for_each([&](std::int32_t list, std::int32_t item) { histories.values[next[list]++] = item; });
   for (std::int64_t list = 0; list < lists; ++list) {
-    std::sort(histories.items.begin() + offsets[list], histories.items.begin() + offsets[list + 1]);
+    std::sort(histories.values.begin() + offsets[list],
+              histories.values.begin() + offsets[list + 1]);
   }
   return histories;
 }

@@ -21,8 +21,8 @@ enum class KnownInteractions {
 /// Shapes   list_of_person: (people) number of a person's list, or -1; returns `lists` of them.
 /// Ranks    not collective.
 /// Cost     two passes over the interactions in pieces; 4 bytes an interaction of those people.
-ItemLists load_histories(const DatasetFile& dataset, const NodeSpace& space,
-                         KnownInteractions known, std::span<const std::int32_t> list_of_person,
-                         std::int64_t lists);
+NumberLists load_histories(const DatasetFile& dataset, const NodeSpace& space,
+                           KnownInteractions known, std::span<const std::int32_t> list_of_person,
+                           std::int64_t lists);
 
 }  // namespace micrec

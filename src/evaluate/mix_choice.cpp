@@ -1,5 +1,7 @@
 #include "evaluate/mix_choice.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -12,6 +14,7 @@ namespace {
 
 constexpr double kWeights[] = {0, 0.3, 0.6, 0.9, 1.3, 1.8, 3, 6, TriedMix::kAlone};
 constexpr std::int64_t kCutoff = 20;
+constexpr ScoreMix kAlone = {.embeddings = false, .regression = 1};
 
 EvaluationOptions with_histories(EvaluationOptions options, std::int64_t most_users) {
   options.histories = true;
@@ -39,7 +42,6 @@ std::string weight_in_words(double weight) {
 }  // namespace
 
 ScoreMix mix_of(double weight, const TermSpread& spread) {
-  constexpr ScoreMix kAlone = {.embeddings = false, .regression = 1};
   const double product = spread.product.value_or(0);
   const double regression = spread.regression.value_or(0);
   if (!spread.product || (product == 0 && regression > 0)) return kAlone;
@@ -76,6 +78,19 @@ MixChooser::MixChooser(const DatasetFile& dataset, const NodeSpace& space,
   if (trial_.leaves_out_users()) {
     full_.emplace(dataset, space, ownership, rank, with_histories(options, 0));
   }
+}
+
+std::vector<double> MixChooser::rate_alone(const SparseRows& coefficients, std::int64_t rows,
+                                           Communicator& communicator) const {
+  const ScoreTerms terms{at::zeros({rows, 0}, at::kFloat), &coefficients};
+  const Report report =
+      trial_.evaluate(terms, std::vector<ScoreMix>(domains_, kAlone), communicator);
+  std::vector<double> metrics;
+  for (const DomainReport& domain : report.domains) {
+    const SliceReport& all = domain.slices.front();
+    metrics.push_back(all.users == 0 ? -1 : report.value(all, Metric::ndcg, kCutoff));
+  }
+  return metrics;
 }
 
 std::vector<ScoreMix> MixChooser::without_validation(const ScoreTerms& terms,

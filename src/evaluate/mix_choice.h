@@ -62,6 +62,14 @@ class MixChooser {
   /// Cost     little more than an evaluation; two where users are left out.
   MixChoice choose(const ScoreTerms& terms, Communicator& communicator) const;
 
+  /// NDCG@20 of each domain on the users that weights are tried on, ranked by these coefficients
+  /// alone; below 0 where a domain has none.
+  ///
+  /// Shapes   rows: of this rank, as those of ScoreTerms::z.
+  /// Ranks    collective, and errors as choose().
+  std::vector<double> rate_alone(const SparseRows& coefficients, std::int64_t rows,
+                                 Communicator& communicator) const;
+
   /// The mixes of the given weights, or else of the default one, where nothing can be validated.
   /// Ranks: collective, as choose().
   std::vector<ScoreMix> without_validation(const ScoreTerms& terms,

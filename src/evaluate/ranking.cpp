@@ -94,7 +94,7 @@ struct MaskWalk {
 struct Chosen {
   const RankedUsers& users;
   std::span<const std::int64_t> numbers;  // of those chosen, among the users
-  const ItemLists& masked;
+  const NumberLists& masked;
 };
 
 /// Scores the chosen users against all candidates, tile by tile as for_each_tile does, masked items
@@ -147,7 +147,7 @@ void for_each_scored_tile(const Candidates& candidates, const Chosen& chosen,
 /// score comes ahead of the positive, from it on (the positive itself included) it does not.
 class Turns {
  public:
-  Turns(const Candidates& candidates, const ItemLists& positives,
+  Turns(const Candidates& candidates, const NumberLists& positives,
         std::span<const std::int64_t> users)
       : groups_(candidates.groups()) {
     const auto numbers = candidates.numbers().begin();
@@ -288,42 +288,43 @@ double largest_linear_term(std::span<const ScoreMix> mixes, double longest_histo
   return weight * (1 + longest_history) * largest_coefficient;
 }
 
-void score_pairs(const Candidates& candidates, const RankedUsers& users, const ItemLists& pairs,
+void score_pairs(const Candidates& candidates, const RankedUsers& users, const NumberLists& pairs,
                  std::span<const ScoreMix> mixes, int threads, std::span<float> scores) {
   const std::int64_t dim = candidates.dim();
-  CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), pairs.users() * dim);
-  CHECK_EQ(scores.size(), mixes.size() * pairs.items.size());
+  CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), pairs.size() * dim);
+  CHECK_EQ(scores.size(), mixes.size() * pairs.values.size());
   const bool linear = has_linear_term(mixes);
-  parallel_for(pairs.users(), 256, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(pairs.size(), 256, threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t user = begin; user < end; ++user) {
       for (std::int64_t p = pairs.offsets[user]; p < pairs.offsets[user + 1]; ++p) {
-        const std::int64_t position = candidates.position_of(pairs.items[p]);
+        const std::int64_t position = candidates.position_of(pairs.values[p]);
         if (position < 0) continue;
         const float product =
             kernels().score_pair(users.rows.data() + user * dim, 1,
                                  candidates.rows().columns_of(position), kItemLanes, dim);
         const float sum = linear ? candidates.history_sum_of(position, users.history(user)) : 0.F;
         for (std::size_t m = 0; m < mixes.size(); ++m) {
-          mix_terms(mixes[m], &product, &sum, 1, &scores[m * pairs.items.size() + p]);
+          mix_terms(mixes[m], &product, &sum, 1, &scores[m * pairs.values.size() + p]);
         }
       }
     }
   });
 }
 
-void count_ahead(const Candidates& candidates, const RankedUsers& users, const ItemLists& positives,
-                 std::span<const ScoreMix> mixes, std::span<const float> positive_scores,
-                 const ItemLists& masked, int threads, std::span<std::int32_t> ahead) {
+void count_ahead(const Candidates& candidates, const RankedUsers& users,
+                 const NumberLists& positives, std::span<const ScoreMix> mixes,
+                 std::span<const float> positive_scores, const NumberLists& masked, int threads,
+                 std::span<std::int32_t> ahead) {
   const int groups = candidates.groups();
-  const std::size_t pairs = positives.items.size();
-  CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), positives.users() * candidates.dim());
-  CHECK_EQ(masked.users(), positives.users());
+  const std::size_t pairs = positives.values.size();
+  CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), positives.size() * candidates.dim());
+  CHECK_EQ(masked.size(), positives.size());
   CHECK_EQ(positive_scores.size(), mixes.size() * pairs);
   CHECK_EQ(ahead.size(), mixes.size() * pairs * groups);
   check_scores(candidates, users, mixes, threads);
 
   std::vector<std::int64_t> chosen;
-  for (std::int64_t user = 0; user < positives.users(); ++user) {
+  for (std::int64_t user = 0; user < positives.size(); ++user) {
     if (!positives.of(user).empty()) chosen.push_back(user);
   }
   for_each_block(chosen, threads, [&](std::span<const std::int64_t> block) {
@@ -355,15 +356,15 @@ void count_ahead(const Candidates& candidates, const RankedUsers& users, const I
 }
 
 std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates, const RankedUsers& users,
-                                           const ItemLists& masked, const ScoreMix& mix,
+                                           const NumberLists& masked, const ScoreMix& mix,
                                            std::int64_t k, int threads) {
   CHECK_GE(k, 1);
-  CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), masked.users() * candidates.dim());
+  CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), masked.size() * candidates.dim());
   const std::span<const ScoreMix> mixes(&mix, 1);
   check_scores(candidates, users, mixes, threads);
-  std::vector<std::int64_t> chosen(masked.users());
+  std::vector<std::int64_t> chosen(masked.size());
   std::iota(chosen.begin(), chosen.end(), 0);
-  std::vector<std::vector<ScoredItem>> best(masked.users());
+  std::vector<std::vector<ScoredItem>> best(masked.size());
   for_each_block(chosen, threads, [&](std::span<const std::int64_t> block) {
     std::vector<TopK> of_block(block.size(), TopK(k));
     for_each_scored_tile(candidates, {users, block, masked}, mixes,

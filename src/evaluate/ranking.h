@@ -4,23 +4,13 @@
 #include <span>
 #include <vector>
 
+#include "base/number_lists.h"
 #include "kernels/history_sums.h"
 #include "kernels/score_mix.h"
 #include "kernels/scores.h"
 #include "kernels/sparse_rows.h"
 
 namespace micrec {
-
-/// Items of every user: user r has items[offsets[r]] .. items[offsets[r + 1] - 1], rising.
-struct ItemLists {
-  std::vector<std::int64_t> offsets = {0};  // (users + 1)
-  std::vector<std::int32_t> items;
-
-  std::int64_t users() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
-  std::span<const std::int32_t> of(std::int64_t user) const {
-    return std::span(items).subspan(offsets[user], offsets[user + 1] - offsets[user]);
-  }
-};
 
 /// The items that users choose among, packed for the kernels and divided into groups that can be
 /// counted apart.
@@ -79,7 +69,7 @@ class Candidates {
 /// What users bring to their scores.
 struct RankedUsers {
   std::span<const float> rows;                    // (users, dim) float32
-  const ItemLists* histories = nullptr;           // of people, numbered over all domains
+  const NumberLists* histories = nullptr;         // of people, numbered over all domains
   std::span<const std::int32_t> history_of = {};  // (users) list among the histories
 
   std::span<const std::int32_t> history(std::int64_t user) const {
@@ -110,8 +100,8 @@ double largest_linear_term(std::span<const ScoreMix> mixes, double longest_histo
 /// Scores the pairs whose item is among the candidates, once a mix, and leaves the others as they
 /// are.
 ///
-/// Shapes   users: pairs.users(); scores: (mixes, pairs.items.size()).
-void score_pairs(const Candidates& candidates, const RankedUsers& users, const ItemLists& pairs,
+/// Shapes   users: pairs.size(); scores: (mixes, pairs.values.size()).
+void score_pairs(const Candidates& candidates, const RankedUsers& users, const NumberLists& pairs,
                  std::span<const ScoreMix> mixes, int threads, std::span<float> scores);
 
 /// Adds, for every mix, positive and group, how many unmasked candidates of the group come before
@@ -119,24 +109,25 @@ void score_pairs(const Candidates& candidates, const RankedUsers& users, const I
 /// smaller item number. With all candidates in one call or in several (each a part of the items)
 /// the sum over groups is the exact rank, from 0.
 ///
-/// Shapes   users: positives.users(); positive_scores: (mixes, positives) from score_pairs;
+/// Shapes   users: positives.size(); positive_scores: (mixes, positives) from score_pairs;
 ///          masked: lists of the same users, without the positives;
 ///          ahead: (mixes, positives, groups), added to.
 /// Errors   Error(Cause::diverged) where a score could be infinite or not a number.
 /// Cost     2 * users * candidates * dim operations near the processor's peak and, once however
 ///          many mixes there are, an addition for each coefficient that a history meets; no matrix
 ///          of scores is stored, each thread holds a tile of them in its cache.
-void count_ahead(const Candidates& candidates, const RankedUsers& users, const ItemLists& positives,
-                 std::span<const ScoreMix> mixes, std::span<const float> positive_scores,
-                 const ItemLists& masked, int threads, std::span<std::int32_t> ahead);
+void count_ahead(const Candidates& candidates, const RankedUsers& users,
+                 const NumberLists& positives, std::span<const ScoreMix> mixes,
+                 std::span<const float> positive_scores, const NumberLists& masked, int threads,
+                 std::span<std::int32_t> ahead);
 
 /// The k best unmasked candidates of every user, best first, ties to the smaller item number.
 ///
-/// Shapes   users: masked.users(); returns one list a user, shorter than k where fewer candidates
+/// Shapes   users: masked.size(); returns one list a user, shorter than k where fewer candidates
 ///          are left.
 /// Errors   As count_ahead.
 std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates, const RankedUsers& users,
-                                           const ItemLists& masked, const ScoreMix& mix,
+                                           const NumberLists& masked, const ScoreMix& mix,
                                            std::int64_t k, int threads);
 
 }  // namespace micrec

@@ -53,7 +53,7 @@ class PairSample {
   std::int64_t owned_users_ = 0;
   std::vector<std::int64_t> nodes_;  // sampled, users before items in each domain
   std::vector<OfDomain> domains_;
-  ItemLists histories_;  // of the people among the users
+  NumberLists histories_;  // of the people among the users
   Gathered gathered_;
 };
 

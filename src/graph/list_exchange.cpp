@@ -1,5 +1,7 @@
 #include "graph/list_exchange.h"
 
+#include <vector>
+
 namespace micrec {
 
 NumberLists fetch_lists(Communicator& communicator, const char* name,

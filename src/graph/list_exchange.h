@@ -3,26 +3,11 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <vector>
 
+#include "base/number_lists.h"
 #include "cluster/communicator.h"
 
 namespace micrec {
-
-/// Lists of numbers by name: list n has values[offsets[n]] .. values[offsets[n + 1] - 1].
-struct NumberLists {
-  std::vector<std::int64_t> offsets = {0};  // (lists + 1)
-  std::vector<std::int32_t> values;
-
-  std::int64_t size() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
-  std::span<const std::int32_t> of(std::int64_t list) const {
-    return std::span(values).subspan(offsets[list], offsets[list + 1] - offsets[list]);
-  }
-  void add(std::span<const std::int32_t> list) {
-    values.insert(values.end(), list.begin(), list.end());
-    offsets.push_back(static_cast<std::int64_t>(values.size()));
-  }
-};
 
 /// Fetches lists from the ranks that have them, such as the users of items.
 ///

@@ -5,17 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "graph/row_product.h"
-
 namespace micrec {
 namespace {
 
 constexpr std::int64_t kBlock = 4096;  // rows read at once
-
-bool has(const DomainInfo& domain, const std::string& modality) {
-  return std::ranges::find(domain.modalities, modality, &ModalityInfo::name) !=
-         domain.modalities.end();
-}
 
 }  // namespace
 
@@ -33,8 +26,8 @@ ItemFeatures::ItemFeatures(const DatasetFile& dataset, const Shard& shard,
     auto& of_domain = present_in_.emplace_back();
     for (int domain = 0; domain < space.domains(); ++domain) {
       const DomainInfo& info = dataset.domains()[domain];
-      of_domain.push_back(has(info, name) ? dataset.features_present(domain, name)
-                                          : std::vector<std::uint8_t>(info.items, 0));
+      of_domain.push_back(has_modality(info, name) ? dataset.features_present(domain, name)
+                                                   : std::vector<std::uint8_t>(info.items, 0));
       for (std::int64_t item = 0; item < info.items; ++item) {
         present_[space.items_of(domain).begin - space.users() + item] |= of_domain.back()[item];
       }
@@ -50,11 +43,7 @@ at::Tensor ItemFeatures::transformed(int modality, int domain, std::int64_t begi
   const FeatureStatistics& statistics = of_modality_[modality].statistics;
   at::Tensor rows = at::empty({end - begin, statistics.mean.size(0)}, at::kFloat);
   dataset_.read_features(domain, statistics.modality, begin, end, rows.data_ptr<float>());
-  rows.sub_(statistics.mean);
-  if (statistics.components.defined()) {
-    rows = row_product(rows, statistics.components, shard_.threads);
-  }
-  return rows.contiguous();
+  return centred_and_projected(rows, statistics, shard_.threads).contiguous();
 }
 
 /// The mean of each domain and the one scale, over the items that were trained on; rank 0 computes,
@@ -68,7 +57,7 @@ void ItemFeatures::fit(int modality, Communicator& communicator) {
   for (int domain = 0; domain < space.domains(); ++domain) {
     at::Tensor mean = at::zeros({columns}, at::kFloat);
     const DomainInfo& info = dataset_.domains()[domain];
-    if (communicator.rank() == 0 && has(info, of.statistics.modality)) {
+    if (communicator.rank() == 0 && has_modality(info, of.statistics.modality)) {
       std::vector<double> sum(columns, 0);
       double squares_here = 0;
       std::int64_t count = 0;

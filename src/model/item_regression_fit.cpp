@@ -4,10 +4,10 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "graph/operators.h"
 
 namespace micrec {
 namespace {
@@ -147,32 +147,20 @@ std::vector<std::pair<Range, int>> ItemRegressionFit::batches_of(
   return batches;
 }
 
-/// Feature rows of these items, rising, from the ranks that own them. Ranks: collective.
+/// Feature rows of these items, in their order, from the ranks that own them. Ranks: collective.
 at::Tensor ItemRegressionFit::fetch_features(const std::vector<std::int32_t>& items) const {
-  Communicator& world = *shard_.world;
-  const int ranks = world.size();
-  const std::int64_t users = shard_.space().users();
-  std::vector<std::vector<std::int32_t>> asked(ranks);
-  for (const std::int32_t item : items) asked[shard_.whole.owner[users + item]].push_back(item);
-  const std::vector<std::vector<std::int32_t>> questions =
-      exchange_lists(world, "item_regression.features", asked);
-  const std::vector<std::int32_t>& own = histories_.own_items();
-  std::vector<std::int64_t> rows, sent(ranks), received(ranks);
-  for (int rank = 0; rank < ranks; ++rank) {
-    sent[rank] = static_cast<std::int64_t>(questions[rank].size());
-    received[rank] = static_cast<std::int64_t>(asked[rank].size());
-    for (const std::int32_t item : questions[rank]) {
-      rows.push_back(std::ranges::lower_bound(own, item) - own.begin());
-    }
-  }
-  const at::Tensor by_rank =
-      world.all_to_all("item_regression.features",
-                       own_features_.index_select(0, at::tensor(rows, at::kLong)), sent, received);
-  std::vector<std::int64_t> next(ranks, 0);
-  std::exclusive_scan(received.begin(), received.end(), next.begin(), std::int64_t{0});
-  std::vector<std::int64_t> place;
-  for (const std::int32_t item : items) place.push_back(next[shard_.whole.owner[users + item]]++);
-  return by_rank.index_select(0, at::tensor(place, at::kLong));
+  const auto users = static_cast<std::int32_t>(shard_.space().users());
+  std::vector<GlobalNode> needed;
+  for (const std::int32_t item : items) needed.push_back(GlobalNode(users + item));
+  const RowExchange exchange(shard_.whole, shard_.whole_nodes, needed, *shard_.world,
+                             shard_.threads);
+  // Whole nodes are users before items.
+  const auto own_users = static_cast<std::int32_t>(shard_.whole_nodes.size()) -
+                         static_cast<std::int32_t>(histories_.own_items().size());
+  std::vector<std::int32_t> rows;
+  for (const std::int32_t row : exchange.requested_rows()) rows.push_back(row - own_users);
+  return fetch(exchange, "item_regression.features",
+               take_rows(own_features_, rows, shard_.threads));
 }
 
 /// Ranks: collective.

@@ -16,11 +16,6 @@ namespace {
 
 constexpr std::int64_t kFeatureRows = 4096;  // rows of features read at once
 
-bool has_modality(const DomainInfo& domain, const std::string& modality) {
-  return std::any_of(domain.modalities.begin(), domain.modalities.end(),
-                     [&](const ModalityInfo& info) { return info.name == modality; });
-}
-
 /// Calls use(domain, rows) with the features of the items that are chosen, in order; rows: (n,
 /// width) float32.
 template <typename Chosen, typename Use>
@@ -47,6 +42,11 @@ void for_each_feature_block(const DatasetFile& dataset, const std::string& modal
 }
 
 }  // namespace
+
+bool has_modality(const DomainInfo& domain, const std::string& modality) {
+  return std::any_of(domain.modalities.begin(), domain.modalities.end(),
+                     [&](const ModalityInfo& info) { return info.name == modality; });
+}
 
 std::int64_t modality_width(const DatasetFile& dataset, const std::string& modality) {
   std::int64_t width = 0;
@@ -149,6 +149,13 @@ FeatureStatistics fit_statistics(const DatasetFile& dataset, const DatasetSummar
   return statistics;
 }
 
+at::Tensor centred_and_projected(const at::Tensor& rows, const FeatureStatistics& statistics,
+                                 int threads) {
+  at::Tensor x = rows - statistics.mean;
+  if (statistics.components.defined()) x = row_product(x, statistics.components, threads);
+  return x;
+}
+
 ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
                            const FeatureStatistics& statistics) {
   const std::int64_t columns = statistics.columns();
@@ -167,10 +174,7 @@ ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
         for (const std::int64_t item : items) {
           rows.push_back(shard.row_of[value(space.item(domain, item))]);
         }
-        at::Tensor x = block - statistics.mean;
-        if (statistics.components.defined()) {
-          x = row_product(x, statistics.components, shard.threads);
-        }
+        const at::Tensor x = centred_and_projected(block, statistics, shard.threads);
         const at::Tensor at_rows = at::tensor(rows, at::kLong);
         content.sum.index_copy_(0, at_rows, x / statistics.scale);
         content.count.index_fill_(0, at_rows, 1);

@@ -44,6 +44,14 @@ FeatureStatistics fit_statistics(const DatasetFile& dataset, const DatasetSummar
                                  const std::string& modality, int feature_dim,
                                  Communicator& communicator);
 
+/// Raw rows centred and, where the statistics say so, projected; not divided by their scale yet.
+/// Shapes   rows: (n, width) float32; returns (n, columns).
+at::Tensor centred_and_projected(const at::Tensor& rows, const FeatureStatistics& statistics,
+                                 int threads);
+
+/// Whether a domain has a modality.
+bool has_modality(const DomainInfo& domain, const std::string& modality);
+
 /// What the content term knows of a rank's nodes in one modality: an item's own input x, a user's
 /// sum of x over the items they interacted with in this graph that have it.
 struct ContentInputs {

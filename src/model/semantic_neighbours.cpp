@@ -55,10 +55,7 @@ ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard&
 
   for (int domain = 0; domain < space.domains(); ++domain) {
     const DomainInfo& info = dataset.domains()[domain];
-    if (std::none_of(info.modalities.begin(), info.modalities.end(),
-                     [&](const ModalityInfo& m) { return m.name == modality; })) {
-      continue;
-    }
+    if (!has_modality(info, modality)) continue;
     const std::vector<std::uint8_t> present = dataset.features_present(domain, modality);
     std::vector<std::uint8_t> eligible(info.items, 0);
     std::vector<std::int64_t> queries;

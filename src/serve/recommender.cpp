@@ -172,15 +172,14 @@ Recommender::Items Recommender::items_of_users(int domain, Exclude exclude) cons
 }
 
 /// What people have interacted with, each by what their row comes from.
-ItemLists Recommender::left_out(int domain, std::span<const std::string> keys,
-                                std::span<const Basis> basis, const Items& of_users) const {
-  ItemLists lists;
+NumberLists Recommender::left_out(int domain, std::span<const std::string> keys,
+                                  std::span<const Basis> basis, const Items& of_users) const {
+  NumberLists lists;
   for (std::size_t n = 0; n < keys.size(); ++n) {
     const std::vector<std::int32_t>* own = nullptr;
     if (basis[n] == Basis::history) own = histories_[domain].of(keys[n]);
     if (basis[n] == Basis::dataset) own = &of_users[users_[domain].find(keys[n])];
-    if (own != nullptr) lists.items.insert(lists.items.end(), own->begin(), own->end());
-    lists.offsets.push_back(static_cast<std::int64_t>(lists.items.size()));
+    lists.add(own == nullptr ? std::span<const std::int32_t>() : std::span(*own));
   }
   return lists;
 }
@@ -205,9 +204,9 @@ Candidates Recommender::candidates(int domain) const {
 }
 
 /// What people did in all domains, numbered over all of them.
-ItemLists Recommender::histories_of(std::span<const std::string> keys) const {
+NumberLists Recommender::histories_of(std::span<const std::string> keys) const {
   const NodeSpace& space = model_.shard().space();
-  ItemLists lists;
+  NumberLists lists;
   for (const std::string& key : keys) {
     for (std::size_t d = 0; d < histories_.size(); ++d) {
       const std::vector<std::int32_t>* list = histories_[d].of(key);
@@ -216,10 +215,10 @@ ItemLists Recommender::histories_of(std::span<const std::string> keys) const {
       if (list == nullptr) continue;
       const std::int64_t first = space.items_of(static_cast<int>(d)).begin - space.users();
       for (const std::int32_t item : *list) {
-        lists.items.push_back(static_cast<std::int32_t>(first + item));
+        lists.values.push_back(static_cast<std::int32_t>(first + item));
       }
     }
-    lists.offsets.push_back(static_cast<std::int64_t>(lists.items.size()));
+    lists.offsets.push_back(static_cast<std::int64_t>(lists.values.size()));
   }
   return lists;
 }
@@ -238,7 +237,7 @@ void Recommender::recommend(int domain, std::span<const std::string> keys,
     PeopleRows rows = rows_for(domain, block);
     const at::Tensor z = rows.z.slice(1, 0, items.dim()).contiguous();
     RankedUsers people = {values_of(z)};
-    ItemLists histories;
+    NumberLists histories;
     std::vector<std::int32_t> history_of(block.size());
     std::iota(history_of.begin(), history_of.end(), 0);
     if (!mix.is_product_alone()) {

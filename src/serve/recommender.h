@@ -95,10 +95,10 @@ class Recommender {
   PeopleRows own_rows(int domain, std::span<const std::string> keys) const;
   std::vector<ScoredItem> popular_items(int domain, std::int64_t k) const;
   Items items_of_users(int domain, Exclude exclude) const;
-  ItemLists left_out(int domain, std::span<const std::string> keys, std::span<const Basis> basis,
-                     const Items& of_users) const;
+  NumberLists left_out(int domain, std::span<const std::string> keys, std::span<const Basis> basis,
+                       const Items& of_users) const;
   Candidates candidates(int domain) const;
-  ItemLists histories_of(std::span<const std::string> keys) const;
+  NumberLists histories_of(std::span<const std::string> keys) const;
 
   const DatasetFile& dataset_;
   Model& model_;

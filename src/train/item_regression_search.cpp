@@ -26,6 +26,10 @@ const double* wished(const std::vector<double>& list, int domain) {
   return &list[list.size() == 1 ? 0 : domain];
 }
 
+bool any(const std::vector<bool>& of_domains) {
+  return std::ranges::find(of_domains, true) != of_domains.end();
+}
+
 /// One setting of every domain varied, the others as chosen so far.
 struct Search {
   const ItemRegressionFit& fit;
@@ -33,15 +37,15 @@ struct Search {
   int solves;  // of all settings together
   const std::function<void(double)>& progress;
   ItemRegressionChoice& choice;
-  mutable int solved = 0;
+  int solved = 0;
 
   using Set = std::function<void(ItemRegressionSettings&, double)>;
 
   /// Takes the best of the values in the domains where that is open. `apart`: the values do not
   /// share neighbourhoods.
   void vary(std::span<const double> values, const std::vector<bool>& is_open, const Set& set,
-            bool apart = false) const {
-    if (std::ranges::find(is_open, true) == is_open.end()) return;
+            bool apart = false) {
+    if (!any(is_open)) return;
     std::vector<double> best(choice.chosen.size(), -1);
     if (!apart) rate_all(tasks_of(values, is_open, set), is_open, best);
     for (std::size_t n = 0; n < values.size() && apart; ++n) {
@@ -67,7 +71,7 @@ struct Search {
 
   /// Of the settings of each domain's task takes the best, if it is above `best`.
   void rate_all(const std::vector<ItemRegressionTask>& tasks, const std::vector<bool>& is_open,
-                std::vector<double>& best) const {
+                std::vector<double>& best) {
     const std::vector<SparseRows> solutions =
         fit.solve(tasks, [this](double share) { progress((solved + share) / solves); });
     ++solved;
@@ -116,12 +120,9 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
   }
   if (!rate) return choice;
 
-  const auto is_open = [](const std::vector<bool>& domains_of) {
-    return std::ranges::find(domains_of, true) != domains_of.end();
-  };
-  const int solves = (is_open(lambda_open) ? 1 : 0) + (is_open(alpha_open) ? fit.modalities() : 0) +
-                     (is_open(cross_open) ? static_cast<int>(std::size(kCrosses)) : 0);
-  const Search search{fit, rate, solves, progress, choice};
+  const int solves = (any(lambda_open) ? 1 : 0) + (any(alpha_open) ? fit.modalities() : 0) +
+                     (any(cross_open) ? static_cast<int>(std::size(kCrosses)) : 0);
+  Search search{fit, rate, solves, progress, choice};
   search.vary(kLambdas, lambda_open,
               [](ItemRegressionSettings& settings, double value) { settings.lambda = value; });
   for (int m = 0; m < fit.modalities(); ++m) {

@@ -17,10 +17,6 @@ namespace {
 // About five seconds of one core: more items than that are estimated.
 constexpr double kMostSearchOperations = 3e11;
 
-bool has_modality(const DomainInfo& domain, const std::string& name) {
-  return std::ranges::find(domain.modalities, name, &ModalityInfo::name) != domain.modalities.end();
-}
-
 /// The choices of every item of a modality, over all nodes.
 Adjacency find_neighbours(const DatasetFile& dataset, const DatasetSummary& summary,
                           const std::string& modality, const SemanticGraph& graph, int neighbours,

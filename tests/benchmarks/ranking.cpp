@@ -46,46 +46,46 @@ double median_seconds(const std::function<void()>& body) {
 }
 
 /// `count` different items a user, one in each of `count` equal parts of the catalogue.
-ItemLists make_lists(std::int64_t users, std::int64_t items, std::int64_t count,
-                     std::uint32_t draw) {
+NumberLists make_lists(std::int64_t users, std::int64_t items, std::int64_t count,
+                       std::uint32_t draw) {
   const Random random(1, Purpose::synthetic);
   count = std::min(count, items);
-  ItemLists lists;
+  NumberLists lists;
   for (std::int64_t u = 0; u < users; ++u) {
     for (std::int64_t n = 0; n < count; ++n) {
       const std::int64_t first = items * n / count;
       const std::int64_t last = items * (n + 1) / count;
-      lists.items.push_back(static_cast<std::int32_t>(
+      lists.values.push_back(static_cast<std::int32_t>(
           first + static_cast<std::int64_t>(random.index(last - first, u * count + n, draw))));
     }
-    lists.offsets.push_back(static_cast<std::int64_t>(lists.items.size()));
+    lists.offsets.push_back(static_cast<std::int64_t>(lists.values.size()));
   }
   return lists;
 }
 
 /// `count` different numbers below `items` a list, rising, small numbers more often: number n with
 /// a density of 1 / sqrt(n), so that what is popular is in many lists.
-ItemLists make_popular_lists(std::int64_t lists, std::int64_t items, std::int64_t count,
-                             std::uint32_t draw) {
+NumberLists make_popular_lists(std::int64_t lists, std::int64_t items, std::int64_t count,
+                               std::uint32_t draw) {
   const Random random(1, Purpose::synthetic, draw);
   count = std::min(count, items);
-  ItemLists made;
+  NumberLists made;
   for (std::int64_t n = 0; n < lists; ++n) {
     std::set<std::int32_t> list;
     for (std::uint32_t d = 0; static_cast<std::int64_t>(list.size()) < count; ++d) {
       const double x = random.uniform(n, d);
       list.insert(static_cast<std::int32_t>(static_cast<double>(items) * x * x));
     }
-    made.items.insert(made.items.end(), list.begin(), list.end());
-    made.offsets.push_back(static_cast<std::int64_t>(made.items.size()));
+    made.values.insert(made.values.end(), list.begin(), list.end());
+    made.offsets.push_back(static_cast<std::int64_t>(made.values.size()));
   }
   return made;
 }
 
 SparseRows make_coefficients(std::int64_t items) {
   const Random random(2, Purpose::synthetic);
-  ItemLists lists = make_popular_lists(items, items, kCoefficients, 2);
-  SparseRows rows{std::move(lists.offsets), std::move(lists.items), {}};
+  NumberLists lists = make_popular_lists(items, items, kCoefficients, 2);
+  SparseRows rows{std::move(lists.offsets), std::move(lists.values), {}};
   for (std::int64_t n = 0; n < rows.nonzeros(); ++n) {
     rows.value.push_back(static_cast<float>(random.uniform(n)));
   }
@@ -99,8 +99,8 @@ void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) 
   const at::Tensor item_rows = at::randn({items, dim});
   const std::span<const float> u(user_rows.const_data_ptr<float>(), users * dim);
   const std::span<const float> i(item_rows.const_data_ptr<float>(), items * dim);
-  const ItemLists positives = make_lists(users, items, kPositives, 0);
-  const ItemLists masked = make_lists(users, items, kMasked, 1);
+  const NumberLists positives = make_lists(users, items, kPositives, 0);
+  const NumberLists masked = make_lists(users, items, kMasked, 1);
   std::vector<std::int32_t> row_of(items);
   for (std::int64_t n = 0; n < items; ++n) row_of[n] = static_cast<std::int32_t>(n);
   const std::vector<std::uint8_t> group(items, 0);
@@ -115,23 +115,23 @@ void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) 
 
   const double rank_seconds = median_seconds([&] {
     const Candidates candidates(i, dim, 0, row_of, group, 1, threads);
-    std::vector<float> scores(positives.items.size());
-    std::vector<std::int32_t> ahead(positives.items.size(), 0);
+    std::vector<float> scores(positives.values.size());
+    std::vector<std::int32_t> ahead(positives.values.size(), 0);
     score_pairs(candidates, {u}, positives, kProductAlone, threads, scores);
     count_ahead(candidates, {u}, positives, kProductAlone, scores, masked, threads, ahead);
   });
   report("micrec: exact ranks of the test items", rank_seconds);
 
   const SparseRows coefficients = make_coefficients(items);
-  const ItemLists histories = make_popular_lists(users, items, kMasked, 3);
+  const NumberLists histories = make_popular_lists(users, items, kMasked, 3);
   std::vector<std::int32_t> own_history(users);
   std::iota(own_history.begin(), own_history.end(), 0);
   const RankedUsers people = {u, &histories, own_history};
   const auto seconds_with = [&](std::span<const ScoreMix> mixes) {
     return median_seconds([&] {
       const Candidates candidates(i, dim, 0, row_of, group, 1, threads, coefficients);
-      std::vector<float> scores(positives.items.size() * mixes.size());
-      std::vector<std::int32_t> ahead(positives.items.size() * mixes.size(), 0);
+      std::vector<float> scores(positives.values.size() * mixes.size());
+      std::vector<std::int32_t> ahead(positives.values.size() * mixes.size(), 0);
       score_pairs(candidates, people, positives, mixes, threads, scores);
       count_ahead(candidates, people, positives, mixes, scores, masked, threads, ahead);
     });

@@ -46,7 +46,7 @@ struct World {
   std::vector<float> user_rows, item_rows;
   std::vector<std::uint8_t> group;
   std::vector<std::int32_t> row_of;
-  ItemLists positives, masked, histories;
+  NumberLists positives, masked, histories;
   std::vector<std::int32_t> history_of;
   SparseRows coefficients;  // (items)
 
@@ -71,11 +71,11 @@ struct World {
       for (std::int32_t i = 0; i < items; ++i) {
         const std::uint64_t fate = random.index(10, u * items + i, 2);
         if (fate == 0 && u % 5 != 0 && group[i] != Candidates::kExcluded)
-          positives.items.push_back(i);
-        if ((fate > 6 && u % 3 != 0) || (fate > 0 && u % 7 == 1)) masked.items.push_back(i);
+          positives.values.push_back(i);
+        if ((fate > 6 && u % 3 != 0) || (fate > 0 && u % 7 == 1)) masked.values.push_back(i);
       }
-      positives.offsets.push_back(static_cast<std::int64_t>(positives.items.size()));
-      masked.offsets.push_back(static_cast<std::int64_t>(masked.items.size()));
+      positives.offsets.push_back(static_cast<std::int64_t>(positives.values.size()));
+      masked.offsets.push_back(static_cast<std::int64_t>(masked.values.size()));
     }
     make_linear_term(whole);
   }
@@ -88,9 +88,9 @@ struct World {
       // The last sources have no coefficients at all.
       for (std::int32_t source = 0; source < kSources + 20; ++source) {
         if (list % 4 != 3 && random.index(5, list * 200 + source) == 0)
-          histories.items.push_back(source);
+          histories.values.push_back(source);
       }
-      histories.offsets.push_back(static_cast<std::int64_t>(histories.items.size()));
+      histories.offsets.push_back(static_cast<std::int64_t>(histories.values.size()));
     }
     for (std::int64_t i = 0; i < items; ++i) {
       for (std::int32_t source = 0; source < kSources; ++source) {
@@ -164,8 +164,8 @@ struct World {
   /// (mixes, positives, groups)
   std::vector<std::int32_t> count(int threads, std::int64_t part,
                                   std::span<const ScoreMix> mixes = kProductAlone) const {
-    std::vector<float> scores(mixes.size() * positives.items.size(), std::nanf(""));
-    std::vector<std::int32_t> ahead(mixes.size() * positives.items.size() * groups, 0);
+    std::vector<float> scores(mixes.size() * positives.values.size(), std::nanf(""));
+    std::vector<std::int32_t> ahead(mixes.size() * positives.values.size() * groups, 0);
     for (std::int64_t begin = 0; begin < items; begin += part) {
       score_pairs(candidates(begin, std::min(items, begin + part)), people(), positives, mixes,
                   threads, scores);
@@ -221,7 +221,7 @@ TEST(CountAhead, EqualsSortingAllScores) {
               const std::vector<ScoredItem> sorted = world.sorted(u, g);
               for (std::int64_t p = world.positives.offsets[u]; p < world.positives.offsets[u + 1];
                    ++p) {
-                const std::int32_t item = world.positives.items[p];
+                const std::int32_t item = world.positives.values[p];
                 const float score = plain_score(world.user(u), world.item(item), world.dim);
                 const auto before =
                     std::count_if(sorted.begin(), sorted.end(), [&](const ScoredItem& other) {
@@ -245,14 +245,14 @@ TEST(CountAhead, EqualsSortingAllScoresOfEveryMixAtOnce) {
                      << "whole " << whole << ", items " << items << ", users " << users);
         const World world(users, items, whole ? 5 : 16, 3, whole);
         const std::vector<std::int32_t> ahead = world.count(1, items, kOneOfEach);
-        const std::size_t pairs = world.positives.items.size();
+        const std::size_t pairs = world.positives.values.size();
         for (std::size_t m = 0; m < kOneOfEach.size(); ++m) {
           for (std::int64_t u = 0; u < users; ++u) {
             for (int g = 0; g < world.groups; ++g) {
               const std::vector<ScoredItem> sorted = world.sorted(u, g, kOneOfEach[m]);
               for (std::int64_t p = world.positives.offsets[u]; p < world.positives.offsets[u + 1];
                    ++p) {
-                const std::int32_t item = world.positives.items[p];
+                const std::int32_t item = world.positives.values[p];
                 const float score = world.score(u, item, kOneOfEach[m]);
                 const auto before =
                     std::count_if(sorted.begin(), sorted.end(), [&](const ScoredItem& other) {
@@ -285,14 +285,14 @@ TEST(CountAhead, TakesTheLinearTermWithoutEmbeddings) {
 TEST(ScorePairs, GivesTheBitsThatListsHave) {
   const World world(60, 700, 16, 1, false);
   const Candidates candidates = world.candidates(0, 700);
-  ItemLists everything;
+  NumberLists everything;
   for (std::int64_t u = 0; u < world.users; ++u) {
-    for (std::int32_t i = 0; i < world.items; ++i) everything.items.push_back(i);
-    everything.offsets.push_back(static_cast<std::int64_t>(everything.items.size()));
+    for (std::int32_t i = 0; i < world.items; ++i) everything.values.push_back(i);
+    everything.offsets.push_back(static_cast<std::int64_t>(everything.values.size()));
   }
-  const ItemLists nothing = {std::vector<std::int64_t>(world.users + 1, 0), {}};
+  const NumberLists nothing = {std::vector<std::int64_t>(world.users + 1, 0), {}};
   for (const ScoreMix& mix : kOneOfEach) {
-    std::vector<float> scores(everything.items.size());
+    std::vector<float> scores(everything.values.size());
     score_pairs(candidates, world.people(), everything, {&mix, 1}, 2, scores);
     const auto lists = top_k(candidates, world.people(), nothing, mix, world.items, 1);
     for (std::int64_t u = 0; u < world.users; ++u) {
@@ -325,7 +325,7 @@ TEST(CountAhead, RanksALonePositiveFirst) {
   world.positives = {{0, 1}, {217}};
   world.masked = {{0, 299}, {}};
   for (std::int32_t i = 0; i < 300; ++i) {
-    if (i != 217) world.masked.items.push_back(i);
+    if (i != 217) world.masked.values.push_back(i);
   }
   EXPECT_EQ(world.count(1, 300), std::vector<std::int32_t>{0});
 }
@@ -409,7 +409,7 @@ TEST(TopK, EqualsSortingAllScoresOfAMix) {
 TEST(TopK, IsEmptyWhereEverythingIsMasked) {
   World world(1, 40, 3, 1, false);
   world.masked = {{0, 40}, {}};
-  for (std::int32_t i = 0; i < 40; ++i) world.masked.items.push_back(i);
+  for (std::int32_t i = 0; i < 40; ++i) world.masked.values.push_back(i);
   EXPECT_TRUE(
       top_k(world.candidates(0, 40), world.people(), world.masked, {}, 5, 1).front().empty());
 }
