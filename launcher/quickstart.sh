@@ -64,7 +64,7 @@ cat <<TEXT
    $folder/run/             the run: configuration, metrics and checkpoints; build/micrec inspect $folder/run
    $folder/metrics.json     the evaluation
    $folder/recommended.csv  five items of each domain for each of its users
-   $folder/embeddings.h5    a row a user and item; the score of a pair is the dot product of its rows
+   $folder/embeddings.h5    a row a user and item, and the item regression; docs/formats.md scores a pair
 
    All in $((SECONDS - started)) seconds.
 
