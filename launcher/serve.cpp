@@ -125,15 +125,13 @@ int serve_stdin(RecommendationService& service) {
   return 0;
 }
 
-int serve(const ServeOptions& options, Job& job) {
+int serve(const ServeOptions& options, const ServerSignals* signals, Job& job) {
   if (job.world_size() > 1) {
     throw Error(Cause::usage, text("serve runs as one process, but was started as ",
                                    job.world_size(), "; start it without mpirun"));
   }
-  std::optional<ServerSignals> signals;
   std::optional<HttpServer> server;
   if (!options.from_stdin) {
-    signals.emplace();
     HttpOptions http = options.http;
     http.threads = job.threads();
     server.emplace(http);
@@ -177,8 +175,11 @@ int run_serve(const Arguments& arguments) {
   } else {
     check_output("--log", options.log, arguments, {FLAGS_dataset});
   }
+  std::optional<ServerSignals> signals;
+  if (!options.from_stdin) signals.emplace();
   options.titles = read_titles_by_domain(FLAGS_titles);
-  return run_ranks_of("serve", [&](Job& self) { return serve(options, self); });
+  const ServerSignals* const held = signals ? &*signals : nullptr;
+  return run_ranks_of("serve", [&](Job& self) { return serve(options, held, self); });
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ using Clock = std::chrono::steady_clock;
 constexpr double kIdleSeconds = 60;  // of a connection between two requests
 constexpr int kBacklog = 511;
 constexpr int kRefusingThreads = 2;  // which tell connections that they are too many
+constexpr std::string_view kEncodings[] = {"", "identity", "gzip", "deflate"};  // of bodies
 constexpr char kJson[] = "application/json";
 
 struct Path {
@@ -177,6 +178,11 @@ class HttpServer::Server final : public httplib::Server {
     set_error_handler([](const httplib::Request&, httplib::Response& response) {
       if (response.body.empty()) {
         response.set_content(error_json(sentence_of(response.status)), kJson);
+      }
+    });
+    set_post_routing_handler([this](const httplib::Request&, httplib::Response& response) {
+      if (is_draining_ && !response.has_header("Connection")) {
+        response.set_header("Connection", "close");
       }
     });
     set_exception_handler(
@@ -359,6 +365,11 @@ class HttpServer::Server final : public httplib::Server {
     const std::string type = small_letters(request.get_header_value("Content-Type"));
     if (type.substr(0, type.find_first_of("; ")) != kJson) {
       refuse(response, 415, "the header \"Content-Type: application/json\" is missing");
+      return false;
+    }
+    if (std::ranges::find(kEncodings, small_letters(request.get_header_value(
+                                          "Content-Encoding"))) == std::end(kEncodings)) {
+      refuse(response, 415, sentence_of(415));
       return false;
     }
     const std::optional<std::int64_t> bytes = announced_bytes(request);

@@ -10,6 +10,7 @@ histories, in one call; its time is told beside.
 
 import argparse
 import csv
+import ctypes
 import http.client
 import json
 import random
@@ -108,7 +109,7 @@ def count_differences(keys, answers, wanted):
     different = 0
     for key, answer in zip(keys, answers):
         (one,) = json.loads(answer)["lists"]
-        lines = [(item["item"], "%.6g" % item["score"], one["basis"]) for item in one["items"]]
+        lines = [(item["item"], "%.6g" % ctypes.c_float(item["score"]).value, one["basis"]) for item in one["items"]]
         different += lines != wanted[key]
     return different
 

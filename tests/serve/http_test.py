@@ -6,6 +6,7 @@ JSON sentence with a fitting status, and signals do what they should.
 """
 
 import csv
+import ctypes
 import io
 import json
 import signal
@@ -25,7 +26,7 @@ TOKEN = "a-secret-of-some-length"
 
 def as_recommend_writes(lists):
     """The lines of recommend's CSV, without the person."""
-    return [(one["domain"], str(rank), item["item"], "%.6g" % item["score"], one["basis"])
+    return [(one["domain"], str(rank), item["item"], "%.6g" % ctypes.c_float(item["score"]).value, one["basis"])
             for one in lists for rank, item in enumerate(one["items"], 1)]
 
 

@@ -292,7 +292,8 @@ TEST_F(ServiceTest, FindsItemsByKeyAndTitle) {
     }
     const std::string key = items_[1][3];
     std::vector<std::string> keys;
-    for (const AnsweredItem& item : service.find_items({"domain1", key, 50}).lists[0].items) {
+    const Answer with_key = service.find_items({"domain1", key, 50});
+    for (const AnsweredItem& item : with_key.lists[0].items) {
       EXPECT_NE(item.item.find(key), std::string::npos);
       keys.push_back(item.item);
     }
