@@ -1,12 +1,13 @@
-#include <gflags/gflags.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -21,32 +22,6 @@
 #include "serve/requests.h"
 #include "serve/service.h"
 
-DEFINE_string(host, "127.0.0.1",
-              "the address to listen on; one that other machines reach needs --token_file");
-DEFINE_int32(port, 8080, "the port to listen on; 0: any that is free, which is told");
-DEFINE_string(
-    token_file, "",
-    "a file with a secret of at least 16 characters: requests must bear it, in the header "
-    "Authorization: Bearer SECRET");
-DEFINE_bool(
-    stdin, false,
-    "answer requests from standard input, a JSON object a line, on standard output, instead "
-    "of listening");
-DEFINE_string(log, "",
-              "the file of events that /observe was told of, read at the start and appended to; "
-              "empty: observed.log in the run folder");
-DEFINE_string(titles, "",
-              "titles of items for people: JSON lines or a table with item_id and title, for each "
-              "domain DOMAIN=FILE with commas between");
-DEFINE_double(rate, 0, "requests a second that are answered; 0: no limit");
-DEFINE_double(
-    timeout, 10,
-    "how long a request may take to come in, to wait for its turn, and its answer to leave");
-DEFINE_int32(connections, 64, "connections at once; more are answered 503");
-DEFINE_int64(max_body, 1 << 20, "largest body of a request");
-DEFINE_int64(max_k, 1000, "longest list that can be asked for");
-DEFINE_int64(max_items, 10000, "items that one request may name, and events that it may bring");
-
 namespace micrec {
 namespace {
 
@@ -57,9 +32,11 @@ struct ServeOptions {
   TrainedRunOptions run;
   HttpOptions http;
   ServiceLimits limits;
-  ItemTitles titles;
+  std::string token_file;
+  std::string titles;
   std::string log;
   bool from_stdin = false;
+  JobOptions job = job_of("serve");
 };
 
 /// The signals that a server acts on, kept back until it asks for them. Made before other threads,
@@ -87,7 +64,8 @@ class ServerSignals {
 };
 
 std::shared_ptr<const ServedModel> load(const ServeOptions& options, Job& job) {
-  return make_served_model(open_trained_run(options.run, job), options.titles);
+  return make_served_model(open_trained_run(options.run, job),
+                           read_titles_by_domain(options.titles));
 }
 
 void load_again(const ServeOptions& options, Job& job, RecommendationService& service) {
@@ -151,35 +129,57 @@ std::string read_token(const std::string& path) {
                                  " letters, digits and -._~+/=; openssl rand -hex 32 makes one"));
 }
 
-int run_serve(const Arguments& arguments) {
-  ServeOptions options;
-  options.http.host = FLAGS_host;
-  options.http.port = FLAGS_port;
-  options.http.connections = FLAGS_connections;
-  options.http.requests_per_second = FLAGS_rate;
-  options.http.timeout_seconds = FLAGS_timeout;
-  options.http.body_bytes = FLAGS_max_body;
-  options.limits = {FLAGS_max_k, FLAGS_max_items};
-  options.from_stdin = FLAGS_stdin;
-  if (!FLAGS_token_file.empty()) options.http.token = read_token(FLAGS_token_file);
-  if (!options.from_stdin && options.http.token.empty() && !is_loopback(FLAGS_host)) {
+/// What the flags mean together, before anything is opened. Errors: Error(usage), Error(io).
+void check(ServeOptions& options, const Arguments& arguments) {
+  HttpOptions& http = options.http;
+  if (!options.token_file.empty()) http.token = read_token(options.token_file);
+  if (!options.from_stdin && http.token.empty() && !is_loopback(http.host)) {
     throw Error(Cause::usage,
-                text("other machines may reach --host=", FLAGS_host,
+                text("other machines may reach --host=", http.host,
                      ", where a secret must keep strangers out: give --token_file=FILE, or listen "
                      "on 127.0.0.1"));
   }
-  options.run = trained_run_from_flags(arguments);
-  options.log = FLAGS_log;
   if (options.log.empty()) {
-    options.log = (std::filesystem::path(FLAGS_run_dir) / "observed.log").string();
+    options.log = (std::filesystem::path(options.run.run_dir) / "observed.log").string();
   } else {
-    check_output("--log", options.log, arguments, {FLAGS_dataset});
+    check_output("--log", options.log, arguments, {options.run.dataset});
   }
-  std::optional<ServerSignals> signals;
-  if (!options.from_stdin) signals.emplace();
-  options.titles = read_titles_by_domain(FLAGS_titles);
-  const ServerSignals* const held = signals ? &*signals : nullptr;
-  return run_ranks_of("serve", [&](Job& self) { return serve(options, held, self); });
+}
+
+std::vector<Flag> flags_of(ServeOptions& options) {
+  HttpOptions& http = options.http;
+  return trained_run_flags(
+      options.run,
+      {{"host", "Address", "",
+        "the address to listen on; one that other machines reach needs --token_file", http.host},
+       {"port", "Address", "", "the port to listen on; 0: any that is free, which is told",
+        http.port, between(0, 65535)},
+       {"token_file", "Address", "FILE",
+        "holds a secret of at least 16 characters: requests must bear it, in the header "
+        "Authorization: Bearer SECRET",
+        options.token_file},
+       {"stdin", "Address", "",
+        "answer requests from standard input, a JSON object a line, on standard output, instead of "
+        "listening",
+        options.from_stdin},
+       {"titles", "What is served", "DOMAIN=FILE,...",
+        "titles of items for people: JSON lines or a table with item_id and title", options.titles},
+       {"log", "What is served", "FILE",
+        "events that /observe was told of, read at the start and appended to; empty: observed.log "
+        "in the run folder",
+        options.log},
+       {"rate", "Limits", "requests a second", "how many are answered; 0: no limit",
+        http.requests_per_second, at_least(0)},
+       {"timeout", "Limits", "seconds",
+        "how long a request may take to come in and to wait for its turn, and its answer to leave",
+        http.timeout_seconds, above(0)},
+       {"connections", "Limits", "", "how many at once; more are answered 503", http.connections,
+        between(1, 10000)},
+       {"max_body", "Limits", "bytes", "of a request's body", http.body_bytes, at_least(1024)},
+       {"max_k", "Limits", "items", "in a list", options.limits.k, at_least(1)},
+       {"max_items", "Limits", "items", "that a request may name, and events that it may bring",
+        options.limits.items, at_least(1)}},
+      options.job);
 }
 
 }  // namespace
@@ -189,22 +189,17 @@ Command serve_command() {
   command.name = "serve";
   command.summary = "answer requests for lists over HTTP, and remember what people did since";
   command.usage = "micrec serve --run_dir=FOLDER [--port=8080] [flags]";
-  command.example =
-      "micrec serve --run_dir=runs/fk "
-      "--titles=food=food.items.jsonl.gz,kitchen=kitchen.items.jsonl.gz";
-  command.flags = trained_run_flags({{"host", "Address", ""},
-                                     {"port", "Address", "", between(0, 65535)},
-                                     {"token_file", "Address", "a file"},
-                                     {"stdin", "Address", ""},
-                                     {"log", "What is served", "a file"},
-                                     {"titles", "What is served", "DOMAIN=FILE,..."},
-                                     {"rate", "Limits", "requests a second", at_least(0)},
-                                     {"timeout", "Limits", "seconds", above(0)},
-                                     {"connections", "Limits", "", between(1, 10000)},
-                                     {"max_body", "Limits", "bytes", at_least(1024)},
-                                     {"max_k", "Limits", "items", at_least(1)},
-                                     {"max_items", "Limits", "items", at_least(1)}});
-  command.run = run_serve;
+  command.example = "micrec serve --run_dir=runs/fk --titles=food=food.items.jsonl.gz";
+  const auto options = std::make_shared<ServeOptions>();
+  command.flags = flags_of(*options);
+  command.run = [options](const Arguments& arguments) {
+    check(*options, arguments);
+    std::optional<ServerSignals> signals;
+    if (!options->from_stdin) signals.emplace();
+    const ServerSignals* const held = signals ? &*signals : nullptr;
+    return run_job(0, nullptr, options->job,
+                   [&](Job& self) { return serve(*options, held, self); });
+  };
   return command;
 }
 

@@ -40,7 +40,8 @@ def describe(server, world):
     event["domain"]["enum"] = list(domains)
     event["item"] = keys([item for of in domains.values() for item in of["items"][:10]])
     for name in ("ListRequest", "ScoreRequest"):
-        schemas[name]["properties"]["user"] = keys([user for of in domains.values() for user in of["users"][:10]])
+        users = keys([user for of in domains.values() for user in of["users"][:10]])
+        schemas[name]["properties"]["user"] = {"anyOf": [*users["anyOf"], {"type": "null"}]}
     for name in ("ListRequest", "SimilarRequest"):
         schemas[name]["properties"]["domains"]["items"]["enum"] = list(domains)
         schemas[name]["properties"]["k"]["maximum"] = model["limits"]["k"]
