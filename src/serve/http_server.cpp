@@ -185,11 +185,17 @@ class HttpServer::Server final : public httplib::Server {
         response.set_header("Connection", "close");
       }
     });
-    set_exception_handler(
-        [](const httplib::Request& request, httplib::Response& response, std::exception_ptr) {
-          LOG(ERROR) << "the answer to " << request.path << " failed";
-          refuse(response, 500, "the server failed to answer this; its log says more");
-        });
+    set_exception_handler([](const httplib::Request& request, httplib::Response& response,
+                             std::exception_ptr failure) {
+      try {
+        std::rethrow_exception(failure);
+      } catch (const std::exception& error) {
+        LOG(ERROR) << "no answer to " << request.path << ": " << error.what();
+      } catch (...) {
+        LOG(ERROR) << "no answer to " << request.path;
+      }
+      refuse(response, 500, "the server failed to answer this; its log says more");
+    });
     set_logger([this](const httplib::Request& request, const httplib::Response& response) {
       if (request.response_handler) {
         request.response_handler(response);
