@@ -1,0 +1,128 @@
+#include "launcher/report.h"
+
+#include <gflags/gflags.h>
+#include <glog/logging.h>
+
+#include <filesystem>
+#include <iostream>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "checkpoints/coefficient_file.h"
+#include "checkpoints/directory.h"
+#include "io/paths.h"
+#include "io/run_lock.h"
+#include "io/unfinished_file.h"
+#include "launcher/commands.h"
+#include "launcher/common_flags.h"
+#include "launcher/outputs.h"
+#include "launcher/run_config.h"
+#include "report/html_page.h"
+#include "report/run_record.h"
+#include "train/metrics_log.h"
+
+DEFINE_string(against, "", "a run that the others are held against");
+
+namespace micrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kMostRuns = 16;
+
+std::string report_of(const std::string& run_dir) {
+  return (fs::path(run_dir) / kReportFile).string();
+}
+
+/// Where a run's folder says what.
+RunSources sources_of(const std::string& run_dir) {
+  RunSources sources;
+  sources.run_dir = run_dir;
+  sources.metrics = MetricsLog::path_in(run_dir);
+  sources.config = (fs::path(run_dir) / "config.txt").string();
+  if (const std::string fitted = coefficient_file_of(run_dir); is_there(fitted)) {
+    sources.item_regression = look_at_coefficients(fitted).origin.settings;
+  }
+  // What is damaged is left out; micrec verify and micrec inspect tell of it.
+  Failure why;
+  const std::optional<std::string> newest = newest_checkpoint(checkpoints_of(run_dir));
+  if (!newest) return sources;
+  if (const auto checkpoint = Checkpoint::try_open(*newest, Verify::sizes, why)) {
+    sources.dataset = checkpoint->info().dataset_path;
+    sources.fingerprint = checkpoint->info().dataset_fingerprint;
+    sources.grid = checkpoint->info().grid;
+  }
+  return sources;
+}
+
+/// A run, read. Errors: Error(data) where the folder has none.
+RunRecord read_run(const std::string& run_dir) {
+  RunSources sources = sources_of(run_dir);
+  if (!is_there(sources.metrics) && !is_there(sources.config)) {
+    throw Error(
+        Cause::data,
+        text(run_dir, is_there(run_dir) ? " has no" : " is not there: expected a folder with a",
+             " metrics.jsonl or config.txt, as micrec train leaves them; name the folder that "
+             "was its --run_dir"));
+  }
+  if (const std::optional<LockHolder> holder = lock_holder_of(run_dir)) {
+    sources.holder = in_words(*holder);
+  }
+  return read_run_record(sources);
+}
+
+std::map<std::string, std::string> defaults_of_train() {
+  std::map<std::string, std::string> defaults;
+  for (const FlagSpec& flag : run_flags()) defaults[flag.name] = describe(flag).default_value;
+  return defaults;
+}
+
+int run_report(const Arguments& arguments) {
+  std::vector<std::string> folders = arguments.plain;
+  const std::string out = FLAGS_out.empty() ? report_of(folders.front()) : FLAGS_out;
+  if (FLAGS_out.empty() && folders.size() > 1) {
+    throw Error(Cause::usage, text("a report of ", folders.size(),
+                                   " runs belongs to none of their folders; name its "
+                                   "file, as in --out=",
+                                   kReportFile));
+  }
+  if (!FLAGS_against.empty()) folders.push_back(FLAGS_against);
+  std::vector<RunRecord> runs;
+  for (const std::string& folder : folders) runs.push_back(read_run(folder));
+  check_output("--out", out, arguments, {});
+  write_whole_file(out, report_page(runs, {.defaults = defaults_of_train(),
+                                           .has_baseline = !FLAGS_against.empty()}));
+  std::cout << out << "\n";
+  return 0;
+}
+
+}  // namespace
+
+ReportAtEnd::~ReportAtEnd() {
+  try {
+    const RunRecord run = read_run_record(sources_of(run_dir_));
+    write_whole_file(report_of(run_dir_), report_page({run}, {.defaults = defaults_of_train()}));
+  } catch (const std::exception& error) {
+    LOG(WARNING) << "no " << kReportFile << " was written: " << error.what();
+  }
+}
+
+Command report_command() {
+  Command command;
+  command.name = "report";
+  command.summary = "show what runs did as one page: curves, slices, time, settings";
+  command.usage = "micrec report RUN_DIR [RUN_DIR ...] [flags]";
+  command.example = "micrec report runs/fk --against=runs/mf --out=fk.html";
+  command.min_arguments = 1;
+  command.max_arguments = kMostRuns;
+  command.arguments = "folders of runs, ended or not";
+  command.flags = {
+      {"against", "Files", "FOLDER"},
+      out_flag("the page; of one run report.html in its folder where it is not given", false)};
+  command.run = run_report;
+  return command;
+}
+
+}  // namespace micrec
