@@ -3,8 +3,10 @@
 #include <gflags/gflags.h>
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <iterator>
 #include <optional>
 #include <vector>
 
@@ -89,9 +91,13 @@ int run_report(const Arguments& arguments) {
                                    kReportFile));
   }
   if (!FLAGS_against.empty()) folders.push_back(FLAGS_against);
+  std::vector<std::string> inputs;
+  for (const std::string& folder : folders) {
+    std::ranges::copy(files_of_run(folder), std::back_inserter(inputs));
+  }
+  check_output("--out", out, arguments, inputs);
   std::vector<RunRecord> runs;
   for (const std::string& folder : folders) runs.push_back(read_run(folder));
-  check_output("--out", out, arguments, {});
   write_whole_file(out, report_page(runs, {.defaults = defaults_of_train(),
                                            .has_baseline = !FLAGS_against.empty()}));
   std::cout << out << "\n";

@@ -136,7 +136,7 @@ std::string Axis::label(double tick) const {
   }
   const double most = std::max(std::abs(low_), std::abs(high_));
   if (most >= 1e9) return plain_number(tick / 1e6) + "M";
-  if (most >= 2e6) return tick == 0 ? "0" : plain_number(tick / 1e6) + "M";
+  if (most >= 1e6) return tick == 0 ? "0" : plain_number(tick / 1e6) + "M";
   if (most >= 1e4) return tick == 0 ? "0" : plain_number(tick / 1e3) + "k";
   const int decimals = std::max(0, static_cast<int>(std::ceil(-std::log10(apart_) - 1e-9)));
   return decimal(text("%.", decimals, "f").c_str(), tick);

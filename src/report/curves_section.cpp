@@ -117,7 +117,8 @@ std::string curves_section(const ReportedRuns& runs) {
   steps += step_chart(trained, "Loss: self", &LoggedStep::self, true);
   steps += step_chart(trained, "Loss: l2", &LoggedStep::l2, true);
   steps += step_chart(trained, "Learning rate", &LoggedStep::learning_rate, true);
-  steps += step_chart(trained, "Training triples per second", &LoggedStep::triples_per_second, false);
+  steps +=
+      step_chart(trained, "Training triples per second", &LoggedStep::triples_per_second, false);
   std::string html;
   if (!validation.empty()) {
     html += section_of("validation", "Validation",
@@ -125,7 +126,7 @@ std::string curves_section(const ReportedRuns& runs) {
   }
   if (!steps.empty()) {
     html += section_of("training", "Training",
-                       legend_of(trained) + "<div class=\"charts\">" + steps + "</div>");
+                       legend_of(runs) + "<div class=\"charts\">" + steps + "</div>");
   }
   return html;
 }

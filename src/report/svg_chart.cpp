@@ -196,7 +196,7 @@ std::string to_svg(const LineChart& chart) {
   const Axis values(chart.scale, y, 6);
   const Axis steps = Axis::of_steps(0, *std::ranges::max_element(x), 6);
   const Frame frame = {
-      .left = width_of_labels(values), .top = kHead, .right = width - 12, .bottom = height - 40};
+      .left = width_of_labels(values), .top = kHead, .right = width - 14, .bottom = height - 40};
   std::ostringstream out;
   begin(out, width, height, chart.title, chart.note);
   draw_upright(out, values, frame);
@@ -227,7 +227,7 @@ std::string to_svg(const BarChart& chart) {
     for (std::size_t r = 0; r < group.bars.size() && r < chart.runs.size(); ++r) {
       const double left = middle + (static_cast<double>(r) - runs / 2) * bar;
       // Beside each other the numbers of two narrow bars would run into one.
-      draw_bar(out, chart.runs[r], group.bars[r], left, 0.92 * bar, values, frame, bar >= 28);
+      draw_bar(out, chart.runs[r], group.bars[r], left, 0.92 * bar, values, frame, bar >= 33);
     }
     out << "<text class=\"tick\" text-anchor=\"middle\" x=\"" << point(middle) << "\" y=\""
         << point(frame.bottom + 15) << "\">" << escaped(group.label)

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "train/run_clock.h"
+
 namespace micrec {
 
 struct ChangedSetting;
@@ -85,7 +87,7 @@ class MetricsLog {
               const std::vector<ChangedSetting>& changes);
   void profile(const StepProfile& profile);
   void end(std::int64_t step, const std::string& reason, double seconds,
-           const std::vector<RunPhase>& phases);
+           const std::vector<RunPhase>& phases = {});
 
   static std::string path_in(const std::string& run_dir);
 

@@ -26,7 +26,8 @@ TEST(Axis, HasRoundTicks) {
   EXPECT_EQ(labels(Axis(Scale::from_zero, {-3, 8}, 6)), (Labels{"-5", "0", "5", "10"}));
   EXPECT_EQ(labels(Axis::of_steps(0, 360, 6)), (Labels{"0", "100", "200", "300"}));
   EXPECT_EQ(labels(Axis::of_steps(0, 1, 6)), (Labels{"0", "1"}));
-  EXPECT_EQ(labels(Axis(Scale::log, {0.0006, 0.7}, 6)), (Labels{"0.001", "0.003", "0.01", "0.03", "0.1", "0.3"}));
+  EXPECT_EQ(labels(Axis(Scale::log, {0.0006, 0.7}, 6)),
+            (Labels{"0.001", "0.003", "0.01", "0.03", "0.1", "0.3"}));
   EXPECT_EQ(labels(Axis(Scale::log, {0.02, 0.5}, 6)),
             (Labels{"0.02", "0.05", "0.1", "0.2", "0.5"}));
 }
