@@ -30,7 +30,7 @@ code{font:13px ui-monospace,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
 .tile b{display:block;font-size:22px;font-weight:600;font-variant-numeric:tabular-nums}.tile span{color:var(--soft);font-size:13px}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;margin:4px 0 10px;padding:0;list-style:none}
 .legend li{display:flex;align-items:center;gap:7px;overflow-wrap:anywhere}.legend svg{width:30px;height:12px;flex:none}
-.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,380px),1fr));gap:18px 20px;align-items:end;margin-bottom:12px}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,380px),1fr));gap:18px 20px;grid-auto-flow:dense;align-items:end;margin-bottom:12px}
 @media (min-width:840px){.charts svg.wide{grid-column:span 2}}
 .charts svg{width:100%;height:auto;display:block}
 svg text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif;fill:var(--soft);font-variant-numeric:tabular-nums}

@@ -115,7 +115,8 @@ std::string overview(const ReportedRuns& runs, const std::vector<std::string>& d
       mean.bars.push_back({run.record.test ? value_of(run.record.test->mean, kMetric) : NAN});
     }
   }
-  return to_svg(chart);
+  // A lone bar says no more than the number above the page.
+  return chart.groups.size() * runs.size() > 1 ? to_svg(chart) : "";
 }
 
 std::string domain_charts(const ReportedRuns& runs, const std::string& domain) {

@@ -158,7 +158,7 @@ class Browser(unittest.TestCase):
 
     def test_a_run_of_one_domain(self):
         write_run(self.folder / "run", ["gowalla"], 1_000_000)
-        self.check(self.report("report_one_domain", self.folder / "run"), 10)
+        self.check(self.report("report_one_domain", self.folder / "run"), 9)
 
     def test_many_runs_of_eight_domains(self):
         domains = ["food", "kitchen", "beauty", "toys", "a domain with quite a long name of its own"] + list("xyz")
