@@ -1,12 +1,13 @@
 #include "launcher/report.h"
 
-#include <gflags/gflags.h>
 #include <glog/logging.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <iterator>
+#include <map>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -20,12 +21,10 @@
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
-#include "launcher/run_config.h"
+#include "launcher/run_flags.h"
 #include "report/html_page.h"
 #include "report/run_record.h"
 #include "train/metrics_log.h"
-
-DEFINE_string(against, "", "a run that the others are held against");
 
 namespace micrec {
 namespace {
@@ -76,21 +75,27 @@ RunRecord read_run(const std::string& run_dir) {
 }
 
 std::map<std::string, std::string> defaults_of_train() {
+  RunConfig config;
   std::map<std::string, std::string> defaults;
-  for (const FlagSpec& flag : run_flags()) defaults[flag.name] = describe(flag).default_value;
+  for (const Flag& flag : run_flags(config)) defaults[flag.name] = flag.value.default_text();
   return defaults;
 }
 
-int run_report(const Arguments& arguments) {
+struct PageWish {
+  std::string against;
+  std::string out;
+};
+
+int run_report(const PageWish& wish, const Arguments& arguments) {
   std::vector<std::string> folders = arguments.plain;
-  const std::string out = FLAGS_out.empty() ? report_of(folders.front()) : FLAGS_out;
-  if (FLAGS_out.empty() && folders.size() > 1) {
+  const std::string out = wish.out.empty() ? report_of(folders.front()) : wish.out;
+  if (wish.out.empty() && folders.size() > 1) {
     throw Error(Cause::usage, text("a report of ", folders.size(),
                                    " runs belongs to none of their folders; name its "
                                    "file, as in --out=",
                                    kReportFile));
   }
-  if (!FLAGS_against.empty()) folders.push_back(FLAGS_against);
+  if (!wish.against.empty()) folders.push_back(wish.against);
   std::vector<std::string> inputs;
   for (const std::string& folder : folders) {
     std::ranges::copy(files_of_run(folder), std::back_inserter(inputs));
@@ -99,7 +104,7 @@ int run_report(const Arguments& arguments) {
   std::vector<RunRecord> runs;
   for (const std::string& folder : folders) runs.push_back(read_run(folder));
   write_whole_file(out, report_page(runs, {.defaults = defaults_of_train(),
-                                           .has_baseline = !FLAGS_against.empty()}));
+                                           .has_baseline = !wish.against.empty()}));
   std::cout << out << "\n";
   return 0;
 }
@@ -124,10 +129,12 @@ Command report_command() {
   command.min_arguments = 1;
   command.max_arguments = kMostRuns;
   command.arguments = "folders of runs, ended or not";
+  const auto wish = std::make_shared<PageWish>();
   command.flags = {
-      {"against", "Files", "FOLDER"},
-      out_flag("the page; of one run report.html in its folder where it is not given", false)};
-  command.run = run_report;
+      {"against", "Files", "FOLDER", "a run that the others are held against", wish->against},
+      out_flag(wish->out, "the page; of one run report.html in its folder where it is not given",
+               false)};
+  command.run = [wish](const Arguments& arguments) { return run_report(*wish, arguments); };
   return command;
 }
 
