@@ -24,7 +24,17 @@ std::vector<std::int32_t> gather(const char* name, const std::vector<std::int32_
   return {values, values + all.numel()};
 }
 
+/// The most hubs whose table takes no more than it may.
+double most_hubs(double interactions, const HubRule& rule) {
+  return std::min(std::sqrt(rule.table_bytes * interactions / 2), static_cast<double>(rule.most));
+}
+
 }  // namespace
+
+double ItemHubs::most_bytes(double interactions, const HubRule& rule) {
+  const double hubs = most_hubs(interactions, rule);
+  return 2 * hubs * hubs + sizeof(std::uint16_t) * interactions;
+}
 
 ItemHubs::ItemHubs(const TrainingHistories& histories, const HubRule& rule, Communicator& world) {
   CHECK_LE(rule.most, std::numeric_limits<std::uint16_t>::max());
@@ -40,8 +50,7 @@ void ItemHubs::choose(const TrainingHistories& histories, const HubRule& rule) {
   for (const std::int32_t people : degree) {
     interactions += people;
   }
-  const double of_bytes = std::sqrt(rule.table_bytes * interactions / 2);
-  const auto most = static_cast<std::int64_t>(std::min(of_bytes, static_cast<double>(rule.most)));
+  const auto most = static_cast<std::int64_t>(most_hubs(interactions, rule));
   for (std::int32_t item = 0; item < static_cast<std::int32_t>(degree.size()); ++item) {
     if (degree[item] > rule.more_people_than) items_.push_back(item);
   }

@@ -31,6 +31,9 @@ class ItemHubs {
   ///          interaction with a hub, on every rank.
   ItemHubs(const TrainingHistories& histories, const HubRule& rule, Communicator& world);
 
+  /// What they take at most, of so many interactions. Ranks: local.
+  static double most_bytes(double interactions, const HubRule& rule = {});
+
   std::int64_t count() const { return static_cast<std::int64_t>(items_.size()); }
   /// The number of an item among the hubs, -1 where it is none.
   std::int32_t number_of(std::int32_t item) const { return number_of_[item]; }

@@ -16,6 +16,7 @@ namespace {
 // neighbours.
 constexpr std::int64_t kBatchPairs = std::int64_t{1} << 22;  // of items and people who met them
 constexpr std::int64_t kBatchItems = std::int64_t{1} << 15;
+constexpr std::int64_t kBatchFeatures = std::int64_t{1} << 27;  // numbers of all neighbours' rows
 static_assert(kMostByFeatures < ItemSystems::kMostNeighbours);
 constexpr std::int64_t kFeatureBlock = 4096;  // rows read at once
 
@@ -126,6 +127,9 @@ std::vector<std::pair<Range, int>> ItemRegressionFit::batches_of(
     const std::vector<ItemRegressionTask>& tasks) const {
   const NodeSpace& space = shard_.space();
   const std::vector<std::int32_t>& own = histories_.own_items();
+  const std::int64_t most_items =
+      std::min(kBatchItems, 1 + kBatchFeatures / ItemSystems::kMostNeighbours /
+                                    std::max<std::int64_t>(1, features_.width()));
   std::vector<std::pair<Range, int>> batches;
   for (int domain = 0; domain < static_cast<int>(tasks.size()); ++domain) {
     const std::int64_t last = space.items_of(domain).end - space.users();
@@ -134,7 +138,7 @@ std::vector<std::pair<Range, int>> ItemRegressionFit::batches_of(
     std::int64_t end = begin;
     for (; end < static_cast<std::int64_t>(own.size()) && own[end] < last; ++end) {
       const auto met = static_cast<std::int64_t>(histories_.people_of_own(end).size());
-      if (end > begin && (pairs + met > kBatchPairs || end - begin == kBatchItems)) {
+      if (end > begin && (pairs + met > kBatchPairs || end - begin == most_items)) {
         batches.push_back({{begin, end}, domain});
         begin = end;
         pairs = 0;

@@ -35,6 +35,7 @@ struct ItemSystem {
 class ItemSystems {
  public:
   static constexpr std::int64_t kMostNeighbours = 100;
+  static constexpr std::int64_t kBytesOfPerson = 32;  ///< of the work space, which each thread has
 
   /// `squared_weight`: (people) in units of TrainingHistories::kUnit, whole numbers, so that sums
   /// are exact; `modality_columns`: of the feature rows. All outlive this.
@@ -75,6 +76,7 @@ class ItemSystems {
     double squared_weight;
     const std::uint16_t* hubs;  // ItemHubs::met_by()
   };
+  static_assert(sizeof(Person) == kBytesOfPerson);
   std::vector<Person> persons_;          // (people)
   std::vector<std::int32_t> people_;     // who met some
   std::vector<std::uint8_t> after_hub_;  // (hubs) 1 + which neighbour it is, 0: it is none
