@@ -57,7 +57,7 @@ int recommend(const RecommendOptions& options, Job& job) {
   Recommender recommender(run->dataset, *run->model, run->epoch, run->coefficients(),
                           run->model->item_regression().mixes());
   for (const auto& [domain, path] :
-       parse_history_files(options.history, options.domain, run->dataset)) {
+       parse_domain_files("--history", options.history, options.domain, run->dataset)) {
     refuse_output_over_inputs("--out", options.run.out, {path});
     recommender.set_history(domain, read_history(path, options.reading, domain, run->dataset,
                                                  recommender.users(domain), std::cerr));
