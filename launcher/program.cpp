@@ -94,11 +94,12 @@ void finish_results() {
 }
 
 std::string version() {
-  return text(
-      "micrec ", MICREC_VERSION, "\n  compiler         ", MICREC_COMPILER, "\n  LibTorch         ",
-      MICREC_TORCH_VERSION, "\n  MPI              ", MICREC_MPI_VERSION, "\n  HDF5             ",
-      MICREC_HDF5_VERSION, "\n  CUDA             ", MICREC_CUDA_VERSION, "\n  instruction set  ",
-      kernels().instruction_set, ", the best for this machine of ", MICREC_INSTRUCTION_SETS, "\n");
+  return text("micrec ", MICREC_VERSION, "\n  compiler         ", MICREC_COMPILER,
+              "\n  LibTorch         ", MICREC_TORCH_VERSION, "\n  MPI              ",
+              MICREC_MPI_VERSION, "\n  HDF5             ", MICREC_HDF5_VERSION,
+              "\n  FAISS            ", MICREC_FAISS_VERSION, "\n  CUDA             ",
+              MICREC_CUDA_VERSION, "\n  instruction set  ", kernels().instruction_set,
+              ", the best for this machine of ", MICREC_INSTRUCTION_SETS, "\n");
 }
 
 /// What is left to run once flags are set: a command, or nothing where help was the whole answer.

@@ -1,19 +1,19 @@
 #include <gflags/gflags.h>
 
-#include <cerrno>
-#include <fstream>
 #include <iostream>
 #include <numeric>
 #include <optional>
 
-#include "base/error.h"
 #include "base/text.h"
 #include "cluster/job.h"
 #include "io/paths.h"
-#include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/filter_flags.h"
+#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
+#include "serve/explanation.h"
+#include "serve/filter_files.h"
 #include "serve/list_writer.h"
 #include "serve/recommender.h"
 
@@ -23,9 +23,14 @@ DEFINE_string(
     "what new people have interacted with: a file as micrec prepare reads it (user_id and "
     "item_id), for several domains DOMAIN=FILE with commas between; they are inferred "
     "from it, nothing is retrained");
-DEFINE_string(exclude, "observed",
-              "what users of the dataset are not recommended again: observed (what the model has "
-              "seen of them) or all (their validation and test interactions too)");
+DEFINE_string(
+    exclude, "observed",
+    "what users of the dataset are not recommended again: observed (what the model has "
+    "seen of them, the default), all (their validation and test interactions too) or none "
+    "(nothing is left out, a history neither)");
+DEFINE_bool(why, false,
+            "say beside each item which items of the person's history carried its score: shares "
+            "that add up to it");
 
 // Of prepare, which reads such files too.
 DECLARE_string(columns);
@@ -41,18 +46,19 @@ struct RecommendOptions {
   std::string history;
   InteractionsOptions reading;     // of the history's files
   std::vector<std::string> users;  // keys; empty: everyone
+  FilterOptions filter;
   ListOptions lists;
+  bool why = false;
 };
 
 int recommend(const RecommendOptions& options, Job& job) {
-  if (job.world_size() > 1) {
-    throw Error(Cause::usage, text("recommend runs as one process, but was started as ",
-                                   job.world_size(), "; start it without mpirun"));
-  }
+  require_one_process("recommend", job);
   const auto run = open_trained_run(options.run, job);
   std::vector<int> wanted(run->dataset.domains().size());
   std::iota(wanted.begin(), wanted.end(), 0);
   if (!options.domain.empty()) wanted = {run->dataset.domain_number(options.domain)};
+  const FilterFiles filters(options.filter, options.domain, run->dataset);
+  refuse_output_over_inputs("--out", options.run.out, filters.paths());
 
   Recommender recommender(run->dataset, *run->model, run->epoch, run->coefficients(),
                           run->model->item_regression().mixes());
@@ -63,25 +69,22 @@ int recommend(const RecommendOptions& options, Job& job) {
                                                  recommender.users(domain), std::cerr));
   }
 
-  std::optional<UnfinishedFile> unfinished;
-  std::ofstream file;
-  if (!options.run.out.empty()) {
-    unfinished.emplace(options.run.out);
-    errno = 0;
-    file.open(unfinished->name());
-  }
-  std::ostream& out = unfinished ? file : std::cout;
-  out << kListColumns << "\n";
+  std::optional<Explainer> explainer;
+  if (options.why) explainer.emplace(recommender, run->model->new_user_shares(run->epoch));
+
+  ResultFile result(options.run.out);
+  result.stream() << list_columns(options.why) << "\n";
   for (const int domain : wanted) {
+    const std::optional<ItemFilter> filter =
+        filters.read(domain, run->degree_of_items(domain), std::cerr);
+    ListOptions lists = options.lists;
+    if (filter) lists.filter = &*filter;
     const std::vector<std::string> keys =
         options.users.empty() ? recommender.everyone(domain) : options.users;
-    write_lists(recommender, domain, keys, options.lists, out, std::cerr);
+    write_lists(recommender, domain, keys, lists, explainer ? &*explainer : nullptr,
+                result.stream(), std::cerr);
   }
-  if (!unfinished) return 0;
-  file.close();
-  if (!file) refuse_path("write", options.run.out, errno);
-  unfinished->finish();
-  std::cerr << options.run.out << " written, from " << run->checkpoint << "\n";
+  result.finish(run->checkpoint);
   return 0;
 }
 
@@ -94,7 +97,11 @@ int run_recommend(const Arguments& arguments) {
   options.reading.quotes = parse_quotes(FLAGS_quotes);
   options.users = split(FLAGS_users, ',');
   options.lists.k = integer_list("k").front();
-  options.lists.exclude = FLAGS_exclude == "all" ? Exclude::all : Exclude::observed;
+  options.lists.exclude = FLAGS_exclude == "all"    ? Exclude::all
+                          : FLAGS_exclude == "none" ? Exclude::none
+                                                    : Exclude::observed;
+  options.filter = filter_options_from_flags();
+  options.why = FLAGS_why;
   options.run = trained_run_from_flags(arguments);
   return run_ranks_of("recommend", [&](Job& self) { return recommend(options, self); });
 }
@@ -107,22 +114,26 @@ Command recommend_command() {
   command.summary = "recommend items to users of the dataset and to people it has never seen";
   command.usage = "micrec recommend --run_dir=FOLDER [--users=KEY,...] [--history=FILE] [flags]";
   command.example = "micrec recommend --run_dir=runs/fk --history=food=new.csv --k=20";
-  command.flags = trained_run_flags(
-      {{"history", "People", "FILE"},
-       {"columns", "People", ""},
-       {"separator", "People", ""},
-       {"quotes", "People", "", one_of({"auto", "twice", "none"})},
-       {"users",
-        "People",
-        "keys",
-        {},
-        "",
-        "whom to recommend to, with commas between; empty: everyone in --history, or without it "
-        "everyone in the dataset"},
-       {"domain", "Results", ""},
-       single_k_flag(20),
-       {"exclude", "Results", "", one_of({"observed", "all"})},
-       out_flag("the CSV file to write; empty: standard output", false)});
+  std::vector<FlagSpec> flags = {
+      {"history", "People", "FILE"},
+      {"columns", "People", ""},
+      {"separator", "People", ""},
+      {"quotes", "People", "", one_of({"auto", "twice", "none"})},
+      {"users",
+       "People",
+       "keys",
+       {},
+       "",
+       "whom to recommend to, with commas between; empty: everyone in --history, or without it "
+       "everyone in the dataset"},
+      {"domain", "Results", ""},
+      single_k_flag(20),
+      {"why", "Results", ""},
+      {"exclude", "Items", "", one_of({"observed", "all", "none"})}};
+  const std::vector<FlagSpec> filters = filter_flags();
+  flags.insert(flags.end(), filters.begin(), filters.end());
+  flags.push_back(out_flag("the CSV file to write; empty: standard output", false));
+  command.flags = trained_run_flags(flags);
   command.run = run_recommend;
   return command;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
@@ -27,6 +29,12 @@ ModelConfig read_model_flags(const std::string& settings, const std::string& ori
 
 int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body) {
   return run_job(0, nullptr, job_options_from_flags(command), body);
+}
+
+void require_one_process(const std::string& command, const Job& job) {
+  if (job.world_size() == 1) return;
+  throw Error(Cause::usage, text(command, " runs as one process, but was started as ",
+                                 job.world_size(), "; start it without mpirun"));
 }
 
 std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own) {

@@ -17,6 +17,9 @@ namespace micrec {
 /// Ranks: collective.
 int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body);
 
+/// Errors   Error(usage) where `command` was started as several processes.
+void require_one_process(const std::string& command, const Job& job);
+
 /// The flags of a command that reads a run: which one, its own, and how it runs.
 std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own);
 

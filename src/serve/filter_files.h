@@ -16,11 +16,11 @@ namespace micrec {
 
 /// Which items lists are made of, as the flags of these names say it; empty: all.
 struct FilterOptions {
-  std::string only_items;     // FILE or DOMAIN=FILE,...: a key a line
-  std::string exclude_items;  // likewise
-  std::string attributes;     // FILE or DOMAIN=FILE,...: see ItemAttributes
-  std::string where;          // see WhereExpression
-  std::string at_most;        // N:COLUMN
+  std::string only_items = {};     // FILE or DOMAIN=FILE,...: a key a line
+  std::string exclude_items = {};  // likewise
+  std::string attributes = {};     // FILE or DOMAIN=FILE,...: see ItemAttributes
+  std::string where = {};          // see WhereExpression
+  std::string at_most = {};        // N:COLUMN
   std::int64_t min_degree = 0;
 
   bool is_empty() const {

@@ -195,7 +195,7 @@ TEST_F(FilterFilesTest, ReadsKeysAndAttributesAndSaysWhatIsLeft) {
   EXPECT_EQ(filter->count(), 1);
   EXPECT_EQ(filter->allowed()[3], 1);
   const std::string report = report_.str();
-  for (const std::string part :
+  for (const std::string& part :
        {std::string(
             "only.txt: 3 items of domain0\n  1 lines are no items of domain0, as 'unheard of'"),
         std::string("out.txt: 1 items of domain0"),

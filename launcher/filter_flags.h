@@ -1,0 +1,15 @@
+#pragma once
+
+#include <vector>
+
+#include "launcher/flags.h"
+#include "serve/filter_files.h"
+
+namespace micrec {
+
+/// Which items lists are made of: --only_items, --exclude_items, --attributes, --where, --at_most and
+/// --min_degree.
+std::vector<FlagSpec> filter_flags();
+FilterOptions filter_options_from_flags();
+
+}  // namespace micrec
