@@ -1,7 +1,7 @@
-#include <gflags/gflags.h>
-
 #include <algorithm>
 #include <iostream>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
@@ -17,19 +17,21 @@
 #include "serve/embedding_file.h"
 #include "serve/product_index.h"
 
-DEFINE_string(
-    format, "hdf5",
-    "what to write: hdf5 (one file, with item regression), npy (arrays and lists of keys, a "
-    "set of files a domain) or faiss (the same with the items in an exact index by inner "
-    "product)");
-
 namespace micrec {
 namespace {
 
+/// One file of HDF5 where it has no value.
+using ExportFormat = std::optional<ArrayFormat>;
+
+struct ExportOptions {
+  TrainedRunOptions run;
+  ExportFormat format;
+  JobOptions job = job_of("export");
+};
+
 /// Files of arrays and indexes, which know nothing of item regression.
-void export_as_arrays(const TrainedRun& run, const at::Tensor& z, const std::string& prefix,
-                      Job& job) {
-  const ArrayFormat format = FLAGS_format == "faiss" ? ArrayFormat::faiss : ArrayFormat::npy;
+void export_as_arrays(const TrainedRun& run, const at::Tensor& z, ArrayFormat format,
+                      const std::string& prefix, Job& job) {
   const std::vector<ScoreMix> mixes = run.model->item_regression().mixes();
   if (run.coefficients() != nullptr && std::ranges::none_of(mixes, &ScoreMix::embeddings)) {
     throw Error(Cause::usage, text("the scores of ", run.checkpoint,
@@ -48,32 +50,27 @@ void export_as_arrays(const TrainedRun& run, const at::Tensor& z, const std::str
   }
 }
 
-int export_run(const TrainedRunOptions& options, Job& job) {
+int export_run(const ExportOptions& options, Job& job) {
   const Timer timer;
-  const auto run = open_trained_run(options, job);
+  const std::string& out = options.run.out;
+  const auto run = open_trained_run(options.run, job);
   const at::Tensor z = run->model->embeddings(run->epoch);
-  if (FLAGS_format == "hdf5") {
+  if (options.format) {
+    export_as_arrays(*run, z, *options.format, out, job);
+  } else {
     export_embeddings(run->dataset, run->summary.space, run->shard.ownership,
                       {z, run->coefficients()}, run->model->item_regression().mixes(),
                       {.model = name_of(run->model->config().kind), .checkpoint = run->checkpoint},
-                      options.out, job.communicator());
-  } else {
-    export_as_arrays(*run, z, options.out, job);
+                      out, job.communicator());
   }
   const NodeSpace& space = run->summary.space;
-  job.log_once() << options.out << (FLAGS_format == "hdf5" ? "" : ".*") << ": " << z.size(1)
-                 << " columns for " << with_commas(space.users()) << " users and "
+  job.log_once() << out << (options.format ? ".*" : "") << ": " << z.size(1) << " columns for "
+                 << with_commas(space.users()) << " users and "
                  << with_commas(space.nodes() - space.users()) << " items of " << space.domains()
                  << (space.domains() == 1 ? " domain" : " domains") << ", from " << run->checkpoint
                  << ", in " << in_time(timer.seconds()) << "\n"
                  << std::flush;
   return 0;
-}
-
-int run_export(const Arguments& arguments) {
-  if (FLAGS_format == "faiss") require_faiss();
-  const TrainedRunOptions options = trained_run_from_flags(arguments);
-  return run_ranks_of("export", [&](Job& rank) { return export_run(options, rank); });
 }
 
 }  // namespace
@@ -84,12 +81,26 @@ Command export_command() {
   command.summary = "write the final embeddings of all users and items, for use without micrec";
   command.usage = "mpirun -np RANKS micrec export --run_dir=FOLDER --out=FILE [flags]";
   command.example = "micrec export --run_dir=runs/fk --out=embeddings.h5";
+  const auto options = std::make_shared<ExportOptions>();
   command.flags = trained_run_flags(
-      {out_flag("the HDF5 file to write, or what names of other files begin with, as in "
+      options->run,
+      {out_flag(options->run.out,
+                "the HDF5 file to write, or what names of other files begin with, as in "
                 "OUT.food.items.npy; docs/formats.md has the lines that score a pair",
                 true),
-       {"format", "Files", "", one_of({"hdf5", "npy", "faiss"})}});
-  command.run = run_export;
+       {"format", "Files", "",
+        "what to write: hdf5 (one file, with item regression), npy (arrays and lists of keys, a "
+        "set "
+        "of files a domain) or faiss (the same with the items in an exact index by inner product)",
+        one_of(
+            options->format,
+            {{"hdf5", std::nullopt}, {"npy", ArrayFormat::npy}, {"faiss", ArrayFormat::faiss}})}},
+      options->job);
+  command.run = [options](const Arguments& arguments) {
+    check_output_of_run(options->run, arguments);
+    if (options->format == ArrayFormat::faiss) require_faiss();
+    return run_job(0, nullptr, options->job, [&](Job& rank) { return export_run(*options, rank); });
+  };
   return command;
 }
 

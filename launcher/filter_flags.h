@@ -9,7 +9,6 @@ namespace micrec {
 
 /// Which items lists are made of: --only_items, --exclude_items, --attributes, --where, --at_most and
 /// --min_degree.
-std::vector<FlagSpec> filter_flags();
-FilterOptions filter_options_from_flags();
+std::vector<Flag> filter_flags(FilterOptions& options);
 
 }  // namespace micrec

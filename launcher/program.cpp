@@ -1,6 +1,5 @@
 #include "launcher/program.h"
 
-#include <gflags/gflags.h>
 #include <glog/logging.h>
 #include <unistd.h>
 
@@ -60,11 +59,6 @@ class PlainSink : public google::LogSink {
   const LaunchEnvironment launched_ = launched();
 };
 
-const Command* find(const std::vector<Command>& commands, const std::string& name) {
-  const auto at = std::ranges::find(commands, name, &Command::name);
-  return at == commands.end() ? nullptr : &*at;
-}
-
 [[noreturn]] void refuse_command(const std::vector<Command>& commands, const std::string& name) {
   std::vector<std::string> names = {"help"};
   for (const Command& command : commands) names.push_back(command.name);
@@ -75,8 +69,8 @@ const Command* find(const std::vector<Command>& commands, const std::string& nam
 }
 
 const Command& command_named(const std::vector<Command>& commands, const std::string& name) {
-  const Command* command = find(commands, name);
-  if (command == nullptr) refuse_command(commands, name);
+  const auto command = std::ranges::find(commands, name, &Command::name);
+  if (command == commands.end()) refuse_command(commands, name);
   return *command;
 }
 
@@ -154,7 +148,6 @@ int refuse(const std::string& command, const std::string& message, int exit_code
 }  // namespace
 
 int run_program(const std::vector<std::string>& words, const std::vector<Command>& commands) {
-  const gflags::FlagSaver flags_before;
   std::string name;
   try {
     const Task task = prepare_task(words, commands);

@@ -8,8 +8,8 @@
 namespace micrec {
 
 /// The program without its process: finds the command, sets its flags, runs it, and turns an error
-/// into one sentence on stderr. `words` are the command line without the program's name. Flags are
-/// as they were before when it returns, so that tests can call it again and again.
+/// into one sentence on stderr. `words` are the command line without the program's name. Tests can
+/// call it again and again: a command's flags begin at their defaults.
 ///
 /// Ranks    Bad flags are found before a command joins other ranks; under mpirun rank 0 alone
 ///          reports them.

@@ -1,6 +1,5 @@
-#include <gflags/gflags.h>
-
 #include <iostream>
+#include <memory>
 #include <numeric>
 #include <optional>
 
@@ -17,26 +16,6 @@
 #include "serve/list_writer.h"
 #include "serve/recommender.h"
 
-DEFINE_string(domain, "", "recommend items of this domain alone; empty: of every domain");
-DEFINE_string(
-    history, "",
-    "what new people have interacted with: a file as micrec prepare reads it (user_id and "
-    "item_id), for several domains DOMAIN=FILE with commas between; they are inferred "
-    "from it, nothing is retrained");
-DEFINE_string(
-    exclude, "observed",
-    "what users of the dataset are not recommended again: observed (what the model has "
-    "seen of them, the default), all (their validation and test interactions too) or none "
-    "(nothing is left out, a history neither)");
-DEFINE_bool(why, false,
-            "say beside each item which items of the person's history carried its score: shares "
-            "that add up to it");
-
-// Of prepare, which reads such files too.
-DECLARE_string(columns);
-DECLARE_string(separator);
-DECLARE_string(quotes);
-
 namespace micrec {
 namespace {
 
@@ -49,6 +28,7 @@ struct RecommendOptions {
   FilterOptions filter;
   ListOptions lists;
   bool why = false;
+  JobOptions job = job_of("recommend");
 };
 
 int recommend(const RecommendOptions& options, Job& job) {
@@ -88,22 +68,36 @@ int recommend(const RecommendOptions& options, Job& job) {
   return 0;
 }
 
-int run_recommend(const Arguments& arguments) {
-  RecommendOptions options;
-  options.domain = FLAGS_domain;
-  options.history = FLAGS_history;
-  options.reading.columns = FLAGS_columns;
-  options.reading.separator = FLAGS_separator;
-  options.reading.quotes = parse_quotes(FLAGS_quotes);
-  options.users = split(FLAGS_users, ',');
-  options.lists.k = integer_list("k").front();
-  options.lists.exclude = FLAGS_exclude == "all"    ? Exclude::all
-                          : FLAGS_exclude == "none" ? Exclude::none
-                                                    : Exclude::observed;
-  options.filter = filter_options_from_flags();
-  options.why = FLAGS_why;
-  options.run = trained_run_from_flags(arguments);
-  return run_ranks_of("recommend", [&](Job& self) { return recommend(options, self); });
+std::vector<Flag> flags_of(RecommendOptions& options) {
+  std::vector<Flag> people = {
+      {"history", "People", "FILE",
+       "what new people have interacted with: a file as micrec prepare reads it (user_id and "
+       "item_id), for several domains DOMAIN=FILE with commas between; they are inferred from it, "
+       "nothing is retrained",
+       options.history}};
+  people = people + table_flags("People", options.reading);
+  people.push_back({"users", "People", "keys",
+                    "whom to recommend to, with commas between; empty: everyone in --history, or "
+                    "without it everyone in the dataset",
+                    options.users});
+  const std::vector<Flag> results = {
+      {"domain", "Results", "", "recommend items of this domain alone; empty: of every domain",
+       options.domain},
+      single_k_flag(options.lists.k),
+      {"why", "Results", "",
+       "say beside each item which items of the person's history carried its score: shares that "
+       "add up to it",
+       options.why},
+      out_flag(options.run.out, "the CSV file to write; empty: standard output", false)};
+  const std::vector<Flag> items = {
+      {"exclude", "Items", "",
+       "what is not listed again: observed (a person's history, and what the model has seen of a "
+       "user of the dataset), all (their validation and test interactions too) or none (all is "
+       "listed)",
+       one_of(options.lists.exclude,
+              {{"observed", Exclude::observed}, {"all", Exclude::all}, {"none", Exclude::none}})}};
+  return trained_run_flags(options.run, people + items + filter_flags(options.filter) + results,
+                           options.job);
 }
 
 }  // namespace
@@ -114,27 +108,12 @@ Command recommend_command() {
   command.summary = "recommend items to users of the dataset and to people it has never seen";
   command.usage = "micrec recommend --run_dir=FOLDER [--users=KEY,...] [--history=FILE] [flags]";
   command.example = "micrec recommend --run_dir=runs/fk --history=food=new.csv --k=20";
-  std::vector<FlagSpec> flags = {
-      {"history", "People", "FILE"},
-      {"columns", "People", ""},
-      {"separator", "People", ""},
-      {"quotes", "People", "", one_of({"auto", "twice", "none"})},
-      {"users",
-       "People",
-       "keys",
-       {},
-       "",
-       "whom to recommend to, with commas between; empty: everyone in --history, or without it "
-       "everyone in the dataset"},
-      {"domain", "Results", ""},
-      single_k_flag(20),
-      {"why", "Results", ""},
-      {"exclude", "Items", "", one_of({"observed", "all", "none"})}};
-  const std::vector<FlagSpec> filters = filter_flags();
-  flags.insert(flags.end(), filters.begin(), filters.end());
-  flags.push_back(out_flag("the CSV file to write; empty: standard output", false));
-  command.flags = trained_run_flags(flags);
-  command.run = run_recommend;
+  const auto options = std::make_shared<RecommendOptions>();
+  command.flags = flags_of(*options);
+  command.run = [options](const Arguments& arguments) {
+    check_output_of_run(options->run, arguments);
+    return run_job(0, nullptr, options->job, [&](Job& self) { return recommend(*options, self); });
+  };
   return command;
 }
 

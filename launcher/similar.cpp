@@ -1,6 +1,5 @@
-#include <gflags/gflags.h>
-
 #include <iostream>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -16,8 +15,6 @@
 #include "serve/recommender.h"
 #include "serve/similar_items.h"
 
-DECLARE_string(domain);  // of recommend
-
 namespace micrec {
 namespace {
 
@@ -27,6 +24,7 @@ struct SimilarOptions {
   std::string domain;
   std::int64_t k = 10;
   FilterOptions filter;
+  JobOptions job = job_of("similar");
 };
 
 int similar(const SimilarOptions& options, Job& job) {
@@ -55,14 +53,18 @@ int similar(const SimilarOptions& options, Job& job) {
   return 0;
 }
 
-int run_similar(const Arguments& arguments) {
-  SimilarOptions options;
-  options.items = FLAGS_items;
-  options.domain = FLAGS_domain;
-  options.k = integer_list("k").front();
-  options.filter = filter_options_from_flags();
-  options.run = trained_run_from_flags(arguments);
-  return run_ranks_of("similar", [&](Job& self) { return similar(options, self); });
+std::vector<Flag> flags_of(SimilarOptions& options) {
+  const std::vector<Flag> items = {
+      {"items", "Items", "",
+       "whose likes are listed: DOMAIN:KEY with commas between, or a FILE with one a line",
+       options.items, required()},
+      {"domain", "Items", "", "list items of this domain alone; empty: of every domain",
+       options.domain}};
+  const std::vector<Flag> results = {
+      single_k_flag(options.k),
+      out_flag(options.run.out, "the CSV file to write; empty: standard output", false)};
+  return trained_run_flags(options.run, items + filter_flags(options.filter) + results,
+                           options.job);
 }
 
 }  // namespace
@@ -73,18 +75,12 @@ Command similar_command() {
   command.summary = "list the items that are most like some items, of their domain and of others";
   command.usage = "micrec similar --run_dir=FOLDER --items=DOMAIN:KEY,... [flags]";
   command.example = "micrec similar --run_dir=runs/fk --items=food:B001H3201Q --k=10";
-  FlagSpec domain = {"domain", "Items", ""};
-  domain.meaning = "list items of this domain alone; empty: of every domain";
-  std::vector<FlagSpec> flags = {
-      {"items", "Items", "", required(), "",
-       "whose likes are listed: DOMAIN:KEY with commas between, or a FILE with one a line"},
-      domain,
-      single_k_flag(10)};
-  const std::vector<FlagSpec> filters = filter_flags();
-  flags.insert(flags.end(), filters.begin(), filters.end());
-  flags.push_back(out_flag("the CSV file to write; empty: standard output", false));
-  command.flags = trained_run_flags(flags);
-  command.run = run_similar;
+  const auto options = std::make_shared<SimilarOptions>();
+  command.flags = flags_of(*options);
+  command.run = [options](const Arguments& arguments) {
+    check_output_of_run(options->run, arguments);
+    return run_job(0, nullptr, options->job, [&](Job& self) { return similar(*options, self); });
+  };
   return command;
 }
 

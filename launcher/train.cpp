@@ -1,6 +1,7 @@
 #include "launcher/train.h"
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -17,6 +18,7 @@
 #include "launcher/commands.h"
 #include "launcher/injected_faults.h"
 #include "launcher/item_regression.h"
+#include "launcher/run_flags.h"
 #include "launcher/trained_run.h"
 #include "model/model.h"
 #include "model/shard.h"
@@ -284,11 +286,6 @@ int train_from_start(const RunConfig& config, Job& job) {
   return 0;
 }
 
-int run_train(const Arguments& arguments) {
-  const RunConfig config = read_run_config(arguments);
-  return run_job(0, nullptr, config.job, [&](Job& job) { return train(config, job); });
-}
-
 }  // namespace
 
 int train(const RunConfig& config, Job& job) {
@@ -309,8 +306,12 @@ Command train_command() {
   command.summary = "train a model on a dataset, on one rank or many; resume a run";
   command.usage = "mpirun -np RANKS micrec train --dataset=FILE --run_dir=FOLDER [flags]";
   command.example = "mpirun -np 2 micrec train --dataset=fk.h5 --run_dir=runs/fk --max_steps=360";
-  command.flags = run_flags();
-  command.run = run_train;
+  const auto config = std::make_shared<RunConfig>();
+  command.flags = run_flags(*config);
+  command.run = [config, flags_of = command](const Arguments& arguments) {
+    complete(*config, flags_of, arguments);
+    return run_job(0, nullptr, config->job, [&](Job& job) { return train(*config, job); });
+  };
   return command;
 }
 
