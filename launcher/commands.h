@@ -16,6 +16,7 @@ Command compare_command();
 Command recommend_command();
 Command similar_command();
 Command export_command();
+Command report_command();
 Command inspect_command();
 Command verify_command();
 
@@ -23,7 +24,7 @@ Command verify_command();
 inline std::vector<Command> all_commands() {
   return {synth_command(),    prepare_command(), plan_command(),      train_command(),
           evaluate_command(), compare_command(), recommend_command(), similar_command(),
-          export_command(),   inspect_command(), verify_command()};
+          export_command(),   report_command(),  inspect_command(),   verify_command()};
 }
 
 }  // namespace micrec
