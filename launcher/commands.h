@@ -15,6 +15,7 @@ Command evaluate_command();
 Command compare_command();
 Command recommend_command();
 Command similar_command();
+Command serve_command();
 Command export_command();
 Command report_command();
 Command inspect_command();
@@ -24,7 +25,8 @@ Command verify_command();
 inline std::vector<Command> all_commands() {
   return {synth_command(),    prepare_command(), plan_command(),      train_command(),
           evaluate_command(), compare_command(), recommend_command(), similar_command(),
-          export_command(),   report_command(),  inspect_command(),   verify_command()};
+          serve_command(),    export_command(),  report_command(),    inspect_command(),
+          verify_command()};
 }
 
 }  // namespace micrec
