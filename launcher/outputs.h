@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "checkpoints/run_folder.h"
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 
 namespace micrec {
 

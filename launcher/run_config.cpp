@@ -8,6 +8,7 @@
 #include "checkpoints/directory.h"
 #include "checkpoints/run_folder.h"
 #include "cluster/signals.h"
+#include "evaluate/validation.h"
 #include "io/run_lock.h"
 #include "launcher/run_flags.h"
 

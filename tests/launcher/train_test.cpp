@@ -18,7 +18,7 @@
 #include "cluster/signals.h"
 #include "cluster/thread_communicator.h"
 #include "launcher/commands.h"
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 

@@ -1,4 +1,4 @@
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 
 #include <glog/logging.h>
 
@@ -12,7 +12,7 @@
 #include "base/excerpt.h"
 #include "base/path_error.h"
 #include "base/text.h"
-#include "launcher/command.h"
+#include "command_line/command.h"
 
 namespace micrec {
 namespace {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/flagfile.h"
-#include "launcher/flag_value.h"
-#include "train/run_settings.h"
+#include "base/run_setting.h"
+#include "command_line/flag_value.h"
 
 namespace micrec {
 
