@@ -81,13 +81,14 @@ void check_outputs(const PlanOptions& options, const Arguments& arguments) {
   refuse_one_file_for_two("--out", options.out, "--write_partition", options.write_partition);
 }
 
-int run_plan(PlanOptions& options, const Arguments& arguments) {
+int run_plan(PlanOptions& options, const Command& table, const Arguments& arguments) {
   RunConfig& run = options.run;
   const std::string& partition = run.sharing.partition;
   const std::string& grid = run.sharing.grid;
   complete_item_regression(run.model, arguments);
   if (grid != "auto") parse_grid_for(run.model, grid, options.ranks);
   check_outputs(options, arguments);
+  for (const std::string& idle : idle_flags(table, arguments)) std::cerr << idle << "\n";
   const DatasetFile dataset = DatasetFile::open(run.dataset);
   const DatasetSummary summary = summarise(dataset);
   run.model.modalities = resolve_modalities(run.model.modalities, dataset);
@@ -177,7 +178,9 @@ Command plan_command() {
   command.example = "micrec plan --dataset=fk.h5 --ranks=64 --memory=4 --partition=metis";
   const auto options = std::make_shared<PlanOptions>();
   command.flags = flags_of(*options);
-  command.run = [options](const Arguments& arguments) { return run_plan(*options, arguments); };
+  command.run = [options, table = command](const Arguments& arguments) {
+    return run_plan(*options, table, arguments);
+  };
   return command;
 }
 

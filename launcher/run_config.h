@@ -39,6 +39,7 @@ struct RunConfig {
 
   std::vector<RunSetting> settings;  ///< all of it as flags, with what a resume may change
   std::string flagfile;              ///< the same as text, for config.txt and checkpoints
+  std::vector<std::string> idle;     ///< sentences on flags that were given and have no effect
 };
 
 /// Lets --model and --item_regression say the same, where one of them was not given: a baseline is

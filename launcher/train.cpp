@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/preflight.h"
 #include "checkpoints/run_folder.h"
 #include "checkpoints/store.h"
@@ -15,6 +16,7 @@
 #include "cluster/launch_environment.h"
 #include "data/batches.h"
 #include "evaluate/validation.h"
+#include "io/paths.h"
 #include "launcher/commands.h"
 #include "launcher/injected_faults.h"
 #include "launcher/run_flags.h"
@@ -83,16 +85,19 @@ void begin_folder(const RunConfig& config, Job& job) {
 }
 
 /// Looks for what would end the run after hours, or make them worthless. Ranks: collective.
-void look_ahead(const RunConfig& config, const DatasetFile& dataset, double checkpoint_bytes,
-                Job& job) {
+void look_ahead(const RunConfig& config, const DatasetFile& dataset, const NodeSpace& space,
+                const ModelConfig& model, Job& job) {
   Communicator& world = job.communicator();
   // Hours of training are not given to a dataset with a turned bit in it.
   throw_together(world, "dataset.verify", attempt([&] {
                    if (job.rank() == 0) dataset.verify();
                  }));
+  const bool fits = model.item_regression != ItemRegressionUse::off &&
+                    !is_there(coefficient_file_of(config.run_dir));
   preflight({.run_dir = config.run_dir,
              .commit = config.training.commit,
-             .checkpoint_bytes = checkpoint_bytes,
+             .checkpoint_bytes = most_checkpoint_bytes(space.nodes(), model.dim),
+             .coefficient_bytes = fits ? most_coefficient_bytes(space.nodes() - space.users()) : 0,
              .dataset_fingerprint = dataset.fingerprint(),
              .device = c10::DeviceTypeName(job.device().type(), /*lower_case=*/true),
              .ranks_of_machine = job.ranks_of_machine()},
@@ -263,6 +268,7 @@ int train_from_start(const RunConfig& config, Job& job) {
 
   RunPlan plan = plan_run(sharing_of(config, job.world_size()), dataset, summary, model_config,
                           sampling, world);
+  for (const std::string& idle : config.idle) job.log_once() << idle << "\n";
   print_run(job.log_once(), dataset, summary, model_config, config.sharing.partition, plan.layout,
             job.threads());
   if (config.dry_run) return 0;
@@ -275,7 +281,7 @@ int train_from_start(const RunConfig& config, Job& job) {
     return kExitStopped;
   }
   begin_folder(config, job);
-  look_ahead(config, dataset, most_checkpoint_bytes(summary.space.nodes(), model_config.dim), job);
+  look_ahead(config, dataset, summary.space, model_config, job);
 
   const GridGroups groups = split_world(world, plan.layout.grid);
   Shard shard = load_shard(dataset, summary, std::move(plan.layout), Observed::training,
@@ -353,8 +359,8 @@ Command train_command() {
   command.example = "mpirun -np 2 micrec train --dataset=fk.h5 --run_dir=runs/fk --max_steps=360";
   const auto config = std::make_shared<RunConfig>();
   command.flags = run_flags(*config);
-  command.run = [config, flags_of = command](const Arguments& arguments) {
-    complete(*config, flags_of, arguments);
+  command.run = [config, table = command](const Arguments& arguments) {
+    complete(*config, table, arguments);
     return run_job(0, nullptr, config->job, [&](Job& job) { return train(*config, job); });
   };
   return command;

@@ -13,6 +13,7 @@
 #include "base/timer.h"
 #include "checkpoints/coefficient_file.h"
 #include "model/item_regression_fit.h"
+#include "model/item_systems.h"
 
 namespace micrec {
 namespace {
@@ -110,6 +111,13 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
 }
 
 }  // namespace
+
+double most_coefficient_bytes(std::int64_t items) {
+  constexpr double kOffsetBytes = sizeof(std::int64_t);
+  constexpr double kCoefficientBytes = sizeof(std::int32_t) + sizeof(float);
+  return static_cast<double>(items) *
+         (kOffsetBytes + kCoefficientBytes * ItemSystems::kMostNeighbours);
+}
 
 std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
                                                   const DatasetFile& dataset, Model& model,

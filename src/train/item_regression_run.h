@@ -17,6 +17,9 @@ namespace micrec {
 /// Thrown on all ranks where a run was asked to stop while it fitted: nothing is saved yet.
 struct StoppedWhileFitting {};
 
+/// The file of item regression has at most so many bytes.
+double most_coefficient_bytes(std::int64_t items);
+
 /// What a run's item coefficients are fitted by.
 struct ItemRegressionRun {
   std::string run_dir;

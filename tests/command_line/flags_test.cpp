@@ -297,6 +297,26 @@ TEST_F(Flags, AListIsToldAsItWasWritten) {
   EXPECT_HAS(refusal({"--test_weights=3,x"}), "expected a text");
 }
 
+TEST_F(Flags, ThoseThatHaveNoEffectAreToldWhereTheyWereGiven) {
+  const auto why = [&] { return std::string(tea.model == "mf" ? "with --test_model=mf" : ""); };
+  const auto own = [&] { return std::string(tea.rate == 0 ? "with --test_rate=0" : ""); };
+  const std::vector<Flag> nested = idle_where(own, {*find_flag(command, "test_lr")});
+  command.flags = idle_where(why, {*find_flag(command, "test_epochs"), nested.front()});
+  for (const char* name : {"test_model", "test_rate"}) {
+    command.flags.push_back(*find_flag(brew_command(tea), name));
+  }
+  const auto told = [&](const std::vector<std::string>& words) {
+    return idle_flags(command, parse_flags(command, words));
+  };
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(told({"--test_epochs=3", "--test_lr=1"}), Lines());
+  EXPECT_EQ(told({"--test_model=mf", "--test_epochs=100"}), Lines()) << "at its default";
+  EXPECT_EQ(told({"--test_model=mf", "--test_lr=1", "--test_rate=0"}),
+            Lines{"--test_lr has no effect with --test_model=mf"});
+  EXPECT_EQ(told({"--test_lr=1", "--test_rate=0"}),
+            Lines{"--test_lr has no effect with --test_rate=0"});
+}
+
 TEST_F(Flags, ASwitchTakesTheWordsOfGflags) {
   for (const char* on : {"true", "t", "1", "yes", "Y"}) {
     parse_flags(command, {text("--test_resume=", on)});
