@@ -78,9 +78,10 @@ std::vector<Flag> embedding_flags(ModelConfig& model) {
       {"dim", "Model", "columns", "columns of an embedding", model.dim, between(1, 4096)}};
   const std::vector<Flag> layers = {
       {"layers", "Model", "layers", "propagation layers", model.layers, between(0, 16)}};
+  const std::vector<Flag> tables = {{"init_std", "Model", "",
+                                     "standard deviation of the initial tables", model.initial_std,
+                                     above(0)}};
   const std::vector<Flag> descended = {
-      {"init_std", "Model", "", "standard deviation of the initial tables", model.initial_std,
-       above(0)},
       recorded({"l2", "Model", "", "weight of the squared norms of the rows in a triple", model.l2,
                 at_least(0)}),
       {"domain_weights", "Model", "",
@@ -91,6 +92,7 @@ std::vector<Flag> embedding_flags(ModelConfig& model) {
              {"model", "Model", "", "what to train", one_of(model.kind, by_name(kModelKinds))}} +
          idle_where(unless_kind(model, has_columns), columns) +
          idle_where(unless_kind(model, has_layers), layers) +
+         idle_where(unless_kind(model, has_columns), tables) +
          idle_where(unless_kind(model, has_steps), descended);
 }
 
