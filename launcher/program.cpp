@@ -88,11 +88,15 @@ void finish_results() {
 }
 
 std::string version() {
-  return text(
-      "micrec ", MICREC_VERSION, "\n  compiler         ", MICREC_COMPILER, "\n  LibTorch         ",
-      MICREC_TORCH_VERSION, "\n  MPI              ", MICREC_MPI_VERSION, "\n  HDF5             ",
-      MICREC_HDF5_VERSION, "\n  CUDA             ", MICREC_CUDA_VERSION, "\n  instruction set  ",
-      kernels().instruction_set, ", the best for this machine of ", MICREC_INSTRUCTION_SETS, "\n");
+  std::string told;
+  for (const auto& [name, value] : program_versions()) {
+    if (told.empty()) {
+      told = text(name, " ", value, "\n");
+    } else {
+      told += text("  ", name, std::string(17 - name.size(), ' '), value, "\n");
+    }
+  }
+  return told;
 }
 
 /// What is left to run once flags are set: a command, or nothing where help was the whole answer.
@@ -145,6 +149,17 @@ int refuse(const std::string& command, const std::string& message, int exit_code
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> program_versions() {
+  return {{"micrec", MICREC_VERSION},
+          {"compiler", MICREC_COMPILER},
+          {"LibTorch", MICREC_TORCH_VERSION},
+          {"MPI", MICREC_MPI_VERSION},
+          {"HDF5", MICREC_HDF5_VERSION},
+          {"CUDA", MICREC_CUDA_VERSION},
+          {"instruction set", text(kernels().instruction_set, ", the best for this machine of ",
+                                   MICREC_INSTRUCTION_SETS)}};
+}
 
 int run_program(const std::vector<std::string>& words, const std::vector<Command>& commands) {
   std::string name;

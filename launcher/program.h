@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "command_line/command.h"
@@ -16,6 +17,10 @@ namespace micrec {
 /// Errors   none thrown; returns the exit code: 0, that of the Cause, kExitStopped, or 1 for what
 ///          no rule covers.
 int run_program(const std::vector<std::string>& words, const std::vector<Command>& commands);
+
+/// What the program was built with, and what of it serves this machine, by name: "micrec",
+/// "compiler", "LibTorch", ...
+std::vector<std::pair<std::string, std::string>> program_versions();
 
 /// Logs go to stderr, a line each with the time, and with the rank where there are several; no
 /// files of glog's own. Called once a process, before anything logs.
