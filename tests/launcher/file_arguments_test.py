@@ -90,6 +90,12 @@ COMMANDS = {
             "missing": (4, "No such file"), "file": (3, "not an HDF5 file"), "read-only": (0, "")}), FLAGFILE]),
     "recommend": (["--domain=books", "--k=2"], [
         run_of(), dataset_of_run(), Argument("history", "input", "--history={}", "history", ".csv"), OUT, FLAGFILE]),
+    "serve": (["--stdin"], [
+        run_of(**{"read-only": (4, "Permission denied")}), dataset_of_run(),
+        Argument("token_file", "input", good="token"),
+        Argument("titles", "input", "--titles=books={}", "titles", ".csv"),
+        Argument("log", "output", good="new", expect={
+            "full": (4, "is no file"), "equal to the run's dataset": (3, "is no log of observed events")}), FLAGFILE]),
     "export": ([], [run_of(), dataset_of_run(), OUT, FLAGFILE]),
     "inspect": ([], [Argument("", "input", "{}", "dataset", ".h5", {"folder": (3, "without a run")})]),
     "inspect FOLDER": ([], [Argument("", "folder", "{}", "run", expect={
@@ -127,6 +133,10 @@ class World:
             file["value"] = np.eye(12, 3, dtype=np.float32)
         np.save(self.folder / "features.npy", np.eye(12, 3, dtype=np.float32))
         (self.folder / "features.keys.txt").write_text("".join(item + "\n" for item in items))
+        self.token = self.folder / "token"
+        self.token.write_text("a-secret-of-some-length\n")
+        self.titles = self.folder / "titles.csv"
+        self.titles.write_text("item_id,title\ni0,A title\n")
         (self.folder / "flagfile.txt").write_text("# no flags\n")
         self.must("prepare", f"--out={self.dataset}", f"books={self.interactions}")
         self.must("plan", f"--dataset={self.dataset}", "--ranks=2", "--grid=2x1", "--dim=4",
@@ -147,7 +157,7 @@ class World:
     @staticmethod
     def call(words, stdout=subprocess.PIPE, closed=False):
         under = DROP if closed and not CLOSED else []
-        return subprocess.run([*under, PROGRAM, *map(str, words)], stdout=stdout, stderr=subprocess.PIPE, text=True,
+        return subprocess.run([*under, PROGRAM, *map(str, words)], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
                               timeout=SECONDS, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
     def new(self):
