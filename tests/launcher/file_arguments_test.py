@@ -31,7 +31,7 @@ PROGRAM = ""
 SECONDS = 120
 CLOSED = os.geteuid() != 0  # whether permissions bind this process
 DROP = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-PRINTS = {"plan", "evaluate", "compare", "recommend", "inspect", "verify", "help", "version"}  # results on standard output
+PRINTS = {"plan", "evaluate", "compare", "recommend", "similar", "inspect", "verify", "help", "version"}  # results on standard output
 
 
 @dataclass
@@ -60,6 +60,9 @@ def dataset_of_run(**expect):
 FLAGFILE = Argument("flagfile", "input", ending=".txt")
 OUT = Argument("out", "output", good="new")
 DATASET = Argument("dataset", "input", good="dataset", ending=".h5")
+FILTERS = [
+    Argument("only_items", "input", good="", ending=".txt"), Argument("exclude_items", "input", good="", ending=".txt"),
+    Argument("attributes", "input", "--attributes={} --where=price<9", "", ".csv")]
 PARTITION = Argument("partition", "input", "--partition=file:{}", ending=".csv")
 TRAIN = ["--dim=4", "--layers=1", "--max_steps=2", "--threads=1", "--validate_every=0"]
 CHANGED = {"file": (4, "is not a folder"), "missing": (4, "is not there")}
@@ -89,7 +92,12 @@ COMMANDS = {
         Argument("", "folder", "{} {}", "run", expect={
             "missing": (4, "No such file"), "file": (3, "not an HDF5 file"), "read-only": (0, "")}), FLAGFILE]),
     "recommend": (["--domain=books", "--k=2"], [
-        run_of(), dataset_of_run(), Argument("history", "input", "--history={}", "history", ".csv"), OUT, FLAGFILE]),
+        run_of(), dataset_of_run(), Argument("history", "input", "--history={}", "history", ".csv"), *FILTERS, OUT,
+        FLAGFILE]),
+    "similar": (["--k=2"], [
+        run_of(), dataset_of_run(), Argument("items", "input", good="items", ending=".txt", expect={
+            case: (3, "there is no file of that name") for case in ("missing", "too long", "in a closed folder")}),
+        *FILTERS, OUT, FLAGFILE]),
     "serve": (["--stdin"], [
         run_of(**{"read-only": (4, "Permission denied")}), dataset_of_run(),
         Argument("token_file", "input", good="token"),
@@ -124,6 +132,7 @@ class World:
         self.interactions = self.folder / "interactions.csv"
         self.history = self.folder / "history.csv"
         self.features = self.folder / "features.h5"
+        self.items = self.folder / "items.txt"
         self.serial = itertools.count()
         items = [f"i{n}" for n in range(12)]
         lines = [f"u{n % 10},{items[(n * 7 + n // 10) % 12]}\n" for n in range(80)]
@@ -133,6 +142,8 @@ class World:
             file["value"] = np.eye(12, 3, dtype=np.float32)
         np.save(self.folder / "features.npy", np.eye(12, 3, dtype=np.float32))
         (self.folder / "features.keys.txt").write_text("".join(item + "\n" for item in items))
+        self.items.write_text("i1\ni2\n")
+        (self.folder / "attributes.csv").write_text("item_id,price\ni1,3\ni2,12\n")
         self.token = self.folder / "token"
         self.token.write_text("a-secret-of-some-length\n")
         self.titles = self.folder / "titles.csv"
@@ -180,6 +191,10 @@ class World:
             return self.comparison
         if argument.ending == ".npy":
             return self.folder / "features.npy"
+        if argument.flag in ("only_items", "exclude_items"):
+            return self.items
+        if argument.flag == "attributes":
+            return self.folder / "attributes.csv"
         return getattr(self, argument.good)
 
     def copy(self, argument, place):
