@@ -99,7 +99,7 @@ COMMANDS = {
             case: (3, "there is no file of that name") for case in ("missing", "too long", "in a closed folder")}),
         *FILTERS, OUT, FLAGFILE]),
     "serve": (["--stdin"], [
-        run_of(**{"read-only": (4, "Permission denied")}), dataset_of_run(),
+        run_of(), dataset_of_run(),
         Argument("token_file", "input", good="token"),
         Argument("titles", "input", "--titles=books={}", "titles", ".csv"),
         Argument("log", "output", good="new", expect={
@@ -168,8 +168,9 @@ class World:
     @staticmethod
     def call(words, stdout=subprocess.PIPE, closed=False):
         under = DROP if closed and not CLOSED else []
-        return subprocess.run([*under, PROGRAM, *map(str, words)], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
-                              timeout=SECONDS, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return subprocess.run([*under, PROGRAM, *map(str, words)], stdin=subprocess.DEVNULL, stdout=stdout,
+                              stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False,
+                              env={**os.environ, "OMP_NUM_THREADS": "1"})
 
     def new(self):
         """A folder of a case alone."""
