@@ -1,5 +1,7 @@
 #include "launcher/trained_run.h"
 
+#include "base/error.h"
+#include "base/text.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
 #include "launcher/run_flags.h"
@@ -20,6 +22,12 @@ ModelConfig read_model_settings(const std::string& settings, const std::string& 
 }
 
 }  // namespace
+
+void require_one_process(const std::string& command, const Job& job) {
+  if (job.world_size() == 1) return;
+  throw Error(Cause::usage, text(command, " runs as one process, but was started as ",
+                                 job.world_size(), "; start it without mpirun"));
+}
 
 std::vector<Flag> trained_run_flags(TrainedRunOptions& run, const std::vector<Flag>& own,
                                     JobOptions& job) {

@@ -1,13 +1,17 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cluster/job.h"
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 #include "serve/trained_run.h"
 
 namespace micrec {
+
+/// Errors   Error(usage) where `command` was started as several processes.
+void require_one_process(const std::string& command, const Job& job);
 
 /// The flags of a command that reads a run: which one, its own, and how it runs.
 std::vector<Flag> trained_run_flags(TrainedRunOptions& run, const std::vector<Flag>& own,
