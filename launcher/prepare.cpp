@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "data/additions.h"
+#include "data/append.h"
 #include "data/core_filter.h"
 #include "data/dataset_writer.h"
 #include "data/domain_files.h"
@@ -44,6 +47,11 @@ DEFINE_string(quotes, "auto",
               "what a double quote is in the files: twice (it stands around fields, and in them is "
               "written twice), none (a character like others), or auto (none where tabs or several "
               "characters separate the fields, else twice)");
+DEFINE_string(
+    append, "",
+    "a dataset to which the files are added: what is in it stays, number by number, and "
+    "the result says what it extends; the rule of --split is then for what is added, that "
+    "of the dataset unless it is given");
 DEFINE_string(min_rating, "", "leave out interactions with a lower rating; empty: keep all");
 
 namespace micrec {
@@ -63,6 +71,7 @@ std::vector<std::string> files_to_read(const std::vector<DomainFiles>& domains,
   for (const FeatureInput& feature : features) {
     for (std::string& path : files_of_features(feature.path)) paths.push_back(std::move(path));
   }
+  if (!FLAGS_append.empty()) paths.push_back(FLAGS_append);
   return paths;
 }
 
@@ -80,8 +89,30 @@ std::vector<DomainFiles> domains_of(const Arguments& arguments, bool by_split) {
   return domains;
 }
 
+/// What is of whole datasets, and not of what is added to one.
+void refuse_with_append(const Arguments& arguments) {
+  for (const char* flag : {"core", "hold_out", "seed"}) {
+    if (!arguments.is_given(flag)) continue;
+    throw Error(Cause::usage, text("--", flag,
+                                   " is decided when a dataset is made, and stays as it "
+                                   "is in --append=",
+                                   FLAGS_append, "; leave it out."));
+  }
+}
+
+/// The dataset that is appended to, every byte of it looked at; none: a new one is made.
+std::shared_ptr<const DatasetFile> dataset_to_extend(const Arguments& arguments) {
+  if (FLAGS_append.empty()) return nullptr;
+  refuse_with_append(arguments);
+  auto old = std::make_shared<const DatasetFile>(DatasetFile::open(FLAGS_append));
+  old->verify();
+  return old;
+}
+
 int run_prepare(const Arguments& arguments) {
   const Timer timer;
+  const std::shared_ptr<const DatasetFile> old = dataset_to_extend(arguments);
+  if (old && !arguments.is_given("split")) FLAGS_split = old->split_rule();
   const PreparationOptions options = preparation_options_from_flags(prepare_command(), arguments);
   InteractionsOptions reading;
   reading.columns = FLAGS_columns;
@@ -96,8 +127,18 @@ int run_prepare(const Arguments& arguments) {
   const std::vector<FeatureInput> features = parse_feature_inputs(FLAGS_features, names);
   check_output("--out", FLAGS_out, arguments, files_to_read(domains, features));
 
+  if (old) {
+    for (const std::string& name : names) old->domain_number(name);  // refuses unknown ones
+  }
   std::vector<RawDomain> raw;
   for (const DomainFiles& domain : domains) raw.push_back(read_domain(domain, reading, std::cerr));
+  if (old) {
+    Additions additions = make_additions(*old, std::move(raw), features, FeaturesOf::met_items,
+                                         options.split.kind, std::cerr);
+    write_and_tell(
+        append(old, std::move(additions), {options.split, options.provenance}, std::cerr), timer);
+    return 0;
+  }
   write_and_tell(
       prepare(std::move(raw), options, features_from_files(features, std::cerr), std::cerr), timer);
   return 0;
@@ -139,6 +180,7 @@ Command prepare_command() {
       "kitchen=kitchen.csv.gz";
   command.flags = {
       out_flag("the dataset file to write", true),
+      {"append", "Files", "FILE"},
       {"features", "Files", "MODALITY:DOMAIN=FILE"},
       {"columns", "Files", ""},
       {"separator", "Files", ""},
