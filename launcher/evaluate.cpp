@@ -57,7 +57,7 @@ int run_evaluate(const Arguments& arguments) {
                                    .split = FLAGS_split == "test" ? Split::test : Split::valid,
                                    .k = {k.begin(), k.end()},
                                    .per_user = FLAGS_per_user};
-  check_output("--per_user", FLAGS_per_user, arguments, files_of_run(FLAGS_run_dir));
+  check_output("--per_user", FLAGS_per_user, arguments, inputs_of_run());
   refuse_one_file_for_two("--out", FLAGS_out, "--per_user", FLAGS_per_user);
   return run_ranks_of("evaluate", [&](Job& rank) { return evaluate(options, rank); });
 }

@@ -109,9 +109,6 @@ Command recommend_command() {
   command.example = "micrec recommend --run_dir=runs/fk --history=food=new.csv --k=20";
   command.flags = trained_run_flags(
       {{"history", "People", "FILE"},
-       {"columns", "People", ""},
-       {"separator", "People", ""},
-       {"quotes", "People", "", one_of({"auto", "twice", "none"})},
        {"users",
         "People",
         "keys",

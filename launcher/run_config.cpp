@@ -4,9 +4,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/directory.h"
 #include "checkpoints/run_folder.h"
 #include "cluster/signals.h"
@@ -14,6 +18,7 @@
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/train_flags.h"
+#include "train/run_start.h"
 
 DECLARE_string(partition);
 DECLARE_string(grid);
@@ -23,6 +28,12 @@ DEFINE_bool(resume, false,
             "it ended before its first, with its settings; --lr, --l2, --dropout and, where "
             "--lr_decay ends with it, --max_steps may be given anew, which config.txt and "
             "metrics.jsonl tell");
+DEFINE_string(
+    init_from, "",
+    "a run whose model this one begins with, on a dataset that holds more: rows and moments "
+    "of known users and items are taken over, new ones begin with what the model infers, "
+    "and the model's flags, where they are not given, are that run's; train then for a tenth "
+    "of its steps");
 DEFINE_bool(reproducible, false,
             "the same bits on any grid of at most 16 row parts, by sums in one fixed order; takes "
             "about 4% of a step");
@@ -111,6 +122,50 @@ void take_up_old_flags(const Arguments& arguments) {
   set_flags_not_given(command, taken, arguments);
 }
 
+/// The settings of item regression that the run to begin from has chosen, as flags; those that
+/// cannot be written as one are chosen anew. A run without item regression has none.
+std::vector<FlagSetting> chosen_regression(const Checkpoint& checkpoint) {
+  if (!checkpoint.info().item_regression) return {};
+  const std::string path = coefficient_file_beside(checkpoint.directory());
+  const auto settings = nlohmann::ordered_json::parse(look_at_coefficients(path).origin.settings,
+                                                      nullptr, /*allow_exceptions=*/false);
+  if (!settings.is_object() || !settings.contains("chosen")) return {};
+  std::vector<std::string> lambda, cross, alpha;
+  for (const auto& [domain, of] : settings["chosen"].items()) {
+    if (!of.contains("lambda") || !of.contains("cross")) return {};
+    lambda.push_back(of["lambda"].dump());
+    cross.push_back(of["cross"].dump());
+    std::set<std::string> of_modalities;
+    if (of.contains("alpha")) {
+      for (const auto& one : of["alpha"]) of_modalities.insert(one.dump());
+    }
+    if (of_modalities.size() == 1) alpha.push_back(*of_modalities.begin());
+  }
+  std::vector<FlagSetting> flags = {{"regression_lambda", join(lambda, ","), path},
+                                    {"regression_cross", join(cross, ","), path}};
+  if (alpha.size() == lambda.size()) {
+    flags.push_back({"regression_alpha", join(alpha, ","), path});
+  }
+  return flags;
+}
+
+/// Sets the model's flags that were not given as the run to begin from has them.
+void take_up_model_flags(const Arguments& arguments) {
+  FLAGS_init_from = std::filesystem::absolute(FLAGS_init_from).lexically_normal().string();
+  const Checkpoint checkpoint =
+      Checkpoint::open(checkpoint_to_begin_from(FLAGS_init_from), Verify::sizes);
+  const std::vector<FlagSpec> specs = model_flags();
+  std::vector<FlagSetting> taken;
+  for (const FlagSetting& setting :
+       parse_flagfile(checkpoint.info().config, checkpoint.directory())) {
+    if (std::ranges::find(specs, setting.name, &FlagSpec::name) != specs.end()) {
+      taken.push_back(setting);
+    }
+  }
+  for (FlagSetting& chosen : chosen_regression(checkpoint)) taken.push_back(std::move(chosen));
+  set_flags_not_given(train_command(), taken, arguments);
+}
+
 /// Refuses flags that name no run, and sets those that a resumed run has of its checkpoint.
 void complete_flags(const Arguments& arguments) {
   if (FLAGS_run_dir.empty()) {
@@ -124,7 +179,11 @@ void complete_flags(const Arguments& arguments) {
           Cause::usage,
           "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
     }
-    complete_item_regression(arguments);
+    if (!FLAGS_init_from.empty()) take_up_model_flags(arguments);
+    if (FLAGS_init_from.empty() || arguments.is_given("model") ||
+        arguments.is_given("item_regression")) {
+      complete_item_regression(arguments);
+    }
     if (!arguments.is_given("epochs")) FLAGS_epochs = default_epochs(FLAGS_epochs);
     // A run that is alive is named by the lock, which is taken before this is asked again.
     if (!lock_holder_of(FLAGS_run_dir)) refuse_old_run(FLAGS_run_dir);
@@ -135,8 +194,10 @@ void complete_flags(const Arguments& arguments) {
 }  // namespace
 
 std::vector<FlagSpec> run_flags() {
-  std::vector<FlagSpec> flags = {dataset_flag(), run_dir_flag(),
+  std::vector<FlagSpec> flags = {dataset_flag(),
+                                 run_dir_flag(),
                                  may_change({"resume", "Files", ""}),
+                                 {"init_from", "Files", "FOLDER"},
                                  may_change({"dry_run", "Files", ""})};
   for (const std::vector<FlagSpec>& group :
        {model_flags(), training_flags(), running_flags(), cluster_flags()}) {
@@ -152,6 +213,7 @@ RunConfig read_run_config(const Arguments& arguments) {
   config.dataset = FLAGS_dataset;
   config.run_dir = FLAGS_run_dir;
   config.resume = FLAGS_resume;
+  config.init_from = FLAGS_init_from;
   config.dry_run = FLAGS_dry_run;
   config.seed = FLAGS_seed;
   config.sharing = {FLAGS_partition, FLAGS_grid, FLAGS_reproducible};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
@@ -36,24 +37,34 @@ std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own) {
   dataset.meaning = "the dataset, if it is no longer where it was in training";
   std::vector<FlagSpec> flags = {run_dir, checkpoint_flag(), dataset};
   flags.insert(flags.end(), own.begin(), own.end());
+  const std::vector<FlagSpec> additions = addition_flags();
+  flags.insert(flags.end(), additions.begin(), additions.end());
   flags.insert(flags.end(), {device_flag(), threads_flag()});
   const std::vector<FlagSpec> cluster = cluster_flags();
   flags.insert(flags.end(), cluster.begin(), cluster.end());
   return flags;
 }
 
+std::vector<std::string> inputs_of_run() {
+  std::vector<std::string> inputs = files_of_run(FLAGS_run_dir);
+  for (std::string& path : files_of_additions()) inputs.push_back(std::move(path));
+  return inputs;
+}
+
 TrainedRunOptions trained_run_from_flags(const Arguments& arguments) {
-  check_output("--out", FLAGS_out, arguments, files_of_run(FLAGS_run_dir));
+  check_output("--out", FLAGS_out, arguments, inputs_of_run());
   return {.run_dir = FLAGS_run_dir,
           .checkpoint = FLAGS_checkpoint,
           .dataset = FLAGS_dataset,
-          .out = FLAGS_out};
+          .out = FLAGS_out,
+          .read_additions = additions_from_flags()};
 }
 
 std::unique_ptr<TrainedRun> open_trained_run(TrainedRunOptions options, Job& job) {
   if (!options.read_settings) options.read_settings = read_model_flags;
   options.threads = job.threads();
   options.device = job.device();
+  options.report = &job.log_once();
   return open_trained_run(options, job.communicator());
 }
 

@@ -20,6 +20,9 @@ int run_ranks_of(const std::string& command, const std::function<int(Job&)>& bod
 /// The flags of a command that reads a run: which one, its own, and how it runs.
 std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own);
 
+/// The files that they name, which no output may replace, but for the data set.
+std::vector<std::string> inputs_of_run();
+
 /// What they say, after --out has been compared with the files of the run. Errors: those of
 /// check_output.
 TrainedRunOptions trained_run_from_flags(const Arguments& arguments);
