@@ -1,7 +1,5 @@
 #include "launcher/additions.h"
 
-#include <gflags/gflags.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -13,23 +11,12 @@
 #include "io/feature_file.h"
 #include "launcher/common_flags.h"
 
-DEFINE_string(
-    observed, "",
-    "what people did since the dataset was made, old and new ones with old and new items: "
-    "DOMAIN=FILE with commas between, files as micrec prepare reads them; they join the "
-    "graph, nothing is retrained");
-
-// Of prepare, which reads such files too.
-DECLARE_string(columns);
-DECLARE_string(separator);
-DECLARE_string(quotes);
-
 namespace micrec {
 namespace {
 
-std::vector<DomainFiles> observed_files() {
+std::vector<DomainFiles> observed_files(const LaterFiles& later) {
   std::vector<DomainFiles> files;
-  for (const std::string& part : split_paths(FLAGS_observed)) {
+  for (const std::string& part : split_paths(later.observed)) {
     DomainFiles file = parse_domain_files(part, /*is_split=*/false);
     if (std::ranges::find(files, file.name, &DomainFiles::name) != files.end()) {
       throw Error(Cause::usage, text("--observed names two files for the domain ", file.name,
@@ -40,49 +27,45 @@ std::vector<DomainFiles> observed_files() {
   return files;
 }
 
-/// The feature files of --items; their domains must be among these.
-std::vector<FeatureInput> item_files(const std::vector<std::string>& domains) {
-  return parse_feature_inputs(FLAGS_items, domains, "--items");
-}
-
 }  // namespace
 
-std::vector<FlagSpec> addition_flags() {
-  return {{"items",
-           "What came later",
-           "MODALITY:DOMAIN=FILE",
-           {},
-           "",
-           "feature files of new items with commas between, as in text:food=new_food_text.h5; each "
-           "key is an item that the dataset does not have, and joins the catalogue"},
-          {"observed", "What came later", "DOMAIN=FILE"},
-          {"columns", "What came later", ""},
-          {"separator", "What came later", ""},
-          {"quotes", "What came later", "", one_of({"auto", "twice", "none"})}};
+std::vector<Flag> addition_flags(LaterFiles& files) {
+  const std::vector<Flag> flags = {
+      {"items", "What came later", "MODALITY:DOMAIN=FILE",
+       "feature files of new items with commas between, as in text:food=new_food_text.h5; each key "
+       "is an item that the dataset does not have, and joins the catalogue",
+       files.items},
+      {"observed", "What came later", "DOMAIN=FILE",
+       "what people did since the dataset was made, old and new ones with old and new items: "
+       "DOMAIN=FILE with commas between, files as micrec prepare reads them; they join the graph, "
+       "nothing is retrained",
+       files.observed}};
+  return flags + table_flags("What came later", files.reading);
 }
 
-AdditionsReader additions_from_flags() {
-  if (FLAGS_items.empty() && FLAGS_observed.empty()) return nullptr;
-  InteractionsOptions reading;
-  reading.columns = FLAGS_columns;
-  reading.separator = FLAGS_separator;
-  reading.quotes = parse_quotes(FLAGS_quotes);
-  return [reading](const DatasetFile& dataset, std::ostream& report) {
+AdditionsReader additions_reader(const LaterFiles& files) {
+  if (files.items.empty() && files.observed.empty()) return nullptr;
+  return [files](const DatasetFile& dataset, std::ostream& report) {
     std::vector<std::string> domains;
     for (const DomainInfo& domain : dataset.domains()) domains.push_back(domain.name);
+    const std::vector<DomainFiles> observed = observed_files(files);
+    for (const DomainFiles& of_domain : observed) dataset.domain_number(of_domain.name);
     std::vector<RawDomain> raw;
-    const std::vector<DomainFiles> observed = observed_files();
-    for (const DomainFiles& files : observed) dataset.domain_number(files.name);
-    for (const DomainFiles& files : observed) raw.push_back(read_domain(files, reading, report));
-    return make_additions(dataset, std::move(raw), item_files(domains), FeaturesOf::new_items,
-                          SplitKind::ratio, report);
+    for (const DomainFiles& of_domain : observed) {
+      raw.push_back(read_domain(of_domain, files.reading, report));
+    }
+    return make_additions(dataset, std::move(raw),
+                          parse_feature_inputs(files.items, domains, "--items"),
+                          FeaturesOf::new_items, SplitKind::ratio, report);
   };
 }
 
-std::vector<std::string> files_of_additions() {
+std::vector<std::string> files_of(const LaterFiles& files) {
   std::vector<std::string> paths;
-  for (const DomainFiles& files : observed_files()) paths.push_back(files.paths.front());
-  for (const std::string& part : split_paths(FLAGS_items)) {
+  for (const DomainFiles& of_domain : observed_files(files)) {
+    paths.push_back(of_domain.paths.front());
+  }
+  for (const std::string& part : split_paths(files.items)) {
     const std::size_t equals = part.find('=');
     if (equals == std::string::npos) continue;
     for (std::string& path : files_of_features(part.substr(equals + 1))) {

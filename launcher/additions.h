@@ -10,13 +10,13 @@ namespace micrec {
 
 /// The flags that say what came after a run was trained: --items, --observed and how the files of the
 /// latter are written. Of commands that read a run.
-std::vector<FlagSpec> addition_flags();
+std::vector<Flag> addition_flags(LaterFiles& files);
 
-/// What reads the files that they name; none where they name none. Errors: Error(usage) where a list
-/// cannot be read.
-AdditionsReader additions_from_flags();
+/// What reads these files; none where there are none. Errors of it: besides those of
+/// make_additions() Error(usage) where a list cannot be read.
+AdditionsReader additions_reader(const LaterFiles& files);
 
-/// Those files, which no output may replace.
-std::vector<std::string> files_of_additions();
+/// The paths among them. Errors: Error(usage) where a list cannot be read.
+std::vector<std::string> files_of(const LaterFiles& files);
 
 }  // namespace micrec

@@ -15,6 +15,7 @@ Command evaluate_command();
 Command compare_command();
 Command recommend_command();
 Command export_command();
+Command report_command();
 Command inspect_command();
 Command verify_command();
 
@@ -22,7 +23,7 @@ Command verify_command();
 inline std::vector<Command> all_commands() {
   return {synth_command(),    prepare_command(), plan_command(),      train_command(),
           evaluate_command(), compare_command(), recommend_command(), export_command(),
-          inspect_command(),  verify_command()};
+          report_command(),   inspect_command(), verify_command()};
 }
 
 }  // namespace micrec

@@ -1,43 +1,10 @@
 #include "launcher/common_flags.h"
 
-#include <gflags/gflags.h>
 #include <sched.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "base/text.h"
-
-DEFINE_string(dataset, "", "the dataset, as micrec prepare or micrec synth made it");
-DEFINE_string(run_dir, "", "the folder of the run: its configuration, metrics and checkpoints");
-DEFINE_string(out, "", "the file to write");
-DEFINE_uint64(seed, 0, "seed of everything random; the same seed gives the same result");
-DEFINE_int32(threads, 0, "threads of each rank; 0: its share of the machine's cores");
-DEFINE_string(k, "10,20,50", "lengths of the ranked lists that metrics look at");
-DEFINE_string(device, "auto", "where to compute; auto: on GPUs where every rank has one");
-DEFINE_double(deadline, 300,
-              "longest wait of a rank for the others in one collective; then the run ends and "
-              "names the rank that hangs");
-#ifdef NDEBUG
-constexpr bool kCheckCollectives = false;
-#else
-constexpr bool kCheckCollectives = true;
-#endif
-DEFINE_bool(check_collectives, kCheckCollectives,
-            "compare name, type and sizes of each collective on all ranks before it runs; slower, "
-            "on GPUs most");
-DEFINE_bool(watchdog, true,
-            "start each of several ranks under a process that says why the rank died; without it "
-            "a debugger sees the rank itself");
-// Several commands have a flag of these names, each with its own meaning, default and bound.
-DEFINE_string(split, "", "the part of the interactions, or how they are divided");
-DEFINE_string(modalities, "", "kinds of features");
-DEFINE_string(users, "", "users");
-DEFINE_string(items, "", "items");
-DEFINE_string(
-    checkpoint, "best",
-    "which checkpoint: best (by validation; the newest where none was validated), newest, or "
-    "the name of one, as in step-000000001200");
 
 namespace micrec {
 namespace {
@@ -50,47 +17,46 @@ std::string check_device(const std::string& value) {
 
 }  // namespace
 
-FlagSpec dataset_flag() { return may_change({"dataset", "Files", "FILE"}); }
-
-FlagSpec run_dir_flag() { return may_change({"run_dir", "Files", "FOLDER"}); }
-
-FlagSpec out_flag(const std::string& meaning, bool is_required) {
-  return {"out", "Files", "FILE", is_required ? required() : Bound{}, std::nullopt, meaning};
+Flag dataset_flag(std::string& path) {
+  return may_change(
+      {"dataset", "Files", "FILE", "the dataset, as micrec prepare or micrec synth made it", path});
 }
 
-FlagSpec seed_flag() { return {"seed", "Running", "", at_least(0)}; }
-
-FlagSpec threads_flag() { return may_change({"threads", "Running", "threads", between(0, 1024)}); }
-
-FlagSpec k_flag() {
-  Bound bound = list_at_least(1);
-  bound.maximum = kLongestList;
-  return may_change({"k", "Results", "items", bound});
+Flag run_dir_flag(std::string& path) {
+  return may_change({"run_dir", "Files", "FOLDER",
+                     "the folder of the run: its configuration, metrics and checkpoints", path});
 }
 
-FlagSpec single_k_flag(int default_value) {
-  const Bound bound = written_as(text("from 1 to ", kLongestList), [](const std::string& value) {
-    const std::optional<std::int64_t> length = parse_integer(value);
-    return length && *length >= 1 && *length <= kLongestList
-               ? std::string()
-               : text("a whole number from 1 to ", kLongestList);
-  });
-  return {
-      "k", "Results", "items", bound, std::to_string(default_value), "how many items to recommend"};
+Flag out_flag(std::string& path, const std::string& meaning, bool is_required) {
+  return {"out", "Files", "FILE", meaning, path, is_required ? required() : Bound{}};
 }
 
-FlagSpec device_flag() {
-  return may_change({"device", "Running", "", written_as("auto, cpu or cuda", check_device)});
+Flag seed_flag(std::uint64_t& seed) {
+  return {"seed", "Running",  "", "seed of everything random; the same seed gives the same result",
+          seed,   at_least(0)};
 }
 
-std::vector<FlagSpec> cluster_flags() {
-  return {may_change({"deadline", "Cluster", "seconds", above(0)}),
-          may_change({"check_collectives", "Cluster", ""}),
-          may_change({"watchdog", "Cluster", ""})};
+Flag split_flag(Split& split, const std::string& meaning) {
+  return {"split", "Results", "", meaning,
+          one_of(split, {{"valid", Split::valid}, {"test", Split::test}})};
 }
 
-FlagSpec checkpoint_flag() {
-  return {"checkpoint", "Files", "",
+Flag k_flag(std::vector<std::int64_t>& k) {
+  return may_change({"k", "Results", "items", "lengths of the ranked lists that metrics look at", k,
+                     between(1, kLongestList)});
+}
+
+Flag single_k_flag(std::int64_t& k) {
+  return {"k", "Results", "items", "how many items to recommend", k, between(1, kLongestList)};
+}
+
+Flag checkpoint_flag(std::string& checkpoint) {
+  return {"checkpoint",
+          "Files",
+          "",
+          "which checkpoint: best (by validation; the newest where none was validated), newest, or "
+          "the name of one, as in step-000000001200",
+          checkpoint,
           written_as("best, newest or a name", [](const std::string& value) {
             return value == "best" || value == "newest" || value.starts_with("step-")
                        ? std::string()
@@ -98,10 +64,70 @@ FlagSpec checkpoint_flag() {
           })};
 }
 
-int chosen_threads() {
-  if (FLAGS_threads > 0) return FLAGS_threads;
+std::vector<Flag> table_flags(const std::string& group, InteractionsOptions& reading) {
+  return {
+      {"columns", group, "",
+       "columns of the files, USER,ITEM[,TIME[,RATING[,SPLIT]]] by name or, without a header "
+       "line, by number from 1; empty: by the names the files have",
+       reading.columns},
+      {"separator", group, "",
+       "what stands between the fields of the files: a character or more, as in ; or ::, tab "
+       "or space; empty: a comma in .csv, a tab in .tsv and .inter, else as the contents say",
+       reading.separator},
+      {"quotes", group, "",
+       "what a double quote is in the files: twice (it stands around fields, and in them is "
+       "written twice), none (a character like others), or auto (none where tabs or several "
+       "characters separate the fields, else twice)",
+       one_of(reading.quotes,
+              {{"auto", Quotes::automatic}, {"twice", Quotes::twice}, {"none", Quotes::none}})}};
+}
+
+JobOptions job_of(const std::string& command) {
+  JobOptions job;
+  job.program = "micrec " + command;
+  job.device = "auto";
+#ifndef NDEBUG
+  job.communicator.check_collectives = true;
+#endif
+  return job;
+}
+
+Flag device_flag(JobOptions& job) {
+  return may_change({"device", "Running", "",
+                     "where to compute; auto: on GPUs where every rank has one", job.device,
+                     written_as("auto, cpu or cuda", check_device)});
+}
+
+Flag threads_flag(int& threads) {
+  return may_change({"threads", "Running", "threads",
+                     "threads of each rank; 0: its share of the machine's cores", threads,
+                     between(0, 1024)});
+}
+
+std::vector<Flag> cluster_flags(JobOptions& job) {
+  return {may_change({"deadline", "Cluster", "seconds",
+                      "longest wait of a rank for the others in one collective; then the run ends "
+                      "and names the rank that hangs",
+                      job.communicator.deadline_seconds, above(0)}),
+          may_change({"check_collectives", "Cluster", "",
+                      "compare name, type and sizes of each collective on all ranks before it "
+                      "runs; slower, on GPUs most",
+                      job.communicator.check_collectives}),
+          may_change({"watchdog", "Cluster", "",
+                      "start each of several ranks under a process that says why the rank died; "
+                      "without it a debugger sees the rank itself",
+                      job.watchdog})};
+}
+
+int chosen_threads(int threads) {
+  if (threads > 0) return threads;
   cpu_set_t allowed;
   return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? std::max(1, CPU_COUNT(&allowed)) : 1;
+}
+
+std::vector<Flag> operator+(std::vector<Flag> flags, const std::vector<Flag>& more) {
+  flags.insert(flags.end(), more.begin(), more.end());
+  return flags;
 }
 
 }  // namespace micrec

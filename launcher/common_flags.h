@@ -1,50 +1,47 @@
 #pragma once
 
-#include <gflags/gflags_declare.h>
-
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "cluster/job.h"
+#include "data/dataset_file.h"
+#include "io/interactions_reader.h"
 #include "launcher/flags.h"
 
-/// Flags that several commands have. A command lists the spec and reads the gflag.
-
-DECLARE_string(dataset);
-DECLARE_string(run_dir);
-DECLARE_string(out);
-DECLARE_uint64(seed);
-DECLARE_int32(threads);
-DECLARE_string(k);
-DECLARE_string(device);
-DECLARE_double(deadline);
-DECLARE_bool(check_collectives);
-DECLARE_bool(watchdog);
-DECLARE_string(split);
-DECLARE_string(modalities);
-DECLARE_string(users);
-DECLARE_string(items);
-DECLARE_string(checkpoint);
+/// Flags that several commands have; each command has them set a field of its own.
 
 namespace micrec {
 
-FlagSpec dataset_flag();
-FlagSpec run_dir_flag();
+Flag dataset_flag(std::string& path);
+Flag run_dir_flag(std::string& path);
 /// `meaning` says what is written. A command whose result is the file makes it required.
-FlagSpec out_flag(const std::string& meaning, bool is_required);
-FlagSpec seed_flag();
-FlagSpec threads_flag();
-/// Lengths of ranked lists, as many as wanted: "10,20,50". Read with integer_list("k").
-FlagSpec k_flag();
-/// Length of one list. Read with integer_list("k").front().
-FlagSpec single_k_flag(int default_value);
-FlagSpec device_flag();
-/// How the ranks of a run watch each other: --deadline, --check_collectives, --watchdog.
-std::vector<FlagSpec> cluster_flags();
+Flag out_flag(std::string& path, const std::string& meaning, bool is_required);
+Flag seed_flag(std::uint64_t& seed);
+/// Where a result is of one of the splits that are held back: valid or test.
+Flag split_flag(Split& split, const std::string& meaning);
+/// Lengths of ranked lists, as many as wanted: "10,20,50".
+Flag k_flag(std::vector<std::int64_t>& k);
+/// Length of one list.
+Flag single_k_flag(std::int64_t& k);
 /// Which checkpoint of a run is read.
-FlagSpec checkpoint_flag();
+Flag checkpoint_flag(std::string& checkpoint);
+/// How the files of interactions are written: --columns, --separator, --quotes.
+std::vector<Flag> table_flags(const std::string& group, InteractionsOptions& reading);
 
-/// Threads of a command that runs as one process: --threads, or the cores that it may run on. Where
-/// ranks share cores with others, their Job decides.
-int chosen_threads();
+/// How the processes of a command join where no flag says otherwise: on GPUs where every rank has
+/// one, with collectives compared in a debug build.
+JobOptions job_of(const std::string& command);
+Flag device_flag(JobOptions& job);
+Flag threads_flag(int& threads);
+/// How the ranks of a run watch each other: --deadline, --check_collectives, --watchdog.
+std::vector<Flag> cluster_flags(JobOptions& job);
+
+/// Threads of a command that runs as one process: so many, or for 0 the cores that it may run on.
+/// Where ranks share cores with others, their Job decides.
+int chosen_threads(int threads);
+
+/// The second list behind the first.
+std::vector<Flag> operator+(std::vector<Flag> flags, const std::vector<Flag>& more);
 
 }  // namespace micrec

@@ -1,8 +1,7 @@
-#include <gflags/gflags.h>
-
 #include <algorithm>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -18,34 +17,32 @@
 #include "launcher/trained_run.h"
 #include "serve/evaluation.h"
 
-DEFINE_string(metrics, "ndcg,recall",
-              "which metrics, with commas between: recall, ndcg, precision, hit_rate, mrr, map");
-DEFINE_string(json, "", "a JSON file for all of it, with slices that the tables leave out");
-
 namespace micrec {
 namespace {
 
 constexpr int kMostRuns = 64;
 
 struct CompareOptions {
-  std::vector<std::string> runs;  // folders of runs, or files of metrics by user
-  std::string checkpoint;
+  std::string checkpoint = TrainedRunOptions().checkpoint;
   Split split = Split::test;
-  std::vector<std::int64_t> k;
-  std::vector<std::string> metrics;  // "ndcg@20", ...
+  std::vector<std::int64_t> k = {20};
+  std::vector<std::string> metrics = {"ndcg", "recall"};
   std::string json;
   std::uint64_t seed = 0;
+  JobOptions job = job_of("compare");
+
+  std::vector<std::string> runs;     // folders of runs, or files of metrics by user
+  std::vector<std::string> columns;  // "ndcg@20", ...
 };
 
 /// Evaluates a run now. Ranks: collective; the users are on rank 0.
 PerUserMetrics evaluate_folder(const std::string& folder, const CompareOptions& options, Job& job) {
-  const gflags::FlagSaver flags_before;  // the run sets those of its model
   const auto run = open_trained_run(
       {.run_dir = folder, .checkpoint = options.checkpoint, .dataset = {}, .out = {}}, job);
   refuse_output_over_inputs("--json", options.json, {run->dataset.path()});
   const auto evaluation = evaluate_run(*run, options.split, options.k);
   if (!evaluation) throw nothing_to_evaluate(*run, options.split);
-  return collect_per_user(evaluated_users(*run, *evaluation), options.metrics, job.communicator(),
+  return collect_per_user(evaluated_users(*run, *evaluation), options.columns, job.communicator(),
                           job.device());
 }
 
@@ -55,7 +52,7 @@ int compare_runs(const CompareOptions& options, Job& job) {
     if (is_folder(path)) {
       runs.push_back({path, evaluate_folder(path, options, job)});
     } else if (job.rank() == 0) {
-      runs.push_back({path, read_per_user(path, options.metrics)});
+      runs.push_back({path, read_per_user(path, options.columns)});
     }
   }
   if (job.rank() != 0) return 0;
@@ -76,18 +73,11 @@ std::string check_metrics(const std::string& value) {
              : "some of recall, ndcg, precision, hit_rate, mrr, map, with commas between";
 }
 
-int run_compare(const Arguments& arguments) {
-  CompareOptions options = {.runs = arguments.plain,
-                            .checkpoint = FLAGS_checkpoint,
-                            .split = FLAGS_split == "test" ? Split::test : Split::valid,
-                            .k = {},
-                            .metrics = {},
-                            .json = FLAGS_json,
-                            .seed = FLAGS_seed};
-  for (const int k : integer_list("k")) {
-    options.k.push_back(k);
-    for (const std::string& name : split(FLAGS_metrics, ',')) {
-      options.metrics.push_back(text(name, '@', k));
+int run_compare(CompareOptions& options, const Arguments& arguments) {
+  options.runs = arguments.plain;
+  for (const std::int64_t k : options.k) {
+    for (const std::string& name : options.metrics) {
+      options.columns.push_back(text(name, '@', k));
     }
   }
   std::vector<std::string> inputs;
@@ -100,7 +90,7 @@ int run_compare(const Arguments& arguments) {
     }
   }
   check_output("--json", options.json, arguments, inputs);
-  return run_ranks_of("compare", [&](Job& rank) { return compare_runs(options, rank); });
+  return run_job(0, nullptr, options.job, [&](Job& rank) { return compare_runs(options, rank); });
 }
 
 }  // namespace
@@ -115,22 +105,24 @@ Command compare_command() {
   command.max_arguments = kMostRuns;
   command.arguments =
       "folders of runs, which are evaluated now, or files that evaluate --per_user wrote";
-  FlagSpec k = k_flag();
-  k.default_value = "20";
-  FlagSpec seed = seed_flag();
+  const auto options = std::make_shared<CompareOptions>();
+  Flag seed = seed_flag(options->seed);
   seed.meaning = "of the bootstrap samples; the same seed gives the same intervals";
   command.flags = {
-      {"json", "Results", "FILE"},
-      k,
-      {"metrics", "Results", "", written_as("names with commas between", check_metrics)},
-      {"split", "Results", "", one_of({"valid", "test"}), "test",
-       "which interactions of a run folder are to be found in the ranking"},
-      checkpoint_flag(),
+      {"json", "Results", "FILE",
+       "a JSON file for all of it, with slices that the tables leave out", options->json},
+      k_flag(options->k),
+      {"metrics", "Results", "",
+       "which metrics, with commas between: recall, ndcg, precision, hit_rate, mrr, map",
+       options->metrics, written_as("names with commas between", check_metrics)},
+      split_flag(options->split,
+                 "which interactions of a run folder are to be found in the ranking"),
+      checkpoint_flag(options->checkpoint),
       seed,
-      device_flag(),
-      threads_flag()};
-  for (const FlagSpec& spec : cluster_flags()) command.flags.push_back(spec);
-  command.run = run_compare;
+      device_flag(options->job),
+      threads_flag(options->job.threads)};
+  command.flags = command.flags + cluster_flags(options->job);
+  command.run = [options](const Arguments& arguments) { return run_compare(*options, arguments); };
   return command;
 }
 

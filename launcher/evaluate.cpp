@@ -1,6 +1,5 @@
-#include <gflags/gflags.h>
-
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
@@ -12,12 +11,9 @@
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
+#include "launcher/run_config.h"
 #include "launcher/trained_run.h"
 #include "serve/evaluation.h"
-
-DEFINE_string(per_user, "",
-              "an HDF5 file for the metrics of every user, which micrec compare pairs with those "
-              "of another run");
 
 namespace micrec {
 namespace {
@@ -25,8 +21,9 @@ namespace {
 struct EvaluateOptions {
   TrainedRunOptions run;
   Split split = Split::test;
-  std::vector<std::int64_t> k;
+  std::vector<std::int64_t> k = RunConfig().k;
   std::string per_user;
+  JobOptions job = job_of("evaluate");
 };
 
 int evaluate(const EvaluateOptions& options, Job& job) {
@@ -51,15 +48,12 @@ int evaluate(const EvaluateOptions& options, Job& job) {
   return 0;
 }
 
-int run_evaluate(const Arguments& arguments) {
-  const std::vector<int> k = integer_list("k");
-  const EvaluateOptions options = {.run = trained_run_from_flags(arguments),
-                                   .split = FLAGS_split == "test" ? Split::test : Split::valid,
-                                   .k = {k.begin(), k.end()},
-                                   .per_user = FLAGS_per_user};
-  check_output("--per_user", FLAGS_per_user, arguments, inputs_of_run());
-  refuse_one_file_for_two("--out", FLAGS_out, "--per_user", FLAGS_per_user);
-  return run_ranks_of("evaluate", [&](Job& rank) { return evaluate(options, rank); });
+int run_evaluate(const EvaluateOptions& options, const Arguments& arguments) {
+  const TrainedRunOptions& run = options.run;
+  check_output_of_run(run, arguments);
+  check_output("--per_user", options.per_user, arguments, inputs_of_run(run));
+  refuse_one_file_for_two("--out", run.out, "--per_user", options.per_user);
+  return run_job(0, nullptr, options.job, [&](Job& rank) { return evaluate(options, rank); });
 }
 
 }  // namespace
@@ -71,13 +65,19 @@ Command evaluate_command() {
   command.usage = "mpirun -np RANKS micrec evaluate --run_dir=FOLDER [flags]";
   command.example =
       "micrec evaluate --run_dir=runs/fk --split=test --k=10,20,50 --out=metrics.json";
+  const auto options = std::make_shared<EvaluateOptions>();
   command.flags = trained_run_flags(
-      {out_flag("a file for the metrics too, which always go to standard output", false),
-       {"per_user", "Files", "FILE"},
-       {"split", "Results", "", one_of({"valid", "test"}), "test",
-        "which interactions are to be found in the ranking"},
-       k_flag()});
-  command.run = run_evaluate;
+      options->run,
+      {out_flag(options->run.out, "a file for the metrics too, which always go to standard output",
+                false),
+       {"per_user", "Files", "FILE",
+        "an HDF5 file for the metrics of every user, which micrec compare pairs with those of "
+        "another run",
+        options->per_user},
+       split_flag(options->split, "which interactions are to be found in the ranking"),
+       k_flag(options->k)},
+      options->job);
+  command.run = [options](const Arguments& arguments) { return run_evaluate(*options, arguments); };
   return command;
 }
 

@@ -1,3 +1,5 @@
+#include <memory>
+
 #include "base/text.h"
 #include "base/timer.h"
 #include "cluster/job.h"
@@ -27,11 +29,6 @@ int export_run(const TrainedRunOptions& options, Job& job) {
   return 0;
 }
 
-int run_export(const Arguments& arguments) {
-  const TrainedRunOptions options = trained_run_from_flags(arguments);
-  return run_ranks_of("export", [&](Job& rank) { return export_run(options, rank); });
-}
-
 }  // namespace
 
 Command export_command() {
@@ -40,9 +37,22 @@ Command export_command() {
   command.summary = "write the final embeddings of all users and items, for use without micrec";
   command.usage = "mpirun -np RANKS micrec export --run_dir=FOLDER --out=FILE [flags]";
   command.example = "micrec export --run_dir=runs/fk --out=embeddings.h5";
-  command.flags = trained_run_flags({out_flag(
-      "the HDF5 file to write; docs/formats.md has the lines that score a pair from it", true)});
-  command.run = run_export;
+  struct Options {
+    TrainedRunOptions run;
+    JobOptions job = job_of("export");
+  };
+  const auto options = std::make_shared<Options>();
+  command.flags = trained_run_flags(
+      options->run,
+      {out_flag(options->run.out,
+                "the HDF5 file to write; docs/formats.md has the lines that score a pair from it",
+                true)},
+      options->job);
+  command.run = [options](const Arguments& arguments) {
+    check_output_of_run(options->run, arguments);
+    return run_job(0, nullptr, options->job,
+                   [&](Job& rank) { return export_run(options->run, rank); });
+  };
   return command;
 }
 

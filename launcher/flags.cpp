@@ -1,11 +1,9 @@
 #include "launcher/flags.h"
 
-#include <gflags/gflags.h>
 #include <glog/logging.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -19,35 +17,20 @@
 namespace micrec {
 namespace {
 
-constexpr std::size_t kHelpWidth = 100;
-constexpr std::size_t kFlagColumn = 30;
 constexpr int kDeepestFlagfile = 8;
 constexpr int kMostFlagfiles = 64;  // of one command line
 constexpr std::size_t kMostFlagfileBytes = 16 << 20;
 
-gflags::CommandLineFlagInfo info_of(const std::string& name) {
-  gflags::CommandLineFlagInfo info;
-  CHECK(gflags::GetCommandLineFlagInfo(name.c_str(), &info))
-      << "--" << name << " is in a command's table but no DEFINE_ makes it";
-  return info;
-}
+using Kind = FlagValue::Kind;
 
-bool is_switch(const FlagSpec& spec) { return info_of(spec.name).type == "bool"; }
-bool is_text(const std::string& type) { return type == "string"; }
-bool is_real(const std::string& type) { return type == "double"; }
-
-const FlagSpec* find(const Command& command, const std::string& name) {
-  for (const FlagSpec& spec : command.flags) {
-    if (spec.name == name) return &spec;
-  }
-  return nullptr;
-}
+bool is_switch(const Flag& flag) { return flag.value.kind() == Kind::on_off; }
 
 std::string number(double value) { return text(value); }
 
 /// "at least 1", "from 0 to 1", "one of auto, cpu"; empty where anything goes.
-std::string in_words(const Bound& bound) {
-  if (!bound.choices.empty()) return "one of " + join(bound.choices, ", ");
+std::string in_words(const Flag& flag) {
+  const Bound& bound = flag.bound;
+  if (!flag.value.choices().empty()) return "one of " + join(flag.value.choices(), ", ");
   if (!bound.grammar.empty()) return bound.grammar;
   if (bound.minimum && bound.maximum) {
     return "from " + number(*bound.minimum) + " to " + number(*bound.maximum);
@@ -57,23 +40,33 @@ std::string in_words(const Bound& bound) {
   return bound.required ? "required" : "";
 }
 
-std::string with_unit(const FlagSpec& spec, const std::string& separator) {
-  const std::string bound = in_words(spec.bound);
-  if (spec.unit.empty()) return bound;
-  return bound.empty() ? spec.unit : spec.unit + separator + bound;
+std::string with_unit(const Flag& flag, const std::string& separator) {
+  const std::string bound = in_words(flag);
+  if (flag.unit.empty()) return bound;
+  return bound.empty() ? flag.unit : flag.unit + separator + bound;
+}
+
+const char* name_of(Kind kind) {
+  switch (kind) {
+    case Kind::on_off:
+      return "true or false";
+    case Kind::whole:
+      return "a whole number";
+    case Kind::real:
+      return "a number";
+    case Kind::whole_list:
+      return "whole numbers with commas between";
+    case Kind::words:
+      break;
+  }
+  return "a text";
 }
 
 /// What a value of this flag looks like: "a whole number (epochs, at least 1)".
-std::string expectation(const FlagSpec& spec) {
-  if (!spec.bound.choices.empty()) return in_words(spec.bound);
-  const std::string type = info_of(spec.name).type;
-  std::string kind = "a whole number";
-  if (spec.bound.list) kind = "whole numbers with commas between";
-  if (!spec.bound.list && is_text(type)) kind = "a text";
-  if (is_real(type)) kind = "a number";
-  if (type == "bool") kind = "true or false";
-  const std::string details = with_unit(spec, ", ");
-  return details.empty() ? kind : kind + " (" + details + ")";
+std::string expectation(const Flag& flag) {
+  if (!flag.value.choices().empty()) return in_words(flag);
+  const std::string details = with_unit(flag, ", ");
+  return name_of(flag.value.kind()) + (details.empty() ? "" : " (" + details + ")");
 }
 
 [[noreturn]] void refuse(const Command& command, const std::string& message) {
@@ -88,46 +81,47 @@ bool inside(const Bound& bound, double value) {
   return !bound.maximum || value <= *bound.maximum;
 }
 
-/// What was expected instead of this value, or "".
-std::string complaint(const FlagSpec& spec, const std::string& value) {
-  const Bound& bound = spec.bound;
-  const std::string type = info_of(spec.name).type;
-  if (bound.list) {
-    const std::vector<std::string> parts = split(value, ',');
-    if (parts.empty()) return expectation(spec);
-    for (const std::string& part : parts) {
-      const std::optional<std::int64_t> one = parse_integer(part);
-      if (!one || *one > 1'000'000'000 || !inside(bound, static_cast<double>(*one))) {
-        return expectation(spec);
-      }
-    }
-  } else if (is_real(type)) {
+/// Whether the numbers that a value consists of are some and inside the bound; true of words.
+bool are_inside(const Flag& flag, const std::string& value) {
+  constexpr std::int64_t kMostInList = 1'000'000'000;
+  const Kind kind = flag.value.kind();
+  if (kind == Kind::real) {
     const std::optional<double> one = parse_real(value);
-    if (!one || !inside(bound, *one)) return expectation(spec);
-  } else if (!is_text(type) && type != "bool") {
-    const std::optional<std::int64_t> one = parse_integer(value);
-    if (!one || !inside(bound, static_cast<double>(*one))) return expectation(spec);
+    return one && inside(flag.bound, *one);
   }
-  if (!bound.choices.empty() && std::ranges::find(bound.choices, value) == bound.choices.end()) {
-    const std::optional<std::string> near = nearest(value, bound.choices);
-    return expectation(spec) + (near ? " (did you mean " + *near + "?)" : "");
+  if (kind != Kind::whole && kind != Kind::whole_list) return true;
+  const std::vector<std::string> parts =
+      kind == Kind::whole ? std::vector<std::string>{value} : split(value, ',');
+  return !parts.empty() && std::ranges::all_of(parts, [&](const std::string& part) {
+    const std::optional<std::int64_t> one = parse_integer(part);
+    return one && (kind == Kind::whole || *one <= kMostInList) &&
+           inside(flag.bound, static_cast<double>(*one));
+  });
+}
+
+/// What was expected instead of this value, or "".
+std::string complaint(const Flag& flag, const std::string& value) {
+  if (!are_inside(flag, value)) return expectation(flag);
+  const std::vector<std::string>& choices = flag.value.choices();
+  if (!choices.empty() && std::ranges::find(choices, value) == choices.end()) {
+    const std::optional<std::string> near = nearest(value, choices);
+    return expectation(flag) + (near ? " (did you mean " + *near + "?)" : "");
   }
-  if (bound.check) return bound.check(value);
-  return "";
+  return flag.bound.check ? flag.bound.check(value) : "";
 }
 
 /// The flag a word names, and false for --noname of a switch.
 struct Named {
-  const FlagSpec* spec;
+  const Flag* flag;
   bool positive;
 };
 
 Named find_named(const Command& command, const FlagWord& word) {
-  if (const FlagSpec* spec = find(command, word.name)) return {spec, true};
+  if (const Flag* flag = find_flag(command, word.name)) return {flag, true};
   if (word.name.starts_with("no")) {
     const std::string rest = word.name.substr(word.name.starts_with("no_") ? 3 : 2);
-    const FlagSpec* spec = find(command, rest);
-    if (spec != nullptr && is_switch(*spec)) return {spec, false};
+    const Flag* flag = find_flag(command, rest);
+    if (flag != nullptr && is_switch(*flag)) return {flag, false};
   }
   return {nullptr, true};
 }
@@ -136,10 +130,10 @@ Named find_named(const Command& command, const FlagWord& word) {
                                  const std::string& place,
                                  const std::vector<Command>& all_commands) {
   std::vector<std::string> names = {"help", "flagfile"};
-  for (const FlagSpec& spec : command.flags) names.push_back(spec.name);
+  for (const Flag& flag : command.flags) names.push_back(flag.name);
   std::string hint;
   for (const Command& other : all_commands) {
-    if (other.name != command.name && find(other, name) != nullptr) {
+    if (other.name != command.name && find_flag(other, name) != nullptr) {
       hint = text(" (it is one of micrec ", other.name, ")");
       break;
     }
@@ -152,16 +146,12 @@ Named find_named(const Command& command, const FlagWord& word) {
                                  hint.empty() ? "; see micrec " + command.name + " --help" : hint));
 }
 
-void set(const Command& command, const FlagSpec& spec, const std::string& value,
+void set(const Command& command, const Flag& flag, const std::string& value,
          const std::string& place) {
-  const std::string expected = complaint(spec, value);
-  if (!expected.empty()) {
-    refuse(command, text(place, "--", spec.name, " is ", excerpt(value), ", expected ", expected));
-  }
-  if (gflags::SetCommandLineOption(spec.name.c_str(), value.c_str()).empty()) {
-    refuse(command,
-           text(place, "--", spec.name, " is ", excerpt(value), ", expected ", expectation(spec)));
-  }
+  std::string expected = complaint(flag, value);
+  if (expected.empty() && flag.value.set(value)) return;
+  if (expected.empty()) expected = expectation(flag);
+  refuse(command, text(place, "--", flag.name, " is ", excerpt(value), ", expected ", expected));
 }
 
 std::string place_of(const FlagSetting& setting) {
@@ -203,84 +193,30 @@ void apply(const Command& command, const std::vector<FlagSetting>& settings,
       continue;
     }
     const Named named = find_named(command, {setting.name, setting.value});
-    if (named.spec == nullptr) {
+    if (named.flag == nullptr) {
       refuse_unknown(command, setting.name, place_of(setting), all_commands);
     }
     set_flag(command, setting);
-    arguments.given.insert(named.spec->name);
+    arguments.given.insert(named.flag->name);
   }
-}
-
-/// gflags writes 0.1 as 0.10000000000000001; this is the shortest text that reads back as the same
-/// number.
-std::string shortest(const std::string& type, const std::string& value) {
-  const std::optional<double> number = is_real(type) ? parse_real(value) : std::nullopt;
-  if (!number) return value;
-  char letters[32];
-  const std::to_chars_result end = std::to_chars(letters, letters + sizeof letters, *number);
-  return {letters, end.ptr};
-}
-
-/// Breaks a text at spaces to lines of the help's width; all but the first line are indented.
-std::string wrapped(const std::string& words, std::size_t indent) {
-  std::istringstream stream(words);
-  std::string lines;
-  std::size_t column = indent;
-  for (std::string word; stream >> word;) {
-    if (column > indent && column + 1 + word.size() > kHelpWidth) {
-      lines += "\n" + std::string(indent, ' ');
-      column = indent;
-    }
-    if (column > indent) {
-      lines += ' ';
-      ++column;
-    }
-    lines += word;
-    column += word.size();
-  }
-  return lines;
-}
-
-std::string help_of(const FlagSpec& spec) {
-  const FlagDescription about = describe(spec);
-  std::string left =
-      about.is_switch ? "  --[no]" + spec.name : "  --" + spec.name + "=" + about.default_value;
-  if (left.size() + 2 > kFlagColumn) {
-    left += "\n" + std::string(kFlagColumn, ' ');
-  } else {
-    left.resize(kFlagColumn, ' ');
-  }
-  const std::string right =
-      about.meaning + (about.details.empty() ? "" : " [" + about.details + "]");
-  return left + wrapped(right, kFlagColumn) + "\n";
 }
 
 /// The value of a flag that stands without "=": true for a switch, else the next word, if it can be
 /// one.
 std::string value_after(const Command& command, const Named& named, const std::string& name,
                         const std::vector<std::string>& words, std::size_t& i) {
-  if (named.spec != nullptr && is_switch(*named.spec)) return "true";
+  if (named.flag != nullptr && is_switch(*named.flag)) return "true";
   if (i + 1 < words.size() && !words[i + 1].starts_with("--")) return words[++i];
   refuse(command, text("--", name, " has no value, expected ",
-                       named.spec != nullptr ? expectation(*named.spec) : "a file"));
-}
-
-void set_defaults(const Command& command) {
-  for (const FlagSpec& spec : command.flags) {
-    if (!spec.default_value) continue;
-    CHECK(!gflags::SetCommandLineOptionWithMode(spec.name.c_str(), spec.default_value->c_str(),
-                                                gflags::SET_FLAGS_DEFAULT)
-               .empty())
-        << "--" << spec.name << ": bad default " << *spec.default_value;
-  }
+                       named.flag != nullptr ? expectation(*named.flag) : "a file"));
 }
 
 /// Whether all that must be there is, and no more than may be.
 void check_complete(const Command& command, const Arguments& arguments) {
-  for (const FlagSpec& spec : command.flags) {
-    if (spec.bound.required && flag_value(spec.name).empty()) {
-      refuse(command, text("micrec ", command.name, " needs --", spec.name,
-                           spec.unit.empty() ? "" : "=" + spec.unit, ": ", describe(spec).meaning));
+  for (const Flag& flag : command.flags) {
+    if (flag.bound.required && flag.value.text().empty()) {
+      refuse(command, text("micrec ", command.name, " needs --", flag.name,
+                           flag.unit.empty() ? "" : "=" + flag.unit, ": ", flag.meaning));
     }
   }
   const int count = static_cast<int>(arguments.plain.size());
@@ -315,18 +251,6 @@ Bound between(double minimum, double maximum) {
   return bound;
 }
 
-Bound one_of(std::vector<std::string> choices) {
-  Bound bound;
-  bound.choices = std::move(choices);
-  return bound;
-}
-
-Bound list_at_least(double minimum) {
-  Bound bound = at_least(minimum);
-  bound.list = true;
-  return bound;
-}
-
 Bound required() {
   Bound bound;
   bound.required = true;
@@ -340,27 +264,24 @@ Bound written_as(std::string grammar, std::function<std::string(const std::strin
   return bound;
 }
 
-FlagSpec may_change(FlagSpec spec) {
-  spec.on_resume = OnResume::may_change;
-  return spec;
+Flag may_change(Flag flag) {
+  flag.on_resume = OnResume::may_change;
+  return flag;
 }
 
-FlagSpec recorded(FlagSpec spec) {
-  spec.on_resume = OnResume::recorded;
-  return spec;
+Flag recorded(Flag flag) {
+  flag.on_resume = OnResume::recorded;
+  return flag;
 }
 
-FlagDescription describe(const FlagSpec& spec) {
-  const gflags::CommandLineFlagInfo info = info_of(spec.name);
-  FlagDescription about;
-  about.is_switch = info.type == "bool";
-  about.default_value = spec.default_value.value_or(shortest(info.type, info.default_value));
-  about.meaning = spec.meaning.empty() ? info.description : spec.meaning;
-  about.details = with_unit(spec, "; ");
-  if (about.is_switch) {
-    about.details = about.default_value == "true" ? "on unless --no" + spec.name : "off by default";
-  }
-  return about;
+std::string details_of(const Flag& flag) {
+  if (!is_switch(flag)) return with_unit(flag, "; ");
+  return flag.value.default_text() == "true" ? "on unless --no" + flag.name : "off by default";
+}
+
+const Flag* find_flag(const Command& command, const std::string& name) {
+  const auto found = std::ranges::find(command.flags, name, &Flag::name);
+  return found == command.flags.end() ? nullptr : &*found;
 }
 
 Arguments parse_flags(const Command& command, const std::vector<std::string>& words,
@@ -373,7 +294,7 @@ Arguments parse_flags(const Command& command, const std::vector<std::string>& wo
       return arguments;
     }
   }
-  set_defaults(command);
+  for (const Flag& flag : command.flags) flag.value.set(flag.value.default_text());
   int flagfiles = 0;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& written = words[i];
@@ -387,7 +308,7 @@ Arguments parse_flags(const Command& command, const std::vector<std::string>& wo
     }
     const FlagWord word = take_apart(written);
     const Named named = find_named(command, word);
-    if (named.spec == nullptr && word.name != "flagfile") {
+    if (named.flag == nullptr && word.name != "flagfile") {
       refuse_unknown(command, word.name, "", all_commands);
     }
     const std::string value =
@@ -405,46 +326,31 @@ Arguments parse_flags(const Command& command, const std::vector<std::string>& wo
 void set_flag(const Command& command, const FlagSetting& setting) {
   const std::string place = place_of(setting);
   const Named named = find_named(command, {setting.name, setting.value});
-  if (named.spec == nullptr) refuse_unknown(command, setting.name, place, {});
+  if (named.flag == nullptr) refuse_unknown(command, setting.name, place, {});
   std::string value = setting.value;
   if (!named.positive) {
     if (value != "true") {
       refuse(command, text(place, "--", setting.name, " takes no value; write --", setting.name,
-                           " or --", named.spec->name, "=", printable(value)));
+                           " or --", named.flag->name, "=", printable(value)));
     }
     value = "false";
   }
-  set(command, *named.spec, value, place);
+  set(command, *named.flag, value, place);
 }
 
 void set_flags_not_given(const Command& command, const std::vector<FlagSetting>& settings,
                          const Arguments& arguments) {
   for (const FlagSetting& setting : settings) {
     const Named named = find_named(command, {setting.name, setting.value});
-    if (named.spec != nullptr && arguments.is_given(named.spec->name)) continue;
+    if (named.flag != nullptr && arguments.is_given(named.flag->name)) continue;
     set_flag(command, setting);
   }
 }
 
-std::string flag_value(const std::string& name) {
-  const gflags::CommandLineFlagInfo info = info_of(name);
-  return shortest(info.type, info.current_value);
-}
-
-std::vector<int> integer_list(const std::string& name) {
-  std::vector<int> numbers;
-  for (const std::string& part : split(flag_value(name), ',')) {
-    const std::optional<std::int64_t> one = parse_integer(part);
-    CHECK(one) << "--" << name << " is not checked by a list bound";
-    numbers.push_back(static_cast<int>(*one));
-  }
-  return numbers;
-}
-
 std::vector<RunSetting> settings_of(const Command& command) {
   std::vector<RunSetting> settings;
-  for (const FlagSpec& spec : command.flags) {
-    settings.push_back({spec.name, flag_value(spec.name), spec.on_resume});
+  for (const Flag& flag : command.flags) {
+    settings.push_back({flag.name, flag.value.text(), flag.on_resume});
   }
   return settings;
 }
@@ -452,37 +358,18 @@ std::vector<RunSetting> settings_of(const Command& command) {
 std::string to_flagfile(const Command& command) {
   std::string lines;
   std::string group;
-  for (const FlagSpec& spec : command.flags) {
-    if (spec.group != group) {
-      lines += (group.empty() ? "# " : "\n# ") + spec.group + "\n";
-      group = spec.group;
+  for (const Flag& flag : command.flags) {
+    if (flag.group != group) {
+      lines += (group.empty() ? "# " : "\n# ") + flag.group + "\n";
+      group = flag.group;
     }
-    lines += "--" + spec.name + "=" + flag_value(spec.name) + "\n";
+    lines += "--" + flag.name + "=" + flag.value.text() + "\n";
   }
   return lines;
 }
 
 std::vector<FlagSetting> read_flagfile(const std::string& path) {
   return parse_flagfile(read_all(path, ""), path);
-}
-
-std::string help_of(const Command& command) {
-  std::string help = text("micrec ", command.name, ": ", command.summary, "\n\n", "Usage    ",
-                          command.usage, "\nExample  ", command.example, "\n");
-  std::vector<std::string> groups;
-  for (const FlagSpec& spec : command.flags) {
-    if (std::ranges::find(groups, spec.group) == groups.end()) groups.push_back(spec.group);
-  }
-  for (const std::string& group : groups) {
-    help += "\n" + group + "\n";
-    for (const FlagSpec& spec : command.flags) {
-      if (spec.group == group) help += help_of(spec);
-    }
-  }
-  help +=
-      "\nA value is written --name=value or --name value. --flagfile=FILE reads flags from a "
-      "file.\n";
-  return help;
 }
 
 }  // namespace micrec

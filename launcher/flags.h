@@ -7,21 +7,21 @@
 #include <vector>
 
 #include "base/flagfile.h"
+#include "launcher/flag_value.h"
 #include "train/run_settings.h"
 
 namespace micrec {
 
 struct Command;
 
-/// Which values a flag takes. Help and error messages are made from the same data as the check.
+/// Which values a flag takes besides those of its field's type. Help and error messages are made from
+/// the same data as the check.
 struct Bound {
-  std::optional<double> minimum;
+  std::optional<double> minimum;  ///< of a list: of each number
   std::optional<double> maximum;
   bool above_minimum = false;  ///< the minimum itself is not allowed
-  bool list = false;           ///< the value is numbers with commas between; the bound is for each
   bool required = false;       ///< must not be empty
-  std::vector<std::string> choices;  ///< where not empty, the only values
-  std::string grammar;               ///< how a value that `check` reads is written, for the help
+  std::string grammar;         ///< how a value that `check` reads is written, for the help
 
   /// Where set: returns "" for a good value, else what was expected instead.
   std::function<std::string(const std::string& value)> check;
@@ -30,41 +30,32 @@ struct Bound {
 Bound at_least(double minimum);
 Bound above(double minimum);
 Bound between(double minimum, double maximum);  ///< both allowed
-Bound one_of(std::vector<std::string> choices);
-/// Numbers with commas between, each at least this; not empty.
-Bound list_at_least(double minimum);
 Bound required();
 /// Without a check the command itself parses the value, with an exact message.
 Bound written_as(std::string grammar,
                  std::function<std::string(const std::string&)> check = nullptr);
 
-/// One flag of a command. The gflag itself (type, default, meaning) is defined where it is used;
-/// flags of several commands are in common_flags.cpp.
-struct FlagSpec {
-  std::string name;   ///< of the gflag
-  std::string group;  ///< heading in the help
-  std::string unit;   ///< "epochs", "seconds", "a file"; empty where the meaning says it
+/// One flag of a command: a row of its table. All that is known of a flag is here; the default is
+/// what the field holds when the table is made.
+struct Flag {
+  std::string name;
+  std::string group;    ///< heading in the help
+  std::string unit;     ///< "epochs", "seconds", "FILE"; empty where the meaning says it
+  std::string meaning;  ///< a phrase without a full stop
+  FlagValue value;      ///< the field that it sets
   Bound bound = {};
-  std::optional<std::string> default_value = {};  ///< where this command's differs from the gflag's
-  std::string meaning = {};                       ///< likewise
-  OnResume on_resume = OnResume::kept;            ///< of a flag of train
+  OnResume on_resume = OnResume::kept;  ///< of a flag of train
 };
 
 /// The flag as one that a resumed run may be given anew.
-FlagSpec may_change(FlagSpec spec);
+Flag may_change(Flag flag);
 /// Likewise, where another value changes what the run computes from there on.
-FlagSpec recorded(FlagSpec spec);
+Flag recorded(Flag flag);
 
-/// What there is to say about a flag, of the gflag where the spec says nothing of its own.
-struct FlagDescription {
-  bool is_switch = false;
-  std::string default_value;
-  std::string meaning;
-  std::string details;  ///< unit and bound: "epochs; at least 0", "off by default"; or empty
-};
-FlagDescription describe(const FlagSpec& spec);
+/// What a flag's brackets in the help say: "epochs; at least 0", "off by default"; or "".
+std::string details_of(const Flag& flag);
 
-/// What a command line holds besides the values of the flags, which are in the gflags.
+/// What a command line holds besides the values of the flags, which are in their fields.
 struct Arguments {
   std::vector<std::string> plain;
   std::set<std::string> given;  ///< flags that were named on the command line or in a --flagfile
@@ -74,8 +65,8 @@ struct Arguments {
   bool is_given(const std::string& flag) const { return given.count(flag) > 0; }
 };
 
-/// Sets the gflags of a command from the words after the command's name: --name=value, --name
-/// value, --name and --noname for switches, --flagfile=FILE, -- before arguments that begin with a
+/// Sets the flags of a command from the words after the command's name, all others to their
+/// defaults: --name=value, --name value, --name and --noname for switches, --flagfile=FILE, -- before arguments that begin with a
 /// dash. Of a flag that is repeated the last value holds. `all_commands` serves the hint where a
 /// flag is another command's.
 ///
@@ -93,11 +84,8 @@ void set_flag(const Command& command, const FlagSetting& setting);
 void set_flags_not_given(const Command& command, const std::vector<FlagSetting>& settings,
                          const Arguments& arguments);
 
-/// The value of a flag now, as text. CHECK: the flag exists.
-std::string flag_value(const std::string& name);
-
-/// The numbers of a flag whose bound is list_at_least.
-std::vector<int> integer_list(const std::string& name);
+/// A flag of the command; null where it has none of that name.
+const Flag* find_flag(const Command& command, const std::string& name);
 
 /// All flags of the command with their values now.
 std::vector<RunSetting> settings_of(const Command& command);
@@ -106,8 +94,5 @@ std::string to_flagfile(const Command& command);
 
 /// parse_flagfile() of a file. Errors: Error(io) where it cannot be read.
 std::vector<FlagSetting> read_flagfile(const std::string& path);
-
-/// The help of one command: usage, example and its flags in groups with default, unit and bound.
-std::string help_of(const Command& command);
 
 }  // namespace micrec

@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <array>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/text.h"
 
 namespace micrec {
 namespace {
+
+constexpr std::size_t kHelpWidth = 100;
+constexpr std::size_t kFlagColumn = 30;
 
 constexpr const char* kAbout[] = {
     "micrec trains one recommender over several domains, on any number of ranks, and keeps it "
@@ -32,10 +36,18 @@ constexpr std::array<ExitCode, 8> kExitCodes = {{{0, "done"},
 /// The groups of a command's flags, in the order of its help.
 std::vector<std::string> groups_of(const Command& command) {
   std::vector<std::string> groups;
-  for (const FlagSpec& spec : command.flags) {
-    if (std::ranges::find(groups, spec.group) == groups.end()) groups.push_back(spec.group);
+  for (const Flag& flag : command.flags) {
+    if (std::ranges::find(groups, flag.group) == groups.end()) groups.push_back(flag.group);
   }
   return groups;
+}
+
+bool is_switch(const Flag& flag) { return flag.value.kind() == FlagValue::Kind::on_off; }
+
+/// What the flag is for, with its unit and bound in brackets.
+std::string meaning_of(const Flag& flag, std::string (*quoted)(const std::string&)) {
+  const std::string details = details_of(flag);
+  return quoted(flag.meaning) + (details.empty() ? "" : " [" + quoted(details) + "]");
 }
 
 std::string replaced(std::string words, const std::string& from, const std::string& to) {
@@ -43,6 +55,40 @@ std::string replaced(std::string words, const std::string& from, const std::stri
     words.replace(at, from.size(), to);
   }
   return words;
+}
+
+// --- Help ---
+
+/// Breaks a text at spaces to lines of the help's width; all but the first line are indented.
+std::string wrapped(const std::string& words, std::size_t indent) {
+  std::istringstream stream(words);
+  std::string lines;
+  std::size_t column = indent;
+  for (std::string word; stream >> word;) {
+    if (column > indent && column + 1 + word.size() > kHelpWidth) {
+      lines += "\n" + std::string(indent, ' ');
+      column = indent;
+    }
+    if (column > indent) {
+      lines += ' ';
+      ++column;
+    }
+    lines += word;
+    column += word.size();
+  }
+  return lines;
+}
+
+std::string help_of(const Flag& flag) {
+  std::string left = is_switch(flag) ? "  --[no]" + flag.name
+                                     : "  --" + flag.name + "=" + flag.value.default_text();
+  if (left.size() + 2 > kFlagColumn) {
+    left += "\n" + std::string(kFlagColumn, ' ');
+  } else {
+    left.resize(kFlagColumn, ' ');
+  }
+  const auto as_it_is = [](const std::string& words) { return words; };
+  return left + wrapped(meaning_of(flag, as_it_is), kFlagColumn) + "\n";
 }
 
 // --- man ---
@@ -54,17 +100,13 @@ std::string roff(const std::string& words) {
   return safe;
 }
 
-std::string man_page_of(const FlagSpec& spec) {
-  const FlagDescription about = describe(spec);
-  const std::string name = about.is_switch
-                               ? "--[no]" + spec.name
-                               : "--" + spec.name + (about.default_value.empty() ? "=" : "");
+std::string man_page_of(const Flag& flag) {
+  const std::string& value = flag.value.default_text();
+  const std::string name =
+      is_switch(flag) ? "--[no]" + flag.name : "--" + flag.name + (value.empty() ? "=" : "");
   std::string entry = ".TP\n\\fB" + roff(name) + "\\fR";
-  if (!about.default_value.empty() && !about.is_switch) {
-    entry += "=\\fI" + roff(about.default_value) + "\\fR";
-  }
-  return entry + "\n" + roff(about.meaning) +
-         (about.details.empty() ? "" : " [" + roff(about.details) + "]") + "\n";
+  if (!value.empty() && !is_switch(flag)) entry += "=\\fI" + roff(value) + "\\fR";
+  return entry + "\n" + meaning_of(flag, roff) + "\n";
 }
 
 std::string man_page_of(const Command& command) {
@@ -73,8 +115,8 @@ std::string man_page_of(const Command& command) {
                      roff(command.example) + "\n.fi\n";
   for (const std::string& group : groups_of(command)) {
     page += ".SS " + roff(group) + "\n";
-    for (const FlagSpec& spec : command.flags) {
-      if (spec.group == group) page += man_page_of(spec);
+    for (const Flag& flag : command.flags) {
+      if (flag.group == group) page += man_page_of(flag);
     }
   }
   return page;
@@ -106,9 +148,9 @@ std::string man_page_of(const std::vector<Command>& commands) {
 
 /// What may stand for a flag on a command line: --name= where a value follows, and a switch both
 /// ways.
-std::vector<std::string> words_of(const FlagSpec& spec) {
-  if (describe(spec).is_switch) return {"--" + spec.name, "--no" + spec.name};
-  return {"--" + spec.name + "="};
+std::vector<std::string> words_of(const Flag& flag) {
+  if (is_switch(flag)) return {"--" + flag.name, "--no" + flag.name};
+  return {"--" + flag.name + "="};
 }
 
 std::string names_of(const std::vector<Command>& commands) {
@@ -121,11 +163,11 @@ std::string bash_completion_of(const std::vector<Command>& commands) {
   std::string flags, values;
   for (const Command& command : commands) {
     std::vector<std::string> words = {"--help", "--flagfile="};
-    for (const FlagSpec& spec : command.flags) {
-      std::ranges::copy(words_of(spec), std::back_inserter(words));
-      if (spec.bound.choices.empty()) continue;
-      values += text("    '", command.name, " --", spec.name, "') words='",
-                     join(spec.bound.choices, " "), "' ;;\n");
+    for (const Flag& flag : command.flags) {
+      std::ranges::copy(words_of(flag), std::back_inserter(words));
+      if (flag.value.choices().empty()) continue;
+      values += text("    '", command.name, " --", flag.name, "') words='",
+                     join(flag.value.choices(), " "), "' ;;\n");
     }
     flags += text("    ", command.name, ") words='", join(words, " "), "' ;;\n");
   }
@@ -184,12 +226,12 @@ std::string zsh_completion_of(const std::vector<Command>& commands) {
     arguments += text("    ", command.name, ")\n      _arguments \\\n",
                       "        '--help[show its flags]' \\\n",
                       "        '--flagfile=[read flags from a file]:file:_files' \\\n");
-    for (const FlagSpec& spec : command.flags) {
-      const std::string meaning = "[" + zsh_quoted(describe(spec).meaning) + "]";
-      const std::string value = spec.bound.choices.empty()
+    for (const Flag& flag : command.flags) {
+      const std::string meaning = "[" + zsh_quoted(flag.meaning) + "]";
+      const std::string value = flag.value.choices().empty()
                                     ? ":value:_files"
-                                    : ":value:(" + join(spec.bound.choices, " ") + ")";
-      for (const std::string& word : words_of(spec)) {
+                                    : ":value:(" + join(flag.value.choices(), " ") + ")";
+      for (const std::string& word : words_of(flag)) {
         arguments += text("        '", word, meaning, word.ends_with("=") ? value : "", "' \\\n");
       }
     }
@@ -224,6 +266,21 @@ std::string help_of(const std::vector<Command>& commands) {
     help += text(" ", exit.code, " ", exit.meaning);
   }
   return help + "\n";
+}
+
+std::string help_of(const Command& command) {
+  std::string help = text("micrec ", command.name, ": ", command.summary, "\n\n", "Usage    ",
+                          command.usage, "\nExample  ", command.example, "\n");
+  for (const std::string& group : groups_of(command)) {
+    help += "\n" + group + "\n";
+    for (const Flag& flag : command.flags) {
+      if (flag.group == group) help += help_of(flag);
+    }
+  }
+  help +=
+      "\nA value is written --name=value or --name value. --flagfile=FILE reads flags from a "
+      "file.\n";
+  return help;
 }
 
 std::string manual_of(const std::vector<Command>& commands, const std::string& format) {

@@ -1,7 +1,6 @@
-#include <gflags/gflags.h>
-
 #include <algorithm>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -16,41 +15,40 @@
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
-#include "launcher/train_flags.h"
+#include "launcher/run_flags.h"
 #include "launcher/trained_run.h"
 #include "train/calibration.h"
 #include "train/plan_report.h"
 #include "train/run_planner.h"
-
-DECLARE_int64(batch);
-DECLARE_string(grid);
-DECLARE_string(partition);
-DEFINE_int32(ranks, 1, "ranks to plan for; none is started");
-DEFINE_double(memory, 0, "memory that each rank may take; 0: as much as it needs");
-DEFINE_bool(compare, false,
-            "plan for METIS too, beside hash and balanced, and say what each costs");
-DEFINE_string(write_partition, "",
-              "write the assignment to this file, for train --partition=file:FILE");
-DEFINE_bool(calibrate, false,
-            "measure this machine for a second or two, and predict with its rates");
-DEFINE_double(neighbour_rate, 0,
-              "rows that a rank's neighbour sums read; 0: calibrated or default");
-DEFINE_double(matrix_rate, 0, "operations of a rank's matrix products; 0: calibrated or default");
-DEFINE_double(copy_rate, 0, "what a rank copies in memory; 0: calibrated or default");
-DEFINE_double(bandwidth, 0, "what a rank sends to other ranks; 0: calibrated or default");
-DEFINE_double(latency, 0, "time of one message, however small; 0: calibrated or default");
 
 namespace micrec {
 namespace {
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 
-Rates rates_from_flags(int dim) {
+struct PlanOptions {
+  RunConfig run;  // what is planned: its model, batches, partition and grid
+  std::string out;
+  std::string write_partition;
+  int ranks = 1;
+  bool compare = false;
+  double memory_gib = 0;  // 0: as much as it needs
+  // Of the machine; 0: calibrated or default.
+  bool calibrate = false;
+  int threads = 1;
+  double neighbour_rate = 0;  // GB/s
+  double matrix_rate = 0;     // Gop/s
+  double copy_rate = 0;       // GB/s
+  double bandwidth = 0;       // GB/s
+  double latency = 0;         // us
+};
+
+Rates rates_of(const PlanOptions& options, int dim) {
   Rates rates;
   rates.origin = "default rates; --calibrate measures this machine";
-  if (FLAGS_calibrate) {
+  if (options.calibrate) {
     const Timer timer;
-    rates.numbers = calibrate(dim, FLAGS_threads);
+    rates.numbers = calibrate(dim, options.threads);
     run_ranks(2, [&](Communicator& pair) {
       MachineRates measured;
       calibrate_messages(pair, measured);
@@ -61,16 +59,16 @@ Rates rates_from_flags(int dim) {
     rates.origin = text("rates measured here in ", in_time(timer.seconds()));
   }
   bool is_given = false;
-  const auto take = [&](double flag, double unit, double& number) {
-    if (flag <= 0) return;
-    number = flag * unit;
+  const auto take = [&](double given, double unit, double& number) {
+    if (given <= 0) return;
+    number = given * unit;
     is_given = true;
   };
-  take(FLAGS_neighbour_rate, 1e9, rates.numbers.neighbour_bytes_per_second);
-  take(FLAGS_matrix_rate, 1e9, rates.numbers.matrix_operations_per_second);
-  take(FLAGS_copy_rate, 1e9, rates.numbers.copy_bytes_per_second);
-  take(FLAGS_bandwidth, 1e9, rates.numbers.network_bytes_per_second);
-  take(FLAGS_latency, 1e-6, rates.numbers.message_seconds);
+  take(options.neighbour_rate, 1e9, rates.numbers.neighbour_bytes_per_second);
+  take(options.matrix_rate, 1e9, rates.numbers.matrix_operations_per_second);
+  take(options.copy_rate, 1e9, rates.numbers.copy_bytes_per_second);
+  take(options.bandwidth, 1e9, rates.numbers.network_bytes_per_second);
+  take(options.latency, 1e-6, rates.numbers.message_seconds);
   if (is_given) rates.origin += ", but for those given";
   return rates;
 }
@@ -93,13 +91,12 @@ std::string what_fits(RunPlanner& planner, int ranks, const ModelConfig& model, 
 }
 
 /// The chosen partitioner beside others, on the chosen grid; none where that shares out no rows.
-std::vector<const Candidate*> alternatives(RunPlanner& planner, ProcessGrid grid) {
+std::vector<const Candidate*> alternatives(RunPlanner& planner, ProcessGrid grid,
+                                           const std::string& chosen, bool with_metis) {
   if (grid.rows == 1) return {};
   std::vector<std::string> partitions = {"hash", "balanced"};
-  if (FLAGS_compare) partitions.push_back("metis");
-  if (std::ranges::find(partitions, FLAGS_partition) == partitions.end()) {
-    partitions.push_back(FLAGS_partition);
-  }
+  if (with_metis) partitions.push_back("metis");
+  if (std::ranges::find(partitions, chosen) == partitions.end()) partitions.push_back(chosen);
   std::vector<const Candidate*> candidates;
   for (const std::string& partition : partitions) {
     candidates.push_back(&planner.candidate(partition, grid));
@@ -107,53 +104,97 @@ std::vector<const Candidate*> alternatives(RunPlanner& planner, ProcessGrid grid
   return candidates;
 }
 
-void check_outputs(const Arguments& arguments) {
-  const std::vector<std::string> inputs = {FLAGS_dataset, file_of_partition(FLAGS_partition)};
-  check_output("--out", FLAGS_out, arguments, inputs);
-  check_output("--write_partition", FLAGS_write_partition, arguments, inputs);
-  refuse_one_file_for_two("--out", FLAGS_out, "--write_partition", FLAGS_write_partition);
+void check_outputs(const PlanOptions& options, const Arguments& arguments) {
+  const std::vector<std::string> inputs = {options.run.dataset,
+                                           file_of_partition(options.run.sharing.partition)};
+  check_output("--out", options.out, arguments, inputs);
+  check_output("--write_partition", options.write_partition, arguments, inputs);
+  refuse_one_file_for_two("--out", options.out, "--write_partition", options.write_partition);
 }
 
-int run_plan(const Arguments& arguments) {
-  complete_item_regression(arguments);
-  if (FLAGS_grid != "auto") parse_grid_for(model_config_from_flags(), FLAGS_grid, FLAGS_ranks);
-  check_outputs(arguments);
-  const DatasetFile dataset = DatasetFile::open(FLAGS_dataset);
+int run_plan(PlanOptions& options, const Arguments& arguments) {
+  RunConfig& run = options.run;
+  const std::string& partition = run.sharing.partition;
+  const std::string& grid = run.sharing.grid;
+  complete_item_regression(run.model, arguments);
+  if (grid != "auto") parse_grid_for(run.model, grid, options.ranks);
+  check_outputs(options, arguments);
+  const DatasetFile dataset = DatasetFile::open(run.dataset);
   const DatasetSummary summary = summarise(dataset);
-  ModelConfig model = model_config_from_flags();
-  model.modalities = resolve_modalities(model.modalities, dataset);
-  model = resolve(model, summary.space.domains());
+  run.model.modalities = resolve_modalities(run.model.modalities, dataset);
+  const ModelConfig model = resolve(run.model, summary.space.domains());
   const std::vector<ProcessGrid> grids =
-      FLAGS_grid == "auto" ? grids_for(FLAGS_partition, FLAGS_ranks, model)
-                           : std::vector{parse_grid_for(model, FLAGS_grid, FLAGS_ranks)};
-  const Rates rates = rates_from_flags(model.dim);
-  const double limit = FLAGS_memory * kGiB;
+      grid == "auto" ? grids_for(partition, options.ranks, model)
+                     : std::vector{parse_grid_for(model, grid, options.ranks)};
+  const Rates rates = rates_of(options, model.dim);
+  const double limit = options.memory_gib * kGiB;
 
-  RunPlanner planner(dataset, summary, model,
-                     sampling_of(model, summary, sampling_config_from_flags(0)), rates.numbers);
-  const GridChoice choice = planner.choose(FLAGS_partition, grids, limit);
+  RunPlanner planner(dataset, summary, model, sampling_of(model, summary, run.sampling),
+                     rates.numbers);
+  const GridChoice choice = planner.choose(partition, grids, limit);
   std::string refusal;
   if (!choice.fits) {
-    refusal = why_not(planner.candidate(FLAGS_partition, choice.grid).plan, limit) + "; ";
-    refusal += what_fits(planner, FLAGS_ranks, model, limit);
+    refusal = why_not(planner.candidate(partition, choice.grid).plan, limit) + "; ";
+    refusal += what_fits(planner, options.ranks, model, limit);
   }
   // A grid is chosen as train chooses it; what is told of it is as exact as can be.
-  planner.find_neighbours(chosen_threads());
-  const std::vector<const Candidate*> others = alternatives(planner, choice.grid);
-  const Candidate& chosen = planner.candidate(FLAGS_partition, choice.grid);
+  planner.find_neighbours(chosen_threads(options.threads));
+  const std::vector<const Candidate*> others =
+      alternatives(planner, choice.grid, partition, options.compare);
+  const Candidate& chosen = planner.candidate(partition, choice.grid);
 
-  print_dataset(std::cout, dataset, model, FLAGS_batch);
+  print_dataset(std::cout, dataset, model, run.sampling.batch_size);
   const PlanReport report{chosen, choice, others, rates};
   report.print(std::cout);
-  if (!FLAGS_out.empty()) write_whole_file(FLAGS_out, report.to_json().dump(2) + "\n");
-  if (!FLAGS_write_partition.empty()) {
-    write_partition_file(FLAGS_write_partition, dataset, summary.space, chosen.rows);
-    std::cerr << FLAGS_write_partition << ": " << with_commas(summary.space.nodes())
+  if (!options.out.empty()) write_whole_file(options.out, report.to_json().dump(2) + "\n");
+  if (!options.write_partition.empty()) {
+    write_partition_file(options.write_partition, dataset, summary.space, chosen.rows);
+    std::cerr << options.write_partition << ": " << with_commas(summary.space.nodes())
               << " users and items in " << chosen.rows.ranks
               << (chosen.rows.ranks == 1 ? " part\n" : " parts\n");
   }
   if (!refusal.empty()) throw Error(Cause::usage, refusal);
   return 0;
+}
+
+std::vector<Flag> flags_of(PlanOptions& options) {
+  Flag dataset = dataset_flag(options.run.dataset);
+  dataset.bound = required();
+  std::vector<Flag> flags = {
+      dataset,
+      out_flag(options.out, "a JSON file with all numbers of the plan, for programs", false),
+      {"write_partition", "Files", "FILE",
+       "write the assignment to this file, for train --partition=file:FILE",
+       options.write_partition},
+      {"ranks", "Distribution", "ranks", "ranks to plan for; none is started", options.ranks,
+       between(1, 65536)},
+      grid_flag(options.run.sharing),
+      partition_flag(options.run.sharing),
+      {"compare", "Distribution", "",
+       "plan for METIS too, beside hash and balanced, and say what each costs", options.compare},
+      {"memory", "Distribution", "GiB", "memory that each rank may take; 0: as much as it needs",
+       options.memory_gib, at_least(0)},
+      {"calibrate", "Machine", "",
+       "measure this machine for a second or two, and predict with its rates", options.calibrate},
+      {"neighbour_rate", "Machine", "GB/s",
+       "rows that a rank's neighbour sums read; 0: calibrated or default", options.neighbour_rate,
+       at_least(0)},
+      {"matrix_rate", "Machine", "Gop/s",
+       "operations of a rank's matrix products; 0: calibrated or default", options.matrix_rate,
+       at_least(0)},
+      {"copy_rate", "Machine", "GB/s", "what a rank copies in memory; 0: calibrated or default",
+       options.copy_rate, at_least(0)},
+      {"bandwidth", "Machine", "GB/s", "what a rank sends to other ranks; 0: calibrated or default",
+       options.bandwidth, at_least(0)},
+      {"latency", "Machine", "us", "time of one message, however small; 0: calibrated or default",
+       options.latency, at_least(0)},
+      {"threads", "Machine", "threads", "threads of each rank that --calibrate measures with",
+       options.threads, between(1, 1024)}};
+  flags = flags + model_flags(options.run);
+  for (const Flag& flag : training_flags(options.run)) {
+    if (flag.name == "batch" || flag.name == "sampling") flags.push_back(flag);
+  }
+  return flags;
 }
 
 }  // namespace
@@ -165,33 +206,9 @@ Command plan_command() {
       "say who would own what, what would be sent, and whether it fits; starts no rank";
   command.usage = "micrec plan --dataset=FILE --ranks=N [flags]";
   command.example = "micrec plan --dataset=fk.h5 --ranks=64 --memory=4 --partition=metis";
-  FlagSpec dataset = dataset_flag();
-  dataset.bound = required();
-  command.flags = {dataset,
-                   out_flag("a JSON file with all numbers of the plan, for programs", false),
-                   {"write_partition", "Files", "FILE"},
-                   {"ranks", "Distribution", "ranks", between(1, 65536)},
-                   {"grid", "Distribution", "", written_as("auto or RxC")},
-                   partition_flag(),
-                   {"compare", "Distribution", ""},
-                   {"memory", "Distribution", "GiB", at_least(0)},
-                   {"calibrate", "Machine", ""},
-                   {"neighbour_rate", "Machine", "GB/s", at_least(0)},
-                   {"matrix_rate", "Machine", "Gop/s", at_least(0)},
-                   {"copy_rate", "Machine", "GB/s", at_least(0)},
-                   {"bandwidth", "Machine", "GB/s", at_least(0)},
-                   {"latency", "Machine", "us", at_least(0)}};
-  FlagSpec threads = threads_flag();
-  threads.group = "Machine";
-  threads.bound = between(1, 1024);
-  threads.default_value = "1";
-  threads.meaning = "threads of each rank that --calibrate measures with";
-  command.flags.push_back(threads);
-  for (const FlagSpec& spec : model_flags()) command.flags.push_back(spec);
-  for (const FlagSpec& spec : training_flags()) {
-    if (spec.name == "batch" || spec.name == "sampling") command.flags.push_back(spec);
-  }
-  command.run = run_plan;
+  const auto options = std::make_shared<PlanOptions>();
+  command.flags = flags_of(*options);
+  command.run = [options](const Arguments& arguments) { return run_plan(*options, arguments); };
   return command;
 }
 

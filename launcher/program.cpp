@@ -1,6 +1,5 @@
 #include "launcher/program.h"
 
-#include <gflags/gflags.h>
 #include <glog/logging.h>
 #include <unistd.h>
 
@@ -60,11 +59,6 @@ class PlainSink : public google::LogSink {
   const LaunchEnvironment launched_ = launched();
 };
 
-const Command* find(const std::vector<Command>& commands, const std::string& name) {
-  const auto at = std::ranges::find(commands, name, &Command::name);
-  return at == commands.end() ? nullptr : &*at;
-}
-
 [[noreturn]] void refuse_command(const std::vector<Command>& commands, const std::string& name) {
   std::vector<std::string> names = {"help"};
   for (const Command& command : commands) names.push_back(command.name);
@@ -75,8 +69,8 @@ const Command* find(const std::vector<Command>& commands, const std::string& nam
 }
 
 const Command& command_named(const std::vector<Command>& commands, const std::string& name) {
-  const Command* command = find(commands, name);
-  if (command == nullptr) refuse_command(commands, name);
+  const auto command = std::ranges::find(commands, name, &Command::name);
+  if (command == commands.end()) refuse_command(commands, name);
   return *command;
 }
 
@@ -94,11 +88,15 @@ void finish_results() {
 }
 
 std::string version() {
-  return text(
-      "micrec ", MICREC_VERSION, "\n  compiler         ", MICREC_COMPILER, "\n  LibTorch         ",
-      MICREC_TORCH_VERSION, "\n  MPI              ", MICREC_MPI_VERSION, "\n  HDF5             ",
-      MICREC_HDF5_VERSION, "\n  CUDA             ", MICREC_CUDA_VERSION, "\n  instruction set  ",
-      kernels().instruction_set, ", the best for this machine of ", MICREC_INSTRUCTION_SETS, "\n");
+  std::string told;
+  for (const auto& [name, value] : program_versions()) {
+    if (told.empty()) {
+      told = text(name, " ", value, "\n");
+    } else {
+      told += text("  ", name, std::string(17 - name.size(), ' '), value, "\n");
+    }
+  }
+  return told;
 }
 
 /// What is left to run once flags are set: a command, or nothing where help was the whole answer.
@@ -152,8 +150,18 @@ int refuse(const std::string& command, const std::string& message, int exit_code
 
 }  // namespace
 
+std::vector<std::pair<std::string, std::string>> program_versions() {
+  return {{"micrec", MICREC_VERSION},
+          {"compiler", MICREC_COMPILER},
+          {"LibTorch", MICREC_TORCH_VERSION},
+          {"MPI", MICREC_MPI_VERSION},
+          {"HDF5", MICREC_HDF5_VERSION},
+          {"CUDA", MICREC_CUDA_VERSION},
+          {"instruction set", text(kernels().instruction_set, ", the best for this machine of ",
+                                   MICREC_INSTRUCTION_SETS)}};
+}
+
 int run_program(const std::vector<std::string>& words, const std::vector<Command>& commands) {
-  const gflags::FlagSaver flags_before;
   std::string name;
   try {
     const Task task = prepare_task(words, commands);

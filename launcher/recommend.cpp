@@ -1,8 +1,7 @@
-#include <gflags/gflags.h>
-
 #include <cerrno>
 #include <fstream>
 #include <iostream>
+#include <memory>
 #include <numeric>
 #include <optional>
 
@@ -17,21 +16,6 @@
 #include "serve/list_writer.h"
 #include "serve/recommender.h"
 
-DEFINE_string(domain, "", "recommend items of this domain alone; empty: of every domain");
-DEFINE_string(
-    history, "",
-    "what new people have interacted with: a file as micrec prepare reads it (user_id and "
-    "item_id), for several domains DOMAIN=FILE with commas between; they are inferred "
-    "from it, nothing is retrained");
-DEFINE_string(exclude, "observed",
-              "what users of the dataset are not recommended again: observed (what the model has "
-              "seen of them) or all (their validation and test interactions too)");
-
-// Of prepare, which reads such files too.
-DECLARE_string(columns);
-DECLARE_string(separator);
-DECLARE_string(quotes);
-
 namespace micrec {
 namespace {
 
@@ -39,9 +23,9 @@ struct RecommendOptions {
   TrainedRunOptions run;
   std::string domain;
   std::string history;
-  InteractionsOptions reading;     // of the history's files
   std::vector<std::string> users;  // keys; empty: everyone
   ListOptions lists;
+  JobOptions job = job_of("recommend");
 };
 
 int recommend(const RecommendOptions& options, Job& job) {
@@ -59,8 +43,9 @@ int recommend(const RecommendOptions& options, Job& job) {
   for (const auto& [domain, path] :
        parse_history_files(options.history, options.domain, run->dataset)) {
     refuse_output_over_inputs("--out", options.run.out, {path});
-    recommender.set_history(domain, read_history(path, options.reading, domain, run->dataset,
-                                                 recommender.users(domain), std::cerr));
+    recommender.set_history(domain,
+                            read_history(path, options.run.later.reading, domain, run->dataset,
+                                         recommender.users(domain), std::cerr));
   }
 
   std::optional<UnfinishedFile> unfinished;
@@ -85,18 +70,27 @@ int recommend(const RecommendOptions& options, Job& job) {
   return 0;
 }
 
-int run_recommend(const Arguments& arguments) {
-  RecommendOptions options;
-  options.domain = FLAGS_domain;
-  options.history = FLAGS_history;
-  options.reading.columns = FLAGS_columns;
-  options.reading.separator = FLAGS_separator;
-  options.reading.quotes = parse_quotes(FLAGS_quotes);
-  options.users = split(FLAGS_users, ',');
-  options.lists.k = integer_list("k").front();
-  options.lists.exclude = FLAGS_exclude == "all" ? Exclude::all : Exclude::observed;
-  options.run = trained_run_from_flags(arguments);
-  return run_ranks_of("recommend", [&](Job& self) { return recommend(options, self); });
+std::vector<Flag> flags_of(RecommendOptions& options) {
+  std::vector<Flag> people = {
+      {"history", "People", "FILE",
+       "what new people have interacted with: a file as micrec prepare reads it (user_id and "
+       "item_id), for several domains DOMAIN=FILE with commas between; they are inferred from it, "
+       "nothing is retrained",
+       options.history}};
+  people.push_back({"users", "People", "keys",
+                    "whom to recommend to, with commas between; empty: everyone in --history, or "
+                    "without it everyone in the dataset",
+                    options.users});
+  const std::vector<Flag> results = {
+      {"domain", "Results", "", "recommend items of this domain alone; empty: of every domain",
+       options.domain},
+      single_k_flag(options.lists.k),
+      {"exclude", "Results", "",
+       "what users of the dataset are not recommended again: observed (what the model has seen of "
+       "them) or all (their validation and test interactions too)",
+       one_of(options.lists.exclude, {{"observed", Exclude::observed}, {"all", Exclude::all}})},
+      out_flag(options.run.out, "the CSV file to write; empty: standard output", false)};
+  return trained_run_flags(options.run, people + results, options.job);
 }
 
 }  // namespace
@@ -107,20 +101,12 @@ Command recommend_command() {
   command.summary = "recommend items to users of the dataset and to people it has never seen";
   command.usage = "micrec recommend --run_dir=FOLDER [--users=KEY,...] [--history=FILE] [flags]";
   command.example = "micrec recommend --run_dir=runs/fk --history=food=new.csv --k=20";
-  command.flags = trained_run_flags(
-      {{"history", "People", "FILE"},
-       {"users",
-        "People",
-        "keys",
-        {},
-        "",
-        "whom to recommend to, with commas between; empty: everyone in --history, or without it "
-        "everyone in the dataset"},
-       {"domain", "Results", ""},
-       single_k_flag(20),
-       {"exclude", "Results", "", one_of({"observed", "all"})},
-       out_flag("the CSV file to write; empty: standard output", false)});
-  command.run = run_recommend;
+  const auto options = std::make_shared<RecommendOptions>();
+  command.flags = flags_of(*options);
+  command.run = [options](const Arguments& arguments) {
+    check_output_of_run(options->run, arguments);
+    return run_job(0, nullptr, options->job, [&](Job& self) { return recommend(*options, self); });
+  };
   return command;
 }
 

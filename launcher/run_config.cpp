@@ -1,7 +1,5 @@
 #include "launcher/run_config.h"
 
-#include <gflags/gflags.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -15,58 +13,11 @@
 #include "checkpoints/run_folder.h"
 #include "cluster/signals.h"
 #include "io/run_lock.h"
-#include "launcher/commands.h"
-#include "launcher/common_flags.h"
-#include "launcher/train_flags.h"
+#include "launcher/run_flags.h"
 #include "train/run_start.h"
-
-DECLARE_string(partition);
-DECLARE_string(grid);
-DECLARE_int64(epochs);
-DEFINE_bool(resume, false,
-            "go on with the run in --run_dir from its newest checkpoint, or begin it again where "
-            "it ended before its first, with its settings; --lr, --l2, --dropout and, where "
-            "--lr_decay ends with it, --max_steps may be given anew, which config.txt and "
-            "metrics.jsonl tell");
-DEFINE_string(
-    init_from, "",
-    "a run whose model this one begins with, on a dataset that holds more: rows and moments "
-    "of known users and items are taken over, new ones begin with what the model infers, "
-    "and the model's flags, where they are not given, are that run's; train then for a tenth "
-    "of its steps");
-DEFINE_bool(reproducible, false,
-            "the same bits on any grid of at most 16 row parts, by sums in one fixed order; takes "
-            "about 4% of a step");
-DEFINE_bool(dry_run, false, "print the plan and the configuration, and stop before training");
-DEFINE_string(stop_signals, "TERM,INT,USR1,USR2",
-              "signals that make the run save and end with exit code 75; a second one ends it at "
-              "once");
 
 namespace micrec {
 namespace {
-
-std::vector<FlagSpec> running_flags() {
-  const auto check_grid = [](const std::string& value) {
-    return value == "auto" || read_grid(value)
-               ? std::string()
-               : "auto, or RxC with R times C the number of ranks, such as 4x2";
-  };
-  const auto check_signals = [](const std::string& value) {
-    return parse_signals(value) ? std::string()
-                                : "some of TERM, INT, USR1, USR2, HUP, QUIT, ALRM, XCPU and PWR "
-                                  "with commas between, or nothing";
-  };
-  return {
-      partition_flag(),
-      may_change({"grid", "Distribution", "", written_as("auto or RxC", check_grid)}),
-      {"reproducible", "Distribution", ""},
-      device_flag(),
-      threads_flag(),
-      seed_flag(),
-      may_change({"stop_signals", "Cluster", "signals",
-                  written_as("names with commas between", check_signals)}),
-  };
-}
 
 /// A flagfile, and where it is, for messages.
 struct Settings {
@@ -75,41 +26,38 @@ struct Settings {
 };
 
 /// Those of the run to resume: of its newest checkpoint, or of a run that ended before its first.
-Settings settings_to_resume() {
-  if (const auto begun = settings_before_first_checkpoint(FLAGS_run_dir)) {
-    return {*begun, FLAGS_run_dir + "/config.txt"};
+Settings settings_to_resume(const std::string& run_dir) {
+  if (const auto begun = settings_before_first_checkpoint(run_dir)) {
+    return {*begun, run_dir + "/config.txt"};
   }
   // The ranks, once joined, verify every byte and may step back to an older one; that has the same
   // settings but for those that may change.
-  const Checkpoint checkpoint = open_newest_valid(checkpoints_of(FLAGS_run_dir), Verify::sizes);
+  const Checkpoint checkpoint = open_newest_valid(checkpoints_of(run_dir), Verify::sizes);
   return {checkpoint.info().config, checkpoint.directory()};
 }
 
 /// Sets the flags that were not given as the run to resume has them.
-void take_up_old_flags(const Arguments& arguments) {
-  const Command command = train_command();
-  const auto [saved, origin] = settings_to_resume();
-  const std::vector<RunSetting> now = settings_of(command);
-  const auto is_kept = [&](const std::string& name) {
-    const auto found = std::ranges::find(now, name, &RunSetting::name);
-    return found == now.end() || found->on_resume == OnResume::kept;
-  };
+void take_up_old_flags(const std::string& run_dir, const Command& train,
+                       const Arguments& arguments) {
+  const auto [saved, origin] = settings_to_resume(run_dir);
+  const std::vector<RunSetting> now = settings_of(train);
   std::vector<std::string> differences;
   std::vector<FlagSetting> taken;
   for (const FlagSetting& setting : parse_flagfile(saved, origin)) {
     if (setting.name == "resume" || setting.name == "dry_run") continue;
-    if (arguments.is_given(setting.name) && is_kept(setting.name)) {
+    const Flag* const flag = find_flag(train, setting.name);
+    if (flag != nullptr && arguments.is_given(flag->name) && flag->on_resume == OnResume::kept) {
       // Compare as the flag itself writes its value, so that 1e-3 and 0.001 are the same.
-      const std::string given = flag_value(setting.name);
-      set_flag(command, setting);
-      if (flag_value(setting.name) != given) {
+      const std::string given = flag->value.text();
+      set_flag(train, setting);
+      if (flag->value.text() != given) {
         differences.push_back(
-            text("--", setting.name, "=", given, " (the run has ", flag_value(setting.name), ")"));
+            text("--", flag->name, "=", given, " (the run has ", flag->value.text(), ")"));
       }
     }
     taken.push_back(setting);
   }
-  for (const FlagSetting& change : unsaved_changes(now, FLAGS_run_dir, saved)) {
+  for (const FlagSetting& change : unsaved_changes(now, run_dir, saved)) {
     for (FlagSetting& setting : taken) {
       if (setting.name == change.name) setting.value = change.value;
     }
@@ -119,7 +67,21 @@ void take_up_old_flags(const Arguments& arguments) {
                                    join(differences, ", "),
                                    "; leave them out, or start a new run in another --run_dir"));
   }
-  set_flags_not_given(command, taken, arguments);
+  set_flags_not_given(train, taken, arguments);
+}
+
+/// --epochs where it is not given: of the kinds that are solved a few, else `otherwise`.
+std::int64_t default_epochs(ModelKind kind, std::int64_t otherwise) {
+  constexpr std::int64_t kEpochsOfIals = 8;
+  switch (kind) {
+    case ModelKind::ials:
+      return kEpochsOfIals;
+    case ModelKind::popularity:
+    case ModelKind::item_regression:
+      return 1;
+    default:
+      return otherwise;
+  }
 }
 
 /// The settings of item regression that the run to begin from has chosen, as flags; those that
@@ -150,97 +112,108 @@ std::vector<FlagSetting> chosen_regression(const Checkpoint& checkpoint) {
 }
 
 /// Sets the model's flags that were not given as the run to begin from has them.
-void take_up_model_flags(const Arguments& arguments) {
-  FLAGS_init_from = std::filesystem::absolute(FLAGS_init_from).lexically_normal().string();
+void take_up_model_flags(RunConfig& config, const Command& train, const Arguments& arguments) {
+  config.init_from = std::filesystem::absolute(config.init_from).lexically_normal().string();
   const Checkpoint checkpoint =
-      Checkpoint::open(checkpoint_to_begin_from(FLAGS_init_from), Verify::sizes);
-  const std::vector<FlagSpec> specs = model_flags();
+      Checkpoint::open(checkpoint_to_begin_from(config.init_from), Verify::sizes);
+  RunConfig of_model;
+  const std::vector<Flag> flags = model_flags(of_model);
   std::vector<FlagSetting> taken;
   for (const FlagSetting& setting :
        parse_flagfile(checkpoint.info().config, checkpoint.directory())) {
-    if (std::ranges::find(specs, setting.name, &FlagSpec::name) != specs.end()) {
+    if (std::ranges::find(flags, setting.name, &Flag::name) != flags.end()) {
       taken.push_back(setting);
     }
   }
   for (FlagSetting& chosen : chosen_regression(checkpoint)) taken.push_back(std::move(chosen));
-  set_flags_not_given(train_command(), taken, arguments);
+  set_flags_not_given(train, taken, arguments);
 }
 
 /// Refuses flags that name no run, and sets those that a resumed run has of its checkpoint.
-void complete_flags(const Arguments& arguments) {
-  if (FLAGS_run_dir.empty()) {
+void complete_flags(RunConfig& config, const Command& train, const Arguments& arguments) {
+  if (config.run_dir.empty()) {
     throw Error(Cause::usage, "train needs a folder for the run: give --run_dir=FOLDER");
   }
-  if (FLAGS_resume) {
-    take_up_old_flags(arguments);
+  if (config.resume) {
+    take_up_old_flags(config.run_dir, train, arguments);
   } else {
-    if (FLAGS_dataset.empty()) {
+    if (config.dataset.empty()) {
       throw Error(
           Cause::usage,
           "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
     }
-    if (!FLAGS_init_from.empty()) take_up_model_flags(arguments);
-    if (FLAGS_init_from.empty() || arguments.is_given("model") ||
+    if (!config.init_from.empty()) take_up_model_flags(config, train, arguments);
+    if (config.init_from.empty() || arguments.is_given("model") ||
         arguments.is_given("item_regression")) {
-      complete_item_regression(arguments);
+      complete_item_regression(config.model, arguments);
     }
-    if (!arguments.is_given("epochs")) FLAGS_epochs = default_epochs(FLAGS_epochs);
+    if (!arguments.is_given("epochs")) {
+      config.training.epochs = default_epochs(config.model.kind, config.training.epochs);
+    }
     // A run that is alive is named by the lock, which is taken before this is asked again.
-    if (!lock_holder_of(FLAGS_run_dir)) refuse_old_run(FLAGS_run_dir);
+    if (!lock_holder_of(config.run_dir)) refuse_old_run(config.run_dir);
   }
-  FLAGS_dataset = std::filesystem::absolute(FLAGS_dataset).lexically_normal().string();
+  config.dataset = std::filesystem::absolute(config.dataset).lexically_normal().string();
+  if (config.training.lr_decay && config.training.max_steps == 0) {
+    throw Error(
+        Cause::usage,
+        "--lr_decay needs an end to decay towards: give --max_steps, the steps of the whole run");
+  }
 }
 
 }  // namespace
 
-std::vector<FlagSpec> run_flags() {
-  std::vector<FlagSpec> flags = {dataset_flag(),
-                                 run_dir_flag(),
-                                 may_change({"resume", "Files", ""}),
-                                 {"init_from", "Files", "FOLDER"},
-                                 may_change({"dry_run", "Files", ""})};
-  for (const std::vector<FlagSpec>& group :
-       {model_flags(), training_flags(), running_flags(), cluster_flags()}) {
-    flags.insert(flags.end(), group.begin(), group.end());
+void complete_item_regression(ModelConfig& model, const Arguments& arguments) {
+  using Use = ItemRegressionUse;
+  const bool is_alone = model.kind == ModelKind::item_regression;
+  if (!arguments.is_given("item_regression")) {
+    if (is_alone) model.item_regression = Use::alone;
+    if (!is_alone && model.kind != ModelKind::micrec) model.item_regression = Use::off;
+    return;
   }
-  flags.push_back(k_flag());
-  return flags;
+  if (model.item_regression == Use::automatic && is_alone) model.item_regression = Use::alone;
+  if (model.item_regression == Use::alone && !arguments.is_given("model")) {
+    model.kind = ModelKind::item_regression;
+  }
+  if ((model.item_regression == Use::alone) == (model.kind == ModelKind::item_regression)) return;
+  throw Error(Cause::usage,
+              text("--model=", name_of(model.kind),
+                   " and --item_regression=", model.item_regression == Use::alone ? "alone" : "off",
+                   " do not go together: for item regression alone give --model=item_regression "
+                   "and nothing else, for another model beside it --item_regression=auto"));
 }
 
-RunConfig read_run_config(const Arguments& arguments) {
-  complete_flags(arguments);
-  RunConfig config;
-  config.dataset = FLAGS_dataset;
-  config.run_dir = FLAGS_run_dir;
-  config.resume = FLAGS_resume;
-  config.init_from = FLAGS_init_from;
-  config.dry_run = FLAGS_dry_run;
-  config.seed = FLAGS_seed;
-  config.sharing = {FLAGS_partition, FLAGS_grid, FLAGS_reproducible};
-  config.grid_of_old_run = FLAGS_resume && !arguments.is_given("grid");
-  config.model = model_config_from_flags();
-  config.item_regression = item_regression_from_flags();
-  config.regression_weight = regression_weight_from_flags();
-  config.training = training_config_from_flags();
-  config.sampling = sampling_config_from_flags(FLAGS_seed);
-  for (const int k : integer_list("k")) config.k.push_back(k);
+void complete(RunConfig& config, const Command& train, const Arguments& arguments) {
+  const bool resume = config.resume;
+  complete_flags(config, train, arguments);
+  config.grid_of_old_run = resume && !arguments.is_given("grid");
+  config.training.time_limit_seconds = 60 * config.time_limit_minutes;
+  config.sampling.seed = config.seed;
   if (std::ranges::find(config.k, kValidationCutoff) == config.k.end()) {
     config.k.push_back(kValidationCutoff);
   }
   std::ranges::sort(config.k);
-  config.job = job_options_from_flags("train");
-  config.job.communicator.reproducible = FLAGS_reproducible;
-  config.job.stop_signals = parse_signals(FLAGS_stop_signals).value();
+  config.job.communicator.reproducible = config.sharing.reproducible;
+  config.job.stop_signals = parse_signals(config.stop_signals).value();
   // A flagfile that reproduces the run starts it anew.
-  FLAGS_resume = false;
-  config.settings = settings_of(train_command());
+  config.resume = false;
+  config.settings = settings_of(train);
+  config.flagfile = to_flagfile(train);
+  config.resume = resume;
   for (RunSetting& setting : config.settings) {
     // Without a decay that ends with them, more steps change nothing of those before.
     if (setting.name == "max_steps" && !config.training.lr_decay) {
       setting.on_resume = OnResume::may_change;
     }
   }
-  config.flagfile = to_flagfile(train_command());
+}
+
+RunConfig read_run_config(const std::vector<std::string>& words) {
+  RunConfig config;
+  Command train;
+  train.name = "train";
+  train.flags = run_flags(config);
+  complete(config, train, parse_flags(train, words));
   return config;
 }
 

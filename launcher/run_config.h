@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "cluster/job.h"
 #include "data/batches.h"
-#include "launcher/flags.h"
+#include "launcher/command.h"
+#include "launcher/common_flags.h"
 #include "model/model_config.h"
 #include "train/item_regression_search.h"
 #include "train/run_planner.h"
@@ -15,7 +15,8 @@
 
 namespace micrec {
 
-/// Everything that decides a run.
+/// Everything that decides a run. What a field is here is the default of its flag; run_flags.cpp
+/// has them all.
 struct RunConfig {
   std::string dataset;
   std::string run_dir;
@@ -25,13 +26,17 @@ struct RunConfig {
   std::uint64_t seed = 0;
   GridWish sharing;              ///< partition, grid, reproducible
   bool grid_of_old_run = false;  ///< taken over by a resumed one, which may have other ranks
-  ModelConfig model;             ///< as it was asked for, modalities may be "all"
+  /// As it was asked for, modalities may be "all".
+  ModelConfig model = {.modalities = {"all"}, .item_regression = ItemRegressionUse::automatic};
   ItemRegressionWish item_regression;
   std::vector<double> regression_weight;  ///< (domains) or one for all; empty: chosen
   TrainingConfig training;
-  SamplingConfig sampling;      ///< its threads are those of the rank, once that has joined
-  std::vector<std::int64_t> k;  ///< cutoffs of the metrics, rising; kValidationCutoff among them
-  JobOptions job;               ///< device, threads, deadlines, stop signals
+  double time_limit_minutes = 0;  ///< of the training, which has it in seconds
+  SamplingConfig sampling;        ///< its threads are those of the rank, once that has joined
+  std::vector<std::int64_t> k = {10, 20, 50};  ///< cutoffs of the metrics; once read, they rise and
+                                               ///< kValidationCutoff is among them
+  std::string stop_signals = "TERM,INT,USR1,USR2";
+  JobOptions job = job_of("train");  ///< device, threads, deadlines, stop signals
 
   std::vector<RunSetting> settings;  ///< all of it as flags, with what a resume may change
   std::string flagfile;              ///< the same as text, for config.txt and checkpoints
@@ -39,16 +44,23 @@ struct RunConfig {
 
 inline constexpr std::int64_t kValidationCutoff = 20;  // early stopping looks at NDCG@20
 
-/// The flags of `micrec train`, in the order of its help.
-std::vector<FlagSpec> run_flags();
+/// Lets --model and --item_regression say the same, where one of them was not given: a baseline is
+/// what its paper says, and item regression alone is a model. Errors: Error(usage) where they do
+/// not go together.
+void complete_item_regression(ModelConfig& model, const Arguments& arguments);
 
-/// The configuration that train's flags say, before any rank is joined; a resumed run takes up what
-/// its newest checkpoint has of flags that were not given, or its config.txt where it ended before
-/// its first.
+/// Completes the configuration that the flags of `train` have set, before any rank is joined; a
+/// resumed run takes up what its newest checkpoint has of flags that were not given, or its
+/// config.txt where it ended before its first.
 ///
+/// `train`: a command whose flags set `config`.
 /// Errors   Error(usage) where something is missing or does not go together, where a new run would
 ///          begin over an old one, or a resumed one would change what it must keep;
 ///          Error(checkpoint) where there is nothing to resume.
-RunConfig read_run_config(const Arguments& arguments);
+void complete(RunConfig& config, const Command& train, const Arguments& arguments);
+
+/// The configuration that the words after `micrec train` say. Errors: those of parse_flags() and of
+/// complete().
+RunConfig read_run_config(const std::vector<std::string>& words);
 
 }  // namespace micrec

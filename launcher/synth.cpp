@@ -1,7 +1,6 @@
-#include <gflags/gflags.h>
-
 #include <algorithm>
 #include <iostream>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -16,11 +15,6 @@
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
 #include "launcher/preparation.h"
-
-DEFINE_int32(domains, 2, "domains");
-DEFINE_int64(interactions, 40000, "interactions of each domain");
-DEFINE_double(overlap, 0.5, "share of a domain's users who are users of all other domains too");
-DEFINE_double(missing, 0.3, "share of items that lack a modality, for each modality");
 
 namespace micrec {
 namespace {
@@ -43,43 +37,67 @@ std::vector<SyntheticModality> parse_modalities(const std::string& value) {
   return modalities;
 }
 
-/// Counts are text flags here because another command has text flags of the same names.
-Bound count_at_least(std::int64_t least) {
-  const std::string expected = text("a whole number, at least ", least);
-  return written_as(expected, [least, expected](const std::string& value) {
-    const auto count = parse_integer(value);
-    return count && *count >= least ? std::string() : expected;
-  });
+/// As parse_modalities() takes them.
+std::string to_text(const std::vector<SyntheticModality>& modalities) {
+  std::vector<std::string> parts;
+  for (const auto& [name, width] : modalities) parts.push_back(text(name, ":", width));
+  return join(parts, ",");
 }
 
-int run_synth(const Arguments& arguments) {
-  const Timer timer;
-  SyntheticOptions world_options;
-  world_options.domains = FLAGS_domains;
-  world_options.users = *parse_integer(FLAGS_users);
-  world_options.items = *parse_integer(FLAGS_items);
-  world_options.interactions = FLAGS_interactions;
-  world_options.overlap = FLAGS_overlap;
-  world_options.modalities = parse_modalities(FLAGS_modalities);
-  world_options.missing = FLAGS_missing;
-  world_options.seed = FLAGS_seed;
-  world_options.threads = chosen_threads();
-  const SyntheticWorld world(world_options);
+struct SynthOptions {
+  PreparationFlags common;
+  SyntheticOptions world;
+  std::string modalities = to_text(world.modalities);
+  int threads = 0;
+};
 
-  const PreparationOptions options = preparation_options_from_flags(synth_command(), arguments);
-  if (is_given(options.split.kind)) {
-    throw Error(Cause::usage, text("--split=", FLAGS_split,
+int run_synth(SynthOptions& options, const std::vector<Flag>& flags, const Arguments& arguments) {
+  const Timer timer;
+  options.world.modalities = parse_modalities(options.modalities);
+  options.world.seed = options.common.seed;
+  options.world.threads = chosen_threads(options.threads);
+  const SyntheticWorld world(options.world);
+
+  const PreparationOptions preparation =
+      preparation_options("synth", options.common, flags, arguments);
+  if (is_given(preparation.split.kind)) {
+    throw Error(Cause::usage, text("--split=", options.common.split,
                                    " is for micrec prepare; made-up data come without files."));
   }
-  check_output("--out", FLAGS_out, arguments, {});
+  check_output("--out", options.common.out, arguments, {});
 
   std::vector<RawDomain> raw;
-  for (int domain = 0; domain < world_options.domains; ++domain) {
+  for (int domain = 0; domain < options.world.domains; ++domain) {
     raw.push_back(world.domain(domain));
   }
   const auto features = [&](const PreparedDomain& domain) { return world.features(domain); };
-  write_and_tell(prepare(std::move(raw), options, features, std::cerr), timer);
+  write_and_tell(prepare(std::move(raw), preparation, features, std::cerr), options.common.out,
+                 timer);
   return 0;
+}
+
+std::vector<Flag> flags_of(SynthOptions& options) {
+  SyntheticOptions& world = options.world;
+  return {
+      out_flag(options.common.out, "the dataset file to write", true),
+      {"domains", "Size", "", "domains", world.domains, between(1, 1000)},
+      {"users", "Size", "", "users of each domain", world.users, at_least(1)},
+      {"items", "Size", "", "items of each domain", world.items, at_least(2)},
+      {"interactions", "Size", "", "interactions of each domain", world.interactions, at_least(1)},
+      {"overlap", "Structure", "",
+       "share of a domain's users who are users of all other domains too", world.overlap,
+       between(0, 1)},
+      {"modalities", "Structure", "columns", "kinds of features and their widths; empty: none",
+       options.modalities, written_as("text:32,image:48")},
+      {"missing", "Structure", "", "share of items that lack a modality, for each modality",
+       world.missing, between(0, 1)},
+      core_flag(options.common, "Protocol", "books"),
+      split_rule_flag(options.common, "ratio:8:1:1, time:8:1:1, global_time:8:1:1 or leave_one_out",
+                      "how interactions are divided into training, validation and test"),
+      hold_out_flag(options.common),
+      seed_flag(options.common.seed),
+      threads_flag(options.threads),
+  };
 }
 
 }  // namespace
@@ -90,26 +108,11 @@ Command synth_command() {
   command.summary = "make up a dataset of any size that has something to learn in it";
   command.usage = "micrec synth --out=FILE [flags]";
   command.example = "micrec synth --out=sample.h5";
-  command.flags = {
-      out_flag("the dataset file to write", true),
-      {"domains", "Size", "", between(1, 1000)},
-      {"users", "Size", "", count_at_least(1), "2000", "users of each domain"},
-      {"items", "Size", "", count_at_least(2), "1000", "items of each domain"},
-      {"interactions", "Size", "", at_least(1)},
-      {"overlap", "Structure", "", between(0, 1)},
-      {"modalities", "Structure", "columns", written_as("text:32,image:48"), "text:32,image:48",
-       "kinds of features and their widths; empty: none"},
-      {"missing", "Structure", "", between(0, 1)},
-      {"core", "Protocol", "interactions", written_as("5, user:5,item:3 or 5,books/item:3")},
-      {"split", "Protocol", "",
-       written_as("ratio:8:1:1, time:8:1:1, global_time:8:1:1 or leave_one_out"), "ratio:8:1:1",
-       "how interactions are divided into training, validation and test"},
-      {"hold_out", "Protocol", "shares",
-       written_as("interactions:0.2,users:0.2,items:0.2,cold_items:0.1, or some of them")},
-      seed_flag(),
-      threads_flag(),
+  const auto options = std::make_shared<SynthOptions>();
+  command.flags = flags_of(*options);
+  command.run = [options, flags = command.flags](const Arguments& arguments) {
+    return run_synth(*options, flags, arguments);
   };
-  command.run = run_synth;
   return command;
 }
 

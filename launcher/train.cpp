@@ -1,6 +1,7 @@
 #include "launcher/train.h"
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -17,12 +18,16 @@
 #include "launcher/commands.h"
 #include "launcher/injected_faults.h"
 #include "launcher/item_regression.h"
+#include "launcher/program.h"
+#include "launcher/report.h"
+#include "launcher/run_flags.h"
 #include "launcher/trained_run.h"
 #include "model/model.h"
 #include "model/shard.h"
 #include "serve/evaluation.h"
 #include "train/optimizer.h"
 #include "train/plan_report.h"
+#include "train/run_facts.h"
 #include "train/run_logs.h"
 #include "train/run_planner.h"
 #include "train/run_start.h"
@@ -209,9 +214,55 @@ void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job&
   job.log_once() << "test of " << report.checkpoint << "\n" << report.to_table();
 }
 
+/// Where a run is computed, and with what.
+nlohmann::ordered_json facts_of(const DatasetFile& dataset, const ProcessGrid& grid, Job& job) {
+  return run_facts(dataset,
+                   {.ranks = job.world_size(),
+                    .threads = job.threads(),
+                    .device = c10::DeviceTypeName(job.device().type(), /*lower_case=*/true),
+                    .grid = to_text(grid),
+                    .versions = program_versions()});
+}
+
+/// Trains to the run's end, tests its result and tells how it ended. Ranks: collective.
+int train_to_end(const RunConfig& config, const ModelConfig& model, Trainer& trainer,
+                 TrainingState& state, const Validation& validation, RunLogs& logs, RunClock& clock,
+                 Job& job) {
+  std::optional<ReportAtEnd> report;
+  if (job.rank() == 0) report.emplace(config.run_dir);
+  TrainingEnd end = TrainingEnd::finished;
+  try {
+    end = trainer.run(state);
+  } catch (const Error& error) {
+    if (error.cause() == Cause::diverged) logs.ended(state.step, "diverged", clock);
+    throw;
+  }
+  clock.phase_ended("training, with validation and saving");
+  job.log_once() << logs.end_training();
+  for (const std::string& of_domain : validation.weights_in_words()) {
+    job.log_once() << "last weighed " << of_domain << "\n";
+  }
+  if (end == TrainingEnd::interrupted) {
+    logs.ended(state.step, "interrupted", clock);
+    job.log_once() << "stopped after step " << state.step
+                   << " and saved; go on with: micrec train --run_dir=" << config.run_dir
+                   << " --resume\n"
+                   << std::flush;
+    return kExitStopped;
+  }
+  test(config, model, logs, job);
+  clock.phase_ended("test");
+  const char* reason = end == TrainingEnd::early_stopped ? "no improvement" : "finished";
+  logs.ended(state.step, reason, clock);
+  job.log_once() << reason << " after step " << state.step << " in " << in_time(clock.seconds())
+                 << "; at most " << in_bytes(peak_memory_bytes()) << " of memory on rank 0\n"
+                 << std::flush;
+  return 0;
+}
+
 /// train() but for a stop before the first step. Ranks: collective.
 int train_from_start(const RunConfig& config, Job& job) {
-  const Timer timer;
+  RunClock clock;
   Communicator& world = job.communicator();
   const DatasetFile dataset = DatasetFile::open(config.dataset);
   const DatasetSummary summary = summarise(dataset);
@@ -250,10 +301,12 @@ int train_from_start(const RunConfig& config, Job& job) {
 
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
   RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
+  clock.phase_ended("reading and sharing out");
   start.item_regression = provide_item_regression(config, dataset, model, validation, start, job);
+  if (model.item_regression().is_on()) clock.phase_ended("item regression");
   const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
   write_config(config.run_dir, description.config, world);
-  job.log_once() << "loaded    in " << in_time(timer.seconds()) << "\n" << std::flush;
+  job.log_once() << "loaded    in " << in_time(clock.seconds()) << "\n" << std::flush;
   const bool validates = has_validation(dataset);
   if (!validates) {
     job.log_once() << "the data set has no validation interactions: no early stopping, the last "
@@ -261,37 +314,14 @@ int train_from_start(const RunConfig& config, Job& job) {
   }
 
   Trainer trainer(
-      within_time_left(config.training, timer.seconds(), job), model, optimizer, sampler,
+      within_time_left(config.training, clock.seconds(), job), model, optimizer, sampler,
       checkpoints, description,
       events_of(job, held.lock.get(), validation, validates, logs, sampler.steps_per_epoch()));
   TrainingState& state = start.state;
   logs.open(config.run_dir, state, trainer, "ndcg@20");
+  logs.started(state.step, facts_of(dataset, shard.grid, job), clock);
   if (!start.checkpoint.empty()) logs.resumed(start);
-  const TrainingEnd end = trainer.run(state);
-  job.log_once() << logs.end_training();
-  for (const std::string& of_domain : validation.weights_in_words()) {
-    job.log_once() << "last weighed " << of_domain << "\n";
-  }
-  if (end == TrainingEnd::interrupted) {
-    logs.ended(state.step, "interrupted", timer.seconds());
-    job.log_once() << "stopped after step " << state.step
-                   << " and saved; go on with: micrec train --run_dir=" << config.run_dir
-                   << " --resume\n"
-                   << std::flush;
-    return kExitStopped;
-  }
-  test(config, model_config, logs, job);
-  const char* reason = end == TrainingEnd::early_stopped ? "no improvement" : "finished";
-  logs.ended(state.step, reason, timer.seconds());
-  job.log_once() << reason << " after step " << state.step << " in " << in_time(timer.seconds())
-                 << "; at most " << in_bytes(peak_memory_bytes()) << " of memory on rank 0\n"
-                 << std::flush;
-  return 0;
-}
-
-int run_train(const Arguments& arguments) {
-  const RunConfig config = read_run_config(arguments);
-  return run_job(0, nullptr, config.job, [&](Job& job) { return train(config, job); });
+  return train_to_end(config, model_config, trainer, state, validation, logs, clock, job);
 }
 
 }  // namespace
@@ -314,8 +344,12 @@ Command train_command() {
   command.summary = "train a model on a dataset, on one rank or many; resume a run";
   command.usage = "mpirun -np RANKS micrec train --dataset=FILE --run_dir=FOLDER [flags]";
   command.example = "mpirun -np 2 micrec train --dataset=fk.h5 --run_dir=runs/fk --max_steps=360";
-  command.flags = run_flags();
-  command.run = run_train;
+  const auto config = std::make_shared<RunConfig>();
+  command.flags = run_flags(*config);
+  command.run = [config, flags_of = command](const Arguments& arguments) {
+    complete(*config, flags_of, arguments);
+    return run_job(0, nullptr, config->job, [&](Job& job) { return train(*config, job); });
+  };
   return command;
 }
 

@@ -1,69 +1,55 @@
 #include "launcher/trained_run.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "launcher/additions.h"
-#include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
-#include "launcher/train_flags.h"
+#include "launcher/run_flags.h"
 
 namespace micrec {
 namespace {
 
-/// Sets the flags that decide what the model computes as the checkpoint's run had them.
-ModelConfig read_model_flags(const std::string& settings, const std::string& origin) {
-  const std::vector<FlagSpec> specs = model_flags();
-  const Command command = train_command();
+/// What the settings of a run give its model.
+ModelConfig read_model_settings(const std::string& settings, const std::string& origin) {
+  RunConfig config;
+  Command train;
+  train.name = "train";
+  train.flags = model_flags(config);
   for (const FlagSetting& setting : parse_flagfile(settings, origin)) {
-    if (std::ranges::find(specs, setting.name, &FlagSpec::name) != specs.end()) {
-      set_flag(command, setting);
-    }
+    if (find_flag(train, setting.name) != nullptr) set_flag(train, setting);
   }
-  return model_config_from_flags();
+  return config.model;
 }
 
 }  // namespace
 
-int run_ranks_of(const std::string& command, const std::function<int(Job&)>& body) {
-  return run_job(0, nullptr, job_options_from_flags(command), body);
-}
-
-std::vector<FlagSpec> trained_run_flags(const std::vector<FlagSpec>& own) {
-  FlagSpec run_dir = run_dir_flag();
+std::vector<Flag> trained_run_flags(TrainedRunOptions& run, const std::vector<Flag>& own,
+                                    JobOptions& job) {
+  Flag run_dir = run_dir_flag(run.run_dir);
   run_dir.bound = required();
-  FlagSpec dataset = dataset_flag();
+  Flag dataset = dataset_flag(run.dataset);
   dataset.meaning = "the dataset, if it is no longer where it was in training";
-  std::vector<FlagSpec> flags = {run_dir, checkpoint_flag(), dataset};
-  flags.insert(flags.end(), own.begin(), own.end());
-  const std::vector<FlagSpec> additions = addition_flags();
-  flags.insert(flags.end(), additions.begin(), additions.end());
-  flags.insert(flags.end(), {device_flag(), threads_flag()});
-  const std::vector<FlagSpec> cluster = cluster_flags();
-  flags.insert(flags.end(), cluster.begin(), cluster.end());
-  return flags;
+  return std::vector{run_dir, checkpoint_flag(run.checkpoint), dataset} + own +
+         addition_flags(run.later) + std::vector{device_flag(job), threads_flag(job.threads)} +
+         cluster_flags(job);
 }
 
-std::vector<std::string> inputs_of_run() {
-  std::vector<std::string> inputs = files_of_run(FLAGS_run_dir);
-  for (std::string& path : files_of_additions()) inputs.push_back(std::move(path));
+std::vector<std::string> inputs_of_run(const TrainedRunOptions& run) {
+  std::vector<std::string> inputs = files_of_run(run.run_dir);
+  for (std::string& path : files_of(run.later)) inputs.push_back(std::move(path));
   return inputs;
 }
 
-TrainedRunOptions trained_run_from_flags(const Arguments& arguments) {
-  check_output("--out", FLAGS_out, arguments, inputs_of_run());
-  return {.run_dir = FLAGS_run_dir,
-          .checkpoint = FLAGS_checkpoint,
-          .dataset = FLAGS_dataset,
-          .out = FLAGS_out,
-          .read_additions = additions_from_flags()};
+void check_output_of_run(const TrainedRunOptions& run, const Arguments& arguments) {
+  check_output("--out", run.out, arguments, inputs_of_run(run));
 }
 
 std::unique_ptr<TrainedRun> open_trained_run(TrainedRunOptions options, Job& job) {
-  if (!options.read_settings) options.read_settings = read_model_flags;
+  if (!options.read_settings) options.read_settings = read_model_settings;
   options.threads = job.threads();
   options.device = job.device();
+  if (!options.read_additions) options.read_additions = additions_reader(options.later);
   options.report = &job.log_once();
   return open_trained_run(options, job.communicator());
 }

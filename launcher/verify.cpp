@@ -1,6 +1,7 @@
 #include "checkpoints/verify.h"
 
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -48,12 +49,12 @@ json to_json(const VerifiedRun& run, const std::string& path) {
   return report;
 }
 
-int run_verify(const Arguments& arguments) {
+int run_verify(const std::string& out, const Arguments& arguments) {
   const std::string& path = arguments.plain.front();
-  check_output("--out", FLAGS_out, arguments, files_of_run(path));
+  check_output("--out", out, arguments, files_of_run(path));
   const VerifiedRun run = verify_run(path, print_file);
   std::cout << std::flush;
-  if (!FLAGS_out.empty()) write_whole_file(FLAGS_out, to_json(run, path).dump(2) + "\n");
+  if (!out.empty()) write_whole_file(out, to_json(run, path).dump(2) + "\n");
   if (run.damaged > 0) {
     const bool has_lost_coefficients = run.item_regression && !run.item_regression->damage.empty();
     throw Error(
@@ -80,8 +81,9 @@ Command verify_command() {
   command.min_arguments = 1;
   command.max_arguments = 1;
   command.arguments = "a run's folder, or one of its checkpoints; exit code 0: whole, 6: damaged";
-  command.flags = {out_flag("a file for the findings as JSON", false)};
-  command.run = run_verify;
+  const auto out = std::make_shared<std::string>();
+  command.flags = {out_flag(*out, "a file for the findings as JSON", false)};
+  command.run = [out](const Arguments& arguments) { return run_verify(*out, arguments); };
   return command;
 }
 

@@ -12,6 +12,7 @@
 #include "cluster/communicator.h"
 #include "data/additions.h"
 #include "data/dataset_file.h"
+#include "io/interactions_reader.h"
 #include "model/model.h"
 #include "model/model_config.h"
 #include "model/shard.h"
@@ -36,6 +37,13 @@ struct TrainedRun {
   }
 };
 
+/// Files of what came after a run was trained.
+struct LaterFiles {
+  std::string items;            ///< of features of new items, "MODALITY:DOMAIN=FILE,..."; or empty
+  std::string observed;         ///< of interactions, "DOMAIN=FILE,..."; or empty
+  InteractionsOptions reading;  ///< of the latter
+};
+
 /// Reads what came after the data set of a run was made, and says on `report` what that is.
 using AdditionsReader = std::function<Additions(const DatasetFile& dataset, std::ostream& report)>;
 
@@ -52,6 +60,7 @@ struct TrainedRunOptions {
   std::string out;      ///< the command's output, which must not be the data set; or empty
   Observed observed = Observed::all;
   SettingsReader read_settings = {};
+  LaterFiles later = {};  ///< for whoever makes a reader of them
   /// Where there is one, the run is opened on what it reads too: new users and items are let in as
   /// those that a data set holds out, nothing is retrained. Called on every rank.
   AdditionsReader read_additions = {};

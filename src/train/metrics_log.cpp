@@ -13,6 +13,7 @@
 #include "checkpoints/store.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
+#include "train/run_clock.h"
 #include "train/run_settings.h"
 #include "train/step_clock.h"
 #include "train/traffic.h"
@@ -32,7 +33,7 @@ bool is_kept(const std::string& line, std::int64_t step) {
   const auto at = object.find("step");
   if (at == object.end() || !at->is_number_integer()) return false;
   // An attempt that went on from here as well has left nothing.
-  if (*kind == "resume") --step;
+  if (*kind == "resume" || *kind == "start") --step;
   // Compared as what it is: a number above the largest int64 would become a negative one.
   if (at->is_number_unsigned()) {
     return step >= 0 && at->get<std::uint64_t>() <= static_cast<std::uint64_t>(step);
@@ -66,6 +67,15 @@ ordered_json line_of(const char* kind, std::int64_t step) {
   return {{"kind", kind}, {"step", step}};
 }
 
+ordered_json to_json(const std::vector<RunPhase>& phases) {
+  ordered_json list = ordered_json::array();
+  for (const RunPhase& phase : phases) {
+    list.push_back(
+        {{"phase", phase.name}, {"seconds", phase.seconds}, {"memory_bytes", phase.memory_bytes}});
+  }
+  return list;
+}
+
 }  // namespace
 
 std::string MetricsLog::path_in(const std::string& run_dir) {
@@ -93,6 +103,14 @@ void MetricsLog::append(const ordered_json& object) {
       refuse_path("write", path_, errno);
     }
   }
+}
+
+void MetricsLog::start(std::int64_t step, const ordered_json& facts,
+                       const std::vector<RunPhase>& phases) {
+  ordered_json line = line_of("start", step);
+  line.update(facts);
+  line["phases"] = to_json(phases);
+  append(line);
 }
 
 void MetricsLog::step(const StepRecord& record) {
@@ -201,10 +219,12 @@ void MetricsLog::profile(const StepProfile& profile) {
   append(line);
 }
 
-void MetricsLog::end(std::int64_t step, const std::string& reason, double seconds) {
+void MetricsLog::end(std::int64_t step, const std::string& reason, double seconds,
+                     const std::vector<RunPhase>& phases) {
   ordered_json line = line_of("end", step);
   line["reason"] = reason;
   line["seconds"] = seconds;
+  line["phases"] = to_json(phases);
   append(line);
 }
 

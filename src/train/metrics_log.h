@@ -5,9 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "train/run_clock.h"
+
 namespace micrec {
 
 struct ChangedSetting;
+struct RunPhase;
 struct SavedCheckpoint;
 struct StepProfile;
 struct StepRecord;
@@ -16,6 +19,10 @@ struct Traffic;
 /// The log of a run for programs: RUN_DIR/metrics.jsonl, one JSON object a line, each with "kind"
 /// and "step":
 ///
+///   start       where this process begins, a new run or one that goes on: ranks, threads of a rank,
+///               device, grid; dataset: path, fingerprint, split, hold_out, core, and of each of its
+///               domains how many users, items, interactions of each split and items with each
+///               modality; versions of the program and its libraries; phases until then
 ///   step        epoch, loss and its parts (ranking, l2, self, contrastive), learning_rate,
 ///               seconds, triples_per_second
 ///   validation  epoch, metric (what early stopping looks at), improved, and evaluate's JSON:
@@ -45,7 +52,11 @@ struct Traffic;
 ///               each part had launched, with collectives alone (exchange), with nothing (idle),
 ///               and the total of these; uploads_per_step and downloads_per_step of the GPU. Where
 ///               a GPU could not be recorded, device_note says why
-///   end         reason, seconds
+///   end         reason ("finished", "no improvement", "interrupted", "diverged"), seconds; phases
+///               since the start
+///
+/// Phases are what this process did one after the other: phase, its name; seconds; memory_bytes,
+/// the most that rank 0 had held when it ended.
 ///
 /// Numbers that are not finite are null. A line is complete in the file, or at its very end and cut
 /// off by a crash.
@@ -62,7 +73,10 @@ class MetricsLog {
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;
 
-  // Each is in the hands of the operating system when it returns. `report` is Report::to_json().
+  // Each is in the hands of the operating system when it returns. `report` is Report::to_json(),
+  // `facts` run_facts().
+  void start(std::int64_t step, const nlohmann::ordered_json& facts,
+             const std::vector<RunPhase>& phases);
   void step(const StepRecord& record);
   void validation(std::int64_t epoch, std::int64_t step, double metric, bool improved,
                   const nlohmann::ordered_json& report);
@@ -72,7 +86,8 @@ class MetricsLog {
   void resume(std::int64_t step, const std::string& checkpoint,
               const std::vector<ChangedSetting>& changes);
   void profile(const StepProfile& profile);
-  void end(std::int64_t step, const std::string& reason, double seconds);
+  void end(std::int64_t step, const std::string& reason, double seconds,
+           const std::vector<RunPhase>& phases = {});
 
   static std::string path_in(const std::string& run_dir);
 

@@ -22,6 +22,10 @@ void RunLogs::open(const std::string& run_dir, const TrainingState& state, const
   files_.emplace(run_dir, state.step, goal);
 }
 
+void RunLogs::started(std::int64_t step, const nlohmann::ordered_json& facts, RunClock& clock) {
+  if (files_) files_->metrics.start(step, facts, clock.take_phases());
+}
+
 void RunLogs::resumed(const RunStart& run) {
   if (files_) files_->metrics.resume(run.state.step, run.checkpoint, run.changes);
 }
@@ -74,8 +78,8 @@ void RunLogs::tested(std::int64_t step, const nlohmann::ordered_json& report) {
   if (files_) files_->metrics.test(step, report);
 }
 
-void RunLogs::ended(std::int64_t step, const std::string& reason, double seconds) {
-  if (files_) files_->metrics.end(step, reason, seconds);
+void RunLogs::ended(std::int64_t step, const std::string& reason, RunClock& clock) {
+  if (files_) files_->metrics.end(step, reason, clock.seconds(), clock.take_phases());
 }
 
 }  // namespace micrec

@@ -11,6 +11,7 @@
 #include "cluster/communicator.h"
 #include "train/metrics_log.h"
 #include "train/progress.h"
+#include "train/run_clock.h"
 #include "train/run_start.h"
 #include "train/tensorboard.h"
 #include "train/traffic.h"
@@ -31,6 +32,8 @@ class RunLogs {
   /// Opens the logs of a run that goes on from a state. `metric`: what validation looks at.
   void open(const std::string& run_dir, const TrainingState& state, const Trainer& trainer,
             const std::string& metric);
+  /// `facts`: run_facts(). The phases of the clock until now are told.
+  void started(std::int64_t step, const nlohmann::ordered_json& facts, RunClock& clock);
   void resumed(const RunStart& run);
 
   /// Ranks: collective.
@@ -45,7 +48,7 @@ class RunLogs {
   /// Training is over: ends the line of progress and returns the table of what travelled, or "".
   std::string end_training();
   void tested(std::int64_t step, const nlohmann::ordered_json& report);
-  void ended(std::int64_t step, const std::string& reason, double seconds);
+  void ended(std::int64_t step, const std::string& reason, RunClock& clock);
 
  private:
   struct Files {

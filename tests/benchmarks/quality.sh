@@ -28,6 +28,13 @@ mkdir -p "$out"/{data,runs,results}
 
 amazon="--batch=8192 --max_steps=360 --lr_decay --validate_every=0 --validate_every_steps=60"
 gowalla="--batch=8192 --max_steps=3000 --lr_decay --validate_every=0 --validate_every_steps=300"
+ials_grid() {  # FLAGS: widths and weights of pairs, each with these flags
+  local dim weight list=""
+  for dim in 64 256 512; do
+    for weight in 0.01 0.05; do list+="|--model=ials --dim=$dim --ials_weight=$weight$1"; done
+  done
+  echo "${list#|}"
+}
 grid() {  # ROW
   case $1 in
     mf)              echo "--model=mf --lr=0.01 --l2=0.01|--model=mf --lr=0.01 --l2=0.001|--model=mf --lr=0.02 --l2=0.01" ;;
@@ -35,12 +42,13 @@ grid() {  # ROW
     inmo)            echo "--model=inmo --lr=0.02 --dropout=0.3|--model=inmo --lr=0.01 --dropout=0.3|--model=inmo --lr=0.02 --dropout=0.1" ;;
     micrec_off)      echo "--model=micrec --item_regression=off --lr=0.01|--model=micrec --item_regression=off --lr=0.02|--model=micrec --item_regression=off --lr=0.01 --dropout=0.1" ;;
     item_regression) echo "--model=item_regression" ;;
-    ials)            echo "--model=ials --dim=64|--model=ials --dim=128|--model=ials --dim=256" ;;
+    ials)            ials_grid "" ;;
+    ials_regression) ials_grid " --item_regression=auto" ;;
     micrec)          echo "--model=micrec --lr=0.01|--model=micrec --lr=0.02|--model=micrec --lr=0.01 --dropout=0.1" ;;
   esac
 }
 schedule() {  # ROW SET: of the models that take steps
-  [[ $1 != item_regression && $1 != ials ]] || return 0
+  [[ $1 != item_regression && $1 != ials* ]] || return 0
   if [[ $2 == gowalla* ]]; then echo "$gowalla"; else echo "$amazon"; fi
 }
 
@@ -122,6 +130,22 @@ if shown and max(shown)[1] > 0:
 PYTHON
 }
 
+chosen_regression() {  # RUN: ridge and weight that validation chose, as flags of a fit that has no validation
+  python3 - "$out/runs/$1" <<'PYTHON'
+import json, pathlib, re, sys
+run = pathlib.Path(sys.argv[1])
+ridge = re.search(r"^regression of .*: lambda ([0-9.]+)", run.with_suffix(".log").read_text(), re.M)
+if ridge:
+    print(f"--regression_lambda={ridge[1]}", end=" ")
+lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+tried = [line["item_regression"] for line in lines if line["kind"] == "validation" and line["improved"] and line.get("item_regression")]
+for weights in tried[-1].values() if tried else []:
+    best = max(weights, key=lambda one: one["ndcg@20"])
+    if best["weight"] != "alone":
+        print(f"--regression_weight={best['weight']}")
+PYTHON
+}
+
 own_row() {  # SET ROW
   local set=$1 row=$2 choice=$1 best="" chosen="" number=0 tries try seed run value
   [[ $set != gowalla ]] || choice=gowalla_choice
@@ -141,7 +165,10 @@ own_row() {  # SET ROW
   done
   read -ra flags <<<"${tries[$chosen]}"
   local -a last=()
-  [[ $choice == "$set" || -z ${fixed[*]} ]] || read -ra last <<<"$(best_step "$choice-$row-try$chosen-seed${seeds[0]}")"
+  if [[ $choice != "$set" ]]; then
+    run=$choice-$row-try$chosen-seed${seeds[0]}
+    read -ra last <<<"$(chosen_regression "$run") $(best_step "$run")"
+  fi
   for seed in "${seeds[@]}"; do
     run=$set-$row-try$chosen-seed$seed
     [[ -e $out/results/$set/$row.$seed.h5 ]] && continue
@@ -181,10 +208,10 @@ peer_row() {  # SET ROW
 for set in ${SETS:-food_kitchen beauty_toys gowalla}; do
   mkdir -p "$out/results/$set"
   dataset "$set"
-  for row in ${ROWS:-mf lightgcn inmo micrec_off item_regression ials micrec ease sansa als}; do
+  for row in ${ROWS:-mf lightgcn inmo micrec_off item_regression ials ials_regression micrec ease sansa als}; do
     case $row in
       ease | sansa | als) [[ -e $out/results/$set/$row.0.h5 ]] || peer_row "$set" "$row" ;;
-      mf | lightgcn | inmo | micrec_off | item_regression | ials | micrec) own_row "$set" "$row" ;;
+      mf | lightgcn | inmo | micrec_off | item_regression | ials | ials_regression | micrec) own_row "$set" "$row" ;;
       *) echo "quality.sh: no row $row" >&2; exit 2 ;;
     esac
   done

@@ -50,8 +50,8 @@ class Ease:
         if domain.items > MOST_DENSE_ITEMS:
             raise SystemExit(f"{domain.name}: {domain.items} items make a dense matrix of "
                              f"{4e-9 * domain.items ** 2:.1f} GB, twice; left out")
-        alphas = {"alpha": [4, 2, 8, 1]} if domain.features else {}
-        return {"lambda": [450, 150, 1000], **alphas}
+        alphas = {"alpha": [4, 2, 8, 1, 16, 32]} if domain.features else {}
+        return {"lambda": [450, 150, 1000, 50, 3000], **alphas}
 
     def fit(self, domain, setting):
         x = history(domain)

@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 
 ROWS = {"mf": "mf", "lightgcn": "lightgcn", "inmo": "inmo", "micrec_off": "micrec without item regression",
-        "item_regression": "item regression alone", "ials": "ials", "micrec": "micrec", "ease": "EASE with texts as rows",
+        "item_regression": "item regression alone", "ials": "ials", "ials_regression": "ials with item regression",
+        "micrec": "micrec", "ease": "EASE with texts as rows",
         "sansa": "SANSA", "als": "implicit's ALS"}
 LOW = "items_degree_4_7"
 

@@ -1,5 +1,4 @@
-#include <gflags/gflags.h>
-
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -8,12 +7,6 @@
 #include "launcher/flags.h"
 #include "tests/fuzz/reader.h"
 #include "train/metrics_log.h"
-
-DEFINE_int32(fuzzed_count, 3, "a whole number");
-DEFINE_double(fuzzed_rate, 0.5, "a number");
-DEFINE_bool(fuzzed_switch, false, "a switch");
-DEFINE_string(fuzzed_word, "red", "a word");
-DEFINE_string(fuzzed_sizes, "10,20", "numbers");
 
 namespace micrec::fuzz {
 namespace {
@@ -41,30 +34,39 @@ void read_metrics(const std::string& path, int /*variant*/) {
   if (ends != 1) throw std::logic_error("the log does not end once");
 }
 
-Command command_with_each_kind_of_flag() {
+struct Options {
+  int count = 3;
+  double rate = 0.5;
+  bool is_on = false;
+  std::string word = "red";
+  std::vector<std::int64_t> sizes = {10, 20};
+};
+
+Command command_with_each_kind_of_flag(Options& options) {
   Command command;
   command.name = "fuzz";
   command.flags = {
-      {"fuzzed_count", "Flags", "", between(1, 1000)},
-      {"fuzzed_rate", "Flags", "", above(0)},
-      {"fuzzed_switch", "Flags", ""},
-      {"fuzzed_word", "Flags", "", one_of({"red", "green"})},
-      {"fuzzed_sizes", "Flags", "", list_at_least(1)},
+      {"fuzzed_count", "Flags", "", "a whole number", options.count, between(1, 1000)},
+      {"fuzzed_rate", "Flags", "", "a number", options.rate, above(0)},
+      {"fuzzed_switch", "Flags", "", "a switch", options.is_on},
+      {"fuzzed_word", "Flags", "", "a word", one_of(options.word, {"red", "green"})},
+      {"fuzzed_sizes", "Flags", "", "numbers", options.sizes, at_least(1)},
   };
   return command;
 }
 
 /// Variant 1 sets the flags one by one, as a resumed run does with its config.txt.
 void read_flagfile(const std::string& path, int variant) {
-  const Command command = command_with_each_kind_of_flag();
+  Options options;
+  const Command command = command_with_each_kind_of_flag(options);
   if (variant == 0) {
     parse_flags(command, {"--flagfile=" + path});
   } else {
     set_flags_not_given(command, micrec::read_flagfile(path), {});
   }
-  if (FLAGS_fuzzed_count < 1 || FLAGS_fuzzed_count > 1000 || !(FLAGS_fuzzed_rate > 0) ||
-      (FLAGS_fuzzed_word != "red" && FLAGS_fuzzed_word != "green") ||
-      integer_list("fuzzed_sizes").empty())
+  if (options.count < 1 || options.count > 1000 || !(options.rate > 0) ||
+      (options.word != "red" && options.word != "green") || options.sizes.empty() ||
+      std::ranges::any_of(options.sizes, [](std::int64_t size) { return size < 1; }))
     throw std::logic_error("a flag has a value out of its bounds");
 }
 

@@ -1,12 +1,12 @@
 #include "launcher/commands.h"
 
-#include <gflags/gflags.h>
 #include <gtest/gtest.h>
 
 #include <set>
 #include <string>
 
 #include "base/error.h"
+#include "launcher/manual.h"
 
 namespace micrec {
 namespace {
@@ -14,7 +14,6 @@ namespace {
 TEST(Commands, HaveAHelpThatSaysWhatTheyDoAndHow) {
   for (const Command& command : all_commands()) {
     SCOPED_TRACE(command.name);
-    const gflags::FlagSaver flags_before;
     EXPECT_FALSE(command.summary.empty());
     EXPECT_NE(command.summary.back(), '.');
     EXPECT_NE(command.usage.find("micrec " + command.name), std::string::npos) << command.usage;
@@ -22,9 +21,9 @@ TEST(Commands, HaveAHelpThatSaysWhatTheyDoAndHow) {
     EXPECT_LE(command.min_arguments, command.max_arguments);
     EXPECT_EQ(command.max_arguments > 0, !command.arguments.empty());
     EXPECT_TRUE(command.run);
-    const std::string help = help_of(command);  // CHECKs that each flag is defined.
-    for (const FlagSpec& spec : command.flags) {
-      EXPECT_NE(help.find(spec.name), std::string::npos);
+    const std::string help = help_of(command);
+    for (const Flag& flag : command.flags) {
+      EXPECT_NE(help.find(flag.name), std::string::npos);
     }
   }
 }
@@ -33,23 +32,21 @@ TEST(Commands, ListEachFlagOnceAndItsGroupTogether) {
   for (const Command& command : all_commands()) {
     SCOPED_TRACE(command.name);
     std::set<std::string> names;
-    for (const FlagSpec& spec : command.flags) {
-      EXPECT_TRUE(names.insert(spec.name).second) << spec.name;
-      EXPECT_FALSE(spec.group.empty()) << spec.name;
+    for (const Flag& flag : command.flags) {
+      EXPECT_TRUE(names.insert(flag.name).second) << flag.name;
+      EXPECT_FALSE(flag.group.empty()) << flag.name;
+      EXPECT_FALSE(flag.meaning.empty()) << flag.name;
     }
   }
 }
 
 TEST(Commands, HaveDefaultsWithinTheirOwnBounds) {
   for (const Command& command : all_commands()) {
-    for (const FlagSpec& spec : command.flags) {
-      SCOPED_TRACE(command.name + " --" + spec.name);
-      const gflags::FlagSaver flags_before;
-      if (spec.bound.required) continue;
-      gflags::CommandLineFlagInfo info;
-      ASSERT_TRUE(gflags::GetCommandLineFlagInfo(spec.name.c_str(), &info));
-      const std::string value = spec.default_value.value_or(info.default_value);
-      EXPECT_NO_THROW(set_flag(command, {spec.name, value, ""})) << value;
+    for (const Flag& flag : command.flags) {
+      SCOPED_TRACE(command.name + " --" + flag.name);
+      if (flag.bound.required) continue;
+      const std::string value = flag.value.default_text();
+      EXPECT_NO_THROW(set_flag(command, {flag.name, value, ""})) << value;
     }
   }
 }
@@ -57,8 +54,7 @@ TEST(Commands, HaveDefaultsWithinTheirOwnBounds) {
 TEST(Commands, TakeTheFlagfileOfTheirOwnDefaults) {
   for (Command command : all_commands()) {
     SCOPED_TRACE(command.name);
-    const gflags::FlagSaver flags_before;
-    for (FlagSpec& spec : command.flags) spec.bound.required = false;
+    for (Flag& flag : command.flags) flag.bound.required = false;
     command.min_arguments = 0;
     parse_flags(command, {});
     const std::string written = to_flagfile(command);

@@ -100,6 +100,11 @@ COMMANDS = {
     "inspect": ([], [Argument("", "input", "{}", "dataset", ".h5", {"folder": (3, "without a run")})]),
     "inspect FOLDER": ([], [Argument("", "folder", "{}", "run", expect={
         "missing": (4, "No such file"), "file": (3, "none of what inspect reads"), "read-only": (0, "")})]),
+    "report": ([], [
+        Argument("", "folder", "{}", "run", expect={
+            "missing": (3, "is not there"), "file": (4, "Not a directory"), "read-only": (0, "")}),
+        Argument("against", "folder", good="", expect={
+            "missing": (3, "is not there"), "file": (4, "Not a directory"), "read-only": (0, "")}), OUT, FLAGFILE]),
     "verify": ([], [Argument("", "folder", "{}", "run", expect={**CHANGED, "read-only": (0, "")}), OUT]),
 }
 

@@ -1,6 +1,5 @@
 #include "launcher/flags.h"
 
-#include <gflags/gflags.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -10,42 +9,56 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "launcher/command.h"
 #include "launcher/common_flags.h"
-
-DEFINE_int32(test_epochs, 100, "passes over the training interactions");
-DEFINE_double(test_rate, 0.5, "share of edges that are dropped");
-DEFINE_double(test_lr, 0.001, "how far a step goes");
-DEFINE_bool(test_resume, false, "go on from the newest checkpoint");
-DEFINE_string(test_model, "micrec", "which model");
+#include "launcher/manual.h"
 
 namespace micrec {
 namespace {
 
-Command brew_command() {
+struct Tea {
+  std::string dataset;
+  int epochs = 100;
+  double lr = 0.001;
+  double rate = 0.5;
+  bool resume = false;
+  std::string model = "micrec";
+  std::vector<std::int64_t> k = {10, 20, 50};
+  std::vector<double> weights;
+  std::uint64_t seed = 0;
+  std::int64_t single_k = 20;
+  JobOptions job;
+  std::string out;
+};
+
+Command brew_command(Tea& tea) {
   Command command;
   command.name = "brew";
   command.summary = "brews something to test with";
   command.usage = "micrec brew --out=FILE";
   command.example = "micrec brew --out=tea.h5";
   command.flags = {
-      dataset_flag(),
-      {"test_epochs", "Training", "epochs", at_least(1)},
-      {"test_lr", "Training", "", above(0)},
-      {"test_rate", "Training", "", between(0, 1)},
-      {"test_resume", "Training", ""},
-      {"test_model", "Model", "", one_of({"mf", "lightgcn", "inmo", "micrec"})},
-      k_flag(),
-      device_flag(),
-      seed_flag(),
+      dataset_flag(tea.dataset),
+      {"test_epochs", "Training", "epochs", "passes over the training interactions", tea.epochs,
+       at_least(1)},
+      {"test_lr", "Training", "", "how far a step goes", tea.lr, above(0)},
+      {"test_rate", "Training", "", "share of edges that are dropped", tea.rate, between(0, 1)},
+      {"test_resume", "Training", "", "go on from the newest checkpoint", tea.resume},
+      {"test_model", "Model", "", "which model",
+       one_of(tea.model, {"mf", "lightgcn", "inmo", "micrec"})},
+      {"test_weights", "Model", "", "weights", tea.weights},
+      k_flag(tea.k),
+      device_flag(tea.job),
+      seed_flag(tea.seed),
   };
   return command;
 }
 
-Command steep_command() {
+Command steep_command(Tea& tea) {
   Command command;
   command.name = "steep";
-  command.flags = {out_flag("a file", false)};
+  command.flags = {out_flag(tea.out, "a file", false)};
   return command;
 }
 
@@ -73,9 +86,9 @@ class Flags : public testing::Test {
 
   void TearDown() override { std::filesystem::remove_all(folder); }
 
-  const gflags::FlagSaver flags_before;
-  Command command = brew_command();
-  Command other = steep_command();
+  Tea tea;
+  Command command = brew_command(tea);
+  Command other = steep_command(tea);
   const std::filesystem::path folder =
       std::filesystem::temp_directory_path() /
       ("micrec_flags_" + std::to_string(getpid()) + "_" +
@@ -87,21 +100,21 @@ class Flags : public testing::Test {
 TEST_F(Flags, TakesEveryWayOfWritingAValue) {
   parse_flags(command,
               {"--test_epochs=7", "--test_rate", "0.25", "-test_lr=1e-2", "--test-model=mf"});
-  EXPECT_EQ(FLAGS_test_epochs, 7);
-  EXPECT_EQ(FLAGS_test_rate, 0.25);
-  EXPECT_EQ(FLAGS_test_lr, 0.01);
-  EXPECT_EQ(FLAGS_test_model, "mf");
+  EXPECT_EQ(tea.epochs, 7);
+  EXPECT_EQ(tea.rate, 0.25);
+  EXPECT_EQ(tea.lr, 0.01);
+  EXPECT_EQ(tea.model, "mf");
 }
 
 TEST_F(Flags, TurnsSwitchesOnAndOff) {
   parse_flags(command, {"--test_resume"});
-  EXPECT_TRUE(FLAGS_test_resume);
+  EXPECT_TRUE(tea.resume);
   parse_flags(command, {"--notest_resume"});
-  EXPECT_FALSE(FLAGS_test_resume);
+  EXPECT_FALSE(tea.resume);
   parse_flags(command, {"--test_resume=true"});
-  EXPECT_TRUE(FLAGS_test_resume);
+  EXPECT_TRUE(tea.resume);
   parse_flags(command, {"--no-test-resume"});
-  EXPECT_FALSE(FLAGS_test_resume);
+  EXPECT_FALSE(tea.resume);
   EXPECT_HAS(refusal({"--notest_resume=yes"}), "takes no value");
   EXPECT_HAS(refusal({"--test_resume=perhaps"}), "expected true or false");
 }
@@ -114,8 +127,8 @@ TEST_F(Flags, ASwitchDoesNotSwallowTheNextWord) {
 
 TEST_F(Flags, TheLastOfARepeatedFlagHolds) {
   parse_flags(command, {"--test_epochs=1", "--test_epochs=2", "--test_resume", "--notest_resume"});
-  EXPECT_EQ(FLAGS_test_epochs, 2);
-  EXPECT_FALSE(FLAGS_test_resume);
+  EXPECT_EQ(tea.epochs, 2);
+  EXPECT_FALSE(tea.resume);
 }
 
 TEST_F(Flags, RemembersWhatWasGiven) {
@@ -129,8 +142,7 @@ TEST_F(Flags, AnUnknownFlagNamesTheNearest) {
   EXPECT_HAS(refusal({"--test_epohcs=3"}), "no flag --test_epohcs; did you mean --test_epochs?");
   EXPECT_HAS(refusal({"--zzzzzzzz"}), "micrec brew --help");
   EXPECT_HAS(refusal({"--out=x"}), "one of micrec steep");
-  // gflags has these and they are not this command's.
-  refusal({"--helpfull"});
+  refusal({"--helpfull"});  // gflags has it.
   refusal({"--run_dir=x"});
 }
 
@@ -150,12 +162,12 @@ TEST_F(Flags, ABadValueSaysWhatWasExpectedAndGot) {
   EXPECT_HAS(refusal({"--test_lr=0"}), "above 0");
   EXPECT_HAS(refusal({"--test_model=lihgtgcn"}), "did you mean lightgcn?");
   EXPECT_HAS(refusal({"--seed=-1"}), "at least 0");
-  EXPECT_EQ(FLAGS_test_epochs, 100) << "a refused value must not be set";
+  EXPECT_EQ(tea.epochs, 100) << "a refused value must not be set";
 }
 
 TEST_F(Flags, ChecksEachNumberOfAList) {
   parse_flags(command, {"--k=5,20"});
-  EXPECT_EQ(integer_list("k"), (std::vector<int>{5, 20}));
+  EXPECT_EQ(tea.k, (std::vector<std::int64_t>{5, 20}));
   EXPECT_HAS(refusal({"--k=5,0"}), "whole numbers with commas between (items, from 1 to 10000)");
   for (const char* bad : {"--k=", "--k=5,", "--k=,5", "--k=5;6", "--k=5,99999999999"})
     refusal({bad});
@@ -180,30 +192,30 @@ TEST_F(Flags, CountsPlainArguments) {
 }
 
 TEST_F(Flags, AsksForARequiredFlag) {
-  command.flags.push_back(out_flag("the tea", true));
+  command.flags.push_back(out_flag(tea.out, "the tea", true));
   EXPECT_HAS(refusal({}), "micrec brew needs --out=FILE: the tea");
   EXPECT_HAS(refusal({"--out="}), "needs --out");
   parse_flags(command, {"--out=tea"});
 }
 
 TEST_F(Flags, ACommandMayHaveItsOwnDefault) {
-  command.flags = {single_k_flag(20)};
+  command.flags = {single_k_flag(tea.single_k)};
   parse_flags(command, {});
-  EXPECT_EQ(integer_list("k"), std::vector<int>{20});
-  EXPECT_HAS(refusal({"--k=10,20"}), "a whole number from 1");
+  EXPECT_EQ(tea.single_k, 20);
+  EXPECT_HAS(refusal({"--k=10,20"}), "a whole number (items, from 1 to 10000)");
   EXPECT_HAS(help_of(command), "--k=20");
 }
 
 TEST_F(Flags, ReadsAFlagfile) {
   const std::string path = write("a.txt", "# how we brew\n\n--test_epochs=9\r\n  --test_resume\n");
   const Arguments arguments = parse_flags(command, {"--test_rate=0", "--flagfile=" + path});
-  EXPECT_EQ(FLAGS_test_epochs, 9);
-  EXPECT_TRUE(FLAGS_test_resume);
+  EXPECT_EQ(tea.epochs, 9);
+  EXPECT_TRUE(tea.resume);
   EXPECT_TRUE(arguments.is_given("test_epochs"));
   parse_flags(command, {"--flagfile", path, "--test_epochs=4"});
-  EXPECT_EQ(FLAGS_test_epochs, 4) << "what comes later holds";
+  EXPECT_EQ(tea.epochs, 4) << "what comes later holds";
   parse_flags(command, {"--flagfile=" + write("b.txt", "--flagfile=" + path)});
-  EXPECT_EQ(FLAGS_test_epochs, 9) << "a flagfile may name another";
+  EXPECT_EQ(tea.epochs, 9) << "a flagfile may name another";
 }
 
 TEST_F(Flags, ABadFlagfileIsNamedByItsLine) {
@@ -227,13 +239,13 @@ TEST_F(Flags, WritesAFlagfileThatSetsTheSameAgain) {
   ASSERT_NE(to_flagfile(command), written);
   parse_flags(command, {"--flagfile=" + write("config.txt", written)});
   EXPECT_EQ(to_flagfile(command), written);
-  EXPECT_EQ(FLAGS_dataset, "a b=c.h5");
+  EXPECT_EQ(tea.dataset, "a b=c.h5");
 }
 
 TEST_F(Flags, WritesNumbersShortAndExactly) {
   parse_flags(command, {"--test_lr=0.1", "--test_rate=0.30000000000000004"});
-  EXPECT_EQ(flag_value("test_lr"), "0.1");
-  EXPECT_EQ(flag_value("test_rate"), "0.30000000000000004");
+  EXPECT_EQ(find_flag(command, "test_lr")->value.text(), "0.1");
+  EXPECT_EQ(find_flag(command, "test_rate")->value.text(), "0.30000000000000004");
   EXPECT_HAS(help_of(command), "--test_lr=0.001 ");
 }
 
@@ -241,8 +253,8 @@ TEST_F(Flags, ARestoredConfigurationYieldsToTheCommandLine) {
   const Arguments arguments = parse_flags(command, {"--test_epochs=12"});
   set_flags_not_given(command, parse_flagfile("--test_epochs=3\n--test_rate=0.125\n", "checkpoint"),
                       arguments);
-  EXPECT_EQ(FLAGS_test_epochs, 12);
-  EXPECT_EQ(FLAGS_test_rate, 0.125);
+  EXPECT_EQ(tea.epochs, 12);
+  EXPECT_EQ(tea.rate, 0.125);
   EXPECT_THROW(set_flags_not_given(command, parse_flagfile("--no_such=3", "checkpoint"), arguments),
                Error);
 }
@@ -266,12 +278,44 @@ TEST_F(Flags, HelpWinsOverEverythingElse) {
   EXPECT_FALSE(parse_flags(command, {"--test_epochs=3"}).help);
 }
 
+TEST_F(Flags, BeginAtWhatTheFieldsHeldWhenTheTableWasMade) {
+  tea.epochs = 3;
+  parse_flags(command, {});
+  EXPECT_EQ(tea.epochs, 100);
+  tea.epochs = 3;
+  parse_flags(brew_command(tea), {});
+  EXPECT_EQ(tea.epochs, 3) << "the options' own initialiser is the default";
+  Tea other_tea;
+  const Command other_command = brew_command(other_tea);
+  parse_flags(other_command, {"--test_epochs=9"});
+  EXPECT_EQ(tea.epochs, 3) << "each command has its own options";
+}
+
+TEST_F(Flags, AListIsToldAsItWasWritten) {
+  parse_flags(command, {"--test_weights=3.0,7", "--k=020,5"});
+  EXPECT_EQ(tea.weights, (std::vector<double>{3, 7}));
+  EXPECT_EQ(tea.k, (std::vector<std::int64_t>{20, 5}));
+  EXPECT_HAS(to_flagfile(command), "--test_weights=3.0,7\n");
+  EXPECT_HAS(to_flagfile(command), "--k=020,5\n");
+  parse_flags(command, {"--test_weights=auto"});
+  EXPECT_TRUE(tea.weights.empty());
+  EXPECT_HAS(to_flagfile(command), "--test_weights=auto\n");
+  EXPECT_HAS(refusal({"--test_weights=3,x"}), "expected a text");
+}
+
+TEST_F(Flags, ASwitchTakesTheWordsOfGflags) {
+  for (const char* on : {"true", "t", "1", "yes", "Y"}) {
+    parse_flags(command, {text("--test_resume=", on)});
+    EXPECT_TRUE(tea.resume) << on;
+  }
+  parse_flags(command, {"--test_resume=no"});
+  EXPECT_FALSE(tea.resume);
+  EXPECT_HAS(to_flagfile(command), "--test_resume=false\n");
+}
+
 TEST(Threads, AreAllCoresUnlessGiven) {
-  const gflags::FlagSaver flags_before;
-  FLAGS_threads = 0;
-  EXPECT_GE(chosen_threads(), 1);
-  FLAGS_threads = 3;
-  EXPECT_EQ(chosen_threads(), 3);
+  EXPECT_GE(chosen_threads(0), 1);
+  EXPECT_EQ(chosen_threads(3), 3);
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include "launcher/program.h"
 
-#include <gflags/gflags.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -11,8 +11,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-
-DEFINE_int32(test_cups, 2, "cups to fill");
 
 namespace micrec {
 namespace {
@@ -34,19 +32,20 @@ Outcome run(const std::vector<std::string>& words, const std::vector<Command>& c
   return outcome;
 }
 
-std::vector<Command> pour_with(std::function<int(const Arguments&)> work) {
+std::vector<Command> pour_with(std::function<int(const Arguments&, int cups)> work) {
+  const auto cups = std::make_shared<int>(2);
   Command command;
   command.name = "pour";
   command.summary = "fills cups";
   command.usage = "micrec pour";
   command.example = "micrec pour --test_cups=3";
-  command.flags = {{"test_cups", "Cups", "cups", at_least(1)}};
-  command.run = std::move(work);
+  command.flags = {{"test_cups", "Cups", "cups", "cups to fill", *cups, at_least(1)}};
+  command.run = [cups, work](const Arguments& arguments) { return work(arguments, *cups); };
   return {command};
 }
 
 TEST(Program, ListsItsCommandsOnStdout) {
-  const auto commands = pour_with([](const Arguments&) { return 0; });
+  const auto commands = pour_with([](const Arguments&, int) { return 0; });
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{}, {"help"}, {"--help"}, {"-h"}}) {
     const Outcome outcome = run(words, commands);
@@ -57,7 +56,8 @@ TEST(Program, ListsItsCommandsOnStdout) {
 }
 
 TEST(Program, ShowsTheHelpOfACommandBothWays) {
-  const auto commands = pour_with([](const Arguments&) -> int { throw std::logic_error("ran"); });
+  const auto commands =
+      pour_with([](const Arguments&, int) -> int { throw std::logic_error("ran"); });
   const Outcome one = run({"help", "pour"}, commands);
   const Outcome other = run({"pour", "--help"}, commands);
   EXPECT_EQ(one.code, 0);
@@ -79,7 +79,7 @@ TEST(Program, TellsItsVersionAndWhatItWasBuiltWith) {
 }
 
 TEST(Program, AnUnknownCommandNamesTheNearest) {
-  const auto commands = pour_with([](const Arguments&) { return 0; });
+  const auto commands = pour_with([](const Arguments&, int) { return 0; });
   const Outcome outcome = run({"puor"}, commands);
   EXPECT_EQ(outcome.code, 2);
   EXPECT_EQ(outcome.out, "");
@@ -89,7 +89,8 @@ TEST(Program, AnUnknownCommandNamesTheNearest) {
 }
 
 TEST(Program, DoesNotRunACommandWithBadFlags) {
-  const auto commands = pour_with([](const Arguments&) -> int { throw std::logic_error("ran"); });
+  const auto commands =
+      pour_with([](const Arguments&, int) -> int { throw std::logic_error("ran"); });
   const Outcome outcome = run({"pour", "--test_cups=0"}, commands);
   EXPECT_EQ(outcome.code, 2);
   EXPECT_EQ(outcome.out, "");
@@ -99,33 +100,33 @@ TEST(Program, DoesNotRunACommandWithBadFlags) {
 TEST(Program, AnErrorsCauseIsTheExitCode) {
   for (const Cause cause :
        {Cause::usage, Cause::data, Cause::io, Cause::cluster, Cause::checkpoint, Cause::diverged}) {
-    const Outcome outcome =
-        run({"pour"},
-            pour_with([&](const Arguments&) -> int { throw Error(cause, "the pot is empty"); }));
+    const Outcome outcome = run({"pour"}, pour_with([&](const Arguments&, int) -> int {
+                                  throw Error(cause, "the pot is empty");
+                                }));
     EXPECT_EQ(outcome.code, static_cast<int>(cause));
     EXPECT_EQ(outcome.err, "micrec pour: the pot is empty\n");
   }
-  EXPECT_EQ(run({"pour"}, pour_with([](const Arguments&) { return kExitStopped; })).code, 75);
+  EXPECT_EQ(run({"pour"}, pour_with([](const Arguments&, int) { return kExitStopped; })).code, 75);
 }
 
 TEST(Program, ReportsWhatNobodyExpected) {
-  const Outcome outcome =
-      run({"pour"}, pour_with([](const Arguments&) -> int { throw std::runtime_error("odd"); }));
+  const Outcome outcome = run(
+      {"pour"}, pour_with([](const Arguments&, int) -> int { throw std::runtime_error("odd"); }));
   EXPECT_EQ(outcome.code, 1);
   EXPECT_HAS(outcome.err, "unexpected error: odd");
-  EXPECT_HAS(run({"pour"}, pour_with([](const Arguments&) -> int { throw std::bad_alloc(); })).err,
-             "out of memory");
+  EXPECT_HAS(
+      run({"pour"}, pour_with([](const Arguments&, int) -> int { throw std::bad_alloc(); })).err,
+      "out of memory");
 }
 
-TEST(Program, LeavesFlagsAsTheyWere) {
+TEST(Program, BeginsEachTimeWithTheDefaults) {
   int seen = 0;
-  const auto commands = pour_with([&](const Arguments&) {
-    seen = FLAGS_test_cups;
+  const auto commands = pour_with([&](const Arguments&, int cups) {
+    seen = cups;
     return 0;
   });
   EXPECT_EQ(run({"pour", "--test_cups=5"}, commands).code, 0);
   EXPECT_EQ(seen, 5);
-  EXPECT_EQ(FLAGS_test_cups, 2);
   EXPECT_EQ(run({"pour"}, commands).code, 0);
   EXPECT_EQ(seen, 2);
 }

@@ -1,6 +1,5 @@
 #include "launcher/train.h"
 
-#include <gflags/gflags.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -40,12 +39,10 @@ class Train : public testing::Test {
     write_small_world({.domains = 2, .users = 40, .items = 30}, dataset_);
   }
 
-  /// What these words configure. The flags are as before when it returns: a run that read one would
-  /// find its default.
+  /// What these words configure.
   RunConfig config_of(const std::string& run, std::vector<std::string> words) {
-    const gflags::FlagSaver flags_before;
     words.insert(words.begin(), "--run_dir=" + folder_ / run);
-    return read_run_config(parse_flags(train_command(), words));
+    return read_run_config(words);
   }
 
   RunConfig new_run(const std::string& run, std::vector<std::string> more) {

@@ -27,7 +27,7 @@ LAYERS = {
     "serve": 5,
     "train": 4, "evaluate": 4,
     "model": 3,
-    "data": 2, "graph": 2, "checkpoints": 2,
+    "data": 2, "graph": 2, "checkpoints": 2, "report": 2,
     "io": 1, "kernels": 1, "partition": 1, "cluster": 1,
     "base": 0,
 }
@@ -44,7 +44,7 @@ HOMES = {
 }
 
 # Folders in which LibTorch must not appear: they are pure, or read files.
-WITHOUT_TORCH = {"base", "io", "partition", "data"}
+WITHOUT_TORCH = {"base", "io", "partition", "data", "report"}
 TORCH = re.compile(r"(ATen|c10|torch)/.*")
 
 LONGEST_FUNCTION = 80

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "train/run_clock.h"
 #include "train/run_settings.h"
 #include "train/step_clock.h"
 #include "train/trainer.h"
@@ -71,7 +72,7 @@ TEST_F(MetricsLogTest, WritesAnObjectALine) {
             .copy_seconds = 0.03125,
             .write_seconds = 0.125});
   log.test(10, kReport);
-  log.end(10, "finished", 12.5);
+  log.end(10, "finished", 12.5, {{"test", 2.5, 4096}});
   const std::vector<json> all = lines();  // while the log is open: nothing is held back
   ASSERT_EQ(all.size(), 5u);
   EXPECT_EQ(all[0], json({{"kind", "step"},
@@ -101,7 +102,33 @@ TEST_F(MetricsLogTest, WritesAnObjectALine) {
                           {"copy_seconds", 0.03125},
                           {"write_seconds", 0.125}}));
   EXPECT_EQ(all[3]["kind"], "test");
-  EXPECT_EQ(all[4]["reason"], "finished");
+  EXPECT_EQ(all[4],
+            json({{"kind", "end"},
+                  {"step", 10},
+                  {"reason", "finished"},
+                  {"seconds", 12.5},
+                  {"phases", {{{"phase", "test"}, {"seconds", 2.5}, {"memory_bytes", 4096.0}}}}}));
+}
+
+TEST_F(MetricsLogTest, TellsOnceWhereAnAttemptStarts) {
+  for (const char* attempt : {"died before it saved", "goes on"}) {
+    MetricsLog log(run_dir_, 0);
+    log.start(0, {{"ranks", 2}, {"grid", attempt}}, {{"reading", 1.5, 4096}});
+    log.step(record(10));
+  }
+  {
+    MetricsLog log(run_dir_, 10);
+    log.start(10, {{"ranks", 4}}, {});
+  }
+  EXPECT_EQ(kinds_and_steps(),
+            (std::vector<std::pair<std::string, int>>{{"start", 0}, {"step", 10}, {"start", 10}}));
+  EXPECT_EQ(
+      lines()[0],
+      json({{"kind", "start"},
+            {"step", 0},
+            {"ranks", 2},
+            {"grid", "goes on"},
+            {"phases", {{{"phase", "reading"}, {"seconds", 1.5}, {"memory_bytes", 4096.0}}}}}));
 }
 
 TEST_F(MetricsLogTest, WritesWhereTheTimeOfAStepWent) {

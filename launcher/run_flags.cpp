@@ -1,0 +1,264 @@
+#include "launcher/run_flags.h"
+
+#include "base/text.h"
+#include "cluster/signals.h"
+#include "launcher/common_flags.h"
+#include "train/run_planner.h"
+
+namespace micrec {
+namespace {
+
+std::string check_partition(const std::string& value) {
+  if (value == "balanced" || value == "hash" || value == "metis") return "";
+  return file_of_partition(value).empty() ? "balanced, metis, hash or file:PATH" : "";
+}
+
+std::string check_grid(const std::string& value) {
+  return value == "auto" || read_grid(value)
+             ? ""
+             : "auto, or RxC with R times C the number of ranks, such as 4x2";
+}
+
+std::string check_signals(const std::string& value) {
+  return parse_signals(value) ? ""
+                              : "some of TERM, INT, USR1, USR2, HUP, QUIT, ALRM, XCPU and PWR "
+                                "with commas between, or nothing";
+}
+
+/// "auto", or numbers with commas between, one for all domains or one each.
+Bound automatic_or(double minimum, bool above_minimum) {
+  constexpr double kMost = 1e6;  // beyond it float32 has nothing left of the other term
+  const std::string grammar = text("auto, or numbers ", above_minimum ? "above " : "from ", minimum,
+                                   above_minimum ? " and at most " : " to ", kMost,
+                                   ", one for all domains or one each with commas between");
+  return written_as(grammar, [=](const std::string& value) {
+    if (value == "auto") return std::string();
+    for (const std::string& part : split(value, ',')) {
+      const std::optional<double> number = parse_real(part);
+      const bool is_in = number && *number >= minimum && *number <= kMost &&
+                         !(above_minimum && *number == minimum);
+      if (!is_in) return grammar;  // not a number is in no range
+    }
+    return split(value, ',').empty() ? grammar : std::string();
+  });
+}
+
+constexpr ModelKind kModelKinds[] = {
+    ModelKind::mf,     ModelKind::lightgcn, ModelKind::inmo_mf,    ModelKind::inmo,
+    ModelKind::micrec, ModelKind::ials,     ModelKind::popularity, ModelKind::item_regression};
+
+std::vector<Flag> embedding_flags(ModelConfig& model) {
+  return {
+      {"model", "Model", "", "what to train", one_of(model.kind, by_name(kModelKinds))},
+      {"dim", "Model", "columns", "columns of an embedding", model.dim, between(1, 4096)},
+      {"layers", "Model", "layers", "propagation layers", model.layers, between(0, 16)},
+      {"init_std", "Model", "", "standard deviation of the initial tables", model.initial_std,
+       above(0)},
+      recorded({"l2", "Model", "", "weight of the squared norms of the rows in a triple", model.l2,
+                at_least(0)}),
+      {"domain_weights", "Model", "",
+       "weights of the domains' losses; balanced weighs small ones up",
+       one_of(model.domain_weights,
+              {{"uniform", DomainWeights::uniform}, {"balanced", DomainWeights::balanced}})},
+      {"template_ratio", "Inductive templates", "",
+       "share of users and of items whose rows are templates", model.template_ratio, between(0, 1)},
+      {"share_templates", "Inductive templates", "",
+       "weight of a person's templates of other domains", model.share_templates, at_least(0)},
+      recorded({"dropout", "Inductive templates", "",
+                "probability to drop a nonzero of the template operator", model.dropout,
+                between(0, 0.99)}),
+      {"annealing", "Inductive templates", "",
+       "factor of the template exponent's annealing each epoch", model.annealing, between(0, 1)},
+      {"self_weight", "Inductive templates", "", "weight of the self-enhanced loss",
+       model.self_weight, at_least(0)},
+      {"modalities", "Modalities", "names with commas between",
+       "modalities of the dataset to use; all, or empty for none", model.modalities},
+      {"content", "Modalities", "", "add the content term of the modalities", model.content},
+      {"feature_dim", "Modalities", "columns", "principal directions kept of a wider modality",
+       model.feature_dim, at_least(1)},
+      {"semantic_neighbors", "Modalities", "items",
+       "semantic neighbours an item and modality; 0: none", model.semantic_neighbors,
+       between(0, 1000)},
+      {"semantic", "Modalities", "", "where semantic neighbours enter: before or after propagation",
+       one_of(model.semantic,
+              {{"before", SemanticPlace::before}, {"after", SemanticPlace::after}})},
+      {"cold_simulation", "Modalities", "", "share of items treated as strictly cold in each step",
+       model.cold_simulation, between(0, 0.99)},
+      {"contrastive_weight", "Cross-domain", "", "weight of the cross-domain contrastive loss",
+       model.contrastive_weight, at_least(0)},
+      {"temperature", "Cross-domain", "", "temperature of the contrastive loss", model.temperature,
+       above(0)},
+      {"contrastive_batch", "Cross-domain", "people",
+       "people a step in the contrastive loss; 0: all who shop in both", model.contrastive_batch,
+       at_least(0)},
+  };
+}
+
+std::vector<Flag> solved_flags(RunConfig& config) {
+  ModelConfig& model = config.model;
+  ItemRegressionWish& wish = config.item_regression;
+  return {
+      {"item_regression", "Item regression", "",
+       "item regression in the score: auto (beside the embeddings, weighed on validation), off "
+       "(the embeddings alone), alone (as --model=item_regression); where it is not given, "
+       "auto of micrec and off of other models",
+       one_of(model.item_regression, {{"auto", ItemRegressionUse::automatic},
+                                      {"off", ItemRegressionUse::off},
+                                      {"alone", ItemRegressionUse::alone}})},
+      {"regression_lambda", "Item regression", "", "ridge of item regression", wish.lambda,
+       automatic_or(0, /*above_minimum=*/true)},
+      {"regression_alpha", "Item regression", "",
+       "weight of the items' features in item regression", wish.alpha,
+       automatic_or(0, /*above_minimum=*/false)},
+      {"regression_cross", "Item regression", "",
+       "weight of the other domains' interactions in item regression; 0: none", wish.cross,
+       automatic_or(0, /*above_minimum=*/false)},
+      {"regression_weight", "Item regression", "",
+       "weight of item regression beside the embeddings, both divided by their spread",
+       config.regression_weight, automatic_or(0, /*above_minimum=*/false)},
+      {"ials_weight", "Implicit ALS", "",
+       "weight of every pair of a user and an item, where an interaction adds 1", model.ials_weight,
+       at_least(0)},
+      {"ials_reg", "Implicit ALS", "",
+       "weight of a row's squared norm, times its interactions and --ials_weight times the rows of "
+       "the other side",
+       model.ials_reg, above(0)},
+  };
+}
+
+std::vector<Flag> step_flags(RunConfig& config) {
+  TrainingConfig& training = config.training;
+  return {
+      {"batch", "Training", "triples", "triples a step, of all ranks together",
+       config.sampling.batch_size, at_least(1)},
+      {"sampling", "Training", "",
+       "what an epoch goes through: every interaction once, or users drawn uniformly",
+       one_of(config.sampling.sampling,
+              {{"interactions", Sampling::interactions}, {"user", Sampling::users}})},
+      recorded(
+          {"lr", "Training", "", "learning rate of Adam", training.adam.learning_rate, above(0)}),
+      {"lr_decay", "Training", "", "after half of --max_steps let the learning rate fall to 5%",
+       training.lr_decay},
+      may_change({"epochs", "Training", "epochs",
+                  "epochs at most; unless given, 8 of ials, 1 of popularity and item_regression",
+                  training.epochs, at_least(0)}),
+      recorded({"max_steps", "Training", "steps", "steps at most; 0: as many as the epochs have",
+                training.max_steps, at_least(0)}),
+      may_change({"patience", "Training", "validations",
+                  "validations without improvement that end the run; 0: none do", training.patience,
+                  at_least(0)}),
+      {"validate_every", "Training", "epochs", "epochs between validations; 0: not by epochs",
+       training.validate_every, at_least(0)},
+      {"validate_every_steps", "Training", "steps", "steps between validations; 0: not by steps",
+       training.validate_every_steps, at_least(0)},
+      may_change({"log_every", "Training", "steps", "steps between lines of progress",
+                  training.log_every, at_least(1)}),
+      may_change({"profile_steps", "Training", "steps",
+                  "steps after the first 10 whose parts are timed for metrics.jsonl; 0: none",
+                  training.profile_steps, at_least(0)}),
+  };
+}
+
+std::vector<Flag> saving_flags(RunConfig& config) {
+  TrainingConfig& training = config.training;
+  return {
+      may_change({"save_every_steps", "Checkpoints", "steps",
+                  "steps between checkpoints; 0: not by steps", training.save_every_steps,
+                  at_least(0)}),
+      may_change({"save_every_epochs", "Checkpoints", "epochs",
+                  "epochs between checkpoints, one left out where another is still being written; "
+                  "0: not by epochs",
+                  training.save_every_epochs, at_least(0)}),
+      may_change({"save_every_minutes", "Checkpoints", "minutes",
+                  "minutes between checkpoints; 0: not by time", training.save_every_minutes,
+                  at_least(0)}),
+      may_change({"async_save", "Checkpoints", "",
+                  "write checkpoints while training goes on; takes memory for a copy of the state",
+                  training.async_save}),
+      may_change(
+          {"commit", "Checkpoints", "",
+           "how a checkpoint becomes complete: by the rename of its folder, or by its last "
+           "file where the file system cannot rename a folder in one instant",
+           one_of(training.commit, {{"rename", Commit::rename}, {"marker", Commit::marker}})}),
+      may_change({"keep_last", "Checkpoints", "checkpoints",
+                  "checkpoints to keep; the best one is kept besides", training.keep_last,
+                  at_least(1)}),
+      may_change({"time_limit", "Checkpoints", "minutes",
+                  "minutes after which the run saves and ends with exit code 75; 0: none",
+                  config.time_limit_minutes, at_least(0)}),
+  };
+}
+
+std::vector<Flag> file_flags(RunConfig& config) {
+  return {
+      dataset_flag(config.dataset),
+      run_dir_flag(config.run_dir),
+      may_change({"resume", "Files", "",
+                  "go on with the run in --run_dir from its newest checkpoint, or begin it again "
+                  "where it ended before its first, with its settings; --lr, --l2, --dropout and, "
+                  "where --lr_decay ends with it, --max_steps may be given anew, which config.txt "
+                  "and metrics.jsonl tell",
+                  config.resume}),
+      {"init_from", "Files", "FOLDER",
+       "a run whose model this one begins with, on a dataset that holds more: rows and moments of "
+       "known users and items are taken over, new ones begin with what the model infers, and the "
+       "model's flags, where they are not given, are that run's; train then for a tenth of its "
+       "steps",
+       config.init_from},
+      may_change({"dry_run", "Files", "",
+                  "print the plan and the configuration, and stop before training",
+                  config.dry_run}),
+  };
+}
+
+std::vector<Flag> running_flags(RunConfig& config) {
+  return {
+      partition_flag(config.sharing),
+      grid_flag(config.sharing, check_grid),
+      {"reproducible", "Distribution", "",
+       "the same bits on any grid of at most 16 row parts, by sums in one fixed order; takes about "
+       "4% of a step",
+       config.sharing.reproducible},
+      device_flag(config.job),
+      threads_flag(config.job.threads),
+      seed_flag(config.seed),
+      may_change({"stop_signals", "Cluster", "signals",
+                  "signals that make the run save and end with exit code 75; a second one ends it "
+                  "at once",
+                  config.stop_signals, written_as("names with commas between", check_signals)}),
+  };
+}
+
+}  // namespace
+
+Flag partition_flag(GridWish& sharing) {
+  return may_change({"partition", "Distribution", "",
+                     "how users and items are shared out over the row parts: balanced (even work), "
+                     "metis (few rows to exchange, nearly even work; takes seconds a million "
+                     "interactions), hash, or file:PATH (made elsewhere, see micrec plan "
+                     "--write_partition)",
+                     sharing.partition,
+                     written_as("balanced, metis, hash or file:PATH", check_partition)});
+}
+
+Flag grid_flag(GridWish& sharing, std::function<std::string(const std::string&)> check) {
+  return may_change({"grid", "Distribution", "",
+                     "process grid RxC: users and items over R row parts, columns over C column "
+                     "parts; auto: the shortest predicted step, see micrec plan",
+                     sharing.grid, written_as("auto or RxC", std::move(check))});
+}
+
+std::vector<Flag> model_flags(RunConfig& config) {
+  return embedding_flags(config.model) + solved_flags(config);
+}
+
+std::vector<Flag> training_flags(RunConfig& config) {
+  return step_flags(config) + saving_flags(config);
+}
+
+std::vector<Flag> run_flags(RunConfig& config) {
+  return file_flags(config) + model_flags(config) + training_flags(config) + running_flags(config) +
+         cluster_flags(config.job) + std::vector{k_flag(config.k)};
+}
+
+}  // namespace micrec

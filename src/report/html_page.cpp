@@ -1,0 +1,199 @@
+#include "report/html_page.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/description.h"
+#include "base/text.h"
+#include "report/html_text.h"
+#include "report/page_style.h"
+#include "report/sections.h"
+
+namespace micrec {
+namespace {
+
+constexpr int kStyles = 7;  // of runs, in kPageStyle
+
+std::string name_of(const RunRecord& record) {
+  std::string name = record.run_dir;
+  while (name.size() > 1 && name.ends_with("/")) name.pop_back();
+  return name.empty() ? "run" : name;
+}
+
+/// What became of the run, in words.
+std::string status_of(const RunRecord& record) {
+  const std::string after = text("after step ", with_commas(record.last_step()));
+  if (record.end && !record.end->reason.empty()) {
+    const std::string& reason = record.end->reason;
+    const bool is_known = reason == "interrupted";
+    return text(is_known ? "stopped, and can be resumed,"
+                : reason == "no improvement"
+                    ? "ended early, as validation did not improve any more,"
+                    : reason,
+                " ", after);
+  }
+  if (record.lines == 0) {
+    return record.holder.empty() ? "nothing is logged yet" : "just begun by " + record.holder;
+  }
+  if (!record.holder.empty())
+    return text("not ended: ", record.holder, " has its folder; logged until step ",
+                with_commas(record.last_step()));
+  return text("not ended: it was cut off, or runs elsewhere; logged until step ",
+              with_commas(record.last_step()));
+}
+
+std::string memory_of(const RunRecord& record) {
+  double most = 0;
+  for (const LoggedPhase& phase : record.phases)
+    most = std::max(most, std::isfinite(phase.memory_bytes) ? phase.memory_bytes : 0);
+  return most > 0 ? in_bytes(most) : "";
+}
+
+std::string tile(const std::string& value, const std::string& label) {
+  return text("<div class=\"tile\"><b>", escaped(value), "</b><span>", escaped(label),
+              "</span></div>\n");
+}
+
+/// What one run came to.
+std::string tiles_of(const RunRecord& record) {
+  std::string html;
+  if (record.test) {
+    const std::string of = record.test->domains.size() > 1
+                               ? text(", mean of ", record.test->domains.size(), " domains")
+                               : std::string();
+    html += tile(metric_text(value_of(record.test->mean, "ndcg@20")), "test NDCG@20" + of);
+    html += tile(metric_text(value_of(record.test->mean, "recall@20")), "test Recall@20" + of);
+  }
+  if (const LoggedEvaluation* best = record.best(); best != nullptr) {
+    html += tile(metric_text(best->metric),
+                 text("best validation NDCG@20, step ", with_commas(best->step)));
+  }
+  if (record.last_step() > 0) html += tile(with_commas(record.last_step()), "steps");
+  if (record.end && std::isfinite(record.end->seconds)) {
+    html +=
+        tile(in_time(record.end->seconds), record.resumes.empty() ? "in all" : "the last attempt");
+  }
+  if (const std::string memory = memory_of(record); !memory.empty())
+    html += tile(memory, "memory at most, rank 0");
+  return html.empty() ? "" : "<div class=\"tiles\">" + html + "</div>\n";
+}
+
+/// A line a run.
+std::string table_of(const ReportedRuns& runs) {
+  HtmlTable table({"run", "test NDCG@20", "test Recall@20", "best validation", "at step", "steps",
+                   "time", "memory", "state"});
+  table.left(8);
+  for (const ReportedRun& run : runs) {
+    const RunRecord& record = run.record;
+    const LoggedEvaluation* best = record.best();
+    const auto tested = [&](const char* metric) {
+      return metric_text(record.test ? value_of(record.test->mean, metric) : NAN);
+    };
+    table.add(
+        {escaped(run.chart.name), tested("ndcg@20"), tested("recall@20"),
+         metric_text(best == nullptr ? NAN : best->metric),
+         best == nullptr ? "—" : with_commas(best->step), with_commas(record.last_step()),
+         record.end && std::isfinite(record.end->seconds) ? in_time(record.end->seconds) : "—",
+         memory_of(record).empty() ? "—" : memory_of(record), escaped(status_of(record))});
+  }
+  return table.to_html();
+}
+
+ReportedRuns reported(const std::vector<RunRecord>& records, bool has_baseline) {
+  ReportedRuns runs;
+  for (std::size_t n = 0; n < records.size(); ++n) {
+    const bool is_baseline = has_baseline && n + 1 == records.size();
+    runs.push_back(
+        {.record = records[n],
+         .chart = {.name = name_of(records[n]),
+                   .style = is_baseline ? std::string("against") : text("run", n % kStyles)},
+         .is_baseline = is_baseline});
+  }
+  return runs;
+}
+
+std::string head_of(const ReportedRuns& runs) {
+  std::string names;
+  for (const ReportedRun& run : runs) {
+    if (!names.empty()) names += run.is_baseline ? " against " : ", ";
+    names += escaped(run.chart.name);
+  }
+  std::string html = text(
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<title>", names,
+      " · micrec</title>\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+      "'unsafe-inline'\">\n"
+      "<style>",
+      kPageStyle, "</style></head>\n<body><main>\n<h1>", names, "</h1>\n");
+  const RunRecord& first = runs.front().record;
+  if (runs.size() == 1)
+    return html + "<p class=\"status\">" + escaped(status_of(first)) + "</p>\n" + tiles_of(first);
+  return html + table_of(runs);
+}
+
+std::string unreadable_of(const ReportedRuns& runs) {
+  std::string html;
+  for (const ReportedRun& run : runs) {
+    if (run.record.unreadable == 0) continue;
+    html += text("<p class=\"warning\">", escaped(run.chart.name), ": ",
+                 count_of(run.record.unreadable, "line"),
+                 " of metrics.jsonl could not be read, as a crash, or a line that is just being "
+                 "written, leaves one.</p>\n");
+  }
+  return html;
+}
+
+/// Links to the sections that are there.
+std::string contents_of(const std::string& sections) {
+  const std::string begin = "<h2 id=\"";
+  std::string html;
+  for (std::size_t at = sections.find(begin); at != std::string::npos;
+       at = sections.find(begin, at + 1)) {
+    const std::size_t anchor = at + begin.size();
+    const std::size_t end_of_anchor = sections.find("\">", anchor);
+    const std::size_t end = sections.find("</h2>", end_of_anchor);
+    html += text("<a href=\"#", sections.substr(anchor, end_of_anchor - anchor), "\">",
+                 sections.substr(end_of_anchor + 2, end - end_of_anchor - 2), "</a>\n");
+  }
+  return html.empty() ? "" : "<nav>" + html + "</nav>\n";
+}
+
+}  // namespace
+
+std::string legend_of(const ReportedRuns& runs) {
+  if (runs.size() < 2) return "";
+  std::string html = "<ul class=\"legend\">";
+  for (const ReportedRun& run : runs) {
+    html += text("<li><svg viewBox=\"0 0 30 12\" aria-hidden=\"true\"><g class=\"", run.chart.style,
+                 "\"><path d=\"M0 6H30\"/><circle cx=\"15\" cy=\"6\" r=\"3\"/></g></svg>",
+                 escaped(run.chart.name), run.is_baseline ? " (held against)" : "", "</li>\n");
+  }
+  return html + "</ul>\n";
+}
+
+std::string section_of(const std::string& anchor, const std::string& heading,
+                       const std::string& contents) {
+  return text("<section><h2 id=\"", anchor, "\">", heading, "</h2>\n", contents, "</section>\n");
+}
+
+std::string heading_of(const ReportedRun& run, const ReportedRuns& runs) {
+  return runs.size() < 2 ? "" : "<h4>" + escaped(run.chart.name) + "</h4>\n";
+}
+
+std::string details_of(const std::string& summary, const std::string& contents) {
+  return "<details><summary>" + summary + "</summary>\n" + contents + "</details>\n";
+}
+
+std::string report_page(const std::vector<RunRecord>& records, const ReportOptions& options) {
+  CHECK(!records.empty());
+  const ReportedRuns runs = reported(records, options.has_baseline && records.size() > 1);
+  const std::string sections = quality_section(runs) + curves_section(runs) +
+                               regression_section(runs) + time_section(runs) + sent_section(runs) +
+                               settings_section(runs, options.defaults) + data_section(runs);
+  return head_of(runs) + unreadable_of(runs) + contents_of(sections) + sections +
+         "</main></body></html>\n";
+}
+
+}  // namespace micrec

@@ -1,0 +1,344 @@
+#include "report/run_record.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/description.h"
+#include "base/text.h"
+#include "io/durable_files.h"
+#include "io/paths.h"
+
+namespace micrec {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+constexpr std::int64_t kMostConfigBytes = std::int64_t{1} << 20;
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+/// A member, or null where it is missing or `object` is none.
+const json& member(const json& object, const char* name) {
+  static const json none;
+  if (!object.is_object()) return none;
+  const auto found = object.find(name);
+  return found == object.end() ? none : *found;
+}
+
+double real(const json& value) { return value.is_number() ? value.get<double>() : kNone; }
+double real_in(const json& object, const char* name) { return real(member(object, name)); }
+
+std::int64_t integer_in(const json& object, const char* name) {
+  const json& value = member(object, name);
+  if (value.is_number_unsigned()) {
+    constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+    return static_cast<std::int64_t>(std::min(value.get<std::uint64_t>(), kMost));
+  }
+  return value.is_number_integer() ? value.get<std::int64_t>() : 0;
+}
+
+std::string text_in(const json& object, const char* name) {
+  const json& value = member(object, name);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+/// A value as people write it: text as it is, numbers as JSON has them.
+std::string plain(const json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  return value.is_null() ? std::string() : value.dump();
+}
+
+/// The numbers of an object, by name.
+NamedValues numbers_of(const json& object) {
+  NamedValues values;
+  if (!object.is_object()) return values;
+  for (const auto& [name, value] : object.items()) {
+    if (value.is_number() || value.is_null()) values.emplace_back(name, real(value));
+  }
+  return values;
+}
+
+std::vector<std::pair<std::string, std::string>> texts_of(const json& object) {
+  std::vector<std::pair<std::string, std::string>> texts;
+  if (!object.is_object()) return texts;
+  for (const auto& [name, value] : object.items()) {
+    if (value.is_string() || value.is_number()) texts.emplace_back(name, plain(value));
+  }
+  return texts;
+}
+
+LoggedStep step_of(const json& line) {
+  return {.step = integer_in(line, "step"),
+          .loss = real_in(line, "loss"),
+          .ranking = real_in(line, "ranking"),
+          .l2 = real_in(line, "l2"),
+          .self = real_in(line, "self"),
+          .contrastive = real_in(line, "contrastive"),
+          .learning_rate = real_in(line, "learning_rate"),
+          .seconds = real_in(line, "seconds"),
+          .triples_per_second = real_in(line, "triples_per_second")};
+}
+
+LoggedDomain domain_of(const std::string& name, const json& told) {
+  LoggedDomain domain;
+  domain.name = name;
+  domain.candidates = integer_in(told, "candidates");
+  const json& slices = member(told, "slices");
+  if (!slices.is_object()) return domain;
+  for (const auto& [slice, values] : slices.items()) {
+    LoggedSlice& read = domain.slices.emplace_back();
+    read.name = slice;
+    read.users = integer_in(values, "users");
+    read.positives = integer_in(values, "positives");
+    read.metrics = numbers_of(values);
+    std::erase_if(read.metrics, [](const auto& value) {
+      return value.first == "users" || value.first == "positives";
+    });
+  }
+  return domain;
+}
+
+LoggedEvaluation evaluation_of(const json& line) {
+  LoggedEvaluation evaluation;
+  evaluation.step = integer_in(line, "step");
+  evaluation.metric = real_in(line, "metric");
+  evaluation.checkpoint = text_in(line, "checkpoint");
+  evaluation.mean = numbers_of(member(line, "mean"));
+  const json& domains = member(line, "domains");
+  if (!domains.is_object()) return evaluation;
+  const json& weights = member(line, "item_regression");
+  for (const auto& [name, told] : domains.items()) {
+    LoggedDomain& domain = evaluation.domains.emplace_back(domain_of(name, told));
+    for (const json& tried : member(weights, name.c_str())) {
+      domain.weights.push_back({.weight = plain(member(tried, "weight")),
+                                .factor = real_in(tried, "factor"),
+                                .ndcg = real_in(tried, "ndcg@20")});
+    }
+  }
+  return evaluation;
+}
+
+std::vector<LoggedPhase> phases_of(const json& line) {
+  std::vector<LoggedPhase> phases;
+  for (const json& phase : member(line, "phases")) {
+    phases.push_back({.name = text_in(phase, "phase"),
+                      .seconds = real_in(phase, "seconds"),
+                      .memory_bytes = real_in(phase, "memory_bytes")});
+  }
+  return phases;
+}
+
+LoggedStart start_of(const json& line) {
+  LoggedStart start;
+  const json& dataset = member(line, "dataset");
+  start.dataset = text_in(dataset, "path");
+  start.fingerprint = text_in(dataset, "fingerprint");
+  const json& domains = member(dataset, "domains");
+  if (domains.is_object()) {
+    for (const auto& [name, told] : domains.items()) {
+      start.domains.push_back({.name = name,
+                               .counts = numbers_of(told),
+                               .modalities = numbers_of(member(told, "modalities"))});
+    }
+  }
+  for (const auto& fact : texts_of(line)) {
+    if (fact.first != "kind" && fact.first != "step") start.facts.push_back(fact);
+  }
+  start.versions = texts_of(member(line, "versions"));
+  return start;
+}
+
+LoggedResume resume_of(const json& line) {
+  LoggedResume resume;
+  resume.step = integer_in(line, "step");
+  const json& changed = member(line, "changed");
+  if (!changed.is_object()) return resume;
+  for (const auto& [flag, change] : changed.items()) {
+    resume.changes.push_back({flag, plain(member(change, "before")), plain(member(change, "now"))});
+  }
+  return resume;
+}
+
+TriedSettings settings_of(const json& told) {
+  return {.lambda = real_in(told, "lambda"),
+          .cross = real_in(told, "cross"),
+          .alpha = numbers_of(member(told, "alpha")),
+          .ndcg = real_in(told, "ndcg@20")};
+}
+
+/// What was tried of item regression, as `micrec train` writes it into the file of coefficients.
+std::vector<RegressionOfDomain> regression_of(const std::string& settings) {
+  std::vector<RegressionOfDomain> domains;
+  const json read = json::parse(settings, nullptr, /*allow_exceptions=*/false);
+  const json& chosen = member(read, "chosen");
+  if (!chosen.is_object()) return domains;
+  for (const auto& [name, told] : chosen.items()) {
+    RegressionOfDomain& domain = domains.emplace_back();
+    domain.domain = name;
+    domain.chosen = settings_of(told);
+    for (const json& one : member(told, "tried")) {
+      const TriedSettings tried = settings_of(one);
+      if (tried.same_settings(domain.chosen)) domain.chosen.ndcg = tried.ndcg;
+      const bool is_known = std::ranges::any_of(
+          domain.tried, [&](const TriedSettings& other) { return tried.same_settings(other); });
+      if (!is_known) domain.tried.push_back(tried);
+    }
+  }
+  return domains;
+}
+
+/// Sums over the lines of kind "ledger", each of which is a mean over its steps.
+class SentSums {
+ public:
+  void add(const json& line) {
+    const auto steps = static_cast<double>(integer_in(line, "steps"));
+    const json& collectives = member(line, "collectives");
+    if (steps <= 0 || !collectives.is_object()) return;
+    steps_ += steps;
+    for (const auto& [name, told] : collectives.items()) {
+      Sums& sums = names_[name];
+      sums.bytes += steps * finite(real_in(told, "bytes_per_step"));
+      sums.waited += steps * finite(real_in(told, "waited_seconds_per_step"));
+      sums.hidden += steps * finite(real_in(told, "hidden_seconds_per_step"));
+      const double bound = real_in(told, "bound_bytes_per_step");
+      if (!std::isfinite(bound)) continue;
+      sums.bound = sums.bound.value_or(0) + steps * bound;
+      sums.over_bound = finite(real_in(told, "over_bound"));
+    }
+  }
+
+  void tell(RunRecord& record) const {
+    record.steps_sent = static_cast<std::int64_t>(steps_);
+    for (const auto& [name, sums] : names_) {
+      SentByName& sent = record.sent.emplace_back();
+      sent.name = name;
+      sent.bytes = sums.bytes / steps_;
+      if (sums.bound) sent.bound = *sums.bound / steps_;
+      sent.over_bound = sums.over_bound;
+      sent.waited_seconds = sums.waited / steps_;
+      sent.hidden_seconds = sums.hidden / steps_;
+    }
+    std::ranges::stable_sort(record.sent, [](const SentByName& one, const SentByName& other) {
+      return one.bytes > other.bytes;
+    });
+  }
+
+ private:
+  struct Sums {
+    double bytes = 0;
+    double waited = 0;
+    double hidden = 0;
+    std::optional<double> bound;
+    std::optional<double> over_bound;
+  };
+  static double finite(double value) { return std::isfinite(value) ? value : 0; }
+
+  double steps_ = 0;
+  std::map<std::string, Sums> names_;
+};
+
+/// Appends what was logged of a step, in the place of what an earlier attempt logged of it or later.
+template <typename Line>
+void append(std::vector<Line>& lines, Line line) {
+  while (!lines.empty() && lines.back().step >= line.step) lines.pop_back();
+  lines.push_back(std::move(line));
+}
+
+void add_line(const json& line, RunRecord& record, SentSums& sent) {
+  const std::string kind = text_in(line, "kind");
+  if (kind == "step") append(record.steps, step_of(line));
+  if (kind == "validation") append(record.validations, evaluation_of(line));
+  if (kind == "test") record.test = evaluation_of(line);
+  if (kind == "ledger") sent.add(line);
+  if (kind == "resume") record.resumes.push_back(resume_of(line));
+  if (kind == "save") {
+    ++record.saves.count;
+    record.saves.bytes = real_in(line, "bytes");
+    record.saves.seconds += std::max(0.0, real_in(line, "seconds"));
+    record.saves.blocked_seconds += std::max(0.0, real_in(line, "blocked_seconds"));
+  }
+  if (kind == "start") {
+    record.start = start_of(line);
+    record.phases = phases_of(line);
+  }
+  if (kind == "end") {
+    record.end = {integer_in(line, "step"), text_in(line, "reason"), real_in(line, "seconds")};
+    for (LoggedPhase& phase : phases_of(line)) record.phases.push_back(std::move(phase));
+  }
+}
+
+void read_metrics(const std::string& path, RunRecord& record) {
+  if (!is_there(path)) return;
+  refuse_unreadable(path);
+  SentSums sent;
+  std::ifstream file(path);
+  for (std::string text; std::getline(file, text);) {
+    const json line = json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (text_in(line, "kind").empty()) {
+      ++record.unreadable;
+      continue;
+    }
+    ++record.lines;
+    add_line(line, record, sent);
+  }
+  sent.tell(record);
+}
+
+}  // namespace
+
+double value_of(const NamedValues& values, const std::string& name) {
+  const auto found = std::ranges::find(values, name, &NamedValues::value_type::first);
+  return found == values.end() ? kNone : found->second;
+}
+
+const LoggedSlice* LoggedDomain::slice(const std::string& wanted) const {
+  const auto found = std::ranges::find(slices, wanted, &LoggedSlice::name);
+  return found == slices.end() ? nullptr : &*found;
+}
+
+const LoggedDomain* LoggedEvaluation::domain(const std::string& name) const {
+  const auto found = std::ranges::find(domains, name, &LoggedDomain::name);
+  return found == domains.end() ? nullptr : &*found;
+}
+
+bool TriedSettings::same_settings(const TriedSettings& other) const {
+  return lambda == other.lambda && cross == other.cross && alpha == other.alpha;
+}
+
+const LoggedEvaluation* RunRecord::best() const {
+  const LoggedEvaluation* best = nullptr;
+  for (const LoggedEvaluation& validation : validations) {
+    if (!std::isfinite(validation.metric)) continue;
+    if (best == nullptr || validation.metric > best->metric) best = &validation;
+  }
+  return best;
+}
+
+std::int64_t RunRecord::last_step() const {
+  std::int64_t last = end ? end->step : 0;
+  if (!steps.empty()) last = std::max(last, steps.back().step);
+  if (!validations.empty()) last = std::max(last, validations.back().step);
+  return last;
+}
+
+RunRecord read_run_record(const RunSources& sources) {
+  RunRecord record;
+  record.run_dir = sources.run_dir;
+  record.holder = sources.holder;
+  if (is_there(sources.config)) {
+    record.settings =
+        parse_flagfile(read_small_file(sources.config, kMostConfigBytes), sources.config);
+  }
+  read_metrics(sources.metrics, record);
+  record.regression = regression_of(sources.item_regression);
+  if (record.start.dataset.empty()) {
+    record.start.dataset = sources.dataset;
+    record.start.fingerprint = sources.fingerprint;
+    if (!sources.grid.empty()) record.start.facts.emplace_back("grid", sources.grid);
+  }
+  return record;
+}
+
+}  // namespace micrec
