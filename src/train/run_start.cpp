@@ -86,7 +86,7 @@ RunStart begin_from(const std::string& run_dir, const DatasetFile& dataset, Mode
   const Shard& shard = model.shard();
   const Checkpoint checkpoint = Checkpoint::open(checkpoint_to_begin_from(run_dir), *shard.world);
   const CheckpointInfo& info = checkpoint.info();
-  log << "begun      from " << checkpoint.directory() << "\n";
+  log << "begun     from " << checkpoint.directory() << "\n";
   const std::optional<NodeOrigins> origins = origins_in(info, dataset, log);
   const TrainingState then = restore(checkpoint, model, &optimizer, origins ? &*origins : nullptr);
   const std::int64_t epoch = annealing_epoch(info);
