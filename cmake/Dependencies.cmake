@@ -4,7 +4,7 @@
 #   micrec::cudart  the CUDA runtime that LibTorch loads, only where MICREC_CUDA is true
 #   micrec::nccl    the NCCL that LibTorch loads, only where MICREC_CUDA is true; to be linked before
 #                   micrec::torch_cuda, as a toolkit's folder may hold another nccl.h
-#   micrec::hdf5, micrec::metis, micrec::xxhash, micrec::zstd
+#   micrec::hdf5, micrec::metis, micrec::xxhash, micrec::zstd, micrec::httplib
 # and the variables MICREC_CUDA (are GPU parts built), MICREC_PYTHON (the Python beside torch, or
 # empty), MICREC_TORCH_DIR and MICREC_TORCH_VERSION.
 
@@ -63,6 +63,25 @@ add_library(micrec::hdf5 ALIAS micrec_hdf5)
 target_include_directories(micrec_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
 target_compile_definitions(micrec_hdf5 INTERFACE ${HDF5_C_DEFINITIONS})
 target_link_libraries(micrec_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
+
+# Its package of Debian is a library; elsewhere it is a header alone.
+find_path(MICREC_HTTPLIB_INCLUDE httplib.h)
+find_library(MICREC_HTTPLIB_LIBRARY cpp-httplib)
+mark_as_advanced(MICREC_HTTPLIB_INCLUDE MICREC_HTTPLIB_LIBRARY)
+if(NOT MICREC_HTTPLIB_INCLUDE)
+  message(FATAL_ERROR "cpp-httplib was not found. On Debian or Ubuntu: apt-get install libcpp-httplib-dev; "
+                      "tests/run.sh installs everything.")
+endif()
+add_library(micrec_httplib INTERFACE)
+add_library(micrec::httplib ALIAS micrec_httplib)
+target_include_directories(micrec_httplib SYSTEM INTERFACE ${MICREC_HTTPLIB_INCLUDE})
+target_link_libraries(micrec_httplib INTERFACE Threads::Threads)
+if(MICREC_HTTPLIB_LIBRARY)
+  # What the library was built with: its classes have members for each.
+  target_compile_definitions(micrec_httplib INTERFACE
+    CPPHTTPLIB_OPENSSL_SUPPORT CPPHTTPLIB_ZLIB_SUPPORT CPPHTTPLIB_BROTLI_SUPPORT)
+  target_link_libraries(micrec_httplib INTERFACE ${MICREC_HTTPLIB_LIBRARY})
+endif()
 
 micrec_find_library(xxhash libxxhash-dev xxhash.h)
 micrec_find_library(zstd libzstd-dev zstd.h)

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "checkpoints/coefficient_file.h"
 #include "checkpoints/directory.h"
+#include "io/durable_files.h"
 #include "io/paths.h"
 #include "io/run_lock.h"
 #include "io/unfinished_file.h"
@@ -23,6 +24,7 @@
 #include "launcher/outputs.h"
 #include "launcher/run_flags.h"
 #include "report/html_page.h"
+#include "report/paired_runs.h"
 #include "report/run_record.h"
 #include "train/metrics_log.h"
 
@@ -32,6 +34,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMostRuns = 16;
+constexpr std::int64_t kMostComparisonBytes = std::int64_t{64} << 20;
 
 std::string report_of(const std::string& run_dir) {
   return (fs::path(run_dir) / kReportFile).string();
@@ -83,6 +86,7 @@ std::map<std::string, std::string> defaults_of_train() {
 
 struct PageWish {
   std::string against;
+  std::string comparison;
   std::string out;
 };
 
@@ -100,11 +104,17 @@ int run_report(const PageWish& wish, const Arguments& arguments) {
   for (const std::string& folder : folders) {
     std::ranges::copy(files_of_run(folder), std::back_inserter(inputs));
   }
+  if (!wish.comparison.empty()) inputs.push_back(wish.comparison);
   check_output("--out", out, arguments, inputs);
   std::vector<RunRecord> runs;
   for (const std::string& folder : folders) runs.push_back(read_run(folder));
-  write_whole_file(out, report_page(runs, {.defaults = defaults_of_train(),
-                                           .has_baseline = !wish.against.empty()}));
+  ReportOptions options = {.defaults = defaults_of_train(), .has_baseline = !wish.against.empty()};
+  if (!wish.comparison.empty()) {
+    refuse_unreadable(wish.comparison);
+    options.paired =
+        read_comparison(read_small_file(wish.comparison, kMostComparisonBytes), wish.comparison);
+  }
+  write_whole_file(out, report_page(runs, options));
   std::cout << out << "\n";
   return 0;
 }
@@ -132,6 +142,9 @@ Command report_command() {
   const auto wish = std::make_shared<PageWish>();
   command.flags = {
       {"against", "Files", "FOLDER", "a run that the others are held against", wish->against},
+      {"comparison", "Files", "FILE",
+       "what micrec compare --json wrote: differences of the same users, with intervals",
+       wish->comparison},
       out_flag(wish->out, "the page; of one run report.html in its folder where it is not given",
                false)};
   command.run = [wish](const Arguments& arguments) { return run_report(*wish, arguments); };

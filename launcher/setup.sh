@@ -16,10 +16,10 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 # --- Packages -----------------------------------------------------------------------------------------------------------
 needed=(g++ cmake ninja-build libopenmpi-dev openmpi-bin libhdf5-dev libgoogle-glog-dev libgflags-dev libgtest-dev libgmock-dev
-        libmetis-dev libsimdjson-dev nlohmann-json3-dev libxxhash-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev)
+        libmetis-dev libsimdjson-dev nlohmann-json3-dev libcpp-httplib-dev libxxhash-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev)
 wanted=(ccache mold clang-format-14)  # Without them the build is slower, or one test is skipped.
 [[ $# -gt 0 ]] || wanted+=(slurm-wlm munge patchelf zstd)  # For the tests of batch scripts and bundles: only where everything is built.
-[[ "${CI:-}" != true ]] || wanted+=(shellcheck)
+[[ "${CI:-}" != true ]] || wanted+=(shellcheck chromium)
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then needed+=(python3 python3-venv); fi
 
 gcc_version() { g++ -dumpversion 2>/dev/null | cut -d. -f1; }
@@ -124,8 +124,9 @@ if [[ -z "${MICREC_TORCH:-}" ]] && ! is_ready; then
   exec 9>&-
 fi
 
-# --- clang-tidy --------------------------------------------------------------------------------------------------------
-# For the lint of continuous integration. A newer one than the system's: it looks at our declarations and not at LibTorch's.
+# --- clang-tidy and schemathesis ------------------------------------------------------------------------------------------
+# For continuous integration: a clang-tidy newer than the system's, which looks at our declarations and not at LibTorch's,
+# and what asks the server wrong questions.
 if [[ "${CI:-}" == true ]]; then
   tidy="$cache/$(sed 's/==/-/' tests/lint/requirements.txt)"
   if ! "$tidy/bin/clang-tidy" --version >/dev/null 2>&1; then
@@ -134,6 +135,13 @@ if [[ "${CI:-}" == true ]]; then
     { python3 -m venv --clear "$tidy" &&
       "$tidy/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir -r tests/lint/requirements.txt >&2; } ||
       say "pip could not install clang-tidy; its lint will be skipped"
+  fi
+  schemathesis="$cache/$(sed 's/==/-/' tests/serve/requirements.txt)"
+  if ! "$schemathesis/bin/schemathesis" --version >/dev/null 2>&1; then
+    say "Fetching schemathesis into $schemathesis"
+    { python3 -m venv --clear "$schemathesis" &&
+      "$schemathesis/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir -r tests/serve/requirements.txt >&2; } ||
+      say "pip could not install schemathesis; its test of the server will be skipped"
   fi
 fi
 

@@ -213,17 +213,27 @@ void ImplicitAls::infer_new(at::Tensor& rows) const {
   }
 }
 
-at::Tensor ImplicitAls::rows_of_new(const Pattern& items, int domain) const {
-  const std::vector<Basis> bases = bases_of(Side::items);
-  const SideRows others = rows_of(Side::items, bases);
-  at::Tensor rows = embedding_.means_of_old()[domain].unsqueeze(0).repeat({items.rows(), 1});
-  std::vector<std::int64_t> chosen;
-  for (std::int64_t user = 0; user < items.rows(); ++user) {
-    if (items.degree(user) > 0) chosen.push_back(user);
-  }
-  const at::Tensor to = at::tensor(chosen, at::kLong).to(rows.device());
-  return rows.index_copy_(
-      0, to, solve(items, std::move(chosen), others, bases[domain], Side::users, domain, nullptr));
+RowsOfNew ImplicitAls::rows_of_new() const {
+  struct Shared {
+    std::vector<Basis> bases;
+    SideRows items;
+    at::Tensor means;
+  };
+  std::vector<Basis> bases = bases_of(Side::items);
+  SideRows of_items = rows_of(Side::items, bases);
+  const auto shared = std::make_shared<const Shared>(
+      Shared{std::move(bases), std::move(of_items), embedding_.means_of_old()});
+  return [this, shared](const Pattern& items, int domain) {
+    at::Tensor rows = shared->means[domain].unsqueeze(0).repeat({items.rows(), 1});
+    std::vector<std::int64_t> chosen;
+    for (std::int64_t user = 0; user < items.rows(); ++user) {
+      if (items.degree(user) > 0) chosen.push_back(user);
+    }
+    const at::Tensor to = at::tensor(chosen, at::kLong).to(rows.device());
+    return rows.index_copy_(0, to,
+                            solve(items, std::move(chosen), shared->items, shared->bases[domain],
+                                  Side::users, domain, nullptr));
+  };
 }
 
 void ImplicitAls::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {

@@ -35,7 +35,7 @@ class ImplicitAls : public TableFit {
   void initialise() override;
   StepLoss step(at::Tensor& votes) override;
   void infer_new(at::Tensor& rows) const override;
-  at::Tensor rows_of_new(const Pattern& items, int domain) const override;
+  RowsOfNew rows_of_new() const override;
 
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 

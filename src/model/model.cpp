@@ -137,27 +137,40 @@ at::Tensor Model::embeddings(std::int64_t epoch) {
   return z;
 }
 
-at::Tensor Model::new_user_embeddings(int domain,
-                                      const std::vector<std::vector<std::int32_t>>& history,
-                                      std::int64_t epoch) {
+RowsOfNew Model::rows_of_new(std::int64_t epoch) {
+  if (fit_) return fit_->rows_of_new();
+  at::Tensor read;  // of the graph
+  if (config_.layers > 0) {
+    DenseInputs dense(shard_->summands(), sums_.width());
+    StepContext context(*shard_, sums_, dense, epoch);
+    read = propagation_.read_by_new(context, embedding_.inferred_rows(context));
+  }
+  return
+      [this, epoch, read, base = embedding_.rows_of_new(epoch)](const Pattern& items, int domain) {
+        at::Tensor z = base(items, domain);
+        if (read.defined()) z = propagation_.rows_of_new(items, z, read);
+        if (!content_.is_on()) return z;
+        DenseInputs dense(shard_->summands(), sums_.width());
+        StepContext context(*shard_, sums_, dense, epoch);
+        return z + content_.rows_of_new(context, items);
+      };
+}
+
+Model::NewUserRows Model::new_user_rows(std::int64_t epoch) {
   const c10::NoGradGuard no_gradient;
   CHECK_EQ(shard_->world->size(), 1) << "new users are inferred on one rank";
-  Pattern items;
-  for (const std::vector<std::int32_t>& of_user : history) {
-    for (const std::int32_t item : of_user) {
-      items.columns.push_back(shard_->row_of[value(shard_->space().item(domain, item))]);
+  return [this, infer = rows_of_new(epoch)](int domain,
+                                            const std::vector<std::vector<std::int32_t>>& history) {
+    const c10::NoGradGuard no_gradient_here;
+    Pattern items;
+    for (const std::vector<std::int32_t>& of_user : history) {
+      for (const std::int32_t item : of_user) {
+        items.columns.push_back(shard_->row_of[value(shard_->space().item(domain, item))]);
+      }
+      items.offsets.push_back(static_cast<std::int64_t>(items.columns.size()));
     }
-    items.offsets.push_back(static_cast<std::int64_t>(items.columns.size()));
-  }
-  DenseInputs dense(shard_->summands(), sums_.width());
-  StepContext context(*shard_, sums_, dense, epoch);
-  if (fit_) return fit_->rows_of_new(items, domain).cpu();
-  at::Tensor z = embedding_.rows_of_new(items, domain, epoch);
-  if (config_.layers > 0) {
-    z = propagation_.rows_of_new(context, items, z, embedding_.inferred_rows(context));
-  }
-  if (content_.is_on()) z = z + content_.rows_of_new(context, items);
-  return z.cpu();
+    return infer(items, domain).cpu();
+  };
 }
 
 void Model::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {

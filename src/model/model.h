@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "model/parameter.h"
 #include "model/propagation.h"
 #include "model/ridge_map.h"
+#include "model/rows_of_new.h"
 #include "model/semantic_neighbours.h"
 #include "model/shard.h"
 #include "model/step_context.h"
@@ -84,12 +86,23 @@ class Model {
     if (config_.dim > 1 || !config_.is_solved()) ridge_.fit(z);
   }
 
-  /// Final rows of people who join after training, one-directionally: they read the rows of the
-  /// items they interacted with and change nobody else's. `history`: (users) item numbers of one
-  /// domain, each rising without repeats; one rank only. A person with an empty history gets the
-  /// row of an unknown user (token or mean of the old users). Shapes   (users, dim) float32.
+  /// What gives people who join after training their final rows, one-directionally: they read the
+  /// rows of the items they interacted with and change nobody else's. It holds while the model stays
+  /// as it is, and several threads may call it at once. `history`: (users) item numbers of one
+  /// domain, each rising without repeats. A person with an empty history gets the row of an unknown
+  /// user (token or mean of the old users). Shapes   returns (users, dim) float32 on the host.
+  ///
+  /// Ranks    one alone.
+  /// Cost     making it, an inference of the whole graph and a row of it a node; a call, the rows
+  ///          of the histories.
+  using NewUserRows =
+      std::function<at::Tensor(int domain, const std::vector<std::vector<std::int32_t>>& history)>;
+  NewUserRows new_user_rows(std::int64_t epoch);
+  /// One call of it.
   at::Tensor new_user_embeddings(int domain, const std::vector<std::vector<std::int32_t>>& history,
-                                 std::int64_t epoch);
+                                 std::int64_t epoch) {
+    return new_user_rows(epoch)(domain, history);
+  }
 
   /// The second term of the score.
   ItemRegression& item_regression() { return item_regression_; }
@@ -109,6 +122,7 @@ class Model {
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 
  private:
+  RowsOfNew rows_of_new(std::int64_t epoch);
   PartInputs inputs(std::uint64_t seed, const DatasetFile& dataset);
 
   ModelConfig config_;

@@ -26,8 +26,10 @@ void Popularity::infer_new(at::Tensor& rows) const {
   rows.copy_(at::where(is_new, inferred, rows));
 }
 
-at::Tensor Popularity::rows_of_new(const Pattern& items, int /*domain*/) const {
-  return at::ones({items.rows(), 1}, shard_.degree.options());
+RowsOfNew Popularity::rows_of_new() const {
+  return [options = shard_.degree.options()](const Pattern& items, int /*domain*/) {
+    return at::ones({items.rows(), 1}, options);
+  };
 }
 
 }  // namespace micrec

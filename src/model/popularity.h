@@ -18,7 +18,7 @@ class Popularity : public TableFit {
   void initialise() override;
   StepLoss step(at::Tensor& votes) override;
   void infer_new(at::Tensor& rows) const override;
-  at::Tensor rows_of_new(const Pattern& items, int domain) const override;
+  RowsOfNew rows_of_new() const override;
 
  private:
   at::Tensor is_user() const;  // (owned rows, 1)

@@ -23,12 +23,13 @@ at::Tensor Propagation::rows(StepContext& context, const at::Tensor& e,
   return z;
 }
 
-at::Tensor Propagation::rows_of_new(StepContext& context, const Pattern& items, const at::Tensor& e,
-                                    const at::Tensor& old) {
-  const at::Tensor refined =
-      is_refined(SemanticPlace::before) ? old + semantic_.sum(context, old) : old;
-  const at::Tensor read =
-      propagate_before_last(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers);
+at::Tensor Propagation::read_by_new(StepContext& context, const at::Tensor& e) {
+  const at::Tensor refined = is_refined(SemanticPlace::before) ? e + semantic_.sum(context, e) : e;
+  return propagate_before_last(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers);
+}
+
+at::Tensor Propagation::rows_of_new(const Pattern& items, const at::Tensor& e,
+                                    const at::Tensor& read) const {
   std::vector<float> degree(items.rows());
   for (std::int64_t user = 0; user < items.rows(); ++user) {
     degree[user] = static_cast<float>(items.degree(user));

@@ -22,10 +22,12 @@ class Propagation {
   /// Shapes   e: (owned rows, width); rows: owned rows, rising, whose last layer alone is computed,
   /// or null for all; returns (rows, width). Ranks: collective, see propagate().
   at::Tensor rows(StepContext& context, const at::Tensor& e, const std::vector<std::int32_t>* rows);
+  /// What people who join later read of the graph, from its base rows e. Without gradient. Shapes
+  /// e: (owned rows, width); returns the same. Ranks: one alone.
+  at::Tensor read_by_new(StepContext& context, const at::Tensor& e);
   /// Of people who join later; e: (users, width) their base rows; `items`: (users) of owned rows;
-  /// old: (owned rows, width) base rows of the graph. Without gradient. Ranks: one alone.
-  at::Tensor rows_of_new(StepContext& context, const Pattern& items, const at::Tensor& e,
-                         const at::Tensor& old);
+  /// read: from read_by_new(). Without gradient. Ranks: one alone.
+  at::Tensor rows_of_new(const Pattern& items, const at::Tensor& e, const at::Tensor& read) const;
 
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 

@@ -23,8 +23,10 @@ class NoTable : public TableFit {
     return {};
   }
   void infer_new(at::Tensor& /*rows*/) const override {}
-  at::Tensor rows_of_new(const Pattern& items, int /*domain*/) const override {
-    return at::zeros({items.rows(), 1}, shard_.degree.options());
+  RowsOfNew rows_of_new() const override {
+    return [options = shard_.degree.options()](const Pattern& items, int /*domain*/) {
+      return at::zeros({items.rows(), 1}, options);
+    };
   }
 
  private:

@@ -4,9 +4,9 @@
 
 #include <memory>
 
-#include "kernels/pattern.h"
 #include "model/column_sums.h"
 #include "model/model_part.h"
+#include "model/rows_of_new.h"
 #include "model/step_context.h"
 #include "model/template_embedding.h"
 
@@ -24,9 +24,8 @@ class TableFit {
   /// Fills in what follows from their interactions for nodes that training did not see; those
   /// without any are left as they are. Shapes   rows: (owned rows, dim). Ranks: collective.
   virtual void infer_new(at::Tensor& rows) const = 0;
-  /// Of people of `domain` who join later; `items`: (users) of owned rows. Shapes   returns (users,
-  /// dim). Ranks: one alone.
-  virtual at::Tensor rows_of_new(const Pattern& items, int domain) const = 0;
+  /// Of people who join later. Ranks: one alone.
+  virtual RowsOfNew rows_of_new() const = 0;
 };
 
 /// That of the kind in `inputs`; none where it descends by gradients.

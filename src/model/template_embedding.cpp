@@ -218,20 +218,26 @@ at::Tensor TemplateEmbedding::means_of_old() const {
   return mean_rows_of_kinds(shard_, table(), shard_.training_degree > 0);
 }
 
-at::Tensor TemplateEmbedding::rows_of_new(const Pattern& items, int domain,
-                                          std::int64_t epoch) const {
-  const std::int64_t users = items.rows();
-  if (!config_.inductive()) return means_of_old()[domain].unsqueeze(0).repeat({users, 1});
-  const int threads = shard_.threads;
-  const at::Tensor count = neighbour_sum(items, is_template_.unsqueeze(1), {}, threads).squeeze(1);
-  const at::Tensor scale =
-      template_scale(count.cpu().contiguous(), annealed(config_, epoch), threads).to(shard_.device);
-  SumOptions options;
-  options.scaling = {scale, is_template_};
-  const at::Tensor e = neighbour_sum(items, table(), options, threads);
-  const at::Tensor kind = at::zeros({users, shard_.kind.size(1)}, shard_.kind.options());
-  kind.select(1, domain).copy_(scale);
-  return e + row_product(kind, tokens_->value, threads);
+RowsOfNew TemplateEmbedding::rows_of_new(std::int64_t epoch) const {
+  if (!config_.inductive()) {
+    return [means = means_of_old()](const Pattern& items, int domain) {
+      return means[domain].unsqueeze(0).repeat({items.rows(), 1});
+    };
+  }
+  return [this, epoch](const Pattern& items, int domain) {
+    const int threads = shard_.threads;
+    const at::Tensor count =
+        neighbour_sum(items, is_template_.unsqueeze(1), {}, threads).squeeze(1);
+    const at::Tensor scale =
+        template_scale(count.cpu().contiguous(), annealed(config_, epoch), threads)
+            .to(shard_.device);
+    SumOptions options;
+    options.scaling = {scale, is_template_};
+    const at::Tensor e = neighbour_sum(items, table(), options, threads);
+    const at::Tensor kind = at::zeros({items.rows(), shard_.kind.size(1)}, shard_.kind.options());
+    kind.select(1, domain).copy_(scale);
+    return e + row_product(kind, tokens_->value, threads);
+  };
 }
 
 void TemplateEmbedding::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {

@@ -6,6 +6,7 @@
 
 #include "kernels/pattern.h"
 #include "model/model_part.h"
+#include "model/rows_of_new.h"
 
 namespace micrec {
 
@@ -36,9 +37,8 @@ class TemplateEmbedding {
   /// The same without dropout, of new nodes too: a table has the mean of the old rows of their
   /// kind. Without gradient.
   at::Tensor inferred_rows(StepContext& context);
-  /// Of people of `domain` who join later; `items`: (users) of owned rows. Shapes   returns (users,
-  /// dim). Ranks: one alone.
-  at::Tensor rows_of_new(const Pattern& items, int domain, std::int64_t epoch) const;
+  /// Of people who join later. Ranks: one alone.
+  RowsOfNew rows_of_new(std::int64_t epoch) const;
 
   /// Shapes   (owned rows, width), a leaf.
   const at::Tensor& table() const { return table_->value; }

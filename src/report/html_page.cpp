@@ -16,12 +16,6 @@ namespace {
 
 constexpr int kStyles = 7;  // of runs, in kPageStyle
 
-std::string name_of(const RunRecord& record) {
-  std::string name = record.run_dir;
-  while (name.size() > 1 && name.ends_with("/")) name.pop_back();
-  return name.empty() ? "run" : name;
-}
-
 /// What became of the run, in words.
 std::string status_of(const RunRecord& record) {
   const std::string after = text("after step ", with_commas(record.last_step()));
@@ -107,7 +101,7 @@ ReportedRuns reported(const std::vector<RunRecord>& records, bool has_baseline) 
     const bool is_baseline = has_baseline && n + 1 == records.size();
     runs.push_back(
         {.record = records[n],
-         .chart = {.name = name_of(records[n]),
+         .chart = {.name = without_slash(records[n].run_dir),
                    .style = is_baseline ? std::string("against") : text("run", n % kStyles)},
          .is_baseline = is_baseline});
   }
@@ -173,6 +167,11 @@ std::string legend_of(const ReportedRuns& runs) {
   return html + "</ul>\n";
 }
 
+std::string without_slash(std::string run_dir) {
+  while (run_dir.size() > 1 && run_dir.ends_with("/")) run_dir.pop_back();
+  return run_dir.empty() ? "run" : run_dir;
+}
+
 std::string section_of(const std::string& anchor, const std::string& heading,
                        const std::string& contents) {
   return text("<section><h2 id=\"", anchor, "\">", heading, "</h2>\n", contents, "</section>\n");
@@ -189,8 +188,9 @@ std::string details_of(const std::string& summary, const std::string& contents) 
 std::string report_page(const std::vector<RunRecord>& records, const ReportOptions& options) {
   CHECK(!records.empty());
   const ReportedRuns runs = reported(records, options.has_baseline && records.size() > 1);
-  const std::string sections = quality_section(runs) + curves_section(runs) +
-                               regression_section(runs) + time_section(runs) + sent_section(runs) +
+  const std::string sections = quality_section(runs) + paired_section(options.paired, runs) +
+                               curves_section(runs) + regression_section(runs) +
+                               time_section(runs) + sent_section(runs) +
                                settings_section(runs, options.defaults) + data_section(runs);
   return head_of(runs) + unreadable_of(runs) + contents_of(sections) + sections +
          "</main></body></html>\n";

@@ -206,6 +206,11 @@ std::string warning_of(const ReportedRuns& runs, const std::vector<std::string>&
 
 }  // namespace
 
+std::string degree_of(const std::string& slice) {
+  const std::optional<Placed> placed = place_of(slice);
+  return placed && placed->kind == Kind::degree ? placed->label : "";
+}
+
 std::string quality_section(const ReportedRuns& runs) {
   const std::vector<std::string> domains = domains_of(runs);
   if (domains.empty()) return "";

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "report/paired_runs.h"
 #include "report/run_record.h"
 #include "report/svg_chart.h"
 
@@ -23,6 +24,8 @@ using ReportedRuns = std::vector<ReportedRun>;
 std::string curves_section(const ReportedRuns& runs);
 /// The test by domain: all users, kinds of items and people, and a table of all slices.
 std::string quality_section(const ReportedRuns& runs);
+/// Differences of runs whose users were paired.
+std::string paired_section(const std::vector<PairedRun>& paired, const ReportedRuns& runs);
 /// What item regression was tried with, and what was chosen.
 std::string regression_section(const ReportedRuns& runs);
 /// What travelled between the ranks beside what had to.
@@ -39,6 +42,10 @@ std::string data_section(const ReportedRuns& runs);
 
 /// The colours of the runs, by name; empty where there is one run.
 std::string legend_of(const ReportedRuns& runs);
+/// The degrees of a slice of items, "4–7"; empty where it is another slice.
+std::string degree_of(const std::string& slice);
+/// The name of a run's folder without slashes at its end.
+std::string without_slash(std::string run_dir);
 /// A section with its heading and an anchor.
 std::string section_of(const std::string& anchor, const std::string& heading,
                        const std::string& contents);

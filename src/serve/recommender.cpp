@@ -1,9 +1,12 @@
 #include "serve/recommender.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cmath>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -43,11 +46,34 @@ const char* name_of(Basis basis) {
   return kNames[static_cast<int>(basis)];
 }
 
+/// What all lists of a domain share.
+struct Recommender::Catalogue {
+  std::once_flag is_made;
+  std::optional<Candidates> items;
+  std::vector<ScoredItem> popular;  // all items
+  std::once_flag is_held_out_read;
+  Items held_out;  // [user] of validation and test
+};
+
+struct Recommender::Ranked {
+  at::Tensor z;  // (people, dim of the candidates)
+  std::vector<Basis> basis;
+  NumberLists histories;                 // where the mix takes them
+  std::vector<std::int32_t> history_of;  // (people)
+
+  RankedUsers users() const {
+    RankedUsers users = {values_of(z)};
+    if (history_of.empty()) return users;
+    users.histories = &histories;
+    users.history_of = history_of;
+    return users;
+  }
+};
+
 Recommender::Recommender(const DatasetFile& dataset, Model& model, std::int64_t epoch,
                          const SparseRows* coefficients, std::vector<ScoreMix> mixes)
     : dataset_(dataset),
       model_(model),
-      epoch_(epoch),
       coefficients_(coefficients),
       mixes_(std::move(mixes)),
       histories_(dataset.domains().size()) {
@@ -58,13 +84,17 @@ Recommender::Recommender(const DatasetFile& dataset, Model& model, std::int64_t 
   const bool takes_embeddings = std::ranges::any_of(mixes_, &ScoreMix::embeddings);
   z_ = takes_embeddings ? model.embeddings(epoch).cpu().contiguous()
                         : at::empty({space.nodes(), 0}, at::kFloat);
+  if (z_.size(1) > 0) new_user_rows_ = model.new_user_rows(epoch);
   for (std::size_t d = 0; d < histories_.size(); ++d) {
     const auto domain = static_cast<int>(d);
     users_.push_back(number_keys(dataset.user_keys(domain)));
     CHECK(coefficients != nullptr || mixes_[d].is_product_alone()) << "a mix needs coefficients";
-    if (coefficients != nullptr) seen_.push_back(items_of_users(domain, Exclude::observed));
+    seen_.push_back(items_of_users(domain, {{Split::train, Split::later}}));
+    catalogues_.push_back(std::make_unique<Catalogue>());
   }
 }
+
+Recommender::~Recommender() = default;
 
 void Recommender::set_history(int domain, History history) {
   histories_[domain] = std::move(history);
@@ -81,45 +111,79 @@ std::vector<std::string> Recommender::everyone(int domain) const {
   return list;
 }
 
+void Recommender::prepare(int domain, Exclude exclude) const {
+  Catalogue& made = *catalogues_[domain];
+  std::call_once(made.is_made, [&] {
+    made.items.emplace(candidates(domain));
+    made.popular = popular_items(domain);
+  });
+  if (exclude == Exclude::observed) return;
+  std::call_once(made.is_held_out_read, [&] {
+    made.held_out = items_of_users(domain, {{Split::valid, Split::test}});
+  });
+}
+
+const Recommender::Catalogue& Recommender::catalogue(int domain) const {
+  prepare(domain, Exclude::observed);
+  return *catalogues_[domain];
+}
+
+std::vector<Person> Recommender::people_of(std::span<const std::string> keys) const {
+  std::vector<Person> people;
+  people.reserve(keys.size());
+  for (const std::string& key : keys) {
+    Person person{key, {}};
+    for (const History& history : histories_) person.histories.push_back(history.of(key));
+    people.push_back(std::move(person));
+  }
+  return people;
+}
+
 /// Rows from the person's own history or own node in this domain; what has neither is left at
 /// Basis::popular.
-PeopleRows Recommender::own_rows(int domain, std::span<const std::string> keys) const {
-  const auto count = static_cast<std::int64_t>(keys.size());
+PeopleRows Recommender::own_rows(int domain, std::span<const Person> people) const {
+  const auto count = static_cast<std::int64_t>(people.size());
   PeopleRows rows = {at::zeros({count, z_.size(1)}), std::vector<Basis>(count, Basis::popular)};
   std::vector<std::int64_t> known_people;
   std::vector<std::int64_t> nodes;
   std::vector<std::int64_t> new_people;
   std::vector<std::vector<std::int32_t>> lists;
   for (std::int64_t n = 0; n < count; ++n) {
-    if (const std::vector<std::int32_t>* list = histories_[domain].of(keys[n])) {
+    if (const std::vector<std::int32_t>* list = people[n].history(domain)) {
       rows.basis[n] = Basis::history;
       new_people.push_back(n);
       lists.push_back(*list);
       continue;
     }
-    const std::int32_t user = users_[domain].find(keys[n]);
+    const std::int32_t user = people[n].key ? users_[domain].find(*people[n].key) : -1;
     if (user < 0) continue;
     rows.basis[n] = Basis::dataset;
     known_people.push_back(n);
     nodes.push_back(value(model_.shard().space().user(domain, user)));
   }
-  rows.z.index_copy_(0, at::tensor(known_people, at::kLong),
-                     z_.index_select(0, at::tensor(nodes, at::kLong)));
-  if (!new_people.empty() && z_.size(1) > 0) {
-    rows.z.index_copy_(0, at::tensor(new_people, at::kLong),
-                       model_.new_user_embeddings(domain, lists, epoch_));
+  if (z_.size(1) == 0) return rows;
+  if (!nodes.empty()) {
+    rows.z.index_copy_(0, at::tensor(known_people, at::kLong),
+                       z_.index_select(0, at::tensor(nodes, at::kLong)));
+  }
+  if (!new_people.empty()) {
+    rows.z.index_copy_(0, at::tensor(new_people, at::kLong), new_user_rows_(domain, lists));
   }
   return rows;
 }
 
 PeopleRows Recommender::rows_for(int domain, std::span<const std::string> keys) const {
-  PeopleRows rows = own_rows(domain, keys);
+  return rows_for(domain, people_of(keys));
+}
+
+PeopleRows Recommender::rows_for(int domain, std::span<const Person> people) const {
+  PeopleRows rows = own_rows(domain, people);
   if (z_.size(1) == 0) return rows;
-  std::vector<std::string> strangers;
+  std::vector<Person> strangers;
   std::vector<std::int64_t> place;
-  for (std::size_t n = 0; n < keys.size(); ++n) {
+  for (std::size_t n = 0; n < people.size(); ++n) {
     if (rows.basis[n] != Basis::popular) continue;
-    strangers.push_back(keys[n]);
+    strangers.push_back(people[n]);
     place.push_back(static_cast<std::int64_t>(n));
   }
   if (strangers.empty()) return rows;
@@ -142,8 +206,8 @@ PeopleRows Recommender::rows_for(int domain, std::span<const std::string> keys) 
   return rows;
 }
 
-/// Items with the most training interactions, ties to the smaller number.
-std::vector<ScoredItem> Recommender::popular_items(int domain, std::int64_t k) const {
+/// All items, those with the most training interactions first, ties to the smaller number.
+std::vector<ScoredItem> Recommender::popular_items(int domain) const {
   const DatasetSummary& summary = *model_.shard().summary;
   const Range nodes = summary.space.items_of(domain);
   std::vector<ScoredItem> items;
@@ -152,14 +216,11 @@ std::vector<ScoredItem> Recommender::popular_items(int domain, std::int64_t k) c
                      static_cast<float>(summary.training_degree[node])});
   }
   std::ranges::stable_sort(items, std::ranges::greater(), &ScoredItem::score);
-  items.resize(std::min<std::size_t>(items.size(), k));
   return items;
 }
 
-Recommender::Items Recommender::items_of_users(int domain, Exclude exclude) const {
+Recommender::Items Recommender::items_of_users(int domain, std::span<const Split> splits) const {
   Items items(dataset_.domains()[domain].users);
-  std::vector<Split> splits = {Split::train, Split::later};
-  if (exclude == Exclude::all) splits.insert(splits.end(), {Split::valid, Split::test});
   for (const Split split : splits) {
     dataset_.for_each_chunk(domain, split, kChunk, [&](const Interactions& chunk) {
       for (std::size_t n = 0; n < chunk.user.size(); ++n) {
@@ -172,14 +233,23 @@ Recommender::Items Recommender::items_of_users(int domain, Exclude exclude) cons
 }
 
 /// What people have interacted with, each by what their row comes from.
-NumberLists Recommender::left_out(int domain, std::span<const std::string> keys,
-                                  std::span<const Basis> basis, const Items& of_users) const {
+NumberLists Recommender::left_out(int domain, std::span<const Person> people,
+                                  std::span<const Basis> basis, Exclude exclude) const {
   NumberLists lists;
-  for (std::size_t n = 0; n < keys.size(); ++n) {
-    const std::vector<std::int32_t>* own = nullptr;
-    if (basis[n] == Basis::history) own = histories_[domain].of(keys[n]);
-    if (basis[n] == Basis::dataset) own = &of_users[users_[domain].find(keys[n])];
-    lists.add(own == nullptr ? std::span<const std::int32_t>() : std::span(*own));
+  for (std::size_t n = 0; n < people.size(); ++n) {
+    if (basis[n] == Basis::history) {
+      lists.add(*people[n].history(domain));
+    } else if (basis[n] == Basis::dataset) {
+      const std::int32_t user = users_[domain].find(*people[n].key);
+      std::vector<std::int32_t> items = seen_[domain][user];
+      if (exclude == Exclude::all) {
+        const std::vector<std::int32_t>& more = catalogues_[domain]->held_out[user];
+        items.insert(items.end(), more.begin(), more.end());
+      }
+      lists.add(items);
+    } else {
+      lists.add({});
+    }
   }
   return lists;
 }
@@ -204,16 +274,16 @@ Candidates Recommender::candidates(int domain) const {
 }
 
 /// What people did in all domains, numbered over all of them.
-NumberLists Recommender::histories_of(std::span<const std::string> keys) const {
+NumberLists Recommender::histories_of(std::span<const Person> people) const {
   const NodeSpace& space = model_.shard().space();
   NumberLists lists;
-  for (const std::string& key : keys) {
-    for (std::size_t d = 0; d < histories_.size(); ++d) {
-      const std::vector<std::int32_t>* list = histories_[d].of(key);
-      const std::int32_t user = users_[d].find(key);
-      if (list == nullptr && user >= 0) list = &seen_[d][user];
+  for (const Person& person : people) {
+    for (int domain = 0; domain < static_cast<int>(users_.size()); ++domain) {
+      const std::vector<std::int32_t>* list = person.history(domain);
+      const std::int32_t user = person.key ? users_[domain].find(*person.key) : -1;
+      if (list == nullptr && user >= 0) list = &seen_[domain][user];
       if (list == nullptr) continue;
-      const std::int64_t first = space.items_of(static_cast<int>(d)).begin - space.users();
+      const std::int64_t first = space.items_of(domain).begin - space.users();
       for (const std::int32_t item : *list) {
         lists.values.push_back(static_cast<std::int32_t>(first + item));
       }
@@ -223,41 +293,123 @@ NumberLists Recommender::histories_of(std::span<const std::string> keys) const {
   return lists;
 }
 
+Recommender::Ranked Recommender::rank(int domain, std::span<const Person> people) const {
+  const ScoreMix& mix = mixes_[domain];
+  const Candidates& items = *catalogue(domain).items;
+  PeopleRows rows = rows_for(domain, people);
+  Ranked ranked;
+  ranked.z = rows.z.slice(1, 0, items.dim()).contiguous();
+  ranked.basis = std::move(rows.basis);
+  if (mix.is_product_alone()) return ranked;
+  ranked.histories = histories_of(people);
+  ranked.history_of.resize(people.size());
+  std::iota(ranked.history_of.begin(), ranked.history_of.end(), 0);
+  for (std::size_t n = 0; n < people.size(); ++n) {
+    Basis& basis = ranked.basis[n];
+    const bool is_reached = reaches(items, ranked.histories.of(static_cast<std::int64_t>(n)));
+    if (basis == Basis::popular && is_reached) basis = Basis::other_domain;
+    if (!mix.embeddings && !is_reached) basis = Basis::popular;
+  }
+  return ranked;
+}
+
 void Recommender::recommend(int domain, std::span<const std::string> keys,
                             const ListOptions& options,
                             const std::function<void(const Recommendation&)>& use) const {
-  const int threads = model_.shard().threads;
-  const ScoreMix& mix = mixes_[domain];
-  const Candidates items = candidates(domain);
-  const std::vector<ScoredItem> popular = popular_items(domain, options.k);
-  const Items of_users = items_of_users(domain, options.exclude);
   for (std::size_t begin = 0; begin < keys.size(); begin += kBlock) {
-    const std::span<const std::string> block =
-        keys.subspan(begin, std::min<std::size_t>(kBlock, keys.size() - begin));
-    PeopleRows rows = rows_for(domain, block);
-    const at::Tensor z = rows.z.slice(1, 0, items.dim()).contiguous();
-    RankedUsers people = {values_of(z)};
-    NumberLists histories;
-    std::vector<std::int32_t> history_of(block.size());
-    std::iota(history_of.begin(), history_of.end(), 0);
-    if (!mix.is_product_alone()) {
-      histories = histories_of(block);
-      people.histories = &histories;
-      people.history_of = history_of;
-      for (std::size_t n = 0; n < block.size(); ++n) {
-        Basis& basis = rows.basis[n];
-        const bool is_reached = reaches(items, histories.of(static_cast<std::int64_t>(n)));
-        if (basis == Basis::popular && is_reached) basis = Basis::other_domain;
-        if (!mix.embeddings && !is_reached) basis = Basis::popular;
-      }
-    }
-    const std::vector<std::vector<ScoredItem>> lists = top_k(
-        items, people, left_out(domain, block, rows.basis, of_users), mix, options.k, threads);
+    const std::size_t count = std::min<std::size_t>(kBlock, keys.size() - begin);
+    recommend(domain, people_of(keys.subspan(begin, count)), options, use);
+  }
+}
+
+void Recommender::recommend(int domain, std::span<const Person> people, const ListOptions& options,
+                            const std::function<void(const Recommendation&)>& use) const {
+  const c10::NoGradGuard no_gradient;
+  prepare(domain, options.exclude);
+  const Catalogue& shared = catalogue(domain);
+  const std::span<const ScoredItem> popular = shared.popular;
+  for (std::size_t begin = 0; begin < people.size(); begin += kBlock) {
+    const std::span<const Person> block =
+        people.subspan(begin, std::min<std::size_t>(kBlock, people.size() - begin));
+    const Ranked ranked = rank(domain, block);
+    const std::vector<std::vector<ScoredItem>> lists =
+        top_k(*shared.items, ranked.users(), left_out(domain, block, ranked.basis, options.exclude),
+              mixes_[domain], options.k, model_.shard().threads);
     for (std::size_t n = 0; n < block.size(); ++n) {
-      const Basis basis = rows.basis[n];
-      use({block[n], basis, basis == Basis::popular ? popular : lists[n]});
+      const Basis basis = ranked.basis[n];
+      const std::span<const ScoredItem> items =
+          basis == Basis::popular ? popular.first(std::min<std::size_t>(popular.size(), options.k))
+                                  : lists[n];
+      use({block[n].key.value_or(""), basis, items});
     }
   }
+}
+
+PersonScores Recommender::score(int domain, const Person& person,
+                                std::span<const std::int32_t> items) const {
+  const c10::NoGradGuard no_gradient;
+  const Ranked ranked = rank(domain, {&person, 1});
+  PersonScores scored = {ranked.basis.front(), std::vector<float>(items.size())};
+  if (scored.basis == Basis::popular) {
+    const DatasetSummary& summary = *model_.shard().summary;
+    const std::int64_t first = summary.space.items_of(domain).begin;
+    for (std::size_t n = 0; n < items.size(); ++n) {
+      scored.scores[n] = static_cast<float>(summary.training_degree[first + items[n]]);
+    }
+    return scored;
+  }
+  NumberLists pairs;
+  pairs.add(items);
+  score_pairs(*catalogue(domain).items, ranked.users(), pairs, {&mixes_[domain], 1}, 1,
+              scored.scores);
+  return scored;
+}
+
+std::optional<std::vector<ScoredItem>> Recommender::similar(int domain, const Person& person,
+                                                            std::int64_t k) const {
+  const c10::NoGradGuard no_gradient;
+  const std::int64_t dim = z_.size(1);
+  const std::int64_t first = model_.shard().space().items_of(domain).begin;
+  const auto count = static_cast<std::int32_t>(model_.shard().space().items_of(domain).size());
+  const float* const rows = z_.const_data_ptr<float>() + first * dim;
+  const auto norm = [&](const float* row) {
+    return std::sqrt(std::inner_product(row, row + dim, row, 0.0));
+  };
+  std::vector<double> wanted(dim, 0);
+  const std::vector<std::int32_t>* const given = person.history(domain);
+  if (given != nullptr) {
+    for (const std::int32_t item : *given) {
+      const float* const row = rows + item * dim;
+      const double length = norm(row);
+      for (std::int64_t c = 0; length > 0 && c < dim; ++c) wanted[c] += row[c] / length;
+    }
+  } else {
+    const PeopleRows there = rows_for(domain, {&person, 1});
+    const float* const row = there.z.const_data_ptr<float>();
+    wanted.assign(row, row + dim);
+  }
+  const double size =
+      std::sqrt(std::inner_product(wanted.begin(), wanted.end(), wanted.begin(), 0.0));
+  if (!(size > 0)) return std::nullopt;
+  std::vector<float> cosine(count);
+  std::vector<std::int32_t> number(count);
+  std::iota(number.begin(), number.end(), 0);
+  for (std::int32_t item = 0; item < count; ++item) {
+    const float* const row = rows + item * dim;
+    const double length = norm(row);
+    const double product = std::inner_product(wanted.begin(), wanted.end(), row, 0.0);
+    cosine[item] = length > 0 ? static_cast<float>(product / (length * size)) : TopK::kNever;
+  }
+  if (given != nullptr) {
+    for (const std::int32_t item : *given) cosine[item] = TopK::kNever;
+  }
+  TopK best(k);
+  best.offer(cosine.data(), number.data(), count);
+  return best.take();
+}
+
+std::span<const ScoredItem> Recommender::popular(int domain) const {
+  return catalogue(domain).popular;
 }
 
 }  // namespace micrec

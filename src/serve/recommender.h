@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +30,18 @@ enum class Basis {
 /// "dataset", "history", "other_domain" or "popular".
 const char* name_of(Basis basis);
 
+/// Somebody to recommend to: a key, what they did since, or both. Views hold during the call.
+struct Person {
+  std::optional<std::string_view> key;
+  /// [domain] item numbers, rising without repeats, at least one; null where the key tells what
+  /// they did there. Or none, for null in all domains.
+  std::vector<const std::vector<std::int32_t>*> histories;
+
+  const std::vector<std::int32_t>* history(int domain) const {
+    return histories.empty() ? nullptr : histories[domain];
+  }
+};
+
 /// Rows of people for one domain.
 struct PeopleRows {
   at::Tensor z;              // (people, dim) float32, zeros where the basis is popular
@@ -47,9 +61,15 @@ struct ListOptions {
 
 /// A person's list; views hold during the call that gets it.
 struct Recommendation {
-  std::string_view user;
+  std::string_view user;  // empty where they have no key
   Basis basis = Basis::popular;
   std::span<const ScoredItem> items;  // best first, ties to the smaller item number
+};
+
+/// What one person's items score; all are training interactions where the basis is popular.
+struct PersonScores {
+  Basis basis = Basis::popular;
+  std::vector<float> scores;  // (items asked for)
 };
 
 /// Recommends items of a trained model to users of its data set and to people who came later.
@@ -59,7 +79,8 @@ struct Recommendation {
 /// regression, lists are by the mix of both terms, and the linear term is over what a person did in
 /// all domains: in each what they did since, or else what they did as a user of the data set.
 ///
-/// Ranks    the model lives on one rank.
+/// Ranks    the model lives on one rank. Once it is made, and prepare() was called, several threads
+///          may ask at once.
 class Recommender {
  public:
   /// `dataset`, `model` and `coefficients` (of the items of all domains, or null) outlive it;
@@ -67,48 +88,83 @@ class Recommender {
   /// no mix takes.
   ///
   /// Shapes   mixes: (domains), or none for the product of embeddings alone.
-  /// Cost     the final rows of all nodes and the keys of all users, in memory; with coefficients
-  ///          all interactions too.
+  /// Cost     the final rows of all nodes, what new people read of the graph, the keys of all users
+  ///          and all interactions, in memory.
   Recommender(const DatasetFile& dataset, Model& model, std::int64_t epoch,
               const SparseRows* coefficients = nullptr, std::vector<ScoreMix> mixes = {});
+  ~Recommender();
 
   const DatasetFile& dataset() const { return dataset_; }
   /// The keys of the users of a domain, numbered as in the data set.
   const KeyTable& users(int domain) const { return users_[domain]; }
+  /// What the model has seen of a user of a domain, rising.
+  const std::vector<std::int32_t>& seen(int domain, std::int32_t user) const {
+    return seen_[domain][user];
+  }
   /// Has the people of a history served from it in that domain.
   void set_history(int domain, History history);
   /// The keys in all histories, or those of the users of the domain where there are none.
   std::vector<std::string> everyone(int domain) const;
 
+  /// Makes what all lists of a domain share: its items packed for the kernels, the order of the
+  /// popular ones, what is left out. The first question about a domain does it, where nobody has.
+  ///
+  /// Errors   those of reading the data set.
+  void prepare(int domain, Exclude exclude) const;
+
+  PeopleRows rows_for(int domain, std::span<const Person> people) const;
   PeopleRows rows_for(int domain, std::span<const std::string> keys) const;
 
-  /// Calls `use` with a list for each of the keys, in order.
+  /// Calls `use` with a list for each of the people, in order.
   ///
-  /// Errors   those of top_k() and of reading the data set.
+  /// Errors   those of top_k() and of prepare().
   /// Cost     2 * people * items * dim operations; rows and lists of 4,096 people at a time.
+  void recommend(int domain, std::span<const Person> people, const ListOptions& options,
+                 const std::function<void(const Recommendation&)>& use) const;
   void recommend(int domain, std::span<const std::string> keys, const ListOptions& options,
                  const std::function<void(const Recommendation&)>& use) const;
 
+  /// The scores that items of a domain have in a person's list, or would have were they not left
+  /// out.
+  PersonScores score(int domain, const Person& person, std::span<const std::int32_t> items) const;
+
+  /// The k items whose final rows have the largest cosines to what somebody met, without that: to
+  /// the mean direction of the items of their history in this domain, or else to the row that they
+  /// are mapped to from others. Nothing where they have no row here.
+  ///
+  /// Cost     2 * items * dim operations.
+  std::optional<std::vector<ScoredItem>> similar(int domain, const Person& person,
+                                                 std::int64_t k) const;
+
+  /// All items of a domain, those with the most training interactions first. After prepare().
+  std::span<const ScoredItem> popular(int domain) const;
+
  private:
   using Items = std::vector<std::vector<std::int32_t>>;  // of each user, rising
+  struct Catalogue;                                      // of a domain
+  struct Ranked;                                         // people as the kernels take them
 
-  PeopleRows own_rows(int domain, std::span<const std::string> keys) const;
-  std::vector<ScoredItem> popular_items(int domain, std::int64_t k) const;
-  Items items_of_users(int domain, Exclude exclude) const;
-  NumberLists left_out(int domain, std::span<const std::string> keys, std::span<const Basis> basis,
-                       const Items& of_users) const;
+  std::vector<Person> people_of(std::span<const std::string> keys) const;
+  PeopleRows own_rows(int domain, std::span<const Person> people) const;
+  std::vector<ScoredItem> popular_items(int domain) const;
+  Items items_of_users(int domain, std::span<const Split> splits) const;
+  NumberLists left_out(int domain, std::span<const Person> people, std::span<const Basis> basis,
+                       Exclude exclude) const;
   Candidates candidates(int domain) const;
-  NumberLists histories_of(std::span<const std::string> keys) const;
+  const Catalogue& catalogue(int domain) const;
+  NumberLists histories_of(std::span<const Person> people) const;
+  Ranked rank(int domain, std::span<const Person> people) const;
 
   const DatasetFile& dataset_;
   Model& model_;
-  std::int64_t epoch_;
+  Model::NewUserRows new_user_rows_;
   const SparseRows* coefficients_;  // (items of all domains)
   std::vector<ScoreMix> mixes_;     // (domains)
   at::Tensor z_;                    // (nodes, dim) float32 on the host, final rows
-  std::vector<Items> seen_;         // [domain] by the model, with coefficients
+  std::vector<Items> seen_;         // [domain] by the model
   std::vector<KeyTable> users_;     // [domain]
   std::vector<History> histories_;  // [domain]
+  std::vector<std::unique_ptr<Catalogue>> catalogues_;  // [domain]
 };
 
 }  // namespace micrec

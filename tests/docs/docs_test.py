@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = ""
 MPIEXEC = []
 SECONDS = 120  # no command may take longer
-RUN = ["README.md", "docs/data.md", "docs/recommending.md", "docs/refreshing.md", "docs/comparing.md", "docs/cluster.md", "docs/never-losing-a-run.md",
+RUN = ["README.md", "docs/data.md", "docs/recommending.md", "docs/serving.md", "docs/refreshing.md", "docs/comparing.md", "docs/cluster.md", "docs/never-losing-a-run.md",
        "docs/formats.md", "docs/speed.md", "docs/model.md", "docs/glossary.md", "CONTRIBUTING.md"]
 FLAGS_OF_OTHERS = {  # of cmake, ctest, mpirun, the tests' own programs
     "all", "format", "help", "install", "kills", "mca", "prefix", "preset", "resume", "seed", "version"}

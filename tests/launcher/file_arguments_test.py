@@ -104,7 +104,8 @@ COMMANDS = {
         Argument("", "folder", "{}", "run", expect={
             "missing": (3, "is not there"), "file": (4, "Not a directory"), "read-only": (0, "")}),
         Argument("against", "folder", good="", expect={
-            "missing": (3, "is not there"), "file": (4, "Not a directory"), "read-only": (0, "")}), OUT, FLAGFILE]),
+            "missing": (3, "is not there"), "file": (4, "Not a directory"), "read-only": (0, "")}),
+        Argument("comparison", "input", good="", ending=".json"), OUT, FLAGFILE]),
     "verify": ([], [Argument("", "folder", "{}", "run", expect={**CHANGED, "read-only": (0, "")}), OUT]),
 }
 
@@ -137,6 +138,8 @@ class World:
         self.must("plan", f"--dataset={self.dataset}", "--ranks=2", "--grid=2x1", "--dim=4",
                   f"--write_partition={self.folder / 'partition.csv'}")
         self.must("train", f"--dataset={self.dataset}", f"--run_dir={self.run}", *TRAIN)
+        self.comparison = self.folder / "comparison.json"
+        self.must("compare", self.run, self.run, f"--json={self.comparison}")
         self.per_user = self.folder / "per_user.h5"
         self.must("evaluate", f"--run_dir={self.run}", f"--per_user={self.per_user}")
         with h5py.File(self.dataset) as file:
@@ -173,6 +176,10 @@ class World:
             return self.features
         if argument.flag == "observed":
             return self.history
+        if argument.flag == "against":
+            return self.run
+        if argument.flag == "comparison":
+            return self.comparison
         if argument.ending == ".npy":
             return self.folder / "features.npy"
         return getattr(self, argument.good)

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Sends a server random, wrong, huge, broken and unauthorised requests from many connections at once, while others ask right
+ones: all of these must be answered, rightly, and the server's memory must stay what it is.
+
+    load_test.py PROGRAM [--requests=3000] [--clients=8] [--seed=N] [--all]
+
+--all: 300,000 requests and a new seed.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import re
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from serving import Server, World
+
+TOKEN = "a-secret-of-some-length"
+MOST_MIB = 30  # that memory may grow by, in buffers of threads and of the allocator
+STATUSES = {200, 400, 401, 404, 405, 413, 414, 415, 422, 429, 503}
+
+
+def random_json(chance, depth=0):
+    kind = chance.randrange(7 if depth < 4 else 5)
+    if kind == 5:
+        return [random_json(chance, depth + 1) for _ in range(chance.randrange(4))]
+    if kind == 6:
+        return {chance.choice(["user", "k", "history", "domains", "items", "events", "q", "\u00e9\u0000"]):
+                random_json(chance, depth + 1) for _ in range(chance.randrange(4))}
+    return [None, chance.random() < 0.5, chance.uniform(-1e300, 1e300), chance.randrange(-2**63, 2**64),
+            "".join(chr(chance.randrange(1, 0xd7ff)) for _ in range(chance.randrange(8)))][kind]
+
+
+class Client(threading.Thread):
+    """Sends its share of requests, mixed by chance."""
+
+    def __init__(self, server, world, count, seed, expected):
+        super().__init__()
+        self.port, self.count, self.chance = server.port, count, random.Random(seed)
+        self.domains, self.expected = world.domains(), expected
+        self.statuses, self.faults = {}, []
+
+    def ask(self, method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body,
+                               {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", **(headers or {})})
+            answer = connection.getresponse()
+            text = answer.read()
+            self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+            if answer.status not in STATUSES or (answer.status != 200 and method != "HEAD" and list(json.loads(text)) != ["error"]):
+                self.faults.append((method, path, answer.status, text[:200]))
+            return answer.status, text
+        except OSError:  # It may close while a huge request is still being sent.
+            return None, b""
+        finally:
+            connection.close()
+
+    def right(self):
+        who = self.chance.choice(list(self.expected))
+        status, text = self.ask("POST", "/recommend", json.dumps({"user": who, "k": 5}))
+        if status == 200 and text != self.expected[who]:
+            self.faults.append(("another list", who, text[:200]))
+        elif status not in (200, 503):
+            self.faults.append(("a right request was refused", status, text[:200]))
+
+    def wrong(self):
+        path = self.chance.choice(["/recommend", "/score", "/similar", "/observe", "/items", "/model", "/x"])
+        self.ask(self.chance.choice(["POST", "POST", "GET", "PUT", "DELETE", "OPTIONS", "HEAD"]), path,
+                 json.dumps(random_json(self.chance)))
+
+    def unauthorised(self):
+        status, text = self.ask("POST", "/recommend", "{}", {"Authorization": self.chance.choice(["", "Bearer x", TOKEN])})
+        if status not in (401, 503):
+            self.faults.append(("no token, but", status, text[:200]))
+
+    def huge(self):
+        self.ask("POST", "/recommend", b" " * self.chance.randrange(1 << 20, 4 << 20))
+
+    def broken(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
+                head = (f"POST /recommend HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n"
+                        f"Content-Length: {self.chance.randrange(200)}\r\n\r\n").encode()
+                connection.sendall(self.chance.choice([
+                    head[:self.chance.randrange(1, len(head))], head + b"{", self.chance.randbytes(300), head * 3,
+                    head.replace(b"Content-Length", b"Transfer-Encoding: chunked\r\nX") + b"5\r\nabc"]))
+                if self.chance.random() < 0.5:
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.recv(100)
+        except OSError:
+            pass
+
+    def run(self):
+        kinds = [self.right] * 4 + [self.wrong] * 4 + [self.unauthorised, self.broken, self.huge]
+        for _ in range(self.count):
+            self.chance.choice(kinds)()
+
+
+def memory_mib(server):
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
+
+
+def send(server, world, count, options, seed, expected):
+    clients = [Client(server, world, count // options.clients, seed + n, expected) for n in range(options.clients)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert server.process.poll() is None, "the server has died\n" + "".join(server.said[-20:])
+    faults = [fault for client in clients for fault in client.faults]
+    assert not faults, f"{len(faults)} answers that are not as they should be, as {faults[:3]}"
+    statuses = {}
+    for client in clients:
+        for status, number in client.statuses.items():
+            statuses[status] = statuses.get(status, 0) + number
+    return dict(sorted(statuses.items()))
+
+
+def check(program, options):
+    with World(program) as world:
+        token = world.folder / "token"
+        token.write_text(TOKEN)
+        users = [user for of in world.domains().values() for user in of["users"][:20]]
+        with Server(world, f"--token_file={token}", "--timeout=2", "--connections=32", token=TOKEN) as server:
+            expected = {}
+            client = server.client()
+            for user in users:
+                client.connection.request("POST", "/recommend", json.dumps({"user": user, "k": 5}),
+                                          {**client.headers, "Content-Type": "application/json"})
+                expected[user] = client.connection.getresponse().read()
+            client.close()
+            send(server, world, options.requests, options, options.seed, expected)
+            before = memory_mib(server)
+            statuses = send(server, world, options.requests, options, options.seed + 1000, expected)
+            after = memory_mib(server)
+            assert after < before + MOST_MIB, f"memory grew from {before:.0f} to {after:.0f} MiB"
+            assert server.ask("/ready")[0] == 200
+            assert server.end() == 0
+    print(f"{options.requests:,} requests and as many again, {statuses}; memory {before:.0f} MiB, then {after:.0f}")
+
+
+if __name__ == "__main__":
+    asks_for_all = "--all" in sys.argv or os.environ.get("MICREC_TEST_ALL", "") not in ("", "0")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--requests", type=int, default=300_000 if asks_for_all else 3000)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000 if asks_for_all else 1)
+    parser.add_argument("--all", action="store_true", help="the long form (MICREC_TEST_ALL=1)")
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}")
+    check(str(Path(arguments.program).resolve()), arguments)

@@ -1,0 +1,170 @@
+#include "serve/observed_log.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "base/error.h"
+#include "tests/support/temporary_folder.h"
+
+namespace micrec {
+namespace {
+
+using Events = std::vector<ObservedEvent>;
+
+class ObservedLogTest : public testing::Test {
+ protected:
+  ObservedLog open() {
+    read_.clear();
+    report_.str("");
+    return {path_,
+            [&](const Events& events) { read_.insert(read_.end(), events.begin(), events.end()); },
+            report_};
+  }
+
+  std::string contents() const {
+    std::ifstream file(path_, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  void set_contents(const std::string& bytes) {
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << bytes;
+  }
+
+  void expect_refused(Cause cause, const std::string& part) {
+    const std::string before = contents();
+    try {
+      open();
+      ADD_FAILURE() << "not refused";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), cause) << error.what();
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+    EXPECT_EQ(contents(), before);
+  }
+
+  const Events first_ = {{"food", "anna", "i1"}, {"food", "\"b\\\n\u00e9", "i2"}};
+  const Events second_ = {{"kitchen", "anna", ""}};
+  TemporaryFolder folder_;
+  std::string path_ = folder_ / "observed.log";
+  Events read_;
+  std::ostringstream report_;
+};
+
+TEST_F(ObservedLogTest, GivesBackWhatWasAppended) {
+  {
+    ObservedLog log = open();
+    EXPECT_TRUE(read_.empty());
+    log.append(first_);
+    log.append({});
+    log.append(second_);
+    EXPECT_EQ(log.bytes(), static_cast<std::int64_t>(contents().size()));
+  }
+  const ObservedLog log = open();
+  Events all = first_;
+  all.insert(all.end(), second_.begin(), second_.end());
+  EXPECT_EQ(read_, all);
+  EXPECT_EQ(log.bytes(), static_cast<std::int64_t>(contents().size()));
+  EXPECT_EQ(report_.str(), path_ + ": 3 events observed before\n");
+}
+
+// A crash leaves any part of the last line.
+TEST_F(ObservedLogTest, CutsOffALastLineThatIsNotWhole) {
+  open().append(first_);
+  const std::string kept = contents();
+  open().append(second_);
+  const std::string whole = contents();
+  for (std::size_t size = kept.size() + 1; size < whole.size(); ++size) {
+    set_contents(whole.substr(0, size));
+    open();
+    EXPECT_EQ(read_, first_) << size;
+    EXPECT_EQ(contents(), kept) << size;
+    EXPECT_NE(report_.str().find("was not finished"), std::string::npos);
+  }
+  std::string changed = whole;
+  changed[whole.size() - 5] ^= 1;
+  set_contents(changed);
+  ObservedLog log = open();
+  EXPECT_EQ(read_, first_);
+  log.append(second_);
+  EXPECT_EQ(contents(), whole);
+  for (std::size_t size = 0; size < kept.find('\n'); ++size) {  // of the first line too
+    set_contents(kept.substr(0, size));
+    std::filesystem::remove(folder_ / "other");
+    std::ostringstream report;
+    if (size > 0) std::filesystem::copy_file(path_, folder_ / "other");
+    const ObservedLog other(
+        folder_ / "other", [](const Events&) { FAIL(); }, report);
+    EXPECT_EQ(other.bytes(), static_cast<std::int64_t>(kept.find('\n') + 1)) << size;
+  }
+}
+
+TEST_F(ObservedLogTest, RefusesWhatACrashCannotLeave) {
+  open().append(first_);
+  const std::size_t damaged = contents().size() - 5;
+  open().append(second_);
+  std::string changed = contents();
+  changed[damaged] ^= 1;
+  set_contents(changed);
+  expect_refused(Cause::data, ":2: the line is damaged");
+  for (const char* other : {"x", "user_id,item_id\nu,i\n", "{}\n", "\n\n"}) {
+    set_contents(other);
+    expect_refused(Cause::data, "is no log of observed events");
+  }
+}
+
+TEST_F(ObservedLogTest, IsOfOneProcessAtATime) {
+  const ObservedLog log = open();
+  expect_refused(Cause::io, "in use by another server");
+}
+
+TEST_F(ObservedLogTest, KeepsWhatManyThreadsAppendAtOnce) {
+  constexpr int kThreads = 8;
+  constexpr int kEach = 20;
+  {
+    ObservedLog log = open();
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&log, t] {
+        for (int n = 0; n < kEach; ++n) {
+          log.append({{"d", std::to_string(t), std::to_string(n)}, {"d", std::to_string(t), "x"}});
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+  open();
+  ASSERT_EQ(read_.size(), std::size_t{2} * kThreads * kEach);
+  std::set<std::pair<std::string, std::string>> distinct;
+  for (const ObservedEvent& event : read_) distinct.emplace(event.user, event.item);
+  EXPECT_EQ(distinct.size(), std::size_t{kThreads} * (kEach + 1));
+}
+
+TEST_F(ObservedLogTest, KeepsNothingOfWhatADiskDoesNotTakeAndGoesOnAfterwards) {
+  ObservedLog log = open();
+  log.append(first_);
+  const std::string kept = contents();
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit full = {kept.size() + 10, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &full), 0);
+  EXPECT_THROW(log.append(second_), Error);
+  EXPECT_EQ(contents(), kept);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, handler);
+  log.append(second_);
+  EXPECT_EQ(contents().substr(0, kept.size()), kept);
+  EXPECT_EQ(log.bytes(), static_cast<std::int64_t>(contents().size()));
+}
+
+}  // namespace
+}  // namespace micrec

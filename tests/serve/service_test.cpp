@@ -1,0 +1,370 @@
+#include "serve/service.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "checkpoints/store.h"
+#include "cluster/thread_communicator.h"
+#include "serve/recommender.h"
+#include "serve/requests.h"
+#include "serve/trained_run.h"
+#include "tests/support/sharded_model.h"
+#include "tests/support/small_world.h"
+#include "tests/support/temporary_folder.h"
+#include "train/optimizer.h"
+#include "train/trainer.h"
+
+namespace micrec {
+namespace {
+
+using Json = nlohmann::json;
+
+ModelConfig small_config() {
+  ModelConfig config;
+  config.dim = 8;
+  config.layers = 1;  // up to which a copy of a user has the user's row bit for bit
+  config.semantic_neighbors = 3;
+  config.modalities = {"image", "text"};
+  return config;
+}
+
+class ServiceTest : public testing::Test {
+ protected:
+  ServiceTest() : dataset_(write_small_world({}, folder_ / "world.h5")) {
+    for (const int domain : {0, 1}) items_.push_back(dataset_.item_keys(domain));
+    save(25);
+  }
+
+  void save(std::int64_t step) {
+    CheckpointInfo info;
+    info.step = step;
+    info.dataset_path = folder_ / "world.h5";
+    info.dataset_fingerprint = dataset_.fingerprint();
+    info.grid = "1x1";
+    info.world_size = 1;
+    info.extra["steps_per_epoch"] = "10";
+    ShardedSetting setting;
+    setting.seed = static_cast<std::uint64_t>(step);
+    on_ranks(dataset_, small_config(), setting, [&](ModelRank& rank) {
+      rank.model.fit_ridge(rank.model.embeddings(2));
+      CheckpointStore store(folder_ / "run/checkpoints", rank.communicator);
+      const Optimizer optimizer(rank.model, AdamConfig());
+      store.save(info, rank.shard.whole_nodes, checkpoint_tensors(rank.model, optimizer), {});
+    });
+  }
+
+  std::unique_ptr<TrainedRun> open(Communicator& communicator) const {
+    TrainedRunOptions options;
+    options.run_dir = folder_ / "run";
+    options.checkpoint = "newest";
+    options.read_settings = [](const std::string&, const std::string&) { return small_config(); };
+    return open_trained_run(options, communicator);
+  }
+
+  /// Calls `body` with a service, and what loads another model for it.
+  using Load = std::function<std::shared_ptr<const ServedModel>()>;
+  void with_service(const std::function<void(RecommendationService&, const Load&)>& body) {
+    run_ranks(1, [&](Communicator& communicator) {
+      const Load load = [&] {
+        return make_served_model(open(communicator), {{"domain0", {{items_[0][2], "Lid & Pot"}}}});
+      };
+      RecommendationService service(load(), {.k = 50, .items = 100}, folder_ / "observed.log",
+                                    report_);
+      body(service, load);
+    });
+  }
+
+  /// The lists of a Recommender for one person with a history in the first domain.
+  std::vector<AnsweredList> expected(const std::string& user,
+                                     const std::vector<std::int32_t>& history) {
+    std::vector<AnsweredList> lists;
+    run_ranks(1, [&](Communicator& communicator) {
+      const std::unique_ptr<TrainedRun> run = open(communicator);
+      Recommender recommender(run->dataset, *run->model, run->epoch);
+      if (!history.empty()) {
+        History given;
+        given.users.add(user);
+        given.items = {history};
+        recommender.set_history(0, std::move(given));
+      }
+      const std::vector<std::string> keys = {user};
+      for (const int domain : {0, 1}) {
+        recommender.recommend(domain, keys, {.k = 7}, [&](const Recommendation& list) {
+          AnsweredList answered = {dataset_.domains()[domain].name, name_of(list.basis), {}};
+          for (const ScoredItem& item : list.items) {
+            answered.items.push_back({items_[domain][item.item], "", item.score});
+          }
+          lists.push_back(answered);
+        });
+      }
+    });
+    return lists;
+  }
+
+  static void expect_equal(const std::vector<AnsweredList>& lists,
+                           const std::vector<AnsweredList>& expected) {
+    ASSERT_EQ(lists.size(), expected.size());
+    for (std::size_t n = 0; n < lists.size(); ++n) {
+      EXPECT_EQ(lists[n].domain, expected[n].domain);
+      EXPECT_EQ(lists[n].basis, expected[n].basis);
+      ASSERT_EQ(lists[n].items.size(), expected[n].items.size());
+      for (std::size_t i = 0; i < lists[n].items.size(); ++i) {
+        EXPECT_EQ(lists[n].items[i].item, expected[n].items[i].item) << n << " " << i;
+        EXPECT_EQ(lists[n].items[i].score, expected[n].items[i].score) << n << " " << i;
+      }
+    }
+  }
+
+  std::vector<std::string> keys(int domain, const std::vector<std::int32_t>& items) const {
+    std::vector<std::string> keys;
+    for (const std::int32_t item : items) keys.push_back(items_[domain][item]);
+    return keys;
+  }
+
+  /// A user of the first domain and what the model has seen of them, rising.
+  std::pair<std::string, std::vector<std::int32_t>> some_user() const {
+    std::vector<std::int32_t> seen;
+    const Interactions train = dataset_.read(0, Split::train);
+    const Interactions later = dataset_.read(0, Split::later);
+    const std::int32_t user = train.user.front();
+    for (const Interactions& part : {train, later}) {
+      for (std::size_t n = 0; n < part.user.size(); ++n) {
+        if (part.user[n] == user) seen.push_back(part.item[n]);
+      }
+    }
+    std::ranges::sort(seen);
+    return {dataset_.user_keys(0)[user], seen};
+  }
+
+  TemporaryFolder folder_;
+  DatasetFile dataset_;
+  std::vector<std::vector<std::string>> items_;
+  std::ostringstream report_;
+};
+
+TEST_F(ServiceTest, AnswersAsRecommenderWould) {
+  const auto [user, seen] = some_user();
+  with_service([&](RecommendationService& service, const Load&) {
+    ListRequest request;
+    request.k = 7;
+    request.person.user = user;
+    expect_equal(service.recommend(request).lists, expected(user, {}));
+    request.person = {"somebody new", {{"domain0", keys(0, {5, 1, 5})}}};
+    expect_equal(service.recommend(request).lists, expected("somebody new", {1, 5}));
+    request.person.user.reset();
+    expect_equal(service.recommend(request).lists, expected("somebody new", {1, 5}));
+    request.person = {};
+    expect_equal(service.recommend(request).lists, expected("nobody", {}));
+    request.domains = {"domain1"};
+    ASSERT_EQ(service.recommend(request).lists.size(), 1U);
+    EXPECT_EQ(service.recommend(request).lists[0].domain, "domain1");
+  });
+}
+
+TEST_F(ServiceTest, AnswersManyAtOnceAsOneByOne) {
+  const std::vector<std::string> users = dataset_.user_keys(0);
+  with_service([&](RecommendationService& service, const Load& load) {
+    const auto list_of = [&](const std::string& user) {
+      ListRequest request;
+      request.person = {user, {{"domain0", keys(0, {static_cast<std::int32_t>(user.size()), 3})}}};
+      request.k = 7;
+      return service.recommend(request).lists;
+    };
+    std::vector<std::vector<AnsweredList>> alone;
+    for (const std::string& user : users) alone.push_back(list_of(user));
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (std::size_t n = 0; n < users.size(); ++n) expect_equal(list_of(users[n]), alone[n]);
+      });
+    }
+    service.replace(load());
+    service.observe({{"domain1", "bystander", items_[1][0]}});
+    for (std::thread& thread : threads) thread.join();
+  });
+}
+
+TEST_F(ServiceTest, WhatIsObservedCountsAtOnceOnceAndAfterARestart) {
+  const auto [user, seen] = some_user();
+  std::int32_t unseen = 0;
+  while (std::ranges::binary_search(seen, unseen)) ++unseen;
+  std::vector<std::int32_t> more = seen;
+  more.push_back(unseen);
+  std::ranges::sort(more);
+  const auto check = [&](RecommendationService& service) {
+    ListRequest request;
+    request.k = 7;
+    request.person.user = "somebody new";
+    expect_equal(service.recommend(request).lists, expected("somebody new", {1, 5}));
+    request.person.user = user;
+    expect_equal(service.recommend(request).lists, expected(user, more));
+    EXPECT_EQ(service.state().observed_people, 2);
+    EXPECT_EQ(service.state().observed_events, 3);
+  };
+  with_service([&](RecommendationService& service, const Load&) {
+    ObserveAnswer answer = service.observe({{"domain0", "somebody new", items_[0][5]},
+                                            {"domain0", "somebody new", "what is it"},
+                                            {"domain0", "somebody new", items_[0][1]},
+                                            {"domain0", "somebody new", items_[0][5]}});
+    EXPECT_EQ(answer.added, 2);
+    EXPECT_EQ(answer.known, 1);
+    EXPECT_EQ(answer.unknown.at("domain0").count, 1);
+    EXPECT_EQ(answer.unknown.at("domain0").example, "what is it");
+    EXPECT_EQ(service.observe({{"domain0", user, items_[0][unseen]}}).added, 1);
+    EXPECT_EQ(service.observe({{"domain0", user, items_[0][unseen]}}).known, 1);
+    EXPECT_THROW(service.observe({{"domain0", "x", items_[0][1]}, {"nowhere", "x", "y"}}), Error);
+    check(service);
+  });
+  with_service([&](RecommendationService& service, const Load&) { check(service); });
+}
+
+TEST_F(ServiceTest, AHistoryThatIsGivenStandsForAllThatWasDoneInItsDomain) {
+  const auto [user, seen] = some_user();
+  with_service([&](RecommendationService& service, const Load&) {
+    service.observe({{"domain0", user, items_[0][0]}});
+    ListRequest request;
+    request.k = 7;
+    request.person = {user, {{"domain0", keys(0, {1, 5})}}};
+    expect_equal(service.recommend(request).lists, expected(user, {1, 5}));
+  });
+}
+
+TEST_F(ServiceTest, ScoresAreThoseOfTheList) {
+  with_service([&](RecommendationService& service, const Load&) {
+    for (const Asker& person :
+         {Asker{some_user().first, {}}, Asker{{}, {{"domain0", keys(0, {1, 5})}}}, Asker{}}) {
+      const Answer list = service.recommend({person, {}, 6, {}});
+      for (const AnsweredList& of_domain : list.lists) {
+        std::vector<std::string> items;
+        for (const AnsweredItem& item : of_domain.items) items.push_back(item.item);
+        const Answer scores = service.score({person, {{of_domain.domain, items}}});
+        expect_equal(scores.lists, {of_domain});
+      }
+    }
+  });
+}
+
+TEST_F(ServiceTest, SimilarItemsHaveTheLargestCosines) {
+  with_service([&](RecommendationService& service, const Load&) {
+    const Answer answer = service.similar({{{"domain0", keys(0, {2, 7})}}, {}, 50});
+    ASSERT_EQ(answer.lists.size(), 1U);
+    std::vector<AnsweredItem> items = answer.lists[0].items;
+    ASSERT_EQ(items.size(), items_[0].size() - 2);
+    run_ranks(1, [&](Communicator& communicator) {
+      const std::unique_ptr<TrainedRun> run = open(communicator);
+      const Range nodes = run->shard.space().items_of(0);
+      const at::Tensor z =
+          run->model->embeddings(run->epoch).slice(0, nodes.begin, nodes.end).to(at::kDouble);
+      const at::Tensor unit = z / z.norm(2, 1, /*keepdim=*/true);
+      const at::Tensor mean = unit[2] + unit[7];
+      const at::Tensor cosine = at::mv(unit, mean / mean.norm());
+      for (std::size_t n = 0; n < items.size(); ++n) {
+        const auto item = std::ranges::find(items_[0], items[n].item) - items_[0].begin();
+        EXPECT_TRUE(item != 2 && item != 7);
+        EXPECT_NEAR(items[n].score, cosine[item].item<double>(), 1e-6);
+        EXPECT_LE(items[n].score, items[n == 0 ? 0 : n - 1].score);
+      }
+    });
+    const Answer there = service.similar({{{"domain0", keys(0, {2, 7})}}, {"domain1"}, 4});
+    EXPECT_EQ(there.lists[0].basis, "other_domain");
+    EXPECT_EQ(there.lists[0].items.size(), 4U);
+    EXPECT_THROW(service.similar({{{"domain0", {"what is it"}}}, {}, 4}), Error);
+  });
+}
+
+TEST_F(ServiceTest, FindsItemsByKeyAndTitle) {
+  with_service([&](RecommendationService& service, const Load&) {
+    for (const char* part : {"lid & p", "LID"}) {
+      const Answer found = service.find_items({"domain0", part, 5});
+      ASSERT_EQ(found.lists[0].items.size(), 1U);
+      EXPECT_EQ(found.lists[0].items[0].item, items_[0][2]);
+      EXPECT_EQ(found.lists[0].items[0].title, "Lid & Pot");
+    }
+    const std::string key = items_[1][3];
+    std::vector<std::string> keys;
+    const Answer with_key = service.find_items({"domain1", key, 50});
+    for (const AnsweredItem& item : with_key.lists[0].items) {
+      EXPECT_NE(item.item.find(key), std::string::npos);
+      keys.push_back(item.item);
+    }
+    EXPECT_NE(std::ranges::find(keys, key), keys.end());
+  });
+}
+
+TEST_F(ServiceTest, AnswersFromTheModelThatReplacedTheFirst) {
+  const std::string user = some_user().first;
+  with_service([&](RecommendationService& service, const Load& load) {
+    EXPECT_EQ(service.state().checkpoint, "step-000000000025");
+    save(50);
+    service.replace(load());
+    EXPECT_EQ(service.state().checkpoint, "step-000000000050");
+    expect_equal(service.recommend({{user, {}}, {}, 7, {}}).lists, expected(user, {}));
+  });
+}
+
+TEST_F(ServiceTest, JsonHasTheSameAnswersAndASentenceForEachRefusal) {
+  with_service([&](RecommendationService& service, const Load&) {
+    const auto ask = [&](Route route, const std::string& body, int status) {
+      const Reply reply = answer(service, route, body);
+      EXPECT_EQ(reply.status, status) << body << reply.body;
+      const Json json = Json::parse(reply.body);
+      EXPECT_EQ(json.contains("error"), status != 200) << reply.body;
+      return json;
+    };
+    const Json body = {{"history", {{"domain0", keys(0, {1, 5})}}}, {"k", 7}};
+    const Json lists = ask(Route::recommend, body.dump(), 200)["lists"];
+    const std::vector<AnsweredList> wanted = expected("new", {1, 5});
+    for (std::size_t n = 0; n < wanted.size(); ++n) {
+      EXPECT_EQ(lists[n]["basis"], wanted[n].basis);
+      for (std::size_t i = 0; i < wanted[n].items.size(); ++i) {
+        EXPECT_EQ(lists[n]["items"][i]["item"], wanted[n].items[i].item);
+        EXPECT_EQ(lists[n]["items"][i]["score"].get<float>(), wanted[n].items[i].score);
+      }
+    }
+    ask(Route::recommend, "{}", 200);
+    for (const char* wrong : {"", "{", "[1]", "7", "{\"k\": 1} x", "\xff"}) {
+      ask(Route::recommend, wrong, 400);
+    }
+    for (const char* wrong :
+         {R"({"k": 0})", R"({"k": 51})", R"({"k": "7"})", R"({"k": 1.5})",
+          R"({"k": 18446744073709551615})", R"({"user": 7})", R"({"domains": "domain0"})",
+          R"({"domains": ["domain9"]})", R"({"history": {"domain0": "i"}})",
+          R"({"history": {"domain9": []}})", R"({"exclude": "none"})"}) {
+      ask(Route::recommend, wrong, 422);
+    }
+    const Json hint = ask(Route::recommend, R"({"domain": ["domain0"]})", 422);
+    EXPECT_NE(hint["error"].get<std::string>().find("did you mean \"domains\"?"),
+              std::string::npos);
+    ask(Route::score, "{}", 422);
+    ask(Route::similar, "{}", 422);
+    ask(Route::observe, "{}", 422);
+    ask(Route::observe, R"({"events": [{"domain": "domain0", "user": "u"}]})", 422);
+    Json many = {{"history", {{"domain0", Json::array()}}}};
+    for (int n = 0; n < 101; ++n) many["history"]["domain0"].push_back("i");
+    ask(Route::recommend, many.dump(), 422);
+    EXPECT_EQ(Json::parse(answer_query(service, Route::items, {{"domain", "domain0"}, {"k", "2"}})
+                              .body)["lists"][0]["items"]
+                  .size(),
+              2U);
+    EXPECT_EQ(answer_query(service, Route::items, {{"domain", "domain0"}, {"k", "two"}}).status,
+              422);
+    const Json line = Json::parse(answer_line(service, R"({"route": "model"})"));
+    EXPECT_EQ(line["status"], 200);
+    EXPECT_EQ(line["checkpoint"], "step-000000000025");
+    EXPECT_EQ(Json::parse(answer_line(service, R"({"k": 3})"))["status"], 404);
+    EXPECT_EQ(Json::parse(answer_line(service, "not JSON"))["status"], 400);
+  });
+}
+
+}  // namespace
+}  // namespace micrec
