@@ -5,7 +5,8 @@
 #   micrec::nccl    the NCCL that LibTorch loads, only where MICREC_CUDA is true; to be linked before
 #                   micrec::torch_cuda, as a toolkit's folder may hold another nccl.h
 #   micrec::hdf5, micrec::metis, micrec::xxhash, micrec::zstd, micrec::httplib
-# and the variables MICREC_CUDA (are GPU parts built), MICREC_PYTHON (the Python beside torch, or
+#   micrec::faiss   only where MICREC_FAISS is true
+# and the variables MICREC_CUDA (are GPU parts built), MICREC_FAISS (are indexes of FAISS), MICREC_PYTHON (the Python beside torch, or
 # empty), MICREC_TORCH_DIR and MICREC_TORCH_VERSION.
 
 # micrec_find_package(<apt package> <find_package arguments...>): as find_package(REQUIRED), but a
@@ -168,6 +169,27 @@ if(MICREC_SANITIZE STREQUAL "thread" OR MICREC_FUZZ)
 else()
   target_compile_options(micrec_openmp INTERFACE
     $<$<COMPILE_LANGUAGE:C,CXX>:-fopenmp> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fopenmp>)
+endif()
+
+# --- FAISS -------------------------------------------------------------------------------------------
+# For `micrec export --format=faiss`, and not needed for anything else. By hand and not by its configuration file,
+# which would bring a second OpenMP into the process: Debian's libfaiss.a takes LibTorch's. LibTorch has a BLAS and most
+# of a LAPACK, under the names that the system's have: the one that the program names first serves both, so LibTorch
+# stands before the system's, in one flag that CMake does not take apart. Otherwise LibTorch's products would become
+# those of the system's BLAS.
+set(MICREC_FAISS OFF)
+find_path(MICREC_FAISS_INCLUDE faiss/IndexFlat.h)
+find_library(MICREC_FAISS_LIBRARY faiss)
+find_library(MICREC_LAPACK_LIBRARY lapack)
+find_library(MICREC_BLAS_LIBRARY blas)
+mark_as_advanced(MICREC_FAISS_INCLUDE MICREC_FAISS_LIBRARY MICREC_LAPACK_LIBRARY MICREC_BLAS_LIBRARY)
+if(MICREC_FAISS_INCLUDE AND MICREC_FAISS_LIBRARY AND MICREC_LAPACK_LIBRARY AND MICREC_BLAS_LIBRARY)
+  set(MICREC_FAISS ON)
+  add_library(micrec_faiss INTERFACE)
+  add_library(micrec::faiss ALIAS micrec_faiss)
+  target_include_directories(micrec_faiss SYSTEM INTERFACE ${MICREC_FAISS_INCLUDE})
+  target_link_libraries(micrec_faiss INTERFACE ${MICREC_FAISS_LIBRARY}
+    "-Wl,${MICREC_TORCH_DIR}/lib/libtorch_cpu.so,${MICREC_LAPACK_LIBRARY},${MICREC_BLAS_LIBRARY}" micrec::openmp)
 endif()
 
 # --- CUDA --------------------------------------------------------------------------------------------

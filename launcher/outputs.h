@@ -1,9 +1,13 @@
 #pragma once
 
+#include <fstream>
+#include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "checkpoints/run_folder.h"
+#include "io/unfinished_file.h"
 #include "launcher/flags.h"
 
 namespace micrec {
@@ -23,5 +27,21 @@ void check_output(const std::string& flag, const std::string& path, const Argume
 /// Errors   Error(usage).
 void refuse_one_file_for_two(const std::string& flag, const std::string& path,
                              const std::string& other_flag, const std::string& other);
+
+/// The result of a command: a file, or standard output where its path is empty.
+class ResultFile {
+ public:
+  /// Errors   Error(io) where it cannot be written.
+  explicit ResultFile(const std::string& path);
+
+  std::ostream& stream() { return unfinished_ ? file_ : std::cout; }
+  /// Gives the file its name and says that it is there; `origin` is what it was made from.
+  void finish(const std::string& origin);
+
+ private:
+  std::string path_;
+  std::optional<UnfinishedFile> unfinished_;
+  std::ofstream file_;
+};
 
 }  // namespace micrec

@@ -156,6 +156,7 @@ std::vector<std::pair<std::string, std::string>> program_versions() {
           {"LibTorch", MICREC_TORCH_VERSION},
           {"MPI", MICREC_MPI_VERSION},
           {"HDF5", MICREC_HDF5_VERSION},
+          {"FAISS", MICREC_FAISS_VERSION},
           {"CUDA", MICREC_CUDA_VERSION},
           {"instruction set", text(kernels().instruction_set, ", the best for this machine of ",
                                    MICREC_INSTRUCTION_SETS)}};

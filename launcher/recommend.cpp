@@ -1,18 +1,19 @@
-#include <cerrno>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <numeric>
 #include <optional>
 
-#include "base/error.h"
 #include "base/text.h"
 #include "cluster/job.h"
 #include "io/paths.h"
-#include "io/unfinished_file.h"
+#include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/filter_flags.h"
+#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
+#include "serve/explanation.h"
+#include "serve/filter_files.h"
 #include "serve/list_writer.h"
 #include "serve/recommender.h"
 
@@ -24,49 +25,47 @@ struct RecommendOptions {
   std::string domain;
   std::string history;
   std::vector<std::string> users;  // keys; empty: everyone
+  FilterOptions filter;
   ListOptions lists;
+  bool why = false;
   JobOptions job = job_of("recommend");
 };
 
 int recommend(const RecommendOptions& options, Job& job) {
-  if (job.world_size() > 1) {
-    throw Error(Cause::usage, text("recommend runs as one process, but was started as ",
-                                   job.world_size(), "; start it without mpirun"));
-  }
+  require_one_process("recommend", job);
   const auto run = open_trained_run(options.run, job);
   std::vector<int> wanted(run->dataset.domains().size());
   std::iota(wanted.begin(), wanted.end(), 0);
   if (!options.domain.empty()) wanted = {run->dataset.domain_number(options.domain)};
+  const FilterFiles filters(options.filter, options.domain, run->dataset);
+  refuse_output_over_inputs("--out", options.run.out, filters.paths());
 
   Recommender recommender(run->dataset, *run->model, run->epoch, run->coefficients(),
                           run->model->item_regression().mixes());
   for (const auto& [domain, path] :
-       parse_history_files(options.history, options.domain, run->dataset)) {
+       parse_domain_files("--history", options.history, options.domain, run->dataset)) {
     refuse_output_over_inputs("--out", options.run.out, {path});
     recommender.set_history(domain,
                             read_history(path, options.run.later.reading, domain, run->dataset,
                                          recommender.users(domain), std::cerr));
   }
 
-  std::optional<UnfinishedFile> unfinished;
-  std::ofstream file;
-  if (!options.run.out.empty()) {
-    unfinished.emplace(options.run.out);
-    errno = 0;
-    file.open(unfinished->name());
-  }
-  std::ostream& out = unfinished ? file : std::cout;
-  out << kListColumns << "\n";
+  std::optional<Explainer> explainer;
+  if (options.why) explainer.emplace(recommender, run->model->new_user_shares(run->epoch));
+
+  ResultFile result(options.run.out);
+  result.stream() << list_columns(options.why) << "\n";
   for (const int domain : wanted) {
+    const std::optional<ItemFilter> filter =
+        filters.read(domain, run->degree_of_items(domain), std::cerr);
+    ListOptions lists = options.lists;
+    if (filter) lists.filter = &*filter;
     const std::vector<std::string> keys =
         options.users.empty() ? recommender.everyone(domain) : options.users;
-    write_lists(recommender, domain, keys, options.lists, out, std::cerr);
+    write_lists(recommender, domain, keys, lists, explainer ? &*explainer : nullptr,
+                result.stream(), std::cerr);
   }
-  if (!unfinished) return 0;
-  file.close();
-  if (!file) refuse_path("write", options.run.out, errno);
-  unfinished->finish();
-  std::cerr << options.run.out << " written, from " << run->checkpoint << "\n";
+  result.finish(run->checkpoint);
   return 0;
 }
 
@@ -85,12 +84,22 @@ std::vector<Flag> flags_of(RecommendOptions& options) {
       {"domain", "Results", "", "recommend items of this domain alone; empty: of every domain",
        options.domain},
       single_k_flag(options.lists.k),
-      {"exclude", "Results", "",
-       "what users of the dataset are not recommended again: observed (what the model has seen of "
-       "them) or all (their validation and test interactions too)",
-       one_of(options.lists.exclude, {{"observed", Exclude::observed}, {"all", Exclude::all}})},
+      {"why", "Results", "",
+       "say beside each item which items of the person's history carried its score: shares that "
+       "add up to it",
+       options.why},
       out_flag(options.run.out, "the CSV file to write; empty: standard output", false)};
-  return trained_run_flags(options.run, people + results, options.job);
+  const std::vector<Flag> items = {
+      {"exclude", "Items", "",
+       "what is not listed again: observed (a person's history, and what the model has seen of a "
+       "user of the dataset), all (their validation and test interactions too) or none (all is "
+       "listed)",
+       one_of(options.lists.exclude,
+              {{"observed", Exclude::observed}, {"all", Exclude::all}, {"none", Exclude::none}})}};
+  return trained_run_flags(
+      options.run,
+      people + addition_flags(options.run.later) + items + filter_flags(options.filter) + results,
+      options.job);
 }
 
 }  // namespace

@@ -61,15 +61,18 @@ RunSources sources_of(const std::string& run_dir) {
   return sources;
 }
 
-/// A run, read. Errors: Error(data) where the folder has none.
+/// A run, read. Errors: Error(data) where the folder has none, Error(io) where there is no folder.
 RunRecord read_run(const std::string& run_dir) {
   RunSources sources = sources_of(run_dir);
+  if (!is_there(run_dir)) {
+    throw Error(Cause::io,
+                text(run_dir, " is not there; name the folder that was a run's --run_dir"));
+  }
   if (!is_there(sources.metrics) && !is_there(sources.config)) {
-    throw Error(
-        Cause::data,
-        text(run_dir, is_there(run_dir) ? " has no" : " is not there: expected a folder with a",
-             " metrics.jsonl or config.txt, as micrec train leaves them; name the folder that "
-             "was its --run_dir"));
+    throw Error(Cause::data,
+                text(run_dir,
+                     " has no metrics.jsonl and no config.txt, as micrec train leaves them; name "
+                     "the folder that was a run's --run_dir"));
   }
   if (const std::optional<LockHolder> holder = lock_holder_of(run_dir)) {
     sources.holder = in_words(*holder);
@@ -115,7 +118,7 @@ int run_report(const PageWish& wish, const Arguments& arguments) {
         read_comparison(read_small_file(wish.comparison, kMostComparisonBytes), wish.comparison);
   }
   write_whole_file(out, report_page(runs, options));
-  std::cout << out << "\n";
+  std::cerr << "wrote " << out << "\n";
   return 0;
 }
 

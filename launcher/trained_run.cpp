@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "launcher/additions.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
@@ -24,6 +26,12 @@ ModelConfig read_model_settings(const std::string& settings, const std::string& 
 
 }  // namespace
 
+void require_one_process(const std::string& command, const Job& job) {
+  if (job.world_size() == 1) return;
+  throw Error(Cause::usage, text(command, " runs as one process, but was started as ",
+                                 job.world_size(), "; start it without mpirun"));
+}
+
 std::vector<Flag> trained_run_flags(TrainedRunOptions& run, const std::vector<Flag>& own,
                                     JobOptions& job) {
   Flag run_dir = run_dir_flag(run.run_dir);
@@ -31,8 +39,7 @@ std::vector<Flag> trained_run_flags(TrainedRunOptions& run, const std::vector<Fl
   Flag dataset = dataset_flag(run.dataset);
   dataset.meaning = "the dataset, if it is no longer where it was in training";
   return std::vector{run_dir, checkpoint_flag(run.checkpoint), dataset} + own +
-         addition_flags(run.later) + std::vector{device_flag(job), threads_flag(job.threads)} +
-         cluster_flags(job);
+         std::vector{device_flag(job), threads_flag(job.threads)} + cluster_flags(job);
 }
 
 std::vector<std::string> inputs_of_run(const TrainedRunOptions& run) {

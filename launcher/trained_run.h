@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cluster/job.h"
@@ -8,6 +9,9 @@
 #include "serve/trained_run.h"
 
 namespace micrec {
+
+/// Errors   Error(usage) where `command` was started as several processes.
+void require_one_process(const std::string& command, const Job& job);
 
 /// The flags of a command that reads a run: which one, its own, and how it runs.
 std::vector<Flag> trained_run_flags(TrainedRunOptions& run, const std::vector<Flag>& own,

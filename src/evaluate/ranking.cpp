@@ -357,7 +357,8 @@ void count_ahead(const Candidates& candidates, const RankedUsers& users,
 
 std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates, const RankedUsers& users,
                                            const NumberLists& masked, const ScoreMix& mix,
-                                           std::int64_t k, int threads) {
+                                           std::int64_t k, int threads,
+                                           std::span<const std::uint8_t> allowed) {
   CHECK_GE(k, 1);
   CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), masked.size() * candidates.dim());
   const std::span<const ScoreMix> mixes(&mix, 1);
@@ -369,8 +370,14 @@ std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates, const R
     std::vector<TopK> of_block(block.size(), TopK(k));
     for_each_scored_tile(candidates, {users, block, masked}, mixes,
                          [&](std::int64_t r, std::size_t /*mix*/, std::int64_t begin,
-                             std::int64_t tile, const float* scores) {
-                           of_block[r].offer(scores, candidates.numbers().data() + begin, tile);
+                             std::int64_t tile, float* scores) {
+                           const std::int32_t* const numbers = candidates.numbers().data() + begin;
+                           if (!allowed.empty()) {
+                             for (std::int64_t n = 0; n < tile; ++n) {
+                               if (allowed[numbers[n]] == 0) scores[n] = TopK::kNever;
+                             }
+                           }
+                           of_block[r].offer(scores, numbers, tile);
                          });
     for (std::size_t r = 0; r < block.size(); ++r) best[block[r]] = of_block[r].take();
   });

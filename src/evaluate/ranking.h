@@ -123,11 +123,12 @@ void count_ahead(const Candidates& candidates, const RankedUsers& users,
 
 /// The k best unmasked candidates of every user, best first, ties to the smaller item number.
 ///
-/// Shapes   users: masked.size(); returns one list a user, shorter than k where fewer candidates
-///          are left.
+/// Shapes   users: masked.size(); allowed: (items) by item number, 0 for what nobody gets, or none:
+///          all; returns one list a user, shorter than k where fewer candidates are left.
 /// Errors   As count_ahead.
 std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates, const RankedUsers& users,
                                            const NumberLists& masked, const ScoreMix& mix,
-                                           std::int64_t k, int threads);
+                                           std::int64_t k, int threads,
+                                           std::span<const std::uint8_t> allowed = {});
 
 }  // namespace micrec

@@ -228,4 +228,33 @@ void NpyFile::State::read_rows(Range rows, Real* out) const {
 void NpyFile::read_rows(Range rows, float* out) const { state_->read_rows(rows, out); }
 void NpyFile::read_rows(Range rows, double* out) const { state_->read_rows(rows, out); }
 
+NpyWriter::NpyWriter(const std::string& path, std::int64_t rows, std::int64_t columns)
+    : path_(path), unfinished_(path), values_left_(rows * columns) {
+  constexpr std::size_t kStart = 10;  // magic, version and length of the header
+  constexpr std::size_t kAlignment = 64;
+  std::string header =
+      text("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", columns, "), }");
+  while ((kStart + header.size() + 1) % kAlignment != 0) header += ' ';
+  header += '\n';
+  errno = 0;
+  file_.open(unfinished_.name(), std::ios::binary);
+  file_.write("\x93NUMPY\x01\x00", 8);
+  file_.put(static_cast<char>(header.size() & 0xFF));
+  file_.put(static_cast<char>(header.size() >> 8));
+  file_ << header;
+}
+
+void NpyWriter::write(std::span<const float> values) {
+  values_left_ -= static_cast<std::int64_t>(values.size());
+  file_.write(reinterpret_cast<const char*>(values.data()),
+              static_cast<std::streamsize>(values.size_bytes()));
+}
+
+void NpyWriter::finish() {
+  CHECK_EQ(values_left_, 0) << path_;
+  file_.close();
+  if (!file_) refuse_path("write", path_, errno);
+  unfinished_.finish();
+}
+
 }  // namespace micrec

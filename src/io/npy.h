@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <fstream>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/ids.h"
+#include "io/unfinished_file.h"
 
 namespace micrec {
 
@@ -33,6 +36,26 @@ class NpyFile {
   struct State;
   explicit NpyFile(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
+};
+
+/// Writes such a file, version 1, of float32, from its first row on; it appears under its name only
+/// when it is complete.
+///
+/// Errors   Error(Cause::io) where it cannot be written.
+class NpyWriter {
+ public:
+  NpyWriter(const std::string& path, std::int64_t rows, std::int64_t columns);
+
+  /// The next rows. Shapes   values: whole rows.
+  void write(std::span<const float> values);
+  /// CHECK: all rows were written.
+  void finish();
+
+ private:
+  std::string path_;
+  UnfinishedFile unfinished_;
+  std::ofstream file_;
+  std::int64_t values_left_;
 };
 
 }  // namespace micrec

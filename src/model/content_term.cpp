@@ -148,6 +148,26 @@ at::Tensor ContentTerm::rows_of_new(StepContext& context, const Pattern& items) 
   return rows_of(context, sums, counts);
 }
 
+// Linear in the items but for the norm, which is that of the whole sum.
+at::Tensor ContentTerm::shares_of_new(const at::Tensor& rows) const {
+  std::vector<at::Tensor> counts;
+  for (const Modality& modality : modalities_) {
+    counts.push_back(modality.inputs.count.index_select(0, rows).sum(0, /*keepdim=*/true));
+  }
+  const at::Tensor coefficients = (modality_shares(logits_->value, every_set_) * scale_->value)
+                                      .index_select(0, modality_sets(counts))[0];  // (modalities)
+  at::Tensor shares = at::zeros({rows.size(0), modalities_.front().projection->value.size(1)},
+                                coefficients.options());
+  for (std::size_t m = 0; m < modalities_.size(); ++m) {
+    const at::Tensor projected = row_product(modalities_[m].inputs.sum.index_select(0, rows),
+                                             modalities_[m].projection->value, shard_.threads);
+    const double norm = projected.sum(0).to(at::kDouble).norm().item<double>();
+    shares.add_(projected * (coefficients[static_cast<std::int64_t>(m)] /
+                             std::max(norm, kSmallestContentNorm)));
+  }
+  return shares;
+}
+
 void ContentTerm::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
   constexpr double kFeatureBlockRows = 4096;
   const int modalities = shape.content_modalities();

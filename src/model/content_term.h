@@ -36,6 +36,10 @@ class ContentTerm {
   /// Of people who join later; `items`: (users) of owned rows. Shapes   returns (users, width).
   at::Tensor rows_of_new(StepContext& context, const Pattern& items) const;
 
+  /// What each of the owned rows `rows` adds to that of somebody who joins later and has interacted
+  /// with them. Shapes   returns (rows, dim). Ranks: one alone.
+  at::Tensor shares_of_new(const at::Tensor& rows) const;
+
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 
  private:

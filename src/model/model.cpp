@@ -137,23 +137,25 @@ at::Tensor Model::embeddings(std::int64_t epoch) {
   return z;
 }
 
+/// What people who join later read of the graph; undefined where nothing is propagated.
+at::Tensor Model::read_by_new(std::int64_t epoch) {
+  if (config_.layers == 0) return {};
+  DenseInputs dense(shard_->summands(), sums_.width());
+  StepContext context(*shard_, sums_, dense, epoch);
+  return propagation_.read_by_new(context, embedding_.inferred_rows(context));
+}
+
 RowsOfNew Model::rows_of_new(std::int64_t epoch) {
   if (fit_) return fit_->rows_of_new();
-  at::Tensor read;  // of the graph
-  if (config_.layers > 0) {
+  return [this, epoch, read = read_by_new(epoch), base = embedding_.rows_of_new(epoch)](
+             const Pattern& items, int domain) {
+    at::Tensor z = base(items, domain);
+    if (read.defined()) z = propagation_.rows_of_new(items, z, read);
+    if (!content_.is_on()) return z;
     DenseInputs dense(shard_->summands(), sums_.width());
     StepContext context(*shard_, sums_, dense, epoch);
-    read = propagation_.read_by_new(context, embedding_.inferred_rows(context));
-  }
-  return
-      [this, epoch, read, base = embedding_.rows_of_new(epoch)](const Pattern& items, int domain) {
-        at::Tensor z = base(items, domain);
-        if (read.defined()) z = propagation_.rows_of_new(items, z, read);
-        if (!content_.is_on()) return z;
-        DenseInputs dense(shard_->summands(), sums_.width());
-        StepContext context(*shard_, sums_, dense, epoch);
-        return z + content_.rows_of_new(context, items);
-      };
+    return z + content_.rows_of_new(context, items);
+  };
 }
 
 Model::NewUserRows Model::new_user_rows(std::int64_t epoch) {
@@ -170,6 +172,33 @@ Model::NewUserRows Model::new_user_rows(std::int64_t epoch) {
       items.offsets.push_back(static_cast<std::int64_t>(items.columns.size()));
     }
     return infer(items, domain).cpu();
+  };
+}
+
+Model::NewUserShares Model::new_user_shares(std::int64_t epoch) {
+  const c10::NoGradGuard no_gradient;
+  CHECK_EQ(shard_->world->size(), 1) << "new users are inferred on one rank";
+  if (fit_) {
+    return [rows = new_user_rows(epoch)](int domain, const std::vector<std::int32_t>& history) {
+      const at::Tensor row = rows(domain, {history});
+      const auto items = static_cast<std::int64_t>(history.size());
+      return at::cat({at::zeros({items, row.size(1)}), row});
+    };
+  }
+  const at::Tensor read = read_by_new(epoch);
+  return [this, epoch, read](int domain, const std::vector<std::int32_t>& history) {
+    const c10::NoGradGuard no_gradient_here;
+    std::vector<std::int64_t> owned;
+    for (const std::int32_t item : history) {
+      owned.push_back(shard_->row_of[value(shard_->space().item(domain, item))]);
+    }
+    const at::Tensor rows = at::tensor(owned, at::kLong).to(shard_->device);
+    at::Tensor shares = embedding_.shares_of_new(rows, domain, epoch);
+    if (read.defined()) shares = propagation_.shares_of_new(rows, shares, read);
+    if (content_.is_on() && !history.empty()) {
+      shares.slice(0, 0, rows.size(0)).add_(content_.shares_of_new(rows));
+    }
+    return shares.cpu();
   };
 }
 

@@ -104,6 +104,14 @@ class Model {
     return new_user_rows(epoch)(domain, history);
   }
 
+  /// What gives, of somebody who joins later, what each item of their history adds to their row, and
+  /// in the last row what belongs to no item: a row of new_user_rows() is the sum. Of the kinds that
+  /// are solved rows belong to no item. It holds while the model stays as it is. Shapes   returns
+  /// (items + 1, dim) float32 on the host. Ranks: one alone.
+  using NewUserShares =
+      std::function<at::Tensor(int domain, const std::vector<std::int32_t>& history)>;
+  NewUserShares new_user_shares(std::int64_t epoch);
+
   /// The second term of the score.
   ItemRegression& item_regression() { return item_regression_; }
   const ItemRegression& item_regression() const { return item_regression_; }
@@ -122,6 +130,7 @@ class Model {
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 
  private:
+  at::Tensor read_by_new(std::int64_t epoch);
   RowsOfNew rows_of_new(std::int64_t epoch);
   PartInputs inputs(std::uint64_t seed, const DatasetFile& dataset);
 

@@ -41,6 +41,17 @@ at::Tensor Propagation::rows_of_new(const Pattern& items, const at::Tensor& e,
   return neighbour_sum(items, read, options, shard_.threads);
 }
 
+at::Tensor Propagation::shares_of_new(const at::Tensor& rows, const at::Tensor& e,
+                                      const at::Tensor& read) const {
+  const std::int64_t count = rows.size(0);
+  const at::Tensor degree = at::full({1}, static_cast<float>(count), read.options());
+  at::Tensor shares = e.clone();
+  shares.slice(0, 0, count)
+      .add_(read.index_select(0, rows) *
+            (inverse_sqrt(degree) * shard_.inverse_sqrt_degree.index_select(0, rows)).unsqueeze(1));
+  return shares / static_cast<double>(config_.layers + 1);
+}
+
 void Propagation::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
   const int layers = shape.config.layers;
   if (layers == 0) return;

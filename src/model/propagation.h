@@ -29,6 +29,12 @@ class Propagation {
   /// read: from read_by_new(). Without gradient. Ranks: one alone.
   at::Tensor rows_of_new(const Pattern& items, const at::Tensor& e, const at::Tensor& read) const;
 
+  /// What each of the owned rows `rows` adds to the row of somebody who joins later and has
+  /// interacted with them, and in the last row what belongs to none; e: the same of their base row.
+  /// Shapes   e: (rows + 1, dim); returns the same. Ranks: one alone.
+  at::Tensor shares_of_new(const at::Tensor& rows, const at::Tensor& e,
+                           const at::Tensor& read) const;
+
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 
  private:

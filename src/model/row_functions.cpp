@@ -20,7 +20,6 @@ namespace {
 constexpr std::int64_t kRowsPerTask = 256;
 // Rows of a group that are summed at a time; these sums are then added in order.
 constexpr std::int64_t kSummedRows = 1024;
-constexpr double kSmallestNorm = 1e-6;
 
 void check_rows(const at::Tensor& x) {
   CHECK(x.scalar_type() == at::kFloat && x.is_contiguous() && x.device().is_cpu());
@@ -122,7 +121,7 @@ at::Tensor ContentRows::forward() {
         double& factor = of_row[m * n + row];
         // The sign says whether the row has a direction: shorter ones are divided by a constant.
         const double norm = std::sqrt(factor);
-        factor = norm > kSmallestNorm ? 1 / norm : -1 / kSmallestNorm;
+        factor = norm > kSmallestContentNorm ? 1 / norm : -1 / kSmallestContentNorm;
         const auto scale = static_cast<float>(std::abs(factor));
         const float* const from = in + (m * n + row) * columns;
         const float* const c_m = coefficients(m, row);
@@ -426,8 +425,8 @@ at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern
     const c10::NoGradGuard no_gradient;
     const at::Tensor wide = p.to(at::kDouble);
     const at::Tensor norm = sums.finish("content.norms", (wide * wide).sum(2)).sqrt();
-    is_long = norm > kSmallestNorm;                        // shorter rows are divided by a constant
-    inverse = norm.clamp_min(kSmallestNorm).reciprocal();  // (modalities, n) float64
+    is_long = norm > kSmallestContentNorm;  // shorter rows are divided by a constant
+    inverse = norm.clamp_min(kSmallestContentNorm).reciprocal();  // (modalities, n) float64
     scaled = p * inverse.to(at::kFloat).unsqueeze(2);
     std::vector<at::Tensor> of_modality;
     for (const at::Tensor& copy : copies) of_modality.push_back(at::mm(picks, first_copy(copy)));

@@ -31,6 +31,9 @@ at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::Tensor& copies,
                        const RowGroups& groups);
 
+/// Shorter projections are divided by this, as if they were so long.
+inline constexpr double kSmallestContentNorm = 1e-6;
+
 /// The content term: sum_m c^m p^m / |p^m|, c^m the coefficient of the modalities present.
 /// Shapes   projections: (modalities, n, width) float32, x W_m or any positive multiple of it;
 /// pattern: (n) int32, bit m where modality m is present; copies[m]: (groups, patterns, width)

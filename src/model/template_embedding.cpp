@@ -240,6 +240,21 @@ RowsOfNew TemplateEmbedding::rows_of_new(std::int64_t epoch) const {
   };
 }
 
+at::Tensor TemplateEmbedding::shares_of_new(const at::Tensor& rows, int domain,
+                                            std::int64_t epoch) const {
+  const at::Tensor& table = this->table();
+  if (!config_.inductive()) {
+    return at::cat({at::zeros({rows.size(0), table.size(1)}, table.options()),
+                    means_of_old()[domain].unsqueeze(0)});
+  }
+  const at::Tensor is_template = is_template_.index_select(0, rows);
+  const at::Tensor scale =
+      template_scale(is_template.sum().reshape({1}).cpu().contiguous(), annealed(config_, epoch), 1)
+          .to(table.device());
+  return scale * at::cat({table.index_select(0, rows) * is_template.unsqueeze(1),
+                          tokens_->value[domain].unsqueeze(0)});
+}
+
 void TemplateEmbedding::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
   costs.memory(MemoryKind::embeddings, at.matrix_bytes());
   costs.memory(MemoryKind::activations, at.matrix_bytes());  // base rows

@@ -85,7 +85,8 @@ std::string time_table(const RunRecord& record) {
     memory = phase.memory_bytes;
     told += std::isfinite(phase.seconds) ? phase.seconds : 0;
   }
-  if (training.steps > 0) add("steps, over all attempts", training.steps, NAN, false);
+  if (training.steps > 0)
+    add(record.resumes.empty() ? "steps" : "steps, over all attempts", training.steps, NAN, false);
   if (record.saves.count > 0) {
     add(text("training stood still for ", count_of(record.saves.count, "checkpoint")),
         training.blocked, NAN, false);

@@ -30,6 +30,11 @@ std::vector<Curve> curves_of(const ReportedRuns& runs, std::vector<Line> RunReco
   return curves;
 }
 
+/// Whether there is more than a point to draw.
+bool has_line(const std::vector<Curve>& curves) {
+  return std::ranges::any_of(curves, [](const Curve& curve) { return curve.x.size() > 1; });
+}
+
 /// Least above zero and greatest of what is drawn.
 std::pair<double, double> range_of(const std::vector<Curve>& curves) {
   double least = INFINITY;
@@ -45,6 +50,9 @@ std::pair<double, double> range_of(const std::vector<Curve>& curves) {
 }
 
 std::string validation_charts(const ReportedRuns& runs) {
+  const bool has_lines = std::ranges::any_of(
+      runs, [](const ReportedRun& run) { return run.record.validations.size() > 1; });
+  if (!has_lines) return "";  // the one is told above
   std::vector<std::string> domains;
   for (const ReportedRun& run : runs) {
     for (const LoggedEvaluation& validation : run.record.validations) {
@@ -94,7 +102,7 @@ std::string step_chart(const ReportedRuns& runs, const std::string& title,
   std::vector<Curve> curves = curves_of<LoggedStep>(
       runs, &RunRecord::steps, [value](const LoggedStep& line) { return line.*value; });
   const auto [least, greatest] = range_of(curves);
-  if (greatest <= 0) return "";
+  if (greatest <= 0 || !has_line(curves)) return "";
   const bool is_log = may_be_log && greatest > kSpreadOfLog * least;
   return to_svg(LineChart{.title = title,
                           .note = is_log ? "logarithmic" : "",

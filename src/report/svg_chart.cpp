@@ -39,13 +39,14 @@ std::string point(double number) {
 
 void begin(std::ostream& out, double width, double height, const std::string& title,
            const std::string& note) {
+  const auto letters = static_cast<std::size_t>(kTitleMost * width / kWidth);
   out << "<svg" << (width > kWidth ? " class=\"wide\"" : "") << " viewBox=\"0 0 " << width << " "
       << height << "\" role=\"img\" aria-label=\""
       << escaped(title + (note.empty() ? "" : ", " + note))
-      << "\">\n<text class=\"title\" x=\"2\" y=\"16\">" << escaped(shortened(title, kTitleMost))
+      << "\">\n<text class=\"title\" x=\"2\" y=\"16\">" << escaped(shortened(title, letters))
       << "</text>\n";
   if (!note.empty()) {
-    out << "<text class=\"note\" x=\"2\" y=\"32\">" << escaped(shortened(note, kTitleMost + 20))
+    out << "<text class=\"note\" x=\"2\" y=\"32\">" << escaped(shortened(note, letters + 20))
         << "</text>\n";
   }
 }
@@ -134,7 +135,7 @@ void draw_curve(std::ostream& out, const Curve& curve, const Axis& steps, const 
       << "</g>\n";
 }
 
-std::string value_above(double value) {
+std::string value_beside(double value) {
   if (value >= 0.0995) return decimal("%.3f", value);
   return value == 0 ? "0" : decimal("%.4f", value);
 }
@@ -150,6 +151,7 @@ void draw_bar(std::ostream& out, const ChartRun& run, const Bar& bar, double lef
       << point(height) << "\"><title>" << escaped(run.name) << ": " << decimal("%.6g", bar.value)
       << "</title></rect>";
   double top = std::min(zero, end);
+  double bottom = std::max(zero, end);
   if (bar.low < bar.high) {
     const std::string middle = point(left + width / 2);
     const double low = frame.y(values.place(bar.low));
@@ -157,10 +159,12 @@ void draw_bar(std::ostream& out, const ChartRun& run, const Bar& bar, double lef
     out << "<path class=\"interval\" d=\"M" << middle << " " << point(low) << "V" << point(high)
         << "\"/>";
     top = std::min(top, high);
+    bottom = std::max(bottom, low);
   }
   if (with_value) {
     out << "<text class=\"value\" text-anchor=\"middle\" x=\"" << point(left + width / 2)
-        << "\" y=\"" << point(top - 3) << "\">" << value_above(bar.value) << "</text>";
+        << "\" y=\"" << point(bar.value < 0 ? bottom + 10 : top - 3) << "\">"
+        << value_beside(bar.value) << "</text>";
   }
   out << "</g>\n";
 }

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "evaluate/gathered_rows.h"
 #include "io/unfinished_file.h"
+#include "serve/node_blocks.h"
 
 namespace micrec {
 namespace {
@@ -21,35 +22,15 @@ namespace {
 class Exporter {
  public:
   /// `file` is null on all ranks but 0.
-  Exporter(const NodeSpace& space, const Ownership& ownership, Communicator& communicator,
-           std::int64_t block_bytes, Hdf5File* file)
-      : space_(space),
-        ownership_(ownership),
-        communicator_(communicator),
-        block_bytes_(block_bytes),
-        file_(file) {}
+  Exporter(const NodeSpace& space, const NodeBlocks& blocks, Communicator& communicator,
+           Hdf5File* file)
+      : space_(space), blocks_(blocks), communicator_(communicator), file_(file) {}
 
   /// Shapes   rows: (owned rows, dim) float32.
   void write_embeddings(Range nodes, const at::Tensor& rows, const std::string& name) {
-    const std::int64_t dim = rows.size(1);
-    if (file_ != nullptr) file_->reserve<float>(name, {nodes.size(), dim});
-    if (dim == 0) return;
-    for_each_block(nodes, dim * std::int64_t{sizeof(float)}, [&](const Block& block) {
-      const int rank = communicator_.rank();
-      std::vector<std::int64_t> send(ownership_.ranks, 0);
-      send[0] = block.rows_of[rank];
-      const std::vector<std::int64_t> nothing(ownership_.ranks, 0);
-      const at::Tensor received =
-          communicator_
-              .all_to_all("export.rows",
-                          rows.narrow(0, block.first_own, block.rows_of[rank]).contiguous(), send,
-                          rank == 0 ? block.rows_of : nothing)
-              .cpu();
-      if (file_ == nullptr) return;
-      const at::Tensor in_order =
-          received.index_select(0, at::tensor(block.row_of, at::kLong)).contiguous();
-      file_->write_rows(name, {block.nodes.begin - nodes.begin, block.nodes.end - nodes.begin},
-                        in_order.const_data_ptr<float>());
+    if (file_ != nullptr) file_->reserve<float>(name, {nodes.size(), rows.size(1)});
+    blocks_.gather(nodes, rows, [&](Range some, std::span<const float> values) {
+      file_->write_rows(name, {some.begin - nodes.begin, some.end - nodes.begin}, values.data());
     });
   }
 
@@ -58,8 +39,10 @@ class Exporter {
                         const std::string& group) {
     const Range nodes = space_.items_of(domain);
     const std::int64_t columns = space_.nodes() - space_.users();
-    const std::int64_t first = owned_before(nodes.begin) - owned_before(space_.users());
-    const std::int64_t last = owned_before(nodes.end) - owned_before(space_.users());
+    const std::int64_t first =
+        blocks_.owned_before(nodes.begin) - blocks_.owned_before(space_.users());
+    const std::int64_t last =
+        blocks_.owned_before(nodes.end) - blocks_.owned_before(space_.users());
     at::Tensor total = at::full({1}, own.offsets[last] - own.offsets[first], at::kLong).to(device);
     communicator_.all_reduce("export.coefficients", total);
     if (file_ != nullptr) {
@@ -73,9 +56,9 @@ class Exporter {
     }
     std::vector<std::int64_t> begins = {0};    // of the rows written, and of the next
     constexpr std::int64_t kItemBytes = 1024;  // about 100 coefficients
-    for_each_block(nodes, kItemBytes, [&](const Block& block) {
+    blocks_.for_each(nodes, kItemBytes, [&](const NodeBlocks::Block& block) {
       std::vector<std::int64_t> rows(block.rows_of[communicator_.rank()]);
-      std::iota(rows.begin(), rows.end(), block.first_own - owned_before(space_.users()));
+      std::iota(rows.begin(), rows.end(), block.first_own - blocks_.owned_before(space_.users()));
       const SparseRows received =
           gather_rows("export.coefficients", own, rows, block.rows_of, device, communicator_);
       if (file_ != nullptr) write_block(received, block.row_of, group, begins);
@@ -84,39 +67,6 @@ class Exporter {
   }
 
  private:
-  /// Some nodes, how they arrive from all ranks, and what this rank has of them.
-  struct Block {
-    Range nodes;
-    std::vector<std::int64_t> rows_of;  // (ranks) how many each has
-    std::vector<std::int64_t> row_of;   // (nodes) place in what arrives
-    std::int64_t first_own = 0;         // owned row of this rank's first
-  };
-
-  /// Owned rows of this rank before a node.
-  std::int64_t owned_before(std::int64_t node) const {
-    const auto owner = ownership_.owner.begin();
-    return std::count(owner, owner + node, communicator_.rank());
-  }
-
-  template <typename Use>
-  void for_each_block(Range nodes, std::int64_t node_bytes, const Use& use) const {
-    const std::int64_t size = std::max<std::int64_t>(1, block_bytes_ / node_bytes);
-    std::int64_t first_own = owned_before(nodes.begin);
-    for (std::int64_t begin = nodes.begin; begin < nodes.end; begin += size) {
-      Block block = {{begin, std::min(nodes.end, begin + size)}, {}, {}, first_own};
-      const std::vector<std::int32_t>& owner = ownership_.owner;
-      block.rows_of.assign(ownership_.ranks, 0);
-      for (std::int64_t node = begin; node < block.nodes.end; ++node) ++block.rows_of[owner[node]];
-      std::vector<std::int64_t> next(ownership_.ranks, 0);
-      for (int q = 1; q < ownership_.ranks; ++q) next[q] = next[q - 1] + block.rows_of[q - 1];
-      for (std::int64_t node = begin; node < block.nodes.end; ++node) {
-        block.row_of.push_back(next[owner[node]]++);
-      }
-      use(block);
-      first_own += block.rows_of[communicator_.rank()];
-    }
-  }
-
   /// Writes rows of a sparse matrix behind those that are there.
   void write_block(const SparseRows& rows, const std::vector<std::int64_t>& row_of,
                    const std::string& group, std::vector<std::int64_t>& begins) const {
@@ -136,9 +86,8 @@ class Exporter {
   }
 
   const NodeSpace& space_;
-  const Ownership& ownership_;
+  const NodeBlocks& blocks_;
   Communicator& communicator_;
-  std::int64_t block_bytes_;
   Hdf5File* file_;
 };
 
@@ -187,7 +136,8 @@ void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
     write_origin(origin, dataset, rows.size(1), *file);
     if (has_regression) write_numbering(dataset, space, *file);
   }
-  Exporter exporter(space, ownership, communicator, block_bytes, file ? &*file : nullptr);
+  const NodeBlocks blocks(ownership, communicator, block_bytes);
+  Exporter exporter(space, blocks, communicator, file ? &*file : nullptr);
   for (int d = 0; d < space.domains(); ++d) {
     const std::string group = "/domains/" + dataset.domains()[d].name;
     if (rank == 0) {

@@ -20,8 +20,9 @@ const std::vector<std::int32_t>* History::of(std::string_view key) const {
   return user < 0 || items[user].empty() ? nullptr : &items[user];
 }
 
-std::map<int, std::string> parse_history_files(const std::string& list, const std::string& domain,
-                                               const DatasetFile& dataset) {
+std::map<int, std::string> parse_domain_files(const std::string& flag, const std::string& list,
+                                              const std::string& domain,
+                                              const DatasetFile& dataset) {
   std::map<int, std::string> files;
   for (const std::string& part : split_paths(list)) {
     const std::size_t equals = part.find('=');
@@ -32,12 +33,12 @@ std::map<int, std::string> parse_history_files(const std::string& list, const st
       name = dataset.domains().front().name;
     } else if (name.empty()) {
       throw Error(Cause::usage,
-                  text("--history=", part, " does not say which domain it is of: write --history=",
+                  text(flag, "=", part, " does not say which domain it is of: write ", flag, "=",
                        dataset.domains().front().name, "=", part, " or give --domain"));
     }
     const int number = dataset.domain_number(name);
     if (!files.emplace(number, part.substr(equals == std::string::npos ? 0 : equals + 1)).second) {
-      throw Error(Cause::usage, text("--history names two files for the domain ", name));
+      throw Error(Cause::usage, text(flag, " names two files for the domain ", name));
     }
   }
   return files;

@@ -26,13 +26,14 @@ struct History {
   const std::vector<std::int32_t>* of(std::string_view key) const;
 };
 
-/// The file of every domain number in "FILE" or "DOMAIN=FILE,...". A file alone is of `domain`, or
-/// of the data set's only one where that is empty.
+/// The file of every domain number in "FILE" or "DOMAIN=FILE,...", the value of `flag`, "--history".
+/// A file alone is of `domain`, or of the data set's only one where that is empty.
 ///
 /// Errors   Error(Cause::usage) where it does not say which domain it is of, names one that is
 ///          unknown, or names two files for one.
-std::map<int, std::string> parse_history_files(const std::string& list, const std::string& domain,
-                                               const DatasetFile& dataset);
+std::map<int, std::string> parse_domain_files(const std::string& flag, const std::string& list,
+                                              const std::string& domain,
+                                              const DatasetFile& dataset);
 
 /// Reads a file of interactions and matches its keys with the items of a domain. Says on `report`
 /// what was read, what was left out, and how many of the people are among `known_users`.

@@ -1,5 +1,6 @@
 #include "serve/list_writer.h"
 
+#include <algorithm>
 #include <map>
 #include <ostream>
 #include <vector>
@@ -9,21 +10,78 @@
 #include "io/csv.h"
 
 namespace micrec {
+namespace {
+
+constexpr std::size_t kReasons = 3;
+
+std::string number(double value) { return decimal("%.6g", value); }
+
+/// The keys of all items.
+class ItemNames {
+ public:
+  explicit ItemNames(const DatasetFile& dataset) {
+    for (const DomainInfo& domain : dataset.domains()) {
+      domains_.push_back(domain.name);
+      keys_.push_back(dataset.item_keys(static_cast<int>(keys_.size())));
+    }
+  }
+
+  const std::string& key(int domain, std::int32_t item) const { return keys_[domain][item]; }
+  std::string with_domain(int domain, std::int32_t item) const {
+    return text(domains_[domain], ":", key(domain, item));
+  }
+
+ private:
+  std::vector<std::string> domains_;
+  std::vector<std::vector<std::string>> keys_;
+};
+
+void write_reasons(const Explanation& explanation, const ItemNames& names, std::ostream& csv) {
+  csv << ',' << number(explanation.embeddings);
+  double others = 0;
+  for (std::size_t n = 0; n < std::max(kReasons, explanation.items.size()); ++n) {
+    const bool is_there = n < explanation.items.size();
+    const bool is_named = n < kReasons && is_there && explanation.items[n].share > 0;
+    if (is_named) {
+      const ItemShare& item = explanation.items[n];
+      csv << ',' << csv_field(names.with_domain(item.domain, item.item)) << ','
+          << number(item.share);
+      continue;
+    }
+    if (n < kReasons) csv << ",,";
+    if (is_there) others += explanation.items[n].share;
+  }
+  csv << ',' << number(others) << ',' << number(explanation.no_item);
+}
+
+}  // namespace
+
+std::string list_columns(bool with_reasons) {
+  std::string columns = "user_id,domain,rank,item_id,score,basis";
+  if (!with_reasons) return columns;
+  columns += ",embeddings";
+  for (std::size_t n = 1; n <= kReasons; ++n) columns += text(",because_", n, ",share_", n);
+  return columns + ",other_items,no_item";
+}
 
 void write_lists(const Recommender& recommender, int domain, std::span<const std::string> keys,
-                 const ListOptions& options, std::ostream& csv, std::ostream& report) {
+                 const ListOptions& options, const Explainer* explainer, std::ostream& csv,
+                 std::ostream& report) {
   const std::string& name = recommender.dataset().domains()[domain].name;
-  const std::vector<std::string> item_keys = recommender.dataset().item_keys(domain);
+  const ItemNames names(recommender.dataset());
   std::map<std::string, std::int64_t> served;  // by the name of the basis
   std::string stranger;                        // the first
   recommender.recommend(domain, keys, options, [&](const Recommendation& list) {
     const std::string basis = name_of(list.basis);
     if (served[basis]++ == 0 && list.basis == Basis::popular) stranger = list.user;
+    std::vector<Explanation> explanations;
+    if (explainer != nullptr) explanations = explainer->explain(domain, list);
     for (std::size_t rank = 0; rank < list.items.size(); ++rank) {
       const ScoredItem& item = list.items[rank];
       csv << csv_field(list.user) << ',' << name << ',' << rank + 1 << ','
-          << csv_field(item_keys[item.item]) << ',' << decimal("%.6g", item.score) << ',' << basis
-          << '\n';
+          << csv_field(names.key(domain, item.item)) << ',' << number(item.score) << ',' << basis;
+      if (explainer != nullptr) write_reasons(explanations[rank], names, csv);
+      csv << '\n';
     }
   });
 

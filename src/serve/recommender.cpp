@@ -117,7 +117,7 @@ void Recommender::prepare(int domain, Exclude exclude) const {
     made.items.emplace(candidates(domain));
     made.popular = popular_items(domain);
   });
-  if (exclude == Exclude::observed) return;
+  if (exclude != Exclude::all) return;
   std::call_once(made.is_held_out_read, [&] {
     made.held_out = items_of_users(domain, {{Split::valid, Split::test}});
   });
@@ -237,7 +237,9 @@ NumberLists Recommender::left_out(int domain, std::span<const Person> people,
                                   std::span<const Basis> basis, Exclude exclude) const {
   NumberLists lists;
   for (std::size_t n = 0; n < people.size(); ++n) {
-    if (basis[n] == Basis::history) {
+    if (exclude == Exclude::none) {
+      lists.add({});
+    } else if (basis[n] == Basis::history) {
       lists.add(*people[n].history(domain));
     } else if (basis[n] == Basis::dataset) {
       const std::int32_t user = users_[domain].find(*people[n].key);
@@ -327,20 +329,22 @@ void Recommender::recommend(int domain, std::span<const Person> people, const Li
   const c10::NoGradGuard no_gradient;
   prepare(domain, options.exclude);
   const Catalogue& shared = catalogue(domain);
-  const std::span<const ScoredItem> popular = shared.popular;
+  const std::span<const ScoredItem> ordered = shared.popular;
+  const std::span<const ScoredItem> first =
+      ordered.first(std::min<std::size_t>(ordered.size(), options.k));
+  const std::vector<ScoredItem> popular = options.filter != nullptr
+                                              ? options.filter->chosen(ordered, options.k)
+                                              : std::vector<ScoredItem>(first.begin(), first.end());
   for (std::size_t begin = 0; begin < people.size(); begin += kBlock) {
     const std::span<const Person> block =
         people.subspan(begin, std::min<std::size_t>(kBlock, people.size() - begin));
     const Ranked ranked = rank(domain, block);
-    const std::vector<std::vector<ScoredItem>> lists =
-        top_k(*shared.items, ranked.users(), left_out(domain, block, ranked.basis, options.exclude),
-              mixes_[domain], options.k, model_.shard().threads);
+    const std::vector<std::vector<ScoredItem>> lists = filtered_top_k(
+        *shared.items, ranked.users(), left_out(domain, block, ranked.basis, options.exclude),
+        mixes_[domain], options.k, options.filter, model_.shard().threads);
     for (std::size_t n = 0; n < block.size(); ++n) {
       const Basis basis = ranked.basis[n];
-      const std::span<const ScoredItem> items =
-          basis == Basis::popular ? popular.first(std::min<std::size_t>(popular.size(), options.k))
-                                  : lists[n];
-      use({block[n].key.value_or(""), basis, items});
+      use({block[n].key.value_or(""), basis, basis == Basis::popular ? popular : lists[n]});
     }
   }
 }

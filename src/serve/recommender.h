@@ -16,6 +16,7 @@
 #include "evaluate/ranking.h"
 #include "model/model.h"
 #include "serve/history.h"
+#include "serve/item_filter.h"
 
 namespace micrec {
 
@@ -48,15 +49,17 @@ struct PeopleRows {
   std::vector<Basis> basis;  // (people)
 };
 
-/// What is left out of a list besides the person's history.
+/// What is left out of a list: the person's history and, of a user of the data set,
 enum class Exclude {
-  observed,  ///< what the model has seen of a user of the data set
+  observed,  ///< what the model has seen of them
   all,       ///< their validation and test interactions too
+  none,      ///< nothing, the history neither
 };
 
 struct ListOptions {
   std::int64_t k = 20;
   Exclude exclude = Exclude::observed;
+  const ItemFilter* filter = nullptr;  ///< of the domain's items; null: all may be listed
 };
 
 /// A person's list; views hold during the call that gets it.
@@ -140,6 +143,7 @@ class Recommender {
   std::span<const ScoredItem> popular(int domain) const;
 
  private:
+  friend class Explainer;
   using Items = std::vector<std::vector<std::int32_t>>;  // of each user, rising
   struct Catalogue;                                      // of a domain
   struct Ranked;                                         // people as the kernels take them

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <ostream>
+#include <span>
 #include <string>
 
 #include "checkpoints/checkpoint.h"
@@ -34,6 +35,11 @@ struct TrainedRun {
   const SparseRows* coefficients() const {
     const ItemRegression& regression = model->item_regression();
     return regression.is_on() ? &regression.coefficients() : nullptr;
+  }
+  /// Training interactions of the items of a domain.
+  std::span<const std::int32_t> degree_of_items(int domain) const {
+    const Range items = summary.space.items_of(domain);
+    return std::span(summary.training_degree).subspan(items.begin, items.size());
   }
 };
 

@@ -13,6 +13,7 @@ import csv
 import ctypes
 import http.client
 import json
+import os
 import random
 import re
 import subprocess
@@ -76,6 +77,10 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
 
+    def cpu_seconds(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def end(self):
         self.process.terminate()
         assert self.process.wait(timeout=60) == 0
@@ -137,12 +142,13 @@ def main():
         server = Server(options, Path(folder) / "observed.log")
         ask_all(server.port, requests[:50], 1)  # warm
         for connections in map(int, options.connections.split(",")):
-            begin = time.perf_counter()
+            begin, cpu = time.perf_counter(), server.cpu_seconds()
             answers, seconds = ask_all(server.port, requests, connections)
-            whole = time.perf_counter() - begin
+            whole, cpu = time.perf_counter() - begin, server.cpu_seconds() - cpu
             different = count_differences(keys, answers, wanted)
             print(f"{connections:3} connections: median {np.median(seconds) * 1e3:.2f} ms, 99th percentile "
-                  f"{np.percentile(seconds, 99) * 1e3:.2f} ms, {len(requests) / whole:,.0f} a second; lists that differ from "
+                  f"{np.percentile(seconds, 99) * 1e3:.2f} ms, {len(requests) / whole:,.0f} a second, "
+                  f"{cpu / len(requests) * 1e3:.2f} ms of the server's processor each; lists that differ from "
                   f"recommend's: {different}; memory {server.memory_mib():,.0f} MiB")
         server.end()
 

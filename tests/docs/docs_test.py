@@ -202,6 +202,13 @@ def write_features(path, items, prefix, seed):
         file["value"] = values
 
 
+def write_attributes(path, items, prefix):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("item_id,price,brand\n")
+        for item in range(items):
+            file.write(f"{prefix}{item},{item % 30},{('Acme', 'Zed', 'Other')[item % 3]}\n")
+
+
 def write_reviews(path, users, items, seed):
     draw = random.Random(seed)
     with gzip.open(path, "wt", encoding="utf-8") as file:
@@ -246,6 +253,7 @@ class World:
         for seed, (domain, prefix) in enumerate({"food": "f", "kitchen": "k"}.items()):
             write_interactions(self.folder / f"{domain}.interactions.csv.gz", 150, 80, prefix, seed)
             write_features(self.folder / f"{domain}_text.h5", 75, prefix, seed)
+        write_attributes(self.folder / "food.items.csv", 80, "f")
         write_reviews(self.folder / "All_Beauty_5.json.gz", 60, 30, 1)
         write_reviews(self.folder / "AMAZON_FASHION_5.jsonl.gz", 60, 30, 2)
         for name in ("train.txt", "test.txt"):

@@ -331,6 +331,76 @@ class ProgramTest(unittest.TestCase):
         self.refused(6, "train", f"--dataset={more}", f"--init_from={self.folder}", f"--run_dir={self.folder / 'no'}",
                      say=("--init_from", "no checkpoint"))
 
+    def test_lists_keep_to_filters_and_say_why(self):
+        with h5py.File(self.dataset) as data:
+            domain, other = sorted(data["domains"])[:2]
+            items = [key.decode() for key in data[f"domains/{domain}/items/key"][:]]
+            users = [key.decode() for key in data[f"domains/{domain}/users/key"][:40]]
+            degree = np.bincount(data[f"domains/{domain}/train/item"][:], minlength=len(items))
+        table = self.folder / "items.csv"
+        table.write_text("item_id,price,brand\n" + "".join(f"{key},{n % 30},{'abc'[n % 3]}\n" for n, key in enumerate(items)))
+        left_out = self.folder / "left_out.txt"
+        left_out.write_text("\n".join(items[::5]) + "\nno such item\n")
+
+        def lists(*words, k=1000):
+            result = run("recommend", f"--run_dir={self.run_dir}", "--checkpoint=newest", f"--domain={domain}", f"--k={k}",
+                         f"--users={','.join([*users, 'nobody at all'])}", *words)
+            of_user = {}
+            for row in csv.DictReader(io.StringIO(result.stdout)):
+                of_user.setdefault(row["user_id"], []).append(row)
+            return of_user, result.stderr
+
+        every, _ = lists()
+        kept, told = lists("--min_degree=3", f"--exclude_items={left_out}", f"--attributes={table}",
+                           "--where=price < 20 and not brand in ('b', 'x')", "--at_most=2:price", k=7)
+        self.assertIn("1 lines are no items of", told)
+        for user in [*users, "nobody at all"]:
+            expected, taken = [], {}
+            for row in every[user]:
+                n = items.index(row["item_id"])
+                if degree[n] < 3 or n % 5 == 0 or n % 30 >= 20 or n % 3 == 1 or taken.get(n % 30, 0) == 2:
+                    continue
+                if len(expected) < 7:
+                    taken[n % 30] = taken.get(n % 30, 0) + 1
+                    expected.append((row["item_id"], row["score"]))
+            self.assertEqual([(row["item_id"], row["score"]) for row in kept[user]], expected, user)
+
+        reasons, _ = lists("--why", "--exclude=none", k=4)
+        for rows in reasons.values():
+            for row in rows:
+                total = sum(float(row[name]) for name in ("share_1", "share_2", "share_3", "other_items", "no_item")
+                            if row[name])
+                score = float(row["score"])
+                self.assertAlmostEqual(total, score, delta=1e-5 * (1 + abs(score)))
+
+        embeddings = embeddings_of(self.export(self.run_dir, "like.h5"))[f"{domain}/items"]
+        rows = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+        result = run("similar", f"--run_dir={self.run_dir}", "--checkpoint=newest", f"--items={domain}:{items[3]}", "--k=5")
+        similar = list(csv.DictReader(io.StringIO(result.stdout)))
+        here = [row for row in similar if row["domain"] == domain]
+        cosines = rows @ rows[3]
+        cosines[3] = -2
+        self.assertEqual([row["item_id"] for row in here], [items[n] for n in np.argsort(-cosines)[:5]])
+        self.assertEqual({row["basis"] for row in here}, {"cosine"})
+        self.assertEqual({row["basis"] for row in similar if row["domain"] == other}, {"met_it"})
+
+    def test_exports_arrays_of_the_same_rows(self):
+        whole = embeddings_of(self.export(self.run_dir, "whole.h5"))
+        prefix = self.folder / "arrays"
+        run("export", f"--run_dir={self.run_dir}", "--checkpoint=newest", f"--out={prefix}", "--format=npy", ranks=2)
+        for name, rows in whole.items():
+            path = f"{prefix}.{name.replace('/', '.')}"
+            np.testing.assert_array_equal(np.load(path + ".npy"), rows, err_msg=name)
+            with h5py.File(self.dataset) as data:
+                keys = [key.decode() for key in data[f"domains/{name}/key"][:]]
+            self.assertEqual(Path(path + ".keys.txt").read_text(encoding="utf-8").splitlines(), keys)
+        if "FAISS            none" in run("--version").stdout:
+            self.assertIn("without FAISS", run("export", f"--run_dir={self.run_dir}", "--checkpoint=newest", f"--out={prefix}", "--format=faiss",
+                                               expect=2).stderr)
+            return
+        told = run("export", f"--run_dir={self.run_dir}", "--checkpoint=newest", f"--out={prefix}", "--format=faiss", ranks=2).stderr
+        self.assertEqual(told.count("read back, gives all"), 2, told)
+
     def test_inspects_datasets_runs_checkpoints_and_embeddings(self):
         embeddings = self.export(self.run_dir, "inspected.h5")
         checkpoint = max((self.run_dir / "checkpoints").glob("step-*"))

@@ -406,6 +406,28 @@ TEST(TopK, EqualsSortingAllScoresOfAMix) {
   }
 }
 
+TEST(TopK, HasTheBestOfTheItemsThatAreAllowed) {
+  const World world(60, 700, 5, 3, true);
+  std::vector<std::uint8_t> allowed;
+  for (std::uint64_t i = 0; i < 700; ++i) {
+    allowed.push_back(Random(9, Purpose::synthetic).index(3, i) == 0);
+  }
+  for (const ScoreMix& mix : kOneOfEach) {
+    const auto lists =
+        top_k(world.candidates(0, 700), world.people(), world.masked, mix, 25, 2, allowed);
+    for (std::int64_t u = 0; u < world.users; ++u) {
+      std::vector<ScoredItem> sorted = world.sorted(u, -1, mix);
+      std::erase_if(sorted, [&](const ScoredItem& item) { return allowed[item.item] == 0; });
+      const std::size_t length = std::min<std::size_t>(25, sorted.size());
+      ASSERT_EQ(lists[u].size(), length);
+      for (std::size_t n = 0; n < length; ++n) {
+        ASSERT_EQ(lists[u][n].item, sorted[n].item);
+        ASSERT_EQ(lists[u][n].score, sorted[n].score);
+      }
+    }
+  }
+}
+
 TEST(TopK, IsEmptyWhereEverythingIsMasked) {
   World world(1, 40, 3, 1, false);
   world.masked = {{0, 40}, {}};

@@ -31,7 +31,7 @@ PROGRAM = ""
 SECONDS = 120
 CLOSED = os.geteuid() != 0  # whether permissions bind this process
 DROP = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-PRINTS = {"plan", "evaluate", "compare", "recommend", "inspect", "verify", "help", "version"}  # results on standard output
+PRINTS = {"plan", "evaluate", "compare", "recommend", "similar", "inspect", "verify", "help", "version"}  # results on standard output
 
 
 @dataclass
@@ -60,6 +60,9 @@ def dataset_of_run(**expect):
 FLAGFILE = Argument("flagfile", "input", ending=".txt")
 OUT = Argument("out", "output", good="new")
 DATASET = Argument("dataset", "input", good="dataset", ending=".h5")
+FILTERS = [
+    Argument("only_items", "input", good="", ending=".txt"), Argument("exclude_items", "input", good="", ending=".txt"),
+    Argument("attributes", "input", "--attributes={} --where=price<9", "", ".csv")]
 PARTITION = Argument("partition", "input", "--partition=file:{}", ending=".csv")
 LATER = [Argument("items", "input", "--items=text:books={}", ending=".h5"),
          Argument("observed", "input", "--observed=books={}", ending=".csv")]
@@ -94,17 +97,21 @@ COMMANDS = {
         Argument("", "folder", "{} {}", "run", expect={
             "missing": (4, "No such file"), "file": (3, "not an HDF5 file"), "read-only": (0, "")}), FLAGFILE]),
     "recommend": (["--domain=books", "--k=2"], [
-        run_of(), dataset_of_run(), Argument("history", "input", "--history={}", "history", ".csv"), OUT,
+        run_of(), dataset_of_run(), Argument("history", "input", "--history={}", "history", ".csv"), *FILTERS, OUT,
         *LATER, FLAGFILE]),
+    "similar": (["--k=2"], [
+        run_of(), dataset_of_run(), Argument("items", "input", good="items", ending=".txt", expect={
+            case: (3, "there is no file of that name") for case in ("missing", "too long", "in a closed folder")}),
+        *FILTERS, OUT, FLAGFILE]),
     "export": ([], [run_of(), dataset_of_run(), OUT, *LATER, FLAGFILE]),
     "inspect": ([], [Argument("", "input", "{}", "dataset", ".h5", {"folder": (3, "without a run")})]),
     "inspect FOLDER": ([], [Argument("", "folder", "{}", "run", expect={
         "missing": (4, "No such file"), "file": (3, "none of what inspect reads"), "read-only": (0, "")})]),
     "report": ([], [
         Argument("", "folder", "{}", "run", expect={
-            "missing": (3, "is not there"), "file": (4, "Not a directory"), "read-only": (0, "")}),
+            "missing": (4, "is not there"), "file": (4, "Not a directory"), "read-only": (0, "")}),
         Argument("against", "folder", good="", expect={
-            "missing": (3, "is not there"), "file": (4, "Not a directory"), "read-only": (0, "")}),
+            "missing": (4, "is not there"), "file": (4, "Not a directory"), "read-only": (0, "")}),
         Argument("comparison", "input", good="", ending=".json"), OUT, FLAGFILE]),
     "verify": ([], [Argument("", "folder", "{}", "run", expect={**CHANGED, "read-only": (0, "")}), OUT]),
 }
@@ -124,6 +131,7 @@ class World:
         self.interactions = self.folder / "interactions.csv"
         self.history = self.folder / "history.csv"
         self.features = self.folder / "features.h5"
+        self.items = self.folder / "items.txt"
         self.serial = itertools.count()
         items = [f"i{n}" for n in range(12)]
         lines = [f"u{n % 10},{items[(n * 7 + n // 10) % 12]}\n" for n in range(80)]
@@ -133,6 +141,8 @@ class World:
             file["value"] = np.eye(12, 3, dtype=np.float32)
         np.save(self.folder / "features.npy", np.eye(12, 3, dtype=np.float32))
         (self.folder / "features.keys.txt").write_text("".join(item + "\n" for item in items))
+        self.items.write_text("i1\ni2\n")
+        (self.folder / "attributes.csv").write_text("item_id,price\ni1,3\ni2,12\n")
         (self.folder / "flagfile.txt").write_text("# no flags\n")
         self.must("prepare", f"--out={self.dataset}", f"books={self.interactions}")
         self.must("plan", f"--dataset={self.dataset}", "--ranks=2", "--grid=2x1", "--dim=4",
@@ -172,7 +182,7 @@ class World:
             return self.dataset
         if argument.flag == "init_from":
             return self.run
-        if argument.flag == "items":
+        if argument.flag == "items" and argument.ending == ".h5":
             return self.features
         if argument.flag == "observed":
             return self.history
@@ -182,6 +192,10 @@ class World:
             return self.comparison
         if argument.ending == ".npy":
             return self.folder / "features.npy"
+        if argument.flag in ("only_items", "exclude_items"):
+            return self.items
+        if argument.flag == "attributes":
+            return self.folder / "attributes.csv"
         return getattr(self, argument.good)
 
     def copy(self, argument, place):

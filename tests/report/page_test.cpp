@@ -129,7 +129,9 @@ TEST(ReportPage, LeavesOutWhatTheRunDoesNotSay) {
   EXPECT_THAT(nothing, HasSubstr("nothing is logged yet"));
   EXPECT_THAT(nothing, Not(HasSubstr("<h2")));
   EXPECT_THAT(nothing, Not(HasSubstr("<svg")));
-  const std::string begun = page_of(FolderOfRun({step_line(1)}));
+  EXPECT_THAT(page_of(FolderOfRun({step_line(1)})),
+              Not(HasSubstr("<svg viewBox")));  // no line in it
+  const std::string begun = page_of(FolderOfRun({step_line(1), step_line(2)}));
   EXPECT_THAT(begun, HasSubstr("not ended"));
   EXPECT_THAT(begun, HasSubstr("<h2 id=\"training\">"));
   EXPECT_THAT(begun, Not(HasSubstr("Loss: l2")));  // zero throughout

@@ -82,25 +82,26 @@ TEST_F(HistoryTest, RefusesAFileWithoutAnyItemOfTheDomain) {
 
 TEST_F(HistoryTest, AFileIsOfTheDomainThatItsNameOrTheOptionSays) {
   using Files = std::map<int, std::string>;
-  EXPECT_EQ(parse_history_files("", "", dataset_), Files{});
-  EXPECT_EQ(parse_history_files("domain1=a.csv,domain0=b.csv", "", dataset_),
+  EXPECT_EQ(parse_domain_files("--history", "", "", dataset_), Files{});
+  EXPECT_EQ(parse_domain_files("--history", "domain1=a.csv,domain0=b.csv", "", dataset_),
             (Files{{0, "b.csv"}, {1, "a.csv"}}));
-  EXPECT_EQ(parse_history_files("a.csv", "domain1", dataset_), (Files{{1, "a.csv"}}));
-  EXPECT_EQ(parse_history_files("domain0=\"a,b.csv\"", "domain1", dataset_),
+  EXPECT_EQ(parse_domain_files("--history", "a.csv", "domain1", dataset_), (Files{{1, "a.csv"}}));
+  EXPECT_EQ(parse_domain_files("--history", "domain0=\"a,b.csv\"", "domain1", dataset_),
             (Files{{0, "a,b.csv"}}));
   const DatasetFile one = write_small_world({.domains = 1}, folder_ / "one.h5");
-  EXPECT_EQ(parse_history_files("a.csv", "", one), (Files{{0, "a.csv"}}));
+  EXPECT_EQ(parse_domain_files("--history", "a.csv", "", one), (Files{{0, "a.csv"}}));
 }
 
 TEST_F(HistoryTest, RefusesFilesOfAnUnclearDomain) {
   expect_error(Cause::usage,
                {"--history=a.csv does not say which domain it is of",
                 "--history=domain0=a.csv or give --domain"},
-               [&] { parse_history_files("a.csv", "", dataset_); });
+               [&] { parse_domain_files("--history", "a.csv", "", dataset_); });
   expect_error(Cause::usage, {"domain7", "domain0"},
-               [&] { parse_history_files("domain7=a.csv", "", dataset_); });
-  expect_error(Cause::usage, {"two files for the domain domain1"},
-               [&] { parse_history_files("domain1=a.csv,b.csv", "domain1", dataset_); });
+               [&] { parse_domain_files("--history", "domain7=a.csv", "", dataset_); });
+  expect_error(Cause::usage, {"two files for the domain domain1"}, [&] {
+    parse_domain_files("--history", "domain1=a.csv,b.csv", "domain1", dataset_);
+  });
 }
 
 }  // namespace

@@ -1,17 +1,24 @@
 #include "serve/recommender.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
+#include <map>
 #include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/random.h"
+#include "base/text.h"
+#include "serve/explanation.h"
 #include "serve/list_writer.h"
+#include "serve/similar_items.h"
 #include "tests/support/dense_model.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -544,7 +551,7 @@ TEST_F(RecommenderTest, IsWrittenAsCsvWithWordsOnWhereItComesFrom) {
     const std::vector<std::string> keys = {"says \"a,b\"", known, "unheard of"};
     std::ostringstream csv;
     std::ostringstream report;
-    write_lists(recommender, 0, keys, {.k = 2}, csv, report);
+    write_lists(recommender, 0, keys, {.k = 2}, nullptr, csv, report);
     const std::vector<ListOf> lists = lists_of(recommender, 0, keys, {.k = 2});
     const std::vector<std::string> items = dataset_->item_keys(0);
     std::string expected;
@@ -565,8 +572,329 @@ TEST_F(RecommenderTest, IsWrittenAsCsvWithWordsOnWhereItComesFrom) {
         "popular items of domain0; --history=FILE with their interactions, of items that others "
         "met too, would make the lists their own\n");
     report.str("");
-    write_lists(recommender, 0, std::vector<std::string>{known}, {.k = 2}, csv, report);
+    write_lists(recommender, 0, std::vector<std::string>{known}, {.k = 2}, nullptr, csv, report);
     EXPECT_EQ(report.str(), "domain0: 1 people, 1 from dataset\n");
+  });
+}
+
+// --- Filters ---
+
+TEST_F(RecommenderTest, ListsHaveTheItemsAloneThatAFilterLetsThrough) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const Recommender recommender(*dataset_, model, kEpoch);
+    std::vector<std::string> keys = dataset_->user_keys(0);
+    keys.emplace_back("nobody at all");
+    ItemFilter filter(dataset_->domains()[0].items);
+    filter.leave_out(Items{0, 3, 4, 9});
+    Items parity;
+    for (std::int32_t item = 0; item < dataset_->domains()[0].items; ++item) {
+      parity.push_back(item % 2);
+    }
+    filter.set_at_most(2, parity);
+    const std::vector<ListOf> all = lists_of(recommender, 0, keys, {.k = 1000});
+    const std::vector<ListOf> lists = lists_of(recommender, 0, keys, {.k = 3, .filter = &filter});
+    EXPECT_EQ(lists.back().basis, Basis::popular);
+    for (std::size_t n = 0; n < keys.size(); ++n) {
+      Items expected;
+      int taken[] = {0, 0};
+      for (const std::int32_t item : all[n].numbers()) {
+        if (item == 0 || item == 3 || item == 4 || item == 9 || expected.size() == 3) continue;
+        if (++taken[item % 2] <= 2) expected.push_back(item);
+      }
+      EXPECT_EQ(lists[n].numbers(), expected) << keys[n];
+    }
+  });
+}
+
+TEST_F(RecommenderTest, NothingIsLeftOutWhereThatIsAsked) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    Recommender recommender(*dataset_, model, kEpoch);
+    History history;
+    history.users.add("somebody new");
+    history.items = {{1, 3, 8}};
+    recommender.set_history(0, std::move(history));
+    const std::string known = dataset_->user_keys(0)[0];
+    for (const ListOf& list :
+         lists_of(recommender, 0, {known, "somebody new"}, {.k = 1000, .exclude = Exclude::none})) {
+      EXPECT_EQ(static_cast<std::int64_t>(list.items.size()), dataset_->domains()[0].items);
+    }
+  });
+}
+
+// --- Reasons ---
+
+TEST_F(RecommenderTest, TheSharesOfTheItemsOfAHistoryAddUpToTheRow) {
+  make({});
+  for (const ModelKind kind :
+       {ModelKind::mf, ModelKind::lightgcn, ModelKind::inmo, ModelKind::micrec}) {
+    for (const int layers : {0, 1, 3}) {
+      ModelConfig config = small_config(kind);
+      if (kind == ModelKind::mf && layers > 0) continue;
+      config.layers = layers;
+      with_model(config, [&](Model& model) {
+        const at::Tensor z = model.embeddings(kEpoch);
+        const Model::NewUserShares shares_of = model.new_user_shares(kEpoch);
+        for (const int domain : {0, 1}) {
+          for (const Items& items : {Items{1, 3, 8}, Items{5}, Items{}}) {
+            const at::Tensor shares = shares_of(domain, items);
+            ASSERT_EQ(shares.size(0), static_cast<std::int64_t>(items.size()) + 1);
+            const at::Tensor row = model.new_user_embeddings(domain, {items}, kEpoch)[0];
+            EXPECT_LT((shares.sum(0) - row).abs().max().item<float>(), 1e-5)
+                << name_of(kind) << ", " << layers << " layers";
+          }
+          // So does that of a user of the data set, whose row the graph gave.
+          if (kind == ModelKind::mf || kind == ModelKind::lightgcn) continue;
+          for (std::int32_t user = 0; user < dataset_->domains()[domain].users; ++user) {
+            const Items items = items_of(domain, user, {Split::train, Split::later});
+            if (items.empty()) continue;
+            const at::Tensor sum = shares_of(domain, items).sum(0);
+            EXPECT_LT((sum - row_of_user(z, domain, user)).abs().max().item<float>(), 1e-5)
+                << name_of(kind) << ", " << layers << " layers, user " << user;
+          }
+        }
+      });
+    }
+  }
+}
+
+// Without propagation an item gives its own trained row alone.
+TEST_F(RecommenderTest, AnItemsShareIsWhatItsOwnRowGives) {
+  make({});
+  ModelConfig config = small_config(ModelKind::inmo);
+  config.layers = 0;
+  with_model(config, [&](Model& model) {
+    const Items items = items_of(0, user_of(0, 1, /*in_both=*/true), {Split::train});
+    ASSERT_GT(items.size(), 1U);
+    const auto count = static_cast<std::int64_t>(items.size());
+    const at::Tensor before = model.new_user_shares(kEpoch)(0, items);
+    EXPECT_GT(before.abs().sum(1).min().item<float>(), 0);
+    const c10::NoGradGuard no_gradient;
+    const std::int32_t row = model.shard().row_of[value(model.shard().space().item(0, items[1]))];
+    for (Parameter& parameter : model.parameters()) {
+      if (parameter.value.size(0) == model.shard().owned_rows()) parameter.value[row].zero_();
+    }
+    const at::Tensor after = model.new_user_shares(kEpoch)(0, items);
+    for (std::int64_t n = 0; n <= count; ++n) {
+      EXPECT_TRUE(at::equal(after[n], n == 1 ? at::zeros_like(before[n]) : before[n])) << n;
+    }
+  });
+}
+
+TEST_F(RecommenderTest, ReasonsAddUpToTheScore) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    model.fit_ridge(model.embeddings(kEpoch));
+    const SparseRows coefficients = make_coefficients();
+    const std::vector<ScoreMix> mixes = {{.embeddings = true, .regression = 0.5F},
+                                         {.embeddings = true, .regression = 0}};
+    Recommender recommender(*dataset_, model, kEpoch, &coefficients, mixes);
+    History history;
+    history.users.add("somebody new");
+    history.items = {{1, 3, 8}};
+    recommender.set_history(0, std::move(history));
+    const Explainer explainer(recommender, model.new_user_shares(kEpoch));
+    std::vector<std::string> keys = dataset_->user_keys(0);
+    keys.emplace_back("somebody new");
+    keys.emplace_back("nobody at all");
+    std::map<Basis, int> explained;
+    for (const int domain : {0, 1}) {
+      recommender.recommend(domain, keys, {.k = 6}, [&](const Recommendation& list) {
+        const std::vector<Explanation> reasons = explainer.explain(domain, list);
+        ASSERT_EQ(reasons.size(), list.items.size());
+        for (std::size_t n = 0; n < reasons.size(); ++n) {
+          const double score = list.items[n].score;
+          EXPECT_NEAR(reasons[n].score(), score, 1e-5 * (1 + std::abs(score)))
+              << list.user << " by " << name_of(list.basis);
+          for (std::size_t i = 1; i < reasons[n].items.size(); ++i) {
+            EXPECT_GE(reasons[n].items[i - 1].share, reasons[n].items[i].share);
+          }
+        }
+        if (list.basis != Basis::popular && reasons.front().items.size() > 1) {
+          ++explained[list.basis];
+        }
+      });
+    }
+    EXPECT_GT(explained[Basis::dataset], 10);
+    EXPECT_EQ(explained[Basis::history], 1);
+    EXPECT_GT(explained[Basis::other_domain], 0);
+  });
+}
+
+TEST_F(RecommenderTest, TheReasonsOfTheLinearTermAreItsCoefficients) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const SparseRows coefficients = make_coefficients();
+    const ScoreMix alone = {.embeddings = false, .regression = 1};
+    const Recommender recommender(*dataset_, model, kEpoch, &coefficients, {alone, alone});
+    const Explainer explainer(recommender, {});
+    recommender.recommend(0, dataset_->user_keys(0), {.k = 3}, [&](const Recommendation& list) {
+      if (list.basis == Basis::popular) return;
+      const Items history = history_of(std::string(list.user));
+      for (const Explanation& reasons : explainer.explain(0, list)) {
+        EXPECT_EQ(reasons.no_item, 0);
+        EXPECT_EQ(reasons.embeddings, 0);
+      }
+      const Explanation reasons = explainer.explain(0, list).front();
+      const std::int64_t row = list.items.front().item;
+      std::size_t found = 0;
+      for (std::int64_t n = coefficients.offsets[row]; n < coefficients.offsets[row + 1]; ++n) {
+        if (!std::ranges::binary_search(history, coefficients.column[n])) continue;
+        ++found;
+        EXPECT_TRUE(std::ranges::any_of(reasons.items, [&](const ItemShare& share) {
+          const std::int64_t first =
+              dense_->space.items_of(share.domain).begin - dense_->space.users();
+          return first + share.item == coefficients.column[n] &&
+                 static_cast<float>(share.share) == coefficients.value[n];
+        }));
+      }
+      EXPECT_EQ(found, reasons.items.size());
+    });
+  });
+}
+
+TEST_F(RecommenderTest, ReasonsStandBesideTheItems) {
+  make({});
+  with_model(small_config(ModelKind::inmo), [&](Model& model) {
+    const Recommender recommender(*dataset_, model, kEpoch);
+    const Explainer explainer(recommender, model.new_user_shares(kEpoch));
+    std::ostringstream csv;
+    std::ostringstream report;
+    const std::vector<std::string> keys = {dataset_->user_keys(0)[3], "nobody at all"};
+    write_lists(recommender, 0, keys, {.k = 2}, &explainer, csv, report);
+    EXPECT_EQ(list_columns(false), "user_id,domain,rank,item_id,score,basis");
+    const auto width = split(list_columns(true), ',').size();
+    EXPECT_EQ(width, 15U);
+    std::istringstream lines(csv.str());
+    int count = 0;
+    for (std::string line; std::getline(lines, line); ++count) {
+      // Empty fields are fields: what is after the last comma too.
+      std::vector<std::string> fields(1);
+      for (const char c : line) c == ',' ? fields.emplace_back() : fields.back() += c;
+      ASSERT_EQ(fields.size(), width) << line;
+      double sum = std::stod(fields[13]) + std::stod(fields[14]);
+      for (const int share : {8, 10, 12}) {
+        EXPECT_EQ(fields[share].empty(), fields[share - 1].empty());
+        if (fields[share].empty()) continue;
+        EXPECT_TRUE(fields[share - 1].starts_with("domain0:")) << line;
+        sum += std::stod(fields[share]);
+      }
+      EXPECT_NEAR(sum, std::stod(fields[4]), 1e-5 * (1 + std::abs(sum))) << line;
+    }
+    EXPECT_EQ(count, 4);
+  });
+}
+
+// --- Items like an item ---
+
+TEST_F(RecommenderTest, SimilarItemsAreByTheCosineWithinADomainAndByWhoMetThemElsewhere) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const at::Tensor z = model.embeddings(kEpoch);
+    const Range nodes = dense_->space.items_of(0);
+    const at::Tensor rows = z.slice(0, nodes.begin, nodes.end);
+    const Items asked = {4};
+    const Person person = {std::nullopt, {&asked, nullptr}};
+    EXPECT_EQ(similar_items(Recommender(*dataset_, model, kEpoch), person, 1, 5).likeness,
+              Likeness::none)
+        << "there is no map yet";
+    model.fit_ridge(z);
+    const Recommender recommender(*dataset_, model, kEpoch);
+    const SimilarItems similar = similar_items(recommender, person, 0, 5);
+    EXPECT_EQ(similar.likeness, Likeness::cosine);
+    ASSERT_EQ(similar.items.size(), 5U);
+    const at::Tensor cosines = at::cosine_similarity(rows, rows[4].unsqueeze(0), 1);
+    const at::Tensor best = std::get<1>(cosines.sort(0, /*descending=*/true));
+    for (std::int64_t n = 0; n < 5; ++n) {
+      EXPECT_EQ(similar.items[n].item, best[n + 1].item<std::int64_t>()) << "item 4 is the first";
+      EXPECT_NEAR(similar.items[n].score, cosines[best[n + 1]].item<float>(), 1e-5);
+    }
+
+    ItemFilter filter(nodes.size());
+    filter.leave_out(Items{similar.items[0].item, similar.items[2].item});
+    const SimilarItems filtered = similar_items(recommender, person, 0, 2, &filter);
+    ASSERT_EQ(filtered.items.size(), 2U);
+    EXPECT_EQ(filtered.items[0].item, similar.items[1].item);
+    EXPECT_EQ(filtered.items[1].item, similar.items[3].item);
+
+    const SimilarItems crossed = similar_items(recommender, person, 1, 1000);
+    EXPECT_EQ(crossed.likeness, Likeness::met_it);
+    const Range there = dense_->space.items_of(1);
+    const at::Tensor scores =
+        at::mv(z.slice(0, there.begin, there.end),
+               model.map_to_domain(model.new_user_embeddings(0, {asked}, kEpoch), 0, 1).value()[0]);
+    EXPECT_EQ(static_cast<std::int64_t>(crossed.items.size()),
+              (scores > 0).sum().item<std::int64_t>());
+    for (const ScoredItem& item : crossed.items) {
+      EXPECT_NEAR(item.score, scores[item.item].item<float>(), 1e-5);
+    }
+  });
+}
+
+TEST_F(RecommenderTest, SimilarItemsOfRegressionAloneAreByItsCoefficients) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const SparseRows coefficients = make_coefficients();
+    const ScoreMix alone = {.embeddings = false, .regression = 1};
+    const Recommender recommender(*dataset_, model, kEpoch, &coefficients, {alone, alone});
+    const Items asked = {4};
+    for (const int domain : {0, 1}) {
+      const SimilarItems similar =
+          similar_items(recommender, {std::nullopt, {&asked, nullptr}}, domain, 1000);
+      EXPECT_EQ(similar.likeness, Likeness::met_it);
+      EXPECT_GT(similar.items.size(), 2U);
+      for (const ScoredItem& item : similar.items) {
+        EXPECT_GT(item.score, 0);
+        const std::int64_t row =
+            dense_->space.items_of(domain).begin - dense_->space.users() + item.item;
+        EXPECT_EQ(item.score, plain_sum(coefficients, row, asked));
+      }
+    }
+  });
+}
+
+TEST_F(RecommenderTest, ItemsAreReadByDomainAndKeyFromAListOrAFile) {
+  make({});
+  const std::string a = "domain0:" + dataset_->item_keys(0)[2];
+  const std::string b = "domain1:" + dataset_->item_keys(1)[5];
+  std::ostringstream report;
+  const std::string file = folder_.write("items.txt", a + "\n\n " + b + "\ndomain0:unheard of\n");
+  for (const std::string& list : {a + "," + b + ",domain0:unheard of", file}) {
+    report.str("");
+    const std::vector<DomainItem> items = read_items(list, *dataset_, report);
+    ASSERT_EQ(items.size(), 2U);
+    EXPECT_EQ(items[0].domain, 0);
+    EXPECT_EQ(items[0].item, 2);
+    EXPECT_EQ(items[1].domain, 1);
+    EXPECT_EQ(items[1].item, 5);
+    EXPECT_EQ(report.str(),
+              "1 of the 3 in --items are no items of the data set, as 'domain0:unheard of': left "
+              "out\n");
+  }
+  for (const auto& [list, cause] :
+       {std::pair("domain0:unheard of", Cause::data), std::pair("nowhere:x", Cause::usage),
+        std::pair("x", Cause::usage)}) {
+    try {
+      read_items(list, *dataset_, report);
+      ADD_FAILURE() << list;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), cause) << error.what();
+    }
+  }
+}
+
+TEST_F(RecommenderTest, SimilarItemsAreWrittenAsCsv) {
+  make({});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const Recommender recommender(*dataset_, model, kEpoch);
+    std::ostringstream csv;
+    std::ostringstream report;
+    write_similar(recommender, {{0, 2}, {1, 5}}, 0, 3, nullptr, csv, report);
+    EXPECT_EQ(report.str(), "domain0: items like 2, 1 by cosine, 1 by none\n");
+    const std::string first = "domain0:" + dataset_->item_keys(0)[2] + ",domain0,1,";
+    EXPECT_TRUE(csv.str().starts_with(first)) << csv.str();
+    EXPECT_EQ(std::ranges::count(csv.str(), '\n'), 3);
   });
 }
 

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <vector>
+
+#include "launcher/flags.h"
+#include "serve/filter_files.h"
+
+namespace micrec {
+
+/// Which items lists are made of: --only_items, --exclude_items, --attributes, --where, --at_most and
+/// --min_degree.
+std::vector<Flag> filter_flags(FilterOptions& options);
+
+}  // namespace micrec

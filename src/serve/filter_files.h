@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/dataset_file.h"
+#include "data/key_table.h"
+#include "serve/item_filter.h"
+
+namespace micrec {
+
+/// Which items lists are made of, as the flags of these names say it; empty: all.
+struct FilterOptions {
+  std::string only_items = {};     // FILE or DOMAIN=FILE,...: a key a line
+  std::string exclude_items = {};  // likewise
+  std::string attributes = {};     // FILE or DOMAIN=FILE,...: see ItemAttributes
+  std::string where = {};          // see WhereExpression
+  std::string at_most = {};        // N:COLUMN
+  std::int64_t min_degree = 0;
+
+  bool is_empty() const {
+    return only_items.empty() && exclude_items.empty() && where.empty() && at_most.empty() &&
+           min_degree <= 0;
+  }
+};
+
+/// How many items of one value of a column a list may have.
+struct AtMost {
+  std::int64_t most = 0;
+  std::string column;
+};
+
+/// Errors   Error(Cause::usage) where it is not as "2:brand", N from 1. `asked` begins the sentence.
+AtMost parse_at_most(const std::string& value, const std::string& asked);
+
+/// Filters from the files and conditions that options name.
+class FilterFiles {
+ public:
+  /// Looks at what is asked, and reads nothing yet; the data set outlives it. `domain`: whose files
+  /// are those that name none.
+  ///
+  /// Errors   Error(Cause::usage): those of parse_domain_files(), parse_at_most() and
+  ///          WhereExpression::parse(); attributes that nothing asks about.
+  FilterFiles(const FilterOptions& options, const std::string& domain, const DatasetFile& dataset);
+
+  /// All files that it reads.
+  std::vector<std::string> paths() const;
+
+  /// The filter of one domain, or nothing where all its items may be listed. Says on `report` what
+  /// was read, and how many items it lets through.
+  ///
+  /// Shapes   degree: (items) training interactions.
+  /// Errors   those of read_item_keys(), ItemAttributes and WhereExpression; Error(Cause::usage)
+  ///          where attributes are asked about and none are given for this domain.
+  std::optional<ItemFilter> read(int domain, std::span<const std::int32_t> degree,
+                                 std::ostream& report) const;
+
+ private:
+  using Files = std::map<int, std::string>;
+
+  FilterOptions options_;
+  const DatasetFile& dataset_;
+  Files only_;
+  Files excluded_;
+  Files attributes_;
+};
+
+/// The items of a domain whose keys a file names, one a line, rising and without repeats. Empty
+/// lines are skipped; spaces and tabs around a key are no part of it. Says on `report` how many
+/// there are and how many are unknown.
+///
+/// Errors   those of LineReader; Error(Cause::data) where no key is known.
+std::vector<std::int32_t> read_item_keys(const std::string& path, const std::string& domain,
+                                         const KeyTable& items, std::ostream& report);
+
+}  // namespace micrec

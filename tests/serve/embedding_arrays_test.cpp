@@ -1,0 +1,161 @@
+#include "serve/embedding_arrays.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cluster/thread_communicator.h"
+#include "io/npy.h"
+#include "serve/product_index.h"
+#include "tests/evaluate/small_world.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kDim = 6;
+
+class EmbeddingArraysTest : public testing::Test {
+ protected:
+  /// What rank 0 reports.
+  std::string write(int ranks, ArrayFormat format, std::int64_t block_bytes = 1 << 20) {
+    const Ownership ownership = make_ownership(space_, ranks);
+    std::ostringstream report;
+    run_ranks(ranks, [&](Communicator& communicator) {
+      export_arrays(dataset_, space_, ownership, rows_of(ownership, communicator.rank(), z_, kDim),
+                    format, prefix_, 1, communicator, report, block_bytes);
+    });
+    return report.str();
+  }
+
+  /// Of a program that was built without FAISS.
+  static void expect_refusal() {
+    try {
+      require_faiss();
+      ADD_FAILURE() << "not refused";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::usage);
+    }
+  }
+
+  std::vector<float> part(Range nodes) const {
+    return {z_.begin() + nodes.begin * kDim, z_.begin() + nodes.end * kDim};
+  }
+
+  static std::vector<float> read_rows(const std::string& path) {
+    const NpyFile file = NpyFile::open(path);
+    EXPECT_EQ(file.shape().at(1), kDim);
+    std::vector<float> values(file.shape().at(0) * kDim);
+    file.read_rows({0, file.shape().at(0)}, values.data());
+    return values;
+  }
+
+  static std::vector<std::string> read_lines(const std::string& path) {
+    std::vector<std::string> lines;
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    return lines;
+  }
+
+  static std::string written(const PreparedDataset& dataset, const std::string& path) {
+    write_dataset(dataset, path);
+    return path;
+  }
+
+  TemporaryFolder folder_;
+  std::string prefix_ = folder_ / "out";
+  DatasetFile dataset_ = DatasetFile::open(written(make_dataset({}), folder_ / "dataset.h5"));
+  NodeSpace space_ = make_space(dataset_);
+  std::vector<float> z_ = make_embeddings(space_.nodes(), kDim, false);
+};
+
+TEST_F(EmbeddingArraysTest, HasRowsAndKeysOfAllNodesFromAnyNumberOfRanksAndBlocks) {
+  for (const int ranks : {1, 3, 5}) {
+    for (const std::int64_t block_bytes : {1, 500, 1 << 20}) {
+      EXPECT_EQ(write(ranks, ArrayFormat::npy, block_bytes), "");
+      for (const int domain : {0, 1}) {
+        const std::string name = text(prefix_, ".domain", domain);
+        EXPECT_EQ(read_rows(name + ".users.npy"), part(space_.users_of(domain)));
+        EXPECT_EQ(read_rows(name + ".items.npy"), part(space_.items_of(domain)));
+        EXPECT_EQ(read_lines(name + ".users.keys.txt"), dataset_.user_keys(domain));
+        EXPECT_EQ(read_lines(name + ".items.keys.txt"), dataset_.item_keys(domain));
+      }
+    }
+  }
+  const std::vector<std::string> files = files_of_arrays(dataset_, ArrayFormat::npy, prefix_);
+  EXPECT_EQ(files.size(), 8U);
+  EXPECT_EQ(folder_.files(), files.size() + 1) << "and the data set";
+  for (const std::string& file : files) EXPECT_TRUE(std::filesystem::exists(file)) << file;
+}
+
+TEST_F(EmbeddingArraysTest, AnIndexReadBackGivesTheItemsOfTheLargestProducts) {
+  if (!has_faiss()) return expect_refusal();
+  const std::string report = write(3, ArrayFormat::faiss, 500);
+  for (const int domain : {0, 1}) {
+    const std::string index = text(prefix_, ".domain", domain, ".items.faiss");
+    const Range users = space_.users_of(domain);
+    EXPECT_NE(
+        report.find(text(index, ", read back, gives all of the ", with_commas(20 * users.size()),
+                         " exact best 20 items of ", users.size(), " users\n")),
+        std::string::npos)
+        << report;
+    const std::vector<float> items = part(space_.items_of(domain));
+    const std::vector<float> queries = part(users);
+    constexpr std::int64_t kBest = 3;
+    const std::vector<std::int64_t> found = search_product_index(index, queries, kBest);
+    ASSERT_EQ(static_cast<std::int64_t>(found.size()), users.size() * kBest);
+    const auto count = static_cast<std::int64_t>(items.size()) / kDim;
+    for (std::int64_t u = 0; u < users.size(); ++u) {
+      std::vector<std::pair<double, std::int64_t>> products;
+      for (std::int64_t i = 0; i < count; ++i) {
+        double product = 0;
+        for (std::int64_t c = 0; c < kDim; ++c) {
+          product += static_cast<double>(queries[u * kDim + c]) * items[i * kDim + c];
+        }
+        products.emplace_back(-product, i);
+      }
+      std::ranges::sort(products);
+      for (std::int64_t n = 0; n < kBest; ++n) {
+        EXPECT_EQ(found[u * kBest + n], products[n].second) << "user " << u;
+      }
+    }
+    EXPECT_EQ(read_rows(text(prefix_, ".domain", domain, ".users.npy")), queries);
+  }
+}
+
+TEST_F(EmbeddingArraysTest, SaysHowManyTheIndexMisses) {
+  if (!has_faiss()) return expect_refusal();
+  // All items alike: the best are the first, and the index may take any.
+  std::ranges::fill(z_, 1.0F);
+  const std::string report = write(1, ArrayFormat::faiss);
+  EXPECT_NE(report.find(" exact best 20 items of "), std::string::npos) << report;
+  const std::vector<std::int64_t> found =
+      search_product_index(prefix_ + ".domain0.items.faiss", part(space_.users_of(0)), 20);
+  std::int64_t missed = 0;
+  for (const std::int64_t item : found) missed += item >= 20 ? 1 : 0;
+  EXPECT_NE(report.find(missed == 0 ? "gives all of the" : text("gives all but ", missed)),
+            std::string::npos)
+      << report;
+}
+
+TEST_F(EmbeddingArraysTest, AKeyWithALineEndIsRefused) {
+  PreparedDataset dataset = make_dataset({});
+  dataset.domains[0].item_keys.back() = "two\nlines";
+  dataset_ = DatasetFile::open(written(dataset, folder_ / "other.h5"));
+  try {
+    write(1, ArrayFormat::npy);
+    ADD_FAILURE() << "not refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::data);
+    EXPECT_NE(std::string(error.what()).find("has a line end in it"), std::string::npos)
+        << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace micrec
