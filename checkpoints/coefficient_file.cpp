@@ -62,7 +62,11 @@ struct Checksums {
   Checksum value;
 };
 
-[[noreturn]] void refuse(const std::string& path, const std::string& what) {
+/// `what` may end with what helps where any HDF5 file is damaged; this file is the run's own, for
+/// which kAdvice is the one thing to do.
+[[noreturn]] void refuse(const std::string& path, std::string what) {
+  const std::string of_any_file = "; make or fetch it again";
+  if (what.ends_with(of_any_file)) what.resize(what.size() - of_any_file.size());
   throw Error(Cause::checkpoint, text(path, " ", what, kAdvice));
 }
 

@@ -111,15 +111,19 @@ void preflight(const PreflightNeeds& needs, Communicator& communicator) {
                  }));
   throw_together(communicator, "preflight.save",
                  attempt([&] { try_to_save(needs.run_dir, communicator.rank(), needs.commit); }));
-  throw_together(communicator, "preflight.space", attempt([&] {
-                   if (communicator.rank() != 0) return;
-                   const double there = free_bytes(needs.run_dir);
-                   if (there >= 2 * needs.checkpoint_bytes) return;
-                   throw Error(Cause::io,
-                               text("the file system of ", needs.run_dir, " has ", in_bytes(there),
-                                    " free, expected ", in_bytes(2 * needs.checkpoint_bytes),
-                                    " for two checkpoints; make room, or give another --run_dir"));
-                 }));
+  throw_together(
+      communicator, "preflight.space", attempt([&] {
+        if (communicator.rank() != 0) return;
+        const double there = free_bytes(needs.run_dir);
+        const double needed = 2 * needs.checkpoint_bytes + needs.coefficient_bytes;
+        if (there >= needed) return;
+        throw Error(
+            Cause::io,
+            text("the file system of ", needs.run_dir, " has ", in_bytes(there), " free, expected ",
+                 in_bytes(needed), " for two checkpoints",
+                 needs.coefficient_bytes > 0 ? " and the coefficients of item regression" : "",
+                 "; make room, or give another --run_dir"));
+      }));
 }
 
 }  // namespace micrec

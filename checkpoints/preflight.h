@@ -12,7 +12,8 @@ namespace micrec {
 struct PreflightNeeds {
   std::string run_dir;  ///< is there already
   Commit commit = Commit::rename;
-  double checkpoint_bytes = 0;  ///< of one checkpoint, all ranks together
+  double checkpoint_bytes = 0;   ///< of one checkpoint, all ranks together
+  double coefficient_bytes = 0;  ///< of item regression's file, once; 0: it is there or not wanted
   std::string dataset_fingerprint;
   std::string device = "cpu";  ///< where this rank computes, "cpu" or "cuda"
   int ranks_of_machine = 1;    ///< ranks that share this rank's machine, this one counted
@@ -20,7 +21,7 @@ struct PreflightNeeds {
 
 /// Looks for what would end a run hours later, or let it compute something wrong: another program
 /// or another dataset on some rank, different devices, too little shared memory, a run folder in
-/// which a rank cannot save as it will have to, too little room there for two checkpoints.
+/// which a rank cannot save as it will have to, too little room there for two checkpoints and the coefficients.
 ///
 /// Ranks    collective.
 /// Errors   Error(cluster|data|io) on all ranks, one sentence for the first thing that is wrong.

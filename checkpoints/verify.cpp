@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
 
@@ -102,6 +103,14 @@ std::int64_t size_of(const fs::path& file) {
   return error ? 0 : static_cast<std::int64_t>(bytes);
 }
 
+nlohmann::ordered_json json_of(const VerifiedFile& file, bool with_bytes) {
+  nlohmann::ordered_json line = {{"file", file.file}};
+  if (with_bytes) line["bytes"] = file.bytes;
+  line["whole"] = file.damage.empty();
+  if (!file.damage.empty()) line["damage"] = file.damage;
+  return line;
+}
+
 }  // namespace
 
 bool VerifiedCheckpoint::whole() const {
@@ -132,6 +141,7 @@ VerifiedRun verify_run(
     const std::function<void(const std::string& path, const VerifiedFile& file)>& tell) {
   const Subject subject = find_subject(path);
   VerifiedRun run;
+  run.path = path;
   const auto take = [&](const std::string& path_of_file, const VerifiedFile& file) {
     ++run.files;
     run.damaged += file.damage.empty() || file.refused ? 0 : 1;
@@ -152,6 +162,20 @@ VerifiedRun verify_run(
   run.best = {file, size_of(file), damage_of_best(*subject.directory), false};
   take(file, *run.best);
   return run;
+}
+
+nlohmann::ordered_json VerifiedRun::to_json() const {
+  using json = nlohmann::ordered_json;
+  json report = {{"path", path}, {"whole", whole()}, {"checkpoints", json::array()}};
+  for (const VerifiedCheckpoint& checkpoint : checkpoints) {
+    json files = json::array();
+    for (const VerifiedFile& file : checkpoint.files) files.push_back(json_of(file, true));
+    report["checkpoints"].push_back(
+        {{"path", checkpoint.path}, {"whole", checkpoint.whole()}, {"files", std::move(files)}});
+  }
+  if (item_regression) report["item_regression"] = json_of(*item_regression, true);
+  if (best) report["best"] = json_of(*best, false);
+  return report;
 }
 
 }  // namespace micrec

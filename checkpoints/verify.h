@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@ VerifiedCheckpoint verify_checkpoint(const std::string& path);
 /// What came of verifying one checkpoint, or all of a run and its best.json, and the file of
 /// coefficients that they name.
 struct VerifiedRun {
+  std::string path;  // of what was verified
   std::vector<VerifiedCheckpoint> checkpoints;
   std::optional<VerifiedFile> best;  // its path; nothing where there is none, or one checkpoint
   /// Its path, compared once with each manifest that names another; nothing where none names it.
@@ -43,6 +45,9 @@ struct VerifiedRun {
   std::string unreadable;    // why the system does not let read the first such file, or empty
 
   bool whole() const { return damaged == 0 && unreadable.empty(); }
+  /// {"path", "whole", "checkpoints": [{"path", "whole", "files": [{"file", "bytes", "whole", "damage"}]}],
+  ///  "item_regression", "best"}
+  nlohmann::ordered_json to_json() const;
 };
 
 /// Verifies what lies at `path`: a run's folder, its folder of checkpoints, or one checkpoint.

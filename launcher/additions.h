@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 #include "serve/trained_run.h"
 
 namespace micrec {

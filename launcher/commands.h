@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "launcher/command.h"
+#include "command_line/command.h"
 
 namespace micrec {
 

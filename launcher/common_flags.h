@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "cluster/job.h"
+#include "command_line/flags.h"
 #include "data/dataset_file.h"
 #include "io/interactions_reader.h"
-#include "launcher/flags.h"
 
 /// Flags that several commands have; each command has them set a field of its own.
 

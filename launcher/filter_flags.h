@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 #include "serve/filter_files.h"
 
 namespace micrec {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "checkpoints/run_folder.h"
+#include "command_line/flags.h"
 #include "io/unfinished_file.h"
-#include "launcher/flags.h"
 
 namespace micrec {
 

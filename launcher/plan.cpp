@@ -73,37 +73,6 @@ Rates rates_of(const PlanOptions& options, int dim) {
   return rates;
 }
 
-/// What would fit instead, found by planning it; with the balanced partition, which any number of
-/// parts can have.
-std::string what_fits(RunPlanner& planner, int ranks, const ModelConfig& model, double limit) {
-  constexpr int kMostDoublings = 7;
-  for (int more = 1; more <= kMostDoublings; ++more) {
-    const int tried = ranks << more;
-    const GridChoice choice =
-        planner.choose("balanced", grids_for("balanced", tried, model), limit);
-    if (choice.fits) {
-      return text("--ranks=", tried, " would fit as ", to_text(choice.grid),
-                  ", or try a smaller --dim");
-    }
-  }
-  return text("not even ", with_commas(std::int64_t{ranks} << kMostDoublings),
-              " ranks would fit; try a smaller --dim, or give the ranks more memory");
-}
-
-/// The chosen partitioner beside others, on the chosen grid; none where that shares out no rows.
-std::vector<const Candidate*> alternatives(RunPlanner& planner, ProcessGrid grid,
-                                           const std::string& chosen, bool with_metis) {
-  if (grid.rows == 1) return {};
-  std::vector<std::string> partitions = {"hash", "balanced"};
-  if (with_metis) partitions.push_back("metis");
-  if (std::ranges::find(partitions, chosen) == partitions.end()) partitions.push_back(chosen);
-  std::vector<const Candidate*> candidates;
-  for (const std::string& partition : partitions) {
-    candidates.push_back(&planner.candidate(partition, grid));
-  }
-  return candidates;
-}
-
 void check_outputs(const PlanOptions& options, const Arguments& arguments) {
   const std::vector<std::string> inputs = {options.run.dataset,
                                            file_of_partition(options.run.sharing.partition)};
@@ -112,13 +81,14 @@ void check_outputs(const PlanOptions& options, const Arguments& arguments) {
   refuse_one_file_for_two("--out", options.out, "--write_partition", options.write_partition);
 }
 
-int run_plan(PlanOptions& options, const Arguments& arguments) {
+int run_plan(PlanOptions& options, const Command& table, const Arguments& arguments) {
   RunConfig& run = options.run;
   const std::string& partition = run.sharing.partition;
   const std::string& grid = run.sharing.grid;
   complete_item_regression(run.model, arguments);
   if (grid != "auto") parse_grid_for(run.model, grid, options.ranks);
   check_outputs(options, arguments);
+  for (const std::string& idle : idle_flags(table, arguments)) std::cerr << idle << "\n";
   const DatasetFile dataset = DatasetFile::open(run.dataset);
   const DatasetSummary summary = summarise(dataset);
   run.model.modalities = resolve_modalities(run.model.modalities, dataset);
@@ -135,12 +105,12 @@ int run_plan(PlanOptions& options, const Arguments& arguments) {
   std::string refusal;
   if (!choice.fits) {
     refusal = why_not(planner.candidate(partition, choice.grid).plan, limit) + "; ";
-    refusal += what_fits(planner, options.ranks, model, limit);
+    refusal += planner.what_fits(options.ranks, limit);
   }
   // A grid is chosen as train chooses it; what is told of it is as exact as can be.
   planner.find_neighbours(chosen_threads(options.threads));
   const std::vector<const Candidate*> others =
-      alternatives(planner, choice.grid, partition, options.compare);
+      planner.alternatives(partition, choice.grid, options.compare);
   const Candidate& chosen = planner.candidate(partition, choice.grid);
 
   print_dataset(std::cout, dataset, model, run.sampling.batch_size);
@@ -208,7 +178,9 @@ Command plan_command() {
   command.example = "micrec plan --dataset=fk.h5 --ranks=64 --memory=4 --partition=metis";
   const auto options = std::make_shared<PlanOptions>();
   command.flags = flags_of(*options);
-  command.run = [options](const Arguments& arguments) { return run_plan(*options, arguments); };
+  command.run = [options, table = command](const Arguments& arguments) {
+    return run_plan(*options, table, arguments);
+  };
   return command;
 }
 

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/timer.h"
+#include "command_line/command.h"
 #include "data/preparation.h"
-#include "launcher/command.h"
 
 namespace micrec {
 

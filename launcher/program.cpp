@@ -18,8 +18,8 @@
 #include "base/path_error.h"
 #include "base/text.h"
 #include "cluster/launch_environment.h"
+#include "command_line/manual.h"
 #include "kernels/dispatch.h"
-#include "launcher/manual.h"
 
 namespace micrec {
 namespace {

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "launcher/command.h"
+#include "command_line/command.h"
 
 namespace micrec {
 

@@ -12,8 +12,10 @@
 #include "checkpoints/directory.h"
 #include "checkpoints/run_folder.h"
 #include "cluster/signals.h"
+#include "evaluate/validation.h"
 #include "io/run_lock.h"
 #include "launcher/run_flags.h"
+#include "train/run_settings.h"
 #include "train/run_start.h"
 
 namespace micrec {
@@ -195,6 +197,7 @@ void complete(RunConfig& config, const Command& train, const Arguments& argument
   std::ranges::sort(config.k);
   config.job.communicator.reproducible = config.sharing.reproducible;
   config.job.stop_signals = parse_signals(config.stop_signals).value();
+  config.idle = idle_flags(train, arguments);
   // A flagfile that reproduces the run starts it anew.
   config.resume = false;
   config.settings = settings_of(train);

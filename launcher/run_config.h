@@ -4,13 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "base/run_setting.h"
+#include "command_line/command.h"
 #include "data/batches.h"
-#include "launcher/command.h"
 #include "launcher/common_flags.h"
 #include "model/model_config.h"
 #include "train/item_regression_search.h"
 #include "train/run_planner.h"
-#include "train/run_settings.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -40,9 +40,8 @@ struct RunConfig {
 
   std::vector<RunSetting> settings;  ///< all of it as flags, with what a resume may change
   std::string flagfile;              ///< the same as text, for config.txt and checkpoints
+  std::vector<std::string> idle;     ///< sentences on flags that were given and have no effect
 };
-
-inline constexpr std::int64_t kValidationCutoff = 20;  // early stopping looks at NDCG@20
 
 /// Lets --model and --item_regression say the same, where one of them was not given: a baseline is
 /// what its paper says, and item regression alone is a model. Errors: Error(usage) where they do

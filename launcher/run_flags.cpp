@@ -47,64 +47,125 @@ constexpr ModelKind kModelKinds[] = {
     ModelKind::mf,     ModelKind::lightgcn, ModelKind::inmo_mf,    ModelKind::inmo,
     ModelKind::micrec, ModelKind::ials,     ModelKind::popularity, ModelKind::item_regression};
 
+using Why = std::function<std::string()>;
+
+/// "with --model=mf" where the kind is none of those that a flag is for.
+Why unless_kind(const ModelConfig& model, bool (*has)(const ModelConfig&)) {
+  return [&model, has] {
+    return has(model) ? std::string() : text("with --model=", name_of(model.kind));
+  };
+}
+
+bool has_columns(const ModelConfig& model) {
+  return !model.is_solved() || model.kind == ModelKind::ials;
+}
+bool has_layers(const ModelConfig& model) {
+  return model.kind == ModelKind::lightgcn || model.kind == ModelKind::inmo ||
+         model.kind == ModelKind::micrec;
+}
+bool has_steps(const ModelConfig& model) { return !model.is_solved(); }
+bool is_inductive(const ModelConfig& model) { return model.inductive(); }
+bool is_micrec(const ModelConfig& model) { return model.kind == ModelKind::micrec; }
+bool is_ials(const ModelConfig& model) { return model.kind == ModelKind::ials; }
+
+/// `reason` where a flag switches off what others are for.
+Why where(const std::function<bool()>& is_off, const std::string& reason) {
+  return [=] { return is_off() ? reason : ""; };
+}
+
 std::vector<Flag> embedding_flags(ModelConfig& model) {
-  return {
-      {"model", "Model", "", "what to train", one_of(model.kind, by_name(kModelKinds))},
-      {"dim", "Model", "columns", "columns of an embedding", model.dim, between(1, 4096)},
-      {"layers", "Model", "layers", "propagation layers", model.layers, between(0, 16)},
-      {"init_std", "Model", "", "standard deviation of the initial tables", model.initial_std,
-       above(0)},
+  const std::vector<Flag> columns = {
+      {"dim", "Model", "columns", "columns of an embedding", model.dim, between(1, 4096)}};
+  const std::vector<Flag> layers = {
+      {"layers", "Model", "layers", "propagation layers", model.layers, between(0, 16)}};
+  const std::vector<Flag> tables = {{"init_std", "Model", "",
+                                     "standard deviation of the initial tables", model.initial_std,
+                                     above(0)}};
+  const std::vector<Flag> descended = {
       recorded({"l2", "Model", "", "weight of the squared norms of the rows in a triple", model.l2,
                 at_least(0)}),
       {"domain_weights", "Model", "",
        "weights of the domains' losses; balanced weighs small ones up",
        one_of(model.domain_weights,
-              {{"uniform", DomainWeights::uniform}, {"balanced", DomainWeights::balanced}})},
-      {"template_ratio", "Inductive templates", "",
-       "share of users and of items whose rows are templates", model.template_ratio, between(0, 1)},
-      {"share_templates", "Inductive templates", "",
-       "weight of a person's templates of other domains", model.share_templates, at_least(0)},
-      recorded({"dropout", "Inductive templates", "",
-                "probability to drop a nonzero of the template operator", model.dropout,
-                between(0, 0.99)}),
-      {"annealing", "Inductive templates", "",
-       "factor of the template exponent's annealing each epoch", model.annealing, between(0, 1)},
-      {"self_weight", "Inductive templates", "", "weight of the self-enhanced loss",
-       model.self_weight, at_least(0)},
-      {"modalities", "Modalities", "names with commas between",
-       "modalities of the dataset to use; all, or empty for none", model.modalities},
-      {"content", "Modalities", "", "add the content term of the modalities", model.content},
-      {"feature_dim", "Modalities", "columns", "principal directions kept of a wider modality",
-       model.feature_dim, at_least(1)},
-      {"semantic_neighbors", "Modalities", "items",
-       "semantic neighbours an item and modality; 0: none", model.semantic_neighbors,
-       between(0, 1000)},
+              {{"uniform", DomainWeights::uniform}, {"balanced", DomainWeights::balanced}})}};
+  return std::vector<Flag>{
+             {"model", "Model", "", "what to train", one_of(model.kind, by_name(kModelKinds))}} +
+         idle_where(unless_kind(model, has_columns), columns) +
+         idle_where(unless_kind(model, has_layers), layers) +
+         idle_where(unless_kind(model, has_columns), tables) +
+         idle_where(unless_kind(model, has_steps), descended);
+}
+
+std::vector<Flag> template_flags(ModelConfig& model) {
+  return idle_where(
+      unless_kind(model, is_inductive),
+      {{"template_ratio", "Inductive templates", "",
+        "share of users and of items whose rows are templates", model.template_ratio,
+        between(0, 1)},
+       {"share_templates", "Inductive templates", "",
+        "weight of a person's templates of other domains", model.share_templates, at_least(0)},
+       recorded({"dropout", "Inductive templates", "",
+                 "probability to drop a nonzero of the template operator", model.dropout,
+                 between(0, 0.99)}),
+       {"annealing", "Inductive templates", "",
+        "factor of the template exponent's annealing each epoch", model.annealing, between(0, 1)},
+       {"self_weight", "Inductive templates", "", "weight of the self-enhanced loss",
+        model.self_weight, at_least(0)}});
+}
+
+std::vector<Flag> modality_flags(ModelConfig& model) {
+  const Why unused = [&model] {
+    if (is_micrec(model) || model.item_regression != ItemRegressionUse::off) return std::string();
+    return text("with --model=", name_of(model.kind));
+  };
+  const Why no_modalities =
+      where([&model] { return model.modalities.empty(); }, "with --modalities=");
+  const Why no_neighbours =
+      where([&model] { return model.semantic_neighbors == 0; }, "with --semantic_neighbors=0");
+  const std::vector<Flag> neighbours = {
       {"semantic", "Modalities", "", "where semantic neighbours enter: before or after propagation",
        one_of(model.semantic,
               {{"before", SemanticPlace::before}, {"after", SemanticPlace::after}})},
       {"cold_simulation", "Modalities", "", "share of items treated as strictly cold in each step",
-       model.cold_simulation, between(0, 0.99)},
-      {"contrastive_weight", "Cross-domain", "", "weight of the cross-domain contrastive loss",
-       model.contrastive_weight, at_least(0)},
+       model.cold_simulation, between(0, 0.99)}};
+  const std::vector<Flag> terms =
+      std::vector<Flag>{
+          {"content", "Modalities", "", "add the content term of the modalities", model.content},
+          {"feature_dim", "Modalities", "columns", "principal directions kept of a wider modality",
+           model.feature_dim, at_least(1)},
+          {"semantic_neighbors", "Modalities", "items",
+           "semantic neighbours an item and modality; 0: none", model.semantic_neighbors,
+           between(0, 1000)}} +
+      idle_where(no_neighbours, neighbours);
+  return idle_where(unused, {{"modalities", "Modalities", "names with commas between",
+                              "modalities of the dataset to use; all, or empty for none",
+                              model.modalities}}) +
+         idle_where(unless_kind(model, is_micrec), idle_where(no_modalities, terms));
+}
+
+std::vector<Flag> contrastive_flags(ModelConfig& model) {
+  const Why no_loss =
+      where([&model] { return model.contrastive_weight == 0; }, "with --contrastive_weight=0");
+  const std::vector<Flag> weight = {{"contrastive_weight", "Cross-domain", "",
+                                     "weight of the cross-domain contrastive loss",
+                                     model.contrastive_weight, at_least(0)}};
+  const std::vector<Flag> loss = {
       {"temperature", "Cross-domain", "", "temperature of the contrastive loss", model.temperature,
        above(0)},
       {"contrastive_batch", "Cross-domain", "people",
        "people a step in the contrastive loss; 0: all who shop in both", model.contrastive_batch,
-       at_least(0)},
-  };
+       at_least(0)}};
+  return idle_where(unless_kind(model, is_micrec), weight + idle_where(no_loss, loss));
 }
 
-std::vector<Flag> solved_flags(RunConfig& config) {
+std::vector<Flag> item_regression_flags(RunConfig& config) {
   ModelConfig& model = config.model;
   ItemRegressionWish& wish = config.item_regression;
-  return {
-      {"item_regression", "Item regression", "",
-       "item regression in the score: auto (beside the embeddings, weighed on validation), off "
-       "(the embeddings alone), alone (as --model=item_regression); where it is not given, "
-       "auto of micrec and off of other models",
-       one_of(model.item_regression, {{"auto", ItemRegressionUse::automatic},
-                                      {"off", ItemRegressionUse::off},
-                                      {"alone", ItemRegressionUse::alone}})},
+  const Why is_off = where([&model] { return model.item_regression == ItemRegressionUse::off; },
+                           "with --item_regression=off");
+  const Why is_alone = where([&model] { return model.item_regression == ItemRegressionUse::alone; },
+                             "with --item_regression=alone");
+  const std::vector<Flag> fit = {
       {"regression_lambda", "Item regression", "", "ridge of item regression", wish.lambda,
        automatic_or(0, /*above_minimum=*/true)},
       {"regression_alpha", "Item regression", "",
@@ -112,33 +173,56 @@ std::vector<Flag> solved_flags(RunConfig& config) {
        automatic_or(0, /*above_minimum=*/false)},
       {"regression_cross", "Item regression", "",
        "weight of the other domains' interactions in item regression; 0: none", wish.cross,
-       automatic_or(0, /*above_minimum=*/false)},
-      {"regression_weight", "Item regression", "",
-       "weight of item regression beside the embeddings, both divided by their spread",
-       config.regression_weight, automatic_or(0, /*above_minimum=*/false)},
-      {"ials_weight", "Implicit ALS", "",
-       "weight of every pair of a user and an item, where an interaction adds 1", model.ials_weight,
-       at_least(0)},
-      {"ials_reg", "Implicit ALS", "",
-       "weight of a row's squared norm, times its interactions and --ials_weight times the rows of "
-       "the other side",
-       model.ials_reg, above(0)},
-  };
+       automatic_or(0, /*above_minimum=*/false)}};
+  return std::vector<Flag>{
+             {"item_regression", "Item regression", "",
+              "item regression in the score: auto (beside the embeddings, weighed on validation), "
+              "off (the embeddings alone), alone (as --model=item_regression); where it is not "
+              "given, auto of micrec and off of other models",
+              one_of(model.item_regression, {{"auto", ItemRegressionUse::automatic},
+                                             {"off", ItemRegressionUse::off},
+                                             {"alone", ItemRegressionUse::alone}})}} +
+         idle_where(
+             is_off,
+             fit + idle_where(
+                       is_alone,
+                       {{"regression_weight", "Item regression", "",
+                         "weight of item regression beside the embeddings, both divided by "
+                         "their spread",
+                         config.regression_weight, automatic_or(0, /*above_minimum=*/false)}}));
+}
+
+std::vector<Flag> ials_flags(ModelConfig& model) {
+  return idle_where(
+      unless_kind(model, is_ials),
+      {{"ials_weight", "Implicit ALS", "",
+        "weight of every pair of a user and an item, where an interaction adds 1",
+        model.ials_weight, at_least(0)},
+       {"ials_reg", "Implicit ALS", "",
+        "weight of a row's squared norm, times its interactions and --ials_weight times the rows "
+        "of the other side",
+        model.ials_reg, above(0)}});
+}
+
+std::vector<Flag> descent_flags(RunConfig& config) {
+  TrainingConfig& training = config.training;
+  return idle_where(
+      unless_kind(config.model, has_steps),
+      {{"batch", "Training", "triples", "triples a step, of all ranks together",
+        config.sampling.batch_size, at_least(1)},
+       {"sampling", "Training", "",
+        "what an epoch goes through: every interaction once, or users drawn uniformly",
+        one_of(config.sampling.sampling,
+               {{"interactions", Sampling::interactions}, {"user", Sampling::users}})},
+       recorded(
+           {"lr", "Training", "", "learning rate of Adam", training.adam.learning_rate, above(0)}),
+       {"lr_decay", "Training", "", "after half of --max_steps let the learning rate fall to 5%",
+        training.lr_decay}});
 }
 
 std::vector<Flag> step_flags(RunConfig& config) {
   TrainingConfig& training = config.training;
   return {
-      {"batch", "Training", "triples", "triples a step, of all ranks together",
-       config.sampling.batch_size, at_least(1)},
-      {"sampling", "Training", "",
-       "what an epoch goes through: every interaction once, or users drawn uniformly",
-       one_of(config.sampling.sampling,
-              {{"interactions", Sampling::interactions}, {"user", Sampling::users}})},
-      recorded(
-          {"lr", "Training", "", "learning rate of Adam", training.adam.learning_rate, above(0)}),
-      {"lr_decay", "Training", "", "after half of --max_steps let the learning rate fall to 5%",
-       training.lr_decay},
       may_change({"epochs", "Training", "epochs",
                   "epochs at most; unless given, 8 of ials, 1 of popularity and item_regression",
                   training.epochs, at_least(0)}),
@@ -249,11 +333,13 @@ Flag grid_flag(GridWish& sharing, std::function<std::string(const std::string&)>
 }
 
 std::vector<Flag> model_flags(RunConfig& config) {
-  return embedding_flags(config.model) + solved_flags(config);
+  ModelConfig& model = config.model;
+  return embedding_flags(model) + template_flags(model) + modality_flags(model) +
+         contrastive_flags(model) + item_regression_flags(config) + ials_flags(model);
 }
 
 std::vector<Flag> training_flags(RunConfig& config) {
-  return step_flags(config) + saving_flags(config);
+  return descent_flags(config) + step_flags(config) + saving_flags(config);
 }
 
 std::vector<Flag> run_flags(RunConfig& config) {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 #include "launcher/run_config.h"
 
 namespace micrec {

@@ -65,7 +65,7 @@ class ServerSignals {
 
 std::shared_ptr<const ServedModel> load(const ServeOptions& options, Job& job) {
   return make_served_model(open_trained_run(options.run, job),
-                           read_titles_by_domain(options.titles));
+                           read_item_titles(parse_title_files(options.titles)));
 }
 
 void load_again(const ServeOptions& options, Job& job, RecommendationService& service) {
@@ -99,7 +99,9 @@ int serve_http(const ServeOptions& options, HttpServer& server, RecommendationSe
 
 int serve_stdin(RecommendationService& service) {
   std::string line;
-  while (std::getline(std::cin, line)) std::cout << answer_line(service, line) << std::endl;
+  while (std::cout && std::getline(std::cin, line)) {
+    std::cout << answer_line(service, line) << std::endl;
+  }
   return 0;
 }
 
@@ -142,7 +144,11 @@ void check(ServeOptions& options, const Arguments& arguments) {
   if (options.log.empty()) {
     options.log = (std::filesystem::path(options.run.run_dir) / "observed.log").string();
   } else {
-    check_output("--log", options.log, arguments, {options.run.dataset});
+    std::vector<std::string> inputs = files_of_run(options.run.run_dir);
+    inputs.insert(inputs.end(), {options.run.dataset, options.token_file});
+    for (const auto& [domain, path] : parse_title_files(options.titles)) inputs.push_back(path);
+    std::erase(inputs, "");
+    check_output("--log", options.log, arguments, inputs);
   }
 }
 
@@ -172,7 +178,7 @@ std::vector<Flag> flags_of(ServeOptions& options) {
         http.requests_per_second, at_least(0)},
        {"timeout", "Limits", "seconds",
         "how long a request may take to come in and to wait for its turn, and its answer to leave",
-        http.timeout_seconds, above(0)},
+        http.timeout_seconds, between(0.01, 86400)},
        {"connections", "Limits", "", "how many at once; more are answered 503", http.connections,
         between(1, 10000)},
        {"max_body", "Limits", "bytes", "of a request's body", http.body_bytes, at_least(1024)},

@@ -1,15 +1,11 @@
-#include <algorithm>
 #include <iostream>
 #include <memory>
-#include <set>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
-#include "data/dataset_format.h"
 #include "data/synthetic.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
@@ -18,31 +14,6 @@
 
 namespace micrec {
 namespace {
-
-std::vector<SyntheticModality> parse_modalities(const std::string& value) {
-  std::vector<SyntheticModality> modalities;
-  std::set<std::string> names;
-  for (const std::string& part : split(value, ',')) {
-    const std::size_t colon = std::min(part.find(':'), part.size());
-    const std::string name = part.substr(0, colon);
-    const std::int64_t width =
-        parse_integer(std::string_view(part).substr(std::min(colon + 1, part.size()))).value_or(0);
-    if (width < 1 || !dataset_format::is_valid_name(name) || !names.insert(name).second) {
-      throw Error(Cause::usage, text("--modalities=", value, ": cannot read '", part,
-                                     "'; expected NAME:WIDTH with commas between, as in "
-                                     "text:32,image:48, each name once."));
-    }
-    modalities.push_back({name, width});
-  }
-  return modalities;
-}
-
-/// As parse_modalities() takes them.
-std::string to_text(const std::vector<SyntheticModality>& modalities) {
-  std::vector<std::string> parts;
-  for (const auto& [name, width] : modalities) parts.push_back(text(name, ":", width));
-  return join(parts, ",");
-}
 
 struct SynthOptions {
   PreparationFlags common;
@@ -53,7 +24,7 @@ struct SynthOptions {
 
 int run_synth(SynthOptions& options, const std::vector<Flag>& flags, const Arguments& arguments) {
   const Timer timer;
-  options.world.modalities = parse_modalities(options.modalities);
+  options.world.modalities = parse_synthetic_modalities(options.modalities);
   options.world.seed = options.common.seed;
   options.world.threads = chosen_threads(options.threads);
   const SyntheticWorld world(options.world);

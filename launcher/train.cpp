@@ -8,16 +8,17 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/preflight.h"
 #include "checkpoints/run_folder.h"
 #include "checkpoints/store.h"
 #include "cluster/agreement.h"
 #include "cluster/launch_environment.h"
 #include "data/batches.h"
-#include "evaluate/evaluator.h"
+#include "evaluate/validation.h"
+#include "io/paths.h"
 #include "launcher/commands.h"
 #include "launcher/injected_faults.h"
-#include "launcher/item_regression.h"
 #include "launcher/program.h"
 #include "launcher/report.h"
 #include "launcher/run_flags.h"
@@ -25,6 +26,7 @@
 #include "model/model.h"
 #include "model/shard.h"
 #include "serve/evaluation.h"
+#include "train/item_regression_run.h"
 #include "train/optimizer.h"
 #include "train/plan_report.h"
 #include "train/run_facts.h"
@@ -86,16 +88,19 @@ void begin_folder(const RunConfig& config, Job& job) {
 }
 
 /// Looks for what would end the run after hours, or make them worthless. Ranks: collective.
-void look_ahead(const RunConfig& config, const DatasetFile& dataset, double checkpoint_bytes,
-                Job& job) {
+void look_ahead(const RunConfig& config, const DatasetFile& dataset, const NodeSpace& space,
+                const ModelConfig& model, Job& job) {
   Communicator& world = job.communicator();
   // Hours of training are not given to a dataset with a turned bit in it.
   throw_together(world, "dataset.verify", attempt([&] {
                    if (job.rank() == 0) dataset.verify();
                  }));
+  const bool fits = model.item_regression != ItemRegressionUse::off &&
+                    !is_there(coefficient_file_of(config.run_dir));
   preflight({.run_dir = config.run_dir,
              .commit = config.training.commit,
-             .checkpoint_bytes = checkpoint_bytes,
+             .checkpoint_bytes = most_checkpoint_bytes(space.nodes(), model.dim),
+             .coefficient_bytes = fits ? most_coefficient_bytes(space.nodes() - space.users()) : 0,
              .dataset_fingerprint = dataset.fingerprint(),
              .device = c10::DeviceTypeName(job.device().type(), /*lower_case=*/true),
              .ranks_of_machine = job.ranks_of_machine()},
@@ -155,36 +160,81 @@ TrainingConfig within_time_left(TrainingConfig training, double passed, Job& job
   return training;
 }
 
-/// NDCG@20 of each domain that has users.
-std::vector<std::pair<std::string, double>> by_domain(const Report& report) {
-  std::vector<std::pair<std::string, double>> values;
-  for (const DomainReport& domain : report.domains) {
-    if (domain.slices.empty()) continue;
-    values.emplace_back(domain.name,
-                        report.value(domain.slices.front(), Metric::ndcg, kValidationCutoff));
+/// The validation of a model that is trained. Errors: Error(usage) where --regression_weight fits
+/// neither one nor all domains.
+Validation validation_of(const RunConfig& config, const DatasetFile& dataset, const Model& model,
+                         Job& job) {
+  const Shard& shard = model.shard();
+  std::optional<std::vector<double>> weights;
+  if (model.item_regression().is_on()) {
+    weights = config.regression_weight;
+    check_one_a_domain(*weights, shard.space().domains(), "regression_weight");
+    if (weights->size() == 1) weights->resize(dataset.domains().size(), weights->front());
   }
-  return values;
+  return {
+      dataset, shard.space(), shard.whole, job.rank(), {.k = config.k, .threads = job.threads()},
+      weights};
+}
+
+/// The run's item coefficients, fitted now or read. Ranks: collective.
+std::optional<StoredFile> item_regression_of(const RunConfig& config, const DatasetFile& dataset,
+                                             const RunStart& start, const Validation& validation,
+                                             Model& model, Job& job) {
+  ItemRegressionRun run = {
+      .run_dir = config.run_dir,
+      .of_checkpoint = start.item_regression,
+      .resume = config.resume,
+      .modalities = resolve_modalities(config.model.modalities, dataset),
+      .seed = config.seed,
+      .wish = config.item_regression,
+      .rate = {},
+      .agree_to_stop = [&job] { return job.agree_to_stop("item_regression.stop"); }};
+  if (has_validation(dataset)) {
+    run.rate = [&](const SparseRows& coefficients) {
+      const Shard& shard = model.shard();
+      return validation.rate_alone(
+          coefficients, static_cast<std::int64_t>(shard.whole_nodes.size()), *shard.world);
+    };
+  }
+  return provide_item_regression(run, dataset, model, job.log_once());
+}
+
+/// What the scores of a model are made from now. `z`: (whole rows, dim).
+ScoreTerms terms_of(const Model& model, const at::Tensor& z) {
+  const ItemRegression& regression = model.item_regression();
+  return {z, regression.is_on() ? &regression.coefficients() : nullptr};
+}
+
+/// Has the model score with the weights that its last validation found.
+void take_weights(const Validation& validation, Model& model) {
+  if (model.item_regression().is_on()) model.item_regression().set_mixes(validation.mixes());
 }
 
 /// What happens beside the steps. All arguments outlive the events.
-TrainingEvents events_of(Job& job, RunLock* lock, Validation& validation, bool validates,
-                         RunLogs& logs, std::int64_t steps_per_epoch) {
+TrainingEvents events_of(Job& job, RunLock* lock, Model& model, Validation& validation,
+                         bool validates, RunLogs& logs, std::int64_t steps_per_epoch) {
+  Communicator& world = job.communicator();
   TrainingEvents events;
   events.stepped = [lock, &logs](const StepRecord& record) {
     if (lock != nullptr) lock->check();
     logs.stepped(record);
   };
   if (validates) {
-    events.validate = [&validation](const TrainingState&, const at::Tensor& z) {
-      return validation(z);
+    events.validate = [&](const TrainingState&, const at::Tensor& z) {
+      const double metric = validation(terms_of(model, z), world);
+      take_weights(validation, model);
+      return metric;
     };
     events.validated = [&validation, steps_per_epoch, &logs](const TrainingState& state,
                                                              double metric, bool improved) {
       logs.validated(epoch_of_last_step(state.step, steps_per_epoch), state, metric, improved,
-                     validation.last_json(), by_domain(validation.last()));
+                     validation.last_json(), validation.by_domain());
     };
   } else {
-    events.weigh = [&validation](const at::Tensor& z) { validation.weigh_without(z); };
+    events.weigh = [&](const at::Tensor& z) {
+      validation.weigh_without(terms_of(model, z), world);
+      take_weights(validation, model);
+    };
   }
   events.saved = [&logs](const SavedCheckpoint& saved) { logs.saved(saved); };
   events.profiled = [&logs](const StepProfile& profile) { logs.profiled(profile); };
@@ -272,6 +322,7 @@ int train_from_start(const RunConfig& config, Job& job) {
 
   RunPlan plan = plan_run(sharing_of(config, job.world_size()), dataset, summary, model_config,
                           sampling, world);
+  for (const std::string& idle : config.idle) job.log_once() << idle << "\n";
   print_run(job.log_once(), dataset, summary, model_config, config.sharing.partition, plan.layout,
             job.threads());
   if (config.dry_run) return 0;
@@ -284,7 +335,7 @@ int train_from_start(const RunConfig& config, Job& job) {
     return kExitStopped;
   }
   begin_folder(config, job);
-  look_ahead(config, dataset, most_checkpoint_bytes(summary.space.nodes(), model_config.dim), job);
+  look_ahead(config, dataset, summary.space, model_config, job);
 
   const GridGroups groups = split_world(world, plan.layout.grid);
   Shard shard = load_shard(dataset, summary, std::move(plan.layout), Observed::training,
@@ -296,13 +347,13 @@ int train_from_start(const RunConfig& config, Job& job) {
   EpochSampler sampler(summary.space,
                        read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
                        eligible_items(dataset, summary.space), sampling);
-  Validation validation(config, dataset, model, job);
+  Validation validation = validation_of(config, dataset, model, job);
   RunLogs logs(world, bound_of(plan, model));
 
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
   RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
   clock.phase_ended("reading and sharing out");
-  start.item_regression = provide_item_regression(config, dataset, model, validation, start, job);
+  start.item_regression = item_regression_of(config, dataset, start, validation, model, job);
   if (model.item_regression().is_on()) clock.phase_ended("item regression");
   const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
   write_config(config.run_dir, description.config, world);
@@ -313,10 +364,10 @@ int train_from_start(const RunConfig& config, Job& job) {
                       "checkpoint is the result\n";
   }
 
-  Trainer trainer(
-      within_time_left(config.training, clock.seconds(), job), model, optimizer, sampler,
-      checkpoints, description,
-      events_of(job, held.lock.get(), validation, validates, logs, sampler.steps_per_epoch()));
+  Trainer trainer(within_time_left(config.training, clock.seconds(), job), model, optimizer,
+                  sampler, checkpoints, description,
+                  events_of(job, held.lock.get(), model, validation, validates, logs,
+                            sampler.steps_per_epoch()));
   TrainingState& state = start.state;
   logs.open(config.run_dir, state, trainer, "ndcg@20");
   logs.started(state.step, facts_of(dataset, shard.grid, job), clock);
@@ -346,8 +397,8 @@ Command train_command() {
   command.example = "mpirun -np 2 micrec train --dataset=fk.h5 --run_dir=runs/fk --max_steps=360";
   const auto config = std::make_shared<RunConfig>();
   command.flags = run_flags(*config);
-  command.run = [config, flags_of = command](const Arguments& arguments) {
-    complete(*config, flags_of, arguments);
+  command.run = [config, table = command](const Arguments& arguments) {
+    complete(*config, table, arguments);
     return run_job(0, nullptr, config->job, [&](Job& job) { return train(*config, job); });
   };
   return command;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cluster/job.h"
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 #include "serve/trained_run.h"
 
 namespace micrec {

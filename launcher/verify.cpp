@@ -14,8 +14,6 @@
 namespace micrec {
 namespace {
 
-using json = nlohmann::ordered_json;
-
 void print_file(const std::string& path, const VerifiedFile& file) {
   std::cout << path << ": "
             << (file.damage.empty()
@@ -24,37 +22,12 @@ void print_file(const std::string& path, const VerifiedFile& file) {
             << "\n";
 }
 
-json to_json(const VerifiedRun& run, const std::string& path) {
-  json report = {{"path", path}, {"whole", run.whole()}, {"checkpoints", json::array()}};
-  for (const VerifiedCheckpoint& checkpoint : run.checkpoints) {
-    json entry = {
-        {"path", checkpoint.path}, {"whole", checkpoint.whole()}, {"files", json::array()}};
-    for (const VerifiedFile& file : checkpoint.files) {
-      json line = {{"file", file.file}, {"bytes", file.bytes}, {"whole", file.damage.empty()}};
-      if (!file.damage.empty()) line["damage"] = file.damage;
-      entry["files"].push_back(line);
-    }
-    report["checkpoints"].push_back(entry);
-  }
-  if (run.item_regression) {
-    const VerifiedFile& file = *run.item_regression;
-    report["item_regression"] = {
-        {"file", file.file}, {"bytes", file.bytes}, {"whole", file.damage.empty()}};
-    if (!file.damage.empty()) report["item_regression"]["damage"] = file.damage;
-  }
-  if (run.best) {
-    report["best"] = {{"file", run.best->file}, {"whole", run.best->damage.empty()}};
-    if (!run.best->damage.empty()) report["best"]["damage"] = run.best->damage;
-  }
-  return report;
-}
-
 int run_verify(const std::string& out, const Arguments& arguments) {
   const std::string& path = arguments.plain.front();
   check_output("--out", out, arguments, files_of_run(path));
   const VerifiedRun run = verify_run(path, print_file);
   std::cout << std::flush;
-  if (!out.empty()) write_whole_file(out, to_json(run, path).dump(2) + "\n");
+  if (!out.empty()) write_whole_file(out, run.to_json().dump(2) + "\n");
   if (run.damaged > 0) {
     const bool has_lost_coefficients = run.item_regression && !run.item_regression->damage.empty();
     throw Error(

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <exception>
 
@@ -31,6 +32,22 @@ void parallel_for(std::int64_t count, std::int64_t chunk, int threads, const Bod
     }
   }
   if (failure) std::rethrow_exception(failure);
+}
+
+/// The same, for bodies that need space to work in: body(worker, begin, end) with the number of a
+/// worker below `threads` who does one chunk after the other.
+template <typename Body>
+void parallel_for_workers(std::int64_t count, std::int64_t chunk, int threads, const Body& body) {
+  std::atomic<std::int64_t> next = 0;
+  parallel_for(threads, 1, threads, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t worker = first; worker < last; ++worker) {
+      for (;;) {
+        const std::int64_t begin = next.fetch_add(chunk);
+        if (begin >= count) break;
+        body(worker, begin, std::min(count, begin + chunk));
+      }
+    }
+  });
 }
 
 }  // namespace micrec

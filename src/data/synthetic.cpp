@@ -7,13 +7,16 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <set>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "data/dataset_format.h"
 
 namespace micrec {
 namespace {
@@ -372,6 +375,30 @@ std::vector<FeatureTable> SyntheticWorld::features(const PreparedDomain& domain)
   std::sort(tables.begin(), tables.end(),
             [](const FeatureTable& a, const FeatureTable& b) { return a.modality < b.modality; });
   return tables;
+}
+
+std::vector<SyntheticModality> parse_synthetic_modalities(const std::string& value) {
+  std::vector<SyntheticModality> modalities;
+  std::set<std::string> names;
+  for (const std::string& part : split(value, ',')) {
+    const std::size_t colon = std::min(part.find(':'), part.size());
+    const std::string name = part.substr(0, colon);
+    const std::int64_t width =
+        parse_integer(std::string_view(part).substr(std::min(colon + 1, part.size()))).value_or(0);
+    if (width < 1 || !dataset_format::is_valid_name(name) || !names.insert(name).second) {
+      throw Error(Cause::usage, text("--modalities=", value, ": cannot read '", part,
+                                     "'; expected NAME:WIDTH with commas between, as in "
+                                     "text:32,image:48, each name once."));
+    }
+    modalities.push_back({name, width});
+  }
+  return modalities;
+}
+
+std::string to_text(const std::vector<SyntheticModality>& modalities) {
+  std::vector<std::string> parts;
+  for (const auto& [name, width] : modalities) parts.push_back(text(name, ":", width));
+  return join(parts, ",");
 }
 
 }  // namespace micrec

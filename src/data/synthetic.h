@@ -15,6 +15,11 @@ struct SyntheticModality {
   std::int64_t width = 0;
 };
 
+/// "text:32,image:48": names and widths, each name once; empty: none. Errors: Error(usage).
+std::vector<SyntheticModality> parse_synthetic_modalities(const std::string& value);
+/// As parse_synthetic_modalities() takes them.
+std::string to_text(const std::vector<SyntheticModality>& modalities);
+
 /// What made-up data look like. Sizes are those of each domain.
 struct SyntheticOptions {
   int domains = 2;

@@ -84,17 +84,19 @@ std::vector<ItemNeighbourhood> choose_neighbourhoods(
     place_of[people_fetched[n]] = static_cast<std::int32_t>(n);
   }
   std::vector<ItemNeighbourhood> chosen(count);
-  const std::int64_t chunk = std::clamp<std::int64_t>(count / (4 * threads), 1, 1024);
-  parallel_for(count, chunk, threads, [&](std::int64_t begin, std::int64_t end) {
-    Together together(training.items());
-    for (std::int64_t n = begin; n < end; ++n) {
-      for (const std::int32_t person : people[n]) {
-        together.add(histories.of(place_of[person]), training.squared_weight()[person]);
-      }
-      chosen[n] = choose(rule, items[n], together, training, similar[n]);
-      together.clear();
-    }
-  });
+  std::vector<Together> of_worker(threads, Together(training.items()));
+  const std::int64_t chunk = std::clamp<std::int64_t>(count / (8 * threads), 1, 1024);
+  parallel_for_workers(
+      count, chunk, threads, [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
+        Together& together = of_worker[worker];
+        for (std::int64_t n = begin; n < end; ++n) {
+          for (const std::int32_t person : people[n]) {
+            together.add(histories.of(place_of[person]), training.squared_weight()[person]);
+          }
+          chosen[n] = choose(rule, items[n], together, training, similar[n]);
+          together.clear();
+        }
+      });
   return chosen;
 }
 

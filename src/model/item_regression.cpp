@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "model/item_features.h"
+#include "model/item_hubs.h"
 #include "model/item_systems.h"
 
 namespace micrec {
@@ -52,9 +53,14 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
   constexpr double kCoefficientBytes = kNodeBytes + kFloatBytes;
   const double coefficients = at.items() / at.grid.columns * ItemSystems::kMostNeighbours;
   costs.memory(MemoryKind::graph, coefficients * kCoefficientBytes);
-  // While it is fitted: histories by person and by item, the features of its own items, and of a
-  // batch the same of all neighbours.
-  double bytes = 2 * kNodeBytes * at.nonzeros();
+  // While it is fitted: histories by person and by item, the table of hubs, what a thread knows of
+  // every person, the features of its own items, and of a batch the same of all neighbours.
+  double interactions = 0;
+  for (const std::int64_t of_part : at.of.user_nonzeros) {
+    interactions += static_cast<double>(of_part);
+  }
+  double bytes = 2 * kNodeBytes * at.nonzeros() + ItemHubs::most_bytes(interactions) +
+                 ItemSystems::kBytesOfPerson * static_cast<double>(at.of.dataset.users);
   for (const std::int64_t width : at.of.dataset.feature_width) {
     const auto columns = static_cast<double>(std::min<std::int64_t>(width, ItemFeatures::kColumns));
     bytes += 2 * kFloatBytes * columns * at.items();

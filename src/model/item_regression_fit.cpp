@@ -16,6 +16,7 @@ namespace {
 // neighbours.
 constexpr std::int64_t kBatchPairs = std::int64_t{1} << 22;  // of items and people who met them
 constexpr std::int64_t kBatchItems = std::int64_t{1} << 15;
+constexpr std::int64_t kBatchFeatures = std::int64_t{1} << 27;  // numbers of all neighbours' rows
 static_assert(kMostByFeatures < ItemSystems::kMostNeighbours);
 constexpr std::int64_t kFeatureBlock = 4096;  // rows read at once
 
@@ -26,19 +27,22 @@ struct ItemRegressionFit::Batch {
   Range items{0, 0};  // places in own_items()
   int domain = 0;
   std::vector<ItemNeighbourhood> neighbourhoods;  // (items)
-  std::vector<std::int32_t> columns_fetched;      // items, rising
-  NumberLists columns;                            // people of each
-  at::Tensor features;                            // (columns_fetched, width) float32
+  std::vector<std::int32_t> column_of;    // (items of all domains) the place of one that is a
+                                          // neighbour and no hub in `columns`
+  NumberLists columns;                    // people of each
+  std::vector<std::int32_t> features_of;  // (items of all domains) the row of a neighbour in ...
+  at::Tensor features;                    // ... (neighbours, width) float32
 };
 
 ItemRegressionFit::ItemRegressionFit(const DatasetFile& dataset, const Shard& shard,
                                      const std::vector<std::string>& modalities, int feature_dim,
-                                     std::uint64_t seed)
+                                     std::uint64_t seed, const HubRule& hubs)
     : dataset_(dataset),
       shard_(shard),
       seed_(seed),
       features_(dataset, shard, modalities, feature_dim),
       histories_(shard, seed),
+      hubs_(histories_, hubs, *shard.world),
       similar_(2 * shard.space().domains()) {
   const std::vector<std::int32_t>& own = histories_.own_items();
   const std::int64_t width = features_.width();
@@ -124,6 +128,9 @@ std::vector<std::pair<Range, int>> ItemRegressionFit::batches_of(
     const std::vector<ItemRegressionTask>& tasks) const {
   const NodeSpace& space = shard_.space();
   const std::vector<std::int32_t>& own = histories_.own_items();
+  const std::int64_t most_items =
+      std::min(kBatchItems, 1 + kBatchFeatures / ItemSystems::kMostNeighbours /
+                                    std::max<std::int64_t>(1, features_.width()));
   std::vector<std::pair<Range, int>> batches;
   for (int domain = 0; domain < static_cast<int>(tasks.size()); ++domain) {
     const std::int64_t last = space.items_of(domain).end - space.users();
@@ -132,7 +139,7 @@ std::vector<std::pair<Range, int>> ItemRegressionFit::batches_of(
     std::int64_t end = begin;
     for (; end < static_cast<std::int64_t>(own.size()) && own[end] < last; ++end) {
       const auto met = static_cast<std::int64_t>(histories_.people_of_own(end).size());
-      if (end > begin && (pairs + met > kBatchPairs || end - begin == kBatchItems)) {
+      if (end > begin && (pairs + met > kBatchPairs || end - begin == most_items)) {
         batches.push_back({{begin, end}, domain});
         begin = end;
         pairs = 0;
@@ -189,7 +196,7 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
   sort_once(all_people);
   const NumberLists histories = histories_.items_of(all_people);
 
-  Batch batch{items, domain, {}, {}, {}, {}};
+  Batch batch{items, domain, {}, {}, {}, {}, {}};
   batch.neighbourhoods =
       choose_neighbourhoods({of_domain, task.cross, task.neighbourhood_lambda},
                             std::span(own).subspan(items.begin, items.size()), people, all_people,
@@ -198,11 +205,19 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
   for (const ItemNeighbourhood& of : batch.neighbourhoods) {
     for (const std::int32_t item : of.items) wanted[item] = 1;
   }
-  for (std::int64_t item = 0; item < histories_.items(); ++item) {
-    if (wanted[item]) batch.columns_fetched.push_back(static_cast<std::int32_t>(item));
+  std::vector<std::int32_t> neighbours, walked;
+  batch.column_of.assign(histories_.items(), -1);
+  batch.features_of.assign(histories_.items(), -1);
+  for (std::int32_t item = 0; item < static_cast<std::int32_t>(histories_.items()); ++item) {
+    if (!wanted[item]) continue;
+    batch.features_of[item] = static_cast<std::int32_t>(neighbours.size());
+    neighbours.push_back(item);
+    if (hubs_.number_of(item) >= 0) continue;
+    batch.column_of[item] = static_cast<std::int32_t>(walked.size());
+    walked.push_back(item);
   }
-  batch.columns = histories_.people_of(batch.columns_fetched);
-  if (features_.width() > 0) batch.features = fetch_features(batch.columns_fetched);
+  batch.columns = histories_.people_of(walked);
+  if (features_.width() > 0) batch.features = fetch_features(neighbours);
   return batch;
 }
 
@@ -212,14 +227,16 @@ ItemSystem ItemRegressionFit::system_of(const Batch& batch, const ItemRegression
   const ItemNeighbourhood& of = batch.neighbourhoods[t];
   const Range of_domain = items_of(batch.domain);
   const std::int64_t width = features_.width();
-  ItemSystem system{{}, of.together, {}, {}};
+  ItemSystem system{{}, {}, of.together, {}, {}};
   for (const std::int32_t item : of.items) {
-    const auto place =
-        std::ranges::lower_bound(batch.columns_fetched, item) - batch.columns_fetched.begin();
-    system.columns.push_back(batch.columns.of(place));
+    const std::int32_t column = batch.column_of[item];
+    system.hub.push_back(hubs_.number_of(item));
+    system.columns.push_back(column >= 0 ? batch.columns.of(column)
+                                         : std::span<const std::int32_t>());
     system.cross.push_back(of_domain.contains(item) ? 1.0F : static_cast<float>(task.cross));
     if (width > 0) {
-      system.features.push_back(batch.features.const_data_ptr<float>() + place * width);
+      system.features.push_back(batch.features.const_data_ptr<float>() +
+                                batch.features_of[item] * width);
     }
   }
   if (width > 0) {
@@ -230,6 +247,7 @@ ItemSystem ItemRegressionFit::system_of(const Batch& batch, const ItemRegression
 }
 
 void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask& task,
+                                    std::vector<ItemSystems>& of_worker,
                                     std::vector<SparseRows>& results) const {
   const std::int64_t items = batch.items.size();
   const std::size_t solutions = task.settings.size();
@@ -238,8 +256,8 @@ void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask
                                                      std::vector<std::vector<float>>(items));
   const std::int64_t groups = (items + kSystemLanes - 1) / kSystemLanes;
   const std::int64_t chunk = std::clamp<std::int64_t>(groups / (8 * shard_.threads), 1, 64);
-  parallel_for(groups, chunk, shard_.threads, [&](std::int64_t begin, std::int64_t end) {
-    ItemSystems systems(histories_.squared_weight(), TrainingHistories::kUnit, features_.columns());
+  const auto solve_some = [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
+    ItemSystems& systems = of_worker[worker];
     for (std::int64_t g = begin; g < end; ++g) {
       const Range of{g * kSystemLanes, std::min(items, (g + 1) * kSystemLanes)};
       std::vector<ItemSystem> of_items;
@@ -257,7 +275,8 @@ void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask
         }
       }
     }
-  });
+  };
+  parallel_for_workers(groups, chunk, shard_.threads, solve_some);
   for (std::size_t s = 0; s < solutions; ++s) {
     for (std::int64_t t = 0; t < items; ++t) {
       for (std::size_t n = 0; n < found[s][t].size(); ++n) {
@@ -279,9 +298,11 @@ std::vector<SparseRows> ItemRegressionFit::solve(
   }
   std::vector<SparseRows> results(tasks.front().settings.size());
   const std::vector<std::pair<Range, int>> batches = batches_of(tasks);
+  std::vector<ItemSystems> of_worker(
+      shard_.threads, ItemSystems(histories_.squared_weight(), hubs_, features_.columns()));
   for (std::size_t b = 0; b < batches.size(); ++b) {
     const auto& [items, domain] = batches[b];
-    solve_batch(gather(items, domain, tasks[domain]), tasks[domain], results);
+    solve_batch(gather(items, domain, tasks[domain]), tasks[domain], of_worker, results);
     progress(static_cast<double>(b + 1) / static_cast<double>(batches.size()));
   }
   return results;

@@ -10,6 +10,7 @@
 #include "data/dataset_file.h"
 #include "kernels/sparse_rows.h"
 #include "model/item_features.h"
+#include "model/item_hubs.h"
 #include "model/item_neighbourhood.h"
 #include "model/item_systems.h"
 #include "model/shard.h"
@@ -35,8 +36,8 @@ class ItemRegressionFit {
  public:
   /// The shard must be the training graph; all arguments outlive this. Ranks: collective.
   ItemRegressionFit(const DatasetFile& dataset, const Shard& shard,
-                    const std::vector<std::string>& modalities, int feature_dim,
-                    std::uint64_t seed);
+                    const std::vector<std::string>& modalities, int feature_dim, std::uint64_t seed,
+                    const HubRule& hubs = {});
   ~ItemRegressionFit();
 
   int modalities() const { return features_.modalities(); }
@@ -69,13 +70,14 @@ class ItemRegressionFit {
   at::Tensor fetch_features(const std::vector<std::int32_t>& items) const;
   ItemSystem system_of(const Batch& batch, const ItemRegressionTask& task, std::int64_t t) const;
   void solve_batch(const Batch& batch, const ItemRegressionTask& task,
-                   std::vector<SparseRows>& results) const;
+                   std::vector<ItemSystems>& of_worker, std::vector<SparseRows>& results) const;
 
   const DatasetFile& dataset_;
   const Shard& shard_;
   std::uint64_t seed_;
   ItemFeatures features_;
   TrainingHistories histories_;
+  ItemHubs hubs_;
   at::Tensor own_features_;                                // (own items, width) float32
   std::vector<std::uint8_t> wanted_;                       // (items), or empty: all
   mutable std::vector<std::unique_ptr<Similar>> similar_;  // (domains, 2) found when first needed

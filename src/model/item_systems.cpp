@@ -14,30 +14,51 @@ namespace {
 
 static_assert(ItemSystems::kMostNeighbours <= 128, "a neighbour has a bit of two words");
 
-/// Adds a squared weight to the products of all pairs of the neighbours that a person met.
-void add_pairs(const std::uint64_t (&met)[2], double squared_weight, double* products) {
-  std::array<std::int32_t, 128> list;
+/// Some of an item's neighbours, by place.
+struct Places {
+  std::array<std::int32_t, 128> place;
   std::int32_t count = 0;
+
+  void add(std::int32_t number) { place[count++] = number; }
+};
+
+Places places_of(const std::uint64_t (&met)[2]) {
+  Places places;
   for (int word = 0; word < 2; ++word) {
     for (std::uint64_t bits = met[word]; bits != 0; bits &= bits - 1) {
-      list[count++] = word * 64 + std::countr_zero(bits);
+      places.add(word * 64 + std::countr_zero(bits));
     }
   }
-  for (std::int32_t a = 0; a < count; ++a) {
-    double* const row = products + list[a] * ItemSystems::kMostNeighbours;
-    for (std::int32_t b = 0; b <= a; ++b) row[list[b]] += squared_weight;
+  return places;
+}
+
+/// Adds a squared weight to the products of the pairs among the neighbours that a person met, but
+/// for those of two hubs.
+void add_pairs(const Places& met, const Places& hubs, double squared_weight, double* products) {
+  for (std::int32_t a = 0; a < met.count; ++a) {
+    double* const row = products + met.place[a] * ItemSystems::kMostNeighbours;
+    for (std::int32_t b = 0; b <= a; ++b) row[met.place[b]] += squared_weight;
+    for (std::int32_t b = 0; b < hubs.count; ++b) {
+      const auto [column, of] = std::minmax(met.place[a], hubs.place[b]);
+      products[of * ItemSystems::kMostNeighbours + column] += squared_weight;
+    }
   }
 }
 
 }  // namespace
 
-ItemSystems::ItemSystems(const std::vector<double>& squared_weight, double unit,
+ItemSystems::ItemSystems(const std::vector<double>& squared_weight, const ItemHubs& hubs,
                          const std::vector<Range>& modality_columns)
-    : squared_weight_(squared_weight),
-      unit_(unit),
+    : hubs_(hubs),
       modality_columns_(modality_columns),
-      met_by_(squared_weight.size(), Met{}),
-      products_(kMostNeighbours * kMostNeighbours) {}
+      after_hub_(hubs.count(), 0),
+      products_(kMostNeighbours * kMostNeighbours) {
+  persons_.reserve(squared_weight.size());
+  for (std::size_t person = 0; person < squared_weight.size(); ++person) {
+    persons_.push_back({.squared_weight = squared_weight[person],
+                        .hubs = hubs.met_by(static_cast<std::int32_t>(person))});
+  }
+}
 
 void ItemSystems::make(const std::vector<ItemSystem>& items) {
   CHECK_LE(static_cast<std::int64_t>(items.size()), kSystemLanes);
@@ -63,25 +84,54 @@ void ItemSystems::make(const std::vector<ItemSystem>& items) {
   }
 }
 
-void ItemSystems::add_column_products(const ItemSystem& item, int lane) {
-  std::fill(products_.begin(), products_.end(), 0.0);
+/// Notes which hubs are neighbours, and who met which of the others. Almost every person is out of
+/// the first caches, so what is needed next is asked for before.
+void ItemSystems::meet(const ItemSystem& item) {
   for (std::size_t n = 0; n < item.columns.size(); ++n) {
-    for (const std::int32_t person : item.columns[n]) {
-      auto& met = met_by_[person].neighbours;
-      if ((met[0] | met[1]) == 0) people_.push_back(person);
-      met[n / 64] |= std::uint64_t{1} << (n % 64);
+    if (n + 1 < item.columns.size()) {
+      for (const std::int32_t person : item.columns[n + 1]) __builtin_prefetch(&persons_[person]);
+    }
+    if (item.hub[n] >= 0) {
+      after_hub_[item.hub[n]] = static_cast<std::uint8_t>(n + 1);
+      continue;
+    }
+    for (const std::int32_t number : item.columns[n]) {
+      Person& person = persons_[number];
+      if ((person.met[0] | person.met[1]) == 0) {
+        people_.push_back(number);
+        __builtin_prefetch(person.hubs);
+      }
+      person.met[n / 64] |= std::uint64_t{1} << (n % 64);
     }
   }
-  for (const std::int32_t person : people_) {
-    add_pairs(met_by_[person].neighbours, squared_weight_[person], products_.data());
-    met_by_[person] = {};
+}
+
+void ItemSystems::add_column_products(const ItemSystem& item, int lane) {
+  std::fill(products_.begin(), products_.end(), 0.0);
+  meet(item);
+  constexpr std::size_t kAhead = 8;
+  for (std::size_t n = 0; n < people_.size(); ++n) {
+    if (n + 2 * kAhead < people_.size()) __builtin_prefetch(&persons_[people_[n + 2 * kAhead]]);
+    if (n + kAhead < people_.size()) __builtin_prefetch(persons_[people_[n + kAhead]].hubs);
+    Person& person = persons_[people_[n]];
+    Places hubs;  // without a branch: which of them are neighbours cannot be foreseen
+    for (const std::uint16_t hub : std::span(person.hubs + 1, *person.hubs)) {
+      hubs.place[hubs.count] = after_hub_[hub] - 1;
+      hubs.count += after_hub_[hub] > 0 ? 1 : 0;
+    }
+    add_pairs(places_of(person.met), hubs, person.squared_weight, products_.data());
+    person.met[0] = person.met[1] = 0;
   }
   people_.clear();
   const auto count = static_cast<std::int64_t>(item.columns.size());
   for (std::int64_t row = 0; row < count; ++row) {
+    if (item.hub[row] >= 0) after_hub_[item.hub[row]] = 0;
     for (std::int64_t column = 0; column <= row; ++column) {
       together_[triangle_place(row, column) * kSystemLanes + lane] =
-          static_cast<float>(products_[row * kMostNeighbours + column] * unit_);
+          item.hub[row] >= 0 && item.hub[column] >= 0
+              ? hubs_.product(item.hub[row], item.hub[column])
+              : static_cast<float>(products_[row * kMostNeighbours + column] *
+                                   TrainingHistories::kUnit);
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include "base/ids.h"
 #include "kernels/cholesky.h"
+#include "model/item_hubs.h"
 
 namespace micrec {
 
@@ -18,7 +19,8 @@ struct ItemRegressionSettings {
 
 /// What the system of one item is made of.
 struct ItemSystem {
-  std::vector<std::span<const std::int32_t>> columns;  // [neighbour] the people who met it
+  std::vector<std::int32_t> hub;  // [neighbour] its number among the hubs, -1: it is none
+  std::vector<std::span<const std::int32_t>> columns;  // [neighbour] who met it; of a hub nobody
   std::vector<float> together;         // [neighbour] product of its column with the item's
   std::vector<float> cross;            // [neighbour] 1, or the weight of other domains
   std::vector<const float*> features;  // rows of the neighbours and, last, of the item; or empty
@@ -33,15 +35,17 @@ struct ItemSystem {
 class ItemSystems {
  public:
   static constexpr std::int64_t kMostNeighbours = 100;
+  static constexpr std::int64_t kBytesOfPerson = 32;  ///< of the work space, which each thread has
 
-  /// `squared_weight`: (people) in units of `unit`, whole numbers, so that sums are exact;
-  /// `modality_columns`: of the feature rows. Both outlive this.
-  ItemSystems(const std::vector<double>& squared_weight, double unit,
+  /// `squared_weight`: (people) in units of TrainingHistories::kUnit, whole numbers, so that sums
+  /// are exact; `modality_columns`: of the feature rows. All outlive this.
+  ItemSystems(const std::vector<double>& squared_weight, const ItemHubs& hubs,
               const std::vector<Range>& modality_columns);
 
   /// Shapes   items: at most kSystemLanes, each with at most kMostNeighbours neighbours.
-  /// Cost     for each item the people of its neighbours' columns, and for each of them the square
-  ///          of how many of the neighbours they met; neighbours^2 x width / 2 for the features.
+  /// Cost     for each item the people of those neighbours that are no hubs, and for each of them the
+  ///          hubs that they met and the square of how many of the neighbours; neighbours^2 x width
+  ///          / 2 for the features.
   void make(const std::vector<ItemSystem>& items);
 
   /// Cost     neighbours^3 / 6 multiply-adds an item.
@@ -52,11 +56,11 @@ class ItemSystems {
   }
 
  private:
+  void meet(const ItemSystem& item);
   void add_column_products(const ItemSystem& item, int lane);
   void add_feature_products(const ItemSystem& item, int lane);
 
-  const std::vector<double>& squared_weight_;
-  double unit_;
+  const ItemHubs& hubs_;
   const std::vector<Range>& modality_columns_;
 
   std::int64_t n_ = 0;                           // neighbours of the largest, padded
@@ -67,12 +71,16 @@ class ItemSystems {
   std::vector<std::vector<float>> right_alike_;  // [modality] as right_together_
 
   // Work space: of make() ...
-  struct Met {
-    std::uint64_t neighbours[2];  // a bit for each
+  struct Person {
+    std::uint64_t met[2] = {0, 0};  // a bit for each neighbour that is no hub
+    double squared_weight;
+    const std::uint16_t* hubs;  // ItemHubs::met_by()
   };
-  std::vector<Met> met_by_;           // (people)
-  std::vector<std::int32_t> people_;  // who met some
-  std::vector<double> products_;      // (kMostNeighbours, kMostNeighbours) in units
+  static_assert(sizeof(Person) == kBytesOfPerson);
+  std::vector<Person> persons_;          // (people)
+  std::vector<std::int32_t> people_;     // who met some
+  std::vector<std::uint8_t> after_hub_;  // (hubs) 1 + which neighbour it is, 0: it is none
+  std::vector<double> products_;         // (kMostNeighbours, kMostNeighbours) in units
   // ... and of solve().
   std::vector<float> keep_;    // (n, 16) cross_, or 0 where the neighbour does not stay
   std::vector<float> matrix_;  // (n (n + 1) / 2, 16)

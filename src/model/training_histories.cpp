@@ -29,17 +29,25 @@ std::vector<Sampled> gather_sampled(const std::vector<Sampled>& own, Communicato
   const std::vector<std::int64_t> counts =
       gather_counts(world, "item_regression.sampled", static_cast<std::int64_t>(own.size()));
   at::Tensor rows = at::empty({static_cast<std::int64_t>(own.size()), 2}, at::kLong);
-  for (std::size_t n = 0; n < own.size(); ++n) {
-    rows[static_cast<std::int64_t>(n)][0] = own[n].person;
-    rows[static_cast<std::int64_t>(n)][1] = static_cast<std::int64_t>(own[n].largest_key);
+  auto* to = rows.mutable_data_ptr<std::int64_t>();
+  for (const Sampled& one : own) {
+    *to++ = one.person;
+    *to++ = static_cast<std::int64_t>(one.largest_key);
   }
   const at::Tensor all = world.all_gather("item_regression.sampled", rows, counts);
+  const auto* const numbers = all.const_data_ptr<std::int64_t>();
   std::vector<Sampled> sampled;
   for (std::int64_t n = 0; n < all.size(0); ++n) {
-    sampled.push_back({all[n][0].item<std::int64_t>(),
-                       static_cast<std::uint64_t>(all[n][1].item<std::int64_t>())});
+    sampled.push_back({numbers[2 * n], static_cast<std::uint64_t>(numbers[2 * n + 1])});
   }
   return sampled;
+}
+
+/// The place of each number below `count` in a list, -1 where it is not there.
+std::vector<std::int32_t> places_of(const std::vector<std::int32_t>& list, std::int64_t count) {
+  std::vector<std::int32_t> places(count, -1);
+  for (std::size_t n = 0; n < list.size(); ++n) places[list[n]] = static_cast<std::int32_t>(n);
+  return places;
 }
 
 }  // namespace
@@ -57,6 +65,10 @@ TrainingHistories::TrainingHistories(const Shard& shard, std::uint64_t seed)
       own_people_.push_back(static_cast<std::int32_t>(person));
     }
   }
+  place_of_person_ = places_of(own_people_, shard.summary->people.count);
+  place_of_item_ = places_of(own_items_, space.nodes() - space.users());
+  training_degree_.assign(shard.summary->training_degree.begin() + space.users(),
+                          shard.summary->training_degree.end());
   std::vector<std::vector<std::int32_t>> rows = collect_rows();
   sample_long_rows(rows, seed);
   for (const std::vector<std::int32_t>& row : rows) rows_.add(row);
@@ -71,9 +83,8 @@ std::vector<std::vector<std::int32_t>> TrainingHistories::collect_rows() {
   std::vector<std::vector<std::int32_t>> rows(own_people_.size());
   const std::vector<GlobalNode>& owned = shard_.owned();
   for (std::size_t row = 0; row < owned.size() && space.is_user(owned[row]); ++row) {
-    const std::int32_t person = shard_.summary->people.person[value(owned[row])];
-    if (rank_of_person_[person] != shard_.world->rank()) continue;
-    const auto place = std::ranges::lower_bound(own_people_, person) - own_people_.begin();
+    const std::int32_t place = place_of_person_[shard_.summary->people.person[value(owned[row])]];
+    if (place < 0) continue;
     for (std::int64_t n = pattern.offsets[row]; n < pattern.offsets[row + 1]; ++n) {
       const GlobalNode item = local[pattern.columns[n]];
       rows[place].push_back(static_cast<std::int32_t>(value(item) - space.users()));
@@ -158,9 +169,7 @@ NumberLists TrainingHistories::items_of(std::span<const std::int32_t> people) co
   return fetch_lists(
       *shard_.world, "item_regression.histories", people,
       [&](std::int32_t person) { return rank_of_person_[person]; },
-      [&](std::int32_t person) {
-        return rows_.of(std::ranges::lower_bound(own_people_, person) - own_people_.begin());
-      });
+      [&](std::int32_t person) { return rows_.of(place_of_person_[person]); });
 }
 
 NumberLists TrainingHistories::people_of(std::span<const std::int32_t> items) const {
@@ -168,9 +177,7 @@ NumberLists TrainingHistories::people_of(std::span<const std::int32_t> items) co
   return fetch_lists(
       *shard_.world, "item_regression.columns", items,
       [&](std::int32_t item) { return shard_.whole.owner[users + item]; },
-      [&](std::int32_t item) {
-        return columns_.of(std::ranges::lower_bound(own_items_, item) - own_items_.begin());
-      });
+      [&](std::int32_t item) { return columns_.of(place_of_item_[item]); });
 }
 
 }  // namespace micrec

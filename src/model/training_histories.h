@@ -36,6 +36,12 @@ class TrainingHistories {
   /// Squared length of every item's column, in units of kUnit. (items of all domains)
   const std::vector<double>& squared_length() const { return squared_length_; }
 
+  /// How many people met every item in training, sampled or not. (items of all domains)
+  const std::vector<std::int32_t>& training_degree() const { return training_degree_; }
+
+  /// The rank's people, rising; and the items that the n-th of them met, rising.
+  const std::vector<std::int32_t>& own_people() const { return own_people_; }
+  std::span<const std::int32_t> items_of_own_person(std::int64_t n) const { return rows_.of(n); }
   /// The rank's items, numbered over all domains, rising; and the people who met the n-th of them.
   const std::vector<std::int32_t>& own_items() const { return own_items_; }
   std::span<const std::int32_t> people_of_own(std::int64_t n) const { return columns_.of(n); }
@@ -50,11 +56,14 @@ class TrainingHistories {
   void weigh_people();
 
   const Shard& shard_;
-  std::vector<std::int32_t> rank_of_person_;  // (people) -1: a user of no domain
-  std::vector<std::int32_t> own_people_;      // rising
-  NumberLists rows_;                          // of own_people_
-  std::vector<std::int32_t> own_items_;       // rising
-  NumberLists columns_;                       // of own_items_
+  std::vector<std::int32_t> rank_of_person_;   // (people) -1: a user of no domain
+  std::vector<std::int32_t> own_people_;       // rising
+  std::vector<std::int32_t> place_of_person_;  // (people) in own_people_, or -1
+  NumberLists rows_;                           // of own_people_
+  std::vector<std::int32_t> own_items_;        // rising
+  std::vector<std::int32_t> place_of_item_;    // (items) in own_items_, or -1
+  NumberLists columns_;                        // of own_items_
+  std::vector<std::int32_t> training_degree_;
   std::vector<double> squared_weight_;
   std::vector<double> squared_length_;
   std::int64_t people_sampled_ = 0;

@@ -81,8 +81,8 @@ Titles read_item_titles(const std::string& path) {
   return has_objects ? read_objects(std::move(lines)) : read_table(std::move(lines));
 }
 
-ItemTitles read_titles_by_domain(const std::string& list) {
-  ItemTitles titles;
+std::map<std::string, std::string> parse_title_files(const std::string& list) {
+  std::map<std::string, std::string> files;
   for (const std::string& part : split_paths(list)) {
     const std::size_t equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -91,10 +91,16 @@ ItemTitles read_titles_by_domain(const std::string& list) {
                                      "--titles=DOMAIN=FILE,..."));
     }
     const std::string domain = part.substr(0, equals);
-    if (!titles.emplace(domain, read_item_titles(part.substr(equals + 1))).second) {
+    if (!files.emplace(domain, part.substr(equals + 1)).second) {
       throw Error(Cause::usage, text("--titles names two files for the domain ", domain));
     }
   }
+  return files;
+}
+
+ItemTitles read_item_titles(const std::map<std::string, std::string>& files) {
+  ItemTitles titles;
+  for (const auto& [domain, path] : files) titles[domain] = read_item_titles(path);
   return titles;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "serve/service.h"
@@ -13,7 +14,10 @@ namespace micrec {
 /// Errors   those of LineReader; Error(data) with file and line where a line is neither.
 std::unordered_map<std::string, std::string> read_item_titles(const std::string& path);
 
-/// Those of "DOMAIN=FILE,...". Errors: Error(usage) where it is written otherwise.
-ItemTitles read_titles_by_domain(const std::string& list);
+/// The file of every domain in "DOMAIN=FILE,...". Errors: Error(usage) where it is written otherwise,
+/// or names two files for one.
+std::map<std::string, std::string> parse_title_files(const std::string& list);
+/// The titles in them.
+ItemTitles read_item_titles(const std::map<std::string, std::string>& files);
 
 }  // namespace micrec

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -69,6 +70,10 @@ void check_format(const Json& first, const std::string& path) {
 ObservedLog::ObservedLog(const std::string& path, const Use& use, std::ostream& report)
     : path_(path), file_(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC) {
   if (!file_.ok()) throw Error(Cause::io, path_error("open", path, errno));
+  struct stat status {};
+  if (fstat(file_.id(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    throw Error(Cause::io, text(path, " is no file that events can be kept in; name one by --log"));
+  }
   if (flock(file_.id(), LOCK_EX | LOCK_NB) != 0) {
     throw Error(Cause::io, text(path,
                                 " is in use by another server; stop it, or give this one a "

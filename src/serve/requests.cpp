@@ -107,7 +107,8 @@ Exclude exclude_of(const Members& members) {
   const std::string exclude = members.string("exclude").value_or("observed");
   if (exclude == "observed") return Exclude::observed;
   if (exclude == "all") return Exclude::all;
-  Members::refuse("exclude", "\"observed\" or \"all\"");
+  if (exclude == "none") return Exclude::none;
+  Members::refuse("exclude", "\"observed\", \"all\" or \"none\"");
 }
 
 Ordered json_of(const UnknownByDomain& unknown) {

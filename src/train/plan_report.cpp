@@ -256,8 +256,10 @@ void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSumma
     }
     out << "\n";
   }
-  out << "model     " << name_of(model.kind) << ", " << model.dim << " columns, " << model.layers
-      << " layers"
+  const bool has_embeddings = !model.is_solved() || model.kind == ModelKind::ials;
+  out << "model     " << name_of(model.kind)
+      << (has_embeddings ? text(", ", model.dim, " columns") : ", without embeddings")
+      << (model.layers > 0 ? text(", ", model.layers, " layers") : "")
       << (model.modalities.empty() ? "" : ", modalities " + join(model.modalities, ", "))
       << (model.contrastive_weight > 0 ? text(", contrastive ", model.contrastive_weight) : "")
       << "\n";

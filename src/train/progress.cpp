@@ -51,9 +51,10 @@ Progress::~Progress() { end_line(); }
 std::string Progress::line_of(const StepRecord& record) const {
   const std::int64_t epochs = (goal_.last_step + goal_.steps_per_epoch - 1) /
                               std::max<std::int64_t>(1, goal_.steps_per_epoch);
-  std::string line =
-      text("epoch ", record.epoch + 1, "/", epochs, "  step ", with_commas(record.step), "/",
-           with_commas(goal_.last_step), "  loss ", rounded("%.4f", record.loss));
+  std::string line = text("epoch ", record.epoch + 1, "/", epochs, "  step ",
+                          with_commas(record.step), "/", with_commas(goal_.last_step));
+  // What is solved or counted need not have a loss, and goes through no triples.
+  if (record.loss != 0) line += "  loss " + rounded("%.4f", record.loss);
   // Parts that are off are left out.
   std::vector<std::string> parts;
   for (const auto& [name, part] : {std::pair<const char*, double>{"ranking", record.ranking},
@@ -63,7 +64,9 @@ std::string Progress::line_of(const StepRecord& record) const {
     if (part != 0) parts.push_back(text(name, " ", rounded("%.4f", part)));
   }
   if (parts.size() > 1) line += " (" + join(parts, ", ") + ")";
-  line += "  " + in_thousands(record.triples_per_second) + " triples/s";
+  if (record.triples_per_second > 0) {
+    line += "  " + in_thousands(record.triples_per_second) + " triples/s";
+  }
 
   const std::int64_t done = record.step - goal_.first_step;
   const std::int64_t left = goal_.last_step - record.step;

@@ -30,7 +30,8 @@ struct ProgressOutput {
   static ProgressOutput standard_error();
 };
 
-/// One line for people: epoch, step, loss and its parts, triples a second, time left, memory, best.
+/// One line for people: epoch, step, loss and its parts, triples a second, time left, memory, best;
+/// what the model does not have is left out.
 ///
 /// Ranks    rank 0 alone makes one.
 class Progress {

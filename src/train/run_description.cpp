@@ -75,6 +75,16 @@ std::string seconds_in(const json& object) {
   return field != object.end() && field->is_number() ? in_time(field->get<double>()) : "?";
 }
 
+/// A line of kind step. What the model does not have is 0 there, and left out.
+std::string step_in_words(const json& step) {
+  std::string words = integer_in(step, "step");
+  if (step.value("loss", json()) != 0) words += ": loss " + real_in(step, "loss", "%.5f");
+  if (step.value("triples_per_second", json()) != 0) {
+    words += ", " + real_in(step, "triples_per_second", "%.0f") + " triples/s";
+  }
+  return words;
+}
+
 void describe_metrics(const std::string& path, std::ostream& out) {
   if (!is_there(path)) {
     print_row(out, "metrics", "none yet");
@@ -87,10 +97,7 @@ void describe_metrics(const std::string& path, std::ostream& out) {
            metrics.unreadable > 0 ? text("; ", count_of(metrics.unreadable, "line"), " unreadable")
                                   : ""));
   if (const auto step = metrics.last.find("step"); step != metrics.last.end()) {
-    print_row(
-        out, "  last step",
-        text(integer_in(step->second, "step"), ": loss ", real_in(step->second, "loss", "%.5f"),
-             ", ", real_in(step->second, "triples_per_second", "%.0f"), " triples/s"));
+    print_row(out, "  last step", step_in_words(step->second));
   }
   for (const json& validation : metrics.validations) {
     const bool improved = validation.value("improved", json(false)) == true;
@@ -116,21 +123,35 @@ void describe_metrics(const std::string& path, std::ostream& out) {
   }
 }
 
-void describe_progress(const std::string& directory, std::ostream& out) {
+/// Tells of the newest checkpoint, and returns whether it needs the file of coefficients.
+bool describe_progress(const std::string& directory, std::ostream& out) {
   const std::optional<std::string> newest = newest_checkpoint(directory);
-  if (!newest) return print_row(out, "trained", "nothing is saved yet");
+  if (!newest) {
+    print_row(out, "trained", "nothing is saved yet");
+    return false;
+  }
   try {
     const CheckpointInfo info = Checkpoint::open(*newest, Verify::sizes).info();
     describe_progress(info, out);
     print_row(out, "dataset", text(info.dataset_path, " (", info.dataset_fingerprint, ")"));
+    return info.item_regression.has_value();
   } catch (const Error& error) {
     print_row(out, "trained", text("unknown: ", error.what()));
+    return false;
   }
 }
 
 /// The head of the file of coefficients; micrec verify reads the rest.
-void describe_coefficients(const std::string& path, std::ostream& out) {
-  if (!is_there(path)) return;
+void describe_coefficients(const std::string& path, bool is_needed, std::ostream& out) {
+  if (!is_there(path)) {
+    if (is_needed) {
+      print_row(out, "coefficients",
+                text("MISSING: ", path,
+                     ", without which no checkpoint can be used; put it back "
+                     "from a copy, or fit anew: train with another --run_dir"));
+    }
+    return;
+  }
   try {
     describe_item_regression(path, Verify::sizes, out);
   } catch (const Error& error) {
@@ -145,10 +166,10 @@ void describe_run(const std::string& run_dir, std::ostream& out) {
   if (const std::optional<LockHolder> holder = lock_holder_of(run_dir)) {
     print_row(out, "in use", in_words(*holder));
   }
-  describe_progress(directory, out);
+  const bool needs_coefficients = describe_progress(directory, out);
   const std::string config = (std::filesystem::path(run_dir) / "config.txt").string();
   if (is_there(config)) describe_settings(read_small_file(config, kMostConfigBytes), out);
-  describe_coefficients(coefficient_file_of(run_dir), out);
+  describe_coefficients(coefficient_file_of(run_dir), needs_coefficients, out);
   describe_metrics(MetricsLog::path_in(run_dir), out);
   describe_checkpoints(directory, out);
 }

@@ -153,6 +153,34 @@ GridChoice RunPlanner::choose(const std::string& partition, const std::vector<Pr
                      [&](ProcessGrid grid) { return candidate(partition, grid).plan.cost(); });
 }
 
+std::string RunPlanner::what_fits(int ranks, double memory_limit_bytes) {
+  constexpr int kMostDoublings = 7;
+  for (int more = 1; more <= kMostDoublings; ++more) {
+    const int tried = ranks << more;
+    const GridChoice choice =
+        choose("balanced", grids_for("balanced", tried, model_), memory_limit_bytes);
+    if (choice.fits) {
+      return text("--ranks=", tried, " would fit as ", to_text(choice.grid),
+                  ", or try a smaller --dim");
+    }
+  }
+  return text("not even ", with_commas(std::int64_t{ranks} << kMostDoublings),
+              " ranks would fit; try a smaller --dim, or give the ranks more memory");
+}
+
+std::vector<const Candidate*> RunPlanner::alternatives(const std::string& partition,
+                                                       ProcessGrid grid, bool with_metis) {
+  if (grid.rows == 1) return {};
+  std::vector<std::string> partitions = {"hash", "balanced"};
+  if (with_metis) partitions.push_back("metis");
+  if (std::ranges::find(partitions, partition) == partitions.end()) {
+    partitions.push_back(partition);
+  }
+  std::vector<const Candidate*> candidates;
+  for (const std::string& one : partitions) candidates.push_back(&candidate(one, grid));
+  return candidates;
+}
+
 RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,
                  const ModelConfig& model, const SamplingConfig& sampling,
                  Communicator& communicator) {

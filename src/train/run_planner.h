@@ -64,6 +64,15 @@ class RunPlanner {
   /// with so many threads where that takes seconds, no longer estimated.
   void find_neighbours(int threads);
 
+  /// What would fit in the memory instead of so many ranks, in words; found by planning it, with the
+  /// balanced partition, which any number of parts can have.
+  std::string what_fits(int ranks, double memory_limit_bytes);
+
+  /// The partitioner beside hash, balanced and, if wanted, METIS, on the same grid; none where that
+  /// shares out no rows.
+  std::vector<const Candidate*> alternatives(const std::string& partition, ProcessGrid grid,
+                                             bool with_metis);
+
   const StepShape& shape() { return inputs().shape; }
 
  private:

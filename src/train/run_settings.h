@@ -6,23 +6,10 @@
 #include <vector>
 
 #include "base/flagfile.h"
+#include "base/run_setting.h"
 #include "checkpoints/format.h"
 
 namespace micrec {
-
-/// What becomes of a setting when a run is resumed.
-enum class OnResume {
-  kept,        ///< the run's own holds; another value is refused
-  may_change,  ///< a new value holds: what is computed is the same
-  recorded,    ///< a new value holds, and the run's history tells it: what is computed is another
-};
-
-/// A setting of a run, written as its flag writes it.
-struct RunSetting {
-  std::string name;
-  std::string value;
-  OnResume on_resume = OnResume::kept;
-};
 
 /// A setting that a resumed run has otherwise than its checkpoint.
 struct ChangedSetting {

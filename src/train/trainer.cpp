@@ -112,7 +112,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
   optimizer_.step(record.learning_rate, state.steps_before + record.step);
   state.step = record.step;
   record.seconds = timer.seconds();
-  record.triples_per_second = static_cast<double>(rows) / record.seconds;
+  record.triples_per_second = share ? static_cast<double>(rows) / record.seconds : 0;
   longest_step_seconds_ = std::max(longest_step_seconds_, record.seconds);
   tell(clock_.end_step(record.step));
   return record;

@@ -52,7 +52,7 @@ struct StepRecord {
   double contrastive = 0;
   double learning_rate = 0;
   double seconds = 0;  // of training since the last record, validation and saving left out
-  double triples_per_second = 0;  // over all ranks, over the same time
+  double triples_per_second = 0;  // over all ranks, over the same time; 0: it has no triples
   std::int64_t steps = 1;         // taken since the last record
   LedgerEntries traffic;          // of this rank, of these steps alone
 };

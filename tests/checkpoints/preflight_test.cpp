@@ -95,6 +95,19 @@ TEST(Preflight, RefusesAFileSystemWithoutRoomForTwoCheckpoints) {
       AllOf(HasSubstr("free, expected"), HasSubstr("for two checkpoints"), HasSubstr("--run_dir")));
 }
 
+TEST(Preflight, CountsTheCoefficientsOfItemRegression) {
+  const TemporaryFolder folder;
+  expect_refused(
+      [&](int) {
+        PreflightNeeds needed = needs(folder.path(), 1000, "abc");
+        needed.coefficient_bytes = 1e18;
+        return needed;
+      },
+      Cause::io,
+      AllOf(HasSubstr("for two checkpoints and the coefficients of item regression"),
+            HasSubstr("--run_dir")));
+}
+
 TEST(Preflight, RefusesARunFolderInWhichOneRankCannotSave) {
   const TemporaryFolder folder;
   // To the superuser, too, a directory of /proc cannot be written.

@@ -132,6 +132,15 @@ class ProgramTest(unittest.TestCase):
                 for name, entry in line["collectives"].items():
                     self.assertTrue(entry["bytes_per_step"] == 0 or entry["bound_bytes_per_step"] > 0, name)
 
+    def test_a_plan_of_a_small_run_has_the_memory_that_it_takes(self):
+        path = self.folder / "plan.json"
+        run("plan", f"--dataset={self.dataset}", "--ranks=1", "--dim=16", "--batch=512", f"--out={path}")
+        planned = json.loads(path.read_text())["plan"]["memory_bytes_of_fullest_rank"] / 2**20
+        told = self.train(self.folder / "small", 1, "--max_steps=5")
+        [taken] = re.findall(r"at most ([\d.]+) MiB of memory", told.stdout + told.stderr)
+        self.assertGreater(planned, 0.75 * float(taken))
+        self.assertLess(planned, 1.5 * float(taken))
+
     def test_a_profile_says_where_the_time_of_a_step_went(self):
         run_dir = self.folder / "profile"
         self.train(run_dir, 2, "--grid=2x1", "--max_steps=20", "--profile_steps=6")

@@ -3,8 +3,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "launcher/command.h"
-#include "launcher/flags.h"
+#include "command_line/command.h"
+#include "command_line/flags.h"
 #include "tests/fuzz/reader.h"
 #include "train/metrics_log.h"
 

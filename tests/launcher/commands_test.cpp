@@ -6,7 +6,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "launcher/manual.h"
+#include "command_line/manual.h"
+#include "launcher/common_flags.h"
 
 namespace micrec {
 namespace {
@@ -61,6 +62,34 @@ TEST(Commands, TakeTheFlagfileOfTheirOwnDefaults) {
     set_flags_not_given(command, parse_flagfile(written, "config.txt"), {});
     EXPECT_EQ(to_flagfile(command), written);
   }
+}
+
+TEST(Commands, RefuseADeviceThatThereIsNotAndALongList) {
+  JobOptions job = job_of("brew");
+  std::int64_t k = 20;
+  Command command;
+  command.name = "brew";
+  command.flags = {device_flag(job), single_k_flag(k)};
+  parse_flags(command, {"--device=cuda", "--k=7"});
+  EXPECT_EQ(job.device, "cuda");
+  EXPECT_EQ(k, 7);
+  const auto refusal = [&](const char* word) {
+    try {
+      parse_flags(command, {word});
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_NE(refusal("--device=tpu").find("expected auto, cpu or cuda"), std::string::npos);
+  for (const char* word : {"--k=10,20", "--k=0", "--k=10001"}) {
+    EXPECT_NE(refusal(word).find("a whole number (items, from 1 to 10000)"), std::string::npos);
+  }
+}
+
+TEST(Threads, AreAllCoresUnlessGiven) {
+  EXPECT_GE(chosen_threads(0), 1);
+  EXPECT_EQ(chosen_threads(3), 3);
 }
 
 }  // namespace

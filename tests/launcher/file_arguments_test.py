@@ -103,6 +103,12 @@ COMMANDS = {
         run_of(), dataset_of_run(), Argument("items", "input", good="items", ending=".txt", expect={
             case: (3, "there is no file of that name") for case in ("missing", "too long", "in a closed folder")}),
         *FILTERS, OUT, FLAGFILE]),
+    "serve": (["--stdin"], [
+        run_of(), dataset_of_run(),
+        Argument("token_file", "input", good="token"),
+        Argument("titles", "input", "--titles=books={}", "titles", ".csv"),
+        Argument("log", "output", good="new", expect={
+            "full": (4, "is no file"), "equal to the run's dataset": (3, "is no log of observed events")}), FLAGFILE]),
     "export": ([], [run_of(), dataset_of_run(), OUT, *LATER, FLAGFILE]),
     "inspect": ([], [Argument("", "input", "{}", "dataset", ".h5", {"folder": (3, "without a run")})]),
     "inspect FOLDER": ([], [Argument("", "folder", "{}", "run", expect={
@@ -143,6 +149,10 @@ class World:
         (self.folder / "features.keys.txt").write_text("".join(item + "\n" for item in items))
         self.items.write_text("i1\ni2\n")
         (self.folder / "attributes.csv").write_text("item_id,price\ni1,3\ni2,12\n")
+        self.token = self.folder / "token"
+        self.token.write_text("a-secret-of-some-length\n")
+        self.titles = self.folder / "titles.csv"
+        self.titles.write_text("item_id,title\ni0,A title\n")
         (self.folder / "flagfile.txt").write_text("# no flags\n")
         self.must("prepare", f"--out={self.dataset}", f"books={self.interactions}")
         self.must("plan", f"--dataset={self.dataset}", "--ranks=2", "--grid=2x1", "--dim=4",
@@ -163,8 +173,9 @@ class World:
     @staticmethod
     def call(words, stdout=subprocess.PIPE, closed=False):
         under = DROP if closed and not CLOSED else []
-        return subprocess.run([*under, PROGRAM, *map(str, words)], stdout=stdout, stderr=subprocess.PIPE, text=True,
-                              timeout=SECONDS, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return subprocess.run([*under, PROGRAM, *map(str, words)], stdin=subprocess.DEVNULL, stdout=stdout,
+                              stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False,
+                              env={**os.environ, "OMP_NUM_THREADS": "1"})
 
     def new(self):
         """A folder of a case alone."""

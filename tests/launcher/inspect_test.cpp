@@ -233,7 +233,11 @@ TEST_F(Inspect, DescribesAnItemRegression) {
   expect_all(inspect(checkpoint, damaged), {path, "cannot be used", "its checksum is", "/value"});
   expect_all(inspect(folder_), {"3 of 3 items"});
   fs::resize_file(path, 100);
-  expect_all(inspect(folder_), {"coefficients  unknown: " + path});
+  const std::string told = inspect(folder_);
+  expect_all(told, {"coefficients  unknown: " + path, "cut off", "put the run's own file back"});
+  EXPECT_EQ(told.find("make or fetch it again"), std::string::npos) << "one piece of advice";
+  fs::remove(path);
+  expect_all(inspect(folder_), {"coefficients  MISSING: " + path, "fit anew"});
 }
 
 TEST_F(Inspect, DescribesARunThatHasNotSavedYet) {

@@ -17,8 +17,8 @@
 #include "checkpoints/run_folder.h"
 #include "cluster/signals.h"
 #include "cluster/thread_communicator.h"
+#include "command_line/flags.h"
 #include "launcher/commands.h"
-#include "launcher/flags.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 
@@ -219,13 +219,23 @@ TEST_F(Train, ItemRegressionIsFittedOnceWithTheSameBytesOnAnyRanks) {
 TEST_F(Train, ItemRegressionIsLeftOutOrAlone) {
   ASSERT_EQ(train_on(1, new_run("off", {"--item_regression=off"})), 0) << said_;
   EXPECT_FALSE(std::filesystem::exists(folder_ / "off/item_regression.h5"));
+  EXPECT_EQ(said_.find("no effect"), std::string::npos) << said_;
   ASSERT_EQ(train_on(1, new_run("mf", {"--model=mf"})), 0) << said_;
   EXPECT_FALSE(std::filesystem::exists(folder_ / "mf/item_regression.h5"));
+  EXPECT_TRUE(
+      said_.starts_with("--layers has no effect with --model=mf\n"
+                        "--dropout has no effect with --model=mf\n"
+                        "--feature_dim has no effect with --model=mf\n"))
+      << said_;
   ASSERT_EQ(train_on(1, new_run("joint", {"--model=mf", "--item_regression=auto"})), 0) << said_;
   EXPECT_TRUE(std::filesystem::exists(folder_ / "joint/item_regression.h5"));
   EXPECT_EQ(lines("joint", "step"), lines("mf", "step")) << "the steps know nothing of it";
 
   ASSERT_EQ(train_on(1, new_run("kind", {"--model=item_regression"})), 0) << said_;
+  EXPECT_NE(said_.find("model     item_regression, without embeddings\n"), std::string::npos);
+  for (const char* part : {"loss", "triples/s"}) {
+    EXPECT_EQ(said_.find(part), std::string::npos) << said_;
+  }
   ASSERT_EQ(train_on(2, new_run("alone", {"--item_regression=alone"})), 0) << said_;
   EXPECT_EQ(lines("kind", "test"), lines("alone", "test"));
   EXPECT_EQ(lines("kind", "step").size(), 1U);

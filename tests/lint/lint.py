@@ -28,13 +28,13 @@ LAYERS = {
     "train": 4, "evaluate": 4,
     "model": 3,
     "data": 2, "graph": 2, "checkpoints": 2, "report": 2,
-    "io": 1, "kernels": 1, "partition": 1, "cluster": 1,
+    "command_line": 1, "io": 1, "kernels": 1, "partition": 1, "cluster": 1,
     "base": 0,
 }
 
 # Header -> folders that may include it. Tests may also.
 HOMES = {
-    r"gflags/.*": {"launcher"},
+    r"gflags/.*": {"command_line"},
     r"hdf5(_hl)?\.h": {"io"},
     r"mpi\.h": {"cluster"},
     r"nccl\.h": {"cluster"},

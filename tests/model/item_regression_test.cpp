@@ -161,14 +161,15 @@ struct Fitted {
 };
 
 Fitted fit(const DatasetFile& dataset, const std::vector<std::string>& modalities,
-           const std::vector<ItemRegressionTask>& tasks, const ShardedSetting& setting) {
+           const std::vector<ItemRegressionTask>& tasks, const ShardedSetting& setting,
+           const HubRule& hubs = {}) {
   Fitted fitted;
   std::mutex mutex;
   ModelConfig config;
   config.kind = ModelKind::mf;
   config.dim = 8;
   on_ranks(dataset, config, setting, [&](ModelRank& rank) {
-    const ItemRegressionFit fit(rank.dataset, rank.shard, modalities, /*feature_dim=*/4, 3);
+    const ItemRegressionFit fit(rank.dataset, rank.shard, modalities, /*feature_dim=*/4, 3, hubs);
     const std::vector<SparseRows> rows = fit.solve(tasks, [](double) {});
     const ItemFeatures features(rank.dataset, rank.shard, modalities, 4);
     const std::int64_t items = fit.histories().items();
@@ -266,6 +267,60 @@ TEST_F(ItemRegressionTest, HasTheSameBitsOnAnyRanksGridsAndThreads) {
     EXPECT_EQ(many.solutions, one.solutions) << ranks << " x " << columns;
     EXPECT_EQ(many.features, one.features);
   }
+}
+
+TEST_F(ItemRegressionTest, HubsChangeNoBitOnAnyRanks) {
+  const DatasetFile dataset = world({.domains = 2, .users = 60, .items = 50});
+  const ItemRegressionTask task{0.6, 10, {{10, 0.6, {2, 1}}}, 0};
+  const std::vector<std::string> modalities = {"image", "text"};
+  const Fitted none =
+      fit(dataset, modalities, {task, task}, {}, {.more_people_than = 1000, .most = 100});
+  for (const HubRule& rule : {HubRule{0, 100, 1e6}, HubRule{8, 100, 1e6}, HubRule{0, 7, 1e6}}) {
+    for (const int ranks : {1, 2, 3, 4}) {
+      ShardedSetting setting;
+      setting.ranks = ranks;
+      const Fitted some = fit(dataset, modalities, {task, task}, setting, rule);
+      EXPECT_EQ(some.solutions, none.solutions) << rule.more_people_than << " " << ranks;
+    }
+  }
+}
+
+TEST_F(ItemRegressionTest, HubsAreTheItemsOfMostPeopleWithTheProductsOfTheirColumns) {
+  const DatasetFile dataset = world({.domains = 2, .users = 60, .items = 50});
+  const DenseData data = dense_data(dataset);
+  std::vector<std::pair<double, std::int32_t>> by_degree;
+  for (std::size_t i = 0; i < data.x.size(); ++i) {
+    const auto met = std::ranges::count_if(data.x[i], [](double value) { return value > 0; });
+    by_degree.emplace_back(met, static_cast<std::int32_t>(i));
+  }
+  std::vector<std::int32_t> expected = largest(by_degree, 9);
+  std::ranges::sort(expected);
+  ShardedSetting setting;
+  setting.ranks = 3;
+  ModelConfig config;
+  config.kind = ModelKind::mf;
+  config.dim = 8;
+  on_ranks(dataset, config, setting, [&](ModelRank& rank) {
+    const TrainingHistories histories(rank.shard, 3);
+    const ItemHubs hubs(histories, {0, 9, 1e6}, *rank.shard.world);
+    ASSERT_EQ(hubs.count(), 9);
+    for (int a = 0; a < 9; ++a) {
+      EXPECT_EQ(hubs.number_of(expected[a]), a);
+      for (int b = 0; b < 9; ++b) {
+        EXPECT_NEAR(hubs.product(a, b), data.dot(data.x[expected[a]], data.x[expected[b]]), 1e-3);
+      }
+    }
+    for (std::int32_t person = 0; person < histories.people(); ++person) {
+      std::vector<std::uint16_t> met;
+      for (std::uint16_t a = 0; a < 9; ++a) {
+        if (data.x[expected[a]][person] > 0) met.push_back(a);
+      }
+      const std::uint16_t* const list = hubs.met_by(person);
+      EXPECT_EQ(std::vector<std::uint16_t>(list + 1, list + 1 + *list), met) << person;
+    }
+    const ItemHubs fewer(histories, {0, 9, 2.0 * 16 / 1000}, *rank.shard.world);
+    EXPECT_LT(fewer.count(), 9);  // their table would take more than it may
+  });
 }
 
 TEST_F(ItemRegressionTest, ColdItemsHaveTheirFeaturesAlone) {

@@ -339,7 +339,7 @@ TEST_F(ServiceTest, JsonHasTheSameAnswersAndASentenceForEachRefusal) {
          {R"({"k": 0})", R"({"k": 51})", R"({"k": "7"})", R"({"k": 1.5})",
           R"({"k": 18446744073709551615})", R"({"user": 7})", R"({"domains": "domain0"})",
           R"({"domains": ["domain9"]})", R"({"history": {"domain0": "i"}})",
-          R"({"history": {"domain9": []}})", R"({"exclude": "none"})"}) {
+          R"({"history": {"domain9": []}})", R"({"exclude": "nobody"})"}) {
       ask(Route::recommend, wrong, 422);
     }
     const Json hint = ask(Route::recommend, R"({"domain": ["domain0"]})", 422);

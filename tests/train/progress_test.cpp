@@ -43,6 +43,22 @@ TEST(Progress, WritesPlainLinesWhereThereIsNoTerminal) {
   EXPECT_NE(out.str().find("iB"), std::string::npos) << "memory: " << out.str();
 }
 
+TEST(Progress, LeavesOutALossAndTriplesThatAModelDoesNotHave) {
+  std::ostringstream out;
+  Progress progress(goal(), {&out, 0, [] { return 5.0; }});
+  StepRecord solved = record(1010);
+  solved.triples_per_second = 0;
+  progress.stepped(solved);
+  EXPECT_NE(out.str().find("loss 0.6931"), std::string::npos) << "ials has one: " << out.str();
+  EXPECT_EQ(out.str().find("triples"), std::string::npos) << out.str();
+  out.str("");
+  StepRecord counted;
+  counted.step = 1010;
+  progress.stepped(counted);
+  EXPECT_EQ(out.str().find("loss"), std::string::npos) << out.str();
+  EXPECT_NE(out.str().find("step 1,010/1,330  "), std::string::npos) << out.str();
+}
+
 TEST(Progress, NamesTheBestMetricAndItsStep) {
   std::ostringstream out;
   Progress progress(goal(), {&out, 0, [] { return 5.0; }});

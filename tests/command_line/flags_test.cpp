@@ -1,4 +1,4 @@
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,9 +10,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "launcher/command.h"
-#include "launcher/common_flags.h"
-#include "launcher/manual.h"
+#include "command_line/command.h"
+#include "command_line/manual.h"
 
 namespace micrec {
 namespace {
@@ -27,8 +26,7 @@ struct Tea {
   std::vector<std::int64_t> k = {10, 20, 50};
   std::vector<double> weights;
   std::uint64_t seed = 0;
-  std::int64_t single_k = 20;
-  JobOptions job;
+  std::string kettle = "iron";
   std::string out;
 };
 
@@ -39,7 +37,7 @@ Command brew_command(Tea& tea) {
   command.usage = "micrec brew --out=FILE";
   command.example = "micrec brew --out=tea.h5";
   command.flags = {
-      dataset_flag(tea.dataset),
+      {"dataset", "Files", "FILE", "the leaves", tea.dataset},
       {"test_epochs", "Training", "epochs", "passes over the training interactions", tea.epochs,
        at_least(1)},
       {"test_lr", "Training", "", "how far a step goes", tea.lr, above(0)},
@@ -48,9 +46,13 @@ Command brew_command(Tea& tea) {
       {"test_model", "Model", "", "which model",
        one_of(tea.model, {"mf", "lightgcn", "inmo", "micrec"})},
       {"test_weights", "Model", "", "weights", tea.weights},
-      k_flag(tea.k),
-      device_flag(tea.job),
-      seed_flag(tea.seed),
+      {"k", "Results", "items", "sizes", tea.k, between(1, 10000)},
+      {"kettle", "Running", "", "in what", tea.kettle,
+       written_as("iron or clay",
+                  [](const std::string& value) {
+                    return value == "iron" || value == "clay" ? "" : "iron or clay";
+                  })},
+      {"seed", "Running", "", "seed of everything random", tea.seed, at_least(0)},
   };
   return command;
 }
@@ -58,7 +60,7 @@ Command brew_command(Tea& tea) {
 Command steep_command(Tea& tea) {
   Command command;
   command.name = "steep";
-  command.flags = {out_flag(tea.out, "a file", false)};
+  command.flags = {{"out", "Files", "FILE", "a file", tea.out}};
   return command;
 }
 
@@ -173,10 +175,10 @@ TEST_F(Flags, ChecksEachNumberOfAList) {
     refusal({bad});
 }
 
-TEST_F(Flags, RefusesADeviceThatIsNotThereYet) {
-  parse_flags(command, {"--device=cpu"});
-  parse_flags(command, {"--device=cuda"});
-  EXPECT_HAS(refusal({"--device=tpu"}), "expected auto, cpu or cuda");
+TEST_F(Flags, ACheckSaysWhatItExpected) {
+  parse_flags(command, {"--kettle=clay"});
+  EXPECT_EQ(tea.kettle, "clay");
+  EXPECT_HAS(refusal({"--kettle=tin"}), "--kettle is 'tin', expected iron or clay");
 }
 
 TEST_F(Flags, CountsPlainArguments) {
@@ -192,18 +194,10 @@ TEST_F(Flags, CountsPlainArguments) {
 }
 
 TEST_F(Flags, AsksForARequiredFlag) {
-  command.flags.push_back(out_flag(tea.out, "the tea", true));
+  command.flags.push_back({"out", "Files", "FILE", "the tea", tea.out, required()});
   EXPECT_HAS(refusal({}), "micrec brew needs --out=FILE: the tea");
   EXPECT_HAS(refusal({"--out="}), "needs --out");
   parse_flags(command, {"--out=tea"});
-}
-
-TEST_F(Flags, ACommandMayHaveItsOwnDefault) {
-  command.flags = {single_k_flag(tea.single_k)};
-  parse_flags(command, {});
-  EXPECT_EQ(tea.single_k, 20);
-  EXPECT_HAS(refusal({"--k=10,20"}), "a whole number (items, from 1 to 10000)");
-  EXPECT_HAS(help_of(command), "--k=20");
 }
 
 TEST_F(Flags, ReadsAFlagfile) {
@@ -303,6 +297,26 @@ TEST_F(Flags, AListIsToldAsItWasWritten) {
   EXPECT_HAS(refusal({"--test_weights=3,x"}), "expected a text");
 }
 
+TEST_F(Flags, ThoseThatHaveNoEffectAreToldWhereTheyWereGiven) {
+  const auto why = [&] { return std::string(tea.model == "mf" ? "with --test_model=mf" : ""); };
+  const auto own = [&] { return std::string(tea.rate == 0 ? "with --test_rate=0" : ""); };
+  const std::vector<Flag> nested = idle_where(own, {*find_flag(command, "test_lr")});
+  command.flags = idle_where(why, {*find_flag(command, "test_epochs"), nested.front()});
+  for (const char* name : {"test_model", "test_rate"}) {
+    command.flags.push_back(*find_flag(brew_command(tea), name));
+  }
+  const auto told = [&](const std::vector<std::string>& words) {
+    return idle_flags(command, parse_flags(command, words));
+  };
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(told({"--test_epochs=3", "--test_lr=1"}), Lines());
+  EXPECT_EQ(told({"--test_model=mf", "--test_epochs=100"}), Lines()) << "at its default";
+  EXPECT_EQ(told({"--test_model=mf", "--test_lr=1", "--test_rate=0"}),
+            Lines{"--test_lr has no effect with --test_model=mf"});
+  EXPECT_EQ(told({"--test_lr=1", "--test_rate=0"}),
+            Lines{"--test_lr has no effect with --test_rate=0"});
+}
+
 TEST_F(Flags, ASwitchTakesTheWordsOfGflags) {
   for (const char* on : {"true", "t", "1", "yes", "Y"}) {
     parse_flags(command, {text("--test_resume=", on)});
@@ -311,11 +325,6 @@ TEST_F(Flags, ASwitchTakesTheWordsOfGflags) {
   parse_flags(command, {"--test_resume=no"});
   EXPECT_FALSE(tea.resume);
   EXPECT_HAS(to_flagfile(command), "--test_resume=false\n");
-}
-
-TEST(Threads, AreAllCoresUnlessGiven) {
-  EXPECT_GE(chosen_threads(0), 1);
-  EXPECT_EQ(chosen_threads(3), 3);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/command.h"
+#include "command_line/command.h"
 
 namespace micrec {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 
 namespace micrec {
 

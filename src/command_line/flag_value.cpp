@@ -1,4 +1,4 @@
-#include "launcher/flag_value.h"
+#include "command_line/flag_value.h"
 
 #include <gflags/gflags.h>
 

@@ -1,4 +1,4 @@
-#include "launcher/manual.h"
+#include "command_line/manual.h"
 
 #include <algorithm>
 #include <array>

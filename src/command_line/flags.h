@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/flagfile.h"
-#include "launcher/flag_value.h"
-#include "train/run_settings.h"
+#include "base/run_setting.h"
+#include "command_line/flag_value.h"
 
 namespace micrec {
 
@@ -45,12 +45,18 @@ struct Flag {
   FlagValue value;      ///< the field that it sets
   Bound bound = {};
   OnResume on_resume = OnResume::kept;  ///< of a flag of train
+  /// "with --model=mf": why it has no effect as the other flags are set; "" where it has. Not set:
+  /// it always has.
+  std::function<std::string()> idle = {};
 };
 
 /// The flag as one that a resumed run may be given anew.
 Flag may_change(Flag flag);
 /// Likewise, where another value changes what the run computes from there on.
 Flag recorded(Flag flag);
+
+/// The flags as ones that have no effect where `why` says so, whatever they say themselves.
+std::vector<Flag> idle_where(const std::function<std::string()>& why, std::vector<Flag> flags);
 
 /// What a flag's brackets in the help say: "epochs; at least 0", "off by default"; or "".
 std::string details_of(const Flag& flag);
@@ -86,6 +92,10 @@ void set_flags_not_given(const Command& command, const std::vector<FlagSetting>&
 
 /// A flag of the command; null where it has none of that name.
 const Flag* find_flag(const Command& command, const std::string& name);
+
+/// Of the flags that were given, and not with their default, those that have no effect as they are
+/// set together: "--ials_weight has no effect with --model=mf".
+std::vector<std::string> idle_flags(const Command& command, const Arguments& arguments);
 
 /// All flags of the command with their values now.
 std::vector<RunSetting> settings_of(const Command& command);

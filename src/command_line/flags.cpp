@@ -1,4 +1,4 @@
-#include "launcher/flags.h"
+#include "command_line/flags.h"
 
 #include <glog/logging.h>
 
@@ -12,7 +12,7 @@
 #include "base/excerpt.h"
 #include "base/path_error.h"
 #include "base/text.h"
-#include "launcher/command.h"
+#include "command_line/command.h"
 
 namespace micrec {
 namespace {
@@ -274,6 +274,16 @@ Flag recorded(Flag flag) {
   return flag;
 }
 
+std::vector<Flag> idle_where(const std::function<std::string()>& why, std::vector<Flag> flags) {
+  for (Flag& flag : flags) {
+    flag.idle = [why, own = flag.idle] {
+      const std::string reason = why();
+      return reason.empty() && own ? own() : reason;
+    };
+  }
+  return flags;
+}
+
 std::string details_of(const Flag& flag) {
   if (!is_switch(flag)) return with_unit(flag, "; ");
   return flag.value.default_text() == "true" ? "on unless --no" + flag.name : "off by default";
@@ -345,6 +355,16 @@ void set_flags_not_given(const Command& command, const std::vector<FlagSetting>&
     if (named.flag != nullptr && arguments.is_given(named.flag->name)) continue;
     set_flag(command, setting);
   }
+}
+
+std::vector<std::string> idle_flags(const Command& command, const Arguments& arguments) {
+  std::vector<std::string> told;
+  for (const Flag& flag : command.flags) {
+    if (!arguments.is_given(flag.name) || !flag.idle) continue;
+    const std::string why = flag.value.text() == flag.value.default_text() ? "" : flag.idle();
+    if (!why.empty()) told.push_back(text("--", flag.name, " has no effect ", why));
+  }
+  return told;
 }
 
 std::vector<RunSetting> settings_of(const Command& command) {

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "evaluate/mix_choice.h"
+
+namespace micrec {
+
+inline constexpr std::int64_t kValidationCutoff = 20;  // early stopping looks at NDCG@20
+
+/// Whether a data set has validation interactions.
+bool has_validation(const DatasetFile& dataset);
+
+/// Validation of a run that is trained. Where the score has item regression beside the embeddings,
+/// both are weighed anew each time.
+class Validation {
+ public:
+  /// `options`: split and slices are the validation's own; kValidationCutoff is among the cutoffs.
+  /// `weights`: where there is item regression its weights, one a domain, or empty: chosen.
+  ///
+  /// Ranks    not collective.
+  /// Errors   those of Evaluator.
+  Validation(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
+             int rank, EvaluationOptions options,
+             const std::optional<std::vector<double>>& weights);
+
+  /// Ranks the validation split and returns NDCG@20, the mean over the domains.
+  /// Ranks: collective. Errors: those of Evaluator::evaluate().
+  double operator()(const ScoreTerms& terms, Communicator& world);
+  /// Weighs the terms as it is documented where nothing can be validated. Ranks: collective.
+  void weigh_without(const ScoreTerms& terms, Communicator& world);
+
+  /// NDCG@20 of each domain by these item coefficients alone, of `rows` rows of this rank; see
+  /// MixChooser. Only with item regression. Ranks: collective.
+  std::vector<double> rate_alone(const SparseRows& coefficients, std::int64_t rows,
+                                 Communicator& world) const;
+
+  /// How the last one weighed the terms (domains); none without item regression.
+  const std::vector<ScoreMix>& mixes() const { return mixes_; }
+  /// The same for people, a line a domain.
+  const std::vector<std::string>& weights_in_words() const { return weights_in_words_; }
+  /// NDCG@20 of each domain that has users, in the last one.
+  std::vector<std::pair<std::string, double>> by_domain() const;
+  /// The last one's JSON, with the weights that were tried.
+  nlohmann::ordered_json last_json() const;
+
+ private:
+  std::vector<std::string> domains_;
+  std::optional<Evaluator> product_alone_;  // where item regression is off
+  std::optional<MixChooser> mix_;
+  Report last_;
+  std::vector<ScoreMix> mixes_;
+  std::vector<std::string> weights_in_words_;
+  std::vector<std::vector<TriedMix>> tried_;  // [domain] of the last validation
+};
+
+}  // namespace micrec

@@ -1,0 +1,152 @@
+#include "train/item_regression_run.h"
+
+#include <ATen/ATen.h>
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/description.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "checkpoints/coefficient_file.h"
+#include "model/item_regression_fit.h"
+#include "model/item_systems.h"
+
+namespace micrec {
+namespace {
+
+std::vector<std::string> names_of_domains(const DatasetFile& dataset) {
+  std::vector<std::string> names;
+  for (const DomainInfo& domain : dataset.domains()) names.push_back(domain.name);
+  return names;
+}
+
+/// A line every quarter; ends the fit where the run is asked to stop. Ranks: collective.
+std::function<void(double)> progress_of(const char* what, const ItemRegressionRun& run,
+                                        std::ostream& log) {
+  return [&run, &log, what, told = 0](double share) mutable {
+    if (run.agree_to_stop()) throw StoppedWhileFitting();
+    const int quarter = static_cast<int>(share * 4 + 1e-9);
+    if (quarter == told) return;
+    told = quarter;
+    log << "regression " << what << " " << 25 * quarter << "%\n" << std::flush;
+  };
+}
+
+/// What decides the coefficients beside the data set, as far as it was asked for; with this begin
+/// the settings that the file has.
+std::string begin_of_settings(const ItemRegressionRun& run) {
+  const ItemRegressionWish& wish = run.wish;
+  const nlohmann::ordered_json asked = {{"modalities", run.modalities},
+                                        {"seed", run.seed},
+                                        {"lambda", wish.lambda},
+                                        {"cross", wish.cross},
+                                        {"alpha", wish.alpha}};
+  return text("{\"asked\":", asked.dump(), ",");
+}
+
+void tell_choice(std::ostream& log, const ItemRegressionChoice& choice,
+                 const std::vector<std::string>& domains,
+                 const std::vector<std::string>& modalities) {
+  for (std::size_t d = 0; d < domains.size(); ++d) {
+    const auto in_words = [&](const ItemRegressionSettings& settings) {
+      std::string words = text("lambda ", settings.lambda);
+      for (std::size_t m = 0; m < modalities.size(); ++m) {
+        words += text(", ", modalities[m], " ", settings.alpha[m]);
+      }
+      return domains.size() > 1 ? text(words, ", cross ", settings.cross) : words;
+    };
+    double best = 0;
+    std::int64_t tried = 0;
+    for (const ItemRegressionChoice::Tried& one : choice.tried) {
+      if (one.domain != static_cast<int>(d)) continue;
+      best = std::max(best, one.metric);
+      ++tried;
+    }
+    log << "regression of " << domains[d] << ": " << in_words(choice.chosen[d])
+        << (tried == 0 ? text("; given, or the defaults")
+                       : text("; NDCG@20 ", decimal("%.4f", best), ", the best of ", tried,
+                              " tried, which inspect ", kItemRegressionFile, " tells"))
+        << "\n";
+  }
+  log << std::flush;
+}
+
+struct Fitted {
+  SparseRows coefficients;
+  std::string settings;  // JSON
+};
+
+Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const Model& model,
+               std::ostream& log) {
+  const Shard& shard = model.shard();
+  const Timer timer;
+  const std::vector<std::string> domains = names_of_domains(dataset);
+  const ItemRegressionFit fit(dataset, shard, run.modalities, ItemFeatures::kColumns, run.seed);
+  if (fit.histories().people_sampled() > 0) {
+    log << "regression takes a sample of " << with_commas(TrainingHistories::kLongestHistory)
+        << " items of " << with_commas(fit.histories().people_sampled())
+        << " people with more than those\n";
+  }
+  if (!run.rate) {
+    log << "regression has no validation interactions to choose settings on: the documented "
+           "defaults, or what was given\n";
+  }
+  const ItemRegressionChoice choice = choose_item_regression(
+      fit, static_cast<int>(domains.size()), run.wish, run.rate, progress_of("settings", run, log));
+  tell_choice(log, choice, domains, run.modalities);
+  Fitted fitted{fit_item_regression(fit, choice, progress_of("fit", run, log)), ""};
+  at::Tensor count = at::full({1}, fitted.coefficients.nonzeros(), at::kLong);
+  shard.world->all_reduce("item_regression.count", count);
+  log << "regression of " << with_commas(fit.histories().items()) << " items has "
+      << with_commas(count.item<std::int64_t>()) << " coefficients, fitted in "
+      << in_time(timer.seconds()) << "\n"
+      << std::flush;
+  fitted.settings = text(begin_of_settings(run),
+                         "\"chosen\":", to_json(choice, domains, run.modalities).dump(), "}");
+  return fitted;
+}
+
+}  // namespace
+
+double most_coefficient_bytes(std::int64_t items) {
+  constexpr double kOffsetBytes = sizeof(std::int64_t);
+  constexpr double kCoefficientBytes = sizeof(std::int32_t) + sizeof(float);
+  return static_cast<double>(items) *
+         (kOffsetBytes + kCoefficientBytes * ItemSystems::kMostNeighbours);
+}
+
+std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
+                                                  const DatasetFile& dataset, Model& model,
+                                                  std::ostream& log) {
+  if (!model.item_regression().is_on()) return std::nullopt;
+  const Shard& shard = model.shard();
+  const NodeSpace& space = shard.space();
+  Communicator& world = *shard.world;
+  const std::string path = coefficient_file_of(run.run_dir);
+  const std::vector<std::int32_t> own = whole_items(shard);
+  const std::int64_t items = space.nodes() - space.users();
+  std::optional<StoredFile> stored = run.of_checkpoint;
+  if (!stored && run.resume) {
+    std::string why;
+    stored = matching_coefficients(path, items, {dataset.fingerprint(), begin_of_settings(run)},
+                                   world, &why);
+    if (!why.empty()) log << "regression is fitted anew: " << why << "\n";
+  }
+  if (stored) {
+    log << "regression read from " << path << ", as it was fitted before\n";
+    model.item_regression().set_coefficients(
+        read_coefficients(path, *stored, dataset.fingerprint(), items, own, world));
+    return stored;
+  }
+  Fitted fitted = fit_now(run, dataset, model, log);
+  stored = write_coefficients(path, items, own, fitted.coefficients,
+                              {dataset.fingerprint(), fitted.settings}, world);
+  model.item_regression().set_coefficients(std::move(fitted.coefficients));
+  return stored;
+}
+
+}  // namespace micrec

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "checkpoints/checkpoint.h"
+#include "data/dataset_file.h"
+#include "model/model.h"
+#include "train/item_regression_search.h"
+
+namespace micrec {
+
+/// Thrown on all ranks where a run was asked to stop while it fitted: nothing is saved yet.
+struct StoppedWhileFitting {};
+
+/// The file of item regression has at most so many bytes.
+double most_coefficient_bytes(std::int64_t items);
+
+/// What a run's item coefficients are fitted by.
+struct ItemRegressionRun {
+  std::string run_dir;
+  std::optional<StoredFile> of_checkpoint;  ///< the file that the checkpoint of a resumed run names
+  bool resume = false;
+  std::vector<std::string> modalities;
+  std::uint64_t seed = 0;
+  ItemRegressionWish wish;
+  RateCoefficients rate;                ///< empty where there is no validation
+  std::function<bool()> agree_to_stop;  ///< collective
+};
+
+/// Gives the model of a run its item coefficients: those that the run has, where it is resumed, or
+/// fitted now and written into the run's folder. Returns what the checkpoints are to say of that
+/// file; nothing where item regression is off. Tells on `log` what was chosen.
+///
+/// Ranks    collective.
+/// Errors   StoppedWhileFitting; Error(checkpoint) where a resumed run's file is missing or damaged,
+///          Error(io) where it cannot be written, Error(usage) where a setting fits neither one nor
+///          all domains.
+std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
+                                                  const DatasetFile& dataset, Model& model,
+                                                  std::ostream& log);
+
+}  // namespace micrec
