@@ -8,6 +8,7 @@
 #include "evaluate/per_user_file.h"
 #include "io/paths.h"
 #include "io/unfinished_file.h"
+#include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
@@ -51,7 +52,7 @@ int evaluate(const EvaluateOptions& options, Job& job) {
 int run_evaluate(const EvaluateOptions& options, const Arguments& arguments) {
   const TrainedRunOptions& run = options.run;
   check_output_of_run(run, arguments);
-  check_output("--per_user", options.per_user, arguments, files_of_run(run.run_dir));
+  check_output("--per_user", options.per_user, arguments, inputs_of_run(run));
   refuse_one_file_for_two("--out", run.out, "--per_user", options.per_user);
   return run_job(0, nullptr, options.job, [&](Job& rank) { return evaluate(options, rank); });
 }
@@ -66,17 +67,17 @@ Command evaluate_command() {
   command.example =
       "micrec evaluate --run_dir=runs/fk --split=test --k=10,20,50 --out=metrics.json";
   const auto options = std::make_shared<EvaluateOptions>();
-  command.flags = trained_run_flags(
-      options->run,
-      {out_flag(options->run.out, "a file for the metrics too, which always go to standard output",
-                false),
-       {"per_user", "Files", "FILE",
-        "an HDF5 file for the metrics of every user, which micrec compare pairs with those of "
-        "another run",
-        options->per_user},
-       split_flag(options->split, "which interactions are to be found in the ranking"),
-       k_flag(options->k)},
-      options->job);
+  const std::vector<Flag> own = {
+      out_flag(options->run.out, "a file for the metrics too, which always go to standard output",
+               false),
+      {"per_user", "Files", "FILE",
+       "an HDF5 file for the metrics of every user, which micrec compare pairs with those of "
+       "another run",
+       options->per_user},
+      split_flag(options->split, "which interactions are to be found in the ranking"),
+      k_flag(options->k)};
+  command.flags =
+      trained_run_flags(options->run, own + addition_flags(options->run.later), options->job);
   command.run = [options](const Arguments& arguments) { return run_evaluate(*options, arguments); };
   return command;
 }

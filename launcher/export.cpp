@@ -9,6 +9,7 @@
 #include "base/timer.h"
 #include "cluster/job.h"
 #include "io/paths.h"
+#include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
@@ -82,20 +83,19 @@ Command export_command() {
   command.usage = "mpirun -np RANKS micrec export --run_dir=FOLDER --out=FILE [flags]";
   command.example = "micrec export --run_dir=runs/fk --out=embeddings.h5";
   const auto options = std::make_shared<ExportOptions>();
-  command.flags = trained_run_flags(
-      options->run,
-      {out_flag(options->run.out,
-                "the HDF5 file to write, or what names of other files begin with, as in "
-                "OUT.food.items.npy; docs/formats.md has the lines that score a pair",
-                true),
-       {"format", "Files", "",
-        "what to write: hdf5 (one file, with item regression), npy (arrays and lists of keys, a "
-        "set "
-        "of files a domain) or faiss (the same with the items in an exact index by inner product)",
-        one_of(
-            options->format,
-            {{"hdf5", std::nullopt}, {"npy", ArrayFormat::npy}, {"faiss", ArrayFormat::faiss}})}},
-      options->job);
+  const std::vector<Flag> own = {
+      out_flag(options->run.out,
+               "the HDF5 file to write, or what names of other files begin with, as in "
+               "OUT.food.items.npy; docs/formats.md has the lines that score a pair",
+               true),
+      {"format", "Files", "",
+       "what to write: hdf5 (one file, with item regression), npy (arrays and lists of keys, a "
+       "set "
+       "of files a domain) or faiss (the same with the items in an exact index by inner product)",
+       one_of(options->format,
+              {{"hdf5", std::nullopt}, {"npy", ArrayFormat::npy}, {"faiss", ArrayFormat::faiss}})}};
+  command.flags =
+      trained_run_flags(options->run, own + addition_flags(options->run.later), options->job);
   command.run = [options](const Arguments& arguments) {
     check_output_of_run(options->run, arguments);
     if (options->format == ArrayFormat::faiss) require_faiss();

@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "data/additions.h"
+#include "data/append.h"
 #include "data/core_filter.h"
 #include "data/dataset_writer.h"
 #include "data/domain_files.h"
@@ -24,6 +26,7 @@ namespace {
 
 struct PrepareOptions {
   PreparationFlags common;
+  std::string append;
   std::string features;
   InteractionsOptions reading;
 };
@@ -32,10 +35,12 @@ std::string check_number(const std::string& value) {
   return value.empty() || parse_real(value) ? "" : "a number";
 }
 
-/// Every file that the domains and features are read from.
-std::vector<std::string> files_to_read(const std::vector<DomainFiles>& domains,
+/// Every file that the data set is made of.
+std::vector<std::string> files_to_read(const std::string& append,
+                                       const std::vector<DomainFiles>& domains,
                                        const std::vector<FeatureInput>& features) {
   std::vector<std::string> paths;
+  if (!append.empty()) paths.push_back(append);
   for (const DomainFiles& domain : domains) {
     paths.insert(paths.end(), domain.paths.begin(), domain.paths.end());
   }
@@ -59,10 +64,29 @@ std::vector<DomainFiles> domains_of(const Arguments& arguments, bool by_split) {
   return domains;
 }
 
+/// The dataset that is appended to, every byte of it looked at; none: a new one is made.
+/// Errors   Error(usage) where a flag is given that is of whole datasets.
+std::shared_ptr<const DatasetFile> dataset_to_extend(const PrepareOptions& options,
+                                                     const Arguments& arguments) {
+  if (options.append.empty()) return nullptr;
+  for (const char* flag : {"core", "hold_out", "seed"}) {
+    if (!arguments.is_given(flag)) continue;
+    throw Error(
+        Cause::usage,
+        text("--", flag, " is decided when a dataset is made, and stays as it is in --append=",
+             options.append, "; leave it out."));
+  }
+  auto old = std::make_shared<const DatasetFile>(DatasetFile::open(options.append));
+  old->verify();
+  return old;
+}
+
 int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
                 const Arguments& arguments) {
   const Timer timer;
   const std::string& out = options.common.out;
+  const std::shared_ptr<const DatasetFile> old = dataset_to_extend(options, arguments);
+  if (old && !arguments.is_given("split")) options.common.split = old->split_rule();
   const PreparationOptions preparation =
       preparation_options("prepare", options.common, flags, arguments);
   options.reading.split_column = preparation.split.kind == SplitKind::column;
@@ -71,11 +95,22 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
   std::vector<std::string> names;
   for (const DomainFiles& domain : domains) names.push_back(domain.name);
   const std::vector<FeatureInput> features = parse_feature_inputs(options.features, names);
-  check_output("--out", out, arguments, files_to_read(domains, features));
+  check_output("--out", out, arguments, files_to_read(options.append, domains, features));
+  for (const std::string& name : names) {
+    if (old) old->domain_number(name);  // refuses unknown ones
+  }
 
   std::vector<RawDomain> raw;
   for (const DomainFiles& domain : domains) {
     raw.push_back(read_domain(domain, options.reading, std::cerr));
+  }
+  if (old) {
+    Additions additions = make_additions(*old, std::move(raw), features, FeaturesOf::met_items,
+                                         preparation.split.kind, std::cerr);
+    write_and_tell(
+        append(old, std::move(additions), {preparation.split, preparation.provenance}, std::cerr),
+        out, timer);
+    return 0;
   }
   write_and_tell(
       prepare(std::move(raw), preparation, features_from_files(features, std::cerr), std::cerr),
@@ -86,6 +121,11 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
 std::vector<Flag> flags_of(PrepareOptions& options) {
   const std::vector<Flag> files = {
       out_flag(options.common.out, "the dataset file to write", true),
+      {"append", "Files", "FILE",
+       "a dataset to which the files are added: what is in it stays, number by number, and the "
+       "result says what it extends; the rule of --split is then for what is added, that of the "
+       "dataset where it is not given",
+       options.append},
       {"features", "Files", "MODALITY:DOMAIN=FILE",
        "feature files, MODALITY:DOMAIN=FILE with commas between, as in "
        "text:food=food_text.h5,text:kitchen=kitchen_text.h5 (a path with commas in double quotes); "

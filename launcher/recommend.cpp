@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cluster/job.h"
 #include "io/paths.h"
+#include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/filter_flags.h"
@@ -23,7 +24,6 @@ struct RecommendOptions {
   TrainedRunOptions run;
   std::string domain;
   std::string history;
-  InteractionsOptions reading;     // of the history's files
   std::vector<std::string> users;  // keys; empty: everyone
   FilterOptions filter;
   ListOptions lists;
@@ -45,8 +45,9 @@ int recommend(const RecommendOptions& options, Job& job) {
   for (const auto& [domain, path] :
        parse_domain_files("--history", options.history, options.domain, run->dataset)) {
     refuse_output_over_inputs("--out", options.run.out, {path});
-    recommender.set_history(domain, read_history(path, options.reading, domain, run->dataset,
-                                                 recommender.users(domain), std::cerr));
+    recommender.set_history(domain,
+                            read_history(path, options.run.later.reading, domain, run->dataset,
+                                         recommender.users(domain), std::cerr));
   }
 
   std::optional<Explainer> explainer;
@@ -75,7 +76,6 @@ std::vector<Flag> flags_of(RecommendOptions& options) {
        "item_id), for several domains DOMAIN=FILE with commas between; they are inferred from it, "
        "nothing is retrained",
        options.history}};
-  people = people + table_flags("People", options.reading);
   people.push_back({"users", "People", "keys",
                     "whom to recommend to, with commas between; empty: everyone in --history, or "
                     "without it everyone in the dataset",
@@ -96,8 +96,10 @@ std::vector<Flag> flags_of(RecommendOptions& options) {
        "listed)",
        one_of(options.lists.exclude,
               {{"observed", Exclude::observed}, {"all", Exclude::all}, {"none", Exclude::none}})}};
-  return trained_run_flags(options.run, people + items + filter_flags(options.filter) + results,
-                           options.job);
+  return trained_run_flags(
+      options.run,
+      people + addition_flags(options.run.later) + items + filter_flags(options.filter) + results,
+      options.job);
 }
 
 }  // namespace

@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/coefficient_file.h"
 #include "checkpoints/directory.h"
 #include "checkpoints/run_folder.h"
 #include "cluster/signals.h"
@@ -12,6 +16,7 @@
 #include "io/run_lock.h"
 #include "launcher/run_flags.h"
 #include "train/run_settings.h"
+#include "train/run_start.h"
 
 namespace micrec {
 namespace {
@@ -81,6 +86,51 @@ std::int64_t default_epochs(ModelKind kind, std::int64_t otherwise) {
   }
 }
 
+/// The settings of item regression that the run to begin from has chosen, as flags; those that
+/// cannot be written as one are chosen anew. A run without item regression has none.
+std::vector<FlagSetting> chosen_regression(const Checkpoint& checkpoint) {
+  if (!checkpoint.info().item_regression) return {};
+  const std::string path = coefficient_file_beside(checkpoint.directory());
+  const auto settings = nlohmann::ordered_json::parse(look_at_coefficients(path).origin.settings,
+                                                      nullptr, /*allow_exceptions=*/false);
+  if (!settings.is_object() || !settings.contains("chosen")) return {};
+  std::vector<std::string> lambda, cross, alpha;
+  for (const auto& [domain, of] : settings["chosen"].items()) {
+    if (!of.contains("lambda") || !of.contains("cross")) return {};
+    lambda.push_back(of["lambda"].dump());
+    cross.push_back(of["cross"].dump());
+    std::set<std::string> of_modalities;
+    if (of.contains("alpha")) {
+      for (const auto& one : of["alpha"]) of_modalities.insert(one.dump());
+    }
+    if (of_modalities.size() == 1) alpha.push_back(*of_modalities.begin());
+  }
+  std::vector<FlagSetting> flags = {{"regression_lambda", join(lambda, ","), path},
+                                    {"regression_cross", join(cross, ","), path}};
+  if (alpha.size() == lambda.size()) {
+    flags.push_back({"regression_alpha", join(alpha, ","), path});
+  }
+  return flags;
+}
+
+/// Sets the model's flags that were not given as the run to begin from has them.
+void take_up_model_flags(RunConfig& config, const Command& train, const Arguments& arguments) {
+  config.init_from = std::filesystem::absolute(config.init_from).lexically_normal().string();
+  const Checkpoint checkpoint =
+      Checkpoint::open(checkpoint_to_begin_from(config.init_from), Verify::sizes);
+  RunConfig of_model;
+  const std::vector<Flag> flags = model_flags(of_model);
+  std::vector<FlagSetting> taken;
+  for (const FlagSetting& setting :
+       parse_flagfile(checkpoint.info().config, checkpoint.directory())) {
+    if (std::ranges::find(flags, setting.name, &Flag::name) != flags.end()) {
+      taken.push_back(setting);
+    }
+  }
+  for (FlagSetting& chosen : chosen_regression(checkpoint)) taken.push_back(std::move(chosen));
+  set_flags_not_given(train, taken, arguments);
+}
+
 /// Refuses flags that name no run, and sets those that a resumed run has of its checkpoint.
 void complete_flags(RunConfig& config, const Command& train, const Arguments& arguments) {
   if (config.run_dir.empty()) {
@@ -94,7 +144,11 @@ void complete_flags(RunConfig& config, const Command& train, const Arguments& ar
           Cause::usage,
           "train needs a data set: give --dataset=FILE (micrec prepare or micrec synth make one)");
     }
-    complete_item_regression(config.model, arguments);
+    if (!config.init_from.empty()) take_up_model_flags(config, train, arguments);
+    if (config.init_from.empty() || arguments.is_given("model") ||
+        arguments.is_given("item_regression")) {
+      complete_item_regression(config.model, arguments);
+    }
     if (!arguments.is_given("epochs")) {
       config.training.epochs = default_epochs(config.model.kind, config.training.epochs);
     }

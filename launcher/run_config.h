@@ -21,6 +21,7 @@ struct RunConfig {
   std::string dataset;
   std::string run_dir;
   bool resume = false;
+  std::string init_from;  ///< folder of the run whose model it begins with; empty: from nothing
   bool dry_run = false;
   std::uint64_t seed = 0;
   GridWish sharing;              ///< partition, grid, reproducible

@@ -283,6 +283,12 @@ std::vector<Flag> file_flags(RunConfig& config) {
                   "where --lr_decay ends with it, --max_steps may be given anew, which config.txt "
                   "and metrics.jsonl tell",
                   config.resume}),
+      {"init_from", "Files", "FOLDER",
+       "a run whose model this one begins with, on a dataset that holds more: rows and moments of "
+       "known users and items are taken over, new ones begin with what the model infers, and the "
+       "model's flags, where they are not given, are that run's; train then for a tenth of its "
+       "steps",
+       config.init_from},
       may_change({"dry_run", "Files", "",
                   "print the plan and the configuration, and stop before training",
                   config.dry_run}),

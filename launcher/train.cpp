@@ -111,13 +111,18 @@ void look_ahead(const RunConfig& config, const DatasetFile& dataset, const NodeS
 RunStart begin_or_resume(const RunConfig& config, const DatasetFile& dataset,
                          const CheckpointStore& checkpoints, Model& model, Optimizer& optimizer,
                          Job& job) {
-  if (!config.resume) return begin(model);
+  const auto begin_anew = [&] {
+    return config.init_from.empty()
+               ? begin(model)
+               : begin_from(config.init_from, dataset, model, optimizer, job.log_once());
+  };
+  if (!config.resume) return begin_anew();
   if (!is_before_first_checkpoint(config.run_dir, job)) {
     return resume(config.settings, dataset, checkpoints, model, optimizer, job.log_once());
   }
   job.log_once() << "resumed   from the beginning, as the run had ended before its first "
                     "checkpoint, with the settings of its config.txt\n";
-  return begin(model);
+  return begin_anew();
 }
 
 /// What must travel in a step, by collective; empty on all ranks but 0. Ranks: collective.

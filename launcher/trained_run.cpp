@@ -1,7 +1,10 @@
 #include "launcher/trained_run.h"
 
+#include <utility>
+
 #include "base/error.h"
 #include "base/text.h"
+#include "launcher/additions.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
 #include "launcher/run_flags.h"
@@ -39,14 +42,22 @@ std::vector<Flag> trained_run_flags(TrainedRunOptions& run, const std::vector<Fl
          std::vector{device_flag(job), threads_flag(job.threads)} + cluster_flags(job);
 }
 
+std::vector<std::string> inputs_of_run(const TrainedRunOptions& run) {
+  std::vector<std::string> inputs = files_of_run(run.run_dir);
+  for (std::string& path : files_of(run.later)) inputs.push_back(std::move(path));
+  return inputs;
+}
+
 void check_output_of_run(const TrainedRunOptions& run, const Arguments& arguments) {
-  check_output("--out", run.out, arguments, files_of_run(run.run_dir));
+  check_output("--out", run.out, arguments, inputs_of_run(run));
 }
 
 std::unique_ptr<TrainedRun> open_trained_run(TrainedRunOptions options, Job& job) {
   if (!options.read_settings) options.read_settings = read_model_settings;
   options.threads = job.threads();
   options.device = job.device();
+  if (!options.read_additions) options.read_additions = additions_reader(options.later);
+  options.report = &job.log_once();
   return open_trained_run(options, job.communicator());
 }
 

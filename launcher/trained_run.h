@@ -17,6 +17,9 @@ void require_one_process(const std::string& command, const Job& job);
 std::vector<Flag> trained_run_flags(TrainedRunOptions& run, const std::vector<Flag>& own,
                                     JobOptions& job);
 
+/// The files that they name, but for the data set: no output may replace one.
+std::vector<std::string> inputs_of_run(const TrainedRunOptions& run);
+
 /// Refuses --out where it is a file of the run. Errors: those of check_output().
 void check_output_of_run(const TrainedRunOptions& run, const Arguments& arguments);
 

@@ -84,6 +84,15 @@ void describe_overlap(const DatasetFile& dataset, std::ostream& out) {
 void describe(const DatasetFile& dataset, std::ostream& out) {
   print_row(out, "fingerprint", dataset.fingerprint());
   print_row(out, "made by", or_none(dataset.provenance()));
+  for (const ExtendedDataset& extended : dataset.extends()) {
+    std::vector<std::string> sizes;
+    for (std::size_t d = 0; d < extended.users.size(); ++d) {
+      sizes.push_back(text(with_commas(extended.users[d]), " users and ",
+                           with_commas(extended.items[d]), " items of ",
+                           dataset.domains()[d].name));
+    }
+    print_row(out, "extends", text(extended.fingerprint, ": ", join(sizes, ", ")));
+  }
   print_row(out, "split", text(or_none(dataset.split_rule()), ", seed ", dataset.seed()));
   print_row(out, "core", dataset.core().empty() ? "everything kept" : dataset.core());
   print_row(out, "held out", dataset.hold_out().empty() ? "nothing" : dataset.hold_out());

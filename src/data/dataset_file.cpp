@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
+#include "data/additions.h"
 #include "data/dataset_format.h"
 #include "data/fingerprint.h"
 #include "io/hdf5.h"
@@ -51,8 +53,16 @@ struct DatasetFile::State {
   std::string hold_out;
   std::string core;
   std::int64_t seed = 0;
+  std::vector<ExtendedDataset> extends;
   std::vector<DomainInfo> domains;
   std::int64_t people = 0;
+
+  // What came after the file was made, where it is not the file alone.
+  std::optional<Additions> added;
+  std::vector<DomainInfo> in_file;  // (domains) of the file alone
+  std::vector<Interactions> later;  // [domain] Split::later, what was added among it
+  std::vector<std::vector<std::uint8_t>>
+      met_since;  // [domain] (items) 1: by somebody, as was added
 
   const DomainInfo& domain(int number) const {
     CHECK(0 <= number && number < static_cast<int>(domains.size())) << number;
@@ -84,7 +94,52 @@ struct DatasetFile::State {
   }
 
   void read_domain(const std::string& name);
+  void read_extends();
+
+  std::vector<std::string> keys(const std::string& dataset,
+                                const std::vector<std::string>* more) const {
+    std::vector<std::string> all = file.read_text(dataset);
+    if (more != nullptr) all.insert(all.end(), more->begin(), more->end());
+    return all;
+  }
+  const DomainAdditions* added_to(int number) const {
+    domain(number);
+    return added ? &added->domains[number] : nullptr;
+  }
 };
+
+/// Errors   Error(data) where what it says to be extended is more than there is.
+void DatasetFile::State::read_extends() {
+  const std::string group = dataset_format::kExtends;
+  if (!file.exists(group)) return;
+  const auto count = static_cast<std::int64_t>(domains.size());
+  const std::vector<std::string> fingerprints = file.read_text(group + "/fingerprint");
+  const auto files = static_cast<std::int64_t>(fingerprints.size());
+  file.expect_shape(group + "/users", {files, count});
+  file.expect_shape(group + "/items", {files, count});
+  file.expect_shape(group + "/people", {files});
+  const auto users = file.read<std::int64_t>(group + "/users");
+  const auto items = file.read<std::int64_t>(group + "/items");
+  const auto people_of = file.read<std::int64_t>(group + "/people");
+  for (std::int64_t f = 0; f < files; ++f) {
+    ExtendedDataset& one = extends.emplace_back();
+    one.fingerprint = fingerprints[f];
+    one.people = people_of[f];
+    bool fits = one.people >= 0 && one.people <= (f + 1 < files ? people_of[f + 1] : people);
+    for (std::int64_t d = 0; d < count; ++d) {
+      const bool is_last = f + 1 == files;
+      one.users.push_back(users[f * count + d]);
+      one.items.push_back(items[f * count + d]);
+      fits = fits && one.users[d] >= 0 && one.items[d] >= 0 &&
+             one.users[d] <= (is_last ? domains[d].users : users[(f + 1) * count + d]) &&
+             one.items[d] <= (is_last ? domains[d].items : items[(f + 1) * count + d]);
+    }
+    if (!fits) {
+      damaged(file.path(), text(group, ", row ", f),
+              "has more users, items or people than what extends it");
+    }
+  }
+}
 
 void DatasetFile::State::read_domain(const std::string& name) {
   DomainInfo info;
@@ -174,7 +229,96 @@ DatasetFile DatasetFile::open(const std::string& path) {
     state->read_domain(name);
   }
   if (state->domains.empty()) damaged(path, "the attribute domains", "is empty");
+  state->read_extends();
   return DatasetFile(std::move(state));
+}
+
+namespace {
+
+/// Interactions of both, which have none in common, in their order.
+Interactions merged(const Interactions& a, const DomainAdditions& b) {
+  Interactions all;
+  std::size_t i = 0;
+  std::size_t j = 0;
+  while (i < a.user.size() || j < b.user.size()) {
+    const bool is_first =
+        j == b.user.size() ||
+        (i < a.user.size() && std::pair(a.user[i], a.item[i]) < std::pair(b.user[j], b.item[j]));
+    all.user.push_back(is_first ? a.user[i] : b.user[j]);
+    all.item.push_back(is_first ? a.item[i] : b.item[j]);
+    ++(is_first ? i : j);
+  }
+  return all;
+}
+
+/// The modalities of a domain with what was added.
+void add_modalities(const DomainAdditions& added, DomainInfo& info) {
+  for (const FeatureTable& table : added.features) {
+    const std::int64_t count =
+        std::count(table.present.begin(), table.present.end(), std::uint8_t{1});
+    const auto known = std::ranges::find(info.modalities, table.modality, &ModalityInfo::name);
+    if (known != info.modalities.end()) {
+      known->present += count;
+    } else {
+      info.modalities.push_back({table.modality, table.width, count});
+    }
+  }
+  std::ranges::sort(info.modalities, {}, &ModalityInfo::name);
+}
+
+/// A digest of what was added to the file with this fingerprint.
+std::string fingerprint_with(const std::string& fingerprint, const Additions& added) {
+  Fingerprint digest;
+  digest.add_text(fingerprint);
+  for (const DomainAdditions& domain : added.domains) {
+    digest.add_texts(domain.user_keys);
+    digest.add_texts(domain.item_keys);
+    digest.add_numbers(domain.user);
+    digest.add_numbers(domain.item);
+    for (const FeatureTable& table : domain.features) {
+      const auto items = static_cast<std::int64_t>(table.present.size());
+      const auto count = static_cast<std::int64_t>(domain.item_keys.size());
+      std::vector<float> rows(count * table.width);
+      table.read(items - count, items, rows.data());
+      digest.add_text(table.modality);
+      digest.add_numbers(table.present);
+      digest.add_numbers(rows);
+    }
+  }
+  return digest.digits();
+}
+
+}  // namespace
+
+DatasetFile DatasetFile::with(DatasetFile dataset, Additions additions) {
+  State& state = *dataset.state_;
+  CHECK(!state.added) << "what came later is added once";
+  CHECK_EQ(additions.domains.size(), state.domains.size());
+  ExtendedDataset& file = state.extends.emplace_back();
+  file.fingerprint = state.fingerprint;
+  file.people = state.people;
+  for (std::size_t d = 0; d < state.domains.size(); ++d) {
+    const DomainAdditions& added = additions.domains[d];
+    file.users.push_back(state.domains[d].users);
+    file.items.push_back(state.domains[d].items);
+    state.later.push_back(merged(dataset.read(static_cast<int>(d), Split::later), added));
+  }
+  state.fingerprint = fingerprint_with(state.fingerprint, additions);
+  state.in_file = state.domains;
+  state.people += static_cast<std::int64_t>(additions.person_keys.size());
+  for (std::size_t d = 0; d < state.domains.size(); ++d) {
+    const DomainAdditions& added = additions.domains[d];
+    DomainInfo& info = state.domains[d];
+    info.users += static_cast<std::int64_t>(added.user_keys.size());
+    info.items += static_cast<std::int64_t>(added.item_keys.size());
+    info.interactions[static_cast<int>(Split::later)] +=
+        static_cast<std::int64_t>(added.user.size());
+    add_modalities(added, info);
+    std::vector<std::uint8_t>& met = state.met_since.emplace_back(info.items, 0);
+    for (const std::int32_t item : added.item) met[item] = 1;
+  }
+  state.added = std::move(additions);
+  return dataset;
 }
 
 const std::string& DatasetFile::path() const { return state_->file.path(); }
@@ -186,7 +330,12 @@ const std::string& DatasetFile::core() const { return state_->core; }
 std::int64_t DatasetFile::seed() const { return state_->seed; }
 const std::vector<DomainInfo>& DatasetFile::domains() const { return state_->domains; }
 std::int64_t DatasetFile::people() const { return state_->people; }
-bool DatasetFile::has_hold_outs() const { return !state_->hold_out.empty(); }
+bool DatasetFile::has_hold_outs() const { return !state_->hold_out.empty() || state_->added; }
+const std::vector<ExtendedDataset>& DatasetFile::extends() const { return state_->extends; }
+std::vector<std::string> DatasetFile::person_keys() const {
+  return state_->keys(dataset_format::kPeopleKeys,
+                      state_->added ? &state_->added->person_keys : nullptr);
+}
 
 int DatasetFile::domain_number(const std::string& name) const {
   std::vector<std::string> known;
@@ -205,6 +354,15 @@ void DatasetFile::for_each_chunk(int domain, Split split, std::int64_t chunk,
   const DomainInfo& info = state_->domain(domain);
   const std::string group = dataset_format::split_path(info.name, split);
   const std::int64_t count = info.interactions[static_cast<int>(split)];
+  if (state_->added && split == Split::later) {
+    const Interactions& all = state_->later[domain];
+    for (std::int64_t begin = 0; begin < count; begin += chunk) {
+      const std::int64_t end = std::min(count, begin + chunk);
+      use({{all.user.begin() + begin, all.user.begin() + end},
+           {all.item.begin() + begin, all.item.begin() + end}});
+    }
+    return;
+  }
   std::int64_t last = -1;  // user and item of the last pair as one number
   for (std::int64_t begin = 0; begin < count; begin += chunk) {
     const Range rows{begin, std::min(count, begin + chunk)};
@@ -239,23 +397,37 @@ Interactions DatasetFile::read(int domain, Split split) const {
   return all;
 }
 
+std::vector<std::int64_t> DatasetFile::timestamps(int domain, Split split) const {
+  CHECK(!state_->added) << "times are those of a file";
+  const std::string times =
+      dataset_format::split_path(state_->domain(domain).name, split) + "/timestamp";
+  if (!state_->file.exists(times)) return {};
+  return state_->file.read<std::int64_t>(times);
+}
+
 std::vector<std::string> DatasetFile::user_keys(int domain) const {
-  return state_->file.read_text(dataset_format::users_path(state_->domain(domain).name) + "/key");
+  const DomainAdditions* const added = state_->added_to(domain);
+  return state_->keys(dataset_format::users_path(state_->domain(domain).name) + "/key",
+                      added != nullptr ? &added->user_keys : nullptr);
 }
 
 std::vector<std::string> DatasetFile::item_keys(int domain) const {
-  return state_->file.read_text(dataset_format::items_path(state_->domain(domain).name) + "/key");
+  const DomainAdditions* const added = state_->added_to(domain);
+  return state_->keys(dataset_format::items_path(state_->domain(domain).name) + "/key",
+                      added != nullptr ? &added->item_keys : nullptr);
 }
 
 std::vector<std::int32_t> DatasetFile::person_of_user(int domain) const {
   const DomainInfo& info = state_->domain(domain);
   const std::string dataset = dataset_format::person_path(info.name);
   const auto user_of_person = state_->file.read<std::int32_t>(dataset);
-  std::vector<std::int32_t> person(info.users, -1);
+  const DomainAdditions* const added = state_->added_to(domain);
+  const std::int64_t in_file = added != nullptr ? state_->in_file[domain].users : info.users;
+  std::vector<std::int32_t> person(in_file, -1);
   for (std::size_t p = 0; p < user_of_person.size(); ++p) {
     const std::int32_t user = user_of_person[p];
     if (user == -1) continue;
-    if (user < 0 || user >= info.users || person[user] != -1) {
+    if (user < 0 || user >= in_file || person[user] != -1) {
       damaged(path(), text(dataset, ", row ", p),
               text("is ", user, ", which is no user or belongs to another person"));
     }
@@ -265,37 +437,85 @@ std::vector<std::int32_t> DatasetFile::person_of_user(int domain) const {
   if (lost != person.end()) {
     damaged(path(), dataset, text("names no person for user ", lost - person.begin()));
   }
+  if (added != nullptr) person.insert(person.end(), added->person.begin(), added->person.end());
   return person;
 }
 
 std::vector<std::uint8_t> DatasetFile::new_users(int domain) const {
-  return state_->flags(dataset_format::users_path(state_->domain(domain).name) + "/new");
+  const DomainInfo& info = state_->domain(domain);
+  auto flags = state_->flags(dataset_format::users_path(info.name) + "/new");
+  flags.resize(info.users, 1);
+  return flags;
 }
 
+// A cold item that somebody has met since is a new one.
 std::vector<std::uint8_t> DatasetFile::new_items(int domain) const {
-  return state_->flags(dataset_format::items_path(state_->domain(domain).name) + "/new");
+  const DomainInfo& info = state_->domain(domain);
+  auto flags = state_->flags(dataset_format::items_path(info.name) + "/new");
+  if (!state_->added) return flags;
+  flags.resize(info.items, 1);
+  const std::vector<std::uint8_t> cold = cold_items(domain);
+  const std::vector<std::uint8_t> cold_before =
+      state_->flags(dataset_format::items_path(info.name) + "/cold");
+  for (std::size_t item = 0; item < flags.size(); ++item) {
+    if (cold[item] != 0) flags[item] = 0;
+    if (item < cold_before.size() && cold_before[item] > cold[item]) flags[item] = 1;
+  }
+  return flags;
 }
 
 std::vector<std::uint8_t> DatasetFile::cold_items(int domain) const {
-  return state_->flags(dataset_format::items_path(state_->domain(domain).name) + "/cold");
+  const DomainInfo& info = state_->domain(domain);
+  auto flags = state_->flags(dataset_format::items_path(info.name) + "/cold");
+  if (!state_->added) return flags;
+  flags.resize(info.items, 1);
+  for (std::size_t item = 0; item < flags.size(); ++item) {
+    if (state_->met_since[domain][item] != 0) flags[item] = 0;
+  }
+  return flags;
 }
 
 void DatasetFile::read_features(int domain, const std::string& modality, std::int64_t begin,
                                 std::int64_t end, float* out) const {
-  state_->modality(domain, modality);
+  const std::int64_t width = state_->modality(domain, modality).width;
   const std::string& name = state_->domain(domain).name;
-  state_->file.read_rows(dataset_format::modality_path(name, modality) + "/value",
-                         Range{begin, end}, out);
+  const std::string value = dataset_format::modality_path(name, modality) + "/value";
+  const DomainAdditions* const added = state_->added_to(domain);
+  if (added == nullptr) {
+    state_->file.read_rows(value, Range{begin, end}, out);
+    return;
+  }
+  const std::int64_t first_added =
+      std::clamp<std::int64_t>(state_->in_file[domain].items, begin, end);
+  std::fill_n(out, (end - begin) * width, 0.0F);
+  if (begin < first_added && state_->file.exists(value)) {
+    state_->file.read_rows(value, Range{begin, first_added}, out);
+  }
+  const auto table = std::ranges::find(added->features, modality, &FeatureTable::modality);
+  if (first_added == end || table == added->features.end()) return;
+  table->read(first_added, end, out + (first_added - begin) * width);
 }
 
 std::vector<std::uint8_t> DatasetFile::features_present(int domain,
                                                         const std::string& modality) const {
   state_->modality(domain, modality);
-  const std::string& name = state_->domain(domain).name;
-  return state_->flags(dataset_format::modality_path(name, modality) + "/present");
+  const DomainInfo& info = state_->domain(domain);
+  const std::string present = dataset_format::modality_path(info.name, modality) + "/present";
+  const DomainAdditions* const added = state_->added_to(domain);
+  if (added == nullptr) return state_->flags(present);
+  std::vector<std::uint8_t> flags;
+  if (state_->file.exists(present)) flags = state_->flags(present);
+  flags.resize(info.items, 0);
+  const auto table = std::ranges::find(added->features, modality, &FeatureTable::modality);
+  if (table == added->features.end()) return flags;
+  for (std::int64_t item = state_->in_file[domain].items; item < info.items; ++item) {
+    flags[item] = table->present[item];
+  }
+  return flags;
 }
 
 void DatasetFile::verify() const {
+  CHECK(!state_->added) << "only a file can be compared with its fingerprint";
   Fingerprint fingerprint;
   for (int d = 0; d < static_cast<int>(domains().size()); ++d) {
     const DomainInfo& info = domains()[d];

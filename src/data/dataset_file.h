@@ -38,6 +38,19 @@ struct DomainInfo {
   bool has_timestamps = false;
 };
 
+/// A data set that another extends: its users and items are the first of each domain there, its
+/// people the first there, all with the numbers that they had.
+struct ExtendedDataset {
+  std::string fingerprint;
+  std::vector<std::int64_t> users;  // (domains) how many it had
+  std::vector<std::int64_t> items;  // (domains)
+  std::int64_t people = 0;
+
+  bool operator==(const ExtendedDataset&) const = default;
+};
+
+struct Additions;
+
 /// A prepared data set, opened for reading; the format is described in data/dataset_format.h.
 ///
 /// Errors   Error(Cause::io) where the file cannot be read, Error(Cause::data) where it is not a
@@ -45,6 +58,11 @@ struct DomainInfo {
 class DatasetFile {
  public:
   static DatasetFile open(const std::string& path);
+  /// A data set and what came after it was made (data/additions.h), in memory, as if that had been
+  /// held out: new users and items are new, or cold where nobody has met them; interactions are in
+  /// Split::later; all else stays as in the file. It extends() the file and has a fingerprint of its
+  /// own. Memory: what was added, and the interactions in Split::later.
+  static DatasetFile with(DatasetFile dataset, Additions additions);
   ~DatasetFile();
   DatasetFile(DatasetFile&&) noexcept;
   DatasetFile& operator=(DatasetFile&&) noexcept;
@@ -60,6 +78,8 @@ class DatasetFile {
   const std::string& hold_out() const;
   const std::string& core() const;
   std::int64_t seed() const;
+  /// The data sets that this one extends, the oldest first.
+  const std::vector<ExtendedDataset>& extends() const;
   const std::vector<DomainInfo>& domains() const;
   int domain_number(const std::string& name) const;  ///< Error(usage) names the known domains
 
@@ -68,12 +88,16 @@ class DatasetFile {
   void for_each_chunk(int domain, Split split, std::int64_t chunk,
                       const std::function<void(const Interactions&)>& use) const;
 
+  /// Times of the interactions of a split, in their order; empty where the domain has none.
+  std::vector<std::int64_t> timestamps(int domain, Split split) const;
+
   std::vector<std::string> user_keys(int domain) const;
   std::vector<std::string> item_keys(int domain) const;
 
   /// Person of every user of a domain: (users) int32 in [0, people()). People are the distinct user
   /// keys of all domains.
   std::int64_t people() const;
+  std::vector<std::string> person_keys() const;
   std::vector<std::int32_t> person_of_user(int domain) const;
 
   /// Held-out nodes: 1 where the user (item) is new, that is unknown in training; cold items have
@@ -90,8 +114,8 @@ class DatasetFile {
   // (items)
   std::vector<std::uint8_t> features_present(int domain, const std::string& modality) const;
 
-  /// Reads everything and compares it with the fingerprint. Errors: Error(data) where they differ
-  /// or a number is not finite.
+  /// Reads everything of the file and compares it with the fingerprint. Errors: Error(data) where they
+  /// differ or a number is not finite.
   void verify() const;
 
  private:

@@ -5,7 +5,7 @@
 
 #include "data/dataset_file.h"
 
-/// The dataset file, version 1. HDF5; everything can be read with h5ls, h5py or pandas, without
+/// The dataset file, versions 1 and 2. HDF5; everything can be read with h5ls, h5py or pandas, without
 /// this program.
 ///
 /// Numbers of users and items are rows: user 17 of a domain is row 17 of its `users` group. Keys
@@ -13,13 +13,18 @@
 /// decimal numbers (no sign, no leading zero) come first, by value; all others follow by their
 /// bytes. Each key is UTF-8 and unique in its list.
 ///
+/// A file that extends another (prepare --append) has version 2, all others version 1. Its lists of
+/// users, items and people begin with those of the file that it extends, in their order, so that
+/// numbers stay; those that came follow. Keys are then sorted within each of these parts only.
+///
 ///   /                              attributes
 ///     format          text         "micrec dataset"
-///     format_version  int64        1
+///     format_version  int64        1, or 2 where there is /extends
 ///     fingerprint     text         32 hexadecimal digits, see below
 ///     provenance      text         the command line that made the file
 ///     domains         text         names in the order of their numbers, with commas between
-///     split           text         the rule, as --split takes it: "ratio:8:1:1"
+///     split           text         the rule, as --split takes it: "ratio:8:1:1"; of a file that
+///                                  extends another, of what was added last
 ///     hold_out        text         the hold-outs, as --hold_out takes them; empty: none
 ///     core            text         the k-core filter, as --core takes it; empty: none
 ///     seed            int64        of the split and the hold-outs
@@ -43,6 +48,13 @@
 ///   /people/key        (people)  text   the distinct user keys of all domains, in key order
 ///   /people/<domain>   (people)  int32  the person's user number in that domain, or -1
 ///
+///   /extends                       version 2: the files that this one extends, the oldest first, so
+///                                  that what was trained on one of them is recognised
+///     fingerprint (files)   text
+///     users       (files, domains)  int64   how many it had: they are the first here
+///     items       (files, domains)  int64
+///     people      (files)   int64
+///
 /// `train` is what a model may see in training. `later` is what held-out users and items did
 /// meanwhile: interactions that are let in at inference, without training. Interactions of a new
 /// user or item in `valid` and `test` stay there; all interactions of a cold item are in `test`.
@@ -61,7 +73,8 @@
 namespace micrec::dataset_format {
 
 inline constexpr char kFormat[] = "micrec dataset";
-inline constexpr std::int64_t kVersion = 1;
+inline constexpr std::int64_t kVersion = 2;
+inline constexpr std::int64_t kVersionWithoutExtends = 1;
 inline constexpr Split kSplits[] = {Split::train, Split::valid, Split::test, Split::later};
 
 inline std::string domain_path(const std::string& domain) { return "/domains/" + domain; }
@@ -78,6 +91,7 @@ inline std::string modality_path(const std::string& domain, const std::string& m
 }
 inline std::string person_path(const std::string& domain) { return "/people/" + domain; }
 inline constexpr char kPeopleKeys[] = "/people/key";
+inline constexpr char kExtends[] = "/extends";
 
 /// Whether a domain or modality may be named so.
 bool is_valid_name(const std::string& name);

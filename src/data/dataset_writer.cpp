@@ -109,6 +109,24 @@ void write_people(const PreparedDataset& dataset, Hdf5File& file) {
   }
 }
 
+void write_extends(const std::vector<ExtendedDataset>& extends, Hdf5File& file) {
+  std::vector<std::string> fingerprints;
+  std::vector<std::int64_t> users, items, people;
+  for (const ExtendedDataset& one : extends) {
+    fingerprints.push_back(one.fingerprint);
+    users.insert(users.end(), one.users.begin(), one.users.end());
+    items.insert(items.end(), one.items.begin(), one.items.end());
+    people.push_back(one.people);
+  }
+  const auto files = static_cast<std::int64_t>(extends.size());
+  const auto domains = static_cast<std::int64_t>(extends.front().users.size());
+  const std::string group = dataset_format::kExtends;
+  file.write_text(group + "/fingerprint", fingerprints);
+  file.write(group + "/users", users.data(), {files, domains});
+  file.write(group + "/items", items.data(), {files, domains});
+  file.write(group + "/people", people);
+}
+
 void check_shapes(const PreparedDataset& dataset) {
   CHECK_EQ(dataset.person_of_user.size(), dataset.domains.size());
   for (std::size_t d = 0; d < dataset.domains.size(); ++d) {
@@ -141,8 +159,11 @@ std::string write_dataset(const PreparedDataset& dataset, const std::string& pat
       names.push_back(domain.name);
     }
     write_people(dataset, file);
+    if (!dataset.extends.empty()) write_extends(dataset.extends, file);
     file.set_attribute("/", "format", dataset_format::kFormat);
-    file.set_attribute("/", "format_version", dataset_format::kVersion);
+    file.set_attribute("/", "format_version",
+                       dataset.extends.empty() ? dataset_format::kVersionWithoutExtends
+                                               : dataset_format::kVersion);
     file.set_attribute("/", "fingerprint", fingerprint.digits());
     file.set_attribute("/", "provenance", dataset.provenance);
     file.set_attribute("/", "domains", join(names, ","));

@@ -9,7 +9,6 @@
 #include "base/path_list.h"
 #include "base/text.h"
 #include "data/dataset_format.h"
-#include "io/feature_file.h"
 
 namespace micrec {
 namespace {
@@ -48,11 +47,7 @@ void copy_rows(const FeatureFile& file, const std::vector<SourceRow>& wanted, st
 
 FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std::ostream& report) {
   const auto file = std::make_shared<const FeatureFile>(FeatureFile::open(input.path));
-  auto row_of_item = std::make_shared<std::vector<std::int64_t>>(domain.items(), -1);
-  FeatureTable table;
-  table.modality = input.modality;
-  table.width = file->width();
-  table.present.assign(domain.items(), 0);
+  std::vector<std::int64_t> row_of_item(domain.items(), -1);
   const auto find = [](const std::vector<std::string>& keys, const std::string& key) {
     const auto at = std::lower_bound(keys.begin(), keys.end(), key, key_less);
     return at != keys.end() && *at == key ? at - keys.begin() : -1;
@@ -65,8 +60,7 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
       if (find(domain.user_keys, file->keys()[row]) >= 0) ++users_matched;
       continue;
     }
-    (*row_of_item)[item] = static_cast<std::int64_t>(row);
-    table.present[item] = 1;
+    row_of_item[item] = static_cast<std::int64_t>(row);
     ++matched;
   }
   if (matched == 0) {
@@ -82,17 +76,31 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
                         "are probably swapped (--columns names them).")
                  : "; check that the file belongs to this domain and has the same kind of keys."));
   }
-  report << domain.name << ": " << input.path << ": " << input.modality << " (" << table.width
+  report << domain.name << ": " << input.path << ": " << input.modality << " (" << file->width()
          << " wide) of " << with_commas(matched) << " of " << with_commas(domain.items())
          << " items";
   const std::int64_t unused = static_cast<std::int64_t>(file->keys().size()) - matched;
   if (unused > 0) report << "; " << with_commas(unused) << " of its keys are not items here";
   report << "\n";
-  table.read = [file, row_of_item](std::int64_t begin, std::int64_t end, float* out) {
+  return table_of_rows(file, input.modality, std::move(row_of_item));
+}
+
+}  // namespace
+
+FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::string& modality,
+                           std::vector<std::int64_t> row_of_item) {
+  FeatureTable table;
+  table.modality = modality;
+  table.width = file->width();
+  table.present.reserve(row_of_item.size());
+  for (const std::int64_t row : row_of_item) table.present.push_back(row >= 0 ? 1 : 0);
+  table.read = [file = std::move(file),
+                row_of = std::make_shared<std::vector<std::int64_t>>(std::move(row_of_item))](
+                   std::int64_t begin, std::int64_t end, float* out) {
     std::fill_n(out, (end - begin) * file->width(), 0.0F);
     std::vector<SourceRow> wanted;
     for (std::int64_t item = begin; item < end; ++item) {
-      if ((*row_of_item)[item] >= 0) wanted.push_back({(*row_of_item)[item], item});
+      if ((*row_of)[item] >= 0) wanted.push_back({(*row_of)[item], item});
     }
     std::sort(wanted.begin(), wanted.end(),
               [](const SourceRow& a, const SourceRow& b) { return a.row < b.row; });
@@ -101,10 +109,9 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
   return table;
 }
 
-}  // namespace
-
 std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
-                                               const std::vector<std::string>& domains) {
+                                               const std::vector<std::string>& domains,
+                                               const std::string& flag) {
   std::vector<FeatureInput> parsed;
   std::set<std::pair<std::string, std::string>> seen;
   for (const std::string& part : split_paths(inputs)) {
@@ -112,7 +119,7 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
     const std::size_t colon = part.find(':');
     if (equals == std::string::npos || colon == std::string::npos || colon > equals ||
         equals + 1 == part.size()) {
-      throw Error(Cause::usage, text("--features: cannot read '", part,
+      throw Error(Cause::usage, text(flag, ": cannot read '", part,
                                      "'; expected MODALITY:DOMAIN=FILE, as in "
                                      "text:food=food_text.h5."));
     }
@@ -120,18 +127,18 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
                        .domain = part.substr(colon + 1, equals - colon - 1),
                        .path = part.substr(equals + 1)};
     if (!dataset_format::is_valid_name(input.modality)) {
-      throw Error(Cause::usage, text("--features: '", input.modality,
+      throw Error(Cause::usage, text(flag, ": '", input.modality,
                                      "' cannot be the name of a modality: "
                                      "expected letters, digits, '_', '-' and '.'."));
     }
     if (std::find(domains.begin(), domains.end(), input.domain) == domains.end()) {
       const auto close = nearest(input.domain, domains);
-      throw Error(Cause::usage, text("--features: '", part, "' is for the domain '", input.domain,
+      throw Error(Cause::usage, text(flag, ": '", part, "' is for the domain '", input.domain,
                                      "', but the domains are ", join(domains, ", "),
                                      close ? "; did you mean " + *close + "?" : "."));
     }
     if (!seen.emplace(input.modality, input.domain).second) {
-      throw Error(Cause::usage, text("--features: ", input.modality, ":", input.domain,
+      throw Error(Cause::usage, text(flag, ": ", input.modality, ":", input.domain,
                                      " is given twice; a modality of a domain is one file."));
     }
     parsed.push_back(std::move(input));

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <vector>
 
 #include "data/preparation.h"
 #include "data/prepared_dataset.h"
+#include "io/feature_file.h"
 
 namespace micrec {
 
@@ -17,9 +20,16 @@ struct FeatureInput {
 };
 
 /// "text:food=food_text.h5,image:food=food_image.h5"; empty: none.
-/// Errors   Error(usage), also where a domain is none of `domains` or a pair comes twice.
+/// Errors   Error(usage) naming `flag`, also where a domain is none of `domains` or a pair comes
+///          twice.
 std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
-                                               const std::vector<std::string>& domains);
+                                               const std::vector<std::string>& domains,
+                                               const std::string& flag = "--features");
+
+/// What a feature file has of the items of a domain. Shapes   row_of_item: (items) row in the file,
+/// -1 where it has none.
+FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::string& modality,
+                           std::vector<std::int64_t> row_of_item);
 
 /// Feature tables from files, matched by item key; items that are not in the file lack the
 /// modality. Says on `report` how many matched, and must not outlive it.

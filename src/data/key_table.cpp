@@ -75,4 +75,15 @@ std::vector<std::int32_t> KeyTable::sorted() const {
   return numbers;
 }
 
+std::int64_t words_in_both(const KeyTable& a, const KeyTable& b) {
+  std::int64_t both = 0;
+  for (std::int32_t number = 0; number < a.size(); ++number) {
+    const std::string_view key = a.key(number);
+    const bool is_number =
+        std::all_of(key.begin(), key.end(), [](char c) { return '0' <= c && c <= '9'; });
+    if (!is_number && b.find(key) >= 0) ++both;
+  }
+  return both;
+}
+
 }  // namespace micrec

@@ -47,4 +47,7 @@ class KeyTable {
   std::vector<std::int32_t> slots_;  // key numbers, -1 where free; open addressing
 };
 
+/// How many keys are in both, mere numbers left out: they say nothing about what they number.
+std::int64_t words_in_both(const KeyTable& a, const KeyTable& b);
+
 }  // namespace micrec

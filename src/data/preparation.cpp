@@ -13,75 +13,17 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "data/dataset_format.h"
+#include "data/interaction_rows.h"
 #include "data/key_table.h"
 
 namespace micrec {
 namespace {
-
-struct Row {
-  std::int32_t user;
-  std::int32_t item;
-  std::int64_t timestamp;
-  std::int32_t billionths;
-  Split split;
-};
 
 /// The place of every key of a table in the order of all keys.
 std::vector<std::int32_t> places(const std::vector<std::int32_t>& sorted) {
   std::vector<std::int32_t> place(sorted.size());
   for (std::size_t i = 0; i < sorted.size(); ++i) place[sorted[i]] = static_cast<std::int32_t>(i);
   return place;
-}
-
-/// The interactions with users and items numbered by the order of their keys, sorted; frees those
-/// of `raw`.
-std::vector<Row> take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_place,
-                           const std::vector<std::int32_t>& item_place) {
-  std::vector<Row> rows(raw.user.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    rows[i] = {.user = user_place[raw.user[i]],
-               .item = item_place[raw.item[i]],
-               .timestamp = raw.timestamp.empty() ? 0 : raw.timestamp[i],
-               .billionths = raw.billionths.empty() ? 0 : raw.billionths[i],
-               .split = raw.given_split.empty() ? Split::train : raw.given_split[i]};
-  }
-  std::vector<std::int32_t>().swap(raw.user);
-  std::vector<std::int32_t>().swap(raw.item);
-  std::vector<std::int64_t>().swap(raw.timestamp);
-  std::vector<std::int32_t>().swap(raw.billionths);
-  std::vector<Split>().swap(raw.given_split);
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
-    return std::tie(a.user, a.item, a.split, a.timestamp, a.billionths) <
-           std::tie(b.user, b.item, b.split, b.timestamp, b.billionths);
-  });
-  return rows;
-}
-
-/// Keeps the first of every pair: the earliest, and of given splits the earlier one.
-void drop_repeated(std::vector<Row>& rows, const RawDomain& raw, SplitKind split,
-                   std::ostream& report) {
-  std::int64_t across_splits = 0;
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (kept > 0 && rows[i].user == rows[kept - 1].user && rows[i].item == rows[kept - 1].item) {
-      if (rows[i].split != rows[kept - 1].split) ++across_splits;
-      continue;
-    }
-    rows[kept++] = rows[i];
-  }
-  const auto dropped = static_cast<std::int64_t>(rows.size() - kept);
-  rows.resize(kept);
-  if (dropped == 0) return;
-  report << raw.name << ": " << with_commas(dropped) << (dropped == 1 ? " repeat" : " repeats")
-         << " of a user's item dropped";
-  if (across_splits > 0) {
-    report << ", " << with_commas(across_splits) << " of them in two of the "
-           << (split == SplitKind::column ? "split's parts" : "files")
-           << " (kept where it comes first: training, validation, test)";
-  } else {
-    report << (is_given(split) ? "" : ", the earliest kept");
-  }
-  report << "\n";
 }
 
 /// Numbers in use, renumbered without gaps in the same order, -1 elsewhere; returns the old
@@ -116,8 +58,8 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
   const bool splits_given = !raw.given_split.empty();
   const std::vector<std::int32_t> sorted_users = raw.users.sorted();
   const std::vector<std::int32_t> sorted_items = raw.items.sorted();
-  std::vector<Row> rows = take_rows(raw, places(sorted_users), places(sorted_items));
-  drop_repeated(rows, raw, split, report);
+  std::vector<InteractionRow> rows = take_rows(raw, places(sorted_users), places(sorted_items));
+  drop_repeated(rows, raw.name, split, report);
 
   const auto count = static_cast<std::int64_t>(rows.size());
   domain.user.resize(count);
@@ -132,7 +74,7 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
     if (has_billionths) domain.billionths[i] = rows[i].billionths;
     if (splits_given) domain.split[i] = rows[i].split;
   }
-  std::vector<Row>().swap(rows);
+  std::vector<InteractionRow>().swap(rows);
 
   if (thresholds.user > 1 || thresholds.item > 1) {
     std::vector<std::uint8_t> keep;
@@ -202,40 +144,16 @@ void match_people(PreparedDataset& dataset) {
 }
 
 std::int64_t shared_people(const PreparedDataset& dataset, std::size_t a, std::size_t b) {
-  std::vector<std::int32_t> shared;
-  std::set_intersection(dataset.person_of_user[a].begin(), dataset.person_of_user[a].end(),
-                        dataset.person_of_user[b].begin(), dataset.person_of_user[b].end(),
-                        std::back_inserter(shared));
-  return static_cast<std::int64_t>(shared.size());
+  std::vector<std::uint8_t> is_user(dataset.people(), 0);
+  for (const std::int32_t person : dataset.person_of_user[a]) is_user[person] = 1;
+  const std::vector<std::int32_t>& others = dataset.person_of_user[b];
+  return std::count_if(others.begin(), others.end(),
+                       [&](std::int32_t person) { return is_user[person] != 0; });
 }
 
 void attach_features(const FeatureReader& features, PreparedDataset& dataset) {
   for (PreparedDomain& domain : dataset.domains) domain.features = features(domain);
-  // One projection serves a modality in all domains, so its width is one as well.
-  for (const PreparedDomain& domain : dataset.domains) {
-    for (const FeatureTable& table : domain.features) {
-      for (const PreparedDomain& other : dataset.domains) {
-        for (const FeatureTable& same : other.features) {
-          if (same.modality != table.modality || same.width == table.width) continue;
-          throw Error(Cause::data, text("The modality ", table.modality, " has ", table.width,
-                                        " columns in the domain ", domain.name, " and ", same.width,
-                                        " in ", other.name,
-                                        "; encode both with the same model, or give them different "
-                                        "names."));
-        }
-      }
-    }
-  }
-}
-
-void refuse_too_many_nodes(const PreparedDataset& dataset) {
-  std::int64_t nodes = 0;
-  for (const PreparedDomain& domain : dataset.domains) nodes += domain.users() + domain.items();
-  if (nodes > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(Cause::data, text("The domains have ", with_commas(nodes),
-                                  " users and items together, and "
-                                  "their numbers are 32 bits wide; filter them with --core."));
-  }
+  refuse_two_widths(dataset);
 }
 
 void refuse_no_training(const PreparedDataset& dataset) {
@@ -347,27 +265,43 @@ void print_domains(const PreparedDataset& dataset, std::ostream& out) {
   table.print(out);
 }
 
-bool is_number(std::string_view key) {
-  return std::all_of(key.begin(), key.end(), [](char c) { return '0' <= c && c <= '9'; });
-}
-
-std::int64_t keys_in_both(const KeyTable& a, const KeyTable& b) {
-  std::int64_t both = 0;
-  for (std::int32_t number = 0; number < a.size(); ++number) {
-    if (!is_number(a.key(number)) && b.find(a.key(number)) >= 0) ++both;
-  }
-  return both;
-}
-
 }  // namespace
+
+// One projection serves a modality in all domains, so its width is one as well.
+void refuse_two_widths(const PreparedDataset& dataset) {
+  for (const PreparedDomain& domain : dataset.domains) {
+    for (const FeatureTable& table : domain.features) {
+      for (const PreparedDomain& other : dataset.domains) {
+        for (const FeatureTable& same : other.features) {
+          if (same.modality != table.modality || same.width == table.width) continue;
+          throw Error(Cause::data, text("The modality ", table.modality, " has ", table.width,
+                                        " columns in the domain ", domain.name, " and ", same.width,
+                                        " in ", other.name,
+                                        "; encode both with the same model, or give them different "
+                                        "names."));
+        }
+      }
+    }
+  }
+}
+
+void refuse_too_many_nodes(const PreparedDataset& dataset) {
+  std::int64_t nodes = 0;
+  for (const PreparedDomain& domain : dataset.domains) nodes += domain.users() + domain.items();
+  if (nodes > std::numeric_limits<std::int32_t>::max()) {
+    throw Error(Cause::data, text("The domains have ", with_commas(nodes),
+                                  " users and items together, and "
+                                  "their numbers are 32 bits wide; filter them with --core."));
+  }
+}
 
 void refuse_swapped_columns(const std::vector<RawDomain>& domains) {
   for (const RawDomain& a : domains) {
     for (const RawDomain& b : domains) {
       if (a.name == b.name) continue;
-      const std::int64_t crossed = keys_in_both(a.users, b.items);
-      if (crossed == 0 || crossed <= keys_in_both(a.users, b.users) ||
-          crossed <= keys_in_both(a.items, b.items)) {
+      const std::int64_t crossed = words_in_both(a.users, b.items);
+      if (crossed == 0 || crossed <= words_in_both(a.users, b.users) ||
+          crossed <= words_in_both(a.items, b.items)) {
         continue;
       }
       throw Error(Cause::data,

@@ -41,6 +41,10 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
 /// A table of the domains and of the people they share, as it is shown after prepare and synth.
 void print_summary(const PreparedDataset& dataset, std::ostream& out);
 
+/// Throws Error(data) where a modality has two widths, or where there are more nodes than numbers.
+void refuse_two_widths(const PreparedDataset& dataset);
+void refuse_too_many_nodes(const PreparedDataset& dataset);
+
 /// Throws where the user keys of one domain are the item keys of another, which is how swapped
 /// columns show. Keys that are mere numbers are left out: they say nothing about what they number.
 void refuse_swapped_columns(const std::vector<RawDomain>& domains);

@@ -22,8 +22,8 @@ struct FeatureTable {
 /// A domain in memory, as the dataset file will hold it.
 struct PreparedDomain {
   std::string name;
-  std::vector<std::string> user_keys;  // (users) by key_less
-  std::vector<std::string> item_keys;  // (items) by key_less
+  std::vector<std::string> user_keys;  // (users) by key_less, in each part (see ExtendedDataset)
+  std::vector<std::string> item_keys;  // (items) likewise
 
   // The interactions, sorted by (user, item), each pair once.
   std::vector<std::int32_t> user;        // (n)
@@ -31,6 +31,7 @@ struct PreparedDomain {
   std::vector<std::int64_t> timestamp;   // (n), or empty where the raw data had none
   std::vector<std::int32_t> billionths;  // (n) below the timestamp, for its order alone; or empty
   std::vector<Split> split;              // (n)
+  std::vector<std::uint8_t> kept;        // (n) 1: of the data set that this one extends; or empty
 
   std::vector<std::uint8_t> new_users;   // (users)
   std::vector<std::uint8_t> new_items;   // (items)
@@ -41,6 +42,7 @@ struct PreparedDomain {
   std::pair<std::int64_t, std::int32_t> time(std::int64_t i) const {
     return {timestamp[i], billionths.empty() ? 0 : billionths[i]};
   }
+  bool is_kept(std::int64_t i) const { return !kept.empty() && kept[i] != 0; }
   std::int64_t users() const { return static_cast<std::int64_t>(user_keys.size()); }
   std::int64_t items() const { return static_cast<std::int64_t>(item_keys.size()); }
   std::int64_t interactions() const { return static_cast<std::int64_t>(user.size()); }
@@ -53,8 +55,10 @@ struct PreparedDomain {
 /// A data set in memory: what preparation makes and write_dataset() writes.
 struct PreparedDataset {
   std::vector<PreparedDomain> domains;
-  std::vector<std::string> person_keys;                   // (people) by key_less
+  std::vector<std::string> person_keys;                   // (people) by key_less, in each part
   std::vector<std::vector<std::int32_t>> person_of_user;  // [domain] (users)
+
+  std::vector<ExtendedDataset> extends;  // the oldest first
 
   // How it was made, as the file records it.
   std::string provenance;

@@ -46,25 +46,37 @@ void refuse_without_timestamps(const SplitRule& rule, const PreparedDataset& dat
   }
 }
 
-/// Splits each user's interactions by a rank: the highest are test, the next validation.
+/// Splits each user's interactions by a rank: the highest are test, the next validation. Where some
+/// have their split already, the others fill up what the rule lacks there of all of the user's.
 /// rank(i) orders the interactions of one user; equal ranks go by the item.
 template <typename Rank>
 void split_by_user(const SplitRule& rule, PreparedDomain& domain, const Rank& rank) {
   const std::int64_t count = domain.interactions();
-  domain.split.assign(count, Split::train);
+  domain.split.resize(count, Split::train);
   std::vector<std::pair<decltype(rank(std::int64_t{})), std::int64_t>> order;
   for (std::int64_t begin = 0; begin < count;) {
     std::int64_t end = begin;
+    SplitCounts there;
     order.clear();
     // Within a user the index rises with the item, so it breaks ties as the item would.
     for (; end < count && domain.user[end] == domain.user[begin]; ++end) {
-      order.emplace_back(rank(end), end);
+      if (!domain.is_kept(end)) {
+        order.emplace_back(rank(end), end);
+        domain.split[end] = Split::train;
+      } else if (domain.split[end] == Split::test) {
+        ++there.test;
+      } else if (domain.split[end] == Split::valid) {
+        ++there.valid;
+      }
     }
     const SplitCounts counts = split_counts(rule, end - begin);
-    if (counts.valid + counts.test > 0) {
+    const auto size = static_cast<std::int64_t>(order.size());
+    const std::int64_t test = std::clamp<std::int64_t>(counts.test - there.test, 0, size);
+    const std::int64_t valid = std::clamp<std::int64_t>(counts.valid - there.valid, 0, size - test);
+    if (test + valid > 0) {
       std::sort(order.begin(), order.end(), std::greater<>());
-      for (std::int64_t i = 0; i < counts.test + counts.valid; ++i) {
-        domain.split[order[i].second] = i < counts.test ? Split::test : Split::valid;
+      for (std::int64_t i = 0; i < test + valid; ++i) {
+        domain.split[order[i].second] = i < test ? Split::test : Split::valid;
       }
     }
     begin = end;
@@ -93,7 +105,9 @@ void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
   using Time = std::pair<std::int64_t, std::int32_t>;
   std::vector<Time> times;
   for (const PreparedDomain& domain : dataset.domains) {
-    for (std::int64_t i = 0; i < domain.interactions(); ++i) times.push_back(domain.time(i));
+    for (std::int64_t i = 0; i < domain.interactions(); ++i) {
+      if (!domain.is_kept(i)) times.push_back(domain.time(i));
+    }
   }
   if (times.empty()) return;
   const double sum = rule.train + rule.valid + rule.test;
@@ -107,14 +121,17 @@ void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
   const auto [has_first, first] = point_after(rule.train);
   const auto [has_second, second] = point_after(rule.train + rule.valid);
   for (PreparedDomain& domain : dataset.domains) {
-    domain.split.assign(domain.interactions(), Split::train);
+    domain.split.resize(domain.interactions(), Split::train);
     bool any_training = false;
     for (std::int64_t i = 0; i < domain.interactions(); ++i) {
-      if (has_second && domain.time(i) >= second) {
+      if (domain.is_kept(i)) {
+        any_training = true;  // as the data set that is extended has
+      } else if (has_second && domain.time(i) >= second) {
         domain.split[i] = Split::test;
       } else if (has_first && domain.time(i) >= first) {
         domain.split[i] = Split::valid;
       } else {
+        domain.split[i] = Split::train;
         any_training = true;
       }
     }

@@ -50,6 +50,10 @@ SplitCounts split_counts(const SplitRule& rule, std::int64_t n);
 /// of (seed, name of the domain, user, item), ties in time go by the item's number, the higher one
 /// being later.
 ///
+/// Those that are kept (PreparedDomain::kept) stay too, and the rule is for the others: a user's go
+/// to validation and test as far as the rule lacks there of all that the user has; global_time takes
+/// two points in time of theirs alone.
+///
 /// Errors   Error(data) where time is asked for and a domain has no timestamps, and where
 ///          global_time leaves a domain without training interactions.
 /// Cost     A user's interactions are sorted: O(n log n) over the longest history.

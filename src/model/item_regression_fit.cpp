@@ -85,7 +85,7 @@ const NearestNeighbours& ItemRegressionFit::similar_items(int domain, bool cross
   std::vector<std::int64_t> queries;  // of those that have features
   std::vector<std::int64_t> rows;
   for (std::int64_t n = begin; n < end; ++n) {
-    if (!features_.present()[own[n]]) continue;
+    if (!features_.present()[own[n]] || !is_wanted(own[n])) continue;
     queries.push_back(own[n]);
     rows.push_back(n);
   }
@@ -116,6 +116,7 @@ const NearestNeighbours& ItemRegressionFit::similar_items(int domain, bool cross
 
 bool ItemRegressionFit::is_sampled(std::int32_t item, const ItemRegressionTask& task,
                                    std::int64_t of_domain) const {
+  if (!is_wanted(item)) return false;
   if (task.most_items == 0 || task.most_items >= of_domain) return true;
   const Random random(seed_, Purpose::history_sample, /*time=*/1);
   return random.uniform(static_cast<std::uint64_t>(item)) <

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/dataset_file.h"
@@ -42,6 +43,10 @@ class ItemRegressionFit {
   int modalities() const { return features_.modalities(); }
   const TrainingHistories& histories() const { return histories_; }
 
+  /// From now on solves for these alone, and leaves the rows of others empty. Shapes   wanted: (items
+  /// of all domains) 0 or 1.
+  void solve_only(std::vector<std::uint8_t> wanted) { wanted_ = std::move(wanted); }
+
   /// Solutions for every domain, as many for each: the n-th result has the n-th settings of every
   /// domain. Row t of a result is the t-th item of Shard::whole_nodes, columns are items numbered
   /// over all domains. `progress` is told the share that is done, after each batch and on every
@@ -59,6 +64,7 @@ class ItemRegressionFit {
   Range items_of(int domain) const;
   const Similar& similar_items(int domain, bool crossing) const;
   std::vector<std::pair<Range, int>> batches_of(const std::vector<ItemRegressionTask>& tasks) const;
+  bool is_wanted(std::int32_t item) const { return wanted_.empty() || wanted_[item] != 0; }
   bool is_sampled(std::int32_t item, const ItemRegressionTask& task, std::int64_t of_domain) const;
   Batch gather(Range items, int domain, const ItemRegressionTask& task) const;
   at::Tensor fetch_features(const std::vector<std::int32_t>& items) const;
@@ -73,6 +79,7 @@ class ItemRegressionFit {
   TrainingHistories histories_;
   ItemHubs hubs_;
   at::Tensor own_features_;                                // (own items, width) float32
+  std::vector<std::uint8_t> wanted_;                       // (items), or empty: all
   mutable std::vector<std::unique_ptr<Similar>> similar_;  // (domains, 2) found when first needed
 };
 

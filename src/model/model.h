@@ -53,6 +53,10 @@ class Model {
   /// term.
   void refresh();
 
+  /// Takes in nodes of this graph that are not of the one whose tensors were restored: see
+  /// TemplateEmbedding::let_in(). Of kinds with gradients. Shapes   is_new: (owned rows) bool.
+  void let_in(const at::Tensor& is_new, std::int64_t epoch) { embedding_.let_in(is_new, epoch); }
+
   std::deque<Parameter>& parameters() { return state_.parameters; }
   std::deque<Buffer>& buffers() { return state_.buffers; }
   const ModelConfig& config() const { return config_; }

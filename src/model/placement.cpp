@@ -12,6 +12,24 @@ bool is_whole(const Shard& shard, Placement placement) {
 
 }  // namespace
 
+at::Tensor mean_rows_of_kinds(const Shard& shard, const at::Tensor& rows,
+                              const at::Tensor& chosen) {
+  constexpr double kUnit = 4294967296.0;  // 2^32
+  const at::Tensor of_chosen = chosen.to(at::kLong);
+  const at::Tensor fixed = (rows.to(at::kDouble) * kUnit).round().to(at::kLong);
+  const at::Tensor kind = shard.kind.to(at::kLong);
+  const std::int64_t width = rows.size(1);
+  at::Tensor sums = at::zeros({kind.size(1), width + 1}, kind.options());
+  for (std::int64_t column = 0; column < kind.size(1); ++column) {
+    const at::Tensor of_kind = of_chosen * kind.select(1, column);
+    sums[column].slice(0, 0, width).copy_((fixed * of_kind.unsqueeze(1)).sum(0));
+    sums[column][width] = of_kind.sum();
+  }
+  shard.communicator->all_reduce("means_of_old", sums);
+  const at::Tensor count = sums.slice(1, width, width + 1).clamp_min(1);
+  return (sums.slice(1, 0, width).to(at::kDouble) / (count.to(at::kDouble) * kUnit)).to(at::kFloat);
+}
+
 at::Tensor to_whole(const Shard& shard, const at::Tensor& value, Placement placement) {
   const c10::NoGradGuard no_gradient;
   if (has_row_a_node(placement)) {

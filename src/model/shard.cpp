@@ -115,7 +115,7 @@ at::Tensor inverse_sqrt(const at::Tensor& degree) {
   return at::where(degree > 0, degree.clamp_min(1).rsqrt(), at::zeros_like(degree));
 }
 
-DatasetSummary summarise(const DatasetFile& dataset) {
+DatasetSummary summarise(const DatasetFile& dataset, Observed observed) {
   std::vector<std::int64_t> users, items;
   for (const DomainInfo& domain : dataset.domains()) {
     users.push_back(domain.users);
@@ -126,11 +126,13 @@ DatasetSummary summarise(const DatasetFile& dataset) {
   for (int domain = 0; domain < summary.space.domains(); ++domain) {
     const std::vector<std::int32_t> person = dataset.person_of_user(domain);
     summary.people.person.insert(summary.people.person.end(), person.begin(), person.end());
-    summary.training_interactions.push_back(
-        dataset.domains()[domain].interactions[static_cast<int>(Split::train)]);
+    std::int64_t& count = summary.training_interactions.emplace_back(0);
+    for (const Split split : splits_of(observed)) {
+      count += dataset.domains()[domain].interactions[static_cast<int>(split)];
+    }
   }
   summary.training_degree.assign(summary.space.nodes(), 0);
-  for_each_edge(dataset, summary.space, {Split::train}, [&](GlobalNode user, GlobalNode item) {
+  for_each_edge(dataset, summary.space, splits_of(observed), [&](GlobalNode user, GlobalNode item) {
     ++summary.training_degree[value(user)];
     ++summary.training_degree[value(item)];
   });

@@ -26,14 +26,15 @@ struct DatasetSummary {
   std::vector<std::int64_t> training_interactions;  // (domains)
 };
 
-/// Cost: one pass over the training interactions in pieces; 8 bytes a node.
-DatasetSummary summarise(const DatasetFile& dataset);
-
 /// Which interactions make the graph.
 enum class Observed {
   training,  ///< what the model is trained on
   all,       ///< those observed later too: new users and items are let in without retraining
 };
+
+/// With Observed::all what came later counts as if it were of training: for whoever fits on it.
+/// Cost: one pass over the interactions in pieces; 8 bytes a node.
+DatasetSummary summarise(const DatasetFile& dataset, Observed observed = Observed::training);
 
 /// The communicators of a rank in a process grid.
 struct GridGroups {

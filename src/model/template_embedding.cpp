@@ -146,6 +146,25 @@ void TemplateEmbedding::refresh() {
   scale_epoch_ = -1;
 }
 
+void TemplateEmbedding::let_in(const at::Tensor& is_new, std::int64_t epoch) {
+  const c10::NoGradGuard no_gradient;
+  if (!config_.inductive()) {
+    const at::Tensor known = (shard_.training_degree > 0).logical_and(is_new.logical_not());
+    const at::Tensor mean =
+        mean_rows_of_kinds(shard_, table(), known).index_select(0, shard_.kind.argmax(1));
+    table_->value.copy_(at::where(is_new.unsqueeze(1), mean, table()));
+    return;
+  }
+  DenseInputs dense(shard_.summands(), table().size(1));
+  const ColumnSums sums(shard_.grid, config_.dim, shard_.columns, shard_.threads);
+  StepContext context(shard_, sums, dense, epoch);
+  const at::Tensor inferred = rows(context);
+  const at::Tensor was_template = template_mask_.to(at::kBool).to(shard_.device);
+  table_->value.copy_(at::where(was_template.unsqueeze(1), table(), inferred));
+  choose_templates();
+  refresh();
+}
+
 const at::Tensor& TemplateEmbedding::scale(std::int64_t epoch) {
   if (scale_epoch_ != epoch) {
     scale_ =
@@ -194,23 +213,9 @@ at::Tensor TemplateEmbedding::inferred_rows(StepContext& context) {
 }
 
 // Plain tables have no row for a node that training did not see; like INMO's paper, it gets the
-// mean of the old rows of its kind. The mean is summed in fixed point, so that its bits do not
-// depend on how rows are shared out.
+// mean of the old rows of its kind.
 at::Tensor TemplateEmbedding::means_of_old() const {
-  constexpr double kUnit = 4294967296.0;  // 2^32
-  const at::Tensor old = (shard_.training_degree > 0).to(at::kLong);
-  const at::Tensor fixed = (table().to(at::kDouble) * kUnit).round().to(at::kLong);
-  const at::Tensor kind = shard_.kind.to(at::kLong);
-  const std::int64_t width = table().size(1);
-  at::Tensor sums = at::zeros({kind.size(1), width + 1}, kind.options());
-  for (std::int64_t column = 0; column < kind.size(1); ++column) {
-    const at::Tensor chosen = old * kind.select(1, column);
-    sums[column].slice(0, 0, width).copy_((fixed * chosen.unsqueeze(1)).sum(0));
-    sums[column][width] = chosen.sum();
-  }
-  shard_.communicator->all_reduce("means_of_old", sums);
-  const at::Tensor count = sums.slice(1, width, width + 1).clamp_min(1);
-  return (sums.slice(1, 0, width).to(at::kDouble) / (count.to(at::kDouble) * kUnit)).to(at::kFloat);
+  return mean_rows_of_kinds(shard_, table(), shard_.training_degree > 0);
 }
 
 RowsOfNew TemplateEmbedding::rows_of_new(std::int64_t epoch) const {

@@ -26,6 +26,10 @@ class TemplateEmbedding {
   void initialise();
   /// Counts the templates around every node. Ranks: collective.
   void refresh();
+  /// Chooses the templates anew, on this graph, where the rows are those of another: what was no
+  /// template there begins with what is inferred for it, of a table with the mean of the others of
+  /// its kind. Shapes   is_new: (owned rows) bool. Ranks: collective.
+  void let_in(const at::Tensor& is_new, std::int64_t epoch);
 
   /// Shapes   returns (owned rows, width), with dropout where the context trains. Ranks:
   /// collective, one halo exchange each way where the kind is inductive.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,8 @@
 #include "checkpoints/directory.h"
 #include "io/paths.h"
 #include "model/modality.h"
+#include "serve/new_items.h"
+#include "train/node_origins.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -85,6 +88,14 @@ DatasetFile open_dataset(const TrainedRunOptions& options, const Checkpoint& che
   }
   refuse_output_over_inputs("--out", options.out, {path});
   DatasetFile dataset = DatasetFile::open(path);
+  if (origins_by_record(dataset, info.dataset_fingerprint)) {
+    throw Error(
+        Cause::checkpoint,
+        text(path, " extends the data set on which ", checkpoint.directory(),
+             " was trained: refresh the run on it with micrec train --init_from=", options.run_dir,
+             ", or give the data set it was trained on, and what came since by --observed "
+             "and --items"));
+  }
   if (dataset.fingerprint() != info.dataset_fingerprint) {
     throw Error(Cause::checkpoint,
                 text(checkpoint.directory(), " was trained on a data set with fingerprint ",
@@ -92,6 +103,39 @@ DatasetFile open_dataset(const TrainedRunOptions& options, const Checkpoint& che
                      "; give --dataset=FILE with the one it was trained on"));
   }
   return dataset;
+}
+
+/// Whether the score of an item depends on its features. `config` with the modalities that were
+/// asked for, not yet resolved.
+bool looks_at_features(const ModelConfig& config) {
+  if (config.modalities.empty()) return false;
+  const bool by_rows =
+      config.kind == ModelKind::micrec && (config.has_semantic() || config.content);
+  return by_rows || config.item_regression != ItemRegressionUse::off;
+}
+
+/// Refuses new items that a model without features cannot place: they have nothing else.
+void refuse_cold_items(const DatasetFile& dataset, const char* model) {
+  for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
+    const std::vector<std::uint8_t> cold = dataset.cold_items(d);
+    const auto item = std::find(cold.begin() + dataset.extends().back().items[d], cold.end(), 1);
+    if (item == cold.end()) continue;
+    throw Error(
+        Cause::usage,
+        text("--items: '", dataset.item_keys(d)[item - cold.begin()], "' of ",
+             dataset.domains()[d].name, " has features and no interaction, and this model (", model,
+             ") looks at no features, so it cannot place it; give what people did with it "
+             "by --observed, or leave it out"));
+  }
+}
+
+/// The data set with what came later, where anything did.
+DatasetFile with_additions(const TrainedRunOptions& options, DatasetFile dataset) {
+  if (!options.read_additions) return dataset;
+  std::ostringstream unheard;
+  Additions additions =
+      options.read_additions(dataset, options.report != nullptr ? *options.report : unheard);
+  return DatasetFile::with(std::move(dataset), std::move(additions));
 }
 
 }  // namespace
@@ -102,7 +146,8 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
   const Checkpoint checkpoint = open_or_name_others(path, communicator);
   const CheckpointInfo& info = checkpoint.info();
   ModelConfig config = options.read_settings(info.config, path);
-  DatasetFile dataset = open_dataset(options, checkpoint);
+  DatasetFile dataset = with_additions(options, open_dataset(options, checkpoint));
+  const std::optional<NodeOrigins> origins = origins_by_record(dataset, info.dataset_fingerprint);
   DatasetSummary summary = summarise(dataset);
   auto run = std::unique_ptr<TrainedRun>(
       new TrainedRun{checkpoint.name(), info, std::move(dataset), std::move(summary), {}, {}, 0});
@@ -113,14 +158,18 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
   move_to(run->shard, options.device);
   config.modalities = resolve_modalities(config.modalities, run->dataset);
   if (!info.item_regression) config.item_regression = ItemRegressionUse::off;
+  if (origins && !looks_at_features(config)) refuse_cold_items(run->dataset, name_of(config.kind));
   config = resolve(config, run->summary.space.domains());
   run->model = std::make_unique<Model>(config, run->dataset, run->shard, /*seed=*/0);
-  restore(checkpoint, *run->model, /*optimizer=*/nullptr);
+  restore(checkpoint, *run->model, /*optimizer=*/nullptr, origins ? &*origins : nullptr);
   if (info.item_regression) {
     const NodeSpace& space = run->summary.space;
-    run->model->item_regression().set_coefficients(read_coefficients(
-        coefficient_file_beside(path), *info.item_regression, info.dataset_fingerprint,
-        space.nodes() - space.users(), whole_items(run->shard), communicator));
+    const std::string file = coefficient_file_beside(path);
+    run->model->item_regression().set_coefficients(
+        origins ? coefficients_with_new_items(*run, file, *origins)
+                : read_coefficients(file, *info.item_regression, info.dataset_fingerprint,
+                                    space.nodes() - space.users(), whole_items(run->shard),
+                                    communicator));
   }
   run->epoch = annealing_epoch(info);
   return run;

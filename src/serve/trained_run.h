@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <span>
 #include <string>
 
 #include "checkpoints/checkpoint.h"
 #include "cluster/communicator.h"
+#include "data/additions.h"
 #include "data/dataset_file.h"
+#include "io/interactions_reader.h"
 #include "model/model.h"
 #include "model/model_config.h"
 #include "model/shard.h"
@@ -40,6 +43,16 @@ struct TrainedRun {
   }
 };
 
+/// Files of what came after a run was trained.
+struct LaterFiles {
+  std::string items;            ///< of features of new items, "MODALITY:DOMAIN=FILE,..."; or empty
+  std::string observed;         ///< of interactions, "DOMAIN=FILE,..."; or empty
+  InteractionsOptions reading;  ///< of the latter
+};
+
+/// Reads what came after the data set of a run was made, and says on `report` what that is.
+using AdditionsReader = std::function<Additions(const DatasetFile& dataset, std::ostream& report)>;
+
 /// The configuration that a run's settings, a flagfile as text, give its model; `origin` is for
 /// messages.
 using SettingsReader =
@@ -53,6 +66,11 @@ struct TrainedRunOptions {
   std::string out;      ///< the command's output, which must not be the data set; or empty
   Observed observed = Observed::all;
   SettingsReader read_settings = {};
+  LaterFiles later = {};  ///< for whoever makes a reader of them
+  /// Where there is one, the run is opened on what it reads too: new users and items are let in as
+  /// those that a data set holds out, nothing is retrained. Called on every rank.
+  AdditionsReader read_additions = {};
+  std::ostream* report = nullptr;  ///< where that is told; null: nowhere
   int threads = 1;
   c10::Device device{c10::kCPU};
 };
@@ -62,7 +80,9 @@ struct TrainedRunOptions {
 ///
 /// Ranks    collective.
 /// Errors   Error(usage) where no run is named, Error(checkpoint) where there is no checkpoint or
-///          it is damaged or of another data set, Error(io|data) where the data set cannot be read.
+///          it is damaged or of another data set, Error(io|data) where the data set cannot be read;
+///          those of `read_additions`; Error(usage) where new items have features alone and the
+///          model looks at none.
 std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
                                              Communicator& communicator);
 

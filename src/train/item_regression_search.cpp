@@ -169,4 +169,27 @@ nlohmann::ordered_json to_json(const ItemRegressionChoice& choice,
   return json;
 }
 
+std::vector<ItemRegressionSettings> chosen_settings(const nlohmann::json& chosen,
+                                                    const std::vector<std::string>& domains,
+                                                    const std::vector<std::string>& modalities,
+                                                    const std::string& origin) {
+  std::vector<ItemRegressionSettings> settings;
+  try {
+    for (const std::string& domain : domains) {
+      const nlohmann::json& of_domain = chosen.at(domain);
+      ItemRegressionSettings& of = settings.emplace_back(ItemRegressionSettings{
+          .lambda = of_domain.at("lambda"), .cross = of_domain.at("cross"), .alpha = {}});
+      for (const std::string& modality : modalities) {
+        of.alpha.push_back(of_domain.at("alpha").at(modality));
+      }
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(Cause::checkpoint, text(origin,
+                                        " does not say with which settings item regression "
+                                        "was fitted: ",
+                                        error.what()));
+  }
+  return settings;
+}
+
 }  // namespace micrec

@@ -54,6 +54,13 @@ nlohmann::ordered_json to_json(const ItemRegressionChoice& choice,
                                const std::vector<std::string>& domains,
                                const std::vector<std::string>& modalities);
 
+/// The settings that such an object holds for each domain.
+/// Errors   Error(Cause::checkpoint) naming `origin` where it lacks one or a number is none.
+std::vector<ItemRegressionSettings> chosen_settings(const nlohmann::json& chosen,
+                                                    const std::vector<std::string>& domains,
+                                                    const std::vector<std::string>& modalities,
+                                                    const std::string& origin);
+
 /// Refuses a list that has neither one value nor one a domain; empty is fine. Errors: Error(usage)
 /// naming the flag.
 void check_one_a_domain(const std::vector<double>& list, int domains, const char* flag);

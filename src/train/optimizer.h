@@ -25,6 +25,11 @@ class Optimizer {
   /// Ranks: local.
   void step(double learning_rate, std::int64_t time);
 
+  /// Gives rows of nodes that no gradient has met yet the second moments that those of their kind
+  /// have on average, so that their steps are no longer than theirs, where time goes on from another
+  /// run's. Ranks: collective.
+  void let_in();
+
   const std::vector<Moments>& moments() const { return moments_; }  // as Model::parameters()
 
  private:

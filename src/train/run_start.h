@@ -26,6 +26,21 @@ struct RunStart {
 /// Gives the model its first values. Ranks: collective.
 RunStart begin(Model& model);
 
+/// The checkpoint of a run that another begins from: its best, or where none was validated its newest.
+/// Errors   Error(Cause::checkpoint) where there is none, or best.json is damaged.
+std::string checkpoint_to_begin_from(const std::string& run_dir);
+
+/// Gives the model the values that another run has come to, on a data set that holds more: rows and
+/// moments of nodes that it knew are its own, matched by what the data set says that it extends or
+/// else by key; new ones begin with what the model infers for them. Tells on `log` of how many.
+///
+/// Ranks    collective.
+/// Errors   Error(Cause::checkpoint) on all ranks where there is none, or where it does not fit the
+///          model; Error(Cause::data|io) where nodes must be matched by key and the data set that it
+///          was trained on cannot be read or has other domains.
+RunStart begin_from(const std::string& run_dir, const DatasetFile& dataset, Model& model,
+                    Optimizer& optimizer, std::ostream& log);
+
 /// Fills the model and its moments from the newest checkpoint that is whole and of this run, and
 /// tells on `log` from which.
 ///

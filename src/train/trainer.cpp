@@ -48,6 +48,10 @@ std::int64_t Trainer::last_step() const {
   return config_.max_steps > 0 ? std::min(config_.max_steps, by_epochs) : by_epochs;
 }
 
+std::int64_t Trainer::annealing_epoch(const TrainingState& state) const {
+  return state.epochs_before + epoch_of_last_step(state.step, steps_per_epoch());
+}
+
 bool Trainer::out_of_time() const {
   if (config_.time_limit_seconds <= 0) return false;
   // Before it looks again a rank may take a step and validate, which itself may save.
@@ -69,7 +73,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
     clock_.begin(StepPart::forward);
   } else {
     batch = sampler_.batch(epoch, step_in_epoch);
-    share = model_.loss(batch, rows, {state.step, epoch, &clock_});
+    share = model_.loss(batch, rows, {state.step, state.epochs_before + epoch, &clock_});
     clock_.begin(StepPart::backward);
   }
   const bool stop = (events_.stop_requested && events_.stop_requested()) || out_of_time();
@@ -105,7 +109,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
                            "--l2"));
   }
 
-  optimizer_.step(record.learning_rate, record.step);
+  optimizer_.step(record.learning_rate, state.steps_before + record.step);
   state.step = record.step;
   record.seconds = timer.seconds();
   record.triples_per_second = share ? static_cast<double>(rows) / record.seconds : 0;
@@ -120,7 +124,7 @@ void Trainer::tell(const std::optional<StepProfile>& profile) {
 
 void Trainer::validate(TrainingState& state) {
   const Timer timer;
-  const at::Tensor z = model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch()));
+  const at::Tensor z = model_.embeddings(annealing_epoch(state));
   const double metric = events_.validate(state, z);
   const bool improved = metric > state.best_metric;
   if (improved) {
@@ -140,7 +144,7 @@ void Trainer::save(const TrainingState& state, bool is_best, bool is_last) {
   if (state.step == saved_step_ && !is_best) return;
   finish_save();
   if (events_.weigh) {
-    events_.weigh(model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch())));
+    events_.weigh(model_.embeddings(annealing_epoch(state)));
   }
   CheckpointInfo info = description_;
   info.step = state.step;
@@ -150,6 +154,7 @@ void Trainer::save(const TrainingState& state, bool is_best, bool is_last) {
   info.validations_without_improvement = state.validations_without_improvement;
   info.world_size = checkpoints_.ranks();
   info.extra["steps_per_epoch"] = std::to_string(steps_per_epoch());
+  set_before(state, info);
   const SaveOptions options = {.is_best = is_best,
                                .keep_last = config_.keep_last,
                                .commit = config_.commit,
@@ -242,7 +247,7 @@ TrainingEnd Trainer::run(TrainingState& state) {
   tell(clock_.finish());
   if (!events_.validate && state.step != saved_step_) {
     // Otherwise each validation that improves has fitted them.
-    model_.fit_ridge(model_.embeddings(epoch_of_last_step(state.step, steps_per_epoch())));
+    model_.fit_ridge(model_.embeddings(annealing_epoch(state)));
   }
   save(state, /*is_best=*/false, /*is_last=*/true);
   finish_save();

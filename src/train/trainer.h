@@ -105,6 +105,8 @@ class Trainer {
   std::int64_t last_step() const;
 
  private:
+  /// The one whose annealing inference uses now.
+  std::int64_t annealing_epoch(const TrainingState& state) const;
   void validate(TrainingState& state);
   void tell(const std::optional<StepProfile>& profile);
   /// Begins to save unless this step is saved; the last save of a run is written as it is.

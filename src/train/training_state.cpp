@@ -1,6 +1,11 @@
 #include "train/training_state.h"
 
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -17,10 +22,67 @@ std::int64_t annealing_epoch(const CheckpointInfo& info) {
   if (!steps || *steps < 1) {
     throw Error(Cause::checkpoint, "the checkpoint does not say how many steps an epoch has");
   }
-  return epoch_of_last_step(info.step, *steps);
+  return epochs_before(info) + epoch_of_last_step(info.step, *steps);
 }
 
 namespace {
+
+constexpr char kStepsBefore[] = "steps_before";
+constexpr char kEpochsBefore[] = "epochs_before";
+
+/// Errors   Error(Cause::checkpoint) where it is no whole number from 0.
+std::int64_t number_in(const CheckpointInfo& info, const char* name) {
+  const auto found = info.extra.find(name);
+  if (found == info.extra.end()) return 0;
+  const auto number = parse_integer(found->second);
+  if (!number || *number < 0) {
+    throw Error(Cause::checkpoint,
+                text("the checkpoint says ", name, " = '", found->second, "', which is no number"));
+  }
+  return *number;
+}
+
+/// Fills rows of this rank's nodes that the checkpoint has, and those of new ones with zeros.
+void restore_rows(const Checkpoint& checkpoint, const Shard& shard, const NodeOrigins& origins,
+                  std::vector<CheckpointTensor>& into, bool with_optimizer_state) {
+  std::vector<std::pair<GlobalNode, std::int64_t>> rows;  // node then, whole row now
+  for (std::size_t row = 0; row < shard.whole_nodes.size(); ++row) {
+    const std::int32_t then = origins.node[value(shard.whole_nodes[row])];
+    if (then >= 0) rows.emplace_back(GlobalNode(then), static_cast<std::int64_t>(row));
+  }
+  std::ranges::sort(rows);
+  std::vector<GlobalNode> owned;
+  std::vector<std::int64_t> row_numbers;
+  for (const auto& [node, row] : rows) {
+    owned.push_back(node);
+    row_numbers.push_back(row);
+  }
+  const auto each_part = [](CheckpointTensor& tensor, const auto& use) {
+    for (at::Tensor CheckpointTensor::*part :
+         {&CheckpointTensor::value, &CheckpointTensor::adam_m, &CheckpointTensor::adam_v}) {
+      if ((tensor.*part).defined()) use(part);
+    }
+  };
+  std::vector<CheckpointTensor> known = into;
+  for (CheckpointTensor& tensor : known) {
+    if (!tensor.sharded) continue;
+    each_part(tensor, [&](auto part) {
+      std::vector<std::int64_t> shape = (tensor.*part).sizes().vec();
+      shape.front() = static_cast<std::int64_t>(owned.size());
+      tensor.*part = at::empty(shape, (tensor.*part).options().requires_grad(false));
+    });
+  }
+  checkpoint.restore(owned, known, with_optimizer_state);
+  const at::Tensor at_rows = at::tensor(row_numbers, at::kLong);
+  for (std::size_t t = 0; t < into.size(); ++t) {
+    if (!into[t].sharded) continue;
+    each_part(into[t], [&](auto part) {
+      at::Tensor& whole = into[t].*part;
+      whole.zero_();
+      whole.index_copy_(0, at_rows.to(whole.device()), known[t].*part);
+    });
+  }
+}
 
 /// The tensors of a model and its optimizer, each turned by `whole(value, placement)` into what a
 /// checkpoint has.
@@ -61,13 +123,19 @@ std::vector<CheckpointTensor> checkpoint_tensors(Model& model, const Optimizer& 
   });
 }
 
-TrainingState restore(const Checkpoint& checkpoint, Model& model, Optimizer* optimizer) {
+TrainingState restore(const Checkpoint& checkpoint, Model& model, Optimizer* optimizer,
+                      const NodeOrigins* origins) {
+  const c10::NoGradGuard no_gradient;
   const Shard& shard = model.shard();
   std::vector<CheckpointTensor> tensors =
       each_tensor(model, optimizer, [&](const at::Tensor& value, Placement placement) {
         return empty_whole(shard, value, placement);
       });
-  checkpoint.restore(shard.whole_nodes, tensors, optimizer != nullptr);
+  if (origins != nullptr) {
+    restore_rows(checkpoint, shard, *origins, tensors, optimizer != nullptr);
+  } else {
+    checkpoint.restore(shard.whole_nodes, tensors, optimizer != nullptr);
+  }
   std::size_t next = 0;
   for (const Parameter& parameter : model.parameters()) {
     const CheckpointTensor& whole = tensors[next];
@@ -84,7 +152,17 @@ TrainingState restore(const Checkpoint& checkpoint, Model& model, Optimizer* opt
   }
   model.refresh();
   const CheckpointInfo& info = checkpoint.info();
-  return {info.step, info.best_metric, info.best_step, info.validations_without_improvement};
+  return {info.step,          info.best_metric,
+          info.best_step,     info.validations_without_improvement,
+          steps_before(info), epochs_before(info)};
+}
+
+std::int64_t steps_before(const CheckpointInfo& info) { return number_in(info, kStepsBefore); }
+std::int64_t epochs_before(const CheckpointInfo& info) { return number_in(info, kEpochsBefore); }
+
+void set_before(const TrainingState& state, CheckpointInfo& info) {
+  if (state.steps_before > 0) info.extra[kStepsBefore] = std::to_string(state.steps_before);
+  if (state.epochs_before > 0) info.extra[kEpochsBefore] = std::to_string(state.epochs_before);
 }
 
 }  // namespace micrec

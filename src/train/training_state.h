@@ -5,6 +5,7 @@
 
 #include "checkpoints/checkpoint.h"
 #include "model/model.h"
+#include "train/node_origins.h"
 #include "train/optimizer.h"
 
 namespace micrec {
@@ -16,6 +17,10 @@ struct TrainingState {
   double best_metric = -1;
   std::int64_t best_step = 0;
   std::int64_t validations_without_improvement = 0;
+
+  // Of the runs that this one began from, which Adam and the annealing go on from.
+  std::int64_t steps_before = 0;
+  std::int64_t epochs_before = 0;
 };
 
 /// The epoch of the last of `step` steps taken: the one whose annealing inference uses.
@@ -29,7 +34,16 @@ std::int64_t annealing_epoch(const CheckpointInfo& info);
 std::vector<CheckpointTensor> checkpoint_tensors(Model& model, const Optimizer& optimizer);
 
 /// Fills the model and, where there is one, its optimizer from a checkpoint, and refreshes the
-/// model. Ranks: collective; every rank reads its whole rows.
-TrainingState restore(const Checkpoint& checkpoint, Model& model, Optimizer* optimizer);
+/// model. With `origins` the checkpoint is of another data set: rows of new nodes are zero.
+/// Ranks: collective; every rank reads its whole rows.
+TrainingState restore(const Checkpoint& checkpoint, Model& model, Optimizer* optimizer,
+                      const NodeOrigins* origins = nullptr);
+
+/// What a checkpoint says of the runs that its run began from: steps and epochs, 0 where there are
+/// none.
+std::int64_t steps_before(const CheckpointInfo& info);
+std::int64_t epochs_before(const CheckpointInfo& info);
+/// Has it say so.
+void set_before(const TrainingState& state, CheckpointInfo& info);
 
 }  // namespace micrec

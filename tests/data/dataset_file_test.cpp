@@ -200,8 +200,8 @@ TEST_F(DatasetFileTest, RefusesWhatIsNoDataset) {
 }
 
 TEST_F(DatasetFileTest, RefusesANewerVersion) {
-  broken([](Hdf5Edit& file) { file.set_attribute("/", "format_version", 2); });
-  expect_error(Cause::data, {"version 2", "reads up to 1"}, [&] { DatasetFile::open(path_); });
+  broken([](Hdf5Edit& file) { file.set_attribute("/", "format_version", 3); });
+  expect_error(Cause::data, {"version 3", "reads up to 2"}, [&] { DatasetFile::open(path_); });
 }
 
 TEST_F(DatasetFileTest, RefusesShapesThatDoNotFit) {

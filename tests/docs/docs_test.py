@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = ""
 MPIEXEC = []
 SECONDS = 120  # no command may take longer
-RUN = ["README.md", "docs/data.md", "docs/recommending.md", "docs/serving.md", "docs/comparing.md", "docs/cluster.md", "docs/never-losing-a-run.md",
+RUN = ["README.md", "docs/data.md", "docs/recommending.md", "docs/serving.md", "docs/refreshing.md", "docs/comparing.md", "docs/cluster.md", "docs/never-losing-a-run.md",
        "docs/formats.md", "docs/speed.md", "docs/model.md", "docs/glossary.md", "CONTRIBUTING.md"]
 FLAGS_OF_OTHERS = {  # of cmake, ctest, mpirun, the tests' own programs
     "all", "format", "help", "install", "kills", "mca", "prefix", "preset", "resume", "seed", "version"}
@@ -259,6 +259,10 @@ class World:
         for name in ("train.txt", "test.txt"):
             write_lists(self.folder / name, 3)
         (self.folder / "me.csv").write_text("user_id,item_id\nme,f4\nme,f8\nme,f12\n", encoding="utf-8")
+        (self.folder / "food_week.csv").write_text("user_id,item_id,timestamp\n" + "".join(
+            f"u{user},{item},1470000000\n" for user in range(140, 160) for item in ("f1", f"f{user % 80}", "n1")),
+            encoding="utf-8")
+        write_features(self.folder / "new_food_text.h5", 4, "n", 5)
         self.run("build/micrec prepare --out=gowalla.h5 --split=files checkins=train.txt,test.txt")
 
     def run(self, command):

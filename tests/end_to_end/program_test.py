@@ -100,7 +100,7 @@ class ProgramTest(unittest.TestCase):
         """The program ends with this code and one message that has these words; nothing on stdout."""
         result = run(*words, ranks=ranks, expect=exit_code)
         self.assertEqual(result.stdout, "")
-        self.assertEqual(result.stderr.count("micrec train:") + result.stderr.count("micrec: "), 1, result.stderr)
+        self.assertEqual(len(re.findall(r"micrec(?: \w+)?: ", result.stderr)), 1, result.stderr)
         for word in say:
             self.assertIn(word, result.stderr)
 
@@ -245,6 +245,101 @@ class ProgramTest(unittest.TestCase):
 
         nobody = lists("--users=nobody at all")
         self.assertEqual({row["basis"] for row in nobody}, {"popular"})
+
+    # --- What came later ---
+
+    def what_came(self, name):
+        """Flags of a week after training: new people and items, an old person, two items that nobody met; and its files."""
+        with h5py.File(self.dataset) as data:
+            domain = data.attrs["domains"].split(",")[0]
+            items = data[f"domains/{domain}/items/key"].asstr()[:]
+            users = data[f"domains/{domain}/users/key"].asstr()[:]
+            train = data[f"domains/{domain}/train/user"][:]
+            features = {m: (group["value"][:], group["present"][:])
+                        for m, group in data[f"domains/{domain}/features"].items()}
+        old = users[np.bincount(train).argmax()]
+        events = [(f"new person {n}", items[(7 * n + k) % len(items)]) for n in range(5) for k in range(6)]
+        events += [(f"new person {n}", "novelty met") for n in range(4)] + [(old, "novelty met")]
+        observed = self.folder / f"{name}.csv"
+        observed.write_text("user_id,item_id,timestamp\n" + "".join(f"{u},{i},2000000000\n" for u, i in events))
+        inputs = []
+        for modality, (values, present) in features.items():
+            path = self.folder / f"{name}_{modality}.h5"
+            with h5py.File(path, "w") as file:
+                file["key"] = np.array(["novelty met", "novelty cold 1", "novelty cold 2"], dtype=object)
+                file["value"] = values[np.flatnonzero(present)[:3]]
+            inputs.append(f"{modality}:{domain}={path}")
+        return domain, old, observed, [f"--items={','.join(inputs)}", f"--observed={domain}={observed}"]
+
+    def test_lets_in_what_came_later_without_training(self):
+        domain, old, observed, flags = self.what_came("later")
+        before = embeddings_of(self.export(self.run_dir, "before.h5"))
+        exported = {}
+        for ranks in (1, 2):
+            path = self.folder / f"later{ranks}.h5"
+            run("export", f"--run_dir={self.run_dir}", "--checkpoint=newest", f"--out={path}", *flags, ranks=ranks)
+            exported[ranks] = embeddings_of(path)
+        for name, rows in exported[1].items():
+            np.testing.assert_array_equal(rows, exported[2][name])
+        self.assertEqual(len(exported[1][f"{domain}/items"]), len(before[f"{domain}/items"]) + 3)
+        self.assertEqual(len(exported[1][f"{domain}/users"]), len(before[f"{domain}/users"]) + 5)
+        with h5py.File(self.folder / "later1.h5") as file:
+            keys = file[f"domains/{domain}/items/key"].asstr()[:]
+            regression = file[f"domains/{domain}/item_regression"]
+            per_item = np.diff(regression["indptr"][:])
+        for key in ("novelty met", "novelty cold 1", "novelty cold 2"):
+            item = list(keys).index(key)
+            self.assertGreater(per_item[item], 0, f"{key} has coefficients")
+            self.assertGreater(np.abs(exported[1][f"{domain}/items"][item]).sum(), 0)
+
+        printed = run("recommend", f"--run_dir={self.run_dir}", f"--domain={domain}", "--k=95", *flags)
+        lists = {}
+        for row in csv.DictReader(io.StringIO(printed.stdout)):
+            lists.setdefault(row["user_id"], []).append(row["item_id"])
+        self.assertEqual({f"new person {n}" for n in range(5)} - set(lists), set())
+        self.assertIn("novelty cold 1", lists["new person 1"])
+        self.assertNotIn("novelty met", lists["new person 1"], "it was seen")
+        self.assertNotIn("novelty met", lists[old])
+        self.assertIn("novelty met", lists["new person 4"])
+        metrics = json.loads(run("evaluate", f"--run_dir={self.run_dir}", *flags, ranks=2).stdout)
+        alone = json.loads(run("evaluate", f"--run_dir={self.run_dir}").stdout)
+        self.assertEqual(metrics["domains"][domain]["candidates"], alone["domains"][domain]["candidates"] + 3)
+
+        self.refused(2, "evaluate", f"--run_dir={self.run_dir}", f"--observed=nowhere={observed}", say=("nowhere", domain))
+        self.refused(2, "evaluate", f"--run_dir={self.run_dir}", "--items=later.h5", say=("--items", "MODALITY:DOMAIN=FILE"))
+        self.refused(4, "evaluate", f"--run_dir={self.run_dir}", f"--observed={domain}=no.csv", say=("no.csv",))
+        self.refused(2, "export", f"--run_dir={self.run_dir}", f"--out={observed}", *flags, say=("--out",))
+
+    def test_refreshes_a_run_on_a_dataset_that_extends_its_own(self):
+        domain, _, observed, _ = self.what_came("week")
+        more = self.folder / "more.h5"
+        run("prepare", f"--append={self.dataset}", f"--out={more}", f"{domain}={observed}")
+        self.assertIn("extends", run("inspect", more).stdout)
+        with h5py.File(self.dataset) as old, h5py.File(more) as new:
+            for side in ("users", "items"):
+                keys = old[f"domains/{domain}/{side}/key"][:]
+                np.testing.assert_array_equal(new[f"domains/{domain}/{side}/key"][:len(keys)], keys)
+        expected = None
+        for ranks in (1, 2):
+            run_dir = self.folder / f"refreshed{ranks}"
+            words = ("train", f"--dataset={more}", f"--init_from={self.run_dir}", f"--run_dir={run_dir}", "--batch=512",
+                     "--lr=0.01", "--log_every=1", "--threads=1", "--validate_every=0", "--validate_every_steps=4")
+            told = run(*words, "--max_steps=4", ranks=ranks).stderr
+            self.assertIn("extends the data set", told)
+            run("train", f"--run_dir={run_dir}", "--resume", "--max_steps=8", ranks=3 - ranks)
+            got = losses(run_dir)
+            self.assertEqual(list(got), list(range(1, 9)))
+            expected = expected or got
+            for step, loss in expected.items():
+                self.assertAlmostEqual(got[step] / loss, 1, delta=1e-4)
+        first = losses(self.run_dir)
+        self.assertLess(expected[1], np.mean([first[step] for step in (1, 2, 3)]), "it begins where the run was")
+        self.assertIn("--dim=16", (self.folder / "refreshed1/config.txt").read_text(), "of the run it begins with")
+        self.refused(6, "evaluate", f"--run_dir={self.run_dir}", f"--dataset={more}", say=("--init_from", "--observed"))
+        self.refused(2, "prepare", f"--append={self.dataset}", f"--out={self.folder / 'no.h5'}", "--core=2",
+                     f"{domain}={observed}", say=("--core", "--append"))
+        self.refused(6, "train", f"--dataset={more}", f"--init_from={self.folder}", f"--run_dir={self.folder / 'no'}",
+                     say=("--init_from", "no checkpoint"))
 
     def test_lists_keep_to_filters_and_say_why(self):
         with h5py.File(self.dataset) as data:

@@ -64,6 +64,8 @@ FILTERS = [
     Argument("only_items", "input", good="", ending=".txt"), Argument("exclude_items", "input", good="", ending=".txt"),
     Argument("attributes", "input", "--attributes={} --where=price<9", "", ".csv")]
 PARTITION = Argument("partition", "input", "--partition=file:{}", ending=".csv")
+LATER = [Argument("items", "input", "--items=text:books={}", ending=".h5"),
+         Argument("observed", "input", "--observed=books={}", ending=".csv")]
 TRAIN = ["--dim=4", "--layers=1", "--max_steps=2", "--threads=1", "--validate_every=0"]
 CHANGED = {"file": (4, "is not a folder"), "missing": (4, "is not there")}
 
@@ -73,18 +75,21 @@ COMMANDS = {
     "prepare": ([], [
         OUT, Argument("", "input", "food={}", "interactions", ".csv"),
         Argument("features", "input", "--features=text:food={}", "features", ".h5"),
-        Argument("features", "input", "--features=text:food={}", "", ".npy"), FLAGFILE]),
+        Argument("features", "input", "--features=text:food={}", "", ".npy"),
+        Argument("append", "input", ending=".h5"), FLAGFILE]),
     "plan": (["--ranks=2", "--dim=4"], [
         OUT, Argument("write_partition", "output", good=""), DATASET, PARTITION, FLAGFILE]),
     "train": (TRAIN, [
         DATASET, Argument("run_dir", "folder", good="new", expect={
             "missing": (0, ""), "file": (4, "Not a directory"), "read-only": (4, "Permission denied")}),
+        Argument("init_from", "folder", expect={
+            "missing": (6, "holds no checkpoint"), "file": (4, "Not a directory"), "read-only": (0, "")}),
         PARTITION, FLAGFILE]),
     "train --resume": (["--resume", "--max_steps=3"], [
         run_of(**{"read-only": (4, "Permission denied")}),
         dataset_of_run(missing=(4, "No such file or directory"))]),
     "evaluate": ([], [
-        run_of(), dataset_of_run(), OUT, Argument("per_user", "output", good=""), FLAGFILE]),
+        run_of(), dataset_of_run(), OUT, Argument("per_user", "output", good=""), *LATER, FLAGFILE]),
     "compare": ([], [
         Argument("", "input", "{} {}", "per_user", ".h5", {"folder": (6, "holds no checkpoint")}),
         Argument("json", "output", good="new"), FLAGFILE]),
@@ -93,7 +98,7 @@ COMMANDS = {
             "missing": (4, "No such file"), "file": (3, "not an HDF5 file"), "read-only": (0, "")}), FLAGFILE]),
     "recommend": (["--domain=books", "--k=2"], [
         run_of(), dataset_of_run(), Argument("history", "input", "--history={}", "history", ".csv"), *FILTERS, OUT,
-        FLAGFILE]),
+        *LATER, FLAGFILE]),
     "similar": (["--k=2"], [
         run_of(), dataset_of_run(), Argument("items", "input", good="items", ending=".txt", expect={
             case: (3, "there is no file of that name") for case in ("missing", "too long", "in a closed folder")}),
@@ -104,7 +109,7 @@ COMMANDS = {
         Argument("titles", "input", "--titles=books={}", "titles", ".csv"),
         Argument("log", "output", good="new", expect={
             "full": (4, "is no file"), "equal to the run's dataset": (3, "is no log of observed events")}), FLAGFILE]),
-    "export": ([], [run_of(), dataset_of_run(), OUT, FLAGFILE]),
+    "export": ([], [run_of(), dataset_of_run(), OUT, *LATER, FLAGFILE]),
     "inspect": ([], [Argument("", "input", "{}", "dataset", ".h5", {"folder": (3, "without a run")})]),
     "inspect FOLDER": ([], [Argument("", "folder", "{}", "run", expect={
         "missing": (4, "No such file"), "file": (3, "none of what inspect reads"), "read-only": (0, "")})]),
@@ -184,8 +189,14 @@ class World:
             return self.folder / "flagfile.txt"
         if argument.flag == "partition":
             return self.folder / "partition.csv"
-        if argument.flag == "dataset":
+        if argument.flag in ("dataset", "append"):
             return self.dataset
+        if argument.flag == "init_from":
+            return self.run
+        if argument.flag == "items" and argument.ending == ".h5":
+            return self.features
+        if argument.flag == "observed":
+            return self.history
         if argument.flag == "against":
             return self.run
         if argument.flag == "comparison":

@@ -1,0 +1,395 @@
+// What came after training, given beside a run, is the graph that a data set has which held it out.
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "checkpoints/coefficient_file.h"
+#include "checkpoints/store.h"
+#include "cluster/thread_communicator.h"
+#include "data/additions.h"
+#include "data/dataset_writer.h"
+#include "model/item_regression_fit.h"
+#include "serve/evaluation.h"
+#include "serve/new_items.h"
+#include "serve/trained_run.h"
+#include "tests/support/dense_model.h"
+#include "tests/support/later_world.h"
+#include "tests/support/sharded_model.h"
+#include "tests/support/small_world.h"
+#include "tests/support/temporary_folder.h"
+#include "train/optimizer.h"
+#include "train/training_state.h"
+
+namespace micrec {
+namespace {
+
+constexpr std::int64_t kStep = 25;
+constexpr std::int64_t kStepsPerEpoch = 10;
+constexpr std::uint64_t kSeed = 3;
+const std::vector<std::string> kModalities = {"image", "text"};
+const SmallWorld kWorld = {.users = 30, .items = 24};
+
+ModelConfig small_config(ModelKind kind) {
+  ModelConfig config;
+  config.kind = kind;
+  config.dim = 8;
+  config.layers = 2;
+  config.semantic_neighbors = 3;
+  config.modalities = kModalities;
+  return config;
+}
+
+/// A node by its domain, what it is, and its key.
+using Name = std::tuple<int, std::string, std::string>;
+
+std::vector<Name> names_of_nodes(const DatasetFile& dataset) {
+  std::vector<Name> names;
+  const auto domains = static_cast<int>(dataset.domains().size());
+  for (int d = 0; d < domains; ++d) {
+    for (const std::string& key : dataset.user_keys(d)) names.emplace_back(d, "user", key);
+  }
+  for (int d = 0; d < domains; ++d) {
+    for (const std::string& key : dataset.item_keys(d)) names.emplace_back(d, "item", key);
+  }
+  return names;
+}
+
+/// Rows of the nodes of one data set for those of another, by name; new ones get `fill`.
+at::Tensor carried(const at::Tensor& rows, const DatasetFile& from, const DatasetFile& to,
+                   double fill) {
+  std::map<Name, std::int64_t> place;
+  std::int64_t next = 0;
+  for (const Name& name : names_of_nodes(from)) place[name] = next++;
+  std::vector<std::int64_t> shape = rows.sizes().vec();
+  const std::vector<Name> names = names_of_nodes(to);
+  shape.front() = static_cast<std::int64_t>(names.size());
+  at::Tensor result = at::full(shape, fill, rows.options());
+  for (std::size_t n = 0; n < names.size(); ++n) {
+    const auto found = place.find(names[n]);
+    if (found != place.end()) result[static_cast<std::int64_t>(n)].copy_(rows[found->second]);
+  }
+  return result;
+}
+
+class LaterTest : public testing::Test {
+ protected:
+  LaterTest()
+      : whole_(write_small_world(kWorld, folder_ / "whole.h5")),
+        later_(write_later_world(kWorld, folder_.path())),
+        known_(DatasetFile::open(later_.known)) {
+    options_.run_dir = folder_ / "run";
+    options_.read_settings = [this](const std::string&, const std::string&) { return config_; };
+    options_.read_additions = [this](const DatasetFile& dataset, std::ostream& report) {
+      return make_additions(dataset,
+                            gives_interactions_ ? later_.interactions : std::vector<RawDomain>(),
+                            gives_features_ ? later_.features : std::vector<FeatureInput>(),
+                            FeaturesOf::new_items, SplitKind::ratio, report);
+    };
+  }
+
+  /// Saves a model on what is known, at parameters that are not the initial ones.
+  void save(const ModelConfig& config, std::optional<StoredFile> regression = {}) {
+    config_ = config;
+    const DenseWorld dense = read_dense_world(known_);
+    const ModelConfig resolved = resolve(config, 2);
+    if (!resolved.is_solved()) parameters_ = make_parameters(DenseModel(resolved, dense, 3), 8);
+    CheckpointInfo info;
+    info.step = kStep;
+    info.dataset_path = known_.path();
+    info.dataset_fingerprint = known_.fingerprint();
+    info.grid = "2x1";
+    info.world_size = 2;
+    info.extra["steps_per_epoch"] = std::to_string(kStepsPerEpoch);
+    info.item_regression = regression;
+    ShardedSetting setting;
+    setting.ranks = 2;
+    on_ranks(known_, config, setting, [&](ModelRank& rank) {
+      if (resolved.is_solved()) {
+        at::Tensor votes = at::zeros({1}, at::kDouble);
+        for (int step = 0; step < 2; ++step) rank.model.solve(votes);
+      } else {
+        fill_parameters(rank.model, parameters_);
+      }
+      rank.model.refresh();
+      rank.model.fit_ridge(rank.model.embeddings(epoch()));
+      CheckpointStore store(folder_ / "run/checkpoints", rank.communicator);
+      const Optimizer optimizer(rank.model, AdamConfig());
+      store.save(info, rank.shard.whole_nodes, checkpoint_tensors(rank.model, optimizer));
+      const WholeTensors buffers = gather_buffers(rank);
+      if (rank.communicator.rank() == 0) buffers_ = buffers;
+    });
+  }
+
+  static std::int64_t epoch() { return epoch_of_last_step(kStep, kStepsPerEpoch); }
+
+  /// Final rows of the same model on the data set that holds out what came later.
+  at::Tensor rows_where_held_out() {
+    constexpr double kMeaningless = 7;  // of rows that belong to nobody the model was trained on
+    WholeTensors parameters, buffers;
+    const auto is_by_node = [&](const at::Tensor& value) {
+      return value.dim() > 0 &&
+             value.size(0) == static_cast<std::int64_t>(names_of_nodes(known_).size());
+    };
+    for (const auto& [name, value] : parameters_) {
+      parameters[name] = is_by_node(value) ? carried(value, known_, whole_, kMeaningless) : value;
+    }
+    for (const auto& [name, value] : buffers_) {
+      buffers[name] = is_by_node(value)
+                          ? carried(value, known_, whole_, name == "embedding" ? kMeaningless : 0)
+                          : value;
+    }
+    ShardedSetting setting;
+    setting.observed = Observed::all;
+    return sharded_embeddings(whole_, config_, setting, parameters, buffers, epoch());
+  }
+
+  void open(int ranks, const std::function<void(TrainedRun&)>& body) {
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const auto run = open_trained_run(options_, communicator);
+      body(*run);
+    });
+  }
+
+  void expect_refused(Cause cause, const std::vector<std::string>& parts) {
+    try {
+      open(1, [](TrainedRun&) {});
+      ADD_FAILURE() << "not refused";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), cause) << error.what();
+      for (const std::string& part : parts) {
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+      }
+    }
+  }
+
+  /// Coefficients by the names of items, of all ranks of an opened run.
+  using Coefficients = std::map<std::pair<Name, Name>, float>;
+  Coefficients coefficients_when_opened(int ranks) {
+    Coefficients all;
+    std::mutex mutex;
+    open(ranks, [&](TrainedRun& run) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      add_coefficients(run.dataset, whole_items(run.shard), *run.coefficients(), all);
+    });
+    return all;
+  }
+
+  static void add_coefficients(const DatasetFile& dataset, const std::vector<std::int32_t>& own,
+                               const SparseRows& rows, Coefficients& to) {
+    std::vector<Name> items = names_of_nodes(dataset);
+    std::erase_if(items, [](const Name& name) { return std::get<1>(name) == "user"; });
+    ASSERT_EQ(rows.rows(), static_cast<std::int64_t>(own.size()));
+    for (std::size_t n = 0; n < own.size(); ++n) {
+      for (std::int64_t at = rows.offsets[n]; at < rows.offsets[n + 1]; ++at) {
+        if (at > rows.offsets[n]) {
+          EXPECT_LT(rows.column[at - 1], rows.column[at]);
+        }
+        to[{items[own[n]], items[rows.column[at]]}] = rows.value[at];
+      }
+    }
+  }
+
+  /// Fits item regression on the training interactions of a data set.
+  static std::pair<std::vector<std::int32_t>, SparseRows> fit_on(const DatasetFile& dataset) {
+    std::vector<std::int32_t> own;
+    SparseRows rows;
+    on_ranks(dataset, small_config(ModelKind::mf), {}, [&](ModelRank& rank) {
+      const ItemRegressionFit fit(rank.dataset, rank.shard, kModalities, ItemFeatures::kColumns,
+                                  kSeed);
+      const ItemRegressionSettings first{.lambda = 20, .cross = 0.6, .alpha = {2, 1}};
+      const ItemRegressionSettings second{.lambda = 60, .cross = 0.4, .alpha = {1, 3}};
+      own = fit.histories().own_items();
+      rows = fit.solve({{first.cross, first.lambda, {first}, 0},
+                        {second.cross, second.lambda, {second}, 0}},
+                       [](double) {})
+                 .front();
+    });
+    return {own, rows};
+  }
+
+  StoredFile write_fit(const SparseRows& rows, const std::vector<std::int32_t>& own) {
+    const std::string settings =
+        R"({"asked":{"modalities":["image","text"],"seed":3},"chosen":{)"
+        R"("domain0":{"lambda":20,"cross":0.6,"alpha":{"image":2,"text":1}},)"
+        R"("domain1":{"lambda":60,"cross":0.4,"alpha":{"image":1,"text":3}}}})";
+    StoredFile stored;
+    run_ranks(1, [&](Communicator& communicator) {
+      stored = write_coefficients(coefficient_file_of(options_.run_dir),
+                                  static_cast<std::int64_t>(own.size()), own, rows,
+                                  {known_.fingerprint(), settings}, communicator);
+    });
+    return stored;
+  }
+
+  /// Saves a run with item regression that was fitted on what is known.
+  Coefficients save_with_regression() {
+    const auto [own, rows] = fit_on(known_);
+    std::filesystem::create_directories(options_.run_dir);
+    ModelConfig config = small_config(ModelKind::micrec);
+    config.item_regression = ItemRegressionUse::automatic;
+    save(config, write_fit(rows, own));
+    Coefficients fitted;
+    add_coefficients(known_, own, rows, fitted);
+    return fitted;
+  }
+
+  static bool is_new(const DatasetFile& known, const Name& item) {
+    const std::vector<Name> names = names_of_nodes(known);
+    return std::ranges::find(names, item) == names.end();
+  }
+
+  TemporaryFolder folder_;
+  DatasetFile whole_;
+  LaterWorld later_;
+  DatasetFile known_;
+  bool gives_interactions_ = true;
+  bool gives_features_ = true;
+  ModelConfig config_;
+  WholeTensors parameters_;
+  WholeTensors buffers_;
+  TrainedRunOptions options_;
+};
+
+class LaterOfKind : public LaterTest, public testing::WithParamInterface<ModelKind> {};
+
+TEST_P(LaterOfKind, HasTheRowsThatAHoldOutHasAtAnyNumberOfRanks) {
+  ModelConfig config = small_config(GetParam());
+  if (GetParam() == ModelKind::inmo) config.share_templates = 0.5;
+  gives_features_ = GetParam() == ModelKind::micrec;  // others have no place for cold items
+  save(config);
+  const at::Tensor expected = rows_where_held_out();
+  std::map<Name, std::int64_t> place;
+  std::int64_t next = 0;
+  for (const Name& name : names_of_nodes(whole_)) place[name] = next++;
+  for (const int ranks : {1, 2, 3}) {
+    std::mutex mutex;
+    std::int64_t compared = 0;
+    std::int64_t of_new = 0;
+    open(ranks, [&](TrainedRun& run) {
+      const std::vector<Name> names = names_of_nodes(run.dataset);
+      const at::Tensor z = run.model->embeddings(run.epoch);
+      const std::lock_guard<std::mutex> lock(mutex);
+      for (std::size_t row = 0; row < run.shard.whole_nodes.size(); ++row) {
+        const Name& name = names[value(run.shard.whole_nodes[row])];
+        const at::Tensor own = z[static_cast<std::int64_t>(row)];
+        EXPECT_TRUE(at::allclose(own, expected[place.at(name)], 1e-5, 1e-5))
+            << std::get<1>(name) << " " << std::get<2>(name) << " at " << ranks << " ranks:\n"
+            << own << expected[place.at(name)];
+        ++compared;
+        of_new += is_new(known_, name) ? 1 : 0;
+      }
+    });
+    EXPECT_GT(compared, 80);
+    EXPECT_GT(of_new, 10);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, LaterOfKind,
+                         testing::Values(ModelKind::micrec, ModelKind::inmo, ModelKind::lightgcn,
+                                         ModelKind::ials, ModelKind::popularity),
+                         [](const auto& info) { return std::string(name_of(info.param)); });
+
+TEST_F(LaterTest, LeavesTheRunAsItWasWhereNothingCame) {
+  save(small_config(ModelKind::micrec));
+  at::Tensor before;
+  const AdditionsReader reader = std::exchange(options_.read_additions, nullptr);
+  open(1, [&](TrainedRun& run) { before = run.model->embeddings(run.epoch); });
+  gives_features_ = false;
+  gives_interactions_ = false;
+  options_.read_additions = reader;
+  open(1,
+       [&](TrainedRun& run) { EXPECT_TRUE(at::equal(run.model->embeddings(run.epoch), before)); });
+}
+
+TEST_F(LaterTest, SolvesColdItemsAsIfTheyHadBeenHeldOut) {
+  const Coefficients fitted = save_with_regression();
+  gives_interactions_ = false;
+  Coefficients expected;
+  const auto [own, rows] = fit_on(whole_);
+  add_coefficients(whole_, own, rows, expected);
+  for (const int ranks : {1, 3}) {
+    const Coefficients now = coefficients_when_opened(ranks);
+    std::int64_t of_new = 0;
+    for (const auto& [pair, coefficient] : now) {
+      if (is_new(known_, pair.first)) {
+        ++of_new;
+        ASSERT_EQ(expected.count(pair), 1U);
+        EXPECT_NEAR(coefficient, expected.at(pair), 1e-5) << std::get<2>(pair.first);
+      } else {
+        EXPECT_EQ(coefficient, fitted.at(pair)) << "what was fitted stays";
+      }
+    }
+    EXPECT_GT(of_new, 20);
+    EXPECT_EQ(now.size() - of_new, fitted.size());
+  }
+}
+
+TEST_F(LaterTest, SolvesNewItemsFromWhatPeopleDidSince) {
+  const Coefficients fitted = save_with_regression();
+  // The data set that a refreshed run would be fitted on: what came later is of training.
+  const AdditionsReader& read = options_.read_additions;
+  std::ostringstream report;
+  const DatasetFile extended =
+      DatasetFile::with(DatasetFile::open(known_.path()), read(known_, report));
+  PreparedDataset world = make_small_world(kWorld);
+  for (PreparedDomain& domain : world.domains) {
+    for (Split& split : domain.split) split = split == Split::later ? Split::train : split;
+  }
+  write_dataset(world, folder_ / "trained.h5");
+  Coefficients expected;
+  const DatasetFile trained = DatasetFile::open(folder_ / "trained.h5");
+  const auto [own, rows] = fit_on(trained);
+  add_coefficients(trained, own, rows, expected);
+  const Coefficients now = coefficients_when_opened(2);
+  std::int64_t of_new = 0;
+  std::int64_t from_new = 0;
+  for (const auto& [pair, coefficient] : now) {
+    if (!is_new(known_, pair.first)) {
+      EXPECT_EQ(coefficient, fitted.at(pair));
+      continue;
+    }
+    ++of_new;
+    from_new += is_new(known_, pair.second) ? 1 : 0;
+    ASSERT_EQ(expected.count(pair), 1U);
+    EXPECT_NEAR(coefficient, expected.at(pair), 1e-5);
+  }
+  EXPECT_GT(of_new, 20);
+  EXPECT_GT(from_new, 0) << "new items that people met are sources of new items";
+}
+
+TEST_F(LaterTest, IsEvaluatedOverTheLargerCatalogue) {
+  save_with_regression();
+  open(2, [&](TrainedRun& run) {
+    const auto evaluation = evaluate_run(run, Split::test, {5});
+    ASSERT_TRUE(evaluation.has_value());
+    EXPECT_GT(evaluation->report.domains[0].candidates, known_.domains()[0].items);
+  });
+}
+
+TEST_F(LaterTest, RefusesColdItemsWhereTheModelLooksAtNoFeatures) {
+  save(small_config(ModelKind::lightgcn));
+  config_.modalities = {};
+  gives_interactions_ = false;
+  expect_refused(Cause::usage, {"--items", "looks at no features", "--observed"});
+}
+
+TEST_F(LaterTest, SaysWhatToDoWithADataSetThatExtendsTheRuns) {
+  save(small_config(ModelKind::micrec));
+  PreparedDataset world = make_small_world(kWorld);
+  world.extends = {{known_.fingerprint(), {1, 1}, {1, 1}, 1}};
+  options_.dataset = folder_ / "extends.h5";
+  write_dataset(world, options_.dataset);
+  expect_refused(Cause::checkpoint, {"extends the data set", "--init_from", "--observed"});
+}
+
+}  // namespace
+}  // namespace micrec
