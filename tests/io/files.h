@@ -32,6 +32,11 @@ class TemporaryFolder {
   }
 
   std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+  /// How many entries it has.
+  std::size_t files() const {
+    const std::filesystem::directory_iterator entries(path_);
+    return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
+  }
 
   /// Writes a file; through gzip if its name ends with .gz.
   std::string write(const std::string& name, const std::string& bytes) const {
