@@ -436,7 +436,7 @@ class FileArgumentsTest(unittest.TestCase):
 
         def call(one):
             name, words = one
-            if name == "recommend":
+            if name in ("recommend", "similar"):
                 words = [word for word in words if not word.startswith("--out=")]
             with open("/dev/full", "w", encoding="utf-8") as full:
                 return name, words, self.world.call(words, stdout=full)
