@@ -143,9 +143,8 @@ class LaterTest : public testing::Test {
       parameters[name] = is_by_node(value) ? carried(value, known_, whole_, kMeaningless) : value;
     }
     for (const auto& [name, value] : buffers_) {
-      buffers[name] = is_by_node(value)
-                          ? carried(value, known_, whole_, name == "embedding" ? kMeaningless : 0)
-                          : value;
+      // Of kinds that are solved a row without training interactions is zero.
+      buffers[name] = is_by_node(value) ? carried(value, known_, whole_, 0) : value;
     }
     ShardedSetting setting;
     setting.observed = Observed::all;

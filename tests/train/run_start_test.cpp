@@ -72,8 +72,8 @@ class BeginFrom : public testing::Test {
     known_ = std::make_shared<const DatasetFile>(DatasetFile::open(later_.known));
     std::ostringstream report;
     write_dataset(append(known_,
-                         make_additions(*known_, later_.interactions, later_.features,
-                                        FeaturesOf::met_items, SplitKind::ratio, report),
+                         make_additions(*known_, later_.interactions, {}, FeaturesOf::met_items,
+                                        SplitKind::ratio, report),
                          {parse_split_rule("ratio:1:0:0"), "a test"}, report),
                   folder_ / "more.h5");
     more_ = std::make_unique<DatasetFile>(DatasetFile::open(folder_ / "more.h5"));
