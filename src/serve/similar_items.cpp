@@ -107,13 +107,12 @@ std::vector<DomainItem> read_items(const std::string& list, const DatasetFile& d
     }
   }
   if (items.empty()) {
-    throw Error(
-        Cause::data,
-        parts.empty()
-            ? text("--items names no item; give DOMAIN:KEY,... or a file with one a line")
-            : text("--items: none of the ", with_commas(std::ssize(parts)),
-                   " is an item of the data set (the first is ", excerpt(parts.front()), ")",
-                   parts.size() == 1 ? ", and there is no file of that name" : ""));
+    throw Error(Cause::data,
+                parts.empty()
+                    ? text("--items names no item; give DOMAIN:KEY,... or a file with one a line")
+                    : text("--items: none of the ", with_commas(std::ssize(parts)),
+                           " is an item of the data set (the first is ", excerpt(parts.front()),
+                           ")", parts.size() == 1 ? ", and there is no file of that name" : ""));
   }
   if (!unknown.empty()) {
     report << with_commas(std::ssize(unknown)) << " of the " << with_commas(std::ssize(parts))
