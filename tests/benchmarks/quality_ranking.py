@@ -7,7 +7,7 @@ rank    ranks by what `micrec export` wrote: a score is the dot product of two r
         the mix of that with the sum of an item's coefficients over all that the person did, in every domain.
 same    compares every metric of every user of two such files; ends with 1 where one differs by more than 1e-9.
 
-Needs numpy, scipy and h5py. All users and items of the data set are let in; slices of held-out users and items are not made.
+Needs numpy and h5py, and scipy for exports with item regression. All users and items of the data set are let in; slices of held-out users and items are not made.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import sys
 
 import h5py
 import numpy as np
-import scipy.sparse as sp
 
 BLOCK = 256  # users scored at a time
 DEGREES = [(0, "items_degree_0"), (1, "items_degree_1_3"), (4, "items_degree_4_7"), (8, "items_degree_8_15"),
@@ -198,6 +197,8 @@ class Regression:
     """The linear term of one domain: coefficients by source item, and what each of its users' people did."""
 
     def __init__(self, file, domain, histories):
+        import scipy.sparse as sp  # of exports with item regression alone
+
         group = file[f"domains/{domain.name}/item_regression"]
         self.embeddings, self.factor = group.attrs["embeddings"], group.attrs["regression"]
         by_target = sp.csr_matrix((group["data"][:], group["indices"][:], group["indptr"][:]), tuple(group["shape"][:]))

@@ -253,7 +253,8 @@ TEST_F(MixChoiceTest, ADomainWithoutValidationHasTheDefaultWeight) {
   EXPECT_FALSE(choice.tried[0].empty());
   EXPECT_TRUE(choice.tried[1].empty());
   const auto [product, regression] = plain_spreads(1);
-  EXPECT_NEAR(choice.mixes[1].regression / (product / regression), 1, 1e-6);
+  EXPECT_NEAR(choice.mixes[1].regression / (product / regression), MixChooser::kDefaultWeight,
+              1e-6);
   EXPECT_EQ(choice.in_words({"a", "b"})[1], "b: nothing to validate on");
   on_ranks(2, [&](Communicator& communicator, const Ownership& ownership, const ScoreTerms& terms) {
     const EvaluationOptions options = {.split = Split::valid, .k = {20}};
@@ -264,7 +265,8 @@ TEST_F(MixChoiceTest, ADomainWithoutValidationHasTheDefaultWeight) {
     const MixChoice twice = given.choose(terms, communicator);
     EXPECT_EQ(twice.tried[0].size(), 1U);
     EXPECT_EQ(twice.tried[0][0].weight, 2);
-    EXPECT_NEAR(twice.mixes[1].regression / choice.mixes[1].regression, 3, 1e-6);
+    EXPECT_NEAR(twice.mixes[1].regression / choice.mixes[1].regression,
+                3 / MixChooser::kDefaultWeight, 1e-6);
   });
 }
 
