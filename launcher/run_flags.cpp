@@ -43,10 +43,6 @@ Bound automatic_or(double minimum, bool above_minimum) {
   });
 }
 
-constexpr ModelKind kModelKinds[] = {
-    ModelKind::mf,     ModelKind::lightgcn, ModelKind::inmo_mf,    ModelKind::inmo,
-    ModelKind::micrec, ModelKind::ials,     ModelKind::popularity, ModelKind::item_regression};
-
 using Why = std::function<std::string()>;
 
 /// "with --model=mf" where the kind is none of those that a flag is for.

@@ -23,6 +23,9 @@ std::vector<std::string> split(std::string_view value, char separator);
 /// The parts with the separator between them.
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 
+/// Without the spaces and tabs around it.
+std::string_view trim(std::string_view value);
+
 /// With ASCII letters made small.
 std::string small_letters(std::string_view value);
 

@@ -23,12 +23,6 @@ struct KnownDomain {
   KeyTable items;
 };
 
-KeyTable table_of(const std::vector<std::string>& keys) {
-  KeyTable table;
-  for (const std::string& key : keys) table.add(key);
-  return table;
-}
-
 /// The keys that are not known, in their order, which are added to the known ones.
 std::vector<std::string> add_new(const KeyTable& keys, KeyTable& known) {
   std::vector<std::string> added;
@@ -198,7 +192,7 @@ FeatureTable match(const FeatureInput& input, std::shared_ptr<const FeatureFile>
 
 /// Gives new users their people, those that other domains know and new ones.
 void match_people(const DatasetFile& dataset, Additions& additions) {
-  KeyTable known = table_of(dataset.person_keys());
+  KeyTable known = number_keys(dataset.person_keys());
   KeyTable came;
   for (const DomainAdditions& domain : additions.domains) {
     for (const std::string& key : domain.user_keys) came.add(key);
@@ -225,8 +219,8 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
   for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
     const DomainInfo& info = dataset.domains()[d];
     DomainAdditions& added = additions.domains[d];
-    KnownDomain known{dataset, d, info, table_of(dataset.user_keys(d)),
-                      table_of(dataset.item_keys(d))};
+    KnownDomain known{dataset, d, info, number_keys(dataset.user_keys(d)),
+                      number_keys(dataset.item_keys(d))};
     const auto came = std::ranges::find(raw, info.name, &RawDomain::name);
     KeyTable items;
     if (came != raw.end()) {

@@ -1,5 +1,7 @@
 #include "data/append.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <set>
@@ -65,6 +67,7 @@ FeatureTable joined_features(const std::shared_ptr<const DatasetFile>& old, int 
                              const std::string& modality, const FeatureTable* added) {
   const DomainInfo& info = old->domains()[domain];
   const auto known = std::ranges::find(info.modalities, modality, &ModalityInfo::name);
+  CHECK(known != info.modalities.end() || added != nullptr) << modality << " is nowhere";
   FeatureTable table;
   table.modality = modality;
   table.width = known != info.modalities.end() ? known->width : added->width;

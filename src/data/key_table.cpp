@@ -75,6 +75,12 @@ std::vector<std::int32_t> KeyTable::sorted() const {
   return numbers;
 }
 
+KeyTable number_keys(const std::vector<std::string>& keys) {
+  KeyTable table;
+  for (const std::string& key : keys) table.add(key);
+  return table;
+}
+
 std::int64_t words_in_both(const KeyTable& a, const KeyTable& b) {
   std::int64_t both = 0;
   for (std::int32_t number = 0; number < a.size(); ++number) {

@@ -47,6 +47,9 @@ class KeyTable {
   std::vector<std::int32_t> slots_;  // key numbers, -1 where free; open addressing
 };
 
+/// Numbers keys, which are distinct, in their order.
+KeyTable number_keys(const std::vector<std::string>& keys);
+
 /// How many keys are in both, mere numbers left out: they say nothing about what they number.
 std::int64_t words_in_both(const KeyTable& a, const KeyTable& b);
 

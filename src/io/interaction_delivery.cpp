@@ -1,6 +1,5 @@
 #include "io/interaction_delivery.h"
 
-#include <glog/logging.h>
 #include <simdjson.h>
 
 #include <algorithm>
@@ -70,12 +69,6 @@ const Names& names_of(Role role) {
 const char* word_for(Role role) {
   constexpr std::array<const char*, kRoles> kWords = {"user", "item", "time", "rating", "split"};
   return kWords[index(role)];
-}
-
-std::string_view trim(std::string_view value) {
-  while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-  while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
-  return value;
 }
 
 std::optional<ParsedTime> parse_time(std::string_view value) {
@@ -216,13 +209,6 @@ std::string Delivery::take(const Record& record, Interaction& out) {
     }
   }
   return "";
-}
-
-Quotes parse_quotes(const std::string& word) {
-  if (word == "auto") return Quotes::automatic;
-  if (word == "twice") return Quotes::twice;
-  CHECK_EQ(word, "none");
-  return Quotes::none;
 }
 
 std::vector<std::string> InteractionsSummary::in_words() const {

@@ -44,8 +44,6 @@ struct ColumnNames {
 /// Errors   Error(Cause::usage): neither names nor numbers, or one of them twice.
 ColumnNames parse_columns(const std::string& columns);
 
-/// Without the spaces and tabs around it.
-std::string_view trim(std::string_view value);
 struct ParsedTime {
   std::int64_t whole = 0;       // rounded down
   std::int32_t billionths = 0;  // what was rounded off

@@ -17,9 +17,6 @@ enum class Quotes {
   none,       ///< a character like others
 };
 
-/// "auto", "twice" or "none". CHECK: it is one of these.
-Quotes parse_quotes(const std::string& word);
-
 struct InteractionsOptions {
   /// Columns of a table, or fields of JSON: "user,item[,timestamp[,rating[,split]]]", as names of
   /// the header line, or as numbers from 1 if the file has no header line. Any of the last three

@@ -1,16 +1,10 @@
 #include "model/model_config.h"
 
-#include <array>
-
 #include "base/error.h"
 #include "base/text.h"
 
 namespace micrec {
 namespace {
-
-constexpr std::array kKinds = {ModelKind::mf,         ModelKind::lightgcn,       ModelKind::inmo_mf,
-                               ModelKind::inmo,       ModelKind::micrec,         ModelKind::ials,
-                               ModelKind::popularity, ModelKind::item_regression};
 
 void require(bool holds, const char* flag, const char* expected, double got) {
   if (!holds) {
@@ -40,17 +34,6 @@ const char* name_of(ModelKind kind) {
       return "item_regression";
   }
   return "unknown";
-}
-
-ModelKind parse_model_kind(const std::string& word) {
-  for (const ModelKind kind : kKinds) {
-    if (word == name_of(kind)) return kind;
-  }
-  throw Error(
-      Cause::usage,
-      text("--model=", word,
-           " is not a model: expected mf, lightgcn, inmo_mf, inmo, micrec, ials, popularity or "
-           "item_regression"));
 }
 
 ModelConfig resolve(ModelConfig config, int domains) {

@@ -10,6 +10,9 @@ namespace micrec {
 inline constexpr int kMostModalities = 10;
 
 enum class ModelKind { mf, lightgcn, inmo_mf, inmo, micrec, ials, popularity, item_regression };
+inline constexpr ModelKind kModelKinds[] = {
+    ModelKind::mf,     ModelKind::lightgcn, ModelKind::inmo_mf,    ModelKind::inmo,
+    ModelKind::micrec, ModelKind::ials,     ModelKind::popularity, ModelKind::item_regression};
 enum class SemanticPlace { before, after };
 enum class DomainWeights { uniform, balanced };
 /// How item regression takes part in the score.
@@ -72,8 +75,7 @@ struct ModelConfig {
 /// program looks at switches alone. Errors: Error(Cause::usage) on a value out of range.
 ModelConfig resolve(ModelConfig config, int domains);
 
-/// The word of a kind on the command line, and back. Errors: Error(Cause::usage) names the kinds.
+/// The word of a kind on the command line.
 const char* name_of(ModelKind kind);
-ModelKind parse_model_kind(const std::string& word);
 
 }  // namespace micrec

@@ -115,13 +115,17 @@ at::Tensor inverse_sqrt(const at::Tensor& degree) {
   return at::where(degree > 0, degree.clamp_min(1).rsqrt(), at::zeros_like(degree));
 }
 
-DatasetSummary summarise(const DatasetFile& dataset, Observed observed) {
+NodeSpace node_space(const DatasetFile& dataset) {
   std::vector<std::int64_t> users, items;
   for (const DomainInfo& domain : dataset.domains()) {
     users.push_back(domain.users);
     items.push_back(domain.items);
   }
-  DatasetSummary summary{NodeSpace(users, items), {}, {}, {}};
+  return {users, items};
+}
+
+DatasetSummary summarise(const DatasetFile& dataset, Observed observed) {
+  DatasetSummary summary{node_space(dataset), {}, {}, {}};
   summary.people.count = dataset.people();
   for (int domain = 0; domain < summary.space.domains(); ++domain) {
     const std::vector<std::int32_t> person = dataset.person_of_user(domain);

@@ -32,6 +32,9 @@ enum class Observed {
   all,       ///< those observed later too: new users and items are let in without retraining
 };
 
+/// How the nodes of a data set are numbered.
+NodeSpace node_space(const DatasetFile& dataset);
+
 /// With Observed::all what came later counts as if it were of training: for whoever fits on it.
 /// Cost: one pass over the interactions in pieces; 8 bytes a node.
 DatasetSummary summarise(const DatasetFile& dataset, Observed observed = Observed::training);

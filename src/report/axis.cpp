@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "base/description.h"
 #include "base/text.h"
@@ -72,8 +73,10 @@ void Axis::set_linear_ticks(double low, double high, int most_ticks, bool grow) 
   low_ = grow ? first * apart_ : low;
   high_ = grow ? last * apart_ : high;
   ticks_.clear();
-  for (double n = first; n <= last; ++n) {
-    const double tick = n * apart_ == 0 ? 0 : n * apart_;
+  const auto steps = static_cast<std::int64_t>(last - first);
+  for (std::int64_t step = 0; step <= steps; ++step) {
+    const double at = (first + static_cast<double>(step)) * apart_;
+    const double tick = at == 0 ? 0 : at;  // not -0
     if (tick >= low_ - 1e-9 * apart_ && tick <= high_ + 1e-9 * apart_) ticks_.push_back(tick);
   }
 }

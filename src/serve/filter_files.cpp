@@ -18,12 +18,6 @@ namespace {
 constexpr char kWhere[] = "--where";
 constexpr char kAtMost[] = "--at_most";
 
-std::string_view trimmed(std::string_view line) {
-  const std::size_t begin = line.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return line.substr(begin, line.find_last_not_of(" \t") - begin + 1);
-}
-
 }  // namespace
 
 AtMost parse_at_most(const std::string& value, const std::string& asked) {
@@ -48,7 +42,7 @@ std::vector<std::int32_t> read_item_keys(const std::string& path, const std::str
   std::string unknown_example;
   std::string_view line;
   while (lines.next(&line)) {
-    const std::string_view key = trimmed(line);
+    const std::string_view key = trim(line);
     if (key.empty()) continue;
     ++read;
     const std::int32_t item = items.find(key);

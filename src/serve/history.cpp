@@ -9,12 +9,6 @@
 
 namespace micrec {
 
-KeyTable number_keys(const std::vector<std::string>& keys) {
-  KeyTable table;
-  for (const std::string& key : keys) table.add(key);
-  return table;
-}
-
 const std::vector<std::int32_t>* History::of(std::string_view key) const {
   const std::int32_t user = users.find(key);
   return user < 0 || items[user].empty() ? nullptr : &items[user];

@@ -13,9 +13,6 @@
 
 namespace micrec {
 
-/// Numbers keys, which are distinct, in their order.
-KeyTable number_keys(const std::vector<std::string>& keys);
-
 /// What people have interacted with in one domain since it was prepared, of the items that the data
 /// set knows.
 struct History {

@@ -19,13 +19,6 @@ namespace {
 
 constexpr char kItemColumn[] = "item_id";
 
-std::string_view trimmed(std::string_view field) {
-  constexpr std::string_view kBlanks = " \t";
-  const std::size_t begin = field.find_first_not_of(kBlanks);
-  if (begin == std::string_view::npos) return {};
-  return field.substr(begin, field.find_last_not_of(kBlanks) - begin + 1);
-}
-
 std::optional<double> finite_number(std::string_view value) {
   const std::optional<double> number = parse_real(value);
   return number && std::isfinite(*number) ? number : std::nullopt;
@@ -42,7 +35,7 @@ char separator_of(const LineReader& lines) {
     const std::vector<std::string_view> names =
         fields_of(first.front(), std::string_view(&separator, 1));
     const bool has_item = std::ranges::any_of(names, [](std::string_view name) {
-      name = trimmed(name);
+      name = trim(name);
       if (name.size() > 1 && name.front() == '"' && name.back() == '"') {
         name = name.substr(1, name.size() - 2);
       }
@@ -74,7 +67,7 @@ Header read_header(CsvReader& table, std::vector<ItemAttributes::Column>& column
   std::optional<std::size_t> item;
   std::vector<std::string> names;
   for (std::size_t f = 0; f < header.width; ++f) {
-    const std::string name(trimmed(table.fields()[f]));
+    const std::string name(trim(table.fields()[f]));
     if (name.empty()) continue;
     if (std::ranges::find(names, name) != names.end()) {
       throw table.error(text("two columns are called ", excerpt(name), "; give each its own name"));
@@ -160,7 +153,7 @@ ItemAttributes ItemAttributes::read(const std::string& path, const std::string& 
       throw table.error(
           text("expected ", header.width, " fields as in the header, got ", table.fields().size()));
     }
-    const std::string_view key = trimmed(table.fields()[header.item]);
+    const std::string_view key = trim(table.fields()[header.item]);
     if (key.empty()) throw table.error("item_id is empty; expected an item's key");
     ++read;
     const std::int32_t item = items.find(key);
@@ -174,7 +167,7 @@ ItemAttributes ItemAttributes::read(const std::string& path, const std::string& 
     }
     line_of[item] = table.line_number();
     for (std::size_t c = 0; c < header.attributes.size(); ++c) {
-      const std::string_view value = trimmed(table.fields()[header.attributes[c]]);
+      const std::string_view value = trim(table.fields()[header.attributes[c]]);
       Column& column = attributes.columns_[c];
       if (!value.empty()) column.of_item[item] = column.values.add(value);
     }

@@ -28,7 +28,7 @@ Titles read_objects(LineReader lines) {
   Titles titles;
   std::string_view line;
   while (lines.next(&line)) {
-    if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
+    if (trim(line).empty()) continue;
     const Json object = Json::parse(line, /*callback=*/nullptr, /*allow_exceptions=*/false);
     if (!object.is_object()) throw lines.error("expected a JSON object with item_id and title");
     std::string item;

@@ -51,6 +51,7 @@ struct Recommender::Catalogue {
   std::once_flag is_made;
   std::optional<Candidates> items;
   std::vector<ScoredItem> popular;  // all items
+  std::vector<double> length;       // (items) of final rows
   std::once_flag is_held_out_read;
   Items held_out;  // [user] of validation and test
 };
@@ -116,6 +117,11 @@ void Recommender::prepare(int domain, Exclude exclude) const {
   std::call_once(made.is_made, [&] {
     made.items.emplace(candidates(domain));
     made.popular = popular_items(domain);
+    const Range nodes = model_.shard().space().items_of(domain);
+    for (std::int64_t node = nodes.begin; node < nodes.end; ++node) {
+      const float* const row = z_.const_data_ptr<float>() + node * z_.size(1);
+      made.length.push_back(std::sqrt(std::inner_product(row, row + z_.size(1), row, 0.0)));
+    }
   });
   if (exclude != Exclude::all) return;
   std::call_once(made.is_held_out_read, [&] {
@@ -237,21 +243,18 @@ NumberLists Recommender::left_out(int domain, std::span<const Person> people,
                                   std::span<const Basis> basis, Exclude exclude) const {
   NumberLists lists;
   for (std::size_t n = 0; n < people.size(); ++n) {
-    if (exclude == Exclude::none) {
-      lists.add({});
-    } else if (basis[n] == Basis::history) {
-      lists.add(*people[n].history(domain));
-    } else if (basis[n] == Basis::dataset) {
+    std::vector<std::int32_t> items;
+    if (exclude != Exclude::none && basis[n] == Basis::history) {
+      items = *people[n].history(domain);
+    } else if (exclude != Exclude::none && basis[n] == Basis::dataset) {
       const std::int32_t user = users_[domain].find(*people[n].key);
-      std::vector<std::int32_t> items = seen_[domain][user];
+      items = seen_[domain][user];
       if (exclude == Exclude::all) {
         const std::vector<std::int32_t>& more = catalogues_[domain]->held_out[user];
         items.insert(items.end(), more.begin(), more.end());
       }
-      lists.add(items);
-    } else {
-      lists.add({});
     }
+    lists.add(items);
   }
   return lists;
 }
@@ -376,16 +379,13 @@ std::optional<std::vector<ScoredItem>> Recommender::similar(int domain, const Pe
   const std::int64_t first = model_.shard().space().items_of(domain).begin;
   const auto count = static_cast<std::int32_t>(model_.shard().space().items_of(domain).size());
   const float* const rows = z_.const_data_ptr<float>() + first * dim;
-  const auto norm = [&](const float* row) {
-    return std::sqrt(std::inner_product(row, row + dim, row, 0.0));
-  };
+  const std::vector<double>& length = catalogue(domain).length;
   std::vector<double> wanted(dim, 0);
   const std::vector<std::int32_t>* const given = person.history(domain);
   if (given != nullptr) {
     for (const std::int32_t item : *given) {
       const float* const row = rows + item * dim;
-      const double length = norm(row);
-      for (std::int64_t c = 0; length > 0 && c < dim; ++c) wanted[c] += row[c] / length;
+      for (std::int64_t c = 0; length[item] > 0 && c < dim; ++c) wanted[c] += row[c] / length[item];
     }
   } else {
     const PeopleRows there = rows_for(domain, {&person, 1});
@@ -400,9 +400,9 @@ std::optional<std::vector<ScoredItem>> Recommender::similar(int domain, const Pe
   std::iota(number.begin(), number.end(), 0);
   for (std::int32_t item = 0; item < count; ++item) {
     const float* const row = rows + item * dim;
-    const double length = norm(row);
     const double product = std::inner_product(wanted.begin(), wanted.end(), row, 0.0);
-    cosine[item] = length > 0 ? static_cast<float>(product / (length * size)) : TopK::kNever;
+    cosine[item] =
+        length[item] > 0 ? static_cast<float>(product / (length[item] * size)) : TopK::kNever;
   }
   if (given != nullptr) {
     for (const std::int32_t item : *given) cosine[item] = TopK::kNever;

@@ -332,7 +332,7 @@ ObserveAnswer RecommendationService::observe(const std::vector<ObservedEvent>& e
 }
 
 void RecommendationService::replace(std::shared_ptr<const ServedModel> model) {
-  const std::string& before = this->model()->run().dataset.fingerprint();
+  const std::string before = this->model()->run().dataset.fingerprint();
   const std::string& after = model->run().dataset.fingerprint();
   if (before != after) {
     throw Error(Cause::checkpoint,

@@ -26,9 +26,7 @@ std::vector<std::string> parts_of(const std::string& list) {
   LineReader lines(list);
   std::string_view line;
   while (lines.next(&line)) {
-    const std::size_t begin = line.find_first_not_of(" \t");
-    if (begin == std::string_view::npos) continue;
-    parts.emplace_back(line.substr(begin, line.find_last_not_of(" \t") - begin + 1));
+    if (const std::string_view part = trim(line); !part.empty()) parts.emplace_back(part);
   }
   return parts;
 }

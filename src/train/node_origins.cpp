@@ -5,24 +5,15 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "data/key_table.h"
+#include "model/shard.h"
 
 namespace micrec {
 namespace {
 
-NodeSpace space_of(const DatasetFile& dataset) {
-  std::vector<std::int64_t> users, items;
-  for (const DomainInfo& domain : dataset.domains()) {
-    users.push_back(domain.users);
-    items.push_back(domain.items);
-  }
-  return {users, items};
-}
-
 /// For each of the keys its number among those of then, or -1.
 std::vector<std::int32_t> numbers_then(const std::vector<std::string>& now,
                                        const std::vector<std::string>& then) {
-  KeyTable table;
-  for (const std::string& key : then) table.add(key);
+  const KeyTable table = number_keys(then);
   std::vector<std::int32_t> numbers;
   for (const std::string& key : now) numbers.push_back(table.find(key));
   return numbers;
@@ -36,7 +27,7 @@ std::optional<NodeOrigins> origins_by_record(const DatasetFile& now,
       std::ranges::find(now.extends(), fingerprint, &ExtendedDataset::fingerprint);
   if (extended == now.extends().end()) return std::nullopt;
   NodeOrigins origins{NodeSpace(extended->users, extended->items), {}};
-  const NodeSpace space = space_of(now);
+  const NodeSpace space = node_space(now);
   origins.node.assign(space.nodes(), -1);
   for (int d = 0; d < space.domains(); ++d) {
     for (std::int64_t user = 0; user < extended->users[d]; ++user) {
@@ -60,8 +51,8 @@ NodeOrigins origins_by_keys(const DatasetFile& now, const DatasetFile& then) {
                                   then.path(), ", on which the model was trained, has ",
                                   names_of(then), "; both need the same, in the same order"));
   }
-  NodeOrigins origins{space_of(then), {}};
-  const NodeSpace space = space_of(now);
+  NodeOrigins origins{node_space(then), {}};
+  const NodeSpace space = node_space(now);
   origins.node.assign(space.nodes(), -1);
   for (int d = 0; d < space.domains(); ++d) {
     const std::vector<std::int32_t> users = numbers_then(now.user_keys(d), then.user_keys(d));

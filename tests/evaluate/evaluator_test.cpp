@@ -27,7 +27,7 @@ class EvaluatorTest : public testing::Test {
     prepared_ = make_dataset(shape);
     write_dataset(prepared_, folder_ / "dataset.h5");
     dataset_.emplace(DatasetFile::open(folder_ / "dataset.h5"));
-    space_.emplace(make_space(*dataset_));
+    space_.emplace(node_space(*dataset_));
   }
 
   Report evaluate(int ranks, const EvaluationOptions& options, const std::vector<float>& z) const {

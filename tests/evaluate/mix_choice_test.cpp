@@ -29,7 +29,7 @@ class MixChoiceTest : public testing::Test {
     prepared_ = make_dataset(shape);
     write_dataset(prepared_, folder_ / "dataset.h5");
     dataset_.emplace(DatasetFile::open(folder_ / "dataset.h5"));
-    space_.emplace(make_space(*dataset_));
+    space_.emplace(node_space(*dataset_));
     z_ = make_embeddings(space_->nodes(), kDim, false);
     coefficients_ = make_coefficients(*space_, false);
   }

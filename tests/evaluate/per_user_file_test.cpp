@@ -31,7 +31,7 @@ class PerUserFileTest : public testing::Test {
   PerUserFileTest() {
     write_dataset(make_dataset({}), folder_ / "dataset.h5");
     dataset_.emplace(DatasetFile::open(folder_ / "dataset.h5"));
-    space_.emplace(make_space(*dataset_));
+    space_.emplace(node_space(*dataset_));
   }
 
   /// Evaluates on so many ranks, writes the file, and returns what rank 0 collects.

@@ -14,6 +14,7 @@
 #include "data/dataset_writer.h"
 #include "data/prepared_dataset.h"
 #include "kernels/sparse_rows.h"
+#include "model/shard.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
 #include "tests/support/temporary_folder.h"
@@ -105,6 +106,12 @@ inline PreparedDataset make_dataset(const WorldShape& shape) {
   return dataset;
 }
 
+/// A data set as it is read back from a file.
+inline DatasetFile written(const PreparedDataset& dataset, const std::string& path) {
+  write_dataset(dataset, path);
+  return DatasetFile::open(path);
+}
+
 /// Owners at random; with several ranks the second owns nothing.
 inline Ownership make_ownership(const NodeSpace& space, int ranks) {
   const Random random(12, Purpose::synthetic);
@@ -115,16 +122,6 @@ inline Ownership make_ownership(const NodeSpace& space, int ranks) {
     ownership.owner.push_back(ranks > 1 && owner == 1 ? 0 : owner);
   }
   return ownership;
-}
-
-inline NodeSpace make_space(const DatasetFile& dataset) {
-  std::vector<std::int64_t> users;
-  std::vector<std::int64_t> items;
-  for (const DomainInfo& domain : dataset.domains()) {
-    users.push_back(domain.users);
-    items.push_back(domain.items);
-  }
-  return NodeSpace(users, items);
 }
 
 /// Rows of small whole numbers, so that many scores are equal and all are exact, or of any numbers.

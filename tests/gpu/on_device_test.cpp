@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <mutex>
 #include <set>
@@ -31,7 +32,8 @@ constexpr std::int64_t kSteps = 6;
 
 ModelConfig model_of(const std::string& name) {
   ModelConfig config;
-  config.kind = parse_model_kind(name);
+  config.kind = *std::ranges::find(kModelKinds, name,
+                                   [](ModelKind kind) { return std::string(name_of(kind)); });
   config.dim = 8;
   config.layers = name == "mf" ? 0 : 2;
   config.l2 = 1e-3;

@@ -50,6 +50,12 @@ struct Row {
   std::optional<double> rating;
 };
 
+Quotes quotes_of(std::string_view word) {
+  if (word == "auto") return Quotes::automatic;
+  EXPECT_TRUE(word == "twice" || word == "none") << word;
+  return word == "none" ? Quotes::none : Quotes::twice;
+}
+
 class Dialects : public testing::Test {
  protected:
   /// What is wrong with the way in which a file was read, or nothing.
@@ -58,7 +64,7 @@ class Dialects : public testing::Test {
     InteractionsOptions options;
     options.columns = std::string_view(expected["columns"]);
     options.separator = std::string_view(expected["separator"]);
-    options.quotes = parse_quotes(std::string(std::string_view(expected["quotes"])));
+    options.quotes = quotes_of(std::string_view(expected["quotes"]));
     std::vector<Row> rows;
     try {
       const InteractionsSummary summary =

@@ -62,15 +62,10 @@ class EmbeddingArraysTest : public testing::Test {
     return lines;
   }
 
-  static std::string written(const PreparedDataset& dataset, const std::string& path) {
-    write_dataset(dataset, path);
-    return path;
-  }
-
   TemporaryFolder folder_;
   std::string prefix_ = folder_ / "out";
-  DatasetFile dataset_ = DatasetFile::open(written(make_dataset({}), folder_ / "dataset.h5"));
-  NodeSpace space_ = make_space(dataset_);
+  DatasetFile dataset_ = written(make_dataset({}), folder_ / "dataset.h5");
+  NodeSpace space_ = node_space(dataset_);
   std::vector<float> z_ = make_embeddings(space_.nodes(), kDim, false);
 };
 
@@ -146,7 +141,7 @@ TEST_F(EmbeddingArraysTest, SaysHowManyTheIndexMisses) {
 TEST_F(EmbeddingArraysTest, AKeyWithALineEndIsRefused) {
   PreparedDataset dataset = make_dataset({});
   dataset.domains[0].item_keys.back() = "two\nlines";
-  dataset_ = DatasetFile::open(written(dataset, folder_ / "other.h5"));
+  dataset_ = written(dataset, folder_ / "other.h5");
   try {
     write(1, ArrayFormat::npy);
     ADD_FAILURE() << "not refused";

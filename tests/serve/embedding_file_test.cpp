@@ -74,15 +74,10 @@ class EmbeddingFileTest : public testing::Test {
     EXPECT_NE(output.find("36 metrics agree"), std::string::npos) << output;
   }
 
-  static std::string written(const PreparedDataset& dataset, const std::string& path) {
-    write_dataset(dataset, path);
-    return path;
-  }
-
   TemporaryFolder folder_;
   std::string exported_ = folder_ / "embeddings.h5";
-  DatasetFile dataset_ = DatasetFile::open(written(make_dataset({}), folder_ / "dataset.h5"));
-  NodeSpace space_ = make_space(dataset_);
+  DatasetFile dataset_ = written(make_dataset({}), folder_ / "dataset.h5");
+  NodeSpace space_ = node_space(dataset_);
 };
 
 TEST_F(EmbeddingFileTest, HasTheRowsOfAllNodesFromAnyNumberOfRanksAndBlocks) {

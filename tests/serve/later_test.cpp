@@ -38,39 +38,14 @@ constexpr std::uint64_t kSeed = 3;
 const std::vector<std::string> kModalities = {"image", "text"};
 const SmallWorld kWorld = {.users = 30, .items = 24};
 
-ModelConfig small_config(ModelKind kind) {
-  ModelConfig config;
-  config.kind = kind;
-  config.dim = 8;
-  config.layers = 2;
-  config.semantic_neighbors = 3;
-  config.modalities = kModalities;
-  return config;
-}
-
-/// A node by its domain, what it is, and its key.
-using Name = std::tuple<int, std::string, std::string>;
-
-std::vector<Name> names_of_nodes(const DatasetFile& dataset) {
-  std::vector<Name> names;
-  const auto domains = static_cast<int>(dataset.domains().size());
-  for (int d = 0; d < domains; ++d) {
-    for (const std::string& key : dataset.user_keys(d)) names.emplace_back(d, "user", key);
-  }
-  for (int d = 0; d < domains; ++d) {
-    for (const std::string& key : dataset.item_keys(d)) names.emplace_back(d, "item", key);
-  }
-  return names;
-}
-
 /// Rows of the nodes of one data set for those of another, by name; new ones get `fill`.
 at::Tensor carried(const at::Tensor& rows, const DatasetFile& from, const DatasetFile& to,
                    double fill) {
-  std::map<Name, std::int64_t> place;
+  std::map<NodeName, std::int64_t> place;
   std::int64_t next = 0;
-  for (const Name& name : names_of_nodes(from)) place[name] = next++;
+  for (const NodeName& name : names_of_nodes(from)) place[name] = next++;
   std::vector<std::int64_t> shape = rows.sizes().vec();
-  const std::vector<Name> names = names_of_nodes(to);
+  const std::vector<NodeName> names = names_of_nodes(to);
   shape.front() = static_cast<std::int64_t>(names.size());
   at::Tensor result = at::full(shape, fill, rows.options());
   for (std::size_t n = 0; n < names.size(); ++n) {
@@ -171,7 +146,7 @@ class LaterTest : public testing::Test {
   }
 
   /// Coefficients by the names of items, of all ranks of an opened run.
-  using Coefficients = std::map<std::pair<Name, Name>, float>;
+  using Coefficients = std::map<std::pair<NodeName, NodeName>, float>;
   Coefficients coefficients_when_opened(int ranks) {
     Coefficients all;
     std::mutex mutex;
@@ -184,8 +159,8 @@ class LaterTest : public testing::Test {
 
   static void add_coefficients(const DatasetFile& dataset, const std::vector<std::int32_t>& own,
                                const SparseRows& rows, Coefficients& to) {
-    std::vector<Name> items = names_of_nodes(dataset);
-    std::erase_if(items, [](const Name& name) { return std::get<1>(name) == "user"; });
+    std::vector<NodeName> items = names_of_nodes(dataset);
+    std::erase_if(items, [](const NodeName& name) { return std::get<1>(name) == "user"; });
     ASSERT_EQ(rows.rows(), static_cast<std::int64_t>(own.size()));
     for (std::size_t n = 0; n < own.size(); ++n) {
       for (std::int64_t at = rows.offsets[n]; at < rows.offsets[n + 1]; ++at) {
@@ -241,8 +216,8 @@ class LaterTest : public testing::Test {
     return fitted;
   }
 
-  static bool is_new(const DatasetFile& known, const Name& item) {
-    const std::vector<Name> names = names_of_nodes(known);
+  static bool is_new(const DatasetFile& known, const NodeName& item) {
+    const std::vector<NodeName> names = names_of_nodes(known);
     return std::ranges::find(names, item) == names.end();
   }
 
@@ -266,19 +241,19 @@ TEST_P(LaterOfKind, HasTheRowsThatAHoldOutHasAtAnyNumberOfRanks) {
   gives_features_ = GetParam() == ModelKind::micrec;  // others have no place for cold items
   save(config);
   const at::Tensor expected = rows_where_held_out();
-  std::map<Name, std::int64_t> place;
+  std::map<NodeName, std::int64_t> place;
   std::int64_t next = 0;
-  for (const Name& name : names_of_nodes(whole_)) place[name] = next++;
+  for (const NodeName& name : names_of_nodes(whole_)) place[name] = next++;
   for (const int ranks : {1, 2, 3}) {
     std::mutex mutex;
     std::int64_t compared = 0;
     std::int64_t of_new = 0;
     open(ranks, [&](TrainedRun& run) {
-      const std::vector<Name> names = names_of_nodes(run.dataset);
+      const std::vector<NodeName> names = names_of_nodes(run.dataset);
       const at::Tensor z = run.model->embeddings(run.epoch);
       const std::lock_guard<std::mutex> lock(mutex);
       for (std::size_t row = 0; row < run.shard.whole_nodes.size(); ++row) {
-        const Name& name = names[value(run.shard.whole_nodes[row])];
+        const NodeName& name = names[value(run.shard.whole_nodes[row])];
         const at::Tensor own = z[static_cast<std::int64_t>(row)];
         EXPECT_TRUE(at::allclose(own, expected[place.at(name)], 1e-5, 1e-5))
             << std::get<1>(name) << " " << std::get<2>(name) << " at " << ranks << " ranks:\n"

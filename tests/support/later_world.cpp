@@ -86,6 +86,28 @@ void write_features_of_new(const PreparedDomain& domain, const std::string& fold
 
 }  // namespace
 
+std::vector<NodeName> names_of_nodes(const DatasetFile& dataset) {
+  std::vector<NodeName> names;
+  const auto domains = static_cast<int>(dataset.domains().size());
+  for (int d = 0; d < domains; ++d) {
+    for (const std::string& key : dataset.user_keys(d)) names.emplace_back(d, "user", key);
+  }
+  for (int d = 0; d < domains; ++d) {
+    for (const std::string& key : dataset.item_keys(d)) names.emplace_back(d, "item", key);
+  }
+  return names;
+}
+
+ModelConfig small_config(ModelKind kind) {
+  ModelConfig config;
+  config.kind = kind;
+  config.dim = 8;
+  config.layers = 2;
+  config.semantic_neighbors = 3;
+  config.modalities = {"image", "text"};
+  return config;
+}
+
 LaterWorld write_later_world(const SmallWorld& world, const std::string& folder) {
   LaterWorld later;
   PreparedDataset known;

@@ -32,31 +32,6 @@ constexpr std::int64_t kStep = 25;
 constexpr std::int64_t kStepsPerEpoch = 10;
 constexpr std::int64_t kEpoch = 2;
 
-ModelConfig small_config(ModelKind kind) {
-  ModelConfig config;
-  config.kind = kind;
-  config.dim = 8;
-  config.layers = 2;
-  config.semantic_neighbors = 3;
-  config.modalities = {"image", "text"};
-  return config;
-}
-
-/// A node by its domain, what it is, and its key.
-using Name = std::tuple<int, std::string, std::string>;
-
-std::vector<Name> names_of_nodes(const DatasetFile& dataset) {
-  std::vector<Name> names;
-  const auto domains = static_cast<int>(dataset.domains().size());
-  for (int d = 0; d < domains; ++d) {
-    for (const std::string& key : dataset.user_keys(d)) names.emplace_back(d, "user", key);
-  }
-  for (int d = 0; d < domains; ++d) {
-    for (const std::string& key : dataset.item_keys(d)) names.emplace_back(d, "item", key);
-  }
-  return names;
-}
-
 /// What a run begins with, put together on one rank.
 struct Begun {
   WholeTensors values;
@@ -138,9 +113,9 @@ class BeginFrom : public testing::Test {
 };
 
 /// What a template row is inferred to be, in plain loops: of the templates among the neighbours.
-std::vector<double> inferred(const DatasetFile& dataset, const std::vector<Name>& names,
-                             const std::map<Name, at::Tensor>& templates, const at::Tensor& tokens,
-                             std::size_t node) {
+std::vector<double> inferred(const DatasetFile& dataset, const std::vector<NodeName>& names,
+                             const std::map<NodeName, at::Tensor>& templates,
+                             const at::Tensor& tokens, std::size_t node) {
   const auto& [domain, kind, key] = names[node];
   const bool is_user = kind == "user";
   const std::vector<std::string> users = dataset.user_keys(domain);
@@ -150,8 +125,8 @@ std::vector<double> inferred(const DatasetFile& dataset, const std::vector<Name>
   double count = 1;
   for (std::size_t n = 0; n < train.user.size(); ++n) {
     if ((is_user ? users[train.user[n]] : items[train.item[n]]) != key) continue;
-    const Name other = is_user ? Name(domain, "item", items[train.item[n]])
-                               : Name(domain, "user", users[train.user[n]]);
+    const NodeName other = is_user ? NodeName(domain, "item", items[train.item[n]])
+                                   : NodeName(domain, "user", users[train.user[n]]);
     const auto found = templates.find(other);
     if (found == templates.end()) continue;
     ++count;
@@ -167,12 +142,12 @@ std::vector<double> inferred(const DatasetFile& dataset, const std::vector<Name>
 TEST_F(BeginFrom, KeepsWhatIsKnownAndInfersWhatIsNew) {
   const ModelConfig config = small_config(ModelKind::micrec);
   save(config, *known_);
-  const std::vector<Name> names = names_of_nodes(*more_);
-  const std::vector<Name> before = names_of_nodes(*known_);
+  const std::vector<NodeName> names = names_of_nodes(*more_);
+  const std::vector<NodeName> before = names_of_nodes(*known_);
   const at::Tensor rows_before = parameters_.at("embedding");
   const at::Tensor mask_before = buffers_.at("template_mask");
-  std::map<Name, at::Tensor> templates;
-  std::map<Name, std::int64_t> place;
+  std::map<NodeName, at::Tensor> templates;
+  std::map<NodeName, std::int64_t> place;
   for (std::size_t n = 0; n < before.size(); ++n) {
     place[before[n]] = static_cast<std::int64_t>(n);
     if (mask_before[static_cast<std::int64_t>(n)].item<int>() != 0) {
@@ -223,7 +198,7 @@ TEST_F(BeginFrom, GivesNewRowsOfATableTheMeanOfTheirKind) {
   const ModelConfig config = small_config(ModelKind::lightgcn);
   save(config, *known_);
   const Begun begun = this->begun(config, *more_, 2);
-  const std::vector<Name> names = names_of_nodes(*more_);
+  const std::vector<NodeName> names = names_of_nodes(*more_);
   const Interactions train = known_->read(0, Split::train);
   std::vector<std::int32_t> trained = train.user;
   trained.erase(std::unique(trained.begin(), trained.end()), trained.end());
@@ -240,8 +215,8 @@ TEST_F(BeginFrom, MatchesByKeyWhereTheDataSetWasMadeAnew) {
   ASSERT_FALSE(origins_by_record(anew, known_->fingerprint()).has_value());
   const Begun begun = this->begun(config, anew, 2);
   EXPECT_NE(begun.said.find("matched by the keys of " + known_->path()), std::string::npos);
-  const std::vector<Name> names = names_of_nodes(anew);
-  const std::vector<Name> before = names_of_nodes(*known_);
+  const std::vector<NodeName> names = names_of_nodes(anew);
+  const std::vector<NodeName> before = names_of_nodes(*known_);
   int known = 0;
   for (std::size_t n = 0; n < names.size(); ++n) {
     const auto found = std::ranges::find(before, names[n]);
