@@ -266,6 +266,16 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
 
 }  // namespace
 
+JobOptions job_of(const std::string& command) {
+  JobOptions job;
+  job.program = "micrec " + command;
+  job.device = "auto";
+#ifndef NDEBUG
+  job.communicator.check_collectives = true;
+#endif
+  return job;
+}
+
 Job::Job(Communicator& world, int threads, c10::Device device, int ranks_of_machine)
     : world_(world), threads_(threads), device_(device), ranks_of_machine_(ranks_of_machine) {
   CHECK_GE(threads, 1);

@@ -25,6 +25,10 @@ struct JobOptions {
   bool watchdog = true;
 };
 
+/// How the processes of `micrec <command>` join where nothing says otherwise: on GPUs where every
+/// rank has one, with collectives compared in a debug build.
+JobOptions job_of(const std::string& command);
+
 /// One rank of a run: its communicator, device and threads. Made by run_job, or by tests over the
 /// communicators of run_ranks.
 class Job {

@@ -82,16 +82,6 @@ std::vector<Flag> table_flags(const std::string& group, InteractionsOptions& rea
               {{"auto", Quotes::automatic}, {"twice", Quotes::twice}, {"none", Quotes::none}})}};
 }
 
-JobOptions job_of(const std::string& command) {
-  JobOptions job;
-  job.program = "micrec " + command;
-  job.device = "auto";
-#ifndef NDEBUG
-  job.communicator.check_collectives = true;
-#endif
-  return job;
-}
-
 Flag device_flag(JobOptions& job) {
   return may_change({"device", "Running", "",
                      "where to compute; auto: on GPUs where every rank has one", job.device,

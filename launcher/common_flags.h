@@ -29,9 +29,6 @@ Flag checkpoint_flag(std::string& checkpoint);
 /// How the files of interactions are written: --columns, --separator, --quotes.
 std::vector<Flag> table_flags(const std::string& group, InteractionsOptions& reading);
 
-/// How the processes of a command join where no flag says otherwise: on GPUs where every rank has
-/// one, with collectives compared in a debug build.
-JobOptions job_of(const std::string& command);
 Flag device_flag(JobOptions& job);
 Flag threads_flag(int& threads);
 /// How the ranks of a run watch each other: --deadline, --check_collectives, --watchdog.

@@ -1,23 +1,14 @@
-#include "launcher/report.h"
-
-#include <glog/logging.h>
-
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <iterator>
 #include <map>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/coefficient_file.h"
-#include "checkpoints/directory.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
-#include "io/run_lock.h"
 #include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
@@ -25,66 +16,19 @@
 #include "launcher/run_flags.h"
 #include "report/html_page.h"
 #include "report/paired_runs.h"
-#include "report/run_record.h"
-#include "train/metrics_log.h"
+#include "run/run_report.h"
 
 namespace micrec {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr int kMostRuns = 16;
 constexpr std::int64_t kMostComparisonBytes = std::int64_t{64} << 20;
 
-std::string report_of(const std::string& run_dir) {
-  return (fs::path(run_dir) / kReportFile).string();
-}
-
-/// Where a run's folder says what.
-RunSources sources_of(const std::string& run_dir) {
-  RunSources sources;
-  sources.run_dir = run_dir;
-  sources.metrics = MetricsLog::path_in(run_dir);
-  sources.config = (fs::path(run_dir) / "config.txt").string();
-  if (const std::string fitted = coefficient_file_of(run_dir); is_there(fitted)) {
-    sources.item_regression = look_at_coefficients(fitted).origin.settings;
-  }
-  // What is damaged is left out; micrec verify and micrec inspect tell of it.
-  Failure why;
-  const std::optional<std::string> newest = newest_checkpoint(checkpoints_of(run_dir));
-  if (!newest) return sources;
-  if (const auto checkpoint = Checkpoint::try_open(*newest, Verify::sizes, why)) {
-    sources.dataset = checkpoint->info().dataset_path;
-    sources.fingerprint = checkpoint->info().dataset_fingerprint;
-    sources.grid = checkpoint->info().grid;
-  }
-  return sources;
-}
-
-/// A run, read. Errors: Error(data) where the folder has none, Error(io) where there is no folder.
-RunRecord read_run(const std::string& run_dir) {
-  RunSources sources = sources_of(run_dir);
-  if (!is_there(run_dir)) {
-    throw Error(Cause::io,
-                text(run_dir, " is not there; name the folder that was a run's --run_dir"));
-  }
-  if (!is_there(sources.metrics) && !is_there(sources.config)) {
-    throw Error(Cause::data,
-                text(run_dir,
-                     " has no metrics.jsonl and no config.txt, as micrec train leaves them; name "
-                     "the folder that was a run's --run_dir"));
-  }
-  if (const std::optional<LockHolder> holder = lock_holder_of(run_dir)) {
-    sources.holder = in_words(*holder);
-  }
-  return read_run_record(sources);
-}
-
 std::map<std::string, std::string> defaults_of_train() {
   RunConfig config;
-  std::map<std::string, std::string> defaults;
-  for (const Flag& flag : run_flags(config)) defaults[flag.name] = flag.value.default_text();
-  return defaults;
+  Command train;
+  train.flags = run_flags(config);
+  return defaults_of(settings_of(train));
 }
 
 struct PageWish {
@@ -95,7 +39,7 @@ struct PageWish {
 
 int run_report(const PageWish& wish, const Arguments& arguments) {
   std::vector<std::string> folders = arguments.plain;
-  const std::string out = wish.out.empty() ? report_of(folders.front()) : wish.out;
+  const std::string out = wish.out.empty() ? report_file_of(folders.front()) : wish.out;
   if (wish.out.empty() && folders.size() > 1) {
     throw Error(Cause::usage, text("a report of ", folders.size(),
                                    " runs belongs to none of their folders; name its "
@@ -123,15 +67,6 @@ int run_report(const PageWish& wish, const Arguments& arguments) {
 }
 
 }  // namespace
-
-ReportAtEnd::~ReportAtEnd() {
-  try {
-    const RunRecord run = read_run_record(sources_of(run_dir_));
-    write_whole_file(report_of(run_dir_), report_page({run}, {.defaults = defaults_of_train()}));
-  } catch (const std::exception& error) {
-    LOG(WARNING) << "no " << kReportFile << " was written: " << error.what();
-  }
-}
 
 Command report_command() {
   Command command;

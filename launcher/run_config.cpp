@@ -14,6 +14,7 @@
 #include "cluster/signals.h"
 #include "evaluate/validation.h"
 #include "io/run_lock.h"
+#include "launcher/program.h"
 #include "launcher/run_flags.h"
 #include "train/run_settings.h"
 #include "train/run_start.h"
@@ -198,6 +199,7 @@ void complete(RunConfig& config, const Command& train, const Arguments& argument
   config.job.communicator.reproducible = config.sharing.reproducible;
   config.job.stop_signals = parse_signals(config.stop_signals).value();
   config.idle = idle_flags(train, arguments);
+  config.versions = program_versions();
   // A flagfile that reproduces the run starts it anew.
   config.resume = false;
   config.settings = settings_of(train);

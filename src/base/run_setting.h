@@ -16,6 +16,7 @@ struct RunSetting {
   std::string name;
   std::string value;
   OnResume on_resume = OnResume::kept;
+  std::string otherwise = {};  ///< its value where it is not given
 };
 
 }  // namespace micrec

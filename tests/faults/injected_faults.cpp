@@ -1,6 +1,6 @@
 // What tests of whole programs do to a run by its environment: in micrec_with_faults alone.
 
-#include "launcher/injected_faults.h"
+#include "run/injected_faults.h"
 
 #include <csignal>
 #include <cstdlib>

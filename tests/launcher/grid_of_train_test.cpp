@@ -14,7 +14,7 @@
 #include "launcher/commands.h"
 #include "launcher/program.h"
 #include "launcher/run_config.h"
-#include "launcher/train.h"
+#include "run/train.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 

@@ -1,4 +1,4 @@
-#include "launcher/train.h"
+#include "run/train.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -18,7 +18,7 @@
 #include "cluster/signals.h"
 #include "cluster/thread_communicator.h"
 #include "command_line/flags.h"
-#include "launcher/commands.h"
+#include "launcher/run_config.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 

@@ -17,7 +17,7 @@
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
 #include "launcher/commands.h"
-#include "launcher/injected_faults.h"
+#include "run/injected_faults.h"
 #include "launcher/program.h"
 #include "tests/support/temporary_folder.h"
 

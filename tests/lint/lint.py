@@ -23,7 +23,8 @@ import sys
 from pathlib import Path
 
 LAYERS = {
-    "launcher": 6,
+    "launcher": 7,
+    "run": 6,
     "serve": 5,
     "train": 4, "evaluate": 4,
     "model": 3,
@@ -39,8 +40,8 @@ HOMES = {
     r"mpi\.h": {"cluster"},
     r"nccl\.h": {"cluster"},
     r"torch/csrc/autograd/autograd\.h": {"graph"},  # run_backward() keeps it on one thread
-    r"cluster/agreement\.h": {"cluster", "launcher", "checkpoints"},
-    r"cluster/(?!communicator\.h|agreement\.h).*": {"cluster", "launcher"},
+    r"cluster/agreement\.h": {"cluster", "launcher", "run", "checkpoints"},
+    r"cluster/(?!communicator\.h|agreement\.h).*": {"cluster", "launcher", "run"},
 }
 
 # Folders in which LibTorch must not appear: they are pure, or read files.

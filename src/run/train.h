@@ -1,7 +1,7 @@
 #pragma once
 
 #include "cluster/job.h"
-#include "launcher/run_config.h"
+#include "run/run_config.h"
 
 namespace micrec {
 

@@ -1,4 +1,4 @@
-#include "launcher/injected_faults.h"
+#include "run/injected_faults.h"
 
 namespace micrec {
 

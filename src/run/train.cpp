@@ -1,0 +1,393 @@
+#include "run/train.h"
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "checkpoints/coefficient_file.h"
+#include "checkpoints/preflight.h"
+#include "checkpoints/run_folder.h"
+#include "checkpoints/store.h"
+#include "cluster/agreement.h"
+#include "cluster/launch_environment.h"
+#include "data/batches.h"
+#include "evaluate/validation.h"
+#include "io/paths.h"
+#include "run/injected_faults.h"
+#include "model/model.h"
+#include "model/shard.h"
+#include "run/run_report.h"
+#include "serve/evaluation.h"
+#include "serve/trained_run.h"
+#include "train/item_regression_run.h"
+#include "train/optimizer.h"
+#include "train/plan_report.h"
+#include "train/run_facts.h"
+#include "train/run_logs.h"
+#include "train/run_planner.h"
+#include "train/run_start.h"
+#include "train/trainer.h"
+
+namespace micrec {
+namespace {
+
+ModelConfig resolved_model(const RunConfig& config, const DatasetFile& dataset) {
+  ModelConfig model = config.model;
+  model.modalities = resolve_modalities(model.modalities, dataset);
+  return resolve(model, static_cast<int>(dataset.domains().size()));
+}
+
+/// A resumed run keeps its grid unless it has other ranks.
+GridWish sharing_of(const RunConfig& config, int ranks) {
+  GridWish wish = config.sharing;
+  if (!config.grid_of_old_run) return wish;
+  const std::optional<ProcessGrid> old = read_grid(wish.grid);
+  if (old && old->ranks() != ranks) wish.grid = "auto";
+  return wish;
+}
+
+/// Takes the run's folder for this run alone. Ranks: collective.
+HeldFolder hold_folder(const std::string& run_dir, Job& job) {
+  return hold_run_folder(run_dir, holder_of_this_run(), job.communicator(),
+                         {.agree_to_stop = [&] { return job.agree_to_stop("run_folder.stop"); },
+                          .announce =
+                              [&](const std::string& holder) {
+                                job.log_once() << "waiting   for " << run_dir
+                                               << ", which another run has: " << holder << "\n"
+                                               << std::flush;
+                              }});
+}
+
+/// Whether a run that is to be resumed has no checkpoint yet, as rank 0 sees it. Ranks: collective.
+bool is_before_first_checkpoint(const std::string& run_dir, Job& job) {
+  Communicator& world = job.communicator();
+  bool is_before = false;
+  throw_together(world, "run_folder.settings", attempt([&] {
+                   if (job.rank() != 0) return;
+                   is_before = settings_before_first_checkpoint(run_dir).has_value();
+                 }));
+  return on_any_rank(world, "run_folder.before_first_checkpoint", is_before);
+}
+
+/// Takes an empty run folder for a new run. Its settings are there before any long work begins, so
+/// that --resume can begin it again whenever it ends. Ranks: collective.
+void begin_folder(const RunConfig& config, Job& job) {
+  if (config.resume) return;
+  Communicator& world = job.communicator();
+  throw_together(world, "run_folder.old_run", attempt([&] {
+                   if (job.rank() == 0) refuse_old_run(config.run_dir);
+                 }));
+  write_config(config.run_dir, config.flagfile, world);
+}
+
+/// Looks for what would end the run after hours, or make them worthless. Ranks: collective.
+void look_ahead(const RunConfig& config, const DatasetFile& dataset, const NodeSpace& space,
+                const ModelConfig& model, Job& job) {
+  Communicator& world = job.communicator();
+  // Hours of training are not given to a dataset with a turned bit in it.
+  throw_together(world, "dataset.verify", attempt([&] {
+                   if (job.rank() == 0) dataset.verify();
+                 }));
+  const bool fits = model.item_regression != ItemRegressionUse::off &&
+                    !is_there(coefficient_file_of(config.run_dir));
+  preflight({.run_dir = config.run_dir,
+             .commit = config.training.commit,
+             .checkpoint_bytes = most_checkpoint_bytes(space.nodes(), model.dim),
+             .coefficient_bytes = fits ? most_coefficient_bytes(space.nodes() - space.users()) : 0,
+             .dataset_fingerprint = dataset.fingerprint(),
+             .device = c10::DeviceTypeName(job.device().type(), /*lower_case=*/true),
+             .ranks_of_machine = job.ranks_of_machine()},
+            world);
+}
+
+/// Gives the model the values that the run begins with, or goes on from. Ranks: collective.
+RunStart begin_or_resume(const RunConfig& config, const DatasetFile& dataset,
+                         const CheckpointStore& checkpoints, Model& model, Optimizer& optimizer,
+                         Job& job) {
+  const auto begin_anew = [&] {
+    return config.init_from.empty()
+               ? begin(model)
+               : begin_from(config.init_from, dataset, model, optimizer, job.log_once());
+  };
+  if (!config.resume) return begin_anew();
+  if (!is_before_first_checkpoint(config.run_dir, job)) {
+    return resume(config.settings, dataset, checkpoints, model, optimizer, job.log_once());
+  }
+  job.log_once() << "resumed   from the beginning, as the run had ended before its first "
+                    "checkpoint, with the settings of its config.txt\n";
+  return begin_anew();
+}
+
+/// What must travel in a step, by collective; empty on all ranks but 0. Ranks: collective.
+std::map<std::string, double> bound_of(const RunPlan& plan, const Model& model) {
+  if (model.shard().world->size() == 1 || model.shard().reproducible) return {};
+  const std::vector<SemanticHalo> semantic = model.semantic_halos();
+  if (!plan.step) return {};
+  return bound_of_bytes(*plan.step, model.shard().grid, semantic);
+}
+
+/// What checkpoints say of their run; the settings are those of its config.txt.
+CheckpointInfo description_of(const RunConfig& config, const RunStart& start,
+                              const DatasetFile& dataset, const ProcessGrid& grid) {
+  CheckpointInfo info;
+  info.config = start.history + config.flagfile;
+  info.dataset_path = config.dataset;
+  info.dataset_fingerprint = dataset.fingerprint();
+  info.grid = to_text(grid);
+  info.item_regression = start.item_regression;
+  return info;
+}
+
+/// The training configuration within the time that is left after `passed` seconds of this process.
+TrainingConfig within_time_left(TrainingConfig training, double passed, Job& job) {
+  if (training.time_limit_seconds > 0) {
+    training.time_limit_seconds = std::max(training.time_limit_seconds - passed, 1e-9);
+  }
+  const std::optional<double> left = seconds_until_job_ends();
+  if (!left) return training;
+  job.log_once() << "time      the job ends in " << in_time(*left)
+                 << "; the run saves and stops before\n";
+  if (training.time_limit_seconds <= 0 || *left < training.time_limit_seconds) {
+    training.time_limit_seconds = std::max(*left, 1e-9);
+  }
+  return training;
+}
+
+/// The validation of a model that is trained. Errors: Error(usage) where --regression_weight fits
+/// neither one nor all domains.
+Validation validation_of(const RunConfig& config, const DatasetFile& dataset, const Model& model,
+                         Job& job) {
+  const Shard& shard = model.shard();
+  std::optional<std::vector<double>> weights;
+  if (model.item_regression().is_on()) {
+    weights = config.regression_weight;
+    check_one_a_domain(*weights, shard.space().domains(), "regression_weight");
+    if (weights->size() == 1) weights->resize(dataset.domains().size(), weights->front());
+  }
+  return {
+      dataset, shard.space(), shard.whole, job.rank(), {.k = config.k, .threads = job.threads()},
+      weights};
+}
+
+/// The run's item coefficients, fitted now or read. Ranks: collective.
+std::optional<StoredFile> item_regression_of(const RunConfig& config, const DatasetFile& dataset,
+                                             const RunStart& start, const Validation& validation,
+                                             Model& model, Job& job) {
+  ItemRegressionRun run = {
+      .run_dir = config.run_dir,
+      .of_checkpoint = start.item_regression,
+      .resume = config.resume,
+      .modalities = resolve_modalities(config.model.modalities, dataset),
+      .seed = config.seed,
+      .wish = config.item_regression,
+      .rate = {},
+      .agree_to_stop = [&job] { return job.agree_to_stop("item_regression.stop"); }};
+  if (has_validation(dataset)) {
+    run.rate = [&](const SparseRows& coefficients) {
+      const Shard& shard = model.shard();
+      return validation.rate_alone(
+          coefficients, static_cast<std::int64_t>(shard.whole_nodes.size()), *shard.world);
+    };
+  }
+  return provide_item_regression(run, dataset, model, job.log_once());
+}
+
+/// What the scores of a model are made from now. `z`: (whole rows, dim).
+ScoreTerms terms_of(const Model& model, const at::Tensor& z) {
+  const ItemRegression& regression = model.item_regression();
+  return {z, regression.is_on() ? &regression.coefficients() : nullptr};
+}
+
+/// Has the model score with the weights that its last validation found.
+void take_weights(const Validation& validation, Model& model) {
+  if (model.item_regression().is_on()) model.item_regression().set_mixes(validation.mixes());
+}
+
+/// What happens beside the steps. All arguments outlive the events.
+TrainingEvents events_of(Job& job, RunLock* lock, Model& model, Validation& validation,
+                         bool validates, RunLogs& logs, std::int64_t steps_per_epoch) {
+  Communicator& world = job.communicator();
+  TrainingEvents events;
+  events.stepped = [lock, &logs](const StepRecord& record) {
+    if (lock != nullptr) lock->check();
+    logs.stepped(record);
+  };
+  if (validates) {
+    events.validate = [&](const TrainingState&, const at::Tensor& z) {
+      const double metric = validation(terms_of(model, z), world);
+      take_weights(validation, model);
+      return metric;
+    };
+    events.validated = [&validation, steps_per_epoch, &logs](const TrainingState& state,
+                                                             double metric, bool improved) {
+      logs.validated(epoch_of_last_step(state.step, steps_per_epoch), state, metric, improved,
+                     validation.last_json(), validation.by_domain());
+    };
+  } else {
+    events.weigh = [&](const at::Tensor& z) {
+      validation.weigh_without(terms_of(model, z), world);
+      take_weights(validation, model);
+    };
+  }
+  events.saved = [&logs](const SavedCheckpoint& saved) { logs.saved(saved); };
+  events.profiled = [&logs](const StepProfile& profile) { logs.profiled(profile); };
+  events.save_step = [lock, death = death_from_environment(job.rank())](SaveStep step) {
+    // Before all that changes what is in the folder, to the removal of old checkpoints.
+    const bool is_gate = step == SaveStep::begun || step >= SaveStep::manifest_written;
+    if (lock != nullptr && is_gate) lock->check();
+    if (death) death(step);
+  };
+  events.stop_requested = [&job] { return job.stop_requested(); };
+  return events;
+}
+
+/// Evaluates the run's result, its best checkpoint, on the test split as `micrec evaluate` does,
+/// and tells it; nothing where the data set has no test interactions. Ranks: collective.
+void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job& job) {
+  const auto run = open_trained_run({.run_dir = config.run_dir,
+                                     .checkpoint = "best",
+                                     .dataset = config.dataset,
+                                     .out = "",
+                                     .read_settings = [&](auto&, auto&) { return model; },
+                                     .report = &job.log_once(),
+                                     .threads = job.threads(),
+                                     .device = job.device()},
+                                    job.communicator());
+  const std::optional<RunEvaluation> evaluation = evaluate_run(*run, Split::test, config.k);
+  if (!evaluation) return;
+  const Report& report = evaluation->report;
+  logs.tested(run->info.step, report.to_json());
+  job.log_once() << "test of " << report.checkpoint << "\n" << report.to_table();
+}
+
+/// Where a run is computed, and with what.
+nlohmann::ordered_json facts_of(const RunConfig& config, const DatasetFile& dataset,
+                                const ProcessGrid& grid, Job& job) {
+  return run_facts(dataset,
+                   {.ranks = job.world_size(),
+                    .threads = job.threads(),
+                    .device = c10::DeviceTypeName(job.device().type(), /*lower_case=*/true),
+                    .grid = to_text(grid),
+                    .versions = config.versions});
+}
+
+/// Trains to the run's end, tests its result and tells how it ended. Ranks: collective.
+int train_to_end(const RunConfig& config, const ModelConfig& model, Trainer& trainer,
+                 TrainingState& state, const Validation& validation, RunLogs& logs, RunClock& clock,
+                 Job& job) {
+  std::optional<ReportAtEnd> report;
+  if (job.rank() == 0) report.emplace(config.run_dir, config.settings);
+  TrainingEnd end = TrainingEnd::finished;
+  try {
+    end = trainer.run(state);
+  } catch (const Error& error) {
+    if (error.cause() == Cause::diverged) logs.ended(state.step, "diverged", clock);
+    throw;
+  }
+  clock.phase_ended("training, with validation and saving");
+  job.log_once() << logs.end_training();
+  for (const std::string& of_domain : validation.weights_in_words()) {
+    job.log_once() << "last weighed " << of_domain << "\n";
+  }
+  if (end == TrainingEnd::interrupted) {
+    logs.ended(state.step, "interrupted", clock);
+    job.log_once() << "stopped after step " << state.step
+                   << " and saved; go on with: micrec train --run_dir=" << config.run_dir
+                   << " --resume\n"
+                   << std::flush;
+    return kExitStopped;
+  }
+  test(config, model, logs, job);
+  clock.phase_ended("test");
+  const char* reason = end == TrainingEnd::early_stopped ? "no improvement" : "finished";
+  logs.ended(state.step, reason, clock);
+  job.log_once() << reason << " after step " << state.step << " in " << in_time(clock.seconds())
+                 << "; at most " << in_bytes(peak_memory_bytes()) << " of memory on rank 0\n"
+                 << std::flush;
+  return 0;
+}
+
+/// train() but for a stop before the first step. Ranks: collective.
+int train_from_start(const RunConfig& config, Job& job) {
+  RunClock clock;
+  Communicator& world = job.communicator();
+  const DatasetFile dataset = DatasetFile::open(config.dataset);
+  const DatasetSummary summary = summarise(dataset);
+  const ModelConfig model_config = resolved_model(config, dataset);
+  SamplingConfig sampling = sampling_of(model_config, summary, config.sampling);
+  sampling.threads = job.threads();
+
+  RunPlan plan = plan_run(sharing_of(config, job.world_size()), dataset, summary, model_config,
+                          sampling, world);
+  for (const std::string& idle : config.idle) job.log_once() << idle << "\n";
+  print_run(job.log_once(), dataset, summary, model_config, config.sharing.partition, plan.layout,
+            job.threads());
+  if (config.dry_run) return 0;
+
+  const HeldFolder held = hold_folder(config.run_dir, job);
+  if (held.stopped) {
+    job.log_once() << "stopped while another run had " << config.run_dir
+                   << "; nothing was trained\n"
+                   << std::flush;
+    return kExitStopped;
+  }
+  begin_folder(config, job);
+  look_ahead(config, dataset, summary.space, model_config, job);
+
+  const GridGroups groups = split_world(world, plan.layout.grid);
+  Shard shard = load_shard(dataset, summary, std::move(plan.layout), Observed::training,
+                           job.threads(), groups);
+  move_to(shard, job.device());
+  print_halo(job.log_once(), shard);
+  Model model(model_config, dataset, shard, config.seed);
+  Optimizer optimizer(model, config.training.adam);
+  EpochSampler sampler(summary.space,
+                       read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
+                       eligible_items(dataset, summary.space), sampling);
+  Validation validation = validation_of(config, dataset, model, job);
+  RunLogs logs(world, bound_of(plan, model));
+
+  CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
+  RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
+  clock.phase_ended("reading and sharing out");
+  start.item_regression = item_regression_of(config, dataset, start, validation, model, job);
+  if (model.item_regression().is_on()) clock.phase_ended("item regression");
+  const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
+  write_config(config.run_dir, description.config, world);
+  job.log_once() << "loaded    in " << in_time(clock.seconds()) << "\n" << std::flush;
+  const bool validates = has_validation(dataset);
+  if (!validates) {
+    job.log_once() << "the data set has no validation interactions: no early stopping, the last "
+                      "checkpoint is the result\n";
+  }
+
+  Trainer trainer(within_time_left(config.training, clock.seconds(), job), model, optimizer,
+                  sampler, checkpoints, description,
+                  events_of(job, held.lock.get(), model, validation, validates, logs,
+                            sampler.steps_per_epoch()));
+  TrainingState& state = start.state;
+  logs.open(config.run_dir, state, trainer, "ndcg@20");
+  logs.started(state.step, facts_of(config, dataset, shard.grid, job), clock);
+  if (!start.checkpoint.empty()) logs.resumed(start);
+  return train_to_end(config, model_config, trainer, state, validation, logs, clock, job);
+}
+
+}  // namespace
+
+int train(const RunConfig& config, Job& job) {
+  try {
+    return train_from_start(config, job);
+  } catch (const StoppedWhileFitting&) {
+    job.log_once() << "stopped while item regression was fitted; nothing is lost but that: begin "
+                      "again with: micrec train --run_dir="
+                   << config.run_dir << " --resume\n"
+                   << std::flush;
+    return kExitStopped;
+  }
+}
+
+}  // namespace micrec
