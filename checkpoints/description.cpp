@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
+#include <sstream>
 #include <vector>
 
 #include "base/description.h"
@@ -103,7 +104,17 @@ void describe_item_regression(const std::string& path, Verify verify, std::ostre
   if (reads_all) print_row(out, "verified", "every number, as the file's own checksums say");
 }
 
-void describe(const Checkpoint& checkpoint, std::ostream& out) {
+void describe_coefficient_file(const std::string& path, std::ostream& out) {
+  std::ostringstream told;  // not before every byte has been read
+  describe_item_regression(path, Verify::checksums, told);
+  print_title(out, path, "the coefficients of an item regression");
+  out << told.str();
+}
+
+void describe_checkpoint(const std::string& path, std::ostream& out) {
+  const Checkpoint checkpoint = Checkpoint::open(path);
+  verify_item_regression(checkpoint);
+  out << path << ": a checkpoint, " << in_bytes(static_cast<double>(checkpoint.bytes())) << "\n";
   const CheckpointInfo& info = checkpoint.info();
   describe_progress(info, out);
   print_row(out, "saved by",

@@ -19,8 +19,14 @@ void describe_settings(const std::string& flagfile, std::ostream& out);
 /// Errors: as look_at_coefficients() and summarise_coefficients().
 void describe_item_regression(const std::string& path, Verify verify, std::ostream& out);
 
-/// Everything of a checkpoint whose every byte was verified: progress, dataset, settings, tensors.
-void describe(const Checkpoint& checkpoint, std::ostream& out);
+/// All of a run's file of coefficients. Errors: those of summarise_coefficients(), before anything
+/// is told.
+void describe_coefficient_file(const std::string& path, std::ostream& out);
+
+/// Everything of a checkpoint: progress, dataset, settings, tensors; every byte of it, and of the
+/// coefficients beside it, is verified before.
+/// Errors: those of Checkpoint::open() and verify_item_regression().
+void describe_checkpoint(const std::string& path, std::ostream& out);
 
 /// A line for each checkpoint of a directory; what cannot be used is told with the reason.
 void describe_checkpoints(const std::string& directory, std::ostream& out);

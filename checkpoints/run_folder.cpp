@@ -18,6 +18,8 @@
 namespace micrec {
 namespace {
 
+constexpr char kConfigFile[] = "config.txt";
+
 namespace fs = std::filesystem;
 
 constexpr auto kBetweenTries = std::chrono::milliseconds(200);
@@ -34,7 +36,7 @@ std::vector<std::string> files_in(const std::string& folder) {
 /// Written by train; whatever else lies in a run's folder is a result that may be written again.
 bool is_of_run(const std::string& path) {
   const std::string name = fs::path(path).filename().string();
-  return name == "config.txt" || name == "metrics.jsonl" || name.starts_with("run.lock") ||
+  return name == kConfigFile || name == "metrics.jsonl" || name.starts_with("run.lock") ||
          name.starts_with(kItemRegressionFile) || name.starts_with("events.out.tfevents.");
 }
 
@@ -80,11 +82,15 @@ HeldFolder hold_run_folder(const std::string& run_dir, const LockHolder& holder,
   }
 }
 
+std::string config_file_of(const std::string& run_dir) {
+  return (fs::path(run_dir) / kConfigFile).string();
+}
+
 void write_config(const std::string& run_dir, const std::string& flagfile,
                   Communicator& communicator) {
   throw_together(communicator, "run_folder.config", attempt([&] {
                    if (communicator.rank() != 0) return;
-                   replace_file_durably((fs::path(run_dir) / "config.txt").string(), flagfile);
+                   replace_file_durably(config_file_of(run_dir), flagfile);
                  }));
 }
 

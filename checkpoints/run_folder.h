@@ -35,6 +35,9 @@ struct WaitForFolder {
 HeldFolder hold_run_folder(const std::string& run_dir, const LockHolder& holder,
                            Communicator& communicator, const WaitForFolder& wait);
 
+/// Path of a run's settings, there or not.
+std::string config_file_of(const std::string& run_dir);
+
 /// Writes the settings of a run, a flagfile, to its config.txt. Ranks: collective; rank 0 writes.
 /// Errors   Error(io) on all ranks.
 void write_config(const std::string& run_dir, const std::string& flagfile,

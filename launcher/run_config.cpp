@@ -31,7 +31,7 @@ struct Settings {
 /// Those of the run to resume: of its newest checkpoint, or of a run that ended before its first.
 Settings settings_to_resume(const std::string& run_dir) {
   if (const auto begun = settings_before_first_checkpoint(run_dir)) {
-    return {*begun, run_dir + "/config.txt"};
+    return {*begun, config_file_of(run_dir)};
   }
   // The ranks, once joined, verify every byte and may step back to an older one; that has the same
   // settings but for those that may change.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <ostream>
+#include <system_error>
 #include <utility>
 
 #include "base/text.h"
@@ -12,6 +14,13 @@ namespace micrec {
 namespace {
 constexpr std::size_t kTextColumns = 100;
 }  // namespace
+
+void print_title(std::ostream& out, const std::string& path, const std::string& what) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(path, error);
+  out << path << ": " << what << ", "
+      << (error ? "size unknown" : in_bytes(static_cast<double>(bytes))) << "\n";
+}
 
 void print_row(std::ostream& out, const std::string& label, const std::string& value,
                std::size_t label_columns) {

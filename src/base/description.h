@@ -12,6 +12,9 @@ namespace micrec {
 
 inline constexpr std::size_t kLabelColumns = 14;
 
+/// "food.h5: a dataset, 3.1 MiB": the first line of what is told of a file.
+void print_title(std::ostream& out, const std::string& path, const std::string& what);
+
 /// "items         11,837"
 void print_row(std::ostream& out, const std::string& label, const std::string& value,
                std::size_t label_columns = kLabelColumns);

@@ -370,8 +370,7 @@ std::vector<std::string> idle_flags(const Command& command, const Arguments& arg
 std::vector<RunSetting> settings_of(const Command& command) {
   std::vector<RunSetting> settings;
   for (const Flag& flag : command.flags) {
-    settings.push_back(
-        {flag.name, flag.value.text(), flag.on_resume, flag.value.default_text()});
+    settings.push_back({flag.name, flag.value.text(), flag.on_resume, flag.value.default_text()});
   }
   return settings;
 }

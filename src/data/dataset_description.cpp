@@ -7,6 +7,7 @@
 
 #include "base/description.h"
 #include "base/text.h"
+#include "data/dataset_file.h"
 #include "data/dataset_format.h"
 
 namespace micrec {
@@ -81,7 +82,9 @@ void describe_overlap(const DatasetFile& dataset, std::ostream& out) {
 
 }  // namespace
 
-void describe(const DatasetFile& dataset, std::ostream& out) {
+void describe_dataset(const std::string& path, std::ostream& out) {
+  const DatasetFile dataset = DatasetFile::open(path);
+  print_title(out, path, "a dataset");
   print_row(out, "fingerprint", dataset.fingerprint());
   print_row(out, "made by", or_none(dataset.provenance()));
   for (const ExtendedDataset& extended : dataset.extends()) {

@@ -1,14 +1,13 @@
 #pragma once
 
 #include <iosfwd>
-
-#include "data/dataset_file.h"
+#include <string>
 
 namespace micrec {
 
-/// Tells of a dataset what made it, what its domains hold, and which people they share.
+/// Tells of a dataset's file what made it, what its domains hold, and which people they share.
 ///
 /// Errors   those of reading it; what was told until then stands.
-void describe(const DatasetFile& dataset, std::ostream& out);
+void describe_dataset(const std::string& path, std::ostream& out);
 
 }  // namespace micrec

@@ -337,7 +337,9 @@ PerUserMetrics read_per_user(const std::string& path, const std::vector<std::str
   return result;
 }
 
-void describe_per_user(const Hdf5File& file, std::ostream& out) {
+void describe_per_user(const std::string& path, std::ostream& out) {
+  const Hdf5File file = Hdf5File::open(path);
+  print_title(out, path, "metrics by user");
   const PerUserOrigin origin = read_origin(file);
   print_row(out, "model", or_none(origin.model));
   print_row(out, "checkpoint", or_none(origin.checkpoint));
@@ -353,6 +355,7 @@ void describe_per_user(const Hdf5File& file, std::ostream& out) {
                    count_of(file.integer_attribute(domain_path(name), "candidates"), "item")));
     print_words(out, "  slices", slices_of(file, name));
   }
+  out << "\nGive several to micrec compare.\n";
 }
 
 }  // namespace micrec

@@ -115,6 +115,6 @@ PerUserMetrics read_per_user(const std::string& path, const std::vector<std::str
 /// Tells of such a file where it comes from and what it holds.
 ///
 /// Errors   Error(Cause::data) where a domain is not as above; what was told until then stands.
-void describe_per_user(const Hdf5File& file, std::ostream& out);
+void describe_per_user(const std::string& path, std::ostream& out);
 
 }  // namespace micrec

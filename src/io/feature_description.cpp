@@ -8,10 +8,12 @@
 
 #include "base/description.h"
 #include "base/text.h"
+#include "io/feature_file.h"
 
 namespace micrec {
 
-void describe(const FeatureFile& file, std::ostream& out) {
+void describe_features(const std::string& path, std::ostream& out) {
+  const FeatureFile file = FeatureFile::open(path);
   constexpr std::int64_t kRowsAtOnce = 4096;
   constexpr std::int64_t kKeysShown = 5;
   const auto rows = static_cast<std::int64_t>(file.keys().size());
@@ -32,6 +34,7 @@ void describe(const FeatureFile& file, std::ostream& out) {
       zero_rows += square == 0;
     }
   }
+  print_title(out, path, "features of items");
   print_row(out, "items", with_commas(rows));
   print_row(out, "columns", with_commas(file.width()));
   print_row(out, "values",
@@ -42,6 +45,7 @@ void describe(const FeatureFile& file, std::ostream& out) {
   std::vector<std::string> examples(first, first + std::min(rows, kKeysShown));
   if (rows > kKeysShown) examples.emplace_back("...");
   print_words(out, "keys", examples);
+  out << "\nGive it to micrec prepare as --features=MODALITY:DOMAIN=" << path << "\n";
 }
 
 }  // namespace micrec

@@ -1,15 +1,14 @@
 #pragma once
 
 #include <iosfwd>
-
-#include "io/feature_file.h"
+#include <string>
 
 namespace micrec {
 
 /// Tells of a feature file its size, its values and its first keys.
 ///
-/// Errors   those of FeatureFile::read_rows, before anything is told.
+/// Errors   those of FeatureFile::open and read_rows, before anything is told.
 /// Cost     Reads the values once, in blocks of 4,096 rows.
-void describe(const FeatureFile& file, std::ostream& out);
+void describe_features(const std::string& path, std::ostream& out);
 
 }  // namespace micrec

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "checkpoints/coefficient_file.h"
 #include "checkpoints/directory.h"
+#include "checkpoints/run_folder.h"
 #include "io/paths.h"
 #include "io/run_lock.h"
 #include "io/unfinished_file.h"
@@ -25,7 +26,7 @@ RunSources sources_of(const std::string& run_dir) {
   RunSources sources;
   sources.run_dir = run_dir;
   sources.metrics = MetricsLog::path_in(run_dir);
-  sources.config = (fs::path(run_dir) / "config.txt").string();
+  sources.config = config_file_of(run_dir);
   if (const std::string fitted = coefficient_file_of(run_dir); is_there(fitted)) {
     sources.item_regression = look_at_coefficients(fitted).origin.settings;
   }
@@ -74,7 +75,8 @@ std::map<std::string, std::string> defaults_of(const std::vector<RunSetting>& se
 ReportAtEnd::~ReportAtEnd() {
   try {
     const RunRecord run = read_run_record(sources_of(run_dir_));
-    write_whole_file(report_file_of(run_dir_), report_page({run}, {.defaults = defaults_of(settings_)}));
+    write_whole_file(report_file_of(run_dir_),
+                     report_page({run}, {.defaults = defaults_of(settings_)}));
   } catch (const std::exception& error) {
     LOG(WARNING) << "no " << kReportFile << " was written: " << error.what();
   }

@@ -158,7 +158,9 @@ void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
   communicator.barrier("export.finished");
 }
 
-void describe_embeddings(const Hdf5File& file, std::ostream& out) {
+void describe_embeddings(const std::string& path, std::ostream& out) {
+  const Hdf5File file = Hdf5File::open(path);
+  print_title(out, path, "exported embeddings");
   for (const char* attribute : {"model", "checkpoint", "dataset_fingerprint"}) {
     if (!file.has_attribute("/", attribute)) continue;
     const std::string label =
@@ -187,6 +189,11 @@ void describe_embeddings(const Hdf5File& file, std::ostream& out) {
                                 decimal("%.6g", file.number_attribute(regression, "regression")),
                                 " beside the embeddings")));
   }
+  out << "\nThe score of a user and an item of one domain is the dot product of their rows; where "
+         "a "
+         "domain has item\nregression, its weight times the sum of the item's coefficients over "
+         "the "
+         "person's history comes to it, or is\nthe score alone.\n";
 }
 
 }  // namespace micrec

@@ -75,6 +75,6 @@ void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
 /// Tells of such a file where it comes from, how many rows it has and how terms are mixed.
 ///
 /// Errors   Error(Cause::data) where a domain is not as above; what was told until then stands.
-void describe_embeddings(const Hdf5File& file, std::ostream& out);
+void describe_embeddings(const std::string& path, std::ostream& out);
 
 }  // namespace micrec

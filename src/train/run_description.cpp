@@ -1,7 +1,6 @@
 #include "train/run_description.h"
 
 #include <deque>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -16,6 +15,7 @@
 #include "checkpoints/coefficient_file.h"
 #include "checkpoints/description.h"
 #include "checkpoints/directory.h"
+#include "checkpoints/run_folder.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
 #include "io/run_lock.h"
@@ -161,13 +161,19 @@ void describe_coefficients(const std::string& path, bool is_needed, std::ostream
 
 }  // namespace
 
+bool is_run(const std::string& folder) {
+  return is_there(config_file_of(folder)) || is_there(MetricsLog::path_in(folder)) ||
+         !list_checkpoints(checkpoints_of(folder)).empty();
+}
+
 void describe_run(const std::string& run_dir, std::ostream& out) {
+  out << run_dir << ": a run\n";
   const std::string directory = checkpoints_of(run_dir);
   if (const std::optional<LockHolder> holder = lock_holder_of(run_dir)) {
     print_row(out, "in use", in_words(*holder));
   }
   const bool needs_coefficients = describe_progress(directory, out);
-  const std::string config = (std::filesystem::path(run_dir) / "config.txt").string();
+  const std::string config = config_file_of(run_dir);
   if (is_there(config)) describe_settings(read_small_file(config, kMostConfigBytes), out);
   describe_coefficients(coefficient_file_of(run_dir), needs_coefficients, out);
   describe_metrics(MetricsLog::path_in(run_dir), out);

@@ -5,6 +5,9 @@
 
 namespace micrec {
 
+/// Whether there is something of a run in a folder: its settings, metrics or checkpoints.
+bool is_run(const std::string& folder);
+
 /// Tells of a run's folder who uses it, how far it has come, its settings, metrics and checkpoints.
 /// Lines of metrics.jsonl that are no JSON, as a crash leaves one, are counted.
 ///

@@ -1,7 +1,6 @@
 #include "train/run_settings.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +8,7 @@
 #include "base/excerpt.h"
 #include "base/text.h"
 #include "checkpoints/directory.h"
+#include "checkpoints/run_folder.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
 #include "train/metrics_log.h"
@@ -21,10 +21,6 @@ constexpr std::int64_t kMostConfigBytes = 1 << 20;
 const RunSetting* find(const std::vector<RunSetting>& settings, const std::string& name) {
   const auto found = std::ranges::find(settings, name, &RunSetting::name);
   return found == settings.end() ? nullptr : &*found;
-}
-
-std::string config_in(const std::string& run_dir) {
-  return (std::filesystem::path(run_dir) / "config.txt").string();
 }
 
 /// The first checkpoint that the log of a run tells of.
@@ -77,7 +73,7 @@ std::vector<ChangedSetting> changed_settings(const std::vector<RunSetting>& now,
 
 std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings,
                                          const std::string& run_dir, const std::string& saved) {
-  const std::string path = config_in(run_dir);
+  const std::string path = config_file_of(run_dir);
   std::vector<FlagSetting> unsaved;
   if (!is_there(path)) return unsaved;
   const std::string written = read_small_file(path, kMostConfigBytes);
@@ -96,7 +92,7 @@ std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings
 }
 
 std::optional<std::string> settings_before_first_checkpoint(const std::string& run_dir) {
-  const std::string config = config_in(run_dir);
+  const std::string config = config_file_of(run_dir);
   const std::string directory = checkpoints_of(run_dir);
   if (!is_there(config) || newest_checkpoint(directory)) return std::nullopt;
   if (const std::optional<std::string> saved = saved_once(run_dir)) {

@@ -152,7 +152,7 @@ TEST_F(PerUserFileTest, SlicesPointAtTheUsersWhoAreInThem) {
 TEST_F(PerUserFileTest, IsDescribedInWords) {
   write(1, folder_ / "users.h5", 1 << 20);
   std::ostringstream told;
-  describe_per_user(Hdf5File::open(folder_ / "users.h5"), told);
+  describe_per_user(folder_ / "users.h5", told);
   for (const std::string& part :
        {std::string("mf"), std::string("test of ratio:6:1:3"), std::string("5,20"),
         dataset_->fingerprint(), std::string("domain domain0"),

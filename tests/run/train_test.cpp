@@ -82,8 +82,8 @@ TEST(TrainWithoutFlags, AtFourRanksHasTheBitsOfOneRankAndLeavesAllFilesOfARun) {
   ASSERT_EQ(train_on(4, four, said), 0) << said;
   EXPECT_NE(said.find("4 with 1 thread each, grid 2x2"), std::string::npos) << said;
 
-  for (const auto& [kind, expected] :
-       std::vector<std::pair<const char*, std::size_t>>{{"step", 6}, {"validation", 2}, {"test", 1}}) {
+  for (const auto& [kind, expected] : std::vector<std::pair<const char*, std::size_t>>{
+           {"step", 6}, {"validation", 2}, {"test", 1}}) {
     EXPECT_EQ(lines(one.run_dir, kind).size(), expected) << kind;
     EXPECT_EQ(lines(four.run_dir, kind), lines(one.run_dir, kind)) << kind;
   }

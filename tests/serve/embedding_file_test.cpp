@@ -183,20 +183,25 @@ TEST_F(EmbeddingFileTest, LeavesNothingBehindWhereItCannotBeWritten) {
 TEST_F(EmbeddingFileTest, IsDescribed) {
   write(1, make_embeddings(space_.nodes(), kDim, true), 500);
   std::ostringstream description;
-  describe_embeddings(Hdf5File::open(exported_), description);
-  EXPECT_EQ(description.str(), text("model         inmo\n"
-                                    "checkpoint    step-000000000007\n"
-                                    "dataset       ",
-                                    dataset_.fingerprint(),
-                                    "\n"
-                                    "domain domain0 90 users, 70 items, 6 columns\n"
-                                    "domain domain1 60 users, 110 items, 6 columns\n"));
+  describe_embeddings(exported_, description);
+  const std::string title = text(exported_, ": exported embeddings, ");
+  EXPECT_EQ(description.str().substr(0, title.size()), title);
+  const std::string rows = text(
+      "B\nmodel         inmo\n"
+      "checkpoint    step-000000000007\n"
+      "dataset       ",
+      dataset_.fingerprint(),
+      "\n"
+      "domain domain0 90 users, 70 items, 6 columns\n"
+      "domain domain1 60 users, 110 items, 6 columns\n"
+      "\nThe score of a user and an item");
+  EXPECT_NE(description.str().find(rows), std::string::npos) << description.str();
 
   const SparseRows coefficients = make_coefficients(space_, true);
   write(2, make_embeddings(space_.nodes(), kDim, true), 500, &coefficients,
         {{.embeddings = true, .regression = 0.25F}, {.embeddings = false, .regression = 1}});
   description.str("");
-  describe_embeddings(Hdf5File::open(exported_), description);
+  describe_embeddings(exported_, description);
   const auto count = [&](std::int64_t begin, std::int64_t end) {
     return with_commas(coefficients.offsets[end] - coefficients.offsets[begin]);
   };
