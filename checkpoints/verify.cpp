@@ -178,4 +178,19 @@ nlohmann::ordered_json VerifiedRun::to_json() const {
   return report;
 }
 
+void refuse_damage(const VerifiedRun& run) {
+  if (run.damaged > 0) {
+    const bool has_lost_coefficients = run.item_regression && !run.item_regression->damage.empty();
+    throw Error(
+        Cause::checkpoint,
+        text(run.damaged, " of ", run.files, " files of ", run.path, " are damaged, as listed; ",
+             has_lost_coefficients
+                 ? text("no checkpoint that names ", run.item_regression->file,
+                        " can be used without it: put it back from a copy, or fit anew "
+                        "in another --run_dir")
+                 : "--resume steps over damaged checkpoints to the newest whole one"));
+  }
+  if (!run.unreadable.empty()) throw Error(Cause::io, run.unreadable);
+}
+
 }  // namespace micrec

@@ -72,4 +72,10 @@ int share_of_cores(const std::vector<std::vector<int>>& cores_of_ranks, int own)
                                       std::max<std::int64_t>(1, shares)));
 }
 
+int chosen_threads(int threads) {
+  if (threads > 0) return threads;
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? std::max(1, CPU_COUNT(&allowed)) : 1;
+}
+
 }  // namespace micrec

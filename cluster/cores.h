@@ -18,4 +18,8 @@ int choose_threads(int wanted, Communicator& machine, bool is_first, pid_t launc
 /// `cores_of_ranks[q]` are the cores of the q-th rank of the machine.
 int share_of_cores(const std::vector<std::vector<int>>& cores_of_ranks, int own);
 
+/// Threads of a command that runs as one process: so many, or for 0 the cores that it may run on.
+/// Where ranks share cores with others, their Job decides.
+int chosen_threads(int threads);
+
 }  // namespace micrec

@@ -63,6 +63,14 @@ LaunchEnvironment read_launch_environment(const std::function<const char*(const 
   return environment;
 }
 
+LaunchEnvironment launched_or_alone() {
+  try {
+    return read_launch_environment();
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 std::optional<double> seconds_until_job_ends() {
   const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
   return seconds_until_job_ends([](const char* name) { return std::getenv(name); }, now.count());

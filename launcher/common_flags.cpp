@@ -1,9 +1,5 @@
 #include "launcher/common_flags.h"
 
-#include <sched.h>
-
-#include <algorithm>
-
 #include "base/text.h"
 
 namespace micrec {
@@ -107,17 +103,6 @@ std::vector<Flag> cluster_flags(JobOptions& job) {
                       "start each of several ranks under a process that says why the rank died; "
                       "without it a debugger sees the rank itself",
                       job.watchdog})};
-}
-
-int chosen_threads(int threads) {
-  if (threads > 0) return threads;
-  cpu_set_t allowed;
-  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? std::max(1, CPU_COUNT(&allowed)) : 1;
-}
-
-std::vector<Flag> operator+(std::vector<Flag> flags, const std::vector<Flag>& more) {
-  flags.insert(flags.end(), more.begin(), more.end());
-  return flags;
 }
 
 }  // namespace micrec

@@ -34,11 +34,4 @@ Flag threads_flag(int& threads);
 /// How the ranks of a run watch each other: --deadline, --check_collectives, --watchdog.
 std::vector<Flag> cluster_flags(JobOptions& job);
 
-/// Threads of a command that runs as one process: so many, or for 0 the cores that it may run on.
-/// Where ranks share cores with others, their Job decides.
-int chosen_threads(int threads);
-
-/// The second list behind the first.
-std::vector<Flag> operator+(std::vector<Flag> flags, const std::vector<Flag>& more);
-
 }  // namespace micrec

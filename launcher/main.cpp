@@ -1,5 +1,6 @@
 #include <csignal>
 
+#include "cluster/logging.h"
 #include "launcher/commands.h"
 #include "launcher/program.h"
 

@@ -1,11 +1,6 @@
 #include "launcher/outputs.h"
 
-#include <cerrno>
-#include <filesystem>
-
-#include "base/error.h"
-#include "base/text.h"
-#include "io/paths.h"
+#include "io/unfinished_file.h"
 
 namespace micrec {
 
@@ -16,33 +11,6 @@ void check_output(const std::string& flag, const std::string& path, const Argume
   refuse_output_over_inputs(flag, path, inputs);
   refuse_output_over_inputs(flag, path, arguments.flagfiles);
   refuse_file_of_run(flag, path);
-}
-
-void refuse_one_file_for_two(const std::string& flag, const std::string& path,
-                             const std::string& other_flag, const std::string& other) {
-  if (path.empty() || other.empty()) return;
-  refuse_output_over_inputs(flag, path, {other});
-  namespace fs = std::filesystem;
-  if (look_at(path) == PathKind::missing &&
-      fs::weakly_canonical(path) == fs::weakly_canonical(other)) {
-    throw Error(Cause::usage, text(flag, " and ", other_flag, " both name ", path,
-                                   "; give each a file of its own"));
-  }
-}
-
-ResultFile::ResultFile(const std::string& path) : path_(path) {
-  if (path.empty()) return;
-  unfinished_.emplace(path);
-  errno = 0;
-  file_.open(unfinished_->name());
-}
-
-void ResultFile::finish(const std::string& origin) {
-  if (!unfinished_) return;
-  file_.close();
-  if (!file_) refuse_path("write", path_, errno);
-  unfinished_->finish();
-  std::cerr << path_ << " written, from " << origin << "\n";
 }
 
 }  // namespace micrec

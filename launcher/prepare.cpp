@@ -35,35 +35,6 @@ std::string check_number(const std::string& value) {
   return value.empty() || parse_real(value) ? "" : "a number";
 }
 
-/// Every file that the data set is made of.
-std::vector<std::string> files_to_read(const std::string& append,
-                                       const std::vector<DomainFiles>& domains,
-                                       const std::vector<FeatureInput>& features) {
-  std::vector<std::string> paths;
-  if (!append.empty()) paths.push_back(append);
-  for (const DomainFiles& domain : domains) {
-    paths.insert(paths.end(), domain.paths.begin(), domain.paths.end());
-  }
-  for (const FeatureInput& feature : features) {
-    for (std::string& path : files_of_features(feature.path)) paths.push_back(std::move(path));
-  }
-  return paths;
-}
-
-/// The files of each domain, as the plain arguments name them.
-std::vector<DomainFiles> domains_of(const Arguments& arguments, bool by_split) {
-  std::vector<DomainFiles> domains;
-  for (const std::string& argument : arguments.plain) {
-    DomainFiles files = parse_domain_files(argument, by_split);
-    if (std::ranges::find(domains, files.name, &DomainFiles::name) != domains.end()) {
-      throw Error(Cause::usage, text("The domain ", files.name,
-                                     " is given twice; every domain is one argument."));
-    }
-    domains.push_back(std::move(files));
-  }
-  return domains;
-}
-
 /// The dataset that is appended to, every byte of it looked at; none: a new one is made.
 /// Errors   Error(usage) where a flag is given that is of whole datasets.
 std::shared_ptr<const DatasetFile> dataset_to_extend(const PrepareOptions& options,
@@ -91,7 +62,7 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
       preparation_options("prepare", options.common, flags, arguments);
   options.reading.split_column = preparation.split.kind == SplitKind::column;
   const std::vector<DomainFiles> domains =
-      domains_of(arguments, preparation.split.kind == SplitKind::files);
+      parse_domains(arguments.plain, preparation.split.kind == SplitKind::files);
   std::vector<std::string> names;
   for (const DomainFiles& domain : domains) names.push_back(domain.name);
   const std::vector<FeatureInput> features = parse_feature_inputs(options.features, names);

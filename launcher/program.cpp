@@ -1,13 +1,11 @@
 #include "launcher/program.h"
 
-#include <glog/logging.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <ctime>
 #include <exception>
 #include <filesystem>
 #include <iostream>
@@ -26,56 +24,8 @@ namespace {
 
 constexpr int kExitUnexpected = 1;
 
-/// Known before MPI starts, since usage errors must not wait for it. Where the launcher cannot be
-/// made sense of, the Job says so when it joins.
-LaunchEnvironment launched() {
-  try {
-    return read_launch_environment();
-  } catch (const Error&) {
-    return {};
-  }
-}
-
-/// glog's own prefix names source files and threads, which say nothing to a user.
-class PlainSink : public google::LogSink {
- public:
-  using google::LogSink::send;
-  void send(google::LogSeverity severity, const char* /*full_filename*/, const char* file, int line,
-            const std::tm* time, const char* message, std::size_t length) override {
-    char clock[16];
-    std::snprintf(clock, sizeof clock, "%02d:%02d:%02d ", time->tm_hour, time->tm_min,
-                  time->tm_sec);
-    std::string out = clock;
-    if (launched_.size > 1) out += text("[rank ", launched_.rank, "] ");
-    if (severity == google::GLOG_WARNING) out += "warning: ";
-    if (severity == google::GLOG_ERROR) out += "error: ";
-    if (severity == google::GLOG_FATAL) out += text("internal error at ", file, ":", line, ": ");
-    out.append(message, length);
-    out += '\n';
-    std::fwrite(out.data(), 1, out.size(), stderr);  // One call, so that lines of ranks do not mix.
-  }
-
- private:
-  const LaunchEnvironment launched_ = launched();
-};
-
-[[noreturn]] void refuse_command(const std::vector<Command>& commands, const std::string& name) {
-  std::vector<std::string> names = {"help"};
-  for (const Command& command : commands) names.push_back(command.name);
-  const std::optional<std::string> near = nearest(name, names);
-  throw Error(Cause::usage,
-              text("there is no command '", name, "'",
-                   near ? "; did you mean micrec " + *near + "?" : "; micrec help lists them"));
-}
-
-const Command& command_named(const std::vector<Command>& commands, const std::string& name) {
-  const auto command = std::ranges::find(commands, name, &Command::name);
-  if (command == commands.end()) refuse_command(commands, name);
-  return *command;
-}
-
 void print_result(const std::string& result) {
-  if (launched().rank == 0) std::cout << result;
+  if (launched_or_alone().rank == 0) std::cout << result;
 }
 
 /// Throws where results have not all left for standard output: the disk behind it may be full.
@@ -137,7 +87,7 @@ Task prepare_task(const std::vector<std::string>& words, const std::vector<Comma
 /// words and mostly see the same files. mpirun ends all when one ends, so the others leave rank 0
 /// the time to say it; who is alone with it, on a machine that sees other files, says it then.
 int refuse(const std::string& command, const std::string& message, int exit_code) {
-  const int rank = launched().rank;
+  const int rank = launched_or_alone().rank;
   if (rank != 0) {
     std::this_thread::sleep_for(std::chrono::seconds(2));
     if (command.empty()) return exit_code;
@@ -184,20 +134,6 @@ int run_program(const std::vector<std::string>& words, const std::vector<Command
   } catch (const std::exception& error) {
     return refuse(name, text("unexpected error: ", error.what()), kExitUnexpected);
   }
-}
-
-void start_logging(const char* program) {
-  // The sink below is the only place that writes: no copies on stderr, no files.
-  FLAGS_logtostderr = false;
-  FLAGS_alsologtostderr = false;
-  FLAGS_stderrthreshold = google::NUM_SEVERITIES;
-  google::InitGoogleLogging(program);
-  for (int severity = 0; severity < google::NUM_SEVERITIES; ++severity) {
-    google::SetLogDestination(severity, "");
-  }
-  static PlainSink* const sink =
-      new PlainSink;  // Not destroyed: others may log while the process ends.
-  google::AddLogSink(sink);
 }
 
 }  // namespace micrec

@@ -22,8 +22,4 @@ int run_program(const std::vector<std::string>& words, const std::vector<Command
 /// "compiler", "LibTorch", ...
 std::vector<std::pair<std::string, std::string>> program_versions();
 
-/// Logs go to stderr, a line each with the time, and with the rank where there are several; no
-/// files of glog's own. Called once a process, before anything logs.
-void start_logging(const char* program);
-
 }  // namespace micrec

@@ -25,24 +25,6 @@ std::string check_signals(const std::string& value) {
                                 "with commas between, or nothing";
 }
 
-/// "auto", or numbers with commas between, one for all domains or one each.
-Bound automatic_or(double minimum, bool above_minimum) {
-  constexpr double kMost = 1e6;  // beyond it float32 has nothing left of the other term
-  const std::string grammar = text("auto, or numbers ", above_minimum ? "above " : "from ", minimum,
-                                   above_minimum ? " and at most " : " to ", kMost,
-                                   ", one for all domains or one each with commas between");
-  return written_as(grammar, [=](const std::string& value) {
-    if (value == "auto") return std::string();
-    for (const std::string& part : split(value, ',')) {
-      const std::optional<double> number = parse_real(part);
-      const bool is_in = number && *number >= minimum && *number <= kMost &&
-                         !(above_minimum && *number == minimum);
-      if (!is_in) return grammar;  // not a number is in no range
-    }
-    return split(value, ',').empty() ? grammar : std::string();
-  });
-}
-
 using Why = std::function<std::string()>;
 
 /// "with --model=mf" where the kind is none of those that a flag is for.
@@ -163,13 +145,13 @@ std::vector<Flag> item_regression_flags(RunConfig& config) {
                              "with --item_regression=alone");
   const std::vector<Flag> fit = {
       {"regression_lambda", "Item regression", "", "ridge of item regression", wish.lambda,
-       automatic_or(0, /*above_minimum=*/true)},
+       auto_or_numbers(0, /*above_minimum=*/true)},
       {"regression_alpha", "Item regression", "",
        "weight of the items' features in item regression", wish.alpha,
-       automatic_or(0, /*above_minimum=*/false)},
+       auto_or_numbers(0, /*above_minimum=*/false)},
       {"regression_cross", "Item regression", "",
        "weight of the other domains' interactions in item regression; 0: none", wish.cross,
-       automatic_or(0, /*above_minimum=*/false)}};
+       auto_or_numbers(0, /*above_minimum=*/false)}};
   return std::vector<Flag>{
              {"item_regression", "Item regression", "",
               "item regression in the score: auto (beside the embeddings, weighed on validation), "
@@ -185,7 +167,7 @@ std::vector<Flag> item_regression_flags(RunConfig& config) {
                        {{"regression_weight", "Item regression", "",
                          "weight of item regression beside the embeddings, both divided by "
                          "their spread",
-                         config.regression_weight, automatic_or(0, /*above_minimum=*/false)}}));
+                         config.regression_weight, auto_or_numbers(0, /*above_minimum=*/false)}}));
 }
 
 std::vector<Flag> ials_flags(ModelConfig& model) {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cluster/cores.h"
 #include "data/synthetic.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"

@@ -4,10 +4,10 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "launcher/additions.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
 #include "launcher/run_flags.h"
+#include "serve/later_files.h"
 
 namespace micrec {
 namespace {

@@ -28,18 +28,7 @@ int run_verify(const std::string& out, const Arguments& arguments) {
   const VerifiedRun run = verify_run(path, print_file);
   std::cout << std::flush;
   if (!out.empty()) write_whole_file(out, run.to_json().dump(2) + "\n");
-  if (run.damaged > 0) {
-    const bool has_lost_coefficients = run.item_regression && !run.item_regression->damage.empty();
-    throw Error(
-        Cause::checkpoint,
-        text(run.damaged, " of ", run.files, " files of ", path, " are damaged, as listed; ",
-             has_lost_coefficients
-                 ? text("no checkpoint that names ", run.item_regression->file,
-                        " can be used without it: put it back from a copy, or fit anew "
-                        "in another --run_dir")
-                 : "--resume steps over damaged checkpoints to the newest whole one"));
-  }
-  if (!run.unreadable.empty()) throw Error(Cause::io, run.unreadable);
+  refuse_damage(run);
   return 0;
 }
 

@@ -29,4 +29,7 @@ struct Command {
   std::function<int(const Arguments&)> run;
 };
 
+/// The command of that name. Errors: Error(usage) with the nearest where there is none.
+const Command& command_named(const std::vector<Command>& commands, const std::string& name);
+
 }  // namespace micrec

@@ -264,6 +264,23 @@ Bound written_as(std::string grammar, std::function<std::string(const std::strin
   return bound;
 }
 
+Bound auto_or_numbers(double minimum, bool above_minimum) {
+  constexpr double kMost = 1e6;
+  const std::string grammar = text("auto, or numbers ", above_minimum ? "above " : "from ", minimum,
+                                   above_minimum ? " and at most " : " to ", kMost,
+                                   ", one for all domains or one each with commas between");
+  return written_as(grammar, [=](const std::string& value) {
+    if (value == "auto") return std::string();
+    for (const std::string& part : split(value, ',')) {
+      const std::optional<double> number = parse_real(part);
+      const bool is_in = number && *number >= minimum && *number <= kMost &&
+                         !(above_minimum && *number == minimum);
+      if (!is_in) return grammar;  // not a number is in no range
+    }
+    return split(value, ',').empty() ? grammar : std::string();
+  });
+}
+
 Flag may_change(Flag flag) {
   flag.on_resume = OnResume::may_change;
   return flag;
@@ -284,9 +301,43 @@ std::vector<Flag> idle_where(const std::function<std::string()>& why, std::vecto
   return flags;
 }
 
+std::vector<Flag> operator+(std::vector<Flag> flags, const std::vector<Flag>& more) {
+  flags.insert(flags.end(), more.begin(), more.end());
+  return flags;
+}
+
+const Command& command_named(const std::vector<Command>& commands, const std::string& name) {
+  const auto command = std::ranges::find(commands, name, &Command::name);
+  if (command != commands.end()) return *command;
+  std::vector<std::string> names = {"help"};
+  for (const Command& known : commands) names.push_back(known.name);
+  const std::optional<std::string> near = nearest(name, names);
+  throw Error(Cause::usage,
+              text("there is no command '", name, "'",
+                   near ? "; did you mean micrec " + *near + "?" : "; micrec help lists them"));
+}
+
 std::string details_of(const Flag& flag) {
   if (!is_switch(flag)) return with_unit(flag, "; ");
   return flag.value.default_text() == "true" ? "on unless --no" + flag.name : "off by default";
+}
+
+std::vector<std::string> differences_from(const Command& command,
+                                          const std::vector<FlagSetting>& settings,
+                                          const Arguments& arguments) {
+  std::vector<std::string> differences;
+  for (const FlagSetting& setting : settings) {
+    const Flag* const flag = find_flag(command, setting.name);
+    if (flag == nullptr || !arguments.is_given(flag->name)) continue;
+    if (flag->on_resume != OnResume::kept) continue;
+    // Compare as the flag itself writes its value, so that 1e-3 and 0.001 are the same.
+    const std::string given = flag->value.text();
+    set_flag(command, setting);
+    if (flag->value.text() == given) continue;
+    differences.push_back(
+        text("--", flag->name, "=", given, " (the run has ", flag->value.text(), ")"));
+  }
+  return differences;
 }
 
 const Flag* find_flag(const Command& command, const std::string& name) {

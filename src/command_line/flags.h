@@ -35,6 +35,10 @@ Bound required();
 Bound written_as(std::string grammar,
                  std::function<std::string(const std::string&)> check = nullptr);
 
+/// "auto", or numbers with commas between, one for all domains or one each; at most a million, beyond
+/// which a float32 has nothing left of what they are added to.
+Bound auto_or_numbers(double minimum, bool above_minimum);
+
 /// One flag of a command: a row of its table. All that is known of a flag is here; the default is
 /// what the field holds when the table is made.
 struct Flag {
@@ -57,6 +61,9 @@ Flag recorded(Flag flag);
 
 /// The flags as ones that have no effect where `why` says so, whatever they say themselves.
 std::vector<Flag> idle_where(const std::function<std::string()>& why, std::vector<Flag> flags);
+
+/// The second list behind the first.
+std::vector<Flag> operator+(std::vector<Flag> flags, const std::vector<Flag>& more);
 
 /// What a flag's brackets in the help say: "epochs; at least 0", "off by default"; or "".
 std::string details_of(const Flag& flag);
@@ -89,6 +96,12 @@ void set_flag(const Command& command, const FlagSetting& setting);
 /// takes up its old configuration. Errors: as set_flag.
 void set_flags_not_given(const Command& command, const std::vector<FlagSetting>& settings,
                          const Arguments& arguments);
+
+/// Those flags that were given, that a resumed run keeps, and that the settings have otherwise, as
+/// "--dim=16 (the run has 8)". They are as the settings have them then.
+std::vector<std::string> differences_from(const Command& command,
+                                          const std::vector<FlagSetting>& settings,
+                                          const Arguments& arguments);
 
 /// A flag of the command; null where it has none of that name.
 const Flag* find_flag(const Command& command, const std::string& name);

@@ -88,6 +88,19 @@ void report_file(const DomainFiles& files, const std::string& path,
 
 }  // namespace
 
+std::vector<DomainFiles> parse_domains(const std::vector<std::string>& arguments, bool is_split) {
+  std::vector<DomainFiles> domains;
+  for (const std::string& argument : arguments) {
+    DomainFiles files = parse_domain_files(argument, is_split);
+    if (std::ranges::find(domains, files.name, &DomainFiles::name) != domains.end()) {
+      throw Error(Cause::usage, text("The domain ", files.name,
+                                     " is given twice; every domain is one argument."));
+    }
+    domains.push_back(std::move(files));
+  }
+  return domains;
+}
+
 RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
                       std::ostream& report) {
   CHECK(!files.paths.empty());

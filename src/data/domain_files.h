@@ -24,6 +24,10 @@ struct DomainFiles {
 /// Errors   Error(usage), also where a file has no name.
 DomainFiles parse_domain_files(const std::string& argument, bool is_split);
 
+/// The files of every domain, an argument each. Errors: those of parse_domain_files(); Error(usage)
+/// where a domain comes twice.
+std::vector<DomainFiles> parse_domains(const std::vector<std::string>& arguments, bool is_split);
+
 /// Reads a domain's files one after the other. Says on `report` what each was taken for.
 ///
 /// Errors   Those of for_each_interaction() and TimeCensus; Error(data) where one file has dates

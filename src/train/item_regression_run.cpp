@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "base/description.h"
@@ -147,6 +148,31 @@ std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
                               {dataset.fingerprint(), fitted.settings}, world);
   model.item_regression().set_coefficients(std::move(fitted.coefficients));
   return stored;
+}
+
+std::vector<FlagSetting> chosen_item_regression(const Checkpoint& checkpoint) {
+  if (!checkpoint.info().item_regression) return {};
+  const std::string path = coefficient_file_beside(checkpoint.directory());
+  const auto settings = nlohmann::ordered_json::parse(look_at_coefficients(path).origin.settings,
+                                                      nullptr, /*allow_exceptions=*/false);
+  if (!settings.is_object() || !settings.contains("chosen")) return {};
+  std::vector<std::string> lambda, cross, alpha;
+  for (const auto& [domain, of] : settings["chosen"].items()) {
+    if (!of.contains("lambda") || !of.contains("cross")) return {};
+    lambda.push_back(of["lambda"].dump());
+    cross.push_back(of["cross"].dump());
+    std::set<std::string> of_modalities;
+    if (of.contains("alpha")) {
+      for (const auto& one : of["alpha"]) of_modalities.insert(one.dump());
+    }
+    if (of_modalities.size() == 1) alpha.push_back(*of_modalities.begin());
+  }
+  std::vector<FlagSetting> flags = {{"regression_lambda", join(lambda, ","), path},
+                                    {"regression_cross", join(cross, ","), path}};
+  if (alpha.size() == lambda.size()) {
+    flags.push_back({"regression_alpha", join(alpha, ","), path});
+  }
+  return flags;
 }
 
 }  // namespace micrec

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/flagfile.h"
 #include "checkpoints/checkpoint.h"
 #include "data/dataset_file.h"
 #include "model/model.h"
@@ -43,5 +44,10 @@ struct ItemRegressionRun {
 std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
                                                   const DatasetFile& dataset, Model& model,
                                                   std::ostream& log);
+
+/// The settings that the run of a checkpoint has chosen, as flags of train; those that cannot be
+/// written as one are left out. None where it has no item regression.
+/// Errors   those of look_at_coefficients().
+std::vector<FlagSetting> chosen_item_regression(const Checkpoint& checkpoint);
 
 }  // namespace micrec

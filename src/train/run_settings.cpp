@@ -104,6 +104,16 @@ std::optional<std::string> settings_before_first_checkpoint(const std::string& r
   return read_small_file(config, kMostConfigBytes);
 }
 
+SavedSettings settings_to_resume(const std::string& run_dir) {
+  if (const auto begun = settings_before_first_checkpoint(run_dir)) {
+    return {*begun, config_file_of(run_dir)};
+  }
+  // The ranks, once joined, verify every byte and may step back to an older one; that has the same
+  // settings but for those that may change.
+  const Checkpoint checkpoint = open_newest_valid(checkpoints_of(run_dir), Verify::sizes);
+  return {checkpoint.info().config, checkpoint.directory()};
+}
+
 std::string history_of(const std::string& flagfile) {
   std::string history;
   for (const std::string& line : split(flagfile, '\n')) {

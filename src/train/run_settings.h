@@ -44,6 +44,16 @@ std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings
 ///          was trained once is not trained anew unasked. Error(io) where a file cannot be read.
 std::optional<std::string> settings_before_first_checkpoint(const std::string& run_dir);
 
+/// A flagfile, and where it is, for messages.
+struct SavedSettings {
+  std::string flagfile;
+  std::string origin;
+};
+
+/// Those of the run to resume: of its newest checkpoint, or of a run that ended before its first.
+/// Errors   those of settings_before_first_checkpoint() and open_newest_valid().
+SavedSettings settings_to_resume(const std::string& run_dir);
+
 /// The lines of a flagfile that are history.
 std::string history_of(const std::string& flagfile);
 std::string history_line(std::int64_t step, const ChangedSetting& change);

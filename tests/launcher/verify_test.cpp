@@ -17,8 +17,8 @@
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
 #include "launcher/commands.h"
-#include "run/injected_faults.h"
 #include "launcher/program.h"
+#include "run/injected_faults.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
