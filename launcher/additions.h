@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "command_line/flags.h"
@@ -10,5 +11,7 @@ namespace micrec {
 /// The flags that say what came after a run was trained: --items, --observed and how the files of the
 /// latter are written. Of commands that read a run.
 std::vector<Flag> addition_flags(LaterFiles& files);
+/// The same where `history` is another file that is written so.
+std::vector<Flag> addition_flags(LaterFiles& files, const std::string& history);
 
 }  // namespace micrec

@@ -81,6 +81,7 @@ Command plan_command() {
   command.example = "micrec plan --dataset=fk.h5 --ranks=64 --memory=4 --partition=metis";
   const auto options = std::make_shared<PlanOptions>();
   command.flags = flags_of(*options);
+  command.tells_idle_flags = true;
   command.run = [options, table = command](const Arguments& arguments) {
     return run_plan(*options, table, arguments);
   };

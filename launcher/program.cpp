@@ -80,6 +80,9 @@ Task prepare_task(const std::vector<std::string>& words, const std::vector<Comma
     print_result(help_of(command));
     return {};
   }
+  if (!command.tells_idle_flags && launched_or_alone().rank == 0) {
+    for (const std::string& idle : idle_flags(command, task.arguments)) std::cerr << idle << "\n";
+  }
   return task;
 }
 

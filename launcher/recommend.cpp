@@ -96,10 +96,10 @@ std::vector<Flag> flags_of(RecommendOptions& options) {
        "listed)",
        one_of(options.lists.exclude,
               {{"observed", Exclude::observed}, {"all", Exclude::all}, {"none", Exclude::none}})}};
-  return trained_run_flags(
-      options.run,
-      people + addition_flags(options.run.later) + items + filter_flags(options.filter) + results,
-      options.job);
+  return trained_run_flags(options.run,
+                           people + addition_flags(options.run.later, options.history) + items +
+                               filter_flags(options.filter) + results,
+                           options.job);
 }
 
 }  // namespace

@@ -50,19 +50,29 @@ int run_synth(SynthOptions& options, const std::vector<Flag>& flags, const Argum
 
 std::vector<Flag> flags_of(SynthOptions& options) {
   SyntheticOptions& world = options.world;
-  return {
+  const auto one_domain = [&world] {
+    return world.domains == 1 ? std::string("with --domains=1") : std::string();
+  };
+  const auto no_features = [&options] {
+    return options.modalities.empty() ? std::string("with --modalities=") : std::string();
+  };
+  const std::vector<Flag> size = {
       out_flag(options.common.out, "the dataset file to write", true),
       {"domains", "Size", "", "domains", world.domains, between(1, 1000)},
       {"users", "Size", "", "users of each domain", world.users, at_least(1)},
       {"items", "Size", "", "items of each domain", world.items, at_least(2)},
-      {"interactions", "Size", "", "interactions of each domain", world.interactions, at_least(1)},
+      {"interactions", "Size", "", "interactions of each domain", world.interactions, at_least(1)}};
+  const std::vector<Flag> overlap = {
       {"overlap", "Structure", "",
        "share of a domain's users who are users of all other domains too", world.overlap,
-       between(0, 1)},
-      {"modalities", "Structure", "columns", "kinds of features and their widths; empty: none",
-       options.modalities, written_as("text:32,image:48")},
-      {"missing", "Structure", "", "share of items that lack a modality, for each modality",
-       world.missing, between(0, 1)},
+       between(0, 1)}};
+  const std::vector<Flag> modalities = {{"modalities", "Structure", "columns",
+                                         "kinds of features and their widths; empty: none",
+                                         options.modalities, written_as("text:32,image:48")}};
+  const std::vector<Flag> missing = {{"missing", "Structure", "",
+                                      "share of items that lack a modality, for each modality",
+                                      world.missing, between(0, 1)}};
+  const std::vector<Flag> protocol = {
       core_flag(options.common, "Protocol", "books"),
       split_rule_flag(options.common, "ratio:8:1:1, time:8:1:1, global_time:8:1:1 or leave_one_out",
                       "how interactions are divided into training, validation and test"),
@@ -70,6 +80,8 @@ std::vector<Flag> flags_of(SynthOptions& options) {
       seed_flag(options.common.seed),
       threads_flag(options.threads),
   };
+  return size + idle_where(one_domain, overlap) + modalities + idle_where(no_features, missing) +
+         protocol;
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ Command train_command() {
   command.example = "mpirun -np 2 micrec train --dataset=fk.h5 --run_dir=runs/fk --max_steps=360";
   const auto config = std::make_shared<RunConfig>();
   command.flags = run_flags(*config);
+  command.tells_idle_flags = true;
   command.run = [config, table = command](const Arguments& arguments) {
     complete(*config, table, arguments);
     return run_job(0, nullptr, config->job, [&](Job& job) { return train(*config, job); });

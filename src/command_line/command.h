@@ -21,6 +21,10 @@ struct Command {
   /// What plain arguments are, "a file or a run folder"; empty where it takes none.
   std::string arguments;
 
+  /// Its run() sets more flags by those that were given, and tells then which have no effect; of other
+  /// commands the program tells it.
+  bool tells_idle_flags = false;
+
   /// Does the work, with the flags already checked and in the fields that they set, and returns the
   /// exit code of a run that was not wrong: 0, or kExitStopped. It shares the options with the
   /// flags. Results go to stdout, everything else to the log.

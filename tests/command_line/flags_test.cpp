@@ -253,6 +253,46 @@ TEST_F(Flags, ARestoredConfigurationYieldsToTheCommandLine) {
                Error);
 }
 
+TEST_F(Flags, TellsWhatARunKeepsAndWasGivenOtherwise) {
+  for (Flag& flag : command.flags) {
+    if (flag.name == "test_epochs") flag.on_resume = OnResume::may_change;
+  }
+  const Arguments arguments = parse_flags(command, {"--test_lr=0.5", "--test_epochs=3"});
+  const std::vector<FlagSetting> saved = {{"test_lr", "0.25", "config.txt:1"},
+                                          {"test_epochs", "7", "config.txt:2"},
+                                          {"unknown", "1", "config.txt:3"}};
+  EXPECT_EQ(differences_from(command, saved, arguments),
+            std::vector<std::string>{"--test_lr=0.5 (the run has 0.25)"});
+  const Arguments same = parse_flags(command, {"--test_lr=2.5e-1"});
+  EXPECT_TRUE(differences_from(command, saved, same).empty()) << "another way to write it";
+}
+
+TEST_F(Flags, ACommandIsFoundByItsNameAndTheNearestIsNamed) {
+  const std::vector<Command> commands = {command, other};
+  EXPECT_EQ(&command_named(commands, "steep"), &commands[1]);
+  try {
+    command_named(commands, "step");
+    FAIL() << "found";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::usage);
+    EXPECT_HAS(std::string(error.what()), "did you mean micrec steep?");
+  }
+}
+
+TEST_F(Flags, NumbersForEachDomainOrAuto) {
+  std::vector<double> cross;
+  std::vector<double> lambda;
+  command.flags = {{"cross", "", "", "c", cross, auto_or_numbers(0, /*above_minimum=*/false)},
+                   {"lambda", "", "", "l", lambda, auto_or_numbers(0, /*above_minimum=*/true)}};
+  parse_flags(command, {"--cross=0,1e6", "--lambda=3,7.5"});
+  EXPECT_EQ(cross, (std::vector<double>{0, 1e6}));
+  EXPECT_EQ(lambda, (std::vector<double>{3, 7.5}));
+  parse_flags(command, {"--cross=auto"});
+  EXPECT_TRUE(cross.empty());
+  EXPECT_HAS(refusal({"--lambda=0"}), "numbers above 0 and at most 1e+06");
+  EXPECT_HAS(refusal({"--cross=1,nan"}), "auto, or numbers from 0 to");
+}
+
 TEST_F(Flags, HelpShowsGroupsDefaultsUnitsAndBounds) {
   const std::string help = help_of(command);
   EXPECT_HAS(help, "\nTraining\n  --test_epochs=100");

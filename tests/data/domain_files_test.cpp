@@ -38,6 +38,16 @@ TEST(DomainFiles, RefusesOtherArguments) {
   expect_error(Cause::usage, {"names 4 files"}, [] { parse_domain_files("d=a,b,c,d", true); });
 }
 
+TEST(DomainFiles, EveryDomainIsOneArgument) {
+  const std::vector<DomainFiles> domains = parse_domains({"food=a.csv", "kitchen=b.csv"}, false);
+  ASSERT_EQ(domains.size(), 2U);
+  EXPECT_EQ(domains[1].name, "kitchen");
+  EXPECT_EQ(domains[1].paths, std::vector<std::string>{"b.csv"});
+  expect_error(Cause::usage, {"The domain food is given twice"}, [] {
+    parse_domains({"food=a.csv", "food=b.csv"}, false);
+  });
+}
+
 TEST(DomainFiles, RefusesAFileWithoutAName) {
   for (const char* wrong : {"d=train.txt,", "d=,test.txt", "d=a,,b", "d=\"\",test.txt"}) {
     expect_error(Cause::usage, {"--split=files", wrong, "lacks the name of a file"},

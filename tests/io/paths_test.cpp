@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "files.h"
+#include "io/result_file.h"
 #include "io/unfinished_file.h"
 
 namespace micrec {
@@ -69,6 +72,35 @@ TEST(Paths, AnOutputThatIsAnInputIsFoundThroughLinksAndSpellings) {
   refuse_output_over_inputs("--out", folder / "new", {folder / "input", folder / "new"});
   refuse_output_over_inputs("--out", folder / "other", {folder / "input", folder / "none"});
   refuse_output_over_inputs("--out", "/dev/null", {"/dev/null"});
+}
+
+TEST(Paths, TwoOutputsAreNotOneFile) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "sub");
+  expect_error(
+      [&] {
+        refuse_one_file_for_two("--out", folder / "new", "--per_user", folder / "sub/../new");
+      },
+      Cause::usage, {"--out and --per_user both name"});
+  refuse_one_file_for_two("--out", folder / "new", "--per_user", folder / "other");
+  refuse_one_file_for_two("--out", "", "--per_user", "");
+}
+
+TEST(ResultFile, IsThereOnceItIsFinishedAndNotBefore) {
+  const TemporaryFolder folder;
+  {
+    ResultFile abandoned(folder / "lists.csv");
+    abandoned.stream() << "half";
+  }
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+  ResultFile result(folder / "lists.csv");
+  result.stream() << "whole";
+  testing::internal::CaptureStderr();
+  result.finish("step-000000000600");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            folder / "lists.csv" + " written, from step-000000000600\n");
+  std::ifstream file(folder / "lists.csv");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "whole");
 }
 
 TEST(UnfinishedFile, RefusesANameThatIsTooLongOnceItHasItsEnding) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "cluster/cores.h"
 #include "command_line/manual.h"
 #include "launcher/common_flags.h"
 
@@ -85,6 +86,28 @@ TEST(Commands, RefuseADeviceThatThereIsNotAndALongList) {
   for (const char* word : {"--k=10,20", "--k=0", "--k=10001"}) {
     EXPECT_NE(refusal(word).find("a whole number (items, from 1 to 10000)"), std::string::npos);
   }
+}
+
+std::vector<std::string> idle_of(const Command& command, const std::vector<std::string>& words) {
+  return idle_flags(command, parse_flags(command, words));
+}
+
+TEST(Commands, TellWhichFlagsHaveNoEffect) {
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(idle_of(recommend_command(), {"--run_dir=r", "--separator=;"}),
+            Lines{"--separator has no effect with neither --observed nor --history"});
+  EXPECT_EQ(idle_of(recommend_command(), {"--run_dir=r", "--separator=;", "--history=a.csv"}),
+            Lines{});
+  EXPECT_EQ(idle_of(evaluate_command(), {"--run_dir=r", "--quotes=none"}),
+            Lines{"--quotes has no effect without --observed"});
+  EXPECT_EQ(
+      idle_of(export_command(), {"--run_dir=r", "--out=o", "--observed=a=b", "--quotes=none"}),
+      Lines{});
+  EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--domains=1", "--overlap=0.5"}),
+            Lines{"--overlap has no effect with --domains=1"});
+  EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--modalities=", "--missing=0.5"}),
+            Lines{"--missing has no effect with --modalities="});
+  EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--overlap=0.5", "--missing=0.5"}), Lines{});
 }
 
 TEST(Threads, AreAllCoresUnlessGiven) {

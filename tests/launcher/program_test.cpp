@@ -55,6 +55,21 @@ TEST(Program, ListsItsCommandsOnStdout) {
   }
 }
 
+TEST(Program, TellsOfFlagsWithoutEffectBeforeACommandRuns) {
+  bool tells = false;
+  const auto commands = [&] {
+    auto made = pour_with([](const Arguments&, int) { return 0; });
+    made[0].flags[0].idle = [] { return std::string("without a pot"); };
+    made[0].tells_idle_flags = tells;
+    return made;
+  };
+  EXPECT_EQ(run({"pour", "--test_cups=3"}, commands()).err,
+            "--test_cups has no effect without a pot\n");
+  EXPECT_EQ(run({"pour"}, commands()).err, "");
+  tells = true;
+  EXPECT_EQ(run({"pour", "--test_cups=3"}, commands()).err, "");
+}
+
 TEST(Program, ShowsTheHelpOfACommandBothWays) {
   const auto commands =
       pour_with([](const Arguments&, int) -> int { throw std::logic_error("ran"); });

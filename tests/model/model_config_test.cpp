@@ -1,0 +1,59 @@
+#include "model/model_config.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/error.h"
+
+namespace micrec {
+namespace {
+
+using Use = ItemRegressionUse;
+
+ModelConfig agreed(ModelKind kind, Use use, bool is_kind_given, bool is_use_given) {
+  ModelConfig model;
+  model.kind = kind;
+  model.item_regression = use;
+  agree_on_item_regression(model, is_kind_given, is_use_given);
+  return model;
+}
+
+TEST(ItemRegressionOfAModel, IsWhatItsKindSaysWhereItIsNotAskedFor) {
+  EXPECT_EQ(agreed(ModelKind::micrec, Use::automatic, true, false).item_regression, Use::automatic);
+  EXPECT_EQ(agreed(ModelKind::mf, Use::automatic, true, false).item_regression, Use::off);
+  EXPECT_EQ(agreed(ModelKind::item_regression, Use::automatic, true, false).item_regression,
+            Use::alone);
+}
+
+TEST(ItemRegressionOfAModel, IsAKindWhereItIsAskedForAlone) {
+  EXPECT_EQ(agreed(ModelKind::micrec, Use::alone, false, true).kind, ModelKind::item_regression);
+  EXPECT_EQ(agreed(ModelKind::mf, Use::automatic, true, true).item_regression, Use::automatic);
+  EXPECT_EQ(agreed(ModelKind::item_regression, Use::automatic, true, true).item_regression,
+            Use::alone);
+}
+
+TEST(ItemRegressionOfAModel, IsRefusedWhereTheKindSaysOtherwise) {
+  for (const auto& [kind, use] :
+       {std::pair{ModelKind::mf, Use::alone}, std::pair{ModelKind::item_regression, Use::off}}) {
+    try {
+      agreed(kind, use, true, true);
+      ADD_FAILURE() << name_of(kind);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.cause(), Cause::usage);
+      EXPECT_NE(std::string(error.what()).find(name_of(kind)), std::string::npos);
+    }
+  }
+}
+
+TEST(EpochsOfSolved, AreFewAndOfNoOtherKind) {
+  EXPECT_EQ(epochs_of_solved(ModelKind::ials), 8);
+  EXPECT_EQ(epochs_of_solved(ModelKind::popularity), 1);
+  EXPECT_EQ(epochs_of_solved(ModelKind::item_regression), 1);
+  for (const ModelKind kind : {ModelKind::mf, ModelKind::lightgcn, ModelKind::micrec}) {
+    EXPECT_FALSE(epochs_of_solved(kind)) << name_of(kind);
+  }
+}
+
+}  // namespace
+}  // namespace micrec
