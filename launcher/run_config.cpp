@@ -12,6 +12,7 @@
 #include "io/run_lock.h"
 #include "launcher/program.h"
 #include "launcher/run_flags.h"
+#include "model/kind_defaults.h"
 #include "train/item_regression_run.h"
 #include "train/run_settings.h"
 #include "train/run_start.h"

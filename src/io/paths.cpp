@@ -82,15 +82,4 @@ void refuse_output_over_inputs(const std::string& flag, const std::string& outpu
   }
 }
 
-void refuse_one_file_for_two(const std::string& flag, const std::string& path,
-                             const std::string& other_flag, const std::string& other) {
-  if (path.empty() || other.empty()) return;
-  refuse_output_over_inputs(flag, path, {other});
-  if (look_at(path) == PathKind::missing &&
-      fs::weakly_canonical(path) == fs::weakly_canonical(other)) {
-    throw Error(Cause::usage, text(flag, " and ", other_flag, " both name ", path,
-                                   "; give each a file of its own"));
-  }
-}
-
 }  // namespace micrec

@@ -36,11 +36,4 @@ void refuse_unreadable(const std::string& path);
 void refuse_output_over_inputs(const std::string& flag, const std::string& output,
                                const std::vector<std::string>& inputs);
 
-/// Refuses two outputs that are one file, which the second would replace. An empty path is no
-/// output.
-///
-/// Errors   Error(usage).
-void refuse_one_file_for_two(const std::string& flag, const std::string& path,
-                             const std::string& other_flag, const std::string& other);
-
 }  // namespace micrec

@@ -9,6 +9,13 @@
 
 namespace micrec {
 
+/// Refuses two outputs that are one file, which the second would replace. An empty path is no
+/// output.
+///
+/// Errors   Error(usage).
+void refuse_one_file_for_two(const std::string& flag, const std::string& path,
+                             const std::string& other_flag, const std::string& other);
+
 /// The result of a command: a file, or standard output where its path is empty.
 class ResultFile {
  public:

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -75,14 +74,6 @@ struct ModelConfig {
 /// The configuration with the parts its kind does not have switched off, so that the rest of the
 /// program looks at switches alone. Errors: Error(Cause::usage) on a value out of range.
 ModelConfig resolve(ModelConfig config, int domains);
-
-/// Lets kind and item regression say the same, where one of them was not asked for: a baseline is what
-/// its paper says, and item regression alone is a model. Errors: Error(Cause::usage) where they do
-/// not go together.
-void agree_on_item_regression(ModelConfig& model, bool is_kind_given, bool is_use_given);
-
-/// Epochs after which a kind that is solved has come to its end; nothing of the others.
-std::optional<std::int64_t> epochs_of_solved(ModelKind kind);
 
 /// The word of a kind on the command line.
 const char* name_of(ModelKind kind);

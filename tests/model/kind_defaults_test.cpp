@@ -1,4 +1,4 @@
-#include "model/model_config.h"
+#include "model/kind_defaults.h"
 
 #include <gtest/gtest.h>
 
