@@ -8,12 +8,13 @@
 
 namespace micrec {
 
-/// Ranks items by how many interactions training has of them, the same for everybody: rows of one
-/// column, 1 for a user and the number for an item. An item that training did not see counts what
-/// is observed of it at inference. Its only step counts.
-class Popularity : public TableFit {
+/// Rows of one column that nothing is learned of. Of popularity 1 for a user and the number of
+/// training interactions for an item, which ranks items alike for everybody; an item that training
+/// did not see counts what is observed of it at inference. Of item regression alone, a kind without
+/// embeddings, zeros. Its only step counts.
+class OneColumn : public TableFit {
  public:
-  Popularity(const PartInputs& inputs, TemplateEmbedding& embedding);
+  OneColumn(const PartInputs& inputs, TemplateEmbedding& embedding);
 
   void initialise() override;
   StepLoss step(at::Tensor& votes) override;
@@ -26,6 +27,7 @@ class Popularity : public TableFit {
   const Shard& shard_;
   TemplateEmbedding& embedding_;
   ColumnSums sums_;
+  bool counts_;
 };
 
 }  // namespace micrec
