@@ -11,8 +11,8 @@
 #include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/complete_run.h"
 #include "launcher/outputs.h"
-#include "launcher/run_config.h"
 #include "launcher/trained_run.h"
 #include "serve/evaluation.h"
 

@@ -7,8 +7,8 @@
 
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
+#include "launcher/complete_run.h"
 #include "launcher/outputs.h"
-#include "launcher/run_config.h"
 #include "launcher/run_flags.h"
 
 namespace micrec {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "command_line/flags.h"
-#include "launcher/run_config.h"
+#include "launcher/complete_run.h"
 
 namespace micrec {
 

@@ -13,7 +13,7 @@
 #include "cluster/thread_communicator.h"
 #include "launcher/commands.h"
 #include "launcher/program.h"
-#include "launcher/run_config.h"
+#include "launcher/complete_run.h"
 #include "run/train.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"

@@ -18,7 +18,7 @@
 #include "cluster/signals.h"
 #include "cluster/thread_communicator.h"
 #include "command_line/flags.h"
-#include "launcher/run_config.h"
+#include "launcher/complete_run.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 

@@ -1,10 +1,9 @@
-#include "run/train.h"
-
 #include <memory>
 
 #include "launcher/commands.h"
-#include "launcher/run_config.h"
+#include "launcher/complete_run.h"
 #include "launcher/run_flags.h"
+#include "run/train.h"
 
 namespace micrec {
 

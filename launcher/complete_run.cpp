@@ -1,4 +1,4 @@
-#include "launcher/run_config.h"
+#include "launcher/complete_run.h"
 
 #include <algorithm>
 #include <filesystem>
