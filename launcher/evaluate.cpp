@@ -11,9 +11,9 @@
 #include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/complete_run.h"
 #include "launcher/outputs.h"
 #include "launcher/trained_run.h"
+#include "run/run_config.h"
 #include "serve/evaluation.h"
 
 namespace micrec {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "command_line/flags.h"
-#include "launcher/complete_run.h"
+#include "run/run_config.h"
 
 namespace micrec {
 
