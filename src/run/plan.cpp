@@ -10,6 +10,7 @@
 #include "cluster/thread_communicator.h"
 #include "data/partition_file.h"
 #include "io/unfinished_file.h"
+#include "model/modality.h"
 #include "train/calibration.h"
 #include "train/plan_report.h"
 #include "train/run_planner.h"
