@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "command_line/command.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
 #include "launcher/run_flags.h"

@@ -92,7 +92,7 @@ TEST(ResultFile, IsThereOnceItIsFinishedAndNotBefore) {
     ResultFile abandoned(folder / "lists.csv");
     abandoned.stream() << "half";
   }
-  EXPECT_TRUE(fs::is_empty(folder.path()));
+  EXPECT_TRUE(fs::is_empty(folder / "."));
   ResultFile result(folder / "lists.csv");
   result.stream() << "whole";
   testing::internal::CaptureStderr();
