@@ -9,8 +9,9 @@
 namespace micrec {
 
 /// Values that come one after the other, as many as there may be: kept in pieces, so that room for
-/// more is never taken twice, as a vector takes it while it grows.
-template <typename T>
+/// more is never taken twice, as a vector takes it while it grows. A piece is so large that the C
+/// library gives its memory back to the system when it goes; what is not filled takes none.
+template <typename T, std::size_t kPiece = std::size_t{1} << 24>
 class GrowingColumn {
  public:
   std::size_t size() const { return full_.size() * kPiece + last_.size(); }
@@ -34,6 +35,11 @@ class GrowingColumn {
 
   /// Moves all values behind those of `out`, whose room is taken once.
   void move_to(std::vector<T>& out) {
+    if (out.empty() && full_.empty()) {
+      out = std::move(last_);
+      last_ = {};
+      return;
+    }
     out.reserve(out.size() + size());
     for (std::vector<T>& piece : full_) {
       out.insert(out.end(), piece.begin(), piece.end());
@@ -45,8 +51,6 @@ class GrowingColumn {
   }
 
  private:
-  static constexpr std::size_t kPiece = std::size_t{1} << 20;
-
   void close() {
     full_.push_back(std::move(last_));
     last_ = {};

@@ -81,7 +81,7 @@ TEST(InteractionRows, AreSortedAsAPlainSortDoes) {
 }
 
 TEST(GrowingColumn, GivesBackWhatItTookOverManyPieces) {
-  GrowingColumn<std::int32_t> column;
+  GrowingColumn<std::int32_t, 1 << 20> column;
   std::vector<std::int32_t> expected = {-1};
   std::vector<std::int32_t> got = {-1};
   std::int32_t next = 0;
@@ -100,6 +100,14 @@ TEST(GrowingColumn, GivesBackWhatItTookOverManyPieces) {
   column.move_to(got);
   EXPECT_EQ(got, expected);
   EXPECT_EQ(column.size(), 0U);
+
+  column.push_back(5);
+  std::vector<std::int32_t> alone;
+  column.move_to(alone);
+  EXPECT_EQ(alone, std::vector<std::int32_t>{5});
+  column.push_back(6);
+  column.move_to(alone);
+  EXPECT_EQ(alone, (std::vector<std::int32_t>{5, 6}));
 }
 
 }  // namespace
