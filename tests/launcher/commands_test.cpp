@@ -103,11 +103,11 @@ TEST(Commands, TellWhichFlagsHaveNoEffect) {
   EXPECT_EQ(
       idle_of(export_command(), {"--run_dir=r", "--out=o", "--observed=a=b", "--quotes=none"}),
       Lines{});
-  EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--domains=1", "--overlap=0.5"}),
+  EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--domains=1", "--overlap=0.4"}),
             Lines{"--overlap has no effect with --domains=1"});
   EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--modalities=", "--missing=0.5"}),
             Lines{"--missing has no effect with --modalities="});
-  EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--overlap=0.5", "--missing=0.5"}), Lines{});
+  EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--overlap=0.4", "--missing=0.5"}), Lines{});
 }
 
 TEST(Threads, AreAllCoresUnlessGiven) {
