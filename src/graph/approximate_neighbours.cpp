@@ -368,22 +368,25 @@ class ApproximateSearch {
   /// The graph of a number, not built yet; none where no item falls into it.
   std::optional<ItemGraph> read_graph(int number) {
     const auto count = static_cast<std::int64_t>(eligible_.size());
-    const std::vector<std::int32_t> items(eligible_.begin() + count * number / graphs_,
-                                          eligible_.begin() + count * (number + 1) / graphs_);
-    if (items.empty()) return std::nullopt;
+    const std::int64_t first = count * number / graphs_;
+    const std::int64_t last = count * (number + 1) / graphs_;
+    if (first == last) return std::nullopt;
     const std::int64_t width = question_.source.width;
-    std::vector<float> floats(items.size() * width);
+    std::vector<std::int32_t> items;
+    std::vector<float> floats((last - first) * width);
     std::vector<float> block(std::min(kBlock, question_.source.items) * width);
-    for (std::size_t next = 0; next < items.size();) {
-      const std::int64_t begin = items[next] / kBlock * kBlock;
+    for (std::int64_t next = first; next < last;) {
+      const std::int64_t begin = eligible_[next] / kBlock * kBlock;
       const std::int64_t end = std::min(question_.source.items, begin + kBlock);
       question_.source.read(begin, end, block.data());
-      for (; next < items.size() && items[next] < end; ++next) {
-        to_unit_length(block.data() + (items[next] - begin) * width, width, items[next],
-                       floats.data() + next * width);
+      for (; next < last && eligible_[next] < end; ++next) {
+        const std::int32_t item = eligible_[next];
+        to_unit_length(block.data() + (item - begin) * width, width, item,
+                       floats.data() + (next - first) * width);
+        items.push_back(item);
       }
     }
-    return ItemGraph(items, std::move(floats), space_, width);
+    return ItemGraph(std::move(items), std::move(floats), space_, width);
   }
 
   /// The neighbours of the sample's n-th item that a graph finds.
@@ -502,14 +505,17 @@ double most_search_bytes(const NeighbourSearchSize& size) {
   // What a graph has of an item beside its row: links, a lock, a label and where to find it, and
   // what joins equal rows.
   constexpr double kOfItem = 2 * kLinks * kNumber + 250;
-  const double lists = size.own * size.k * (kFound + kNumber);
+  constexpr double kBlocks = 3;  // of rows that are read and converted
+  const double rows = kBlocks * kBlock * size.width * kFloat;
   if (!is_approximate(size.search, static_cast<std::int64_t>(size.eligible))) {
-    return lists + size.own * size.width * kFloat;
+    // Heaps, what they become, and the numbers of those.
+    return rows + size.own * (size.width * kFloat + size.k * (2 * kFound + kNumber));
   }
   const GraphShare share = share_of_graphs(0, size.ranks, kNeighbourGraphs);
   const double graphs = size.eligible * static_cast<double>(share.graphs.size()) / kNeighbourGraphs;
-  const double found = size.asked / share.parts * size.k * kFound;
-  return lists + graphs * (size.width * (kFloat + 1) + kOfItem) + (size.ranks > 1 ? 2 : 1) * found;
+  const double found = (size.ranks > 1 ? 2 : 1) * size.asked / share.parts * size.k * kFound;
+  return rows + graphs * (size.width * (kFloat + 1) + kOfItem) + found +
+         size.own * size.k * (kFound + kNumber);
 }
 
 std::string in_words(const NeighbourSearchReport& report) {

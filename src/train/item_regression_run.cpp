@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "checkpoints/coefficient_file.h"
+#include "graph/approximate_neighbours.h"
 #include "model/item_regression_fit.h"
 #include "model/item_systems.h"
 

@@ -13,7 +13,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kItems = 9000;  // some blocks of queries
+constexpr std::int64_t kItems = 6000;  // two blocks of queries
 constexpr int kNeighbours = 10;
 
 /// Rows around a few hundred centres, as those of real items are. Shapes   (items, 24).

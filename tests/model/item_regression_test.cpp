@@ -258,8 +258,10 @@ TEST_F(ItemRegressionTest, TakesTheNeighboursThatGraphsFind) {
   }
   EXPECT_GE(static_cast<double>(same), 0.97 * static_cast<double>(all));
   for (const int ranks : {2, 3, 5}) {
-    const Fitted some = fit(dataset, modalities, tasks, {.ranks = ranks, .threads = 2}, {},
-                            NeighbourSearch::approximate);
+    ShardedSetting setting;
+    setting.ranks = ranks;
+    setting.threads = 2;
+    const Fitted some = fit(dataset, modalities, tasks, setting, {}, NeighbourSearch::approximate);
     EXPECT_EQ(some.solutions, one.solutions) << ranks << " ranks";
   }
 }
