@@ -29,6 +29,7 @@ struct PrepareOptions {
   std::string append;
   std::string features;
   InteractionsOptions reading;
+  int threads = 0;
 };
 
 std::string check_number(const std::string& value) {
@@ -87,8 +88,8 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
   const std::string& out = options.common.out;
   const std::shared_ptr<const DatasetFile> old = dataset_to_extend(options, arguments);
   if (old && !arguments.is_given("split")) options.common.split = old->split_rule();
-  const PreparationOptions preparation =
-      preparation_options("prepare", options.common, flags, arguments);
+  PreparationOptions preparation = preparation_options("prepare", options.common, flags, arguments);
+  preparation.threads = chosen_threads(options.threads);
   options.reading.split_column = preparation.split.kind == SplitKind::column;
   const std::vector<DomainFiles> domains =
       domains_of(arguments, preparation.split.kind == SplitKind::files);
@@ -102,7 +103,7 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
 
   std::vector<RawDomain> raw;
   for (const DomainFiles& domain : domains) {
-    raw.push_back(read_domain(domain, options.reading, std::cerr));
+    raw.push_back(read_domain(domain, options.reading, std::cerr, preparation.threads));
   }
   if (old) {
     Additions additions = make_additions(*old, std::move(raw), features, FeaturesOf::met_items,
@@ -145,6 +146,7 @@ std::vector<Flag> flags_of(PrepareOptions& options) {
           "training, 1 validation, 2 test)"),
       hold_out_flag(options.common),
       seed_flag(options.common.seed),
+      threads_flag(options.threads),
   };
   return files + table_flags("Files", options.reading) + choosing;
 }

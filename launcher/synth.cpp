@@ -29,8 +29,8 @@ int run_synth(SynthOptions& options, const std::vector<Flag>& flags, const Argum
   options.world.threads = chosen_threads(options.threads);
   const SyntheticWorld world(options.world);
 
-  const PreparationOptions preparation =
-      preparation_options("synth", options.common, flags, arguments);
+  PreparationOptions preparation = preparation_options("synth", options.common, flags, arguments);
+  preparation.threads = options.world.threads;
   if (is_given(preparation.split.kind)) {
     throw Error(Cause::usage, text("--split=", options.common.split,
                                    " is for micrec prepare; made-up data come without files."));

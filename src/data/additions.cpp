@@ -63,33 +63,26 @@ void refuse_foreign(const RawDomain& raw, const KnownDomain& known, std::ostream
 }
 
 /// Drops interactions that the data set has.
-void drop_known(const KnownDomain& known, std::vector<InteractionRow>& rows, std::ostream& report) {
-  std::vector<std::uint8_t> is_known(rows.size(), 0);
+void drop_known(const KnownDomain& known, InteractionRows& rows, std::ostream& report) {
+  std::vector<std::uint8_t> is_new(rows.size(), 1);
   std::int64_t count = 0;
   std::int64_t not_trained = 0;
-  const auto before = [](const InteractionRow& row,
-                         const std::pair<std::int32_t, std::int32_t>& pair) {
-    return std::pair(row.user, row.item) < pair;
-  };
+  const auto pair_of = [&](std::size_t n) { return std::pair(rows.user[n], rows.item[n]); };
   for (const Split split : {Split::train, Split::valid, Split::test, Split::later}) {
-    auto at = rows.begin();
+    std::size_t at = 0;
     known.dataset.for_each_chunk(known.number, split, kChunk, [&](const Interactions& chunk) {
-      for (std::size_t n = 0; n < chunk.user.size() && at != rows.end(); ++n) {
+      for (std::size_t n = 0; n < chunk.user.size() && at < rows.size(); ++n) {
         const std::pair pair(chunk.user[n], chunk.item[n]);
-        while (at != rows.end() && before(*at, pair)) ++at;
-        if (at == rows.end() || std::pair(at->user, at->item) != pair) continue;
-        is_known[at - rows.begin()] = 1;
+        while (at < rows.size() && pair_of(at) < pair) ++at;
+        if (at == rows.size() || pair_of(at) != pair) continue;
+        is_new[at] = 0;
         ++count;
         not_trained += split == Split::valid || split == Split::test;
       }
     });
   }
   if (count == 0) return;
-  std::size_t kept = 0;
-  for (std::size_t n = 0; n < rows.size(); ++n) {
-    if (is_known[n] == 0) rows[kept++] = rows[n];
-  }
-  rows.resize(kept);
+  rows.keep_only(is_new);
   report << known.info.name << ": " << with_commas(count) << " of them are in "
          << known.dataset.path() << " already"
          << (not_trained > 0 ? text(", ", with_commas(not_trained),
@@ -100,20 +93,18 @@ void drop_known(const KnownDomain& known, std::vector<InteractionRow>& rows, std
 
 void add_interactions(const KnownDomain& known, RawDomain raw, SplitKind split,
                       std::ostream& report, DomainAdditions& added) {
-  const bool has_times = !raw.timestamp.empty();
-  const bool has_billionths = !raw.billionths.empty();
-  const bool has_splits = !raw.given_split.empty();
-  std::vector<InteractionRow> rows =
+  InteractionRows rows =
       take_rows(raw, numbers_of(raw.users, known.users), numbers_of(raw.items, known.items));
   drop_repeated(rows, raw.name, split, report);
   drop_known(known, rows, report);
-  for (const InteractionRow& row : rows) {
-    added.user.push_back(row.user);
-    added.item.push_back(row.item);
-    if (has_times) added.timestamp.push_back(row.timestamp);
-    if (has_billionths) added.billionths.push_back(row.billionths);
-    if (has_splits) added.given_split.push_back(row.split);
-  }
+  const auto append = [](auto& list, const auto& more) {
+    list.insert(list.end(), more.begin(), more.end());
+  };
+  append(added.user, rows.user);
+  append(added.item, rows.item);
+  append(added.timestamp, rows.timestamp);
+  append(added.billionths, rows.billionths);
+  append(added.given_split, rows.split);
 }
 
 /// Columns of a modality in the data set; 0 where no domain has it.

@@ -17,28 +17,42 @@ namespace {
 constexpr std::int64_t kBlockBytes = 32 << 20;
 const Hdf5Storage kCompressed{.compress = true};
 
+/// Writes those values of a column that are of a split, in pieces.
+template <typename T>
+void write_column(const PreparedDomain& domain, Split split, const std::vector<T>& column,
+                  std::int64_t count, const std::string& path, Hdf5File& file,
+                  Fingerprint* fingerprint) {
+  constexpr std::int64_t kPiece = 1 << 20;  // whole chunks of the file
+  if (count == 0) return file.write(path, std::vector<T>(), kCompressed);
+  file.reserve<T>(path, {count}, {.compress = true, .zeros = false, .in_order = true});
+  std::vector<T> piece;
+  std::int64_t written = 0;
+  const auto write = [&] {
+    const auto size = static_cast<std::int64_t>(piece.size());
+    file.write_rows(path, Range{written, written + size}, piece.data());
+    if (fingerprint != nullptr) fingerprint->add_numbers(piece);
+    written += size;
+    piece.clear();
+  };
+  piece.reserve(std::min(count, kPiece));
+  for (std::size_t i = 0; i < domain.split.size(); ++i) {
+    if (domain.split[i] != split) continue;
+    piece.push_back(column[i]);
+    if (static_cast<std::int64_t>(piece.size()) == kPiece) write();
+  }
+  if (!piece.empty()) write();
+  CHECK_EQ(written, count);
+}
+
 void write_split(const PreparedDomain& domain, Split split, Hdf5File& file,
                  Fingerprint& fingerprint) {
   const std::int64_t count = domain.interactions(split);
-  std::vector<std::int32_t> user;
-  std::vector<std::int32_t> item;
-  std::vector<std::int64_t> timestamp;
-  user.reserve(count);
-  item.reserve(count);
-  if (!domain.timestamp.empty()) timestamp.reserve(count);
-  for (std::size_t i = 0; i < domain.split.size(); ++i) {
-    if (domain.split[i] != split) continue;
-    user.push_back(domain.user[i]);
-    item.push_back(domain.item[i]);
-    if (!domain.timestamp.empty()) timestamp.push_back(domain.timestamp[i]);
-  }
   const std::string path = dataset_format::split_path(domain.name, split);
-  file.write(path + "/user", user, kCompressed);
-  file.write(path + "/item", item, kCompressed);
-  if (!domain.timestamp.empty()) file.write(path + "/timestamp", timestamp, kCompressed);
   fingerprint.add_count(count);
-  fingerprint.add_numbers(user);
-  fingerprint.add_numbers(item);
+  write_column(domain, split, domain.user, count, path + "/user", file, &fingerprint);
+  write_column(domain, split, domain.item, count, path + "/item", file, &fingerprint);
+  if (domain.timestamp.empty()) return;
+  write_column(domain, split, domain.timestamp, count, path + "/timestamp", file, nullptr);
 }
 
 void write_features(const PreparedDomain& domain, const FeatureTable& table, Hdf5File& file,

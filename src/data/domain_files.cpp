@@ -3,7 +3,9 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -11,6 +13,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "data/dataset_format.h"
+#include "data/growing_column.h"
 #include "io/paths.h"
 
 namespace micrec {
@@ -86,10 +89,79 @@ void report_file(const DomainFiles& files, const std::string& path,
   }
 }
 
+/// What a file has, in columns that grow.
+struct FileColumns {
+  GrowingColumn<std::int32_t> user;
+  GrowingColumn<std::int32_t> item;
+  GrowingColumn<std::int64_t> timestamp;
+  std::vector<std::int32_t> billionths;  // empty while all are zero
+  GrowingColumn<Split> label;
+  TimeCensus census;
+};
+
+/// Numbers the keys of a part's interactions.
+void number_keys(std::span<const Interaction> part, std::string_view Interaction::*key,
+                 KeyTable& table, std::vector<std::string_view>& keys,
+                 GrowingColumn<std::int32_t>& numbers) {
+  keys.clear();
+  for (const Interaction& interaction : part) keys.push_back(interaction.*key);
+  for (std::size_t begin = 0; begin < keys.size();) {
+    const std::span<std::int32_t> room = numbers.grow(keys.size() - begin);
+    table.add_all(std::span(keys).subspan(begin, room.size()), room);
+    begin += room.size();
+  }
+}
+
+void take_times(std::span<const Interaction> part, FileColumns& columns) {
+  for (const Interaction& interaction : part) {
+    if (interaction.label) columns.label.push_back(split_of(*interaction.label));
+    if (!interaction.timestamp) continue;
+    if (interaction.billionths != 0 || !columns.billionths.empty()) {
+      columns.billionths.resize(columns.timestamp.size() + 1, 0);
+      columns.billionths.back() = interaction.billionths;
+    }
+    columns.timestamp.push_back(*interaction.timestamp);
+    columns.census.add(*interaction.timestamp, interaction.line);
+  }
+}
+
+/// Reads a file behind what `raw` has; times become seconds, or positions.
+InteractionsSummary read_file(const std::string& path, const InteractionsOptions& options,
+                              int threads, RawDomain& raw,
+                              std::optional<TimeCensus::Settled>* times) {
+  FileColumns columns;
+  std::vector<std::string_view> user_keys;
+  std::vector<std::string_view> item_keys;
+  const std::vector<UseInteractions> uses = {
+      [&](auto part) { number_keys(part, &Interaction::user, raw.users, user_keys, columns.user); },
+      [&](auto part) { number_keys(part, &Interaction::item, raw.items, item_keys, columns.item); },
+      [&](auto part) { take_times(part, columns); },
+  };
+  InteractionsSummary summary = for_each_part(path, options, uses, threads);
+  const std::size_t begin = raw.timestamp.size();
+  columns.user.move_to(raw.user);
+  columns.item.move_to(raw.item);
+  columns.timestamp.move_to(raw.timestamp);
+  columns.label.move_to(raw.given_split);
+  if (!summary.has_timestamps || raw.timestamp.size() == begin) return summary;
+
+  std::vector<std::int32_t>& billionths = columns.billionths;
+  const std::span<std::int64_t> timestamps = std::span(raw.timestamp).subspan(begin);
+  if (!billionths.empty() || !columns.census.are_settled()) billionths.resize(timestamps.size(), 0);
+  *times = columns.census.settle(path, timestamps, billionths);
+  const bool all_zero = std::all_of(billionths.begin(), billionths.end(),
+                                    [](std::int32_t rest) { return rest == 0; });
+  if (all_zero && raw.billionths.empty()) return summary;
+  raw.billionths.resize(begin, 0);
+  raw.billionths.insert(raw.billionths.end(), billionths.begin(), billionths.end());
+  raw.billionths.resize(raw.timestamp.size(), 0);
+  return summary;
+}
+
 }  // namespace
 
 RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
-                      std::ostream& report) {
+                      std::ostream& report, int threads) {
   CHECK(!files.paths.empty());
   RawDomain raw;
   raw.name = files.name;
@@ -101,38 +173,24 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
     const Split given = f == 0                        ? Split::train
                         : f + 1 == files.paths.size() ? Split::test
                                                       : Split::valid;
-    const std::size_t begin = raw.timestamp.size();
-    TimeCensus census;
-    const InteractionsSummary summary =
-        for_each_interaction(path, options, [&](const Interaction& interaction) {
-          raw.user.push_back(raw.users.add(interaction.user));
-          raw.item.push_back(raw.items.add(interaction.item));
-          if (interaction.timestamp) {
-            raw.timestamp.push_back(*interaction.timestamp);
-            raw.billionths.push_back(interaction.billionths);
-            census.add(*interaction.timestamp, interaction.line);
-          }
-          if (files.is_split) raw.given_split.push_back(given);
-          if (interaction.label) raw.given_split.push_back(split_of(*interaction.label));
-        });
+    std::optional<TimeCensus::Settled> settled;
+    const InteractionsSummary summary = read_file(path, options, threads, raw, &settled);
+    if (files.is_split) raw.given_split.resize(raw.user.size(), given);
     std::vector<std::string> details;
     if (files.is_split) details.emplace_back(name_of(given));
-    if (!summary.has_timestamps) {
-      without_times = &path;
-    } else if (raw.timestamp.size() > begin) {
-      const TimeCensus::Settled settled = census.settle(
-          path, std::span(raw.timestamp).subspan(begin), std::span(raw.billionths).subspan(begin));
-      details.push_back(settled.in_words);
-      if (raw.time_scale && *raw.time_scale != settled.scale) {
+    if (!summary.has_timestamps) without_times = &path;
+    if (settled) {
+      details.push_back(settled->in_words);
+      if (raw.time_scale && *raw.time_scale != settled->scale) {
         throw Error(Cause::data,
                     text(path, ": its times are ",
-                         settled.scale == TimeScale::dates ? "dates and those of "
-                                                           : "positions and those of ",
+                         settled->scale == TimeScale::dates ? "dates and those of "
+                                                            : "positions and those of ",
                          files.paths[0],
-                         settled.scale == TimeScale::dates ? " are positions" : " are dates",
+                         settled->scale == TimeScale::dates ? " are positions" : " are dates",
                          "; give both the same, or leave the times out with --columns=USER,ITEM."));
       }
-      raw.time_scale = settled.scale;
+      raw.time_scale = settled->scale;
     }
     details.push_back(in_time(timer.seconds()));
     report_file(files, path, summary, details, report);
@@ -146,10 +204,7 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
     raw.billionths.clear();
     raw.time_scale.reset();
   }
-  if (std::all_of(raw.billionths.begin(), raw.billionths.end(),
-                  [](std::int32_t rest) { return rest == 0; })) {
-    std::vector<std::int32_t>().swap(raw.billionths);
-  }
+  CHECK(raw.billionths.empty() || raw.billionths.size() == raw.timestamp.size());
   CHECK(raw.timestamp.empty() || raw.timestamp.size() == raw.user.size());
   CHECK(raw.given_split.empty() || raw.given_split.size() == raw.user.size());
   return raw;

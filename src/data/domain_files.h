@@ -24,13 +24,13 @@ struct DomainFiles {
 /// Errors   Error(usage), also where a file has no name.
 DomainFiles parse_domain_files(const std::string& argument, bool is_split);
 
-/// Reads a domain's files one after the other. Says on `report` what each was taken for.
+/// Reads a domain's files one after the other, each by several threads. Says on `report` what each was taken for.
 ///
 /// Errors   Those of for_each_interaction() and TimeCensus; Error(data) where one file has dates
 ///          and another positions; Error(io) where a file is missing, and says that several of them
 ///          need --split=files.
 /// Cost     16 bytes an interaction and the bytes of the distinct keys.
 RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
-                      std::ostream& report);
+                      std::ostream& report, int threads = 1);
 
 }  // namespace micrec

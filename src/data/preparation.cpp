@@ -6,10 +6,10 @@
 #include <limits>
 #include <set>
 #include <sstream>
-#include <tuple>
 #include <utility>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/table.h"
 #include "base/text.h"
 #include "data/dataset_format.h"
@@ -50,55 +50,34 @@ std::vector<std::string> keys_of(const KeyTable& table, const std::vector<std::i
 }
 
 PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, SplitKind split,
-                             std::ostream& report) {
+                             int threads, std::ostream& report) {
   PreparedDomain domain;
   domain.name = raw.name;
-  const bool has_timestamps = !raw.timestamp.empty();
-  const bool has_billionths = !raw.billionths.empty();
-  const bool splits_given = !raw.given_split.empty();
-  const std::vector<std::int32_t> sorted_users = raw.users.sorted();
-  const std::vector<std::int32_t> sorted_items = raw.items.sorted();
-  std::vector<InteractionRow> rows = take_rows(raw, places(sorted_users), places(sorted_items));
+  std::vector<std::int32_t> sorted_users;
+  std::vector<std::int32_t> sorted_items;
+  parallel_for(2, 1, threads, [&](std::int64_t begin, std::int64_t end) {
+    if (begin == 0) sorted_users = raw.users.sorted();
+    if (end == 2) sorted_items = raw.items.sorted();
+  });
+  InteractionRows rows = take_rows(raw, places(sorted_users), places(sorted_items), threads);
   drop_repeated(rows, raw.name, split, report);
-
   const auto count = static_cast<std::int64_t>(rows.size());
-  domain.user.resize(count);
-  domain.item.resize(count);
-  if (has_timestamps) domain.timestamp.resize(count);
-  if (has_billionths) domain.billionths.resize(count);
-  if (splits_given) domain.split.resize(count);
-  for (std::int64_t i = 0; i < count; ++i) {
-    domain.user[i] = rows[i].user;
-    domain.item[i] = rows[i].item;
-    if (has_timestamps) domain.timestamp[i] = rows[i].timestamp;
-    if (has_billionths) domain.billionths[i] = rows[i].billionths;
-    if (splits_given) domain.split[i] = rows[i].split;
-  }
-  std::vector<InteractionRow>().swap(rows);
-
   if (thresholds.user > 1 || thresholds.item > 1) {
     std::vector<std::uint8_t> keep;
     const CoreReport core =
-        find_core(domain.user, domain.item, raw.users.size(), raw.items.size(), thresholds, keep);
-    const auto keep_only = [&](auto& values) {
-      if (values.empty()) return;
-      std::size_t kept = 0;
-      for (std::size_t i = 0; i < keep.size(); ++i) {
-        if (keep[i] != 0) values[kept++] = values[i];
-      }
-      values.resize(kept);
-    };
-    keep_only(domain.user);
-    keep_only(domain.item);
-    keep_only(domain.timestamp);
-    keep_only(domain.billionths);
-    keep_only(domain.split);
+        find_core(rows.user, rows.item, raw.users.size(), raw.items.size(), thresholds, keep);
+    rows.keep_only(keep);
     report << raw.name << ": core of " << thresholds.user << " interactions a user and "
            << thresholds.item << " an item: " << with_commas(core.users_dropped) << " users, "
            << with_commas(core.items_dropped) << " items and "
            << with_commas(core.interactions_dropped) << " interactions dropped in " << core.rounds
            << (core.rounds == 1 ? " round" : " rounds") << "\n";
   }
+  domain.user = std::move(rows.user);
+  domain.item = std::move(rows.item);
+  domain.timestamp = std::move(rows.timestamp);
+  domain.billionths = std::move(rows.billionths);
+  domain.split = std::move(rows.split);
   if (domain.user.empty()) {
     throw Error(Cause::data, count == 0
                                  ? text("The domain ", raw.name, " has no interactions.")
@@ -347,7 +326,7 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
   for (RawDomain& domain : raw) {
     const CoreThresholds thresholds = options.core.of(domain.name);
     dataset.domains.push_back(
-        number_domain(std::move(domain), thresholds, options.split.kind, report));
+        number_domain(std::move(domain), thresholds, options.split.kind, options.threads, report));
   }
   refuse_too_many_nodes(dataset);
   match_people(dataset);

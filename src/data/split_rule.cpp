@@ -74,7 +74,10 @@ void split_by_user(const SplitRule& rule, PreparedDomain& domain, const Rank& ra
     const std::int64_t test = std::clamp<std::int64_t>(counts.test - there.test, 0, size);
     const std::int64_t valid = std::clamp<std::int64_t>(counts.valid - there.valid, 0, size - test);
     if (test + valid > 0) {
-      std::sort(order.begin(), order.end(), std::greater<>());
+      // Which they are is asked for, not their order.
+      const auto first = order.begin();
+      std::nth_element(first, first + test + valid, order.end(), std::greater<>());
+      std::nth_element(first, first + test, first + test + valid, std::greater<>());
       for (std::int64_t i = 0; i < test + valid; ++i) {
         domain.split[order[i].second] = i < test ? Split::test : Split::valid;
       }

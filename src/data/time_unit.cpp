@@ -48,6 +48,7 @@ const char* pattern_of_date(std::int64_t time) {
       {"YYYYMMDDhhmmssSSS", 1'000'000'000, 10'000'000, 100'000, 1'000},
   };
   for (const Pattern& pattern : kPatterns) {
+    if (time < 1980'00'00 * pattern.per_day || time / 2100'00'00 >= pattern.per_day) continue;
     const std::int64_t digits = time / pattern.per_day;
     if (digits < 1980'00'00 || digits >= 2100'00'00) continue;
     const std::chrono::year_month_day day(
@@ -151,9 +152,14 @@ void TimeCensus::refuse_mixture(const std::string& path) const {
   }
 }
 
+bool TimeCensus::are_settled() const {
+  return std::all_of(of_.begin() + kSeconds + 1, of_.end(),
+                     [](const Of& of) { return of.count == 0; });
+}
+
 TimeCensus::Settled TimeCensus::settle(const std::string& path, std::span<std::int64_t> times,
                                        std::span<std::int32_t> billionths) const {
-  CHECK_EQ(times.size(), billionths.size());
+  CHECK(times.size() == billionths.size() || (billionths.empty() && are_settled()));
   const auto most = std::max_element(of_.begin() + kSeconds, of_.end(),
                                      [](const Of& a, const Of& b) { return a.count < b.count; });
   refuse_written_dates(path);
@@ -166,8 +172,8 @@ TimeCensus::Settled TimeCensus::settle(const std::string& path, std::span<std::i
   if (units > 1) refuse_mixture(path);
   refuse_other_centuries(path);
   const auto of_file = static_cast<std::size_t>(most - of_.begin());
-  const bool are_seconds = units == 1 && of_file == kSeconds;
-  for (std::size_t i = 0; !are_seconds && i < times.size(); ++i) {
+  if (are_settled()) return {TimeScale::dates, text("times in ", kNames[of_file])};
+  for (std::size_t i = 0; i < times.size(); ++i) {
     const std::size_t own = unit_of(times[i]);
     const std::int64_t per_second = kPerSecond[own == kNone ? of_file : own];
     const std::int64_t rest = (times[i] % per_second + per_second) % per_second;

@@ -27,13 +27,15 @@ class TimeCensus {
   /// Makes all times seconds, rounded down; positions stay as they are. What lies below is kept,
   /// for the order of times.
   /// Shapes   times, billionths (n): of the unit that the file has; then billionths of a second,
-  ///          or of a position.
+  ///          or of a position. billionths may be empty, for zeros, where are_settled().
   struct Settled {
     TimeScale scale = TimeScale::order;
     std::string in_words;  // "times in milliseconds"
   };
   Settled settle(const std::string& path, std::span<std::int64_t> times,
                  std::span<std::int32_t> billionths) const;
+  /// Whether settle() leaves the times as they are: all seconds, or positions.
+  bool are_settled() const;
 
  private:
   enum Unit : std::uint8_t { kNone, kSeconds, kMilliseconds, kMicroseconds, kNanoseconds };

@@ -27,6 +27,26 @@ std::string csv_field(std::string_view value) {
   return quoted + '"';
 }
 
+bool split_plain(std::string_view line, std::string_view separator,
+                 std::vector<std::string_view>* fields) {
+  fields->clear();
+  const std::size_t width = separator.size();
+  for (std::size_t begin = 0;;) {
+    // One character is looked for much faster than a text.
+    const std::size_t end =
+        width == 1 ? line.find(separator.front(), begin) : line.find(separator, begin);
+    if (fields->size() >= CsvReader::kMostFields) return false;
+    fields->push_back(line.substr(begin, end - begin));
+    if (end == std::string_view::npos) return true;
+    begin = end + width;
+  }
+}
+
+std::string too_many_fields() {
+  return text("more than ", with_commas(CsvReader::kMostFields),
+              " fields; expected a table of interactions");
+}
+
 CsvReader::CsvReader(const std::string& path, char separator)
     : CsvReader(LineReader(path), csv_format(separator)) {}
 
@@ -51,31 +71,14 @@ bool CsvReader::next() {
   spans_.clear();
   if (format_.quotes && line.find('"') != std::string_view::npos) {
     split_quoted(line);
-  } else {
-    split_plain(line);
+  } else if (!split_plain(line, format_.separator, &fields_)) {
+    throw error(too_many_fields());
   }
   return true;
 }
 
-void CsvReader::split_plain(std::string_view line) {
-  const std::size_t width = format_.separator.size();
-  const char first = format_.separator.front();
-  std::size_t begin = 0;
-  while (true) {
-    // One character is looked for much faster than a text.
-    const std::size_t end =
-        width == 1 ? line.find(first, begin) : line.find(format_.separator, begin);
-    check_fields(fields_.size());
-    fields_.push_back(line.substr(begin, end - begin));
-    if (end == std::string_view::npos) return;
-    begin = end + width;
-  }
-}
-
 void CsvReader::check_fields(std::size_t count) const {
-  if (count < kMostFields) return;
-  throw error(
-      text("more than ", with_commas(kMostFields), " fields; expected a table of interactions"));
+  if (count >= kMostFields) throw error(too_many_fields());
 }
 
 /// Appends a field to text_; `at` is behind its opening quote and moves behind its closing one, to

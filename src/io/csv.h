@@ -21,6 +21,13 @@ CsvFormat csv_format(char separator);
 /// A field as a table with commas and quotes has it: in quotes where it needs them.
 std::string csv_field(std::string_view value);
 
+/// The fields of a line without regard to quotes; false where they are more than
+/// CsvReader::kMostFields.
+bool split_plain(std::string_view line, std::string_view separator,
+                 std::vector<std::string_view>* fields);
+/// What is wrong then.
+std::string too_many_fields();
+
 /// Records of a table in a text file, one at a time. Where there are quotes, a field in them may
 /// hold separators, line ends (which are kept as they are) and doubled quotes. Empty lines are
 /// skipped. Spaces are kept.
@@ -49,6 +56,8 @@ class CsvReader {
   /// Lines of the record.
   std::int64_t lines() const { return lines_.line_number() - line_number_ + 1; }
   const std::string& path() const { return lines_.path(); }
+  /// What comes after the record.
+  LineReader& lines_to_come() { return lines_; }
   const CsvFormat& format() const { return format_; }
 
   /// Said where quotes are wrong, after what is wrong.
@@ -63,7 +72,6 @@ class CsvReader {
     std::size_t size;
     bool quoted;
   };
-  void split_plain(std::string_view line);
   void split_quoted(std::string_view line);
   void take_quoted_field(std::string_view& line, std::size_t& at);
   void check_fields(std::size_t count) const;

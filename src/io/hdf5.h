@@ -43,6 +43,8 @@ struct Hdf5Info {
 struct Hdf5Storage {
   bool compress = false;  ///< shuffle and gzip, in pieces of about 256 KiB
   bool zeros = true;      ///< reserve() writes zeros; without, the caller writes every row
+  bool in_order = false;  ///< without zeros: the caller does so at once, front to back, so that
+                          ///< nothing is set aside before
 };
 
 /// What is known of a file before it is opened.

@@ -211,6 +211,15 @@ std::string Delivery::take(const Record& record, Interaction& out) {
   return "";
 }
 
+void InteractionsSummary::add_counts(const InteractionsSummary& part) {
+  interactions += part.interactions;
+  below_min_rating += part.below_min_rating;
+  repeated_headers += part.repeated_headers;
+  fields_over_lines += part.fields_over_lines;
+  trimmed_keys += part.trimmed_keys;
+  quoted_keys += part.quoted_keys;
+}
+
 std::vector<std::string> InteractionsSummary::in_words() const {
   std::vector<std::string> all = {text(format, " ", why)};
   if (!columns.empty()) all.push_back(columns);

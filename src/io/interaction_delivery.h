@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,7 +18,6 @@ namespace micrec {
 /// what it promises.
 
 using Names = std::vector<std::string>;
-using UseInteraction = std::function<void(const Interaction&)>;
 
 /// InteractionsSummary::why, where the name of the file says what it is.
 inline constexpr const char* kByName = "by its name";
@@ -62,11 +62,19 @@ std::optional<std::size_t> find_any(const Names& there, const Names& candidates)
 /// Checks a record, filters it, counts, and hands it on.
 class Delivery {
  public:
-  Delivery(const InteractionsOptions& options, const UseInteraction& use)
-      : min_rating_(options.min_rating), wants_label_(options.split_column), use_(use) {}
+  Delivery(const InteractionsOptions& options, const std::vector<UseInteractions>& uses)
+      : min_rating_(options.min_rating), wants_label_(options.split_column), uses_(uses) {}
+  /// One for a part of the file, which counts from zero.
+  Delivery(const Delivery& whole, const std::vector<UseInteractions>& uses)
+      : min_rating_(whole.min_rating_),
+        wants_label_(whole.wants_label_),
+        uses_(uses),
+        time_hint_(whole.time_hint_) {}
 
   bool wants_rating() const { return min_rating_.has_value(); }
+  std::optional<double> min_rating() const { return min_rating_; }
   bool wants_label() const { return wants_label_; }
+  const std::vector<UseInteractions>& uses() const { return uses_; }
 
   /// A key as it is written; an exact one is in quotes, so that line ends and quotes in it are its
   /// own. Spaces and tabs around it never are.
@@ -95,7 +103,7 @@ class Delivery {
       return;
     }
     ++summary_.interactions;
-    use_(out);
+    for (const UseInteractions& use : uses_) use({&out, 1});
   }
 
   /// Said after an unreadable time, where it tells more than that.
@@ -110,7 +118,7 @@ class Delivery {
 
   std::optional<double> min_rating_;
   bool wants_label_;
-  const UseInteraction& use_;
+  const std::vector<UseInteractions>& uses_;
   std::string time_hint_;
   InteractionsSummary summary_;
 };
@@ -122,9 +130,9 @@ struct TableFormat {
   Quotes quotes = Quotes::automatic;
 };
 
-/// Reads a table.
+/// Reads a table, by several threads where it can be.
 void read_interaction_table(LineReader lines, const TableFormat& format, const ColumnNames& columns,
-                            Delivery& delivery);
+                            Delivery& delivery, int threads);
 
 /// Reads a JSON object a line.
 void read_interaction_objects(LineReader lines, const ColumnNames& columns, Delivery& delivery);

@@ -82,7 +82,7 @@ class ByContent {
         start_(lines.start()),
         sample_(first_lines(start_, lines.line_feed(), lines.start_is_all())) {}
 
-  void read(LineReader lines, Delivery& delivery) const {
+  void read(LineReader lines, Delivery& delivery, int threads) const {
     std::string& why = delivery.summary().why;
     const std::string_view first = sample_.empty() ? "" : trim(sample_.front());
     if (first.starts_with('{') || first.starts_with('[')) {
@@ -111,7 +111,7 @@ class ByContent {
             : columns_.given ? "as it has columns"
                              : "by its content: all lines have as many fields";
       return read_interaction_table(std::move(lines), {*separator, false, options_.quotes},
-                                    columns_, delivery);
+                                    columns_, delivery, threads);
     }
     if (!is_text_file_ && !columns_.given) {
       throw Error(Cause::usage, text(path_, ": unknown kind of file; expected ", kKindsOfFile,
@@ -166,9 +166,8 @@ class ByContent {
 
 }  // namespace
 
-InteractionsSummary for_each_interaction(const std::string& path,
-                                         const InteractionsOptions& options,
-                                         const UseInteraction& use) {
+InteractionsSummary for_each_part(const std::string& path, const InteractionsOptions& options,
+                                  const std::vector<UseInteractions>& uses, int threads) {
   const ColumnNames columns = parse_columns(options.columns);
   if (!columns.of(Role::label).empty() && !options.split_column) {
     throw Error(Cause::usage, text("columns ", excerpt(options.columns),
@@ -176,7 +175,7 @@ InteractionsSummary for_each_interaction(const std::string& path,
   }
   const std::string separator = parse_separator(options.separator);
   const std::string kind = kind_of_name(path);
-  Delivery delivery(options, use);
+  Delivery delivery(options, uses);
   std::string& why = delivery.summary().why;
   LineReader lines(path);
   const bool is_json = kind == ".json" || kind == ".jsonl" || kind == ".ndjson";
@@ -188,16 +187,27 @@ InteractionsSummary for_each_interaction(const std::string& path,
     read_interaction_objects(std::move(lines), columns, delivery);
   } else if (!separator.empty()) {
     why = "as --separator is given";
-    read_interaction_table(std::move(lines), {separator, true, options.quotes}, columns, delivery);
+    read_interaction_table(std::move(lines), {separator, true, options.quotes}, columns, delivery,
+                           threads);
   } else if (kind == ".csv" || kind == ".tsv" || kind == ".inter") {
     why = kByName;
     const char* between = kind == ".csv" ? "," : "\t";
-    read_interaction_table(std::move(lines), {between, false, options.quotes}, columns, delivery);
+    read_interaction_table(std::move(lines), {between, false, options.quotes}, columns, delivery,
+                           threads);
   } else {
     const ByContent content(lines, options, columns);
-    content.read(std::move(lines), delivery);
+    content.read(std::move(lines), delivery, threads);
   }
   return delivery.summary();
+}
+
+InteractionsSummary for_each_interaction(const std::string& path,
+                                         const InteractionsOptions& options,
+                                         const std::function<void(const Interaction&)>& use) {
+  const auto use_all = [&use](std::span<const Interaction> part) {
+    for (const Interaction& interaction : part) use(interaction);
+  };
+  return for_each_part(path, options, {use_all}, 1);
 }
 
 }  // namespace micrec

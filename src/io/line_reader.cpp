@@ -37,6 +37,7 @@ struct LineReader::State {
   std::vector<char> buffer;
   std::size_t begin = 0;  // unread part of the buffer
   std::size_t end = 0;
+  std::size_t given_back = 0;  // of the buffer, what take_lines() had given before
   bool at_end = false;
   char feed = '\n';  // what lines end with
   std::string line;  // a line that crosses the end of the buffer
@@ -52,6 +53,7 @@ struct LineReader::State {
   /// Fills the buffer again; false at the end of the file.
   bool fill() {
     begin = 0;
+    given_back = 0;
     end = at_end ? 0 : source.read(buffer.data(), buffer.size());
     at_end = end == 0;
     refuse_failure(line_number);
@@ -145,6 +147,59 @@ bool LineReader::next(std::string_view* line) {
   ++s.line_number;
   return true;
 }
+
+bool LineReader::take_lines(LineBlock* block) {
+  State& s = *state_;
+  std::vector<char>& bytes = block->bytes;
+  std::size_t have = s.end - s.begin;
+  bytes.resize(std::max({bytes.size(), kBufferBytes, have + 1}));
+  std::memcpy(bytes.data(), s.buffer.data() + s.begin, have);
+  s.begin = s.end = s.given_back = 0;
+  const void* last = nullptr;
+  while (true) {
+    while (have < bytes.size() && !s.at_end) {
+      const std::size_t got = s.source.read(bytes.data() + have, bytes.size() - have);
+      s.at_end = got == 0;
+      have += got;
+    }
+    last = memrchr(bytes.data(), s.feed, have);
+    if (last != nullptr || s.at_end) break;
+    s.check_length(have);
+    bytes.resize(std::min(2 * bytes.size(), std::max(have, s.most_line_bytes) + 1));
+  }
+  // The last line may end with the file, but not with a failure.
+  const bool takes_all = s.at_end && !s.source.failure();
+  block->size = takes_all         ? have
+                : last == nullptr ? 0
+                                  : static_cast<const char*>(last) - bytes.data() + 1;
+  block->first_line = s.line_number + 1;
+  if (block->size == 0) {
+    s.refuse_failure(s.line_number);
+    return false;
+  }
+  s.end = have - block->size;
+  if (s.buffer.size() < s.end) s.buffer.resize(s.end);
+  std::memcpy(s.buffer.data(), bytes.data() + block->size, s.end);
+  if (s.source.failure()) s.end = 0;
+  s.line_number += std::count(bytes.data(), bytes.data() + block->size, s.feed);
+  if (bytes[block->size - 1] != s.feed) ++s.line_number;
+  return true;
+}
+
+void LineReader::give_back(const LineBlock& block) {
+  State& s = *state_;
+  const std::string_view lines = block.text();
+  const std::string_view rest(s.buffer.data() + s.begin, s.end - s.begin);
+  std::vector<char> joined(std::max(kBufferBytes, lines.size() + rest.size()));
+  std::copy(rest.begin(), rest.end(), std::copy(lines.begin(), lines.end(), joined.begin()));
+  s.buffer = std::move(joined);
+  s.begin = 0;
+  s.end = lines.size() + rest.size();
+  s.given_back = lines.size();
+  s.line_number = block.first_line - 1;
+}
+
+bool LineReader::is_given_back() const { return state_->begin < state_->given_back; }
 
 const std::string& LineReader::path() const { return state_->path; }
 

@@ -4,11 +4,21 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/excerpt.h"
 
 namespace micrec {
+
+/// Whole lines of a file, one after the other with what ends them.
+struct LineBlock {
+  std::vector<char> bytes;  // kept from one block to the next; the first `size` are the lines
+  std::size_t size = 0;
+  std::int64_t first_line = 1;  // the number of the first of them
+
+  std::string_view text() const { return {bytes.data(), size}; }
+};
 
 /// Lines of a UTF-8 text file, plain or compressed (gzip, bzip2, xz, zstd), one at a time. Lines
 /// end with LF or CR LF, which are not part of them; the last may end with the file. Where the
@@ -29,6 +39,13 @@ class LineReader {
 
   /// Moves to the next line; false after the last. The view holds until the next call.
   bool next(std::string_view* line);
+
+  /// Moves to the lines that follow, about 256 KiB of them, in one piece; false after the last.
+  bool take_lines(LineBlock* block);
+  /// Makes next() give these lines, which take_lines() gave last, one by one.
+  void give_back(const LineBlock& block);
+  /// Whether some of them are still to come.
+  bool is_given_back() const;
 
   const std::string& path() const;
   /// The first 256 KiB of the text, or all of it; before the first call of next().

@@ -4,7 +4,11 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/random.h"
 #include "base/text.h"
@@ -57,6 +61,46 @@ TEST(KeyTable, AgreesWithAMapWhileItGrows) {
   for (const auto& [key, number] : oracle) {
     ASSERT_EQ(table.find(key), number);
     ASSERT_EQ(table.key(number), key);
+  }
+}
+
+TEST(KeyTable, NumbersManyKeysAsOneByOne) {
+  const Random random(4, Purpose::synthetic);
+  std::vector<std::string> keys;
+  for (int i = 0; i < 30'000; ++i) keys.push_back(text("k", random.index(9'000, i)));
+  const std::vector<std::string_view> views(keys.begin(), keys.end());
+  KeyTable one_by_one;
+  std::vector<std::int32_t> expected;
+  for (const std::string& key : keys) expected.push_back(one_by_one.add(key));
+  KeyTable table;
+  std::vector<std::int32_t> numbers(keys.size());
+  const std::span<const std::string_view> all(views);
+  for (std::size_t begin = 0, size = 0; begin < keys.size(); begin += size, size = size * 2 + 1) {
+    size = std::min(size, keys.size() - begin);
+    table.add_all(all.subspan(begin, size), std::span(numbers).subspan(begin, size));
+  }
+  EXPECT_EQ(numbers, expected);
+  EXPECT_EQ(table.size(), one_by_one.size());
+}
+
+TEST(KeyTable, SortsByTheOrderOfKeys) {
+  using namespace std::string_literals;
+  const Random random(5, Purpose::synthetic);
+  for (const char* beginning : {"", "person"}) {
+    KeyTable table;
+    for (int i = 0; i < 2'000; ++i) {
+      table.add(text(beginning, std::string(random.index(12, i, 1), '0'), random.index(5'000, i)));
+      table.add(text(beginning, "a name that is long ", random.index(5'000, i, 2)));
+    }
+    for (const std::string& key : {""s, "a"s, "a\0"s, "a\0b"s, "\xFF"s, "\x7F"s, "12"s,
+                                   "99999999999999999999"s, "person"s}) {
+      table.add(key);
+    }
+    std::vector<std::int32_t> expected(table.size());
+    std::iota(expected.begin(), expected.end(), 0);
+    std::sort(expected.begin(), expected.end(),
+              [&](std::int32_t a, std::int32_t b) { return key_less(table.key(a), table.key(b)); });
+    EXPECT_EQ(table.sorted(), expected);
   }
 }
 

@@ -1,8 +1,12 @@
 #include "io/interactions_reader.h"
 
+#include <gmock/gmock.h>
+
 #include <algorithm>
+#include <utility>
 
 #include "base/text.h"
+#include "io/line_reader.h"
 #include "tests/io/files.h"
 
 namespace micrec {
@@ -540,6 +544,149 @@ TEST(Interactions, RefusesFilesThatCannotBeRead) {
   TemporaryFolder::write_plain(folder / "cut.csv.gz", whole.substr(0, whole.size() / 2));
   expect_error([&] { read(folder / "cut.csv.gz"); }, Cause::data,
                {folder / "cut.csv.gz", "cut off"});
+}
+
+/// The parts of a file by several threads, as lines of read_all(), once for each of three uses.
+std::vector<Lines> read_parts(const std::string& path, const InteractionsOptions& options,
+                              int threads, InteractionsSummary* summary = nullptr) {
+  std::vector<Lines> seen(3);
+  std::vector<UseInteractions> uses;
+  for (Lines& lines : seen) {
+    uses.emplace_back([&lines](std::span<const Interaction> part) {
+      for (const Interaction& one : part) {
+        lines.push_back(text(one.line, " ", one.user, " ", one.item, " ",
+                             one.timestamp ? std::to_string(*one.timestamp) : "-", " ",
+                             one.rating ? text(*one.rating) : "-"));
+      }
+    });
+  }
+  InteractionsSummary got;
+  try {
+    got = for_each_part(path, options, uses, threads);
+  } catch (const Error& error) {
+    got.why = error.what();  // What came before the error was used.
+  }
+  if (summary != nullptr) *summary = got;
+  return seen;
+}
+
+/// A table of some MiB, and what is expected of it, line by line. `odd`: how many lines lie between
+/// two that need a closer look; 0: there are none.
+std::pair<std::string, Lines> long_table(int rows, int odd) {
+  std::string file = "user_id,item_id,timestamp,rating\n";
+  Lines expected;
+  int line = 2;
+  for (int i = 0; i < rows; ++i, ++line) {
+    const std::string user = text("user", i % 1000);
+    const std::string item = text("item", i / 7);
+    std::string time = std::to_string(1'400'000'000 + i);
+    if (odd == 0 || i % odd != 0) {
+      file += text(user, ",", item, ",", time, ",4.5\n");
+      expected.push_back(text(line, " ", user, " ", item, " ", time, " 4.5"));
+      continue;
+    }
+    expected.push_back(text(line, " ", user, " ", item, " ", time, " 4"));
+    switch (i / odd % 7) {
+      case 0:
+        file += text(" ", user, " ,", item, "\t,", time, ",4\n");
+        break;
+      case 1:
+        file += text(user, ",", item, ",", time, ".25,4.0\r\n");
+        break;
+      case 2:
+        file += text("\n", user, ",", item, ",", time, ", 4\n");
+        expected.back() = text(++line, " ", user, " ", item, " ", time, " 4");
+        break;
+      case 3:
+        file += text("\"", user, "\",\"", item, "\"\"\n\",", time, ",4\n");
+        expected.back() = text(line, " ", user, " ", item, "\"\n ", time, " 4");
+        ++line;
+        break;
+      case 4:
+        file += text("user_id,item_id,timestamp,rating\n", user, ",", item, ",", time, ",4\n");
+        expected.back() = text(++line, " ", user, " ", item, " ", time, " 4");
+        break;
+      case 5:
+        file += text("someone,something,-", i, ",\n");
+        expected.back() = text(line, " someone something -", i, " -");
+        break;
+      default:
+        file += text("\xC3\xA4,", item, ",00", time, ",4e0\n");
+        expected.back() = text(line, " \xC3\xA4 ", item, " ", time, " 4");
+    }
+  }
+  return {file, expected};
+}
+
+TEST(Interactions, AreTheSameInPartsByAnyNumberOfThreads) {
+  const TemporaryFolder folder;
+  constexpr int kRows = 40'000;  // more blocks than one thread takes at a time
+  for (const int odd : {0, 15'000, 11}) {
+    SCOPED_TRACE(odd);
+    const auto [file, expected] = long_table(kRows, odd);
+    for (const char* name : {"long.csv", "long.csv.gz"}) {
+      const std::string path = folder.write(name, file);
+      EXPECT_EQ(read_all(path), expected);
+      for (const int threads : {1, 3}) {
+        InteractionsSummary summary;
+        const std::vector<Lines> seen = read_parts(path, {}, threads, &summary);
+        for (const Lines& lines : seen) EXPECT_EQ(lines, expected);
+        EXPECT_EQ(summary.interactions, kRows);
+        EXPECT_EQ(summary.trimmed_keys, odd == 0 ? 0 : ((kRows - 1) / odd / 7 + 1) * 2);
+      }
+    }
+  }
+}
+
+TEST(Interactions, InPartsEndAtTheFirstWrongLine) {
+  const TemporaryFolder folder;
+  const auto [file, expected] = long_table(60'000, 0);
+  std::vector<std::size_t> begins = {0};  // of every line
+  for (std::size_t at = 0; at < file.size(); ++at) {
+    if (file[at] == '\n') begins.push_back(at + 1);
+  }
+  for (const std::size_t wrong : {std::size_t{2}, std::size_t{9'000}, std::size_t{60'000}}) {
+    std::string broken = file;
+    broken.insert(begins[59'990], "u1,i1\n");  // a later one, which nobody comes to
+    broken.insert(begins[wrong - 1], "u1,i1,tomorrow,4\n");
+    const std::string path = folder.write("broken.csv", broken);
+    for (const int threads : {1, 2, 4}) {
+      InteractionsSummary summary;
+      const std::vector<Lines> seen = read_parts(path, {}, threads, &summary);
+      const bool later_is_first = wrong > 59'991;
+      const std::size_t last = later_is_first ? 59'991 : wrong;
+      EXPECT_THAT(summary.why, testing::HasSubstr(text(path, ":", last, ": expected ",
+                                                       later_is_first ? "4 fields" : "a time")));
+      for (const Lines& lines : seen) {
+        EXPECT_EQ(lines, Lines(expected.begin(),
+                               expected.begin() + static_cast<std::ptrdiff_t>(last) - 2));
+      }
+    }
+  }
+}
+
+TEST(Interactions, InPartsSayWhereCompressedDataAreCutOff) {
+  const TemporaryFolder folder;
+  const auto [file, expected] = long_table(60'000, 0);
+  const std::string whole = TemporaryFolder::read(folder.write("cut.csv.gz", file));
+  const std::string path = folder / "cut.csv.gz";
+  TemporaryFolder::write_plain(path, whole.substr(0, whole.size() - whole.size() / 4));
+  LineReader lines(path);
+  std::string_view line;
+  std::string by_lines;
+  try {
+    while (lines.next(&line)) {
+    }
+  } catch (const Error& error) {
+    by_lines = error.what();
+  }
+  ASSERT_THAT(by_lines, testing::HasSubstr("cut off"));
+  for (const int threads : {1, 3}) {
+    InteractionsSummary summary;
+    const std::vector<Lines> seen = read_parts(path, {}, threads, &summary);
+    EXPECT_EQ(summary.why, by_lines);
+    EXPECT_EQ(static_cast<std::int64_t>(seen[2].size()), lines.line_number() - 1);
+  }
 }
 
 }  // namespace

@@ -159,5 +159,49 @@ TEST(LineReader, RefusesALineThatIsTooLong) {
   EXPECT_TRUE(exact.next(&line));
 }
 
+TEST(LineReader, GivesBlocksOfWholeLinesThatItTakesBack) {
+  const TemporaryFolder folder;
+  Lines lines;
+  std::string all;
+  for (int i = 0; i < 4000; ++i) {
+    lines.push_back(
+        std::string(static_cast<std::size_t>(i % 500), static_cast<char>('a' + i % 26)));
+    if (i == 100) lines.back().assign(700'000, 'x');  // more than a block
+    all += lines.back() + (i < 3999 ? "\n" : "");
+  }
+  LineReader reader(folder.write("blocks", all));
+  LineBlock block;
+  Lines got;
+  std::string_view line;
+  ASSERT_TRUE(reader.next(&line));
+  got.emplace_back(line);
+  std::size_t blocks = 0;
+  for (; reader.take_lines(&block); ++blocks) {
+    EXPECT_EQ(block.first_line, static_cast<std::int64_t>(got.size()) + 1);
+    if (blocks % 2 == 0) {
+      reader.give_back(block);
+      EXPECT_EQ(reader.line_number(), block.first_line - 1);
+      std::size_t bytes = 0;
+      while (reader.is_given_back()) {
+        ASSERT_TRUE(reader.next(&line));
+        got.emplace_back(line);
+        bytes += line.size() + reader.line_end().size();
+        EXPECT_EQ(reader.line_number(), static_cast<std::int64_t>(got.size()));
+      }
+      EXPECT_EQ(bytes, block.size);
+      continue;
+    }
+    std::string_view rest = block.text();
+    while (!rest.empty()) {
+      const std::size_t end = std::min(rest.find('\n'), rest.size());
+      got.emplace_back(rest.substr(0, end));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+  }
+  EXPECT_GE(blocks, 3U);
+  EXPECT_EQ(got, lines);
+  EXPECT_EQ(reader.line_number(), static_cast<std::int64_t>(lines.size()));
+}
+
 }  // namespace
 }  // namespace micrec

@@ -387,7 +387,9 @@ void Hdf5File::reserve_numbers(const std::string& dataset, Hdf5Type type,
                                const std::vector<std::int64_t>& shape, const Hdf5Storage& storage) {
   const Lock lock(library_mutex());
   hdf5::make_dataset(*file_, absolute(dataset), memory_type(type), shape, storage.compress,
-                     storage.zeros ? hdf5::Fill::zeros : hdf5::Fill::by_caller_later);
+                     storage.zeros      ? hdf5::Fill::zeros
+                     : storage.in_order ? hdf5::Fill::by_caller
+                                        : hdf5::Fill::by_caller_later);
 }
 
 void Hdf5File::write_number_rows(const std::string& dataset, Hdf5Type type, Range rows,
