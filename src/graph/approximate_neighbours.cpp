@@ -194,13 +194,13 @@ class ItemGraph {
 
 class ApproximateSearch {
  public:
-  ApproximateSearch(const NeighbourQuestion& question, int graphs, Communicator& communicator,
+  ApproximateSearch(const NeighbourQuestion& question, int graphs, Communicator* communicator,
                     int threads)
       : question_(question),
         graphs_(graphs),
         communicator_(communicator),
         threads_(threads),
-        share_(share_of_graphs(communicator.rank(), communicator.size(), graphs)),
+        share_(share_of_graphs(rank(), ranks(), graphs)),
         space_(question.source.width) {
     for (std::int64_t item = 0; item < question.source.items; ++item) {
       if (question.eligible[item]) eligible_.push_back(static_cast<std::int32_t>(item));
@@ -238,7 +238,7 @@ class ApproximateSearch {
     if (sample_.empty()) return 1;
     at::Tensor found = at::empty({static_cast<std::int64_t>(found_.size())}, at::kLong);
     std::copy(found_.begin(), found_.end(), found.mutable_data_ptr<std::int64_t>());
-    communicator_.all_reduce("neighbours.recall", found);
+    if (communicator_ != nullptr) communicator_->all_reduce("neighbours.recall", found);
     double sum = 0;
     double all = 0;
     for (std::size_t n = 0; n < truth_.size(); ++n) {
@@ -253,7 +253,7 @@ class ApproximateSearch {
 
   /// Brings together what the ranks have found. Ranks: collective.
   NearestNeighbours exchange() {
-    const int ranks = communicator_.size();
+    const int ranks = this->ranks();
     const std::int64_t columns = 2 * static_cast<std::int64_t>(question_.k);
     std::vector<std::int64_t> send_rows(ranks, 0), receive_rows(ranks, 0);
     for (const std::int64_t item : queries_) ++send_rows[question_.asked_by[item]];
@@ -264,7 +264,7 @@ class ApproximateSearch {
       write(n, send.mutable_data_ptr<std::int32_t>() +
                    next[question_.asked_by[queries_[n]]]++ * columns);
     }
-    const std::vector<std::int64_t> own = asked_by(communicator_.rank());
+    const std::vector<std::int64_t> own = asked_by(rank());
     std::vector<GraphShare> shares;
     for (int rank = 0; rank < ranks; ++rank) {
       shares.push_back(share_of_graphs(rank, ranks, graphs_));
@@ -272,7 +272,9 @@ class ApproximateSearch {
           own, [&](std::int64_t item) { return is_handled(item, shares[rank]); });
     }
     const at::Tensor received =
-        communicator_.all_to_all("neighbours.found", send, send_rows, receive_rows);
+        communicator_ == nullptr
+            ? send
+            : communicator_->all_to_all("neighbours.found", send, send_rows, receive_rows);
     std::exclusive_scan(receive_rows.begin(), receive_rows.end(), next.begin(), std::int64_t{0});
     NearestNeighbours result;
     for (const std::int64_t item : own) {
@@ -291,6 +293,9 @@ class ApproximateSearch {
   }
 
  private:
+  int rank() const { return communicator_ == nullptr ? 0 : communicator_->rank(); }
+  int ranks() const { return communicator_ == nullptr ? 1 : communicator_->size(); }
+
   static bool is_handled(std::int64_t item, const GraphShare& share) {
     return !share.graphs.empty() && item / kBlock % share.parts == share.part;
   }
@@ -319,19 +324,24 @@ class ApproximateSearch {
 
   /// Draws the sample and finds its true neighbours, each rank those of its part. Ranks: collective.
   void find_truth() {
-    const auto count = static_cast<std::int64_t>(eligible_.size());
+    // Of those that ask: an item that is in a graph is found more easily than one that is not.
+    std::vector<std::int64_t> asking;
+    for (std::int64_t item = 0; item < question_.source.items; ++item) {
+      if (question_.asked_by[item] >= 0) asking.push_back(item);
+    }
+    const auto count = static_cast<std::int64_t>(asking.size());
     if (count == 0) return;
     const Permutation permutation(count, /*seed=*/0, Purpose::neighbour_sample);
     for (std::int64_t n = 0; n < std::min(kSampledItems, count); ++n) {
-      sample_.push_back(eligible_[permutation.at(n)]);
+      sample_.push_back(asking[permutation.at(n)]);
     }
     std::ranges::sort(sample_);
-    const int ranks = communicator_.size();
+    const int ranks = this->ranks();
     const auto cut = [&](int rank) { return sampled() * rank / ranks; };
     std::vector<std::int64_t> rows;
     for (int rank = 0; rank < ranks; ++rank) rows.push_back(cut(rank + 1) - cut(rank));
-    const std::vector<std::int64_t> own(sample_.begin() + cut(communicator_.rank()),
-                                        sample_.begin() + cut(communicator_.rank() + 1));
+    const std::vector<std::int64_t> own(sample_.begin() + cut(rank()),
+                                        sample_.begin() + cut(rank() + 1));
     const std::vector<std::vector<ScoredItem>> found =
         nearest_with_cosines(own, read_rows(question_.source, own), question_.source,
                              question_.eligible, question_.k, threads_);
@@ -344,7 +354,9 @@ class ApproximateSearch {
         to[n * columns + 2 * f + 1] = std::bit_cast<std::int32_t>(found[n][f].score);
       }
     }
-    const at::Tensor all = communicator_.all_gather("neighbours.sample", local, rows);
+    const at::Tensor all = communicator_ == nullptr
+                               ? local
+                               : communicator_->all_gather("neighbours.sample", local, rows);
     for (std::int64_t n = 0; n < sampled(); ++n) {
       read(all.const_data_ptr<std::int32_t>() + n * columns, truth_.emplace_back());
     }
@@ -472,7 +484,7 @@ class ApproximateSearch {
 
   const NeighbourQuestion& question_;
   int graphs_;
-  Communicator& communicator_;
+  Communicator* communicator_;  // null: one rank
   int threads_;
   GraphShare share_;
   ByteRows space_;
@@ -533,7 +545,7 @@ std::string in_words(const NeighbourSearchReport& report) {
 }
 
 NearestNeighbours find_neighbours(const NeighbourQuestion& question,
-                                  const NeighbourOptions& options, Communicator& communicator,
+                                  const NeighbourOptions& options, Communicator* communicator,
                                   int threads, NeighbourSearchReport* report) {
   CHECK_EQ(static_cast<std::int64_t>(question.eligible.size()), question.source.items);
   CHECK_EQ(static_cast<std::int64_t>(question.asked_by.size()), question.source.items);
@@ -552,9 +564,10 @@ NearestNeighbours find_neighbours(const NeighbourQuestion& question,
     if (!told.is_exact) result = search.exchange();
   }
   if (told.is_exact) {
+    const int rank = communicator == nullptr ? 0 : communicator->rank();
     std::vector<std::int64_t> queries;
     for (std::int64_t item = 0; item < question.source.items; ++item) {
-      if (question.asked_by[item] == communicator.rank()) queries.push_back(item);
+      if (question.asked_by[item] == rank) queries.push_back(item);
     }
     result = nearest_neighbours(queries, read_rows(question.source, queries), question.source,
                                 question.eligible, question.k, threads);

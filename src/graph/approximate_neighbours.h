@@ -32,16 +32,17 @@ struct NeighbourOptions {
 /// graphs, and every query asks all of them. Within a graph rows are whole numbers of a byte, whose
 /// products are exact, so that a graph is the same on every processor; what it offers is ranked by
 /// the cosines of nearest_neighbours(). How far it is searched is the least that finds enough of the
-/// true neighbours of some eligible items, which are searched for exactly; where no distance does,
+/// true neighbours of a sample of the items that ask, which are searched for exactly; where no distance does,
 /// all are.
 ///
-/// Ranks    collective; the answer is the same on any number of ranks and threads.
+/// Ranks    collective among those of `communicator`, null for one alone; the answer is the same on
+///          any number of ranks and threads.
 /// Errors   as nearest_neighbours().
 /// Cost     exact: see there. Approximate: about as items^1.1; of a graph at a time and thread the
 ///          rows as floats and as bytes with 64 links, and of every query k numbers and cosines.
 /// Source   HNSW (Malkov and Yashunin, arXiv:1603.09320), by hnswlib.
 NearestNeighbours find_neighbours(const NeighbourQuestion& question,
-                                  const NeighbourOptions& options, Communicator& communicator,
+                                  const NeighbourOptions& options, Communicator* communicator,
                                   int threads, NeighbourSearchReport* report = nullptr);
 
 /// "among 1,000,000 items, approximately: recall .9923 of 512 items, in 5 min".

@@ -121,7 +121,7 @@ ItemRegressionFit::Similar ItemRegressionFit::search_similar(Range own_places,
       question.asked_by[item] = shard_.whole.owner[users + item];
     }
   }
-  const NearestNeighbours nearest = find_neighbours(question, {.search = search_}, *shard_.world,
+  const NearestNeighbours nearest = find_neighbours(question, {.search = search_}, shard_.world,
                                                     shard_.threads, &searches_.emplace_back());
   std::int64_t query = 0;
   for (std::int64_t n = own_places.begin; n < own_places.end; ++n) {

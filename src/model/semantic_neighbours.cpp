@@ -53,7 +53,7 @@ ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard&
       if (shard.row_of[node] >= 0) queries.push_back(item);
     }
     const NearestNeighbours nearest =
-        find_neighbours(question, {.search = search}, *shard.communicator, shard.threads,
+        find_neighbours(question, {.search = search}, shard.communicator, shard.threads,
                         &semantic.searches.emplace_back());
     // Items of a domain are consecutive nodes and domains come in order, so rows are met by rising
     // number.

@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "cluster/self_communicator.h"
 #include "data/training_graph.h"
 #include "graph/approximate_neighbours.h"
 #include "model/modality.h"
@@ -22,7 +21,6 @@ Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& sum
                            const ModelConfig& config, int threads) {
   const NodeSpace& space = summary.space;
   const std::int64_t width = modality_width(dataset, modality);
-  SelfCommunicator self;
   Adjacency result;
   result.offsets.reserve(static_cast<std::size_t>(space.nodes()) + 1);
   result.offsets.assign(static_cast<std::size_t>(space.users()) + 1, 0);
@@ -41,7 +39,7 @@ Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& sum
       question.eligible[item] = summary.training_degree[items.begin + item] > 0 ? 1 : 0;
     }
     const NearestNeighbours nearest =
-        find_neighbours(question, {.search = config.neighbor_search}, self, threads);
+        find_neighbours(question, {.search = config.neighbor_search}, nullptr, threads);
     std::size_t query = 0;
     for (std::int64_t item = 0; item < items.size(); ++item) {
       if (question.asked_by[item] == 0) {

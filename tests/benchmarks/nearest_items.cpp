@@ -16,7 +16,6 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "base/timer.h"
-#include "cluster/self_communicator.h"
 #include "graph/approximate_neighbours.h"
 
 namespace micrec {
@@ -71,11 +70,10 @@ void measure(std::int64_t items, NeighbourSearch search, int threads) {
   question.eligible.assign(items, 1);
   question.asked_by.assign(items, 0);
   question.k = kNeighbours;
-  SelfCommunicator self;
   NeighbourSearchReport report;
   const double before = peak_memory_bytes();
   const double begun = cpu_seconds();
-  find_neighbours(question, {.search = search}, self, threads, &report);
+  find_neighbours(question, {.search = search}, nullptr, threads, &report);
   const auto count = static_cast<double>(items);
   const double planned = most_search_bytes({.search = search,
                                             .eligible = count,
