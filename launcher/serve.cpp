@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
@@ -7,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -20,6 +22,7 @@
 #include "serve/http_server.h"
 #include "serve/item_titles.h"
 #include "serve/requests.h"
+#include "serve/served_model.h"
 #include "serve/service.h"
 
 namespace micrec {
@@ -34,6 +37,7 @@ struct ServeOptions {
   ServiceLimits limits;
   std::string token_file;
   std::string titles;
+  std::string attributes;
   std::string log;
   bool from_stdin = false;
   JobOptions job = job_of("serve");
@@ -45,12 +49,15 @@ class ServerSignals {
  public:
   ServerSignals() {
     sigemptyset(&signals_);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals_, signal);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, kWake}) sigaddset(&signals_, signal);
     pthread_sigmask(SIG_BLOCK, &signals_, &before_);
   }
   ~ServerSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
   ServerSignals(const ServerSignals&) = delete;
   ServerSignals& operator=(const ServerSignals&) = delete;
+
+  /// Has whoever waits in next() look up. By any thread.
+  static void wake() { kill(getpid(), kWake); }
 
   /// The next within a second, or 0.
   int next() const {
@@ -59,21 +66,36 @@ class ServerSignals {
   }
 
  private:
+  static constexpr int kWake = SIGUSR1;
+
   sigset_t signals_{};
   sigset_t before_{};
 };
 
-std::shared_ptr<const ServedModel> load(const ServeOptions& options, Job& job) {
-  return make_served_model(open_trained_run(options.run, job),
-                           read_item_titles(parse_title_files(options.titles)));
+std::shared_ptr<const ServedModel> load(const ServeOptions& options, Job& job,
+                                        const ServedAdditions& additions) {
+  TrainedRunOptions run = options.run;
+  run.read_additions = additions.read;
+  ServedFiles files = {read_item_titles(files_by_domain("--titles", options.titles)),
+                       files_by_domain("--attributes", options.attributes)};
+  for (const auto& [domain, titles] : additions.titles) {
+    files.titles[domain].insert(titles.begin(), titles.end());
+  }
+  return std::make_shared<const ServedModel>(open_trained_run(run, job), files, job.log_once());
 }
 
-void load_again(const ServeOptions& options, Job& job, RecommendationService& service) {
+void load_again(Job& job, RecommendationService& service) {
+  const auto describe = [&] {
+    const ServiceState state = service.state();
+    return state.new_items == 0
+               ? state.checkpoint
+               : text(state.checkpoint, " with ", with_commas(state.new_items), " new items");
+  };
   try {
-    service.replace(load(options, job));
-    job.log_once() << "answers are from " << service.state().checkpoint << " now\n";
+    service.reload();
+    job.log_once() << "answers are from " << describe() << " now" << std::endl;
   } catch (const Error& error) {
-    job.log_once() << error.what() << "; answers stay from " << service.state().checkpoint << "\n";
+    job.log_once() << error.what() << "; answers stay from " << describe() << std::endl;
   }
 }
 
@@ -84,7 +106,7 @@ int serve_http(const ServeOptions& options, HttpServer& server, RecommendationSe
                  << ", answers are from " << service.state().checkpoint << std::endl;
   while (true) {
     const int signal = signals.next();
-    if (signal == SIGHUP) load_again(options, job, service);
+    if (signal == SIGHUP || service.has_news()) load_again(job, service);
     if (signal == SIGTERM || signal == SIGINT) break;
     if (!server.is_running()) {
       throw Error(Cause::io,
@@ -97,10 +119,11 @@ int serve_http(const ServeOptions& options, HttpServer& server, RecommendationSe
   return 0;
 }
 
-int serve_stdin(RecommendationService& service) {
+int serve_stdin(RecommendationService& service, Job& job) {
   std::string line;
   while (std::cout && std::getline(std::cin, line)) {
     std::cout << answer_line(service, line) << std::endl;
+    if (service.has_news()) load_again(job, service);
   }
   return 0;
 }
@@ -116,8 +139,10 @@ int serve(const ServeOptions& options, const ServerSignals* signals, Job& job) {
     http.threads = job.threads();
     server.emplace(http);
   }
-  RecommendationService service(load(options, job), options.limits, options.log, job.log_once());
-  return server ? serve_http(options, *server, service, *signals, job) : serve_stdin(service);
+  RecommendationService service(
+      [&](const ServedAdditions& additions) { return load(options, job, additions); },
+      options.limits, options.log, job.log_once(), server ? ServerSignals::wake : nullptr);
+  return server ? serve_http(options, *server, service, *signals, job) : serve_stdin(service, job);
 }
 
 std::string read_token(const std::string& path) {
@@ -146,7 +171,10 @@ void check(ServeOptions& options, const Arguments& arguments) {
   } else {
     std::vector<std::string> inputs = files_of_run(options.run.run_dir);
     inputs.insert(inputs.end(), {options.run.dataset, options.token_file});
-    for (const auto& [domain, path] : parse_title_files(options.titles)) inputs.push_back(path);
+    for (const auto& [flag, list] :
+         {std::pair("--titles", options.titles), std::pair("--attributes", options.attributes)}) {
+      for (const auto& [domain, path] : files_by_domain(flag, list)) inputs.push_back(path);
+    }
     std::erase(inputs, "");
     check_output("--log", options.log, arguments, inputs);
   }
@@ -170,8 +198,14 @@ std::vector<Flag> flags_of(ServeOptions& options) {
         options.from_stdin},
        {"titles", "What is served", "DOMAIN=FILE,...",
         "titles of items for people: JSON lines or a table with item_id and title", options.titles},
+       {"attributes", "What is served", "DOMAIN=FILE,...",
+        "what \"where\" and \"at_most\" of requests ask about: tables with a header line, item_id "
+        "and "
+        "other columns of numbers or texts",
+        options.attributes},
        {"log", "What is served", "FILE",
-        "events that /observe was told of, read at the start and appended to; empty: observed.log "
+        "events and new items that /observe was told of, read at the start and appended to; empty: "
+        "observed.log "
         "in the run folder",
         options.log},
        {"rate", "Limits", "requests a second", "how many are answered; 0: no limit",

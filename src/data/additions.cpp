@@ -198,12 +198,14 @@ void match_people(const DatasetFile& dataset, Additions& additions) {
 
 Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
                          const std::vector<FeatureInput>& features, FeaturesOf kind,
-                         SplitKind split, std::ostream& report) {
+                         SplitKind split, std::ostream& report, KeysFrom from) {
   Additions additions;
   additions.domains.resize(dataset.domains().size());
   std::vector<std::shared_ptr<const FeatureFile>> files;
   for (const FeatureInput& input : features) {
-    files.push_back(std::make_shared<const FeatureFile>(FeatureFile::open(input.path)));
+    files.push_back(input.file
+                        ? input.file
+                        : std::make_shared<const FeatureFile>(FeatureFile::open(input.path)));
     refuse_other_width(input, *files.back(), dataset, kind);
   }
   for (const RawDomain& domain : raw) dataset.domain_number(domain.name);  // refuses unknown ones
@@ -215,7 +217,7 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
     const auto came = std::ranges::find(raw, info.name, &RawDomain::name);
     KeyTable items;
     if (came != raw.end()) {
-      refuse_foreign(*came, known, report);
+      if (from == KeysFrom::files) refuse_foreign(*came, known, report);
       added.user_keys = add_new(came->users, known.users);
       items = came->items;
     }

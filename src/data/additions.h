@@ -43,6 +43,12 @@ enum class FeaturesOf {
   new_items,  ///< each key is a new item, met or not, of a modality that the data set has
 };
 
+/// Where keys come from.
+enum class KeysFrom {
+  files,   ///< which a person may have written with swapped columns, or of another data set
+  events,  ///< each of which says what is what: any keys are taken
+};
+
 /// Numbers what came after a data set: repeats and interactions that it has already are dropped,
 /// people are matched by key. Says on `report` what is new.
 ///
@@ -52,6 +58,6 @@ enum class FeaturesOf {
 /// Cost     One pass over the data set's interactions; what comes is in memory, features aside.
 Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
                          const std::vector<FeatureInput>& features, FeaturesOf kind,
-                         SplitKind split, std::ostream& report);
+                         SplitKind split, std::ostream& report, KeysFrom from = KeysFrom::files);
 
 }  // namespace micrec

@@ -17,6 +17,8 @@ struct FeatureInput {
   std::string modality;
   std::string domain;
   std::string path;
+  /// It, where it is open already or in memory.
+  std::shared_ptr<const FeatureFile> file = nullptr;
 };
 
 /// "text:food=food_text.h5,image:food=food_image.h5"; empty: none.

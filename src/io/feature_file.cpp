@@ -68,8 +68,9 @@ std::vector<std::string> read_key_file(const std::string& path, std::int64_t row
 struct FeatureFile::State {
   std::string path;
   std::string keys_path;         // where the keys are: the same file, or the one beside it
-  std::optional<Hdf5File> hdf5;  // one of the two
+  std::optional<Hdf5File> hdf5;  // one of the two, or none
   std::optional<NpyFile> npy;
+  std::vector<float> values;  // (keys, width) where there is neither
   std::vector<std::string> keys;
   std::int64_t width = 0;
 
@@ -118,13 +119,20 @@ struct FeatureFile::State {
 
   /// Not rounded to float32.
   double value_in_file(std::int64_t row, std::int64_t column) const {
-    std::vector<double> values(static_cast<std::size_t>(width));
+    std::vector<double> of_row(static_cast<std::size_t>(width));
+    read({row, row + 1}, of_row.data());
+    return of_row[static_cast<std::size_t>(column)];
+  }
+
+  template <typename Number>
+  void read(Range rows, Number* out) const {
     if (hdf5) {
-      hdf5->read_rows(kValue, {row, row + 1}, values.data());
+      hdf5->read_rows(kValue, rows, out);
+    } else if (npy) {
+      npy->read_rows(rows, out);
     } else {
-      npy->read_rows({row, row + 1}, values.data());
+      std::copy(values.begin() + rows.begin * width, values.begin() + rows.end * width, out);
     }
-    return values[static_cast<std::size_t>(column)];
   }
 
   void check_keys() const {
@@ -189,6 +197,19 @@ FeatureFile FeatureFile::open(const std::string& path) {
   return FeatureFile(std::move(state));
 }
 
+FeatureFile FeatureFile::of(const std::string& origin, std::vector<std::string> keys,
+                            std::int64_t width, std::vector<float> values) {
+  CHECK_EQ(values.size(), keys.size() * width) << origin;
+  auto state = std::make_unique<State>();
+  state->path = origin;
+  state->keys_path = origin;
+  state->keys = std::move(keys);
+  state->width = width;
+  state->values = std::move(values);
+  state->check_keys();
+  return FeatureFile(std::move(state));
+}
+
 const std::string& FeatureFile::path() const { return state_->path; }
 std::int64_t FeatureFile::width() const { return state_->width; }
 const std::vector<std::string>& FeatureFile::keys() const { return state_->keys; }
@@ -198,11 +219,7 @@ void FeatureFile::read_rows(Range rows, float* out) const {
   CHECK(0 <= rows.begin && rows.begin <= rows.end &&
         rows.end <= static_cast<std::int64_t>(s.keys.size()))
       << s.path << ": rows " << rows.begin << " to " << rows.end;
-  if (s.hdf5) {
-    s.hdf5->read_rows(kValue, rows, out);
-  } else {
-    s.npy->read_rows(rows, out);
-  }
+  s.read(rows, out);
   for (std::int64_t i = 0; i < rows.size() * s.width; ++i) {
     if (std::isfinite(out[i])) continue;
     const std::int64_t row = rows.begin + i / s.width;

@@ -16,6 +16,19 @@ double Explanation::score() const {
   return sum;
 }
 
+Reasons largest(const Explanation& explanation, std::int64_t count) {
+  std::size_t named = 0;
+  while (named < explanation.items.size() && static_cast<std::int64_t>(named) < count &&
+         explanation.items[named].share > 0) {
+    ++named;
+  }
+  Reasons reasons = {std::span(explanation.items).first(named), 0};
+  for (std::size_t n = named; n < explanation.items.size(); ++n) {
+    reasons.other_items += explanation.items[n].share;
+  }
+  return reasons;
+}
+
 /// What a person did in a domain, as their row and the sum of coefficients take it; null: nothing.
 const std::vector<std::int32_t>* Explainer::met(int domain, const Person& person) const {
   if (const std::vector<std::int32_t>* given = person.history(domain)) return given;

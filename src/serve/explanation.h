@@ -30,6 +30,15 @@ struct Explanation {
   double score() const;
 };
 
+/// An explanation in few words: its score is the sum of the shares, of the rest and of what belongs
+/// to no item.
+struct Reasons {
+  std::span<const ItemShare> items;  ///< of the explanation: the largest shares above zero
+  double other_items = 0;            ///< the shares of all others, together
+};
+/// With so many items at most. The explanation outlives it.
+Reasons largest(const Explanation& explanation, std::int64_t count);
+
 /// Says of scores which items of the person's history carried them. A score is linear in what the
 /// items of the history give: the sum of coefficients is a sum over them, and the person's row is
 /// the sum of what each of their rows adds to it (Model::new_user_shares), with the norms and

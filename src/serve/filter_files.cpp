@@ -10,28 +10,8 @@
 #include "io/line_reader.h"
 #include "serve/history.h"
 #include "serve/item_attributes.h"
-#include "serve/where_expression.h"
 
 namespace micrec {
-namespace {
-
-constexpr char kWhere[] = "--where";
-constexpr char kAtMost[] = "--at_most";
-
-}  // namespace
-
-AtMost parse_at_most(const std::string& value, const std::string& asked) {
-  const std::size_t colon = value.find(':');
-  const std::optional<std::int64_t> most = parse_integer(value.substr(0, colon));
-  if (colon == std::string::npos || !most || *most < 1 || colon + 1 == value.size()) {
-    throw Error(Cause::usage,
-                text(asked,
-                     ": expected how many items of one value of a column a list may have, "
-                     "as 2:brand, got ",
-                     excerpt(value)));
-  }
-  return {*most, value.substr(colon + 1)};
-}
 
 std::vector<std::int32_t> read_item_keys(const std::string& path, const std::string& domain,
                                          const KeyTable& items, std::ostream& report) {
@@ -75,13 +55,12 @@ std::vector<std::int32_t> read_item_keys(const std::string& path, const std::str
 FilterFiles::FilterFiles(const FilterOptions& options, const std::string& domain,
                          const DatasetFile& dataset)
     : options_(options),
+      rules_(options.rules(), "--"),
       dataset_(dataset),
       only_(parse_domain_files("--only_items", options.only_items, domain, dataset)),
       excluded_(parse_domain_files("--exclude_items", options.exclude_items, domain, dataset)),
       attributes_(parse_domain_files("--attributes", options.attributes, domain, dataset)) {
-  if (!options.where.empty()) WhereExpression::parse(options.where, kWhere);
-  if (!options.at_most.empty()) parse_at_most(options.at_most, kAtMost);
-  if (!attributes_.empty() && options.where.empty() && options.at_most.empty()) {
+  if (!attributes_.empty() && !options.rules().asks_attributes()) {
     throw Error(Cause::usage,
                 "--attributes is given and nothing asks about them; give --where, as in "
                 "--where='price < 20', or --at_most, as in --at_most=2:brand");
@@ -99,17 +78,16 @@ std::vector<std::string> FilterFiles::paths() const {
 std::optional<ItemFilter> FilterFiles::read(int domain, std::span<const std::int32_t> degree,
                                             std::ostream& report) const {
   const std::string& name = dataset_.domains()[domain].name;
-  const bool asks_attributes = !options_.where.empty() || !options_.at_most.empty();
+  const bool asks_attributes = options_.rules().asks_attributes();
   const auto only = only_.find(domain);
   const auto excluded = excluded_.find(domain);
-  if (only == only_.end() && excluded == excluded_.end() && !asks_attributes &&
-      options_.min_degree <= 0) {
+  if (only == only_.end() && excluded == excluded_.end() && options_.rules().is_empty()) {
     return std::nullopt;
   }
   const KeyTable items = number_keys(dataset_.item_keys(domain));
   ItemFilter filter(items.size());
   std::vector<std::string> steps;  // how many items each left
-  const auto say = [&](const char* flag) {
+  const auto say = [&](const std::string& flag) {
     steps.push_back(text(flag, " leaves ", with_commas(filter.count())));
   };
   if (only != only_.end()) {
@@ -120,28 +98,17 @@ std::optional<ItemFilter> FilterFiles::read(int domain, std::span<const std::int
     filter.leave_out(read_item_keys(excluded->second, name, items, report));
     say("--exclude_items");
   }
-  if (options_.min_degree > 0) {
-    filter.keep_degree(degree, options_.min_degree);
-    say("--min_degree");
-  }
+  std::optional<ItemAttributes> attributes;
   if (asks_attributes) {
     const auto path = attributes_.find(domain);
     if (path == attributes_.end()) {
-      throw Error(Cause::usage,
-                  text(options_.where.empty() ? kAtMost : kWhere, " asks about items of ", name,
-                       ", which have no attributes; give --attributes=", name,
-                       "=items.csv, or list another domain alone by --domain"));
+      throw Error(Cause::usage, text(rules_.asking(), " asks about items of ", name,
+                                     ", which have no attributes; give --attributes=", name,
+                                     "=items.csv, or list another domain alone by --domain"));
     }
-    const ItemAttributes attributes = ItemAttributes::read(path->second, name, items, report);
-    if (!options_.where.empty()) {
-      filter.keep_where(WhereExpression::parse(options_.where, kWhere).evaluate(attributes));
-      say(kWhere);
-    }
-    if (!options_.at_most.empty()) {
-      const AtMost at_most = parse_at_most(options_.at_most, kAtMost);
-      filter.set_at_most(at_most.most, attributes.column(at_most.column, kAtMost).groups());
-    }
+    attributes = ItemAttributes::read(path->second, name, items, report);
   }
+  rules_.apply(degree, attributes ? &*attributes : nullptr, filter, say);
   if (!steps.empty()) {
     report << name << ": of " << with_commas(items.size()) << " items " << join(steps, ", ")
            << "\n";

@@ -10,6 +10,7 @@
 
 #include "data/dataset_file.h"
 #include "data/key_table.h"
+#include "serve/filter_rules.h"
 #include "serve/item_filter.h"
 
 namespace micrec {
@@ -23,20 +24,11 @@ struct FilterOptions {
   std::string at_most = {};        // N:COLUMN
   std::int64_t min_degree = 0;
 
+  ItemRules rules() const { return {where, at_most, min_degree}; }
   bool is_empty() const {
-    return only_items.empty() && exclude_items.empty() && where.empty() && at_most.empty() &&
-           min_degree <= 0;
+    return only_items.empty() && exclude_items.empty() && rules().is_empty();
   }
 };
-
-/// How many items of one value of a column a list may have.
-struct AtMost {
-  std::int64_t most = 0;
-  std::string column;
-};
-
-/// Errors   Error(Cause::usage) where it is not as "2:brand", N from 1. `asked` begins the sentence.
-AtMost parse_at_most(const std::string& value, const std::string& asked);
 
 /// Filters from the files and conditions that options name.
 class FilterFiles {
@@ -44,8 +36,8 @@ class FilterFiles {
   /// Looks at what is asked, and reads nothing yet; the data set outlives it. `domain`: whose files
   /// are those that name none.
   ///
-  /// Errors   Error(Cause::usage): those of parse_domain_files(), parse_at_most() and
-  ///          WhereExpression::parse(); attributes that nothing asks about.
+  /// Errors   Error(Cause::usage): those of parse_domain_files() and FilterRules; attributes that
+  ///          nothing asks about.
   FilterFiles(const FilterOptions& options, const std::string& domain, const DatasetFile& dataset);
 
   /// All files that it reads.
@@ -55,7 +47,7 @@ class FilterFiles {
   /// was read, and how many items it lets through.
   ///
   /// Shapes   degree: (items) training interactions.
-  /// Errors   those of read_item_keys(), ItemAttributes and WhereExpression; Error(Cause::usage)
+  /// Errors   those of read_item_keys(), ItemAttributes and FilterRules; Error(Cause::usage)
   ///          where attributes are asked about and none are given for this domain.
   std::optional<ItemFilter> read(int domain, std::span<const std::int32_t> degree,
                                  std::ostream& report) const;
@@ -64,6 +56,7 @@ class FilterFiles {
   using Files = std::map<int, std::string>;
 
   FilterOptions options_;
+  FilterRules rules_;
   const DatasetFile& dataset_;
   Files only_;
   Files excluded_;

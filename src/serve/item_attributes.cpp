@@ -11,82 +11,14 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
-#include "io/csv.h"
-#include "io/table_shape.h"
+#include "serve/item_table.h"
 
 namespace micrec {
 namespace {
 
-constexpr char kItemColumn[] = "item_id";
-
 std::optional<double> finite_number(std::string_view value) {
   const std::optional<double> number = parse_real(value);
   return number && std::isfinite(*number) ? number : std::nullopt;
-}
-
-/// What stands between the fields of the table, told by its header.
-char separator_of(const LineReader& lines) {
-  const std::vector<std::string_view> first =
-      first_lines(lines.start(), lines.line_feed(), lines.start_is_all());
-  char chosen = ',';
-  std::size_t most = 0;
-  for (const char separator : {',', '\t', ';', '|'}) {
-    if (first.empty()) break;
-    const std::vector<std::string_view> names =
-        fields_of(first.front(), std::string_view(&separator, 1));
-    const bool has_item = std::ranges::any_of(names, [](std::string_view name) {
-      name = trim(name);
-      if (name.size() > 1 && name.front() == '"' && name.back() == '"') {
-        name = name.substr(1, name.size() - 2);
-      }
-      return name == kItemColumn;
-    });
-    if (has_item && names.size() > most) {
-      chosen = separator;
-      most = names.size();
-    }
-  }
-  return chosen;
-}
-
-/// The columns of a header, and which of them are attributes.
-struct Header {
-  std::size_t width = 0;
-  std::size_t item = 0;
-  std::vector<std::size_t> attributes;
-};
-
-Header read_header(CsvReader& table, std::vector<ItemAttributes::Column>& columns) {
-  if (!table.next()) {
-    throw Error(Cause::data, text(table.path(),
-                                  " is empty; expected a table of attributes with a header line "
-                                  "that names item_id and other columns"));
-  }
-  Header header;
-  header.width = table.fields().size();
-  std::optional<std::size_t> item;
-  std::vector<std::string> names;
-  for (std::size_t f = 0; f < header.width; ++f) {
-    const std::string name(trim(table.fields()[f]));
-    if (name.empty()) continue;
-    if (std::ranges::find(names, name) != names.end()) {
-      throw table.error(text("two columns are called ", excerpt(name), "; give each its own name"));
-    }
-    names.push_back(name);
-    if (name == kItemColumn) {
-      item = f;
-      continue;
-    }
-    header.attributes.push_back(f);
-    columns.emplace_back();
-    columns.back().name = name;
-  }
-  if (!item) {
-    throw table.error(text("expected a header line with a column item_id, got ", listed(names),
-                           "; name the column of item keys so"));
-  }
-  header.item = *item;
-  return header;
 }
 
 /// Makes it a column of numbers where all its values are.
@@ -137,24 +69,28 @@ std::vector<std::int32_t> ItemAttributes::Column::groups() const {
 
 ItemAttributes ItemAttributes::read(const std::string& path, const std::string& domain,
                                     const KeyTable& items, std::ostream& report) {
-  LineReader lines(path);
-  const CsvFormat format = csv_format(separator_of(lines));
-  CsvReader table(std::move(lines), format);
+  ItemTable table{LineReader(path)};
+  if (table.is_empty()) {
+    throw Error(Cause::data, text(path,
+                                  " is empty; expected a table of attributes with a header line "
+                                  "that names item_id and other columns"));
+  }
   ItemAttributes attributes;
   attributes.path_ = path;
-  const Header header = read_header(table, attributes.columns_);
-  for (Column& column : attributes.columns_) column.of_item.assign(items.size(), -1);
+  std::vector<std::size_t> place;  // (columns) in the table
+  for (std::size_t c = 0; c < table.names().size(); ++c) {
+    if (c == table.key_column() || table.names()[c].empty()) continue;
+    place.push_back(c);
+    attributes.columns_.emplace_back();
+    attributes.columns_.back().name = table.names()[c];
+    attributes.columns_.back().of_item.assign(items.size(), -1);
+  }
   std::vector<std::int64_t> line_of(items.size(), 0);
   std::int64_t read = 0;
   std::int64_t unknown = 0;
   std::string unknown_example;
   while (table.next()) {
-    if (table.fields().size() != header.width) {
-      throw table.error(
-          text("expected ", header.width, " fields as in the header, got ", table.fields().size()));
-    }
-    const std::string_view key = trim(table.fields()[header.item]);
-    if (key.empty()) throw table.error("item_id is empty; expected an item's key");
+    const std::string_view key = table.key();
     ++read;
     const std::int32_t item = items.find(key);
     if (item < 0) {
@@ -166,8 +102,8 @@ ItemAttributes ItemAttributes::read(const std::string& path, const std::string& 
                              "; expected a line an item"));
     }
     line_of[item] = table.line_number();
-    for (std::size_t c = 0; c < header.attributes.size(); ++c) {
-      const std::string_view value = trim(table.fields()[header.attributes[c]]);
+    for (std::size_t c = 0; c < place.size(); ++c) {
+      const std::string_view value = table.field(place[c]);
       Column& column = attributes.columns_[c];
       if (!value.empty()) column.of_item[item] = column.values.add(value);
     }

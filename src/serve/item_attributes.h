@@ -28,15 +28,12 @@ class ItemAttributes {
     std::vector<std::int32_t> groups() const;
   };
 
-  /// Reads a table with commas, tabs, semicolons or bars between its fields, plain or compressed: a
-  /// header line that names item_id and other columns, and a line an item. An empty field is a
-  /// missing value, and so are all of an item without a line; spaces and tabs around a field are no
-  /// part of it. Columns without a name are left out. Says on `report` what there is, and how many
-  /// lines are of items that the domain does not have.
+  /// Reads an ItemTable. An empty field is a missing value, and so are all of an item without a line.
+  /// Columns without a name are left out. Says on `report` what there is, and how many lines are of
+  /// items that the domain does not have.
   ///
-  /// Errors   those of CsvReader; Error(Cause::data) with file and line: no item_id in the header, a
-  ///          name or an item twice, more or fewer fields than names, an empty key; or where no item
-  ///          is known.
+  /// Errors   those of ItemTable; Error(Cause::data) where it has nothing or no item is known, and
+  ///          with file and line where an item comes twice.
   /// Cost     one pass; 4 bytes an item and column, and each distinct value once.
   static ItemAttributes read(const std::string& path, const std::string& domain,
                              const KeyTable& items, std::ostream& report);

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/path_list.h"
 #include "base/text.h"
-#include "io/csv.h"
+#include "serve/item_table.h"
 
 namespace micrec {
 namespace {
@@ -15,7 +15,6 @@ namespace {
 using Json = nlohmann::json;
 using Titles = std::unordered_map<std::string, std::string>;
 
-constexpr const char* kItemNames[] = {"item_id", "parent_asin", "asin"};
 constexpr char kTitleName[] = "title";
 
 /// The text of a member; empty where there is none.
@@ -44,29 +43,18 @@ Titles read_objects(LineReader lines) {
 }
 
 Titles read_table(LineReader lines) {
-  const std::string_view start = lines.start();
-  const std::string_view header = start.substr(0, start.find_first_of("\r\n"));
-  const char separator = header.find('\t') != std::string_view::npos ? '\t' : ',';
-  CsvReader table(std::move(lines), csv_format(separator));
-  if (!table.next()) return {};
-  const std::vector<std::string> names(table.fields().begin(), table.fields().end());
-  const auto title = std::ranges::find(names, kTitleName) - names.begin();
-  std::size_t item = names.size();
-  for (const char* name : kItemNames) {
-    if (item == names.size()) item = std::ranges::find(names, name) - names.begin();
-  }
-  const auto columns = static_cast<std::ptrdiff_t>(names.size());
-  if (title == columns || item == names.size()) {
-    throw table.error(
-        text("the first line must name item_id and title, and names ", join(names, ", ")));
-  }
+  ItemTable table(std::move(lines));
   Titles titles;
+  if (table.is_empty()) return titles;
+  const std::optional<std::size_t> title = table.find(kTitleName);
+  if (!title) {
+    throw table.error(
+        text("the first line must name item_id and title, and names ", join(table.names(), ", ")));
+  }
   while (table.next()) {
-    const std::vector<std::string_view>& fields = table.fields();
-    if (fields.size() != names.size()) {
-      throw table.error(text("expected ", names.size(), " fields, got ", fields.size()));
+    if (const std::string_view field = table.field(*title); !field.empty()) {
+      titles[std::string(table.key())] = field;
     }
-    if (!fields[title].empty()) titles[std::string(fields[item])] = fields[title];
   }
   return titles;
 }
@@ -81,18 +69,18 @@ Titles read_item_titles(const std::string& path) {
   return has_objects ? read_objects(std::move(lines)) : read_table(std::move(lines));
 }
 
-std::map<std::string, std::string> parse_title_files(const std::string& list) {
+std::map<std::string, std::string> files_by_domain(const std::string& flag,
+                                                   const std::string& list) {
   std::map<std::string, std::string> files;
   for (const std::string& part : split_paths(list)) {
     const std::size_t equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw Error(Cause::usage, text("--titles=", part,
-                                     " does not say which domain it is of: write "
-                                     "--titles=DOMAIN=FILE,..."));
+      throw Error(Cause::usage, text(flag, "=", part, " does not say which domain it is of: write ",
+                                     flag, "=DOMAIN=FILE,..."));
     }
     const std::string domain = part.substr(0, equals);
     if (!files.emplace(domain, part.substr(equals + 1)).second) {
-      throw Error(Cause::usage, text("--titles names two files for the domain ", domain));
+      throw Error(Cause::usage, text(flag, " names two files for the domain ", domain));
     }
   }
   return files;

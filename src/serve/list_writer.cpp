@@ -38,20 +38,16 @@ class ItemNames {
 
 void write_reasons(const Explanation& explanation, const ItemNames& names, std::ostream& csv) {
   csv << ',' << number(explanation.embeddings);
-  double others = 0;
-  for (std::size_t n = 0; n < std::max(kReasons, explanation.items.size()); ++n) {
-    const bool is_there = n < explanation.items.size();
-    const bool is_named = n < kReasons && is_there && explanation.items[n].share > 0;
-    if (is_named) {
-      const ItemShare& item = explanation.items[n];
-      csv << ',' << csv_field(names.with_domain(item.domain, item.item)) << ','
-          << number(item.share);
+  const Reasons reasons = largest(explanation, kReasons);
+  for (std::size_t n = 0; n < kReasons; ++n) {
+    if (n >= reasons.items.size()) {
+      csv << ",,";
       continue;
     }
-    if (n < kReasons) csv << ",,";
-    if (is_there) others += explanation.items[n].share;
+    const ItemShare& item = reasons.items[n];
+    csv << ',' << csv_field(names.with_domain(item.domain, item.item)) << ',' << number(item.share);
   }
-  csv << ',' << number(others) << ',' << number(explanation.no_item);
+  csv << ',' << number(reasons.other_items) << ',' << number(explanation.no_item);
 }
 
 }  // namespace

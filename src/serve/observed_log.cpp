@@ -16,6 +16,7 @@
 #include "base/path_error.h"
 #include "base/text.h"
 #include "io/durable_files.h"
+#include "serve/json_number.h"
 
 namespace micrec {
 namespace {
@@ -26,10 +27,10 @@ constexpr std::size_t kDigits = 32;
 constexpr char kFormat[] = "micrec observed events";
 constexpr int kVersion = 1;
 
-std::string line_of(const std::string& json) { return digest_bytes(json) + " " + json + "\n"; }
+std::string checked_line(const std::string& json) { return digest_bytes(json) + " " + json + "\n"; }
 
 std::string first_line() {
-  return line_of(Json{{"format", kFormat}, {"format_version", kVersion}}.dump());
+  return checked_line(Json{{"format", kFormat}, {"format_version", kVersion}}.dump());
 }
 
 /// The JSON of a line, without its end; null where it is not whole.
@@ -40,19 +41,51 @@ Json parse_line(std::string_view line) {
   return Json::parse(json, /*callback=*/nullptr, /*allow_exceptions=*/false);
 }
 
-std::vector<ObservedEvent> events_of(const Json& line, const std::string& where) {
-  std::vector<ObservedEvent> events;
+NewItem item_of(const Json& json) {
+  NewItem item = {json.at("domain").get<std::string>(), json.at("item").get<std::string>()};
+  if (json.contains("features")) {
+    item.features = json["features"].get<std::map<std::string, std::vector<float>>>();
+  }
+  item.title = json.value("title", "");
+  return item;
+}
+
+Observation observation_of(const Json& line, const std::string& where) {
+  Observation observation;
   try {
     for (const Json& event : line.at("events")) {
-      events.push_back({event.at(0).get<std::string>(), event.at(1).get<std::string>(),
-                        event.at(2).get<std::string>()});
+      observation.events.push_back({event.at(0).get<std::string>(), event.at(1).get<std::string>(),
+                                    event.at(2).get<std::string>()});
     }
+    if (!line.contains("items")) return observation;
+    for (const Json& item : line["items"]) observation.items.push_back(item_of(item));
   } catch (const Json::exception&) {
-    throw Error(Cause::data, text(where,
-                                  ": expected {\"events\": [[domain, user, item], ...]}; this "
-                                  "program did not write it, give another --log"));
+    throw Error(Cause::data,
+                text(where,
+                     ": expected {\"events\": [[domain, user, item], ...], \"items\": "
+                     "[{\"domain\", \"item\", \"features\"}, ...]}; this program did not "
+                     "write it, give another --log"));
   }
-  return events;
+  return observation;
+}
+
+Json json_of(const NewItem& item) {
+  Json json = {{"domain", item.domain}, {"item", item.item}};
+  for (const auto& [modality, row] : item.features) {
+    Json& numbers = json["features"][modality] = Json::array();
+    for (const float number : row) numbers.push_back(shortest(number));
+  }
+  if (!item.title.empty()) json["title"] = item.title;
+  return json;
+}
+
+std::string line_of(const Observation& observation) {
+  Json json = {{"events", Json::array()}};
+  for (const ObservedEvent& event : observation.events) {
+    json["events"].push_back({event.domain, event.user, event.item});
+  }
+  for (const NewItem& item : observation.items) json["items"].push_back(json_of(item));
+  return checked_line(json.dump());
 }
 
 void check_format(const Json& first, const std::string& path) {
@@ -94,6 +127,7 @@ void ObservedLog::read(const Use& use, std::ostream& report) {
   std::int64_t damaged = 0;  // number of the first line that is not whole
   std::int64_t end = 0;      // bytes read
   std::int64_t events = 0;
+  std::int64_t items = 0;
   while (std::getline(file, line)) {
     ++number;
     end += static_cast<std::int64_t>(line.size()) + (file.eof() ? 0 : 1);
@@ -113,15 +147,20 @@ void ObservedLog::read(const Use& use, std::ostream& report) {
     if (number == 1) {
       check_format(json, path_);
     } else {
-      const std::vector<ObservedEvent> read = events_of(json, text(path_, ":", number));
-      events += static_cast<std::int64_t>(read.size());
+      const Observation read = observation_of(json, text(path_, ":", number));
+      events += std::ssize(read.events);
+      items += std::ssize(read.items);
       use(read);
     }
     bytes_ = end;
   }
   if (file.bad()) throw Error(Cause::io, path_error("read", path_, errno));
   is_torn_ = end > bytes_;
-  if (number > 1) report << path_ << ": " << with_commas(events) << " events observed before\n";
+  if (number > 1) {
+    report << path_ << ": " << with_commas(events) << " events"
+           << (items > 0 ? text(" and ", with_commas(items), " new items") : "")
+           << " observed before\n";
+  }
   if (is_torn_) {
     report << path_ << ": its last line, " << with_commas(end - bytes_)
            << " bytes, was not finished and is left out; nobody was told that it was kept\n";
@@ -149,12 +188,14 @@ std::optional<std::string> ObservedLog::write(const std::string& line) {
   return std::nullopt;
 }
 
-void ObservedLog::append(const std::vector<ObservedEvent>& events) {
-  if (events.empty()) return;
+void ObservedLog::append(const Observation& observation) {
+  if (observation.is_empty()) return;
   std::unique_lock<std::mutex> lock(mutex_);
   if (!next_) next_ = std::make_shared<Commit>();
   const std::shared_ptr<Commit> commit = next_;
-  commit->events.insert(commit->events.end(), events.begin(), events.end());
+  Observation& shared = commit->observation;
+  shared.events.insert(shared.events.end(), observation.events.begin(), observation.events.end());
+  shared.items.insert(shared.items.end(), observation.items.begin(), observation.items.end());
   while (!commit->is_done) {
     if (is_writing_) {
       changed_.wait(lock);
@@ -163,11 +204,7 @@ void ObservedLog::append(const std::vector<ObservedEvent>& events) {
     is_writing_ = true;
     next_ = nullptr;  // It was `commit`: what is neither done nor being written is the next.
     lock.unlock();
-    Json rows = Json::array();
-    for (const ObservedEvent& event : commit->events) {
-      rows.push_back({event.domain, event.user, event.item});
-    }
-    std::optional<std::string> failure = write(line_of(Json{{"events", std::move(rows)}}.dump()));
+    std::optional<std::string> failure = write(line_of(commit->observation));
     lock.lock();
     commit->failure = std::move(failure);
     commit->is_done = true;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <iosfwd>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,21 +24,41 @@ struct ObservedEvent {
   bool operator==(const ObservedEvent&) const = default;
 };
 
-/// The events that a server was told of, in a file that is only ever appended to.
+/// An item that came after the data set was made.
+struct NewItem {
+  std::string domain;
+  std::string item;
+  std::map<std::string, std::vector<float>> features = {};  // by modality
+  std::string title = {};                                   // or empty
+
+  bool operator==(const NewItem&) const = default;
+};
+
+/// What somebody told at once.
+struct Observation {
+  std::vector<ObservedEvent> events = {};
+  std::vector<NewItem> items = {};
+
+  bool is_empty() const { return events.empty() && items.empty(); }
+  bool operator==(const Observation&) const = default;
+};
+
+/// The events and new items that a server was told of, in a file that is only ever appended to.
 ///
 /// Format   text, a line a commit: 32 hexadecimal digits of the XXH3-128 of the rest of the line, a
 ///          space, JSON. The first line's is {"format": "micrec observed events", "format_version":
-///          1}, the others' {"events": [["DOMAIN", "USER", "ITEM"], ...]}. An event may come twice;
-///          it counts once.
+///          1}, the others' {"events": [["DOMAIN", "USER", "ITEM"], ...]} and, where there are new
+///          items, "items": [{"domain": "DOMAIN", "item": "ITEM", "features": {"MODALITY": [numbers
+///          that are float32]}, "title": "TITLE"}, ...], the last two where they are known. An event
+///          or item may come twice; it counts once, and the first holds.
 ///
 /// A commit is on the disk before append() returns, and before the next one begins. So a crash can
-/// damage nothing but the last line, whose events nobody was told are kept: it is cut off by the next
-/// start. Several threads may append at once; those who wait for the disk share the next commit.
+/// damage nothing but the last line, which nobody was told is kept: it is cut off by the next start. Several threads may append at once; those who wait for the disk share the next commit.
 class ObservedLog {
  public:
-  using Use = std::function<void(const std::vector<ObservedEvent>& events)>;
+  using Use = std::function<void(const Observation& commit)>;
 
-  /// Opens the file or makes it, and gives `use` the events of every commit, in order. Says on
+  /// Opens the file or makes it, and gives `use` every commit, in order. Says on
   /// `report` what was read, and what was cut off.
   ///
   /// Errors   Error(io) where it cannot be read and written or another process has it open,
@@ -46,14 +67,14 @@ class ObservedLog {
 
   /// Errors   Error(io) where the disk does not take them: then none of them is kept, and what was
   ///          kept before stays.
-  void append(const std::vector<ObservedEvent>& events);
+  void append(const Observation& observation);
 
   const std::string& path() const { return path_; }
   std::int64_t bytes() const;  ///< committed
 
  private:
   struct Commit {
-    std::vector<ObservedEvent> events;
+    Observation observation;
     bool is_done = false;
     std::optional<std::string> failure;
   };

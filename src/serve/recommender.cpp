@@ -372,25 +372,19 @@ PersonScores Recommender::score(int domain, const Person& person,
   return scored;
 }
 
-std::optional<std::vector<ScoredItem>> Recommender::similar(int domain, const Person& person,
-                                                            std::int64_t k) const {
-  const c10::NoGradGuard no_gradient;
+std::optional<std::vector<ScoredItem>> Recommender::similar(int domain,
+                                                            std::span<const std::int32_t> items,
+                                                            std::int64_t k,
+                                                            const ItemFilter* filter) const {
   const std::int64_t dim = z_.size(1);
   const std::int64_t first = model_.shard().space().items_of(domain).begin;
   const auto count = static_cast<std::int32_t>(model_.shard().space().items_of(domain).size());
   const float* const rows = z_.const_data_ptr<float>() + first * dim;
   const std::vector<double>& length = catalogue(domain).length;
   std::vector<double> wanted(dim, 0);
-  const std::vector<std::int32_t>* const given = person.history(domain);
-  if (given != nullptr) {
-    for (const std::int32_t item : *given) {
-      const float* const row = rows + item * dim;
-      for (std::int64_t c = 0; length[item] > 0 && c < dim; ++c) wanted[c] += row[c] / length[item];
-    }
-  } else {
-    const PeopleRows there = rows_for(domain, {&person, 1});
-    const float* const row = there.z.const_data_ptr<float>();
-    wanted.assign(row, row + dim);
+  for (const std::int32_t item : items) {
+    const float* const row = rows + item * dim;
+    for (std::int64_t c = 0; length[item] > 0 && c < dim; ++c) wanted[c] += row[c] / length[item];
   }
   const double size =
       std::sqrt(std::inner_product(wanted.begin(), wanted.end(), wanted.begin(), 0.0));
@@ -400,16 +394,19 @@ std::optional<std::vector<ScoredItem>> Recommender::similar(int domain, const Pe
   std::iota(number.begin(), number.end(), 0);
   for (std::int32_t item = 0; item < count; ++item) {
     const float* const row = rows + item * dim;
+    const bool is_allowed = filter == nullptr || filter->allowed()[item] != 0;
+    cosine[item] = TopK::kNever;
+    if (!is_allowed || !(length[item] > 0)) continue;
     const double product = std::inner_product(wanted.begin(), wanted.end(), row, 0.0);
-    cosine[item] =
-        length[item] > 0 ? static_cast<float>(product / (length[item] * size)) : TopK::kNever;
+    cosine[item] = static_cast<float>(product / (length[item] * size));
   }
-  if (given != nullptr) {
-    for (const std::int32_t item : *given) cosine[item] = TopK::kNever;
-  }
-  TopK best(k);
+  for (const std::int32_t item : items) cosine[item] = TopK::kNever;
+  // At most so many of a kind take what they take from the whole order.
+  const bool has_groups = filter != nullptr && filter->has_groups();
+  TopK best(has_groups ? count : k);
   best.offer(cosine.data(), number.data(), count);
-  return best.take();
+  std::vector<ScoredItem> list = best.take();
+  return has_groups ? filter->chosen(list, k) : list;
 }
 
 std::span<const ScoredItem> Recommender::popular(int domain) const {

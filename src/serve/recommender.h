@@ -131,13 +131,13 @@ class Recommender {
   /// out.
   PersonScores score(int domain, const Person& person, std::span<const std::int32_t> items) const;
 
-  /// The k items whose final rows have the largest cosines to what somebody met, without that: to
-  /// the mean direction of the items of their history in this domain, or else to the row that they
-  /// are mapped to from others. Nothing where they have no row here.
+  /// The items of a domain by the cosine of their final rows to the mean direction of some, without
+  /// those: the k first, of the ones that a filter lets through. Nothing where these have no rows.
   ///
   /// Cost     2 * items * dim operations.
-  std::optional<std::vector<ScoredItem>> similar(int domain, const Person& person,
-                                                 std::int64_t k) const;
+  std::optional<std::vector<ScoredItem>> similar(int domain, std::span<const std::int32_t> items,
+                                                 std::int64_t k,
+                                                 const ItemFilter* filter = nullptr) const;
 
   /// All items of a domain, those with the most training interactions first. After prepare().
   std::span<const ScoredItem> popular(int domain) const;

@@ -1,16 +1,18 @@
 #include "serve/requests.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <initializer_list>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "serve/json_number.h"
 #include "serve/recommender.h"
 
 namespace micrec {
@@ -18,27 +20,20 @@ namespace {
 
 using Json = nlohmann::json;
 using Ordered = nlohmann::ordered_json;
-using KeysByDomain = std::map<std::string, std::vector<std::string>>;
 
 std::string dump(const Ordered& json) {
   return json.dump(-1, ' ', /*ensure_ascii=*/false, Ordered::error_handler_t::replace);
-}
-
-/// As a double whose shortest decimal form is that of the float.
-double shortest(float value) {
-  char digits[32];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-  double number = value;
-  std::from_chars(digits, end, number);
-  return number;
 }
 
 /// The members of a request, read one by one.
 class Members {
  public:
   /// Errors   Error(usage) where one has none of the names.
-  Members(const Json& request, std::initializer_list<const char*> names) : request_(request) {
-    const std::vector<std::string> known(names.begin(), names.end());
+  Members(const Json& request, std::initializer_list<const char*> names,
+          std::span<const char* const> more = {})
+      : request_(request) {
+    std::vector<std::string> known(names.begin(), names.end());
+    known.insert(known.end(), more.begin(), more.end());
     for (const auto& [name, value] : request.items()) {
       if (std::ranges::find(known, name) != known.end()) continue;
       const std::optional<std::string> near = nearest(name, known);
@@ -66,6 +61,13 @@ class Members {
     if (!value->is_number_integer()) refuse(name, "a whole number");
     if (value->is_number_unsigned() && value->get<std::uint64_t>() > INT64_MAX) return INT64_MAX;
     return value->get<std::int64_t>();
+  }
+
+  /// From 0, which it is where it is not given.
+  std::int64_t count(const char* name) const {
+    const std::int64_t value = integer(name, 0);
+    if (value < 0 || value == INT64_MAX) refuse(name, "a whole number from 0 to 2^63 - 2");
+    return value;
   }
 
   std::vector<std::string> strings(const char* name) const {
@@ -111,12 +113,37 @@ Exclude exclude_of(const Members& members) {
   Members::refuse("exclude", "\"observed\", \"all\" or \"none\"");
 }
 
+/// The members that say which items lists are made of.
+constexpr const char* kChoice[] = {"only_items", "exclude_items", "where", "at_most", "min_degree"};
+
+ItemChoice choice_of(const Members& members) {
+  ItemChoice choice = {
+      members.keys_by_domain("only_items"), members.keys_by_domain("exclude_items"), {}};
+  choice.rules.where = members.string("where").value_or("");
+  choice.rules.at_most = members.string("at_most").value_or("");
+  choice.rules.min_degree = members.count("min_degree");
+  return choice;
+}
+
 Ordered json_of(const UnknownByDomain& unknown) {
   Ordered domains = Ordered::object();
   for (const auto& [domain, items] : unknown) {
     domains[domain] = {{"count", items.count}, {"example", items.example}};
   }
   return domains;
+}
+
+Ordered json_of(const AnsweredReasons& why) {
+  Ordered items = Ordered::array();
+  for (const AnsweredShare& of : why.items) {
+    Ordered one = {{"domain", of.domain}, {"item", of.item}, {"share", of.share}};
+    if (!of.title.empty()) one["title"] = of.title;
+    items.push_back(std::move(one));
+  }
+  return {{"embeddings", why.embeddings},
+          {"items", std::move(items)},
+          {"other_items", why.other_items},
+          {"no_item", why.no_item}};
 }
 
 Ordered json_of(const Answer& answer) {
@@ -126,6 +153,7 @@ Ordered json_of(const Answer& answer) {
     for (const AnsweredItem& item : list.items) {
       Ordered one = {{"item", item.item}, {"score", shortest(item.score)}};
       if (!item.title.empty()) one["title"] = item.title;
+      if (item.why) one["why"] = json_of(*item.why);
       items.push_back(std::move(one));
     }
     lists.push_back({{"domain", list.domain}, {"basis", list.basis}, {"items", std::move(items)}});
@@ -136,9 +164,10 @@ Ordered json_of(const Answer& answer) {
 }
 
 Ordered recommend(RecommendationService& service, const Json& json) {
-  const Members members(json, {"user", "history", "domains", "k", "exclude"});
-  return json_of(service.recommend({asker_of(members), members.strings("domains"),
-                                    members.integer("k", 20), exclude_of(members)}));
+  const Members members(json, {"user", "history", "domains", "k", "exclude", "why"}, kChoice);
+  return json_of(
+      service.recommend({asker_of(members), members.strings("domains"), members.integer("k", 20),
+                         exclude_of(members), choice_of(members), members.count("why")}));
 }
 
 Ordered score(RecommendationService& service, const Json& json) {
@@ -150,9 +179,9 @@ Ordered score(RecommendationService& service, const Json& json) {
 }
 
 Ordered similar(RecommendationService& service, const Json& json) {
-  const Members members(json, {"items", "domains", "k"});
-  return json_of(service.similar(
-      {members.keys_by_domain("items"), members.strings("domains"), members.integer("k", 20)}));
+  const Members members(json, {"items", "domains", "k"}, kChoice);
+  return json_of(service.similar({members.keys_by_domain("items"), members.strings("domains"),
+                                  members.integer("k", 20), choice_of(members)}));
 }
 
 Ordered find_items(RecommendationService& service, const Json& json) {
@@ -163,24 +192,66 @@ Ordered find_items(RecommendationService& service, const Json& json) {
       service.find_items({*domain, members.string("q").value_or(""), members.integer("k", 20)}));
 }
 
-Ordered observe(RecommendationService& service, const Json& json) {
-  const Members members(json, {"events"});
-  const Json* const list = members.find("events");
+ObservedEvent event_of(const Json& json) {
   const char* const form = "a list of {\"domain\": ..., \"user\": ..., \"item\": ...}";
-  if (list == nullptr || !list->is_array()) Members::refuse("events", form);
-  std::vector<ObservedEvent> events;
-  for (const Json& one : *list) {
-    if (!one.is_object()) Members::refuse("events", form);
-    const Members event(one, {"domain", "user", "item"});
-    std::optional<std::string> domain = event.string("domain");
-    std::optional<std::string> user = event.string("user");
-    std::optional<std::string> item = event.string("item");
-    if (!domain || !user || !item) Members::refuse("events", form);
-    events.push_back({*std::move(domain), *std::move(user), *std::move(item)});
+  if (!json.is_object()) Members::refuse("events", form);
+  const Members event(json, {"domain", "user", "item"});
+  std::optional<std::string> domain = event.string("domain");
+  std::optional<std::string> user = event.string("user");
+  std::optional<std::string> item = event.string("item");
+  if (!domain || !user || !item) Members::refuse("events", form);
+  return {*std::move(domain), *std::move(user), *std::move(item)};
+}
+
+/// Infinite where a float is too small for it.
+float as_float(double number) {
+  constexpr double kMost = std::numeric_limits<float>::max();
+  if (std::abs(number) > kMost) return std::numeric_limits<float>::infinity();
+  return static_cast<float>(number);
+}
+
+NewItem new_item_of(const Json& json) {
+  const char* const form =
+      "a list of {\"domain\": ..., \"item\": ..., \"features\": {\"MODALITY\": [numbers]}, "
+      "\"title\": ...}, the last two where there are any";
+  if (!json.is_object()) Members::refuse("items", form);
+  const Members members(json, {"domain", "item", "features", "title"});
+  std::optional<std::string> domain = members.string("domain");
+  std::optional<std::string> item = members.string("item");
+  if (!domain || !item) Members::refuse("items", form);
+  NewItem made = {*std::move(domain), *std::move(item), {}, members.string("title").value_or("")};
+  const Json* const features = members.find("features");
+  if (features == nullptr) return made;
+  if (!features->is_object()) Members::refuse("items", form);
+  for (const auto& [modality, row] : features->items()) {
+    const auto is_number = [](const Json& value) { return value.is_number(); };
+    if (!row.is_array() || !std::ranges::all_of(row, is_number)) Members::refuse("items", form);
+    std::vector<float>& numbers = made.features[modality];
+    for (const Json& number : row) numbers.push_back(as_float(number.get<double>()));
   }
-  const ObserveAnswer answer = service.observe(events);
-  return {
-      {"added", answer.added}, {"known", answer.known}, {"unknown_items", json_of(answer.unknown)}};
+  return made;
+}
+
+Ordered observe(RecommendationService& service, const Json& json) {
+  const Members members(json, {"events", "items"});
+  const Json* const events = members.find("events");
+  const Json* const items = members.find("items");
+  if (events == nullptr && items == nullptr) Members::refuse("events", "given, or \"items\"");
+  Observation observation;
+  if (events != nullptr) {
+    if (!events->is_array()) Members::refuse("events", "a list");
+    for (const Json& one : *events) observation.events.push_back(event_of(one));
+  }
+  if (items != nullptr) {
+    if (!items->is_array()) Members::refuse("items", "a list");
+    for (const Json& one : *items) observation.items.push_back(new_item_of(one));
+  }
+  const ObserveAnswer answer = service.observe(observation);
+  return {{"added", answer.added},
+          {"known", answer.known},
+          {"added_items", answer.added_items},
+          {"known_items", answer.known_items},
+          {"unknown_items", json_of(answer.unknown)}};
 }
 
 Ordered describe(RecommendationService& service, const Json& json) {
@@ -202,6 +273,8 @@ Ordered describe(RecommendationService& service, const Json& json) {
           {"people", state.people},
           {"observed_people", state.observed_people},
           {"observed_events", state.observed_events},
+          {"new_items", state.new_items},
+          {"waiting_items", state.waiting_items},
           {"limits", {{"k", service.limits().k}, {"items", service.limits().items}}}};
 }
 

@@ -1,89 +1,25 @@
 #include "serve/service.h"
 
 #include <algorithm>
+#include <cmath>
 #include <ostream>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
-#include "serve/history.h"
+#include "serve/observations.h"
 #include "serve/recommender.h"
-#include "serve/trained_run.h"
+#include "serve/served_model.h"
+#include "serve/similar_items.h"
 
 namespace micrec {
-
-/// A run, the lists of its model, and the keys and titles of its items.
-class ServedModel {
- public:
-  ServedModel(std::unique_ptr<TrainedRun> run, const ItemTitles& titles)
-      : run_(std::move(run)),
-        recommender_(run_->dataset, *run_->model, run_->epoch, run_->coefficients(),
-                     run_->model->item_regression().mixes()) {
-    for (int domain = 0; domain < domains(); ++domain) {
-      recommender_.prepare(domain, Exclude::all);
-      items_.push_back(number_keys(run_->dataset.item_keys(domain)));
-      titles_.emplace_back(items_.back().size());
-    }
-    for (const auto& [name, of_domain] : titles) {
-      const int domain = run_->dataset.domain_number(name);
-      for (std::int32_t item = 0; item < items_[domain].size(); ++item) {
-        const auto title = of_domain.find(std::string(items_[domain].key(item)));
-        if (title != of_domain.end()) titles_[domain][item] = title->second;
-      }
-    }
-    for (int domain = 0; domain < domains(); ++domain) {
-      searched_.emplace_back();
-      for (std::int32_t item = 0; item < items_[domain].size(); ++item) {
-        searched_.back().push_back(
-            small_letters(text(items_[domain].key(item), '\n', titles_[domain][item])));
-      }
-    }
-  }
-
-  const TrainedRun& run() const { return *run_; }
-  const Recommender& recommender() const { return recommender_; }
-  int domains() const { return static_cast<int>(run_->dataset.domains().size()); }
-  const std::string& name(int domain) const { return run_->dataset.domains()[domain].name; }
-  const KeyTable& items(int domain) const { return items_[domain]; }
-  /// Key and title in small letters, a line each.
-  const std::string& searched(int domain, std::int32_t item) const {
-    return searched_[domain][item];
-  }
-
-  /// The numbers of item keys, in their order; others are counted.
-  std::vector<std::int32_t> numbers(int domain, const std::vector<std::string>& keys,
-                                    UnknownByDomain& unknown) const {
-    std::vector<std::int32_t> numbers;
-    for (const std::string& key : keys) {
-      const std::int32_t item = items_[domain].find(key);
-      if (item >= 0) {
-        numbers.push_back(item);
-      } else if (unknown[name(domain)].count++ == 0) {
-        unknown[name(domain)].example = key;
-      }
-    }
-    return numbers;
-  }
-
-  AnsweredItem answered(int domain, const ScoredItem& item) const {
-    return {std::string(items_[domain].key(item.item)), titles_[domain][item.item], item.score};
-  }
-
- private:
-  std::unique_ptr<TrainedRun> run_;
-  Recommender recommender_;
-  std::vector<KeyTable> items_;                     // [domain]
-  std::vector<std::vector<std::string>> titles_;    // [domain][item]
-  std::vector<std::vector<std::string>> searched_;  // [domain][item]
-};
-
-std::shared_ptr<const ServedModel> make_served_model(std::unique_ptr<TrainedRun> run,
-                                                     const ItemTitles& titles) {
-  return std::make_shared<const ServedModel>(std::move(run), titles);
-}
-
 namespace {
+
+constexpr std::int64_t kMostShares = 1'000'000;  // of a list: its items times those of the history
+constexpr std::size_t kLongestCondition = 4096;  // bytes
 
 void make_set(std::vector<std::int32_t>& items) {
   std::ranges::sort(items);
@@ -107,19 +43,104 @@ void check_size(std::size_t size, std::int64_t limit, const char* what) {
                    ", and this server takes at most ", with_commas(limit), "; send fewer"));
 }
 
-std::size_t size_of(const std::map<std::string, std::vector<std::string>>& items) {
+std::size_t size_of(const KeysByDomain& items) {
   std::size_t size = 0;
   for (const auto& [domain, keys] : items) size += keys.size();
   return size;
 }
 
-}  // namespace
+/// The number of a domain, or -1.
+int find_domain(const ServedModel& model, const std::string& name) {
+  for (int domain = 0; domain < model.domains(); ++domain) {
+    if (model.name(domain) == name) return domain;
+  }
+  return -1;
+}
 
-struct RecommendationService::Observations {
-  std::vector<History> of_domain;
-  std::set<std::string, std::less<>> people;
-  std::int64_t events = 0;
+/// The numbers of item keys, in their order; others are counted.
+std::vector<std::int32_t> numbers_of(const ServedModel& model, int domain,
+                                     const std::vector<std::string>& keys,
+                                     UnknownByDomain& unknown) {
+  std::vector<std::int32_t> numbers;
+  for (const std::string& key : keys) {
+    const std::int32_t item = model.items(domain).find(key);
+    if (item >= 0) {
+      numbers.push_back(item);
+    } else if (UnknownItems& of_domain = unknown[model.name(domain)]; of_domain.count++ == 0) {
+      of_domain.example = key;
+    }
+  }
+  return numbers;
+}
+
+AnsweredItem answered(const ServedModel& model, int domain, const ScoredItem& item) {
+  return {std::string(model.items(domain).key(item.item)), model.title(domain, item.item),
+          item.score};
+}
+
+AnsweredReasons answered(const ServedModel& model, const Explanation& explanation,
+                         std::int64_t count) {
+  const Reasons reasons = largest(explanation, count);
+  AnsweredReasons why = {explanation.embeddings, {}, reasons.other_items, explanation.no_item};
+  for (const ItemShare& of : reasons.items) {
+    why.items.push_back({model.name(of.domain), std::string(model.items(of.domain).key(of.item)),
+                         model.title(of.domain, of.item), of.share});
+  }
+  return why;
+}
+
+/// A domain's filter of a request, its own or one that requests share.
+class ChosenItems {
+ public:
+  ChosenItems(const ServedModel& model, int domain, const ItemChoice& choice,
+              UnknownByDomain& unknown) {
+    if (!choice.rules.is_empty()) shared_ = model.filter(domain, choice.rules);
+    const auto only = choice.only_items.find(model.name(domain));
+    const auto excluded = choice.exclude_items.find(model.name(domain));
+    const bool has_only = only != choice.only_items.end();
+    const bool has_excluded = excluded != choice.exclude_items.end();
+    if (!has_only && !has_excluded) return;
+    own_ = shared_ ? *shared_ : ItemFilter(model.items(domain).size());
+    if (has_only) own_->keep_only(numbers_of(model, domain, only->second, unknown));
+    if (has_excluded) own_->leave_out(numbers_of(model, domain, excluded->second, unknown));
+  }
+
+  const ItemFilter* filter() const { return own_ ? &*own_ : shared_.get(); }
+
+ private:
+  std::shared_ptr<const ItemFilter> shared_;
+  std::optional<ItemFilter> own_;
 };
+
+/// Errors   Error(usage) where reasons would have too many shares.
+void check_shares(const ServedModel& model, const Person& person, std::int64_t k) {
+  std::int64_t items = 0;
+  for (int domain = 0; domain < model.domains(); ++domain) {
+    if (const auto* const given = person.history(domain)) {
+      items += std::ssize(*given);
+    } else if (person.key) {
+      const std::int32_t user = model.recommender().users(domain).find(*person.key);
+      if (user >= 0) items += std::ssize(model.recommender().seen(domain, user));
+    }
+  }
+  if (items * k <= kMostShares) return;
+  throw Error(Cause::usage, text("reasons for ", with_commas(k), " items by a history of ",
+                                 with_commas(items), " are more than this server gives; ask for ",
+                                 with_commas(std::max<std::int64_t>(1, kMostShares / items)),
+                                 " items or fewer by \"k\""));
+}
+
+/// Errors   Error(checkpoint) where a model is of another data set than the one before.
+void check_same_dataset(const ServedModel& before, const ServedModel& made) {
+  const std::string& was = before.run().info.dataset_fingerprint;
+  const std::string& is = made.run().info.dataset_fingerprint;
+  if (was == is) return;
+  throw Error(Cause::checkpoint,
+              text(made.run().checkpoint, " is of a data set with fingerprint ", is,
+                   ", and this server has ", was, "; start another server for it"));
+}
+
+}  // namespace
 
 struct RecommendationService::Resolved {
   std::vector<std::vector<std::int32_t>> histories;  // [domain]
@@ -133,30 +154,31 @@ struct RecommendationService::Resolved {
   }
 };
 
-RecommendationService::RecommendationService(std::shared_ptr<const ServedModel> model,
-                                             ServiceLimits limits, const std::string& log,
-                                             std::ostream& report)
-    : limits_(limits), model_(std::move(model)), observed_(std::make_unique<Observations>()) {
-  observed_->of_domain.resize(model_->domains());
+RecommendationService::RecommendationService(ModelLoader load, ServiceLimits limits,
+                                             const std::string& log, std::ostream& report,
+                                             std::function<void()> notify)
+    : load_(std::move(load)),
+      limits_(limits),
+      notify_(std::move(notify)),
+      model_(load_({})),
+      observed_(std::make_unique<Observations>()) {
   if (log.empty()) return;
-  ObserveAnswer read;
-  std::int64_t of_others = 0;
   log_ = std::make_unique<ObservedLog>(
-      log,
-      [&](const std::vector<ObservedEvent>& events) {
-        std::vector<ObservedEvent> usable;
-        for (const ObservedEvent& event : events) {
-          bool is_known = false;
-          for (int d = 0; d < model_->domains(); ++d) is_known |= model_->name(d) == event.domain;
-          if (is_known) usable.push_back(event);
-          of_others += !is_known;
-        }
-        remember(*model_, usable, read);
-      },
-      report);
-  for (const auto& [domain, items] : read.unknown) of_others += items.count;
-  if (of_others > 0) {
-    report << log << ": " << with_commas(of_others)
+      log, [&](const Observation& commit) { observed_->add(commit); }, report);
+  if (has_news()) {
+    try {
+      reload();
+    } catch (const Error& error) {
+      report << error.what() << "; answers are without new items\n";
+    }
+  }
+  const std::int64_t foreign =
+      observed_->count_foreign([&](const std::string& name, std::string_view item) {
+        const int domain = find_domain(*model_, name);
+        return domain >= 0 && model_->items(domain).find(item) >= 0;
+      });
+  if (foreign > 0) {
+    report << log << ": " << with_commas(foreign)
            << " of its events are of items that this model does not know; they stay in the file\n";
   }
 }
@@ -187,42 +209,76 @@ RecommendationService::Resolved RecommendationService::resolve(const ServedModel
     resolved.person.key = *asker.user;
     const std::shared_lock<std::shared_mutex> lock(observed_mutex_);
     for (int domain = 0; domain < model.domains(); ++domain) {
-      const std::vector<std::int32_t>* const later = observed_->of_domain[domain].of(*asker.user);
+      const std::vector<std::int32_t>* const later =
+          observed_->history(model.name(domain), *asker.user);
       if (later == nullptr) continue;
-      std::vector<std::int32_t> items = *later;
+      std::vector<std::int32_t> items;
+      for (const std::int32_t told : *later) {
+        const std::int32_t item =
+            model.items(domain).find(observed_->item_key(model.name(domain), told));
+        if (item >= 0) items.push_back(item);
+      }
+      if (items.empty()) continue;
       const std::int32_t user = model.recommender().users(domain).find(*asker.user);
       if (user >= 0) {
         const std::vector<std::int32_t>& before = model.recommender().seen(domain, user);
         items.insert(items.end(), before.begin(), before.end());
-        make_set(items);
       }
+      make_set(items);
       resolved.set(domain, std::move(items));
     }
   }
   for (const auto& [name, keys] : asker.history) {
     const int domain = model.run().dataset.domain_number(name);
-    std::vector<std::int32_t> items = model.numbers(domain, keys, unknown);
+    std::vector<std::int32_t> items = numbers_of(model, domain, keys, unknown);
     make_set(items);
     resolved.set(domain, std::move(items));
   }
   return resolved;
 }
 
+void RecommendationService::check_choice(const ServedModel& model, const ItemChoice& choice) const {
+  for (const KeysByDomain* keys : {&choice.only_items, &choice.exclude_items}) {
+    for (const auto& [name, items] : *keys) model.run().dataset.domain_number(name);
+  }
+  check_size(size_of(choice.only_items) + size_of(choice.exclude_items), limits_.items,
+             "items in only_items and exclude_items");
+  for (const std::string* rule : {&choice.rules.where, &choice.rules.at_most}) {
+    if (rule->size() <= kLongestCondition) continue;
+    throw Error(Cause::usage,
+                text("\"", rule == &choice.rules.where ? "where" : "at_most", "\" has ",
+                     with_commas(std::ssize(*rule)), " bytes, and this server takes at most ",
+                     with_commas(kLongestCondition),
+                     "; name items by \"only_items\" or \"exclude_items\" instead"));
+  }
+}
+
 Answer RecommendationService::recommend(const ListRequest& request) const {
   const std::shared_ptr<const ServedModel> model = this->model();
-  const ListOptions options = {.k = checked_length(request.k), .exclude = request.exclude};
+  ListOptions options = {.k = checked_length(request.k), .exclude = request.exclude};
+  check_choice(*model, request.choice);
   Answer answer = {model->run().checkpoint, {}, {}};
   const Resolved who = resolve(*model, request.person, answer.unknown);
+  if (request.why > 0) check_shares(*model, who.person, options.k);
   std::vector<int> domains = chosen_domains(*model, request.domains);
   for (int d = 0; request.domains.empty() && d < model->domains(); ++d) domains.push_back(d);
   for (const int domain : domains) {
+    const ChosenItems chosen(*model, domain, request.choice, answer.unknown);
+    options.filter = chosen.filter();
     model->recommender().recommend(
         domain, {&who.person, 1}, options, [&](const Recommendation& list) {
-          AnsweredList answered = {model->name(domain), name_of(list.basis), {}};
+          AnsweredList of_domain = {model->name(domain), name_of(list.basis), {}};
           for (const ScoredItem& item : list.items) {
-            answered.items.push_back(model->answered(domain, item));
+            of_domain.items.push_back(answered(*model, domain, item));
           }
-          answer.lists.push_back(std::move(answered));
+          if (request.why > 0) {
+            const std::vector<Explanation> explanations =
+                model->explainer().explain(domain, who.person, list.basis, list.items);
+            for (std::size_t n = 0; n < explanations.size(); ++n) {
+              of_domain.items[n].why = answered(*model, explanations[n], request.why);
+            }
+          }
+          answer.lists.push_back(std::move(of_domain));
         });
   }
   return answer;
@@ -235,13 +291,13 @@ Answer RecommendationService::score(const ScoreRequest& request) const {
   const Resolved who = resolve(*model, request.person, answer.unknown);
   for (const auto& [name, keys] : request.items) {
     const int domain = model->run().dataset.domain_number(name);
-    const std::vector<std::int32_t> items = model->numbers(domain, keys, answer.unknown);
+    const std::vector<std::int32_t> items = numbers_of(*model, domain, keys, answer.unknown);
     const PersonScores scored = model->recommender().score(domain, who.person, items);
-    AnsweredList answered = {name, name_of(scored.basis), {}};
+    AnsweredList of_domain = {name, name_of(scored.basis), {}};
     for (std::size_t n = 0; n < items.size(); ++n) {
-      answered.items.push_back(model->answered(domain, {items[n], scored.scores[n]}));
+      of_domain.items.push_back(answered(*model, domain, {items[n], scored.scores[n]}));
     }
-    answer.lists.push_back(std::move(answered));
+    answer.lists.push_back(std::move(of_domain));
   }
   return answer;
 }
@@ -249,6 +305,7 @@ Answer RecommendationService::score(const ScoreRequest& request) const {
 Answer RecommendationService::similar(const SimilarRequest& request) const {
   const std::shared_ptr<const ServedModel> model = this->model();
   const std::int64_t k = checked_length(request.k);
+  check_choice(*model, request.choice);
   Answer answer = {model->run().checkpoint, {}, {}};
   const Resolved items = resolve(*model, {{}, request.items}, answer.unknown);
   std::vector<int> domains = chosen_domains(*model, request.domains);
@@ -261,16 +318,20 @@ Answer RecommendationService::similar(const SimilarRequest& request) const {
                 "{\"items\": {\"DOMAIN\": [\"KEY\", ...]}}");
   }
   for (const int domain : domains) {
-    const auto list = model->recommender().similar(domain, items.person, k);
-    if (!list) {
+    const ChosenItems chosen(*model, domain, request.choice, answer.unknown);
+    const SimilarItems list =
+        similar_items(model->recommender(), items.person, domain, k, chosen.filter());
+    if (list.likeness == Likeness::none) {
       throw Error(Cause::usage,
-                  text("the items given have no row to compare in ", model->name(domain),
-                       ": it shares no people with their domains, or the model has no embeddings"));
+                  text("nothing relates the items given to those of ", model->name(domain),
+                       ": the domains share no people, and no coefficient leads from one to the "
+                       "other; leave it out of \"domains\""));
     }
-    const bool own = items.person.history(domain) != nullptr;
-    AnsweredList answered = {model->name(domain), own ? "items" : "other_domain", {}};
-    for (const ScoredItem& item : *list) answered.items.push_back(model->answered(domain, item));
-    answer.lists.push_back(std::move(answered));
+    AnsweredList of_domain = {model->name(domain), name_of(list.likeness), {}};
+    for (const ScoredItem& item : list.items) {
+      of_domain.items.push_back(answered(*model, domain, item));
+    }
+    answer.lists.push_back(std::move(of_domain));
   }
   return answer;
 }
@@ -284,63 +345,134 @@ Answer RecommendationService::find_items(const ItemSearch& search) const {
   for (const ScoredItem& item : model->recommender().popular(domain)) {
     if (static_cast<std::int64_t>(found.items.size()) == k) break;
     if (model->searched(domain, item.item).find(wanted) == std::string::npos) continue;
-    found.items.push_back(model->answered(domain, item));
+    found.items.push_back(answered(*model, domain, item));
   }
   return {model->run().checkpoint, {std::move(found)}, {}};
 }
 
-void RecommendationService::remember(const ServedModel& model,
-                                     const std::vector<ObservedEvent>& events,
-                                     ObserveAnswer& answer) {
-  const std::unique_lock<std::shared_mutex> lock(observed_mutex_);
-  for (const ObservedEvent& event : events) {
-    const int domain = model.run().dataset.domain_number(event.domain);
-    const std::vector<std::int32_t> item = model.numbers(domain, {event.item}, answer.unknown);
-    if (item.empty()) continue;
-    History& history = observed_->of_domain[domain];
-    const std::int32_t user = history.users.add(event.user);
-    if (user == static_cast<std::int32_t>(history.items.size())) history.items.emplace_back();
-    std::vector<std::int32_t>& items = history.items[user];
-    const auto place = std::ranges::lower_bound(items, item.front());
-    if (place != items.end() && *place == item.front()) {
-      ++answer.known;
-      continue;
+/// Errors   Error(usage) where an item's features are not as the data set has them.
+void RecommendationService::check_new_item(const ServedModel& model, const NewItem& item) const {
+  const DatasetFile& dataset = model.run().dataset;
+  dataset.domain_number(item.domain);
+  if (item.item.empty()) throw Error(Cause::usage, "the key of a new item is empty; give it one");
+  for (const auto& [modality, row] : item.features) {
+    const ModalityInfo* info = nullptr;
+    std::vector<std::string> names;
+    for (const DomainInfo& domain : dataset.domains()) {
+      for (const ModalityInfo& one : domain.modalities) {
+        if (one.name == modality) info = &one;
+        if (std::ranges::find(names, one.name) == names.end()) names.push_back(one.name);
+      }
     }
-    items.insert(place, item.front());
-    observed_->people.insert(event.user);
-    ++observed_->events;
-    ++answer.added;
+    if (info == nullptr) {
+      throw Error(Cause::usage, text("the item ", excerpt(item.item), " has features of ",
+                                     excerpt(modality), ", and nothing was learned of these; ",
+                                     names.empty() ? "leave them out"
+                                                   : text("the modalities are ", listed(names))));
+    }
+    if (std::ssize(row) != info->width) {
+      throw Error(Cause::usage,
+                  text("the item ", excerpt(item.item), " has ", with_commas(std::ssize(row)),
+                       " numbers of ", modality, ", expected ", with_commas(info->width),
+                       "; encode it with the model that was taken for the dataset"));
+    }
+    if (!std::ranges::all_of(row, [](float number) { return std::isfinite(number); })) {
+      throw Error(Cause::usage, text("the item ", excerpt(item.item), " has a number of ", modality,
+                                     " that is too large for float32; check how it was encoded"));
+    }
   }
 }
 
-ObserveAnswer RecommendationService::observe(const std::vector<ObservedEvent>& events) {
+ObserveAnswer RecommendationService::observe(const Observation& observation) {
   if (!log_)
     throw Error(Cause::usage, "this server observes nothing: it was started without a log");
   const std::shared_ptr<const ServedModel> model = this->model();
-  check_size(events.size(), limits_.items, "events");
+  check_size(observation.events.size(), limits_.items, "events");
+  check_size(observation.items.size(), limits_.items, "new items");
+  for (const NewItem& item : observation.items) check_new_item(*model, item);
   ObserveAnswer answer;
-  std::vector<ObservedEvent> kept;
-  for (const ObservedEvent& event : events) {
-    const int domain = model->run().dataset.domain_number(event.domain);
-    if (!model->numbers(domain, {event.item}, answer.unknown).empty()) kept.push_back(event);
+  Observation kept;
+  std::set<std::pair<std::string_view, std::string_view>> told_now;  // domains and items
+  {
+    const std::shared_lock<std::shared_mutex> lock(observed_mutex_);
+    for (const NewItem& item : observation.items) {
+      const int domain = model->run().dataset.domain_number(item.domain);
+      const bool is_there = model->items(domain).find(item.item) >= 0 ||
+                            observed_->is_new_item(item.domain, item.item);
+      if (is_there) {
+        ++answer.known_items;
+      } else {
+        kept.items.push_back(item);
+        told_now.emplace(item.domain, item.item);
+      }
+    }
+    for (const ObservedEvent& event : observation.events) {
+      const int domain = model->run().dataset.domain_number(event.domain);
+      const bool is_told = observed_->is_new_item(event.domain, event.item) ||
+                           told_now.contains({event.domain, event.item});
+      if (is_told || !numbers_of(*model, domain, {event.item}, answer.unknown).empty()) {
+        kept.events.push_back(event);
+      }
+    }
   }
   log_->append(kept);
-  UnknownByDomain told = std::exchange(answer.unknown, {});
-  remember(*model, kept, answer);
-  answer.unknown = std::move(told);
+  bool has_changed = false;
+  {
+    const std::unique_lock<std::shared_mutex> lock(observed_mutex_);
+    const std::int64_t before = observed_->changes();
+    const Observations::Added added = observed_->add(kept);
+    answer.added = added.events;
+    answer.known = added.known_events;
+    answer.added_items = added.items;
+    answer.known_items += added.known_items;
+    has_changed = observed_->changes() != before;
+  }
+  if (has_changed && notify_) notify_();
   return answer;
 }
 
-void RecommendationService::replace(std::shared_ptr<const ServedModel> model) {
-  const std::string before = this->model()->run().dataset.fingerprint();
-  const std::string& after = model->run().dataset.fingerprint();
-  if (before != after) {
-    throw Error(Cause::checkpoint,
-                text(model->run().checkpoint, " is of a data set with fingerprint ", after,
-                     ", and this server has ", before, "; start another server for it"));
+bool RecommendationService::has_news() const {
+  std::int64_t changes = 0;
+  {
+    const std::shared_lock<std::shared_mutex> lock(observed_mutex_);
+    changes = observed_->changes();
   }
   const std::lock_guard<std::mutex> lock(model_mutex_);
-  model_.swap(model);
+  return changes != loaded_changes_ && Clock::now() >= next_load_;
+}
+
+void RecommendationService::reload() {
+  constexpr int kRest = 4;  // times as long as making a model took
+  const Clock::time_point begin = Clock::now();
+  NewItems told;
+  std::int64_t changes = 0;
+  {
+    const std::shared_lock<std::shared_mutex> lock(observed_mutex_);
+    told = observed_->new_items();
+    changes = observed_->changes();
+  }
+  const std::shared_ptr<const ServedModel> before = this->model();
+  ServedAdditions additions;
+  if (!told.is_empty()) {
+    additions.titles = told.titles();
+    additions.read = reader_of(std::move(told), before->run().places_cold_items);
+  }
+  const auto note_time = [&] {  // Of a failure too: it is not tried again before there is more.
+    const std::lock_guard<std::mutex> lock(model_mutex_);
+    loaded_changes_ = changes;
+    next_load_ = Clock::now() + kRest * (Clock::now() - begin);
+  };
+  std::shared_ptr<const ServedModel> made;
+  try {
+    made = load_(additions);
+    check_same_dataset(*before, *made);
+  } catch (...) {
+    note_time();
+    throw;
+  }
+  note_time();
+  const std::lock_guard<std::mutex> lock(model_mutex_);
+  model_.swap(made);
 }
 
 ServiceState RecommendationService::state() const {
@@ -360,10 +492,16 @@ ServiceState RecommendationService::state() const {
     state.domains.push_back({info.name, info.users, info.items, mixes[domain].embeddings,
                              static_cast<double>(mixes[domain].regression)});
   }
+  state.new_items = model->new_items();
   if (log_) state.log_bytes = log_->bytes();
   const std::shared_lock<std::shared_mutex> lock(observed_mutex_);
-  state.observed_people = static_cast<std::int64_t>(observed_->people.size());
-  state.observed_events = observed_->events;
+  state.observed_people = observed_->people();
+  state.observed_events = observed_->events();
+  state.waiting_items =
+      observed_->count_new_items([&](const std::string& name, std::string_view item) {
+        const int domain = find_domain(*model, name);
+        return domain >= 0 && model->items(domain).find(item) < 0;
+      });
   return state;
 }
 

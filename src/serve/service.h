@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <map>
 #include <memory>
@@ -8,27 +10,22 @@
 #include <optional>
 #include <shared_mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "serve/filter_rules.h"
 #include "serve/observed_log.h"
 
 namespace micrec {
 
 enum class Exclude;
-struct TrainedRun;
+class ItemFilter;
+class Observations;
 class ServedModel;
+struct ServedAdditions;
 
-/// Titles of items by domain and item key.
-using ItemTitles = std::map<std::string, std::unordered_map<std::string, std::string>>;
-
-/// A model ready to be asked: its lists prepared, its keys numbered.
-///
-/// Errors   Error(usage) where titles name a domain that it does not have; those of reading the data
-///          set.
-/// Cost     that of a Recommender, and keys and titles of all items.
-std::shared_ptr<const ServedModel> make_served_model(std::unique_ptr<TrainedRun> run,
-                                                     const ItemTitles& titles);
+/// Opens a model, what the checkpoint's name means now, with what came since.
+using ModelLoader = std::function<std::shared_ptr<const ServedModel>(const ServedAdditions&)>;
+using KeysByDomain = std::map<std::string, std::vector<std::string>>;
 
 /// How much one request may ask for.
 struct ServiceLimits {
@@ -41,7 +38,14 @@ struct Asker {
   std::optional<std::string> user;
   /// Item keys by domain. In a domain that has known ones they stand for all that the person did
   /// there.
-  std::map<std::string, std::vector<std::string>> history;
+  KeysByDomain history;
+};
+
+/// Which items a list is made of; in a domain without any of these all.
+struct ItemChoice {
+  KeysByDomain only_items = {};  // where a domain is named: these alone, be it none
+  KeysByDomain exclude_items = {};
+  ItemRules rules = {};
 };
 
 /// Item keys of a request that the data set does not have, by domain.
@@ -51,13 +55,31 @@ struct UnknownItems {
 };
 using UnknownByDomain = std::map<std::string, UnknownItems>;
 
+/// What an item of somebody's history adds to a score.
+struct AnsweredShare {
+  std::string domain;
+  std::string item;
+  std::string title;  // empty where there is none
+  double share = 0;
+};
+
+/// A score as a sum; see Explanation and Reasons.
+struct AnsweredReasons {
+  double embeddings = 0;
+  std::vector<AnsweredShare> items;
+  double other_items = 0;
+  double no_item = 0;
+};
+
 struct AnsweredItem {
   std::string item;
   std::string title;  // empty where there is none
   float score = 0;
+  std::optional<AnsweredReasons> why = {};
 };
 
-/// Items of a domain, best first, and what their scores rest on (name_of(Basis)).
+/// Items of a domain, best first, and what their scores rest on: name_of(Basis), of similar items
+/// name_of(Likeness).
 struct AnsweredList {
   std::string domain;
   std::string basis;
@@ -75,17 +97,20 @@ struct ListRequest {
   std::vector<std::string> domains;  // none: all
   std::int64_t k = 20;
   Exclude exclude{};
+  ItemChoice choice = {};
+  std::int64_t why = 0;  // items of the history to name beside each score; 0: no reasons
 };
 
 struct ScoreRequest {
   Asker person;
-  std::map<std::string, std::vector<std::string>> items;  // keys by domain
+  KeysByDomain items;
 };
 
 struct SimilarRequest {
-  std::map<std::string, std::vector<std::string>> items;  // keys by domain
-  std::vector<std::string> domains;                       // none: those of the items
+  KeysByDomain items;
+  std::vector<std::string> domains;  // none: those of the items
   std::int64_t k = 20;
+  ItemChoice choice = {};
 };
 
 struct ItemSearch {
@@ -97,6 +122,8 @@ struct ItemSearch {
 struct ObserveAnswer {
   std::int64_t added = 0;
   std::int64_t known = 0;  // already
+  std::int64_t added_items = 0;
+  std::int64_t known_items = 0;  // already, or of the data set
   UnknownByDomain unknown;
 };
 
@@ -118,20 +145,29 @@ struct ServiceState {
   std::int64_t people = 0;  // of the data set
   std::int64_t observed_people = 0;
   std::int64_t observed_events = 0;
+  std::int64_t new_items = 0;      // that the model has
+  std::int64_t waiting_items = 0;  // that it has not yet
   std::int64_t log_bytes = 0;
 };
 
 /// Answers single requests of a trained model, as Recommender would, and remembers what it is told.
 ///
-/// Every member may be called by several threads at once.
+/// What somebody did counts in the next request about them. New items, and what was done with them,
+/// need a model that has them in its graph: has_news() says that there are some, and reload() opens
+/// it, as recommend does for --items and --observed. Until then lists are without them.
+///
+/// Every member may be called by several threads at once, but reload(), which one calls.
 /// Errors   Error(usage) where a request names what there is not, or asks for more than the limits.
 /// Cost     a list: the rows of the person's history, one product with the items of each domain.
 class RecommendationService {
  public:
-  /// Events are appended to `log` and, those it holds, known from the start; without one nothing can
-  /// be observed. Says on `report` which of them are of no use to the model.
-  RecommendationService(std::shared_ptr<const ServedModel> model, ServiceLimits limits,
-                        const std::string& log, std::ostream& report);
+  /// Opens the model. What is told is appended to `log` and, what it holds, known from the start;
+  /// without one nothing can be observed. Says on `report` what of it is of no use to the model.
+  /// `notify` is called, by any thread, when has_news() may have become true.
+  ///
+  /// Errors   those of `load` without additions.
+  RecommendationService(ModelLoader load, ServiceLimits limits, const std::string& log,
+                        std::ostream& report, std::function<void()> notify = nullptr);
   ~RecommendationService();
 
   const ServiceLimits& limits() const { return limits_; }
@@ -139,36 +175,44 @@ class RecommendationService {
   Answer recommend(const ListRequest& request) const;
   /// The items in the order in which they are asked for.
   Answer score(const ScoreRequest& request) const;
-  /// Items with the largest cosines: in a domain of items that were given, to the mean direction of
-  /// their final rows; in another one, whose rows are of another space, to the row that a person who
-  /// met just these items has there.
+  /// similar_items() of all of the items together.
   Answer similar(const SimilarRequest& request) const;
   /// Those with the most training interactions first, which are their scores.
   Answer find_items(const ItemSearch& search) const;
 
   /// Used by every later request of the same people.
-  /// Errors   Error(io) where the log cannot take them: then none counts.
-  ObserveAnswer observe(const std::vector<ObservedEvent>& events);
+  /// Errors   Error(io) where the log cannot take it: then none counts.
+  ObserveAnswer observe(const Observation& observation);
 
-  /// Answers from another model from now on; requests that are being answered keep theirs.
-  /// Errors   Error(checkpoint) where it is of another data set.
-  void replace(std::shared_ptr<const ServedModel> model);
+  /// Whether new items wait for a model, and it is time for one: making models takes at most a fifth
+  /// of the time.
+  bool has_news() const;
+  /// Opens the model again, on all that was observed, and answers from it from now on; requests that
+  /// are being answered keep theirs.
+  ///
+  /// Errors   those of the loader; Error(checkpoint) where it is of another data set. Then the old
+  ///          one stays.
+  void reload();
 
   ServiceState state() const;
 
  private:
-  struct Observations;  // of people, in the numbers of the data set
-  struct Resolved;      // an asker, in numbers
+  using Clock = std::chrono::steady_clock;
+  struct Resolved;  // an asker, in numbers
 
   std::shared_ptr<const ServedModel> model() const;
   Resolved resolve(const ServedModel& model, const Asker& person, UnknownByDomain& unknown) const;
-  void remember(const ServedModel& model, const std::vector<ObservedEvent>& events,
-                ObserveAnswer& answer);
+  void check_choice(const ServedModel& model, const ItemChoice& choice) const;
+  void check_new_item(const ServedModel& model, const NewItem& item) const;
   std::int64_t checked_length(std::int64_t k) const;
 
+  const ModelLoader load_;
   const ServiceLimits limits_;
+  const std::function<void()> notify_;
   mutable std::mutex model_mutex_;
   std::shared_ptr<const ServedModel> model_;
+  std::int64_t loaded_changes_ = 0;  // of the observations, when a model was last opened with them
+  Clock::time_point next_load_;      // not before
   mutable std::shared_mutex observed_mutex_;
   std::unique_ptr<Observations> observed_;
   std::unique_ptr<ObservedLog> log_;

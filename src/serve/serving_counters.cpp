@@ -52,6 +52,9 @@ std::string ServingCounters::prometheus(const ServiceState& state) const {
         state.observed_people);
   gauge(out, "micrec_observed_events", "Events observed, each pair of person and item once.",
         state.observed_events);
+  gauge(out, "micrec_new_items", "Items that came after the dataset was made.", state.new_items);
+  gauge(out, "micrec_waiting_items", "New items that the model does not have yet.",
+        state.waiting_items);
   gauge(out, "micrec_log_bytes", "Size of the log of observed events.", state.log_bytes);
   return out.str();
 }

@@ -65,14 +65,10 @@ const char* name_of(Likeness likeness) {
 SimilarItems similar_items(const Recommender& recommender, const Person& items, int domain,
                            std::int64_t k, const ItemFilter* filter) {
   SimilarItems similar;
-  const std::int64_t all = recommender.dataset().domains()[domain].items;
-  if (items.history(domain) != nullptr) {
-    // A filter takes what it lets through from the whole order.
-    std::optional<std::vector<ScoredItem>> by_cosine =
-        recommender.similar(domain, items, filter == nullptr ? k : all);
-    if (by_cosine) {
+  if (const std::vector<std::int32_t>* const own = items.history(domain)) {
+    if (auto by_cosine = recommender.similar(domain, *own, k, filter)) {
       similar.likeness = Likeness::cosine;
-      similar.items = filter == nullptr ? *std::move(by_cosine) : filter->chosen(*by_cosine, k);
+      similar.items = *std::move(by_cosine);
       return similar;
     }
   }

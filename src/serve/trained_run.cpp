@@ -158,7 +158,8 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
   move_to(run->shard, options.device);
   config.modalities = resolve_modalities(config.modalities, run->dataset);
   if (!info.item_regression) config.item_regression = ItemRegressionUse::off;
-  if (origins && !looks_at_features(config)) refuse_cold_items(run->dataset, name_of(config.kind));
+  run->places_cold_items = looks_at_features(config);
+  if (origins && !run->places_cold_items) refuse_cold_items(run->dataset, name_of(config.kind));
   config = resolve(config, run->summary.space.domains());
   run->model = std::make_unique<Model>(config, run->dataset, run->shard, /*seed=*/0);
   restore(checkpoint, *run->model, /*optimizer=*/nullptr, origins ? &*origins : nullptr);

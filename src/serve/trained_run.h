@@ -29,7 +29,8 @@ struct TrainedRun {
   DatasetSummary summary;
   Shard shard;
   std::unique_ptr<Model> model;
-  std::int64_t epoch = 0;  ///< whose annealing inference uses
+  std::int64_t epoch = 0;          ///< whose annealing inference uses
+  bool places_cold_items = false;  ///< items that have features and no interaction, by these
 
   /// The coefficients of this rank's items; null where the score has none.
   const SparseRows* coefficients() const {

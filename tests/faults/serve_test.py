@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Kills a server at random instants while it is told of events, and fills its disk.
+"""Kills a server at random instants while it is told of events and new items, and fills its disk.
 
     serve_test.py PROGRAM ["MPIEXEC"] [--kills=12] [--seed=N] [--all]
 
-Clients send events and note which were acknowledged; SIGKILL hits the server at an instant of that. The one that is
-started on the same log must know every event that was acknowledged, and none twice. Then a server whose files may not grow
+Clients send events and new items and note which were acknowledged; SIGKILL hits the server at an instant of that, or of the
+model being made again with the items. The one that is started on the same log must know all that was acknowledged, and
+nothing twice. Then a server whose files may not grow
 further refuses events and goes on with the rest. --all: 200 kills.
 """
 
@@ -37,27 +38,36 @@ class Sender(threading.Thread):
         for number in range(1_000_000):
             events = [{"domain": self.domain, "user": f"{self.name_}.{number}", "item": item}
                       for item in random.Random(number).sample(self.items, 3)]
-            self.sent += events
+            told = {"events": events}
+            if number % 20 == 0:  # an item that nobody has told of, and somebody who met it
+                item = {"domain": self.domain, "item": f"item.{self.name_}.{number}", "features": {"text": [number / 7] * 6}}
+                told["items"] = [item]
+                events.append({"domain": self.domain, "user": f"{self.name_}.{number}", "item": item["item"]})
+            self.sent.append(told)
             try:
-                status, answer = self.client.ask("/observe", {"events": events})
+                status, answer = self.client.ask("/observe", told)
             except (OSError, http.client.HTTPException):
                 return
             if status != 200:
                 return
-            assert answer["added"] == 3, answer
-            self.acknowledged += events
+            assert answer["added"] == len(events) and answer["added_items"] == len(told.get("items", [])), answer
+            self.acknowledged.append(told)
 
 
-def as_set(events):
-    return {(event["domain"], event["user"], event["item"]) for event in events}
+def as_set(told):
+    """Events and items of requests."""
+    events = {(event["domain"], event["user"], event["item"]) for one in told for event in one["events"]}
+    return events | {(item["domain"], item["item"]) for one in told for item in one.get("items", [])}
 
 
 def read_log(path):
-    """The events of all whole lines, in order."""
-    events = []
+    """The events and items of all whole lines, in order."""
+    kept = []
     for line in path.read_text(encoding="utf-8").splitlines()[1:]:
-        events += [tuple(event) for event in json.loads(line.split(" ", 1)[1])["events"]]
-    return events
+        commit = json.loads(line.split(" ", 1)[1])
+        kept += [tuple(event) for event in commit["events"]]
+        kept += [(item["domain"], item["item"]) for item in commit.get("items", [])]
+    return kept
 
 
 def kill_again_and_again(world, options):
@@ -84,9 +94,11 @@ def kill_again_and_again(world, options):
         assert set(kept) <= sent, "events were kept that nobody sent"
         lost = acknowledged - set(kept)
         assert not lost, f"{len(lost)} events were acknowledged and lost, as {sorted(lost)[:3]}"
-        assert state[1]["observed_events"] == len(kept), state
+        events = sum(len(one) == 3 for one in kept)
+        assert state[1]["observed_events"] == events, state
+        assert state[1]["new_items"] + state[1]["waiting_items"] == len(kept) - events, state
     server.kill()
-    print(f"{options.kills} kills, {len(acknowledged):,} events acknowledged, none lost, none twice; "
+    print(f"{options.kills} kills, {len(acknowledged):,} events and items acknowledged, none lost, none twice; "
           f"{len(set(kept)) - len(acknowledged)} kept without an answer, {torn} last lines cut off")
 
 

@@ -73,6 +73,37 @@ METRICS = {
            b'{"kind":"test","step":10}\n{"kind":"end","step":10}\n',
     "cut": b'{"kind":"validation","step":20,"mean":{"ndcg@20":null}}\n{"kind":"st',
 }
+ATTRIBUTES = {
+    "comma": b'item_id,price,brand\na,1.5,"Acme, ""A"""\nb,,x\nnobody,3,y\n',
+    "semicolons": b" item_id ;title;\r\n a ; A pan ;1\r\nb;;\r\n",
+    "asin": b"title\tparent_asin\tn\nA\ta\t1e300\nB\tb\tinf\n",
+    "objects": b'{"item_id": "a", "title": "A \\u00e9"}\n\n{"asin": "b", "title": null}\n',
+    "twice": b"item_id,x,x\na,1,2\n",
+    "short": b"item_id,x\na\n",
+}
+WHERE = {
+    "all": b"price < 20 and brand in (\"x\", 'y \"z') or not ([day] >= '2024-01-01' and price is not missing)",
+    "numbers": b"PRICE = 1 OR price != -1.5e3 AND price NOT IN (1, 2.5)",
+    "kinds": b"price = 'a'",
+    "end": b"price < 20 and",
+    "deep": b"not (" * 120,
+    "unknown": b"colour = 'red'",
+}
+OBSERVED = {
+    "events": [{"format": "micrec observed events", "format_version": 1}, {"events": [["food", "u", "a"], ["toys", "u", "b"]]}],
+    "items": [{"format": "micrec observed events", "format_version": 1},
+              {"events": [["food", "u", "n"]],
+               "items": [{"domain": "food", "item": "n", "features": {"text": [0.1, -3e38]}, "title": "A pan"}]},
+              {"events": [], "items": [{"domain": "food", "item": "m"}]}],
+    "newer": [{"format": "micrec observed events", "format_version": 2}],
+    "wrong": [{"format": "micrec observed events", "format_version": 1}, {"events": [["food", "u"]]}],
+}
+
+
+def write_observed(folder):
+    """Without digests, which the reader adds in one of its variants."""
+    for name, lines in OBSERVED.items():
+        (folder / f"{name}.log").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def write_all(folder, ending, contents):
@@ -198,7 +229,7 @@ def write_coefficients(folder):
 
 def main(folder, program):
     for name in ("csv", "tsv", "json", "adjacency", "gzip", "npy", "keys", "features", "dataset", "partition", "manifest",
-                 "best", "shard", "coefficients", "metrics", "flagfile"):
+                 "best", "shard", "coefficients", "metrics", "flagfile", "attributes", "where", "observed"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for old in (folder / name).iterdir():
             if not old.name.startswith("found-"):
@@ -230,6 +261,9 @@ def main(folder, program):
     write_coefficients(folder / "coefficients")
     write_all(folder / "metrics", ".jsonl", METRICS)
     write_all(folder / "flagfile", ".txt", FLAGFILE)
+    write_all(folder / "attributes", ".csv", ATTRIBUTES)
+    write_all(folder / "where", ".txt", WHERE)
+    write_observed(folder / "observed")
 
 
 if __name__ == "__main__":

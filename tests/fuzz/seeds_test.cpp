@@ -16,8 +16,9 @@ namespace {
 namespace fs = std::filesystem;
 
 const Reader& reader_named(const std::string& name) {
-  for (const auto& make : {csv, tsv, json, adjacency, gzip, npy, keys, features, dataset, partition,
-                           manifest, best, shard, coefficients, metrics, flagfile}) {
+  for (const auto& make :
+       {csv, tsv, json, adjacency, gzip, npy, keys, features, dataset, partition, manifest, best,
+        shard, coefficients, metrics, flagfile, attributes, where, observed}) {
     if (name == make().name) return make();
   }
   throw std::invalid_argument("no reader is named " + name);
@@ -57,9 +58,10 @@ INSTANTIATE_TEST_SUITE_P(Reader, Seeds, testing::ValuesIn(seed_folders()),
 
 TEST(Seeds, AreThereForEveryReader) {
   EXPECT_THAT(seed_folders(),
-              testing::UnorderedElementsAre(
-                  "csv", "tsv", "json", "adjacency", "gzip", "npy", "keys", "features", "dataset",
-                  "partition", "manifest", "best", "shard", "coefficients", "metrics", "flagfile"));
+              testing::UnorderedElementsAre("csv", "tsv", "json", "adjacency", "gzip", "npy",
+                                            "keys", "features", "dataset", "partition", "manifest",
+                                            "best", "shard", "coefficients", "metrics", "flagfile",
+                                            "attributes", "where", "observed"));
 }
 
 // Runs last: no input of some KiB may have made a reader take a hundred thousand times its size.

@@ -41,6 +41,13 @@ TEST(FeatureFile, ComesBackAsWritten) {
   EXPECT_EQ(FeatureFile::open(folder / "none.h5").width(), 7);
 }
 
+TEST(FeatureFile, IsReadFromMemoryAsFromAFile) {
+  const FeatureFile file = FeatureFile::of("what was told", {"x", "y", "z"}, 2, {1, 2, 3, 4, 5, 6});
+  EXPECT_EQ(file.width(), 2);
+  EXPECT_EQ(read(file, {1, 3}), (std::vector<float>{3, 4, 5, 6}));
+  EXPECT_THROW(FeatureFile::of("what was told", {"x", "x"}, 1, {1, 2}), Error);
+}
+
 TEST(FeatureFile, TakesDoublesAndNpyBesideKeys) {
   const TemporaryFolder folder;
   {

@@ -105,6 +105,106 @@ class ServeTest(unittest.TestCase):
         for answer, wanted in zip(answers, self.history_lists(people).values()):
             self.assertEqual(as_recommend_writes(answer["lists"]), wanted)
 
+    def test_a_request_has_the_filters_and_reasons_of_recommend(self):
+        items = self.domains[self.first]["items"]
+        table, only, out = (self.world.folder / name for name in ("items.csv", "only.txt", "out.txt"))
+        table.write_text("item_id,price,brand\n" + "".join(f"{item},{n},{'abc'[n % 3]}\n" for n, item in enumerate(items)))
+        only.write_text("\n".join(items[:50]))
+        out.write_text("\n".join(items[:9]))
+        request = {"history": {self.first: items[20:23]}, "domains": [self.first], "k": 9, "why": 3,
+                   "only_items": {self.first: items[:50]}, "exclude_items": {self.first: items[:9]},
+                   "where": "price < 45 and not brand = 'c'", "at_most": "3:brand", "min_degree": 2}
+        history = self.world.folder / "reasons.csv"
+        history.write_text("user_id,item_id\n" + "".join(f"x,{item}\n" for item in items[20:23]))
+        rows = list(csv.DictReader(io.StringIO(run(
+            PROGRAM, "recommend", f"--run_dir={self.world.run_dir}", f"--domain={self.first}", f"--history={history}", "--k=9",
+            "--why", f"--only_items={only}", f"--exclude_items={out}", f"--attributes={table}",
+            "--where=price < 45 and not brand = 'c'", "--at_most=3:brand", "--min_degree=2"))))
+        self.assertEqual(len(rows), 6)
+        with Server(self.world, f"--log={self.world.folder / 'filters.log'}",
+                    f"--attributes={self.first}={table}") as server:
+            for _ in range(2):
+                answer = server.ask("/recommend", request)[1]
+                self.assertEqual(as_recommend_writes(answer["lists"]),
+                                 [tuple(row[name] for name in ("domain", "rank", "item_id", "score", "basis")) for row in rows])
+                for row, item in zip(rows, answer["lists"][0]["items"]):
+                    shares = [[f"{of['domain']}:{of['item']}", "%.6g" % of["share"]] for of in item["why"]["items"]]
+                    shares += [["", ""]] * (3 - len(shares))
+                    self.assertEqual([[row[f"because_{n}"], row[f"share_{n}"]] for n in (1, 2, 3)], shares)
+                    for name in ("embeddings", "other_items", "no_item"):
+                        self.assertEqual("%.6g" % item["why"][name], row[name])
+            self.refused(server.ask("/recommend", {**request, "where": "colour = 'red'"}), 422)
+            self.refused(server.ask("/recommend", {**request, "domains": [self.second]}), 422)
+
+    def test_similar_items_are_those_of_the_command(self):
+        items = self.domains[self.first]["items"]
+        for domain in (self.first, self.second):
+            rows = list(csv.DictReader(io.StringIO(run(
+                PROGRAM, "similar", f"--run_dir={self.world.run_dir}", f"--items={self.first}:{items[4]}", f"--domain={domain}",
+                "--k=9", "--min_degree=3"))))
+            status, answer = self.server.ask("/similar", {"items": {self.first: [items[4]]}, "domains": [domain], "k": 9,
+                                                          "min_degree": 3})
+            if not rows:
+                self.refused((status, answer), 422)
+                continue
+            self.assertEqual(as_recommend_writes(answer["lists"]),
+                             [tuple(row[name] for name in ("domain", "rank", "item_id", "score", "basis")) for row in rows])
+
+    def test_new_items_are_served_as_recommend_serves_them(self):
+        import h5py
+        import numpy as np
+        items = self.domains[self.first]["items"]
+        rows = np.random.default_rng(3).standard_normal((4, 6)).astype(np.float32)
+        new = [f"brand new {n}" for n in range(4)]
+        features, observed = self.world.folder / "new.h5", self.world.folder / "with_new.csv"
+        with h5py.File(features, "w") as file:
+            file["key"] = np.array(new, dtype=object)
+            file["value"] = rows
+        met = [(f"later {n}", new[i]) for n in range(3) for i in range(n + 1)]
+        observed.write_text("user_id,item_id\n" + "".join(f"{user},{item}\n" for user, item in met))
+        people = {"later 9": [new[3], items[5]], "later 8": items[7:9]}
+        wanted = self.history_lists(people, f"--items=text:{self.first}={features}", f"--observed={self.first}={observed}")
+        log = self.world.folder / "new.log"
+
+        def wait(server, seen):
+            while (model := server.ask("/model")[1])["waiting_items"] or model["new_items"] < 4 or seen not in "".join(server.said):
+                self.assertIsNone(server.process.poll(), server.said)
+                time.sleep(0.02)
+
+        def check(server):
+            for who, history in people.items():
+                answer = server.ask("/recommend", {"history": {self.first: history}, "k": 9})[1]
+                self.assertEqual(as_recommend_writes(answer["lists"]), wanted[who])
+            status, similar = server.ask("/similar", {"items": {self.first: [new[0]]}, "k": 1})
+            self.assertEqual((status, len(similar["lists"][0]["items"])), (200, 1), similar)
+
+        with Server(self.world, f"--log={log}") as server:
+            status, answer = server.ask("/observe", {
+                "items": [{"domain": self.first, "item": item, "features": {"text": [float(x) for x in row]},
+                           "title": "Thing " + item} for item, row in zip(new, rows)],
+                "events": [{"domain": self.first, "user": user, "item": item} for user, item in met]})
+            self.assertEqual((status, answer["added"], answer["added_items"]), (200, 6, 4), answer)
+            wait(server, "with 4 new items now")
+            check(server)
+            found = server.ask(f"/items?domain={self.first}&q=thing+brand+new+2")[1]["lists"][0]["items"]
+            self.assertEqual([one["item"] for one in found], [new[2]])
+            server.process.send_signal(signal.SIGHUP)
+            while "".join(server.said).count("with 4 new items now") < 2:
+                time.sleep(0.02)
+            check(server)
+            server.kill()
+        with Server(self.world, f"--log={log}") as server:
+            check(server)
+            self.assertEqual(server.end(), 0)
+        lines = [{"route": "observe", "items": [{"domain": self.first, "item": "n", "features": {"text": [1] * 6}}]},
+                 {"route": "recommend", "history": {self.first: items[:2]}, "domains": [self.first],
+                  "only_items": {self.first: ["n"]}}]
+        done = subprocess.run([PROGRAM, "serve", f"--run_dir={self.world.run_dir}", "--stdin",
+                               f"--log={self.world.folder / 'lines.log'}"], text=True, capture_output=True, timeout=SECONDS,
+                              input="".join(json.dumps(line) + "\n" for line in lines), env=environment())
+        listed = json.loads(done.stdout.splitlines()[1])["lists"][0]["items"]
+        self.assertEqual([one["item"] for one in listed], ["n"], done)
+
     def test_pages_and_states(self):
         for path in ("/health", "/ready"):
             self.assertEqual(self.server.ask(path)[0], 200)
@@ -294,7 +394,8 @@ class ServeTest(unittest.TestCase):
         with Server(self.world, f"--log={log}") as server:
             self.assertEqual(server.ask("/recommend", {"user": "newcomer"})[1]["lists"][0]["basis"], "popular")
             self.assertEqual(server.ask("/observe", {"events": events})[1]["added"], 3)
-            self.assertEqual(server.ask("/observe", {"events": events})[1], {"added": 0, "known": 3, "unknown_items": {}})
+            self.assertEqual(server.ask("/observe", {"events": events})[1], {
+                "added": 0, "known": 3, "added_items": 0, "known_items": 0, "unknown_items": {}})
             answer = server.ask("/recommend", {"user": "newcomer", "k": 9})[1]
             self.assertEqual(as_recommend_writes(answer["lists"]), wanted)
             self.assertEqual(server.end(), 0)

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,9 +18,15 @@
 #include "cluster/thread_communicator.h"
 #include "data/additions.h"
 #include "data/dataset_writer.h"
+#include "data/key_table.h"
+#include "io/feature_file.h"
 #include "model/item_regression_fit.h"
 #include "serve/evaluation.h"
 #include "serve/new_items.h"
+#include "serve/observations.h"
+#include "serve/recommender.h"
+#include "serve/served_model.h"
+#include "serve/service.h"
 #include "serve/trained_run.h"
 #include "tests/support/dense_model.h"
 #include "tests/support/later_world.h"
@@ -363,6 +370,190 @@ TEST_F(LaterTest, SaysWhatToDoWithADataSetThatExtendsTheRuns) {
   options_.dataset = folder_ / "extends.h5";
   write_dataset(world, options_.dataset);
   expect_refused(Cause::checkpoint, {"extends the data set", "--init_from", "--observed"});
+}
+
+/// What came later as clients tell a server of it, the last first.
+Observation told_backwards(const LaterWorld& later, const DatasetFile& known) {
+  std::map<std::pair<std::string, std::string>, NewItem> items;
+  std::map<std::string, KeyTable> old;
+  for (int d = 0; d < static_cast<int>(known.domains().size()); ++d) {
+    old[known.domains()[d].name] = number_keys(known.item_keys(d));
+  }
+  Observation told;
+  for (const RawDomain& raw : later.interactions) {
+    for (std::size_t n = 0; n < raw.user.size(); ++n) {
+      const std::string item(raw.items.key(raw.item[n]));
+      told.events.push_back({raw.name, std::string(raw.users.key(raw.user[n])), item});
+      if (old[raw.name].find(item) < 0) items[{raw.name, item}] = {raw.name, item};
+    }
+  }
+  for (const FeatureInput& input : later.features) {
+    const FeatureFile file = FeatureFile::open(input.path);
+    for (std::size_t row = 0; row < file.keys().size(); ++row) {
+      NewItem& item = items[{input.domain, file.keys()[row]}];
+      item.domain = input.domain;
+      item.item = file.keys()[row];
+      std::vector<float>& numbers = item.features[input.modality];
+      numbers.resize(file.width());
+      const auto number = static_cast<std::int64_t>(row);
+      file.read_rows({number, number + 1}, numbers.data());
+    }
+  }
+  for (const auto& [name, item] : items) told.items.push_back(item);
+  std::ranges::reverse(told.events);
+  std::ranges::reverse(told.items);
+  return told;
+}
+
+/// The interactions with new items alone: those that a server takes into the graph.
+std::vector<RawDomain> with_new_items(const std::vector<RawDomain>& interactions,
+                                      const DatasetFile& known) {
+  std::vector<RawDomain> result;
+  for (const RawDomain& raw : interactions) {
+    const KeyTable old = number_keys(known.item_keys(known.domain_number(raw.name)));
+    RawDomain kept;
+    kept.name = raw.name;
+    for (std::size_t n = 0; n < raw.user.size(); ++n) {
+      if (old.find(raw.items.key(raw.item[n])) >= 0) continue;
+      kept.user.push_back(kept.users.add(raw.users.key(raw.user[n])));
+      kept.item.push_back(kept.items.add(raw.items.key(raw.item[n])));
+    }
+    if (!kept.user.empty()) result.push_back(std::move(kept));
+  }
+  return result;
+}
+
+/// The people's histories as a server has them: what the model has seen and what was told.
+void set_histories(const Observation& told, const DatasetFile& dataset, Recommender& recommender) {
+  for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
+    const KeyTable items = number_keys(dataset.item_keys(d));
+    History history;
+    for (const ObservedEvent& event : told.events) {
+      if (event.domain != dataset.domains()[d].name) continue;
+      const std::int32_t user = history.users.add(event.user);
+      history.items.resize(history.users.size());
+      history.items[user].push_back(items.find(event.item));
+    }
+    for (std::int32_t u = 0; u < history.users.size(); ++u) {
+      std::vector<std::int32_t>& list = history.items[u];
+      const std::int32_t user = recommender.users(d).find(history.users.key(u));
+      if (user >= 0) {
+        const std::vector<std::int32_t>& seen = recommender.seen(d, user);
+        list.insert(list.end(), seen.begin(), seen.end());
+      }
+      std::ranges::sort(list);
+      list.erase(std::unique(list.begin(), list.end()), list.end());
+    }
+    recommender.set_history(d, std::move(history));
+  }
+}
+
+TEST_F(LaterTest, AServerThatIsToldOfItHasTheListsOfRecommendAtOnceAndAfterARestart) {
+  save_with_regression();
+  const Observation told = told_backwards(later_, known_);
+  std::ostringstream report;
+  // Lists of everybody, without keys of items that only one of them has.
+  std::vector<std::string> people = known_.person_keys();
+  people.emplace_back("nobody");
+  std::vector<AnsweredList> expected;
+  later_.interactions = with_new_items(later_.interactions, known_);
+  open(1, [&](TrainedRun& run) {
+    Recommender recommender(run.dataset, *run.model, run.epoch, run.coefficients(),
+                            run.model->item_regression().mixes());
+    set_histories(told, run.dataset, recommender);
+    for (const std::string& key : people) {
+      for (const int domain : {0, 1}) {
+        const std::vector<std::string> keys = run.dataset.item_keys(domain);
+        recommender.recommend(
+            domain, std::vector<std::string>{key}, {.k = 30}, [&](const Recommendation& list) {
+              expected.push_back({"", name_of(list.basis), {}});
+              for (const ScoredItem& item : list.items) {
+                expected.back().items.push_back({keys[item.item], "", item.score});
+              }
+            });
+      }
+    }
+  });
+  const auto expect_lists = [&](const RecommendationService& service) {
+    std::size_t next = 0;
+    for (const std::string& key : people) {
+      for (const AnsweredList& list : service.recommend({{key, {}}, {}, 30}).lists) {
+        const AnsweredList& wanted = expected[next++];
+        EXPECT_EQ(list.basis, wanted.basis) << key;
+        ASSERT_EQ(list.items.size(), wanted.items.size()) << key;
+        for (std::size_t n = 0; n < wanted.items.size(); ++n) {
+          EXPECT_EQ(list.items[n].item, wanted.items[n].item) << key;
+          EXPECT_NEAR(list.items[n].score, wanted.items[n].score, 1e-5) << key;
+        }
+      }
+    }
+  };
+  run_ranks(1, [&](Communicator& communicator) {
+    const ModelLoader load = [&](const ServedAdditions& additions) {
+      TrainedRunOptions options = options_;
+      options.read_additions = additions.read;
+      return std::make_shared<const ServedModel>(open_trained_run(options, communicator),
+                                                 ServedFiles{additions.titles, {}}, report);
+    };
+    int notified = 0;
+    {
+      RecommendationService service(load, {}, folder_ / "observed.log", report,
+                                    [&] { ++notified; });
+      EXPECT_FALSE(service.has_news());
+      Observation first = told;
+      first.items[0].title = "A new thing";
+      first.events.resize(first.events.size() / 2);
+      const ObserveAnswer answer = service.observe(first);
+      EXPECT_EQ(answer.added_items, std::ssize(told.items));
+      EXPECT_EQ(answer.added, std::ssize(first.events));
+      EXPECT_EQ(service.state().waiting_items, std::ssize(told.items));
+      EXPECT_EQ(notified, 1);
+      service.observe(told);
+      EXPECT_TRUE(service.has_news());
+      service.reload();
+      EXPECT_FALSE(service.has_news());
+      EXPECT_EQ(service.state().new_items, std::ssize(told.items));
+      EXPECT_EQ(service.state().waiting_items, 0);
+      EXPECT_EQ(service.find_items({told.items[0].domain, "a new thing", 5}).lists[0].items.size(),
+                1U);
+      EXPECT_EQ(service.observe(told).known_items, std::ssize(told.items));
+      EXPECT_FALSE(service.has_news());
+      expect_lists(service);
+      const Answer similar =
+          service.similar({{{told.items[0].domain, {told.items[0].item}}}, {}, 5});
+      EXPECT_EQ(similar.lists[0].items.size(), 5U);
+    }
+    const RecommendationService again(load, {}, folder_ / "observed.log", report);
+    EXPECT_EQ(again.state().new_items, std::ssize(told.items));
+    expect_lists(again);
+  });
+}
+
+TEST_F(LaterTest, AModelThatLooksAtNoFeaturesIsServedAnItemOnceSomebodyMetIt) {
+  save(small_config(ModelKind::lightgcn));
+  std::ostringstream report;
+  run_ranks(1, [&](Communicator& communicator) {
+    RecommendationService service(
+        [&](const ServedAdditions& additions) {
+          TrainedRunOptions options = options_;
+          options.read_additions = additions.read;
+          return std::make_shared<const ServedModel>(open_trained_run(options, communicator),
+                                                     ServedFiles{}, report);
+        },
+        {}, folder_ / "observed.log", report);
+    const ModalityInfo& info = known_.domains()[0].modalities.front();
+    const NewItem item = {"domain0", "brand new", {{info.name, std::vector<float>(info.width, 1)}}};
+    EXPECT_EQ(service.observe({{}, {item}}).added_items, 1);
+    service.reload();
+    EXPECT_EQ(service.state().waiting_items, 1);
+    // Keys of items for users would be refused in a file, whose columns may be swapped.
+    const std::string item_key = known_.item_keys(0)[0];
+    EXPECT_EQ(service.observe({{{"domain0", item_key, "brand new"}}}).added, 1);
+    service.reload();
+    EXPECT_EQ(service.state().new_items, 1);
+    EXPECT_EQ(service.state().waiting_items, 0);
+    EXPECT_EQ(service.recommend({{item_key, {}}, {"domain0"}, 5}).lists[0].basis, "history");
+  });
 }
 
 }  // namespace

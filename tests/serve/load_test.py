@@ -31,7 +31,8 @@ def random_json(chance, depth=0):
     if kind == 5:
         return [random_json(chance, depth + 1) for _ in range(chance.randrange(4))]
     if kind == 6:
-        return {chance.choice(["user", "k", "history", "domains", "items", "events", "q", "\u00e9\u0000"]):
+        return {chance.choice(["user", "k", "history", "domains", "items", "events", "q", "only_items", "exclude_items", "where",
+                               "at_most", "min_degree", "why", "exclude", "features", "title", "domain", "\u00e9\u0000"]):
                 random_json(chance, depth + 1) for _ in range(chance.randrange(4))}
     return [None, chance.random() < 0.5, chance.uniform(-1e300, 1e300), chance.randrange(-2**63, 2**64),
             "".join(chr(chance.randrange(1, 0xd7ff)) for _ in range(chance.randrange(8)))][kind]
@@ -63,12 +64,21 @@ class Client(threading.Thread):
             connection.close()
 
     def right(self):
-        who = self.chance.choice(list(self.expected))
-        status, text = self.ask("POST", "/recommend", json.dumps({"user": who, "k": 5}))
-        if status == 200 and text != self.expected[who]:
-            self.faults.append(("another list", who, text[:200]))
+        body = self.chance.choice(list(self.expected))
+        status, text = self.ask("POST", "/recommend", body)
+        if status == 200 and text != self.expected[body]:
+            self.faults.append(("another list", body, text[:200]))
         elif status not in (200, 503):
             self.faults.append(("a right request was refused", status, text[:200]))
+
+    def observe(self):
+        """Of people whose lists nobody asks for, and who come again."""
+        domain = self.chance.choice(list(self.domains))
+        events = [{"domain": domain, "user": f"bystander {self.chance.randrange(100)}",
+                   "item": self.chance.choice(self.domains[domain]["items"])} for _ in range(3)]
+        status, text = self.ask("POST", "/observe", json.dumps({"events": events}))
+        if status not in (200, 503):
+            self.faults.append(("events were refused", status, text[:200]))
 
     def wrong(self):
         path = self.chance.choice(["/recommend", "/score", "/similar", "/observe", "/items", "/model", "/x"])
@@ -98,7 +108,7 @@ class Client(threading.Thread):
             pass
 
     def run(self):
-        kinds = [self.right] * 4 + [self.wrong] * 4 + [self.unauthorised, self.broken, self.huge]
+        kinds = [self.right] * 4 + [self.wrong] * 4 + [self.observe, self.unauthorised, self.broken, self.huge]
         for _ in range(self.count):
             self.chance.choice(kinds)()
 
@@ -124,18 +134,33 @@ def send(server, world, count, options, seed, expected):
     return dict(sorted(statuses.items()))
 
 
+def right_requests(world):
+    """Bodies of every kind of list, of the people with the first keys."""
+    for name, of in world.domains().items():
+        for n, user in enumerate(of["users"][:20]):
+            more = [{}, {"why": 2}, {"min_degree": n % 7, "exclude": "none"}, {"where": f"price > {n} and brand != 'b'"},
+                    {"domains": [name], "at_most": "2:brand", "only_items": {name: of["items"][:40]}, "why": 1}][n % 5]
+            yield json.dumps({"user": user, "k": 5, **more})
+
+
 def check(program, options):
     with World(program) as world:
         token = world.folder / "token"
         token.write_text(TOKEN)
-        users = [user for of in world.domains().values() for user in of["users"][:20]]
-        with Server(world, f"--token_file={token}", "--timeout=2", "--connections=32", token=TOKEN) as server:
+        attributes = []
+        for name, of in world.domains().items():
+            path = world.folder / f"{name}.csv"
+            path.write_text("item_id,price,brand\n" + "".join(f"{item},{n},{'abc'[n % 3]}\n" for n, item in enumerate(of["items"])))
+            attributes.append(f"{name}={path}")
+        with Server(world, f"--token_file={token}", "--timeout=2", "--connections=32",
+                    f"--attributes={','.join(attributes)}", token=TOKEN) as server:
             expected = {}
             client = server.client()
-            for user in users:
-                client.connection.request("POST", "/recommend", json.dumps({"user": user, "k": 5}),
-                                          {**client.headers, "Content-Type": "application/json"})
-                expected[user] = client.connection.getresponse().read()
+            for body in right_requests(world):
+                client.connection.request("POST", "/recommend", body, {**client.headers, "Content-Type": "application/json"})
+                answer = client.connection.getresponse()
+                expected[body] = answer.read()
+                assert answer.status == 200, expected[body]
             client.close()
             send(server, world, options.requests, options, options.seed, expected)
             before = memory_mib(server)

@@ -42,7 +42,13 @@ def describe(server, world):
     for name in ("ListRequest", "ScoreRequest"):
         users = keys([user for of in domains.values() for user in of["users"][:10]])
         schemas[name]["properties"]["user"] = {"anyOf": [*users["anyOf"], {"type": "null"}]}
+    item = schemas["ObserveRequest"]["properties"]["items"]["items"]["properties"]
+    item["domain"]["enum"] = list(domains)
+    schemas["Features"] = {"type": "object", "additionalProperties": False, "properties": {
+        "text": {**schemas["Features"]["additionalProperties"], "minItems": 6, "maxItems": 6}}}
     for name in ("ListRequest", "SimilarRequest"):
+        schemas[name]["properties"]["where"]["enum"] = ["price < 20", "not (brand in ('a', \"b\")) or price is missing", None]
+        schemas[name]["properties"]["at_most"]["enum"] = ["1:brand", "3:price", None]
         schemas[name]["properties"]["domains"]["items"]["enum"] = list(domains)
         schemas[name]["properties"]["k"]["maximum"] = model["limits"]["k"]
     for parameter in description["paths"]["/items"]["get"]["parameters"]:
@@ -55,8 +61,18 @@ def describe(server, world):
     return path
 
 
+def write_attributes(world):
+    """The flag's value: tables of all domains."""
+    files = []
+    for name, of in world.domains().items():
+        path = world.folder / f"{name}.csv"
+        path.write_text("item_id,price,brand\n" + "".join(f"{item},{n},{'ab'[n % 2]}\n" for n, item in enumerate(of["items"])))
+        files.append(f"{name}={path}")
+    return ",".join(files)
+
+
 def check(program, options):
-    with World(program) as world, Server(world) as server:
+    with World(program) as world, Server(world, f"--attributes={write_attributes(world)}") as server:
         done = subprocess.run(
             [find_schemathesis(), "run", str(describe(server, world)), f"--url=http://127.0.0.1:{server.port}",
              f"--max-examples={options.examples}", f"--seed={options.seed}", "--checks=all", "--mode=all", "--no-color",

@@ -41,6 +41,10 @@ def check(program, picture):
                 assert section[:2] == [wanted["domain"], wanted["basis"]], section
                 for item in wanted["items"]:
                     assert item["item"] in section or any(item["item"] in one for one in section), (item, section)
+            why = page.run("[...document.querySelectorAll('#lists section:first-child li')].map("
+                           "li => li.querySelector('.why')?.textContent ?? '')")
+            assert any(why), "no list says why"
+            assert set(why) <= {"", "because of " + TITLE}, why
             page.picture(picture)
             page.run("document.querySelector('#chosen button').click()")
             page.wait_for("document.querySelector('#lists section').dataset.basis === 'popular'")

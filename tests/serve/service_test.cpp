@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -12,11 +14,18 @@
 #include <thread>
 #include <vector>
 
+#include "base/description.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "checkpoints/store.h"
 #include "cluster/thread_communicator.h"
+#include "serve/explanation.h"
+#include "serve/filter_files.h"
+#include "serve/list_writer.h"
 #include "serve/recommender.h"
 #include "serve/requests.h"
+#include "serve/served_model.h"
+#include "serve/similar_items.h"
 #include "serve/trained_run.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -71,16 +80,15 @@ class ServiceTest : public testing::Test {
     return open_trained_run(options, communicator);
   }
 
-  /// Calls `body` with a service, and what loads another model for it.
-  using Load = std::function<std::shared_ptr<const ServedModel>()>;
-  void with_service(const std::function<void(RecommendationService&, const Load&)>& body) {
+  void with_service(const std::function<void(RecommendationService&)>& body) {
     run_ranks(1, [&](Communicator& communicator) {
-      const Load load = [&] {
-        return make_served_model(open(communicator), {{"domain0", {{items_[0][2], "Lid & Pot"}}}});
-      };
-      RecommendationService service(load(), {.k = 50, .items = 100}, folder_ / "observed.log",
-                                    report_);
-      body(service, load);
+      const ServedFiles files = {{{"domain0", {{items_[0][2], "Lid & Pot"}}}}, attributes_};
+      RecommendationService service(
+          [&](const ServedAdditions&) {
+            return std::make_shared<const ServedModel>(open(communicator), files, report_);
+          },
+          {.k = 50, .items = 100}, folder_ / "observed.log", report_);
+      body(service);
     });
   }
 
@@ -149,12 +157,13 @@ class ServiceTest : public testing::Test {
   TemporaryFolder folder_;
   DatasetFile dataset_;
   std::vector<std::vector<std::string>> items_;
+  std::map<std::string, std::string> attributes_;  // file by domain
   std::ostringstream report_;
 };
 
 TEST_F(ServiceTest, AnswersAsRecommenderWould) {
   const auto [user, seen] = some_user();
-  with_service([&](RecommendationService& service, const Load&) {
+  with_service([&](RecommendationService& service) {
     ListRequest request;
     request.k = 7;
     request.person.user = user;
@@ -173,7 +182,7 @@ TEST_F(ServiceTest, AnswersAsRecommenderWould) {
 
 TEST_F(ServiceTest, AnswersManyAtOnceAsOneByOne) {
   const std::vector<std::string> users = dataset_.user_keys(0);
-  with_service([&](RecommendationService& service, const Load& load) {
+  with_service([&](RecommendationService& service) {
     const auto list_of = [&](const std::string& user) {
       ListRequest request;
       request.person = {user, {{"domain0", keys(0, {static_cast<std::int32_t>(user.size()), 3})}}};
@@ -188,8 +197,8 @@ TEST_F(ServiceTest, AnswersManyAtOnceAsOneByOne) {
         for (std::size_t n = 0; n < users.size(); ++n) expect_equal(list_of(users[n]), alone[n]);
       });
     }
-    service.replace(load());
-    service.observe({{"domain1", "bystander", items_[1][0]}});
+    service.reload();
+    service.observe({{{"domain1", "bystander", items_[1][0]}}});
     for (std::thread& thread : threads) thread.join();
   });
 }
@@ -211,27 +220,27 @@ TEST_F(ServiceTest, WhatIsObservedCountsAtOnceOnceAndAfterARestart) {
     EXPECT_EQ(service.state().observed_people, 2);
     EXPECT_EQ(service.state().observed_events, 3);
   };
-  with_service([&](RecommendationService& service, const Load&) {
-    ObserveAnswer answer = service.observe({{"domain0", "somebody new", items_[0][5]},
-                                            {"domain0", "somebody new", "what is it"},
-                                            {"domain0", "somebody new", items_[0][1]},
-                                            {"domain0", "somebody new", items_[0][5]}});
+  with_service([&](RecommendationService& service) {
+    ObserveAnswer answer = service.observe({{{"domain0", "somebody new", items_[0][5]},
+                                             {"domain0", "somebody new", "what is it"},
+                                             {"domain0", "somebody new", items_[0][1]},
+                                             {"domain0", "somebody new", items_[0][5]}}});
     EXPECT_EQ(answer.added, 2);
     EXPECT_EQ(answer.known, 1);
     EXPECT_EQ(answer.unknown.at("domain0").count, 1);
     EXPECT_EQ(answer.unknown.at("domain0").example, "what is it");
-    EXPECT_EQ(service.observe({{"domain0", user, items_[0][unseen]}}).added, 1);
-    EXPECT_EQ(service.observe({{"domain0", user, items_[0][unseen]}}).known, 1);
-    EXPECT_THROW(service.observe({{"domain0", "x", items_[0][1]}, {"nowhere", "x", "y"}}), Error);
+    EXPECT_EQ(service.observe({{{"domain0", user, items_[0][unseen]}}}).added, 1);
+    EXPECT_EQ(service.observe({{{"domain0", user, items_[0][unseen]}}}).known, 1);
+    EXPECT_THROW(service.observe({{{"domain0", "x", items_[0][1]}, {"nowhere", "x", "y"}}}), Error);
     check(service);
   });
-  with_service([&](RecommendationService& service, const Load&) { check(service); });
+  with_service([&](RecommendationService& service) { check(service); });
 }
 
 TEST_F(ServiceTest, AHistoryThatIsGivenStandsForAllThatWasDoneInItsDomain) {
   const auto [user, seen] = some_user();
-  with_service([&](RecommendationService& service, const Load&) {
-    service.observe({{"domain0", user, items_[0][0]}});
+  with_service([&](RecommendationService& service) {
+    service.observe({{{"domain0", user, items_[0][0]}}});
     ListRequest request;
     request.k = 7;
     request.person = {user, {{"domain0", keys(0, {1, 5})}}};
@@ -240,7 +249,7 @@ TEST_F(ServiceTest, AHistoryThatIsGivenStandsForAllThatWasDoneInItsDomain) {
 }
 
 TEST_F(ServiceTest, ScoresAreThoseOfTheList) {
-  with_service([&](RecommendationService& service, const Load&) {
+  with_service([&](RecommendationService& service) {
     for (const Asker& person :
          {Asker{some_user().first, {}}, Asker{{}, {{"domain0", keys(0, {1, 5})}}}, Asker{}}) {
       const Answer list = service.recommend({person, {}, 6, {}});
@@ -255,7 +264,7 @@ TEST_F(ServiceTest, ScoresAreThoseOfTheList) {
 }
 
 TEST_F(ServiceTest, SimilarItemsHaveTheLargestCosines) {
-  with_service([&](RecommendationService& service, const Load&) {
+  with_service([&](RecommendationService& service) {
     const Answer answer = service.similar({{{"domain0", keys(0, {2, 7})}}, {}, 50});
     ASSERT_EQ(answer.lists.size(), 1U);
     std::vector<AnsweredItem> items = answer.lists[0].items;
@@ -276,14 +285,160 @@ TEST_F(ServiceTest, SimilarItemsHaveTheLargestCosines) {
       }
     });
     const Answer there = service.similar({{{"domain0", keys(0, {2, 7})}}, {"domain1"}, 4});
-    EXPECT_EQ(there.lists[0].basis, "other_domain");
-    EXPECT_EQ(there.lists[0].items.size(), 4U);
+    EXPECT_EQ(there.lists[0].basis, "met_it");
+    for (const AnsweredItem& item : there.lists[0].items) EXPECT_GT(item.score, 0);
     EXPECT_THROW(service.similar({{{"domain0", {"what is it"}}}, {}, 4}), Error);
   });
 }
 
+// micrec similar and the server have one implementation.
+TEST_F(ServiceTest, SimilarItemsAreThoseOfTheCommand) {
+  with_service([&](RecommendationService& service) {
+    run_ranks(1, [&](Communicator& communicator) {
+      const std::unique_ptr<TrainedRun> run = open(communicator);
+      const Recommender recommender(run->dataset, *run->model, run->epoch);
+      for (const int from : {0, 1}) {
+        for (const int to : {0, 1}) {
+          const std::string name = dataset_.domains()[to].name;
+          ItemFilter filter(std::ssize(items_[to]));
+          filter.leave_out(std::vector<std::int32_t>{0, 3});
+          std::ostringstream csv;
+          write_similar(recommender, {{from, 4}}, to, 6, &filter, csv, report_);
+          SimilarRequest request = {{{dataset_.domains()[from].name, keys(from, {4})}}, {name}, 6};
+          request.choice.exclude_items[name] = keys(to, {3, 0});
+          std::ostringstream answered;
+          const Answer answer = service.similar(request);
+          for (std::size_t n = 0; n < answer.lists[0].items.size(); ++n) {
+            const AnsweredItem& item = answer.lists[0].items[n];
+            answered << dataset_.domains()[from].name << ":" << items_[from][4] << "," << name
+                     << "," << n + 1 << "," << item.item << "," << decimal("%.6g", item.score)
+                     << "," << answer.lists[0].basis << "\n";
+          }
+          EXPECT_EQ(answered.str(), csv.str());
+          EXPECT_FALSE(csv.str().empty());
+        }
+      }
+    });
+  });
+}
+
+TEST_F(ServiceTest, AListIsMadeOfTheItemsThatARequestChooses) {
+  std::string table = "item_id,price,brand\n";
+  for (std::size_t n = 0; n < items_[0].size(); ++n) {
+    table += text(items_[0][n], ",", n, ",", n % 3 == 0 ? "Acme" : "Zed", "\n");
+  }
+  attributes_["domain0"] = folder_.write("items.csv", table);
+  const Asker person = {{}, {{"domain0", keys(0, {1, 5})}}};
+  const auto expect_as_with_files = [&](RecommendationService& service, const ItemChoice& choice,
+                                        const FilterOptions& options) {
+    run_ranks(1, [&](Communicator& communicator) {
+      const std::unique_ptr<TrainedRun> run = open(communicator);
+      const Recommender recommender(run->dataset, *run->model, run->epoch);
+      const std::optional<ItemFilter> filter =
+          FilterFiles(options, "domain0", dataset_).read(0, run->degree_of_items(0), report_);
+      const std::vector<std::int32_t> history = {1, 5};
+      std::vector<AnsweredList> lists;
+      recommender.recommend(0, std::vector<Person>{{std::nullopt, {&history, nullptr}}},
+                            {.k = 7, .filter = &*filter}, [&](const Recommendation& list) {
+                              lists.push_back({"domain0", name_of(list.basis), {}});
+                              for (const ScoredItem& item : list.items) {
+                                lists[0].items.push_back({items_[0][item.item], "", item.score});
+                              }
+                            });
+      expect_equal(service.recommend({person, {"domain0"}, 7, {}, choice}).lists, lists);
+    });
+  };
+  const std::string few = folder_.write("few.txt", join(keys(0, {2, 3, 4, 6, 8, 9}), "\n"));
+  const std::string out = folder_.write("out.txt", join(keys(0, {3, 9}), "\n"));
+  with_service([&](RecommendationService& service) {
+    for (int twice = 0; twice < 2; ++twice) {  // then from what was made before
+      expect_as_with_files(
+          service, {.rules = {.where = "price < 9 and brand = 'Zed'"}},
+          {.attributes = attributes_["domain0"], .where = "price < 9 and brand = 'Zed'"});
+      expect_as_with_files(service, {.rules = {.at_most = "1:brand"}},
+                           {.attributes = attributes_["domain0"], .at_most = "1:brand"});
+      expect_as_with_files(service, {.rules = {.min_degree = 5}}, {.min_degree = 5});
+    }
+    expect_as_with_files(service,
+                         {{{"domain0", keys(0, {2, 3, 4, 6, 8, 9})}},
+                          {{"domain0", keys(0, {9, 3})}},
+                          {.where = "price > 2", .at_most = "2:brand", .min_degree = 1}},
+                         {few, out, attributes_["domain0"], "price > 2", "2:brand", 1});
+    const Answer none = service.recommend({person, {}, 7, {}, {{{"domain0", {"what is it"}}}}});
+    EXPECT_TRUE(none.lists[0].items.empty());
+    EXPECT_EQ(none.lists[1].items.size(), 7U) << "domain1 is not named";
+    EXPECT_EQ(none.unknown.at("domain0").example, "what is it");
+    const auto refusal = [&](const ItemChoice& choice) {
+      try {
+        service.recommend({person, {}, 7, {}, choice});
+      } catch (const Error& error) {
+        EXPECT_EQ(error.cause(), Cause::usage);
+        return std::string(error.what());
+      }
+      return std::string("not refused");
+    };
+    EXPECT_NE(refusal({.rules = {.where = "price < 3"}}).find("items of domain1, which have no"),
+              std::string::npos);
+    EXPECT_NE(refusal({.rules = {.where = "price <"}}).find("where, column 8"), std::string::npos);
+    EXPECT_NE(refusal({.rules = {.where = std::string(5000, '(')}}).find("at most 4,096"),
+              std::string::npos);
+    EXPECT_NE(refusal({.only_items = {{"nowhere", {}}}}).find("nowhere"), std::string::npos);
+    EXPECT_NE(
+        refusal({.only_items = {{"domain0", std::vector<std::string>(101, "x")}}}).find("101"),
+        std::string::npos);
+  });
+}
+
+TEST_F(ServiceTest, ReasonsAddUpToTheScoreAndAreThoseOfTheExplainer) {
+  const auto [user, seen] = some_user();
+  with_service([&](RecommendationService& service) {
+    for (const Asker& person :
+         {Asker{user, {}}, Asker{{}, {{"domain0", keys(0, {1, 5, 2})}}}, Asker{}}) {
+      const Answer answer = service.recommend({person, {}, 5, {}, {}, /*why=*/2});
+      for (const AnsweredList& list : answer.lists) {
+        for (const AnsweredItem& item : list.items) {
+          ASSERT_TRUE(item.why);
+          double sum = item.why->other_items + item.why->no_item;
+          EXPECT_LE(item.why->items.size(), 2U);
+          for (const AnsweredShare& of : item.why->items) sum += of.share;
+          EXPECT_NEAR(sum, item.score, 1e-4 * std::abs(item.score) + 1e-6);
+        }
+      }
+    }
+    run_ranks(1, [&](Communicator& communicator) {
+      const std::unique_ptr<TrainedRun> run = open(communicator);
+      Recommender recommender(run->dataset, *run->model, run->epoch);
+      const Explainer explainer(recommender, run->model->new_user_shares(run->epoch));
+      std::ostringstream csv;
+      write_lists(recommender, 0, std::vector<std::string>{user}, {.k = 5}, &explainer, csv,
+                  report_);
+      std::ostringstream answered;
+      const Answer answer = service.recommend({{user, {}}, {"domain0"}, 5, {}, {}, /*why=*/3});
+      for (std::size_t n = 0; n < answer.lists[0].items.size(); ++n) {
+        const AnsweredItem& item = answer.lists[0].items[n];
+        answered << user << ",domain0," << n + 1 << "," << item.item << ","
+                 << decimal("%.6g", item.score) << ",dataset,"
+                 << decimal("%.6g", item.why->embeddings);
+        for (std::size_t of = 0; of < 3; ++of) {
+          answered << ",";
+          if (of >= item.why->items.size()) {
+            answered << ",";
+            continue;
+          }
+          const AnsweredShare& share = item.why->items[of];
+          answered << share.domain << ":" << share.item << "," << decimal("%.6g", share.share);
+        }
+        answered << "," << decimal("%.6g", item.why->other_items) << ","
+                 << decimal("%.6g", item.why->no_item) << "\n";
+      }
+      EXPECT_EQ(answered.str(), csv.str());
+    });
+    EXPECT_FALSE(service.recommend({{user, {}}, {}, 5, {}}).lists[0].items[0].why);
+  });
+}
+
 TEST_F(ServiceTest, FindsItemsByKeyAndTitle) {
-  with_service([&](RecommendationService& service, const Load&) {
+  with_service([&](RecommendationService& service) {
     for (const char* part : {"lid & p", "LID"}) {
       const Answer found = service.find_items({"domain0", part, 5});
       ASSERT_EQ(found.lists[0].items.size(), 1U);
@@ -303,17 +458,17 @@ TEST_F(ServiceTest, FindsItemsByKeyAndTitle) {
 
 TEST_F(ServiceTest, AnswersFromTheModelThatReplacedTheFirst) {
   const std::string user = some_user().first;
-  with_service([&](RecommendationService& service, const Load& load) {
+  with_service([&](RecommendationService& service) {
     EXPECT_EQ(service.state().checkpoint, "step-000000000025");
     save(50);
-    service.replace(load());
+    service.reload();
     EXPECT_EQ(service.state().checkpoint, "step-000000000050");
     expect_equal(service.recommend({{user, {}}, {}, 7, {}}).lists, expected(user, {}));
   });
 }
 
 TEST_F(ServiceTest, JsonHasTheSameAnswersAndASentenceForEachRefusal) {
-  with_service([&](RecommendationService& service, const Load&) {
+  with_service([&](RecommendationService& service) {
     const auto ask = [&](Route route, const std::string& body, int status) {
       const Reply reply = answer(service, route, body);
       EXPECT_EQ(reply.status, status) << body << reply.body;
@@ -339,7 +494,10 @@ TEST_F(ServiceTest, JsonHasTheSameAnswersAndASentenceForEachRefusal) {
          {R"({"k": 0})", R"({"k": 51})", R"({"k": "7"})", R"({"k": 1.5})",
           R"({"k": 18446744073709551615})", R"({"user": 7})", R"({"domains": "domain0"})",
           R"({"domains": ["domain9"]})", R"({"history": {"domain0": "i"}})",
-          R"({"history": {"domain9": []}})", R"({"exclude": "nobody"})"}) {
+          R"({"history": {"domain9": []}})", R"({"exclude": "nobody"})", R"({"where": 7})",
+          R"({"where": "price < 3"})", R"({"at_most": "brand"})", R"({"min_degree": -1})",
+          R"({"only_items": ["x"]})", R"({"exclude_items": {"domain9": []}})", R"({"why": -1})",
+          R"({"why": true})"}) {
       ask(Route::recommend, wrong, 422);
     }
     const Json hint = ask(Route::recommend, R"({"domain": ["domain0"]})", 422);
@@ -349,6 +507,17 @@ TEST_F(ServiceTest, JsonHasTheSameAnswersAndASentenceForEachRefusal) {
     ask(Route::similar, "{}", 422);
     ask(Route::observe, "{}", 422);
     ask(Route::observe, R"({"events": [{"domain": "domain0", "user": "u"}]})", 422);
+    for (const char* wrong :
+         {R"({"items": {}})", R"({"items": [7]})", R"({"items": [{"domain": "domain0"}]})",
+          R"({"items": [{"domain": "domain9", "item": "n"}]})",
+          R"({"items": [{"domain": "domain0", "item": ""}]})",
+          R"({"items": [{"domain": "domain0", "item": "n", "features": [1]}]})",
+          R"({"items": [{"domain": "domain0", "item": "n", "features": {"text": ["1"]}}]})",
+          R"({"items": [{"domain": "domain0", "item": "n", "features": {"text": [1]}}]})",
+          R"({"items": [{"domain": "domain0", "item": "n", "features": {"sound": [1]}}]})",
+          R"({"items": [{"domain": "domain0", "item": "n", "titel": "x"}]})"}) {
+      ask(Route::observe, wrong, 422);
+    }
     Json many = {{"history", {{"domain0", Json::array()}}}};
     for (int n = 0; n < 101; ++n) many["history"]["domain0"].push_back("i");
     ask(Route::recommend, many.dump(), 422);

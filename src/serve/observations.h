@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "data/key_table.h"
+#include "serve/history.h"
+#include "serve/item_titles.h"
+#include "serve/observed_log.h"
+#include "serve/trained_run.h"
+
+namespace micrec {
+
+/// New items and what was done with them: what a model is opened with to have them.
+struct NewItems {
+  std::vector<NewItem> items;
+  std::vector<ObservedEvent> events;  // with these items
+
+  bool is_empty() const { return items.empty(); }
+  ItemTitles titles() const;
+};
+
+/// Reads them as recommend reads --items and --observed: the same graph, whatever the order in which
+/// they came. Items of the data set, features that it has no place for and, where the model cannot
+/// place a cold item, items that nobody met are left out.
+AdditionsReader reader_of(NewItems items, bool places_cold_items);
+
+/// What a server was told, by keys alone, so that any model may be asked about it. Nobody adds while
+/// another reads.
+class Observations {
+ public:
+  struct Added {
+    std::int64_t events = 0;
+    std::int64_t items = 0;
+    std::int64_t known_events = 0;  // already there
+    std::int64_t known_items = 0;
+  };
+  Added add(const Observation& observation);
+
+  /// What somebody did in a domain, as numbers for item_key(); null where nothing was observed.
+  const std::vector<std::int32_t>* history(const std::string& domain, std::string_view user) const;
+  std::string_view item_key(const std::string& domain, std::int32_t item) const {
+    return domains_.at(domain).items.key(item);
+  }
+  bool is_new_item(const std::string& domain, std::string_view item) const;
+
+  NewItems new_items() const;
+  /// Rises with every new item, and every event with one.
+  std::int64_t changes() const { return changes_; }
+
+  std::int64_t events() const { return events_; }
+  std::int64_t people() const { return people_.size(); }
+  /// How many events are of items that are neither new nor known to `knows`.
+  template <typename Knows>  // bool(const std::string& domain, std::string_view item)
+  std::int64_t count_foreign(const Knows& knows) const {
+    std::int64_t count = 0;
+    for (const auto& [name, domain] : domains_) {
+      for (std::int32_t item = 0; item < domain.items.size(); ++item) {
+        const std::string_view key = domain.items.key(item);
+        if (!is_new_item(name, key) && !knows(name, key)) count += domain.events_of_item[item];
+      }
+    }
+    return count;
+  }
+
+  /// How many of the new items are such that `is_counted`.
+  template <typename IsCounted>  // bool(const std::string& domain, std::string_view item)
+  std::int64_t count_new_items(const IsCounted& is_counted) const {
+    std::int64_t count = 0;
+    for (const auto& [name, domain] : domains_) {
+      for (const NewItem& item : domain.new_items) count += is_counted(name, item.item) ? 1 : 0;
+    }
+    return count;
+  }
+
+ private:
+  struct Domain {
+    KeyTable items;                            // that anybody met
+    std::vector<std::int64_t> events_of_item;  // (items)
+    History histories;                         // in these numbers
+    std::vector<NewItem> new_items;
+    KeyTable new_keys;  // of them
+  };
+
+  bool add_event(const ObservedEvent& event);
+  bool add_item(const NewItem& item);
+
+  std::map<std::string, Domain, std::less<>> domains_;
+  KeyTable people_;
+  std::int64_t events_ = 0;
+  std::int64_t changes_ = 0;
+};
+
+}  // namespace micrec
