@@ -4,7 +4,7 @@
 #   micrec::cudart  the CUDA runtime that LibTorch loads, only where MICREC_CUDA is true
 #   micrec::nccl    the NCCL that LibTorch loads, only where MICREC_CUDA is true; to be linked before
 #                   micrec::torch_cuda, as a toolkit's folder may hold another nccl.h
-#   micrec::hdf5, micrec::metis, micrec::xxhash, micrec::zstd, micrec::httplib
+#   micrec::hdf5, micrec::metis, micrec::xxhash, micrec::zstd, micrec::httplib, micrec::hnswlib
 #   micrec::faiss   only where MICREC_FAISS is true
 # and the variables MICREC_CUDA (are GPU parts built), MICREC_FAISS (are indexes of FAISS), MICREC_PYTHON (the Python beside torch, or
 # empty), MICREC_TORCH_DIR and MICREC_TORCH_VERSION.
@@ -83,6 +83,17 @@ if(MICREC_HTTPLIB_LIBRARY)
     CPPHTTPLIB_OPENSSL_SUPPORT CPPHTTPLIB_ZLIB_SUPPORT CPPHTTPLIB_BROTLI_SUPPORT)
   target_link_libraries(micrec_httplib INTERFACE ${MICREC_HTTPLIB_LIBRARY})
 endif()
+
+# Headers alone.
+find_path(MICREC_HNSWLIB_INCLUDE hnswlib/hnswlib.h)
+mark_as_advanced(MICREC_HNSWLIB_INCLUDE)
+if(NOT MICREC_HNSWLIB_INCLUDE)
+  message(FATAL_ERROR "hnswlib was not found. On Debian or Ubuntu: apt-get install libhnswlib-dev; "
+                      "tests/run.sh installs everything.")
+endif()
+add_library(micrec_hnswlib INTERFACE)
+add_library(micrec::hnswlib ALIAS micrec_hnswlib)
+target_include_directories(micrec_hnswlib SYSTEM INTERFACE ${MICREC_HNSWLIB_INCLUDE})
 
 micrec_find_library(xxhash libxxhash-dev xxhash.h)
 micrec_find_library(zstd libzstd-dev zstd.h)

@@ -100,6 +100,19 @@ std::vector<Flag> modality_flags(ModelConfig& model) {
       where([&model] { return model.modalities.empty(); }, "with --modalities=");
   const Why no_neighbours =
       where([&model] { return model.semantic_neighbors == 0; }, "with --semantic_neighbors=0");
+  const Why no_search = where(
+      [&model] {
+        return model.semantic_neighbors == 0 && model.item_regression == ItemRegressionUse::off;
+      },
+      "with --semantic_neighbors=0 --item_regression=off");
+  const Flag search = {
+      "neighbor_search", "Modalities", "",
+      text("how the nearest items by features are found: exact, approximate (hierarchical graphs, "
+           "recall printed), auto (approximate among more than ",
+           with_commas(kMostSearchedExactly), " items)"),
+      one_of(model.neighbor_search, {{"auto", NeighbourSearch::automatic},
+                                     {"exact", NeighbourSearch::exact},
+                                     {"approximate", NeighbourSearch::approximate}})};
   const std::vector<Flag> neighbours = {
       {"semantic", "Modalities", "", "where semantic neighbours enter: before or after propagation",
        one_of(model.semantic,
@@ -115,9 +128,10 @@ std::vector<Flag> modality_flags(ModelConfig& model) {
            "semantic neighbours an item and modality; 0: none", model.semantic_neighbors,
            between(0, 1000)}} +
       idle_where(no_neighbours, neighbours);
-  return idle_where(unused, {{"modalities", "Modalities", "names with commas between",
-                              "modalities of the dataset to use; all, or empty for none",
-                              model.modalities}}) +
+  const std::vector<Flag> names = {{"modalities", "Modalities", "names with commas between",
+                                    "modalities of the dataset to use; all, or empty for none",
+                                    model.modalities}};
+  return idle_where(unused, names + idle_where(no_modalities, idle_where(no_search, {search}))) +
          idle_where(unless_kind(model, is_micrec), idle_where(no_modalities, terms));
 }
 

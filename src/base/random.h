@@ -19,6 +19,7 @@ enum class Purpose : std::uint16_t {
   synthetic = 10,
   history_sample = 11,
   resampling = 12,
+  neighbour_sample = 13,
 };
 
 /// Random numbers as a function of (seed, purpose, time, id, draw), without any state, so that they

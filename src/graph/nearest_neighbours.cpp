@@ -1,5 +1,6 @@
 #include "graph/nearest_neighbours.h"
 
+#include <ATen/Functions.h>
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -17,15 +18,6 @@ namespace {
 constexpr std::int64_t kReadTargets = 4096;
 constexpr std::int64_t kTileTargets = 512;
 constexpr std::int64_t kTileQueries = 112;
-
-// row / |row|, or zeros.
-void normalise(const float* row, std::int64_t width, std::int64_t item, float* to) {
-  double squares = 0;
-  for (std::int64_t c = 0; c < width; ++c) squares += static_cast<double>(row[c]) * row[c];
-  CHECK(std::isfinite(squares)) << "the features of item " << item << " are not finite";
-  const double scale = squares > 0 ? 1 / std::sqrt(squares) : 0;
-  for (std::int64_t c = 0; c < width; ++c) to[c] = static_cast<float>(row[c] * scale);
-}
 
 // Some targets, laid out for their scores against any queries.
 struct Targets {
@@ -46,7 +38,7 @@ Targets read_targets(const FeatureSource& source, const std::vector<std::uint8_t
   const auto count = static_cast<std::int64_t>(targets.items.size());
   for (std::int64_t t = 0; t < count; ++t) {  // Never moves a row over one that is still to come.
     const std::int32_t item = targets.items[t];
-    normalise(rows.data() + (item - begin) * width, width, item, rows.data() + t * width);
+    to_unit_length(rows.data() + (item - begin) * width, width, item, rows.data() + t * width);
   }
   for (std::int64_t t = 0; t < count; t += kTileTargets) {
     targets.tiles.emplace_back(rows.data() + t * width, width, std::min(kTileTargets, count - t), 1,
@@ -64,8 +56,8 @@ void offer(const Targets& targets, const std::vector<std::int64_t>& queries,
   for (; first < last; first += kTileQueries) {
     const std::int64_t some = std::min(kTileQueries, last - first);
     for (std::int64_t q = 0; q < some; ++q) {
-      normalise(query_rows + (first + q) * width, width, queries[first + q],
-                normalised.data() + q * width);
+      to_unit_length(query_rows + (first + q) * width, width, queries[first + q],
+                     normalised.data() + q * width);
     }
     const std::int32_t* items = targets.items.data();
     for (const PackedMatrix& tile : targets.tiles) {
@@ -82,23 +74,48 @@ void offer(const Targets& targets, const std::vector<std::int64_t>& queries,
   }
 }
 
-NearestNeighbours by_number(std::vector<TopK>& best) {
+}  // namespace
+
+at::Tensor read_rows(const FeatureSource& source, const std::vector<std::int64_t>& items) {
+  at::Tensor rows = at::empty({static_cast<std::int64_t>(items.size()), source.width}, at::kFloat);
+  std::vector<float> block(std::min(kReadTargets, source.items) * source.width);
+  std::size_t next = 0;
+  for (std::int64_t begin = 0; next < items.size(); begin += kReadTargets) {
+    const std::int64_t end = std::min(source.items, begin + kReadTargets);
+    if (items[next] >= end) continue;
+    source.read(begin, end, block.data());
+    for (; next < items.size() && items[next] < end; ++next) {
+      std::copy_n(block.data() + (items[next] - begin) * source.width, source.width,
+                  rows.mutable_data_ptr<float>() + static_cast<std::int64_t>(next) * source.width);
+    }
+  }
+  return rows;
+}
+
+void to_unit_length(const float* row, std::int64_t width, std::int64_t item, float* to) {
+  double squares = 0;
+  for (std::int64_t c = 0; c < width; ++c) squares += static_cast<double>(row[c]) * row[c];
+  CHECK(std::isfinite(squares)) << "the features of item " << item << " are not finite";
+  const double scale = squares > 0 ? 1 / std::sqrt(squares) : 0;
+  for (std::int64_t c = 0; c < width; ++c) to[c] = static_cast<float>(row[c] * scale);
+}
+
+NearestNeighbours by_number(const std::vector<std::vector<ScoredItem>>& found) {
   NearestNeighbours result;
-  for (TopK& of_query : best) {
+  for (const std::vector<ScoredItem>& of_query : found) {
     const auto begin = static_cast<std::int64_t>(result.neighbours.size());
-    for (const ScoredItem& found : of_query.take()) result.neighbours.push_back(found.item);
+    for (const ScoredItem& one : of_query) result.neighbours.push_back(one.item);
     std::sort(result.neighbours.begin() + begin, result.neighbours.end());
     result.offsets.push_back(static_cast<std::int64_t>(result.neighbours.size()));
   }
   return result;
 }
 
-}  // namespace
-
-NearestNeighbours nearest_neighbours(const std::vector<std::int64_t>& queries,
-                                     const at::Tensor& query_rows, const FeatureSource& targets,
-                                     const std::vector<std::uint8_t>& eligible, int k,
-                                     int threads) {
+std::vector<std::vector<ScoredItem>> nearest_with_cosines(const std::vector<std::int64_t>& queries,
+                                                          const at::Tensor& query_rows,
+                                                          const FeatureSource& targets,
+                                                          const std::vector<std::uint8_t>& eligible,
+                                                          int k, int threads) {
   const auto query_count = static_cast<std::int64_t>(queries.size());
   const std::int64_t width = targets.width;
   CHECK_GE(k, 1);
@@ -120,7 +137,16 @@ NearestNeighbours nearest_neighbours(const std::vector<std::int64_t>& queries,
       offer(some, queries, query_data, width, first, last, best);
     });
   }
-  return by_number(best);
+  std::vector<std::vector<ScoredItem>> found;
+  for (TopK& of_query : best) found.push_back(of_query.take());
+  return found;
+}
+
+NearestNeighbours nearest_neighbours(const std::vector<std::int64_t>& queries,
+                                     const at::Tensor& query_rows, const FeatureSource& targets,
+                                     const std::vector<std::uint8_t>& eligible, int k,
+                                     int threads) {
+  return by_number(nearest_with_cosines(queries, query_rows, targets, eligible, k, threads));
 }
 
 }  // namespace micrec

@@ -6,6 +6,8 @@
 #include <functional>
 #include <vector>
 
+#include "kernels/scores.h"
+
 namespace micrec {
 
 /// Where the feature rows of one domain's items come from. It is asked for blocks in rising order,
@@ -17,6 +19,12 @@ struct FeatureSource {
   /// hold anything.
   std::function<void(std::int64_t begin, std::int64_t end, float* rows)> read;
 };
+
+/// Reads the rows of some items, rising, block by block. Shapes   returns (items, width) float32.
+at::Tensor read_rows(const FeatureSource& source, const std::vector<std::int64_t>& items);
+
+/// row / |row|, or zeros. Shapes   row, to: (width). Errors: CHECK on numbers that are not finite.
+void to_unit_length(const float* row, std::int64_t width, std::int64_t item, float* to);
 
 /// The neighbours of some items: those of the q-th are neighbours[offsets[q]] ..
 /// neighbours[offsets[q + 1] - 1], rising.
@@ -38,5 +46,15 @@ struct NearestNeighbours {
 NearestNeighbours nearest_neighbours(const std::vector<std::int64_t>& queries,
                                      const at::Tensor& query_rows, const FeatureSource& targets,
                                      const std::vector<std::uint8_t>& eligible, int k, int threads);
+
+/// The same with the cosines, the largest first.
+std::vector<std::vector<ScoredItem>> nearest_with_cosines(const std::vector<std::int64_t>& queries,
+                                                          const at::Tensor& query_rows,
+                                                          const FeatureSource& targets,
+                                                          const std::vector<std::uint8_t>& eligible,
+                                                          int k, int threads);
+
+/// Only the numbers, rising. Shapes   found: (queries).
+NearestNeighbours by_number(const std::vector<std::vector<ScoredItem>>& found);
 
 }  // namespace micrec

@@ -14,6 +14,7 @@ namespace micrec {
   void weigh(const SoftmaxTile&, const SoftmaxNormalisers&, const SoftmaxNormalisers&);   \
   void score_tile(const ScoreTile&);                                                      \
   float score_pair(const float*, std::int64_t, const float*, std::int64_t, std::int64_t); \
+  std::int32_t multiply_bytes(const std::int8_t*, const std::int8_t*, std::int64_t);      \
   std::int32_t count_above(const float*, std::int64_t, float);                            \
   std::int32_t count_at_least(const float*, std::int64_t, float);                         \
   void mix_scores(const float*, const float*, float, std::int64_t, float*);               \
@@ -25,8 +26,8 @@ namespace micrec {
   Kernels {                                                                                    \
     name, set::sum_rows, set::sum_hub_piece, set::finish_hub, set::multiply, set::panel_width, \
         set::panel_rows, set::add_exponentials, set::weigh, set::score_tile, set::score_pair,  \
-        set::count_above, set::count_at_least, set::mix_scores, set::solve_positive,           \
-        set::interleave                                                                        \
+        set::multiply_bytes, set::count_above, set::count_at_least, set::mix_scores,           \
+        set::solve_positive, set::interleave                                                   \
   }
 
 #if defined(__x86_64__)

@@ -45,6 +45,8 @@ struct Kernels {
   /// The score of one pair; column k of a row is at [k * stride].
   float (*score_pair)(const float* user, std::int64_t user_stride, const float* item,
                       std::int64_t item_stride, std::int64_t dim);
+  /// The product of two rows of whole numbers, at most 2^17 of them: exact.
+  std::int32_t (*multiply_bytes)(const std::int8_t* a, const std::int8_t* b, std::int64_t count);
   /// How many of `count` scores are above (at least) a threshold.
   std::int32_t (*count_above)(const float* scores, std::int64_t count, float threshold);
   std::int32_t (*count_at_least)(const float* scores, std::int64_t count, float threshold);

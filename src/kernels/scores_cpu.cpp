@@ -92,6 +92,14 @@ float score_pair(const float* user, std::int64_t user_stride, const float* item,
   return sum;
 }
 
+std::int32_t multiply_bytes(const std::int8_t* a, const std::int8_t* b, std::int64_t count) {
+  std::int32_t sum = 0;
+  for (std::int64_t k = 0; k < count; ++k) {
+    sum += static_cast<std::int32_t>(a[k]) * static_cast<std::int32_t>(b[k]);
+  }
+  return sum;
+}
+
 void mix_scores(const float* products, const float* sums, float weight, std::int64_t count,
                 float* scores) {
   std::int64_t i = 0;

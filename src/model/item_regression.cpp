@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "graph/approximate_neighbours.h"
 #include "model/item_features.h"
 #include "model/item_hubs.h"
+#include "model/item_neighbourhood.h"
 #include "model/item_systems.h"
 
 namespace micrec {
@@ -59,11 +61,25 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
   for (const std::int64_t of_part : at.of.user_nonzeros) {
     interactions += static_cast<double>(of_part);
   }
+  double all_items = 0;
+  for (const std::int64_t of_domain : at.of.dataset.items_of_domain) {
+    all_items += static_cast<double>(of_domain);
+  }
   double bytes = 2 * kNodeBytes * at.nonzeros() + ItemHubs::most_bytes(interactions) +
                  ItemSystems::kBytesOfPerson * static_cast<double>(at.of.dataset.users);
+  double columns = 0;
   for (const std::int64_t width : at.of.dataset.feature_width) {
-    const auto columns = static_cast<double>(std::min<std::int64_t>(width, ItemFeatures::kColumns));
-    bytes += 2 * kFloatBytes * columns * at.items();
+    columns += static_cast<double>(std::min<std::int64_t>(width, ItemFeatures::kColumns));
+  }
+  bytes += kFloatBytes * columns * at.items();
+  if (columns > 0) {
+    bytes += most_search_bytes({.search = shape.config.neighbor_search,
+                                .eligible = all_items,
+                                .asked = all_items,
+                                .own = at.items(),
+                                .width = columns,
+                                .k = kMostByFeatures,
+                                .ranks = at.grid.ranks()});
   }
   costs.memory_in_turn(MemoryKind::loading, bytes);
   // Where users are ranked: the coefficients of all items, by target and by source.

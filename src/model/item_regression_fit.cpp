@@ -7,6 +7,7 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "graph/approximate_neighbours.h"
 #include "graph/operators.h"
 
 namespace micrec {
@@ -36,14 +37,16 @@ struct ItemRegressionFit::Batch {
 
 ItemRegressionFit::ItemRegressionFit(const DatasetFile& dataset, const Shard& shard,
                                      const std::vector<std::string>& modalities, int feature_dim,
-                                     std::uint64_t seed, const HubRule& hubs)
+                                     std::uint64_t seed, const HubRule& hubs,
+                                     NeighbourSearch search)
     : dataset_(dataset),
       shard_(shard),
       seed_(seed),
       features_(dataset, shard, modalities, feature_dim),
       histories_(shard, seed),
       hubs_(histories_, hubs, *shard.world),
-      similar_(2 * shard.space().domains()) {
+      search_(search),
+      similar_(shard.space().domains() + 1) {
   const std::vector<std::int32_t>& own = histories_.own_items();
   const std::int64_t width = features_.width();
   own_features_ = at::zeros({static_cast<std::int64_t>(own.size()), width}, at::kFloat);
@@ -68,50 +71,69 @@ Range ItemRegressionFit::items_of(int domain) const {
   return {nodes.begin - space.users(), nodes.end - space.users()};
 }
 
-/// The nearest by features of each of the rank's items in a domain: items with features that were
-/// trained on, of that domain or, crossing, of all.
-const NearestNeighbours& ItemRegressionFit::similar_items(int domain, bool crossing) const {
-  std::unique_ptr<Similar>& found = similar_[2 * domain + (crossing ? 1 : 0)];
-  if (found) return *found;
-  const Range of_domain = items_of(domain);
+bool ItemRegressionFit::crosses(const ItemRegressionTask& task) const {
+  return task.cross > 0 && shard_.space().domains() > 1;
+}
+
+/// Finds what the tasks need of the nearest by features. Ranks: collective.
+void ItemRegressionFit::find_similar(const std::vector<ItemRegressionTask>& tasks) const {
+  const auto domains = static_cast<int>(tasks.size());
   const std::vector<std::int32_t>& own = histories_.own_items();
-  const auto begin = std::ranges::lower_bound(own, of_domain.begin) - own.begin();
-  const auto end = std::ranges::lower_bound(own, of_domain.end) - own.begin();
+  const auto place = [&](std::int64_t item) {
+    return static_cast<std::int64_t>(std::ranges::lower_bound(own, item) - own.begin());
+  };
+  const auto find = [&](int place_of, Range queries, Range targets) {
+    if (similar_[place_of]) return;
+    similar_[place_of] = std::make_unique<Similar>(search_similar(queries, targets));
+  };
+  for (int domain = 0; domain < domains; ++domain) {
+    const Range of_domain = items_of(domain);
+    if (crosses(tasks[domain])) {
+      find(domains, {0, static_cast<std::int64_t>(own.size())}, {0, histories_.items()});
+    } else {
+      find(domain, {place(of_domain.begin), place(of_domain.end)}, of_domain);
+    }
+  }
+}
+
+/// The nearest by features of the rank's items at some places in own_items(), among the targets
+/// with features that were trained on. The items at these places of all ranks are those of the
+/// targets. Ranks: collective.
+ItemRegressionFit::Similar ItemRegressionFit::search_similar(Range own_places,
+                                                             Range targets) const {
+  const std::vector<std::int32_t>& own = histories_.own_items();
+  Similar found{own_places.begin, {}};
   if (features_.width() == 0) {
-    found = std::make_unique<Similar>();
-    found->offsets.assign(end - begin + 1, 0);
-    return *found;
+    found.nearest.offsets.assign(own_places.size() + 1, 0);
+    return found;
   }
-  std::vector<std::int64_t> queries;  // of those that have features
-  std::vector<std::int64_t> rows;
-  for (std::int64_t n = begin; n < end; ++n) {
-    if (!features_.present()[own[n]] || !is_wanted(own[n])) continue;
-    queries.push_back(own[n]);
-    rows.push_back(n);
+  const std::int64_t users = shard_.space().users();
+  NeighbourQuestion question{
+      {histories_.items(), features_.width(),
+       [&](std::int64_t from, std::int64_t to, float* out) { features_.read(from, to, out); }},
+      std::vector<std::uint8_t>(histories_.items(), 0),
+      std::vector<std::int32_t>(histories_.items(), -1),
+      kMostByFeatures};
+  for (std::int64_t item = targets.begin; item < targets.end; ++item) {
+    if (!features_.present()[item]) continue;
+    question.eligible[item] = histories_.squared_length()[item] > 0;
+    if (is_wanted(static_cast<std::int32_t>(item))) {
+      question.asked_by[item] = shard_.whole.owner[users + item];
+    }
   }
-  std::vector<std::uint8_t> eligible(histories_.items(), 0);
-  for (std::int64_t item = 0; item < histories_.items(); ++item) {
-    eligible[item] = features_.present()[item] && histories_.squared_length()[item] > 0 &&
-                     (crossing || of_domain.contains(item));
-  }
-  const FeatureSource source{
-      histories_.items(), features_.width(),
-      [&](std::int64_t from, std::int64_t to, float* out) { features_.read(from, to, out); }};
-  const Similar nearest =
-      nearest_neighbours(queries, own_features_.index_select(0, at::tensor(rows, at::kLong)),
-                         source, eligible, kMostByFeatures, shard_.threads);
-  found = std::make_unique<Similar>();
-  std::size_t query = 0;
-  for (std::int64_t n = begin; n < end; ++n) {
-    if (query < rows.size() && rows[query] == n) {
-      found->neighbours.insert(found->neighbours.end(),
-                               nearest.neighbours.begin() + nearest.offsets[query],
-                               nearest.neighbours.begin() + nearest.offsets[query + 1]);
+  const NearestNeighbours nearest = find_neighbours(question, {.search = search_}, shard_.world,
+                                                    shard_.threads, &searches_.emplace_back());
+  std::int64_t query = 0;
+  for (std::int64_t n = own_places.begin; n < own_places.end; ++n) {
+    if (question.asked_by[own[n]] >= 0) {
+      found.nearest.neighbours.insert(found.nearest.neighbours.end(),
+                                      nearest.neighbours.begin() + nearest.offsets[query],
+                                      nearest.neighbours.begin() + nearest.offsets[query + 1]);
       ++query;
     }
-    found->offsets.push_back(static_cast<std::int64_t>(found->neighbours.size()));
+    found.nearest.offsets.push_back(static_cast<std::int64_t>(found.nearest.neighbours.size()));
   }
-  return *found;
+  return found;
 }
 
 bool ItemRegressionFit::is_sampled(std::int32_t item, const ItemRegressionTask& task,
@@ -176,8 +198,7 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
                                                    const ItemRegressionTask& task) const {
   const Range of_domain = items_of(domain);
   const std::vector<std::int32_t>& own = histories_.own_items();
-  const Similar& similar = similar_items(domain, task.cross > 0);
-  const auto first_own = std::ranges::lower_bound(own, of_domain.begin) - own.begin();
+  const auto& [first_own, similar] = similar_items(domain, crosses(task));
 
   std::vector<std::span<const std::int32_t>> people, alike;
   std::vector<std::int32_t> all_people;
@@ -296,6 +317,7 @@ std::vector<SparseRows> ItemRegressionFit::solve(
   for (const ItemRegressionTask& task : tasks) {
     CHECK_EQ(task.settings.size(), tasks.front().settings.size());
   }
+  find_similar(tasks);
   std::vector<SparseRows> results(tasks.front().settings.size());
   const std::vector<std::pair<Range, int>> batches = batches_of(tasks);
   std::vector<ItemSystems> of_worker(

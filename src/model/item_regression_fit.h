@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/dataset_file.h"
+#include "graph/neighbour_search.h"
 #include "kernels/sparse_rows.h"
 #include "model/item_features.h"
 #include "model/item_hubs.h"
@@ -37,11 +38,14 @@ class ItemRegressionFit {
   /// The shard must be the training graph; all arguments outlive this. Ranks: collective.
   ItemRegressionFit(const DatasetFile& dataset, const Shard& shard,
                     const std::vector<std::string>& modalities, int feature_dim, std::uint64_t seed,
-                    const HubRule& hubs = {});
+                    const HubRule& hubs = {}, NeighbourSearch search = NeighbourSearch::automatic);
   ~ItemRegressionFit();
 
   int modalities() const { return features_.modalities(); }
   const TrainingHistories& histories() const { return histories_; }
+
+  /// How the neighbours by features were found, as far as that was needed.
+  const std::vector<NeighbourSearchReport>& searches() const { return searches_; }
 
   /// From now on solves for these alone, and leaves the rows of others empty. Shapes   wanted: (items
   /// of all domains) 0 or 1.
@@ -59,10 +63,19 @@ class ItemRegressionFit {
 
  private:
   struct Batch;
-  using Similar = NearestNeighbours;
+  /// The nearest by features of some of the rank's items.
+  struct Similar {
+    std::int64_t first_own = 0;  ///< place of the first in own_items()
+    NearestNeighbours nearest;
+  };
 
   Range items_of(int domain) const;
-  const Similar& similar_items(int domain, bool crossing) const;
+  bool crosses(const ItemRegressionTask& task) const;
+  void find_similar(const std::vector<ItemRegressionTask>& tasks) const;
+  Similar search_similar(Range own, Range targets) const;
+  const Similar& similar_items(int domain, bool crossing) const {
+    return *similar_[crossing ? shard_.space().domains() : domain];
+  }
   std::vector<std::pair<Range, int>> batches_of(const std::vector<ItemRegressionTask>& tasks) const;
   bool is_wanted(std::int32_t item) const { return wanted_.empty() || wanted_[item] != 0; }
   bool is_sampled(std::int32_t item, const ItemRegressionTask& task, std::int64_t of_domain) const;
@@ -78,9 +91,12 @@ class ItemRegressionFit {
   ItemFeatures features_;
   TrainingHistories histories_;
   ItemHubs hubs_;
-  at::Tensor own_features_;                                // (own items, width) float32
-  std::vector<std::uint8_t> wanted_;                       // (items), or empty: all
-  mutable std::vector<std::unique_ptr<Similar>> similar_;  // (domains, 2) found when first needed
+  NeighbourSearch search_;
+  at::Tensor own_features_;           // (own items, width) float32
+  std::vector<std::uint8_t> wanted_;  // (items), or empty: all
+  // Found when first needed: within each domain and, the last, among all.
+  mutable std::vector<std::unique_ptr<Similar>> similar_;
+  mutable std::vector<NeighbourSearchReport> searches_;
 };
 
 }  // namespace micrec

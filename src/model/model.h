@@ -116,6 +116,9 @@ class Model {
   ItemRegression& item_regression() { return item_regression_; }
   const ItemRegression& item_regression() const { return item_regression_; }
 
+  /// How its semantic neighbours were found.
+  const std::vector<NamedSearch>& neighbour_searches() const { return semantic_.searches(); }
+
   /// What the semantic neighbours of each modality make the row parts send; empty where there are
   /// none. Ranks: collective.
   std::vector<SemanticHalo> semantic_halos() const { return semantic_.halos(); }

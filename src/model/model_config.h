@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "graph/neighbour_search.h"
+
 namespace micrec {
 
 /// There is a coefficient for every set of them.
@@ -54,6 +56,9 @@ struct ModelConfig {
       1024;  ///< people a step and pair of domains; 0: all overlapping people
 
   ItemRegressionUse item_regression = ItemRegressionUse::off;
+
+  /// Of semantic neighbours and of those that item regression takes by features.
+  NeighbourSearch neighbor_search = NeighbourSearch::automatic;
 
   // Implicit ALS (ials).
   double ials_weight = 0.01;  ///< weight of every pair beside the interactions, whose weight is 1

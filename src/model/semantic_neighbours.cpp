@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/random.h"
-#include "graph/nearest_neighbours.h"
+#include "graph/approximate_neighbours.h"
 #include "graph/operators.h"
 #include "kernels/upload.h"
 #include "model/modality.h"
@@ -13,27 +13,6 @@
 
 namespace micrec {
 namespace {
-
-/// Reads the features of `items` (rising) of a domain, block by block. Shapes   returns (items,
-/// width) float32.
-at::Tensor read_rows(const DatasetFile& dataset, int domain, const std::string& modality,
-                     std::int64_t width, const std::vector<std::int64_t>& items) {
-  constexpr std::int64_t kBlock = 4096;
-  const std::int64_t of_domain = dataset.domains()[domain].items;
-  at::Tensor rows = at::empty({static_cast<std::int64_t>(items.size()), width}, at::kFloat);
-  std::vector<float> block(kBlock * width);
-  std::size_t next = 0;
-  for (std::int64_t begin = 0; begin < of_domain && next < items.size(); begin += kBlock) {
-    const std::int64_t end = std::min(of_domain, begin + kBlock);
-    if (items[next] >= end) continue;
-    dataset.read_features(domain, modality, begin, end, block.data());
-    for (; next < items.size() && items[next] < end; ++next) {
-      std::copy_n(block.data() + (items[next] - begin) * width, width,
-                  rows.data_ptr<float>() + static_cast<std::int64_t>(next) * width);
-    }
-  }
-  return rows;
-}
 
 /// Of each modality a coefficient for every set of modalities.
 double coefficients_of(int modalities) {
@@ -43,7 +22,8 @@ double coefficients_of(int modalities) {
 }  // namespace
 
 ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
-                                        const std::string& modality, int neighbours) {
+                                        const std::string& modality, int neighbours,
+                                        NeighbourSearch search) {
   const NodeSpace& space = shard.space();
   const std::int64_t width = modality_width(dataset, modality);
   std::vector<std::int64_t> degree(shard.owned_rows() + 1, 0);
@@ -57,21 +37,24 @@ ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard&
     const DomainInfo& info = dataset.domains()[domain];
     if (!has_modality(info, modality)) continue;
     const std::vector<std::uint8_t> present = dataset.features_present(domain, modality);
-    std::vector<std::uint8_t> eligible(info.items, 0);
+    NeighbourQuestion question{{info.items, width,
+                                [&](std::int64_t begin, std::int64_t end, float* rows) {
+                                  dataset.read_features(domain, modality, begin, end, rows);
+                                }},
+                               std::vector<std::uint8_t>(info.items, 0),
+                               std::vector<std::int32_t>(info.items, -1),
+                               neighbours};
     std::vector<std::int64_t> queries;
     for (std::int64_t item = 0; item < info.items; ++item) {
       if (!present[item]) continue;
       const std::int32_t node = value(space.item(domain, item));
-      eligible[item] = shard.summary->training_degree[node] > 0;
+      question.eligible[item] = shard.summary->training_degree[node] > 0;
+      question.asked_by[item] = shard.ownership.owner[node];
       if (shard.row_of[node] >= 0) queries.push_back(item);
     }
-    const FeatureSource source{info.items, width,
-                               [&](std::int64_t begin, std::int64_t end, float* rows) {
-                                 dataset.read_features(domain, modality, begin, end, rows);
-                               }};
     const NearestNeighbours nearest =
-        nearest_neighbours(queries, read_rows(dataset, domain, modality, width, queries), source,
-                           eligible, neighbours, shard.threads);
+        find_neighbours(question, {.search = search}, shard.communicator, shard.threads,
+                        &semantic.searches.emplace_back());
     // Items of a domain are consecutive nodes and domains come in order, so rows are met by rising
     // number.
     for (std::size_t q = 0; q < queries.size(); ++q) {
@@ -97,8 +80,11 @@ SemanticNeighbours::SemanticNeighbours(const PartInputs& inputs)
     : config_(inputs.config), shard_(inputs.shard) {
   if (!config_.has_semantic()) return;
   for (const std::string& name : config_.modalities) {
-    modalities_.push_back(
-        find_semantic_neighbours(inputs.dataset, shard_, name, config_.semantic_neighbors));
+    modalities_.push_back(find_semantic_neighbours(
+        inputs.dataset, shard_, name, config_.semantic_neighbors, config_.neighbor_search));
+    for (const NeighbourSearchReport& search : modalities_.back().searches) {
+      searches_.push_back({"semantic neighbours by " + name, search});
+    }
     const at::Tensor& present = modalities_.back().present;
     has_any_ = has_any_.defined() ? at::maximum(has_any_, present) : present;
   }
@@ -226,6 +212,19 @@ void SemanticNeighbours::declare(const ModelShape& shape, const RankPlace& at, S
   // Of the neighbours and their transpose item and weight, and where a row begins.
   const double nonzeros = at.items() * shape.config.semantic_neighbors;
   costs.memory(MemoryKind::graph, 2.0 * modalities * (nonzeros * 2 * kNodeBytes + at.rows() * 8));
+  // While they are searched for, a domain and a modality at a time.
+  for (const std::int64_t width : at.of.dataset.feature_width) {
+    for (const std::int64_t items : at.of.dataset.items_of_domain) {
+      costs.memory_in_turn(MemoryKind::loading,
+                           most_search_bytes({.search = shape.config.neighbor_search,
+                                              .eligible = static_cast<double>(items),
+                                              .asked = static_cast<double>(items),
+                                              .own = at.items(),
+                                              .width = static_cast<double>(width),
+                                              .k = shape.config.semantic_neighbors,
+                                              .ranks = at.grid.rows}));
+    }
+  }
   // The refined rows and each modality's sum, kept for the way back; rows before cold simulation.
   costs.memory(MemoryKind::activations,
                (1 + modalities + (shape.simulates_cold() ? 3 : 0)) * at.matrix_bytes());

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/neighbour_search.h"
 #include "graph/weighted_graph.h"
 #include "model/model_part.h"
 
@@ -17,14 +18,21 @@ namespace micrec {
 struct ItemNeighbours {
   std::unique_ptr<WeightedGraph> graph;  // S^m
   at::Tensor present;                    // (owned rows, 1) float32: 1 where the row has neighbours
+  std::vector<NeighbourSearchReport> searches;  // how they were found, a domain
 };
 
 /// Ranks    collective.
 /// Errors   as modality_width().
-/// Cost     one blocked product of the modality's items with themselves, a domain; see
-///          graph/nearest_neighbours.h.
+/// Cost     one search a domain; see graph/approximate_neighbours.h.
 ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
-                                        const std::string& modality, int neighbours);
+                                        const std::string& modality, int neighbours,
+                                        NeighbourSearch search = NeighbourSearch::automatic);
+
+/// A search, with words for what it was for.
+struct NamedSearch {
+  std::string what;
+  NeighbourSearchReport report;
+};
 
 /// What items take from the items that look like them, with a gate g_k of each domain and shares
 /// b^m of the modalities that an item has neighbours in.
@@ -45,6 +53,9 @@ class SemanticNeighbours {
   /// z with the mean in the rows of items that have no interactions. Shapes and ranks: as sum().
   at::Tensor fill_cold(StepContext& context, const at::Tensor& z);
 
+  /// How the neighbours of each modality were found, in each domain that has it.
+  const std::vector<NamedSearch>& searches() const { return searches_; }
+
   /// What each modality's neighbours make the row parts send. Ranks: collective.
   std::vector<SemanticHalo> halos() const;
 
@@ -62,6 +73,7 @@ class SemanticNeighbours {
   Parameter* gate_ = nullptr;
   Parameter* logits_ = nullptr;
   std::vector<ItemNeighbours> modalities_;
+  std::vector<NamedSearch> searches_;
   at::Tensor every_set_;  // every_modality_set() of them
   at::Tensor has_any_;    // (owned rows, 1) float32: has neighbours in some modality
   // Of every owned row the set of modalities it has neighbours in, and that set within the row's

@@ -183,6 +183,7 @@ std::optional<StoredFile> item_regression_of(const RunConfig& config, const Data
       .resume = config.resume,
       .modalities = resolve_modalities(config.model.modalities, dataset),
       .seed = config.seed,
+      .neighbor_search = config.model.neighbor_search,
       .wish = config.item_regression,
       .rate = {},
       .agree_to_stop = [&job] { return job.agree_to_stop("item_regression.stop"); }};
@@ -344,6 +345,7 @@ int train_from_start(const RunConfig& config, Job& job) {
   move_to(shard, job.device());
   print_halo(job.log_once(), shard);
   Model model(model_config, dataset, shard, config.seed);
+  print_searches(job.log_once(), model);
   Optimizer optimizer(model, config.training.adam);
   EpochSampler sampler(summary.space,
                        read_training_share(dataset, summary.space, shard.ownership, shard.rank()),

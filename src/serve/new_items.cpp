@@ -47,7 +47,7 @@ SparseRows solve_new(const TrainedRun& run, const FitSettings& settings,
   const Shard shard = load_shard(run.dataset, observed, run.shard.ownership, Observed::all,
                                  run.shard.threads, *run.shard.world);
   ItemRegressionFit fit(run.dataset, shard, settings.modalities, ItemFeatures::kColumns,
-                        settings.seed);
+                        settings.seed, HubRule{}, run.model->config().neighbor_search);
   fit.solve_only(std::move(is_new));
   return fit_item_regression(fit, settings.choice, [](double) {});
 }

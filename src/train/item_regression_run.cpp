@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "checkpoints/coefficient_file.h"
+#include "graph/approximate_neighbours.h"
 #include "model/item_regression_fit.h"
 #include "model/item_systems.h"
 
@@ -41,11 +42,14 @@ std::function<void(double)> progress_of(const char* what, const ItemRegressionRu
 /// the settings that the file has.
 std::string begin_of_settings(const ItemRegressionRun& run) {
   const ItemRegressionWish& wish = run.wish;
-  const nlohmann::ordered_json asked = {{"modalities", run.modalities},
-                                        {"seed", run.seed},
-                                        {"lambda", wish.lambda},
-                                        {"cross", wish.cross},
-                                        {"alpha", wish.alpha}};
+  nlohmann::ordered_json asked = {{"modalities", run.modalities},
+                                  {"seed", run.seed},
+                                  {"lambda", wish.lambda},
+                                  {"cross", wish.cross},
+                                  {"alpha", wish.alpha}};
+  if (run.neighbor_search != NeighbourSearch::automatic) {
+    asked["neighbors"] = run.neighbor_search == NeighbourSearch::exact ? "exact" : "approximate";
+  }
   return text("{\"asked\":", asked.dump(), ",");
 }
 
@@ -86,7 +90,8 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
   const Shard& shard = model.shard();
   const Timer timer;
   const std::vector<std::string> domains = names_of_domains(dataset);
-  const ItemRegressionFit fit(dataset, shard, run.modalities, ItemFeatures::kColumns, run.seed);
+  const ItemRegressionFit fit(dataset, shard, run.modalities, ItemFeatures::kColumns, run.seed,
+                              HubRule{}, run.neighbor_search);
   if (fit.histories().people_sampled() > 0) {
     log << "regression takes a sample of " << with_commas(TrainingHistories::kLongestHistory)
         << " items of " << with_commas(fit.histories().people_sampled())
@@ -100,6 +105,9 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
       fit, static_cast<int>(domains.size()), run.wish, run.rate, progress_of("settings", run, log));
   tell_choice(log, choice, domains, run.modalities);
   Fitted fitted{fit_item_regression(fit, choice, progress_of("fit", run, log)), ""};
+  for (const NeighbourSearchReport& search : fit.searches()) {
+    if (search.tried_graphs) log << "regression by features " << in_words(search) << "\n";
+  }
   at::Tensor count = at::full({1}, fitted.coefficients.nonzeros(), at::kLong);
   shard.world->all_reduce("item_regression.count", count);
   log << "regression of " << with_commas(fit.histories().items()) << " items has "

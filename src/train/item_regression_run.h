@@ -28,6 +28,7 @@ struct ItemRegressionRun {
   bool resume = false;
   std::vector<std::string> modalities;
   std::uint64_t seed = 0;
+  NeighbourSearch neighbor_search = NeighbourSearch::automatic;
   ItemRegressionWish wish;
   RateCoefficients rate;                ///< empty where there is no validation
   std::function<bool()> agree_to_stop;  ///< collective

@@ -1,13 +1,11 @@
 #include "train/plan_inputs.h"
 
-#include <ATen/Functions.h>
-
 #include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "data/training_graph.h"
-#include "graph/nearest_neighbours.h"
+#include "graph/approximate_neighbours.h"
 #include "model/modality.h"
 #include "model/step_shape.h"
 
@@ -18,9 +16,9 @@ namespace {
 constexpr double kMostSearchOperations = 3e11;
 
 /// The choices of every item of a modality, over all nodes.
-Adjacency find_neighbours(const DatasetFile& dataset, const DatasetSummary& summary,
-                          const std::string& modality, const SemanticGraph& graph, int neighbours,
-                          int threads) {
+Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& summary,
+                           const std::string& modality, const SemanticGraph& graph,
+                           const ModelConfig& config, int threads) {
   const NodeSpace& space = summary.space;
   const std::int64_t width = modality_width(dataset, modality);
   Adjacency result;
@@ -28,28 +26,23 @@ Adjacency find_neighbours(const DatasetFile& dataset, const DatasetSummary& summ
   result.offsets.assign(static_cast<std::size_t>(space.users()) + 1, 0);
   for (int domain = 0; domain < space.domains(); ++domain) {
     const Range items = space.items_of(domain);
-    std::vector<std::int64_t> queries;
-    std::vector<std::uint8_t> eligible(static_cast<std::size_t>(items.size()));
+    NeighbourQuestion question{{items.size(), width,
+                                [&](std::int64_t begin, std::int64_t end, float* rows) {
+                                  dataset.read_features(domain, modality, begin, end, rows);
+                                }},
+                               std::vector<std::uint8_t>(items.size(), 0),
+                               std::vector<std::int32_t>(items.size(), -1),
+                               config.semantic_neighbors};
     for (std::int64_t item = 0; item < items.size(); ++item) {
       if (graph.present[items.begin - space.users() + item] == 0) continue;
-      queries.push_back(item);
-      eligible[item] = summary.training_degree[items.begin + item] > 0 ? 1 : 0;
+      question.asked_by[item] = 0;
+      question.eligible[item] = summary.training_degree[items.begin + item] > 0 ? 1 : 0;
     }
-    NearestNeighbours nearest;
-    if (!queries.empty()) {
-      at::Tensor all = at::empty({items.size(), width}, at::kFloat);
-      dataset.read_features(domain, modality, 0, items.size(), all.mutable_data_ptr<float>());
-      const at::Tensor rows = all.index_select(0, at::tensor(queries, at::kLong));
-      const FeatureSource source{items.size(), width,
-                                 [&](std::int64_t begin, std::int64_t end, float* out) {
-                                   const float* const from = all.const_data_ptr<float>();
-                                   std::copy(from + begin * width, from + end * width, out);
-                                 }};
-      nearest = nearest_neighbours(queries, rows, source, eligible, neighbours, threads);
-    }
+    const NearestNeighbours nearest =
+        find_neighbours(question, {.search = config.neighbor_search}, nullptr, threads);
     std::size_t query = 0;
     for (std::int64_t item = 0; item < items.size(); ++item) {
-      if (query < queries.size() && queries[query] == item) {
+      if (question.asked_by[item] == 0) {
         for (std::int64_t n = nearest.offsets[query]; n < nearest.offsets[query + 1]; ++n) {
           result.columns.push_back(value(space.item(domain, nearest.neighbours[n])));
         }
@@ -83,8 +76,8 @@ std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
   }
   if (detail == SemanticDetail::found && operations <= kMostSearchOperations) {
     for (std::size_t m = 0; m < graphs.size(); ++m) {
-      graphs[m].neighbours = find_neighbours(dataset, summary, config.modalities[m], graphs[m],
-                                             config.semantic_neighbors, threads);
+      graphs[m].neighbours =
+          choices_of_items(dataset, summary, config.modalities[m], graphs[m], config, threads);
     }
   }
   return graphs;

@@ -10,6 +10,7 @@
 
 #include "base/table.h"
 #include "base/text.h"
+#include "graph/approximate_neighbours.h"
 
 namespace micrec {
 namespace {
@@ -279,6 +280,12 @@ void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSumma
     out << "\n";
   }
   out << std::flush;
+}
+
+void print_searches(std::ostream& out, const Model& model) {
+  for (const auto& [what, search] : model.neighbour_searches()) {
+    if (search.tried_graphs) out << "          " << what << " " << in_words(search) << "\n";
+  }
 }
 
 void print_halo(std::ostream& out, const Shard& shard) {

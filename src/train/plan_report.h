@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/dataset_file.h"
+#include "model/model.h"
 #include "model/model_config.h"
 #include "model/shard.h"
 #include "train/run_planner.h"
@@ -44,7 +45,10 @@ void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSumma
                const ModelConfig& model, const std::string& partition, const Layout& layout,
                int threads);
 
-/// And once it is loaded: the rows that it exchanges. Ranks: collective.
+/// And once it is loaded: how semantic neighbours were found where that was not exactly, ...
+void print_searches(std::ostream& out, const Model& model);
+
+/// ... and the rows that it exchanges. Ranks: collective.
 void print_halo(std::ostream& out, const Shard& shard);
 
 }  // namespace micrec

@@ -162,14 +162,15 @@ struct Fitted {
 
 Fitted fit(const DatasetFile& dataset, const std::vector<std::string>& modalities,
            const std::vector<ItemRegressionTask>& tasks, const ShardedSetting& setting,
-           const HubRule& hubs = {}) {
+           const HubRule& hubs = {}, NeighbourSearch search = NeighbourSearch::automatic) {
   Fitted fitted;
   std::mutex mutex;
   ModelConfig config;
   config.kind = ModelKind::mf;
   config.dim = 8;
   on_ranks(dataset, config, setting, [&](ModelRank& rank) {
-    const ItemRegressionFit fit(rank.dataset, rank.shard, modalities, /*feature_dim=*/4, 3, hubs);
+    const ItemRegressionFit fit(rank.dataset, rank.shard, modalities, /*feature_dim=*/4, 3, hubs,
+                                search);
     const std::vector<SparseRows> rows = fit.solve(tasks, [](double) {});
     const ItemFeatures features(rank.dataset, rank.shard, modalities, 4);
     const std::int64_t items = fit.histories().items();
@@ -237,6 +238,31 @@ TEST_F(ItemRegressionTest, IsTheDenseSolutionOnItsNeighbourhood) {
     data.f = fitted.features;
     data.modalities = fitted.modalities;
     expect_near(fitted.solutions.front(), dense_coefficients(data, settings));
+  }
+}
+
+TEST_F(ItemRegressionTest, TakesTheNeighboursThatGraphsFind) {
+  const DatasetFile dataset = world({.domains = 2, .users = 60, .items = 90});
+  const std::vector<std::string> modalities = {"image", "text"};
+  const ItemRegressionTask task{0.6, 10, {{10, 0.6, {2, 1}}}, 0};
+  const std::vector<ItemRegressionTask> tasks = {task, task};
+  const Fitted exact = fit(dataset, modalities, tasks, {}, {}, NeighbourSearch::exact);
+  const Fitted one = fit(dataset, modalities, tasks, {}, {}, NeighbourSearch::approximate);
+  std::int64_t same = 0;
+  std::int64_t all = 0;
+  for (std::size_t i = 0; i < exact.solutions[0].size(); ++i) {
+    for (const auto& [source, value] : exact.solutions[0][i]) {
+      same += one.solutions[0][i].contains(source) ? 1 : 0;
+      ++all;
+    }
+  }
+  EXPECT_GE(static_cast<double>(same), 0.97 * static_cast<double>(all));
+  for (const int ranks : {2, 3, 5}) {
+    ShardedSetting setting;
+    setting.ranks = ranks;
+    setting.threads = 2;
+    const Fitted some = fit(dataset, modalities, tasks, setting, {}, NeighbourSearch::approximate);
+    EXPECT_EQ(some.solutions, one.solutions) << ranks << " ranks";
   }
 }
 

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+
+namespace micrec {
+
+/// How the nearest neighbours by features are searched for.
+enum class NeighbourSearch {
+  automatic,    ///< approximately where more than kMostSearchedExactly items may be neighbours
+  exact,        ///< every pair is looked at
+  approximate,  ///< by graphs of near items
+};
+
+/// Beyond so many items every pair takes longer than the graphs.
+inline constexpr std::int64_t kMostSearchedExactly = 100'000;
+
+constexpr bool is_approximate(NeighbourSearch search, std::int64_t eligible_items) {
+  return search == NeighbourSearch::approximate ||
+         (search == NeighbourSearch::automatic && eligible_items > kMostSearchedExactly);
+}
+
+/// The graphs of an approximate search: each over an equal range of the items, whatever the number
+/// of ranks and threads, so that its answer is the same for any.
+inline constexpr int kNeighbourGraphs = 4;
+/// An approximate search that finds less of the true neighbours is given up for the exact one.
+inline constexpr double kLeastRecall = 0.98;
+
+/// What a search did.
+struct NeighbourSearchReport {
+  std::int64_t eligible = 0;  ///< items that may be neighbours
+  bool tried_graphs = false;  ///< searched approximately ...
+  bool is_exact = true;       ///< ... and that was given up, or never begun
+  double recall = 1;          ///< of the graphs: share of the true neighbours found, of ...
+  std::int64_t sampled = 0;   ///< ... so many items
+  double seconds = 0;
+};
+
+}  // namespace micrec
