@@ -2,8 +2,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "data/batches.h"
@@ -36,7 +38,15 @@ struct StepLoss {
   double self = 0;
   double contrastive = 0;
 
-  double total() const { return ranking + l2 + self + contrastive; }
+  /// All of them by the names that logs have, in the order in which they are added.
+  std::array<std::pair<const char*, double>, 4> by_name() const {
+    return {{{"ranking", ranking}, {"l2", l2}, {"self", self}, {"contrastive", contrastive}}};
+  }
+  double total() const {
+    double sum = 0;
+    for (const auto& [name, part] : by_name()) sum += part;
+    return sum;
+  }
 };
 
 /// A step's loss before its backward pass: what autograd goes back from, and this rank's shares of

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
+
 namespace micrec {
 
 RunLogs::RunLogs(Communicator& world, std::map<std::string, double> bound_bytes) : world_(world) {
@@ -37,13 +39,12 @@ void RunLogs::stepped(const StepRecord& record) {
   if (!files_) return;
   files_->metrics.step(record);
   files_->progress.stepped(record);
-  files_->tensorboard.scalars(record.step,
-                              {{"loss/total", record.loss},
-                               {"loss/ranking", record.ranking},
-                               {"loss/l2", record.l2},
-                               {"loss/self", record.self},
-                               {"loss/contrastive", record.contrastive},
-                               {"speed/triples_per_second", record.triples_per_second}});
+  std::vector<std::pair<std::string, double>> scalars = {{"loss/total", record.loss}};
+  for (const auto& [name, part] : record.parts.by_name()) {
+    scalars.emplace_back(text("loss/", name), part);
+  }
+  scalars.emplace_back("speed/triples_per_second", record.triples_per_second);
+  files_->tensorboard.scalars(record.step, scalars);
   if (world_.size() > 1) files_->metrics.ledger(record.step, latest);
 }
 

@@ -87,20 +87,18 @@ StepRecord Trainer::take_step(TrainingState& state) {
   StepRecord record;
   record.epoch = epoch;
   record.step = state.step + 1;
-  record.ranking = loss.ranking;
-  record.l2 = loss.l2;
-  record.self = loss.self;
-  record.contrastive = loss.contrastive;
+  record.parts = loss;
   record.loss = loss.total();
   record.learning_rate = learning_rate_at(config_, state.step);
   stop_agreed_ = votes[kStop].item<double>() > 0;
   save_part_done_ = votes[kSavePartDone].item<double>() == checkpoints_.ranks();
   if (!std::isfinite(record.loss)) {
     finish_save();  // all ranks are here: what was asked for before is not lost
+    std::vector<std::string> parts;
+    for (const auto& [name, part] : loss.by_name()) parts.push_back(text(name, " ", part));
     throw Error(Cause::diverged,
                 text("the loss of step ", record.step, " (epoch ", epoch + 1, ") is ", record.loss,
-                     " (ranking ", record.ranking, ", l2 ", record.l2, ", self ", record.self,
-                     ", contrastive ", record.contrastive, "), expected a finite number; ",
+                     " (", join(parts, ", "), "), expected a finite number; ",
                      saved_step_ > 0
                          ? text("the checkpoint of step ", saved_step_,
                                 " is kept: go on from it by --resume with a smaller --lr or more "

@@ -46,10 +46,7 @@ struct StepRecord {
   std::int64_t epoch = 0;  // from 0
   std::int64_t step = 0;   // steps taken, this one counted
   double loss = 0;
-  double ranking = 0;
-  double l2 = 0;
-  double self = 0;
-  double contrastive = 0;
+  StepLoss parts;
   double learning_rate = 0;
   double seconds = 0;  // of training since the last record, validation and saving left out
   double triples_per_second = 0;  // over all ranks, over the same time; 0: it has no triples

@@ -48,7 +48,7 @@ class MetricsLogTest : public ::testing::Test {
     record.step = step;
     record.epoch = step / 10;
     record.loss = 0.6931;
-    record.ranking = 0.5;
+    record.parts.ranking = 0.5;
     record.learning_rate = 1e-3;
     record.seconds = 1.5;
     record.triples_per_second = 12345;

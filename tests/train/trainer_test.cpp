@@ -189,10 +189,10 @@ class TrainerTest : public testing::Test {
         EXPECT_NEAR(a, b, relative * std::abs(b)) << what << " of step " << got[n].step;
       };
       near(got[n].loss, expected[n].loss, "loss");
-      near(got[n].ranking, expected[n].ranking, "ranking");
-      near(got[n].l2, expected[n].l2, "l2");
-      near(got[n].self, expected[n].self, "self");
-      near(got[n].contrastive, expected[n].contrastive, "contrastive");
+      near(got[n].parts.ranking, expected[n].parts.ranking, "ranking");
+      near(got[n].parts.l2, expected[n].parts.l2, "l2");
+      near(got[n].parts.self, expected[n].parts.self, "self");
+      near(got[n].parts.contrastive, expected[n].parts.contrastive, "contrastive");
     }
   }
 
@@ -207,13 +207,17 @@ TEST_F(TrainerTest, TheFirstStepsAreTheSameAtAnyNumberOfRanks) {
   const Outcome one = train(run_dir("1"), options);
   ASSERT_EQ(one.records.size(), 30U);
   for (const StepRecord& record : one.records) {
-    EXPECT_GT(record.l2, 0);
-    EXPECT_GT(record.self, 0);
-    EXPECT_GT(record.contrastive, 0);
-    EXPECT_NEAR(record.loss, record.ranking + record.l2 + record.self + record.contrastive, 1e-12);
+    EXPECT_GT(record.parts.l2, 0);
+    EXPECT_GT(record.parts.self, 0);
+    EXPECT_GT(record.parts.contrastive, 0);
+    EXPECT_NEAR(
+        record.loss,
+        record.parts.ranking + record.parts.l2 + record.parts.self + record.parts.contrastive,
+        1e-12);
     EXPECT_GT(record.triples_per_second, 0);
   }
-  EXPECT_LT(one.records.back().ranking, 0.95 * one.records.front().ranking);  // it learns
+  EXPECT_LT(one.records.back().parts.ranking,
+            0.95 * one.records.front().parts.ranking);  // it learns
   for (const int ranks : {2, 3, 4}) {
     options.ranks = ranks;
     const Outcome several = train(run_dir(std::to_string(ranks)), options);
