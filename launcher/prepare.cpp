@@ -1,22 +1,16 @@
-#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "cluster/cores.h"
-#include "data/additions.h"
-#include "data/append.h"
 #include "data/core_filter.h"
+#include "data/dataset_files.h"
 #include "data/dataset_writer.h"
-#include "data/domain_files.h"
-#include "data/feature_matching.h"
 #include "data/hold_out.h"
 #include "data/split_rule.h"
-#include "io/feature_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
@@ -63,31 +57,18 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
   PreparationOptions preparation = preparation_options("prepare", options.common, flags, arguments);
   preparation.threads = chosen_threads(options.threads);
   options.reading.split_column = preparation.split.kind == SplitKind::column;
-  const std::vector<DomainFiles> domains =
-      parse_domains(arguments.plain, preparation.split.kind == SplitKind::files);
+  DatasetFiles files{parse_domains(arguments.plain, preparation.split.kind == SplitKind::files),
+                     options.reading,
+                     {}};
   std::vector<std::string> names;
-  for (const DomainFiles& domain : domains) names.push_back(domain.name);
-  const std::vector<FeatureInput> features = parse_feature_inputs(options.features, names);
-  check_output("--out", out, arguments, files_to_read(options.append, domains, features));
+  for (const DomainFiles& domain : files.domains) names.push_back(domain.name);
+  files.features = parse_feature_inputs(options.features, names);
+  check_output("--out", out, arguments, files_to_read(files, options.append));
   for (const std::string& name : names) {
     if (old) old->domain_number(name);  // refuses unknown ones
   }
 
-  std::vector<RawDomain> raw;
-  for (const DomainFiles& domain : domains) {
-    raw.push_back(read_domain(domain, options.reading, std::cerr, preparation.threads));
-  }
-  if (old) {
-    Additions additions = make_additions(*old, std::move(raw), features, FeaturesOf::met_items,
-                                         preparation.split.kind, std::cerr);
-    write_and_tell(
-        append(old, std::move(additions), {preparation.split, preparation.provenance}, std::cerr),
-        out, timer);
-    return 0;
-  }
-  write_and_tell(
-      prepare(std::move(raw), preparation, features_from_files(features, std::cerr), std::cerr),
-      out, timer);
+  write_and_tell(prepare_files(files, preparation, old, std::cerr), out, timer);
   return 0;
 }
 

@@ -87,20 +87,6 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
 
 }  // namespace
 
-std::vector<std::string> files_to_read(const std::string& extended,
-                                       const std::vector<DomainFiles>& domains,
-                                       const std::vector<FeatureInput>& features) {
-  std::vector<std::string> paths;
-  if (!extended.empty()) paths.push_back(extended);
-  for (const DomainFiles& domain : domains) {
-    paths.insert(paths.end(), domain.paths.begin(), domain.paths.end());
-  }
-  for (const FeatureInput& feature : features) {
-    for (std::string& path : files_of_features(feature.path)) paths.push_back(std::move(path));
-  }
-  return paths;
-}
-
 FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::string& modality,
                            std::vector<std::int64_t> row_of_item) {
   FeatureTable table;

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "data/domain_files.h"
 #include "data/preparation.h"
 #include "data/prepared_dataset.h"
 #include "io/feature_file.h"
@@ -28,12 +27,6 @@ struct FeatureInput {
 std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
                                                const std::vector<std::string>& domains,
                                                const std::string& flag = "--features");
-
-/// Every file that a data set is made of: the one that is `extended`, where that is not empty, those
-/// of the domains and of the features.
-std::vector<std::string> files_to_read(const std::string& extended,
-                                       const std::vector<DomainFiles>& domains,
-                                       const std::vector<FeatureInput>& features);
 
 /// What a feature file has of the items of a domain. Shapes   row_of_item: (items) row in the file,
 /// -1 where it has none.
