@@ -26,7 +26,7 @@ struct EvaluationOptions {
   /// number of ranks; 0: all.
   std::int64_t most_users = 0;
   /// Another seed chooses others; without one they are always the same.
-  std::optional<std::uint64_t> sample_seed;
+  std::optional<std::uint64_t> sample_seed = std::nullopt;
   bool squares = false;  ///< true: squares of metrics are averaged too, for intervals
   int threads = 1;
   /// Item rows and coefficients of all ranks are gathered in blocks of at most this size; one block
