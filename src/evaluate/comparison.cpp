@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
@@ -106,6 +106,17 @@ class Pairing {
       if (places.size() < before + runs()) places.resize(before);
     }
     return places;
+  }
+
+  /// Keys of the users of places(slice), in their order.
+  std::vector<std::string> keys(const std::string& slice) const {
+    const PerUserSlice& first = *find_slice(*domains_.front(), slice);
+    const std::vector<std::int32_t> place = places(slice);
+    std::vector<std::string> keys;
+    for (std::size_t n = 0; n < place.size(); n += runs()) {
+      keys.push_back(domains_.front()->user[first.row[place[n]]]);
+    }
+    return keys;
   }
 
   const PerUserSlice& slice(std::size_t run, const std::string& name) const {
@@ -212,17 +223,71 @@ void warn_of_users(const std::vector<NamedRun>& runs, const Pairing& pairing,
   }
 }
 
-/// Adds, resample by resample, the means of a domain to the sums over domains.
-void add_to(std::vector<double>& sums, const std::vector<double>& means) {
-  if (sums.empty()) sums.resize(means.size(), 0.0);
-  for (std::size_t n = 0; n < means.size(); ++n) sums[n] += means[n];
-}
+/// The people of several domains, each drawn with all that they are in every domain.
+class People {
+ public:
+  explicit People(std::size_t columns) : columns_(columns) {}
+
+  /// `keys`: (users) of the domain's users; `values`: (users, columns) of theirs.
+  void add_domain(const std::vector<std::string>& keys, std::span<const double> values) {
+    std::vector<std::int64_t>& person = person_.emplace_back();
+    for (const std::string& key : keys) {
+      person.push_back(number_of_.emplace(key, number_of_.size()).first->second);
+    }
+    values_.emplace_back(values.begin(), values.end());
+  }
+
+  std::size_t domains() const { return person_.size(); }
+
+  /// Means over domains of the domains' means, over resampled people: (resamples, columns). Of a
+  /// domain of which a resample drew nobody the mean over all its users stands.
+  std::vector<double> resampled_means(const BootstrapOptions& options) const {
+    // A person's row: for each domain, that they are in it and then their values there.
+    const std::size_t width = columns_ + 1;
+    const std::size_t row_width = domains() * width;
+    std::vector<double> rows(number_of_.size() * row_width, 0.0);
+    std::vector<double> whole(domains() * columns_, 0.0);  // means over all users of a domain
+    for (std::size_t d = 0; d < domains(); ++d) {
+      const auto users = static_cast<double>(person_[d].size());
+      for (std::size_t user = 0; user < person_[d].size(); ++user) {
+        double* here = rows.data() + person_[d][user] * row_width + d * width;
+        here[0] = 1;
+        for (std::size_t c = 0; c < columns_; ++c) {
+          here[1 + c] = values_[d][user * columns_ + c];
+          whole[d * columns_ + c] += here[1 + c] / users;
+        }
+      }
+    }
+    const std::vector<double> drawn =
+        micrec::resampled_means(rows, static_cast<std::int64_t>(row_width), options);
+    std::vector<double> means(options.resamples * columns_, 0.0);
+    for (std::int64_t r = 0; r < options.resamples; ++r) {
+      for (std::size_t d = 0; d < domains(); ++d) {
+        const double* here = drawn.data() + r * row_width + d * width;
+        for (std::size_t c = 0; c < columns_; ++c) {
+          const double mean = here[0] > 0 ? here[1 + c] / here[0] : whole[d * columns_ + c];
+          means[r * columns_ + c] += mean / static_cast<double>(domains());
+        }
+      }
+    }
+    return means;
+  }
+
+ private:
+  std::size_t columns_;
+  std::unordered_map<std::string, std::int64_t> number_of_;  // people by key
+  std::vector<std::vector<std::int64_t>> person_;            // [domain] (users)
+  std::vector<std::vector<double>> values_;                  // [domain] (users, columns)
+};
 
 /// Compares domain after domain.
 class Comparer {
  public:
   Comparer(const std::vector<NamedRun>& runs, const ComparisonOptions& options)
-      : runs_(runs), options_(options), metrics_(runs.front().metrics.metrics.size()) {
+      : runs_(runs),
+        options_(options),
+        metrics_(runs.front().metrics.metrics.size()),
+        people_(metrics_ * runs.size()) {
     for (const NamedRun& run : runs) {
       CHECK(run.metrics.metrics == runs.front().metrics.metrics);
       result_.names.push_back(run.name);
@@ -236,7 +301,7 @@ class Comparer {
 
   Comparison take() {
     for (const std::string& name : common_domains()) add_domain(name);
-    if (counted_ == 0) {
+    if (people_.domains() == 0) {
       throw Error(Cause::data,
                   text("no user with relevant items is in all of ", join(result_.names, ", "),
                        ", so nothing can be paired; compare runs on one data set"));
@@ -281,9 +346,7 @@ class Comparer {
       const Samples samples = sample(pairing, slice.name, metrics_, name, options_);
       if (samples.users == 0) continue;
       domain.slices.push_back({slice.name, samples.users, figures(samples)});
-      if (slice.name != "all") continue;
-      add_to(sums_, samples.means);
-      ++counted_;
+      if (slice.name == "all") people_.add_domain(pairing.keys(slice.name), samples.values);
     }
   }
 
@@ -300,18 +363,23 @@ class Comparer {
 
   void add_mean() {
     const std::size_t runs = runs_.size();
-    for (double& sum : sums_) sum /= counted_;
+    const std::vector<double> means =
+        people_.resampled_means({.resamples = options_.resamples,
+                                 .seed = options_.seed,
+                                 .stream = stream_of("", "mean of domains"),
+                                 .threads = options_.threads});
+    const auto domains = static_cast<double>(people_.domains());
     result_.mean.resize(metrics_);
     for (std::size_t m = 0; m < metrics_; ++m) {
       for (std::size_t run = 0; run < runs; ++run) {
         // One "user" with the resampled means; its own values are the means over domains below.
-        Samples samples = {1, std::vector<double>(metrics_ * runs, 0.0), sums_};
+        const Samples samples = {1, std::vector<double>(metrics_ * runs, 0.0), means};
         RunFigures figures = figures_of(samples, metrics_ * runs, m * runs, m * runs + run);
         figures.better = figures.worse = 0;
         for (const DomainComparison& domain : result_.domains) {
           if (domain.slices.empty() || domain.slices.front().name != "all") continue;
-          figures.value += domain.slices.front().figures[m][run].value / counted_;
-          figures.difference += domain.slices.front().figures[m][run].difference / counted_;
+          figures.value += domain.slices.front().figures[m][run].value / domains;
+          figures.difference += domain.slices.front().figures[m][run].difference / domains;
         }
         result_.mean[m].push_back(figures);
       }
@@ -322,8 +390,7 @@ class Comparer {
   const ComparisonOptions& options_;
   std::size_t metrics_;
   Comparison result_;
-  std::vector<double> sums_;  // (resamples, metrics, runs) of the means of whole domains
-  int counted_ = 0;           // domains in them
+  People people_;  // of whole domains
 };
 
 }  // namespace

@@ -63,8 +63,8 @@ struct NamedRun {
 
 /// Pairs the users of the runs by key, in every slice that all runs have, and compares.
 ///
-/// Intervals are of the percentile bootstrap over users. For the mean over domains every domain's
-/// users are drawn by themselves.
+/// Intervals are of the percentile bootstrap over users. For the mean over domains people are
+/// drawn: who has one key in several domains is drawn with all of them, as one.
 ///
 /// Errors   Error(Cause::data) where the runs were evaluated on different splits, or have no domain
 ///          or no user in common. CHECK: two runs or more with the same metrics.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -126,6 +127,34 @@ TEST(Comparison, MeanIsOverDomainsAndNotOverUsers) {
   // Every user of a domain differs by the same, so no sample does otherwise.
   EXPECT_NEAR(mean.difference_interval.low, -0.1, 1e-12);
   EXPECT_NEAR(mean.difference_interval.high, -0.1, 1e-12);
+}
+
+TEST(Comparison, PeopleOfSeveralDomainsAreDrawnOnce) {
+  std::vector<std::string> keys;
+  std::vector<double> values;
+  for (int n = 0; n < 40; ++n) {
+    keys.push_back("person" + std::to_string(n));
+    values.push_back(n < 20 ? 0.2 : 0.6);
+  }
+  const NamedRun none = make_run("a", keys, std::vector<double>(keys.size(), 0.0));
+  const NamedRun one = make_run("b", keys, values);
+  const auto with_kitchen = [&](NamedRun run, const std::vector<std::string>& users) {
+    const std::vector<double> same = run.metrics.domains[0].slices[0].values[0];
+    run.metrics.domains.push_back({"kitchen", users, {whole(same)}});
+    return run;
+  };
+  const auto width = [&](const std::vector<std::string>& users) {
+    const Interval interval =
+        compare({with_kitchen(none, users), with_kitchen(one, users)}, {}).mean[0][1].interval;
+    return interval.high - interval.low;
+  };
+  std::vector<std::string> strangers;
+  for (const std::string& key : keys) strangers.push_back("other " + key);
+  const Interval alone = compare({none, one}, {}).domains[0].slices[0].figures[0][1].interval;
+  // The same people with the same figures twice say no more than once; as many strangers, whose
+  // figures are independent of theirs, narrow the interval by the root of two.
+  EXPECT_NEAR(width(keys), alone.high - alone.low, 0.011);
+  EXPECT_NEAR(width(strangers), (alone.high - alone.low) / std::sqrt(2.0), 0.011);
 }
 
 TEST(Comparison, JsonIsAsDocumented) {
