@@ -227,6 +227,11 @@ std::vector<Flag> step_flags(RunConfig& config) {
        training.validate_every, at_least(0)},
       {"validate_every_steps", "Training", "steps", "steps between validations; 0: not by steps",
        training.validate_every_steps, at_least(0)},
+      {"validate_users", "Training", "users",
+       "users of a domain in validations while it trains, a sample by --seed whose NDCG is told "
+       "with "
+       "its 95% interval; the result is validated and tested on all; 0: all",
+       config.validate_users, at_least(0)},
       may_change({"log_every", "Training", "steps", "steps between lines of progress",
                   training.log_every, at_least(1)}),
       may_change({"profile_steps", "Training", "steps",

@@ -133,16 +133,26 @@ class DomainLoader {
 
   /// Keeps as many users as are wanted, those with the smallest hashes.
   void leave_out_users(std::vector<std::uint8_t>& has) {
+    domain_.eligible_users = std::count(has.begin(), has.end(), 1);
+    if (options_.most_users == 0) return;
+    const std::uint32_t key = options_.sample_seed ? key_of_sample(*options_.sample_seed) : 0;
     std::vector<std::pair<std::uint32_t, std::int32_t>> users;  // (hash, user)
     for (std::int32_t user = 0; user < info_.users; ++user) {
-      if (has[user] != 0) users.emplace_back(mix(static_cast<std::uint32_t>(user)), user);
+      if (has[user] != 0) users.emplace_back(mix(static_cast<std::uint32_t>(user) ^ key), user);
     }
-    if (options_.most_users == 0) return;
     if (static_cast<std::int64_t>(users.size()) <= options_.most_users) return;
     domain_.leaves_out_users = true;
     const auto first_out = users.begin() + options_.most_users;
     std::nth_element(users.begin(), first_out, users.end());
     for (auto user = first_out; user != users.end(); ++user) has[user->second] = 0;
+  }
+
+  /// Another one for every seed and domain, so that the samples of domains whose users are numbered
+  /// alike are independent.
+  std::uint32_t key_of_sample(std::uint64_t seed) const {
+    const std::uint32_t of_domain = mix(static_cast<std::uint32_t>(number_) + 1);
+    const std::uint32_t of_high = mix(of_domain ^ static_cast<std::uint32_t>(seed >> 32));
+    return mix(of_high ^ static_cast<std::uint32_t>(seed));
   }
 
   /// What users are known to have interacted with before the split: it is not ranked.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,9 +22,12 @@ struct EvaluationOptions {
   bool slices = true;  ///< false: only "all"
   /// true: what evaluated people interacted with is kept, for scores with a linear term.
   bool histories = false;
-  /// At most so many users of a domain are ranked, chosen by a hash of their numbers, the same ones
-  /// at any number of ranks; 0: all.
+  /// At most so many users of a domain are ranked, chosen by their numbers, the same ones at any
+  /// number of ranks; 0: all.
   std::int64_t most_users = 0;
+  /// Another seed chooses others; without one they are always the same.
+  std::optional<std::uint64_t> sample_seed = std::nullopt;
+  bool squares = false;  ///< true: squares of metrics are averaged too, for intervals
   int threads = 1;
   /// Item rows and coefficients of all ranks are gathered in blocks of at most this size; one block
   /// is cheapest.
@@ -57,6 +61,7 @@ struct EvaluatedDomain {
   std::vector<std::uint8_t> group;         // (items) 0 old, 1 new, 2 cold; as Candidates takes it
   std::vector<std::int32_t> owner;         // (items) rank
   std::int64_t first_item_row = 0;         // owned row of this rank's first item
+  std::int64_t eligible_users = 0;         // of all ranks, those left out by most_users included
   bool leaves_out_users = false;           // by EvaluationOptions::most_users, on any rank
   std::vector<std::int32_t> user;          // (evaluated users) number in the domain, rising
   std::vector<std::int64_t> user_row;      // (evaluated users) owned row

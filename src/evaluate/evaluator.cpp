@@ -171,7 +171,7 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(const EvaluatedDomain& do
 void Evaluator::add_metrics(const EvaluatedDomain& domain, std::span<const std::int32_t> ahead,
                             std::int64_t* sums) const {
   const MetricTable metrics(options_.k, domain.candidates);
-  const std::int64_t width = 2 + metrics.values();  // users, positives, metrics
+  const std::int64_t width = sums_of_slice();
   const auto slices = static_cast<std::int64_t>(domain.slice_names.size());
   std::mutex mutex;
   parallel_for(domain.positives.size(), 1024, options_.threads,
@@ -191,6 +191,8 @@ void Evaluator::add_metrics(const EvaluatedDomain& domain, std::span<const std::
                        sum[1] += static_cast<std::int64_t>(ranks.size());
                        for (std::size_t v = 0; v < values.size(); ++v)
                          sum[2 + v] += std::llround(values[v] / kUnit);
+                       for (std::size_t v = 0; options_.squares && v < values.size(); ++v)
+                         sum[2 + values.size() + v] += std::llround(values[v] * values[v] / kUnit);
                      }
                    }
                  }
@@ -231,8 +233,20 @@ std::int64_t Evaluator::refuse_infinite_scores(const ScoreTerms& terms,
   return linear ? static_cast<std::int64_t>(of(3)) : 0;
 }
 
+/// Users, positives, metrics and, where they are wanted, squares of metrics.
+std::int64_t Evaluator::sums_of_slice() const {
+  return 2 + MetricTable(options_.k, 1).values() * (options_.squares ? 2 : 1);
+}
+
 Report Evaluator::to_report(const std::int64_t* sum) const {
   const std::int64_t values = MetricTable(options_.k, 1).values();
+  const auto means_of = [&](const std::int64_t* sums_of, std::int64_t users) {
+    std::vector<double> means(values, 0.0);
+    for (std::int64_t v = 0; v < values && users > 0; ++v) {
+      means[v] = static_cast<double>(sums_of[v]) * kUnit / static_cast<double>(users);
+    }
+    return means;
+  };
   Report report;
   report.split = options_.split;
   report.k = options_.k;
@@ -240,14 +254,12 @@ Report Evaluator::to_report(const std::int64_t* sum) const {
     DomainReport& out = report.domains.emplace_back();
     out.name = domain.name;
     out.candidates = domain.candidates;
+    out.eligible_users = domain.eligible_users;
     for (const std::string& name : domain.slice_names) {
-      SliceReport slice = {name, sum[0], sum[1], std::vector<double>(values, 0.0)};
-      for (std::int64_t v = 0; v < values && slice.users > 0; ++v) {
-        slice.values[v] =
-            static_cast<double>(sum[2 + v]) * kUnit / static_cast<double>(slice.users);
-      }
+      SliceReport slice = {name, sum[0], sum[1], means_of(sum + 2, sum[0]), {}};
+      if (options_.squares) slice.squares = means_of(sum + 2 + values, sum[0]);
       if (slice.users > 0 || name == "all") out.slices.push_back(std::move(slice));
-      sum += 2 + values;
+      sum += sums_of_slice();
     }
   }
   return report;
@@ -285,7 +297,7 @@ std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
   }
   const std::int64_t most_coefficients = refuse_infinite_scores(terms, all_mixes, communicator);
 
-  const std::int64_t width = 2 + MetricTable(options_.k, 1).values();
+  const std::int64_t width = sums_of_slice();
   std::int64_t slices = 0;
   for (const EvaluatedDomain& domain : domains_) {
     slices += static_cast<std::int64_t>(domain.slice_names.size());

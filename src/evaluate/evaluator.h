@@ -110,6 +110,7 @@ class Evaluator {
                    std::int64_t* sums) const;
   std::int64_t refuse_infinite_scores(const ScoreTerms& terms, std::span<const ScoreMix> mixes,
                                       Communicator& communicator) const;
+  std::int64_t sums_of_slice() const;
   Report to_report(const std::int64_t* sums) const;
 
   EvaluationOptions options_;

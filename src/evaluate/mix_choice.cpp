@@ -16,10 +16,18 @@ constexpr double kWeights[] = {0, 0.3, 0.6, 0.9, 1.3, 1.8, 3, 6, TriedMix::kAlon
 constexpr std::int64_t kCutoff = 20;
 constexpr ScoreMix kAlone = {.embeddings = false, .regression = 1};
 
-EvaluationOptions with_histories(EvaluationOptions options, std::int64_t most_users) {
+EvaluationOptions with_histories(EvaluationOptions options) {
   options.histories = true;
-  options.most_users = most_users;
   return options;
+}
+
+/// Those of the users that weights are tried on.
+EvaluationOptions of_trial(EvaluationOptions options, std::int64_t most_users) {
+  if (options.most_users == 0 || options.most_users >= most_users) {
+    options.most_users = most_users;
+    options.sample_seed.reset();
+  }
+  return with_histories(options);
 }
 
 /// Those weights that make mixes of their own, in their order.
@@ -74,9 +82,12 @@ MixChooser::MixChooser(const DatasetFile& dataset, const NodeSpace& space,
     : domains_(space.domains()),
       weights_(std::move(weights)),
       sample_(dataset, space, ownership, rank, options.threads),
-      trial_(dataset, space, ownership, rank, with_histories(options, most_users)) {
-  if (trial_.leaves_out_users()) {
-    full_.emplace(dataset, space, ownership, rank, with_histories(options, 0));
+      trial_(dataset, space, ownership, rank, of_trial(options, most_users)) {
+  const EvaluationOptions& tried = trial_.options();
+  const bool are_the_same =
+      tried.most_users == options.most_users && tried.sample_seed == options.sample_seed;
+  if (trial_.leaves_out_users() && !are_the_same) {
+    full_.emplace(dataset, space, ownership, rank, with_histories(options));
   }
 }
 

@@ -26,7 +26,7 @@ struct TriedMix {
 struct MixChoice {
   std::vector<ScoreMix> mixes;               ///< (domains)
   std::vector<std::vector<TriedMix>> tried;  ///< [domain]; none where nobody has validation items
-  Report report;                             ///< of all users, with these mixes
+  Report report;                             ///< of these mixes
 
   /// "food: weight 1.3 (0: 0.0512, 0.3: 0.0570, ..., alone: 0.0601)", a domain each.
   std::vector<std::string> in_words(const std::vector<std::string>& domains) const;
@@ -42,24 +42,26 @@ class MixChooser {
  public:
   /// Where there is no validation: what validation chooses in four of five domains of real data.
   static constexpr double kDefaultWeight = 0.6;
+  /// So many users of a domain are enough to choose a weight.
+  static constexpr std::int64_t kTrialUsers = 10'000;
 
-  /// `options` are those of the report; the cutoffs must have 20. Users are all of the data set's:
-  /// where a domain has more than `most_users` with validation interactions, weights are tried on
-  /// so many of them and only the mix that was chosen on all. `weights`: of each domain, where they
-  /// are not to be chosen; else empty.
+  /// `options` are those of the report, its sample of users included; the cutoffs must have 20.
+  /// Where that has more than `most_users` of a domain, weights are tried on so many, the same ones
+  /// whatever the report's sample, and only the mix that was chosen on all of it. `weights`: of each
+  /// domain, where they are not to be chosen; else empty.
   ///
   /// Ranks    not collective.
   /// Errors   those of Evaluator.
   MixChooser(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
              int rank, const EvaluationOptions& options, std::vector<double> weights = {},
-             std::int64_t most_users = 10'000);
+             std::int64_t most_users = kTrialUsers);
 
   /// The mix with the highest NDCG@20 in each domain; of equal ones that with the smaller weight. A
   /// domain without validation interactions has the default weight.
   ///
   /// Ranks    collective; the same on all, and the same bits at any number of ranks.
   /// Errors   those of Evaluator::evaluate().
-  /// Cost     little more than an evaluation; two where users are left out.
+  /// Cost     little more than an evaluation; two where the report has other users than the trial.
   MixChoice choose(const ScoreTerms& terms, Communicator& communicator) const;
 
   /// NDCG@20 of each domain on the users that weights are tried on, ranked by these coefficients
@@ -80,7 +82,7 @@ class MixChooser {
   std::vector<double> weights_;  // (domains) given, or empty
   PairSample sample_;
   Evaluator trial_;                // of the users that weights are tried on
-  std::optional<Evaluator> full_;  // of all, where those are not all
+  std::optional<Evaluator> full_;  // of those of the report, where they are others
 };
 
 /// The mix of a weight; see MixChooser.

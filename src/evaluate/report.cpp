@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -14,12 +15,43 @@
 
 namespace micrec {
 
-double Report::value(const SliceReport& slice, Metric metric, std::int64_t k) const {
+std::size_t Report::place_of(Metric metric, std::int64_t k) const {
   const auto cutoff = std::find(this->k.begin(), this->k.end(), k);
   CHECK(cutoff != this->k.end()) << "no cutoff " << k << " in this report";
   const auto which = std::find(std::begin(kMetrics), std::end(kMetrics), metric);
-  return slice.values.at((cutoff - this->k.begin()) * std::size(kMetrics) +
-                         (which - std::begin(kMetrics)));
+  return (cutoff - this->k.begin()) * std::size(kMetrics) + (which - std::begin(kMetrics));
+}
+
+double Report::value(const SliceReport& slice, Metric metric, std::int64_t k) const {
+  return slice.values.at(place_of(metric, k));
+}
+
+std::optional<double> Report::margin_95(const DomainReport& domain, Metric metric,
+                                        std::int64_t k) const {
+  constexpr double kStandardErrors = 1.959964;  // of a normal distribution, 95% within
+  const SliceReport& all = domain.slices.front();
+  CHECK_EQ(all.squares.size(), all.values.size()) << "an interval needs squares";
+  if (all.users == domain.eligible_users) return 0;
+  if (all.users < 2) return std::nullopt;
+  const auto users = static_cast<double>(all.users);
+  const double mean = value(all, metric, k);
+  const double squares = all.squares.at(place_of(metric, k));
+  const double variance = std::max(0.0, squares - mean * mean) * users / (users - 1);
+  const double left_out = 1 - users / static_cast<double>(domain.eligible_users);
+  return kStandardErrors * std::sqrt(variance / users * left_out);
+}
+
+std::optional<double> Report::margin_95(Metric metric, std::int64_t k) const {
+  double squares = 0;
+  int counted = 0;
+  for (const DomainReport& domain : domains) {
+    if (domain.slices.front().users == 0) continue;
+    const std::optional<double> margin = margin_95(domain, metric, k);
+    if (!margin) return std::nullopt;
+    squares += *margin * *margin;
+    ++counted;
+  }
+  return counted == 0 ? 0 : std::sqrt(squares) / counted;
 }
 
 double Report::mean(Metric metric, std::int64_t k) const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,16 +13,18 @@ namespace micrec {
 
 /// Metrics averaged over the users of a slice who have at least one relevant item in it.
 struct SliceReport {
-  std::string name;            // as evaluator.h describes
-  std::int64_t users = 0;      // averaged over
-  std::int64_t positives = 0;  // relevant (user, item) pairs
-  std::vector<double> values;  // as MetricTable orders them
+  std::string name;                  // as evaluator.h describes
+  std::int64_t users = 0;            // averaged over
+  std::int64_t positives = 0;        // relevant (user, item) pairs
+  std::vector<double> values;        // as MetricTable orders them
+  std::vector<double> squares = {};  // their squares averaged, with EvaluationOptions::squares
 };
 
 struct DomainReport {
   std::string name;
   std::int64_t candidates = 0;      // items ranked for every user, masked ones included
   std::vector<SliceReport> slices;  // "all" first; of the others those that have users
+  std::int64_t eligible_users = 0;  // that "all" has, or would have if none were left out
 };
 
 /// What an evaluation found; equal on all ranks and at any number of ranks.
@@ -33,6 +36,15 @@ struct Report {
 
   /// A metric of one slice. CHECK: k is one of the cutoffs.
   double value(const SliceReport& slice, Metric metric, std::int64_t k) const;
+
+  /// How far a domain's "all" slice may be, with 95% confidence, from that of all eligible users, of
+  /// whom the ranked ones are a sample without replacement; 0 where they are all, nothing where
+  /// fewer than two were ranked. CHECK: k is one of the cutoffs, and there are squares.
+  /// Source   Cochran, Sampling Techniques (3rd edition, 1977), chapter 2: the normal
+  ///          approximation with the finite population correction.
+  std::optional<double> margin_95(const DomainReport& domain, Metric metric, std::int64_t k) const;
+  /// The same of mean(), the domains' samples being independent of each other.
+  std::optional<double> margin_95(Metric metric, std::int64_t k) const;
 
   /// Mean of the "all" slices over the domains that have users; 0 where none has.
   /// CHECK: k is one of the cutoffs.
@@ -47,6 +59,9 @@ struct Report {
   /// For people: a line a slice with recall and ndcg at every cutoff. What overlapping and other
   /// users find among the kinds of items is in the JSON alone.
   std::string to_table() const;
+
+ private:
+  std::size_t place_of(Metric metric, std::int64_t k) const;
 };
 
 }  // namespace micrec

@@ -18,24 +18,40 @@ Validation::Validation(const DatasetFile& dataset, const NodeSpace& space,
   for (const DomainInfo& domain : dataset.domains()) domains_.push_back(domain.name);
   options.split = Split::valid;
   options.slices = false;
-  if (weights) {
-    mix_.emplace(dataset, space, ownership, rank, options, *weights);
-  } else {
+  is_sampled_ = options.most_users > 0;
+  options.squares = is_sampled_;
+  if (!weights) {
     product_alone_.emplace(dataset, space, ownership, rank, options);
+    return;
   }
+  mix_.emplace(dataset, space, ownership, rank, options, *weights);
+  if (!is_sampled_ || options.most_users >= MixChooser::kTrialUsers) return;
+  options.most_users = MixChooser::kTrialUsers;
+  options.sample_seed.reset();
+  mix_of_result_.emplace(dataset, space, ownership, rank, options, *weights);
+}
+
+/// Keeps the weights, and returns the report.
+Report Validation::take(MixChoice choice) {
+  weights_in_words_ = choice.in_words(domains_);
+  mixes_ = std::move(choice.mixes);
+  tried_ = std::move(choice.tried);
+  return std::move(choice.report);
 }
 
 double Validation::operator()(const ScoreTerms& terms, Communicator& world) {
-  if (product_alone_) {
-    last_ = product_alone_->evaluate(terms.z, world);
-  } else {
-    MixChoice choice = mix_->choose(terms, world);
-    weights_in_words_ = choice.in_words(domains_);
-    mixes_ = std::move(choice.mixes);
-    tried_ = std::move(choice.tried);
-    last_ = std::move(choice.report);
-  }
+  last_ =
+      product_alone_ ? product_alone_->evaluate(terms.z, world) : take(mix_->choose(terms, world));
   return last_.mean(Metric::ndcg, kValidationCutoff);
+}
+
+std::optional<double> Validation::margin() const {
+  if (!is_sampled_) return std::nullopt;
+  return last_.margin_95(Metric::ndcg, kValidationCutoff);
+}
+
+void Validation::weigh_result(const ScoreTerms& terms, Communicator& world) {
+  if (mix_of_result_) take(mix_of_result_->choose(terms, world));
 }
 
 void Validation::weigh_without(const ScoreTerms& terms, Communicator& world) {
@@ -45,7 +61,7 @@ void Validation::weigh_without(const ScoreTerms& terms, Communicator& world) {
 std::vector<double> Validation::rate_alone(const SparseRows& coefficients, std::int64_t rows,
                                            Communicator& world) const {
   CHECK(mix_);
-  return mix_->rate_alone(coefficients, rows, world);
+  return (mix_of_result_ ? mix_of_result_ : mix_)->rate_alone(coefficients, rows, world);
 }
 
 std::vector<std::pair<std::string, double>> Validation::by_domain() const {
@@ -60,6 +76,14 @@ std::vector<std::pair<std::string, double>> Validation::by_domain() const {
 
 nlohmann::ordered_json Validation::last_json() const {
   nlohmann::ordered_json json = last_.to_json();
+  for (const DomainReport& domain : last_.domains) {
+    if (!is_sampled_) break;
+    const std::optional<double> margin = last_.margin_95(domain, Metric::ndcg, kValidationCutoff);
+    json["sample"][domain.name] = {
+        {"users", domain.slices.front().users},
+        {"of", domain.eligible_users},
+        {"ndcg@20_margin", margin ? nlohmann::ordered_json(*margin) : nlohmann::ordered_json()}};
+  }
   for (std::size_t d = 0; d < tried_.size(); ++d) {
     nlohmann::ordered_json& of_domain = json["item_regression"][domains_[d]];
     of_domain = nlohmann::ordered_json::array();

@@ -31,8 +31,9 @@ struct RunConfig {
   ItemRegressionWish item_regression;
   std::vector<double> regression_weight;  ///< (domains) or one for all; empty: chosen
   TrainingConfig training;
-  double time_limit_minutes = 0;  ///< of the training, which has it in seconds
-  SamplingConfig sampling;        ///< its threads are those of the rank, once that has joined
+  std::int64_t validate_users = 0;  ///< of a domain, in validations while it trains; 0: all
+  double time_limit_minutes = 0;    ///< of the training, which has it in seconds
+  SamplingConfig sampling;          ///< its threads are those of the rank, once that has joined
   std::vector<std::int64_t> k = {10, 20, 50};  ///< cutoffs of the metrics; once read, they rise and
                                                ///< kValidationCutoff is among them
   std::string stop_signals = "TERM,INT,USR1,USR2";

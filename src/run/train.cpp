@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/description.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "base/timer.h"
@@ -168,9 +169,15 @@ Validation validation_of(const RunConfig& config, const DatasetFile& dataset, co
     check_one_a_domain(*weights, shard.space().domains(), "regression_weight");
     if (weights->size() == 1) weights->resize(dataset.domains().size(), weights->front());
   }
-  return {
-      dataset, shard.space(), shard.whole, job.rank(), {.k = config.k, .threads = job.threads()},
-      weights};
+  return {dataset,
+          shard.space(),
+          shard.whole,
+          job.rank(),
+          {.k = config.k,
+           .most_users = config.validate_users,
+           .sample_seed = config.seed,
+           .threads = job.threads()},
+          weights};
 }
 
 /// The run's item coefficients, fitted now or read. Ranks: collective.
@@ -223,10 +230,15 @@ TrainingEvents events_of(Job& job, RunLock* lock, Model& model, Validation& vali
       take_weights(validation, model);
       return metric;
     };
+    events.weigh_best = [&](const at::Tensor& z) {
+      validation.weigh_result(terms_of(model, z), world);
+      take_weights(validation, model);
+    };
     events.validated = [&validation, steps_per_epoch, &logs](const TrainingState& state,
                                                              double metric, bool improved) {
-      logs.validated(epoch_of_last_step(state.step, steps_per_epoch), state, metric, improved,
-                     validation.last_json(), validation.by_domain());
+      logs.validated(epoch_of_last_step(state.step, steps_per_epoch), state,
+                     {metric, validation.margin()}, improved, validation.last_json(),
+                     validation.by_domain());
     };
   } else {
     events.weigh = [&](const at::Tensor& z) {
@@ -247,7 +259,8 @@ TrainingEvents events_of(Job& job, RunLock* lock, Model& model, Validation& vali
 }
 
 /// Evaluates the run's result, its best checkpoint, on the test split as `micrec evaluate` does,
-/// and tells it; nothing where the data set has no test interactions. Ranks: collective.
+/// and tells it; nothing where the data set has no test interactions. Where validation had a sample
+/// of the users, it is evaluated on the validation split of all of them first. Ranks: collective.
 void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job& job) {
   const auto run = open_trained_run({.run_dir = config.run_dir,
                                      .checkpoint = "best",
@@ -258,6 +271,14 @@ void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job&
                                      .threads = job.threads(),
                                      .device = job.device()},
                                     job.communicator());
+  if (config.validate_users > 0) {
+    if (const auto of_all = evaluate_run(*run, Split::valid, config.k)) {
+      const Report& report = of_all->report;
+      logs.validated_on_all(run->info.step, report.to_json());
+      job.log_once() << "validation of all users, " << report.checkpoint << ": ndcg@20 "
+                     << decimal("%.4f", report.mean(Metric::ndcg, kValidationCutoff)) << "\n";
+    }
+  }
   const std::optional<RunEvaluation> evaluation = evaluate_run(*run, Split::test, config.k);
   if (!evaluation) return;
   const Report& report = evaluation->report;
@@ -365,6 +386,8 @@ int train_from_start(const RunConfig& config, Job& job) {
   if (!validates) {
     job.log_once() << "the data set has no validation interactions: no early stopping, the last "
                       "checkpoint is the result\n";
+    if (config.validate_users > 0)
+      job.log_once() << "--validate_users has no effect without them\n";
   }
 
   Trainer trainer(within_time_left(config.training, clock.seconds(), job), model, optimizer,

@@ -13,6 +13,7 @@
 #include "checkpoints/store.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
+#include "train/progress.h"
 #include "train/run_clock.h"
 #include "train/run_settings.h"
 #include "train/step_clock.h"
@@ -29,7 +30,8 @@ bool is_kept(const std::string& line, std::int64_t step) {
   const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return false;  // cut off by a crash
   const auto kind = object.find("kind");
-  if (kind == object.end() || *kind == "end" || *kind == "test") return false;
+  if (kind == object.end()) return false;
+  if (*kind == "end" || *kind == "test" || *kind == "validation_of_all") return false;
   const auto at = object.find("step");
   if (at == object.end() || !at->is_number_integer()) return false;
   // An attempt that went on from here as well has left nothing.
@@ -124,12 +126,19 @@ void MetricsLog::step(const StepRecord& record) {
   append(line);
 }
 
-void MetricsLog::validation(std::int64_t epoch, std::int64_t step, double metric, bool improved,
-                            const ordered_json& report) {
+void MetricsLog::validation(std::int64_t epoch, std::int64_t step, const ValidatedMetric& metric,
+                            bool improved, const ordered_json& report) {
   ordered_json line = line_of("validation", step);
   line["epoch"] = epoch;
-  line["metric"] = metric;
+  line["metric"] = metric.value;
+  if (metric.margin) line["margin"] = *metric.margin;
   line["improved"] = improved;
+  line.update(report);
+  append(line);
+}
+
+void MetricsLog::validation_of_all(std::int64_t step, const ordered_json& report) {
+  ordered_json line = line_of("validation_of_all", step);
   line.update(report);
   append(line);
 }

@@ -15,6 +15,7 @@ struct SavedCheckpoint;
 struct StepProfile;
 struct StepRecord;
 struct Traffic;
+struct ValidatedMetric;
 
 /// The log of a run for programs: RUN_DIR/metrics.jsonl, one JSON object a line, each with "kind"
 /// and "step":
@@ -28,7 +29,11 @@ struct Traffic;
 ///   validation  epoch, metric (what early stopping looks at), improved, and evaluate's JSON:
 ///               split, checkpoint, mean, domains; with item regression also item_regression: of
 ///               each domain the weights that were tried beside the embeddings, with the factor
-///               that each makes and its ndcg@20
+///               that each makes and its ndcg@20; with --validate_users also margin, half the
+///               width of the metric's 95% interval, and sample: of each domain users, of so many,
+///               ndcg@20_margin
+///   validation_of_all  with --validate_users, at the end: evaluate's JSON of the best checkpoint on
+///               the validation split
 ///   test        evaluate's JSON
 ///   save        checkpoint; bytes of all its files; seconds from the moment asked for until it was
 ///               published, blocked_seconds of them in which training stood still, copy_seconds of
@@ -78,8 +83,9 @@ class MetricsLog {
   void start(std::int64_t step, const nlohmann::ordered_json& facts,
              const std::vector<RunPhase>& phases);
   void step(const StepRecord& record);
-  void validation(std::int64_t epoch, std::int64_t step, double metric, bool improved,
-                  const nlohmann::ordered_json& report);
+  void validation(std::int64_t epoch, std::int64_t step, const ValidatedMetric& metric,
+                  bool improved, const nlohmann::ordered_json& report);
+  void validation_of_all(std::int64_t step, const nlohmann::ordered_json& report);
   void test(std::int64_t step, const nlohmann::ordered_json& report);
   void save(const SavedCheckpoint& saved);
   void ledger(std::int64_t step, const Traffic& traffic);

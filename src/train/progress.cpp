@@ -95,14 +95,16 @@ void Progress::stepped(const StepRecord& record) {
   line_is_open_ = true;
 }
 
-void Progress::validated(std::int64_t step, double metric, bool improved) {
+void Progress::validated(std::int64_t step, const ValidatedMetric& metric, bool improved) {
   if (improved) {
-    goal_.best_metric = metric;
+    goal_.best_metric = metric.value;
     goal_.best_step = step;
   }
   end_line();
   *output_.stream << text("validation at step ", with_commas(step), ": ", goal_.metric, " ",
-                          rounded("%.4f", metric), improved ? ", the best so far" : "")
+                          rounded("%.4f", metric.value),
+                          metric.margin ? " +-" + rounded("%.4f", *metric.margin) : "",
+                          improved ? ", the best so far" : "")
                   << '\n'
                   << std::flush;
 }

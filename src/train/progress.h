@@ -10,6 +10,13 @@ namespace micrec {
 
 struct StepRecord;
 
+/// What validation looks at.
+struct ValidatedMetric {
+  double value = 0;
+  /// Half the width of its 95% interval, where it is that of a sample of users.
+  std::optional<double> margin;
+};
+
 /// How far the run is.
 struct ProgressGoal {
   std::int64_t first_step = 0;  // steps taken before this process started
@@ -43,7 +50,7 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void stepped(const StepRecord& record);
-  void validated(std::int64_t step, double metric, bool improved);
+  void validated(std::int64_t step, const ValidatedMetric& metric, bool improved);
 
   /// Ends a line that is being rewritten, before something else is written to the terminal.
   void end_line();

@@ -48,8 +48,9 @@ void RunLogs::stepped(const StepRecord& record) {
   if (world_.size() > 1) files_->metrics.ledger(record.step, latest);
 }
 
-void RunLogs::validated(std::int64_t epoch, const TrainingState& state, double metric,
-                        bool improved, const nlohmann::ordered_json& report,
+void RunLogs::validated(std::int64_t epoch, const TrainingState& state,
+                        const ValidatedMetric& metric, bool improved,
+                        const nlohmann::ordered_json& report,
                         const std::vector<std::pair<std::string, double>>& by_domain) {
   if (!files_) return;
   files_->metrics.validation(epoch, state.step, metric, improved, report);
@@ -58,8 +59,12 @@ void RunLogs::validated(std::int64_t epoch, const TrainingState& state, double m
   for (const auto& [domain, value] : by_domain) {
     values.emplace_back("validation/" + domain + "/" + metric_, value);
   }
-  values.emplace_back("validation/" + metric_, metric);
+  values.emplace_back("validation/" + metric_, metric.value);
   files_->tensorboard.scalars(state.step, values);
+}
+
+void RunLogs::validated_on_all(std::int64_t step, const nlohmann::ordered_json& report) {
+  if (files_) files_->metrics.validation_of_all(step, report);
 }
 
 void RunLogs::saved(const SavedCheckpoint& saved) {

@@ -39,9 +39,11 @@ class RunLogs {
   /// Ranks: collective.
   void stepped(const StepRecord& record);
   /// `report`: the evaluation's JSON; `by_domain`: the metric of each domain, by name.
-  void validated(std::int64_t epoch, const TrainingState& state, double metric, bool improved,
-                 const nlohmann::ordered_json& report,
+  void validated(std::int64_t epoch, const TrainingState& state, const ValidatedMetric& metric,
+                 bool improved, const nlohmann::ordered_json& report,
                  const std::vector<std::pair<std::string, double>>& by_domain);
+  /// What the result of a run that validated samples reaches on all users.
+  void validated_on_all(std::int64_t step, const nlohmann::ordered_json& report);
   void saved(const SavedCheckpoint& saved);
   void profiled(const StepProfile& profile);
 

@@ -130,6 +130,7 @@ void Trainer::validate(TrainingState& state) {
     state.best_step = state.step;
     state.validations_without_improvement = 0;
     model_.fit_ridge(z);
+    if (events_.weigh_best) events_.weigh_best(z);
   } else {
     ++state.validations_without_improvement;
   }

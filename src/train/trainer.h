@@ -60,6 +60,8 @@ struct TrainingEvents {
   /// Evaluates on the validation split and returns its metric, higher is better. Collective. z:
   /// (whole rows, dim).
   std::function<double(const TrainingState&, const at::Tensor& z)> validate;
+  /// What the model's terms are weighed by, after a validation that improved. Collective.
+  std::function<void(const at::Tensor& z)> weigh_best;
   std::function<void(const TrainingState&, double metric, bool improved)> validated;
   /// Where nothing validates: what the model's terms are weighed by, before a save. Collective.
   std::function<void(const at::Tensor& z)> weigh;

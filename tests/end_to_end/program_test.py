@@ -834,9 +834,11 @@ class ProgramTest(unittest.TestCase):
         dataset = self.folder / "no_validation.h5"
         run("synth", f"--out={dataset}", *SYNTH, "--split=ratio:9:0:1")
         run_dir = self.folder / "no_validation"
-        run("train", f"--dataset={dataset}", f"--run_dir={run_dir}", *TRAIN, "--max_steps=7")
+        result = run("train", f"--dataset={dataset}", f"--run_dir={run_dir}", *TRAIN, "--max_steps=7", "--validate_users=5")
+        self.assertIn("--validate_users has no effect without them\n", result.stderr)
         [test] = lines_of(run_dir, "test")
         self.assertEqual((test["step"], test["checkpoint"]), (7, "step-000000000007"))
+        self.assertEqual(lines_of(run_dir, "validation_of_all"), [])
 
 
 if __name__ == "__main__":

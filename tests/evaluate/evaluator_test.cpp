@@ -12,6 +12,8 @@
 #include <set>
 
 #include "cluster/thread_communicator.h"
+#include "evaluate/bootstrap.h"
+#include "evaluate/user_metrics.h"
 #include "io/hdf5.h"
 #include "tests/evaluate/small_world.h"
 #include "tests/support/hdf5_edit.h"
@@ -444,6 +446,105 @@ TEST_F(EvaluatorTest, LeavesDomainsWithoutUsersOutOfTheMean) {
             report.value(report.domains[0].slices[0], Metric::recall, 10));
   EXPECT_TRUE(report.has_users());
   EXPECT_NE(report.to_table().find("domain1"), std::string::npos);
+}
+
+TEST_F(EvaluatorTest, ASampleOfUsersHasTheSameBitsAnywhereAndAnotherSeedAnother) {
+  make({});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  EvaluationOptions options = {.split = Split::valid,
+                               .k = {20},
+                               .slices = false,
+                               .most_users = 20,
+                               .sample_seed = 7,
+                               .squares = true};
+  const Report expected = evaluate(1, options, z);
+  EXPECT_EQ(expected.domains[0].slices[0].users, 20);
+  EXPECT_GT(expected.domains[0].eligible_users, 20);
+  EXPECT_LE(expected.domains[1].eligible_users, 20) << "all of these are ranked";
+  EXPECT_EQ(expected.margin_95(expected.domains[1], Metric::ndcg, 20), 0);
+  for (const int ranks : {2, 3, 4}) {
+    options.threads = ranks - 1;
+    const Report report = evaluate(ranks, options, z);
+    EXPECT_EQ(report.to_json().dump(), expected.to_json().dump());
+    EXPECT_EQ(report.margin_95(Metric::ndcg, 20), expected.margin_95(Metric::ndcg, 20));
+  }
+  const Report unseeded = [&] {
+    options.sample_seed.reset();
+    return evaluate(1, options, z);
+  }();
+  options.sample_seed = 8;
+  EXPECT_NE(evaluate(1, options, z).to_json().dump(), expected.to_json().dump());
+  EXPECT_NE(unseeded.to_json().dump(), expected.to_json().dump());
+  options.sample_seed = std::uint64_t{7} << 32;
+  EXPECT_NE(evaluate(1, options, z).to_json().dump(), expected.to_json().dump());
+}
+
+TEST_F(EvaluatorTest, TheMarginOfASampleIsThatOfItsUsersValuesAndOfABootstrap) {
+  make({.users = {400, 60}, .hold_outs = false});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  const EvaluationOptions options = {.split = Split::valid,
+                                     .k = {5, 20},
+                                     .slices = false,
+                                     .most_users = 150,
+                                     .sample_seed = 1,
+                                     .squares = true};
+  const MetricTable metrics(options.k, space_->nodes());
+  std::vector<double> ndcg;
+  std::optional<double> margin;
+  double eligible = 0;
+  run_ranks(1, [&](Communicator& communicator) {
+    const Ownership ownership = make_ownership(*space_, 1);
+    const Evaluator evaluator(*dataset_, *space_, ownership, 0, options);
+    ItemsAhead ahead;
+    const Report report = evaluator.evaluate(rows_of(ownership, 0, z, kDim), communicator, &ahead);
+    margin = report.margin_95(report.domains[0], Metric::ndcg, 20);
+    eligible = static_cast<double>(report.domains[0].eligible_users);
+    for_each_user_block({evaluator.domains()[0], ahead[0], metrics}, communicator, at::kCPU,
+                        1 << 20, [&](const UserBlock& block) {
+                          const std::vector<double>& values = block.slices[0].values;
+                          for (std::size_t v = 0; v < values.size(); v += metrics.values()) {
+                            ndcg.push_back(values[v + 6 + 1]);  // of the second cutoff
+                          }
+                        });
+  });
+  ASSERT_EQ(ndcg.size(), 150U);
+  ASSERT_GT(eligible, 200);
+  double mean = 0, squares = 0;
+  for (const double value : ndcg) mean += value / 150;
+  for (const double value : ndcg) squares += (value - mean) * (value - mean);
+  const double left_out = 1 - 150 / eligible;
+  ASSERT_TRUE(margin.has_value());
+  EXPECT_NEAR(*margin, 1.959964 * std::sqrt(squares / 149 / 150 * left_out), 1e-7);
+
+  const std::vector<double> means = resampled_means(ndcg, 1, {.resamples = 10'000});
+  const Interval interval = middle_95(means);
+  const double half = (interval.high - interval.low) / 2 * std::sqrt(left_out);
+  EXPECT_NEAR(*margin / half, 1, 0.05);
+}
+
+TEST_F(EvaluatorTest, TheMarginsOfMostSamplesHoldTheValueOfAllUsers) {
+  make({.users = {400, 300}, .hold_outs = false});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  EvaluationOptions options = {
+      .split = Split::valid, .k = {20}, .slices = false, .most_users = 40, .squares = true};
+  const double of_all = evaluate(1, {.split = Split::valid, .k = {20}}, z).mean(Metric::ndcg, 20);
+  int held = 0;
+  double sum = 0;
+  constexpr int kSamples = 80;
+  for (int seed = 0; seed < kSamples; ++seed) {
+    options.sample_seed = seed;
+    const Report report = evaluate(1, options, z);
+    const double value = report.mean(Metric::ndcg, 20);
+    const std::optional<double> margin = report.margin_95(Metric::ndcg, 20);
+    ASSERT_TRUE(margin.has_value());
+    held += std::abs(value - of_all) <= *margin;
+    sum += value;
+  }
+  EXPECT_GE(held, kSamples * 85 / 100);
+  EXPECT_LT(held, kSamples) << "so wide a margin says nothing";
+  EXPECT_NEAR(sum / kSamples / of_all, 1, 0.05) << "a sample is not biased";
+  options.most_users = 1;
+  EXPECT_FALSE(evaluate(1, options, z).margin_95(Metric::ndcg, 20).has_value());
 }
 
 TEST_F(EvaluatorTest, TakesADomainOfOneUserAndOneItem) {

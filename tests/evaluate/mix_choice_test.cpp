@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cluster/thread_communicator.h"
+#include "evaluate/validation.h"
 #include "tests/evaluate/small_world.h"
 
 namespace micrec {
@@ -244,6 +245,68 @@ TEST_F(MixChoiceTest, TriesWeightsOnSomeUsersAndReportsAll) {
     for (const TriedMix& tried : choice.tried[d]) best = std::max(best, tried.ndcg);
     const Report report = evaluate(some, choice.mixes);
     EXPECT_NEAR(report.value(report.domains[d].slices[0], Metric::ndcg, 20), best, 1e-12);
+  }
+}
+
+TEST_F(MixChoiceTest, TheSampleOfAReportDoesNotChangeWhomWeightsAreTriedOn) {
+  make({});
+  EvaluationOptions options = {.split = Split::valid, .k = {20}};
+  const MixChoice of_all = choose(1, options, 15);
+  options.most_users = 25;
+  options.sample_seed = 3;
+  const MixChoice of_sample = choose(2, options, 15);
+  EXPECT_EQ(of_sample.in_words({"a", "b"}), of_all.in_words({"a", "b"}));
+  EXPECT_EQ(of_sample.report.to_json().dump(), evaluate(options, of_sample.mixes).to_json().dump());
+  EXPECT_EQ(of_sample.report.domains[0].slices[0].users, 25);
+  // A smaller sample is the trial as well.
+  options.most_users = 10;
+  const MixChoice of_few = choose(2, options, 15);
+  EXPECT_EQ(of_few.report.to_json().dump(), evaluate(options, of_few.mixes).to_json().dump());
+  for (int d = 0; d < 2; ++d) {
+    double best = -1;
+    for (const TriedMix& tried : of_few.tried[d]) best = std::max(best, tried.ndcg);
+    EXPECT_EQ(of_few.report.value(of_few.report.domains[d].slices[0], Metric::ndcg, 20), best);
+  }
+}
+
+TEST_F(MixChoiceTest, ValidationOfASampleTellsItsMarginAndWeighsTheResultOnAll) {
+  make({});
+  const std::vector<double> chosen;
+  std::string told_by_one;
+  for (const int ranks : {1, 2, 3}) {
+    std::vector<std::string> told(ranks);
+    on_ranks(ranks, [&](Communicator& communicator, const Ownership& ownership,
+                        const ScoreTerms& terms) {
+      const int rank = communicator.rank();
+      Validation all(*dataset_, *space_, ownership, rank, {.k = {20}}, chosen);
+      const double ndcg_of_all = all(terms, communicator);
+      EXPECT_FALSE(all.margin().has_value());
+      EXPECT_FALSE(all.last_json().contains("sample"));
+
+      Validation some(*dataset_, *space_, ownership, rank,
+                      {.k = {20}, .most_users = 15, .sample_seed = 4}, chosen);
+      const double ndcg = some(terms, communicator);
+      EXPECT_NE(ndcg, ndcg_of_all);
+      ASSERT_TRUE(some.margin().has_value());
+      EXPECT_GT(*some.margin(), 0);
+      const nlohmann::ordered_json json = some.last_json();
+      EXPECT_EQ(json["sample"]["domain0"]["users"], 15);
+      EXPECT_GT(json["sample"]["domain0"]["of"], 15);
+      EXPECT_EQ(json["mean"]["ndcg@20"], ndcg);
+      EXPECT_EQ(some.rate_alone(*terms.coefficients, terms.z.size(0), communicator),
+                all.rate_alone(*terms.coefficients, terms.z.size(0), communicator));
+
+      some.weigh_result(terms, communicator);
+      EXPECT_EQ(some.weights_in_words(), all.weights_in_words());
+      for (int d = 0; d < 2; ++d) {
+        EXPECT_EQ(some.mixes()[d].regression, all.mixes()[d].regression);
+      }
+      EXPECT_EQ(some.last_json()["mean"], json["mean"]) << "it is still that of the sample";
+      told[rank] = json.dump() + text(" ", *some.margin());
+    });
+    for (const std::string& of_rank : told) EXPECT_EQ(of_rank, told.front());
+    if (told_by_one.empty()) told_by_one = told.front();
+    EXPECT_EQ(told.front(), told_by_one) << ranks << " ranks";
   }
 }
 

@@ -190,7 +190,7 @@ TEST_F(Inspect, DescribesARun) {
     record.triples_per_second = 1000;
     log.step(record);
     for (const std::int64_t step : {600, 1200}) {
-      log.validation(step / 60, step, 0.0471, step == 600, nlohmann::ordered_json::object());
+      log.validation(step / 60, step, {0.0471, {}}, step == 600, nlohmann::ordered_json::object());
     }
   }
   expect_all(

@@ -216,6 +216,61 @@ TEST_F(Train, ItemRegressionIsFittedOnceWithTheSameBytesOnAnyRanks) {
   EXPECT_NE(message.find("one/item_regression.h5"), std::string::npos) << message;
 }
 
+TEST_F(Train, ValidatesASampleOfUsersTheSameOnAnyRanks) {
+  const std::vector<std::string> words = {"--validate_users=12", "--reproducible"};
+  ASSERT_EQ(train_on(1, new_run("one", words)), 0) << said_;
+  EXPECT_NE(said_.find(" +-0."), std::string::npos) << said_;
+  EXPECT_NE(said_.find("validation of all users, step-"), std::string::npos) << said_;
+  const std::vector<json> one = lines("one", "validation");
+  ASSERT_EQ(one.size(), 3U);
+  for (const json& line : one) {
+    EXPECT_GT(line["margin"], 0);
+    for (const auto& [domain, sample] : line["sample"].items()) {
+      EXPECT_EQ(sample["users"], 12) << domain;
+      EXPECT_GT(sample["of"], 12) << domain;
+      EXPECT_EQ(line["domains"][domain]["slices"]["all"]["users"], 12) << domain;
+    }
+  }
+  for (const int ranks : {2, 3}) {
+    const std::string run = text("on", ranks);
+    ASSERT_EQ(train_on(ranks, new_run(run, words)), 0) << said_;
+    for (const char* kind : {"validation", "validation_of_all", "test"}) {
+      EXPECT_EQ(lines(run, kind), lines("one", kind)) << ranks;
+    }
+  }
+  // The result is validated on all, with weights that are chosen on all.
+  const json of_all = lines("one", "validation_of_all").at(0);
+  const json test = lines("one", "test").at(0);
+  EXPECT_EQ(of_all["step"], test["step"]);
+  EXPECT_EQ(of_all["split"], "valid");
+  for (const auto& [domain, report] : of_all["domains"].items()) {
+    EXPECT_GT(report["slices"]["all"]["users"], 12) << domain;
+  }
+  ASSERT_EQ(train_on(1, new_run("whole", {"--reproducible"})), 0) << said_;
+  EXPECT_TRUE(lines("whole", "validation_of_all").empty());
+  for (const json& whole : lines("whole", "validation")) {
+    EXPECT_FALSE(whole.contains("margin"));
+    if (whole["step"] != test["step"]) continue;
+    for (const json& line : one) {
+      if (line["step"] != whole["step"]) continue;
+      EXPECT_EQ(line["item_regression"], whole["item_regression"]);
+    }
+  }
+
+  ASSERT_EQ(train_on(2, config_of("one", {"--resume", "--max_steps=12", "--nowatchdog"})), 0);
+  EXPECT_EQ(lines("one", "validation").size(), 4U);
+  EXPECT_EQ(lines("one", "validation_of_all").size(), 1U);
+  try {
+    config_of("one", {"--resume", "--validate_users=13"});
+    FAIL() << "another sample";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("--validate_users=13 (the run has 12)"),
+              std::string::npos);
+  }
+  ASSERT_EQ(train_on(1, new_run("plain", {"--validate_users=12", "--model=lightgcn"})), 0) << said_;
+  EXPECT_GT(lines("plain", "validation")[0]["margin"], 0);
+}
+
 TEST_F(Train, ItemRegressionIsLeftOutOrAlone) {
   ASSERT_EQ(train_on(1, new_run("off", {"--item_regression=off"})), 0) << said_;
   EXPECT_FALSE(std::filesystem::exists(folder_ / "off/item_regression.h5"));

@@ -63,7 +63,7 @@ const nlohmann::ordered_json kReport = {{"split", "valid"}, {"mean", {{"ndcg@20"
 TEST_F(MetricsLogTest, WritesAnObjectALine) {
   MetricsLog log(run_dir_, 0);
   log.step(record(10));
-  log.validation(1, 10, 0.0471, true, kReport);
+  log.validation(1, 10, {0.0471, 0.002}, true, kReport);
   log.save({.name = "step-000000000010",
             .step = 10,
             .bytes = 4096,
@@ -90,6 +90,7 @@ TEST_F(MetricsLogTest, WritesAnObjectALine) {
                           {"step", 10},
                           {"epoch", 1},
                           {"metric", 0.0471},
+                          {"margin", 0.002},
                           {"improved", true},
                           {"split", "valid"},
                           {"mean", {{"ndcg@20", 0.0471}}}}));

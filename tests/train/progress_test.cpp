@@ -62,11 +62,11 @@ TEST(Progress, LeavesOutALossAndTriplesThatAModelDoesNotHave) {
 TEST(Progress, NamesTheBestMetricAndItsStep) {
   std::ostringstream out;
   Progress progress(goal(), {&out, 0, [] { return 5.0; }});
-  progress.validated(1020, 0.04567, true);
-  progress.validated(1050, 0.04444, false);
+  progress.validated(1020, {0.04567, {}}, true);
+  progress.validated(1050, {0.04444, 0.00123}, false);
   EXPECT_EQ(out.str(),
             "validation at step 1,020: ndcg@20 0.0457, the best so far\n"
-            "validation at step 1,050: ndcg@20 0.0444\n");
+            "validation at step 1,050: ndcg@20 0.0444 +-0.0012\n");
   out.str("");
   progress.stepped(record(1060));
   EXPECT_NE(out.str().find("best ndcg@20 0.0457 at step 1,020\n"), std::string::npos) << out.str();
@@ -91,7 +91,7 @@ TEST(Progress, RewritesItsLineOnATerminalAndNeverWraps) {
     EXPECT_EQ(out.str(),
               "\repoch 34/45  step 1,010/1,330  loss 0.69\x1b[K"
               "\repoch 34/45  step 1,020/1,330  loss 0.69\x1b[K");
-    progress.validated(1020, 0.05, true);
+    progress.validated(1020, {0.05, {}}, true);
     progress.stepped(record(1030));
   }
   const std::string tail = out.str().substr(out.str().find('\n'));
