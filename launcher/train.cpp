@@ -1,9 +1,10 @@
+#include "run/train.h"
+
 #include <memory>
 
 #include "launcher/commands.h"
 #include "launcher/complete_run.h"
 #include "launcher/run_flags.h"
-#include "run/train.h"
 
 namespace micrec {
 
