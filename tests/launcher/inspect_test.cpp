@@ -26,6 +26,7 @@
 #include "launcher/program.h"
 #include "tests/support/feature_file.h"
 #include "train/metrics_log.h"
+#include "train/progress.h"
 #include "train/trainer.h"
 
 namespace micrec {

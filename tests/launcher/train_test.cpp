@@ -217,18 +217,18 @@ TEST_F(Train, ItemRegressionIsFittedOnceWithTheSameBytesOnAnyRanks) {
 }
 
 TEST_F(Train, ValidatesASampleOfUsersTheSameOnAnyRanks) {
-  const std::vector<std::string> words = {"--validate_users=12", "--reproducible"};
+  const std::vector<std::string> words = {"--validate_users=6", "--reproducible"};
   ASSERT_EQ(train_on(1, new_run("one", words)), 0) << said_;
   EXPECT_NE(said_.find(" +-0."), std::string::npos) << said_;
   EXPECT_NE(said_.find("validation of all users, step-"), std::string::npos) << said_;
   const std::vector<json> one = lines("one", "validation");
-  ASSERT_EQ(one.size(), 3U);
+  ASSERT_GE(one.size(), 3U);
   for (const json& line : one) {
     EXPECT_GT(line["margin"], 0);
     for (const auto& [domain, sample] : line["sample"].items()) {
-      EXPECT_EQ(sample["users"], 12) << domain;
-      EXPECT_GT(sample["of"], 12) << domain;
-      EXPECT_EQ(line["domains"][domain]["slices"]["all"]["users"], 12) << domain;
+      EXPECT_EQ(sample["users"], 6) << domain;
+      EXPECT_GT(sample["of"], 6) << domain;
+      EXPECT_EQ(line["domains"][domain]["slices"]["all"]["users"], 6) << domain;
     }
   }
   for (const int ranks : {2, 3}) {
@@ -244,7 +244,7 @@ TEST_F(Train, ValidatesASampleOfUsersTheSameOnAnyRanks) {
   EXPECT_EQ(of_all["step"], test["step"]);
   EXPECT_EQ(of_all["split"], "valid");
   for (const auto& [domain, report] : of_all["domains"].items()) {
-    EXPECT_GT(report["slices"]["all"]["users"], 12) << domain;
+    EXPECT_GT(report["slices"]["all"]["users"], 6) << domain;
   }
   ASSERT_EQ(train_on(1, new_run("whole", {"--reproducible"})), 0) << said_;
   EXPECT_TRUE(lines("whole", "validation_of_all").empty());
@@ -258,16 +258,16 @@ TEST_F(Train, ValidatesASampleOfUsersTheSameOnAnyRanks) {
   }
 
   ASSERT_EQ(train_on(2, config_of("one", {"--resume", "--max_steps=12", "--nowatchdog"})), 0);
-  EXPECT_EQ(lines("one", "validation").size(), 4U);
+  EXPECT_EQ(lines("one", "validation").size(), one.size() + 1);
   EXPECT_EQ(lines("one", "validation_of_all").size(), 1U);
   try {
-    config_of("one", {"--resume", "--validate_users=13"});
+    config_of("one", {"--resume", "--validate_users=7"});
     FAIL() << "another sample";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("--validate_users=13 (the run has 12)"),
+    EXPECT_NE(std::string(error.what()).find("--validate_users=7 (the run has 6)"),
               std::string::npos);
   }
-  ASSERT_EQ(train_on(1, new_run("plain", {"--validate_users=12", "--model=lightgcn"})), 0) << said_;
+  ASSERT_EQ(train_on(1, new_run("plain", {"--validate_users=6", "--model=lightgcn"})), 0) << said_;
   EXPECT_GT(lines("plain", "validation")[0]["margin"], 0);
 }
 

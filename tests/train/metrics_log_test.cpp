@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "train/progress.h"
 #include "train/run_clock.h"
 #include "train/run_settings.h"
 #include "train/step_clock.h"
