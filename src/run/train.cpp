@@ -258,19 +258,24 @@ TrainingEvents events_of(Job& job, RunLock* lock, Model& model, Validation& vali
   return events;
 }
 
-/// Evaluates the run's result, its best checkpoint, on the test split as `micrec evaluate` does,
-/// and tells it; nothing where the data set has no test interactions. Where validation had a sample
-/// of the users, it is evaluated on the validation split of all of them first. Ranks: collective.
+/// The run's result, its best checkpoint, as `micrec evaluate` opens it. Ranks: collective.
+std::unique_ptr<TrainedRun> open_result(const RunConfig& config, const ModelConfig& model,
+                                        Job& job) {
+  TrainedRunOptions options;
+  options.run_dir = config.run_dir;
+  options.dataset = config.dataset;
+  options.read_settings = [&](auto&, auto&) { return model; };
+  options.report = &job.log_once();
+  options.threads = job.threads();
+  options.device = job.device();
+  return open_trained_run(options, job.communicator());
+}
+
+/// Evaluates the run's result on the test split as `micrec evaluate` does and tells it; nothing
+/// where the data set has no test interactions. Where validation had a sample of the users, it is
+/// evaluated on the validation split of all of them first. Ranks: collective.
 void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job& job) {
-  const auto run = open_trained_run({.run_dir = config.run_dir,
-                                     .checkpoint = "best",
-                                     .dataset = config.dataset,
-                                     .out = "",
-                                     .read_settings = [&](auto&, auto&) { return model; },
-                                     .report = &job.log_once(),
-                                     .threads = job.threads(),
-                                     .device = job.device()},
-                                    job.communicator());
+  const std::unique_ptr<TrainedRun> run = open_result(config, model, job);
   if (config.validate_users > 0) {
     if (const auto of_all = evaluate_run(*run, Split::valid, config.k)) {
       const Report& report = of_all->report;
