@@ -61,7 +61,8 @@ VerifiedRun verify_run(
     const std::function<void(const std::string& path, const VerifiedFile& file)>& tell);
 
 /// The sentence of what is wrong, and what to do; nothing where all is whole.
-/// Errors   Error(Cause::checkpoint) where files are damaged, Error(Cause::io) where one cannot be read.
+/// Errors   Error(Cause::checkpoint) where files are damaged, Error(Cause::io) where one cannot be
+///          read.
 void refuse_damage(const VerifiedRun& run);
 
 }  // namespace micrec

@@ -19,20 +19,34 @@ macro(micrec_find_package apt_package)
   endif()
 endmacro()
 
-# micrec_find_library(<name> <apt package> <header>): target micrec::<name> of a library that brings no
-# configuration file for CMake.
-function(micrec_find_library name apt_package header)
+function(micrec_refuse_missing name apt_package)
+  message(FATAL_ERROR "${name} was not found. On Debian or Ubuntu: apt-get install ${apt_package}; "
+                      "tests/run.sh installs everything.")
+endfunction()
+
+# micrec_find_headers(<name> <apt package> <header>): target micrec::<name> of a library that brings no configuration
+# file for CMake and has headers alone.
+function(micrec_find_headers name apt_package header)
   string(TOUPPER ${name} upper)
   find_path(MICREC_${upper}_INCLUDE ${header})
-  find_library(MICREC_${upper}_LIBRARY ${name})
-  mark_as_advanced(MICREC_${upper}_INCLUDE MICREC_${upper}_LIBRARY)
-  if(NOT MICREC_${upper}_INCLUDE OR NOT MICREC_${upper}_LIBRARY)
-    message(FATAL_ERROR "${name} was not found. On Debian or Ubuntu: apt-get install ${apt_package}; "
-                        "tests/run.sh installs everything.")
+  mark_as_advanced(MICREC_${upper}_INCLUDE)
+  if(NOT MICREC_${upper}_INCLUDE)
+    micrec_refuse_missing(${name} ${apt_package})
   endif()
   add_library(micrec_${name} INTERFACE)
   add_library(micrec::${name} ALIAS micrec_${name})
   target_include_directories(micrec_${name} SYSTEM INTERFACE ${MICREC_${upper}_INCLUDE})
+endfunction()
+
+# micrec_find_library(<name> <apt package> <header>): the same of one that is to be linked.
+function(micrec_find_library name apt_package header)
+  micrec_find_headers(${name} ${apt_package} ${header})
+  string(TOUPPER ${name} upper)
+  find_library(MICREC_${upper}_LIBRARY ${name})
+  mark_as_advanced(MICREC_${upper}_LIBRARY)
+  if(NOT MICREC_${upper}_LIBRARY)
+    micrec_refuse_missing(${name} ${apt_package})
+  endif()
   target_link_libraries(micrec_${name} INTERFACE ${MICREC_${upper}_LIBRARY})
 endfunction()
 
@@ -66,16 +80,9 @@ target_compile_definitions(micrec_hdf5 INTERFACE ${HDF5_C_DEFINITIONS})
 target_link_libraries(micrec_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
 
 # Its package of Debian is a library; elsewhere it is a header alone.
-find_path(MICREC_HTTPLIB_INCLUDE httplib.h)
+micrec_find_headers(httplib libcpp-httplib-dev httplib.h)
 find_library(MICREC_HTTPLIB_LIBRARY cpp-httplib)
-mark_as_advanced(MICREC_HTTPLIB_INCLUDE MICREC_HTTPLIB_LIBRARY)
-if(NOT MICREC_HTTPLIB_INCLUDE)
-  message(FATAL_ERROR "cpp-httplib was not found. On Debian or Ubuntu: apt-get install libcpp-httplib-dev; "
-                      "tests/run.sh installs everything.")
-endif()
-add_library(micrec_httplib INTERFACE)
-add_library(micrec::httplib ALIAS micrec_httplib)
-target_include_directories(micrec_httplib SYSTEM INTERFACE ${MICREC_HTTPLIB_INCLUDE})
+mark_as_advanced(MICREC_HTTPLIB_LIBRARY)
 target_link_libraries(micrec_httplib INTERFACE Threads::Threads)
 if(MICREC_HTTPLIB_LIBRARY)
   # What the library was built with: its classes have members for each.
@@ -84,17 +91,7 @@ if(MICREC_HTTPLIB_LIBRARY)
   target_link_libraries(micrec_httplib INTERFACE ${MICREC_HTTPLIB_LIBRARY})
 endif()
 
-# Headers alone.
-find_path(MICREC_HNSWLIB_INCLUDE hnswlib/hnswlib.h)
-mark_as_advanced(MICREC_HNSWLIB_INCLUDE)
-if(NOT MICREC_HNSWLIB_INCLUDE)
-  message(FATAL_ERROR "hnswlib was not found. On Debian or Ubuntu: apt-get install libhnswlib-dev; "
-                      "tests/run.sh installs everything.")
-endif()
-add_library(micrec_hnswlib INTERFACE)
-add_library(micrec::hnswlib ALIAS micrec_hnswlib)
-target_include_directories(micrec_hnswlib SYSTEM INTERFACE ${MICREC_HNSWLIB_INCLUDE})
-
+micrec_find_headers(hnswlib libhnswlib-dev hnswlib/hnswlib.h)
 micrec_find_library(xxhash libxxhash-dev xxhash.h)
 micrec_find_library(zstd libzstd-dev zstd.h)
 micrec_find_library(metis libmetis-dev metis.h)

@@ -200,8 +200,7 @@ std::vector<Flag> flags_of(ServeOptions& options) {
         "titles of items for people: JSON lines or a table with item_id and title", options.titles},
        {"attributes", "What is served", "DOMAIN=FILE,...",
         "what \"where\" and \"at_most\" of requests ask about: tables with a header line, item_id "
-        "and "
-        "other columns of numbers or texts",
+        "and other columns of numbers or texts",
         options.attributes},
        {"log", "What is served", "FILE",
         "events and new items that /observe was told of, read at the start and appended to; empty: "

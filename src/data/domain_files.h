@@ -28,7 +28,8 @@ DomainFiles parse_domain_files(const std::string& argument, bool is_split);
 /// where a domain comes twice.
 std::vector<DomainFiles> parse_domains(const std::vector<std::string>& arguments, bool is_split);
 
-/// Reads a domain's files one after the other, each by several threads. Says on `report` what each was taken for.
+/// Reads a domain's files one after the other, each by several threads. Says on `report` what each
+/// was taken for.
 ///
 /// Errors   Those of for_each_interaction() and TimeCensus; Error(data) where one file has dates
 ///          and another positions; Error(io) where a file is missing, and says that several of them

@@ -35,15 +35,20 @@ constexpr double kRecallOfGraph = 0.985;  // of the sample's neighbours in it
 constexpr float kSameCosine = 1e-6F;
 constexpr ScoredItem kNone{-1, 0};
 
-bool is_before(const ScoredItem& a, const ScoredItem& b) {
-  return a.score != b.score ? a.score > b.score : a.item < b.item;
-}
-
 void keep_best(std::vector<ScoredItem>& found, std::int64_t k) {
   if (static_cast<std::int64_t>(found.size()) > k) {
-    std::nth_element(found.begin(), found.begin() + k, found.end(), is_before);
+    std::nth_element(found.begin(), found.begin() + k, found.end(), is_better);
     found.resize(k);
   }
+}
+
+/// The items that a rank asks for, rising.
+std::vector<std::int64_t> asked_by(const NeighbourQuestion& question, int rank) {
+  std::vector<std::int64_t> items;
+  for (std::int64_t item = 0; item < question.source.items; ++item) {
+    if (question.asked_by[item] == rank) items.push_back(item);
+  }
+  return items;
 }
 
 /// Rows as a graph has them: 1 / length, and a byte a column.
@@ -264,7 +269,7 @@ class ApproximateSearch {
       write(n, send.mutable_data_ptr<std::int32_t>() +
                    next[question_.asked_by[queries_[n]]]++ * columns);
     }
-    const std::vector<std::int64_t> own = asked_by(rank());
+    const std::vector<std::int64_t> own = asked_by(question_, rank());
     std::vector<GraphShare> shares;
     for (int rank = 0; rank < ranks; ++rank) {
       shares.push_back(share_of_graphs(rank, ranks, graphs_));
@@ -276,20 +281,16 @@ class ApproximateSearch {
             ? send
             : communicator_->all_to_all("neighbours.found", send, send_rows, receive_rows);
     std::exclusive_scan(receive_rows.begin(), receive_rows.end(), next.begin(), std::int64_t{0});
-    NearestNeighbours result;
+    std::vector<std::vector<ScoredItem>> found;
     for (const std::int64_t item : own) {
-      std::vector<ScoredItem> all;
+      std::vector<ScoredItem>& all = found.emplace_back();
       for (int rank = 0; rank < ranks; ++rank) {
         if (!is_handled(item, shares[rank])) continue;
         read(received.const_data_ptr<std::int32_t>() + next[rank]++ * columns, all);
       }
       keep_best(all, question_.k);
-      const auto begin = static_cast<std::int64_t>(result.neighbours.size());
-      for (const ScoredItem& one : all) result.neighbours.push_back(one.item);
-      std::sort(result.neighbours.begin() + begin, result.neighbours.end());
-      result.offsets.push_back(static_cast<std::int64_t>(result.neighbours.size()));
     }
-    return result;
+    return by_number(found);
   }
 
  private:
@@ -298,14 +299,6 @@ class ApproximateSearch {
 
   static bool is_handled(std::int64_t item, const GraphShare& share) {
     return !share.graphs.empty() && item / kBlock % share.parts == share.part;
-  }
-
-  std::vector<std::int64_t> asked_by(int rank) const {
-    std::vector<std::int64_t> items;
-    for (std::int64_t item = 0; item < question_.source.items; ++item) {
-      if (question_.asked_by[item] == rank) items.push_back(item);
-    }
-    return items;
   }
 
   // A found list as it travels: of each of the k numbers and cosines, -1 and 0 where there is none.
@@ -564,11 +557,8 @@ NearestNeighbours find_neighbours(const NeighbourQuestion& question,
     if (!told.is_exact) result = search.exchange();
   }
   if (told.is_exact) {
-    const int rank = communicator == nullptr ? 0 : communicator->rank();
-    std::vector<std::int64_t> queries;
-    for (std::int64_t item = 0; item < question.source.items; ++item) {
-      if (question.asked_by[item] == rank) queries.push_back(item);
-    }
+    const std::vector<std::int64_t> queries =
+        asked_by(question, communicator == nullptr ? 0 : communicator->rank());
     result = nearest_neighbours(queries, read_rows(question.source, queries), question.source,
                                 question.eligible, question.k, threads);
   }

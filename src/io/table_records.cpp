@@ -14,6 +14,7 @@ namespace micrec {
 namespace {
 
 constexpr char kFirstOfMark = '\xEF';  // of a byte order mark
+constexpr std::size_t kMostFieldsToLook = 16;
 
 std::string_view without_mark(std::string_view value) {
   if (value.starts_with("\xEF\xBB\xBF")) value.remove_prefix(3);
@@ -98,8 +99,7 @@ bool TableRecords::may_take_lines(std::string_view text) const {
 /// Fills an interaction from a line in which nothing is unusual; `closely`: take() is to look.
 TableRecords::Looked TableRecords::look(std::string_view line, std::optional<double> min_rating,
                                         Interaction& out) const {
-  constexpr std::size_t kMost = 16;
-  std::array<std::string_view, kMost> fields;
+  std::array<std::string_view, kMostFieldsToLook> fields;
   const std::size_t width = table_.raw.size();
   const char separator = table_.format.separator.front();
   const char* at = line.data();
@@ -149,7 +149,6 @@ void TableRecords::take_line(std::string_view line, std::int64_t number, Deliver
 
 void TableRecords::take_lines(const LineBlock& lines, char line_feed, Delivery& delivery,
                               TableCounts& counts, std::vector<Interaction>& out) const {
-  constexpr std::size_t kMostFieldsToLook = 16;
   const std::string_view text = lines.text();
   const bool is_plain = line_feed == '\n' && table_.format.separator.size() == 1 &&
                         table_.raw.size() <= kMostFieldsToLook &&

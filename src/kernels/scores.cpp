@@ -12,11 +12,11 @@ namespace {
 // bytes), its items and a block of users in the second. Larger tiles make fewer, longer counts.
 constexpr std::int64_t kTilePanels = kTileItems / kItemLanes;
 
+}  // namespace
+
 bool is_better(const ScoredItem& a, const ScoredItem& b) {
   return a.score != b.score ? a.score > b.score : a.item < b.item;
 }
-
-}  // namespace
 
 RowPanels::RowPanels(std::int64_t rows, std::int64_t dim, std::int64_t lanes,
                      const std::function<const float*(std::int64_t)>& row_of, int threads)

@@ -67,6 +67,9 @@ struct ScoredItem {
   float score = 0;
 };
 
+/// Whether a comes before b: by the higher score, of equal ones by the smaller number.
+bool is_better(const ScoredItem& a, const ScoredItem& b);
+
 /// The k items with the highest scores of those offered, of equal ones the smaller numbers.
 class TopK {
  public:

@@ -11,15 +11,6 @@
 namespace micrec {
 namespace {
 
-/// Columns of a modality in the data set; 0 where no domain has it.
-std::int64_t width_of(const DatasetFile& dataset, const std::string& modality) {
-  for (const DomainInfo& domain : dataset.domains()) {
-    const auto found = std::ranges::find(domain.modalities, modality, &ModalityInfo::name);
-    if (found != domain.modalities.end()) return found->width;
-  }
-  return 0;
-}
-
 RawDomain& domain_of(std::vector<RawDomain>& raw, const std::string& name) {
   const auto found = std::ranges::find(raw, name, &RawDomain::name);
   if (found != raw.end()) return *found;
@@ -59,7 +50,8 @@ std::vector<FeatureInput> feature_inputs(const DatasetFile& dataset, const NewIt
       if (domain == met->end() || domain->items.find(item.item) < 0) continue;
     }
     for (const auto& [modality, row] : item.features) {
-      if (std::ssize(row) != width_of(dataset, modality)) continue;
+      const ModalityInfo* const info = find_modality(dataset, modality);
+      if (info == nullptr || std::ssize(row) != info->width) continue;
       Rows& rows = tables[{modality, item.domain}];
       rows.keys.push_back(item.item);
       rows.values.insert(rows.values.end(), row.begin(), row.end());
@@ -69,14 +61,22 @@ std::vector<FeatureInput> feature_inputs(const DatasetFile& dataset, const NewIt
   for (auto& [name, rows] : tables) {
     const std::string origin = "what was observed";
     inputs.push_back({name.first, name.second, origin,
-                      std::make_shared<const FeatureFile>(
-                          FeatureFile::of(origin, std::move(rows.keys),
-                                          width_of(dataset, name.first), std::move(rows.values)))});
+                      std::make_shared<const FeatureFile>(FeatureFile::of(
+                          origin, std::move(rows.keys), find_modality(dataset, name.first)->width,
+                          std::move(rows.values)))});
   }
   return inputs;
 }
 
 }  // namespace
+
+const ModalityInfo* find_modality(const DatasetFile& dataset, const std::string& name) {
+  for (const DomainInfo& domain : dataset.domains()) {
+    const auto found = std::ranges::find(domain.modalities, name, &ModalityInfo::name);
+    if (found != domain.modalities.end()) return &*found;
+  }
+  return nullptr;
+}
 
 ItemTitles NewItems::titles() const {
   ItemTitles titles;

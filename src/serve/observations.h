@@ -16,6 +16,9 @@
 
 namespace micrec {
 
+/// A modality of some domain of the data set; null where none has it.
+const ModalityInfo* find_modality(const DatasetFile& dataset, const std::string& name);
+
 /// New items and what was done with them: what a model is opened with to have them.
 struct NewItems {
   std::vector<NewItem> items;

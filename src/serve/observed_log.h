@@ -53,13 +53,14 @@ struct Observation {
 ///          or item may come twice; it counts once, and the first holds.
 ///
 /// A commit is on the disk before append() returns, and before the next one begins. So a crash can
-/// damage nothing but the last line, which nobody was told is kept: it is cut off by the next start. Several threads may append at once; those who wait for the disk share the next commit.
+/// damage nothing but the last line, which nobody was told is kept: it is cut off by the next start.
+/// Several threads may append at once; those who wait for the disk share the next commit.
 class ObservedLog {
  public:
   using Use = std::function<void(const Observation& commit)>;
 
-  /// Opens the file or makes it, and gives `use` every commit, in order. Says on
-  /// `report` what was read, and what was cut off.
+  /// Opens the file or makes it, and gives `use` every commit, in order. Says on `report` what was
+  /// read, and what was cut off.
   ///
   /// Errors   Error(io) where it cannot be read and written or another process has it open,
   ///          Error(data) where it is of another format or damaged before its last line.

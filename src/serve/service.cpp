@@ -356,15 +356,14 @@ void RecommendationService::check_new_item(const ServedModel& model, const NewIt
   dataset.domain_number(item.domain);
   if (item.item.empty()) throw Error(Cause::usage, "the key of a new item is empty; give it one");
   for (const auto& [modality, row] : item.features) {
-    const ModalityInfo* info = nullptr;
-    std::vector<std::string> names;
-    for (const DomainInfo& domain : dataset.domains()) {
-      for (const ModalityInfo& one : domain.modalities) {
-        if (one.name == modality) info = &one;
-        if (std::ranges::find(names, one.name) == names.end()) names.push_back(one.name);
-      }
-    }
+    const ModalityInfo* const info = find_modality(dataset, modality);
     if (info == nullptr) {
+      std::vector<std::string> names;
+      for (const DomainInfo& domain : dataset.domains()) {
+        for (const ModalityInfo& one : domain.modalities) {
+          if (std::ranges::find(names, one.name) == names.end()) names.push_back(one.name);
+        }
+      }
       throw Error(Cause::usage, text("the item ", excerpt(item.item), " has features of ",
                                      excerpt(modality), ", and nothing was learned of these; ",
                                      names.empty() ? "leave them out"

@@ -15,7 +15,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
@@ -36,6 +35,7 @@
 #include "kernels/streamed_softmax.h"
 #include "model/contrastive_loss.h"
 #include "model/contrastive_share.h"
+#include "tests/benchmarks/processor_seconds.h"
 
 namespace micrec {
 namespace {
@@ -57,23 +57,14 @@ struct Seconds {
   double work = 0;
 };
 
-double work_seconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
 // One after the other on all ranks: what `body` took, waiting for the slowest included.
 Seconds measure(Communicator& communicator, const std::function<void()>& body) {
   communicator.barrier("before");
   const Timer timer;
-  const double before = work_seconds();
+  const double before = processor_seconds();
   body();
   communicator.barrier("after");
-  return {timer.seconds(), work_seconds() - before};
+  return {timer.seconds(), processor_seconds() - before};
 }
 
 Seconds median(const std::vector<Seconds>& all) {

@@ -6,7 +6,6 @@
 // are a linear image of these with noise of half its size. CPU seconds are of all threads; memory is what the search
 // added to the rows, beside what micrec plan would count for it.
 #include <ATen/ATen.h>
-#include <sys/resource.h>
 
 #include <cmath>
 #include <cstdio>
@@ -17,6 +16,7 @@
 #include "base/random.h"
 #include "base/timer.h"
 #include "graph/approximate_neighbours.h"
+#include "tests/benchmarks/processor_seconds.h"
 
 namespace micrec {
 namespace {
@@ -53,13 +53,6 @@ at::Tensor made_up_rows(std::int64_t items, int threads) {
   return rows;
 }
 
-double cpu_seconds() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-         1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-}
-
 void measure(std::int64_t items, NeighbourSearch search, int threads) {
   const at::Tensor rows = made_up_rows(items, threads);
   NeighbourQuestion question;
@@ -72,7 +65,7 @@ void measure(std::int64_t items, NeighbourSearch search, int threads) {
   question.k = kNeighbours;
   NeighbourSearchReport report;
   const double before = peak_memory_bytes();
-  const double begun = cpu_seconds();
+  const double begun = processor_seconds();
   find_neighbours(question, {.search = search}, nullptr, threads, &report);
   const auto count = static_cast<double>(items);
   const double planned = most_search_bytes({.search = search,
@@ -82,7 +75,7 @@ void measure(std::int64_t items, NeighbourSearch search, int threads) {
                                             .width = kWidth,
                                             .k = kNeighbours});
   std::printf("%lld,%s,%d,%.1f,%.1f,%.4f,%.0f,%.0f\n", static_cast<long long>(items),
-              report.is_exact ? "exact" : "approximate", threads, cpu_seconds() - begun,
+              report.is_exact ? "exact" : "approximate", threads, processor_seconds() - begun,
               report.seconds, report.recall, (peak_memory_bytes() - before) / (1 << 20),
               planned / (1 << 20));
   std::fflush(stdout);

@@ -4,8 +4,6 @@
 // The file is made where it is not there: 27 bytes a line, users and items skewed and in no order, 30,000
 // users and 10,000 items to a million lines. FOLDER/table.csv.gz is read where it is newer than the table.
 
-#include <sys/resource.h>
-
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -21,20 +19,12 @@
 #include "data/dataset_writer.h"
 #include "data/domain_files.h"
 #include "data/preparation.h"
+#include "tests/benchmarks/processor_seconds.h"
 
 namespace micrec {
 namespace {
 
 namespace fs = std::filesystem;
-
-double processor_seconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 void make_table(const std::string& path, std::int64_t lines) {
   const Random random(1, Purpose::synthetic);

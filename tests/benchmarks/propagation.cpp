@@ -7,7 +7,6 @@
 // 0: as many as it finds right. Prints wall and processor milliseconds a step and what the ledger
 // says.
 #include <ATen/ATen.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
@@ -20,18 +19,10 @@
 #include "base/timer.h"
 #include "cluster/job.h"
 #include "graph/operators.h"
+#include "tests/benchmarks/processor_seconds.h"
 
 namespace micrec {
 namespace {
-
-double processor_seconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 struct Setting {
   std::int64_t users = 29'858;

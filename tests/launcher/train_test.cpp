@@ -21,6 +21,7 @@
 #include "launcher/complete_run.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/trained_by_threads.h"
 
 namespace micrec {
 namespace {
@@ -64,38 +65,12 @@ class Train : public testing::Test {
     return config_of(run, std::move(words));
   }
 
-  /// Trains on ranks that are threads; returns the exit code and keeps what was said.
   int train_on(int ranks, const RunConfig& config) {
-    int code = 0;
-    testing::internal::CaptureStderr();
-    try {
-      run_ranks(
-          ranks,
-          [&](Communicator& world) {
-            Job job(world);
-            const int own = train(config, job);
-            if (world.rank() == 0) code = own;
-          },
-          config.job.communicator);
-    } catch (...) {
-      said_ = testing::internal::GetCapturedStderr();
-      throw;
-    }
-    said_ = testing::internal::GetCapturedStderr();
-    return code;
+    return micrec::train_on(ranks, config, said_);
   }
 
-  /// The lines of a kind in a run's log, without what a clock decides.
   std::vector<json> lines(const std::string& run, const std::string& kind) {
-    std::ifstream file(folder_ / (run + "/metrics.jsonl"));
-    std::vector<json> found;
-    for (std::string line; std::getline(file, line);) {
-      json object = json::parse(line);
-      if (object["kind"] != kind) continue;
-      for (const char* timed : {"seconds", "triples_per_second"}) object.erase(timed);
-      found.push_back(std::move(object));
-    }
-    return found;
+    return lines_of(folder_ / run, kind);
   }
 
   Cause refusal_of(int ranks, const RunConfig& config, std::string& message) {

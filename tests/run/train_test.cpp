@@ -3,22 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "checkpoints/directory.h"
-#include "cluster/thread_communicator.h"
 #include "evaluate/validation.h"
 #include "run/run_report.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/trained_by_threads.h"
 
 namespace micrec {
 namespace {
-
-using nlohmann::json;
 
 /// A configuration that no flag has touched.
 RunConfig small_run(const std::string& dataset, const std::string& run_dir) {
@@ -42,34 +38,6 @@ RunConfig small_run(const std::string& dataset, const std::string& run_dir) {
   return config;
 }
 
-int train_on(int ranks, const RunConfig& config, std::string& said) {
-  int code = -1;
-  testing::internal::CaptureStderr();
-  run_ranks(
-      ranks,
-      [&](Communicator& world) {
-        Job job(world);
-        const int own = train(config, job);
-        if (world.rank() == 0) code = own;
-      },
-      config.job.communicator);
-  said = testing::internal::GetCapturedStderr();
-  return code;
-}
-
-/// The lines of metrics.jsonl of a kind, without what a clock decides.
-std::vector<json> lines(const std::string& run_dir, const std::string& kind) {
-  std::ifstream file(run_dir + "/metrics.jsonl");
-  std::vector<json> found;
-  for (std::string line; std::getline(file, line);) {
-    json object = json::parse(line);
-    if (object["kind"] != kind) continue;
-    for (const char* timed : {"seconds", "triples_per_second"}) object.erase(timed);
-    found.push_back(std::move(object));
-  }
-  return found;
-}
-
 TEST(TrainWithoutFlags, AtFourRanksHasTheBitsOfOneRankAndLeavesAllFilesOfARun) {
   const TemporaryFolder folder;
   const std::string dataset = folder / "world.h5";
@@ -84,11 +52,11 @@ TEST(TrainWithoutFlags, AtFourRanksHasTheBitsOfOneRankAndLeavesAllFilesOfARun) {
 
   for (const auto& [kind, expected] : std::vector<std::pair<const char*, std::size_t>>{
            {"step", 6}, {"validation", 2}, {"test", 1}}) {
-    EXPECT_EQ(lines(one.run_dir, kind).size(), expected) << kind;
-    EXPECT_EQ(lines(four.run_dir, kind), lines(one.run_dir, kind)) << kind;
+    EXPECT_EQ(lines_of(one.run_dir, kind).size(), expected) << kind;
+    EXPECT_EQ(lines_of(four.run_dir, kind), lines_of(one.run_dir, kind)) << kind;
   }
-  EXPECT_EQ(lines(four.run_dir, "start").at(0)["versions"]["micrec"], "of a test");
-  EXPECT_EQ(lines(four.run_dir, "end").at(0)["reason"], "finished");
+  EXPECT_EQ(lines_of(four.run_dir, "start").at(0)["versions"]["micrec"], "of a test");
+  EXPECT_EQ(lines_of(four.run_dir, "end").at(0)["reason"], "finished");
   EXPECT_EQ(list_checkpoints(checkpoints_of(four.run_dir)).back(), "step-000000000006");
   EXPECT_TRUE(std::filesystem::exists(four.run_dir + "/config.txt"));
   EXPECT_TRUE(std::filesystem::exists(four.run_dir + "/item_regression.h5"));
