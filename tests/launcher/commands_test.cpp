@@ -4,8 +4,10 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "cluster/cores.h"
 #include "command_line/manual.h"
 #include "launcher/common_flags.h"
@@ -108,6 +110,18 @@ TEST(Commands, TellWhichFlagsHaveNoEffect) {
   EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--modalities=", "--missing=0.5"}),
             Lines{"--missing has no effect with --modalities="});
   EXPECT_EQ(idle_of(synth_command(), {"--out=o", "--overlap=0.4", "--missing=0.5"}), Lines{});
+  const std::vector<std::string> of_connections = {
+      "--run_dir=r", "--host=::1",      "--port=9",        "--token_file=t", "--rate=2",
+      "--timeout=2", "--connections=2", "--max_body=2000", "--max_k=9",      "--titles=a=t.csv"};
+  EXPECT_EQ(idle_of(serve_command(), of_connections), Lines{});
+  Lines told;
+  for (const char* flag :
+       {"host", "port", "token_file", "rate", "timeout", "connections", "max_body"}) {
+    told.push_back(text("--", flag, " has no effect with --stdin"));
+  }
+  std::vector<std::string> of_lines = of_connections;
+  of_lines.emplace_back("--stdin");
+  EXPECT_EQ(idle_of(serve_command(), of_lines), told);
 }
 
 TEST(Threads, AreAllCoresUnlessGiven) {

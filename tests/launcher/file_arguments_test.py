@@ -105,7 +105,7 @@ COMMANDS = {
         *FILTERS, OUT, FLAGFILE]),
     "serve": (["--stdin"], [
         run_of(), dataset_of_run(),
-        Argument("token_file", "input", good="token"),
+        Argument("token_file", "input", "--nostdin --token_file={}"),
         Argument("titles", "input", "--titles=books={}", "titles", ".csv"),
         Argument("attributes", "input", "--attributes=books={}", "attributes", ".csv"),
         Argument("log", "output", good="new", expect={
@@ -200,6 +200,8 @@ class World:
             return self.history
         if argument.flag == "against":
             return self.run
+        if argument.flag == "token_file":
+            return self.token
         if argument.flag == "comparison":
             return self.comparison
         if argument.ending == ".npy":

@@ -17,7 +17,6 @@
 #include "base/description.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoints/store.h"
 #include "cluster/thread_communicator.h"
 #include "serve/explanation.h"
 #include "serve/filter_files.h"
@@ -27,57 +26,20 @@
 #include "serve/served_model.h"
 #include "serve/similar_items.h"
 #include "serve/trained_run.h"
-#include "tests/support/sharded_model.h"
-#include "tests/support/small_world.h"
+#include "tests/support/saved_run.h"
 #include "tests/support/temporary_folder.h"
-#include "train/optimizer.h"
-#include "train/trainer.h"
 
 namespace micrec {
 namespace {
 
 using Json = nlohmann::json;
 
-ModelConfig small_config() {
-  ModelConfig config;
-  config.dim = 8;
-  config.layers = 1;  // up to which a copy of a user has the user's row bit for bit
-  config.semantic_neighbors = 3;
-  config.modalities = {"image", "text"};
-  return config;
-}
-
 class ServiceTest : public testing::Test {
  protected:
-  ServiceTest() : dataset_(write_small_world({}, folder_ / "world.h5")) {
-    for (const int domain : {0, 1}) items_.push_back(dataset_.item_keys(domain));
-    save(25);
-  }
-
-  void save(std::int64_t step) {
-    CheckpointInfo info;
-    info.step = step;
-    info.dataset_path = folder_ / "world.h5";
-    info.dataset_fingerprint = dataset_.fingerprint();
-    info.grid = "1x1";
-    info.world_size = 1;
-    info.extra["steps_per_epoch"] = "10";
-    ShardedSetting setting;
-    setting.seed = static_cast<std::uint64_t>(step);
-    on_ranks(dataset_, small_config(), setting, [&](ModelRank& rank) {
-      rank.model.fit_ridge(rank.model.embeddings(2));
-      CheckpointStore store(folder_ / "run/checkpoints", rank.communicator);
-      const Optimizer optimizer(rank.model, AdamConfig());
-      store.save(info, rank.shard.whole_nodes, checkpoint_tensors(rank.model, optimizer), {});
-    });
-  }
+  void save(std::int64_t step) { run_.save(step); }
 
   std::unique_ptr<TrainedRun> open(Communicator& communicator) const {
-    TrainedRunOptions options;
-    options.run_dir = folder_ / "run";
-    options.checkpoint = "newest";
-    options.read_settings = [](const std::string&, const std::string&) { return small_config(); };
-    return open_trained_run(options, communicator);
+    return run_.open(communicator);
   }
 
   void with_service(const std::function<void(RecommendationService&)>& body) {
@@ -154,9 +116,10 @@ class ServiceTest : public testing::Test {
     return {dataset_.user_keys(0)[user], seen};
   }
 
-  TemporaryFolder folder_;
-  DatasetFile dataset_;
-  std::vector<std::vector<std::string>> items_;
+  SavedRun run_;
+  const TemporaryFolder& folder_ = run_.folder();
+  const DatasetFile& dataset_ = run_.dataset();
+  const std::vector<std::vector<std::string>>& items_ = run_.items();
   std::map<std::string, std::string> attributes_;  // file by domain
   std::ostringstream report_;
 };
