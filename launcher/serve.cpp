@@ -7,10 +7,12 @@
 #include <vector>
 
 #include "cluster/job.h"
+#include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
 #include "launcher/trained_run.h"
+#include "serve/later_files.h"
 #include "serve/server.h"
 
 namespace micrec {
@@ -28,9 +30,9 @@ int serve(const ServeOptions& options, const HeldSignals* signals, Job& job) {
   require_one_process("serve", job);
   ServerOptions server = options.server;
   server.http.threads = job.threads();
-  const RunOpener open = [&](const AdditionsReader& came) {
+  const RunOpener open = [&](const ToldReader& told) {
     TrainedRunOptions run = options.run;
-    run.read_additions = came;
+    run.read_additions = additions_reader(run.later, told);
     return open_trained_run(run, job);
   };
   if (signals != nullptr) {
@@ -102,6 +104,7 @@ std::vector<Flag> flags_of(ServeOptions& options) {
   };
   return trained_run_flags(options.run,
                            idle_where(nobody_connects, address) + served +
+                               addition_flags(options.run.later) +
                                idle_where(nobody_connects, connections) + limits,
                            options.job);
 }

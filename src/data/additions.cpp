@@ -23,6 +23,11 @@ struct KnownDomain {
   KeyTable items;
 };
 
+KnownDomain known_domain(const DatasetFile& dataset, int number) {
+  return {dataset, number, dataset.domains()[number], number_keys(dataset.user_keys(number)),
+          number_keys(dataset.item_keys(number))};
+}
+
 /// The keys that are not known, in their order, which are added to the known ones.
 std::vector<std::string> add_new(const KeyTable& keys, KeyTable& known) {
   std::vector<std::string> added;
@@ -37,29 +42,6 @@ std::vector<std::int32_t> numbers_of(const KeyTable& keys, const KeyTable& known
   std::vector<std::int32_t> numbers;
   for (std::int32_t n = 0; n < keys.size(); ++n) numbers.push_back(known.find(keys.key(n)));
   return numbers;
-}
-
-void refuse_foreign(const RawDomain& raw, const KnownDomain& known, std::ostream& report) {
-  if (raw.user.empty()) {
-    throw Error(Cause::data, text("The files of the domain ", raw.name, " have no interactions."));
-  }
-  const std::int64_t crossed = words_in_both(raw.users, known.items);
-  if (crossed > words_in_both(raw.users, known.users) &&
-      crossed > words_in_both(raw.items, known.items)) {
-    throw Error(Cause::data,
-                text(with_commas(crossed), " of the ", with_commas(raw.users.size()),
-                     " users that came to ", raw.name, " are items of it in ", known.dataset.path(),
-                     ": user and item columns are swapped; name them with --columns=USER,ITEM."));
-  }
-  const auto none_is_known = [](const KeyTable& keys, const KeyTable& table) {
-    return std::ranges::all_of(numbers_of(keys, table), [](std::int32_t n) { return n < 0; });
-  };
-  if (none_is_known(raw.users, known.users) && none_is_known(raw.items, known.items)) {
-    report << "warning: " << known.dataset.path() << " knows none of the users and items that came "
-           << "to " << raw.name << ", as '" << raw.users.key(0) << "' and '" << raw.items.key(0)
-           << "'; it has '" << known.users.key(0) << "' and '" << known.items.key(0)
-           << "': are these keys of the same kind?\n";
-  }
 }
 
 /// Drops interactions that the data set has.
@@ -196,9 +178,33 @@ void match_people(const DatasetFile& dataset, Additions& additions) {
 
 }  // namespace
 
+void refuse_foreign(const DatasetFile& dataset, const RawDomain& raw, std::ostream& report) {
+  const KnownDomain known = known_domain(dataset, dataset.domain_number(raw.name));
+  if (raw.user.empty()) {
+    throw Error(Cause::data, text("The files of the domain ", raw.name, " have no interactions."));
+  }
+  const std::int64_t crossed = words_in_both(raw.users, known.items);
+  if (crossed > words_in_both(raw.users, known.users) &&
+      crossed > words_in_both(raw.items, known.items)) {
+    throw Error(Cause::data,
+                text(with_commas(crossed), " of the ", with_commas(raw.users.size()),
+                     " users that came to ", raw.name, " are items of it in ", known.dataset.path(),
+                     ": user and item columns are swapped; name them with --columns=USER,ITEM."));
+  }
+  const auto none_is_known = [](const KeyTable& keys, const KeyTable& table) {
+    return std::ranges::all_of(numbers_of(keys, table), [](std::int32_t n) { return n < 0; });
+  };
+  if (none_is_known(raw.users, known.users) && none_is_known(raw.items, known.items)) {
+    report << "warning: " << known.dataset.path() << " knows none of the users and items that came "
+           << "to " << raw.name << ", as '" << raw.users.key(0) << "' and '" << raw.items.key(0)
+           << "'; it has '" << known.users.key(0) << "' and '" << known.items.key(0)
+           << "': are these keys of the same kind?\n";
+  }
+}
+
 Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
                          const std::vector<FeatureInput>& features, FeaturesOf kind,
-                         SplitKind split, std::ostream& report, KeysFrom from) {
+                         SplitKind split, std::ostream& report) {
   Additions additions;
   additions.domains.resize(dataset.domains().size());
   std::vector<std::shared_ptr<const FeatureFile>> files;
@@ -212,12 +218,10 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
   for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
     const DomainInfo& info = dataset.domains()[d];
     DomainAdditions& added = additions.domains[d];
-    KnownDomain known{dataset, d, info, number_keys(dataset.user_keys(d)),
-                      number_keys(dataset.item_keys(d))};
+    KnownDomain known = known_domain(dataset, d);
     const auto came = std::ranges::find(raw, info.name, &RawDomain::name);
     KeyTable items;
     if (came != raw.end()) {
-      if (from == KeysFrom::files) refuse_foreign(*came, known, report);
       added.user_keys = add_new(came->users, known.users);
       items = came->items;
     }

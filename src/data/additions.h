@@ -43,21 +43,21 @@ enum class FeaturesOf {
   new_items,  ///< each key is a new item, met or not, of a modality that the data set has
 };
 
-/// Where keys come from.
-enum class KeysFrom {
-  files,   ///< which a person may have written with swapped columns, or of another data set
-  events,  ///< each of which says what is what: any keys are taken
-};
+/// Refuses interactions of files that somebody wrote for a data set, where they cannot be of it; warns
+/// on `report` where they may be of another.
+///
+/// Errors   Error(usage) where the domain is unknown; Error(data) where it has no interaction, or
+///          where user and item columns look swapped.
+void refuse_foreign(const DatasetFile& dataset, const RawDomain& raw, std::ostream& report);
 
 /// Numbers what came after a data set: repeats and interactions that it has already are dropped,
 /// people are matched by key. Says on `report` what is new.
 ///
-/// Errors   Error(usage) where a domain or modality is unknown; Error(data) where a domain has no
-///          interaction, where user and item columns look swapped, where an item of a feature file is
-///          not of the kind that is expected, or where a width is another.
+/// Errors   Error(usage) where a domain or modality is unknown; Error(data) where an item of a
+///          feature file is not of the kind that is expected, or where a width is another.
 /// Cost     One pass over the data set's interactions; what comes is in memory, features aside.
 Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
                          const std::vector<FeatureInput>& features, FeaturesOf kind,
-                         SplitKind split, std::ostream& report, KeysFrom from = KeysFrom::files);
+                         SplitKind split, std::ostream& report);
 
 }  // namespace micrec

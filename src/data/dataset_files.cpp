@@ -30,6 +30,7 @@ PreparedDataset prepare_files(const DatasetFiles& files, const PreparationOption
   if (!extended) {
     return prepare(std::move(raw), options, features_from_files(files.features, report), report);
   }
+  for (const RawDomain& domain : raw) refuse_foreign(*extended, domain, report);
   Additions additions = make_additions(*extended, std::move(raw), files.features,
                                        FeaturesOf::met_items, options.split.kind, report);
   return append(extended, std::move(additions), {options.split, options.provenance}, report);

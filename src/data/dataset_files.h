@@ -26,7 +26,7 @@ std::vector<std::string> files_to_read(const DatasetFiles& files, const std::str
 /// Reads them and makes a data set, or adds them to the one that they extend: of that comes how it is
 /// filtered and held out, of `options` the split of what is added. Says on `report` what each step did.
 ///
-/// Errors   those of read_domain() and prepare(), or of make_additions() and append().
+/// Errors   those of read_domain() and prepare(), or of refuse_foreign(), make_additions() and append().
 /// Cost     that of prepare(), and the raw interactions.
 PreparedDataset prepare_files(const DatasetFiles& files, const PreparationOptions& options,
                               const std::shared_ptr<const DatasetFile>& extended,

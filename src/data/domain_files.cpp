@@ -164,9 +164,11 @@ std::vector<DomainFiles> parse_domains(const std::vector<std::string>& arguments
   std::vector<DomainFiles> domains;
   for (const std::string& argument : arguments) {
     DomainFiles files = parse_domain_files(argument, is_split);
-    if (std::ranges::find(domains, files.name, &DomainFiles::name) != domains.end()) {
-      throw Error(Cause::usage, text("The domain ", files.name,
-                                     " is given twice; every domain is one argument."));
+    const auto same = std::ranges::find(domains, files.name, &DomainFiles::name);
+    if (same != domains.end()) {
+      throw Error(Cause::usage,
+                  text("The domain ", files.name, " is given twice, as ", join(same->paths, ","),
+                       " and as ", join(files.paths, ","), "; put its files together in one."));
     }
     domains.push_back(std::move(files));
   }

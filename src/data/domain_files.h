@@ -24,8 +24,8 @@ struct DomainFiles {
 /// Errors   Error(usage), also where a file has no name.
 DomainFiles parse_domain_files(const std::string& argument, bool is_split);
 
-/// The files of every domain, an argument each. Errors: those of parse_domain_files(); Error(usage)
-/// where a domain comes twice.
+/// The files of every domain, an argument or a part of a list each. Errors: those of
+/// parse_domain_files(); Error(usage) where a domain comes twice.
 std::vector<DomainFiles> parse_domains(const std::vector<std::string>& arguments, bool is_split);
 
 /// Reads a domain's files one after the other, each by several threads. Says on `report` what each

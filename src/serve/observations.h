@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -19,19 +20,17 @@ namespace micrec {
 /// A modality of some domain of the data set; null where none has it.
 const ModalityInfo* find_modality(const DatasetFile& dataset, const std::string& name);
 
-/// New items and what was done with them: what a model is opened with to have them.
+/// Whether an item came after the data set was made, by what else is known of it than was told.
+using IsLater = std::function<bool(const std::string& domain, std::string_view item)>;
+
+/// New items that were told of, and what was done with them and with those that else came later:
+/// what a model is opened with to have them.
 struct NewItems {
   std::vector<NewItem> items;
-  std::vector<ObservedEvent> events;  // with these items
-
-  bool is_empty() const { return items.empty(); }
-  ItemTitles titles() const;
+  std::vector<ObservedEvent> events;
 };
-
-/// Reads them as recommend reads --items and --observed: the same graph, whatever the order in which
-/// they came. Items of the data set, features that it has no place for and, where the model cannot
-/// place a cold item, items that nobody met are left out.
-AdditionsReader reader_of(NewItems items, bool places_cold_items);
+/// Gives them.
+using ToldReader = std::function<NewItems(const IsLater& is_later)>;
 
 /// What a server was told, by keys alone, so that any model may be asked about it. Nobody adds while
 /// another reads.
@@ -43,7 +42,7 @@ class Observations {
     std::int64_t known_events = 0;  // already there
     std::int64_t known_items = 0;
   };
-  Added add(const Observation& observation);
+  Added add(const Observation& observation, const IsLater& is_later = nullptr);
 
   /// What somebody did in a domain, as numbers for item_key(); null where nothing was observed.
   const std::vector<std::int32_t>* history(const std::string& domain, std::string_view user) const;
@@ -52,8 +51,10 @@ class Observations {
   }
   bool is_new_item(const std::string& domain, std::string_view item) const;
 
-  NewItems new_items() const;
-  /// Rises with every new item, and every event with one.
+  NewItems new_items(const IsLater& is_later) const;
+  /// Of the new items that have one.
+  ItemTitles titles() const;
+  /// Rises with every new item, and every event with one or with one that came later.
   std::int64_t changes() const { return changes_; }
 
   std::int64_t events() const { return events_; }
@@ -90,7 +91,7 @@ class Observations {
     KeyTable new_keys;  // of them
   };
 
-  bool add_event(const ObservedEvent& event);
+  bool add_event(const ObservedEvent& event, const IsLater& is_later);
   bool add_item(const NewItem& item);
 
   std::map<std::string, Domain, std::less<>> domains_;

@@ -21,6 +21,9 @@ ServedModel::ServedModel(std::unique_ptr<TrainedRun> run, const ServedFiles& fil
     recommender_.prepare(domain, Exclude::all);
     items_.push_back(number_keys(run_->dataset.item_keys(domain)));
     titles_.emplace_back(items_.back().size());
+    const bool is_extended = run_->dataset.fingerprint() != run_->info.dataset_fingerprint;
+    first_new_.push_back(is_extended ? run_->dataset.extends().back().items[domain]
+                                     : items_.back().size());
   }
   for (const auto& [name, path] : files.attributes) {
     const int domain = run_->dataset.domain_number(name);
@@ -43,11 +46,9 @@ ServedModel::ServedModel(std::unique_ptr<TrainedRun> run, const ServedFiles& fil
 }
 
 std::int64_t ServedModel::new_items() const {
-  if (run_->dataset.fingerprint() == run_->info.dataset_fingerprint) return 0;
   std::int64_t count = 0;
-  const std::vector<std::int64_t>& before = run_->dataset.extends().back().items;
   for (int domain = 0; domain < domains(); ++domain) {
-    count += items_[domain].size() - before[domain];
+    count += items_[domain].size() - first_new_[domain];
   }
   return count;
 }

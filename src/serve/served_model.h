@@ -16,6 +16,7 @@
 #include "serve/item_attributes.h"
 #include "serve/item_filter.h"
 #include "serve/item_titles.h"
+#include "serve/observations.h"
 #include "serve/recommender.h"
 #include "serve/trained_run.h"
 
@@ -49,7 +50,9 @@ class ServedModel {
   const std::string& searched(int domain, std::int32_t item) const {
     return searched_[domain][item];
   }
-  /// How many items came after the data set was made.
+  /// Whether an item came after the data set was made.
+  bool is_new(int domain, std::int32_t item) const { return item >= first_new_[domain]; }
+  /// How many did.
   std::int64_t new_items() const;
 
   /// The items that rules let through, of the last kFilters different ones made once.
@@ -70,6 +73,7 @@ class ServedModel {
   Recommender recommender_;
   Explainer explainer_;
   std::vector<KeyTable> items_;                            // [domain]
+  std::vector<std::int64_t> first_new_;                    // [domain] number of the first new item
   std::vector<std::vector<std::string>> titles_;           // [domain][item]
   std::vector<std::vector<std::string>> searched_;         // [domain][item]
   std::vector<std::optional<ItemAttributes>> attributes_;  // [domain]
@@ -77,10 +81,10 @@ class ServedModel {
   mutable std::list<MadeFilter> filters_;  // the last asked for first
 };
 
-/// What a server's model is opened with besides its run's files.
+/// What a server was told of since, with which its model is opened.
 struct ServedAdditions {
-  AdditionsReader read = nullptr;  // null: nothing
-  ItemTitles titles;               // of new items
+  ToldReader told = nullptr;  // null: nothing
+  ItemTitles titles;          // of new items
 };
 
 }  // namespace micrec

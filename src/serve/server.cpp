@@ -36,7 +36,7 @@ ModelLoader loader_of(const ServerOptions& options, const RunOpener& open, std::
     for (const auto& [domain, titles] : additions.titles) {
       files.titles[domain].insert(titles.begin(), titles.end());
     }
-    return std::make_shared<const ServedModel>(open(additions.read), files, report);
+    return std::make_shared<const ServedModel>(open(additions.told), files, report);
   };
 }
 

@@ -8,6 +8,7 @@
 
 #include "serve/held_signals.h"
 #include "serve/http_server.h"
+#include "serve/observations.h"
 #include "serve/service.h"
 #include "serve/trained_run.h"
 
@@ -22,8 +23,8 @@ struct ServerOptions {
   std::string log;         ///< of what is observed
 };
 
-/// Opens the run that is served, with what came since by these.
-using RunOpener = std::function<std::unique_ptr<TrainedRun>(const AdditionsReader& came)>;
+/// Opens the run that is served, with what it was told since; null: nothing.
+using RunOpener = std::function<std::unique_ptr<TrainedRun>(const ToldReader& told)>;
 
 /// The files of titles and attributes. Errors: Error(usage) where a list cannot be read.
 std::vector<std::string> files_of(const ServerOptions& options);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
+#include "io/paths.h"
 #include "serve/observations.h"
 #include "serve/recommender.h"
 #include "serve/served_model.h"
@@ -160,18 +161,18 @@ RecommendationService::RecommendationService(ModelLoader load, ServiceLimits lim
     : load_(std::move(load)),
       limits_(limits),
       notify_(std::move(notify)),
-      model_(load_({})),
       observed_(std::make_unique<Observations>()) {
-  if (log.empty()) return;
-  log_ = std::make_unique<ObservedLog>(
-      log, [&](const Observation& commit) { observed_->add(commit); }, report);
-  if (has_news()) {
-    try {
-      reload();
-    } catch (const Error& error) {
-      report << error.what() << "; answers are without new items\n";
-    }
+  if (!log.empty() && is_there(log)) open_log(log, report);
+  try {
+    model_ = open_model();
+  } catch (const Error& error) {
+    if (observed_->changes() == 0) throw;
+    model_ = load_({});
+    report << error.what() << "; answers are without new items\n";
   }
+  next_load_ = {};  // what comes first need not wait
+  if (log.empty()) return;
+  if (!log_) open_log(log, report);  // which makes it, as there is a model now
   const std::int64_t foreign =
       observed_->count_foreign([&](const std::string& name, std::string_view item) {
         const int domain = find_domain(*model_, name);
@@ -419,7 +420,12 @@ ObserveAnswer RecommendationService::observe(const Observation& observation) {
   {
     const std::unique_lock<std::shared_mutex> lock(observed_mutex_);
     const std::int64_t before = observed_->changes();
-    const Observations::Added added = observed_->add(kept);
+    const Observations::Added added =
+        observed_->add(kept, [&](const std::string& name, std::string_view key) {
+          const int domain = find_domain(*model, name);
+          const std::int32_t item = model->items(domain).find(key);
+          return item >= 0 && model->is_new(domain, item);
+        });
     answer.added = added.events;
     answer.known = added.known_events;
     answer.added_items = added.items;
@@ -440,36 +446,46 @@ bool RecommendationService::has_news() const {
   return changes != loaded_changes_ && Clock::now() >= next_load_;
 }
 
-void RecommendationService::reload() {
+void RecommendationService::open_log(const std::string& path, std::ostream& report) {
+  log_ = std::make_unique<ObservedLog>(
+      path, [&](const Observation& commit) { observed_->add(commit); }, report);
+}
+
+/// A model of all that was observed. Notes when the next may be made.
+std::shared_ptr<const ServedModel> RecommendationService::open_model() {
   constexpr int kRest = 4;  // times as long as making a model took
   const Clock::time_point begin = Clock::now();
-  NewItems told;
+  ServedAdditions additions;
   std::int64_t changes = 0;
   {
     const std::shared_lock<std::shared_mutex> lock(observed_mutex_);
-    told = observed_->new_items();
     changes = observed_->changes();
-  }
-  const std::shared_ptr<const ServedModel> before = this->model();
-  ServedAdditions additions;
-  if (!told.is_empty()) {
-    additions.titles = told.titles();
-    additions.read = reader_of(std::move(told), before->run().places_cold_items);
+    additions.titles = observed_->titles();
+    if (observed_->events() > 0 || changes > 0) {
+      additions.told = [this](const IsLater& is_later) {
+        const std::shared_lock<std::shared_mutex> told_lock(observed_mutex_);
+        return observed_->new_items(is_later);
+      };
+    }
   }
   const auto note_time = [&] {  // Of a failure too: it is not tried again before there is more.
     const std::lock_guard<std::mutex> lock(model_mutex_);
     loaded_changes_ = changes;
     next_load_ = Clock::now() + kRest * (Clock::now() - begin);
   };
-  std::shared_ptr<const ServedModel> made;
   try {
-    made = load_(additions);
-    check_same_dataset(*before, *made);
+    std::shared_ptr<const ServedModel> made = load_(additions);
+    if (model_) check_same_dataset(*model_, *made);
+    note_time();
+    return made;
   } catch (...) {
     note_time();
     throw;
   }
-  note_time();
+}
+
+void RecommendationService::reload() {
+  std::shared_ptr<const ServedModel> made = open_model();
   const std::lock_guard<std::mutex> lock(model_mutex_);
   model_.swap(made);
 }

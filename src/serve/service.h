@@ -152,20 +152,22 @@ struct ServiceState {
 
 /// Answers single requests of a trained model, as Recommender would, and remembers what it is told.
 ///
-/// What somebody did counts in the next request about them. New items, and what was done with them,
-/// need a model that has them in its graph: has_news() says that there are some, and reload() opens
-/// it, as recommend does for --items and --observed. Until then lists are without them.
+/// What somebody did counts in the next request about them. New items, and what was done with them
+/// and with those that came by files, need a model that has them in its graph: has_news() says that
+/// there are some, and reload() opens it, as recommend does for --items and --observed. Until then
+/// lists are without them.
 ///
 /// Every member may be called by several threads at once, but reload(), which one calls.
 /// Errors   Error(usage) where a request names what there is not, or asks for more than the limits.
 /// Cost     a list: the rows of the person's history, one product with the items of each domain.
 class RecommendationService {
  public:
-  /// Opens the model. What is told is appended to `log` and, what it holds, known from the start;
-  /// without one nothing can be observed. Says on `report` what of it is of no use to the model.
-  /// `notify` is called, by any thread, when has_news() may have become true.
+  /// Opens the model, once, on what `log` holds. What is told is appended to it; without one nothing
+  /// can be observed. Says on `report` what of it is of no use to the model; where that cannot be
+  /// opened on the new items, answers are without them. `notify` is called, by any thread, when
+  /// has_news() may have become true.
   ///
-  /// Errors   those of `load` without additions.
+  /// Errors   those of `load` without additions, and of ObservedLog.
   RecommendationService(ModelLoader load, ServiceLimits limits, const std::string& log,
                         std::ostream& report, std::function<void()> notify = nullptr);
   ~RecommendationService();
@@ -200,6 +202,8 @@ class RecommendationService {
   using Clock = std::chrono::steady_clock;
   struct Resolved;  // an asker, in numbers
 
+  void open_log(const std::string& path, std::ostream& report);
+  std::shared_ptr<const ServedModel> open_model();
   std::shared_ptr<const ServedModel> model() const;
   Resolved resolve(const ServedModel& model, const Asker& person, UnknownByDomain& unknown) const;
   void check_choice(const ServedModel& model, const ItemChoice& choice) const;

@@ -105,13 +105,14 @@ DatasetFile open_dataset(const TrainedRunOptions& options, const Checkpoint& che
   return dataset;
 }
 
-/// Whether the score of an item depends on its features. `config` with the modalities that were
-/// asked for, not yet resolved.
-bool looks_at_features(const ModelConfig& config) {
-  if (config.modalities.empty()) return false;
+/// Items are placed by features where their score depends on these. `config` with the modalities
+/// that were asked for, not yet resolved.
+ColdItems cold_items_of(const ModelConfig& config) {
+  if (config.modalities.empty()) return ColdItems::unplaced;
   const bool by_rows =
       config.kind == ModelKind::micrec && (config.has_semantic() || config.content);
-  return by_rows || config.item_regression != ItemRegressionUse::off;
+  return by_rows || config.item_regression != ItemRegressionUse::off ? ColdItems::placed
+                                                                     : ColdItems::unplaced;
 }
 
 /// Refuses new items that a model without features cannot place: they have nothing else.
@@ -130,12 +131,13 @@ void refuse_cold_items(const DatasetFile& dataset, const char* model) {
 }
 
 /// The data set with what came later, where anything did.
-DatasetFile with_additions(const TrainedRunOptions& options, DatasetFile dataset) {
+DatasetFile with_additions(const TrainedRunOptions& options, DatasetFile dataset, ColdItems cold) {
   if (!options.read_additions) return dataset;
   std::ostringstream unheard;
-  Additions additions =
-      options.read_additions(dataset, options.report != nullptr ? *options.report : unheard);
-  return DatasetFile::with(std::move(dataset), std::move(additions));
+  std::optional<Additions> additions =
+      options.read_additions(dataset, cold, options.report != nullptr ? *options.report : unheard);
+  if (!additions) return dataset;
+  return DatasetFile::with(std::move(dataset), *std::move(additions));
 }
 
 }  // namespace
@@ -146,7 +148,11 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
   const Checkpoint checkpoint = open_or_name_others(path, communicator);
   const CheckpointInfo& info = checkpoint.info();
   ModelConfig config = options.read_settings(info.config, path);
-  DatasetFile dataset = with_additions(options, open_dataset(options, checkpoint));
+  DatasetFile known = open_dataset(options, checkpoint);
+  config.modalities = resolve_modalities(config.modalities, known);
+  if (!info.item_regression) config.item_regression = ItemRegressionUse::off;
+  const ColdItems cold = cold_items_of(config);
+  DatasetFile dataset = with_additions(options, std::move(known), cold);
   const std::optional<NodeOrigins> origins = origins_by_record(dataset, info.dataset_fingerprint);
   DatasetSummary summary = summarise(dataset);
   auto run = std::unique_ptr<TrainedRun>(
@@ -156,10 +162,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
                                           run->summary.training_degree, communicator.size()),
                           options.observed, options.threads, communicator);
   move_to(run->shard, options.device);
-  config.modalities = resolve_modalities(config.modalities, run->dataset);
-  if (!info.item_regression) config.item_regression = ItemRegressionUse::off;
-  run->places_cold_items = looks_at_features(config);
-  if (origins && !run->places_cold_items) refuse_cold_items(run->dataset, name_of(config.kind));
+  if (origins && cold == ColdItems::unplaced) refuse_cold_items(run->dataset, name_of(config.kind));
   config = resolve(config, run->summary.space.domains());
   run->model = std::make_unique<Model>(config, run->dataset, run->shard, /*seed=*/0);
   restore(checkpoint, *run->model, /*optimizer=*/nullptr, origins ? &*origins : nullptr);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <span>
 #include <string>
@@ -29,8 +30,7 @@ struct TrainedRun {
   DatasetSummary summary;
   Shard shard;
   std::unique_ptr<Model> model;
-  std::int64_t epoch = 0;          ///< whose annealing inference uses
-  bool places_cold_items = false;  ///< items that have features and no interaction, by these
+  std::int64_t epoch = 0;  ///< whose annealing inference uses
 
   /// The coefficients of this rank's items; null where the score has none.
   const SparseRows* coefficients() const {
@@ -51,8 +51,16 @@ struct LaterFiles {
   InteractionsOptions reading;  ///< of the latter
 };
 
-/// Reads what came after the data set of a run was made, and says on `report` what that is.
-using AdditionsReader = std::function<Additions(const DatasetFile& dataset, std::ostream& report)>;
+/// What a model does with a new item that has features and that nobody met.
+enum class ColdItems {
+  placed,    ///< by its features
+  unplaced,  ///< it looks at none
+};
+
+/// Reads what came after the data set of a run was made, and says on `report` what that is; nothing
+/// where nothing came.
+using AdditionsReader = std::function<std::optional<Additions>(
+    const DatasetFile& dataset, ColdItems cold, std::ostream& report)>;
 
 /// The configuration that a run's settings, a flagfile as text, give its model; `origin` is for
 /// messages.

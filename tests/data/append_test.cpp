@@ -64,6 +64,7 @@ class AppendTest : public testing::Test {
   Additions additions(std::vector<RawDomain> raw, const std::vector<FeatureInput>& features = {},
                       FeaturesOf kind = FeaturesOf::met_items) {
     report_.str("");
+    for (const RawDomain& domain : raw) refuse_foreign(*old_, domain, report_);
     return make_additions(*old_, std::move(raw), features, kind, SplitKind::ratio, report_);
   }
 

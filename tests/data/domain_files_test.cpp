@@ -43,9 +43,10 @@ TEST(DomainFiles, EveryDomainIsOneArgument) {
   ASSERT_EQ(domains.size(), 2U);
   EXPECT_EQ(domains[1].name, "kitchen");
   EXPECT_EQ(domains[1].paths, std::vector<std::string>{"b.csv"});
-  expect_error(Cause::usage, {"The domain food is given twice"}, [] {
-    parse_domains({"food=a.csv", "food=b.csv"}, false);
-  });
+  expect_error(Cause::usage, {"The domain food is given twice, as a.csv and as b.csv", "in one"},
+               [] {
+                 parse_domains({"food=a.csv", "food=b.csv"}, false);
+               });
 }
 
 TEST(DomainFiles, RefusesAFileWithoutAName) {

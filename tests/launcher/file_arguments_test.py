@@ -107,7 +107,7 @@ COMMANDS = {
         run_of(), dataset_of_run(),
         Argument("token_file", "input", "--nostdin --token_file={}"),
         Argument("titles", "input", "--titles=books={}", "titles", ".csv"),
-        Argument("attributes", "input", "--attributes=books={}", "attributes", ".csv"),
+        Argument("attributes", "input", "--attributes=books={}", "attributes", ".csv"), *LATER,
         Argument("log", "output", good="new", expect={
             "full": (4, "is no file"), "equal to the run's dataset": (3, "is no log of observed events")}), FLAGFILE]),
     "export": ([], [run_of(), dataset_of_run(), OUT, *LATER, FLAGFILE]),

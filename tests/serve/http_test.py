@@ -150,20 +150,25 @@ class ServeTest(unittest.TestCase):
             self.assertEqual(as_recommend_writes(answer["lists"]),
                              [tuple(row[name] for name in ("domain", "rank", "item_id", "score", "basis")) for row in rows])
 
-    def test_new_items_are_served_as_recommend_serves_them(self):
+    def write_new_items(self, name, met):
+        """Files of four new items with features and of what people did with them: flags of recommend and serve."""
         import h5py
         import numpy as np
-        items = self.domains[self.first]["items"]
         rows = np.random.default_rng(3).standard_normal((4, 6)).astype(np.float32)
         new = [f"brand new {n}" for n in range(4)]
-        features, observed = self.world.folder / "new.h5", self.world.folder / "with_new.csv"
+        features, observed = self.world.folder / f"{name}.h5", self.world.folder / f"{name}.csv"
         with h5py.File(features, "w") as file:
             file["key"] = np.array(new, dtype=object)
             file["value"] = rows
-        met = [(f"later {n}", new[i]) for n in range(3) for i in range(n + 1)]
         observed.write_text("user_id,item_id\n" + "".join(f"{user},{item}\n" for user, item in met))
+        return new, rows, [f"--items=text:{self.first}={features}", f"--observed={self.first}={observed}"]
+
+    def test_new_items_are_served_as_recommend_serves_them(self):
+        items = self.domains[self.first]["items"]
+        met = [(f"later {n}", f"brand new {i}") for n in range(3) for i in range(n + 1)]
+        new, rows, files = self.write_new_items("new", met)
         people = {"later 9": [new[3], items[5]], "later 8": items[7:9]}
-        wanted = self.history_lists(people, f"--items=text:{self.first}={features}", f"--observed={self.first}={observed}")
+        wanted = self.history_lists(people, *files)
         log = self.world.folder / "new.log"
 
         def wait(server, seen):
@@ -204,6 +209,41 @@ class ServeTest(unittest.TestCase):
                               input="".join(json.dumps(line) + "\n" for line in lines), env=environment())
         listed = json.loads(done.stdout.splitlines()[1])["lists"][0]["items"]
         self.assertEqual([one["item"] for one in listed], ["n"], done)
+
+    def test_files_of_what_came_later_are_served_as_recommend_serves_them(self):
+        items, user = self.domains[self.first]["items"], self.domains[self.first]["users"][3]
+        met = [("later 1", "brand new 0"), ("later 1", items[8]), (user, "brand new 2"), (user, items[2])]
+        told = [("later 2", "brand new 0"), ("later 2", "brand new 3")]
+        new, _, files = self.write_new_items("files", met)
+        more = self.write_new_items("files_and_told", met + told)[2]
+        people = {"later 9": [new[3], items[5]], "later 8": items[7:9]}
+
+        def of_dataset(flags):
+            rows = csv.DictReader(io.StringIO(run(PROGRAM, "recommend", f"--run_dir={self.world.run_dir}", "--k=9",
+                                                  f"--users={user},later 1", *flags)))
+            return [tuple(row[name] for name in ("domain", "rank", "item_id", "score", "basis")) for row in rows]
+
+        def check(server, flags):
+            wanted = self.history_lists(people, *flags)
+            for who, history in people.items():
+                answer = server.ask("/recommend", {"history": {self.first: history}, "k": 9})[1]
+                self.assertEqual(as_recommend_writes(answer["lists"]), wanted[who])
+            lists = [as_recommend_writes([one]) for who in (user, "later 1")
+                     for one in server.ask("/recommend", {"user": who, "k": 9})[1]["lists"]]
+            self.assertEqual(sorted(sum(lists, [])), sorted(of_dataset(flags)))
+
+        log = self.world.folder / "files.log"
+        with Server(self.world, f"--log={log}", *files) as server:
+            check(server, files)
+            events = [{"domain": self.first, "user": who, "item": item} for who, item in told]
+            self.assertEqual(server.ask("/observe", {"events": events})[1]["added"], 2)
+            while "with 4 new items now" not in "".join(server.said):
+                self.assertIsNone(server.process.poll(), server.said)
+                time.sleep(0.02)
+            check(server, more)
+            server.kill()
+        with Server(self.world, f"--log={log}", *files) as server:
+            check(server, more)
 
     def test_pages_and_states(self):
         for path in ("/health", "/ready"):

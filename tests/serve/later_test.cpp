@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "checkpoints/coefficient_file.h"
 #include "checkpoints/store.h"
 #include "cluster/thread_communicator.h"
@@ -22,13 +23,14 @@
 #include "io/feature_file.h"
 #include "model/item_regression_fit.h"
 #include "serve/evaluation.h"
+#include "serve/later_files.h"
 #include "serve/new_items.h"
-#include "serve/observations.h"
 #include "serve/recommender.h"
 #include "serve/served_model.h"
 #include "serve/service.h"
 #include "serve/trained_run.h"
 #include "tests/support/dense_model.h"
+#include "tests/support/feature_file.h"
 #include "tests/support/later_world.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -70,7 +72,7 @@ class LaterTest : public testing::Test {
         known_(DatasetFile::open(later_.known)) {
     options_.run_dir = folder_ / "run";
     options_.read_settings = [this](const std::string&, const std::string&) { return config_; };
-    options_.read_additions = [this](const DatasetFile& dataset, std::ostream& report) {
+    options_.read_additions = [this](const DatasetFile& dataset, ColdItems, std::ostream& report) {
       return make_additions(dataset,
                             gives_interactions_ ? later_.interactions : std::vector<RawDomain>(),
                             gives_features_ ? later_.features : std::vector<FeatureInput>(),
@@ -320,7 +322,7 @@ TEST_F(LaterTest, SolvesNewItemsFromWhatPeopleDidSince) {
   const AdditionsReader& read = options_.read_additions;
   std::ostringstream report;
   const DatasetFile extended =
-      DatasetFile::with(DatasetFile::open(known_.path()), read(known_, report));
+      DatasetFile::with(DatasetFile::open(known_.path()), *read(known_, ColdItems::placed, report));
   PreparedDataset world = make_small_world(kWorld);
   for (PreparedDomain& domain : world.domains) {
     for (Split& split : domain.split) split = split == Split::later ? Split::train : split;
@@ -448,35 +450,41 @@ void set_histories(const Observation& told, const DatasetFile& dataset, Recommen
   }
 }
 
-TEST_F(LaterTest, AServerThatIsToldOfItHasTheListsOfRecommendAtOnceAndAfterARestart) {
-  save_with_regression();
-  const Observation told = told_backwards(later_, known_);
-  std::ostringstream report;
-  // Lists of everybody, without keys of items that only one of them has.
-  std::vector<std::string> people = known_.person_keys();
-  people.emplace_back("nobody");
-  std::vector<AnsweredList> expected;
-  later_.interactions = with_new_items(later_.interactions, known_);
-  open(1, [&](TrainedRun& run) {
-    Recommender recommender(run.dataset, *run.model, run.epoch, run.coefficients(),
-                            run.model->item_regression().mixes());
-    set_histories(told, run.dataset, recommender);
-    for (const std::string& key : people) {
-      for (const int domain : {0, 1}) {
-        const std::vector<std::string> keys = run.dataset.item_keys(domain);
-        recommender.recommend(
-            domain, std::vector<std::string>{key}, {.k = 30}, [&](const Recommendation& list) {
-              expected.push_back({"", name_of(list.basis), {}});
-              for (const ScoredItem& item : list.items) {
-                expected.back().items.push_back({keys[item.item], "", item.score});
-              }
-            });
+/// What is served, beside what Recommender lists on the same graph.
+class ServedLaterTest : public LaterTest {
+ protected:
+  ServedLaterTest() : people_(known_.person_keys()) {
+    people_.emplace_back("nobody");
+    save_with_regression();
+  }
+
+  /// The lists of everybody where later_ is the graph and `told` a part of the histories.
+  std::vector<AnsweredList> lists_of_recommender(const Observation& told) {
+    std::vector<AnsweredList> lists;
+    open(1, [&](TrainedRun& run) {
+      Recommender recommender(run.dataset, *run.model, run.epoch, run.coefficients(),
+                              run.model->item_regression().mixes());
+      set_histories(told, run.dataset, recommender);
+      for (const std::string& key : people_) {
+        for (const int domain : {0, 1}) {
+          const std::vector<std::string> keys = run.dataset.item_keys(domain);
+          recommender.recommend(domain, std::vector<std::string>{key}, {.k = 30},
+                                [&](const Recommendation& list) {
+                                  lists.push_back({"", name_of(list.basis), {}});
+                                  for (const ScoredItem& item : list.items) {
+                                    lists.back().items.push_back({keys[item.item], "", item.score});
+                                  }
+                                });
+        }
       }
-    }
-  });
-  const auto expect_lists = [&](const RecommendationService& service) {
+    });
+    return lists;
+  }
+
+  void expect_lists(const RecommendationService& service,
+                    const std::vector<AnsweredList>& expected) const {
     std::size_t next = 0;
-    for (const std::string& key : people) {
+    for (const std::string& key : people_) {
       for (const AnsweredList& list : service.recommend({{key, {}}, {}, 30}).lists) {
         const AnsweredList& wanted = expected[next++];
         EXPECT_EQ(list.basis, wanted.basis) << key;
@@ -487,17 +495,32 @@ TEST_F(LaterTest, AServerThatIsToldOfItHasTheListsOfRecommendAtOnceAndAfterARest
         }
       }
     }
-  };
-  run_ranks(1, [&](Communicator& communicator) {
-    const ModelLoader load = [&](const ServedAdditions& additions) {
+  }
+
+  /// Opens the run on the files and on what was told.
+  ModelLoader loader(Communicator& communicator, const LaterFiles& files = {}) {
+    return [this, &communicator, files](const ServedAdditions& additions) {
+      ++opened_;
       TrainedRunOptions options = options_;
-      options.read_additions = additions.read;
+      options.read_additions = additions_reader(files, additions.told);
       return std::make_shared<const ServedModel>(open_trained_run(options, communicator),
-                                                 ServedFiles{additions.titles, {}}, report);
+                                                 ServedFiles{additions.titles, {}}, report_);
     };
+  }
+
+  std::vector<std::string> people_;
+  int opened_ = 0;
+  std::ostringstream report_;
+};
+
+TEST_F(ServedLaterTest, WhoIsToldOfItHasTheListsOfRecommendAtOnceAndAfterARestart) {
+  const Observation told = told_backwards(later_, known_);
+  later_.interactions = with_new_items(later_.interactions, known_);
+  const std::vector<AnsweredList> expected = lists_of_recommender(told);
+  run_ranks(1, [&](Communicator& communicator) {
     int notified = 0;
     {
-      RecommendationService service(load, {}, folder_ / "observed.log", report,
+      RecommendationService service(loader(communicator), {}, folder_ / "observed.log", report_,
                                     [&] { ++notified; });
       EXPECT_FALSE(service.has_news());
       Observation first = told;
@@ -518,14 +541,121 @@ TEST_F(LaterTest, AServerThatIsToldOfItHasTheListsOfRecommendAtOnceAndAfterARest
                 1U);
       EXPECT_EQ(service.observe(told).known_items, std::ssize(told.items));
       EXPECT_FALSE(service.has_news());
-      expect_lists(service);
+      expect_lists(service, expected);
       const Answer similar =
           service.similar({{{told.items[0].domain, {told.items[0].item}}}, {}, 5});
       EXPECT_EQ(similar.lists[0].items.size(), 5U);
     }
-    const RecommendationService again(load, {}, folder_ / "observed.log", report);
+    opened_ = 0;
+    const RecommendationService again(loader(communicator), {}, folder_ / "observed.log", report_);
+    EXPECT_EQ(opened_, 1) << "a start with new items opens the model once";
+    EXPECT_FALSE(again.has_news());
     EXPECT_EQ(again.state().new_items, std::ssize(told.items));
-    expect_lists(again);
+    expect_lists(again, expected);
+  });
+}
+
+/// Interactions [begin, end), with their keys alone.
+RawDomain part_of(const RawDomain& raw, std::size_t begin, std::size_t end) {
+  RawDomain part;
+  part.name = raw.name;
+  for (std::size_t n = begin; n < end; ++n) {
+    part.user.push_back(part.users.add(raw.users.key(raw.user[n])));
+    part.item.push_back(part.items.add(raw.items.key(raw.item[n])));
+  }
+  return part;
+}
+
+RawDomain joined(const RawDomain& first, const RawDomain& second) {
+  RawDomain both = part_of(first, 0, first.user.size());
+  for (std::size_t n = 0; n < second.user.size(); ++n) {
+    both.user.push_back(both.users.add(second.users.key(second.user[n])));
+    both.item.push_back(both.items.add(second.items.key(second.item[n])));
+  }
+  return both;
+}
+
+/// A later world as a half in files and a rest that a server is told.
+struct HalfInFiles {
+  LaterFiles files;
+  std::vector<RawDomain> rest;
+};
+
+/// Leaves in `later` what the graph takes of both: of the rest what was done with new items.
+HalfInFiles divide(LaterWorld& later, const DatasetFile& known, const TemporaryFolder& folder) {
+  HalfInFiles halves;
+  for (RawDomain& raw : later.interactions) {
+    const std::size_t half = raw.user.size() / 2;
+    const RawDomain first = part_of(raw, 0, half);
+    halves.rest.push_back(part_of(raw, half, raw.user.size()));
+    std::string lines = "user_id,item_id,timestamp\n";
+    for (std::size_t n = 0; n < half; ++n) {
+      lines += text(first.users.key(first.user[n]), ",", first.items.key(first.item[n]), ",",
+                    1'400'000'000 + n, "\n");
+    }
+    halves.files.observed += text(halves.files.observed.empty() ? "" : ",", raw.name, "=",
+                                  folder.write(raw.name + "-later.csv", lines));
+    const std::vector<RawDomain> of_new = with_new_items({halves.rest.back()}, known);
+    raw = of_new.empty() ? part_of(first, 0, half) : joined(first, of_new.front());
+  }
+  for (const FeatureInput& input : later.features) {
+    halves.files.items += text(halves.files.items.empty() ? "" : ",", input.modality, ":",
+                               input.domain, "=", input.path);
+  }
+  return halves;
+}
+
+TEST_F(ServedLaterTest, WhoHasFilesAndIsToldTheRestHasTheListsOfRecommendOnBoth) {
+  for (const RawDomain& raw : later_.interactions) {
+    for (std::int32_t user = 0; user < raw.users.size(); ++user) {
+      people_.emplace_back(raw.users.key(user));
+    }
+  }
+  const HalfInFiles halves = divide(later_, known_, folder_);
+  const Observation told = told_backwards({later_.known, halves.rest, {}}, known_);
+  const std::vector<AnsweredList> expected = lists_of_recommender(told);
+  run_ranks(1, [&](Communicator& communicator) {
+    const std::string log = folder_ / "observed.log";
+    {
+      RecommendationService service(loader(communicator, halves.files), {}, log, report_);
+      EXPECT_GT(service.state().new_items, 0);
+      EXPECT_FALSE(service.has_news());
+      const ObserveAnswer answer = service.observe(told);
+      EXPECT_EQ(answer.added, std::ssize(told.events));
+      EXPECT_GT(answer.known_items, 0) << "items of the files are known";
+      EXPECT_TRUE(service.has_news()) << "events with them make their rows better";
+      service.reload();
+      expect_lists(service, expected);
+    }
+    opened_ = 0;
+    const RecommendationService again(loader(communicator, halves.files), {}, log, report_);
+    EXPECT_EQ(opened_, 1);
+    expect_lists(again, expected);
+  });
+}
+
+TEST_F(ServedLaterTest, WhatWasToldIsJoinedToFilesThatCameAfterIt) {
+  const LaterWorld whole = later_;
+  const HalfInFiles halves = divide(later_, known_, folder_);
+  const Observation told = told_backwards({later_.known, halves.rest, whole.features}, known_);
+  const std::vector<AnsweredList> expected = lists_of_recommender(told);
+  // A file lacks an item whose features were told.
+  const FeatureInput& input = whole.features.front();
+  const FeatureFile file = FeatureFile::open(input.path);
+  ASSERT_GE(file.keys().size(), 2U);
+  std::vector<std::string> keys = file.keys();
+  keys.pop_back();
+  std::vector<float> rows(keys.size() * file.width());
+  file.read_rows({0, std::ssize(keys)}, rows.data());
+  LaterFiles files = halves.files;
+  write_feature_file(folder_ / "fewer.h5", keys, file.width(), rows.data());
+  files.items.replace(files.items.find(input.path), input.path.size(), folder_ / "fewer.h5");
+  run_ranks(1, [&](Communicator& communicator) {
+    const std::string log = folder_ / "observed.log";
+    RecommendationService(loader(communicator), {}, log, report_).observe(told);
+    const RecommendationService service(loader(communicator, files), {}, log, report_);
+    EXPECT_NE(report_.str().find("fewer.h5 and what was observed"), std::string::npos);
+    expect_lists(service, expected);
   });
 }
 
@@ -536,7 +666,7 @@ TEST_F(LaterTest, AModelThatLooksAtNoFeaturesIsServedAnItemOnceSomebodyMetIt) {
     RecommendationService service(
         [&](const ServedAdditions& additions) {
           TrainedRunOptions options = options_;
-          options.read_additions = additions.read;
+          options.read_additions = additions_reader({}, additions.told);
           return std::make_shared<const ServedModel>(open_trained_run(options, communicator),
                                                      ServedFiles{}, report);
         },

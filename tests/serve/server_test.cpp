@@ -48,10 +48,10 @@ class ServerTest : public testing::Test {
 
   /// Opens the newest checkpoint, but not where it `fails_`.
   RunOpener opener() {
-    return [this](const AdditionsReader& came) {
+    return [this](const ToldReader& told) {
       ++opened_;
       if (fails_ && opened_ > 1) throw Error(Cause::checkpoint, "the checkpoint is damaged");
-      return run_.open(alone_, came);
+      return run_.open(alone_, told);
     };
   }
 
@@ -88,9 +88,9 @@ TEST_F(ServerTest, OpensTheRunAgainWhenAskedToAndEnds) {
   const HeldSignals signals;
   raise(SIGHUP);  // comes before SIGTERM, whose number is larger
   raise(SIGTERM);
-  const RunOpener open = [&](const AdditionsReader& came) {
+  const RunOpener open = [&](const ToldReader& told) {
     if (opened_ == 1) run_.save(50);
-    return opener()(came);
+    return opener()(told);
   };
   serve_http(options_, open, signals, report_);
   EXPECT_EQ(opened_, 2);

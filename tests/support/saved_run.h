@@ -8,6 +8,7 @@
 
 #include "checkpoints/store.h"
 #include "cluster/communicator.h"
+#include "serve/later_files.h"
 #include "serve/trained_run.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -53,14 +54,14 @@ class SavedRun {
     });
   }
 
-  /// Opens the newest checkpoint.
+  /// Opens the newest checkpoint on what was told since.
   std::unique_ptr<TrainedRun> open(Communicator& communicator,
-                                   const AdditionsReader& came = nullptr) const {
+                                   const ToldReader& told = nullptr) const {
     TrainedRunOptions options;
     options.run_dir = folder_ / "run";
     options.checkpoint = "newest";
     options.read_settings = [](const std::string&, const std::string&) { return config(); };
-    options.read_additions = came;
+    options.read_additions = additions_reader({}, told);
     return open_trained_run(options, communicator);
   }
 
