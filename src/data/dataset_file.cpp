@@ -344,8 +344,9 @@ int DatasetFile::domain_number(const std::string& name) const {
     known.push_back(info.name);
   }
   const auto close = nearest(name, known);
-  throw Error(Cause::usage, text(path(), " has no domain '", name, "'; it has ", join(known, ", "),
-                                 close ? ". Did you mean '" + *close + "'?" : "."));
+  throw Error(Cause::usage,
+              text(path(), " has no domain ", excerpt(name), "; it has ", join(known, ", "),
+                   close ? ". Did you mean '" + *close + "'?" : "."));
 }
 
 void DatasetFile::for_each_chunk(int domain, Split split, std::int64_t chunk,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "serve/json_number.h"
 #include "serve/recommender.h"
@@ -38,7 +39,7 @@ class Members {
       if (std::ranges::find(known, name) != known.end()) continue;
       const std::optional<std::string> near = nearest(name, known);
       const std::string there = known.empty() ? "it has none" : "it may have " + join(known, ", ");
-      throw Error(Cause::usage, text("a request has no member \"", name, "\" here; ",
+      throw Error(Cause::usage, text("a request has no member \"", printable(name), "\" here; ",
                                      near ? "did you mean \"" + *near + "\"?" : there));
     }
   }
@@ -328,11 +329,12 @@ Json parse_object(std::string_view body, std::optional<Answered>& refusal) {
     refusal = {400, {{"error", text("expected a JSON object, got ", json.type_name())}}};
   } catch (const Json::exception& error) {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-    const std::string what = error.what();
-    const std::size_t end = what.find("] ");
-    refusal = {400,
-               {{"error", text("the request is not JSON: ",
-                               end == std::string::npos ? what : what.substr(end + 2))}}};
+    std::string what = error.what();
+    if (const std::size_t end = what.find("] "); end != std::string::npos) what.erase(0, end + 2);
+    if (const std::size_t last = what.find("; last read: "); last != std::string::npos) {
+      what.erase(last);  // which is all of a word, be it as long as the request
+    }
+    refusal = {400, {{"error", text("the request is not JSON: ", what)}}};
   }
   return {};
 }
@@ -378,7 +380,7 @@ std::string answer_line(RecommendationService& service, std::string_view line) {
       reply = {404,
                {{"error", text("\"route\" must be recommend, score, similar, observe, items or "
                                "model, got \"",
-                               name, "\"")}}};
+                               printable(name), "\"")}}};
     } else {
       reply = answered(service, *route, json);
     }

@@ -98,6 +98,34 @@ OBSERVED = {
     "newer": [{"format": "micrec observed events", "format_version": 2}],
     "wrong": [{"format": "micrec observed events", "format_version": 1}, {"events": [["food", "u"]]}],
 }
+REQUESTS = {
+    "recommend": {"user": "p0001", "history": {"domain0": ["i0000-0", "what"]}, "domains": ["domain0"], "k": 3, "why": 2,
+                  "exclude": "all", "only_items": {"domain0": ["i0001-1", "i0002-0"]}, "exclude_items": {"domain0": ["i0003-1"]},
+                  "where": "price < 2 or brand = 'b'", "at_most": "1:brand", "min_degree": 1},
+    "nobody": {"k": 50, "exclude": "none", "min_degree": 2},
+    "score": {"user": "p0001", "items": {"domain0": ["i0001-1", "i0001-1"], "domain1": ["i0002-0"]}},
+    "similar": {"items": {"domain0": ["i0001-1"]}, "domains": ["domain1", "domain0"], "k": 4, "at_most": "2:brand"},
+    "events": {"events": [{"domain": "domain0", "user": "p0001", "item": "i0003-1"}, {"domain": "domain1", "user": "u", "item": "n"}]},
+    "items": {"items": [{"domain": "domain0", "item": "n", "title": "A pan", "features": {"text": [1, -2.5, 0, 1e38, 5, 6, 7],
+                                                                                         "image": [0, 0, 0, 0, 0]}},
+                        {"domain": "domain1", "item": "m"}],
+              "events": [{"domain": "domain1", "user": "p0001", "item": "m"}]},
+    "find": {"domain": "domain0", "q": "i00", "k": 2},
+    "line": {"route": "recommend", "user": "p0002", "k": 2},
+    "line-observe": {"route": "observe", "items": [{"domain": "domain0", "item": "n", "features": {"text": [1, 1, 1, 1, 1, 1, 1]}}]},
+    "model": {},
+    "wrong": {"k": -1, "usr": "x", "history": {"domain9": [7]}},
+}
+
+
+def write_requests(folder):
+    for name, request in REQUESTS.items():
+        (folder / f"{name}.json").write_text(json.dumps(request))
+    (folder / "long-name.json").write_text(json.dumps({"a\n" * 3000: 1}))
+    (folder / "long-domain.json").write_text(json.dumps({"domains": ["d\t" * 3000]}))
+    (folder / "long-word.json").write_text('{"user": "' + "x" * 9000)
+    (folder / "deep.json").write_text("[" * 9000)
+    (folder / "bytes.json").write_bytes(b'{"user": "\xff\xfe"}')
 
 
 def write_observed(folder):
@@ -229,7 +257,7 @@ def write_coefficients(folder):
 
 def main(folder, program):
     for name in ("csv", "tsv", "json", "adjacency", "gzip", "npy", "keys", "features", "dataset", "partition", "manifest",
-                 "best", "shard", "coefficients", "metrics", "flagfile", "attributes", "where", "observed"):
+                 "best", "shard", "coefficients", "metrics", "flagfile", "attributes", "where", "observed", "requests"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for old in (folder / name).iterdir():
             if not old.name.startswith("found-"):
@@ -264,6 +292,7 @@ def main(folder, program):
     write_all(folder / "attributes", ".csv", ATTRIBUTES)
     write_all(folder / "where", ".txt", WHERE)
     write_observed(folder / "observed")
+    write_requests(folder / "requests")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ const Reader& flagfile();
 const Reader& attributes();
 const Reader& where();
 const Reader& observed();
+const Reader& requests();
 
 /// What a reader did that it must not do with these bytes, or "". It keeps its promise where it
 /// returns or throws micrec::Error of a cause that is the file's, with a message of one short line

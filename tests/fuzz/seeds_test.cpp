@@ -17,8 +17,9 @@ namespace fs = std::filesystem;
 
 const Reader& reader_named(const std::string& name) {
   for (const auto& make :
-       {csv, tsv, json, adjacency, gzip, npy, keys, features, dataset, partition, manifest, best,
-        shard, coefficients, metrics, flagfile, attributes, where, observed}) {
+       {csv,      tsv,      json,       adjacency, gzip,     npy,     keys,
+        features, dataset,  partition,  manifest,  best,     shard,   coefficients,
+        metrics,  flagfile, attributes, where,     observed, requests}) {
     if (name == make().name) return make();
   }
   throw std::invalid_argument("no reader is named " + name);
@@ -61,7 +62,7 @@ TEST(Seeds, AreThereForEveryReader) {
               testing::UnorderedElementsAre("csv", "tsv", "json", "adjacency", "gzip", "npy",
                                             "keys", "features", "dataset", "partition", "manifest",
                                             "best", "shard", "coefficients", "metrics", "flagfile",
-                                            "attributes", "where", "observed"));
+                                            "attributes", "where", "observed", "requests"));
 }
 
 // Runs last: no input of some KiB may have made a reader take a hundred thousand times its size.
