@@ -68,13 +68,13 @@ def write_features(path, source, items):
         file["value"] = values
 
 
-def ndcg(lists, wanted):
-    """Mean over those who want something, of 20."""
+def gains_of(lists, wanted):
+    """NDCG@20 of each of those who want something, in their order."""
     gains = []
     for user, items in wanted.items():
         found = sum(1 / np.log2(rank + 2) for rank, item in enumerate(lists.get(user, [])[:20]) if item in items)
         gains.append(found / sum(1 / np.log2(rank + 2) for rank in range(min(20, len(items)))))
-    return float(np.mean(gains))
+    return np.array(gains)
 
 
 class Comparison:
@@ -132,7 +132,7 @@ class Comparison:
             for item, users in new.items():
                 for user in users[MOST_GIVEN:]:
                     wanted.setdefault(user, set()).add(item)
-            metrics[domain] = ndcg(lists[domain], wanted)
+            metrics[domain] = float(gains_of(lists[domain], wanted).mean())
         return metrics
 
 
