@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """How long micrec serve takes for a list, and whether its lists are those of micrec recommend to the last digit.
 
-    serving.py PROGRAM RUN_DIR [--people=1000] [--connections=1,16] [--k=20] [--threads=1] [--domain=NAME] [--seed=0]
+    serving.py PROGRAM RUN_DIR [--people=1000] [--connections=1,16] [--k=20] [--threads=1] [--domain=NAME] [--seed=0] [--reloads=0]
 
 People of the run's data set are sent as people that nobody knows, by their history of training in every domain; each asks
 for the list of one domain (--domain: all lists of that one). recommend makes the same lists from files of the same
 histories, in one call; its time is told beside.
+
+--reloads=N measures N times each, while one client asks on and on: from SIGHUP to the first answer of a newer checkpoint, and from
+/observe of a new item, with the features of an old one and an event, to the first list that has it.
 """
 
 import argparse
@@ -16,6 +19,8 @@ import json
 import os
 import random
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,15 +68,26 @@ def lists_of_recommend(options, folder, domains, people):
 
 
 class Server:
-    def __init__(self, options, log):
+    def __init__(self, options, log, run_dir=None, *words):
+        begin = time.perf_counter()
         self.process = subprocess.Popen(
-            [options.program, "serve", f"--run_dir={options.run_dir}", "--port=0", f"--threads={options.threads}",
-             f"--log={log}"], stderr=subprocess.PIPE, text=True)
+            [options.program, "serve", f"--run_dir={run_dir or options.run_dir}", "--port=0", f"--threads={options.threads}",
+             f"--log={log}", *words], stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             if found := re.search(r"listening on http://[^ ]*:(\d+)", line):
                 self.port = int(found.group(1))
-                return
-        sys.exit("the server did not start")
+                break
+        else:
+            sys.exit("the server did not start")
+        self.start_seconds = time.perf_counter() - begin
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def ask(self, path, body):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        return answer
 
     def memory_mib(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -119,6 +135,65 @@ def count_differences(keys, answers, wanted):
     return different
 
 
+def asked_until(server, body, is_it):
+    """The seconds until an answer is such, and the longest that one took."""
+    begin = time.perf_counter()
+    longest = 0
+    while True:
+        asked = time.perf_counter()
+        answer = server.ask("/recommend", body)
+        now = time.perf_counter()
+        longest = max(longest, now - asked)
+        if is_it(answer):
+            return now - begin, longest
+
+
+def some_item(dataset, domain):
+    """A user of a domain, and the features that one of its items has of each modality."""
+    with h5py.File(dataset) as file:
+        group = file["domains"][domain]
+        features = {}
+        for name, of in group.get("features", {}).items():
+            item = int(np.flatnonzero(of["present"][:])[0])
+            features[name] = [float(number) for number in of["value"][item]]
+        return group["users/key"][0].decode(), features
+
+
+def tell(what, seconds):
+    times, longest = zip(*seconds)
+    print(f"{what}: median {np.median(times):.2f} s of {len(times)} ({min(times):.2f} to {max(times):.2f}); the longest answer "
+          f"meanwhile {max(longest) * 1e3:.0f} ms")
+
+
+def measure_reloads(options, dataset, domain, folder):
+    """Each time a newer checkpoint comes into a copy of the run, or a new item to the server."""
+    copy = Path(folder) / "run"
+    shutil.copytree(options.run_dir, copy)
+    newest = sorted((copy / "checkpoints").glob("step-*"))[-1]
+    aside = Path(folder) / newest.name
+    newest.rename(aside)
+    server = Server(options, Path(folder) / "reloads.log", copy, "--checkpoint=newest")
+    print(f"start: {server.start_seconds:.2f} s")
+    hangups = []
+    for _ in range(options.reloads):
+        before = server.ask("/recommend", {"k": 1})["checkpoint"]
+        (aside if aside.exists() else newest).rename(newest if aside.exists() else aside)
+        server.process.send_signal(signal.SIGHUP)
+        hangups.append(asked_until(server, {"domains": [domain], "k": 20}, lambda answer: answer["checkpoint"] != before))
+    tell("from SIGHUP to an answer of another checkpoint", hangups)
+    user, features = some_item(dataset, domain)
+    items = []
+    for n in range(options.reloads):
+        time.sleep(5 * (items or hangups)[-1][0])  # as models are made a fifth of the time
+        new = f"a new item {n}"
+        server.ask("/observe", {"items": [{"domain": domain, "item": new, "features": features}],
+                                "events": [{"domain": domain, "user": user, "item": new}]})
+        body = {"domains": [domain], "k": 20, "only_items": {domain: [new]}}
+        items.append(asked_until(server, body, lambda answer: answer["lists"][0]["items"]))
+    tell("from /observe of a new item to a list with it", items)
+    server.end()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -129,6 +204,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--domain")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reloads", type=int, default=0)
     options = parser.parse_args()
     config = (Path(options.run_dir) / "config.txt").read_text()
     dataset = re.search(r"--dataset=(.*)", config).group(1)
@@ -151,6 +227,8 @@ def main():
                   f"{cpu / len(requests) * 1e3:.2f} ms of the server's processor each; lists that differ from "
                   f"recommend's: {different}; memory {server.memory_mib():,.0f} MiB")
         server.end()
+        if options.reloads:
+            measure_reloads(options, dataset, wanted_domains[0], folder)
 
 
 if __name__ == "__main__":
