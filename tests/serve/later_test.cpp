@@ -503,6 +503,7 @@ class ServedLaterTest : public LaterTest {
       ++opened_;
       TrainedRunOptions options = options_;
       options.read_additions = additions_reader(files, additions.told);
+      options.report = &report_;
       return std::make_shared<const ServedModel>(open_trained_run(options, communicator),
                                                  ServedFiles{additions.titles, {}}, report_);
     };
