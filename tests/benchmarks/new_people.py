@@ -5,8 +5,8 @@
 
 A sample of people who have at least 6 interactions in every domain is taken out of the data; a fifth of what each did in a domain, in a
 random order, is asked for later. A model is trained on the rest; it is told so many interactions of each domain as histories
-(recommend --history), as what was observed (--observed), and as histories of the other domains alone; for each such number another
-model is trained with these interactions. All recommend 20 items of the whole catalogue to these people. Printed are NDCG@20, its ratio
+(recommend --history) and as what was observed (--observed); for each such number another model is trained with these interactions.
+Both recommend 20 items of the whole catalogue to these people. Printed are NDCG@20, its ratio
 to that of the trained model, and the 95% interval of the ratio over resampled people. Work goes to FOLDER, and what is there already is
 not done again.
 """
@@ -110,13 +110,6 @@ class Comparison:
         every = ",".join(f"{domain}={path}" for domain, path in files.items())
         yield "--history", self.gains(self.lists(run, f"--history={every}"))
         yield "--observed", self.gains(self.lists(run, f"--observed={every}", users))
-        if len(files) < 2:
-            return
-        elsewhere = {}
-        for domain in files:
-            others = ",".join(f"{other}={path}" for other, path in files.items() if other != domain)
-            elsewhere[domain] = self.gains(self.lists(run, f"--history={others}"))[domain]
-        yield "elsewhere", elsewhere
 
 
 def interval(served, trained, seed=0):

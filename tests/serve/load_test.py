@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Sends a server random, wrong, huge, broken and unauthorised requests from many connections at once, while others ask right
-ones: all of these must be answered, rightly, and the server's memory must stay what it is.
+ones: all of these must be answered, rightly, and the server's memory must stay what it is. Then the same while models come and go,
+by SIGHUP and by new items: none may fail, and the last new item is served.
 
     load_test.py PROGRAM [--requests=3000] [--clients=8] [--seed=N] [--all]
 
@@ -13,13 +14,14 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import sys
 import threading
 import time
 from pathlib import Path
 
-from serving import Server, World
+from serving import SECONDS, Server, World
 
 TOKEN = "a-secret-of-some-length"
 MOST_MIB = 30  # that memory may grow by, in buffers of threads and of the allocator
@@ -39,11 +41,12 @@ def random_json(chance, depth=0):
 
 
 class Client(threading.Thread):
-    """Sends its share of requests, mixed by chance."""
+    """Sends its share of requests, mixed by chance; with new items among them the lists are not those that are expected."""
 
-    def __init__(self, server, world, count, seed, expected):
+    def __init__(self, server, world, count, seed, expected, has_new_items):
         super().__init__()
-        self.port, self.count, self.chance = server.port, count, random.Random(seed)
+        self.port, self.count, self.seed, self.chance = server.port, count, seed, random.Random(seed)
+        self.has_new_items = has_new_items
         self.domains, self.expected = world.domains(), expected
         self.statuses, self.faults = {}, []
 
@@ -66,7 +69,7 @@ class Client(threading.Thread):
     def right(self):
         body = self.chance.choice(list(self.expected))
         status, text = self.ask("POST", "/recommend", body)
-        if status == 200 and text != self.expected[body]:
+        if status == 200 and not self.has_new_items and text != self.expected[body]:
             self.faults.append(("another list", body, text[:200]))
         elif status not in (200, 503):
             self.faults.append(("a right request was refused", status, text[:200]))
@@ -79,6 +82,18 @@ class Client(threading.Thread):
         status, text = self.ask("POST", "/observe", json.dumps({"events": events}))
         if status not in (200, 503):
             self.faults.append(("events were refused", status, text[:200]))
+
+    def new_item(self):
+        """With features or without, and met or not."""
+        domain, item = self.chance.choice(list(self.domains)), f"new {self.seed} {self.chance.randrange(3)}"
+        told = {"domain": domain, "item": item, "title": "A thing", "features": {"text": [self.chance.gauss(0, 1) for _ in range(6)]}}
+        if self.chance.random() < 0.3:
+            del told["features"]
+        events = [{"domain": domain, "user": f"bystander {self.chance.randrange(100)}", "item": item}
+                  for _ in range(self.chance.randrange(3))]
+        status, text = self.ask("POST", "/observe", json.dumps({"items": [told], "events": events}))
+        if status not in (200, 503):
+            self.faults.append(("a new item was refused", status, text[:200]))
 
     def wrong(self):
         path = self.chance.choice(["/recommend", "/score", "/similar", "/observe", "/items", "/model", "/x"])
@@ -109,6 +124,7 @@ class Client(threading.Thread):
 
     def run(self):
         kinds = [self.right] * 4 + [self.wrong] * 4 + [self.observe, self.unauthorised, self.broken, self.huge]
+        kinds += [self.new_item] * self.has_new_items
         for _ in range(self.count):
             self.chance.choice(kinds)()
 
@@ -118,12 +134,15 @@ def memory_mib(server):
     return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
 
 
-def send(server, world, count, options, seed, expected):
-    clients = [Client(server, world, count // options.clients, seed + n, expected) for n in range(options.clients)]
+def send(server, world, count, options, seed, expected, has_new_items=False):
+    clients = [Client(server, world, count // options.clients, seed + n, expected, has_new_items) for n in range(options.clients)]
     for client in clients:
         client.start()
     for client in clients:
-        client.join()
+        while client.is_alive():
+            if has_new_items:
+                server.process.send_signal(signal.SIGHUP)
+            client.join(timeout=0.3)
     assert server.process.poll() is None, "the server has died\n" + "".join(server.said[-20:])
     faults = [fault for client in clients for fault in client.faults]
     assert not faults, f"{len(faults)} answers that are not as they should be, as {faults[:3]}"
@@ -132,6 +151,17 @@ def send(server, world, count, options, seed, expected):
         for status, number in client.statuses.items():
             statuses[status] = statuses.get(status, 0) + number
     return dict(sorted(statuses.items()))
+
+
+def wait_for_new_item(server, world):
+    """Tells of an item, and returns when lists have it."""
+    domain, of = next(iter(world.domains().items()))
+    told = {"items": [{"domain": domain, "item": "the last"}], "events": [{"domain": domain, "user": of["users"][0], "item": "the last"}]}
+    assert server.ask("/observe", told)[1]["added_items"] == 1
+    until = time.monotonic() + SECONDS
+    while not server.ask("/recommend", {"domains": [domain], "only_items": {domain: ["the last"]}})[1]["lists"][0]["items"]:
+        assert time.monotonic() < until and server.process.poll() is None, "".join(server.said[-20:])
+        time.sleep(0.05)
 
 
 def right_requests(world):
@@ -167,9 +197,14 @@ def check(program, options):
             statuses = send(server, world, options.requests, options, options.seed + 1000, expected)
             after = memory_mib(server)
             assert after < before + MOST_MIB, f"memory grew from {before:.0f} to {after:.0f} MiB"
+            send(server, world, options.requests // 2, options, options.seed + 2000, expected, has_new_items=True)
+            wait_for_new_item(server, world)
+            said = "".join(server.said)
+            assert "new items now" in said and "answers stay from" not in said, said[-2000:]
             assert server.ask("/ready")[0] == 200
             assert server.end() == 0
-    print(f"{options.requests:,} requests and as many again, {statuses}; memory {before:.0f} MiB, then {after:.0f}")
+    print(f"{options.requests:,} requests and as many again, {statuses}; memory {before:.0f} MiB, then {after:.0f}; then half as many while "
+          f"{said.count(' now')} models came")
 
 
 if __name__ == "__main__":
