@@ -10,7 +10,12 @@
 #   Gives a target LibTorch's headers precompiled where one of those it links to carries LibTorch: they take two
 #   thirds of the time to compile such a source.
 # micrec_use_test_headers(<target> <linked target>...)
-#   The same for a test, with GoogleTest's.
+#   The same for a test, with GoogleTest's, and optimised lightly.
+
+# Tests spend their time in what they test, so that they are compiled in half the time, to run as long.
+function(micrec_optimize_lightly target)
+  target_compile_options(${target} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
+endfunction()
 
 # Each is compiled once, as if for a part of a library; programs use them too, so these are compiled as libraries are.
 file(WRITE ${PROJECT_BINARY_DIR}/headers.cpp "")
@@ -28,6 +33,8 @@ if(MICREC_BUILD_TESTS)
   micrec_precompile_headers(micrec_test_headers ${test_headers})
   list(INSERT test_headers 1 <ATen/ATen.h>)
   micrec_precompile_headers(micrec_torch_test_headers ${test_headers} micrec::torch)
+  micrec_optimize_lightly(micrec_test_headers)
+  micrec_optimize_lightly(micrec_torch_test_headers)
 endif()
 set_property(GLOBAL PROPERTY micrec_with_torch micrec::torch)
 
@@ -56,6 +63,7 @@ function(micrec_use_torch_headers target)
 endfunction()
 
 function(micrec_use_test_headers target)
+  micrec_optimize_lightly(${target})
   micrec_carries_torch(with_torch ${ARGN})
   if(with_torch)
     micrec_reuse_headers(${target} micrec_torch_test_headers)

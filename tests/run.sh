@@ -17,12 +17,10 @@ done
 
 launcher/setup.sh || exit
 
-# Tests use a few threads each, so half as many at once as there are cores.
-jobs=$(($(nproc) / 2))
-[[ $jobs -ge 1 ]] || jobs=1
 results=build/tests/results.xml
 rm -f "$results"
-ctest --test-dir build --output-on-failure --no-tests=error -j "$jobs" --output-junit "$PWD/$results" \
+# A test of several processes says how many cores it takes, so that it does not share them.
+ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" --output-junit "$PWD/$results" \
   ${options[@]+"${options[@]}"}
 code=$?
 

@@ -1,6 +1,6 @@
 // What sharding a propagation over ranks costs: forward for the rows of a batch, and backward.
 //
-//   mpirun -np RANKS build/tests/benchmark_propagation [USERS ITEMS EDGES DIM LAYERS STEPS PARTS]
+//   mpirun -np RANKS build/benchmark_propagation [USERS ITEMS EDGES DIM LAYERS STEPS PARTS]
 //
 // A random graph of gowalla's size by default, its users and items as popular as 1 / their number,
 // over which METIS has nothing to gain: nearly every row is in every halo. PARTS: of an exchange;
