@@ -61,20 +61,13 @@ world() {  # MILLIONS: of interactions, twenty a person and as many items as peo
     "$micrec" synth --domains=1 --users="$nodes" --items="$nodes" --interactions=$(($1 * 1000000)) --modalities= --out="$out/$1m.h5" 2>"$out/$1m.log"
 }
 
-processor_seconds() {  # COMMAND...: its output goes to $out/command.log
-  local TIMEFORMAT='%U %S'
-  { time "$@" >"$out/command.log" 2>&1; } 2>"$out/command.time" || { tail -n 3 "$out/command.log" >&2; return 1; }
-  awk '{ print $1 + $2 }' "$out/command.time"
-}
-
 fit() {
-  local size seconds before=""
+  local size measured seconds before=""
   for size in 1 5 20; do
     world "$size" || return
-    rm -rf "$out/fit"
-    seconds=$(processor_seconds "$micrec" train --model=item_regression --dataset="$out/${size}m.h5" --run_dir="$out/fit" \
-      --threads=1 --regression_lambda=60 --regression_cross=0 --k=20) || return
-    echo "$size million interactions: $seconds seconds of the processor, $(grep -o 'at most [0-9.]* [GM]iB' "$out/command.log" | tail -n 1)"
+    measured=$("$build/benchmark_item_regression" "$out/${size}m.h5" 1 | tail -n 1) || return
+    seconds=$(awk -F, '{ print $3 + $4 }' <<<"$measured")
+    echo "$size million interactions: $seconds seconds of the processor, at most $(cut -d , -f 5 <<<"$measured") MiB"
     [[ -n $before ]] || before="$size $seconds"
     [[ $size == 1 ]] || awk -v a="$before" -v n="$size" -v s="$seconds" 'BEGIN { split(a, first); printf "  exponent from %d million: %.2f\n", first[1], log(s / first[2]) / log(n / first[1]) }'
   done
@@ -103,9 +96,11 @@ measure() {  # PART
     neighbours)
       built benchmark_nearest_items && "$build/benchmark_nearest_items" approximate 1 10000 50000 100000 &&
         "$build/benchmark_nearest_items" exact 1 10000 50000 ;;
-    fit) fit ;;
+    fit) built benchmark_item_regression && fit ;;
     serving) serving ;;
-    scaling) built benchmark_scaling && "$python" "$here/scaling.py" ;;
+    scaling)
+      built benchmark_scaling && "$build/benchmark_scaling" 400000 "$out/scaling.csv" &&
+        "$python" "$here/scaling.py" "$out/scaling.csv" "$out/scaling.svg" ;;
   esac
 }
 
