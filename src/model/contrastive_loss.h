@@ -33,6 +33,8 @@ ContrastiveBatch choose_people(const OverlapPair& pair, const Shard& shard, std:
 /// who are trained on in both; see contrastive_share().
 class ContrastiveLoss : public LossTerm {
  public:
+  static constexpr const char* kParts[] = {"contrastive"};
+
   explicit ContrastiveLoss(const PartInputs& inputs);
   void want_rows(StepContext& step) override;
   void add_loss(StepContext& step) override;

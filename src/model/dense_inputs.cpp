@@ -125,11 +125,11 @@ void DenseInputs::give_gradients(const at::Tensor& total, const at::Tensor& fini
   if (!tables.empty()) run_backward(tables, gradients);
 }
 
-void DenseInputs::declare(const RankPlace& at, StepCosts& costs, double loss_parts) {
-  constexpr double kVotes = 2;     // whether to stop, whether a save is done
-  constexpr double kRankSums = 3;  // of both, the ones that differ in a row part
-  costs.exchange("step.dense", Group::rows, 2, at.summed_bytes(Group::rows, loss_parts + kVotes));
-  costs.exchange("step.columns", Group::columns, 1, at.gathered_bytes(Group::columns, kRankSums));
+void DenseInputs::declare(const RankPlace& at, StepCosts& costs, double of_groups,
+                          double of_ranks) {
+  of_ranks += 2;  // votes: whether to stop, whether a save is done
+  costs.exchange("step.dense", Group::rows, 2, at.summed_bytes(Group::rows, of_groups + of_ranks));
+  costs.exchange("step.columns", Group::columns, 1, at.gathered_bytes(Group::columns, of_ranks));
 }
 
 void DenseInputs::declare_parameter(const RankPlace& at, double rows, StepCosts& costs) {

@@ -43,8 +43,8 @@ class DenseInputs {
   void finish(const Shard& shard, const ColumnSums& sums, Extra& extra);
 
   /// Those exchanges, and that an input of this many rows takes part in them, or a table.
-  /// `loss_parts`: numbers that the loss is reported in.
-  static void declare(const RankPlace& at, StepCosts& costs, double loss_parts = 4);
+  /// `of_groups`, `of_ranks`: how many numbers of Extra there are, the votes left out.
+  static void declare(const RankPlace& at, StepCosts& costs, double of_groups, double of_ranks);
   static void declare_parameter(const RankPlace& at, double rows, StepCosts& costs);
   static void declare_table(const RankPlace& at, double entries, StepCosts& costs);
 

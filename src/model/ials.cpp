@@ -182,10 +182,8 @@ StepLoss ImplicitAls::loss_of(const std::vector<double>& misfit, at::Tensor& vot
   const at::Tensor of_summands =
       at::stack({at::tensor(fit, at::kDouble), at::tensor(l2, at::kDouble)}, 1);
   const at::Tensor total = sum_over_ranks(shard_, sums_, of_summands / count, votes);
-  StepLoss loss;
-  loss.ranking = total[0].item<double>();
-  loss.l2 = total[1].item<double>();
-  return loss;
+  // Logs have the squared errors where kinds with gradients have their ranking.
+  return {{{"ranking", total[0].item<double>()}, {"l2", total[1].item<double>()}}};
 }
 
 void ImplicitAls::infer_new(at::Tensor& rows) const {

@@ -4,6 +4,8 @@
 #include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
+#include <span>
+
 #include "graph/linear_operator.h"
 #include "model/contrastive_loss.h"
 #include "model/ranking_loss.h"
@@ -13,13 +15,15 @@ namespace micrec {
 namespace {
 
 struct LossKind {
+  std::span<const char* const> parts;
   std::unique_ptr<LossTerm> (*make)(const PartInputs& inputs);
   void (*declare)(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 };
 
 template <typename Loss>
 constexpr LossKind loss() {
-  return {[](const PartInputs& inputs) -> std::unique_ptr<LossTerm> {
+  return {Loss::kParts,
+          [](const PartInputs& inputs) -> std::unique_ptr<LossTerm> {
             return std::make_unique<Loss>(inputs);
           },
           &Loss::declare};
@@ -27,6 +31,15 @@ constexpr LossKind loss() {
 
 /// The terms of the loss, in the order in which they are added.
 constexpr LossKind kLosses[] = {loss<RankingLoss>(), loss<SelfLoss>(), loss<ContrastiveLoss>()};
+
+/// Their parts, in the order in which they are added.
+std::vector<const char*> loss_parts() {
+  std::vector<const char*> all;
+  for (const auto& [parts, make, declare] : kLosses) {
+    all.insert(all.end(), parts.begin(), parts.end());
+  }
+  return all;
+}
 
 std::vector<std::unique_ptr<LossTerm>> make_losses(PartInputs inputs,
                                                    const TemplateEmbedding& embedding) {
@@ -75,7 +88,7 @@ void Model::refresh() {
 
 StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime time) {
   dense_ = DenseInputs(shard_->summands(), sums_.width());
-  StepContext step(*shard_, sums_, dense_, seed_, batch, batch_rows, time);
+  StepContext step(*shard_, sums_, dense_, seed_, batch, batch_rows, time, loss_parts());
   for (const auto& loss : losses_) loss->want_rows(step);
   step.begin_forward();
 
@@ -106,20 +119,25 @@ StepLoss Model::backward(const StepShare& share, at::Tensor& votes) {
   const c10::NoGradGuard no_gradient;
   DenseInputs::Extra extra;
   extra.of_groups = share.of_summands;
-  extra.of_ranks = at::cat({at::full({1}, share.contrastive, votes.options()), votes});
+  extra.of_ranks = at::cat({share.of_rank, votes});
   dense_.finish(*shard_, sums_, extra);
-  votes.copy_(extra.of_ranks.slice(0, 1));
-  const auto part = [&](LossPart of) {
-    return extra.of_groups[static_cast<int>(of)].item<double>();
-  };
-  return {part(LossPart::ranking), part(LossPart::l2), part(LossPart::self),
-          extra.of_ranks[0].item<double>()};
+  const std::int64_t parts = share.of_rank.size(0);
+  votes.copy_(extra.of_ranks.slice(0, parts));
+  const at::Tensor values = extra.of_groups + extra.of_ranks.slice(0, 0, parts);
+  StepLoss loss;
+  for (std::int64_t n = 0; n < parts; ++n) {
+    loss.by_name.emplace_back(share.parts[n], values[n].item<double>());
+  }
+  return loss;
 }
 
 StepLoss Model::solve(at::Tensor& votes) {
   const c10::NoGradGuard no_gradient;
   CHECK(fit_) << name_of(config_.kind) << " descends by gradients";
-  return fit_->step(votes);
+  const StepLoss fitted = fit_->step(votes);
+  StepLoss loss;
+  for (const char* part : loss_parts()) loss.by_name.emplace_back(part, fitted.of(part));
+  return loss;
 }
 
 at::Tensor Model::embeddings(std::int64_t epoch) {
@@ -216,7 +234,8 @@ void Model::declare(const ModelShape& shape, const RankPlace& at, StepCosts& cos
   BatchItems::declare(at, costs);
   ContentTerm::declare(shape, at, costs);
   for (const LossKind& kind : kLosses) kind.declare(shape, at, costs);
-  DenseInputs::declare(at, costs);
+  const auto parts = static_cast<double>(loss_parts().size());
+  DenseInputs::declare(at, costs, parts, parts);
   ItemRegression::declare(shape, at, costs);
 }
 

@@ -36,7 +36,10 @@ struct PartInputs {
 };
 
 /// A term of the loss. What it needs of others it asks for in two rounds, before anything is
-/// computed and once the final rows are.
+/// computed and once the final rows are. Beside declare() it has the names of the parts that it
+/// reports, which logs take over:
+///
+///   static constexpr const char* kParts[] = {"ranking", "l2"};
 class LossTerm {
  public:
   virtual ~LossTerm() = default;
@@ -44,7 +47,7 @@ class LossTerm {
   virtual void want_rows(StepContext& /*step*/) {}
   /// Adds what it needs of the batch's items beside their final rows: StepContext::items.
   virtual void want_of_items(StepContext& /*step*/) {}
-  /// Adds its share of the loss: StepContext::add_loss().
+  /// Adds its share of the loss: StepContext::add_loss(), and reports it: StepContext::report().
   virtual void add_loss(StepContext& step) = 0;
 };
 

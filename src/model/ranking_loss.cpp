@@ -31,8 +31,8 @@ void RankingLoss::add_loss(StepContext& step) {
   TripleSums sums;
   step.add_loss(triple_loss(block_dots("step.scores", step.final_rows, 3, pairs, step.sums),
                             step.triple_weight, config_.l2, step.groups_of_triples(), sums));
-  step.report(LossPart::ranking, sums.ranking);
-  step.report(LossPart::l2, sums.squares, config_.l2);
+  step.report("ranking", sums.ranking);
+  step.report("l2", sums.squares, config_.l2);
 }
 
 void RankingLoss::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {

@@ -16,6 +16,8 @@ namespace micrec {
 /// Source   BPR (Rendle et al. 2009, arXiv:1205.2618).
 class RankingLoss : public LossTerm {
  public:
+  static constexpr const char* kParts[] = {"ranking", "l2"};
+
   explicit RankingLoss(const PartInputs& inputs);
   void add_loss(StepContext& step) override;
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);

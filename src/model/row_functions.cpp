@@ -335,6 +335,21 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
   });
 }
 
+std::vector<double> sums_of_rows(const at::Tensor& values, const RowGroups& groups) {
+  CHECK_EQ(values.numel(), groups.rows);
+  const at::Tensor here = values.detach().cpu().contiguous();
+  const double* const of = here.const_data_ptr<double>();
+  std::vector<double> sums(groups.groups, 0);
+  for (std::int64_t group = 0; group < groups.groups; ++group) {
+    if (!groups.of_group) {
+      for (std::int64_t row = 0; row < groups.rows; ++row) sums[group] += of[row];
+    } else {
+      for (const std::int32_t row : (*groups.of_group)[group]) sums[group] += of[row];
+    }
+  }
+  return sums;
+}
+
 at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,
                        const RowGroups& groups, TripleSums& parts) {
   CHECK(dots.scalar_type() == at::kDouble && weight.scalar_type() == at::kDouble);
@@ -349,29 +364,25 @@ at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double 
   const std::int64_t n = values.size(1);
   const bool has_squares = values.size(0) == 5;
   at::Tensor slope = at::empty_like(values);
+  at::Tensor ranking_of = at::empty_like(weight), squares_of = at::zeros_like(weight);  // (n)
   const double* const of = values.const_data_ptr<double>();
   const double* const weights = weight.const_data_ptr<double>();
   double* const out = slope.mutable_data_ptr<double>();
-  parts.ranking.assign(groups.groups, 0);
-  parts.squares.assign(groups.groups, 0);
-  const auto add = [&](std::int64_t group, std::int64_t t) {
+  double* const of_ranking = ranking_of.mutable_data_ptr<double>();
+  double* const of_squares = squares_of.mutable_data_ptr<double>();
+  for (std::int64_t t = 0; t < n; ++t) {
     const double x = of[n + t] - of[t];
     const double small = std::exp(-std::abs(x));
-    parts.ranking[group] += weights[t] * (std::max(x, 0.0) + std::log1p(small));
+    of_ranking[t] = weights[t] * (std::max(x, 0.0) + std::log1p(small));
     const double sigmoid = (x >= 0 ? 1.0 : small) / (1 + small);
     out[t] = -weights[t] * sigmoid;
     out[n + t] = weights[t] * sigmoid;
-    if (!has_squares) return;
-    parts.squares[group] += weights[t] * (of[2 * n + t] + of[3 * n + t] + of[4 * n + t]);
+    if (!has_squares) continue;
+    of_squares[t] = weights[t] * (of[2 * n + t] + of[3 * n + t] + of[4 * n + t]);
     for (int row = 2; row < 5; ++row) out[row * n + t] = weights[t] * square_weight;
-  };
-  for (std::int64_t group = 0; group < groups.groups; ++group) {
-    if (!groups.of_group) {
-      for (std::int64_t t = 0; t < n; ++t) add(group, t);
-    } else {
-      for (const std::int32_t t : (*groups.of_group)[group]) add(group, t);
-    }
   }
+  parts.ranking = sums_of_rows(ranking_of, groups);
+  parts.squares = sums_of_rows(squares_of, groups);
   const double ranking = std::accumulate(parts.ranking.begin(), parts.ranking.end(), 0.0);
   const double squares = std::accumulate(parts.squares.begin(), parts.squares.end(), 0.0);
   at::Tensor total = at::full({}, ranking + square_weight * squares, values.options());

@@ -45,7 +45,7 @@ void SelfLoss::add_loss(StepContext& step) {
       block_dots("step.self_scores", at::cat({user, items}), 3, {{0, 1}, {0, 2}}, step.sums);
   TripleSums sums;
   step.add_loss(triple_loss(scores, weight, 0, groups, sums));
-  step.report(LossPart::self, sums.ranking);
+  step.report("self", sums.ranking);
 }
 
 void SelfLoss::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {

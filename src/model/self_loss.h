@@ -12,6 +12,8 @@ namespace micrec {
 /// Source   INMO (Wu et al. 2022, arXiv:2107.05247).
 class SelfLoss : public LossTerm {
  public:
+  static constexpr const char* kParts[] = {"self"};
+
   explicit SelfLoss(const PartInputs& inputs);
   void want_of_items(StepContext& step) override;
   void add_loss(StepContext& step) override;

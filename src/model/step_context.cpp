@@ -1,6 +1,9 @@
 #include "model/step_context.h"
 
 #include <ATen/ATen.h>
+#include <glog/logging.h>
+
+#include <algorithm>
 
 #include "graph/operators.h"
 #include "kernels/upload.h"
@@ -31,6 +34,19 @@ RowGroups groups_of(const Shard& shard, const std::vector<std::int32_t>& rows, i
 
 }  // namespace
 
+double StepLoss::of(std::string_view name) const {
+  for (const auto& [other, part] : by_name) {
+    if (other == name) return part;
+  }
+  return 0;
+}
+
+double StepLoss::total() const {
+  double sum = 0;
+  for (const auto& [name, part] : by_name) sum += part;
+  return sum;
+}
+
 BatchItems::Handle BatchItems::add(const at::Tensor& of_requested) {
   parts_.push_back(of_requested);
   return static_cast<Handle>(parts_.size() - 1);
@@ -58,7 +74,7 @@ void BatchItems::declare_added(const RankPlace& at, double rows, double numbers,
 
 StepContext::StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense,
                          std::uint64_t seed, const TripleBatch& batch, std::int64_t batch_rows,
-                         StepTime time)
+                         StepTime time, std::vector<const char*> parts)
     : shard(shard),
       sums(sums),
       dense(dense),
@@ -67,7 +83,10 @@ StepContext::StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs
       batch_(&batch),
       batch_rows_(batch_rows),
       exchange_(exchange_of(shard, batch)) {
-  share.of_summands = at::zeros({shard.summands(), kLossParts}, at::kDouble);
+  share.parts = std::move(parts);
+  const auto count = static_cast<std::int64_t>(share.parts.size());
+  share.of_summands = at::zeros({shard.summands(), count}, at::kDouble);
+  share.of_rank = at::zeros({count}, at::kDouble);
   for (const GlobalNode user : batch.user) user_rows_.push_back(shard.row_of[value(user)]);
   want(exchange_->requested_rows());
   want(user_rows_);
@@ -123,11 +142,23 @@ void StepContext::add_loss(const at::Tensor& term) {
   share.total = share.total.defined() ? share.total + term : term;
 }
 
-void StepContext::report(LossPart part, const std::vector<double>& of_summands, double factor) {
+std::int64_t StepContext::place_of(std::string_view part) const {
+  const auto place = std::ranges::find(share.parts, part);
+  CHECK(place != share.parts.end()) << part << " is no term's part: see kParts";
+  return place - share.parts.begin();
+}
+
+void StepContext::report(std::string_view part, const std::vector<double>& of_summands,
+                         double factor) {
+  const std::int64_t place = place_of(part);
   auto shares = share.of_summands.accessor<double, 2>();
   for (std::int64_t summand = 0; summand < shard.summands(); ++summand) {
-    shares[summand][static_cast<int>(part)] = of_summands[summand] * factor;
+    shares[summand][place] = of_summands[summand] * factor;
   }
+}
+
+void StepContext::report(std::string_view part, double of_rank) {
+  share.of_rank.accessor<double, 1>()[place_of(part)] += of_rank;
 }
 
 void StepContext::declare(const RankPlace& at, StepCosts& costs) {

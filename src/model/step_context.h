@@ -2,9 +2,10 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,34 +28,22 @@ struct StepTime {
   StepParts* parts = nullptr;  // is told when planning ends and the forward part begins
 };
 
-/// The parts of a loss that are summed by summand.
-enum class LossPart : int { ranking, l2, self };
-inline constexpr int kLossParts = 3;
-
 /// The parts of a step's loss over all ranks, as weighted in the total.
 struct StepLoss {
-  double ranking = 0;  // BPR; of ials the squared errors
-  double l2 = 0;
-  double self = 0;
-  double contrastive = 0;
+  /// By the names that logs have, in the order in which they are added.
+  std::vector<std::pair<std::string, double>> by_name;
 
-  /// All of them by the names that logs have, in the order in which they are added.
-  std::array<std::pair<const char*, double>, 4> by_name() const {
-    return {{{"ranking", ranking}, {"l2", l2}, {"self", self}, {"contrastive", contrastive}}};
-  }
-  double total() const {
-    double sum = 0;
-    for (const auto& [name, part] : by_name()) sum += part;
-    return sum;
-  }
+  double of(std::string_view name) const;  ///< 0 where there is no such part
+  double total() const;
 };
 
 /// A step's loss before its backward pass: what autograd goes back from, and this rank's shares of
 /// the parts.
 struct StepShare {
-  at::Tensor total;        // float64 scalar
-  at::Tensor of_summands;  // (summands of this rank, kLossParts) float64, once a row part
-  double contrastive = 0;  // once a rank
+  at::Tensor total;                // float64 scalar
+  std::vector<const char*> parts;  // their names
+  at::Tensor of_summands;          // (summands of this rank, parts) float64, once a row part
+  at::Tensor of_rank;              // (parts) float64, once a rank
 };
 
 /// What a step needs of the items of its batch, from their owners in one exchange.
@@ -83,9 +72,11 @@ class BatchItems {
 /// is made of an epoch alone, in an inference without gradient and dropout.
 class StepContext {
  public:
-  /// All references outlive it. `batch_rows`: triples of all ranks together. Ranks: collective.
+  /// All references outlive it. `batch_rows`: triples of all ranks together; `parts`: names of
+  /// the loss's. Ranks: collective.
   StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense, std::uint64_t seed,
-              const TripleBatch& batch, std::int64_t batch_rows, StepTime time);
+              const TripleBatch& batch, std::int64_t batch_rows, StepTime time,
+              std::vector<const char*> parts);
   /// Ranks: local.
   StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense, std::int64_t epoch);
 
@@ -136,13 +127,18 @@ class StepContext {
 
   StepShare share;
   void add_loss(const at::Tensor& term);
-  /// `of_summands`: (summands of this rank)
-  void report(LossPart part, const std::vector<double>& of_summands, double factor = 1);
+  /// This rank's share of a part of the loss, for logs: by summand, the same on all ranks of the row
+  /// part, or a number of its own, which is added to those before. Shapes   of_summands: (summands
+  /// of this rank).
+  void report(std::string_view part, const std::vector<double>& of_summands, double factor = 1);
+  void report(std::string_view part, double of_rank);
 
   /// Who needs which items.
   static void declare(const RankPlace& at, StepCosts& costs);
 
  private:
+  std::int64_t place_of(std::string_view part) const;
+
   const TripleBatch* batch_ = nullptr;
   std::int64_t batch_rows_ = 0;
   std::optional<RowExchange> exchange_;

@@ -33,7 +33,8 @@ void declare_table_fit(const ModelShape& shape, const RankPlace& at, StepCosts& 
                4 * at.matrix_bytes() + 2 * at.halo_received() * at.row_bytes());
   costs.copied_bytes(at.matrix_bytes());
   if (shape.config.kind == ModelKind::ials) ImplicitAls::declare(shape, at, costs);
-  DenseInputs::declare(at, costs, /*loss_parts=*/shape.config.kind == ModelKind::ials ? 2 : 0);
+  DenseInputs::declare(at, costs, /*of_groups=*/shape.config.kind == ModelKind::ials ? 2 : 0,
+                       /*of_ranks=*/0);
 }
 
 }  // namespace micrec

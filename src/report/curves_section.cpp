@@ -96,11 +96,21 @@ bool is_trained(const RunRecord& record) {
   return std::ranges::any_of(record.steps, [](const LoggedStep& line) { return line.loss != 0; });
 }
 
+/// Each once, in the order of the logs.
+std::vector<std::string> parts_of_losses(const ReportedRuns& runs) {
+  std::vector<std::string> names;
+  for (const ReportedRun& run : runs) {
+    for (const auto& [name, value] : run.record.steps.front().parts) {
+      if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+    }
+  }
+  return names;
+}
+
 /// A chart of a number of step lines; empty where it is zero throughout.
 std::string step_chart(const ReportedRuns& runs, const std::string& title,
-                       double LoggedStep::*value, bool may_be_log) {
-  std::vector<Curve> curves = curves_of<LoggedStep>(
-      runs, &RunRecord::steps, [value](const LoggedStep& line) { return line.*value; });
+                       const std::function<double(const LoggedStep&)>& value, bool may_be_log) {
+  std::vector<Curve> curves = curves_of<LoggedStep>(runs, &RunRecord::steps, value);
   const auto [least, greatest] = range_of(curves);
   if (greatest <= 0 || !has_line(curves)) return "";
   const bool is_log = may_be_log && greatest > kSpreadOfLog * least;
@@ -120,10 +130,11 @@ std::string curves_section(const ReportedRuns& runs) {
   }
   std::string steps;
   steps += step_chart(trained, "Loss", &LoggedStep::loss, true);
-  steps += step_chart(trained, "Loss: ranking", &LoggedStep::ranking, true);
-  steps += step_chart(trained, "Loss: contrastive", &LoggedStep::contrastive, true);
-  steps += step_chart(trained, "Loss: self", &LoggedStep::self, true);
-  steps += step_chart(trained, "Loss: l2", &LoggedStep::l2, true);
+  for (const std::string& part : parts_of_losses(trained)) {
+    steps += step_chart(
+        trained, "Loss: " + part,
+        [&part](const LoggedStep& line) { return value_of(line.parts, part); }, true);
+  }
   steps += step_chart(trained, "Learning rate", &LoggedStep::learning_rate, true);
   steps +=
       step_chart(trained, "Training triples per second", &LoggedStep::triples_per_second, false);

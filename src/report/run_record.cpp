@@ -69,13 +69,21 @@ std::vector<std::pair<std::string, std::string>> texts_of(const json& object) {
   return texts;
 }
 
+/// The parts of the loss: what is a number beside the rest, see train/metrics_log.h.
+NamedValues parts_of(const json& line) {
+  NamedValues parts = numbers_of(line);
+  std::erase_if(parts, [](const auto& value) {
+    constexpr const char* kOthers[] = {"step",          "epoch",   "loss",
+                                       "learning_rate", "seconds", "triples_per_second"};
+    return std::ranges::find(kOthers, value.first) != std::end(kOthers);
+  });
+  return parts;
+}
+
 LoggedStep step_of(const json& line) {
   return {.step = integer_in(line, "step"),
           .loss = real_in(line, "loss"),
-          .ranking = real_in(line, "ranking"),
-          .l2 = real_in(line, "l2"),
-          .self = real_in(line, "self"),
-          .contrastive = real_in(line, "contrastive"),
+          .parts = parts_of(line),
           .learning_rate = real_in(line, "learning_rate"),
           .seconds = real_in(line, "seconds"),
           .triples_per_second = real_in(line, "triples_per_second")};

@@ -23,25 +23,22 @@ struct RunSources {
   std::string grid;
 };
 
+/// Numbers by name, "ndcg@20", in the order of the log.
+using NamedValues = std::vector<std::pair<std::string, double>>;
+
+/// The value of that name; not a number where there is none.
+double value_of(const NamedValues& values, const std::string& name);
+
 /// A line of kind "step". A number that the log has as null, or not at all, is not a number here, as
 /// in all that follows.
 struct LoggedStep {
   std::int64_t step = 0;
   double loss = 0;
-  double ranking = 0;
-  double l2 = 0;
-  double self = 0;
-  double contrastive = 0;
+  NamedValues parts;  ///< of the loss
   double learning_rate = 0;
   double seconds = 0;
   double triples_per_second = 0;
 };
-
-/// Metrics by name, "ndcg@20", in the order of the log.
-using NamedValues = std::vector<std::pair<std::string, double>>;
-
-/// The value of that name; not a number where there is none.
-double value_of(const NamedValues& values, const std::string& name);
 
 struct LoggedSlice {
   std::string name;

@@ -119,7 +119,7 @@ void MetricsLog::step(const StepRecord& record) {
   ordered_json line = line_of("step", record.step);
   line["epoch"] = record.epoch;
   line["loss"] = record.loss;
-  for (const auto& [name, part] : record.parts.by_name()) line[name] = part;
+  for (const auto& [name, part] : record.parts.by_name) line[name] = part;
   line["learning_rate"] = record.learning_rate;
   line["seconds"] = record.seconds;
   line["triples_per_second"] = record.triples_per_second;

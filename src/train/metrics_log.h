@@ -24,8 +24,8 @@ struct ValidatedMetric;
 ///               device, grid; dataset: path, fingerprint, split, hold_out, core, and of each of its
 ///               domains how many users, items, interactions of each split and items with each
 ///               modality; versions of the program and its libraries; phases until then
-///   step        epoch, loss and its parts (ranking, l2, self, contrastive), learning_rate,
-///               seconds, triples_per_second
+///   step        epoch, loss, learning_rate, seconds, triples_per_second; what is a number beside
+///               these is a part of the loss: ranking, l2, self, contrastive
 ///   validation  epoch, metric (what early stopping looks at), improved, and evaluate's JSON:
 ///               split, checkpoint, mean, domains; with item regression also item_regression: of
 ///               each domain the weights that were tried beside the embeddings, with the factor

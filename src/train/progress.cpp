@@ -57,7 +57,7 @@ std::string Progress::line_of(const StepRecord& record) const {
   if (record.loss != 0) line += "  loss " + rounded("%.4f", record.loss);
   // Parts that are off are left out.
   std::vector<std::string> parts;
-  for (const auto& [name, part] : record.parts.by_name()) {
+  for (const auto& [name, part] : record.parts.by_name) {
     if (part != 0) parts.push_back(text(name, " ", rounded("%.4f", part)));
   }
   if (parts.size() > 1) line += " (" + join(parts, ", ") + ")";

@@ -40,7 +40,7 @@ void RunLogs::stepped(const StepRecord& record) {
   files_->metrics.step(record);
   files_->progress.stepped(record);
   std::vector<std::pair<std::string, double>> scalars = {{"loss/total", record.loss}};
-  for (const auto& [name, part] : record.parts.by_name()) {
+  for (const auto& [name, part] : record.parts.by_name) {
     scalars.emplace_back(text("loss/", name), part);
   }
   scalars.emplace_back("speed/triples_per_second", record.triples_per_second);

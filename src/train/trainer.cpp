@@ -95,7 +95,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
   if (!std::isfinite(record.loss)) {
     finish_save();  // all ranks are here: what was asked for before is not lost
     std::vector<std::string> parts;
-    for (const auto& [name, part] : loss.by_name()) parts.push_back(text(name, " ", part));
+    for (const auto& [name, part] : loss.by_name) parts.push_back(text(name, " ", part));
     throw Error(Cause::diverged,
                 text("the loss of step ", record.step, " (epoch ", epoch + 1, ") is ", record.loss,
                      " (", join(parts, ", "), "), expected a finite number; ",

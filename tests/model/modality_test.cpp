@@ -117,7 +117,7 @@ TEST(FeatureStatistics, SurviveColumnsWithoutSpread) {
       config.feature_dim = feature_dim;
       config.semantic_neighbors = 3;
       const ShardedStep step = sharded_step(dataset, config, {}, {}, 50, {0, 0});
-      EXPECT_TRUE(std::isfinite(step.total));
+      EXPECT_TRUE(std::isfinite(step.loss.total()));
       for (const auto& [name, gradient] : step.gradients) {
         EXPECT_TRUE(gradient.isfinite().all().item<bool>()) << name;
       }

@@ -34,10 +34,9 @@ TEST(RunRecord, ReadsStepsAndValidations) {
   ASSERT_EQ(record.steps.size(), 2u);
   EXPECT_EQ(record.steps[0].step, 50);
   EXPECT_EQ(record.steps[0].loss, 0.5);
-  EXPECT_EQ(record.steps[0].ranking, 0.25);
-  EXPECT_EQ(record.steps[0].l2, 0);
-  EXPECT_EQ(record.steps[0].self, 0.125);
-  EXPECT_EQ(record.steps[0].contrastive, 0.0625);
+  EXPECT_EQ(
+      record.steps[0].parts,
+      (NamedValues{{"ranking", 0.25}, {"l2", 0.0}, {"self", 0.125}, {"contrastive", 0.0625}}));
   EXPECT_EQ(record.steps[0].learning_rate, 0.01);
   EXPECT_EQ(record.steps[0].seconds, 2.5);
   EXPECT_EQ(record.steps[0].triples_per_second, 48850.5);

@@ -146,6 +146,12 @@ DenseStatistics dense_statistics(const DenseWorld& world, const std::string& mod
   return statistics;
 }
 
+void DenseLoss::add(const std::string& part, double weight, const at::Tensor& term) {
+  if (weight == 0) return;
+  total = total.defined() ? total + weight * term : weight * term;
+  parts[part] = weight * term.item<double>();
+}
+
 DenseModel::DenseModel(const ModelConfig& config, const DenseWorld& world, std::uint64_t seed)
     : config_(config), world_(world), seed_(seed) {
   const std::int64_t nodes = world.space.nodes();
@@ -414,19 +420,19 @@ DenseLoss DenseModel::loss(const std::vector<DenseTriple>& triples, std::int64_t
     return -at::log_sigmoid((a * b).sum(1) - (a * c).sum(1));
   };
   DenseLoss result;
-  const at::Tensor ranking = (weight * bpr(z_user, z_positive, z_negative)).sum();
-  const at::Tensor l2 =
-      config_.l2 *
-      (weight * (z_user.pow(2).sum(1) + z_positive.pow(2).sum(1) + z_negative.pow(2).sum(1))).sum();
-  at::Tensor self = at::zeros({}, kReal);
+  result.add("ranking", 1, (weight * bpr(z_user, z_positive, z_negative)).sum());
+  result.add("l2", config_.l2,
+             (weight * (z_user.pow(2).sum(1) + z_positive.pow(2).sum(1) + z_negative.pow(2).sum(1)))
+                 .sum());
   if (config_.inductive()) {
     const at::Tensor& table = parameters.at("embedding");
     const at::Tensor all_templates =
         templates.index_select(0, u) * templates.index_select(0, i) * templates.index_select(0, j);
-    self = config_.self_weight * (weight * all_templates.squeeze(1) *
-                                  bpr(table.index_select(0, u) * parameters.at("self_weight"),
-                                      table.index_select(0, i), table.index_select(0, j)))
-                                     .sum();
+    result.add("self", config_.self_weight,
+               (weight * all_templates.squeeze(1) *
+                bpr(table.index_select(0, u) * parameters.at("self_weight"),
+                    table.index_select(0, i), table.index_select(0, j)))
+                   .sum());
   }
   at::Tensor contrastive = at::zeros({}, kReal);
   for (int k = 0; k < domains && config_.contrastive_weight > 0; ++k) {
@@ -448,14 +454,10 @@ DenseLoss DenseModel::loss(const std::vector<DenseTriple>& triples, std::int64_t
                                 config_.temperature;
       const at::Tensor log_share = at::log_softmax(logits, 1).diagonal().mean() +
                                    at::log_softmax(logits, 0).diagonal().mean();
-      contrastive = contrastive - config_.contrastive_weight * log_share / 2;
+      contrastive = contrastive - log_share / 2;
     }
   }
-  result.total = ranking + l2 + self + contrastive;
-  result.ranking = ranking.item<double>();
-  result.l2 = l2.item<double>();
-  result.self = self.item<double>();
-  result.contrastive = contrastive.item<double>();
+  result.add("contrastive", config_.contrastive_weight, contrastive);
   return result;
 }
 

@@ -58,11 +58,11 @@ struct DenseTriple {
 };
 
 struct DenseLoss {
-  at::Tensor total;  // scalar float64, to call backward() on
-  double ranking = 0;
-  double l2 = 0;
-  double self = 0;
-  double contrastive = 0;
+  at::Tensor total;                     // scalar float64, to call backward() on
+  std::map<std::string, double> parts;  // those with a weight, as logs name them
+
+  /// `weight` * `term`, a scalar float64, if there is a weight.
+  void add(const std::string& part, double weight, const at::Tensor& term);
 };
 
 /// The whole model written once more from its description: one process, dense float64 matrices,

@@ -165,11 +165,7 @@ ShardedStep sharded_step(const DatasetFile& dataset, const ModelConfig& config,
     }
     WholeTensors buffers = gather_buffers(rank);
     if (number != 0) return;
-    result.total = loss.total();
-    result.ranking = loss.ranking;
-    result.l2 = loss.l2;
-    result.self = loss.self;
-    result.contrastive = loss.contrastive;
+    result.loss = loss;
     result.gradients = std::move(gradients);
     result.buffers = std::move(buffers);
     result.batch_rows = rows;

@@ -73,11 +73,7 @@ WholeTensors make_parameters(const DenseModel& model, std::uint64_t seed);
 
 /// A step's loss and gradients, put together.
 struct ShardedStep {
-  double total = 0;
-  double ranking = 0;
-  double l2 = 0;
-  double self = 0;
-  double contrastive = 0;
+  StepLoss loss;
   WholeTensors gradients;  // zero where a parameter has none
   WholeTensors buffers;
   std::vector<DenseTriple> triples;  // of all ranks

@@ -49,7 +49,7 @@ class MetricsLogTest : public ::testing::Test {
     record.step = step;
     record.epoch = step / 10;
     record.loss = 0.6931;
-    record.parts.ranking = 0.5;
+    record.parts.by_name = {{"ranking", 0.5}, {"l2", 0.0}};
     record.learning_rate = 1e-3;
     record.seconds = 1.5;
     record.triples_per_second = 12345;
@@ -82,8 +82,6 @@ TEST_F(MetricsLogTest, WritesAnObjectALine) {
                           {"loss", 0.6931},
                           {"ranking", 0.5},
                           {"l2", 0.0},
-                          {"self", 0.0},
-                          {"contrastive", 0.0},
                           {"learning_rate", 1e-3},
                           {"seconds", 1.5},
                           {"triples_per_second", 12345.0}}));

@@ -15,8 +15,7 @@ StepRecord record(std::int64_t step) {
   record.step = step;
   record.epoch = (step - 1) / 30;
   record.loss = 0.69314;
-  record.parts.ranking = 0.69;
-  record.parts.contrastive = 0.00314;
+  record.parts.by_name = {{"ranking", 0.69}, {"l2", 0}, {"contrastive", 0.00314}};
   record.triples_per_second = 1'234'567;
   return record;
 }

@@ -185,14 +185,13 @@ class TrainerTest : public testing::Test {
     ASSERT_EQ(got.size(), expected.size());
     for (std::size_t n = 0; n < got.size(); ++n) {
       EXPECT_EQ(got[n].step, expected[n].step);
-      const auto near = [&](double a, double b, const char* what) {
+      const auto near = [&](double a, double b, const std::string& what) {
         EXPECT_NEAR(a, b, relative * std::abs(b)) << what << " of step " << got[n].step;
       };
       near(got[n].loss, expected[n].loss, "loss");
-      near(got[n].parts.ranking, expected[n].parts.ranking, "ranking");
-      near(got[n].parts.l2, expected[n].parts.l2, "l2");
-      near(got[n].parts.self, expected[n].parts.self, "self");
-      near(got[n].parts.contrastive, expected[n].parts.contrastive, "contrastive");
+      for (const auto& [name, part] : expected[n].parts.by_name) {
+        near(got[n].parts.of(name), part, name);
+      }
     }
   }
 
@@ -207,17 +206,16 @@ TEST_F(TrainerTest, TheFirstStepsAreTheSameAtAnyNumberOfRanks) {
   const Outcome one = train(run_dir("1"), options);
   ASSERT_EQ(one.records.size(), 30U);
   for (const StepRecord& record : one.records) {
-    EXPECT_GT(record.parts.l2, 0);
-    EXPECT_GT(record.parts.self, 0);
-    EXPECT_GT(record.parts.contrastive, 0);
-    EXPECT_NEAR(
-        record.loss,
-        record.parts.ranking + record.parts.l2 + record.parts.self + record.parts.contrastive,
-        1e-12);
+    double sum = 0;
+    for (const char* part : {"ranking", "l2", "self", "contrastive"}) {
+      EXPECT_GT(record.parts.of(part), 0) << part;
+      sum += record.parts.of(part);
+    }
+    EXPECT_NEAR(record.loss, sum, 1e-12);
     EXPECT_GT(record.triples_per_second, 0);
   }
-  EXPECT_LT(one.records.back().parts.ranking,
-            0.95 * one.records.front().parts.ranking);  // it learns
+  EXPECT_LT(one.records.back().parts.of("ranking"),
+            0.95 * one.records.front().parts.of("ranking"));  // it learns
   for (const int ranks : {2, 3, 4}) {
     options.ranks = ranks;
     const Outcome several = train(run_dir(std::to_string(ranks)), options);
