@@ -136,8 +136,8 @@ def count_differences(keys, answers, wanted):
 
 
 def asked_until(server, body, is_it):
-    """The seconds until an answer is such, and the longest that one took."""
-    begin = time.perf_counter()
+    """The seconds until an answer is such, those of the server's processor, and the longest that one answer took."""
+    begin, cpu = time.perf_counter(), server.cpu_seconds()
     longest = 0
     while True:
         asked = time.perf_counter()
@@ -145,7 +145,7 @@ def asked_until(server, body, is_it):
         now = time.perf_counter()
         longest = max(longest, now - asked)
         if is_it(answer):
-            return now - begin, longest
+            return now - begin, server.cpu_seconds() - cpu, longest
 
 
 def some_item(dataset, domain):
@@ -160,9 +160,9 @@ def some_item(dataset, domain):
 
 
 def tell(what, seconds):
-    times, longest = zip(*seconds)
-    print(f"{what}: median {np.median(times):.2f} s of {len(times)} ({min(times):.2f} to {max(times):.2f}); the longest answer "
-          f"meanwhile {max(longest) * 1e3:.0f} ms")
+    times, cpu, longest = zip(*seconds)
+    print(f"{what}: median {np.median(times):.2f} s of {len(times)} ({min(times):.2f} to {max(times):.2f}), "
+          f"{np.median(cpu):.2f} s of the server's processor; the longest answer meanwhile {max(longest) * 1e3:.0f} ms")
 
 
 def measure_reloads(options, dataset, domain, folder):
@@ -173,7 +173,7 @@ def measure_reloads(options, dataset, domain, folder):
     aside = Path(folder) / newest.name
     newest.rename(aside)
     server = Server(options, Path(folder) / "reloads.log", copy, "--checkpoint=newest")
-    print(f"start: {server.start_seconds:.2f} s")
+    print(f"start: {server.start_seconds:.2f} s, {server.cpu_seconds():.2f} s of the processor")
     hangups = []
     for _ in range(options.reloads):
         before = server.ask("/recommend", {"k": 1})["checkpoint"]
