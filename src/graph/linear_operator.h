@@ -24,7 +24,16 @@ struct LinearInput {
 /// Errors   CHECK when the backward pass is itself asked for gradients.
 at::Tensor with_transposes(const char* name, at::Tensor y, std::vector<LinearInput> inputs);
 
-/// The same for one input.
+/// The same where one function makes several tensors, for an input that several of them may depend
+/// on: its `transpose` gets a gradient of each.
+struct JointInput {
+  at::Tensor x;
+  std::function<at::Tensor(const std::vector<at::Tensor>& gradients)> transpose;
+};
+std::vector<at::Tensor> with_joint_transposes(const char* name, std::vector<at::Tensor> results,
+                                              std::vector<JointInput> inputs);
+
+/// For one input and one result.
 inline at::Tensor with_transpose(const char* name, const at::Tensor& x, at::Tensor y,
                                  std::function<at::Tensor(const at::Tensor& gradient)> transpose) {
   return with_transposes(name, std::move(y), {{x, std::move(transpose)}});

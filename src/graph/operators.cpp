@@ -21,14 +21,25 @@ const std::vector<GlobalNode>* numbers_for_dropout(const ShardedGraph& graph,
   return dropout.probability > 0 && !same ? &graph.local_to_global() : nullptr;
 }
 
-// diag(row) B diag(column) x, whichever way round.
+// The rows of all owned nodes, or of options.rows.
+at::Tensor owned_sum(const ShardedGraph& graph, const at::Tensor& x, const SumOptions& options) {
+  if (options.rows) return neighbour_sum(graph.pattern(), x, options, graph.threads());
+  // In memory of an earlier one; detached, so that autograd sees no view.
+  at::Tensor y =
+      graph.local_buffer(x.size(1), x.options()).narrow(0, 0, graph.owned_rows()).detach();
+  neighbour_sum_into(y, graph.pattern(), x, options, graph.threads());
+  return y;
+}
+
+// diag(row) B diag(column) x + what `horner` adds, whichever way round.
 at::Tensor scaled_sum(const ShardedGraph& graph, const char* name, const at::Tensor& x,
-                      const Scaling& scaling, const EdgeDropout& dropout) {
+                      const Scaling& scaling, const EdgeDropout& dropout, const Horner& horner) {
   SumOptions options;
   options.scaling = scaling;
   options.dropout = dropout;
+  options.horner = horner;
   options.local_to_global = numbers_for_dropout(graph, dropout);
-  return neighbour_sum(graph.pattern(), graph.with_halo(name, x), options, graph.threads());
+  return owned_sum(graph, graph.with_halo(name, x), options);
 }
 
 // The sum of A^0 x .. A^layers x times `factor`, layers >= 1, where x may be zero outside `active`
@@ -85,7 +96,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
   options.horner.scale = at::Tensor();
   options.horner.factor = factor;
   options.rows = rows;
-  return neighbour_sum(graph.pattern(), y, options, graph.threads());
+  return owned_sum(graph, y, options);
 }
 
 void check_indices(const std::vector<std::int32_t>& indices, std::int64_t rows) {
@@ -96,21 +107,48 @@ void check_indices(const std::vector<std::int32_t>& indices, std::int64_t rows) 
 
 }  // namespace
 
-at::Tensor template_sum(const ShardedGraph& graph, const at::Tensor& table,
-                        const at::Tensor& row_scale, const at::Tensor& template_mask,
-                        EdgeDropout dropout) {
-  at::Tensor y;
+TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
+                         const at::Tensor& row_scale, const at::Tensor& template_mask,
+                         EdgeDropout dropout, const RowTokens* tokens,
+                         const std::vector<std::int32_t>* table_rows) {
+  std::vector<at::Tensor> results;
   {
     const at::NoGradGuard no_grad;
-    y = scaled_sum(graph, "halo.template", table.contiguous(), {row_scale, template_mask, true},
-                   dropout);
+    Horner token;
+    if (tokens) {
+      token.addend = tokens->tokens.reshape({-1, table.size(1)}).contiguous();
+      token.scale = tokens->weight;
+      token.addend_of = tokens->of_row;
+    }
+    results.push_back(scaled_sum(graph, "halo.template", table.contiguous(),
+                                 {row_scale, template_mask, true}, dropout, token));
+    if (table_rows) results.push_back(gather_rows(table, *table_rows, graph.threads()));
   }
   dropout.transposed = !dropout.transposed;
-  return with_transpose("template_sum", table, y,
-                        [&graph, row_scale, template_mask, dropout](const at::Tensor& g) {
-                          return scaled_sum(graph, "halo.template.backward", g,
-                                            {template_mask, row_scale, false}, dropout);
-                        });
+  const auto kept =
+      table_rows ? std::make_shared<const RowSet>(graph.owned_rows(), *table_rows) : nullptr;
+  std::vector<JointInput> inputs;
+  inputs.push_back({table, [&graph, row_scale, template_mask, dropout,
+                            kept](const std::vector<at::Tensor>& gradients) {
+                      Horner of_rows;
+                      if (kept) {
+                        of_rows.addend = gradients[1];
+                        of_rows.addend_rows = kept.get();
+                      }
+                      return scaled_sum(graph, "halo.template.backward", gradients[0],
+                                        {template_mask, row_scale, false}, dropout, of_rows);
+                    }});
+  if (tokens) {
+    inputs.push_back({tokens->tokens, [shape = tokens->tokens.sizes().vec(), rows = tokens->rows,
+                                       weight = tokens->weight, threads = graph.threads()](
+                                          const std::vector<at::Tensor>& gradients) {
+                        SumOptions options;
+                        options.scaling = {{}, weight, false};
+                        return neighbour_sum(*rows, gradients[0], options, threads).view(shape);
+                      }});
+  }
+  results = with_joint_transposes("template_sum", std::move(results), std::move(inputs));
+  return {results.front(), table_rows ? results.back() : at::Tensor()};
 }
 
 at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,

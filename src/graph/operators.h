@@ -21,17 +21,31 @@ namespace micrec {
 // graph in the same order, empty shares included, and call backward on it. Graphs and communicators
 // must outlive the backward pass. Gradients of gradients are not supported.
 
-/// The sums of template rows, y = diag(s) B diag(t) table, with nonzeros dropped by `dropout`; B
-/// symmetric.
+/// The token that template_sum adds to each of its rows.
+struct RowTokens {
+  at::Tensor tokens;              // (groups, kinds, dim) float32
+  at::Tensor of_row;              // (owned_rows) int32, of the groups * kinds tokens
+  at::Tensor weight;              // (owned_rows) float32
+  const Pattern* rows = nullptr;  // (groups * kinds) the rows of each: gathered_from(of_row)
+};
+
+struct TemplateSum {
+  at::Tensor rows;       // (owned_rows, dim) float32
+  at::Tensor templates;  // (table_rows, dim) float32: these rows of the table itself
+};
+
+/// The sums of template rows, y = diag(s) B diag(t) table + weight * token, with nonzeros dropped by
+/// `dropout`; B symmetric. Beside them the rows of the table that something else reads, so that
+/// their gradient is added in the transposed sum.
 ///
 /// Shapes   table: (owned_rows, dim) float32; row_scale s, template_mask t: (local_rows) float32, t
-///          undefined = ones; returns (owned_rows, dim) float32.
+///          undefined = ones; tokens: null: none; table_rows: owned local rows, rising, null: none.
 /// Ranks    collective, one halo exchange each way.
-/// Source   INMO (Wu et al. 2022, arXiv:2107.05247), the inductive embedding module, without the
-///          token.
-at::Tensor template_sum(const ShardedGraph& graph, const at::Tensor& table,
-                        const at::Tensor& row_scale, const at::Tensor& template_mask,
-                        EdgeDropout dropout);
+/// Source   INMO (Wu et al. 2022, arXiv:2107.05247), the inductive embedding module.
+TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
+                         const at::Tensor& row_scale, const at::Tensor& template_mask,
+                         EdgeDropout dropout, const RowTokens* tokens = nullptr,
+                         const std::vector<std::int32_t>* table_rows = nullptr);
 
 /// The mean of E^(0) .. E^(layers), where E^(l) = A E^(l-1) and A = diag(q) B diag(q), for the rows
 /// wanted.

@@ -51,11 +51,16 @@ struct Scaling {
 /// The step y = factor * (product + scale * addend) of a polynomial in the operator (Horner's
 /// rule), in the same pass.
 struct Horner {
-  at::Tensor addend;  // (rows of the pattern, dim), or (addend_rows->size(), dim); undefined: zero
-  at::Tensor scale;   // (rows of the pattern) float32, undefined: ones
+  /// (rows of the pattern, dim), (addend_rows->size(), dim) or, with addend_of, any rows; undefined:
+  /// zero
+  at::Tensor addend;
+  at::Tensor scale;  // (rows of the pattern) float32, undefined: ones
   /// The rows that the compact addend holds; it is zero elsewhere.
   const RowSet* addend_rows = nullptr;
   float factor = 1;
+  /// (rows of the pattern) int32: the row of the addend that each is given; undefined: its own. Not
+  /// beside addend_rows.
+  at::Tensor addend_of = {};
 };
 
 /// What a neighbour sum does beside adding rows; every default means "nothing".

@@ -205,9 +205,17 @@ void check_arguments(const at::Tensor& out, const Pattern& pattern, const at::Te
   check_matrix("the row scale", options.scaling.row, device, pattern.rows(), 1);
   check_matrix("the column scale", options.scaling.column, device, local_rows, 1);
   check_matrix("the edge weights", options.edge_weights, device, pattern.nonzeros(), 1);
-  check_matrix("the addend", horner.addend, device,
-               horner.addend_rows ? horner.addend_rows->size() : pattern.rows(), dim);
+  const std::int64_t addends = horner.addend_rows ? horner.addend_rows->size() : pattern.rows();
+  check_matrix("the addend", horner.addend, device, horner.addend_of.defined() ? 0 : addends, dim);
   check_matrix("the addend's scale", horner.scale, device, pattern.rows(), 1);
+  if (horner.addend_of.defined()) {
+    CHECK(horner.addend.defined() && !horner.addend_rows)
+        << "rows of an addend that has all of them";
+    CHECK(horner.addend_of.scalar_type() == at::kInt && horner.addend_of.is_contiguous() &&
+          horner.addend_of.device() == device && horner.addend_of.numel() == pattern.rows())
+        << "the addend's rows must be an int32 for each of the " << pattern.rows() << " on "
+        << device;
+  }
   const float dropout = options.dropout.probability;
   CHECK(dropout >= 0 && dropout < 1) << "dropout of " << dropout;
   if (options.local_to_global) {
@@ -233,7 +241,9 @@ void start_at(std::int64_t begin, std::int64_t out_bytes, SumCall& call) {
   call.out = static_cast<char*>(call.out) + begin * call.dim * out_bytes;
   if (call.row_scale) call.row_scale += begin;
   if (call.addend_scale) call.addend_scale += begin;
-  if (call.addend_rows) {
+  if (call.addend_of) {
+    call.addend_of += begin;
+  } else if (call.addend_rows) {
     call.addend_rows += begin / 64;
   } else if (call.addend) {
     call.addend += begin * call.dim;
@@ -281,6 +291,7 @@ PreparedSum prepare_sum(at::Tensor& out, const Pattern& pattern, const at::Tenso
   call.kept_scale = 1.0F / (1.0F - dropout.probability);
   call.addend = pointer<float>(options.horner.addend);
   call.addend_scale = pointer<float>(options.horner.scale);
+  call.addend_of = pointer<std::int32_t>(options.horner.addend_of);
   call.factor = options.horner.factor;
   if (lists == ListsOf::host) {
     take_lists(pattern, options, range, sum);

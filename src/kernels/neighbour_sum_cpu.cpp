@@ -14,6 +14,9 @@ constexpr std::int64_t kPrefetchEntries = 24;
 constexpr int kLineFloats = 16;
 constexpr int kMaxVectors = 8;  // accumulators of one pass over a row's neighbours
 constexpr int kBatchRows = 256;
+// From this size on sums are written past the caches, where they would not stay until they are
+// read: no line is read before it is written, and rows of x keep their place.
+constexpr std::int64_t kStreamedBytes = std::int64_t{12} << 20;
 constexpr int kBatchEntries = kHubChunk;
 
 // Neighbours to add up, after everything that removes some of them.
@@ -28,9 +31,23 @@ enum class Weights { none, by_entry, by_row };
 
 template <int lanes>
 MICREC_INLINE void finish_at(const RowFinish& finish, Vector<lanes> sum, std::int64_t column,
-                             float* out) {
+                             bool is_streamed, float* out) {
   const auto read = [](const float* from) { return load<lanes>(from); };
-  store<lanes>(out + column, finish(sum, column, read));
+  const Vector<lanes> result = finish(sum, column, read);
+  if (is_streamed) {
+    stream<lanes>(out + column, result);
+  } else {
+    store<lanes>(out + column, result);
+  }
+}
+
+// Whether vectors of so many numbers can and should be written past the caches.
+template <int lanes>
+MICREC_INLINE bool streams(const SumCall& call) {
+  constexpr std::int64_t kNumber = sizeof(float);
+  return can_stream<lanes> && call.output_rows * call.dim * kNumber >= kStreamedBytes &&
+         call.dim % lanes == 0 &&
+         reinterpret_cast<std::uintptr_t>(call.out) % (lanes * kNumber) == 0;
 }
 
 MICREC_INLINE float* row_of_out(const SumCall& call, std::int64_t output_row) {
@@ -55,6 +72,9 @@ MICREC_INLINE void sum_block(const SumCall& call, const Entries& entries, std::i
 #pragma GCC unroll 16
     for (int c = 0; c < vectors * lanes; c += kLineFloats) __builtin_prefetch(next + c);
     if (straddles) __builtin_prefetch(next + last + lanes - 1);
+    if constexpr (weights == Weights::by_row) {
+      __builtin_prefetch(entries.by_row + entries.rows[ahead]);
+    }
     const float* const row = x + entries.rows[i] * dim;
     [[maybe_unused]] float weight = 1;
     if constexpr (weights == Weights::by_entry) weight = entries.weights[i];
@@ -69,11 +89,12 @@ MICREC_INLINE void sum_block(const SumCall& call, const Entries& entries, std::i
       }
     }
   }
+  const bool is_streamed = finish && streams<lanes>(call);
 #pragma GCC unroll 8
   for (int v = 0; v < vectors; ++v) {
     const std::int64_t at = v + 1 < vectors ? column + v * lanes : last_column;
     if (finish) {
-      finish_at<lanes>(*finish, sums[v], at, out);
+      finish_at<lanes>(*finish, sums[v], at, is_streamed, out);
     } else {
       store<lanes>(out + at, sums[v]);
     }
@@ -172,6 +193,19 @@ MICREC_INLINE std::int64_t keep_where(const std::int32_t* columns, const float* 
   return kept;
 }
 
+// Where the columns' scales are looked up as rows are added, not collected with them.
+MICREC_INLINE bool scales_in_place(const SumCall& call) {
+  return call.column_scale && !call.skips_zero_columns && !call.edge_weights &&
+         !call.active_columns;
+}
+
+// The entries that were collected.
+MICREC_INLINE Entries collected_entries(const SumCall& call, const std::int32_t* rows,
+                                        const float* weights, std::int64_t count) {
+  if (scales_in_place(call)) return {rows, nullptr, call.column_scale, count};
+  return {rows, call.edge_weights || call.column_scale ? weights : nullptr, nullptr, count};
+}
+
 // The entries of the nonzeros [begin, end) of a row that remain, written to rows and weights;
 // returns how many. Nothing here branches on the data: half the branches would be guessed wrong.
 std::int64_t remaining_entries(const SumCall& call, std::int64_t row, std::int64_t begin,
@@ -197,7 +231,7 @@ std::int64_t remaining_entries(const SumCall& call, std::int64_t row, std::int64
         keep_where(rows, edge_weights, count, rows, weights,
                    [&](std::int64_t, std::int32_t column) { return is_active(active, column); });
   }
-  if (call.column_scale) {
+  if (call.column_scale && !scales_in_place(call)) {
     std::int64_t kept = 0;
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int32_t column = rows[i];
@@ -218,10 +252,8 @@ std::int64_t remaining_entries(const SumCall& call, std::int64_t row, std::int64
 
 void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
   const std::int64_t* const offsets = call.offsets;
-  const bool has_weights = call.edge_weights || call.column_scale;
-  const bool scale_in_place = call.column_scale && !call.skips_zero_columns && !call.edge_weights;
   if (!call.rows && call.dropout.threshold == 0 && !call.active_columns &&
-      (!call.column_scale || scale_in_place)) {
+      (!call.column_scale || scales_in_place(call))) {
     const Entries entries{call.columns, call.edge_weights, call.column_scale, call.nonzeros};
     for (std::int64_t row = begin; row < end; ++row) {
       if (offsets[row + 1] - offsets[row] > kHubChunk) continue;
@@ -229,6 +261,7 @@ void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
       const std::int64_t row_end = is_zero_row(call, row) ? offsets[row] : offsets[row + 1];
       sum_entries(call, entries, offsets[row], row_end, &finish, row_of_out(call, row));
     }
+    end_streams();
     return;
   }
   // What remains of several rows is collected first, so that reads can be started across rows.
@@ -249,7 +282,7 @@ void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
       ends[collected] = used;
       outputs[collected++] = next;
     }
-    const Entries entries{rows, has_weights ? weights : nullptr, nullptr, used};
+    const Entries entries = collected_entries(call, rows, weights, used);
     std::int64_t first = 0;
     for (int b = 0; b < collected; ++b) {
       const RowFinish finish = finish_of_row(call, row_of_output(call, outputs[b]));
@@ -257,6 +290,7 @@ void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
       first = ends[b];
     }
   }
+  end_streams();
 }
 
 void sum_hub_piece(const SumCall& call, std::int64_t number) {
@@ -267,9 +301,8 @@ void sum_hub_piece(const SumCall& call, std::int64_t number) {
   const std::int64_t count =
       is_zero_row(call, row) ? 0
                              : remaining_entries(call, row, piece.begin, piece.end, rows, weights);
-  const bool has_weights = call.edge_weights || call.column_scale;
-  sum_entries(call, Entries{rows, has_weights ? weights : nullptr, nullptr, count}, 0, count,
-              nullptr, call.hubs.partials + number * call.dim);
+  sum_entries(call, collected_entries(call, rows, weights, count), 0, count, nullptr,
+              call.hubs.partials + number * call.dim);
 }
 
 void finish_hub(const SumCall& call, std::int64_t number) {
@@ -277,7 +310,7 @@ void finish_hub(const SumCall& call, std::int64_t number) {
   const RowFinish finish = finish_of_row(call, row_of_output(call, hub.output_row));
   float* const out = row_of_out(call, hub.output_row);
   for (std::int64_t column = 0; column < call.dim; ++column) {
-    finish_at<1>(finish, sum_of_pieces(call, hub, column), column, out);
+    finish_at<1>(finish, sum_of_pieces(call, hub, column), column, false, out);
   }
 }
 

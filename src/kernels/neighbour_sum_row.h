@@ -84,6 +84,7 @@ struct SumCall {
   const float* addend = nullptr;              // or null
   const float* addend_scale = nullptr;        // (pattern rows) or null
   const RowSet::Word* addend_rows = nullptr;  // or null
+  const std::int32_t* addend_of = nullptr;    // (pattern rows) or null
   float factor = 1;
   Hubs hubs;
 };
@@ -169,7 +170,9 @@ MICREC_KERNEL_INLINE RowFinish finish_of_row(const SumCall& call, std::int64_t r
   RowFinish finish{call.kept_scale, nullptr, 1.0F, call.factor};
   if (call.row_scale) finish.row_factor *= call.row_scale[row];
   if (call.addend) {
-    if (!call.addend_rows) {
+    if (call.addend_of) {
+      finish.addend = call.addend + call.addend_of[row] * call.dim;
+    } else if (!call.addend_rows) {
       finish.addend = call.addend + row * call.dim;
     } else if (const RowSet::Word& word = call.addend_rows[row >> 6]; word.holds(row)) {
       finish.addend = call.addend + word.position(row) * call.dim;

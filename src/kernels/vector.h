@@ -38,5 +38,36 @@ MICREC_INLINE void store(float* to, Vector<lanes> value) {
   __builtin_memcpy(to, &value, sizeof(value));
 }
 
+/// Whether stream() writes past the caches.
+#if defined(__SSE2__)
+template <int lanes>
+constexpr bool can_stream = lanes >= 4;
+#else
+template <int lanes>
+constexpr bool can_stream = false;
+#endif
+
+/// Writes past the caches, to an address that is a multiple of the vector's bytes. Before other
+/// threads read what was written: end_streams().
+template <int lanes>
+MICREC_INLINE void stream(float* to, Vector<lanes> value) {
+#if defined(__AVX512F__)
+  if constexpr (lanes == 16) return __builtin_ia32_movntps512(to, value);
+#endif
+#if defined(__AVX__)
+  if constexpr (lanes == 8) return __builtin_ia32_movntps256(to, value);
+#endif
+#if defined(__SSE2__)
+  if constexpr (lanes == 4) return __builtin_ia32_movntps(to, value);
+#endif
+  store<lanes>(to, value);
+}
+
+MICREC_INLINE void end_streams() {
+#if defined(__SSE2__)
+  __builtin_ia32_sfence();
+#endif
+}
+
 }  // namespace
 }  // namespace micrec::MICREC_INSTRUCTION_SET

@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <utility>
-
 #include "model/row_functions.h"
 
 namespace micrec {
@@ -21,24 +19,24 @@ SelfLoss::SelfLoss(const PartInputs& inputs)
                                      "diagonal bilinear form of the self-enhanced loss");
 }
 
+void SelfLoss::want_rows(StepContext& step) { step.wants_templates |= is_on(config_); }
+
 void SelfLoss::want_of_items(StepContext& step) {
   if (!is_on(config_)) return;
-  templates_ = step.wanted_of(embedding_.table());
-  rows_of_items_ = step.items.add(step.rows_of_requested(templates_));
+  rows_of_items_ = step.items.add(step.rows_of_requested(step.templates));
   is_template_ = step.items.add(step.owned_of_requested(embedding_.is_template()).unsqueeze(1));
 }
 
 void SelfLoss::add_loss(StepContext& step) {
   if (!is_on(config_)) return;
   const std::int64_t n = step.triples();
-  const at::Tensor templates = std::exchange(templates_, {});
   const at::Tensor items = step.items.of(rows_of_items_);  // (2n, width)
   const at::Tensor is_template = step.items.of(is_template_).detach().squeeze(1);
   const at::Tensor weight = step.triple_weight * step.owned_of_users(embedding_.is_template()) *
                             is_template.slice(0, 0, n) * is_template.slice(0, n, 2 * n) *
                             config_.self_weight;
   const RowGroups groups = step.groups_of_triples();
-  const at::Tensor user = times_table(step.rows_of_users(templates),
+  const at::Tensor user = times_table(step.rows_of_users(step.templates),
                                       at::zeros({n}, is_template.options().dtype(at::kInt)),
                                       step.dense.parameter(*form_), groups);
   const at::Tensor scores =

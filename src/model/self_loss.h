@@ -15,6 +15,7 @@ class SelfLoss : public LossTerm {
   static constexpr const char* kParts[] = {"self"};
 
   explicit SelfLoss(const PartInputs& inputs);
+  void want_rows(StepContext& step) override;
   void want_of_items(StepContext& step) override;
   void add_loss(StepContext& step) override;
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
@@ -24,7 +25,6 @@ class SelfLoss : public LossTerm {
   const TemplateEmbedding& embedding_;
   Parameter* form_ = nullptr;  // (width)
   // Of the batch that is being computed.
-  at::Tensor templates_;  // (wanted rows, width) trained rows
   BatchItems::Handle rows_of_items_{};
   BatchItems::Handle is_template_{};
 };

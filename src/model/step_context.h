@@ -118,7 +118,9 @@ class StepContext {
   RowGroups groups_of_triples(int blocks = 1) const;
   RowGroups groups_of_requested() const;
 
-  at::Tensor z;  // (wanted rows, width) graph rows
+  bool wants_templates = false;  // whether somebody reads what follows; set where rows are wanted
+  at::Tensor templates;          // (wanted rows, width) of the trained table
+  at::Tensor z;                  // (wanted rows, width) graph rows
   BatchItems items;
   void exchange_items() { items.exchange(*exchange_, "batch.items"); }
   // (3n, width) final rows of the triples: of the users, of the positives, of the negatives

@@ -12,6 +12,7 @@
 #include "graph/operators.h"
 #include "graph/row_product.h"
 #include "kernels/neighbour_sum.h"
+#include "kernels/rows.h"
 #include "kernels/upload.h"
 #include "model/row_functions.h"
 
@@ -70,6 +71,21 @@ TemplateEmbedding::TemplateEmbedding(const PartInputs& inputs)
   template_mask_ = at::zeros({rows}, at::kByte);
   inputs.state.add_buffer("template_mask", template_mask_, Placement::nodes,
                           "1 where the node's row is a template");
+  give_tokens();
+}
+
+// A row's token is that of its kind; every summand has a copy, whose gradient is the sum over its
+// rows.
+void TemplateEmbedding::give_tokens() {
+  const std::int64_t kinds = shard_.kind.size(1);
+  const at::Tensor kind = shard_.kind.argmax(1).to(at::kInt).cpu();
+  std::vector<std::int32_t> token_of(kind.numel());
+  for (std::size_t row = 0; row < token_of.size(); ++row) {
+    token_of[row] = static_cast<std::int32_t>(shard_.summand_of_row[row] * kinds) +
+                    kind.const_data_ptr<std::int32_t>()[row];
+  }
+  token_of_ = upload(token_of, shard_.device);
+  token_rows_ = gathered_from(token_of, shard_.summands() * kinds);
 }
 
 void TemplateEmbedding::initialise() {
@@ -136,6 +152,7 @@ void TemplateEmbedding::refresh() {
   is_template_ = graph.with_halo("halo.template_mask", mask);
   at::Tensor count =
       neighbour_sum(graph.pattern(), is_template_.unsqueeze(1), {}, shard_.threads).squeeze(1);
+  const bool is_masked = mask_says_something(count);
   if (config_.share_templates > 0) {
     count =
         count.index_add(0, shard_.link_to.cpu(),
@@ -143,7 +160,21 @@ void TemplateEmbedding::refresh() {
   }
   template_count_ = graph.with_halo("halo.template_count", count.contiguous());
   is_template_ = is_template_.to(shard_.device);
+  sum_mask_ = is_masked ? is_template_ : at::Tensor();
   scale_epoch_ = -1;
+}
+
+// Forward it is about what the own rows read, which may all be of other ranks; backward about the
+// own rows themselves.
+bool TemplateEmbedding::mask_says_something(const at::Tensor& count) const {
+  const Pattern& pattern = shard_.graph->pattern();
+  const float* const templates = count.const_data_ptr<float>();
+  const auto* const mask = template_mask_.const_data_ptr<std::uint8_t>();
+  for (std::int64_t row = 0; row < pattern.rows(); ++row) {
+    const std::int64_t degree = pattern.degree(row);
+    if (degree > 0 && (mask[row] == 0 || templates[row] != static_cast<float>(degree))) return true;
+  }
+  return false;
 }
 
 void TemplateEmbedding::let_in(const at::Tensor& is_new, std::int64_t epoch) {
@@ -174,36 +205,44 @@ const at::Tensor& TemplateEmbedding::scale(std::int64_t epoch) {
   return scale_;
 }
 
+// The token's weight is that of a neighbour which dropout knows by a number of its own.
+at::Tensor TemplateEmbedding::token_weight(const EdgeDropout& dropout,
+                                           const at::Tensor& own_scale) const {
+  if (dropout.probability == 0) return own_scale;
+  const std::vector<GlobalNode>& owned = shard_.owned();
+  std::vector<float> keep(owned.size());
+  for (std::size_t row = 0; row < keep.size(); ++row) {
+    keep[row] = keeps_edge(dropout.seed, dropout.probability, value(owned[row]), kTokenColumn)
+                    ? 1 / (1 - dropout.probability)
+                    : 0;
+  }
+  return own_scale * upload(keep, shard_.device);
+}
+
 at::Tensor TemplateEmbedding::rows(StepContext& context) {
   if (!config_.inductive()) return table();
   const ShardedGraph& graph = *shard_.graph;
-  const std::int64_t rows = graph.owned_rows();
   const EdgeDropout dropout = dropout_of(config_, context);
   const at::Tensor& scale = this->scale(context.time.epoch);
-  const at::Tensor own_scale = scale.slice(0, 0, rows);
-  at::Tensor e;  // (owned rows, width)
-  if (config_.share_templates > 0) {
-    const at::Tensor sums =
-        template_sum(graph, table(), at::ones_like(scale), is_template_, dropout);
-    e = sums.index_add(0, shard_.link_to,
-                       sums.index_select(0, shard_.link_from) * config_.share_templates) *
-        own_scale.unsqueeze(1);
-  } else {
-    e = template_sum(graph, table(), scale, is_template_, dropout);
+  const at::Tensor own_scale = scale.slice(0, 0, graph.owned_rows());
+  const RowTokens tokens{context.dense.parameter(*tokens_), token_of_,
+                         token_weight(dropout, own_scale), &token_rows_};
+  const std::vector<std::int32_t>* const table_rows =
+      context.wants_templates ? &context.wanted_rows() : nullptr;
+  if (config_.share_templates == 0) {
+    const TemplateSum sum =
+        template_sum(graph, table(), scale, sum_mask_, dropout, &tokens, table_rows);
+    context.templates = sum.templates;
+    return sum.rows;
   }
-  at::Tensor token_weight = own_scale;  // (owned rows)
-  if (dropout.probability > 0) {
-    std::vector<float> keep(rows);
-    for (std::int64_t row = 0; row < rows; ++row) {
-      keep[row] =
-          keeps_edge(dropout.seed, dropout.probability, value(graph.owned()[row]), kTokenColumn)
-              ? 1 / (1 - dropout.probability)
-              : 0;
-    }
-    token_weight = token_weight * upload(keep, shard_.device);
-  }
-  return e + grouped_row_product(shard_.kind * token_weight.unsqueeze(1),
-                                 context.dense.parameter(*tokens_), shard_.summand_rows);
+  const TemplateSum sum =
+      template_sum(graph, table(), at::ones_like(scale), sum_mask_, dropout, nullptr, table_rows);
+  context.templates = sum.templates;
+  return sum.rows.index_add(0, shard_.link_to,
+                            sum.rows.index_select(0, shard_.link_from) * config_.share_templates) *
+             own_scale.unsqueeze(1) +
+         grouped_row_product(shard_.kind * tokens.weight.unsqueeze(1), tokens.tokens,
+                             shard_.summand_rows);
 }
 
 at::Tensor TemplateEmbedding::inferred_rows(StepContext& context) {
@@ -268,12 +307,11 @@ void TemplateEmbedding::declare(const ModelShape& shape, const RankPlace& at, St
   costs.exchange("halo.template", Group::rows, 1, halo);
   costs.exchange("halo.template.backward", Group::rows, 1, halo);
   DenseInputs::declare_parameter(at, 2 * shape.domains, costs);  // tokens
-  // Mask, counts and scale of the nodes; the gradient of the self-enhanced loss.
+  // Mask, counts and scale of the nodes; each row's token and each token's rows.
   costs.memory(MemoryKind::graph, 3 * kFloatBytes * (at.rows() + at.halo_received()));
-  costs.memory(MemoryKind::activations, at.matrix_bytes());
+  costs.memory(MemoryKind::graph, 2 * kNodeBytes * at.rows());
   costs.neighbour_bytes(2 * at.nonzeros() * at.nonzero_bytes());
-  costs.matrix_operations(2 * 2 * at.rows() * 2 * shape.domains * at.columns);
-  costs.copied_bytes(3 * at.matrix_bytes());
+  costs.copied_bytes(at.matrix_bytes());  // read for the tokens' gradient
 }
 
 }  // namespace micrec

@@ -10,6 +10,8 @@
 
 namespace micrec {
 
+struct EdgeDropout;
+
 /// The rows of all nodes before the graph part. Inductive kinds make a node's from the trained rows
 /// of the templates around it and a token of its kind:
 ///
@@ -59,7 +61,11 @@ class TemplateEmbedding {
 
  private:
   void choose_templates();
+  void give_tokens();
+  /// `count`: (owned rows) of the templates around each
+  bool mask_says_something(const at::Tensor& count) const;
   const at::Tensor& scale(std::int64_t epoch);  // (local rows) s^(a/2 - 1), kept for an epoch
+  at::Tensor token_weight(const EdgeDropout& dropout, const at::Tensor& own_scale) const;
 
   const ModelConfig& config_;
   const Shard& shard_;
@@ -69,9 +75,12 @@ class TemplateEmbedding {
 
   at::Tensor template_mask_;   // (owned rows) uint8, a buffer
   at::Tensor is_template_;     // (local rows) float32
+  at::Tensor sum_mask_;        // is_template_, undefined where sums are the same without it
   at::Tensor template_count_;  // (local rows) float32, s - 1
   std::int64_t scale_epoch_ = -1;
   at::Tensor scale_;
+  at::Tensor token_of_;  // (owned rows) int32, of the summands' copies of the tokens
+  Pattern token_rows_;   // (summands * 2 domains) the rows that have each of them
 };
 
 }  // namespace micrec

@@ -15,8 +15,9 @@ namespace {
 
 // The options with their tensors on the GPU; sets and lists stay on the host.
 SumOptions there(SumOptions options, c10::Device gpu) {
-  for (at::Tensor* tensor : {&options.scaling.row, &options.scaling.column, &options.edge_weights,
-                             &options.horner.addend, &options.horner.scale}) {
+  for (at::Tensor* tensor :
+       {&options.scaling.row, &options.scaling.column, &options.edge_weights,
+        &options.horner.addend, &options.horner.scale, &options.horner.addend_of}) {
     if (tensor->defined()) *tensor = tensor->to(gpu);
   }
   return options;

@@ -271,6 +271,7 @@ void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device /*device*/) {
   translate(call.addend);
   translate(call.addend_scale);
   translate(call.addend_rows);
+  translate(call.addend_of);
   translate(call.hubs.pieces);
   translate(call.hubs.hubs);
   translate(call.hubs.partials);

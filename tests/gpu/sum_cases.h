@@ -144,6 +144,23 @@ inline std::deque<std::unique_ptr<SumCase>> sum_cases() {
                              nullptr, 0.5F};
     }
   }
+  // Addends that several rows share.
+  std::vector<std::int32_t> addend_of;
+  for (std::int32_t row = 0; row < with_hubs.rows(); ++row) addend_of.push_back(row * row % 5);
+  for (int choice = 0; choice < 8; ++choice) {
+    SumCase& made = add("shared addends " + std::to_string(choice), with_hubs,
+                        random_matrix(2 * kHubChunk + 1, 32, 41));
+    made.options.horner.addend = random_matrix(5, 32, 42);
+    made.options.horner.addend_of = at::tensor(addend_of, at::kInt);
+    if (choice & 1) made.options.horner.scale = random_matrix(193, 1, 43).flatten();
+    if (choice & 2) made.options.dropout = {0.3F, 4, false};
+    if (choice & 4) {
+      made.rows = {0, 63, 64, 191, 192};
+      made.options.rows = &made.rows;
+    } else if (!(choice & 2)) {
+      made.options.range = Range{64, 193};
+    }
+  }
   Pattern lone;
   lone.offsets = {0, 0, 0};
   add("no nonzeros", lone, random_matrix(4, 5, 1));

@@ -7,6 +7,7 @@
 
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
+#include "kernels/rows.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
@@ -91,6 +92,14 @@ at::Tensor dropout_matrix(std::int64_t nodes, const EdgeDropout& dropout) {
   return matrix;
 }
 
+std::vector<std::int32_t> rows_of_every_third_node(const ShardedGraph& shard) {
+  std::vector<std::int32_t> rows;
+  for (std::int32_t row = 0; row < shard.owned_rows(); ++row) {
+    if (value(shard.owned()[row]) % 3 == 0) rows.push_back(row);
+  }
+  return rows;
+}
+
 TEST(TemplateSum, AgreesWithAutogradOfTheDenseFormula) {
   const TestGraph graph = bipartite_graph(50, 30, 5);
   const at::Tensor s = random_matrix(graph.nodes(), 1, 1).flatten();
@@ -100,7 +109,7 @@ TEST(TemplateSum, AgreesWithAutogradOfTheDenseFormula) {
       const at::Tensor x = random_matrix(graph.nodes(), dim, 3);
       const Answer answer = answer_of<ShardedGraph>(
           graph, x, 1, [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
-            return template_sum(shard, own, s, t, dropout);
+            return template_sum(shard, own, s, t, dropout).rows;
           });
       at::Tensor table = x.to(at::kDouble).set_requires_grad(true);
       const at::Tensor operation = graph.dense() * dropout_matrix(graph.nodes(), dropout) *
@@ -113,6 +122,52 @@ TEST(TemplateSum, AgreesWithAutogradOfTheDenseFormula) {
   }
 }
 
+TEST(TemplateSum, AddsTokensAndTakesTheGradientOfRowsOfTheTableBack) {
+  const TestGraph graph = bipartite_graph(50, 30, 5);
+  const std::int64_t nodes = graph.nodes();
+  const std::int64_t dim = 17;
+  const at::Tensor s = random_matrix(nodes, 1, 1).flatten();
+  const EdgeDropout dropout{0.3F, 5, false};
+  // Two copies of three tokens; even nodes read the first copy.
+  std::vector<std::int32_t> token_of;
+  for (std::int32_t node = 0; node < nodes; ++node) token_of.push_back(node % 2 * 3 + node % 3);
+  const Pattern rows_of_token = gathered_from(token_of, 6);
+  const at::Tensor token_index = at::tensor(token_of, at::kInt);
+  const at::Tensor weight = random_matrix(nodes, 1, 6).flatten();
+  for (const bool has_mask : {true, false}) {
+    const at::Tensor t =
+        has_mask ? random_matrix(nodes, 1, 2).flatten().gt(0).to(at::kFloat) : at::Tensor();
+    at::Tensor copies = random_matrix(3, dim, 7).unsqueeze(0).repeat({2, 1, 1});
+    copies.set_requires_grad(true);
+    at::Tensor templates;
+    const Answer answer = answer_of<ShardedGraph>(
+        graph, random_matrix(nodes, dim, 3), 1,
+        [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
+          const RowTokens tokens{copies, token_index, weight, &rows_of_token};
+          const std::vector<std::int32_t> some = rows_of_every_third_node(shard);
+          const TemplateSum sum = template_sum(shard, own, s, t, dropout, &tokens, &some);
+          templates = sum.templates.detach();
+          return sum.rows.index_add(0, at::tensor(some, at::kInt), sum.templates * 2);
+        });
+    at::Tensor table = random_matrix(nodes, dim, 3).to(at::kDouble).set_requires_grad(true);
+    at::Tensor wide = copies.detach().to(at::kDouble).set_requires_grad(true);
+    at::Tensor operation =
+        graph.dense() * dropout_matrix(nodes, dropout) * s.to(at::kDouble).unsqueeze(1);
+    if (has_mask) operation = operation * t.to(at::kDouble);
+    const at::Tensor third = at::arange(0, nodes, 3);
+    const at::Tensor of_third = table.index_select(0, third);
+    const at::Tensor expected =
+        (operation.mm(table) +
+         wide.reshape({6, dim}).index_select(0, token_index) * weight.to(at::kDouble).unsqueeze(1))
+            .index_add(0, third, of_third * 2);
+    expected.backward(random_matrix(nodes, dim, 91).to(at::kDouble));
+    EXPECT_LT(relative_error(templates, of_third), 1e-7);
+    EXPECT_LT(relative_error(answer.y, expected), 1e-5);
+    EXPECT_LT(relative_error(answer.gradient, table.grad()), 1e-5);
+    EXPECT_LT(relative_error(copies.grad(), wide.grad()), 1e-5);
+  }
+}
+
 TEST(TemplateSum, UnderDropoutItsGradientIsItsDifference) {
   const TestGraph graph = bipartite_graph(30, 20, 4);
   const at::Tensor x = random_matrix(graph.nodes(), 4, 3);
@@ -122,7 +177,7 @@ TEST(TemplateSum, UnderDropoutItsGradientIsItsDifference) {
   const auto answer_at = [&](const at::Tensor& point) {
     return answer_of<ShardedGraph>(
         graph, point, 2, [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
-          return template_sum(shard, own, local_values(shard, s), {}, dropout);
+          return template_sum(shard, own, local_values(shard, s), {}, dropout).rows;
         });
   };
   const at::Tensor g = random_matrix(graph.nodes(), 4, 91);
@@ -141,8 +196,16 @@ TEST(TemplateSum, ShardedEqualsUnsharded) {
   const at::Tensor t = random_matrix(graph.nodes(), 1, 2).flatten().gt(0).to(at::kFloat);
   const at::Tensor x = random_matrix(graph.nodes(), 17, 3);
   const EdgeDropout dropout{0.25F, 99, false};
+  const at::Tensor tokens = random_matrix(3, 17, 4).unsqueeze(0);
+  const at::Tensor token_of = at::arange(graph.nodes(), at::kInt).remainder(3);
+  const at::Tensor weight = random_matrix(graph.nodes(), 1, 5).flatten();
   const auto apply = [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
-    return template_sum(shard, own, local_values(shard, s), local_values(shard, t), dropout);
+    const at::Tensor nodes = node_numbers(shard.owned());
+    const RowTokens of_rows{tokens, token_of.index_select(0, nodes), weight.index_select(0, nodes)};
+    const std::vector<std::int32_t> some = rows_of_every_third_node(shard);
+    const TemplateSum sum = template_sum(shard, own, local_values(shard, s), local_values(shard, t),
+                                         dropout, &of_rows, &some);
+    return sum.rows.index_add(0, at::tensor(some, at::kInt), sum.templates);
   };
   const Answer whole = answer_of<ShardedGraph>(graph, x, 1, apply);
   for (const int ranks : kRankCounts) {

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "kernels/dispatch.h"
-#include "kernels/neighbour_sum_row.h"
+#include "kernels/neighbour_sum_call.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
@@ -141,6 +141,41 @@ TEST(NeighbourSum, SkipsColumnsThatAreNotActive) {
   EXPECT_TRUE(same_bits(neighbour_sum(pattern, compact, options, 2), expected));
 }
 
+TEST(NeighbourSum, GivesEveryRowTheAddendThatItNames) {
+  const TestGraph graph = bipartite_graph(4700, 60, 3);  // with a hub
+  const std::int64_t nodes = graph.nodes();
+  const at::Tensor x = random_matrix(nodes, 17, 3);
+  const at::Tensor shared = random_matrix(4, 17, 4);
+  std::vector<std::int32_t> of;
+  for (std::int32_t row = 0; row < nodes; ++row) of.push_back(row % 7 % 4);
+  SumOptions options;
+  options.horner.scale = random_matrix(nodes, 1, 6).flatten();
+  options.horner.addend = take(shared, of);
+  const at::Tensor expected = neighbour_sum(graph.pattern(), x, options, 1);
+  options.horner.addend = shared;
+  options.horner.addend_of = at::tensor(of, at::kInt);
+  EXPECT_TRUE(same_bits(neighbour_sum(graph.pattern(), x, options, 2), expected));
+  const std::vector<std::int32_t> rows = {0, 3, 4699, 4700, 4759};
+  options.rows = &rows;
+  EXPECT_TRUE(same_bits(neighbour_sum(graph.pattern(), x, options, 1), take(expected, rows)));
+  options.rows = nullptr;
+  at::Tensor parts = at::full({nodes, 17}, -1.0);
+  for (const Range range : {Range{0, 128}, Range{128, nodes}}) {
+    options.range = range;
+    neighbour_sum_into(parts, graph.pattern(), x, options, 2);
+  }
+  EXPECT_TRUE(same_bits(parts, expected));
+}
+
+TEST(NeighbourSumDeathTest, RefusesAddendsThatNoRowNames) {
+  const TestGraph graph = bipartite_graph(9, 8, 2);
+  const at::Tensor x = random_matrix(graph.nodes(), 4, 3);
+  SumOptions options;
+  options.horner.addend = random_matrix(2, 4, 4);
+  options.horner.addend_of = at::zeros({graph.nodes() - 1}, at::kInt);
+  EXPECT_DEATH(neighbour_sum(graph.pattern(), x, options, 1), "an int32 for each of the 17");
+}
+
 TEST(NeighbourSum, SumsHubsInFixedChunks) {
   const TestGraph graph = bipartite_graph(9001, 3, 0);
   const Pattern pattern = graph.pattern();
@@ -202,6 +237,39 @@ TEST(NeighbourSum, HasTheSameBitsOnEveryInstructionSet) {
         EXPECT_TRUE(same_bits(out, expected)) << kernel->instruction_set << ", dim " << dim;
       }
     }
+  }
+}
+
+TEST(NeighbourSum, HasTheSameBitsWhereItIsLargeEnoughToBeWrittenPastTheCaches) {
+  const TestGraph graph = bipartite_graph(60'000, 50, 2);
+  const Pattern pattern = graph.pattern();
+  const std::int64_t nodes = graph.nodes();
+  std::vector<std::int32_t> some;
+  for (std::int32_t row = 3; row < nodes; row += 11) some.push_back(row);
+  for (const std::int64_t dim : {64, 68, 72}) {  // which vectors divide and which do not
+    const at::Tensor x = random_matrix(nodes, dim, 8);
+    SumOptions options;
+    options.scaling = {random_matrix(nodes, 1, 3).flatten(), random_matrix(nodes, 1, 4).flatten(),
+                       false};
+    options.horner.addend = random_matrix(nodes, dim, 5);
+    options.rows = &some;
+    const at::Tensor expected = neighbour_sum(pattern, x, options, 1);
+    options.rows = nullptr;
+    for (const int threads : {1, 3}) {
+      const at::Tensor all = neighbour_sum(pattern, x, options, threads);
+      ASSERT_GE(all.nbytes(), std::size_t{12} << 20);
+      EXPECT_TRUE(same_bits(take(all, some), expected)) << dim << ", " << threads << " threads";
+    }
+    at::Tensor of_first;
+    for (const Kernels* const kernel : supported_kernels()) {
+      at::Tensor out = at::full({nodes, dim}, NAN);
+      const PreparedSum sum = prepare_sum(out, pattern, x, options, ListsOf::host);
+      kernel->sum_rows(sum.call, 0, nodes);
+      if (!of_first.defined()) of_first = out;
+      EXPECT_TRUE(same_bits(out, of_first)) << kernel->instruction_set << ", dim " << dim;
+    }
+    EXPECT_TRUE(same_bits(of_first.slice(0, 0, 1000),
+                          neighbour_sum(pattern, x, options, 1).slice(0, 0, 1000)));
   }
 }
 
