@@ -109,6 +109,7 @@ OpenFile open_file(const std::string& path, Hdf5Content content) {
   if (version < 1) fail(text("its format version is ", version));
   what.origin.dataset_fingerprint = file.text_attribute("/", "dataset_fingerprint");
   what.origin.settings = file.text_attribute("/", "settings");
+  what.origin.has_recency = version > kItemRegressionWithoutRecency;
   what.items = file.integer_attribute("/", "items");
   if (what.items < 0 || what.items > std::numeric_limits<std::int32_t>::max()) {
     fail(text("it has ", what.items, " items, expected 0 to ",
@@ -350,7 +351,9 @@ class FileWriter {
       : path_(path), file_(Hdf5File::create(path)) {
     const auto items = static_cast<std::int64_t>(offsets.size()) - 1;
     file_.set_attribute("/", "format", kItemRegressionFormat);
-    file_.set_attribute("/", "format_version", kItemRegressionFormatVersion);
+    file_.set_attribute(
+        "/", "format_version",
+        origin.has_recency ? kItemRegressionFormatVersion : kItemRegressionWithoutRecency);
     file_.set_attribute("/", "dataset_fingerprint", origin.dataset_fingerprint);
     file_.set_attribute("/", "settings", origin.settings);
     file_.set_attribute("/", "items", items);

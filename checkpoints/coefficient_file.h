@@ -10,8 +10,8 @@
 #include "cluster/communicator.h"
 #include "kernels/sparse_rows.h"
 
-// The file of the fitted coefficients of item regression, version 1
-// =================================================================
+// The file of the fitted coefficients of item regression, versions 1 and 2
+// =======================================================================
 //
 // RUN_DIR/item_regression.h5, beside RUN_DIR/checkpoints. HDF5. It is written once, before the
 // first step, and never changed; the manifest of each checkpoint names it with size and digest
@@ -20,7 +20,8 @@
 //
 //   /                              attributes
 //     format               text    "micrec item regression"
-//     format_version       int64   1
+//     format_version       int64   1; 2 where the settings of a domain name a recency: then not all
+//                                  of a history counts 1 (src/model/recency.h)
 //     dataset_fingerprint  text    of the dataset file it was fitted on
 //     settings             text    how it was fitted, as JSON
 //     items                int64   over all domains; each is a target and may be a source
@@ -42,7 +43,8 @@
 namespace micrec {
 
 inline constexpr char kItemRegressionFormat[] = "micrec item regression";
-inline constexpr std::int64_t kItemRegressionFormatVersion = 1;
+inline constexpr std::int64_t kItemRegressionFormatVersion = 2;
+inline constexpr std::int64_t kItemRegressionWithoutRecency = 1;
 inline constexpr char kItemRegressionFile[] = "item_regression.h5";
 
 /// Coefficients that are moved at once, in bytes.
@@ -56,7 +58,8 @@ std::string coefficient_file_beside(const std::string& checkpoint_directory);
 /// What coefficients were fitted on, and how.
 struct CoefficientOrigin {
   std::string dataset_fingerprint;
-  std::string settings;  // JSON, as whoever fits writes it; at most 32 KiB
+  std::string settings;      // JSON, as whoever fits writes it; at most 32 KiB
+  bool has_recency = false;  // whether the settings name one: version 2
 
   bool operator==(const CoefficientOrigin&) const = default;
 };

@@ -36,7 +36,8 @@ int export_run(const ExportOptions& options, Job& job) {
     export_as_arrays(*run, z, *options.format, out, job.communicator(), std::cerr, job.log_once());
   } else {
     export_embeddings(run->dataset, run->summary.space, run->shard.ownership,
-                      {z, run->coefficients()}, run->model->item_regression().mixes(),
+                      {z, run->coefficients(), run->model->item_regression().half_life()},
+                      run->model->item_regression().mixes(),
                       {.model = name_of(run->model->config().kind), .checkpoint = run->checkpoint},
                       out, job.communicator());
   }

@@ -41,13 +41,14 @@ int recommend(const RecommendOptions& options, Job& job) {
   refuse_output_over_inputs("--out", options.run.out, filters.paths());
 
   Recommender recommender(run->dataset, *run->model, run->epoch, run->coefficients(),
-                          run->model->item_regression().mixes());
+                          run->model->item_regression().mixes(),
+                          run->model->item_regression().half_life());
   for (const auto& [domain, path] :
        parse_domain_files("--history", options.history, options.domain, run->dataset)) {
     refuse_output_over_inputs("--out", options.run.out, {path});
-    recommender.set_history(domain,
-                            read_history(path, options.run.later.reading, domain, run->dataset,
-                                         recommender.users(domain), std::cerr));
+    recommender.set_history(
+        domain, read_history(path, options.run.later.reading, domain, run->dataset,
+                             recommender.users(domain), recommender.fades(), std::cerr));
   }
 
   std::optional<Explainer> explainer;

@@ -165,7 +165,11 @@ std::vector<Flag> item_regression_flags(RunConfig& config) {
        auto_or_numbers(0, /*above_minimum=*/false)},
       {"regression_cross", "Item regression", "",
        "weight of the other domains' interactions in item regression; 0: none", wish.cross,
-       auto_or_numbers(0, /*above_minimum=*/false)}};
+       auto_or_numbers(0, /*above_minimum=*/false)},
+      {"recency", "Item regression", "interactions",
+       "half-life of a history in item regression: so many newer interactions of the person in the "
+       "domain halve what one counts; 0: all count the same",
+       wish.half_life, auto_or_numbers(0, /*above_minimum=*/false)}};
   return std::vector<Flag>{
              {"item_regression", "Item regression", "",
               "item regression in the score: auto (beside the embeddings, weighed on validation), "

@@ -40,7 +40,8 @@ int similar(const SimilarOptions& options, Job& job) {
   const std::vector<DomainItem> items = read_items(options.items, dataset, std::cerr);
 
   const Recommender recommender(dataset, *run->model, run->epoch, run->coefficients(),
-                                run->model->item_regression().mixes());
+                                run->model->item_regression().mixes(),
+                                run->model->item_regression().half_life());
   ResultFile result(options.run.out);
   result.stream() << kSimilarColumns << "\n";
   for (const int domain : wanted) {

@@ -23,7 +23,7 @@ struct DomainAdditions {
   // Interactions that the data set does not have, sorted by (user, item).
   std::vector<std::int32_t> user;        // (n)
   std::vector<std::int32_t> item;        // (n)
-  std::vector<std::int64_t> timestamp;   // (n), or empty
+  std::vector<std::int64_t> timestamp;   // (n), or empty: after all of the data set
   std::vector<std::int32_t> billionths;  // (n), or empty
   std::vector<Split> given_split;        // (n), or empty
 

@@ -43,6 +43,15 @@ bool dataset_format::is_valid_name(const std::string& name) {
   });
 }
 
+namespace {
+
+struct LaterInteractions {
+  Interactions pairs;
+  std::vector<std::int64_t> times;  // (pairs), or none
+};
+
+}  // namespace
+
 struct DatasetFile::State {
   explicit State(Hdf5File opened) : file(std::move(opened)) {}
 
@@ -59,8 +68,8 @@ struct DatasetFile::State {
 
   // What came after the file was made, where it is not the file alone.
   std::optional<Additions> added;
-  std::vector<DomainInfo> in_file;  // (domains) of the file alone
-  std::vector<Interactions> later;  // [domain] Split::later, what was added among it
+  std::vector<DomainInfo> in_file;       // (domains) of the file alone
+  std::vector<LaterInteractions> later;  // [domain] Split::later, what was added among it
   std::vector<std::vector<std::uint8_t>>
       met_since;  // [domain] (items) 1: by somebody, as was added
 
@@ -235,17 +244,22 @@ DatasetFile DatasetFile::open(const std::string& path) {
 
 namespace {
 
-/// Interactions of both, which have none in common, in their order.
-Interactions merged(const Interactions& a, const DomainAdditions& b) {
-  Interactions all;
+/// Interactions of both, which have none in common, in their order; with times where `a` is of a
+/// domain that has them.
+LaterInteractions merged(const LaterInteractions& a, bool has_times, const DomainAdditions& b) {
+  constexpr std::int64_t kAfterAll = INT64_MAX;
+  const std::vector<std::int32_t>& user = a.pairs.user;
+  LaterInteractions all;
   std::size_t i = 0;
   std::size_t j = 0;
-  while (i < a.user.size() || j < b.user.size()) {
+  while (i < user.size() || j < b.user.size()) {
     const bool is_first =
         j == b.user.size() ||
-        (i < a.user.size() && std::pair(a.user[i], a.item[i]) < std::pair(b.user[j], b.item[j]));
-    all.user.push_back(is_first ? a.user[i] : b.user[j]);
-    all.item.push_back(is_first ? a.item[i] : b.item[j]);
+        (i < user.size() && std::pair(user[i], a.pairs.item[i]) < std::pair(b.user[j], b.item[j]));
+    all.pairs.user.push_back(is_first ? user[i] : b.user[j]);
+    all.pairs.item.push_back(is_first ? a.pairs.item[i] : b.item[j]);
+    const std::vector<std::int64_t>& times = is_first ? a.times : b.timestamp;
+    if (has_times) all.times.push_back(times.empty() ? kAfterAll : times[is_first ? i : j]);
     ++(is_first ? i : j);
   }
   return all;
@@ -301,7 +315,10 @@ DatasetFile DatasetFile::with(DatasetFile dataset, Additions additions) {
     const DomainAdditions& added = additions.domains[d];
     file.users.push_back(state.domains[d].users);
     file.items.push_back(state.domains[d].items);
-    state.later.push_back(merged(dataset.read(static_cast<int>(d), Split::later), added));
+    const auto domain = static_cast<int>(d);
+    state.later.push_back(
+        merged({dataset.read(domain, Split::later), dataset.timestamps(domain, Split::later)},
+               state.domains[d].has_timestamps, added));
   }
   state.fingerprint = fingerprint_with(state.fingerprint, additions);
   state.in_file = state.domains;
@@ -356,7 +373,7 @@ void DatasetFile::for_each_chunk(int domain, Split split, std::int64_t chunk,
   const std::string group = dataset_format::split_path(info.name, split);
   const std::int64_t count = info.interactions[static_cast<int>(split)];
   if (state_->added && split == Split::later) {
-    const Interactions& all = state_->later[domain];
+    const Interactions& all = state_->later[domain].pairs;
     for (std::int64_t begin = 0; begin < count; begin += chunk) {
       const std::int64_t end = std::min(count, begin + chunk);
       use({{all.user.begin() + begin, all.user.begin() + end},
@@ -399,7 +416,7 @@ Interactions DatasetFile::read(int domain, Split split) const {
 }
 
 std::vector<std::int64_t> DatasetFile::timestamps(int domain, Split split) const {
-  CHECK(!state_->added) << "times are those of a file";
+  if (state_->added && split == Split::later) return state_->later[domain].times;
   const std::string times =
       dataset_format::split_path(state_->domain(domain).name, split) + "/timestamp";
   if (!state_->file.exists(times)) return {};

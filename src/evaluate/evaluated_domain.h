@@ -22,6 +22,8 @@ struct EvaluationOptions {
   bool slices = true;  ///< false: only "all"
   /// true: what evaluated people interacted with is kept, for scores with a linear term.
   bool histories = false;
+  /// true: what of it came when is counted too, for ScoreTerms::half_life.
+  bool ages = false;
   /// At most so many users of a domain are ranked, chosen by their numbers, the same ones at any
   /// number of ranks; 0: all.
   std::int64_t most_users = 0;

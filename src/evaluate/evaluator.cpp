@@ -12,7 +12,7 @@
 #include "base/parallel.h"
 #include "base/text.h"
 #include "evaluate/gathered_rows.h"
-#include "evaluate/histories.h"
+#include "model/recency.h"
 
 namespace micrec {
 namespace {
@@ -34,7 +34,7 @@ ScoreTerms terms_of(const ScoreTerms& all, std::span<const ScoreMix> mixes) {
   CHECK(!takes_coefficients || all.coefficients != nullptr) << "a mix needs coefficients";
   CHECK(!takes_embeddings || all.z.size(1) > 0) << "a mix needs embeddings";
   return {takes_embeddings ? all.z : all.z.narrow(1, 0, 0),
-          takes_coefficients ? all.coefficients : nullptr};
+          takes_coefficients ? all.coefficients : nullptr, all.half_life};
 }
 
 /// The length of the longest list.
@@ -76,10 +76,10 @@ Evaluator::Evaluator(const DatasetFile& dataset, const NodeSpace& space, const O
       domain.history_of.push_back(list_of_person[person]);
     }
   }
-  histories_ =
-      load_histories(dataset, space,
-                     options_.with_new_nodes ? KnownInteractions::all : KnownInteractions::training,
-                     list_of_person, lists);
+  histories_ = load_histories(
+      dataset, space,
+      options_.with_new_nodes ? KnownInteractions::all : KnownInteractions::training,
+      options_.ages ? HistoryAges::counted : HistoryAges::unknown, list_of_person, lists);
 }
 
 bool Evaluator::leaves_out_users() const {
@@ -123,12 +123,12 @@ Candidates Evaluator::gather_items(const EvaluatedDomain& domain, const ScoreTer
 }
 
 /// Returns (mixes, positives, groups). most_coefficients: of an item, of all ranks.
-std::vector<std::int32_t> Evaluator::count_items_ahead(const EvaluatedDomain& domain,
-                                                       const ScoreTerms& terms,
+std::vector<std::int32_t> Evaluator::count_items_ahead(int number, const ScoreTerms& terms,
                                                        std::span<const ScoreMix> mixes,
                                                        std::int64_t most_coefficients,
                                                        Communicator& communicator) const {
   constexpr std::int64_t kCoefficientBytes = 16;  // by item and by source
+  const EvaluatedDomain& domain = domains_[number];
   const at::Tensor& z = terms.z;
   const auto items = static_cast<std::int64_t>(domain.group.size());
   const std::int64_t item_bytes =
@@ -138,9 +138,11 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(const EvaluatedDomain& do
 
   const at::Tensor user_rows =
       z.index_select(0, at::tensor(domain.user_row, at::kLong).to(z.device())).cpu().contiguous();
+  const std::vector<float> weights = recency_weights(
+      histories_.newer, terms.half_life.empty() ? kNoRecency : terms.half_life[number]);
   const RankedUsers users = {values_of(user_rows),
-                             terms.coefficients == nullptr ? nullptr : &histories_,
-                             domain.history_of};
+                             terms.coefficients == nullptr ? nullptr : &histories_.items,
+                             domain.history_of, weights};
 
   const std::size_t pairs = domain.positives.values.size();
   std::vector<float> scores(mixes.size() * pairs);
@@ -216,7 +218,7 @@ std::int64_t Evaluator::refuse_infinite_scores(const ScoreTerms& terms,
   if (terms.coefficients != nullptr) {
     own.push_back(largest_absolute(terms.coefficients->value));
     own.push_back(static_cast<double>(longest(terms.coefficients->offsets)));
-    own.push_back(static_cast<double>(longest(histories_.offsets)));
+    own.push_back(static_cast<double>(longest(histories_.items.offsets)));
   }
   at::Tensor largest = at::tensor(own, at::kDouble).to(z.device());
   communicator.all_reduce("evaluate.norms", largest, Reduction::max);
@@ -285,7 +287,7 @@ std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
   CHECK(given.z.scalar_type() == at::kFloat) << "embeddings must be float32";
   CHECK_EQ(communicator.size(), ranks_);
   CHECK(!ways.empty());
-  const ScoreTerms terms = {given.z.detach().contiguous(), given.coefficients};
+  const ScoreTerms terms = {given.z.detach().contiguous(), given.coefficients, given.half_life};
   std::vector<ScoreMix> all_mixes;
   for (const std::vector<ScoreMix>& mixes : ways) {
     CHECK_EQ(mixes.size(), domains_.size());
@@ -294,6 +296,10 @@ std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
   if (terms.coefficients != nullptr) {
     CHECK(options_.histories) << "a linear term needs histories";
     CHECK_EQ(terms.coefficients->rows(), owned_rows_ - owned_users_);
+    CHECK(options_.ages ||
+          std::ranges::all_of(terms.half_life,
+                              [](double half_life) { return half_life == kNoRecency; }))
+        << "recency needs ages";
   }
   const std::int64_t most_coefficients = refuse_infinite_scores(terms, all_mixes, communicator);
 
@@ -309,8 +315,8 @@ std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
     const EvaluatedDomain& domain = domains_[d];
     std::vector<ScoreMix> mixes;
     for (const std::vector<ScoreMix>& way : ways) mixes.push_back(way[d]);
-    std::vector<std::int32_t> ahead =
-        count_items_ahead(domain, terms_of(terms, mixes), mixes, most_coefficients, communicator);
+    std::vector<std::int32_t> ahead = count_items_ahead(static_cast<int>(d), terms_of(terms, mixes),
+                                                        mixes, most_coefficients, communicator);
     const std::size_t of_way = ahead.size() / ways.size();
     for (std::int64_t way = 0; way < count; ++way) {
       add_metrics(domain, std::span(ahead).subspan(way * of_way, of_way),

@@ -9,6 +9,7 @@
 #include "cluster/communicator.h"
 #include "data/dataset_file.h"
 #include "evaluate/evaluated_domain.h"
+#include "evaluate/histories.h"
 #include "evaluate/ranking.h"
 #include "evaluate/report.h"
 #include "kernels/score_mix.h"
@@ -25,6 +26,8 @@ struct ScoreTerms {
   at::Tensor z;
   /// Of this rank's items by rising number, source items numbered over all domains; null: none.
   const SparseRows* coefficients = nullptr;
+  /// (domains) how fast histories fade in the sums of a domain's items (model/recency.h), or none.
+  std::span<const double> half_life = {};
 };
 
 /// How many items an evaluation found before each relevant one of this rank's users: [domain]
@@ -101,8 +104,7 @@ class Evaluator {
  private:
   Candidates gather_items(const EvaluatedDomain& domain, const ScoreTerms& terms, Range items,
                           Communicator& communicator) const;
-  std::vector<std::int32_t> count_items_ahead(const EvaluatedDomain& domain,
-                                              const ScoreTerms& terms,
+  std::vector<std::int32_t> count_items_ahead(int number, const ScoreTerms& terms,
                                               std::span<const ScoreMix> mixes,
                                               std::int64_t most_coefficients,
                                               Communicator& communicator) const;
@@ -118,7 +120,7 @@ class Evaluator {
   std::int64_t owned_rows_ = 0;
   std::int64_t owned_users_ = 0;
   std::vector<EvaluatedDomain> domains_;
-  NumberLists histories_;  // of the people among the evaluated users, with options.histories
+  Histories histories_;  // of the people among the evaluated users, with options.histories
 };
 
 }  // namespace micrec

@@ -81,7 +81,8 @@ MixChooser::MixChooser(const DatasetFile& dataset, const NodeSpace& space,
                        std::vector<double> weights, std::int64_t most_users)
     : domains_(space.domains()),
       weights_(std::move(weights)),
-      sample_(dataset, space, ownership, rank, options.threads),
+      sample_(dataset, space, ownership, rank, options.threads,
+              options.ages ? HistoryAges::counted : HistoryAges::unknown),
       trial_(dataset, space, ownership, rank, of_trial(options, most_users)) {
   const EvaluationOptions& tried = trial_.options();
   const bool are_the_same =
@@ -91,9 +92,10 @@ MixChooser::MixChooser(const DatasetFile& dataset, const NodeSpace& space,
   }
 }
 
-std::vector<double> MixChooser::rate_alone(const SparseRows& coefficients, std::int64_t rows,
+std::vector<double> MixChooser::rate_alone(const SparseRows& coefficients,
+                                           std::span<const double> half_life, std::int64_t rows,
                                            Communicator& communicator) const {
-  const ScoreTerms terms{at::zeros({rows, 0}, at::kFloat), &coefficients};
+  const ScoreTerms terms{at::zeros({rows, 0}, at::kFloat), &coefficients, half_life};
   const Report report =
       trial_.evaluate(terms, std::vector<ScoreMix>(domains_, kAlone), communicator);
   std::vector<double> metrics;

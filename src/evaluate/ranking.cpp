@@ -49,7 +49,7 @@ void check_scores(const Candidates& candidates, const RankedUsers& users,
   if (has_linear_term(mixes)) {
     std::size_t longest = 0;
     for (std::size_t u = 0; u < users.history_of.size(); ++u) {
-      longest = std::max(longest, users.history(static_cast<std::int64_t>(u)).size());
+      longest = std::max(longest, users.history(static_cast<std::int64_t>(u)).items.size());
     }
     linear_term =
         largest_linear_term(mixes, static_cast<double>(longest), candidates.largest_coefficient());
@@ -229,8 +229,7 @@ Candidates::Candidates(std::span<const float> rows, std::int64_t dim, std::int64
   sources_ = SourceRows(coefficients_, coefficients_row_);
 }
 
-float Candidates::history_sum_of(std::int64_t position,
-                                 std::span<const std::int32_t> history) const {
+float Candidates::history_sum_of(std::int64_t position, const WeightedHistory& history) const {
   if (coefficients_row_.empty()) return 0;
   const std::int32_t row = coefficients_row_[position];
   const std::int64_t begin = coefficients_.offsets[row];

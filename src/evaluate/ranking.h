@@ -48,7 +48,7 @@ class Candidates {
   double largest_norm() const { return largest_norm_; }
 
   /// The linear term of the item at a position, for somebody with this history.
-  float history_sum_of(std::int64_t position, std::span<const std::int32_t> history) const;
+  float history_sum_of(std::int64_t position, const WeightedHistory& history) const;
   /// The coefficients by source item, to positions.
   const SourceRows& sources() const { return sources_; }
   double largest_coefficient() const { return largest_coefficient_; }  ///< absolute
@@ -71,9 +71,16 @@ struct RankedUsers {
   std::span<const float> rows;                    // (users, dim) float32
   const NumberLists* histories = nullptr;         // of people, numbered over all domains
   std::span<const std::int32_t> history_of = {};  // (users) list among the histories
+  std::span<const float> history_weights = {};    // (histories->values), or none: each is 1
 
-  std::span<const std::int32_t> history(std::int64_t user) const {
-    return histories == nullptr ? std::span<const std::int32_t>() : histories->of(history_of[user]);
+  WeightedHistory history(std::int64_t user) const {
+    if (histories == nullptr) return {};
+    const std::int32_t list = history_of[user];
+    WeightedHistory history = {histories->of(list)};
+    if (!history_weights.empty()) {
+      history.weights = history_weights.subspan(histories->offsets[list], history.items.size());
+    }
+    return history;
   }
 };
 

@@ -9,7 +9,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "evaluate/gathered_rows.h"
-#include "evaluate/histories.h"
+#include "model/recency.h"
 
 namespace micrec {
 namespace {
@@ -36,7 +36,7 @@ std::vector<std::int64_t> draw(const std::vector<std::uint8_t>& present) {
 }  // namespace
 
 PairSample::PairSample(const DatasetFile& dataset, const NodeSpace& space,
-                       const Ownership& ownership, int rank, int threads)
+                       const Ownership& ownership, int rank, int threads, HistoryAges ages)
     : threads_(threads),
       owned_users_(
           std::count(ownership.owner.begin(), ownership.owner.begin() + space.users(), rank)) {
@@ -66,7 +66,8 @@ PairSample::PairSample(const DatasetFile& dataset, const NodeSpace& space,
       domain.history_of.push_back(list);
     }
   }
-  histories_ = load_histories(dataset, space, KnownInteractions::training, list_of_person, lists);
+  histories_ =
+      load_histories(dataset, space, KnownInteractions::training, ages, list_of_person, lists);
   gathered_ = gathered(ownership, rank);
 }
 
@@ -123,7 +124,8 @@ double PairSample::product_spread(const OfDomain& domain, const at::Tensor& rows
 }
 
 /// Shapes   coefficients: of the sampled nodes.
-double PairSample::regression_spread(const OfDomain& domain, const SparseRows& coefficients) const {
+double PairSample::regression_spread(const OfDomain& domain, const SparseRows& coefficients,
+                                     double half_life) const {
   const std::int64_t items = domain.items.size();
   const std::int64_t users = domain.users.size();
   if (users * items == 0) return 0;
@@ -133,10 +135,14 @@ double PairSample::regression_spread(const OfDomain& domain, const SparseRows& c
   }
   const SourceRows sources(coefficients, row_of);
   std::vector<double> terms(users * items, 0.0);
+  const std::vector<float> weights = recency_weights(histories_.newer, half_life);
   for (std::int64_t u = 0; u < users; ++u) {
-    for (const std::int32_t source : histories_.of(domain.history_of[u])) {
-      for (const SourceRows::Entry& entry : sources.of(source)) {
-        terms[u * items + entry.position] += entry.value;
+    const std::int32_t list = domain.history_of[u];
+    for (std::int64_t n = histories_.items.offsets[list]; n < histories_.items.offsets[list + 1];
+         ++n) {
+      const float weight = weights.empty() ? 1.F : weights[n];
+      for (const SourceRows::Entry& entry : sources.of(histories_.items.values[n])) {
+        terms[u * items + entry.position] += weight * entry.value;
       }
     }
   }
@@ -171,7 +177,8 @@ std::vector<TermSpread> PairSample::spreads(const ScoreTerms& terms,
       gather_rows("evaluate.sample_coefficients", *terms.coefficients, own_rows,
                   gathered_.rows_per_rank, z.device(), communicator);
   for (std::size_t d = 0; d < domains_.size(); ++d) {
-    spreads[d].regression = regression_spread(domains_[d], coefficients);
+    spreads[d].regression = regression_spread(
+        domains_[d], coefficients, terms.half_life.empty() ? kNoRecency : terms.half_life[d]);
   }
   return spreads;
 }

@@ -6,6 +6,7 @@
 
 #include "data/dataset_file.h"
 #include "evaluate/evaluator.h"
+#include "evaluate/histories.h"
 #include "evaluate/ranking.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
@@ -26,7 +27,7 @@ class PairSample {
   /// Ranks    not collective; every rank draws the same sample.
   /// Cost     three passes over the training interactions in pieces.
   PairSample(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-             int rank, int threads);
+             int rank, int threads, HistoryAges ages = HistoryAges::unknown);
 
   /// Shapes   returns (domains).
   /// Ranks    collective; the same bits on all, and at any number of ranks for the same terms.
@@ -47,13 +48,14 @@ class PairSample {
   };
   Gathered gathered(const Ownership& ownership, int rank) const;
   double product_spread(const OfDomain& domain, const at::Tensor& rows) const;
-  double regression_spread(const OfDomain& domain, const SparseRows& coefficients) const;
+  double regression_spread(const OfDomain& domain, const SparseRows& coefficients,
+                           double half_life) const;
 
   int threads_;
   std::int64_t owned_users_ = 0;
   std::vector<std::int64_t> nodes_;  // sampled, users before items in each domain
   std::vector<OfDomain> domains_;
-  NumberLists histories_;  // of the people among the users
+  Histories histories_;  // of the people among the users
   Gathered gathered_;
 };
 

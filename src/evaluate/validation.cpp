@@ -58,10 +58,11 @@ void Validation::weigh_without(const ScoreTerms& terms, Communicator& world) {
   if (mix_) mixes_ = mix_->without_validation(terms, world);
 }
 
-std::vector<double> Validation::rate_alone(const SparseRows& coefficients, std::int64_t rows,
+std::vector<double> Validation::rate_alone(const SparseRows& coefficients,
+                                           std::span<const double> half_life, std::int64_t rows,
                                            Communicator& world) const {
   CHECK(mix_);
-  return (mix_of_result_ ? mix_of_result_ : mix_)->rate_alone(coefficients, rows, world);
+  return (mix_of_result_ ? mix_of_result_ : mix_)->rate_alone(coefficients, half_life, rows, world);
 }
 
 std::vector<std::pair<std::string, double>> Validation::by_domain() const {

@@ -5,13 +5,14 @@
 namespace micrec {
 
 float history_sum(std::span<const std::int32_t> columns, std::span<const float> values,
-                  std::span<const std::int32_t> history) {
+                  const WeightedHistory& history) {
   float sum = 0;
   std::size_t c = 0;
-  for (const std::int32_t source : history) {
+  for (std::size_t n = 0; n < history.items.size(); ++n) {
+    const std::int32_t source = history.items[n];
     while (c < columns.size() && columns[c] < source) ++c;
     if (c == columns.size()) break;
-    if (columns[c] == source) sum += values[c];
+    if (columns[c] == source) sum += history.weight(n) * values[c];
   }
   return sum;
 }
@@ -36,12 +37,12 @@ SourceRows::SourceRows(const SparseRows& rows, std::span<const std::int32_t> row
   }
 }
 
-void HistoryWalk::start(const SourceRows& sources, std::span<const std::int32_t> history) {
+void HistoryWalk::start(const SourceRows& sources, const WeightedHistory& history) {
   left_.clear();
-  for (const std::int32_t source : history) {
-    const std::span<const SourceRows::Entry> row = sources.of(source);
+  for (std::size_t n = 0; n < history.items.size(); ++n) {
+    const std::span<const SourceRows::Entry> row = sources.of(history.items[n]);
     if (row.empty()) continue;
-    left_.push_back({row.data(), row.data() + row.size(), row.front().position});
+    left_.push_back({row.data(), row.data() + row.size(), row.front().position, history.weight(n)});
   }
 }
 
@@ -52,7 +53,7 @@ void HistoryWalk::next(std::int64_t begin, std::int64_t end, float* sums) {
     if (run.position >= end) continue;
     const SourceRows::Entry* entry = run.next;
     for (; entry != run.end && entry->position < end; ++entry) {
-      sums[entry->position - begin] += entry->value;
+      sums[entry->position - begin] += run.weight * entry->value;
     }
     run.next = entry;
     if (entry != run.end) {

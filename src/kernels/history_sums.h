@@ -6,16 +6,24 @@
 
 #include "kernels/sparse_rows.h"
 
-// The linear term of a score: the sum of an item's coefficients over a person's history, in float32
-// from zero, one addition for each item of the history in rising order of their numbers. Its bits
-// depend on the coefficients and the history alone.
+// The linear term of a score: the sum of an item's coefficients over a person's history, each times
+// what the item of the history counts, in float32 from zero, one addition for each in rising order
+// of their numbers. Its bits depend on the coefficients and the history alone.
 namespace micrec {
+
+/// What a person interacted with, and how much each of it counts.
+struct WeightedHistory {
+  std::span<const std::int32_t> items;  // (n) rising
+  std::span<const float> weights = {};  // (n), or none: each is 1
+
+  float weight(std::size_t n) const { return weights.empty() ? 1.F : weights[n]; }
+};
 
 /// The sum over the items of a history that a row has a coefficient for.
 ///
-/// Shapes   columns: (n) rising, values: (n); history: rising.
+/// Shapes   columns: (n) rising, values: (n).
 float history_sum(std::span<const std::int32_t> columns, std::span<const float> values,
-                  std::span<const std::int32_t> history);
+                  const WeightedHistory& history);
 
 /// Coefficients by source item: what each item of a history adds, and to which positions.
 class SourceRows {
@@ -47,8 +55,7 @@ class SourceRows {
 /// than a part of them is ever stored. The source rows outlive it.
 class HistoryWalk {
  public:
-  /// Shapes   history: rising.
-  void start(const SourceRows& sources, std::span<const std::int32_t> history);
+  void start(const SourceRows& sources, const WeightedHistory& history);
 
   /// The sums of positions [begin, end), which come after those of the last call.
   ///
@@ -62,6 +69,7 @@ class HistoryWalk {
     const SourceRows::Entry* next;
     const SourceRows::Entry* end;
     std::int32_t position;  // of `next`: most looks need nothing else
+    float weight;
   };
   std::vector<Run> left_;  // by rising source
 };

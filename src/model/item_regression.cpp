@@ -11,6 +11,7 @@
 #include "model/item_hubs.h"
 #include "model/item_neighbourhood.h"
 #include "model/item_systems.h"
+#include "model/recency.h"
 
 namespace micrec {
 
@@ -28,6 +29,12 @@ ItemRegression::ItemRegression(const PartInputs& inputs)
 void ItemRegression::set_coefficients(SparseRows coefficients) {
   CHECK_EQ(coefficients.rows(), items_);
   coefficients_ = std::move(coefficients);
+}
+
+void ItemRegression::set_half_life(std::vector<double> half_life) {
+  CHECK_EQ(static_cast<std::int64_t>(half_life.size()), mix_.size(0));
+  const bool is_off = std::ranges::all_of(half_life, [](double of) { return of == kNoRecency; });
+  half_life_ = is_off ? std::vector<double>() : std::move(half_life);
 }
 
 std::vector<ScoreMix> ItemRegression::mixes() const {

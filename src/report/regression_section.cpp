@@ -24,7 +24,7 @@ double most_of(const std::vector<TriedSettings>& tried) {
 std::string settings_table(const RegressionOfDomain& domain) {
   std::vector<std::string> header = {"λ"};
   for (const auto& [modality, alpha] : domain.chosen.alpha) header.push_back(escaped(modality));
-  header.insert(header.end(), {"other domains", "NDCG@20", ""});
+  header.insert(header.end(), {"other domains", "recency", "NDCG@20", ""});
   HtmlTable table(header);
   table.left(header.size() - 1);
   std::vector<TriedSettings> lines = domain.tried;
@@ -39,7 +39,8 @@ std::string settings_table(const RegressionOfDomain& domain) {
       cells.push_back(number_text(value_of(one.alpha, modality)));
     }
     cells.insert(cells.end(),
-                 {number_text(one.cross), metric_text(one.ndcg), inline_bar(one.ndcg, most)});
+                 {number_text(one.cross), one.recency == 0 ? "off" : number_text(one.recency),
+                  metric_text(one.ndcg), inline_bar(one.ndcg, most)});
     table.add(cells, one.same_settings(domain.chosen));
   }
   return table.to_html();
@@ -91,7 +92,8 @@ std::string regression_section(const ReportedRuns& runs) {
   return section_of("regression", "Item regression",
                     "<p>Tried on the validation split; what was chosen stands out. λ is the ridge, "
                     "then the weight of each kind "
-                    "of features and of histories in other domains; \"alone\" is a score without "
+                    "of features and of histories in other domains, and the newer interactions "
+                    "that halve what one counts; \"alone\" is a score without "
                     "embeddings.</p>\n" +
                         html);
 }

@@ -173,6 +173,7 @@ TriedSettings settings_of(const json& told) {
   return {.lambda = real_in(told, "lambda"),
           .cross = real_in(told, "cross"),
           .alpha = numbers_of(member(told, "alpha")),
+          .recency = told.is_object() && told.contains("recency") ? real_in(told, "recency") : 0,
           .ndcg = real_in(told, "ndcg@20")};
 }
 
@@ -312,7 +313,8 @@ const LoggedDomain* LoggedEvaluation::domain(const std::string& name) const {
 }
 
 bool TriedSettings::same_settings(const TriedSettings& other) const {
-  return lambda == other.lambda && cross == other.cross && alpha == other.alpha;
+  return lambda == other.lambda && cross == other.cross && alpha == other.alpha &&
+         recency == other.recency;
 }
 
 const LoggedEvaluation* RunRecord::best() const {

@@ -90,7 +90,8 @@ struct TriedSettings {
   double lambda = 0;
   double cross = 0;
   NamedValues alpha;  ///< by modality
-  double ndcg = 0;    ///< @20; not a number where it was not tried but given
+  double recency = 0;
+  double ndcg = 0;  ///< @20; not a number where it was not tried but given
 
   bool same_settings(const TriedSettings& other) const;
 };

@@ -19,6 +19,7 @@
 #include "evaluate/validation.h"
 #include "io/paths.h"
 #include "model/model.h"
+#include "model/recency.h"
 #include "model/shard.h"
 #include "run/injected_faults.h"
 #include "run/run_report.h"
@@ -158,6 +159,14 @@ TrainingConfig within_time_left(TrainingConfig training, double passed, Job& job
   return training;
 }
 
+/// Whether a run may have recency.
+bool may_fade(const ItemRegressionWish& wish, const DatasetFile& dataset) {
+  const bool is_off =
+      !wish.half_life.empty() &&
+      std::ranges::all_of(wish.half_life, [](double half_life) { return half_life == kNoRecency; });
+  return !is_off && std::ranges::any_of(dataset.domains(), &DomainInfo::has_timestamps);
+}
+
 /// The validation of a model that is trained. Errors: Error(usage) where --regression_weight fits
 /// neither one nor all domains.
 Validation validation_of(const RunConfig& config, const DatasetFile& dataset, const Model& model,
@@ -174,6 +183,7 @@ Validation validation_of(const RunConfig& config, const DatasetFile& dataset, co
           shard.whole,
           job.rank(),
           {.k = config.k,
+           .ages = may_fade(config.item_regression, dataset),
            .most_users = config.validate_users,
            .sample_seed = config.seed,
            .threads = job.threads()},
@@ -195,10 +205,11 @@ std::optional<StoredFile> item_regression_of(const RunConfig& config, const Data
       .rate = {},
       .agree_to_stop = [&job] { return job.agree_to_stop("item_regression.stop"); }};
   if (has_validation(dataset)) {
-    run.rate = [&](const SparseRows& coefficients) {
+    run.rate = [&](const SparseRows& coefficients, std::span<const double> half_life) {
       const Shard& shard = model.shard();
-      return validation.rate_alone(
-          coefficients, static_cast<std::int64_t>(shard.whole_nodes.size()), *shard.world);
+      return validation.rate_alone(coefficients, half_life,
+                                   static_cast<std::int64_t>(shard.whole_nodes.size()),
+                                   *shard.world);
     };
   }
   return provide_item_regression(run, dataset, model, job.log_once());
@@ -207,7 +218,7 @@ std::optional<StoredFile> item_regression_of(const RunConfig& config, const Data
 /// What the scores of a model are made from now. `z`: (whole rows, dim).
 ScoreTerms terms_of(const Model& model, const at::Tensor& z) {
   const ItemRegression& regression = model.item_regression();
-  return {z, regression.is_on() ? &regression.coefficients() : nullptr};
+  return {z, regression.is_on() ? &regression.coefficients() : nullptr, regression.half_life()};
 }
 
 /// Has the model score with the weights that its last validation found.

@@ -12,7 +12,9 @@
 #include "base/description.h"
 #include "base/text.h"
 #include "evaluate/gathered_rows.h"
+#include "evaluate/histories.h"
 #include "io/unfinished_file.h"
+#include "model/recency.h"
 #include "serve/node_blocks.h"
 
 namespace micrec {
@@ -91,14 +93,15 @@ class Exporter {
   Hdf5File* file_;
 };
 
-void write_origin(const EmbeddingOrigin& origin, const DatasetFile& dataset, std::int64_t dim,
-                  Hdf5File& file) {
+void write_origin(const EmbeddingOrigin& origin, const DatasetFile& dataset,
+                  const ScoreTerms& terms, Hdf5File& file) {
   file.set_attribute("/", "format", kEmbeddingsFormat);
-  file.set_attribute("/", "format_version", kEmbeddingsVersion);
+  file.set_attribute("/", "format_version",
+                     terms.half_life.empty() ? kEmbeddingsWithoutRecency : kEmbeddingsVersion);
   file.set_attribute("/", "model", origin.model);
   file.set_attribute("/", "checkpoint", origin.checkpoint);
   file.set_attribute("/", "dataset_fingerprint", dataset.fingerprint());
-  file.set_attribute("/", "dim", dim);
+  file.set_attribute("/", "dim", terms.z.size(1));
 }
 
 /// How the items of all domains are numbered together.
@@ -111,6 +114,19 @@ void write_numbering(const DatasetFile& dataset, const NodeSpace& space, Hdf5Fil
   }
   file.write_text("/item_regression/domain", names);
   file.write("/item_regression/offset", offsets);
+}
+
+/// What everybody did, and how much came after it.
+void write_histories(const DatasetFile& dataset, const NodeSpace& space, Hdf5File& file) {
+  std::vector<std::int32_t> everybody(dataset.people());
+  std::iota(everybody.begin(), everybody.end(), 0);
+  const Histories histories = load_histories(dataset, space, KnownInteractions::all,
+                                             HistoryAges::counted, everybody, dataset.people());
+  const std::string group = "/item_regression/history";
+  file.write_text(group + "/person", dataset.person_keys());
+  file.write(group + "/newer", histories.newer);
+  file.write(group + "/indices", histories.items.values);
+  file.write(group + "/indptr", histories.items.offsets);
 }
 
 }  // namespace
@@ -133,8 +149,9 @@ void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
   if (rank == 0) {
     unfinished.emplace(path);
     file.emplace(Hdf5File::create(unfinished->name()));
-    write_origin(origin, dataset, rows.size(1), *file);
+    write_origin(origin, dataset, terms, *file);
     if (has_regression) write_numbering(dataset, space, *file);
+    if (!terms.half_life.empty()) write_histories(dataset, space, *file);
   }
   const NodeBlocks blocks(ownership, communicator, block_bytes);
   Exporter exporter(space, blocks, communicator, file ? &*file : nullptr);
@@ -149,6 +166,9 @@ void export_embeddings(const DatasetFile& dataset, const NodeSpace& space,
     if (has_regression) {
       exporter.write_regression(d, *terms.coefficients, mixes[d], rows.device(),
                                 group + "/item_regression");
+      if (rank == 0 && !terms.half_life.empty()) {
+        file->set_attribute(group + "/item_regression", "half_life", terms.half_life[d]);
+      }
     }
   }
   if (rank == 0) {
@@ -188,6 +208,11 @@ void describe_embeddings(const std::string& path, std::ostream& out) {
                          : text("weight ",
                                 decimal("%.6g", file.number_attribute(regression, "regression")),
                                 " beside the embeddings")));
+    if (!file.has_attribute(regression, "half_life")) continue;
+    const double half_life = file.number_attribute(regression, "half_life");
+    if (half_life == kNoRecency) continue;
+    print_row(out, "",
+              text("over histories with a half-life of ", half_life, " newer interactions"));
   }
   out << "\nThe score of a user and an item of one domain is the dot product of their rows; where "
          "a "

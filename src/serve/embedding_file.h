@@ -15,7 +15,7 @@
 #include "partition/node_space.h"
 #include "partition/ownership.h"
 
-/// The file of exported embeddings, version 1. HDF5; everything can be read with h5ls and h5py,
+/// The file of exported embeddings, versions 1 and 2. HDF5; everything can be read with h5ls and h5py,
 /// without this program. Items are recommended by falling score. The score of a user and an item of
 /// the same domain is the dot product of their rows; where there is item regression, it is
 ///
@@ -24,7 +24,7 @@
 ///
 ///   /                              attributes
 ///     format               text    "micrec embeddings"
-///     format_version       int64   1
+///     format_version       int64   1; 2 where there is /item_regression/history
 ///     model                text    "micrec", "lightgcn", ...
 ///     checkpoint           text    name of the checkpoint they were computed from
 ///     dataset_fingerprint  text    of the dataset file they were computed on
@@ -49,10 +49,23 @@
 ///     indices      (coefficients)  int32   columns, rising in each row
 ///     indptr       (items + 1)     int64   where each row begins
 ///     shape        (2)             int64   items of the domain, items of all domains
+///
+/// and, with recency, where what somebody did counts the less the more came after it: a coefficient
+/// times 2^-min(newer / half_life, 30), rounded to float32 (half_life 0: times 1)
+///
+///   /domains/<name>/item_regression, attribute half_life: float64, of scores in that domain
+///   /item_regression/history       what people interacted with, a matrix by rows as above: a row
+///                                  for each person, a column for each item of all domains
+///     person       (people)        text    keys
+///     newer        (interactions)  int32   how many interactions of the person in the domain of
+///                                          the item are later
+///     indices      (interactions)  int32
+///     indptr       (people + 1)    int64
 namespace micrec {
 
 inline constexpr char kEmbeddingsFormat[] = "micrec embeddings";
-inline constexpr std::int64_t kEmbeddingsVersion = 1;
+inline constexpr std::int64_t kEmbeddingsVersion = 2;
+inline constexpr std::int64_t kEmbeddingsWithoutRecency = 1;
 
 /// Where embeddings come from, for the file's attributes.
 struct EmbeddingOrigin {

@@ -16,13 +16,14 @@ std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                        .k = k,
                        .with_new_nodes = true,
                        .histories = regression.is_on(),
+                       .ages = !regression.half_life().empty(),
                        .threads = run.shard.threads});
   const at::Tensor z = run.model->embeddings(run.epoch);  // (owned rows, dim) float32
   const Timer timer;
   ItemsAhead items_ahead;
   Report report = regression.is_on()
-                      ? evaluator.evaluate({z, run.coefficients()}, regression.mixes(),
-                                           communicator, &items_ahead)
+                      ? evaluator.evaluate({z, run.coefficients(), regression.half_life()},
+                                           regression.mixes(), communicator, &items_ahead)
                       : evaluator.evaluate(z, communicator, &items_ahead);
   RunEvaluation evaluation{std::move(report), std::move(evaluator), std::move(items_ahead)};
   if (!evaluation.report.has_users()) return std::nullopt;

@@ -29,23 +29,16 @@ Reasons largest(const Explanation& explanation, std::int64_t count) {
   return reasons;
 }
 
-/// What a person did in a domain, as their row and the sum of coefficients take it; null: nothing.
-const std::vector<std::int32_t>* Explainer::met(int domain, const Person& person) const {
-  if (const std::vector<std::int32_t>* given = person.history(domain)) return given;
-  const std::int32_t user = person.key ? recommender_.users_[domain].find(*person.key) : -1;
-  return user < 0 ? nullptr : &recommender_.seen_[domain][user];
-}
-
 /// Of the row that a person has of their own in a domain; nothing where they have none.
 std::optional<Explainer::RowShares> Explainer::own_shares(int domain, const Person& person) const {
   const PeopleRows own = recommender_.own_rows(domain, {&person, 1});
   if (own.basis.front() == Basis::popular) return std::nullopt;
   RowShares shares;
   at::Tensor of_items = at::zeros({0, own.z.size(1)});
-  const std::vector<std::int32_t>* const items = met(domain, person);
-  if (items != nullptr && !items->empty()) {
-    of_items = shares_(domain, *items).slice(0, 0, std::ssize(*items));
-    for (const std::int32_t item : *items) shares.items.emplace_back(domain, item);
+  const MetItems* const met = recommender_.met(domain, person);
+  if (met != nullptr && !met->items.empty()) {
+    of_items = shares_(domain, met->items).slice(0, 0, std::ssize(met->items));
+    for (const std::int32_t item : met->items) shares.items.emplace_back(domain, item);
   }
   shares.rows = at::cat({of_items, own.z - of_items.sum(0, /*keepdim=*/true)});
   return shares;
@@ -112,10 +105,7 @@ std::vector<Explanation> Explainer::explain(int domain, const Person& person, Ba
       explanation.no_item = product[width - 1];
       explanation.embeddings = std::accumulate(product, product + width, 0.0);
     }
-    if (!mix.is_product_alone()) {
-      const std::int64_t target = nodes.begin - space.users() + items[n].item;
-      add_coefficients(target, person, mix.embeddings ? mix.regression : 1, share_of);
-    }
+    if (!mix.is_product_alone()) add_coefficients(domain, items[n].item, person, share_of);
     for (const auto& [item, share] : share_of) {
       explanation.items.push_back({item.first, item.second, share});
     }
@@ -130,22 +120,26 @@ std::vector<Explanation> Explainer::explain(int domain, const Recommendation& li
   return explain(domain, people.front(), list.basis, list.items);
 }
 
-/// The summands of the linear term of an item, numbered over all domains.
-void Explainer::add_coefficients(std::int64_t target, const Person& person, double weight,
+/// The summands of the linear term of an item of a domain.
+void Explainer::add_coefficients(int domain, std::int32_t item, const Person& person,
                                  Shares& share_of) const {
   const NodeSpace& space = recommender_.model_.shard().space();
   const SparseRows& coefficients = *recommender_.coefficients_;
+  const std::int64_t target = space.items_of(domain).begin - space.users() + item;
   const auto begin = coefficients.column.begin() + coefficients.offsets[target];
   const auto end = coefficients.column.begin() + coefficients.offsets[target + 1];
-  for (int domain = 0; domain < space.domains(); ++domain) {
-    const std::vector<std::int32_t>* const history = met(domain, person);
-    if (history == nullptr) continue;
-    const std::int64_t first = space.items_of(domain).begin - space.users();
-    for (const std::int32_t item : *history) {
-      const auto found = std::lower_bound(begin, end, first + item);
-      if (found == end || *found != first + item) continue;
-      share_of[{domain, item}] += weight * coefficients.value[found - coefficients.column.begin()];
-    }
+  const ScoreMix& mix = recommender_.mixes_[domain];
+  const double factor = mix.embeddings ? mix.regression : 1;
+  const NumberLists history = recommender_.histories_of({&person, 1});
+  const std::vector<float> weights = recommender_.weights_of(domain, {&person, 1});
+  for (std::size_t n = 0; n < history.values.size(); ++n) {
+    const auto found = std::lower_bound(begin, end, history.values[n]);
+    if (found == end || *found != history.values[n]) continue;
+    const double weight = factor * (weights.empty() ? 1 : weights[n]);
+    const auto source = GlobalNode{static_cast<std::int32_t>(space.users() + history.values[n])};
+    const auto number = static_cast<std::int32_t>(space.number_in_domain(source));
+    share_of[{space.domain_of(source), number}] +=
+        weight * coefficients.value[found - coefficients.column.begin()];
   }
 }
 

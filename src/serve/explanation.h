@@ -67,10 +67,9 @@ class Explainer {
     at::Tensor rows;  // (items + 1, dim) float32; the last is of no item
   };
   using Shares = std::map<std::pair<int, std::int32_t>, double>;  // by (domain, item)
-  const std::vector<std::int32_t>* met(int domain, const Person& person) const;
   std::optional<RowShares> own_shares(int domain, const Person& person) const;
   std::optional<RowShares> row_shares(int domain, const Person& person, Basis basis) const;
-  void add_coefficients(std::int64_t target, const Person& person, double weight,
+  void add_coefficients(int domain, std::int32_t item, const Person& person,
                         Shares& share_of) const;
 
   const Recommender& recommender_;

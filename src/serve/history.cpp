@@ -2,16 +2,54 @@
 
 #include <algorithm>
 #include <ostream>
+#include <utility>
 
 #include "base/error.h"
 #include "base/path_list.h"
 #include "base/text.h"
+#include "data/time_unit.h"
+#include "model/recency.h"
 
 namespace micrec {
+namespace {
 
-const std::vector<std::int32_t>* History::of(std::string_view key) const {
+/// Shapes   user, item: (n) interactions; times: (n), or none; returns (users).
+std::vector<MetItems> by_user(const std::vector<std::int32_t>& user,
+                              const std::vector<std::int32_t>& item,
+                              const std::vector<std::int64_t>& times, std::int64_t users) {
+  std::vector<std::vector<std::int32_t>> items_of(users);
+  std::vector<std::vector<std::int64_t>> times_of(users);
+  for (std::size_t n = 0; n < user.size(); ++n) {
+    items_of[user[n]].push_back(item[n]);
+    if (!times.empty()) times_of[user[n]].push_back(times[n]);
+  }
+  std::vector<MetItems> met;
+  for (std::int64_t u = 0; u < users; ++u) met.push_back(met_items(items_of[u], times_of[u]));
+  return met;
+}
+
+}  // namespace
+
+MetItems met_items(std::span<const std::int32_t> items, std::span<const std::int64_t> times) {
+  std::vector<std::pair<std::int32_t, std::int64_t>> pairs;
+  for (std::size_t n = 0; n < items.size(); ++n) {
+    pairs.emplace_back(items[n], times.empty() ? 0 : times[n]);
+  }
+  std::ranges::sort(pairs);
+  MetItems met;
+  std::vector<std::int64_t> earliest;
+  for (const auto& [item, time] : pairs) {
+    if (!met.items.empty() && met.items.back() == item) continue;
+    met.items.push_back(item);
+    earliest.push_back(time);
+  }
+  if (!times.empty()) met.newer = count_newer(earliest);
+  return met;
+}
+
+const MetItems* History::of(std::string_view key) const {
   const std::int32_t user = users.find(key);
-  return user < 0 || items[user].empty() ? nullptr : &items[user];
+  return user < 0 || met[user].items.empty() ? nullptr : &met[user];
 }
 
 std::map<int, std::string> parse_domain_files(const std::string& flag, const std::string& list,
@@ -39,11 +77,14 @@ std::map<int, std::string> parse_domain_files(const std::string& flag, const std
 }
 
 History read_history(const std::string& path, const InteractionsOptions& reading, int domain,
-                     const DatasetFile& dataset, const KeyTable& known_users,
+                     const DatasetFile& dataset, const KeyTable& known_users, bool fades,
                      std::ostream& report) {
   const KeyTable items = number_keys(dataset.item_keys(domain));
   const std::string& name = dataset.domains()[domain].name;
   History history;
+  std::vector<std::int32_t> user_of, item_of;  // of the interactions with known items
+  std::vector<std::int64_t> times;             // (the same), or none
+  TimeCensus census;
   std::int64_t read = 0;
   std::int64_t unknown = 0;
   std::string unknown_example;
@@ -51,18 +92,20 @@ History read_history(const std::string& path, const InteractionsOptions& reading
       for_each_interaction(path, reading, [&](const Interaction& interaction) {
         ++read;
         const std::int32_t user = history.users.add(interaction.user);
-        if (user == static_cast<std::int32_t>(history.items.size())) history.items.emplace_back();
         const std::int32_t item = items.find(interaction.item);
+        if (interaction.timestamp) census.add(*interaction.timestamp, interaction.line);
         if (item >= 0) {
-          history.items[user].push_back(item);
+          user_of.push_back(user);
+          item_of.push_back(item);
+          if (interaction.timestamp) times.push_back(*interaction.timestamp);
         } else if (unknown++ == 0) {
           unknown_example = interaction.item;
         }
       });
-  for (std::vector<std::int32_t>& list : history.items) {
-    std::ranges::sort(list);
-    list.erase(std::unique(list.begin(), list.end()), list.end());
-  }
+  std::vector<std::int32_t> billionths(times.size(), 0);
+  if (fades && !times.empty()) census.settle(path, times, billionths);
+  history.met =
+      by_user(user_of, item_of, fades ? times : std::vector<std::int64_t>(), history.users.size());
   report << path << ": " << with_commas(read) << " interactions of "
          << with_commas(history.users.size()) << " people in " << name << " ("
          << join(summary.in_words(), "; ") << ")\n";
@@ -72,6 +115,9 @@ History read_history(const std::string& path, const InteractionsOptions& reading
                      unknown_example, "', the domain has '", items.size() > 0 ? items.key(0) : "",
                      "'); check that user and item columns are not swapped, or name "
                      "the domain by --history=DOMAIN=FILE"));
+  }
+  if (fades && times.empty()) {
+    report << "  it has no times: all of a person's items count the same in item regression\n";
   }
   if (unknown > 0) {
     report << "  " << with_commas(unknown) << " of them with items that " << name

@@ -102,8 +102,8 @@ std::vector<std::vector<ScoredItem>> filtered_top_k(const Candidates& candidates
     const std::vector<std::int64_t> numbers = std::exchange(open, {});
     const SomeUsers some = take(users, masked, numbers, candidates.dim());
     const std::vector<std::vector<ScoredItem>> rankings =
-        top_k(candidates, {some.rows, users.histories, some.history_of}, some.masked, mix, asked,
-              threads, allowed);
+        top_k(candidates, {some.rows, users.histories, some.history_of, users.history_weights},
+              some.masked, mix, asked, threads, allowed);
     for (std::size_t n = 0; n < numbers.size(); ++n) choose(numbers[n], rankings[n]);
   }
   return lists;

@@ -35,13 +35,13 @@ bool Observations::add_event(const ObservedEvent& event, const IsLater& is_later
   Domain& domain = domains_[event.domain];
   const std::int32_t item = domain.items.add(event.item);
   domain.events_of_item.resize(domain.items.size(), 0);
-  History& histories = domain.histories;
-  const std::int32_t user = histories.users.add(event.user);
-  histories.items.resize(histories.users.size());
-  std::vector<std::int32_t>& items = histories.items[user];
-  const auto place = std::ranges::lower_bound(items, item);
-  if (place != items.end() && *place == item) return false;
-  items.insert(place, item);
+  const std::int32_t user = domain.users.add(event.user);
+  domain.told.resize(domain.users.size());
+  Told& told = domain.told[user];
+  const auto place = std::ranges::lower_bound(told.items, item);
+  if (place != told.items.end() && *place == item) return false;
+  told.turn.insert(told.turn.begin() + (place - told.items.begin()), events_);
+  told.items.insert(place, item);
   people_.add(event.user);
   ++domain.events_of_item[item];
   ++events_;
@@ -50,10 +50,12 @@ bool Observations::add_event(const ObservedEvent& event, const IsLater& is_later
   return true;
 }
 
-const std::vector<std::int32_t>* Observations::history(const std::string& domain,
-                                                       std::string_view user) const {
+const Observations::Told* Observations::history(const std::string& domain,
+                                                std::string_view user) const {
   const auto found = domains_.find(domain);
-  return found == domains_.end() ? nullptr : found->second.histories.of(user);
+  if (found == domains_.end()) return nullptr;
+  const std::int32_t number = found->second.users.find(user);
+  return number < 0 ? nullptr : &found->second.told[number];
 }
 
 bool Observations::is_new_item(const std::string& domain, std::string_view item) const {
@@ -71,11 +73,11 @@ NewItems Observations::new_items(const IsLater& is_later) const {
       is_new.push_back(domain.new_keys.find(key) >= 0 || is_later(name, key) ? 1 : 0);
     }
     if (std::ranges::find(is_new, 1) == is_new.end()) continue;
-    for (std::int32_t user = 0; user < domain.histories.users.size(); ++user) {
-      for (const std::int32_t item : domain.histories.items[user]) {
+    for (std::int32_t user = 0; user < domain.users.size(); ++user) {
+      for (const std::int32_t item : domain.told[user].items) {
         if (is_new[item] == 0) continue;
-        told.events.push_back({name, std::string(domain.histories.users.key(user)),
-                               std::string(domain.items.key(item))});
+        told.events.push_back(
+            {name, std::string(domain.users.key(user)), std::string(domain.items.key(item))});
       }
     }
   }

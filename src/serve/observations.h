@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "data/key_table.h"
-#include "serve/history.h"
 #include "serve/item_titles.h"
 #include "serve/observed_log.h"
 #include "serve/trained_run.h"
@@ -44,8 +43,13 @@ class Observations {
   };
   Added add(const Observation& observation, const IsLater& is_later = nullptr);
 
-  /// What somebody did in a domain, as numbers for item_key(); null where nothing was observed.
-  const std::vector<std::int32_t>* history(const std::string& domain, std::string_view user) const;
+  /// What somebody did in a domain.
+  struct Told {
+    std::vector<std::int32_t> items;  // rising, numbers for item_key()
+    std::vector<std::int64_t> turn;   // (items) rises with every event that is told
+  };
+  /// Null where nothing was observed.
+  const Told* history(const std::string& domain, std::string_view user) const;
   std::string_view item_key(const std::string& domain, std::int32_t item) const {
     return domains_.at(domain).items.key(item);
   }
@@ -86,7 +90,8 @@ class Observations {
   struct Domain {
     KeyTable items;                            // that anybody met
     std::vector<std::int64_t> events_of_item;  // (items)
-    History histories;                         // in these numbers
+    KeyTable users;
+    std::vector<Told> told;  // (users)
     std::vector<NewItem> new_items;
     KeyTable new_keys;  // of them
   };

@@ -11,6 +11,9 @@
 #include <optional>
 #include <utility>
 
+#include "evaluate/histories.h"
+#include "model/recency.h"
+
 namespace micrec {
 namespace {
 
@@ -61,22 +64,26 @@ struct Recommender::Ranked {
   std::vector<Basis> basis;
   NumberLists histories;                 // where the mix takes them
   std::vector<std::int32_t> history_of;  // (people)
+  std::vector<float> history_weights;    // (histories.values), or none
 
   RankedUsers users() const {
     RankedUsers users = {values_of(z)};
     if (history_of.empty()) return users;
     users.histories = &histories;
     users.history_of = history_of;
+    users.history_weights = history_weights;
     return users;
   }
 };
 
 Recommender::Recommender(const DatasetFile& dataset, Model& model, std::int64_t epoch,
-                         const SparseRows* coefficients, std::vector<ScoreMix> mixes)
+                         const SparseRows* coefficients, std::vector<ScoreMix> mixes,
+                         std::vector<double> half_life)
     : dataset_(dataset),
       model_(model),
       coefficients_(coefficients),
       mixes_(std::move(mixes)),
+      half_life_(std::move(half_life)),
       histories_(dataset.domains().size()) {
   CHECK_EQ(model.shard().world->size(), 1) << "recommending takes the rows of all nodes";
   if (mixes_.empty()) mixes_.resize(histories_.size());
@@ -90,12 +97,38 @@ Recommender::Recommender(const DatasetFile& dataset, Model& model, std::int64_t 
     const auto domain = static_cast<int>(d);
     users_.push_back(number_keys(dataset.user_keys(domain)));
     CHECK(coefficients != nullptr || mixes_[d].is_product_alone()) << "a mix needs coefficients";
-    seen_.push_back(items_of_users(domain, {{Split::train, Split::later}}));
     catalogues_.push_back(std::make_unique<Catalogue>());
   }
+  read_seen();
 }
 
 Recommender::~Recommender() = default;
+
+void Recommender::read_seen() {
+  const NodeSpace& space = model_.shard().space();
+  std::vector<std::int32_t> everybody(dataset_.people());
+  std::iota(everybody.begin(), everybody.end(), 0);
+  const Histories all = load_histories(dataset_, space, KnownInteractions::all,
+                                       fades() ? HistoryAges::counted : HistoryAges::unknown,
+                                       everybody, dataset_.people());
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    const auto begin = static_cast<std::int32_t>(space.items_of(domain).begin - space.users());
+    const auto end = static_cast<std::int32_t>(space.items_of(domain).end - space.users());
+    std::vector<MetItems>& seen = seen_.emplace_back();
+    for (const std::int32_t person : dataset_.person_of_user(domain)) {
+      const std::span<const std::int32_t> list = all.items.of(person);
+      const auto first = std::ranges::lower_bound(list, begin) - list.begin();
+      const auto last = std::ranges::lower_bound(list, end) - list.begin();
+      MetItems& met = seen.emplace_back();
+      for (const std::int32_t item : list.subspan(first, last - first)) {
+        met.items.push_back(item - begin);
+      }
+      if (!fades()) continue;
+      const auto newer = all.newer.begin() + all.items.offsets[person];
+      met.newer.assign(newer + first, newer + last);
+    }
+  }
+}
 
 void Recommender::set_history(int domain, History history) {
   histories_[domain] = std::move(history);
@@ -155,10 +188,10 @@ PeopleRows Recommender::own_rows(int domain, std::span<const Person> people) con
   std::vector<std::int64_t> new_people;
   std::vector<std::vector<std::int32_t>> lists;
   for (std::int64_t n = 0; n < count; ++n) {
-    if (const std::vector<std::int32_t>* list = people[n].history(domain)) {
+    if (const MetItems* const given = people[n].history(domain)) {
       rows.basis[n] = Basis::history;
       new_people.push_back(n);
-      lists.push_back(*list);
+      lists.push_back(given->items);
       continue;
     }
     const std::int32_t user = people[n].key ? users_[domain].find(*people[n].key) : -1;
@@ -245,10 +278,10 @@ NumberLists Recommender::left_out(int domain, std::span<const Person> people,
   for (std::size_t n = 0; n < people.size(); ++n) {
     std::vector<std::int32_t> items;
     if (exclude != Exclude::none && basis[n] == Basis::history) {
-      items = *people[n].history(domain);
+      items = people[n].history(domain)->items;
     } else if (exclude != Exclude::none && basis[n] == Basis::dataset) {
       const std::int32_t user = users_[domain].find(*people[n].key);
-      items = seen_[domain][user];
+      items = seen_[domain][user].items;
       if (exclude == Exclude::all) {
         const std::vector<std::int32_t>& more = catalogues_[domain]->held_out[user];
         items.insert(items.end(), more.begin(), more.end());
@@ -278,24 +311,45 @@ Candidates Recommender::candidates(int domain) const {
           model_.shard().threads, std::move(coefficients)};
 }
 
+/// What a person did in a domain; null: nothing.
+const MetItems* Recommender::met(int domain, const Person& person) const {
+  if (const MetItems* const given = person.history(domain)) return given;
+  const std::int32_t user = person.key ? users_[domain].find(*person.key) : -1;
+  return user < 0 ? nullptr : &seen_[domain][user];
+}
+
 /// What people did in all domains, numbered over all of them.
 NumberLists Recommender::histories_of(std::span<const Person> people) const {
   const NodeSpace& space = model_.shard().space();
   NumberLists lists;
   for (const Person& person : people) {
     for (int domain = 0; domain < static_cast<int>(users_.size()); ++domain) {
-      const std::vector<std::int32_t>* list = person.history(domain);
-      const std::int32_t user = person.key ? users_[domain].find(*person.key) : -1;
-      if (list == nullptr && user >= 0) list = &seen_[domain][user];
-      if (list == nullptr) continue;
+      const MetItems* const history = met(domain, person);
+      if (history == nullptr) continue;
       const std::int64_t first = space.items_of(domain).begin - space.users();
-      for (const std::int32_t item : *list) {
+      for (const std::int32_t item : history->items) {
         lists.values.push_back(static_cast<std::int32_t>(first + item));
       }
     }
     lists.offsets.push_back(static_cast<std::int64_t>(lists.values.size()));
   }
   return lists;
+}
+
+/// What each of histories_of() counts for the scores of a domain; none: 1.
+std::vector<float> Recommender::weights_of(int target, std::span<const Person> people) const {
+  std::vector<float> weights;
+  if (!fades() || half_life_[target] == kNoRecency) return weights;
+  for (const Person& person : people) {
+    for (int domain = 0; domain < static_cast<int>(users_.size()); ++domain) {
+      const MetItems* const history = met(domain, person);
+      if (history == nullptr) continue;
+      const std::vector<float> of_domain = recency_weights(history->newer, half_life_[target]);
+      weights.insert(weights.end(), of_domain.begin(), of_domain.end());
+      if (of_domain.empty()) weights.insert(weights.end(), history->items.size(), 1.F);
+    }
+  }
+  return weights;
 }
 
 Recommender::Ranked Recommender::rank(int domain, std::span<const Person> people) const {
@@ -307,6 +361,7 @@ Recommender::Ranked Recommender::rank(int domain, std::span<const Person> people
   ranked.basis = std::move(rows.basis);
   if (mix.is_product_alone()) return ranked;
   ranked.histories = histories_of(people);
+  ranked.history_weights = weights_of(domain, people);
   ranked.history_of.resize(people.size());
   std::iota(ranked.history_of.begin(), ranked.history_of.end(), 0);
   for (std::size_t n = 0; n < people.size(); ++n) {

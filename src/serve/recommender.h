@@ -34,11 +34,11 @@ const char* name_of(Basis basis);
 /// Somebody to recommend to: a key, what they did since, or both. Views hold during the call.
 struct Person {
   std::optional<std::string_view> key;
-  /// [domain] item numbers, rising without repeats, at least one; null where the key tells what
-  /// they did there. Or none, for null in all domains.
-  std::vector<const std::vector<std::int32_t>*> histories;
+  /// [domain] at least one item; null where the key tells what they did there. Or none, for null in
+  /// all domains.
+  std::vector<const MetItems*> histories;
 
-  const std::vector<std::int32_t>* history(int domain) const {
+  const MetItems* history(int domain) const {
     return histories.empty() ? nullptr : histories[domain];
   }
 };
@@ -80,7 +80,8 @@ struct PersonScores {
 /// given a user; who is known in another domain alone is mapped from there, where the domains share
 /// people; all others get the items with the most training interactions. Where there is item
 /// regression, lists are by the mix of both terms, and the linear term is over what a person did in
-/// all domains: in each what they did since, or else what they did as a user of the data set.
+/// all domains: in each what they did since, or else what they did as a user of the data set. What
+/// each of it counts is told by the domain's half-life (model/recency.h).
 ///
 /// Ranks    the model lives on one rank. Once it is made, and prepare() was called, several threads
 ///          may ask at once.
@@ -90,20 +91,22 @@ class Recommender {
   /// `epoch` is the one whose annealing inference uses. The model is not asked for embeddings that
   /// no mix takes.
   ///
-  /// Shapes   mixes: (domains), or none for the product of embeddings alone.
+  /// Shapes   mixes: (domains), or none for the product of embeddings alone; half_life: (domains),
+  ///          or none for kNoRecency.
   /// Cost     the final rows of all nodes, what new people read of the graph, the keys of all users
   ///          and all interactions, in memory.
   Recommender(const DatasetFile& dataset, Model& model, std::int64_t epoch,
-              const SparseRows* coefficients = nullptr, std::vector<ScoreMix> mixes = {});
+              const SparseRows* coefficients = nullptr, std::vector<ScoreMix> mixes = {},
+              std::vector<double> half_life = {});
   ~Recommender();
 
   const DatasetFile& dataset() const { return dataset_; }
   /// The keys of the users of a domain, numbered as in the data set.
   const KeyTable& users(int domain) const { return users_[domain]; }
-  /// What the model has seen of a user of a domain, rising.
-  const std::vector<std::int32_t>& seen(int domain, std::int32_t user) const {
-    return seen_[domain][user];
-  }
+  /// What the model has seen of a user of a domain.
+  const MetItems& seen(int domain, std::int32_t user) const { return seen_[domain][user]; }
+  /// Whether it matters what of a history came when.
+  bool fades() const { return !half_life_.empty(); }
   /// Has the people of a history served from it in that domain.
   void set_history(int domain, History history);
   /// The keys in all histories, or those of the users of the domain where there are none.
@@ -152,22 +155,26 @@ class Recommender {
   PeopleRows own_rows(int domain, std::span<const Person> people) const;
   std::vector<ScoredItem> popular_items(int domain) const;
   Items items_of_users(int domain, std::span<const Split> splits) const;
+  void read_seen();
+  const MetItems* met(int domain, const Person& person) const;
   NumberLists left_out(int domain, std::span<const Person> people, std::span<const Basis> basis,
                        Exclude exclude) const;
   Candidates candidates(int domain) const;
   const Catalogue& catalogue(int domain) const;
   NumberLists histories_of(std::span<const Person> people) const;
+  std::vector<float> weights_of(int target, std::span<const Person> people) const;
   Ranked rank(int domain, std::span<const Person> people) const;
 
   const DatasetFile& dataset_;
   Model& model_;
   Model::NewUserRows new_user_rows_;
-  const SparseRows* coefficients_;  // (items of all domains)
-  std::vector<ScoreMix> mixes_;     // (domains)
-  at::Tensor z_;                    // (nodes, dim) float32 on the host, final rows
-  std::vector<Items> seen_;         // [domain] by the model
-  std::vector<KeyTable> users_;     // [domain]
-  std::vector<History> histories_;  // [domain]
+  const SparseRows* coefficients_;           // (items of all domains)
+  std::vector<ScoreMix> mixes_;              // (domains)
+  at::Tensor z_;                             // (nodes, dim) float32 on the host, final rows
+  std::vector<double> half_life_;            // (domains), or none
+  std::vector<std::vector<MetItems>> seen_;  // [domain][user] by the model
+  std::vector<KeyTable> users_;              // [domain]
+  std::vector<History> histories_;           // [domain]
   std::vector<std::unique_ptr<Catalogue>> catalogues_;  // [domain]
 };
 

@@ -86,6 +86,23 @@ class Members {
     return keys;
   }
 
+  TimesByDomain times_by_domain(const char* name) const {
+    const char* const form = "{\"DOMAIN\": [whole numbers], ...}";
+    const Json* const value = find(name);
+    TimesByDomain times;
+    if (value == nullptr) return times;
+    if (!value->is_object()) refuse(name, form);
+    for (const auto& [domain, list] : value->items()) {
+      const auto is_time = [](const Json& one) {
+        return one.is_number_integer() &&
+               !(one.is_number_unsigned() && one.get<std::uint64_t>() > INT64_MAX);
+      };
+      if (!list.is_array() || !std::ranges::all_of(list, is_time)) refuse(name, form);
+      times[domain] = list.get<std::vector<std::int64_t>>();
+    }
+    return times;
+  }
+
   [[noreturn]] static void refuse(const char* name, const char* expected) {
     throw Error(Cause::usage, text("\"", name, "\" must be ", expected));
   }
@@ -103,7 +120,8 @@ class Members {
 };
 
 Asker asker_of(const Members& members) {
-  return {members.string("user"), members.keys_by_domain("history")};
+  return {members.string("user"), members.keys_by_domain("history"),
+          members.times_by_domain("history_times")};
 }
 
 Exclude exclude_of(const Members& members) {
@@ -165,14 +183,15 @@ Ordered json_of(const Answer& answer) {
 }
 
 Ordered recommend(RecommendationService& service, const Json& json) {
-  const Members members(json, {"user", "history", "domains", "k", "exclude", "why"}, kChoice);
+  const Members members(
+      json, {"user", "history", "history_times", "domains", "k", "exclude", "why"}, kChoice);
   return json_of(
       service.recommend({asker_of(members), members.strings("domains"), members.integer("k", 20),
                          exclude_of(members), choice_of(members), members.count("why")}));
 }
 
 Ordered score(RecommendationService& service, const Json& json) {
-  const Members members(json, {"user", "history", "items"});
+  const Members members(json, {"user", "history", "history_times", "items"});
   if (members.find("items") == nullptr) {
     Members::refuse("items", "given: {\"DOMAIN\": [\"ITEM\", ...], ...}");
   }

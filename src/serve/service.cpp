@@ -22,11 +22,6 @@ namespace {
 constexpr std::int64_t kMostShares = 1'000'000;  // of a list: its items times those of the history
 constexpr std::size_t kLongestCondition = 4096;  // bytes
 
-void make_set(std::vector<std::int32_t>& items) {
-  std::ranges::sort(items);
-  items.erase(std::unique(items.begin(), items.end()), items.end());
-}
-
 /// The domains asked for, each once, in the order in which they are named.
 std::vector<int> chosen_domains(const ServedModel& model, const std::vector<std::string>& names) {
   std::vector<int> chosen;
@@ -113,15 +108,58 @@ class ChosenItems {
   std::optional<ItemFilter> own_;
 };
 
+/// Errors   Error(usage) where times are not as many as the items that they are of.
+void check_times(const Asker& asker) {
+  for (const auto& [domain, times] : asker.history_times) {
+    const auto keys = asker.history.find(domain);
+    const std::size_t items = keys == asker.history.end() ? 0 : keys->second.size();
+    if (times.size() == items) continue;
+    throw Error(Cause::usage, text("\"history_times\" has ", times.size(), " times for ",
+                                   excerpt(domain), ", and \"history\" has ", items,
+                                   " items there; expected one for each, in "
+                                   "the same order"));
+  }
+}
+
+/// What was observed of somebody in a domain after what the data set has of them; nothing where no
+/// known item was observed.
+MetItems observed_and_seen(const ServedModel& model, int domain, const std::string& key,
+                           const Observations& observed) {
+  const Observations::Told* const later = observed.history(model.name(domain), key);
+  if (later == nullptr) return {};
+  std::vector<std::int32_t> items, since;  // since the data set, where the model was made with them
+  std::vector<std::int64_t> times;
+  for (std::size_t n = 0; n < later->items.size(); ++n) {
+    const std::string_view told = observed.item_key(model.name(domain), later->items[n]);
+    const std::int32_t item = model.items(domain).find(told);
+    if (item < 0) continue;
+    items.push_back(item);
+    times.push_back(later->turn[n]);
+    if (observed.is_new_item(model.name(domain), told)) since.push_back(item);
+  }
+  if (items.empty()) return {};
+  const std::int32_t user = model.recommender().users(domain).find(key);
+  if (user >= 0) {
+    const MetItems& before = model.recommender().seen(domain, user);
+    std::ranges::sort(since);
+    for (std::size_t n = 0; n < before.items.size(); ++n) {
+      if (std::ranges::binary_search(since, before.items[n])) continue;
+      items.push_back(before.items[n]);
+      times.push_back(before.newer.empty() ? -1 : -1 - std::int64_t{before.newer[n]});
+    }
+  }
+  return met_items(items, times);
+}
+
 /// Errors   Error(usage) where reasons would have too many shares.
 void check_shares(const ServedModel& model, const Person& person, std::int64_t k) {
   std::int64_t items = 0;
   for (int domain = 0; domain < model.domains(); ++domain) {
     if (const auto* const given = person.history(domain)) {
-      items += std::ssize(*given);
+      items += std::ssize(given->items);
     } else if (person.key) {
       const std::int32_t user = model.recommender().users(domain).find(*person.key);
-      if (user >= 0) items += std::ssize(model.recommender().seen(domain, user));
+      if (user >= 0) items += std::ssize(model.recommender().seen(domain, user).items);
     }
   }
   if (items * k <= kMostShares) return;
@@ -144,13 +182,13 @@ void check_same_dataset(const ServedModel& before, const ServedModel& made) {
 }  // namespace
 
 struct RecommendationService::Resolved {
-  std::vector<std::vector<std::int32_t>> histories;  // [domain]
+  std::vector<MetItems> histories;  // [domain]
   Person person;
 
   /// Takes a history that stands for what the person did in a domain.
-  void set(int domain, std::vector<std::int32_t> items) {
-    if (items.empty()) return;
-    histories[domain] = std::move(items);
+  void set(int domain, MetItems met) {
+    if (met.items.empty()) return;
+    histories[domain] = std::move(met);
     person.histories[domain] = &histories[domain];
   }
 };
@@ -210,30 +248,18 @@ RecommendationService::Resolved RecommendationService::resolve(const ServedModel
     resolved.person.key = *asker.user;
     const std::shared_lock<std::shared_mutex> lock(observed_mutex_);
     for (int domain = 0; domain < model.domains(); ++domain) {
-      const std::vector<std::int32_t>* const later =
-          observed_->history(model.name(domain), *asker.user);
-      if (later == nullptr) continue;
-      std::vector<std::int32_t> items;
-      for (const std::int32_t told : *later) {
-        const std::int32_t item =
-            model.items(domain).find(observed_->item_key(model.name(domain), told));
-        if (item >= 0) items.push_back(item);
-      }
-      if (items.empty()) continue;
-      const std::int32_t user = model.recommender().users(domain).find(*asker.user);
-      if (user >= 0) {
-        const std::vector<std::int32_t>& before = model.recommender().seen(domain, user);
-        items.insert(items.end(), before.begin(), before.end());
-      }
-      make_set(items);
-      resolved.set(domain, std::move(items));
+      resolved.set(domain, observed_and_seen(model, domain, *asker.user, *observed_));
     }
   }
+  check_times(asker);
   for (const auto& [name, keys] : asker.history) {
     const int domain = model.run().dataset.domain_number(name);
-    std::vector<std::int32_t> items = numbers_of(model, domain, keys, unknown);
-    make_set(items);
-    resolved.set(domain, std::move(items));
+    const auto given = asker.history_times.find(name);
+    std::vector<std::int64_t> times;  // of known items
+    for (std::size_t n = 0; given != asker.history_times.end() && n < keys.size(); ++n) {
+      if (model.items(domain).find(keys[n]) >= 0) times.push_back(given->second[n]);
+    }
+    resolved.set(domain, met_items(numbers_of(model, domain, keys, unknown), times));
   }
   return resolved;
 }
@@ -313,7 +339,7 @@ Answer RecommendationService::similar(const SimilarRequest& request) const {
   for (int d = 0; request.domains.empty() && d < model->domains(); ++d) {
     if (items.person.history(d) != nullptr) domains.push_back(d);
   }
-  if (std::ranges::all_of(items.histories, &std::vector<std::int32_t>::empty)) {
+  if (std::ranges::all_of(items.person.histories, [](auto* met) { return met == nullptr; })) {
     throw Error(Cause::usage,
                 "no item that the model knows is given; name some by "
                 "{\"items\": {\"DOMAIN\": [\"KEY\", ...]}}");

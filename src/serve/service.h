@@ -26,6 +26,7 @@ struct ServedAdditions;
 /// Opens a model, what the checkpoint's name means now, with what came since.
 using ModelLoader = std::function<std::shared_ptr<const ServedModel>(const ServedAdditions&)>;
 using KeysByDomain = std::map<std::string, std::vector<std::string>>;
+using TimesByDomain = std::map<std::string, std::vector<std::int64_t>>;
 
 /// How much one request may ask for.
 struct ServiceLimits {
@@ -39,6 +40,8 @@ struct Asker {
   /// Item keys by domain. In a domain that has known ones they stand for all that the person did
   /// there.
   KeysByDomain history;
+  /// When, by domain: as many as keys, in any unit; of a domain that is not named nobody knows.
+  TimesByDomain history_times = {};
 };
 
 /// Which items a list is made of; in a domain without any of these all.

@@ -65,8 +65,8 @@ const char* name_of(Likeness likeness) {
 SimilarItems similar_items(const Recommender& recommender, const Person& items, int domain,
                            std::int64_t k, const ItemFilter* filter) {
   SimilarItems similar;
-  if (const std::vector<std::int32_t>* const own = items.history(domain)) {
-    if (auto by_cosine = recommender.similar(domain, *own, k, filter)) {
+  if (const MetItems* const own = items.history(domain)) {
+    if (auto by_cosine = recommender.similar(domain, own->items, k, filter)) {
       similar.likeness = Likeness::cosine;
       similar.items = *std::move(by_cosine);
       return similar;
@@ -126,7 +126,7 @@ void write_similar(const Recommender& recommender, const std::vector<DomainItem>
   }
   std::map<std::string, std::int64_t> made;  // by the name of the likeness
   for (const DomainItem& item : items) {
-    const std::vector<std::int32_t> history = {item.item};
+    const MetItems history = {{item.item}, {}};
     Person person;
     person.histories.assign(domains.size(), nullptr);
     person.histories[item.domain] = &history;

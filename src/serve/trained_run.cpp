@@ -14,6 +14,7 @@
 #include "io/paths.h"
 #include "model/modality.h"
 #include "serve/new_items.h"
+#include "train/item_regression_run.h"
 #include "train/node_origins.h"
 #include "train/trainer.h"
 
@@ -174,6 +175,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
                 : read_coefficients(file, *info.item_regression, info.dataset_fingerprint,
                                     space.nodes() - space.users(), whole_items(run->shard),
                                     communicator));
+    run->model->item_regression().set_half_life(half_life_of(file, run->dataset));
   }
   run->epoch = annealing_epoch(info);
   return run;

@@ -47,6 +47,7 @@ std::string begin_of_settings(const ItemRegressionRun& run) {
                                   {"lambda", wish.lambda},
                                   {"cross", wish.cross},
                                   {"alpha", wish.alpha}};
+  if (!wish.half_life.empty()) asked["recency"] = wish.half_life;
   if (run.neighbor_search != NeighbourSearch::automatic) {
     asked["neighbors"] = run.neighbor_search == NeighbourSearch::exact ? "exact" : "approximate";
   }
@@ -80,9 +81,46 @@ void tell_choice(std::ostream& log, const ItemRegressionChoice& choice,
   log << std::flush;
 }
 
+/// Which half-lives were tried and chosen.
+void tell_half_life(std::ostream& log, const ItemRegressionChoice& choice,
+                    const std::vector<std::string>& domains, std::size_t tried_before) {
+  for (std::size_t d = 0; d < domains.size(); ++d) {
+    std::vector<std::string> values;
+    for (std::size_t n = tried_before; n < choice.tried.size(); ++n) {
+      const ItemRegressionChoice::Tried& one = choice.tried[n];
+      if (one.domain != static_cast<int>(d)) continue;
+      values.push_back(text(one.half_life, ": ", decimal("%.4f", one.metric)));
+    }
+    const double chosen = choice.half_life[d];
+    if (values.empty() && chosen == kNoRecency) continue;
+    log << "recency of " << domains[d] << ": "
+        << (chosen == kNoRecency ? std::string("off")
+                                 : text("half-life of ", chosen, " newer interactions"))
+        << (values.empty() ? std::string() : text(" (", join(values, ", "), ")")) << "\n";
+  }
+  log << std::flush;
+}
+
+/// The wish where the data set can fulfil it: half-lives need times.
+ItemRegressionWish with_times(ItemRegressionWish wish, const DatasetFile& dataset,
+                              std::ostream& log) {
+  if (std::ranges::any_of(dataset.domains(), &DomainInfo::has_timestamps)) return wish;
+  const bool is_given =
+      std::ranges::any_of(wish.half_life, [](double half_life) { return half_life != kNoRecency; });
+  if (is_given) {
+    throw Error(Cause::usage, text("--recency needs to know what came when, and ", dataset.path(),
+                                   " has no times; prepare it from files with a timestamp, or "
+                                   "leave the flag out"));
+  }
+  if (wish.half_life.empty()) log << "recency   off: the data set has no times\n";
+  wish.half_life = {kNoRecency};
+  return wish;
+}
+
 struct Fitted {
   SparseRows coefficients;
-  std::string settings;  // JSON
+  std::vector<double> half_life;  // (domains)
+  std::string settings;           // JSON
 };
 
 Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const Model& model,
@@ -101,10 +139,15 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
     log << "regression has no validation interactions to choose settings on: the documented "
            "defaults, or what was given\n";
   }
-  const ItemRegressionChoice choice = choose_item_regression(
-      fit, static_cast<int>(domains.size()), run.wish, run.rate, progress_of("settings", run, log));
+  const ItemRegressionWish wish = with_times(run.wish, dataset, log);
+  ItemRegressionChoice choice = choose_item_regression(fit, static_cast<int>(domains.size()), wish,
+                                                       run.rate, progress_of("settings", run, log));
   tell_choice(log, choice, domains, run.modalities);
-  Fitted fitted{fit_item_regression(fit, choice, progress_of("fit", run, log)), ""};
+  Fitted fitted{fit_item_regression(fit, choice, progress_of("fit", run, log)), {}, ""};
+  const std::size_t tried_before = choice.tried.size();
+  choose_half_life(fitted.coefficients, wish, run.rate, choice);
+  tell_half_life(log, choice, domains, tried_before);
+  fitted.half_life = choice.half_life;
   for (const NeighbourSearchReport& search : fit.searches()) {
     if (search.tried_graphs) log << "regression by features " << in_words(search) << "\n";
   }
@@ -149,13 +192,25 @@ std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
     log << "regression read from " << path << ", as it was fitted before\n";
     model.item_regression().set_coefficients(
         read_coefficients(path, *stored, dataset.fingerprint(), items, own, world));
+    model.item_regression().set_half_life(half_life_of(path, dataset));
     return stored;
   }
   Fitted fitted = fit_now(run, dataset, model, log);
+  const bool has_recency = std::ranges::any_of(
+      fitted.half_life, [](double half_life) { return half_life != kNoRecency; });
   stored = write_coefficients(path, items, own, fitted.coefficients,
-                              {dataset.fingerprint(), fitted.settings}, world);
+                              {dataset.fingerprint(), fitted.settings, has_recency}, world);
   model.item_regression().set_coefficients(std::move(fitted.coefficients));
+  model.item_regression().set_half_life(std::move(fitted.half_life));
   return stored;
+}
+
+std::vector<double> half_life_of(const std::string& path, const DatasetFile& dataset) {
+  const auto settings = nlohmann::json::parse(look_at_coefficients(path).origin.settings, nullptr,
+                                              /*allow_exceptions=*/false);
+  const bool is_told = settings.is_object() && settings.contains("chosen");
+  return chosen_half_life(is_told ? settings["chosen"] : nlohmann::json::object(),
+                          names_of_domains(dataset), path);
 }
 
 std::vector<FlagSetting> chosen_item_regression(const Checkpoint& checkpoint) {
@@ -164,11 +219,12 @@ std::vector<FlagSetting> chosen_item_regression(const Checkpoint& checkpoint) {
   const auto settings = nlohmann::ordered_json::parse(look_at_coefficients(path).origin.settings,
                                                       nullptr, /*allow_exceptions=*/false);
   if (!settings.is_object() || !settings.contains("chosen")) return {};
-  std::vector<std::string> lambda, cross, alpha;
+  std::vector<std::string> lambda, cross, alpha, recency;
   for (const auto& [domain, of] : settings["chosen"].items()) {
     if (!of.contains("lambda") || !of.contains("cross")) return {};
     lambda.push_back(of["lambda"].dump());
     cross.push_back(of["cross"].dump());
+    recency.push_back(of.contains("recency") ? of["recency"].dump() : "0");
     std::set<std::string> of_modalities;
     if (of.contains("alpha")) {
       for (const auto& one : of["alpha"]) of_modalities.insert(one.dump());
@@ -176,7 +232,8 @@ std::vector<FlagSetting> chosen_item_regression(const Checkpoint& checkpoint) {
     if (of_modalities.size() == 1) alpha.push_back(*of_modalities.begin());
   }
   std::vector<FlagSetting> flags = {{"regression_lambda", join(lambda, ","), path},
-                                    {"regression_cross", join(cross, ","), path}};
+                                    {"regression_cross", join(cross, ","), path},
+                                    {"recency", join(recency, ","), path}};
   if (alpha.size() == lambda.size()) {
     flags.push_back({"regression_alpha", join(alpha, ","), path});
   }

@@ -46,6 +46,10 @@ std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
                                                   const DatasetFile& dataset, Model& model,
                                                   std::ostream& log);
 
+/// The half-lives that a run's file of coefficients names, one a domain; kNoRecency where it names
+/// none. Ranks: local. Errors: those of look_at_coefficients() and chosen_half_life().
+std::vector<double> half_life_of(const std::string& path, const DatasetFile& dataset);
+
 /// The settings that the run of a checkpoint has chosen, as flags of train; those that cannot be
 /// written as one are left out. None where it has no item regression.
 /// Errors   those of look_at_coefficients().

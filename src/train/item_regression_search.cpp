@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -17,6 +18,7 @@ namespace {
 constexpr double kLambdas[] = {60, 20, 150, 400, 1000};
 constexpr double kAlphas[] = {2, 3, 1, 5, 0};
 constexpr double kCrosses[] = {0.6, 0};
+constexpr double kHalfLives[] = {kNoRecency, 8, 4, 2, 1, 0.5};
 
 constexpr std::int64_t kMostItems = 20000;  // of a domain that are solved for while choosing
 
@@ -76,11 +78,11 @@ struct Search {
         fit.solve(tasks, [this](double share) { progress((solved + share) / solves); });
     ++solved;
     for (std::size_t s = 0; s < solutions.size(); ++s) {
-      const std::vector<double> metrics = rate(solutions[s]);
+      const std::vector<double> metrics = rate(solutions[s], choice.half_life);
       for (std::size_t d = 0; d < tasks.size(); ++d) {
         if (!is_open[d] || metrics[d] < 0) continue;
         const ItemRegressionSettings& settings = tasks[d].settings[s];
-        choice.tried.push_back({static_cast<int>(d), settings, metrics[d]});
+        choice.tried.push_back({static_cast<int>(d), settings, choice.half_life[d], metrics[d]});
         if (metrics[d] <= best[d]) continue;
         best[d] = metrics[d];
         choice.chosen[d] = settings;
@@ -104,6 +106,7 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
   check_one_a_domain(wish.lambda, domains, "regression_lambda");
   check_one_a_domain(wish.cross, domains, "regression_cross");
   check_one_a_domain(wish.alpha, domains, "regression_alpha");
+  check_one_a_domain(wish.half_life, domains, "recency");
   ItemRegressionChoice choice;
   std::vector<bool> lambda_open, alpha_open, cross_open;
   for (int d = 0; d < domains; ++d) {
@@ -117,6 +120,8 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
     lambda_open.push_back(lambda == nullptr);
     alpha_open.push_back(alpha == nullptr);
     cross_open.push_back(cross == nullptr && domains > 1);
+    const double* const half_life = wished(wish.half_life, d);
+    choice.half_life.push_back(half_life ? *half_life : kNoRecency);
   }
   if (!rate) return choice;
 
@@ -145,23 +150,41 @@ SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressio
   return std::move(fit.solve(tasks, progress).front());
 }
 
+void choose_half_life(const SparseRows& coefficients, const ItemRegressionWish& wish,
+                      const RateCoefficients& rate, ItemRegressionChoice& choice) {
+  if (!wish.half_life.empty() || !rate) return;
+  const std::size_t domains = choice.chosen.size();
+  std::vector<double> best(domains, -1);
+  for (const double half_life : kHalfLives) {
+    const std::vector<double> metrics = rate(coefficients, std::vector(domains, half_life));
+    for (std::size_t d = 0; d < domains; ++d) {
+      if (metrics[d] < 0) continue;
+      choice.tried.push_back({static_cast<int>(d), choice.chosen[d], half_life, metrics[d]});
+      if (metrics[d] <= best[d]) continue;
+      best[d] = metrics[d];
+      choice.half_life[d] = half_life;
+    }
+  }
+}
+
 nlohmann::ordered_json to_json(const ItemRegressionChoice& choice,
                                const std::vector<std::string>& domains,
                                const std::vector<std::string>& modalities) {
-  const auto of = [&](const ItemRegressionSettings& settings) {
+  const auto of = [&](const ItemRegressionSettings& settings, double half_life) {
     nlohmann::ordered_json json = {{"lambda", settings.lambda}, {"cross", settings.cross}};
     for (std::size_t m = 0; m < modalities.size(); ++m) {
       json["alpha"][modalities[m]] = settings.alpha[m];
     }
+    if (half_life != kNoRecency) json["recency"] = half_life;
     return json;
   };
   nlohmann::ordered_json json;
   for (std::size_t d = 0; d < domains.size(); ++d) {
-    json[domains[d]] = of(choice.chosen[d]);
+    json[domains[d]] = of(choice.chosen[d], choice.half_life[d]);
     json[domains[d]]["tried"] = nlohmann::ordered_json::array();
     for (const ItemRegressionChoice::Tried& tried : choice.tried) {
       if (tried.domain != static_cast<int>(d)) continue;
-      nlohmann::ordered_json one = of(tried.settings);
+      nlohmann::ordered_json one = of(tried.settings, tried.half_life);
       one["ndcg@20"] = tried.metric;
       json[domains[d]]["tried"].push_back(one);
     }
@@ -190,6 +213,22 @@ std::vector<ItemRegressionSettings> chosen_settings(const nlohmann::json& chosen
                                         error.what()));
   }
   return settings;
+}
+
+std::vector<double> chosen_half_life(const nlohmann::json& chosen,
+                                     const std::vector<std::string>& domains,
+                                     const std::string& origin) {
+  std::vector<double> half_life;
+  for (const std::string& domain : domains) {
+    const nlohmann::json of =
+        chosen.value(domain, nlohmann::json::object()).value("recency", nlohmann::json(kNoRecency));
+    if (!of.is_number() || !(of.get<double>() >= 0)) {
+      throw Error(Cause::checkpoint, text(origin, ": expected a number from 0 as the recency of ",
+                                          domain, ", got ", excerpt(of.dump())));
+    }
+    half_life.push_back(of);
+  }
+  return half_life;
 }
 
 }  // namespace micrec

@@ -841,6 +841,175 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(lines_of(run_dir, "validation_of_all"), [])
 
 
+class RecencyTest(unittest.TestCase):
+    """People who have turned from one kind of items to another, in each of two domains."""
+    DOMAINS = ("left", "right")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = Path(tempfile.mkdtemp(prefix="micrec-"))
+        random = np.random.default_rng(7)
+        kinds, of_a_kind = 8, 24
+        cls.events = {domain: [] for domain in cls.DOMAINS}
+        for domain in cls.DOMAINS:
+            for person in range(240):
+                before, now = random.choice(kinds, 2, replace=False)
+                items = [*(before * of_a_kind + random.choice(of_a_kind, 8, replace=False)),
+                         *(now * of_a_kind + random.choice(of_a_kind, 7, replace=False))]
+                time = 1_500_000_000 + int(random.integers(1000))
+                for n, item in enumerate(items):
+                    time += int(random.integers(2))  # some at the same time
+                    cls.events[domain].append((f"p{person}", f"{domain[0]}{item}", time))
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder, ignore_errors=True)
+
+    def prepared(self, split, with_times=True):
+        files = []
+        for domain, events in self.events.items():
+            path = self.folder / f"{domain}_{with_times}.csv"
+            header = "user_id,item_id,timestamp" if with_times else "user_id,item_id"
+            path.write_text("\n".join([header, *(",".join(map(str, event[:3 if with_times else 2])) for event in events)]) + "\n")
+            files.append(f"{domain}={path}")
+        dataset = self.folder / f"{split.split(':')[0]}_{with_times}.h5"
+        run("prepare", f"--out={dataset}", f"--split={split}", *files)
+        return dataset
+
+    def trained(self, name, dataset, *words, ranks=1, expect=0):
+        run_dir = self.folder / name
+        result = run("train", f"--dataset={dataset}", f"--run_dir={run_dir}", "--model=item_regression", "--threads=1",
+                     *words, ranks=ranks, expect=expect)
+        return run_dir, result.stderr
+
+    @staticmethod
+    def coefficients(run_dir):
+        with h5py.File(run_dir / "item_regression.h5") as file:
+            chosen = json.loads(file.attrs["settings"])["chosen"]
+            return (file.attrs["format_version"], {domain: of.get("recency", 0) for domain, of in chosen.items()},
+                    [file[name][:] for name in ("offsets", "source", "value")])
+
+    @staticmethod
+    def rows_of(printed):
+        return list(csv.DictReader(io.StringIO(printed)))
+
+    def test_it_is_chosen_where_the_latest_tells_what_comes_next(self):
+        dataset = self.prepared("time:10:2:3")
+        run_dir, told = self.trained("chosen", dataset)
+        version, half_life, fitted = self.coefficients(run_dir)
+        self.assertEqual(version, 2)
+        for domain in self.DOMAINS:
+            self.assertGreater(half_life[domain], 0)
+            self.assertRegex(told, rf"recency of {domain}: half-life of [\d.]+ newer interactions \(0: ")
+        self.assertIn('"recency":', run("inspect", run_dir / "item_regression.h5").stdout)
+
+        off, _ = self.trained("off", dataset, "--recency=0")
+        version, of_off, fitted_off = self.coefficients(off)
+        self.assertEqual((version, set(of_off.values())), (1, {0}))
+        for with_recency, without in zip(fitted, fitted_off):
+            np.testing.assert_array_equal(with_recency, without)
+        tested = {name: lines_of(self.folder / name, "test")[0]["mean"]["ndcg@20"] for name in ("chosen", "off")}
+        self.assertGreater(tested["chosen"], 1.2 * tested["off"])
+
+        bytes_of_file = (run_dir / "item_regression.h5").read_bytes()
+        metrics = run("evaluate", f"--run_dir={run_dir}").stdout
+        self.assertEqual(json.loads(metrics)["mean"]["ndcg@20"], tested["chosen"])
+        for ranks in (2, 3):
+            other, _ = self.trained(f"on{ranks}", dataset, ranks=ranks)
+            self.assertEqual((other / "item_regression.h5").read_bytes(), bytes_of_file)
+            self.assertEqual(run("evaluate", f"--run_dir={other}", ranks=ranks).stdout, metrics)
+        self.check_lists(dataset, run_dir, half_life)
+
+    def check_lists(self, dataset, run_dir, half_life):
+        """What evaluate ranks by is what an export says, and what recommend and serve list."""
+        exported, metrics = self.folder / "recency_export.h5", self.folder / "recency.json"
+        run("export", f"--run_dir={run_dir}", f"--out={exported}", ranks=2)
+        self.assertIn("with a half-life of", run("inspect", exported).stdout)
+        run("evaluate", f"--run_dir={run_dir}", f"--out={metrics}")
+        check = subprocess.run([sys.executable, CHECK_METRICS, dataset, exported, metrics], capture_output=True, text=True, check=False)
+        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+        with h5py.File(dataset) as data, h5py.File(exported) as file:
+            keys = file["domains/left/items/key"].asstr()[:]
+            user = list(file["domains/left/users/key"].asstr()[:]).index("p5")
+            scores = linear_term(data, file, "left")[:, user]
+            trained = {domain: {data[f"domains/{domain}/items/key"].asstr()[item]
+                                for user, item in zip(data[f"domains/{domain}/train/user"][:], data[f"domains/{domain}/train/item"][:])
+                                if data[f"domains/{domain}/users/key"].asstr()[user] == "p5"} for domain in self.DOMAINS}
+        mine = {domain: [(item, time) for person, item, time in events if person == "p5" and item in trained[domain]]
+                for domain, events in self.events.items()}
+        of_key = self.rows_of(run("recommend", f"--run_dir={run_dir}", "--users=p5", "--domain=left", "--k=20", "--why").stdout)
+        for row in of_key:
+            self.assertAlmostEqual(float(row["score"]), scores[list(keys).index(row["item_id"])], delta=1e-4)
+            shares = [float(row[name] or 0) for name in ("share_1", "share_2", "share_3", "other_items", "no_item")]
+            self.assertAlmostEqual(sum(shares), float(row["score"]), delta=1e-4)
+
+        flags = {}
+        for with_times in (True, False):
+            files = []
+            for domain, events in mine.items():
+                path = self.folder / f"mine_{domain}_{with_times}.csv"
+                lines = ["user_id,item_id" + ",timestamp" * with_times]
+                lines += [f"somebody new,{item}" + f",{time}" * with_times for item, time in events]
+                path.write_text("\n".join(lines) + "\n")
+                files.append(f"{domain}={path}")
+            flags[with_times] = "--history=" + ",".join(files)
+        listed = {with_times: run("recommend", f"--run_dir={run_dir}", "--domain=left", "--k=20", flag) for with_times, flag in flags.items()}
+        pairs = [(row["item_id"], row["score"]) for row in of_key]
+        self.assertEqual([(row["item_id"], row["score"]) for row in self.rows_of(listed[True].stdout)], pairs)
+        self.assertNotIn("it has no times", listed[True].stderr)
+        self.assertNotEqual([row["item_id"] for row in self.rows_of(listed[False].stdout)], [item for item, _ in pairs])
+        self.assertIn("it has no times", listed[False].stderr)
+        self.check_served(run_dir, mine, of_key, self.rows_of(listed[False].stdout))
+
+    def check_served(self, run_dir, mine, of_key, without_times):
+        history = {domain: [item for item, _ in events] for domain, events in mine.items()}
+        times = {domain: [time for _, time in events] for domain, events in mine.items()}
+        list_of = {"route": "recommend", "domains": ["left"], "k": 20}
+        newest = without_times[0]["item_id"]
+        requests = [{**list_of, "user": "p5"}, {**list_of, "history": history, "history_times": times},
+                    {**list_of, "history": history}, {**list_of, "history": history, "history_times": {"left": [1]}},
+                    {**list_of, "history": history, "history_times": {"left": ["yesterday"]}},
+                    # Told one after the other, which is when they came; the last of all counts most.
+                    {"route": "observe", "events": [{"domain": domain, "user": "told", "item": item} for domain, events in mine.items()
+                                                    for item, _ in sorted(events, key=lambda event: event[1])]},
+                    {**list_of, "user": "told", "why": 20},
+                    {"route": "observe", "events": [{"domain": "left", "user": "p5", "item": newest}]},
+                    {**list_of, "user": "p5", "why": 20}]
+        done = subprocess.run(command_line(["serve", f"--run_dir={run_dir}", "--stdin"], 1), input="\n".join(map(json.dumps, requests)),
+                              capture_output=True, text=True, env=environment(), timeout=SECONDS, check=True)
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([answer["status"] for answer in answers], [200, 200, 200, 422, 422, 200, 200, 200, 200], answers)
+        for answer, expected in zip(answers, (of_key, of_key, without_times)):
+            self.assertEqual([item["item"] for item in answer["lists"][0]["items"]], [row["item_id"] for row in expected])
+            np.testing.assert_allclose([item["score"] for item in answer["lists"][0]["items"]],
+                                       [float(row["score"]) for row in expected], rtol=1e-5)
+        self.assertIn("history_times", answers[3]["error"])
+        self.assertIn("one for each", answers[3]["error"])
+        for answer in (answers[6], answers[8]):
+            for item in answer["lists"][0]["items"]:
+                why = item["why"]
+                self.assertAlmostEqual(sum(of["share"] for of in why["items"]) + why["other_items"] + why["no_item"], item["score"], delta=1e-4)
+        self.assertNotIn(newest, [item["item"] for item in answers[8]["lists"][0]["items"]])
+        # What was told last carries the list of p5 now.
+        self.assertEqual(answers[8]["lists"][0]["items"][0]["why"]["items"][0]["item"], newest)
+        # So it is where a file adds it without a time.
+        since = self.folder / "since.csv"
+        since.write_text(f"user_id,item_id\np5,{newest}\n")
+        added = self.rows_of(run("recommend", f"--run_dir={run_dir}", "--domain=left", "--k=20", "--users=p5", f"--observed=left={since}").stdout)
+        self.assertEqual([row["item_id"] for row in added], [item["item"] for item in answers[8]["lists"][0]["items"]])
+
+    def test_it_is_off_where_it_does_not_pay_or_nothing_is_known_of_times(self):
+        run_dir, told = self.trained("random", self.prepared("ratio:10:2:3"))
+        version, half_life, _ = self.coefficients(run_dir)
+        self.assertEqual((version, half_life), (1, {"left": 0, "right": 0}))
+        self.assertIn("recency of left: off (0: ", told)
+        without = self.prepared("ratio:10:2:3", with_times=False)
+        _, told = self.trained("timeless", without)
+        self.assertIn("recency   off: the data set has no times", told)
+        _, told = self.trained("refused", without, "--recency=2", expect=2)
+        self.assertIn("--recency needs to know what came when", told)
+
+
 if __name__ == "__main__":
     PROGRAM, WITH_FAULTS = sys.argv[1:3]
     MPIEXEC = sys.argv[3].split()

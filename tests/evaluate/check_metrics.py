@@ -51,6 +51,12 @@ def linear_term(datasets, exported, name):
             pairs = datasets["domains"][domain][split]
             history[person[pairs["user"][:]], begin + pairs["item"][:]] = 1
     regression = exported["domains"][name]["item_regression"]
+    half_life = regression.attrs.get("half_life", 0)
+    if "history" in exported["item_regression"]:
+        newer = newer_interactions(datasets, exported, history.shape)
+        check_exported_histories(exported["item_regression/history"], history, newer)
+        if half_life > 0:
+            history *= (2.0 ** -np.minimum(newer / half_life, 30)).astype(np.float32)
     data, indices, indptr = (regression[part][:] for part in ("data", "indices", "indptr"))
     dense = np.zeros(regression["shape"][:], np.float64)
     for row in range(len(dense)):
@@ -58,6 +64,26 @@ def linear_term(datasets, exported, name):
         dense[row, indices[part]] = data[part]
     person = user_to_person(people[name][:], len(datasets["domains"][name]["users/key"]))
     return dense @ history[person].T
+
+
+def newer_interactions(datasets, exported, shape):
+    """How many interactions of the person in the domain are later than each: (people, items of all domains)."""
+    newer = np.zeros(shape, np.int64)
+    for begin, domain in zip(exported["item_regression/offset"][:], exported["item_regression/domain"].asstr()[:]):
+        groups = [datasets["domains"][domain][split] for split in ("train", "later")]
+        user, item, time = (np.concatenate([group[name][:] for group in groups]) for name in ("user", "item", "timestamp"))
+        person = user_to_person(datasets["people"][domain][:], len(datasets["domains"][domain]["users/key"]))
+        for n in range(len(user)):
+            newer[person[user[n]], begin + item[n]] = np.sum(time[user == user[n]] > time[n])
+    return newer
+
+
+def check_exported_histories(group, history, newer):
+    """What was exported of histories is what the dataset has."""
+    people, items = np.nonzero(history)
+    if not (np.array_equal(group["indptr"][:], np.concatenate([[0], np.cumsum(np.count_nonzero(history, axis=1))]))
+            and np.array_equal(group["indices"][:], items) and np.array_equal(group["newer"][:], newer[people, items])):
+        raise SystemExit("the exported histories are not those of the dataset")
 
 
 def user_to_person(user_of_person, users):

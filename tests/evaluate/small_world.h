@@ -27,6 +27,7 @@ struct WorldShape {
   bool hold_outs = true;
   bool modalities = true;
   bool valid_in_domain_1 = true;
+  bool times = false;  // some of a person's are equal
 };
 
 /// A data set at random. Users of equal even number in two domains are one person; users whose
@@ -74,6 +75,7 @@ inline PreparedDataset make_dataset(const WorldShape& shape) {
         domain.user.push_back(u);
         domain.item.push_back(i);
         domain.split.push_back(split);
+        if (shape.times) domain.timestamp.push_back(random.index(12, pair, 9));
       }
     }
     const auto add_modality = [&](const std::string& name, std::int64_t width, double share) {

@@ -39,13 +39,24 @@ std::vector<std::int32_t> multiples_of(std::int32_t factor, std::int32_t count) 
 const std::vector<std::vector<std::int32_t>> kHistories = {
     {}, {3}, {kSources + 5}, multiples_of(7, 40), multiples_of(1, kSources + 30)};
 
+/// What each item of a history counts: some more than the others.
+std::vector<float> weights_of(const std::vector<std::int32_t>& history) {
+  std::vector<float> weights;
+  for (const std::int32_t item : history) {
+    weights.push_back(1 / (1 + static_cast<float>(item * 7 % 11)));
+  }
+  return weights;
+}
+
 /// One addition for each item of the history, in their order.
-float plain_sum(const SparseRows& rows, std::int64_t row,
-                const std::vector<std::int32_t>& history) {
+float plain_sum(const SparseRows& rows, std::int64_t row, const WeightedHistory& history) {
   float sum = 0;
-  for (const std::int32_t source : history) {
+  for (std::size_t h = 0; h < history.items.size(); ++h) {
     for (std::int64_t n = rows.offsets[row]; n < rows.offsets[row + 1]; ++n) {
-      if (rows.column[n] == source) sum += rows.value[n];
+      if (rows.column[n] != history.items[h]) continue;
+      const volatile float product =  // rounded by itself
+          history.weights.empty() ? rows.value[n] : history.weights[h] * rows.value[n];
+      sum += product;
     }
   }
   return sum;
@@ -53,13 +64,16 @@ float plain_sum(const SparseRows& rows, std::int64_t row,
 
 TEST(HistorySum, AddsOneCoefficientAfterTheOther) {
   const SparseRows rows = make_rows();
-  for (const std::vector<std::int32_t>& history : kHistories) {
-    for (std::int64_t r = 0; r < kRows; ++r) {
-      const std::int64_t begin = rows.offsets[r];
-      const std::int64_t count = rows.offsets[r + 1] - begin;
-      EXPECT_EQ(history_sum(std::span(rows.column).subspan(begin, count),
-                            std::span(rows.value).subspan(begin, count), history),
-                plain_sum(rows, r, history));
+  for (const std::vector<std::int32_t>& items : kHistories) {
+    const std::vector<float> weights = weights_of(items);
+    for (const WeightedHistory& history : {WeightedHistory{items}, {items, weights}}) {
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        const std::int64_t begin = rows.offsets[r];
+        const std::int64_t count = rows.offsets[r + 1] - begin;
+        EXPECT_EQ(history_sum(std::span(rows.column).subspan(begin, count),
+                              std::span(rows.value).subspan(begin, count), history),
+                  plain_sum(rows, r, history));
+      }
     }
   }
 }
@@ -71,7 +85,11 @@ TEST(HistoryWalk, HasTheSameBitsInPartsOfAnySize) {
   const auto positions = static_cast<std::int64_t>(row_of.size());
   const SourceRows sources(rows, row_of);
   HistoryWalk walk;
-  for (const std::vector<std::int32_t>& history : kHistories) {
+  for (std::size_t n = 0; n < 2 * kHistories.size(); ++n) {
+    const std::vector<std::int32_t>& items = kHistories[n / 2];
+    const std::vector<float> weights = weights_of(items);
+    WeightedHistory history = {items};
+    if (n % 2 == 1) history.weights = weights;
     for (const std::int64_t part : {1, 7, 64, 1000}) {
       walk.start(sources, history);
       for (std::int64_t begin = 0; begin < positions; begin += part) {

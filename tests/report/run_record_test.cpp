@@ -176,6 +176,16 @@ TEST(RunRecord, TellsEachTriedSettingOnce) {
   EXPECT_EQ(record.regression[0].tried.size(), 2u);
   EXPECT_EQ(record.regression[0].chosen.alpha, (NamedValues{{"text", 3.0}}));
   EXPECT_EQ(record.regression[0].chosen.ndcg, 0.09);
+
+  sources.item_regression =
+      R"({"asked":{},"chosen":{"food":{"lambda":60.0,"cross":0.6,"alpha":{},"recency":2.0,"tried":[)"
+      R"({"lambda":60.0,"cross":0.6,"alpha":{},"ndcg@20":0.08},)"
+      R"({"lambda":60.0,"cross":0.6,"alpha":{},"recency":2.0,"ndcg@20":0.1}]}}})";
+  const RegressionOfDomain food = read_run_record(sources).regression.at(0);
+  ASSERT_EQ(food.tried.size(), 2u);
+  EXPECT_EQ(food.tried[0].recency, 0);
+  EXPECT_EQ(food.chosen.recency, 2);
+  EXPECT_EQ(food.chosen.ndcg, 0.1);
 }
 
 TEST(RunRecord, ReadsSettings) {

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -28,30 +29,33 @@ constexpr std::int64_t kDim = 6;
 class EmbeddingFileTest : public testing::Test {
  protected:
   void write(int ranks, const std::vector<float>& z, std::int64_t block_bytes,
-             const SparseRows* coefficients = nullptr, const std::vector<ScoreMix>& mixes = {}) {
+             const SparseRows* coefficients = nullptr, const std::vector<ScoreMix>& mixes = {},
+             const std::vector<double>& half_life = {}) {
     const Ownership ownership = make_ownership(space_, ranks);
     run_ranks(ranks, [&](Communicator& communicator) {
       const int rank = communicator.rank();
       SparseRows own;
       if (coefficients != nullptr) own = coefficients_of(space_, ownership, rank, *coefficients);
-      export_embeddings(
-          dataset_, space_, ownership,
-          {rows_of(ownership, rank, z, columns_of(z)), coefficients != nullptr ? &own : nullptr},
-          mixes, {.model = "inmo", .checkpoint = "step-000000000007"}, exported_, communicator,
-          block_bytes);
+      export_embeddings(dataset_, space_, ownership,
+                        {rows_of(ownership, rank, z, columns_of(z)),
+                         coefficients != nullptr ? &own : nullptr, half_life},
+                        mixes, {.model = "inmo", .checkpoint = "step-000000000007"}, exported_,
+                        communicator, block_bytes);
     });
   }
 
   std::string evaluate(Split split, const std::vector<float>& z,
                        const SparseRows* coefficients = nullptr,
-                       std::vector<ScoreMix> mixes = {{}, {}}) {
+                       std::vector<ScoreMix> mixes = {{}, {}},
+                       const std::vector<double>& half_life = {}) {
     const Ownership ownership = make_ownership(space_, 1);
     SelfCommunicator communicator;
     const Evaluator evaluator(
         dataset_, space_, ownership, 0,
-        {.split = split, .k = {5, 20}, .with_new_nodes = true, .histories = true});
+        {.split = split, .k = {5, 20}, .with_new_nodes = true, .histories = true, .ages = true});
     return evaluator
-        .evaluate({rows_of(ownership, 0, z, columns_of(z)), coefficients}, mixes, communicator)
+        .evaluate({rows_of(ownership, 0, z, columns_of(z)), coefficients, half_life}, mixes,
+                  communicator)
         .to_json()
         .dump();
   }
@@ -76,7 +80,7 @@ class EmbeddingFileTest : public testing::Test {
 
   TemporaryFolder folder_;
   std::string exported_ = folder_ / "embeddings.h5";
-  DatasetFile dataset_ = written(make_dataset({}), folder_ / "dataset.h5");
+  DatasetFile dataset_ = written(make_dataset({.times = true}), folder_ / "dataset.h5");
   NodeSpace space_ = node_space(dataset_);
 };
 
@@ -128,6 +132,26 @@ TEST_F(EmbeddingFileTest, GivesNumpyTheSameMetricsWithItemRegression) {
     write(2, {}, 4000, &coefficients, {alone, alone});
     expect_same_in_numpy(evaluate(Split::test, {}, &coefficients, {alone, alone}));
   }
+}
+
+// numpy counts what is newer by the dataset's times, and compares that with the exported histories.
+TEST_F(EmbeddingFileTest, GivesNumpyTheSameMetricsWithRecency) {
+  if (std::string(MICREC_PYTHON).empty()) GTEST_SKIP() << "no Python beside torch";
+  const ScoreMix both = {.embeddings = true, .regression = 0.75F};
+  const ScoreMix alone = {.embeddings = false, .regression = 1};
+  const std::vector<float> z = make_embeddings(space_.nodes(), kDim, false);
+  const SparseRows coefficients = make_coefficients(space_, false);
+  std::set<std::string> reports;
+  for (const std::vector<double>& half_life :
+       {std::vector<double>{1, 3}, {0, 0.5}, {0.125, 100}, {}}) {
+    write(3, z, 4000, &coefficients, {alone, both}, half_life);
+    EXPECT_EQ(Hdf5File::open(exported_).integer_attribute("/", "format_version"),
+              half_life.empty() ? 1 : 2);
+    const std::string report = evaluate(Split::test, z, &coefficients, {alone, both}, half_life);
+    expect_same_in_numpy(report);
+    reports.insert(report);
+  }
+  EXPECT_EQ(reports.size(), 4U);
 }
 
 TEST_F(EmbeddingFileTest, HasTheCoefficientsOfAllItemsFromAnyNumberOfRanksAndBlocks) {

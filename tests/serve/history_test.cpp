@@ -19,10 +19,11 @@ using Items = std::vector<std::int32_t>;
 
 class HistoryTest : public testing::Test {
  protected:
-  History read(const std::string& lines, int domain = 0) {
-    const std::string path = folder_.write("new.csv", "user_id,item_id\n" + lines);
+  History read(const std::string& lines, int domain = 0, bool fades = false,
+               const std::string& header = "user_id,item_id") {
+    const std::string path = folder_.write("new.csv", header + "\n" + lines);
     report_.str("");
-    return read_history(path, {}, domain, dataset_, number_keys(dataset_.user_keys(domain)),
+    return read_history(path, {}, domain, dataset_, number_keys(dataset_.user_keys(domain)), fades,
                         report_);
   }
 
@@ -49,12 +50,32 @@ TEST_F(HistoryTest, HasTheItemsOfEachPersonRisingAndOnce) {
   const History history = read("ann," + items[7] + "\nbob," + items[3] + "\nann," + items[2] +
                                "\nann," + items[7] + "\ncarl,unheard of\n");
   ASSERT_NE(history.of("ann"), nullptr);
-  EXPECT_EQ(*history.of("ann"), (Items{2, 7}));
+  EXPECT_EQ(history.of("ann")->items, (Items{2, 7}));
   ASSERT_NE(history.of("bob"), nullptr);
-  EXPECT_EQ(*history.of("bob"), (Items{3}));
+  EXPECT_EQ(history.of("bob")->items, (Items{3}));
   EXPECT_EQ(history.of("carl"), nullptr) << "none of carl's items is known";
   EXPECT_EQ(history.of("dora"), nullptr);
   EXPECT_EQ(history.users.size(), 3);
+}
+
+TEST_F(HistoryTest, KnowsHowManyAreNewerWhereTheFileHasTimes) {
+  const std::vector<std::string> items = dataset_.item_keys(0);
+  const std::string lines = "ann," + items[7] + ",1400000000000\nann," + items[2] +
+                            ",1400000000900\nann,unheard of,1500000000000\nann," + items[3] +
+                            ",1300000000000\nbob," + items[3] + ",1200000000000\n";
+  const std::string header = "user_id,item_id,timestamp";
+  const History history = read(lines, 0, /*fades=*/true, header);
+  EXPECT_EQ(history.of("ann")->items, (Items{2, 3, 7}));
+  EXPECT_EQ(history.of("ann")->newer, (Items{0, 2, 0})) << "within a second they are the same";
+  EXPECT_EQ(history.of("bob")->newer, (Items{0}));
+  EXPECT_EQ(report_.str().find("no times"), std::string::npos) << report_.str();
+  EXPECT_TRUE(read(lines, 0, /*fades=*/false, header).of("ann")->newer.empty());
+
+  const History without = read("ann," + items[7] + "\nann," + items[2] + "\n", 0, /*fades=*/true);
+  EXPECT_TRUE(without.of("ann")->newer.empty());
+  EXPECT_NE(report_.str().find("  it has no times: all of a person's items count the same"),
+            std::string::npos)
+      << report_.str();
 }
 
 TEST_F(HistoryTest, SaysWhatWasReadAndLeftOut) {

@@ -433,14 +433,14 @@ void set_histories(const Observation& told, const DatasetFile& dataset, Recommen
     for (const ObservedEvent& event : told.events) {
       if (event.domain != dataset.domains()[d].name) continue;
       const std::int32_t user = history.users.add(event.user);
-      history.items.resize(history.users.size());
-      history.items[user].push_back(items.find(event.item));
+      history.met.resize(history.users.size());
+      history.met[user].items.push_back(items.find(event.item));
     }
     for (std::int32_t u = 0; u < history.users.size(); ++u) {
-      std::vector<std::int32_t>& list = history.items[u];
+      std::vector<std::int32_t>& list = history.met[u].items;
       const std::int32_t user = recommender.users(d).find(history.users.key(u));
       if (user >= 0) {
-        const std::vector<std::int32_t>& seen = recommender.seen(d, user);
+        const std::vector<std::int32_t>& seen = recommender.seen(d, user).items;
         list.insert(list.end(), seen.begin(), seen.end());
       }
       std::ranges::sort(list);

@@ -153,6 +153,33 @@ class RecommenderTest : public testing::Test {
     return history;
   }
 
+  /// What each item of history_of() counts, by the times of the data set.
+  std::map<std::int32_t, double> weights_of(const std::string& key, double half_life) const {
+    std::map<std::int32_t, double> weights;
+    for (int domain = 0; domain < static_cast<int>(dataset_->domains().size()); ++domain) {
+      const std::vector<std::string> keys = dataset_->user_keys(domain);
+      const auto user = std::ranges::find(keys, key) - keys.begin();
+      Items items;
+      std::vector<std::int64_t> times;
+      for (const Split split : {Split::train, Split::later}) {
+        const Interactions all = dataset_->read(domain, split);
+        const std::vector<std::int64_t> when = dataset_->timestamps(domain, split);
+        for (std::size_t n = 0; n < all.user.size(); ++n) {
+          if (all.user[n] != user) continue;
+          items.push_back(all.item[n]);
+          times.push_back(when[n]);
+        }
+      }
+      const auto first =
+          static_cast<std::int32_t>(dense_->space.items_of(domain).begin - dense_->space.users());
+      for (std::size_t n = 0; n < items.size(); ++n) {
+        const auto newer = std::ranges::count_if(times, [&](auto time) { return time > times[n]; });
+        weights[first + items[n]] = std::exp2(-static_cast<double>(newer) / half_life);
+      }
+    }
+    return weights;
+  }
+
   TemporaryFolder folder_;
   std::optional<DatasetFile> dataset_;
   std::optional<DenseWorld> dense_;
@@ -183,7 +210,7 @@ TEST_F(RecommenderTest, ANewPersonWithAUsersHistoryHasTheUsersRow) {
           users.push_back(user);
           keys.push_back("new" + std::to_string(user));
           history.users.add(keys.back());
-          history.items.push_back(items);
+          history.met.push_back({items});
         }
         ASSERT_GT(users.size(), 15U);
         recommender.set_history(domain, std::move(history));
@@ -212,7 +239,7 @@ TEST_F(RecommenderTest, AUserHasTheirOwnRowUnlessTheyHaveAHistory) {
 
     History history;
     history.users.add(keys[4]);
-    history.items = {{2, 5}};
+    history.met = {MetItems{{2, 5}}};
     recommender.set_history(1, std::move(history));
     const PeopleRows served = recommender.rows_for(1, keys);
     EXPECT_EQ(served.basis[4], Basis::history);
@@ -269,7 +296,7 @@ TEST_F(RecommenderTest, AListOfANewPersonLeavesOutTheirHistoryAlone) {
     History history;
     history.users.add("somebody new");
     history.users.add(known);
-    history.items = {{1, 3, 8}, {4}};
+    history.met = {MetItems{{1, 3, 8}}, MetItems{{4}}};
     recommender.set_history(0, std::move(history));
     const std::int64_t all = dataset_->domains()[0].items;
     const std::vector<ListOf> lists = lists_of(recommender, 0, {"somebody new", known}, {.k = all});
@@ -350,7 +377,7 @@ TEST_F(RecommenderTest, WhoIsKnownInAnotherDomainIsMappedFromThere) {
     // So is a new person with a history there.
     History history;
     history.users.add("somebody new");
-    history.items = {{0, 6}};
+    history.met = {MetItems{{0, 6}}};
     recommender.set_history(0, std::move(history));
     rows = recommender.rows_for(1, std::vector<std::string>{"somebody new", "nobody at all"});
     EXPECT_EQ(rows.basis, (std::vector<Basis>{Basis::other_domain, Basis::popular}));
@@ -426,6 +453,51 @@ TEST_F(RecommenderTest, AListIsByTheMixOfBothTermsOverWhatAPersonDidInAllDomains
   });
 }
 
+TEST_F(RecommenderTest, WithRecencyTheLatestOfAPersonsInteractionsCountMost) {
+  make({.times = true});
+  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+    const SparseRows coefficients = make_coefficients();
+    const ScoreMix alone = {.embeddings = false, .regression = 1};
+    const std::vector<double> half_life = {0.5, 3};
+    Recommender recommender(*dataset_, model, kEpoch, &coefficients, {alone, alone}, half_life);
+    History history;
+    history.users.add("somebody new");
+    history.met = {met_items(Items{8, 1, 3, 1}, std::vector<std::int64_t>{70, 90, 90, 80})};
+    EXPECT_EQ(history.met[0].items, (Items{1, 3, 8}));
+    EXPECT_EQ(history.met[0].newer, (Items{1, 0, 2})) << "a repeated item has its earliest time";
+    recommender.set_history(0, std::move(history));
+
+    std::vector<std::string> keys = dataset_->user_keys(0);
+    keys.emplace_back("somebody new");
+    const Explainer explainer(recommender, {});
+    int explained = 0;
+    for (const int domain : {0, 1}) {
+      recommender.recommend(domain, keys, {.k = 4}, [&](const Recommendation& list) {
+        if (list.basis == Basis::popular) return;
+        const std::map<std::int32_t, double> weight =
+            list.user == "somebody new"
+                ? std::map<std::int32_t, double>{{1, std::exp2(-1 / half_life[domain])},
+                                                 {3, 1},
+                                                 {8, std::exp2(-2 / half_life[domain])}}
+                : weights_of(std::string(list.user), half_life[domain]);
+        const std::vector<Explanation> reasons = explainer.explain(domain, list);
+        for (std::size_t n = 0; n < list.items.size(); ++n) {
+          const std::int64_t row = domain * dataset_->domains()[0].items + list.items[n].item;
+          double sum = 0;
+          for (std::int64_t c = coefficients.offsets[row]; c < coefficients.offsets[row + 1]; ++c) {
+            const auto found = weight.find(coefficients.column[c]);
+            if (found != weight.end()) sum += found->second * coefficients.value[c];
+          }
+          EXPECT_NEAR(list.items[n].score, sum, 1e-5) << list.user;
+          EXPECT_NEAR(reasons[n].score(), sum, 1e-5) << list.user;
+        }
+        ++explained;
+      });
+    }
+    EXPECT_GT(explained, 30);
+  });
+}
+
 TEST_F(RecommenderTest, TheLinearTermTakesAHistoryInPlaceOfWhatTheDataSetHas) {
   make({});
   with_model(small_config(ModelKind::micrec), [&](Model& model) {
@@ -437,7 +509,7 @@ TEST_F(RecommenderTest, TheLinearTermTakesAHistoryInPlaceOfWhatTheDataSetHas) {
     History history;
     history.users.add(known);
     history.users.add("somebody new");
-    history.items = {{1, 3, 8}, {2, 4}};
+    history.met = {MetItems{{1, 3, 8}}, MetItems{{2, 4}}};
     recommender.set_history(0, std::move(history));
     const std::vector<std::string> keys = {known, "somebody new", "nobody at all"};
     const std::vector<ListOf> lists = lists_of(recommender, 0, keys, {.k = 1000});
@@ -516,7 +588,7 @@ TEST_F(RecommenderTest, EveryoneIsWhoHasAHistoryOrElseTheUsersOfTheDomain) {
       History history;
       history.users.add("ann");
       history.users.add(domain == 0 ? "bob" : "carl");
-      history.items = {{1}, {}};
+      history.met = {MetItems{{1}}, MetItems{{}}};
       recommender.set_history(domain, std::move(history));
     }
     EXPECT_EQ(recommender.everyone(1), (std::vector<std::string>{"ann", "bob", "carl"}));
@@ -613,7 +685,7 @@ TEST_F(RecommenderTest, NothingIsLeftOutWhereThatIsAsked) {
     Recommender recommender(*dataset_, model, kEpoch);
     History history;
     history.users.add("somebody new");
-    history.items = {{1, 3, 8}};
+    history.met = {MetItems{{1, 3, 8}}};
     recommender.set_history(0, std::move(history));
     const std::string known = dataset_->user_keys(0)[0];
     for (const ListOf& list :
@@ -692,7 +764,7 @@ TEST_F(RecommenderTest, ReasonsAddUpToTheScore) {
     Recommender recommender(*dataset_, model, kEpoch, &coefficients, mixes);
     History history;
     history.users.add("somebody new");
-    history.items = {{1, 3, 8}};
+    history.met = {MetItems{{1, 3, 8}}};
     recommender.set_history(0, std::move(history));
     const Explainer explainer(recommender, model.new_user_shares(kEpoch));
     std::vector<std::string> keys = dataset_->user_keys(0);
@@ -794,7 +866,7 @@ TEST_F(RecommenderTest, SimilarItemsAreByTheCosineWithinADomainAndByWhoMetThemEl
     const at::Tensor z = model.embeddings(kEpoch);
     const Range nodes = dense_->space.items_of(0);
     const at::Tensor rows = z.slice(0, nodes.begin, nodes.end);
-    const Items asked = {4};
+    const MetItems asked = {{4}};
     const Person person = {std::nullopt, {&asked, nullptr}};
     EXPECT_EQ(similar_items(Recommender(*dataset_, model, kEpoch), person, 1, 5).likeness,
               Likeness::none)
@@ -821,9 +893,9 @@ TEST_F(RecommenderTest, SimilarItemsAreByTheCosineWithinADomainAndByWhoMetThemEl
     const SimilarItems crossed = similar_items(recommender, person, 1, 1000);
     EXPECT_EQ(crossed.likeness, Likeness::met_it);
     const Range there = dense_->space.items_of(1);
-    const at::Tensor scores =
-        at::mv(z.slice(0, there.begin, there.end),
-               model.map_to_domain(model.new_user_embeddings(0, {asked}, kEpoch), 0, 1).value()[0]);
+    const at::Tensor scores = at::mv(
+        z.slice(0, there.begin, there.end),
+        model.map_to_domain(model.new_user_embeddings(0, {asked.items}, kEpoch), 0, 1).value()[0]);
     EXPECT_EQ(static_cast<std::int64_t>(crossed.items.size()),
               (scores > 0).sum().item<std::int64_t>());
     for (const ScoredItem& item : crossed.items) {
@@ -838,7 +910,7 @@ TEST_F(RecommenderTest, SimilarItemsOfRegressionAloneAreByItsCoefficients) {
     const SparseRows coefficients = make_coefficients();
     const ScoreMix alone = {.embeddings = false, .regression = 1};
     const Recommender recommender(*dataset_, model, kEpoch, &coefficients, {alone, alone});
-    const Items asked = {4};
+    const MetItems asked = {{4}};
     for (const int domain : {0, 1}) {
       const SimilarItems similar =
           similar_items(recommender, {std::nullopt, {&asked, nullptr}}, domain, 1000);
@@ -848,7 +920,7 @@ TEST_F(RecommenderTest, SimilarItemsOfRegressionAloneAreByItsCoefficients) {
         EXPECT_GT(item.score, 0);
         const std::int64_t row =
             dense_->space.items_of(domain).begin - dense_->space.users() + item.item;
-        EXPECT_EQ(item.score, plain_sum(coefficients, row, asked));
+        EXPECT_EQ(item.score, plain_sum(coefficients, row, asked.items));
       }
     }
   });

@@ -64,7 +64,7 @@ class ServiceTest : public testing::Test {
       if (!history.empty()) {
         History given;
         given.users.add(user);
-        given.items = {history};
+        given.met = {MetItems{history}};
         recommender.set_history(0, std::move(given));
       }
       const std::vector<std::string> keys = {user};
@@ -299,7 +299,7 @@ TEST_F(ServiceTest, AListIsMadeOfTheItemsThatARequestChooses) {
       const Recommender recommender(run->dataset, *run->model, run->epoch);
       const std::optional<ItemFilter> filter =
           FilterFiles(options, "domain0", dataset_).read(0, run->degree_of_items(0), report_);
-      const std::vector<std::int32_t> history = {1, 5};
+      const MetItems history = {{1, 5}};
       std::vector<AnsweredList> lists;
       recommender.recommend(0, std::vector<Person>{{std::nullopt, {&history, nullptr}}},
                             {.k = 7, .filter = &*filter}, [&](const Recommendation& list) {

@@ -10,7 +10,16 @@ namespace micrec {
 namespace {
 
 /// What a random number is for.
-enum Draw : std::uint32_t { kNewPerson, kItemFate, kInteracts, kSplit, kLater, kMissing, kFeature };
+enum Draw : std::uint32_t {
+  kNewPerson,
+  kItemFate,
+  kInteracts,
+  kSplit,
+  kLater,
+  kMissing,
+  kFeature,
+  kTime = 1000
+};
 
 std::string numbered(const char* letter, std::int64_t number) {
   return letter + std::to_string(10'000 + number).substr(1);
@@ -100,6 +109,7 @@ PreparedDomain make_domain(const SmallWorld& world, int number) {
       domain.user.push_back(static_cast<std::int32_t>(u));
       domain.item.push_back(static_cast<std::int32_t>(item));
       domain.split.push_back(split);
+      if (world.times) domain.timestamp.push_back(random.index(9, pair, kTime));
     }
   }
   for (std::size_t modality = 0; modality < world.modalities.size(); ++modality) {

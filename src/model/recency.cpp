@@ -1,0 +1,33 @@
+#include "model/recency.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace micrec {
+
+std::vector<std::int32_t> count_newer(std::span<const std::int64_t> times) {
+  std::vector<std::int64_t> rising(times.begin(), times.end());
+  std::ranges::sort(rising);
+  std::vector<std::int32_t> newer;
+  newer.reserve(times.size());
+  for (const std::int64_t time : times) {
+    newer.push_back(
+        static_cast<std::int32_t>(rising.end() - std::ranges::upper_bound(rising, time)));
+  }
+  return newer;
+}
+
+float recency_weight(std::int32_t newer, double half_life) {
+  if (half_life == kNoRecency) return 1;
+  return static_cast<float>(std::exp2(-std::min(newer / half_life, kMostHalvings)));
+}
+
+std::vector<float> recency_weights(std::span<const std::int32_t> newer, double half_life) {
+  std::vector<float> weights;
+  if (half_life == kNoRecency) return weights;
+  weights.reserve(newer.size());
+  for (const std::int32_t of : newer) weights.push_back(recency_weight(of, half_life));
+  return weights;
+}
+
+}  // namespace micrec

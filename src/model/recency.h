@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace micrec {
+
+// How what a person did fades in the sum of coefficients over their history. An interaction counts
+//
+//   2^(-newer / half_life)
+//
+// where `newer` is how many of the person's interactions in the same domain are later, so that
+// positions will do for times, and in every domain the latest count 1. A half-life is of the domain
+// whose items are scored.
+
+/// The half-life where every interaction counts 1.
+inline constexpr double kNoRecency = 0;
+/// No interaction counts less than 2^-30, so that an old one still ranks where it is alone.
+inline constexpr double kMostHalvings = 30;
+/// The time of an interaction that came after all that have one.
+inline constexpr std::int64_t kAfterAll = INT64_MAX;
+
+/// How many of a person's interactions in a domain are later than each of them.
+///
+/// Shapes   times: (n) in any order; returns (n).
+std::vector<std::int32_t> count_newer(std::span<const std::int64_t> times);
+
+/// What an interaction counts, in float32.
+float recency_weight(std::int32_t newer, double half_life);
+
+/// The same of several; none, for each 1, where there is no half-life or `newer` is empty because
+/// nobody knows what came when.
+///
+/// Shapes   newer: (n) or none; returns (n) or none.
+std::vector<float> recency_weights(std::span<const std::int32_t> newer, double half_life);
+
+}  // namespace micrec
