@@ -127,7 +127,8 @@ MetItems observed_and_seen(const ServedModel& model, int domain, const std::stri
                            const Observations& observed) {
   const Observations::Told* const later = observed.history(model.name(domain), key);
   if (later == nullptr) return {};
-  std::vector<std::int32_t> items, since;  // since the data set, where the model was made with them
+  std::vector<std::int32_t> items;
+  std::vector<std::int32_t> since;  // of items that came after the data set, seen without its times
   std::vector<std::int64_t> times;
   for (std::size_t n = 0; n < later->items.size(); ++n) {
     const std::string_view told = observed.item_key(model.name(domain), later->items[n]);
@@ -135,7 +136,7 @@ MetItems observed_and_seen(const ServedModel& model, int domain, const std::stri
     if (item < 0) continue;
     items.push_back(item);
     times.push_back(later->turn[n]);
-    if (observed.is_new_item(model.name(domain), told)) since.push_back(item);
+    if (model.is_new(domain, item)) since.push_back(item);
   }
   if (items.empty()) return {};
   const std::int32_t user = model.recommender().users(domain).find(key);
