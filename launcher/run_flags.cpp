@@ -204,8 +204,10 @@ std::vector<Flag> descent_flags(RunConfig& config) {
   TrainingConfig& training = config.training;
   return idle_where(
       unless_kind(config.model, has_steps),
-      {{"batch", "Training", "triples", "triples a step, of all ranks together",
-        config.sampling.batch_size, at_least(1)},
+      {{"batch", "Training", "triples",
+        "triples a step, of all ranks together; auto: a sixteenth of the training interactions, at "
+        "least 2,048, so that an epoch of much data has 16 steps and not more",
+        whole_or_auto(config.sampling.batch_size), written_as("auto, or a whole number from 1")},
        {"sampling", "Training", "",
         "what an epoch goes through: every interaction once, or users drawn uniformly",
         one_of(config.sampling.sampling,

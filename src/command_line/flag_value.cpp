@@ -143,6 +143,18 @@ FlagValue::FlagValue(std::optional<double>& field)
             return true;
           })) {}
 
+FlagValue whole_or_auto(std::int64_t& field) {
+  constexpr const char* kAuto = "auto";
+  const FlagValue number(field);
+  return {FlagValue::Kind::words,
+          [&field, number] { return field == 0 ? std::string(kAuto) : number.text(); },
+          [&field, number](const std::string& text) {
+            if (text != kAuto) return parse_integer(text).value_or(0) > 0 && number.set(text);
+            field = 0;
+            return true;
+          }};
+}
+
 FlagValue one_of(std::string& field, std::vector<std::string> words) {
   std::vector<std::pair<std::string, std::string>> values;
   for (const std::string& word : words) values.emplace_back(word, word);

@@ -46,7 +46,8 @@ enum class Sampling {
 
 struct SamplingConfig {
   Sampling sampling = Sampling::interactions;
-  std::int64_t batch_size = 2048;  // triples a step, of all domains and all ranks together
+  std::int64_t batch_size = 2048;  // triples a step, of all domains and all ranks together; 0: of a
+                                   // run, by the size of its data
   std::uint64_t seed = 0;
   int threads = 1;
 };

@@ -67,8 +67,8 @@ void plan(PlanOptions options, std::ostream& out, std::ostream& log) {
   const Rates rates = rates_of(options, model.dim);
   const double limit = options.memory_gib * kGiB;
 
-  RunPlanner planner(dataset, summary, model, sampling_of(model, summary, run.sampling),
-                     rates.numbers);
+  const SamplingConfig sampling = sampling_of(model, summary, run.sampling);
+  RunPlanner planner(dataset, summary, model, sampling, rates.numbers);
   const GridChoice choice = planner.choose(partition, grids, limit);
   std::string refusal;
   if (!choice.fits) {
@@ -81,7 +81,7 @@ void plan(PlanOptions options, std::ostream& out, std::ostream& log) {
       planner.alternatives(partition, choice.grid, options.compare);
   const Candidate& chosen = planner.candidate(partition, choice.grid);
 
-  print_dataset(out, dataset, model, run.sampling.batch_size);
+  print_dataset(out, dataset, model, sampling.batch_size);
   const PlanReport report{chosen, choice, others, rates};
   report.print(out);
   if (!options.out.empty()) write_whole_file(options.out, report.to_json().dump(2) + "\n");

@@ -364,6 +364,10 @@ int train_from_start(const RunConfig& config, Job& job) {
   for (const std::string& idle : config.idle) job.log_once() << idle << "\n";
   print_run(job.log_once(), dataset, summary, model_config, config.sharing.partition, plan.layout,
             job.threads());
+  if (config.sampling.batch_size == 0 && !model_config.is_solved()) {
+    job.log_once() << "batch     " << with_commas(sampling.batch_size) << " triples, at most "
+                   << kStepsOfEpoch << " steps an epoch\n";
+  }
   if (config.dry_run) return 0;
 
   const HeldFolder held = hold_folder(config.run_dir, job);

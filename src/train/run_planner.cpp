@@ -58,10 +58,13 @@ std::string file_of_partition(const std::string& partition) {
 
 SamplingConfig sampling_of(const ModelConfig& model, const DatasetSummary& summary,
                            SamplingConfig sampling) {
-  if (!model.is_solved()) return sampling;
   const std::vector<std::int64_t>& counts = summary.training_interactions;
-  sampling.batch_size =
-      std::max<std::int64_t>(1, std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
+  const std::int64_t all = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  if (model.is_solved()) {
+    sampling.batch_size = std::max<std::int64_t>(1, all);
+  } else if (sampling.batch_size == 0) {
+    sampling.batch_size = std::max(kLeastBatch, (all + kStepsOfEpoch - 1) / kStepsOfEpoch);
+  }
   return sampling;
 }
 

@@ -93,7 +93,10 @@ class RunPlanner {
   std::map<std::pair<std::string, int>, Known> candidates_;  // by partition and columns
 };
 
-/// The batches of a model: a kind that is_solved() has one an epoch, of all interactions.
+/// The batches of a model: a kind that is_solved() has one an epoch, of all interactions; one whose
+/// batch is automatic has kStepsOfEpoch of them, or fewer of at least kLeastBatch triples.
+inline constexpr std::int64_t kStepsOfEpoch = 16;
+inline constexpr std::int64_t kLeastBatch = 2048;
 SamplingConfig sampling_of(const ModelConfig& model, const DatasetSummary& summary,
                            SamplingConfig sampling);
 

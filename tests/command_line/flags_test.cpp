@@ -293,6 +293,23 @@ TEST_F(Flags, NumbersForEachDomainOrAuto) {
   EXPECT_HAS(refusal({"--cross=1,nan"}), "auto, or numbers from 0 to");
 }
 
+TEST_F(Flags, AWholeNumberMayBeLeftToTheProgram) {
+  std::int64_t cups = 8;
+  command.flags = {
+      {"cups", "", "", "c", whole_or_auto(cups), written_as("auto, or a whole number from 1")}};
+  const auto written = [&] { return find_flag(command, "cups")->value.text(); };
+  EXPECT_EQ(written(), "8");
+  parse_flags(command, {"--cups=auto"});
+  EXPECT_EQ(cups, 0);
+  EXPECT_EQ(written(), "auto");
+  parse_flags(command, {"--cups=12"});
+  EXPECT_EQ(cups, 12);
+  EXPECT_EQ(written(), "12");
+  for (const char* bad : {"0", "-1", "1.5", "Auto", "12,13"}) {
+    EXPECT_HAS(refusal({std::string("--cups=") + bad}), "auto, or a whole number from 1") << bad;
+  }
+}
+
 TEST_F(Flags, HelpShowsGroupsDefaultsUnitsAndBounds) {
   const std::string help = help_of(command);
   EXPECT_HAS(help, "\nTraining\n  --test_epochs=100");
