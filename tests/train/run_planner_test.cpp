@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
 #include <vector>
 
 namespace micrec {
@@ -10,8 +11,7 @@ namespace {
 std::int64_t batch_of(ModelKind kind, std::vector<std::int64_t> interactions, std::int64_t given) {
   ModelConfig model;
   model.kind = kind;
-  DatasetSummary summary;
-  summary.training_interactions = std::move(interactions);
+  const DatasetSummary summary = {NodeSpace({}, {}), {}, {}, std::move(interactions)};
   SamplingConfig sampling;
   sampling.batch_size = given;
   return sampling_of(model, summary, sampling).batch_size;
