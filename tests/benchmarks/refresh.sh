@@ -4,7 +4,7 @@
 #   tests/benchmarks/refresh.sh OUT DOMAIN=INTERACTIONS.csv.gz:TEXT.h5 [DOMAIN=...]
 #
 # OUT gets the datasets and runs; a run that has finished is not repeated. A base is prepared of the first nine tenths of all
-# interactions by time, and trained for 360 steps; the rest is appended, and on that dataset two runs are trained: one from nothing
+# interactions by time (where the times are positions in a person's history, of each history), and trained for 360 steps; the rest is appended, and on that dataset two runs are trained: one from nothing
 # for 360 steps, one by --init_from for each of STEPS (default "36"). Printed are the test metrics of each run on the new dataset.
 # THREADS=N sets the threads; MICREC=FILE uses another program than build/micrec.
 set -euo pipefail
@@ -15,7 +15,8 @@ micrec=${MICREC:-$(cd "$(dirname "$0")/../.." && pwd)/build/micrec}
 mkdir -p "$out"
 
 python3 - "$out" "$@" <<'PYTHON'
-import csv, gzip, sys
+import csv, gzip, random, sys
+from collections import defaultdict
 from pathlib import Path
 out = Path(sys.argv[1])
 rows = {}
@@ -24,13 +25,22 @@ for argument in sys.argv[2:]:
     with gzip.open(files.rsplit(":", 1)[0], "rt", encoding="utf-8") as file:
         rows[domain] = list(csv.DictReader(file))
 times = sorted(float(row["timestamp"]) for of in rows.values() for row in of)
-cut = times[len(times) * 9 // 10]
+cut = defaultdict(lambda: times[len(times) * 9 // 10])
+if times[-1] < 1e6:  # positions: the tenth of each history, rounded up or down at random
+    draw = random.Random(0)
+    for domain, of in rows.items():
+        histories = defaultdict(list)
+        for row in of:
+            histories[domain, row["user_id"]].append(float(row["timestamp"]))
+        for who, history in histories.items():
+            history.sort()
+            cut[who] = (history + [float("inf")])[-1 - int(len(history) / 10 + draw.random())]
 for domain, of in rows.items():
     for name in ("base", "later"):
         with open(out / f"{domain}_{name}.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, of[0].keys())
             writer.writeheader()
-            writer.writerows(row for row in of if (float(row["timestamp"]) < cut) == (name == "base"))
+            writer.writerows(row for row in of if (float(row["timestamp"]) < cut[domain, row["user_id"]]) == (name == "base"))
 PYTHON
 
 base=() later=() features=

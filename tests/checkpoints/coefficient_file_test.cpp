@@ -306,7 +306,7 @@ TEST_F(ItemRegressionFile, WithAHeadThatCannotBeIsRefused) {
   expect_error(Cause::checkpoint, {path_, "-1 items"}, [&] { look_at_coefficients(path_); });
   set_file_contents(path_, bytes);
   Hdf5Edit(path_).set_attribute("/", "format_version", 9);
-  expect_error(Cause::checkpoint, {path_, "version 9", "up to 1"},
+  expect_error(Cause::checkpoint, {path_, "version 9", "up to 2"},
                [&] { summarise_coefficients(path_); });
   Hdf5File file = Hdf5File::create(path_);
   file.set_attribute("/", "format", "micrec embeddings");
