@@ -65,6 +65,9 @@ const char* name_of(Kind kind) {
 /// What a value of this flag looks like: "a whole number (epochs, at least 1)".
 std::string expectation(const Flag& flag) {
   if (!flag.value.choices().empty()) return in_words(flag);
+  if (flag.value.kind() == Kind::words && !flag.bound.grammar.empty()) {
+    return flag.bound.grammar + (flag.unit.empty() ? "" : " (" + flag.unit + ")");
+  }
   const std::string details = with_unit(flag, ", ");
   return name_of(flag.value.kind()) + (details.empty() ? "" : " (" + details + ")");
 }

@@ -11,7 +11,7 @@ namespace {
 std::int64_t batch_of(ModelKind kind, std::vector<std::int64_t> interactions, std::int64_t given) {
   ModelConfig model;
   model.kind = kind;
-  const DatasetSummary summary = {NodeSpace({}, {}), {}, {}, std::move(interactions)};
+  const DatasetSummary summary = {NodeSpace({0}, {0}), {}, {}, std::move(interactions)};
   SamplingConfig sampling;
   sampling.batch_size = given;
   return sampling_of(model, summary, sampling).batch_size;
