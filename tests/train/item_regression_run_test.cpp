@@ -39,16 +39,17 @@ using Flags = std::map<std::string, std::string>;
 TEST(ChosenItemRegression, IsAValueADomain) {
   EXPECT_EQ(chosen_with(R"({"chosen": {
       "food": {"lambda": 60.0, "cross": 0.6, "alpha": {"text": 2.0, "image": 2.0}},
-      "kitchen": {"lambda": 300.0, "cross": 0, "alpha": {"text": 0.5}}}})"),
+      "kitchen": {"lambda": 300.0, "cross": 0, "alpha": {"text": 0.5}, "recency": 4.0}}})"),
             (Flags{{"regression_lambda", "60.0,300.0"},
                    {"regression_cross", "0.6,0"},
-                   {"regression_alpha", "2.0,0.5"}}));
+                   {"regression_alpha", "2.0,0.5"},
+                   {"recency", "0,4.0"}}));
 }
 
 TEST(ChosenItemRegression, LeavesOutWhatOneFlagCannotSay) {
   EXPECT_EQ(chosen_with(R"({"chosen": {
       "food": {"lambda": 60.0, "cross": 0.6, "alpha": {"text": 2.0, "image": 1.0}}}})"),
-            (Flags{{"regression_lambda", "60.0"}, {"regression_cross", "0.6"}}));
+            (Flags{{"regression_lambda", "60.0"}, {"regression_cross", "0.6"}, {"recency", "0"}}));
 }
 
 TEST(ChosenItemRegression, IsNothingWhereNothingIsTold) {
