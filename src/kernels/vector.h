@@ -1,5 +1,9 @@
 #pragma once
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 // Vectors of floats for the kernels; included only by sources that are compiled for one instruction
 // set, whose namespace MICREC_INSTRUCTION_SET names.
 namespace micrec::MICREC_INSTRUCTION_SET {
@@ -52,20 +56,20 @@ constexpr bool can_stream = false;
 template <int lanes>
 MICREC_INLINE void stream(float* to, Vector<lanes> value) {
 #if defined(__AVX512F__)
-  if constexpr (lanes == 16) return __builtin_ia32_movntps512(to, value);
+  if constexpr (lanes == 16) return _mm512_stream_ps(to, value);
 #endif
 #if defined(__AVX__)
-  if constexpr (lanes == 8) return __builtin_ia32_movntps256(to, value);
+  if constexpr (lanes == 8) return _mm256_stream_ps(to, value);
 #endif
 #if defined(__SSE2__)
-  if constexpr (lanes == 4) return __builtin_ia32_movntps(to, value);
+  if constexpr (lanes == 4) return _mm_stream_ps(to, value);
 #endif
   store<lanes>(to, value);
 }
 
 MICREC_INLINE void end_streams() {
 #if defined(__SSE2__)
-  __builtin_ia32_sfence();
+  _mm_sfence();
 #endif
 }
 
