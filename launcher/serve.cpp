@@ -83,8 +83,7 @@ std::vector<Flag> flags_of(ServeOptions& options) {
        server.attributes},
       {"log", "What is served", "FILE",
        "events and new items that /observe was told of, read at the start and appended to; empty: "
-       "observed.log "
-       "in the run folder",
+       "observed.log in the run folder",
        server.log}};
   const std::vector<Flag> connections = {
       {"rate", "Limits", "requests a second", "how many are answered; 0: no limit",

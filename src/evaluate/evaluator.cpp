@@ -138,8 +138,8 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(int number, const ScoreTe
 
   const at::Tensor user_rows =
       z.index_select(0, at::tensor(domain.user_row, at::kLong).to(z.device())).cpu().contiguous();
-  const std::vector<float> weights = recency_weights(
-      histories_.newer, terms.half_life.empty() ? kNoRecency : terms.half_life[number]);
+  const std::vector<float> weights =
+      recency_weights(histories_.newer, half_life_of_domain(terms.half_life, number));
   const RankedUsers users = {values_of(user_rows),
                              terms.coefficients == nullptr ? nullptr : &histories_.items,
                              domain.history_of, weights};
@@ -296,10 +296,7 @@ std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
   if (terms.coefficients != nullptr) {
     CHECK(options_.histories) << "a linear term needs histories";
     CHECK_EQ(terms.coefficients->rows(), owned_rows_ - owned_users_);
-    CHECK(options_.ages ||
-          std::ranges::all_of(terms.half_life,
-                              [](double half_life) { return half_life == kNoRecency; }))
-        << "recency needs ages";
+    CHECK(options_.ages || !has_recency(terms.half_life)) << "recency needs ages";
   }
   const std::int64_t most_coefficients = refuse_infinite_scores(terms, all_mixes, communicator);
 

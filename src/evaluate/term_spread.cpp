@@ -178,7 +178,7 @@ std::vector<TermSpread> PairSample::spreads(const ScoreTerms& terms,
                   gathered_.rows_per_rank, z.device(), communicator);
   for (std::size_t d = 0; d < domains_.size(); ++d) {
     spreads[d].regression = regression_spread(
-        domains_[d], coefficients, terms.half_life.empty() ? kNoRecency : terms.half_life[d]);
+        domains_[d], coefficients, half_life_of_domain(terms.half_life, static_cast<int>(d)));
   }
   return spreads;
 }

@@ -33,8 +33,7 @@ void ItemRegression::set_coefficients(SparseRows coefficients) {
 
 void ItemRegression::set_half_life(std::vector<double> half_life) {
   CHECK_EQ(static_cast<std::int64_t>(half_life.size()), mix_.size(0));
-  const bool is_off = std::ranges::all_of(half_life, [](double of) { return of == kNoRecency; });
-  half_life_ = is_off ? std::vector<double>() : std::move(half_life);
+  half_life_ = has_recency(half_life) ? std::move(half_life) : std::vector<double>();
 }
 
 std::vector<ScoreMix> ItemRegression::mixes() const {

@@ -5,6 +5,14 @@
 
 namespace micrec {
 
+bool has_recency(std::span<const double> half_life) {
+  return std::ranges::any_of(half_life, [](double of) { return of != kNoRecency; });
+}
+
+double half_life_of_domain(std::span<const double> half_life, int domain) {
+  return half_life.empty() ? kNoRecency : half_life[domain];
+}
+
 std::vector<std::int32_t> count_newer(std::span<const std::int64_t> times) {
   std::vector<std::int64_t> rising(times.begin(), times.end());
   std::ranges::sort(rising);

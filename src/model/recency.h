@@ -18,8 +18,12 @@ namespace micrec {
 inline constexpr double kNoRecency = 0;
 /// No interaction counts less than 2^-30, so that an old one still ranks where it is alone.
 inline constexpr double kMostHalvings = 30;
-/// The time of an interaction that came after all that have one.
-inline constexpr std::int64_t kAfterAll = INT64_MAX;
+
+/// Whether a history fades for any of these half-lives.
+bool has_recency(std::span<const double> half_life);
+
+/// A domain's among the half-lives of all domains, or of none: kNoRecency.
+double half_life_of_domain(std::span<const double> half_life, int domain);
 
 /// How many of a person's interactions in a domain are later than each of them.
 ///

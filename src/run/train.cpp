@@ -161,9 +161,7 @@ TrainingConfig within_time_left(TrainingConfig training, double passed, Job& job
 
 /// Whether a run may have recency.
 bool may_fade(const ItemRegressionWish& wish, const DatasetFile& dataset) {
-  const bool is_off =
-      !wish.half_life.empty() &&
-      std::ranges::all_of(wish.half_life, [](double half_life) { return half_life == kNoRecency; });
+  const bool is_off = !wish.half_life.empty() && !has_recency(wish.half_life);
   return !is_off && std::ranges::any_of(dataset.domains(), &DomainInfo::has_timestamps);
 }
 

@@ -105,9 +105,7 @@ void tell_half_life(std::ostream& log, const ItemRegressionChoice& choice,
 ItemRegressionWish with_times(ItemRegressionWish wish, const DatasetFile& dataset,
                               std::ostream& log) {
   if (std::ranges::any_of(dataset.domains(), &DomainInfo::has_timestamps)) return wish;
-  const bool is_given =
-      std::ranges::any_of(wish.half_life, [](double half_life) { return half_life != kNoRecency; });
-  if (is_given) {
+  if (has_recency(wish.half_life)) {
     throw Error(Cause::usage, text("--recency needs to know what came when, and ", dataset.path(),
                                    " has no times; prepare it from files with a timestamp, or "
                                    "leave the flag out"));
@@ -196,10 +194,9 @@ std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
     return stored;
   }
   Fitted fitted = fit_now(run, dataset, model, log);
-  const bool has_recency = std::ranges::any_of(
-      fitted.half_life, [](double half_life) { return half_life != kNoRecency; });
-  stored = write_coefficients(path, items, own, fitted.coefficients,
-                              {dataset.fingerprint(), fitted.settings, has_recency}, world);
+  stored = write_coefficients(
+      path, items, own, fitted.coefficients,
+      {dataset.fingerprint(), fitted.settings, has_recency(fitted.half_life)}, world);
   model.item_regression().set_coefficients(std::move(fitted.coefficients));
   model.item_regression().set_half_life(std::move(fitted.half_life));
   return stored;

@@ -26,6 +26,9 @@ from statistics import median
 import h5py
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent / "gpu"))
+from lightgcn_peer import SymmetricProduct
+
 LAYERS, WIDTH = 3, 64
 WARM_STEPS = 2
 
@@ -44,19 +47,6 @@ def read_graph(path):
 def to_rows(row, column, value, shape):
     """A sparse matrix by rows."""
     return torch.sparse_coo_tensor(torch.stack([row, column]), value, shape).coalesce().to_sparse_csr()
-
-
-class Symmetric(torch.autograd.Function):
-    """A matrix that is its own transpose, times rows: backward is the same product."""
-
-    @staticmethod
-    def forward(context, matrix, rows):
-        context.matrix = matrix
-        return matrix @ rows
-
-    @staticmethod
-    def backward(context, gradient):
-        return None, context.matrix @ gradient
 
 
 class Product(torch.autograd.Function):
@@ -98,7 +88,7 @@ class Peer:
     def mean_of_layers(self, rows):
         total = rows
         for _ in range(LAYERS):
-            rows = Symmetric.apply(self.adjacency, rows)
+            rows = SymmetricProduct.apply(self.adjacency, rows)
             total = total + rows
         return total / (LAYERS + 1)
 
