@@ -66,7 +66,7 @@ class OnDevice : public testing::Test {
   Outcome train(const ModelConfig& model, ShardedSetting setting, const std::string& directory,
                 std::int64_t steps, bool resumes = false) {
     Outcome run;
-    reset_device_traffic();
+    const std::int64_t uploads_before = device_work().uploads;
     setting.initialise = !resumes;
     if (!setting.device.is_cpu()) setting.over = over_played_device;
     on_ranks(dataset_, model, setting, [&](ModelRank& rank) {
@@ -97,7 +97,7 @@ class OnDevice : public testing::Test {
       events.stepped = [&](const StepRecord& record) {
         if (!is_first) return;
         run.records.push_back(record);
-        run.uploads.push_back(device_traffic().uploads);
+        run.uploads.push_back(device_work().uploads - uploads_before);
       };
       events.validate = [&](const TrainingState& at, const at::Tensor& z) {
         EXPECT_TRUE(z.is_cpu() && z.isfinite().all().item<bool>());
@@ -118,7 +118,7 @@ class OnDevice : public testing::Test {
       run.z = z;
       for (const auto& [name, value] : values) run.values[name] = value.cpu();
     });
-    run.all_uploads = device_traffic().uploads;
+    run.all_uploads = device_work().uploads - uploads_before;
     return run;
   }
 

@@ -12,9 +12,9 @@
 #include <glog/logging.h>
 #include <torch/library.h>
 
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,8 +29,34 @@ namespace {
 constexpr c10::DeviceType kType = c10::DeviceType::PrivateUse1;
 constexpr std::uintptr_t kElsewhere = std::uintptr_t{1} << 62;
 
-std::atomic<std::int64_t> uploads{0};
-std::atomic<std::int64_t> downloads{0};
+// Of all threads.
+struct Counts {
+  std::mutex mutex;
+  DeviceWork work;
+};
+
+Counts& counts() {
+  static Counts one;
+  return one;
+}
+
+void count_launch(const std::string& name) {
+  const std::lock_guard<std::mutex> lock(counts().mutex);
+  ++counts().work.launches;
+  ++counts().work.by_operator[name];
+}
+
+void count_copy(std::int64_t DeviceWork::*which, bool waits) {
+  const std::lock_guard<std::mutex> lock(counts().mutex);
+  ++(counts().work.*which);
+  counts().work.waits += waits;
+}
+
+// Those after which CUDA's operators wait: how large the result is only the device knows.
+bool has_size_of_its_own(const std::string& name) {
+  return name == "aten::nonzero" || name == "aten::masked_select" || name == "aten::equal" ||
+         name == "aten::_unique2" || name == "aten::unique_dim";
+}
 
 void* elsewhere(void* address) {
   return reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(address) | kElsewhere);
@@ -88,9 +114,10 @@ at::Tensor moved_here(const at::Tensor& host) {
   return moved;
 }
 
-at::Tensor& copy(at::Tensor& self, const at::Tensor& from, bool /*non_blocking*/) {
-  if (is_here(self) && !is_here(from)) ++uploads;
-  if (!is_here(self) && is_here(from)) ++downloads;
+at::Tensor& copy(at::Tensor& self, const at::Tensor& from, bool non_blocking) {
+  if (is_here(self) && is_here(from)) count_launch("aten::copy_");
+  if (is_here(self) && !is_here(from)) count_copy(&DeviceWork::uploads, !non_blocking);
+  if (!is_here(self) && is_here(from)) count_copy(&DeviceWork::downloads, !non_blocking);
   at::Tensor to = is_here(self) ? host_view(self) : self;
   to.copy_(is_here(from) ? host_view(from) : from);
   return self;
@@ -102,13 +129,18 @@ at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool non_bloc
 }
 
 at::Scalar local_scalar(const at::Tensor& self) {
-  ++downloads;
+  count_copy(&DeviceWork::downloads, /*waits=*/true);
   return host_view(self).item();
 }
 
 // Every other operator: the CPU's on the same memory.
 void by_the_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& schema = op.schema();
+  count_launch(schema.name());
+  if (has_size_of_its_own(schema.name())) {
+    const std::lock_guard<std::mutex> lock(counts().mutex);
+    ++counts().work.waits;
+  }
   const std::size_t count = schema.arguments().size();
   const std::size_t first = stack->size() - count;
   std::vector<c10::IValue> given(stack->begin() + static_cast<std::ptrdiff_t>(first), stack->end());
@@ -248,8 +280,18 @@ void translate(T*& address) {
 
 c10::Device played_device() { return {kType, 0}; }
 
-DeviceTraffic device_traffic() { return {uploads, downloads}; }
-void reset_device_traffic() { uploads = downloads = 0; }
+DeviceWork DeviceWork::operator-(const DeviceWork& before) const {
+  DeviceWork since = {launches - before.launches, uploads - before.uploads,
+                      downloads - before.downloads, waits - before.waits, by_operator};
+  for (const auto& [name, count] : before.by_operator) since.by_operator[name] -= count;
+  std::erase_if(since.by_operator, [](const auto& one) { return one.second == 0; });
+  return since;
+}
+
+DeviceWork device_work() {
+  const std::lock_guard<std::mutex> lock(counts().mutex);
+  return counts().work;
+}
 
 std::unique_ptr<Communicator> over_played_device(Communicator& host) {
   return std::make_unique<PlayedCommunicator>(host);
@@ -276,11 +318,14 @@ void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device /*device*/) {
   translate(call.hubs.hubs);
   translate(call.hubs.partials);
   CHECK(call.x_type == Stored::float32);
+  count_launch("neighbour_sum");
+  if (call.hubs.hub_count > 0) count_launch("neighbour_sum of hubs");
   emulate<float, 1>(call);
 }
 
 void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, const at::Tensor& value,
                  const at::Tensor& m, const at::Tensor& v) {
+  count_launch("adam");
   for (const at::Tensor* tensor : {&value, &m, &v}) CHECK(is_here(*tensor));
   CHECK(!gradient.defined() || is_here(gradient));
   const float* const slopes =

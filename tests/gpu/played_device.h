@@ -4,7 +4,9 @@
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 
 #include "cluster/communicator.h"
 
@@ -26,13 +28,21 @@ T* on_host(T* address) {
   return reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(address) & ~kElsewhere);
 }
 
-/// Copies between the host and the device since the last reset, the collectives' left out.
-struct DeviceTraffic {
+/// What the host has asked of the device, the collectives left out.
+struct DeviceWork {
+  std::int64_t launches = 0;  // kernels: an operator that computes or copies there, or one of ours
   std::int64_t uploads = 0;
   std::int64_t downloads = 0;
+  /// How often the host stood still until the device had done all it was given: for a number or a
+  /// tensor that it reads, for a result whose size the device decides, for memory that is not
+  /// locked to be read.
+  std::int64_t waits = 0;
+  std::map<std::string, std::int64_t> by_operator;  // the launches
+
+  DeviceWork operator-(const DeviceWork& before) const;
 };
-DeviceTraffic device_traffic();
-void reset_device_traffic();
+/// Since the program began.
+DeviceWork device_work();
 
 /// Moves tensors of the device as NcclCommunicator does a GPU's; `host` moves the bytes and
 /// outlives the result.
