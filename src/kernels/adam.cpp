@@ -11,15 +11,9 @@
 #include "kernels/gpu.h"
 
 namespace micrec {
+namespace {
 
-void adam_step(const at::Tensor& value, const at::Tensor& first_moment,
-               const at::Tensor& second_moment, const at::Tensor& gradient,
-               const AdamConfig& config, double learning_rate, std::int64_t time, int threads) {
-  const c10::NoGradGuard no_gradient;
-  const at::Tensor dense = gradient.defined() ? gradient.contiguous() : at::Tensor();
-  if (dense.defined()) CHECK_EQ(dense.numel(), value.numel());
-  CHECK(value.is_contiguous());
-
+AdamFactors factors_of(const AdamConfig& config, double learning_rate, std::int64_t time) {
   const double correction1 = 1 - std::pow(config.beta1, static_cast<double>(time));
   const double correction2 = 1 - std::pow(config.beta2, static_cast<double>(time));
   AdamFactors factors{};
@@ -30,21 +24,77 @@ void adam_step(const at::Tensor& value, const at::Tensor& first_moment,
   factors.beta2 = static_cast<float>(config.beta2);
   factors.new1 = static_cast<float>(1 - config.beta1);
   factors.new2 = static_cast<float>(1 - config.beta2);
-  if (!value.device().is_cpu()) {
-    adam_on_gpu(factors, dense, value, first_moment, second_moment);
-    return;
-  }
-  float* const x = value.data_ptr<float>();
-  float* const m = first_moment.data_ptr<float>();
-  float* const v = second_moment.data_ptr<float>();
-  const float* const g = dense.defined() ? dense.data_ptr<float>() : nullptr;
+  return factors;
+}
+
+// Of checked tensors, whose gradients are contiguous.
+AdamNumbers numbers_of(const AdamTensors& of) {
+  return {of.gradient.defined() ? of.gradient.const_data_ptr<float>() : nullptr,
+          static_cast<float*>(of.value.data_ptr()),
+          of.first_moment.data_ptr<float>(),
+          of.second_moment.data_ptr<float>(),
+          of.value.numel(),
+          0};
+}
+
+void step_on_cpu(const AdamFactors& factors, const AdamNumbers& of, int threads) {
+  float* const x = of.value;
+  float* const m = of.m;
+  float* const v = of.v;
+  const float* const g = of.gradient;
   constexpr std::int64_t kChunk = 1 << 15;
-  parallel_for(value.numel(), kChunk, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(of.count, kChunk, threads, [&](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) {
       adam_element(factors, g != nullptr ? g[i] : 0.0F, x[i], m[i], v[i]);
     }
   });
+}
+
+void step_on_gpu(const std::vector<AdamTensors>& parameters, AdamCall call, c10::Device device) {
+  for (const AdamTensors& parameter : parameters) {
+    AdamNumbers of = numbers_of(parameter);
+    if (of.count == 0) continue;
+    if (call.tensors == kAdamTensors) {
+      adam_on_gpu(call, device);
+      call.tensors = 0;
+      call.chunks = 0;
+    }
+    of.first_chunk = call.chunks;
+    call.chunks += (of.count + kAdamChunk - 1) / kAdamChunk;
+    call.of[call.tensors++] = of;
+  }
+  if (call.tensors > 0) adam_on_gpu(call, device);
+}
+
+}  // namespace
+
+void adam_step(const std::vector<AdamTensors>& parameters, const AdamConfig& config,
+               double learning_rate, std::int64_t time, int threads, const at::Tensor& taken) {
+  const c10::NoGradGuard no_gradient;
+  if (parameters.empty()) return;
+  const c10::Device device = parameters.front().value.device();
+  CHECK(!taken.defined() || (taken.scalar_type() == at::kDouble && taken.device() == device));
+  std::vector<AdamTensors> dense = parameters;
+  for (AdamTensors& of : dense) {
+    if (of.gradient.defined()) of.gradient = of.gradient.contiguous();
+    for (const at::Tensor* tensor :
+         {&of.value, &of.first_moment, &of.second_moment, &of.gradient}) {
+      if (!tensor->defined()) continue;
+      CHECK(tensor->is_contiguous() && tensor->device() == device) << tensor->device();
+      CHECK_EQ(tensor->numel(), of.value.numel());
+    }
+  }
+  const AdamFactors factors = factors_of(config, learning_rate, time);
+  if (device.is_cpu()) {
+    if (taken.defined() && taken.item<double>() == 0) return;
+    for (const AdamTensors& of : dense) step_on_cpu(factors, numbers_of(of), threads);
+    return;
+  }
+  AdamCall call{};
+  call.factors = factors;
+  call.taken = taken.defined() ? taken.const_data_ptr<double>() : nullptr;
+  step_on_gpu(dense, call, device);
 }
 
 }  // namespace micrec

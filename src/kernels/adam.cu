@@ -8,23 +8,17 @@ namespace {
 constexpr int kThreads = 256;  // of a block
 constexpr std::int64_t kMostBlocks = 1 << 16;
 
-__global__ void adam(AdamFactors factors, const float* gradient, float* value, float* m, float* v,
-                     std::int64_t count) {
-  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count;
-       i += stride) {
-    adam_element(factors, gradient ? gradient[i] : 0.0F, value[i], m[i], v[i]);
+__global__ void __launch_bounds__(kThreads) adam(const __grid_constant__ AdamCall call) {
+  for (std::int64_t chunk = blockIdx.x; chunk < call.chunks; chunk += gridDim.x) {
+    adam_of_thread(call, chunk, static_cast<int>(threadIdx.x), kThreads);
   }
 }
 
 }  // namespace
 
-cudaError_t launch_adam(const AdamFactors& factors, const float* gradient, float* value, float* m,
-                        float* v, std::int64_t count, cudaStream_t stream) {
-  if (count == 0) return cudaSuccess;
-  const std::int64_t wanted = (count + kThreads - 1) / kThreads;
-  adam<<<static_cast<unsigned>(std::min(wanted, kMostBlocks)), kThreads, 0, stream>>>(
-      factors, gradient, value, m, v, count);
+cudaError_t launch_adam(const AdamCall& call, cudaStream_t stream) {
+  if (call.chunks == 0) return cudaSuccess;
+  adam<<<static_cast<unsigned>(std::min(call.chunks, kMostBlocks)), kThreads, 0, stream>>>(call);
   return cudaGetLastError();
 }
 

@@ -12,8 +12,7 @@ namespace micrec {
 /// Runs a call that was prepared for x's device.
 void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device device);
 
-/// One step of Adam in one pass. All contiguous float32 on the GPU; no `gradient` means zero.
-void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, const at::Tensor& value,
-                 const at::Tensor& m, const at::Tensor& v);
+/// One step of Adam over the tensors of a call, which are on the device.
+void adam_on_gpu(const AdamCall& call, c10::Device device);
 
 }  // namespace micrec

@@ -1,6 +1,5 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <glog/logging.h>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -24,17 +23,9 @@ void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device device) {
                 launch_neighbour_sum(sum.call, c10::cuda::getCurrentCUDAStream(device.index())));
 }
 
-void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, const at::Tensor& value,
-                 const at::Tensor& m, const at::Tensor& v) {
-  const c10::Device device = value.device();
-  CHECK(m.device() == device && v.device() == device) << m.device() << " and " << v.device();
-  CHECK(!gradient.defined() || gradient.device() == device) << gradient.device();
+void adam_on_gpu(const AdamCall& call, c10::Device device) {
   const c10::cuda::CUDAGuard guard(device);
-  check_started(
-      "Adam",
-      launch_adam(factors, gradient.defined() ? gradient.const_data_ptr<float>() : nullptr,
-                  static_cast<float*>(value.data_ptr()), m.data_ptr<float>(), v.data_ptr<float>(),
-                  value.numel(), c10::cuda::getCurrentCUDAStream(device.index())));
+  check_started("Adam", launch_adam(call, c10::cuda::getCurrentCUDAStream(device.index())));
 }
 
 }  // namespace micrec

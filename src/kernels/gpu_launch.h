@@ -13,8 +13,7 @@ namespace micrec {
 /// The sum of all output rows: a warp a row or a piece of a hub, then a thread a number of a hub.
 cudaError_t launch_neighbour_sum(const SumCall& call, cudaStream_t stream);
 
-/// A step of Adam over `count` numbers; gradient may be null: zero.
-cudaError_t launch_adam(const AdamFactors& factors, const float* gradient, float* value, float* m,
-                        float* v, std::int64_t count, cudaStream_t stream);
+/// A step of Adam: a block a chunk.
+cudaError_t launch_adam(const AdamCall& call, cudaStream_t stream);
 
 }  // namespace micrec

@@ -9,9 +9,8 @@ void neighbour_sum_on_gpu(const PreparedSum& /*sum*/, c10::Device device) {
   LOG(FATAL) << "a tensor on " << device << " in a program without CUDA";
 }
 
-void adam_on_gpu(const AdamFactors& /*factors*/, const at::Tensor& /*gradient*/,
-                 const at::Tensor& value, const at::Tensor& /*m*/, const at::Tensor& /*v*/) {
-  LOG(FATAL) << "a tensor on " << value.device() << " in a program without CUDA";
+void adam_on_gpu(const AdamCall& /*call*/, c10::Device device) {
+  LOG(FATAL) << "a tensor on " << device << " in a program without CUDA";
 }
 
 }  // namespace micrec

@@ -6,7 +6,7 @@
 #include "gpu_for_test.h"
 #include "graph/operators.h"
 #include "graph/row_product.h"
-#include "kernels/adam.h"
+#include "kernel_cases.h"
 #include "kernels/rows.h"
 #include "sum_cases.h"
 
@@ -88,21 +88,7 @@ TEST(GpuKernels, RowProductAndItsGradientsAgreeWithTheCpu) {
 
 TEST(GpuKernels, AdamHasTheBitsOfTheCpu) {
   MICREC_NEEDS_GPU();
-  const c10::Device gpu = gpu_for_test();
-  const at::Tensor value = random_matrix(1001, 17, 1);
-  const at::Tensor m = at::zeros({1001, 17});
-  const at::Tensor v = at::zeros({1001, 17});
-  const at::Tensor moved_value = value.to(gpu), moved_m = m.to(gpu), moved_v = v.to(gpu);
-  for (std::int64_t time = 1; time <= 20; ++time) {
-    const at::Tensor gradient =
-        time % 5 == 0 ? at::Tensor() : random_matrix(1001, 17, 10 + time).mul(1e-3);
-    adam_step(value, m, v, gradient, {}, 1e-2, time, 2);
-    adam_step(moved_value, moved_m, moved_v, gradient.defined() ? gradient.to(gpu) : gradient, {},
-              1e-2, time, 2);
-  }
-  EXPECT_TRUE(same_bits(moved_value.cpu(), value));
-  EXPECT_TRUE(same_bits(moved_m.cpu(), m));
-  EXPECT_TRUE(same_bits(moved_v.cpu(), v));
+  expect_adam_of_the_cpu(gpu_for_test());
 }
 
 TEST(GpuKernels, ReducesOverRanksInTheirOrder) {

@@ -17,6 +17,7 @@
 #include "checkpoints/store.h"
 #include "data/batches.h"
 #include "graph/linear_operator.h"
+#include "kernel_cases.h"
 #include "played_device.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -230,6 +231,8 @@ TEST_F(OnDevice, AnExchangeUploadsNothing) {
     }
   }
 }
+
+TEST_F(OnDevice, AdamHasTheBitsOfTheCpu) { expect_adam_of_the_cpu(played_device()); }
 
 TEST_F(OnDevice, ARecorderThatSeesNothingSaysWhy) {
   DeviceRecorder recorder(played_device());

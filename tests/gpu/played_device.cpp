@@ -323,18 +323,20 @@ void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device /*device*/) {
   emulate<float, 1>(call);
 }
 
-void adam_on_gpu(const AdamFactors& factors, const at::Tensor& gradient, const at::Tensor& value,
-                 const at::Tensor& m, const at::Tensor& v) {
+void adam_on_gpu(const AdamCall& call, c10::Device /*device*/) {
   count_launch("adam");
-  for (const at::Tensor* tensor : {&value, &m, &v}) CHECK(is_here(*tensor));
-  CHECK(!gradient.defined() || is_here(gradient));
-  const float* const slopes =
-      gradient.defined() ? on_host(gradient.const_data_ptr<float>()) : nullptr;
-  float* const values = on_host(static_cast<float*>(value.data_ptr()));
-  float* const first = on_host(m.data_ptr<float>());
-  float* const second = on_host(v.data_ptr<float>());
-  for (std::int64_t i = 0; i < value.numel(); ++i) {
-    adam_element(factors, slopes != nullptr ? slopes[i] : 0.0F, values[i], first[i], second[i]);
+  AdamCall here = call;
+  translate(here.taken);
+  for (int tensor = 0; tensor < call.tensors; ++tensor) {
+    AdamNumbers& of = here.of[tensor];
+    translate(of.gradient);
+    translate(of.value);
+    translate(of.m);
+    translate(of.v);
+  }
+  constexpr int kThreads = 3;  // any number does the same
+  for (std::int64_t chunk = 0; chunk < here.chunks; ++chunk) {
+    for (int thread = 0; thread < kThreads; ++thread) adam_of_thread(here, chunk, thread, kThreads);
   }
 }
 

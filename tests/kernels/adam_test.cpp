@@ -35,7 +35,7 @@ Table make_table(const at::Tensor& value) {
 
 void adam_step(const Table& table, const at::Tensor& gradient, const AdamConfig& config,
                double learning_rate, std::int64_t step, int threads) {
-  adam_step(table.value, table.adam_m, table.adam_v, gradient, config, learning_rate, step,
+  adam_step({{table.value, table.adam_m, table.adam_v, gradient}}, config, learning_rate, step,
             threads);
 }
 
@@ -111,6 +111,18 @@ TEST(AdamStep, LeavesARowThatNeverHadAGradient) {
   for (std::int64_t step = 1; step <= 10; ++step) adam_step(parameter, gradient, {}, 0.1, step, 1);
   EXPECT_TRUE(at::equal(parameter.value[3], before[3]));
   EXPECT_FALSE(at::equal(parameter.value[2], before[2]));
+}
+
+TEST(AdamStep, IsNotTakenWhereTheFlagIsZero) {
+  Table parameter = make_table(normal(6, 4, 1, 0.1));
+  const at::Tensor before = parameter.value.clone();
+  const std::vector<AdamTensors> all = {
+      {parameter.value, parameter.adam_m, parameter.adam_v, normal(6, 4, 2, 1)}};
+  adam_step(all, {}, 0.1, 1, 1, at::zeros({}, at::kDouble));
+  EXPECT_TRUE(at::equal(parameter.value, before));
+  EXPECT_EQ(at::count_nonzero(parameter.adam_v).item<std::int64_t>(), 0);
+  adam_step(all, {}, 0.1, 1, 1, at::ones({}, at::kDouble));
+  EXPECT_FALSE(at::equal(parameter.value, before));
 }
 
 }  // namespace
