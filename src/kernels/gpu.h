@@ -3,7 +3,10 @@
 #include <ATen/core/Tensor.h>
 
 #include "kernels/adam_element.h"
+#include "kernels/block_dots_warp.h"
+#include "kernels/kept_loss_element.h"
 #include "kernels/neighbour_sum_call.h"
+#include "kernels/triple_element.h"
 
 // The kernels on a GPU, given to LibTorch's current stream. In a program without CUDA, where no
 // tensor is on a GPU, they end it; tests put a device that the host plays in their place.
@@ -14,5 +17,13 @@ void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device device);
 
 /// One step of Adam over the tensors of a call, which are on the device.
 void adam_on_gpu(const AdamCall& call, c10::Device device);
+
+/// Dot products of rows of blocks, the way back, and the loss of triples.
+void block_dots_on_gpu(const BlockDotsCall& call, c10::Device device);
+void block_slopes_on_gpu(const BlockSlopesCall& call, c10::Device device);
+void triple_loss_on_gpu(const TripleCall& call, c10::Device device);
+
+/// Notes the loss of a step where it was computed.
+void keep_loss_on_gpu(const KeepLossCall& call, c10::Device device);
 
 }  // namespace micrec

@@ -15,17 +15,38 @@ void check_started(const char* what, cudaError_t code) {
   throw Error(Cause::cluster, text("CUDA refused to start ", what, ": ", cudaGetErrorString(code)));
 }
 
+/// Gives a call's kernels to the device's current stream.
+template <typename Call>
+void start(const char* what, cudaError_t (*launch)(const Call&, cudaStream_t), const Call& call,
+           c10::Device device) {
+  const c10::cuda::CUDAGuard guard(device);
+  check_started(what, launch(call, c10::cuda::getCurrentCUDAStream(device.index())));
+}
+
 }  // namespace
 
 void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device device) {
-  const c10::cuda::CUDAGuard guard(device);
-  check_started("the sum of neighbours",
-                launch_neighbour_sum(sum.call, c10::cuda::getCurrentCUDAStream(device.index())));
+  start("the sum of neighbours", launch_neighbour_sum, sum.call, device);
 }
 
 void adam_on_gpu(const AdamCall& call, c10::Device device) {
-  const c10::cuda::CUDAGuard guard(device);
-  check_started("Adam", launch_adam(call, c10::cuda::getCurrentCUDAStream(device.index())));
+  start("Adam", launch_adam, call, device);
+}
+
+void block_dots_on_gpu(const BlockDotsCall& call, c10::Device device) {
+  start("the dot products of blocks", launch_block_dots, call, device);
+}
+
+void block_slopes_on_gpu(const BlockSlopesCall& call, c10::Device device) {
+  start("the way back through dot products", launch_block_slopes, call, device);
+}
+
+void triple_loss_on_gpu(const TripleCall& call, c10::Device device) {
+  start("the loss of triples", launch_triple_loss, call, device);
+}
+
+void keep_loss_on_gpu(const KeepLossCall& call, c10::Device device) {
+  start("the note of a loss", launch_keep_loss, call, device);
 }
 
 }  // namespace micrec

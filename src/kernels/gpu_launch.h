@@ -5,7 +5,10 @@
 #include <cstdint>
 
 #include "kernels/adam_element.h"
+#include "kernels/block_dots_warp.h"
+#include "kernels/kept_loss_element.h"
 #include "kernels/neighbour_sum_row.h"
+#include "kernels/triple_element.h"
 
 // What the .cu sources offer: each gives its work to a stream. All pointers are the GPU's.
 namespace micrec {
@@ -15,5 +18,15 @@ cudaError_t launch_neighbour_sum(const SumCall& call, cudaStream_t stream);
 
 /// A step of Adam: a block a chunk.
 cudaError_t launch_adam(const AdamCall& call, cudaStream_t stream);
+
+/// Dot products of rows of blocks, and the way back.
+cudaError_t launch_block_dots(const BlockDotsCall& call, cudaStream_t stream);
+cudaError_t launch_block_slopes(const BlockSlopesCall& call, cudaStream_t stream);
+
+/// The loss of triples and its slopes.
+cudaError_t launch_triple_loss(const TripleCall& call, cudaStream_t stream);
+
+/// Notes the loss of a step.
+cudaError_t launch_keep_loss(const KeepLossCall& call, cudaStream_t stream);
 
 }  // namespace micrec

@@ -4,13 +4,19 @@
 #include "kernels/gpu.h"
 
 namespace micrec {
+namespace {
 
-void neighbour_sum_on_gpu(const PreparedSum& /*sum*/, c10::Device device) {
+void refuse(c10::Device device) {
   LOG(FATAL) << "a tensor on " << device << " in a program without CUDA";
 }
 
-void adam_on_gpu(const AdamCall& /*call*/, c10::Device device) {
-  LOG(FATAL) << "a tensor on " << device << " in a program without CUDA";
-}
+}  // namespace
+
+void neighbour_sum_on_gpu(const PreparedSum& /*sum*/, c10::Device device) { refuse(device); }
+void adam_on_gpu(const AdamCall& /*call*/, c10::Device device) { refuse(device); }
+void block_dots_on_gpu(const BlockDotsCall& /*call*/, c10::Device device) { refuse(device); }
+void block_slopes_on_gpu(const BlockSlopesCall& /*call*/, c10::Device device) { refuse(device); }
+void triple_loss_on_gpu(const TripleCall& /*call*/, c10::Device device) { refuse(device); }
+void keep_loss_on_gpu(const KeepLossCall& /*call*/, c10::Device device) { refuse(device); }
 
 }  // namespace micrec

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/device_warp.h"
 #include "kernels/gpu_launch.h"
 #include "kernels/neighbour_sum_warp.h"
 
@@ -8,36 +9,7 @@ namespace {
 
 constexpr int kWarpsPerBlock = 4;
 constexpr int kThreadsPerBlock = kWarpsPerBlock * kWarpLanes;
-constexpr unsigned kAllLanes = 0xffffffffU;
 constexpr std::int64_t kMostBlocks = 1 << 30;
-
-/// One lane of the warp that runs this code; see neighbour_sum_warp.h.
-class DeviceWarp {
- public:
-  template <typename T>
-  struct Lanes {
-    T value;
-    __device__ __forceinline__ T& operator[](int) { return value; }
-    __device__ __forceinline__ const T& operator[](int) const { return value; }
-  };
-
-  __device__ __forceinline__ explicit DeviceWarp(int lane) : lane_(lane) {}
-
-  template <typename Body>
-  __device__ __forceinline__ void each(const Body& body) const {
-    body(lane_);
-  }
-  __device__ __forceinline__ std::uint32_t ballot(const Lanes<bool>& flags) const {
-    return __ballot_sync(kAllLanes, flags.value);
-  }
-  __device__ __forceinline__ Neighbour pick(const Lanes<Neighbour>& values, int lane) const {
-    return {__shfl_sync(kAllLanes, values.value.row, lane),
-            __shfl_sync(kAllLanes, values.value.weight, lane)};
-  }
-
- private:
-  int lane_;
-};
 
 template <typename Number, int width>
 __global__ void __launch_bounds__(kThreadsPerBlock) sum_tasks(SumCall call) {

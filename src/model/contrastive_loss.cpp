@@ -58,7 +58,7 @@ void ContrastiveLoss::want_rows(StepContext& step) {
 void ContrastiveLoss::add_loss(StepContext& step) {
   for (const ContrastiveBatch& people : people_) {
     const at::Tensor term = loss_of(step, people);
-    step.report("contrastive", term.item<double>());
+    step.report_of_rank("contrastive", term);
     step.add_loss(term);
   }
 }

@@ -47,7 +47,7 @@ at::Tensor DenseInputs::summands(std::int64_t size, const Extra& extra) const {
                               ? gradient.reshape({groups_, -1})
                               : at::zeros({groups_, input.size}, input.leaf.options()));
     }
-    parts.slice(1, 0, size).copy_(at::cat(gradients, 1));  // from a GPU all in one
+    parts.slice(1, 0, size).copy_(at::cat(gradients, 1));
   }
   parts.slice(1, size, size + of_groups).copy_(extra.of_groups);
   parts[0].slice(0, size + of_groups).copy_(extra.of_ranks);
@@ -55,6 +55,7 @@ at::Tensor DenseInputs::summands(std::int64_t size, const Extra& extra) const {
 }
 
 void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extra) {
+  if (!extra.of_groups.device().is_cpu()) return finish_on_device(shard, sums, extra);
   std::int64_t size = 0;
   for (const Input& input : inputs_) size += input.size;
   const std::int64_t of_groups = extra.of_groups.size(1);
@@ -86,33 +87,34 @@ void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extr
   const at::Tensor finished =
       sums.finish("step.columns", at::tensor(partial, at::TensorOptions(at::kDouble)));
   extra.of_groups = total.slice(0, size, size + of_groups).clone();
-  extra.of_ranks.copy_(finished.slice(0, entries));
+  extra.of_ranks = finished.slice(0, entries);
   if (!inputs_.empty()) give_gradients(total, finished);
   inputs_.clear();
 }
 
-// Gradients of all inputs one after the other, and to a GPU all in one.
 void DenseInputs::give_gradients(const at::Tensor& total, const at::Tensor& finished) const {
-  std::vector<at::Tensor> parts_of_all;
+  std::vector<at::Tensor> of_inputs;
   std::int64_t at = 0;
   std::int64_t entry = 0;
   for (const Input& input : inputs_) {
     if (input.parameter != nullptr) {
-      parts_of_all.push_back(total.slice(0, at, at + input.size));
+      of_inputs.push_back(total.slice(0, at, at + input.size));
     } else {
       const std::int64_t count = input.size / width_;
-      parts_of_all.push_back(finished.slice(0, entry, entry + count));
+      of_inputs.push_back(finished.slice(0, entry, entry + count));
       entry += count;
     }
     at += input.size;
   }
-  const c10::Device device = inputs_.front().leaf.device();
-  const at::Tensor all = at::cat(parts_of_all).to(at::kFloat).to(device);
+  give(of_inputs);
+}
+
+// Of each input what is summed over all ranks, and of tables over columns: any floating type.
+void DenseInputs::give(const std::vector<at::Tensor>& of_inputs) const {
   std::vector<at::Tensor> tables, gradients;
-  at = 0;
-  for (const Input& input : inputs_) {
-    const std::int64_t count = input.parameter != nullptr ? input.size : input.size / width_;
-    const at::Tensor gradient = all.slice(0, at, at + count);
+  for (std::size_t n = 0; n < inputs_.size(); ++n) {
+    const Input& input = inputs_[n];
+    const at::Tensor gradient = of_inputs[n].to(at::kFloat);
     if (input.parameter != nullptr) {
       at::Tensor& value = input.parameter->value;
       value.mutable_grad() = gradient.reshape(value.sizes());
@@ -120,9 +122,67 @@ void DenseInputs::give_gradients(const at::Tensor& total, const at::Tensor& fini
       tables.push_back(input.scalars);
       gradients.push_back(gradient);
     }
-    at += count;
   }
   if (!tables.empty()) run_backward(tables, gradients);
+}
+
+// With one row part everything is summed already and nothing is put together.
+DenseInputs::Totals DenseInputs::summed_on_device(const Shard& shard, const ColumnSums& sums,
+                                                  const Extra& extra) const {
+  CHECK_EQ(groups_, 1);
+  Totals totals{{}, {extra.of_groups[0], extra.of_ranks}};
+  std::vector<std::int64_t> sizes;
+  for (const Input& input : inputs_) {
+    const at::Tensor& gradient = input.leaf.grad();
+    totals.of_inputs.push_back(gradient.defined() ? gradient.reshape({-1})
+                                                  : at::zeros({input.size}, input.leaf.options()));
+    sizes.push_back(input.size);
+  }
+  if (shard.communicator->size() > 1) {
+    std::vector<at::Tensor> pieces;
+    if (!inputs_.empty()) pieces.push_back(at::cat(totals.of_inputs).to(at::kDouble));
+    pieces.insert(pieces.end(), {totals.extra.of_groups, totals.extra.of_ranks});
+    at::Tensor all = at::cat(pieces);
+    shard.communicator->all_reduce("step.dense", all);
+    sizes.insert(sizes.end(), {totals.extra.of_groups.size(0), totals.extra.of_ranks.size(0)});
+    totals.of_inputs = at::split_with_sizes(all, sizes);
+    totals.extra.of_ranks = totals.of_inputs.back();
+    totals.of_inputs.pop_back();
+    totals.extra.of_groups = totals.of_inputs.back();
+    totals.of_inputs.pop_back();
+  }
+  for (std::size_t n = 0; n < inputs_.size(); ++n) {
+    if (inputs_[n].parameter != nullptr) continue;
+    totals.of_inputs[n] =
+        totals.of_inputs[n].view({-1, sums.width()}).sum(1, /*keepdim=*/false, at::kDouble);
+  }
+  return totals;
+}
+
+void DenseInputs::finish_on_device(const Shard& shard, const ColumnSums& sums, Extra& extra) {
+  Totals totals = summed_on_device(shard, sums, extra);
+  if (shard.columns != nullptr) {
+    std::vector<at::Tensor> partial;
+    std::vector<std::int64_t> sizes;
+    const auto add = [&](const at::Tensor& numbers) {
+      partial.push_back(numbers);
+      sizes.push_back(numbers.size(0));
+    };
+    for (std::size_t n = 0; n < inputs_.size(); ++n) {
+      if (inputs_[n].parameter == nullptr) add(totals.of_inputs[n]);
+    }
+    add(totals.extra.of_ranks);
+    const std::vector<at::Tensor> finished =
+        at::split_with_sizes(sums.finish("step.columns", at::cat(partial)), sizes);
+    std::size_t next = 0;
+    for (std::size_t n = 0; n < inputs_.size(); ++n) {
+      if (inputs_[n].parameter == nullptr) totals.of_inputs[n] = finished[next++];
+    }
+    totals.extra.of_ranks = finished.back();
+  }
+  extra = totals.extra;
+  give(totals.of_inputs);
+  inputs_.clear();
 }
 
 void DenseInputs::declare(const RankPlace& at, StepCosts& costs, double of_groups,

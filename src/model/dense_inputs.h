@@ -33,13 +33,14 @@ class DenseInputs {
   /// Numbers that are summed in the same exchanges.
   struct Extra {
     at::Tensor of_groups;  // (groups, n) float64, once a row part: in, this rank's; out, (n) sums
-    at::Tensor of_ranks;   // (m) float64, summed over all ranks of the world, in place
+    at::Tensor of_ranks;  // (m) float64: in, this rank's; out, the sums over all ranks of the world
   };
 
   /// After backward(): sets grad() of the parameters to the gradient over all ranks and takes the
   /// tables' gradients back to what they were computed from. Ranks: collective, one exchange in the
   /// row group and, where there are column parts, one in the column group. All ranks have made the
-  /// same inputs in the same order.
+  /// same inputs in the same order. All is summed where `extra` is, which has the inputs beside it
+  /// where there are any: on a GPU, that no host waits for it.
   void finish(const Shard& shard, const ColumnSums& sums, Extra& extra);
 
   /// Those exchanges, and that an input of this many rows takes part in them, or a table.
@@ -55,6 +56,15 @@ class DenseInputs {
     at::Tensor scalars;  // where it is a table
     std::int64_t size = 0;
   };
+  /// Totals of an exchange, apart by input: gradients of parameters, and of tables what is summed over
+  /// the columns.
+  struct Totals {
+    std::vector<at::Tensor> of_inputs;  // each (size) or (entries)
+    Extra extra;
+  };
+  Totals summed_on_device(const Shard& shard, const ColumnSums& sums, const Extra& extra) const;
+  void finish_on_device(const Shard& shard, const ColumnSums& sums, Extra& extra);
+  void give(const std::vector<at::Tensor>& of_inputs) const;
   at::Tensor add(const at::Tensor& value, Parameter* parameter, const at::Tensor& scalars);
   at::Tensor summands(std::int64_t size, const Extra& extra) const;
   void give_gradients(const at::Tensor& total, const at::Tensor& finished) const;

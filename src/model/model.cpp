@@ -41,6 +41,17 @@ std::vector<const char*> loss_parts() {
   return all;
 }
 
+/// Shares of the parts, `shape` each, as (shape, parts); undefined ones are zero.
+at::Tensor side_by_side(std::vector<at::Tensor> shares, at::IntArrayRef shape, c10::Device device) {
+  at::Tensor zero;
+  for (at::Tensor& share : shares) {
+    if (share.defined()) continue;
+    if (!zero.defined()) zero = at::zeros(shape, at::TensorOptions(at::kDouble).device(device));
+    share = zero;
+  }
+  return at::stack(shares, -1);
+}
+
 std::vector<std::unique_ptr<LossTerm>> make_losses(PartInputs inputs,
                                                    const TemplateEmbedding& embedding) {
   inputs.embedding = &embedding;
@@ -114,30 +125,31 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
   return step.share;
 }
 
-StepLoss Model::backward(const StepShare& share, at::Tensor& votes) {
+LossValues Model::backward(const StepShare& share, at::Tensor& votes) {
   run_backward({share.total}, {{}});
   const c10::NoGradGuard no_gradient;
+  const auto parts = static_cast<std::int64_t>(share.parts.size());
+  const bool is_here = shard_->device.is_cpu();
   DenseInputs::Extra extra;
-  extra.of_groups = share.of_summands;
-  extra.of_ranks = at::cat({share.of_rank, votes});
+  extra.of_groups = side_by_side(share.of_summands, {shard_->summands()}, shard_->device);
+  extra.of_ranks = side_by_side(share.of_rank, {}, shard_->device);
+  if (is_here) extra.of_ranks = at::cat({extra.of_ranks, votes});
   dense_.finish(*shard_, sums_, extra);
-  const std::int64_t parts = share.of_rank.size(0);
-  votes.copy_(extra.of_ranks.slice(0, parts));
-  const at::Tensor values = extra.of_groups + extra.of_ranks.slice(0, 0, parts);
-  StepLoss loss;
-  for (std::int64_t n = 0; n < parts; ++n) {
-    loss.by_name.emplace_back(share.parts[n], values[n].item<double>());
+  if (is_here) {
+    votes.copy_(extra.of_ranks.slice(0, parts));
+  } else {
+    shard_->world->all_reduce("step.votes", votes);
   }
-  return loss;
+  return {share.parts, extra.of_groups + extra.of_ranks.slice(0, 0, parts)};
 }
 
-StepLoss Model::solve(at::Tensor& votes) {
+LossValues Model::solve(at::Tensor& votes) {
   const c10::NoGradGuard no_gradient;
   CHECK(fit_) << name_of(config_.kind) << " descends by gradients";
   const StepLoss fitted = fit_->step(votes);
-  StepLoss loss;
-  for (const char* part : loss_parts()) loss.by_name.emplace_back(part, fitted.of(part));
-  return loss;
+  std::vector<double> values;
+  for (const char* part : loss_parts()) values.push_back(fitted.of(part));
+  return {loss_parts(), at::tensor(values, at::kDouble)};
 }
 
 at::Tensor Model::embeddings(std::int64_t epoch) {

@@ -68,12 +68,12 @@ class Model {
 
   /// The backward pass of loss(): afterwards grad() of every parameter is its gradient of the whole
   /// loss (undefined where there is none). `votes`: (n) float64 of this rank, summed over all ranks
-  /// in the same exchange.
-  StepLoss backward(const StepShare& share, at::Tensor& votes);
+  /// in the same exchange; beside a GPU in one of the host's own, for which no host waits on its GPU.
+  LossValues backward(const StepShare& share, at::Tensor& votes);
 
   /// The step of a kind that is_solved(), instead of loss() and backward(): an epoch, which
   /// computes the table anew. `votes` as in backward().
-  StepLoss solve(at::Tensor& votes);
+  LossValues solve(at::Tensor& votes);
 
   /// Final embeddings z after `epoch` epochs, without gradient: score = <z_u, z_i>. Includes
   /// strictly cold items and, once fit_ridge() was called or restored, people seen in another

@@ -32,7 +32,7 @@ void RankingLoss::add_loss(StepContext& step) {
   step.add_loss(triple_loss(block_dots("step.scores", step.final_rows, 3, pairs, step.sums),
                             step.triple_weight, config_.l2, step.groups_of_triples(), sums));
   step.report("ranking", sums.ranking);
-  step.report("l2", sums.squares, config_.l2);
+  step.report("l2", sums.squares);
 }
 
 void RankingLoss::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {

@@ -13,6 +13,7 @@
 #include "graph/linear_operator.h"
 #include "graph/row_product.h"
 #include "kernels/rows.h"
+#include "kernels/triple_element.h"
 
 namespace micrec {
 namespace {
@@ -335,11 +336,16 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
   });
 }
 
-std::vector<double> sums_of_rows(const at::Tensor& values, const RowGroups& groups) {
+at::Tensor sums_of_rows(const at::Tensor& values, const RowGroups& groups) {
   CHECK_EQ(values.numel(), groups.rows);
-  const at::Tensor here = values.detach().cpu().contiguous();
-  const double* const of = here.const_data_ptr<double>();
-  std::vector<double> sums(groups.groups, 0);
+  const at::Tensor rows = values.detach().contiguous();
+  if (!rows.device().is_cpu()) {
+    CHECK_EQ(groups.groups, 1) << "sums in groups are for the CPU";
+    return rows.sum().reshape({1});
+  }
+  const double* const of = rows.const_data_ptr<double>();
+  const at::Tensor result = at::zeros({groups.groups}, rows.options());
+  double* const sums = result.mutable_data_ptr<double>();
   for (std::int64_t group = 0; group < groups.groups; ++group) {
     if (!groups.of_group) {
       for (std::int64_t row = 0; row < groups.rows; ++row) sums[group] += of[row];
@@ -347,7 +353,7 @@ std::vector<double> sums_of_rows(const at::Tensor& values, const RowGroups& grou
       for (const std::int32_t row : (*groups.of_group)[group]) sums[group] += of[row];
     }
   }
-  return sums;
+  return result;
 }
 
 at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,
@@ -371,20 +377,23 @@ at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double 
   double* const of_ranking = ranking_of.mutable_data_ptr<double>();
   double* const of_squares = squares_of.mutable_data_ptr<double>();
   for (std::int64_t t = 0; t < n; ++t) {
-    const double x = of[n + t] - of[t];
-    const double small = std::exp(-std::abs(x));
-    of_ranking[t] = weights[t] * (std::max(x, 0.0) + std::log1p(small));
-    const double sigmoid = (x >= 0 ? 1.0 : small) / (1 + small);
-    out[t] = -weights[t] * sigmoid;
-    out[n + t] = weights[t] * sigmoid;
+    const RankingOfPair pair = ranking_of_pair(of[t], of[n + t]);
+    of_ranking[t] = weights[t] * pair.loss;
+    out[t] = -weights[t] * pair.slope;
+    out[n + t] = weights[t] * pair.slope;
     if (!has_squares) continue;
     of_squares[t] = weights[t] * (of[2 * n + t] + of[3 * n + t] + of[4 * n + t]);
     for (int row = 2; row < 5; ++row) out[row * n + t] = weights[t] * square_weight;
   }
   parts.ranking = sums_of_rows(ranking_of, groups);
   parts.squares = sums_of_rows(squares_of, groups);
-  const double ranking = std::accumulate(parts.ranking.begin(), parts.ranking.end(), 0.0);
-  const double squares = std::accumulate(parts.squares.begin(), parts.squares.end(), 0.0);
+  const auto sum_of = [](const at::Tensor& sums) {
+    const double* const of_group = sums.const_data_ptr<double>();
+    return std::accumulate(of_group, of_group + sums.numel(), 0.0);
+  };
+  const double ranking = sum_of(parts.ranking);
+  const double squares = sum_of(parts.squares);
+  parts.squares.mul_(square_weight);
   at::Tensor total = at::full({}, ranking + square_weight * squares, values.options());
   return with_transpose("triple_loss", dots, total,
                         [slope](const at::Tensor& g) { return slope * g; });

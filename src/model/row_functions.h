@@ -52,13 +52,13 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
                       const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums);
 
 /// What is reported of a value a row: its sums over each group's rows in order.
-/// Shapes   values: (n) float64, on any device; returns (groups). Ranks: local.
-std::vector<double> sums_of_rows(const at::Tensor& values, const RowGroups& groups);
+/// Shapes   values: (n) float64, on any device; returns (groups) there. Ranks: local.
+at::Tensor sums_of_rows(const at::Tensor& values, const RowGroups& groups);
 
 /// What a triple's loss is made of, summed over the triples of each group in order.
 struct TripleSums {
-  std::vector<double> ranking;  // (groups) of weight * softplus(negative - positive)
-  std::vector<double> squares;  // (groups) of weight * squares
+  at::Tensor ranking;  // (groups) float64 of weight * softplus(negative - positive)
+  at::Tensor squares;  // (groups) float64 of weight * square_weight * squares
 };
 
 /// sum over triples of weight * (softplus(negative - positive) + square_weight * squares).
@@ -68,8 +68,9 @@ at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double 
                        const RowGroups& groups, TripleSums& parts);
 
 // What the functions above do for rows that are on a device other than the CPU, of LibTorch's
-// operators: the same formulas, and the same bits in every run, but sums in the device's own order.
-// There is one group of rows, since only --reproducible has several.
+// operators and of kernels that are given to it: the same formulas, and the same bits in every run,
+// but sums in the device's own order. There is one group of rows, since only --reproducible has
+// several.
 namespace on_device {
 
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::Tensor& copies,

@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include "graph/linear_operator.h"
+#include "kernels/gpu.h"
 #include "model/row_functions.h"
 
 namespace micrec {
@@ -83,53 +84,53 @@ at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern
 
 at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
                       const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums) {
-  const at::Tensor rows = x.detach().view({blocks, x.size(0) / blocks, x.size(1)});
+  const at::Tensor rows = x.detach().contiguous();
+  CHECK_EQ(rows.scalar_type(), at::kFloat);
+  CHECK_LE(pairs.size(), static_cast<std::size_t>(kMostBlockPairs)) << name;
+  BlockPairs of_blocks{};
+  for (const auto& [first, second] : pairs) {
+    of_blocks.first[of_blocks.count] = first;
+    of_blocks.second[of_blocks.count++] = second;
+  }
+  const std::int64_t n = rows.size(0) / blocks;
   at::Tensor y;
   {
     const c10::NoGradGuard no_gradient;
-    std::vector<at::Tensor> dots;
-    for (const auto& [a, b] : pairs) {
-      dots.push_back((rows[a].to(at::kDouble) * rows[b].to(at::kDouble)).sum(1));
-    }
-    y = sums.finish(name, at::stack(dots));
+    const at::Tensor dots = at::empty({of_blocks.count, n}, rows.options().dtype(at::kDouble));
+    block_dots_on_gpu(
+        {rows.const_data_ptr<float>(), n, rows.size(1), of_blocks, dots.mutable_data_ptr<double>()},
+        rows.device());
+    y = sums.finish(name, dots);
   }
-  return with_transpose("block_dots", x, y, [rows, pairs](const at::Tensor& g) {
-    at::Tensor result = at::zeros_like(rows);
-    for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
-      const auto [a, b] = pairs[pair];
-      const at::Tensor factor =
-          g[static_cast<std::int64_t>(pair)].to(at::kFloat).unsqueeze(1);  // (n, 1)
-      result[a] += factor * rows[b];
-      result[b] += factor * rows[a];
-    }
-    return result.view({-1, rows.size(2)});
+  return with_transpose("block_dots", x, y, [rows, of_blocks, blocks, n](const at::Tensor& g) {
+    at::Tensor result = at::empty_like(rows);
+    block_slopes_on_gpu({rows.const_data_ptr<float>(), g.const_data_ptr<double>(), n, rows.size(1),
+                         blocks, of_blocks, result.mutable_data_ptr<float>()},
+                        rows.device());
+    return result;
   });
 }
 
 at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,
                        const RowGroups& groups, TripleSums& parts) {
-  const at::Tensor values = dots.detach();
+  const at::Tensor values = dots.detach().contiguous();
   check_one_group(groups);
-  at::Tensor slope, total;
+  const std::int64_t n = values.size(1);
+  at::Tensor slope, sums;  // (2 or 5, n); (3): of the ranking, of the squares, of both
   {
     const c10::NoGradGuard no_gradient;
-    const at::Tensor margin = values[1] - values[0];
-    const at::Tensor ranking =
-        (weight * (margin.clamp_min(0) + (-margin.abs()).exp().log1p())).sum();
-    const at::Tensor slope_of_margin = weight * margin.sigmoid();
-    std::vector<at::Tensor> slopes = {-slope_of_margin, slope_of_margin};
-    at::Tensor squares = at::zeros_like(ranking);
-    if (values.size(0) == 5) {
-      squares = (weight * values.slice(0, 2, 5).sum(0)).sum();
-      for (int row = 2; row < 5; ++row) slopes.push_back(weight * square_weight);
-    }
-    const at::Tensor both = at::stack({ranking, squares}).cpu();
-    parts.ranking = {both[0].item<double>()};
-    parts.squares = {both[1].item<double>()};
-    slope = at::stack(slopes);
-    total = ranking + square_weight * squares;
+    slope = at::empty_like(values);
+    sums = at::empty({3}, values.options());
+    const at::Tensor partial = at::empty({2 * triple_chunks(n)}, values.options());
+    triple_loss_on_gpu({values.const_data_ptr<double>(), weight.const_data_ptr<double>(), n,
+                        square_weight, values.size(0) == 5, slope.mutable_data_ptr<double>(),
+                        partial.mutable_data_ptr<double>(), sums.mutable_data_ptr<double>()},
+                       values.device());
   }
-  return with_transpose("triple_loss", dots, total,
+  parts.ranking = sums.slice(0, 0, 1);
+  parts.squares = sums.slice(0, 1, 2);
+  // Detached, so that autograd sees no view.
+  return with_transpose("triple_loss", dots, sums[2].detach(),
                         [slope](const at::Tensor& g) { return slope * g; });
 }
 

@@ -47,6 +47,15 @@ double StepLoss::total() const {
   return sum;
 }
 
+StepLoss LossValues::read() const {
+  const at::Tensor here = values.cpu();
+  StepLoss loss;
+  for (std::size_t n = 0; n < parts.size(); ++n) {
+    loss.by_name.emplace_back(parts[n], here.const_data_ptr<double>()[n]);
+  }
+  return loss;
+}
+
 BatchItems::Handle BatchItems::add(const at::Tensor& of_requested) {
   parts_.push_back(of_requested);
   return static_cast<Handle>(parts_.size() - 1);
@@ -84,9 +93,8 @@ StepContext::StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs
       batch_rows_(batch_rows),
       exchange_(exchange_of(shard, batch)) {
   share.parts = std::move(parts);
-  const auto count = static_cast<std::int64_t>(share.parts.size());
-  share.of_summands = at::zeros({shard.summands(), count}, at::kDouble);
-  share.of_rank = at::zeros({count}, at::kDouble);
+  share.of_summands.resize(share.parts.size());
+  share.of_rank.resize(share.parts.size());
   for (const GlobalNode user : batch.user) user_rows_.push_back(shard.row_of[value(user)]);
   want(exchange_->requested_rows());
   want(user_rows_);
@@ -148,17 +156,14 @@ std::int64_t StepContext::place_of(std::string_view part) const {
   return place - share.parts.begin();
 }
 
-void StepContext::report(std::string_view part, const std::vector<double>& of_summands,
-                         double factor) {
-  const std::int64_t place = place_of(part);
-  auto shares = share.of_summands.accessor<double, 2>();
-  for (std::int64_t summand = 0; summand < shard.summands(); ++summand) {
-    shares[summand][place] = of_summands[summand] * factor;
-  }
+void StepContext::report(std::string_view part, const at::Tensor& of_summands) {
+  CHECK_EQ(of_summands.numel(), shard.summands()) << part;
+  share.of_summands[place_of(part)] = of_summands.detach();
 }
 
-void StepContext::report(std::string_view part, double of_rank) {
-  share.of_rank.accessor<double, 1>()[place_of(part)] += of_rank;
+void StepContext::report_of_rank(std::string_view part, const at::Tensor& of_rank) {
+  at::Tensor& sum = share.of_rank[place_of(part)];
+  sum = sum.defined() ? sum + of_rank.detach() : of_rank.detach();
 }
 
 void StepContext::declare(const RankPlace& at, StepCosts& costs) {

@@ -37,13 +37,21 @@ struct StepLoss {
   double total() const;
 };
 
-/// A step's loss before its backward pass: what autograd goes back from, and this rank's shares of
-/// the parts.
-struct StepShare {
-  at::Tensor total;                // float64 scalar
+/// The same numbers where the model computes them: on a GPU, reading them waits for it.
+struct LossValues {
   std::vector<const char*> parts;  // their names
-  at::Tensor of_summands;          // (summands of this rank, parts) float64, once a row part
-  at::Tensor of_rank;              // (parts) float64, once a rank
+  at::Tensor values;               // (parts) float64
+
+  StepLoss read() const;
+};
+
+/// A step's loss before its backward pass: what autograd goes back from, and this rank's shares of
+/// the parts. All on the device of the model, float64; an undefined share is zero.
+struct StepShare {
+  at::Tensor total;                     // scalar
+  std::vector<const char*> parts;       // their names
+  std::vector<at::Tensor> of_summands;  // of each part (summands of this rank), once a row part
+  std::vector<at::Tensor> of_rank;      // of each part a scalar, once a rank
 };
 
 /// What a step needs of the items of its batch, from their owners in one exchange.
@@ -131,9 +139,9 @@ class StepContext {
   void add_loss(const at::Tensor& term);
   /// This rank's share of a part of the loss, for logs: by summand, the same on all ranks of the row
   /// part, or a number of its own, which is added to those before. Shapes   of_summands: (summands
-  /// of this rank).
-  void report(std::string_view part, const std::vector<double>& of_summands, double factor = 1);
-  void report(std::string_view part, double of_rank);
+  /// of this rank) float64, of_rank: a float64 scalar, both on the shard's device.
+  void report(std::string_view part, const at::Tensor& of_summands);
+  void report_of_rank(std::string_view part, const at::Tensor& of_rank);
 
   /// Who needs which items.
   static void declare(const RankPlace& at, StepCosts& costs);

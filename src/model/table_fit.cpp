@@ -24,6 +24,7 @@ at::Tensor sum_over_ranks(const Shard& shard, const ColumnSums& sums, const at::
   DenseInputs none(shard.summands(), sums.width());
   DenseInputs::Extra extra{of_summands, votes};
   none.finish(shard, sums, extra);
+  votes.copy_(extra.of_ranks);
   return extra.of_groups;
 }
 

@@ -14,14 +14,14 @@ Optimizer::Optimizer(Model& model, const AdamConfig& config) : model_(model), co
   }
 }
 
-void Optimizer::step(double learning_rate, std::int64_t time) {
+void Optimizer::step(double learning_rate, std::int64_t time, const at::Tensor& taken) {
   std::vector<AdamTensors> all;
   for (Parameter& parameter : model_.parameters()) {
     const Moments& moments = moments_[all.size()];
     all.push_back({parameter.value, moments.first, moments.second, parameter.value.grad()});
     parameter.value.mutable_grad() = at::Tensor();
   }
-  adam_step(all, config_, learning_rate, time, model_.shard().threads);
+  adam_step(all, config_, learning_rate, time, model_.shard().threads, taken);
 }
 
 // Means are of roots, in fixed point, so that their bits do not depend on how rows are shared out.

@@ -22,8 +22,8 @@ class Optimizer {
   Optimizer(Model& model, const AdamConfig& config);
 
   /// One step by the gradients of the parameters, which it takes away. `time`: 1 for the first.
-  /// Ranks: local.
-  void step(double learning_rate, std::int64_t time);
+  /// `taken`: see adam_step(). Ranks: local.
+  void step(double learning_rate, std::int64_t time, const at::Tensor& taken = {});
 
   /// Gives rows of nodes that no gradient has met yet the second moments that those of their kind
   /// have on average, so that their steps are no longer than theirs, where time goes on from another

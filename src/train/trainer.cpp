@@ -5,7 +5,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "base/error.h"
@@ -39,7 +38,8 @@ Trainer::Trainer(const TrainingConfig& config, Model& model, Optimizer& optimize
       description_(std::move(description)),
       events_(std::move(events)),
       clock_(config.profile_steps, kWarmUpSteps, *model.shard().world, model.shard().device,
-             /*records_device=*/model.shard().world->rank() == 0) {
+             /*records_device=*/model.shard().world->rank() == 0),
+      ahead_(model.shard().device) {
   CHECK(!config_.lr_decay || config_.max_steps > 0) << "a decay needs an end";
 }
 
@@ -80,34 +80,21 @@ StepRecord Trainer::take_step(TrainingState& state) {
   at::Tensor votes = at::zeros({kVotes}, at::kDouble);
   votes[kStop] = stop ? 1.0 : 0.0;
   votes[kSavePartDone] = checkpoints_.part_done() ? 1.0 : 0.0;
-  const StepLoss loss = share ? model_.backward(*share, votes) : model_.solve(votes);
+  const LossValues loss = share ? model_.backward(*share, votes) : model_.solve(votes);
 
   clock_.begin(StepPart::optimizer);
   const c10::NoGradGuard no_gradient;
   StepRecord record;
   record.epoch = epoch;
   record.step = state.step + 1;
-  record.parts = loss;
-  record.loss = loss.total();
   record.learning_rate = learning_rate_at(config_, state.step);
   stop_agreed_ = votes[kStop].item<double>() > 0;
   save_part_done_ = votes[kSavePartDone].item<double>() == checkpoints_.ranks();
-  if (!std::isfinite(record.loss)) {
-    finish_save();  // all ranks are here: what was asked for before is not lost
-    std::vector<std::string> parts;
-    for (const auto& [name, part] : loss.by_name) parts.push_back(text(name, " ", part));
-    throw Error(Cause::diverged,
-                text("the loss of step ", record.step, " (epoch ", epoch + 1, ") is ", record.loss,
-                     " (", join(parts, ", "), "), expected a finite number; ",
-                     saved_step_ > 0
-                         ? text("the checkpoint of step ", saved_step_,
-                                " is kept: go on from it by --resume with a smaller --lr or more "
-                                "--l2")
-                         : "nothing was saved before: start again with a smaller --lr or more "
-                           "--l2"));
-  }
+  kept_loss_.keep(loss, record.step);
+  if (loss.values.is_cpu()) read_loss(state, record);
 
-  optimizer_.step(record.learning_rate, state.steps_before + record.step);
+  optimizer_.step(record.learning_rate, state.steps_before + record.step, kept_loss_.taken());
+  ahead_.given();
   state.step = record.step;
   record.seconds = timer.seconds();
   record.triples_per_second = share ? static_cast<double>(rows) / record.seconds : 0;
@@ -116,12 +103,46 @@ StepRecord Trainer::take_step(TrainingState& state) {
   return record;
 }
 
+void Trainer::read_loss(TrainingState& state, StepRecord& record) {
+  const KeptLoss::Reading reading = kept_loss_.read();
+  record.parts = reading.loss;
+  record.loss = reading.loss.total();
+  if (reading.is_finite) return;
+  finish_save();  // all ranks are here: what was asked for before is not lost
+  state.step = reading.step - 1;
+  std::vector<std::string> parts;
+  for (const auto& [name, part] : reading.loss.by_name) parts.push_back(text(name, " ", part));
+  throw Error(
+      Cause::diverged,
+      text("the loss of step ", reading.step, " (epoch ",
+           (reading.step - 1) / steps_per_epoch() + 1, ") is ", record.loss, " (",
+           join(parts, ", "), "), expected a finite number; ",
+           saved_step_ > 0
+               ? text("the checkpoint of step ", saved_step_,
+                      " is kept: go on from it by --resume with a smaller --lr or more --l2")
+               : "nothing was saved before: start again with a smaller --lr or more --l2"));
+}
+
+double Trainer::seconds_of_reading(TrainingState& state, StepRecord& record) {
+  const Timer timer;
+  read_loss(state, record);
+  // What a GPU still had to do of the steps that it was given.
+  longest_step_seconds_ = std::max(longest_step_seconds_, record.seconds + timer.seconds());
+  return timer.seconds();
+}
+
+void Trainer::refuse_if_diverged(TrainingState& state) {
+  StepRecord record;
+  if (kept_loss_.has_any()) read_loss(state, record);
+}
+
 void Trainer::tell(const std::optional<StepProfile>& profile) {
   if (profile && events_.profiled) events_.profiled(*profile);
 }
 
 void Trainer::validate(TrainingState& state) {
   const Timer timer;
+  refuse_if_diverged(state);
   const at::Tensor z = model_.embeddings(annealing_epoch(state));
   const double metric = events_.validate(state, z);
   const bool improved = metric > state.best_metric;
@@ -139,8 +160,9 @@ void Trainer::validate(TrainingState& state) {
   longest_validation_seconds_ = std::max(longest_validation_seconds_, timer.seconds());
 }
 
-void Trainer::save(const TrainingState& state, bool is_best, bool is_last) {
+void Trainer::save(TrainingState& state, bool is_best, bool is_last) {
   if (state.step == saved_step_ && !is_best) return;
+  refuse_if_diverged(state);
   finish_save();
   if (events_.weigh) {
     events_.weigh(model_.embeddings(annealing_epoch(state)));
@@ -209,6 +231,7 @@ TrainingEnd Trainer::run(TrainingState& state) {
     triples += record.triples_per_second * record.seconds;
     ++steps;
     if (every(config_.log_every, state.step) || state.step == end) {
+      seconds += seconds_of_reading(state, record);
       record.seconds = seconds;
       record.triples_per_second = triples / seconds;
       record.steps = std::exchange(steps, 0);
@@ -245,6 +268,7 @@ TrainingEnd Trainer::run(TrainingState& state) {
   }
   tell(clock_.finish());
   if (!events_.validate && state.step != saved_step_) {
+    refuse_if_diverged(state);
     // Otherwise each validation that improves has fitted them.
     model_.fit_ridge(model_.embeddings(annealing_epoch(state)));
   }

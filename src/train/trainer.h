@@ -13,8 +13,10 @@
 #include "cluster/communicator.h"
 #include "data/batches.h"
 #include "model/model.h"
+#include "train/kept_loss.h"
 #include "train/optimizer.h"
 #include "train/step_clock.h"
+#include "train/steps_ahead.h"
 #include "train/training_state.h"
 
 namespace micrec {
@@ -88,11 +90,13 @@ class Trainer {
           CheckpointStore& checkpoints, CheckpointInfo description, TrainingEvents events);
 
   /// Trains from the state until the run ends. Ranks: collective.
-  /// Errors   Error(Cause::diverged) on all ranks when the loss is not finite: the step is not
-  /// taken, the last checkpoint stays.
+  /// Errors   Error(Cause::diverged) on all ranks when the loss is not finite: neither that step nor
+  /// any after it is taken, the last checkpoint stays. On a CPU in that very step, on a GPU where the
+  /// loss is read: before it is told and before anything is validated or saved.
   TrainingEnd run(TrainingState& state);
 
-  /// Takes one step and returns its loss; run() is made of these. Ranks: collective.
+  /// Takes one step; run() is made of these. The record has its loss on a CPU; on a GPU once
+  /// read_loss() has read it. Ranks: collective.
   StepRecord take_step(TrainingState& state);
 
   /// How long a save asked for now would take until it is published, the rest of one that is under
@@ -107,9 +111,13 @@ class Trainer {
   /// The one whose annealing inference uses now.
   std::int64_t annealing_epoch(const TrainingState& state) const;
   void validate(TrainingState& state);
+  /// Reads the latest loss into the record. Errors: as run(). Ranks: collective where it throws.
+  void read_loss(TrainingState& state, StepRecord& record);
+  double seconds_of_reading(TrainingState& state, StepRecord& record);
+  void refuse_if_diverged(TrainingState& state);
   void tell(const std::optional<StepProfile>& profile);
   /// Begins to save unless this step is saved; the last save of a run is written as it is.
-  void save(const TrainingState& state, bool is_best, bool is_last);
+  void save(TrainingState& state, bool is_best, bool is_last);
   void advance_save();
   void finish_save();
   bool out_of_time() const;
@@ -122,6 +130,8 @@ class Trainer {
   CheckpointInfo description_;
   TrainingEvents events_;
   StepClock clock_;
+  KeptLoss kept_loss_;
+  StepsAhead ahead_;
   Timer since_start_;
   Timer since_save_;
   double longest_step_seconds_ = 0;

@@ -2,8 +2,10 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/neighbour_sum_warp.h"
+#include "kernels/triple_element.h"
 
 namespace micrec {
 
@@ -22,6 +24,13 @@ struct EmulatedWarp {
     return bits;
   }
   Neighbour pick(const Lanes<Neighbour>& values, int lane) const { return values[lane]; }
+  double sum(Lanes<double> numbers) const {
+    for (int apart = kWarpLanes / 2; apart > 0; apart /= 2) {
+      const Lanes<double> before = numbers;
+      for (int lane = 0; lane < kWarpLanes; ++lane) numbers[lane] += before[lane ^ apart];
+    }
+    return numbers[0];
+  }
 };
 
 /// A call as a GPU runs it.
@@ -32,6 +41,32 @@ void emulate(const SumCall& call) {
     sum_task<Number, width>(EmulatedWarp(), call, task);
   }
   for (std::int64_t i = 0; i < call.hubs.hub_count * call.dim; ++i) finish_hub_number(call, i);
+}
+
+/// As the kernel of triples adds its threads' sums.
+inline TriplePair emulate_chunk(const TripleCall& call, std::int64_t chunk) {
+  std::vector<TriplePair> sums(kTripleThreads);
+  for (int thread = 0; thread < kTripleThreads; ++thread) {
+    sums[thread] = triples_of_thread(call, chunk, thread);
+  }
+  for (int half = kTripleThreads / 2; half > 0; half /= 2) {
+    for (int thread = 0; thread < half; ++thread) {
+      sums[thread].ranking += sums[thread + half].ranking;
+      sums[thread].squares += sums[thread + half].squares;
+    }
+  }
+  return sums[0];
+}
+
+inline void emulate(const TripleCall& call) {
+  const std::int64_t chunks = triple_chunks(call.n);
+  for (std::int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
+    const TriplePair sum = emulate_chunk(call, chunk);
+    if (chunks == 1) return finish_triples(call, sum);
+    call.partial[2 * chunk] = sum.ranking;
+    call.partial[2 * chunk + 1] = sum.squares;
+  }
+  add_triple_chunks(call);
 }
 
 }  // namespace micrec

@@ -3,10 +3,14 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <utility>
 #include <vector>
 
+#include "graph/linear_operator.h"
 #include "kernels/adam.h"
 #include "kernels/adam_element.h"
+#include "model/row_functions.h"
 #include "tests/support/test_graphs.h"
 
 // What a device other than the CPU must do as the CPU does, whether it is a GPU or one that is
@@ -40,6 +44,47 @@ inline void expect_adam_of_the_cpu(c10::Device device) {
     EXPECT_TRUE(same_bits(moved[n].value.cpu(), here[n].value)) << n;
     EXPECT_TRUE(same_bits(moved[n].first_moment.cpu(), here[n].first_moment)) << n;
     EXPECT_TRUE(same_bits(moved[n].second_moment.cpu(), here[n].second_moment)) << n;
+  }
+}
+
+/// The ranking of triples whose rows are on the device, against the CPU's and autograd: `triples` of
+/// them, more than a chunk where there are many.
+inline void expect_triple_loss_of_the_cpu(c10::Device device, std::int64_t triples,
+                                          std::int64_t width) {
+  const ColumnSums sums({1, 1}, static_cast<int>(width), nullptr);
+  const RowGroups groups{triples, 1, 2, nullptr};
+  const at::Tensor weight = at::arange(triples).remainder(7).to(at::kDouble) * 0.01;
+  for (const bool has_squares : {false, true}) {
+    std::vector<std::pair<int, int>> pairs = {{0, 1}, {0, 2}};
+    if (has_squares) pairs.insert(pairs.end(), {{0, 0}, {1, 1}, {2, 2}});
+    const at::Tensor rows = random_matrix(3 * triples, width, 3) * 2;
+    const at::Tensor x = rows.clone().requires_grad_(true);
+    const at::Tensor moved = rows.to(device).requires_grad_(true);
+    TripleSums expected, actual;
+    const at::Tensor dots = block_dots("test.dots", x, 3, pairs, sums);
+    const at::Tensor moved_dots = block_dots("test.dots", moved, 3, pairs, sums);
+    EXPECT_TRUE(at::allclose(moved_dots.detach().cpu(), dots.detach(), 1e-12, 1e-12));
+    const at::Tensor loss = triple_loss(dots, weight, 0.3, groups, expected) * 2;
+    const at::Tensor moved_loss =
+        triple_loss(moved_dots, weight.to(device), 0.3, groups, actual) * 2;
+    run_backward({loss}, {{}});
+    run_backward({moved_loss}, {{}});
+    const auto expect_near = [](const at::Tensor& got, const at::Tensor& wanted) {
+      const double value = wanted.item<double>();
+      EXPECT_NEAR(got.cpu().item<double>(), value, 1e-12 * std::abs(value));
+    };
+    expect_near(moved_loss.detach(), loss.detach());
+    expect_near(actual.ranking, expected.ranking);
+    expect_near(actual.squares, expected.squares);
+    EXPECT_LT(relative_error(moved.grad().cpu(), x.grad()), 1e-6);
+    // Both could be wrong alike.
+    const at::Tensor z = rows.to(at::kDouble).requires_grad_(true);
+    const at::Tensor block = z.view({3, triples, width});
+    at::Tensor plain = weight * at::softplus((block[0] * (block[2] - block[1])).sum(1), 1, 100);
+    if (has_squares) plain = plain + weight * 0.3 * block.square().sum(2).sum(0);
+    run_backward({plain.sum() * 2}, {{}});
+    expect_near(moved_loss.detach(), plain.detach().sum() * 2);
+    EXPECT_LT(relative_error(moved.grad().cpu(), z.grad().to(at::kFloat)), 1e-6);
   }
 }
 

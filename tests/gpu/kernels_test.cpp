@@ -91,6 +91,15 @@ TEST(GpuKernels, AdamHasTheBitsOfTheCpu) {
   expect_adam_of_the_cpu(gpu_for_test());
 }
 
+TEST(GpuKernels, TheLossOfTriplesIsTheCpus) {
+  MICREC_NEEDS_GPU();
+  for (const std::int64_t triples : {0, 1, 200, 2048, 20'000}) {
+    for (const std::int64_t width : {1, 16, 64}) {
+      expect_triple_loss_of_the_cpu(gpu_for_test(), triples, width);
+    }
+  }
+}
+
 TEST(GpuKernels, ReducesOverRanksInTheirOrder) {
   MICREC_NEEDS_GPU();
   const c10::Device gpu = gpu_for_test();

@@ -1,6 +1,7 @@
 // What the program does for a GPU, on a device that the host plays: the model, its training, saving
 // and resuming, at several ranks, against the CPU.
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -12,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/store.h"
@@ -120,6 +122,71 @@ class OnDevice : public testing::Test {
       for (const auto& [name, value] : values) run.values[name] = value.cpu();
     });
     run.all_uploads = device_work().uploads - uploads_before;
+    return run;
+  }
+
+  struct Diverging {
+    std::string told;
+    std::int64_t steps_told = 0;
+    std::int64_t state_step = 0;
+    WholeTensors before, after;  // parameters and moments: after step 3, and when it was told
+  };
+
+  // In the third step, whose loss is known by then, parameters of rank 0 become not finite.
+  Diverging diverge(const ModelConfig& model, ShardedSetting setting, std::int64_t log_every) {
+    Diverging run;
+    if (!setting.device.is_cpu()) setting.over = over_played_device;
+    on_ranks(dataset_, model, setting, [&](ModelRank& rank) {
+      const bool is_first = rank.communicator.rank() == 0;
+      EpochSampler sampler(rank.shard.space(),
+                           read_training_share(dataset_, rank.shard.space(), rank.shard.ownership,
+                                               rank.shard.rank()),
+                           eligible_items(dataset_, rank.shard.space()),
+                           {Sampling::interactions, kBatch, setting.seed, 1});
+      CheckpointStore store(folder_ / "diverging", rank.communicator);
+      TrainingConfig config;
+      config.max_steps = 8;
+      config.log_every = log_every;
+      config.save_every_epochs = 0;
+      Optimizer optimizer(rank.model, config.adam);
+      const auto collect = [&] {
+        WholeTensors values = gather_parameters(rank);
+        std::size_t next = 0;
+        for (const Parameter& parameter : rank.model.parameters()) {
+          values["v:" + parameter.name] =
+              gather_like(rank, parameter, optimizer.moments()[next++].second);
+        }
+        for (auto& [name, value] : values) {
+          if (value.defined()) value = value.cpu();
+        }
+        return values;
+      };
+      TrainingState state;
+      TrainingEvents events;
+      WholeTensors before;
+      events.stop_requested = [&] {  // when the forward part of a step is given
+        const c10::NoGradGuard no_gradient;
+        if (state.step == 2 && is_first) {
+          rank.model.parameters().front().value.fill_(std::nan(""));
+        }
+        if (state.step == 3) before = collect();
+        return false;
+      };
+      events.stepped = [&](const StepRecord&) {
+        if (is_first) ++run.steps_told;
+      };
+      Trainer trainer(config, rank.model, optimizer, sampler, store, {}, events);
+      std::string told;
+      try {
+        trainer.run(state);
+      } catch (const Error& error) {
+        EXPECT_EQ(error.cause(), Cause::diverged);
+        told = error.what();
+      }
+      const WholeTensors after = collect();
+      if (!is_first) return;
+      run = {told, run.steps_told, state.step, before, after};
+    });
     return run;
   }
 
@@ -233,6 +300,37 @@ TEST_F(OnDevice, AnExchangeUploadsNothing) {
 }
 
 TEST_F(OnDevice, AdamHasTheBitsOfTheCpu) { expect_adam_of_the_cpu(played_device()); }
+
+TEST_F(OnDevice, TheLossOfTriplesIsTheCpus) {
+  for (const std::int64_t triples : {0, 1, 200, 20'000}) {
+    for (const std::int64_t width : {1, 16, 64}) {
+      expect_triple_loss_of_the_cpu(played_device(), triples, width);
+    }
+  }
+}
+
+// The loss of the fourth step is not finite. It is seen where the loss is read next, and until then
+// no step was taken.
+TEST_F(OnDevice, NoStepIsTakenFromALossThatIsNotFinite) {
+  const ModelConfig model = model_of("inmo");
+  for (const bool on_device : {false, true}) {
+    for (const std::int64_t log_every : {1, 7}) {
+      ShardedSetting setting;
+      setting.ranks = 2;
+      if (on_device) setting.device = played_device();
+      const Diverging run = diverge(model, setting, log_every);
+      const std::string what = text(on_device ? "device" : "cpu", ", logged every ", log_every);
+      EXPECT_NE(run.told.find("the loss of step 4 (epoch 2) is "), std::string::npos)
+          << what << ": " << run.told;
+      EXPECT_EQ(run.steps_told, log_every == 1 ? 3 : 0) << what;
+      EXPECT_EQ(run.state_step, 3) << what;
+      ASSERT_FALSE(run.before.empty());
+      for (const auto& [key, value] : run.before) {
+        EXPECT_TRUE(same_bits(run.after.at(key), value)) << what << ", " << key;
+      }
+    }
+  }
+}
 
 TEST_F(OnDevice, ARecorderThatSeesNothingSaysWhy) {
   DeviceRecorder recorder(played_device());

@@ -340,6 +340,45 @@ void adam_on_gpu(const AdamCall& call, c10::Device /*device*/) {
   }
 }
 
+void block_dots_on_gpu(const BlockDotsCall& call, c10::Device /*device*/) {
+  if (call.n == 0) return;
+  count_launch("block_dots");
+  BlockDotsCall here = call;
+  translate(here.x);
+  translate(here.dots);
+  for (std::int64_t t = here.n - 1; t >= 0; --t) block_dots_of_row(EmulatedWarp(), here, t);
+}
+
+void block_slopes_on_gpu(const BlockSlopesCall& call, c10::Device /*device*/) {
+  if (call.n == 0) return;
+  count_launch("block_slopes");
+  BlockSlopesCall here = call;
+  translate(here.x);
+  translate(here.slopes);
+  translate(here.out);
+  for (std::int64_t i = here.blocks * here.n * here.width - 1; i >= 0; --i) block_slope(here, i);
+}
+
+void triple_loss_on_gpu(const TripleCall& call, c10::Device /*device*/) {
+  count_launch("triple_loss");
+  if (triple_chunks(call.n) > 1) count_launch("triple_loss of chunks");
+  TripleCall here = call;
+  translate(here.dots);
+  translate(here.weight);
+  translate(here.slopes);
+  translate(here.partial);
+  translate(here.sums);
+  emulate(here);
+}
+
+void keep_loss_on_gpu(const KeepLossCall& call, c10::Device /*device*/) {
+  count_launch("keep_loss");
+  KeepLossCall here = call;
+  translate(here.values);
+  translate(here.kept);
+  keep_loss(here);
+}
+
 }  // namespace micrec
 
 namespace {

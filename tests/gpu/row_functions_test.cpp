@@ -76,31 +76,6 @@ TEST(RowFunctionsOnDevice, ContentRowsAreTheCpus) {
   EXPECT_LT(relative_error(actual.of_rows.slice(1, 8), expected.of_rows.slice(1, 8)), kClose);
 }
 
-TEST(RowFunctionsOnDevice, BlockDotsAndTripleLossAreTheCpus) {
-  constexpr std::int64_t kTriples = 200;
-  const ColumnSums sums({1, 1}, 16, nullptr);
-  const at::Tensor weight = at::arange(kTriples).remainder(7).to(at::kDouble) * 0.01;
-  for (const bool has_squares : {false, true}) {
-    std::vector<std::pair<int, int>> pairs = {{0, 1}, {0, 2}};
-    if (has_squares) pairs.insert(pairs.end(), {{0, 0}, {1, 1}, {2, 2}});
-    const at::Tensor x = leaf(random_matrix(3 * kTriples, 16, 3) * 2);
-    TripleSums expected;
-    const at::Tensor loss = triple_loss(block_dots("test.dots", x, 3, pairs, sums), weight, 0.3,
-                                        one_group(kTriples), expected);
-    loss.backward();
-    const at::Tensor other = leaf(x.detach());
-    TripleSums actual;
-    const at::Tensor other_loss =
-        on_device::triple_loss(on_device::block_dots("test.dots", other, 3, pairs, sums), weight,
-                               0.3, one_group(kTriples), actual);
-    other_loss.backward();
-    EXPECT_NEAR(other_loss.item<double>(), loss.item<double>(), 1e-9);
-    EXPECT_NEAR(actual.ranking[0], expected.ranking[0], 1e-9);
-    EXPECT_NEAR(actual.squares[0], expected.squares[0], 1e-9);
-    EXPECT_LT(relative_error(other.grad(), x.grad()), kClose);
-  }
-}
-
 TEST(ContrastiveOnDevice, IsTheCpusAtAnyNumberOfRanksAndAnySizeOfTiles) {
   const at::Tensor first = random_matrix(23, 8, 1);
   at::Tensor second = random_matrix(23, 8, 2);

@@ -280,7 +280,7 @@ class SolvedKinds : public testing::Test {
       std::vector<double> votes;
       for (int epoch = 0; epoch < epochs; ++epoch) {
         at::Tensor vote = at::ones({2}, at::kDouble);
-        losses.push_back(rank.model.solve(vote));
+        losses.push_back(rank.model.solve(vote).read());
         votes.push_back(vote[1].item<double>());
       }
       const at::Tensor table = gather_buffers(rank).at("embedding");

@@ -1,0 +1,86 @@
+#include <algorithm>
+
+#include "kernels/block_dots_warp.h"
+#include "kernels/device_warp.h"
+#include "kernels/gpu_launch.h"
+#include "kernels/triple_element.h"
+
+namespace micrec {
+namespace {
+
+constexpr int kThreads = 256;  // of a block
+constexpr int kWarps = kThreads / kWarpLanes;
+constexpr std::int64_t kMostBlocks = 1 << 30;
+
+unsigned blocks_for(std::int64_t count, std::int64_t each) {
+  return static_cast<unsigned>(std::min((count + each - 1) / each, kMostBlocks));
+}
+
+__global__ void __launch_bounds__(kThreads) block_dots(const __grid_constant__ BlockDotsCall call) {
+  const DeviceWarp warp(static_cast<int>(threadIdx.x % kWarpLanes));
+  const std::int64_t stride = std::int64_t{gridDim.x} * kWarps;
+  for (std::int64_t t = std::int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpLanes; t < call.n;
+       t += stride) {
+    block_dots_of_row(warp, call, t);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    block_slopes(const __grid_constant__ BlockSlopesCall call) {
+  const std::int64_t count = call.blocks * call.n * call.width;
+  const std::int64_t stride = std::int64_t{gridDim.x} * kThreads;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += stride) {
+    block_slope(call, i);
+  }
+}
+
+/// A block a chunk.
+__global__ void __launch_bounds__(kTripleThreads)
+    triple_loss(const __grid_constant__ TripleCall call) {
+  __shared__ TriplePair sums[kTripleThreads];
+  const int thread = static_cast<int>(threadIdx.x);
+  sums[thread] = triples_of_thread(call, blockIdx.x, thread);
+  __syncthreads();
+  for (int half = kTripleThreads / 2; half > 0; half /= 2) {
+    if (thread < half) {
+      sums[thread].ranking += sums[thread + half].ranking;
+      sums[thread].squares += sums[thread + half].squares;
+    }
+    __syncthreads();
+  }
+  if (thread != 0) return;
+  if (gridDim.x == 1) {
+    finish_triples(call, sums[0]);
+  } else {
+    call.partial[2 * blockIdx.x] = sums[0].ranking;
+    call.partial[2 * blockIdx.x + 1] = sums[0].squares;
+  }
+}
+
+__global__ void add_chunks(const __grid_constant__ TripleCall call) { add_triple_chunks(call); }
+
+}  // namespace
+
+cudaError_t launch_block_dots(const BlockDotsCall& call, cudaStream_t stream) {
+  if (call.n == 0 || call.pairs.count == 0) return cudaSuccess;
+  block_dots<<<blocks_for(call.n, kWarps), kThreads, 0, stream>>>(call);
+  return cudaGetLastError();
+}
+
+cudaError_t launch_block_slopes(const BlockSlopesCall& call, cudaStream_t stream) {
+  const std::int64_t count = call.blocks * call.n * call.width;
+  if (count == 0) return cudaSuccess;
+  block_slopes<<<blocks_for(count, kThreads), kThreads, 0, stream>>>(call);
+  return cudaGetLastError();
+}
+
+cudaError_t launch_triple_loss(const TripleCall& call, cudaStream_t stream) {
+  const std::int64_t chunks = triple_chunks(call.n);
+  triple_loss<<<static_cast<unsigned>(chunks), kTripleThreads, 0, stream>>>(call);
+  if (const cudaError_t code = cudaGetLastError(); code != cudaSuccess) return code;
+  if (chunks == 1) return cudaSuccess;
+  add_chunks<<<1, 1, 0, stream>>>(call);
+  return cudaGetLastError();
+}
+
+}  // namespace micrec
