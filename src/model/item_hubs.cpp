@@ -4,120 +4,218 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
+#include <numeric>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kBlock = std::int64_t{1} << 23;  // products that are summed at a time
-
 /// Lists of numbers of all ranks, rank 0's first. Ranks: collective.
-std::vector<std::int32_t> gather(const char* name, const std::vector<std::int32_t>& own,
-                                 Communicator& world) {
+template <typename T>
+std::vector<T> gather(const char* name, const std::vector<T>& own, Communicator& world) {
+  static_assert(std::is_trivially_copyable_v<T>, "its bytes travel");
+  if (world.size() == 1) return own;
   const auto size = static_cast<std::int64_t>(own.size());
-  const at::Tensor all =
-      world.all_gather(name, at::tensor(own, at::kInt), gather_counts(world, name, size));
-  const std::int32_t* const values = all.const_data_ptr<std::int32_t>();
-  return {values, values + all.numel()};
+  constexpr std::int64_t kBytes = sizeof(T);
+  at::Tensor bytes = at::empty({size, kBytes}, at::kByte);
+  std::copy_n(own.data(), size, static_cast<T*>(bytes.mutable_data_ptr()));
+  const at::Tensor all = world.all_gather(name, bytes, gather_counts(world, name, size));
+  const auto* const values = static_cast<const T*>(all.const_data_ptr());
+  return {values, values + all.size(0)};
 }
 
-/// The most hubs whose table takes no more than it may.
-double most_hubs(double interactions, const HubRule& rule) {
-  return std::min(std::sqrt(rule.table_bytes * interactions / 2), static_cast<double>(rule.most));
-}
+/// Products of the lower triangle, the diagonal with it.
+double triangle(double hubs) { return hubs * (hubs + 1) / 2; }
 
 }  // namespace
 
-double ItemHubs::most_bytes(double interactions, const HubRule& rule) {
-  const double hubs = most_hubs(interactions, rule);
-  return 2 * hubs * hubs + sizeof(std::uint16_t) * interactions;
+/// Bytes of the table of so many hubs and products.
+double ItemHubs::table_bytes(double hubs, double products) {
+  constexpr double kWordBytes = sizeof(std::uint64_t) + sizeof(std::uint16_t);
+  return hubs * (hubs / 128 + 1) * kWordBytes + sizeof(std::int64_t) * hubs +
+         sizeof(float) * products;
+}
+
+double ItemHubs::most_bytes(double people, double interactions, const HubRule& rule) {
+  const auto most = static_cast<double>(rule.most);
+  return std::min({rule.table_bytes * interactions, rule.most_table_bytes,
+                   table_bytes(most, triangle(most))}) +
+         kBytesOfPerson * people + sizeof(std::uint16_t) * interactions;
 }
 
 ItemHubs::ItemHubs(const TrainingHistories& histories, const HubRule& rule, Communicator& world) {
   CHECK_LE(rule.most, std::numeric_limits<std::uint16_t>::max());
   static_assert(TrainingHistories::kLongestHistory <= std::numeric_limits<std::uint16_t>::max());
-  choose(histories, rule);
+  choose(histories, rule, world);
   gather_met(histories, world);
   multiply(histories, world);
 }
 
-void ItemHubs::choose(const TrainingHistories& histories, const HubRule& rule) {
+/// The most hubs whose table is not too large for certain: it has no more products than two of them
+/// were met by a person, each pair of a person counted.
+void ItemHubs::choose(const TrainingHistories& histories, const HubRule& rule,
+                      Communicator& world) {
   const std::vector<std::int32_t>& degree = histories.training_degree();
   double interactions = 0;
-  for (const std::int32_t people : degree) {
-    interactions += people;
-  }
-  const auto most = static_cast<std::int64_t>(most_hubs(interactions, rule));
+  for (const std::int32_t people : degree) interactions += people;
   for (std::int32_t item = 0; item < static_cast<std::int32_t>(degree.size()); ++item) {
     if (degree[item] > rule.more_people_than) items_.push_back(item);
   }
-  if (count() > most) {
-    std::ranges::nth_element(items_, items_.begin() + most, [&](std::int32_t a, std::int32_t b) {
-      return degree[a] != degree[b] ? degree[a] > degree[b] : a < b;
-    });
-    items_.resize(most);
-    std::ranges::sort(items_);
+  std::ranges::sort(items_, [&](std::int32_t a, std::int32_t b) {
+    return degree[a] != degree[b] ? degree[a] > degree[b] : a < b;
+  });
+  if (count() > rule.most) items_.resize(rule.most);
+  number_items(histories);
+
+  if (items_.empty()) return;
+  at::Tensor pairs = at::zeros({count()}, at::kDouble);  // of a hub and those before it
+  auto* const of_hub = pairs.mutable_data_ptr<double>();
+  for (std::size_t n = 0; n < histories.own_people().size(); ++n) {
+    double before = 0;
+    for (const std::int32_t hub : met_by_own(histories, static_cast<std::int64_t>(n))) {
+      of_hub[hub] += ++before;
+    }
   }
-  number_of_.assign(degree.size(), -1);
-  for (std::size_t n = 0; n < items_.size(); ++n)
+  world.all_reduce("item_regression.hubs", pairs);
+  const double most_bytes = std::min(rule.table_bytes * interactions, rule.most_table_bytes);
+  double products = 0;
+  std::int64_t hubs = 0;
+  for (; hubs < count(); ++hubs) {
+    products += of_hub[hubs];
+    const auto all = static_cast<double>(hubs + 1);
+    if (table_bytes(all, std::min(products, triangle(all))) > most_bytes) break;
+  }
+  items_.resize(hubs);
+  number_items(histories);
+}
+
+void ItemHubs::number_items(const TrainingHistories& histories) {
+  number_of_.assign(histories.items(), -1);
+  for (std::size_t n = 0; n < items_.size(); ++n) {
     number_of_[items_[n]] = static_cast<std::int32_t>(n);
+  }
+}
+
+/// The hubs that the n-th of the rank's people met, rising.
+std::vector<std::uint16_t> ItemHubs::met_by_own(const TrainingHistories& histories,
+                                                std::int64_t n) const {
+  std::vector<std::uint16_t> met;
+  for (const std::int32_t item : histories.items_of_own_person(n)) {
+    if (number_of_[item] >= 0) met.push_back(static_cast<std::uint16_t>(number_of_[item]));
+  }
+  std::ranges::sort(met);
+  return met;
 }
 
 void ItemHubs::gather_met(const TrainingHistories& histories, Communicator& world) {
+  static_assert(kBytesOfPerson ==
+                sizeof(std::int32_t) + sizeof(std::uint16_t) * (kHead + kAlign - 1));
   const std::vector<std::int32_t>& own = histories.own_people();
-  std::vector<std::int32_t> lengths, numbers;
+  std::vector<std::uint16_t> records;
   for (std::size_t n = 0; n < own.size(); ++n) {
-    const std::size_t before = numbers.size();
-    for (const std::int32_t item : histories.items_of_own_person(static_cast<std::int64_t>(n))) {
-      if (number_of_[item] >= 0) numbers.push_back(number_of_[item]);
-    }
-    lengths.push_back(static_cast<std::int32_t>(numbers.size() - before));
+    const std::vector<std::uint16_t> met = met_by_own(histories, static_cast<std::int64_t>(n));
+    const double weight = histories.squared_weight()[own[n]];
+    CHECK_LE(weight, std::numeric_limits<std::uint32_t>::max());
+    const auto whole = static_cast<std::uint32_t>(weight);
+    records.insert(records.end(),
+                   {static_cast<std::uint16_t>(whole), static_cast<std::uint16_t>(whole >> 16),
+                    static_cast<std::uint16_t>(met.size())});
+    records.insert(records.end(), met.begin(), met.end());
+    records.resize((records.size() + kAlign - 1) / kAlign * kAlign, 0);
   }
   const std::vector<std::int32_t> people = gather("item_regression.hubs", own, world);
-  lengths = gather("item_regression.hubs", lengths, world);
-  numbers = gather("item_regression.hubs", numbers, world);
-
-  std::vector<std::int32_t> length_of(histories.people(), 0);
-  for (std::size_t n = 0; n < people.size(); ++n) length_of[people[n]] = lengths[n];
-  for (const std::int32_t length : length_of) {
-    first_met_.push_back(static_cast<std::int64_t>(met_by_.size()));
-    met_by_.push_back(static_cast<std::uint16_t>(length));
-    met_by_.resize(met_by_.size() + length);
-  }
-  auto from = numbers.begin();
-  for (std::size_t n = 0; n < people.size(); ++n) {
-    std::copy_n(from, lengths[n], met_by_.begin() + first_met_[people[n]] + 1);
-    from += lengths[n];
+  records_ = gather("item_regression.hubs", records, world);
+  CHECK_LE(records_.size() / kAlign, std::numeric_limits<std::int32_t>::max());
+  place_of_.assign(histories.people(), -1);  // of who is a user of no domain
+  std::int32_t place = 0;
+  for (const std::int32_t person : people) {
+    place_of_[person] = place;
+    place += static_cast<std::int32_t>((kHead + met_at(place).hubs.size() + kAlign - 1) / kAlign);
   }
 }
 
-/// Sums are of whole numbers in double, so they are exact in any order; a block of rows at a time.
-void ItemHubs::multiply(const TrainingHistories& histories, Communicator& world) {
-  products_.resize(place(count(), 0));
-  for (std::int64_t begin = 0; begin < count();) {
-    const std::int64_t end = std::min(count(), begin + std::max<std::int64_t>(1, kBlock / count()));
-    const std::int64_t first = place(begin, 0);
-    at::Tensor sums = at::zeros({place(end, 0) - first}, at::kDouble);
-    double* const sum = sums.mutable_data_ptr<double>();
-    for (const std::int32_t person : histories.own_people()) {
-      const std::span met(met_by(person) + 1, *met_by(person));
-      const double weight = histories.squared_weight()[person];
-      const auto is_before = [&](std::uint16_t hub) { return hub < begin; };
-      for (auto row = std::ranges::partition_point(met, is_before); row != met.end() && *row < end;
-           ++row) {
-        double* const of_row = sum + (place(*row, 0) - first);
-        for (auto column = met.begin(); column <= row; ++column) of_row[*column] += weight;
+/// Ranges of rows that take about as long: the first of each rank's, and the end of all.
+std::vector<std::int64_t> ItemHubs::cut_rows(const TrainingHistories& histories, int ranks) const {
+  double all = 0;
+  for (const std::int32_t item : items_) all += histories.training_degree()[item];
+  std::vector<std::int64_t> first = {0};
+  double before = 0;
+  for (std::int64_t row = 0; row < count(); ++row) {
+    while (before >= all * static_cast<double>(first.size()) / ranks) first.push_back(row);
+    before += histories.training_degree()[items_[row]];
+  }
+  first.resize(ranks, count());
+  first.push_back(count());
+  return first;
+}
+
+/// Who met each hub of some rows, by their places.
+NumberLists ItemHubs::places_of_people(Range rows) const {
+  const auto for_each_met = [&](const auto& use) {
+    for (const std::int32_t place : place_of_) {
+      if (place < 0) continue;
+      const std::span<const std::uint16_t> met = met_at(place).hubs;
+      for (auto hub = std::ranges::lower_bound(met, rows.begin); hub != met.end(); ++hub) {
+        if (*hub >= rows.end) break;
+        use(place, *hub - rows.begin);
       }
     }
-    world.all_reduce("item_regression.hub_products", sums);
-    for (std::int64_t n = 0; n < sums.numel(); ++n) {
-      products_[first + n] = static_cast<float>(sum[n] * TrainingHistories::kUnit);
+  };
+  NumberLists people;
+  people.offsets.assign(rows.size() + 1, 0);
+  for_each_met([&](std::int32_t, std::int64_t row) { ++people.offsets[row + 1]; });
+  std::partial_sum(people.offsets.begin(), people.offsets.end(), people.offsets.begin());
+  people.values.resize(people.offsets.back());
+  std::vector<std::int64_t> next(people.offsets.begin(), people.offsets.end() - 1);
+  for_each_met([&](std::int32_t place, std::int64_t row) { people.values[next[row]++] = place; });
+  return people;
+}
+
+/// Sums are of whole numbers in double, so they are exact in any order.
+void ItemHubs::multiply(const TrainingHistories& histories, Communicator& world) {
+  const std::vector<std::int64_t> cut = cut_rows(histories, world.size());
+  const Range rows{cut[world.rank()], cut[world.rank() + 1]};
+  const NumberLists people = places_of_people(rows);
+  std::vector<std::uint64_t> is_met(first_word(rows.end) - first_word(rows.begin), 0);
+  std::vector<float> products;
+  std::vector<double> sum(rows.end, 0);
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+    const std::span words(is_met.data() + first_word(row) - first_word(rows.begin), row / 64 + 1);
+    for (const std::int32_t place : people.of(row - rows.begin)) {
+      const Met met = met_at(place);
+      for (const std::uint16_t column : met.hubs) {
+        if (column > row) break;
+        sum[column] += met.squared_weight;
+        words[column / 64] |= std::uint64_t{1} << (column % 64);
+      }
     }
-    begin = end;
+    for (std::size_t word = 0; word < words.size(); ++word) {
+      for (std::uint64_t bits = words[word]; bits != 0; bits &= bits - 1) {
+        const double product = std::exchange(sum[word * 64 + std::countr_zero(bits)], 0.0);
+        products.push_back(static_cast<float>(product * TrainingHistories::kUnit));
+      }
+    }
   }
+  is_met_ = gather("item_regression.hub_products", is_met, world);
+  products_ = gather("item_regression.hub_products", products, world);
+  index_products();
+}
+
+void ItemHubs::index_products() {
+  std::int64_t first = 0;
+  for (std::int64_t row = 0; row < count(); ++row) {
+    first_product_.push_back(first);
+    std::int64_t before = 0;
+    for (std::int64_t word = first_word(row); word < first_word(row + 1); ++word) {
+      before_.push_back(static_cast<std::uint16_t>(before));
+      before += std::popcount(is_met_[word]);
+    }
+    first += before;
+  }
+  CHECK_EQ(first, static_cast<std::int64_t>(products_.size()));
 }
 
 }  // namespace micrec

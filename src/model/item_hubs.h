@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/training_histories.h"
@@ -9,57 +12,97 @@ namespace micrec {
 
 /// Which items are hubs: the `most` that most people met in training, of those that more than
 /// `more_people_than` met. Only so many that the table of their products takes no more than
-/// `table_bytes` an interaction, so that it grows as the data do.
+/// `table_bytes` an interaction, so that it grows as the data do, and than `most_table_bytes`.
 ///
 /// What it is chosen for: the column of an item that is no hub is walked for every item that has it
-/// as a neighbour. From 48 people on a table is read in less time than a column; hubs beyond the
-/// 16,384th were met by so few that they take little from a walk, and their table would no longer
-/// lie in any cache.
+/// as a neighbour. From 48 people on a product is looked up in less time than a column is walked.
 struct HubRule {
   std::int64_t more_people_than = 48;
-  std::int64_t most = 16384;
-  double table_bytes = 16;
+  std::int64_t most = 65535;
+  double table_bytes = 32;
+  double most_table_bytes = 1 << 30;
 };
 
 /// Hubs, the products of each two of their columns, and of every person the hubs that they met. With
 /// these the system of an item needs the columns of its other neighbours alone, so that it costs the
 /// same however popular its neighbours are.
+///
+/// Most of the products are zero where hubs are many, so the table has a bit for each two hubs and a
+/// number for each two that somebody met together: what it has grows as the interactions.
 class ItemHubs {
  public:
-  /// Ranks    collective; every rank has the same.
-  /// Cost     the square of how many hubs each person met; 2 * count()^2 bytes, 10 a person, and 2 an
-  ///          interaction with a hub, on every rank.
+  /// Ranks    collective; every rank has the same, and makes an equal share of the table.
+  /// Cost     over all ranks the square of how many hubs each person met; the table of the rule, at
+  ///          most kBytesOfPerson a person, and 2 bytes an interaction with a hub, on every rank.
   ItemHubs(const TrainingHistories& histories, const HubRule& rule, Communicator& world);
 
-  /// What they take at most, of so many interactions. Ranks: local.
-  static double most_bytes(double interactions, const HubRule& rule = {});
+  static constexpr std::int64_t kBytesOfPerson = 24;
+
+  /// What they take at most, of so many people and interactions. Ranks: local.
+  static double most_bytes(double people, double interactions, const HubRule& rule = {});
 
   std::int64_t count() const { return static_cast<std::int64_t>(items_.size()); }
-  /// The number of an item among the hubs, -1 where it is none.
+  /// The number of an item among the hubs, the one that most people met first; -1 where it is none.
   std::int32_t number_of(std::int32_t item) const { return number_of_[item]; }
-  /// The hubs that a person met: how many, then their numbers, rising. In one piece, so that it is
-  /// fetched from memory at once.
-  const std::uint16_t* met_by(std::int32_t person) const {
-    return met_by_.data() + first_met_[person];
+
+  /// Where it is told of a person what they met.
+  std::int32_t place_of(std::int32_t person) const { return place_of_[person]; }
+  /// A person's squared weight in units of TrainingHistories::kUnit, and the hubs that they met,
+  /// rising. In one piece, so that both are fetched from memory at once.
+  struct Met {
+    double squared_weight;
+    std::span<const std::uint16_t> hubs;
+  };
+  Met met_at(std::int32_t place) const {
+    const std::uint16_t* const record = record_at(place);
+    return {static_cast<double>(record[0] + (std::uint32_t{record[1]} << 16)),
+            {record + kHead, record[2]}};
   }
+  void prefetch(std::int32_t place) const { __builtin_prefetch(record_at(place)); }
+
   /// The product of the columns of two hubs.
   float product(std::int32_t a, std::int32_t b) const {
-    return products_[a > b ? place(a, b) : place(b, a)];
+    const auto [column, row] = std::minmax(a, b);
+    const std::int64_t word = first_word(row) + column / 64;
+    const std::uint64_t bit = std::uint64_t{1} << (column % 64);
+    if ((is_met_[word] & bit) == 0) return 0;
+    return products_[first_product_[row] + before_[word] +
+                     std::popcount(is_met_[word] & (bit - 1))];
   }
 
  private:
-  static std::int64_t place(std::int64_t row, std::int64_t column) {
-    return row * (row + 1) / 2 + column;
-  }
-  void choose(const TrainingHistories& histories, const HubRule& rule);
-  void gather_met(const TrainingHistories& histories, Communicator& world);
-  void multiply(const TrainingHistories& histories, Communicator& world);
+  static constexpr std::int64_t kHead = 3;   // numbers before a person's hubs
+  static constexpr std::int64_t kAlign = 8;  // numbers that a place stands for
 
-  std::vector<std::int32_t> items_;      // rising
+  const std::uint16_t* record_at(std::int32_t place) const {
+    return records_.data() + kAlign * place;
+  }
+  /// Where the bits of a row's columns, those up to itself, begin in whole words.
+  static std::int64_t first_word(std::int64_t row) {
+    const std::int64_t words = row / 64;
+    return 32 * words * (words + 1) + row % 64 * (words + 1);
+  }
+  static double table_bytes(double hubs, double products);
+
+  void choose(const TrainingHistories& histories, const HubRule& rule, Communicator& world);
+  void number_items(const TrainingHistories& histories);
+  void gather_met(const TrainingHistories& histories, Communicator& world);
+  std::vector<std::uint16_t> met_by_own(const TrainingHistories& histories, std::int64_t n) const;
+  std::vector<std::int64_t> cut_rows(const TrainingHistories& histories, int ranks) const;
+  NumberLists places_of_people(Range rows) const;
+  void multiply(const TrainingHistories& histories, Communicator& world);
+  void index_products();
+
+  std::vector<std::int32_t> items_;      // the one that most people met first
   std::vector<std::int32_t> number_of_;  // (items of all domains)
-  std::vector<std::int64_t> first_met_;  // (people) where a person's list begins in ...
-  std::vector<std::uint16_t> met_by_;    // ... their lists
-  std::vector<float> products_;          // (count (count + 1) / 2) lower triangle by rows
+  std::vector<std::int32_t> place_of_;   // (people) where a person's record begins in ...
+  std::vector<std::uint16_t> records_;   // ... all of them: weight in two halves, how many hubs,
+                                         // and these
+  // The lower triangle of the products by rows, without those that are zero.
+  std::vector<std::uint64_t> is_met_;        // (words of all rows) a bit a column
+  std::vector<std::uint16_t> before_;        // (words of all rows) bits of the row in words before
+  std::vector<std::int64_t> first_product_;  // (hubs) where the products of a row begin in ...
+  std::vector<float> products_;              // ... all of them
 };
 
 }  // namespace micrec

@@ -3,7 +3,9 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 
 #include "base/parallel.h"
 #include "model/item_systems.h"
@@ -70,6 +72,25 @@ ItemNeighbourhood choose(const NeighbourhoodRule& rule, std::int32_t self, const
   return chosen;
 }
 
+/// Adds the histories of people; those of some are asked for before the first of them is read, as
+/// they are out of the first caches.
+void add_histories(std::span<const std::int32_t> people, const std::vector<std::int32_t>& place_of,
+                   const NumberLists& histories, const TrainingHistories& training,
+                   Together& together) {
+  constexpr std::size_t kAhead = 16;
+  std::array<std::span<const std::int32_t>, kAhead> ahead;
+  for (std::size_t begin = 0; begin < people.size(); begin += kAhead) {
+    const auto some = people.subspan(begin, std::min(kAhead, people.size() - begin));
+    for (std::size_t n = 0; n < some.size(); ++n) {
+      ahead[n] = histories.of(place_of[some[n]]);
+      __builtin_prefetch(ahead[n].data());
+    }
+    for (std::size_t n = 0; n < some.size(); ++n) {
+      together.add(ahead[n], training.squared_weight()[some[n]]);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<ItemNeighbourhood> choose_neighbourhoods(
@@ -86,17 +107,15 @@ std::vector<ItemNeighbourhood> choose_neighbourhoods(
   std::vector<ItemNeighbourhood> chosen(count);
   std::vector<Together> of_worker(threads, Together(training.items()));
   const std::int64_t chunk = std::clamp<std::int64_t>(count / (8 * threads), 1, 1024);
-  parallel_for_workers(
-      count, chunk, threads, [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
-        Together& together = of_worker[worker];
-        for (std::int64_t n = begin; n < end; ++n) {
-          for (const std::int32_t person : people[n]) {
-            together.add(histories.of(place_of[person]), training.squared_weight()[person]);
-          }
-          chosen[n] = choose(rule, items[n], together, training, similar[n]);
-          together.clear();
-        }
-      });
+  parallel_for_workers(count, chunk, threads,
+                       [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
+                         Together& together = of_worker[worker];
+                         for (std::int64_t n = begin; n < end; ++n) {
+                           add_histories(people[n], place_of, histories, training, together);
+                           chosen[n] = choose(rule, items[n], together, training, similar[n]);
+                           together.clear();
+                         }
+                       });
   return chosen;
 }
 

@@ -61,8 +61,8 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
   constexpr double kCoefficientBytes = kNodeBytes + kFloatBytes;
   const double coefficients = at.items() / at.grid.columns * ItemSystems::kMostNeighbours;
   costs.memory(MemoryKind::graph, coefficients * kCoefficientBytes);
-  // While it is fitted: histories by person and by item, the table of hubs, what a thread knows of
-  // every person, the features of its own items, and of a batch the same of all neighbours.
+  // While it is fitted: histories by person and by item, hubs with what every person met of them,
+  // the features of its own items, and of a batch the same of all neighbours.
   double interactions = 0;
   for (const std::int64_t of_part : at.of.user_nonzeros) {
     interactions += static_cast<double>(of_part);
@@ -71,8 +71,8 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
   for (const std::int64_t of_domain : at.of.dataset.items_of_domain) {
     all_items += static_cast<double>(of_domain);
   }
-  double bytes = 2 * kNodeBytes * at.nonzeros() + ItemHubs::most_bytes(interactions) +
-                 ItemSystems::kBytesOfPerson * static_cast<double>(at.of.dataset.users);
+  double bytes = 2 * kNodeBytes * at.nonzeros() +
+                 ItemHubs::most_bytes(static_cast<double>(at.of.dataset.users), interactions);
   double columns = 0;
   for (const std::int64_t width : at.of.dataset.feature_width) {
     columns += static_cast<double>(std::min<std::int64_t>(width, ItemFeatures::kColumns));

@@ -30,7 +30,7 @@ struct ItemRegressionFit::Batch {
   std::vector<ItemNeighbourhood> neighbourhoods;  // (items)
   std::vector<std::int32_t> column_of;    // (items of all domains) the place of one that is a
                                           // neighbour and no hub in `columns`
-  NumberLists columns;                    // people of each
+  NumberLists columns;                    // people of each, as ItemHubs::place_of()
   std::vector<std::int32_t> features_of;  // (items of all domains) the row of a neighbour in ...
   at::Tensor features;                    // ... (neighbours, width) float32
 };
@@ -238,6 +238,7 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
     walked.push_back(item);
   }
   batch.columns = histories_.people_of(walked);
+  for (std::int32_t& person : batch.columns.values) person = hubs_.place_of(person);
   if (features_.width() > 0) batch.features = fetch_features(neighbours);
   return batch;
 }
@@ -248,12 +249,14 @@ ItemSystem ItemRegressionFit::system_of(const Batch& batch, const ItemRegression
   const ItemNeighbourhood& of = batch.neighbourhoods[t];
   const Range of_domain = items_of(batch.domain);
   const std::int64_t width = features_.width();
-  ItemSystem system{{}, {}, of.together, {}, {}};
+  ItemSystem system;
+  system.together = of.together;
   for (const std::int32_t item : of.items) {
     const std::int32_t column = batch.column_of[item];
     system.hub.push_back(hubs_.number_of(item));
     system.columns.push_back(column >= 0 ? batch.columns.of(column)
                                          : std::span<const std::int32_t>());
+    system.squared_length.push_back(histories_.squared_length()[item]);
     system.cross.push_back(of_domain.contains(item) ? 1.0F : static_cast<float>(task.cross));
     if (width > 0) {
       system.features.push_back(batch.features.const_data_ptr<float>() +
@@ -320,8 +323,7 @@ std::vector<SparseRows> ItemRegressionFit::solve(
   find_similar(tasks);
   std::vector<SparseRows> results(tasks.front().settings.size());
   const std::vector<std::pair<Range, int>> batches = batches_of(tasks);
-  std::vector<ItemSystems> of_worker(
-      shard_.threads, ItemSystems(histories_.squared_weight(), hubs_, features_.columns()));
+  std::vector<ItemSystems> of_worker(shard_.threads, ItemSystems(hubs_, features_.columns()));
   for (std::size_t b = 0; b < batches.size(); ++b) {
     const auto& [items, domain] = batches[b];
     solve_batch(gather(items, domain, tasks[domain]), tasks[domain], of_worker, results);

@@ -32,33 +32,23 @@ Places places_of(const std::uint64_t (&met)[2]) {
   return places;
 }
 
-/// Adds a squared weight to the products of the pairs among the neighbours that a person met, but
-/// for those of two hubs.
-void add_pairs(const Places& met, const Places& hubs, double squared_weight, double* products) {
-  for (std::int32_t a = 0; a < met.count; ++a) {
-    double* const row = products + met.place[a] * ItemSystems::kMostNeighbours;
-    for (std::int32_t b = 0; b <= a; ++b) row[met.place[b]] += squared_weight;
-    for (std::int32_t b = 0; b < hubs.count; ++b) {
-      const auto [column, of] = std::minmax(met.place[a], hubs.place[b]);
-      products[of * ItemSystems::kMostNeighbours + column] += squared_weight;
-    }
-  }
+bool is_one(const std::uint64_t (&met)[2]) {
+  return (met[0] == 0) != (met[1] == 0) && (met[0] & (met[0] - 1)) == 0 &&
+         (met[1] & (met[1] - 1)) == 0;
+}
+
+double& product_of(std::int32_t a, std::int32_t b, std::vector<double>& products) {
+  const auto [column, row] = std::minmax(a, b);
+  return products[row * ItemSystems::kMostNeighbours + column];
 }
 
 }  // namespace
 
-ItemSystems::ItemSystems(const std::vector<double>& squared_weight, const ItemHubs& hubs,
-                         const std::vector<Range>& modality_columns)
+ItemSystems::ItemSystems(const ItemHubs& hubs, const std::vector<Range>& modality_columns)
     : hubs_(hubs),
       modality_columns_(modality_columns),
       after_hub_(hubs.count(), 0),
-      products_(kMostNeighbours * kMostNeighbours) {
-  persons_.reserve(squared_weight.size());
-  for (std::size_t person = 0; person < squared_weight.size(); ++person) {
-    persons_.push_back({.squared_weight = squared_weight[person],
-                        .hubs = hubs.met_by(static_cast<std::int32_t>(person))});
-  }
-}
+      products_(kMostNeighbours * kMostNeighbours) {}
 
 void ItemSystems::make(const std::vector<ItemSystem>& items) {
   CHECK_LE(static_cast<std::int64_t>(items.size()), kSystemLanes);
@@ -84,45 +74,78 @@ void ItemSystems::make(const std::vector<ItemSystem>& items) {
   }
 }
 
-/// Notes which hubs are neighbours, and who met which of the others. Almost every person is out of
-/// the first caches, so what is needed next is asked for before.
+/// Notes which hubs are neighbours, and who met which of the others. What is told of a person is out
+/// of the first caches, so it is asked for here; who was met already is found in a table that is not.
 void ItemSystems::meet(const ItemSystem& item) {
+  std::size_t visits = 0;
+  for (const std::span<const std::int32_t> column : item.columns) visits += column.size();
+  const int bits = std::bit_width(2 * visits + 1);
+  const std::size_t last = (std::size_t{1} << bits) - 1;
+  slots_.assign(last + 1, {-1, -1});
+  people_.clear();
+  several_.clear();
   for (std::size_t n = 0; n < item.columns.size(); ++n) {
-    if (n + 1 < item.columns.size()) {
-      for (const std::int32_t person : item.columns[n + 1]) __builtin_prefetch(&persons_[person]);
-    }
+    if (n + 2 < item.columns.size()) __builtin_prefetch(item.columns[n + 2].data());
     if (item.hub[n] >= 0) {
       after_hub_[item.hub[n]] = static_cast<std::uint8_t>(n + 1);
       continue;
     }
-    for (const std::int32_t number : item.columns[n]) {
-      Person& person = persons_[number];
-      if ((person.met[0] | person.met[1]) == 0) {
-        people_.push_back(number);
-        __builtin_prefetch(person.hubs);
+    for (const std::int32_t place : item.columns[n]) {
+      std::size_t at = static_cast<std::uint32_t>(place) * 0x9E3779B1U >> (32 - bits);
+      while (slots_[at].place >= 0 && slots_[at].place != place) at = (at + 1) & last;
+      if (slots_[at].place < 0) {
+        hubs_.prefetch(place);
+        slots_[at] = {place, static_cast<std::int32_t>(people_.size())};
+        people_.push_back({place, {0, 0}});
       }
-      person.met[n / 64] |= std::uint64_t{1} << (n % 64);
+      std::uint64_t(&met)[2] = people_[slots_[at].person].met;
+      if (is_one(met)) several_.push_back(slots_[at].person);
+      met[n / 64] |= std::uint64_t{1} << (n % 64);
     }
   }
 }
 
+/// Notes who met which hubs among the neighbours, without a branch for each: which of a person's
+/// hubs are neighbours cannot be foreseen, and few are. Returns how many there are.
+std::size_t ItemSystems::find_met_hubs() {
+  std::size_t found = 0;
+  for (std::size_t person = 0; person < people_.size(); ++person) {
+    const std::span<const std::uint16_t> hubs = hubs_.met_at(people_[person].place).hubs;
+    if (found + hubs.size() > met_hubs_.size()) met_hubs_.resize(2 * (found + hubs.size()));
+    for (const std::uint16_t hub : hubs) {
+      met_hubs_[found] = {static_cast<std::int32_t>(person), after_hub_[hub] - 1};
+      found += after_hub_[hub] > 0 ? 1 : 0;
+    }
+  }
+  return found;
+}
+
+/// Products of neighbours of which one at least is no hub are sums over people_; those of two hubs
+/// are known, as are those of each with itself.
 void ItemSystems::add_column_products(const ItemSystem& item, int lane) {
   std::fill(products_.begin(), products_.end(), 0.0);
   meet(item);
-  constexpr std::size_t kAhead = 8;
-  for (std::size_t n = 0; n < people_.size(); ++n) {
-    if (n + 2 * kAhead < people_.size()) __builtin_prefetch(&persons_[people_[n + 2 * kAhead]]);
-    if (n + kAhead < people_.size()) __builtin_prefetch(persons_[people_[n + kAhead]].hubs);
-    Person& person = persons_[people_[n]];
-    Places hubs;  // without a branch: which of them are neighbours cannot be foreseen
-    for (const std::uint16_t hub : std::span(person.hubs + 1, *person.hubs)) {
-      hubs.place[hubs.count] = after_hub_[hub] - 1;
-      hubs.count += after_hub_[hub] > 0 ? 1 : 0;
+  const std::size_t met_hubs = find_met_hubs();
+  for (const std::int32_t number : several_) {
+    const Person& person = people_[number];
+    const double squared_weight = hubs_.met_at(person.place).squared_weight;
+    const Places met = places_of(person.met);
+    for (std::int32_t a = 0; a < met.count; ++a) {
+      for (std::int32_t b = 0; b < a; ++b) {
+        product_of(met.place[a], met.place[b], products_) += squared_weight;
+      }
     }
-    add_pairs(places_of(person.met), hubs, person.squared_weight, products_.data());
-    person.met[0] = person.met[1] = 0;
   }
-  people_.clear();
+  for (const MetHub& of : std::span(met_hubs_).first(met_hubs)) {
+    const double squared_weight = hubs_.met_at(people_[of.person].place).squared_weight;
+    const Places met = places_of(people_[of.person].met);
+    for (std::int32_t a = 0; a < met.count; ++a) {
+      product_of(met.place[a], of.neighbour, products_) += squared_weight;
+    }
+  }
+  for (std::size_t n = 0; n < item.columns.size(); ++n) {
+    products_[n * (kMostNeighbours + 1)] = item.squared_length[n];
+  }
   const auto count = static_cast<std::int64_t>(item.columns.size());
   for (std::int64_t row = 0; row < count; ++row) {
     if (item.hub[row] >= 0) after_hub_[item.hub[row]] = 0;

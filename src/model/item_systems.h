@@ -20,7 +20,9 @@ struct ItemRegressionSettings {
 /// What the system of one item is made of.
 struct ItemSystem {
   std::vector<std::int32_t> hub;  // [neighbour] its number among the hubs, -1: it is none
-  std::vector<std::span<const std::int32_t>> columns;  // [neighbour] who met it; of a hub nobody
+  std::vector<std::span<const std::int32_t>> columns;  // [neighbour] who met it, as
+                                                       // ItemHubs::place_of(); of a hub nobody
+  std::vector<double> squared_length;  // [neighbour] of its column, in TrainingHistories::kUnit
   std::vector<float> together;         // [neighbour] product of its column with the item's
   std::vector<float> cross;            // [neighbour] 1, or the weight of other domains
   std::vector<const float*> features;  // rows of the neighbours and, last, of the item; or empty
@@ -35,12 +37,9 @@ struct ItemSystem {
 class ItemSystems {
  public:
   static constexpr std::int64_t kMostNeighbours = 100;
-  static constexpr std::int64_t kBytesOfPerson = 32;  ///< of the work space, which each thread has
 
-  /// `squared_weight`: (people) in units of TrainingHistories::kUnit, whole numbers, so that sums
-  /// are exact; `modality_columns`: of the feature rows. All outlive this.
-  ItemSystems(const std::vector<double>& squared_weight, const ItemHubs& hubs,
-              const std::vector<Range>& modality_columns);
+  /// `modality_columns`: of the feature rows. Both outlive this.
+  ItemSystems(const ItemHubs& hubs, const std::vector<Range>& modality_columns);
 
   /// Shapes   items: at most kSystemLanes, each with at most kMostNeighbours neighbours.
   /// Cost     for each item the people of those neighbours that are no hubs, and for each of them the
@@ -57,6 +56,7 @@ class ItemSystems {
 
  private:
   void meet(const ItemSystem& item);
+  std::size_t find_met_hubs();
   void add_column_products(const ItemSystem& item, int lane);
   void add_feature_products(const ItemSystem& item, int lane);
 
@@ -72,13 +72,21 @@ class ItemSystems {
 
   // Work space: of make() ...
   struct Person {
-    std::uint64_t met[2] = {0, 0};  // a bit for each neighbour that is no hub
-    double squared_weight;
-    const std::uint16_t* hubs;  // ItemHubs::met_by()
+    std::int32_t place;    // as ItemHubs::place_of()
+    std::uint64_t met[2];  // a bit for each neighbour that is no hub
   };
-  static_assert(sizeof(Person) == kBytesOfPerson);
-  std::vector<Person> persons_;          // (people)
-  std::vector<std::int32_t> people_;     // who met some
+  std::vector<Person> people_;         // who met such a neighbour
+  std::vector<std::int32_t> several_;  // which of people_ met more than one
+  struct Slot {
+    std::int32_t place;   // of a person, -1: free
+    std::int32_t person;  // in people_
+  };
+  std::vector<Slot> slots_;  // where to find whom, by a hash of the place
+  struct MetHub {
+    std::int32_t person;     // in people_
+    std::int32_t neighbour;  // a hub
+  };
+  std::vector<MetHub> met_hubs_;
   std::vector<std::uint8_t> after_hub_;  // (hubs) 1 + which neighbour it is, 0: it is none
   std::vector<double> products_;         // (kMostNeighbours, kMostNeighbours) in units
   // ... and of solve().

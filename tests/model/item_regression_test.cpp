@@ -319,8 +319,7 @@ TEST_F(ItemRegressionTest, HubsAreTheItemsOfMostPeopleWithTheProductsOfTheirColu
     const auto met = std::ranges::count_if(data.x[i], [](double value) { return value > 0; });
     by_degree.emplace_back(met, static_cast<std::int32_t>(i));
   }
-  std::vector<std::int32_t> expected = largest(by_degree, 9);
-  std::ranges::sort(expected);
+  const std::vector<std::int32_t> expected = largest(by_degree, 9);
   ShardedSetting setting;
   setting.ranks = 3;
   ModelConfig config;
@@ -341,8 +340,9 @@ TEST_F(ItemRegressionTest, HubsAreTheItemsOfMostPeopleWithTheProductsOfTheirColu
       for (std::uint16_t a = 0; a < 9; ++a) {
         if (data.x[expected[a]][person] > 0) met.push_back(a);
       }
-      const std::uint16_t* const list = hubs.met_by(person);
-      EXPECT_EQ(std::vector<std::uint16_t>(list + 1, list + 1 + *list), met) << person;
+      const ItemHubs::Met told = hubs.met_at(hubs.place_of(person));
+      EXPECT_EQ(std::vector<std::uint16_t>(told.hubs.begin(), told.hubs.end()), met) << person;
+      EXPECT_EQ(told.squared_weight, histories.squared_weight()[person]);
     }
     const ItemHubs fewer(histories, {0, 9, 2.0 * 16 / 1000}, *rank.shard.world);
     EXPECT_LT(fewer.count(), 9);  // their table would take more than it may
