@@ -34,9 +34,7 @@ double triangle(double hubs) { return hubs * (hubs + 1) / 2; }
 
 /// Bytes of the table of so many hubs and products.
 double ItemHubs::table_bytes(double hubs, double products) {
-  constexpr double kWordBytes = sizeof(std::uint64_t) + sizeof(std::uint16_t);
-  return hubs * (hubs / 128 + 1) * kWordBytes + sizeof(std::int64_t) * hubs +
-         sizeof(float) * products;
+  return hubs * (hubs / 128 + 1) * sizeof(Word) + sizeof(float) * products;
 }
 
 double ItemHubs::most_bytes(double people, double interactions, const HubRule& rule) {
@@ -199,23 +197,21 @@ void ItemHubs::multiply(const TrainingHistories& histories, Communicator& world)
       }
     }
   }
-  is_met_ = gather("item_regression.hub_products", is_met, world);
+  is_met = gather("item_regression.hub_products", is_met, world);
   products_ = gather("item_regression.hub_products", products, world);
-  index_products();
+  index_products(is_met);
 }
 
-void ItemHubs::index_products() {
-  std::int64_t first = 0;
-  for (std::int64_t row = 0; row < count(); ++row) {
-    first_product_.push_back(first);
-    std::int64_t before = 0;
-    for (std::int64_t word = first_word(row); word < first_word(row + 1); ++word) {
-      before_.push_back(static_cast<std::uint16_t>(before));
-      before += std::popcount(is_met_[word]);
-    }
-    first += before;
+void ItemHubs::index_products(std::span<const std::uint64_t> is_met) {
+  CHECK_LE(products_.size(), std::numeric_limits<std::uint32_t>::max());
+  std::uint32_t first = 0;
+  words_.reserve(is_met.size());
+  for (const std::uint64_t bits : is_met) {
+    words_.push_back(
+        {static_cast<std::uint32_t>(bits), static_cast<std::uint32_t>(bits >> 32), first});
+    first += static_cast<std::uint32_t>(std::popcount(bits));
   }
-  CHECK_EQ(first, static_cast<std::int64_t>(products_.size()));
+  CHECK_EQ(first, products_.size());
 }
 
 }  // namespace micrec

@@ -60,14 +60,27 @@ class ItemHubs {
   }
   void prefetch(std::int32_t place) const { __builtin_prefetch(record_at(place)); }
 
-  /// The product of the columns of two hubs.
-  float product(std::int32_t a, std::int32_t b) const {
+  /// The product of the columns of two hubs, in three steps, so that what many products need can be
+  /// asked for before the first is read: where it is told whether it is zero; where it lies, -1: it
+  /// is zero; and itself.
+  std::int64_t word_of(std::int32_t a, std::int32_t b) const {
     const auto [column, row] = std::minmax(a, b);
     const std::int64_t word = first_word(row) + column / 64;
-    const std::uint64_t bit = std::uint64_t{1} << (column % 64);
-    if ((is_met_[word] & bit) == 0) return 0;
-    return products_[first_product_[row] + before_[word] +
-                     std::popcount(is_met_[word] & (bit - 1))];
+    __builtin_prefetch(&words_[word]);
+    return word;
+  }
+  std::int64_t place_of_product(std::int64_t word, std::int32_t a, std::int32_t b) const {
+    const Word& of = words_[word];
+    const std::uint64_t bit = std::uint64_t{1} << (std::min(a, b) % 64);
+    const std::uint64_t is_met = of.is_met();
+    if ((is_met & bit) == 0) return -1;
+    const std::int64_t place = of.first + std::popcount(is_met & (bit - 1));
+    __builtin_prefetch(&products_[place]);
+    return place;
+  }
+  float product_at(std::int64_t place) const { return place < 0 ? 0 : products_[place]; }
+  float product(std::int32_t a, std::int32_t b) const {
+    return product_at(place_of_product(word_of(a, b), a, b));
   }
 
  private:
@@ -91,7 +104,7 @@ class ItemHubs {
   std::vector<std::int64_t> cut_rows(const TrainingHistories& histories, int ranks) const;
   NumberLists places_of_people(Range rows) const;
   void multiply(const TrainingHistories& histories, Communicator& world);
-  void index_products();
+  void index_products(std::span<const std::uint64_t> is_met);
 
   std::vector<std::int32_t> items_;      // the one that most people met first
   std::vector<std::int32_t> number_of_;  // (items of all domains)
@@ -99,10 +112,13 @@ class ItemHubs {
   std::vector<std::uint16_t> records_;   // ... all of them: weight in two halves, how many hubs,
                                          // and these
   // The lower triangle of the products by rows, without those that are zero.
-  std::vector<std::uint64_t> is_met_;        // (words of all rows) a bit a column
-  std::vector<std::uint16_t> before_;        // (words of all rows) bits of the row in words before
-  std::vector<std::int64_t> first_product_;  // (hubs) where the products of a row begin in ...
-  std::vector<float> products_;              // ... all of them
+  struct Word {
+    std::uint32_t low, high;  // a bit a column
+    std::uint32_t first;      // where the first of its products lies
+    std::uint64_t is_met() const { return std::uint64_t{high} << 32 | low; }
+  };
+  std::vector<Word> words_;      // of all rows
+  std::vector<float> products_;  // that are not zero
 };
 
 }  // namespace micrec

@@ -108,8 +108,10 @@ void ItemSystems::meet(const ItemSystem& item) {
 /// Notes who met which hubs among the neighbours, without a branch for each: which of a person's
 /// hubs are neighbours cannot be foreseen, and few are. Returns how many there are.
 std::size_t ItemSystems::find_met_hubs() {
+  constexpr std::size_t kAhead = 8;
   std::size_t found = 0;
   for (std::size_t person = 0; person < people_.size(); ++person) {
+    hubs_.prefetch(people_[std::min(person + kAhead, people_.size() - 1)].place);
     const std::span<const std::uint16_t> hubs = hubs_.met_at(people_[person].place).hubs;
     if (found + hubs.size() > met_hubs_.size()) met_hubs_.resize(2 * (found + hubs.size()));
     for (const std::uint16_t hub : hubs) {
@@ -143,20 +145,35 @@ void ItemSystems::add_column_products(const ItemSystem& item, int lane) {
       product_of(met.place[a], of.neighbour, products_) += squared_weight;
     }
   }
-  for (std::size_t n = 0; n < item.columns.size(); ++n) {
-    products_[n * (kMostNeighbours + 1)] = item.squared_length[n];
-  }
   const auto count = static_cast<std::int64_t>(item.columns.size());
+  for (std::int64_t n = 0; n < count; ++n) {
+    products_[n * (kMostNeighbours + 1)] = item.squared_length[n];
+    if (item.hub[n] >= 0) after_hub_[item.hub[n]] = 0;
+  }
   for (std::int64_t row = 0; row < count; ++row) {
-    if (item.hub[row] >= 0) after_hub_[item.hub[row]] = 0;
     for (std::int64_t column = 0; column <= row; ++column) {
       together_[triangle_place(row, column) * kSystemLanes + lane] =
-          item.hub[row] >= 0 && item.hub[column] >= 0
-              ? hubs_.product(item.hub[row], item.hub[column])
-              : static_cast<float>(products_[row * kMostNeighbours + column] *
-                                   TrainingHistories::kUnit);
+          static_cast<float>(products_[row * kMostNeighbours + column] * TrainingHistories::kUnit);
     }
   }
+  look_up_hub_products(item, lane);
+}
+
+/// All words are asked for, then all products, then these are read.
+void ItemSystems::look_up_hub_products(const ItemSystem& item, int lane) {
+  hub_pairs_.clear();
+  const auto count = static_cast<std::int32_t>(item.columns.size());
+  for (std::int32_t row = 0; row < count; ++row) {
+    if (item.hub[row] < 0) continue;
+    for (std::int32_t column = 0; column <= row; ++column) {
+      if (item.hub[column] < 0) continue;
+      hub_pairs_.push_back({item.hub[row], item.hub[column],
+                            triangle_place(row, column) * kSystemLanes + lane,
+                            hubs_.word_of(item.hub[row], item.hub[column])});
+    }
+  }
+  for (HubPair& pair : hub_pairs_) pair.at = hubs_.place_of_product(pair.at, pair.a, pair.b);
+  for (const HubPair& pair : hub_pairs_) together_[pair.to] = hubs_.product_at(pair.at);
 }
 
 void ItemSystems::add_feature_products(const ItemSystem& item, int lane) {

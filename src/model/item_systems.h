@@ -58,6 +58,7 @@ class ItemSystems {
   void meet(const ItemSystem& item);
   std::size_t find_met_hubs();
   void add_column_products(const ItemSystem& item, int lane);
+  void look_up_hub_products(const ItemSystem& item, int lane);
   void add_feature_products(const ItemSystem& item, int lane);
 
   const ItemHubs& hubs_;
@@ -87,6 +88,12 @@ class ItemSystems {
     std::int32_t neighbour;  // a hub
   };
   std::vector<MetHub> met_hubs_;
+  struct HubPair {
+    std::int32_t a, b;
+    std::int64_t to;  // in together_
+    std::int64_t at;  // as ItemHubs::word_of(), then as place_of_product()
+  };
+  std::vector<HubPair> hub_pairs_;
   std::vector<std::uint8_t> after_hub_;  // (hubs) 1 + which neighbour it is, 0: it is none
   std::vector<double> products_;         // (kMostNeighbours, kMostNeighbours) in units
   // ... and of solve().
