@@ -52,20 +52,39 @@ ItemHubs::ItemHubs(const TrainingHistories& histories, const HubRule& rule, Comm
   multiply(histories, world);
 }
 
-/// The most hubs whose table is not too large for certain: it has no more products than two of them
-/// were met by a person, each pair of a person counted.
+std::vector<std::int32_t> ItemHubs::candidates(const std::vector<std::int32_t>& degree,
+                                               const HubRule& rule) {
+  std::vector<std::int32_t> items;
+  for (std::int32_t item = 0; item < static_cast<std::int32_t>(degree.size()); ++item) {
+    if (degree[item] > rule.more_people_than) items.push_back(item);
+  }
+  std::ranges::sort(items, [&](std::int32_t a, std::int32_t b) {
+    return degree[a] != degree[b] ? degree[a] > degree[b] : a < b;
+  });
+  if (static_cast<std::int64_t>(items.size()) > rule.most) items.resize(rule.most);
+  return items;
+}
+
+std::int64_t ItemHubs::most_within(std::span<const double> pairs, double interactions,
+                                   const HubRule& rule) {
+  const double most_bytes = std::min(rule.table_bytes * interactions, rule.most_table_bytes);
+  double products = 0;
+  std::int64_t hubs = 0;
+  for (const double of_hub : pairs) {
+    products += of_hub;
+    const auto all = static_cast<double>(hubs + 1);
+    if (table_bytes(all, std::min(products, triangle(all))) > most_bytes) break;
+    ++hubs;
+  }
+  return hubs;
+}
+
 void ItemHubs::choose(const TrainingHistories& histories, const HubRule& rule,
                       Communicator& world) {
   const std::vector<std::int32_t>& degree = histories.training_degree();
   double interactions = 0;
   for (const std::int32_t people : degree) interactions += people;
-  for (std::int32_t item = 0; item < static_cast<std::int32_t>(degree.size()); ++item) {
-    if (degree[item] > rule.more_people_than) items_.push_back(item);
-  }
-  std::ranges::sort(items_, [&](std::int32_t a, std::int32_t b) {
-    return degree[a] != degree[b] ? degree[a] > degree[b] : a < b;
-  });
-  if (count() > rule.most) items_.resize(rule.most);
+  items_ = candidates(degree, rule);
   number_items(histories);
 
   if (items_.empty()) return;
@@ -78,15 +97,7 @@ void ItemHubs::choose(const TrainingHistories& histories, const HubRule& rule,
     }
   }
   world.all_reduce("item_regression.hubs", pairs);
-  const double most_bytes = std::min(rule.table_bytes * interactions, rule.most_table_bytes);
-  double products = 0;
-  std::int64_t hubs = 0;
-  for (; hubs < count(); ++hubs) {
-    products += of_hub[hubs];
-    const auto all = static_cast<double>(hubs + 1);
-    if (table_bytes(all, std::min(products, triangle(all))) > most_bytes) break;
-  }
-  items_.resize(hubs);
+  items_.resize(most_within({of_hub, items_.size()}, interactions, rule));
   number_items(histories);
 }
 
@@ -131,22 +142,23 @@ void ItemHubs::gather_met(const TrainingHistories& histories, Communicator& worl
   std::int32_t place = 0;
   for (const std::int32_t person : people) {
     place_of_[person] = place;
-    place += static_cast<std::int32_t>((kHead + met_at(place).hubs.size() + kAlign - 1) / kAlign);
+    const auto hubs = static_cast<std::int64_t>(met_at(place).hubs.size());
+    place += static_cast<std::int32_t>(numbers_of_person(hubs) / kAlign);
   }
 }
 
-/// Ranges of rows that take about as long: the first of each rank's, and the end of all.
-std::vector<std::int64_t> ItemHubs::cut_rows(const TrainingHistories& histories, int ranks) const {
+std::vector<std::int64_t> ItemHubs::cut_rows(std::span<const std::int32_t> people, int ranks) {
+  const auto count = static_cast<std::int64_t>(people.size());
   double all = 0;
-  for (const std::int32_t item : items_) all += histories.training_degree()[item];
+  for (const std::int32_t of_hub : people) all += of_hub;
   std::vector<std::int64_t> first = {0};
   double before = 0;
-  for (std::int64_t row = 0; row < count(); ++row) {
+  for (std::int64_t row = 0; row < count; ++row) {
     while (before >= all * static_cast<double>(first.size()) / ranks) first.push_back(row);
-    before += histories.training_degree()[items_[row]];
+    before += people[row];
   }
-  first.resize(ranks, count());
-  first.push_back(count());
+  first.resize(ranks, count);
+  first.push_back(count);
   return first;
 }
 
@@ -174,7 +186,9 @@ NumberLists ItemHubs::places_of_people(Range rows) const {
 
 /// Sums are of whole numbers in double, so they are exact in any order.
 void ItemHubs::multiply(const TrainingHistories& histories, Communicator& world) {
-  const std::vector<std::int64_t> cut = cut_rows(histories, world.size());
+  std::vector<std::int32_t> met_by;
+  for (const std::int32_t item : items_) met_by.push_back(histories.training_degree()[item]);
+  const std::vector<std::int64_t> cut = cut_rows(met_by, world.size());
   const Range rows{cut[world.rank()], cut[world.rank() + 1]};
   const NumberLists people = places_of_people(rows);
   std::vector<std::uint64_t> is_met(first_word(rows.end) - first_word(rows.begin), 0);

@@ -41,6 +41,29 @@ class ItemHubs {
   /// What they take at most, of so many people and interactions. Ranks: local.
   static double most_bytes(double people, double interactions, const HubRule& rule = {});
 
+  // What a plan asks, of the same rule. Ranks: local.
+  /// The items that more people met than the rule says, as many as it takes at most; the one that
+  /// most people met first. Shapes   degree: (items).
+  static std::vector<std::int32_t> candidates(const std::vector<std::int32_t>& degree,
+                                              const HubRule& rule);
+  /// The most of these whose table is not too large for certain: it has no more products than two of
+  /// them were met by a person, each pair of a person counted. Shapes   pairs: (candidates) of each
+  /// and those before it, itself too.
+  static std::int64_t most_within(std::span<const double> pairs, double interactions,
+                                  const HubRule& rule);
+  /// Rows of the table that take about as long: the first of each rank's, and the end of all.
+  /// Shapes   people: (hubs) who met each.
+  static std::vector<std::int64_t> cut_rows(std::span<const std::int32_t> people, int ranks);
+  /// Where the bits of a row's columns, those up to itself, begin in whole words.
+  static std::int64_t first_word(std::int64_t row) {
+    const std::int64_t words = row / 64;
+    return 32 * words * (words + 1) + row % 64 * (words + 1);
+  }
+  /// Numbers of 2 bytes that tell what somebody met of them.
+  static std::int64_t numbers_of_person(std::int64_t hubs) {
+    return (kHead + hubs + kAlign - 1) / kAlign * kAlign;
+  }
+
   std::int64_t count() const { return static_cast<std::int64_t>(items_.size()); }
   /// The number of an item among the hubs, the one that most people met first; -1 where it is none.
   std::int32_t number_of(std::int32_t item) const { return number_of_[item]; }
@@ -90,18 +113,12 @@ class ItemHubs {
   const std::uint16_t* record_at(std::int32_t place) const {
     return records_.data() + kAlign * place;
   }
-  /// Where the bits of a row's columns, those up to itself, begin in whole words.
-  static std::int64_t first_word(std::int64_t row) {
-    const std::int64_t words = row / 64;
-    return 32 * words * (words + 1) + row % 64 * (words + 1);
-  }
   static double table_bytes(double hubs, double products);
 
   void choose(const TrainingHistories& histories, const HubRule& rule, Communicator& world);
   void number_items(const TrainingHistories& histories);
   void gather_met(const TrainingHistories& histories, Communicator& world);
   std::vector<std::uint16_t> met_by_own(const TrainingHistories& histories, std::int64_t n) const;
-  std::vector<std::int64_t> cut_rows(const TrainingHistories& histories, int ranks) const;
   NumberLists places_of_people(Range rows) const;
   void multiply(const TrainingHistories& histories, Communicator& world);
   void index_products(std::span<const std::uint64_t> is_met);

@@ -145,35 +145,44 @@ bool ItemRegressionFit::is_sampled(std::int32_t item, const ItemRegressionTask& 
          static_cast<double>(task.most_items) / static_cast<double>(of_domain);
 }
 
-/// Ranges of places in own_items() with their domains, as many on every rank; some may be empty.
-std::vector<std::pair<Range, int>> ItemRegressionFit::batches_of(
-    const std::vector<ItemRegressionTask>& tasks) const {
-  const NodeSpace& space = shard_.space();
-  const std::vector<std::int32_t>& own = histories_.own_items();
+std::vector<std::pair<Range, int>> ItemRegressionFit::cut_batches(
+    const NodeSpace& space, std::span<const std::int32_t> own, std::span<const std::int64_t> met_by,
+    std::int64_t width) {
   const std::int64_t most_items =
       std::min(kBatchItems, 1 + kBatchFeatures / ItemSystems::kMostNeighbours /
-                                    std::max<std::int64_t>(1, features_.width()));
+                                    std::max<std::int64_t>(1, width));
   std::vector<std::pair<Range, int>> batches;
-  for (int domain = 0; domain < static_cast<int>(tasks.size()); ++domain) {
+  for (int domain = 0; domain < space.domains(); ++domain) {
     const std::int64_t last = space.items_of(domain).end - space.users();
     std::int64_t begin = batches.empty() ? 0 : batches.back().first.end;
     std::int64_t pairs = 0;
     std::int64_t end = begin;
     for (; end < static_cast<std::int64_t>(own.size()) && own[end] < last; ++end) {
-      const auto met = static_cast<std::int64_t>(histories_.people_of_own(end).size());
-      if (end > begin && (pairs + met > kBatchPairs || end - begin == most_items)) {
+      if (end > begin && (pairs + met_by[end] > kBatchPairs || end - begin == most_items)) {
         batches.push_back({{begin, end}, domain});
         begin = end;
         pairs = 0;
       }
-      pairs += met;
+      pairs += met_by[end];
     }
     batches.push_back({{begin, end}, domain});
   }
+  return batches;
+}
+
+/// As many on every rank; some may be empty. Ranks: collective.
+std::vector<std::pair<Range, int>> ItemRegressionFit::batches() const {
+  const std::vector<std::int32_t>& own = histories_.own_items();
+  const auto size = static_cast<std::int64_t>(own.size());
+  std::vector<std::int64_t> met_by;
+  for (std::int64_t n = 0; n < size; ++n) {
+    met_by.push_back(static_cast<std::int64_t>(histories_.people_of_own(n).size()));
+  }
+  std::vector<std::pair<Range, int>> batches =
+      cut_batches(shard_.space(), own, met_by, features_.width());
   at::Tensor count = at::full({1}, static_cast<std::int64_t>(batches.size()), at::kLong);
   shard_.world->all_reduce("item_regression.batches", count, Reduction::max);
-  const auto size = static_cast<std::int64_t>(own.size());
-  batches.resize(count.item<std::int64_t>(), {{size, size}, static_cast<int>(tasks.size()) - 1});
+  batches.resize(count.item<std::int64_t>(), {{size, size}, shard_.space().domains() - 1});
   return batches;
 }
 
@@ -322,7 +331,7 @@ std::vector<SparseRows> ItemRegressionFit::solve(
   }
   find_similar(tasks);
   std::vector<SparseRows> results(tasks.front().settings.size());
-  const std::vector<std::pair<Range, int>> batches = batches_of(tasks);
+  const std::vector<std::pair<Range, int>> batches = this->batches();
   std::vector<ItemSystems> of_worker(shard_.threads, ItemSystems(hubs_, features_.columns()));
   for (std::size_t b = 0; b < batches.size(); ++b) {
     const auto& [items, domain] = batches[b];
@@ -330,6 +339,12 @@ std::vector<SparseRows> ItemRegressionFit::solve(
     progress(static_cast<double>(b + 1) / static_cast<double>(batches.size()));
   }
   return results;
+}
+
+std::int64_t ItemRegressionFit::count(const SparseRows& coefficients) const {
+  at::Tensor count = at::full({1}, coefficients.nonzeros(), at::kLong);
+  shard_.world->all_reduce("item_regression.count", count);
+  return count.item<std::int64_t>();
 }
 
 }  // namespace micrec

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,6 +48,14 @@ class ItemRegressionFit {
   /// How the neighbours by features were found, as far as that was needed.
   const std::vector<NeighbourSearchReport>& searches() const { return searches_; }
 
+  /// Ranges of places in a rank's items (rising, numbered over all domains) with their domains that
+  /// are solved for at a time; as long as what they bring along is bounded. Shapes   met_by: (own)
+  /// how many people met each; width: of all features. Ranks: local.
+  static std::vector<std::pair<Range, int>> cut_batches(const NodeSpace& space,
+                                                        std::span<const std::int32_t> own,
+                                                        std::span<const std::int64_t> met_by,
+                                                        std::int64_t width);
+
   /// From now on solves for these alone, and leaves the rows of others empty. Shapes   wanted: (items
   /// of all domains) 0 or 1.
   void solve_only(std::vector<std::uint8_t> wanted) { wanted_ = std::move(wanted); }
@@ -60,6 +69,9 @@ class ItemRegressionFit {
   /// Cost     batches of items bound the memory, see the source.
   std::vector<SparseRows> solve(const std::vector<ItemRegressionTask>& tasks,
                                 const std::function<void(double)>& progress) const;
+
+  /// The coefficients of all ranks' items. Ranks: collective.
+  std::int64_t count(const SparseRows& coefficients) const;
 
  private:
   struct Batch;
@@ -76,7 +88,7 @@ class ItemRegressionFit {
   const Similar& similar_items(int domain, bool crossing) const {
     return *similar_[crossing ? shard_.space().domains() : domain];
   }
-  std::vector<std::pair<Range, int>> batches_of(const std::vector<ItemRegressionTask>& tasks) const;
+  std::vector<std::pair<Range, int>> batches() const;
   bool is_wanted(std::int32_t item) const { return wanted_.empty() || wanted_[item] != 0; }
   bool is_sampled(std::int32_t item, const ItemRegressionTask& task, std::int64_t of_domain) const;
   Batch gather(Range items, int domain, const ItemRegressionTask& task) const;

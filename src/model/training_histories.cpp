@@ -52,6 +52,18 @@ std::vector<std::int32_t> places_of(const std::vector<std::int32_t>& list, std::
 
 }  // namespace
 
+std::optional<std::uint64_t> TrainingHistories::sample(std::uint64_t seed, std::int32_t person,
+                                                       std::vector<std::int32_t>& items) {
+  if (static_cast<std::int64_t>(items.size()) <= kLongestHistory) return std::nullopt;
+  const Random random(seed, Purpose::history_sample);
+  std::vector<std::uint64_t> keys;
+  for (const std::int32_t item : items) keys.push_back(key_of(random, person, item));
+  const auto last = keys.begin() + (kLongestHistory - 1);
+  std::nth_element(keys.begin(), last, keys.end());
+  std::erase_if(items, [&](std::int32_t item) { return key_of(random, person, item) > *last; });
+  return *last;
+}
+
 TrainingHistories::TrainingHistories(const Shard& shard, std::uint64_t seed)
     : shard_(shard), own_items_(whole_items(shard)) {
   const NodeSpace& space = shard.space();
@@ -100,14 +112,8 @@ void TrainingHistories::sample_long_rows(std::vector<std::vector<std::int32_t>>&
   const Random random(seed, Purpose::history_sample);
   std::vector<Sampled> own;
   for (std::size_t n = 0; n < rows.size(); ++n) {
-    if (static_cast<std::int64_t>(rows[n].size()) <= kLongestHistory) continue;
-    const std::int32_t person = own_people_[n];
-    std::vector<std::uint64_t> keys;
-    for (const std::int32_t item : rows[n]) keys.push_back(key_of(random, person, item));
-    const auto last = keys.begin() + (kLongestHistory - 1);
-    std::nth_element(keys.begin(), last, keys.end());
-    own.push_back({person, *last});
-    std::erase_if(rows[n], [&](std::int32_t item) { return key_of(random, person, item) > *last; });
+    const std::optional<std::uint64_t> largest_key = sample(seed, own_people_[n], rows[n]);
+    if (largest_key) own.push_back({own_people_[n], *largest_key});
   }
   std::unordered_map<std::int32_t, std::uint64_t> largest_key;
   for (const Sampled& sampled : gather_sampled(own, *shard_.world)) {

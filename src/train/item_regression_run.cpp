@@ -149,10 +149,8 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
   for (const NeighbourSearchReport& search : fit.searches()) {
     if (search.tried_graphs) log << "regression by features " << in_words(search) << "\n";
   }
-  at::Tensor count = at::full({1}, fitted.coefficients.nonzeros(), at::kLong);
-  shard.world->all_reduce("item_regression.count", count);
   log << "regression of " << with_commas(fit.histories().items()) << " items has "
-      << with_commas(count.item<std::int64_t>()) << " coefficients, fitted in "
+      << with_commas(fit.count(fitted.coefficients)) << " coefficients, fitted in "
       << in_time(timer.seconds()) << "\n"
       << std::flush;
   fitted.settings = text(begin_of_settings(run),

@@ -100,6 +100,15 @@ void print_memory(std::ostream& out, const GridPlan& plan) {
   out << "          loading, a step with its halo buffers, and evaluation take turns\n";
 }
 
+void print_collectives(std::ostream& out, const BytePlan& bytes) {
+  Table table({"collective", "calls", "all ranks", "busiest rank"}, kIndent);
+  for (const CollectiveBytes& collective : bytes.collectives) {
+    table.add({collective.name, whole(collective.calls), bytes_or_none(collective.total()),
+               bytes_or_none(collective.most())});
+  }
+  table.print(out);
+}
+
 void print_bytes(std::ostream& out, const GridPlan& plan) {
   if (plan.bytes.collectives.empty()) {
     out << "bytes     one rank sends nothing\n";
@@ -107,12 +116,20 @@ void print_bytes(std::ostream& out, const GridPlan& plan) {
   }
   out << "bytes     that must be sent in a step, on average: " << in_bytes(plan.bytes.total())
       << " by all ranks, " << in_bytes(plan.bytes.most()) << " by the busiest\n";
-  Table table({"collective", "calls", "all ranks", "busiest rank"}, kIndent);
-  for (const CollectiveBytes& collective : plan.bytes.collectives) {
-    table.add({collective.name, whole(collective.calls), bytes_or_none(collective.total()),
-               bytes_or_none(collective.most())});
-  }
-  table.print(out);
+  print_collectives(out, plan.bytes);
+}
+
+void print_fit(std::ostream& out, const FitPlan& fit) {
+  const StepSeconds& time = fit.time[fit.slowest_rank()];
+  out << "fit       of item regression with one setting: " << in_time(time.total())
+      << " predicted for the slowest rank, " << fit.slowest_rank() << ": neighbours "
+      << in_time(time.products) << ", solving " << in_time(time.matrices) << ", passes "
+      << in_time(time.passes) << ", network " << in_time(time.network) << "\n";
+  if (fit.bytes.collectives.empty()) return;
+  out << "          it sends at most " << in_bytes(fit.bytes.total()) << " by all ranks, "
+      << in_bytes(fit.bytes.most())
+      << " by the busiest, but for a search by features and the choice of settings\n";
+  print_collectives(out, fit.bytes);
 }
 
 void print_time(std::ostream& out, const GridPlan& plan, const Rates& rates) {
@@ -146,6 +163,24 @@ ordered_json summary_of(const Candidate& candidate) {
   return json;
 }
 
+ordered_json in_json(const BytePlan& bytes) {
+  ordered_json json = ordered_json::array();
+  for (const CollectiveBytes& collective : bytes.collectives) {
+    json.push_back({{"name", collective.name},
+                    {"calls", collective.calls},
+                    {"bytes", collective.total()},
+                    {"bytes_of_busiest_rank", collective.most()}});
+  }
+  return json;
+}
+
+ordered_json in_json(const StepSeconds& time) {
+  return {{"products", time.products},
+          {"matrices", time.matrices},
+          {"passes", time.passes},
+          {"network", time.network}};
+}
+
 ordered_json details_of(const Candidate& chosen) {
   const GridPlan& plan = chosen.plan;
   ordered_json json = summary_of(chosen);
@@ -166,19 +201,18 @@ ordered_json details_of(const Candidate& chosen) {
                              {"bytes_a_step", sent.empty() ? 0 : sent[rank]},
                              {"memory_bytes", plan.memory[rank].peak()},
                              {"memory", memory},
-                             {"seconds",
-                              {{"products", time.products},
-                               {"matrices", time.matrices},
-                               {"passes", time.passes},
-                               {"network", time.network}}}});
+                             {"seconds", in_json(time)}});
   }
-  json["collectives"] = ordered_json::array();
-  for (const CollectiveBytes& collective : plan.bytes.collectives) {
-    json["collectives"].push_back({{"name", collective.name},
-                                   {"calls", collective.calls},
-                                   {"bytes", collective.total()},
-                                   {"bytes_of_busiest_rank", collective.most()}});
-  }
+  json["collectives"] = in_json(plan.bytes);
+  return json;
+}
+
+ordered_json in_json(const FitPlan& fit) {
+  ordered_json json;
+  json["bytes"] = fit.bytes.total();
+  json["bytes_of_busiest_rank"] = fit.bytes.most();
+  json["seconds"] = in_json(fit.time[fit.slowest_rank()]);
+  json["collectives"] = in_json(fit.bytes);
   return json;
 }
 
@@ -191,12 +225,14 @@ void PlanReport::print(std::ostream& out) const {
   print_memory(out, chosen.plan);
   print_bytes(out, chosen.plan);
   print_time(out, chosen.plan, rates);
+  if (fit) print_fit(out, *fit);
   out << std::flush;
 }
 
 ordered_json PlanReport::to_json() const {
   ordered_json json;
   json["plan"] = details_of(chosen);
+  if (fit) json["plan"]["fit"] = in_json(*fit);
   json["fits"] = choice.fits;
   json["reason"] = choice.reason;
   for (const GridCost& cost : choice.costs) {

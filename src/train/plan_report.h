@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ struct PlanReport {
   const GridChoice& choice;
   const std::vector<const Candidate*>& alternatives;
   const Rates& rates;
+  const std::optional<FitPlan>& fit;
 
   /// For people.
   void print(std::ostream& out) const;

@@ -10,6 +10,8 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "data/partition_file.h"
+#include "model/item_regression_costs.h"
+#include "model/modality.h"
 #include "partition/metis_partition.h"
 #include "train/plan_inputs.h"
 
@@ -182,6 +184,31 @@ std::vector<const Candidate*> RunPlanner::alternatives(const std::string& partit
   std::vector<const Candidate*> candidates;
   for (const std::string& one : partitions) candidates.push_back(&candidate(one, grid));
   return candidates;
+}
+
+int FitPlan::slowest_rank() const {
+  const auto slowest = std::ranges::max_element(time, {}, &StepSeconds::total);
+  return static_cast<int>(slowest - time.begin());
+}
+
+std::optional<FitPlan> RunPlanner::fit(const Candidate& candidate,
+                                       const std::vector<std::string>& modalities,
+                                       std::uint64_t seed) {
+  if (model_.item_regression == ItemRegressionUse::off) return std::nullopt;
+  const PlanInputs& all = inputs();
+  const Layout layout = make_layout(all.space, all.people, candidate.rows, candidate.plan.grid);
+  ItemRegressionShape shape{.space = all.space,
+                            .people = all.people,
+                            .graph = all.graph,
+                            .whole = layout.whole,
+                            .feature_width = {},
+                            .seed = seed,
+                            .hubs = {}};
+  for (const std::string& modality : modalities) {
+    shape.feature_width.push_back(modality_width(dataset_, modality));
+  }
+  const std::vector<StepCosts> costs = costs_of_item_regression(shape);
+  return FitPlan{plan_bytes(costs), plan_time(costs, rates_)};
 }
 
 RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,

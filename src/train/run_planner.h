@@ -36,6 +36,14 @@ struct Candidate {
   GridPlan plan;
 };
 
+/// What item regression sends and takes to be fitted, as costs_of_item_regression() says.
+struct FitPlan {
+  BytePlan bytes;                 // (ranks)
+  std::vector<StepSeconds> time;  // (ranks)
+
+  int slowest_rank() const;
+};
+
 /// Plans runs on a data set: who would own what on which grid, and what that costs. The one planner
 /// of `micrec plan` and of `train --grid=auto`; it reads the training graph once, when it is first
 /// asked for something that takes it.
@@ -72,6 +80,10 @@ class RunPlanner {
   /// shares out no rows.
   std::vector<const Candidate*> alternatives(const std::string& partition, ProcessGrid grid,
                                              bool with_metis);
+
+  /// The fit that goes before the steps, with these modalities; nothing where the model has none.
+  std::optional<FitPlan> fit(const Candidate& candidate, const std::vector<std::string>& modalities,
+                             std::uint64_t seed);
 
   const StepShape& shape() { return inputs().shape; }
 

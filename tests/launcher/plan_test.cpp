@@ -118,6 +118,21 @@ TEST_F(Plan, JsonAddsUp) {
   EXPECT_EQ(plan["partitioners"].size(), 3U) << "hash, balanced and the chosen one";
 }
 
+TEST_F(Plan, CountsTheFitOfItemRegressionWhereThereIsOne) {
+  const json fit = plan_json({"--ranks=4", "--grid=2x2"})["plan"]["fit"];
+  double sent = 0;
+  std::vector<std::string> names;
+  for (const json& collective : fit["collectives"]) {
+    sent += collective["bytes"].get<double>();
+    names.push_back(collective["name"]);
+  }
+  EXPECT_EQ(std::ranges::count(names, "item_regression.histories"), 1);
+  EXPECT_EQ(std::ranges::count(names, "item_regression.features"), 1);
+  EXPECT_NEAR(sent, fit["bytes"].get<double>(), 1);
+  EXPECT_GT(fit["seconds"]["matrices"].get<double>(), 0);
+  EXPECT_FALSE(plan_json({"--ranks=4", "--item_regression=off"})["plan"].contains("fit"));
+}
+
 TEST_F(Plan, ComparesPartitionersOnTheSameGrid) {
   const json plan = plan_json({"--ranks=8", "--grid=8x1", "--compare"});
   ASSERT_EQ(plan["partitioners"].size(), 3U);

@@ -10,8 +10,12 @@
 #include <set>
 #include <vector>
 
+#include "cluster/thread_communicator.h"
 #include "data/dataset_writer.h"
+#include "data/training_graph.h"
+#include "model/item_regression_costs.h"
 #include "model/item_regression_fit.h"
+#include "partition/planning/byte_plan.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
@@ -347,6 +351,64 @@ TEST_F(ItemRegressionTest, HubsAreTheItemsOfMostPeopleWithTheProductsOfTheirColu
     const ItemHubs fewer(histories, {0, 9, 2.0 * 16 / 1000}, *rank.shard.world);
     EXPECT_LT(fewer.count(), 9);  // their table would take more than it may
   });
+}
+
+/// What a fit on this grid was planned to send, on each rank held against what it sent; of some names
+/// that is a bound.
+void expect_sent_as_planned(const DatasetFile& dataset, const std::vector<std::string>& modalities,
+                            ProcessGrid grid) {
+  const std::set<std::string> bounded = {"item_regression.columns", "item_regression.features",
+                                         "item_regression.hub_products", "batch.plan"};
+  const HubRule rule{6, 20, 1e6};
+  const ItemRegressionTask task{0.6, 10, {{10, 0.6, std::vector<double>(modalities.size(), 1)}}, 0};
+  const DatasetSummary summary = summarise(dataset);
+  const Adjacency graph = read_training_graph(dataset, summary.space);
+  const Layout layout = make_layout(summary.space, summary.people,
+                                    assign_by_hash(summary.space, summary.people, grid.rows), grid);
+  ItemRegressionShape shape{.space = summary.space,
+                            .people = summary.people,
+                            .graph = graph,
+                            .whole = layout.whole,
+                            .feature_width = {},
+                            .seed = 3,
+                            .hubs = rule};
+  for (const std::string& name : modalities) {
+    shape.feature_width.push_back(modality_width(dataset, name));
+  }
+  const BytePlan plan = plan_bytes(costs_of_item_regression(shape));
+  EXPECT_EQ(plan.collectives.empty(), grid.ranks() == 1);
+  run_ranks(grid.ranks(), [&](Communicator& world) {
+    const GridGroups groups = split_world(world, grid);
+    const Shard shard =
+        load_shard(dataset, summary, layout, Observed::training, /*threads=*/1, groups);
+    const LedgerEntries before = world.ledger().snapshot();
+    const ItemRegressionFit fit(dataset, shard, modalities, ItemFeatures::kColumns, 3, rule);
+    fit.count(fit.solve({task, task}, [](double) {}).front());
+    std::map<std::string, double> sent;
+    for (const auto& [name, entry] : since(before, world.ledger().snapshot())) {
+      if (!name.starts_with("neighbours.")) sent[name] = static_cast<double>(entry.bytes_sent);
+    }
+    for (const CollectiveBytes& planned : plan.collectives) {
+      const std::string what = planned.name + " on " + to_text(grid);
+      ASSERT_TRUE(sent.contains(planned.name)) << what;
+      const double most = planned.bytes[world.rank()];
+      if (bounded.contains(planned.name)) {
+        EXPECT_GE(most, sent[planned.name]) << what;
+      } else {
+        EXPECT_EQ(most, sent[planned.name]) << what;
+      }
+      sent.erase(planned.name);
+    }
+    for (const auto& [name, bytes] : sent) EXPECT_EQ(bytes, 0) << name << " is not planned";
+  });
+}
+
+TEST_F(ItemRegressionTest, SendsWhatIsPlanned) {
+  const DatasetFile dataset = world({.domains = 2, .users = 80, .items = 60});
+  for (const ProcessGrid grid : {ProcessGrid{1, 1}, {2, 1}, {3, 1}, {2, 2}}) {
+    expect_sent_as_planned(dataset, {}, grid);
+    expect_sent_as_planned(dataset, {"image", "text"}, grid);
+  }
 }
 
 TEST_F(ItemRegressionTest, ColdItemsHaveTheirFeaturesAlone) {
