@@ -4,10 +4,12 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "kernels/neighbour_sum.h"
 #include "kernels/rows.h"
+#include "partition/row_order.h"
 
 namespace micrec {
 
@@ -138,6 +140,31 @@ void ShardedGraph::make_parts(int parts) {
       lands[q] += received[q * parts + p];
     }
   }
+}
+
+void ShardedGraph::store_near_rows_together(std::int64_t first_rows) {
+  CHECK(pattern_.row_at.empty() && !pattern_.on_device);
+  std::vector<std::int32_t> near =
+      order_of_near_rows(pattern_.offsets, pattern_.columns, local_rows());
+  std::ranges::stable_partition(near, [&](std::int32_t row) { return row < first_rows; });
+  std::vector<std::int32_t> order;
+  order.reserve(near.size());
+  for (const Part& part : parts_) {
+    std::ranges::copy_if(near, std::back_inserter(order),
+                         [&](std::int32_t row) { return part.rows.contains(row); });
+  }
+  Pattern stored;
+  stored.offsets.reserve(pattern_.offsets.size());
+  stored.columns.reserve(pattern_.columns.size());
+  stored.place_of.resize(order.size());
+  for (const std::int32_t row : order) {
+    stored.place_of[row] = static_cast<std::int32_t>(stored.rows());
+    stored.columns.insert(stored.columns.end(), pattern_.columns.begin() + pattern_.begin(row),
+                          pattern_.columns.begin() + pattern_.end(row));
+    stored.offsets.push_back(static_cast<std::int64_t>(stored.columns.size()));
+  }
+  stored.row_at = std::move(order);
+  pattern_ = std::move(stored);
 }
 
 at::Tensor ShardedGraph::buffer(at::IntArrayRef shape, const at::TensorOptions& options) const {

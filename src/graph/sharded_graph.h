@@ -39,6 +39,12 @@ class ShardedGraph {
   Communicator& communicator() const { return *communicator_; }
   int threads() const { return threads_; }
 
+  /// Stores the rows of each part in an order in which those that share neighbours are near one
+  /// another (see order_of_near_rows), those below `first_rows` before the others. No number of a row
+  /// and no bit of a sum changes; sums of rows that do not fit into caches take less time.
+  /// Not where the pattern goes to a GPU. Ranks: local.
+  void store_near_rows_together(std::int64_t first_rows);
+
   /// Appends the halo: x (owned_rows, ...) -> (local_rows, ...), contiguous. With one rank it is x
   /// itself. Ranks: collective. Not differentiable by itself.
   at::Tensor with_halo(const char* name, const at::Tensor& x) const;

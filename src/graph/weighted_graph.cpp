@@ -44,7 +44,7 @@ WeightedGraph::Half WeightedGraph::transposed(const Ownership& ownership, const 
   std::vector<std::vector<std::int32_t>> sent(communicator.size());
   const Pattern& pattern = graph.pattern();
   for (std::int64_t row = 0; row < pattern.rows(); ++row) {
-    for (std::int64_t i = pattern.offsets[row]; i < pattern.offsets[row + 1]; ++i) {
+    for (std::int64_t i = pattern.begin(row); i < pattern.end(row); ++i) {
       const std::int32_t column = value(neighbours[i]);
       sent[ownership.owner[column]].insert(
           sent[ownership.owner[column]].end(),

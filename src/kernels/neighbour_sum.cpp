@@ -47,7 +47,7 @@ void run_on_cpu(const SumCall& call, const std::function<void()>& meanwhile, int
   std::vector<std::int64_t> costs;  // before each wanted row, where only some are
   if (call.rows) costs.resize(call.output_rows + 1, 0);
   for (std::int64_t i = 0; call.rows && i < call.output_rows; ++i) {
-    const std::int64_t* const offset = call.offsets + call.rows[i];
+    const std::int64_t* const offset = call.offsets + place_of_row(call, call.rows[i]);
     costs[i + 1] = costs[i] + offset[1] - offset[0] + kRowCost;
   }
   const auto cost_before = [&](std::int64_t i) {

@@ -72,8 +72,9 @@ struct SumOptions {
   const std::vector<GlobalNode>* local_to_global = nullptr;
   /// The rows wanted, rising; the result has only these. nullptr: all.
   const std::vector<std::int32_t>* rows = nullptr;
-  /// Only the rows of the pattern in this range are computed, in their places in `out`; its begin
-  /// is a multiple of kRangeStep. For neighbour_sum_into without dropout and `rows`; nullopt: all.
+  /// Only the rows of the pattern that are stored in this range are computed, each as its row of
+  /// `out`; its begin is a multiple of kRangeStep. For neighbour_sum_into without dropout and
+  /// `rows`; nullopt: all.
   std::optional<Range> range;
   /// Called now and then by the calling thread while it works, to keep an exchange moving.
   std::function<void()> meanwhile;
@@ -90,11 +91,11 @@ inline constexpr std::int64_t kRangeStep = 64;
 /// y_r = factor * (a_r / (1 - p) * sum_{c in N(r), kept} b_c * w_rc * x_c + scale_r * addend_r).
 ///
 /// The bits of a row depend on its neighbours in their order and on their values alone: not on the
-/// number of threads, on which rank owns the row, on the other rows requested, nor on the
+/// place at which the pattern stores it, on the number of threads, on which rank owns the row, on the other rows requested, nor on the
 /// processor's instruction set or whether it is a GPU.
 ///
-/// On a GPU all tensors are there, `threads` means nothing, and the pattern is copied there when it
-/// is first used; x and out may also be bfloat16, and are added up as float32 all the same.
+/// On a GPU all tensors are there, `threads` means nothing, and the pattern, whose rows must be stored
+/// rising, is copied there when it is first used; x and out may also be bfloat16, and are added up as float32 all the same.
 ///
 /// Shapes   x: (local rows, dim) float32, dim >= 1; returns (rows, dim) of x's type.
 /// Ranks    local; halo rows of x must have arrived.

@@ -129,6 +129,10 @@ void take_lists(const Pattern& pattern, const SumOptions& options, Range range, 
   SumCall& call = sum.call;
   call.offsets = pattern.offsets.data();
   call.columns = pattern.columns.data();
+  if (!pattern.row_at.empty()) {
+    call.row_at = pattern.row_at.data();
+    call.place_of = pattern.place_of.data();
+  }
   if (options.rows) call.rows = options.rows->data();
   if (options.local_to_global) {
     call.global_numbers = reinterpret_cast<const std::int32_t*>(options.local_to_global->data());
@@ -136,9 +140,12 @@ void take_lists(const Pattern& pattern, const SumOptions& options, Range range, 
   if (options.active_columns) call.active_columns = options.active_columns->words();
   if (options.horner.addend_rows) call.addend_rows = options.horner.addend_rows->words();
   for (std::int64_t i = 0; i < call.output_rows; ++i) {
-    const std::int64_t row = options.rows ? std::int64_t{call.rows[i]} : range.begin + i;
-    if (pattern.degree(row) <= kHubChunk) continue;
-    sum.hubs.add(i, pattern.offsets[row], pattern.offsets[row + 1]);
+    const std::int64_t place = options.rows ? place_of_row(call, call.rows[i]) : range.begin + i;
+    const std::int64_t begin = pattern.offsets[place];
+    const std::int64_t end = pattern.offsets[place + 1];
+    if (end - begin <= kHubChunk) continue;
+    const bool is_own_row = !options.rows && call.row_at;
+    sum.hubs.add(is_own_row ? std::int64_t{call.row_at[place]} : i, begin, end);
   }
   call.hubs.pieces = sum.hubs.pieces.data();
   call.hubs.piece_count = static_cast<std::int64_t>(sum.hubs.pieces.size());
@@ -150,6 +157,7 @@ void take_lists(const Pattern& pattern, const SumOptions& options, Range range, 
 void copy_lists(const Pattern& pattern, const SumOptions& options, Range range, c10::Device device,
                 PreparedSum& sum) {
   SumCall& call = sum.call;
+  CHECK(pattern.row_at.empty()) << "on a device rows are stored rising";
   DevicePattern& there = device_pattern(pattern, device);
   const auto keep = [&](const at::Tensor& tensor) {
     sum.kept.push_back(tensor);
@@ -233,11 +241,16 @@ void check_arguments(const at::Tensor& out, const Pattern& pattern, const at::Te
       << "out must not be the addend";
 }
 
-// Makes row `begin` row 0 of all that is indexed by rows.
+// Makes place `begin` place 0, and where rows are stored rising, row `begin` row 0 of all that is
+// indexed by rows.
 void start_at(std::int64_t begin, std::int64_t out_bytes, SumCall& call) {
   static_assert(kRangeStep % 64 == 0, "rows of a word of a RowSet");
   if (begin == 0) return;
   call.offsets += begin;
+  if (call.row_at) {
+    call.row_at += begin;
+    return;
+  }
   call.out = static_cast<char*>(call.out) + begin * call.dim * out_bytes;
   if (call.row_scale) call.row_scale += begin;
   if (call.addend_scale) call.addend_scale += begin;

@@ -54,6 +54,19 @@ MICREC_INLINE float* row_of_out(const SumCall& call, std::int64_t output_row) {
   return static_cast<float*>(call.out) + output_row * call.dim;
 }
 
+// The i-th row wanted: the pattern's row, the place where that is stored, and its row of the result.
+struct WantedRow {
+  std::int64_t row;
+  std::int64_t place;
+  std::int64_t output_row;
+};
+
+MICREC_INLINE WantedRow wanted_row(const SumCall& call, std::int64_t i) {
+  if (call.rows) return {call.rows[i], place_of_row(call, call.rows[i]), i};
+  const std::int64_t row = call.row_at ? std::int64_t{call.row_at[i]} : i;
+  return {row, i, row};
+}
+
 // `vectors` vectors of columns, the first at `column`, the last at `last_column`: it overlaps the
 // one before it where the width is not a multiple, and both write the same numbers.
 template <int lanes, int vectors, Weights weights>
@@ -206,11 +219,37 @@ MICREC_INLINE Entries collected_entries(const SumCall& call, const std::int32_t*
   return {rows, call.edge_weights || call.column_scale ? weights : nullptr, nullptr, count};
 }
 
+// Starts reading the addend of a row that follows soon: rows that are not stored rising jump about in
+// it, which no processor foresees.
+MICREC_INLINE void start_addend(const SumCall& call, std::int64_t place, std::int64_t end) {
+  constexpr std::int64_t kRowsAhead = 4;
+  if (!call.row_at || !call.addend || place + kRowsAhead >= end) return;
+  const float* const addend = finish_of_row(call, call.row_at[place + kRowsAhead]).addend;
+  if (!addend) return;
+  for (std::int64_t c = 0; c < call.dim; c += kLineFloats) __builtin_prefetch(addend + c);
+}
+
+// Takes the columns' scales into the weights, and moves up those that take part as rows of x.
+template <typename RowOfX>
+MICREC_INLINE std::int64_t keep_scaled(const SumCall& call, const std::int32_t* columns,
+                                       const float* edge_weights, std::int64_t count,
+                                       std::int32_t* rows, float* weights, const RowOfX& row_of) {
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int32_t column = columns[i];
+    const float scale = call.column_scale[column];
+    rows[kept] = row_of(column);
+    weights[kept] = edge_weights ? scale * edge_weights[i] : scale;
+    kept += takes_part(scale);
+  }
+  return kept;
+}
+
 // The entries of the nonzeros [begin, end) of a row that remain, written to rows and weights;
 // returns how many. Nothing here branches on the data: half the branches would be guessed wrong.
 std::int64_t remaining_entries(const SumCall& call, std::int64_t row, std::int64_t begin,
                                std::int64_t end, std::int32_t* rows, float* weights) {
-  const std::int32_t* columns = call.columns + begin;
+  const std::int32_t* columns = call.columns + begin;  // of what remains so far, as its weights
   const float* edge_weights = call.edge_weights ? call.edge_weights + begin : nullptr;
   std::int64_t count = end - begin;
   if (call.dropout.threshold != 0) {
@@ -218,32 +257,31 @@ std::int64_t remaining_entries(const SumCall& call, std::int64_t row, std::int64
     decide_dropout(call, row, columns, count, kept);
     count = keep_where(columns, edge_weights, count, rows, weights,
                        [&](std::int64_t i, std::int32_t) { return kept[i]; });
-  } else {
-    for (std::int64_t i = 0; i < count; ++i) rows[i] = columns[i];
-    if (edge_weights) {
-      for (std::int64_t i = 0; i < count; ++i) weights[i] = edge_weights[i];
-    }
+    columns = rows;
+    if (edge_weights) edge_weights = weights;
   }
-  if (edge_weights) edge_weights = weights;
   const RowSet::Word* const active = call.active_columns;
   if (active) {
     count =
-        keep_where(rows, edge_weights, count, rows, weights,
+        keep_where(columns, edge_weights, count, rows, weights,
                    [&](std::int64_t, std::int32_t column) { return is_active(active, column); });
+    columns = rows;
+    if (edge_weights) edge_weights = weights;
   }
+  const auto compact = [&](std::int32_t column) { return row_of_x(active, column); };
+  const auto itself = [](std::int32_t column) { return column; };
   if (call.column_scale && !scales_in_place(call)) {
-    std::int64_t kept = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int32_t column = rows[i];
-      const float scale = call.column_scale[column];
-      rows[kept] = column;
-      weights[kept] = edge_weights ? scale * weights[i] : scale;
-      kept += takes_part(scale);
-    }
-    count = kept;
+    return active ? keep_scaled(call, columns, edge_weights, count, rows, weights, compact)
+                  : keep_scaled(call, columns, edge_weights, count, rows, weights, itself);
   }
   if (active) {
-    for (std::int64_t i = 0; i < count; ++i) rows[i] = row_of_x(active, rows[i]);
+    for (std::int64_t i = 0; i < count; ++i) rows[i] = compact(rows[i]);
+    return count;
+  }
+  if (columns == rows) return count;
+  for (std::int64_t i = 0; i < count; ++i) rows[i] = columns[i];
+  if (edge_weights) {
+    for (std::int64_t i = 0; i < count; ++i) weights[i] = edge_weights[i];
   }
   return count;
 }
@@ -255,11 +293,13 @@ void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
   if (!call.rows && call.dropout.threshold == 0 && !call.active_columns &&
       (!call.column_scale || scales_in_place(call))) {
     const Entries entries{call.columns, call.edge_weights, call.column_scale, call.nonzeros};
-    for (std::int64_t row = begin; row < end; ++row) {
-      if (offsets[row + 1] - offsets[row] > kHubChunk) continue;
+    for (std::int64_t place = begin; place < end; ++place) {
+      start_addend(call, place, end);
+      if (offsets[place + 1] - offsets[place] > kHubChunk) continue;
+      const std::int64_t row = wanted_row(call, place).row;
       const RowFinish finish = finish_of_row(call, row);
-      const std::int64_t row_end = is_zero_row(call, row) ? offsets[row] : offsets[row + 1];
-      sum_entries(call, entries, offsets[row], row_end, &finish, row_of_out(call, row));
+      const std::int64_t row_end = is_zero_row(call, row) ? offsets[place] : offsets[place + 1];
+      sum_entries(call, entries, offsets[place], row_end, &finish, row_of_out(call, row));
     }
     end_streams();
     return;
@@ -273,14 +313,14 @@ void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
     std::int64_t used = 0;
     int collected = 0;
     for (; next < end && collected < kBatchRows; ++next) {
-      const std::int64_t row = row_of_output(call, next);
-      const std::int64_t degree = offsets[row + 1] - offsets[row];
+      const auto [row, place, output_row] = wanted_row(call, next);
+      const std::int64_t degree = offsets[place + 1] - offsets[place];
       if (degree > kHubChunk) continue;
       if (used + degree > kBatchEntries) break;
-      const std::int64_t row_end = is_zero_row(call, row) ? offsets[row] : offsets[row + 1];
-      used += remaining_entries(call, row, offsets[row], row_end, rows + used, weights + used);
+      const std::int64_t row_end = is_zero_row(call, row) ? offsets[place] : offsets[place + 1];
+      used += remaining_entries(call, row, offsets[place], row_end, rows + used, weights + used);
       ends[collected] = used;
-      outputs[collected++] = next;
+      outputs[collected++] = output_row;
     }
     const Entries entries = collected_entries(call, rows, weights, used);
     std::int64_t first = 0;

@@ -63,11 +63,13 @@ enum class Stored : std::uint8_t { float32, bfloat16 };
 /// One call of neighbour_sum; see there. All pointers are of the processor that runs it; those that
 /// may be null say so.
 struct SumCall {
-  const std::int64_t* offsets = nullptr;
+  const std::int64_t* offsets = nullptr;  // of the pattern's places, from the first wanted one on
   const std::int32_t* columns = nullptr;
   std::int64_t nonzeros = 0;
-  const void* x = nullptr;  // (factor rows, dim)
-  void* out = nullptr;      // (output rows, dim)
+  const std::int32_t* row_at = nullptr;    // of the places, from the first wanted one on, or null
+  const std::int32_t* place_of = nullptr;  // (pattern rows) or null; neither on a GPU
+  const void* x = nullptr;                 // (factor rows, dim)
+  void* out = nullptr;                     // (output rows, dim)
   Stored x_type = Stored::float32;
   Stored out_type = Stored::float32;
   std::int64_t dim = 0;
@@ -97,6 +99,11 @@ struct Neighbour {
 
 MICREC_KERNEL_INLINE std::int64_t row_of_output(const SumCall& call, std::int64_t output_row) {
   return call.rows ? std::int64_t{call.rows[output_row]} : output_row;
+}
+
+/// The place at which the pattern stores a row, where all are wanted or not.
+MICREC_KERNEL_INLINE std::int64_t place_of_row(const SumCall& call, std::int64_t row) {
+  return call.place_of ? std::int64_t{call.place_of[row]} : row;
 }
 
 /// Where the row's own weight is zero, its neighbours do not matter.

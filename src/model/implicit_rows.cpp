@@ -124,7 +124,7 @@ class RowSolver {
 
  private:
   const float* neighbour(std::int64_t place, std::int64_t number) const {
-    const std::int64_t at = problem_.pattern.offsets[problem_.rows[place]] + number;
+    const std::int64_t at = problem_.pattern.begin(problem_.rows[place]) + number;
     return z_ + problem_.columns.position(problem_.pattern.columns[at]) * dim_;
   }
 
@@ -290,7 +290,7 @@ SolvedRows solve_implicit_rows_by_torch(const ImplicitRows& problem) {
                                  places.begin() + static_cast<std::ptrdiff_t>(end));
     std::vector<float> penalty;
     for (const std::int64_t place : to) {
-      const std::int64_t first = problem.pattern.offsets[problem.rows[place]];
+      const std::int64_t first = problem.pattern.begin(problem.rows[place]);
       penalty.push_back(static_cast<float>(problem.penalty(degree(place))));
       for (std::int64_t k = 0; k < longest; ++k) {
         const bool is_there = k < degree(place);

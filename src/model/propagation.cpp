@@ -65,6 +65,10 @@ void Propagation::declare(const ModelShape& shape, const RankPlace& at, StepCost
     costs.exchange("halo.propagate.active", Group::rows, 2,
                    at.halo_sent() * kFlagBytes + needs.active_sent[at.row] * at.row_bytes());
   }
+  const double local_rows = at.rows() + at.halo_received();
+  if (is_stored_for_sums(local_rows, at.columns)) {
+    costs.memory(MemoryKind::graph, 2 * kNodeBytes * at.rows());  // places of rows, rows of places
+  }
   // The two matrices that it goes back and forth between.
   costs.memory(MemoryKind::activations, 2 * at.matrix_bytes());
   costs.memory_in_turn(MemoryKind::halo_buffers,

@@ -102,6 +102,20 @@ void move_to(Shard& shard, c10::Device device) {
   }
 }
 
+bool is_stored_for_sums(double local_rows, double width) {
+  constexpr double kSmallestBytes = 12 << 20;
+  return local_rows * width * kFloatBytes >= kSmallestBytes;
+}
+
+void store_for_sums(Shard& shard, std::int64_t width) {
+  const auto local_rows = static_cast<double>(shard.graph->local_rows());
+  if (!shard.device.is_cpu() || !is_stored_for_sums(local_rows, static_cast<double>(width))) return;
+  const std::vector<GlobalNode>& owned = shard.owned();
+  const auto users = std::ranges::partition_point(
+      owned, [&](GlobalNode node) { return shard.space().is_user(node); });
+  shard.graph->store_near_rows_together(users - owned.begin());
+}
+
 std::vector<std::int32_t> whole_items(const Shard& shard) {
   std::vector<std::int32_t> items;
   for (const GlobalNode node : shard.whole_nodes) {

@@ -98,6 +98,14 @@ struct Shard {
 /// Errors: Error(Cause::usage) where a reproducible shard should leave the CPU.
 void move_to(Shard& shard, c10::Device device);
 
+/// Stores the rows of the graph so that sums over neighbours, of `width` columns, read what lies in
+/// caches: where they compute on the CPU and a matrix of all local rows has 12 MiB or more, below
+/// which caches near the cores have much of it anyway. Pays where sums are many, as in training.
+/// Ranks: local. Cost: see order_of_near_rows.
+void store_for_sums(Shard& shard, std::int64_t width);
+/// Whether it does, for so many local rows on a CPU.
+bool is_stored_for_sums(double local_rows, double width);
+
 /// The items among Shard::whole_nodes, numbered over all domains, rising.
 std::vector<std::int32_t> whole_items(const Shard& shard);
 

@@ -97,7 +97,7 @@ std::vector<std::vector<std::int32_t>> TrainingHistories::collect_rows() {
   for (std::size_t row = 0; row < owned.size() && space.is_user(owned[row]); ++row) {
     const std::int32_t place = place_of_person_[shard_.summary->people.person[value(owned[row])]];
     if (place < 0) continue;
-    for (std::int64_t n = pattern.offsets[row]; n < pattern.offsets[row + 1]; ++n) {
+    for (std::int64_t n = pattern.begin(row); n < pattern.end(row); ++n) {
       const GlobalNode item = local[pattern.columns[n]];
       rows[place].push_back(static_cast<std::int32_t>(value(item) - space.users()));
     }
@@ -127,7 +127,7 @@ void TrainingHistories::sample_long_rows(std::vector<std::vector<std::int32_t>>&
   for (const std::int32_t item : own_items_) {
     const std::int32_t row = shard_.row_of[space.users() + item];
     std::vector<std::int32_t> people;
-    for (std::int64_t n = pattern.offsets[row]; n < pattern.offsets[row + 1]; ++n) {
+    for (std::int64_t n = pattern.begin(row); n < pattern.end(row); ++n) {
       const std::int32_t person = shard_.summary->people.person[value(local[pattern.columns[n]])];
       const auto found = largest_key.empty() ? largest_key.end() : largest_key.find(person);
       if (found == largest_key.end() || key_of(random, person, item) <= found->second) {

@@ -382,6 +382,9 @@ int train_from_start(const RunConfig& config, Job& job) {
   Shard shard = load_shard(dataset, summary, std::move(plan.layout), Observed::training,
                            job.threads(), groups);
   move_to(shard, job.device());
+  if (!model_config.is_solved() && model_config.layers > 0) {
+    store_for_sums(shard, columns_of(shard.grid, model_config.dim, shard.column_part()).size());
+  }
   print_halo(job.log_once(), shard);
   Model model(model_config, dataset, shard, config.seed);
   print_searches(job.log_once(), model);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "cluster/self_communicator.h"
@@ -233,6 +234,44 @@ auto propagation(const TestGraph& graph, int layers) {
                                                    const std::vector<std::int32_t>* rows) {
     return propagate(shard, own, local_values(shard, q), layers, rows);
   };
+}
+
+TEST(Propagate, HasTheSameBitsWhereNearRowsAreStoredTogether) {
+  const TestGraph graph = bipartite_graph(500, 300, 5);
+  const at::Tensor x = random_matrix(graph.nodes(), 17, 3);
+  for (const int ranks : kRankCounts) {
+    const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
+    for (const int parts : {1, 3}) {
+      run_ranks(ranks, [&](Communicator& communicator) {
+        const std::vector<GlobalNode> owned = ownership.nodes_of(communicator.rank());
+        const TestGraph::Rows rows = graph.rows_of(owned);
+        std::vector<at::Tensor> results;
+        for (const bool is_near : {false, true}) {
+          ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, kThreads,
+                             parts);
+          if (is_near) {
+            const auto users = std::ranges::lower_bound(owned, GlobalNode(500)) - owned.begin();
+            shard.store_near_rows_together(users);
+            ASSERT_EQ(shard.pattern().row_at.size(), owned.size());
+            if (ranks == 1) {
+              EXPECT_LT(shard.pattern().row_at[499], 500);
+              EXPECT_FALSE(std::ranges::is_sorted(shard.pattern().row_at));
+            }
+          }
+          const at::Tensor q = local_values(shard, graph.inverse_sqrt_degree());
+          const std::vector<std::int32_t> some = rows_of_every_third_node(shard);
+          for (const auto* const wanted : {&some, static_cast<decltype(&some)>(nullptr)}) {
+            at::Tensor own = x.index_select(0, node_numbers(owned)).set_requires_grad(true);
+            const at::Tensor y = propagate(shard, own, q, 3, wanted);
+            y.backward(y.detach());
+            results.push_back(y.detach());
+            results.push_back(own.grad());
+          }
+        }
+        for (std::size_t n = 0; n < 4; ++n) EXPECT_TRUE(same_bits(results[n], results[n + 4]));
+      });
+    }
+  }
 }
 
 TEST(Propagate, AgreesWithAutogradOfTheDenseFormula) {

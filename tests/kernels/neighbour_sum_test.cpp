@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/dispatch.h"
 #include "kernels/neighbour_sum_call.h"
@@ -270,6 +272,67 @@ TEST(NeighbourSum, HasTheSameBitsWhereItIsLargeEnoughToBeWrittenPastTheCaches) {
     }
     EXPECT_TRUE(same_bits(of_first.slice(0, 0, 1000),
                           neighbour_sum(pattern, x, options, 1).slice(0, 0, 1000)));
+  }
+}
+
+// The same rows, stored in another order.
+Pattern stored_otherwise(const Pattern& rising) {
+  Pattern stored;
+  for (std::int64_t row = 0; row < rising.rows(); ++row) {
+    stored.row_at.push_back(static_cast<std::int32_t>(row));
+  }
+  std::ranges::sort(stored.row_at, {}, [](std::int32_t row) {
+    return std::pair(row / 1024, mix(static_cast<std::uint32_t>(row)));
+  });
+  stored.place_of.resize(rising.rows());
+  for (const std::int32_t row : stored.row_at) {
+    stored.place_of[row] = static_cast<std::int32_t>(stored.rows());
+    stored.columns.insert(stored.columns.end(), rising.columns.begin() + rising.begin(row),
+                          rising.columns.begin() + rising.end(row));
+    stored.offsets.push_back(static_cast<std::int64_t>(stored.columns.size()));
+  }
+  return stored;
+}
+
+TEST(NeighbourSum, HasTheSameBitsInWhateverOrderRowsAreStored) {
+  const TestGraph graph = bipartite_graph(60'000, 50, 2);  // with hubs; written past the caches
+  const Pattern pattern = graph.pattern();
+  const Pattern stored = stored_otherwise(pattern);
+  const std::int64_t nodes = graph.nodes();
+  std::vector<std::int32_t> some;
+  for (std::int32_t row = 3; row < nodes; row += 11) some.push_back(row);
+  some.push_back(60'000);  // a hub
+  const RowSet active(nodes, some);
+  const at::Tensor half = random_matrix(nodes, 1, 2).flatten().relu();
+  for (const std::int64_t dim : {17, 64}) {
+    const at::Tensor x = random_matrix(nodes, dim, 8);
+    for (int choice = 0; choice < 32; ++choice) {
+      SumOptions options;
+      at::Tensor factor = x;
+      if (choice & 1) options.scaling = {half, half, (choice & 2) != 0};
+      if (choice & 4) options.dropout = {0.3F, 7, (choice & 2) != 0};
+      if (choice & 8) {
+        options.horner.addend = random_matrix(nodes, dim, 5);
+        options.horner.scale = random_matrix(nodes, 1, 6).flatten();
+      }
+      if (choice & 16) {
+        options.active_columns = &active;
+        factor = x.slice(0, 0, active.size());
+      }
+      const at::Tensor expected = neighbour_sum(pattern, factor, options, 2);
+      EXPECT_TRUE(same_bits(neighbour_sum(stored, factor, options, 2), expected)) << choice;
+      options.rows = &some;
+      EXPECT_TRUE(same_bits(neighbour_sum(stored, factor, options, 2), take(expected, some)))
+          << choice;
+      options.rows = nullptr;
+      if (options.dropout.probability > 0) continue;
+      at::Tensor parts = at::full({nodes, dim}, -1.0);
+      for (const Range range : {Range{0, 2048}, Range{2048, nodes}}) {
+        options.range = range;
+        neighbour_sum_into(parts, stored, factor, options, 2);
+      }
+      EXPECT_TRUE(same_bits(parts, expected)) << choice;
+    }
   }
 }
 

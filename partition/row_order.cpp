@@ -1,0 +1,198 @@
+#include "partition/row_order.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace micrec {
+namespace {
+
+// A cluster of the first level may have so many nodes, one of the next kGrowth times as many.
+constexpr std::int64_t kFirstCluster = 1024;
+constexpr std::int64_t kGrowth = 8;
+constexpr int kRounds = 2;
+constexpr std::int64_t kFewClusters = 8;
+
+/// An undirected graph; without weights all are 1.
+struct Graph {
+  std::vector<std::int64_t> offsets;     // (nodes + 1)
+  std::vector<std::int32_t> neighbours;  // (edges, both ways)
+  std::vector<std::int64_t> weights;     // (edges) or none
+  std::vector<std::int64_t> sizes;       // (nodes) of the nodes of the first graph in it
+
+  std::int64_t nodes() const { return static_cast<std::int64_t>(sizes.size()); }
+  std::int64_t weight(std::int64_t edge) const { return weights.empty() ? 1 : weights[edge]; }
+};
+
+/// The members of each of `groups` groups, in rising order, one group after the other.
+struct Members {
+  std::vector<std::int64_t> begins;   // (groups + 1)
+  std::vector<std::int32_t> numbers;  // (members)
+};
+
+Members members_of(const std::vector<std::int32_t>& group_of, std::int64_t groups) {
+  Members members;
+  members.begins.assign(groups + 1, 0);
+  for (const std::int32_t group : group_of) ++members.begins[group + 1];
+  std::partial_sum(members.begins.begin(), members.begins.end(), members.begins.begin());
+  members.numbers.resize(group_of.size());
+  std::vector<std::int64_t> next(members.begins.begin(), members.begins.end() - 1);
+  for (std::size_t n = 0; n < group_of.size(); ++n) {
+    members.numbers[next[group_of[n]]++] = static_cast<std::int32_t>(n);
+  }
+  return members;
+}
+
+/// Columns that are not rows get the rows that have them as neighbours.
+Graph graph_of(const std::vector<std::int64_t>& offsets, const std::vector<std::int32_t>& columns,
+               std::int64_t column_count) {
+  const auto rows = static_cast<std::int64_t>(offsets.size()) - 1;
+  Graph graph{offsets, columns, {}, std::vector<std::int64_t>(column_count, 1)};
+  if (column_count == rows) return graph;
+  graph.offsets.resize(column_count + 1, 0);
+  std::fill(graph.offsets.begin() + rows + 1, graph.offsets.end(), 0);
+  for (const std::int32_t column : columns) {
+    if (column >= rows) ++graph.offsets[column + 1];
+  }
+  std::partial_sum(graph.offsets.begin() + rows, graph.offsets.end(), graph.offsets.begin() + rows);
+  graph.neighbours.resize(graph.offsets.back());
+  std::vector<std::int64_t> next(graph.offsets.begin() + rows, graph.offsets.end() - 1);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t i = offsets[row]; i < offsets[row + 1]; ++i) {
+      if (columns[i] < rows) continue;
+      graph.neighbours[next[columns[i] - rows]++] = static_cast<std::int32_t>(row);
+    }
+  }
+  return graph;
+}
+
+/// Adds up the weights of a node's edges by label.
+class Votes {
+ public:
+  explicit Votes(std::int64_t labels) : votes_(labels, 0) {}
+
+  void add(std::int32_t label, std::int64_t weight) {
+    if (votes_[label] == 0) labels_.push_back(label);
+    votes_[label] += weight;
+  }
+  const std::vector<std::int32_t>& labels() const { return labels_; }  // in the order of add()
+  std::int64_t of(std::int32_t label) const { return votes_[label]; }
+  void clear() {
+    for (const std::int32_t label : labels_) votes_[label] = 0;
+    labels_.clear();
+  }
+
+ private:
+  std::vector<std::int64_t> votes_;
+  std::vector<std::int32_t> labels_;
+};
+
+/// A label each node: in turn, those with few neighbours first, a node takes the label that most of
+/// its neighbours have, if the cluster stays below `most`.
+std::vector<std::int32_t> propagated_labels(const Graph& graph, std::int64_t most) {
+  std::vector<std::int32_t> label(graph.nodes());
+  std::iota(label.begin(), label.end(), 0);
+  std::vector<std::int64_t> size = graph.sizes;
+  std::vector<std::int32_t> degree(graph.nodes());
+  for (std::int64_t node = 0; node < graph.nodes(); ++node) {
+    degree[node] = static_cast<std::int32_t>(
+        std::min<std::int64_t>(graph.offsets[node + 1] - graph.offsets[node], graph.nodes()));
+  }
+  const std::vector<std::int32_t> turns = members_of(degree, graph.nodes() + 1).numbers;
+  Votes votes(graph.nodes());
+  for (int round = 0; round < kRounds; ++round) {
+    std::int64_t moved = 0;
+    for (const std::int32_t node : turns) {
+      for (std::int64_t e = graph.offsets[node]; e < graph.offsets[node + 1]; ++e) {
+        votes.add(label[graph.neighbours[e]], graph.weight(e));
+      }
+      const std::int32_t own = label[node];
+      std::int32_t best = own;
+      for (const std::int32_t other : votes.labels()) {
+        if (size[other] + graph.sizes[node] <= most && votes.of(other) > votes.of(best)) {
+          best = other;
+        }
+      }
+      votes.clear();
+      if (best == own) continue;
+      size[own] -= graph.sizes[node];
+      size[best] += graph.sizes[node];
+      label[node] = best;
+      ++moved;
+    }
+    if (moved < graph.nodes() / 100) break;
+  }
+  return label;
+}
+
+/// The labels that are in use become 0, 1, ... in the order of their first node; returns how many.
+std::int64_t number_labels(std::vector<std::int32_t>& label) {
+  std::vector<std::int32_t> number(label.size(), -1);
+  std::int32_t count = 0;
+  for (std::int32_t& of_node : label) {
+    if (number[of_node] < 0) number[of_node] = count++;
+    of_node = number[of_node];
+  }
+  return count;
+}
+
+/// Clusters as nodes.
+Graph contracted(const Graph& graph, const std::vector<std::int32_t>& cluster_of,
+                 std::int64_t clusters) {
+  const Members members = members_of(cluster_of, clusters);
+  Graph result{{0}, {}, {}, std::vector<std::int64_t>(clusters, 0)};
+  Votes votes(clusters);
+  for (std::int64_t cluster = 0; cluster < clusters; ++cluster) {
+    for (std::int64_t m = members.begins[cluster]; m < members.begins[cluster + 1]; ++m) {
+      const std::int32_t node = members.numbers[m];
+      result.sizes[cluster] += graph.sizes[node];
+      for (std::int64_t e = graph.offsets[node]; e < graph.offsets[node + 1]; ++e) {
+        const std::int32_t other = cluster_of[graph.neighbours[e]];
+        if (other != cluster) votes.add(other, graph.weight(e));
+      }
+    }
+    for (const std::int32_t other : votes.labels()) {
+      result.neighbours.push_back(other);
+      result.weights.push_back(votes.of(other));
+    }
+    votes.clear();
+    result.offsets.push_back(static_cast<std::int64_t>(result.neighbours.size()));
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<std::int32_t> order_of_near_rows(const std::vector<std::int64_t>& offsets,
+                                             const std::vector<std::int32_t>& columns,
+                                             std::int64_t column_count) {
+  const auto rows = static_cast<std::int64_t>(offsets.size()) - 1;
+  CHECK_GE(column_count, rows);
+  std::vector<std::vector<std::int32_t>> levels;  // of each node of a level its cluster in the next
+  Graph graph = graph_of(offsets, columns, column_count);
+  for (std::int64_t most = kFirstCluster;; most *= kGrowth) {
+    levels.push_back(propagated_labels(graph, most));
+    const std::int64_t clusters = number_labels(levels.back());
+    const std::int64_t before = graph.nodes();
+    graph = contracted(graph, levels.back(), clusters);
+    if (clusters <= kFewClusters || clusters > before / 20 * 19) break;
+  }
+  std::vector<std::int32_t> order(graph.nodes());  // of the clusters of the last level
+  std::iota(order.begin(), order.end(), 0);
+  for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
+    const Members members = members_of(*level, static_cast<std::int64_t>(order.size()));
+    std::vector<std::int32_t> finer;
+    finer.reserve(level->size());
+    for (const std::int32_t cluster : order) {
+      finer.insert(finer.end(), members.numbers.begin() + members.begins[cluster],
+                   members.numbers.begin() + members.begins[cluster + 1]);
+    }
+    order = std::move(finer);
+  }
+  std::erase_if(order, [&](std::int32_t node) { return node >= rows; });
+  return order;
+}
+
+}  // namespace micrec
