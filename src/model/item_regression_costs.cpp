@@ -44,7 +44,7 @@ class Sent {
     if (bytes * ranks_ <= kSmallBytes) return gathered(name, bytes);
     const std::int64_t own = numbers * (rank_ + 1) / ranks_ - numbers * rank_ / ranks_;
     const double own_bytes = kDoubleBytes * static_cast<double>(own);
-    add(name, 2, bytes - own_bytes + peers() * own_bytes);
+    add(name, 1, bytes - own_bytes + peers() * own_bytes);
   }
   /// Lists to every rank, of so many bytes in all, after how many they are.
   void lists(const char* name, double bytes) { add(name, 2, kCountBytes * peers() + bytes); }

@@ -50,6 +50,24 @@ std::string sent_table(const RunRecord& record) {
   return table.to_html();
 }
 
+/// What the fit of item regression sent, or "".
+std::string fit_table(const LoggedFit& fit) {
+  if (fit.sent.empty()) return "";
+  HtmlTable table({"collective", "sent", "planned, at most", ""});
+  table.left(3);
+  double most = 0;
+  for (const SentByName& one : fit.sent) {
+    most = std::max({most, one.bytes, one.bound.value_or(0)});
+  }
+  for (const SentByName& one : fit.sent) {
+    table.add({escaped(one.name), bytes_text(one.bytes), one.bound ? bytes_text(*one.bound) : "—",
+               inline_bar(one.bytes, most, one.bound.value_or(0))});
+  }
+  return text("<p>The fit of item regression, without the choice of its settings, took ",
+              time_text(fit.seconds), "; planned were ", time_text(fit.planned_seconds),
+              ". All in all it sent:</p>\n", table.to_html());
+}
+
 /// Training taken apart, as far as the log tells.
 struct TrainingTime {
   double steps = 0;
@@ -106,9 +124,14 @@ std::string time_table(const RunRecord& record) {
 std::string sent_section(const ReportedRuns& runs) {
   std::string html;
   for (const ReportedRun& run : runs) {
-    if (run.record.sent.empty()) continue;
-    html += text(heading_of(run, runs), "<p>Mean of ", count_of(run.record.steps_sent, "step"),
-                 ".</p>\n", sent_table(run.record));
+    const std::string of_fit = run.record.fit ? fit_table(*run.record.fit) : "";
+    if (run.record.sent.empty() && of_fit.empty()) continue;
+    html += heading_of(run, runs);
+    if (!run.record.sent.empty()) {
+      html += text("<p>Mean of ", count_of(run.record.steps_sent, "step"), ".</p>\n",
+                   sent_table(run.record));
+    }
+    html += of_fit;
   }
   if (html.empty()) return "";
   return section_of("sent", "Sent between ranks",

@@ -248,6 +248,26 @@ class SentSums {
   std::map<std::string, Sums> names_;
 };
 
+LoggedFit fit_of(const json& line) {
+  LoggedFit fit;
+  fit.seconds = real_in(line, "seconds");
+  fit.planned_seconds = real_in(line, "planned_seconds");
+  const json& collectives = member(line, "collectives");
+  if (!collectives.is_object()) return fit;
+  for (const auto& [name, told] : collectives.items()) {
+    SentByName& sent = fit.sent.emplace_back();
+    sent.name = name;
+    const double bytes = real_in(told, "bytes");
+    sent.bytes = std::isfinite(bytes) ? bytes : 0;
+    const double planned = real_in(told, "planned_bytes");
+    if (std::isfinite(planned)) sent.bound = planned;
+  }
+  std::ranges::stable_sort(fit.sent, [](const SentByName& one, const SentByName& other) {
+    return one.bytes > other.bytes;
+  });
+  return fit;
+}
+
 /// Appends what was logged of a step, in the place of what an earlier attempt logged of it or later.
 template <typename Line>
 void append(std::vector<Line>& lines, Line line) {
@@ -261,6 +281,7 @@ void add_line(const json& line, RunRecord& record, SentSums& sent) {
   if (kind == "validation") append(record.validations, evaluation_of(line));
   if (kind == "test") record.test = evaluation_of(line);
   if (kind == "ledger") sent.add(line);
+  if (kind == "fit") record.fit = fit_of(line);
   if (kind == "resume") record.resumes.push_back(resume_of(line));
   if (kind == "save") {
     ++record.saves.count;

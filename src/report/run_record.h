@@ -85,6 +85,13 @@ struct SentByName {
   double hidden_seconds = 0;
 };
 
+/// A line of kind "fit".
+struct LoggedFit {
+  double seconds = 0;
+  double planned_seconds = 0;    ///< not a number where none are planned
+  std::vector<SentByName> sent;  ///< all in all, beside the most that was planned; most bytes first
+};
+
 /// Settings of item regression that were tried for a domain.
 struct TriedSettings {
   double lambda = 0;
@@ -159,6 +166,7 @@ struct RunRecord {
   std::optional<LoggedEvaluation> test;
   std::vector<SentByName> sent;  ///< the most bytes first
   std::int64_t steps_sent = 0;   ///< that these are means of
+  std::optional<LoggedFit> fit;
   std::vector<LoggedPhase> phases;
   LoggedSaves saves;
   std::vector<LoggedResume> resumes;

@@ -83,7 +83,7 @@ void plan(PlanOptions options, std::ostream& out, std::ostream& log) {
   const Candidate& chosen = planner.candidate(partition, choice.grid);
 
   print_dataset(out, dataset, model, sampling.batch_size);
-  const std::optional<FitPlan> fit = planner.fit(chosen, run.model.modalities, run.seed);
+  const std::optional<FitPlan> fit = planner.fit(chosen, {run.model.modalities, run.seed});
   const PlanReport report{chosen, choice, others, rates, fit};
   report.print(out);
   if (!options.out.empty()) write_whole_file(options.out, report.to_json().dump(2) + "\n");

@@ -191,7 +191,8 @@ Validation validation_of(const RunConfig& config, const DatasetFile& dataset, co
 /// The run's item coefficients, fitted now or read. Ranks: collective.
 std::optional<StoredFile> item_regression_of(const RunConfig& config, const DatasetFile& dataset,
                                              const RunStart& start, const Validation& validation,
-                                             Model& model, Job& job) {
+                                             const std::optional<FitPlan>& plan, Model& model,
+                                             RunLogs& logs, Job& job) {
   ItemRegressionRun run = {
       .run_dir = config.run_dir,
       .of_checkpoint = start.item_regression,
@@ -201,7 +202,9 @@ std::optional<StoredFile> item_regression_of(const RunConfig& config, const Data
       .neighbor_search = config.model.neighbor_search,
       .wish = config.item_regression,
       .rate = {},
-      .agree_to_stop = [&job] { return job.agree_to_stop("item_regression.stop"); }};
+      .agree_to_stop = [&job] { return job.agree_to_stop("item_regression.stop"); },
+      .fitted = [&](double seconds,
+                    const LedgerEntries& sent) { logs.fitted(seconds, sent, plan); }};
   if (has_validation(dataset)) {
     run.rate = [&](const SparseRows& coefficients, std::span<const double> half_life) {
       const Shard& shard = model.shard();
@@ -357,8 +360,9 @@ int train_from_start(const RunConfig& config, Job& job) {
   SamplingConfig sampling = sampling_of(model_config, summary, config.sampling);
   sampling.threads = job.threads();
 
-  RunPlan plan = plan_run(sharing_of(config, job.world_size()), dataset, summary, model_config,
-                          sampling, world);
+  RunPlan plan =
+      plan_run(sharing_of(config, job.world_size()), dataset, summary, model_config, sampling,
+               {resolve_modalities(config.model.modalities, dataset), config.seed}, world);
   for (const std::string& idle : config.idle) job.log_once() << idle << "\n";
   print_run(job.log_once(), dataset, summary, model_config, config.sharing.partition, plan.layout,
             job.threads());
@@ -398,7 +402,8 @@ int train_from_start(const RunConfig& config, Job& job) {
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
   RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
   clock.phase_ended("reading and sharing out");
-  start.item_regression = item_regression_of(config, dataset, start, validation, model, job);
+  start.item_regression =
+      item_regression_of(config, dataset, start, validation, plan.fit, model, logs, job);
   if (model.item_regression().is_on()) clock.phase_ended("item regression");
   const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
   write_config(config.run_dir, description.config, world);

@@ -1,9 +1,9 @@
 #include "train/item_regression_run.h"
 
-#include <ATen/ATen.h>
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
@@ -115,6 +115,30 @@ ItemRegressionWish with_times(ItemRegressionWish wish, const DatasetFile& datase
   return wish;
 }
 
+/// What the parts of a fit took.
+class FitMeter {
+ public:
+  explicit FitMeter(Communicator& world) : world_(world) {}
+
+  /// Does a part, and counts it in.
+  template <typename Part>
+  auto measure(const Part& part) {
+    const LedgerEntries before = world_.ledger().snapshot();
+    const Timer timer;
+    auto result = part();
+    seconds_ += timer.seconds();
+    add(sent_, since(before, world_.ledger().snapshot()));
+    return result;
+  }
+  double seconds() const { return seconds_; }
+  const LedgerEntries& sent() const { return sent_; }
+
+ private:
+  Communicator& world_;
+  double seconds_ = 0;
+  LedgerEntries sent_;
+};
+
 struct Fitted {
   SparseRows coefficients;
   std::vector<double> half_life;  // (domains)
@@ -126,8 +150,13 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
   const Shard& shard = model.shard();
   const Timer timer;
   const std::vector<std::string> domains = names_of_domains(dataset);
-  const ItemRegressionFit fit(dataset, shard, run.modalities, ItemFeatures::kColumns, run.seed,
-                              HubRule{}, run.neighbor_search);
+  FitMeter meter(*shard.world);
+  const auto made = meter.measure([&] {
+    return std::make_unique<ItemRegressionFit>(dataset, shard, run.modalities,
+                                               ItemFeatures::kColumns, run.seed, HubRule{},
+                                               run.neighbor_search);
+  });
+  const ItemRegressionFit& fit = *made;
   if (fit.histories().people_sampled() > 0) {
     log << "regression takes a sample of " << with_commas(TrainingHistories::kLongestHistory)
         << " items of " << with_commas(fit.histories().people_sampled())
@@ -141,7 +170,12 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
   ItemRegressionChoice choice = choose_item_regression(fit, static_cast<int>(domains.size()), wish,
                                                        run.rate, progress_of("settings", run, log));
   tell_choice(log, choice, domains, run.modalities);
-  Fitted fitted{fit_item_regression(fit, choice, progress_of("fit", run, log)), {}, ""};
+  Fitted fitted;
+  const std::int64_t count = meter.measure([&] {
+    fitted.coefficients = fit_item_regression(fit, choice, progress_of("fit", run, log));
+    return fit.count(fitted.coefficients);
+  });
+  run.fitted(meter.seconds(), meter.sent());
   const std::size_t tried_before = choice.tried.size();
   choose_half_life(fitted.coefficients, wish, run.rate, choice);
   tell_half_life(log, choice, domains, tried_before);
@@ -150,8 +184,7 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
     if (search.tried_graphs) log << "regression by features " << in_words(search) << "\n";
   }
   log << "regression of " << with_commas(fit.histories().items()) << " items has "
-      << with_commas(fit.count(fitted.coefficients)) << " coefficients, fitted in "
-      << in_time(timer.seconds()) << "\n"
+      << with_commas(count) << " coefficients, fitted in " << in_time(timer.seconds()) << "\n"
       << std::flush;
   fitted.settings = text(begin_of_settings(run),
                          "\"chosen\":", to_json(choice, domains, run.modalities).dump(), "}");

@@ -9,6 +9,7 @@
 
 #include "base/flagfile.h"
 #include "checkpoints/checkpoint.h"
+#include "cluster/communicator.h"
 #include "data/dataset_file.h"
 #include "model/model.h"
 #include "train/item_regression_search.h"
@@ -32,6 +33,9 @@ struct ItemRegressionRun {
   ItemRegressionWish wish;
   RateCoefficients rate;                ///< empty where there is no validation
   std::function<bool()> agree_to_stop;  ///< collective
+  /// Told of a fit of all items, beside the choice of settings: how long it took, and what this rank
+  /// sent for it. Collective.
+  std::function<void(double seconds, const LedgerEntries& sent)> fitted;
 };
 
 /// Gives the model of a run its item coefficients: those that the run has, where it is resumed, or

@@ -184,6 +184,27 @@ void MetricsLog::ledger(std::int64_t step, const Traffic& traffic) {
   append(line);
 }
 
+void MetricsLog::fit(std::int64_t step, const FittedRegression& fit) {
+  ordered_json line = line_of("fit", step);
+  line["seconds"] = fit.seconds;
+  if (fit.planned_seconds) line["planned_seconds"] = *fit.planned_seconds;
+  if (fit.sent.ranks > 1) {
+    ordered_json collectives = ordered_json::object();
+    for (const TrafficLine& one : fit.sent.lines()) {
+      ordered_json& entry = collectives[one.name];
+      entry["calls"] = one.calls;
+      entry["bytes"] = one.bytes;
+      if (fit.sent.bound_bytes.contains(one.name)) entry["planned_bytes"] = one.bound_bytes;
+      entry["largest_rank_bytes"] = one.largest_rank_bytes;
+    }
+    const TrafficLine all = fit.sent.sum();
+    line["bytes"] = all.bytes;
+    if (fit.planned_seconds) line["planned_bytes"] = all.bound_bytes;
+    line["collectives"] = std::move(collectives);
+  }
+  append(line);
+}
+
 void MetricsLog::resume(std::int64_t step, const std::string& checkpoint,
                         const std::vector<ChangedSetting>& changes) {
   ordered_json line = line_of("resume", step);

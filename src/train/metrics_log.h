@@ -10,6 +10,7 @@
 namespace micrec {
 
 struct ChangedSetting;
+struct FittedRegression;
 struct RunPhase;
 struct SavedCheckpoint;
 struct StepProfile;
@@ -48,6 +49,11 @@ struct ValidatedMetric;
 ///               those sent from one rank to another, summed over ranks; calls and seconds are a
 ///               rank's, on average: waited is what it stood still for, hidden what travelled while
 ///               it worked
+///   fit         where item regression was fitted: seconds that its preparation and the fit of all
+///               items took, without the choice of settings; between several ranks also bytes, sent
+///               from one rank to another for these, and collectives by name: calls, of a rank,
+///               bytes, largest_rank_bytes; beside them planned_seconds and, by name and of all that
+///               was planned, planned_bytes, the most that could be sent
 ///   resume      where the run goes on: checkpoint, and changed, the settings that are others from
 ///               there on, by flag: before, now
 ///   profile     once a process that was asked for it (--profile_steps): steps timed; ms_per_step,
@@ -89,6 +95,7 @@ class MetricsLog {
   void test(std::int64_t step, const nlohmann::ordered_json& report);
   void save(const SavedCheckpoint& saved);
   void ledger(std::int64_t step, const Traffic& traffic);
+  void fit(std::int64_t step, const FittedRegression& fit);
   void resume(std::int64_t step, const std::string& checkpoint,
               const std::vector<ChangedSetting>& changes);
   void profile(const StepProfile& profile);

@@ -25,11 +25,23 @@ void RunLogs::open(const std::string& run_dir, const TrainingState& state, const
 }
 
 void RunLogs::started(std::int64_t step, const nlohmann::ordered_json& facts, RunClock& clock) {
-  if (files_) files_->metrics.start(step, facts, clock.take_phases());
+  if (!files_) return;
+  files_->metrics.start(step, facts, clock.take_phases());
+  if (fit_) files_->metrics.fit(step, *fit_);
 }
 
 void RunLogs::resumed(const RunStart& run) {
   if (files_) files_->metrics.resume(run.state.step, run.checkpoint, run.changes);
+}
+
+void RunLogs::fitted(double seconds, const LedgerEntries& sent,
+                     const std::optional<FitPlan>& plan) {
+  FittedRegression& fit = fit_.emplace();
+  fit.seconds = seconds;
+  fit.sent = Traffic::of(world_, 1, sent);
+  if (!plan) return;
+  fit.planned_seconds = plan->time[plan->slowest_rank()].total();
+  fit.sent.bound_bytes = bytes_by_name(plan->bytes);
 }
 
 void RunLogs::stepped(const StepRecord& record) {

@@ -12,6 +12,7 @@
 #include "train/metrics_log.h"
 #include "train/progress.h"
 #include "train/run_clock.h"
+#include "train/run_planner.h"
 #include "train/run_start.h"
 #include "train/tensorboard.h"
 #include "train/traffic.h"
@@ -35,6 +36,9 @@ class RunLogs {
   /// `facts`: run_facts(). The phases of the clock until now are told.
   void started(std::int64_t step, const nlohmann::ordered_json& facts, RunClock& clock);
   void resumed(const RunStart& run);
+  /// What the fit of item regression took and this rank sent for it, beside what was planned; comes
+  /// before started(). Ranks: collective.
+  void fitted(double seconds, const LedgerEntries& sent, const std::optional<FitPlan>& plan);
 
   /// Ranks: collective.
   void stepped(const StepRecord& record);
@@ -64,6 +68,7 @@ class RunLogs {
 
   Communicator& world_;
   Traffic traffic_;
+  std::optional<FittedRegression> fit_;  // until it is told
   std::string metric_;
   std::optional<Files> files_;  // on rank 0, once they are open
 };

@@ -191,9 +191,7 @@ int FitPlan::slowest_rank() const {
   return static_cast<int>(slowest - time.begin());
 }
 
-std::optional<FitPlan> RunPlanner::fit(const Candidate& candidate,
-                                       const std::vector<std::string>& modalities,
-                                       std::uint64_t seed) {
+std::optional<FitPlan> RunPlanner::fit(const Candidate& candidate, const FitInputs& with) {
   if (model_.item_regression == ItemRegressionUse::off) return std::nullopt;
   const PlanInputs& all = inputs();
   const Layout layout = make_layout(all.space, all.people, candidate.rows, candidate.plan.grid);
@@ -202,9 +200,9 @@ std::optional<FitPlan> RunPlanner::fit(const Candidate& candidate,
                             .graph = all.graph,
                             .whole = layout.whole,
                             .feature_width = {},
-                            .seed = seed,
+                            .seed = with.seed,
                             .hubs = {}};
-  for (const std::string& modality : modalities) {
+  for (const std::string& modality : with.modalities) {
     shape.feature_width.push_back(modality_width(dataset_, modality));
   }
   const std::vector<StepCosts> costs = costs_of_item_regression(shape);
@@ -212,7 +210,7 @@ std::optional<FitPlan> RunPlanner::fit(const Candidate& candidate,
 }
 
 RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,
-                 const ModelConfig& model, const SamplingConfig& sampling,
+                 const ModelConfig& model, const SamplingConfig& sampling, const FitInputs& fit,
                  Communicator& communicator) {
   constexpr int kSummands = 16;
   RunPlanner planner(dataset, summary, model, sampling);
@@ -229,19 +227,24 @@ RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const Dataset
                                    planner, summary.space.nodes(), communicator),
                             grid, wish.reproducible);
   if (communicator.rank() == 0 && communicator.size() > 1 && !wish.reproducible) {
-    plan.step = PlannedStep{planner.shape(), planner.candidate(wish.partition, grid).plan.needs};
+    const Candidate& candidate = planner.candidate(wish.partition, grid);
+    plan.step = PlannedStep{planner.shape(), candidate.plan.needs};
+    plan.fit = planner.fit(candidate, fit);
   }
   return plan;
 }
 
+std::map<std::string, double> bytes_by_name(const BytePlan& plan) {
+  std::map<std::string, double> bytes;
+  for (const CollectiveBytes& collective : plan.collectives) {
+    bytes[collective.name] = collective.total();
+  }
+  return bytes;
+}
+
 std::map<std::string, double> bound_of_bytes(const PlannedStep& step, ProcessGrid grid,
                                              const std::vector<SemanticHalo>& semantic) {
-  std::map<std::string, double> bound;
-  const BytePlan plan = plan_bytes(step.shape, grid, step.needs, semantic);
-  for (const CollectiveBytes& collective : plan.collectives) {
-    bound[collective.name] = collective.total();
-  }
-  return bound;
+  return bytes_by_name(plan_bytes(step.shape, grid, step.needs, semantic));
 }
 
 }  // namespace micrec

@@ -44,6 +44,12 @@ struct FitPlan {
   int slowest_rank() const;
 };
 
+/// What item regression is fitted with, as far as its costs depend on it.
+struct FitInputs {
+  std::vector<std::string> modalities;
+  std::uint64_t seed = 0;
+};
+
 /// Plans runs on a data set: who would own what on which grid, and what that costs. The one planner
 /// of `micrec plan` and of `train --grid=auto`; it reads the training graph once, when it is first
 /// asked for something that takes it.
@@ -81,9 +87,8 @@ class RunPlanner {
   std::vector<const Candidate*> alternatives(const std::string& partition, ProcessGrid grid,
                                              bool with_metis);
 
-  /// The fit that goes before the steps, with these modalities; nothing where the model has none.
-  std::optional<FitPlan> fit(const Candidate& candidate, const std::vector<std::string>& modalities,
-                             std::uint64_t seed);
+  /// The fit that goes before the steps; nothing where the model has none.
+  std::optional<FitPlan> fit(const Candidate& candidate, const FitInputs& with);
 
   const StepShape& shape() { return inputs().shape; }
 
@@ -135,6 +140,7 @@ struct RunPlan {
   /// Of a run that may be held to what it must send: on rank 0 of several, and not in a
   /// reproducible run, which sends more on purpose.
   std::optional<PlannedStep> step;
+  std::optional<FitPlan> fit;  ///< likewise, where the model has one
 };
 
 /// Plans a run on the ranks of a communicator, with the default rates of a machine, so that the
@@ -146,8 +152,11 @@ struct RunPlan {
 /// Errors   those of parse_grid(), grids_for() and RunPlanner; Error(Cause::usage) where a
 ///          reproducible run has more row parts than summands.
 RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,
-                 const ModelConfig& model, const SamplingConfig& sampling,
+                 const ModelConfig& model, const SamplingConfig& sampling, const FitInputs& fit,
                  Communicator& communicator);
+
+/// Of all ranks, by name of the collective.
+std::map<std::string, double> bytes_by_name(const BytePlan& plan);
 
 /// The bytes that must travel in such a step, by name of the collective, over all ranks.
 /// `semantic`: of each modality, as Model::semantic_halos() has them. Ranks: local.

@@ -45,4 +45,11 @@ struct Traffic {
   std::string to_table() const;
 };
 
+/// What the fit of item regression took.
+struct FittedRegression {
+  double seconds = 0;                     ///< on rank 0
+  std::optional<double> planned_seconds;  ///< of the slowest rank
+  Traffic sent;                           ///< as of one step, beside the most that was planned
+};
+
 }  // namespace micrec

@@ -131,6 +131,12 @@ class ProgramTest(unittest.TestCase):
                 self.assertGreater(line["bytes_per_step"], 0)
                 for name, entry in line["collectives"].items():
                     self.assertTrue(entry["bytes_per_step"] == 0 or entry["bound_bytes_per_step"] > 0, name)
+            [fit] = lines_of(run_dir, "fit")
+            self.assertGreater(fit["planned_seconds"], 0)
+            self.assertGreater(fit["bytes"], 0)
+            for name, entry in fit["collectives"].items():
+                if not name.startswith("neighbours.") and name != "item_regression.stop":
+                    self.assertLessEqual(entry["bytes"], entry["planned_bytes"], name)
 
     def test_a_plan_of_a_small_run_has_the_memory_that_it_takes(self):
         path = self.folder / "plan.json"

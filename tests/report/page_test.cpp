@@ -211,6 +211,25 @@ TEST(ReportPage, ShowsWhatWasSentBesideItsBound) {
   EXPECT_EQ(row_of(page, "other")[2], "—");
 }
 
+TEST(ReportPage, ShowsWhatTheFitOfItemRegressionSentBesideItsPlan) {
+  const FolderOfRun run(
+      {R"({"kind":"fit","step":0,"seconds":3,"planned_seconds":2,"bytes":2560,"planned_bytes":4096,"collectives":{"lists":)"
+       R"({"bytes":2048,"planned_bytes":4096},"other":{"bytes":512}}})"});
+  const std::string page = page_of(run);
+  EXPECT_THAT(page, HasSubstr("took " + in_time(3) + "; planned were " + in_time(2)));
+  EXPECT_EQ(row_of(page, "lists")[1], in_bytes(2048));
+  EXPECT_EQ(row_of(page, "lists")[2], in_bytes(4096));
+  EXPECT_EQ(row_of(page, "other")[1], in_bytes(512));
+  EXPECT_EQ(row_of(page, "other")[2], "—");
+}
+
+TEST(ReportPage, TakesWhatAFitDoesNotTellForNothing) {
+  const FolderOfRun alone({R"({"kind":"fit","step":0,"seconds":3})"});
+  EXPECT_THAT(page_of(alone), Not(HasSubstr("Sent between ranks")));
+  const FolderOfRun odd({R"({"kind":"fit","collectives":{"x":{"bytes":"many"},"y":4}})"});
+  EXPECT_EQ(row_of(page_of(odd), "x")[1], in_bytes(0));
+}
+
 // Names of domains, modalities, files, flags and runs are whatever somebody called them.
 TEST(ReportPage, TakesNoNameForMarkup) {
   const std::string evil = "<script>alert(\"1\")</script>&'";
