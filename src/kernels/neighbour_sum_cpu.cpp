@@ -15,7 +15,8 @@ constexpr int kLineFloats = 16;
 constexpr int kMaxVectors = 8;  // accumulators of one pass over a row's neighbours
 constexpr int kBatchRows = 256;
 // From this size on sums are written past the caches, where they would not stay until they are
-// read: no line is read before it is written, and rows of x keep their place.
+// read: no line is read before it is written, and rows of x keep their place. So are those of rows
+// that are not stored rising, which jump about in what they write.
 constexpr std::int64_t kStreamedBytes = std::int64_t{12} << 20;
 constexpr int kBatchEntries = kHubChunk;
 
@@ -45,8 +46,8 @@ MICREC_INLINE void finish_at(const RowFinish& finish, Vector<lanes> sum, std::in
 template <int lanes>
 MICREC_INLINE bool streams(const SumCall& call) {
   constexpr std::int64_t kNumber = sizeof(float);
-  return can_stream<lanes> && call.output_rows * call.dim * kNumber >= kStreamedBytes &&
-         call.dim % lanes == 0 &&
+  const bool is_large = call.output_rows * call.dim * kNumber >= kStreamedBytes;
+  return can_stream<lanes> && (is_large || (call.row_at && !call.rows)) && call.dim % lanes == 0 &&
          reinterpret_cast<std::uintptr_t>(call.out) % (lanes * kNumber) == 0;
 }
 
