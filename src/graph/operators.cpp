@@ -10,6 +10,7 @@
 
 #include "graph/linear_operator.h"
 #include "graph/row_exchange_plan.h"
+#include "kernels/neighbour_sum_call.h"
 #include "kernels/rows.h"
 
 namespace micrec {
@@ -47,9 +48,8 @@ at::Tensor scaled_sum(const ShardedGraph& graph, const char* name, const at::Ten
 //
 // Between the first product and the last the rows are kept multiplied by q, so that the products in
 // between are plain sums of rows: z = q * y, z <- q^2 * (B z) + q * x.
-at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
-                  const std::vector<std::int32_t>* active, const at::Tensor& q, int layers,
-                  const std::vector<std::int32_t>* rows, float factor) {
+at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x, const SelectedRows* active,
+                  const at::Tensor& q, int layers, const SelectedRows* rows, float factor) {
   CHECK_GE(layers, 1);
   CHECK_EQ(q.size(0), graph.local_rows());
   const std::int64_t owned = graph.owned_rows();
@@ -60,15 +60,13 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
   SumOptions options;
   options.scaling = {{}, scale, false};
   options.horner.addend = x;
-  RowSet addend_rows;
   if (active) {
     factor_rows = graph.with_active_halo("halo.propagate.active", *active, x);
     y = factor_rows.rows;
     options.active_columns = &factor_rows.columns;
     options.horner.addend_rows = &factor_rows.columns;
     if (graph.local_rows() > owned) {  // With a halo the sets differ.
-      addend_rows = RowSet(owned, *active);
-      options.horner.addend_rows = &addend_rows;
+      options.horner.addend_rows = &active->set;
     }
   } else {
     y = graph.with_halo("halo.propagate", x);
@@ -95,7 +93,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x,
   options.scaling.row = scale;
   options.horner.scale = at::Tensor();
   options.horner.factor = factor;
-  options.rows = rows;
+  if (rows) options.rows = &rows->list;
   return owned_sum(graph, y, options);
 }
 
@@ -110,7 +108,7 @@ void check_indices(const std::vector<std::int32_t>& indices, std::int64_t rows) 
 TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
                          const at::Tensor& row_scale, const at::Tensor& template_mask,
                          EdgeDropout dropout, const RowTokens* tokens,
-                         const std::vector<std::int32_t>* table_rows) {
+                         const std::shared_ptr<const SelectedRows>& table_rows) {
   std::vector<at::Tensor> results;
   {
     const at::NoGradGuard no_grad;
@@ -122,18 +120,16 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
     }
     results.push_back(scaled_sum(graph, "halo.template", table.contiguous(),
                                  {row_scale, template_mask, true}, dropout, token));
-    if (table_rows) results.push_back(gather_rows(table, *table_rows, graph.threads()));
+    if (table_rows) results.push_back(gather_rows(table, table_rows->list, graph.threads()));
   }
   dropout.transposed = !dropout.transposed;
-  const auto kept =
-      table_rows ? std::make_shared<const RowSet>(graph.owned_rows(), *table_rows) : nullptr;
   std::vector<JointInput> inputs;
   inputs.push_back({table, [&graph, row_scale, template_mask, dropout,
-                            kept](const std::vector<at::Tensor>& gradients) {
+                            table_rows](const std::vector<at::Tensor>& gradients) {
                       Horner of_rows;
-                      if (kept) {
+                      if (table_rows) {
                         of_rows.addend = gradients[1];
-                        of_rows.addend_rows = kept.get();
+                        of_rows.addend_rows = &table_rows->set;
                       }
                       return scaled_sum(graph, "halo.template.backward", gradients[0],
                                         {template_mask, row_scale, false}, dropout, of_rows);
@@ -153,22 +149,20 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
 
 at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const at::Tensor& inverse_sqrt_degree, int layers,
-                     const std::vector<std::int32_t>* rows) {
+                     const std::shared_ptr<const SelectedRows>& rows) {
   CHECK_GE(layers, 0);
   CHECK_EQ(e.size(0), graph.owned_rows());
-  if (layers == 0) return rows ? take_rows(e, *rows, graph.threads()) : e;
+  if (layers == 0) return rows ? take_rows(e, rows->list.rows(), graph.threads()) : e;
   const float factor = 1.0F / static_cast<float>(layers + 1);
   at::Tensor y;
   {
     const at::NoGradGuard no_grad;
-    y = horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers, rows, factor);
+    y = horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers, rows.get(), factor);
   }
-  const auto active = rows ? std::make_shared<const std::vector<std::int32_t>>(*rows) : nullptr;
-  return with_transpose("propagate", e, y,
-                        [&graph, active, inverse_sqrt_degree, layers, factor](const at::Tensor& g) {
-                          return horner(graph, g, active.get(), inverse_sqrt_degree, layers,
-                                        nullptr, factor);
-                        });
+  return with_transpose(
+      "propagate", e, y, [&graph, rows, inverse_sqrt_degree, layers, factor](const at::Tensor& g) {
+        return horner(graph, g, rows.get(), inverse_sqrt_degree, layers, nullptr, factor);
+      });
 }
 
 at::Tensor propagate_before_last(const ShardedGraph& graph, const at::Tensor& e,
@@ -228,17 +222,31 @@ at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor
       });
 }
 
-at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices, int threads) {
-  check_indices(indices, x.size(0));
-  const std::int64_t rows = x.size(0);
+TakenRows::TakenRows(std::vector<std::int32_t> indices, std::int64_t count)
+    : rows(std::move(indices)) {
+  check_indices(rows.rows(), count);
+  back = std::make_shared<const Pattern>(gathered_from(rows.rows(), count));
+}
+
+void TakenRows::add_to(UploadBatch& batch) const {
+  batch.add(rows);
+  add_pattern(*back, batch);
+}
+
+at::Tensor take_rows(const at::Tensor& x, const TakenRows& taken, int threads) {
+  CHECK_EQ(x.size(0), taken.back->rows());
   at::Tensor y;
   {
     const at::NoGradGuard no_grad;
-    y = gather_rows(x.contiguous(), indices, threads);
+    y = gather_rows(x.contiguous(), taken.rows, threads);
   }
-  return with_transpose("take_rows", x, y, [indices, rows, threads](const at::Tensor& g) {
-    return neighbour_sum(gathered_from(indices, rows), g, {}, threads);
+  return with_transpose("take_rows", x, y, [back = taken.back, threads](const at::Tensor& g) {
+    return neighbour_sum(*back, g, {}, threads);
   });
+}
+
+at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices, int threads) {
+  return take_rows(x, TakenRows(indices, x.size(0)), threads);
 }
 
 }  // namespace micrec

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "cluster/communicator.h"
@@ -10,6 +11,7 @@
 #include "graph/sharded_graph.h"
 #include "graph/weighted_graph.h"
 #include "kernels/neighbour_sum.h"
+#include "kernels/selected_rows.h"
 
 namespace micrec {
 
@@ -39,19 +41,19 @@ struct TemplateSum {
 /// their gradient is added in the transposed sum.
 ///
 /// Shapes   table: (owned_rows, dim) float32; row_scale s, template_mask t: (local_rows) float32, t
-///          undefined = ones; tokens: null: none; table_rows: owned local rows, rising, null: none.
+///          undefined = ones; tokens: null: none; table_rows: owned local rows, null: none.
 /// Ranks    collective, one halo exchange each way.
 /// Source   INMO (Wu et al. 2022, arXiv:2107.05247), the inductive embedding module.
 TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
                          const at::Tensor& row_scale, const at::Tensor& template_mask,
                          EdgeDropout dropout, const RowTokens* tokens = nullptr,
-                         const std::vector<std::int32_t>* table_rows = nullptr);
+                         const std::shared_ptr<const SelectedRows>& table_rows = nullptr);
 
 /// The mean of E^(0) .. E^(layers), where E^(l) = A E^(l-1) and A = diag(q) B diag(q), for the rows
 /// wanted.
 ///
 /// Shapes   e: (owned_rows, dim) float32; inverse_sqrt_degree q: (local_rows) float32; rows: owned
-///          local rows, rising, or nullptr for all; returns (rows, dim) float32.
+///          local rows, or nullptr for all; returns (rows, dim) float32.
 /// Ranks    collective, `layers` halo exchanges each way (the first backward one only of rows that
 ///          have a gradient).
 /// Cost     No layer is stored. The last product reads only the neighbours of `rows`, the first
@@ -59,7 +61,7 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
 /// Source   LightGCN (He et al. 2020, arXiv:2002.02126), equations 3 and 4, by Horner's rule.
 at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const at::Tensor& inverse_sqrt_degree, int layers,
-                     const std::vector<std::int32_t>* rows);
+                     const std::shared_ptr<const SelectedRows>& rows);
 
 /// The sum of E^(0) .. E^(layers - 1) of all owned rows, without gradient: what a node added to the
 /// trained graph afterwards reads from its neighbours, E_new + q_new * sum_c q_c * this_c, all over
@@ -85,11 +87,23 @@ at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x);
 /// Ranks    collective, one exchange each way (none with one rank).
 at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor& rows_of_owner);
 
+/// Rows that are taken of `count`, in any order, and the way back of their gradients. Copies share
+/// both.
+struct TakenRows {
+  RowList rows;
+  std::shared_ptr<const Pattern> back;  // (count) the places of each row among them
+
+  /// Each of `indices` in [0, count).
+  TakenRows(std::vector<std::int32_t> indices, std::int64_t count);
+  void add_to(UploadBatch& batch) const;
+};
+
 /// The rows of x named by `indices`, in their order; gradients of repeated rows are added in that
 /// order.
 ///
 /// Shapes   x: (rows, dim) float32; indices: (n), each in [0, rows); returns (n, dim).
 /// Ranks    local.
+at::Tensor take_rows(const at::Tensor& x, const TakenRows& taken, int threads = 1);
 at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices,
                      int threads = 1);
 

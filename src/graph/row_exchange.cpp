@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "graph/row_exchange_plan.h"
+#include "kernels/neighbour_sum_call.h"
 #include "kernels/row_set.h"
 
 namespace micrec {
@@ -31,9 +33,11 @@ void append_local_rows(const std::vector<GlobalNode>& owned, const std::vector<s
 }
 
 // The receiving side: `members` are the distinct nodes needed, rising. Returns the nodes wanted
-// from every rank; rows arrive by owner and, of one owner, by rising number.
+// from every rank; rows arrive by owner and, of one owner, by rising number. `entry_rows`: in, the
+// member of each entry; out, its received row.
 std::vector<std::vector<std::int32_t>> plan_receives(const Ownership& ownership,
                                                      const std::vector<std::int32_t>& members,
+                                                     std::vector<std::int32_t>& entry_rows,
                                                      RowExchange::Plan& plan) {
   const int ranks = plan.communicator->size();
   std::vector<std::vector<std::int32_t>> wanted(ranks);
@@ -47,7 +51,7 @@ std::vector<std::vector<std::int32_t>> plan_receives(const Ownership& ownership,
   for (std::size_t m = 0; m < members.size(); ++m) {
     arrival[m] = static_cast<std::int32_t>(begins[ownership.owner[members[m]]]++);
   }
-  for (std::int32_t& row : plan.entry_rows) row = arrival[row];
+  for (std::int32_t& row : entry_rows) row = arrival[row];
   return wanted;
 }
 
@@ -126,18 +130,21 @@ RowExchange::RowExchange(const Ownership& ownership, const std::vector<GlobalNod
   const RowSet distinct(nodes, reinterpret_cast<const std::int32_t*>(needed.data()),
                         static_cast<std::int64_t>(needed.size()));
   const std::vector<std::int32_t> members = distinct.members();
-  plan->entry_rows.resize(needed.size());
+  std::vector<std::int32_t> entry_rows(needed.size());
   for (std::size_t i = 0; i < needed.size(); ++i) {
-    plan->entry_rows[i] = static_cast<std::int32_t>(distinct.position(value(needed[i])));
+    entry_rows[i] = static_cast<std::int32_t>(distinct.position(value(needed[i])));
   }
   plan->received_rows = distinct.size();
   if (communicator.size() == 1) {
     plan->requested_rows = members;  // Local and global numbers are the same, and nothing travels.
-    plan->entries_of_row = gathered_from(plan->entry_rows, plan->received_rows);
+    plan->entries_of_row = gathered_from(entry_rows, plan->received_rows);
+    plan->entry_rows = RowList(std::move(entry_rows));
     return;
   }
-  const std::vector<std::vector<std::int32_t>> wanted = plan_receives(ownership, members, *plan);
-  plan->entries_of_row = gathered_from(plan->entry_rows, plan->received_rows);
+  const std::vector<std::vector<std::int32_t>> wanted =
+      plan_receives(ownership, members, entry_rows, *plan);
+  plan->entries_of_row = gathered_from(entry_rows, plan->received_rows);
+  plan->entry_rows = RowList(std::move(entry_rows));
 
   std::vector<std::int32_t> sent;  // owned local rows, grouped by receiver
   for (const std::vector<std::int32_t>& asked :
@@ -149,7 +156,7 @@ RowExchange::RowExchange(const Ownership& ownership, const std::vector<GlobalNod
   plan->requested_rows = requested.members();
   for (std::int32_t& row : sent) row = static_cast<std::int32_t>(requested.position(row));
   plan->sends_of_row = gathered_from(sent, requested.size());
-  plan->send_positions = std::move(sent);
+  plan->send_positions = RowList(std::move(sent));
   if (order != nullptr) plan_entries(ownership, owned, needed, *order, requested, *plan);
 }
 
@@ -157,8 +164,14 @@ const std::vector<std::int32_t>& RowExchange::requested_rows() const {
   return plan_->requested_rows;
 }
 
-std::int64_t RowExchange::needed() const {
-  return static_cast<std::int64_t>(plan_->entry_rows.size());
+std::int64_t RowExchange::needed() const { return plan_->entry_rows.size(); }
+
+void RowExchange::add_to(UploadBatch& batch) const {
+  batch.add(plan_->entry_rows);
+  add_pattern(plan_->entries_of_row, batch);
+  if (plan_->communicator->size() == 1) return;
+  batch.add(plan_->send_positions);
+  add_pattern(plan_->sends_of_row, batch);
 }
 
 }  // namespace micrec

@@ -6,6 +6,7 @@
 
 #include "base/ids.h"
 #include "cluster/communicator.h"
+#include "kernels/upload.h"
 #include "partition/ownership.h"
 
 namespace micrec {
@@ -30,6 +31,9 @@ class RowExchange {
   /// The owned local rows that any rank (this one included) needs; rising, each once.
   const std::vector<std::int32_t>& requested_rows() const;
   std::int64_t needed() const;  ///< entries of this rank's list, repeats included
+
+  /// Lets its lists go to a device with others.
+  void add_to(UploadBatch& batch) const;
 
   /// What the exchange does; shared with the backward pass, which may outlive this object.
   struct Plan;

@@ -17,14 +17,14 @@ struct RowExchange::Plan {
 
   // The receiving side. Received rows are distinct, by (owner, global number).
   std::int64_t received_rows = 0;
-  std::vector<std::int32_t> entry_rows;  // (needed) received row of each entry
-  Pattern entries_of_row;                // (received_rows) its entries, rising
+  RowList entry_rows;      // (needed) received row of each entry
+  Pattern entries_of_row;  // (received_rows) its entries, rising
 
   // The sending side; empty with one rank, where the received rows are the requested ones.
-  std::vector<std::int64_t> send_rows;       // (ranks)
-  std::vector<std::int64_t> receive_rows;    // (ranks)
-  std::vector<std::int32_t> send_positions;  // in requested_rows, grouped by receiver
-  Pattern sends_of_row;  // (requested_rows) positions in send_positions, by rank
+  std::vector<std::int64_t> send_rows;     // (ranks)
+  std::vector<std::int64_t> receive_rows;  // (ranks)
+  RowList send_positions;                  // in requested_rows, grouped by receiver
+  Pattern sends_of_row;                    // (requested_rows) positions in send_positions, by rank
 
   // The way back entry by entry, with an order and more than one rank.
   bool by_entry = false;

@@ -225,11 +225,11 @@ at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x) const 
 }
 
 ShardedGraph::ActiveRows ShardedGraph::with_active_halo(const char* name,
-                                                        const std::vector<std::int32_t>& rows,
+                                                        const SelectedRows& active_rows,
                                                         const at::Tensor& x) const {
-  CHECK_EQ(x.size(0), static_cast<std::int64_t>(rows.size()));
-  const RowSet owned_active(owned_rows(), rows);
-  CHECK_EQ(owned_active.size(), x.size(0)) << "active rows must differ";
+  const RowSet& owned_active = active_rows.set;
+  CHECK_EQ(owned_active.universe(), owned_rows());
+  CHECK_EQ(owned_active.size(), x.size(0));
   if (communicator_->size() == 1) return {owned_active, x};
 
   // First a byte for every halo row, which says what will come, then only the rows that are not
@@ -255,7 +255,7 @@ ShardedGraph::ActiveRows ShardedGraph::with_active_halo(const char* name,
       communicator_->all_to_all(name, send_active, halo_plan_.send_rows, halo_plan_.receive_rows);
   const auto* const halo_flags = halo_active.const_data_ptr<std::uint8_t>();
   std::vector<std::int64_t> receive_rows(communicator_->size());
-  std::vector<std::int32_t> active = rows;
+  std::vector<std::int32_t> active = active_rows.list.rows();
   next = 0;
   for (int q = 0; q < communicator_->size(); ++q) {
     for (std::int64_t i = 0; i < halo_plan_.receive_rows[q]; ++i, ++next) {

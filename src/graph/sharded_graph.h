@@ -10,6 +10,7 @@
 #include "cluster/communicator.h"
 #include "kernels/pattern.h"
 #include "kernels/row_set.h"
+#include "kernels/selected_rows.h"
 #include "kernels/upload.h"
 #include "partition/halo_plan.h"
 #include "partition/ownership.h"
@@ -89,8 +90,8 @@ class ShardedGraph {
     RowSet columns;   // of local_rows: those that are not zero
     at::Tensor rows;  // (columns.size(), dim) float32
   };
-  /// `rows`: owned local rows, rising; `x`: (rows, dim) float32, their values. Ranks: collective.
-  ActiveRows with_active_halo(const char* name, const std::vector<std::int32_t>& rows,
+  /// `active`: of the owned rows; `x`: (their number, dim) float32, their values. Ranks: collective.
+  ActiveRows with_active_halo(const char* name, const SelectedRows& active,
                               const at::Tensor& x) const;
 
  private:

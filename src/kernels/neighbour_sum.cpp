@@ -93,8 +93,7 @@ void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tenso
 
 at::Tensor neighbour_sum(const Pattern& pattern, const at::Tensor& x, const SumOptions& options,
                          int threads) {
-  const std::int64_t rows =
-      options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
+  const std::int64_t rows = options.rows ? options.rows->size() : pattern.rows();
   at::Tensor out = empty_rows({rows, x.size(1)}, x.options());
   neighbour_sum_into(out, pattern, x, options, threads);
   return out;

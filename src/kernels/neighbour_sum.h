@@ -12,6 +12,7 @@
 #include "kernels/neighbour_sum_row.h"
 #include "kernels/pattern.h"
 #include "kernels/row_set.h"
+#include "kernels/upload.h"
 
 namespace micrec {
 
@@ -71,7 +72,7 @@ struct SumOptions {
   /// same. Row r of the pattern is local row r.
   const std::vector<GlobalNode>* local_to_global = nullptr;
   /// The rows wanted, rising; the result has only these. nullptr: all.
-  const std::vector<std::int32_t>* rows = nullptr;
+  const RowList* rows = nullptr;
   /// Only the rows of the pattern that are stored in this range are computed, each as its row of
   /// `out`; its begin is a multiple of kRangeStep. For neighbour_sum_into without dropout and
   /// `rows`; nullopt: all.

@@ -51,14 +51,31 @@ const T* pointer(const at::Tensor& tensor) {
 
 // One copy costs less than two, however little they are.
 template <typename A, typename B>
-at::Tensor upload_both(const std::vector<A>& first, const std::vector<B>& second,
-                       c10::Device device) {
+std::vector<std::byte> bytes_of_both(const std::vector<A>& first, const std::vector<B>& second) {
   const std::size_t first_bytes = first.size() * sizeof(A);
   const std::size_t second_bytes = second.size() * sizeof(B);
   std::vector<std::byte> both(first_bytes + second_bytes);
   if (first_bytes > 0) std::memcpy(both.data(), first.data(), first_bytes);
   if (second_bytes > 0) std::memcpy(both.data() + first_bytes, second.data(), second_bytes);
-  return upload(both.data(), static_cast<std::int64_t>(both.size()), device);
+  return both;
+}
+
+at::Tensor upload_bytes(const std::vector<std::byte>& bytes, c10::Device device) {
+  return upload(bytes.data(), static_cast<std::int64_t>(bytes.size()), device);
+}
+
+// What is known of it before its numbers are on the device.
+std::shared_ptr<DevicePattern> describe(const Pattern& pattern, c10::Device device) {
+  auto made = std::make_shared<DevicePattern>();
+  made->host_offsets = pattern.offsets.data();
+  made->host_columns = pattern.columns.data();
+  made->rows = pattern.rows();
+  made->nonzeros = pattern.nonzeros();
+  made->device = device;
+  for (std::int64_t row = 0; row < pattern.rows(); ++row) {
+    if (pattern.degree(row) > kHubChunk) made->hubs.push_back(static_cast<std::int32_t>(row));
+  }
+  return made;
 }
 
 DevicePattern& device_pattern(const Pattern& pattern, c10::Device device) {
@@ -68,16 +85,8 @@ DevicePattern& device_pattern(const Pattern& pattern, c10::Device device) {
       made->nonzeros == pattern.nonzeros() && made->device == device) {
     return *made;
   }
-  made = std::make_shared<DevicePattern>();
-  made->host_offsets = pattern.offsets.data();
-  made->host_columns = pattern.columns.data();
-  made->rows = pattern.rows();
-  made->nonzeros = pattern.nonzeros();
-  made->device = device;
-  made->bytes = upload_both(pattern.offsets, pattern.columns, device);
-  for (std::int64_t row = 0; row < pattern.rows(); ++row) {
-    if (pattern.degree(row) > kHubChunk) made->hubs.push_back(static_cast<std::int32_t>(row));
-  }
+  made = describe(pattern, device);
+  made->bytes = upload_bytes(bytes_of_both(pattern.offsets, pattern.columns), device);
   return *made;
 }
 
@@ -119,7 +128,9 @@ DeviceHubs device_hubs(DevicePattern& there, const Pattern& pattern,
   DeviceHubs made;
   made.piece_count = static_cast<std::int64_t>(wanted.pieces.size());
   made.hub_count = static_cast<std::int64_t>(wanted.hubs.size());
-  if (made.hub_count > 0) made.bytes = upload_both(wanted.pieces, wanted.hubs, there.device);
+  if (made.hub_count > 0) {
+    made.bytes = upload_bytes(bytes_of_both(wanted.pieces, wanted.hubs), there.device);
+  }
   if (!rows) there.hubs_of_range.emplace(key, made);
   return made;
 }
@@ -133,7 +144,7 @@ void take_lists(const Pattern& pattern, const SumOptions& options, Range range, 
     call.row_at = pattern.row_at.data();
     call.place_of = pattern.place_of.data();
   }
-  if (options.rows) call.rows = options.rows->data();
+  if (options.rows) call.rows = options.rows->rows().data();
   if (options.local_to_global) {
     call.global_numbers = reinterpret_cast<const std::int32_t*>(options.local_to_global->data());
   }
@@ -171,13 +182,14 @@ void copy_lists(const Pattern& pattern, const SumOptions& options, Range range, 
   };
   call.offsets = pointer<std::int64_t>(there.bytes);
   call.columns = reinterpret_cast<const std::int32_t*>(call.offsets + pattern.rows() + 1);
-  if (options.rows) call.rows = pointer<std::int32_t>(keep(upload(*options.rows, device)));
+  if (options.rows) call.rows = pointer<std::int32_t>(keep(options.rows->on(device)));
   if (options.local_to_global && options.dropout.probability > 0) {
     call.global_numbers = device_numbers(there, *options.local_to_global);
   }
   call.active_columns = words_of(options.active_columns);
   call.addend_rows = words_of(options.horner.addend_rows);
-  const DeviceHubs hubs = device_hubs(there, pattern, options.rows, range);
+  const DeviceHubs hubs =
+      device_hubs(there, pattern, options.rows ? &options.rows->rows() : nullptr, range);
   call.hubs.pieces = pointer<HubPiece>(keep(hubs.bytes));
   call.hubs.piece_count = hubs.piece_count;
   call.hubs.hubs = reinterpret_cast<const Hub*>(call.hubs.pieces + hubs.piece_count);
@@ -277,10 +289,17 @@ void HubLists::add(std::int64_t output_row, std::int64_t begin, std::int64_t end
   hubs.push_back({output_row, first, static_cast<std::int64_t>(pieces.size()) - first});
 }
 
+void add_pattern(const Pattern& pattern, UploadBatch& batch) {
+  if (batch.device().is_cpu()) return;
+  const std::shared_ptr<DevicePattern> made = describe(pattern, batch.device());
+  batch.add(bytes_of_both(pattern.offsets, pattern.columns),
+            [made](at::Tensor there) { made->bytes = std::move(there); });
+  pattern.on_device = made;
+}
+
 PreparedSum prepare_sum(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
                         const SumOptions& options, ListsOf lists) {
-  const std::int64_t wanted_rows =
-      options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
+  const std::int64_t wanted_rows = options.rows ? options.rows->size() : pattern.rows();
   check_arguments(out, pattern, x, options, wanted_rows, lists);
   const Range range = options.range.value_or(Range{0, wanted_rows});
   PreparedSum sum;

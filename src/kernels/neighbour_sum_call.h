@@ -7,6 +7,7 @@
 #include "kernels/neighbour_sum.h"
 #include "kernels/neighbour_sum_row.h"
 #include "kernels/pattern.h"
+#include "kernels/upload.h"
 
 namespace micrec {
 
@@ -30,6 +31,10 @@ struct PreparedSum {
 
 /// Where the call reads the host's lists: the pattern, numbers of rows and sets of them.
 enum class ListsOf { host, device };
+
+/// Lets a pattern's numbers go to the device of a batch with the others of it, so that sums find them
+/// there once it is sent.
+void add_pattern(const Pattern& pattern, UploadBatch& batch);
 
 /// Checks the arguments of neighbour_sum_into and makes a call of them.
 ///

@@ -67,6 +67,14 @@ at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& row
   return gathered;
 }
 
+at::Tensor gather_rows(const at::Tensor& x, const RowList& rows, int threads) {
+  std::vector<std::int64_t> shape = x.sizes().vec();
+  shape[0] = rows.size();
+  at::Tensor gathered = empty_rows(shape, x.options());
+  gather_rows_into(gathered, x, rows, threads);
+  return gathered;
+}
+
 void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads) {
   gather_into(gathered, x, rows.rows(), threads, [&] { return rows.on(x.device()); });
 }

@@ -19,8 +19,9 @@ at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options);
 /// returns (rows, ...).
 at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads);
 
-/// The same of a list that is used again and again, of which a GPU is given one copy, into
+/// The same of a list that is used again and again, of which a GPU is given one copy; or into
 /// `gathered` (rows, ...), contiguous.
+at::Tensor gather_rows(const at::Tensor& x, const RowList& rows, int threads);
 void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads);
 
 /// The transpose of a gather as a pattern: row r lists the positions of `rows` that hold r, rising,

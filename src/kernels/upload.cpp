@@ -1,10 +1,13 @@
 #include "kernels/upload.h"
 
 #include <ATen/Functions.h>
+#include <c10/core/DeviceGuard.h>
 #include <glog/logging.h>
 
 #include <cstring>
 #include <utility>
+
+#include "kernels/row_set.h"
 
 namespace micrec {
 namespace {
@@ -15,11 +18,17 @@ at::Tensor upload_all(const std::vector<T>& numbers, at::ScalarType type, c10::D
   return upload(numbers.data(), bytes, device).view(type);
 }
 
+// Memory of the host that the device reads while the host goes on.
+at::Tensor locked_bytes(std::int64_t bytes, c10::Device device) {
+  return at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(device.is_cuda()));
+}
+
+constexpr std::int64_t kAlignment = 64;  // bytes, of a list in a batch
+
 }  // namespace
 
 at::Tensor upload(const void* data, std::int64_t bytes, c10::Device device) {
-  at::Tensor host =
-      at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(device.is_cuda()));
+  at::Tensor host = locked_bytes(bytes, device);
   if (bytes > 0) std::memcpy(host.mutable_data_ptr(), data, static_cast<std::size_t>(bytes));
   return host.to(device, /*non_blocking=*/true);
 }
@@ -49,6 +58,59 @@ RowList::RowList(std::vector<std::int32_t> rows)
 at::Tensor RowList::on(c10::Device device) const {
   const auto bytes = static_cast<std::int64_t>(rows_->size() * sizeof(std::int32_t));
   return there_->on(device, rows_->data(), bytes).view(at::kInt);
+}
+
+void UploadBatch::add(const void* data, std::int64_t bytes,
+                      std::function<void(at::Tensor)> arrived) {
+  if (device_.is_cpu()) return;
+  parts_.push_back({data, bytes, bytes_, {}, std::move(arrived)});
+  bytes_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+void UploadBatch::add(std::vector<std::byte> data, std::function<void(at::Tensor)> arrived) {
+  if (device_.is_cpu()) return;
+  add(data.data(), static_cast<std::int64_t>(data.size()), std::move(arrived));
+  parts_.back().owned = std::move(data);  // moved, it stays where it is in memory
+}
+
+void UploadBatch::add(const std::shared_ptr<DeviceNumbers>& numbers, const void* data,
+                      std::int64_t bytes) {
+  add(data, bytes, [numbers](at::Tensor there) { numbers->take(std::move(there)); });
+}
+
+void UploadBatch::add(const RowList& list) {
+  add(list.there(), list.rows().data(),
+      static_cast<std::int64_t>(list.rows().size() * sizeof(std::int32_t)));
+}
+
+void UploadBatch::add(const RowSet& set) {
+  if (device_.is_cpu()) return;
+  set.on_device() = std::make_shared<DeviceNumbers>();
+  add(set.on_device(), set.words(),
+      set.word_count() * static_cast<std::int64_t>(sizeof(RowSet::Word)));
+}
+
+void UploadBatch::pack() {
+  if (parts_.empty()) return;
+  const c10::DeviceGuard guard(device_);  // of the thread that it is called on
+  packed_ = locked_bytes(bytes_, device_);
+  auto* const to = static_cast<std::byte*>(packed_.mutable_data_ptr());
+  for (Part& part : parts_) {
+    if (part.bytes > 0) {
+      std::memcpy(to + part.begin, part.data, static_cast<std::size_t>(part.bytes));
+    }
+    part.owned.clear();
+  }
+}
+
+void UploadBatch::send() {
+  if (parts_.empty()) return;
+  CHECK(packed_.defined()) << "a batch is packed before it is sent";
+  const at::Tensor there = packed_.to(device_, /*non_blocking=*/true);
+  for (const Part& part : parts_) {
+    part.arrived(there.slice(0, part.begin, part.begin + part.bytes));
+  }
+  parts_.clear();
 }
 
 }  // namespace micrec

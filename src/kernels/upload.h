@@ -2,11 +2,16 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace micrec {
+
+class RowSet;
 
 /// Takes numbers of the host to a device; every upload of a step is one of these. To a GPU they go
 /// from locked memory, which LibTorch keeps until the stream has read it: nothing waits.
@@ -25,6 +30,8 @@ class DeviceNumbers {
  public:
   /// `data` and `bytes`: the same in every call. Shapes: returns (bytes) uint8.
   const at::Tensor& on(c10::Device device, const void* data, std::int64_t bytes);
+  /// They have been copied: see UploadBatch.
+  void take(at::Tensor made) { made_ = std::move(made); }
 
  private:
   at::Tensor made_;
@@ -37,12 +44,48 @@ class RowList {
   explicit RowList(std::vector<std::int32_t> rows);
 
   const std::vector<std::int32_t>& rows() const { return *rows_; }
+  std::int64_t size() const { return static_cast<std::int64_t>(rows_->size()); }
   /// Shapes: returns (rows) int32.
   at::Tensor on(c10::Device device) const;
+  const std::shared_ptr<DeviceNumbers>& there() const { return there_; }
 
  private:
   std::shared_ptr<const std::vector<std::int32_t>> rows_;
   std::shared_ptr<DeviceNumbers> there_;
+};
+
+/// Lists of the host that go to a device in one copy, so that each is there when it is asked for. To
+/// a CPU nothing goes.
+class UploadBatch {
+ public:
+  explicit UploadBatch(c10::Device device) : device_(device) {}
+
+  c10::Device device() const { return device_; }
+  /// `arrived` is given their place on the device, (bytes) uint8. `data` stays until pack().
+  void add(const void* data, std::int64_t bytes, std::function<void(at::Tensor there)> arrived);
+  void add(std::vector<std::byte> data, std::function<void(at::Tensor there)> arrived);
+  void add(const std::shared_ptr<DeviceNumbers>& numbers, const void* data, std::int64_t bytes);
+  void add(const RowList& list);
+  void add(const RowSet& set);
+
+  /// Puts all of them together, in memory that the device reads while the host goes on. On any
+  /// thread.
+  void pack();
+  /// The copy; on the thread whose stream reads them, after pack().
+  void send();
+
+ private:
+  struct Part {
+    const void* data;
+    std::int64_t bytes;
+    std::int64_t begin;  // in the copy
+    std::vector<std::byte> owned;
+    std::function<void(at::Tensor)> arrived;
+  };
+  c10::Device device_;
+  std::vector<Part> parts_;
+  std::int64_t bytes_ = 0;
+  at::Tensor packed_;
 };
 
 }  // namespace micrec

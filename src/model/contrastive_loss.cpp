@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include <numeric>
+#include <utility>
 
 #include "base/random.h"
 #include "model/contrastive_share.h"
@@ -44,32 +45,33 @@ ContrastiveBatch choose_people(const OverlapPair& pair, const Shard& shard, std:
 ContrastiveLoss::ContrastiveLoss(const PartInputs& inputs)
     : config_(inputs.config), shard_(inputs.shard), overlaps_(inputs.overlaps) {}
 
-void ContrastiveLoss::want_rows(StepContext& step) {
-  people_.clear();
+void ContrastiveLoss::want_rows(StepContext& step) const {
   if (config_.contrastive_weight <= 0) return;
   for (const OverlapPair& pair : overlaps_) {
-    people_.push_back(
-        choose_people(pair, shard_, config_.contrastive_batch, step.seed, step.time.step));
-    step.want(people_.back().first_rows);
-    step.want(people_.back().second_rows);
+    ContrastiveBatch people =
+        choose_people(pair, shard_, config_.contrastive_batch, step.seed, step.time.step);
+    const auto first = step.want(people.first_rows);
+    const auto second = step.want(people.second_rows);
+    step.people.push_back({std::move(people), first, second});
   }
 }
 
 void ContrastiveLoss::add_loss(StepContext& step) {
-  for (const ContrastiveBatch& people : people_) {
+  for (const StepContext::People& people : step.people) {
     const at::Tensor term = loss_of(step, people);
     step.report_of_rank("contrastive", term);
     step.add_loss(term);
   }
 }
 
-at::Tensor ContrastiveLoss::loss_of(const StepContext& step, const ContrastiveBatch& people) const {
-  at::Tensor first = step.rows_of(step.z, people.first_rows);
-  at::Tensor second = step.rows_of(step.z, people.second_rows);
+at::Tensor ContrastiveLoss::loss_of(const StepContext& step,
+                                    const StepContext::People& people) const {
+  at::Tensor first = step.rows_of(step.z, people.first);
+  at::Tensor second = step.rows_of(step.z, people.second);
   if (shard_.columns != nullptr) {
     // Logits need whole rows: every rank of the row part takes those of some of its people.
     std::vector<std::int32_t> part_of_person;
-    for (const std::int32_t row : people.first_rows) {
+    for (const std::int32_t row : people.batch.first_rows) {
       part_of_person.push_back(
           shard_.grid.column_part(shard_.whole.owner[value(shard_.owned()[row])]));
     }
@@ -77,7 +79,7 @@ at::Tensor ContrastiveLoss::loss_of(const StepContext& step, const ContrastiveBa
     first = exchange.to_whole("contrastive.columns", first);
     second = exchange.to_whole("contrastive.columns", second);
   }
-  return contrastive_share(first, second, people.rows_per_rank, people.positions,
+  return contrastive_share(first, second, people.batch.rows_per_rank, people.batch.positions,
                            config_.temperature, *shard_.world, shard_.threads) *
          config_.contrastive_weight;
 }

@@ -5,21 +5,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/contrastive_batch.h"
 #include "model/model_part.h"
 #include "model/overlap.h"
 
 namespace micrec {
-
-/// A rank's part of the contrastive batch of one pair.
-struct ContrastiveBatch {
-  std::vector<std::int32_t> first_rows;   // (people of the row part) owned rows in one domain
-  std::vector<std::int32_t> second_rows;  // and in the other
-  // (ranks of the world) people of the batch whose whole rows each rank takes
-  std::vector<std::int64_t> rows_per_rank;
-  // (people) the place in the step's choice of every person of the batch, rank 0's people first;
-  // rising within a rank
-  std::vector<std::int32_t> positions;
-};
 
 /// The people of a step: all of them, or `batch_size` (if that is fewer) chosen by the step's
 /// permutation.
@@ -36,17 +26,16 @@ class ContrastiveLoss : public LossTerm {
   static constexpr const char* kParts[] = {"contrastive"};
 
   explicit ContrastiveLoss(const PartInputs& inputs);
-  void want_rows(StepContext& step) override;
+  void want_rows(StepContext& step) const override;
   void add_loss(StepContext& step) override;
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 
  private:
-  at::Tensor loss_of(const StepContext& step, const ContrastiveBatch& people) const;
+  at::Tensor loss_of(const StepContext& step, const StepContext::People& people) const;
 
   const ModelConfig& config_;
   const Shard& shard_;
   const std::vector<OverlapPair>& overlaps_;
-  std::vector<ContrastiveBatch> people_;  // of the step that is being computed, of each pair
 };
 
 }  // namespace micrec

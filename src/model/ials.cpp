@@ -119,8 +119,8 @@ ImplicitAls::SideRows ImplicitAls::rows_of(Side side, const std::vector<Basis>& 
   }
   const std::int64_t begin = owned_of(side, 0).begin;
   const std::int64_t end = owned_of(side, shard_.space().domains() - 1).end;
-  auto [columns, z] =
-      shard_.graph->with_active_halo("halo.ials", numbers(begin, end), at::cat(turned));
+  auto [columns, z] = shard_.graph->with_active_halo(
+      "halo.ials", SelectedRows(shard_.owned_rows(), numbers(begin, end)), at::cat(turned));
   return {std::move(columns), z.contiguous()};
 }
 

@@ -5,6 +5,7 @@
 #include <glog/logging.h>
 
 #include <span>
+#include <utility>
 
 #include "graph/linear_operator.h"
 #include "model/contrastive_loss.h"
@@ -97,10 +98,19 @@ void Model::refresh() {
   content_.refresh();
 }
 
-StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime time) {
+std::unique_ptr<StepContext> Model::plan(TripleBatch batch, std::int64_t batch_rows,
+                                         StepTime time) {
+  auto step = std::make_unique<StepContext>(*shard_, sums_, dense_, seed_, std::move(batch),
+                                            batch_rows, time, loss_parts());
+  for (const auto& loss : losses_) loss->want_rows(*step);
+  embedding_.plan(*step);
+  if (config_.cold_simulation > 0) semantic_.plan_cold(*step);
+  step->finish_plan();
+  return step;
+}
+
+StepShare Model::loss(StepContext& step) {
   dense_ = DenseInputs(shard_->summands(), sums_.width());
-  StepContext step(*shard_, sums_, dense_, seed_, batch, batch_rows, time, loss_parts());
-  for (const auto& loss : losses_) loss->want_rows(step);
   step.begin_forward();
 
   // Graph rows of the nodes that somebody wants.
@@ -109,7 +119,7 @@ StepShare Model::loss(const TripleBatch& batch, std::int64_t batch_rows, StepTim
     const at::Tensor all = propagation_.rows(step, e, nullptr);
     step.z = step.wanted_of(semantic_.simulate_cold(step, all));
   } else {
-    step.z = propagation_.rows(step, e, &step.wanted_rows());
+    step.z = propagation_.rows(step, e, step.wanted_rows());
   }
 
   // What the batch needs of its items, in one exchange.

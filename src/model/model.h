@@ -62,9 +62,14 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const Shard& shard() const { return *shard_; }
 
-  /// This rank's share of the loss of a step. `batch_rows`: triples of all ranks together. The
-  /// ranks of a row part are given the same triples.
-  StepShare loss(const TripleBatch& batch, std::int64_t batch_rows, StepTime time);
+  /// Plans a step: what it needs that follows from its batch alone. `batch_rows`: triples of all
+  /// ranks together. The ranks of a row part are given the same triples. It reads nothing that a step
+  /// changes, and may be called while one is computed. Ranks: collective in the row group, so that
+  /// with one row part it is local.
+  std::unique_ptr<StepContext> plan(TripleBatch batch, std::int64_t batch_rows, StepTime time);
+
+  /// This rank's share of the loss of a planned step, once.
+  StepShare loss(StepContext& step);
 
   /// The backward pass of loss(): afterwards grad() of every parameter is its gradient of the whole
   /// loss (undefined where there is none). `votes`: (n) float64 of this rank, summed over all ranks

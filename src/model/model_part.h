@@ -43,8 +43,9 @@ struct PartInputs {
 class LossTerm {
  public:
   virtual ~LossTerm() = default;
-  /// Says whose final rows it needs: StepContext::want().
-  virtual void want_rows(StepContext& /*step*/) {}
+  /// Says whose final rows it needs: StepContext::want(), and what it has drawn: plan(). Another
+  /// step may be computed meanwhile.
+  virtual void want_rows(StepContext& /*step*/) const {}
   /// Adds what it needs of the batch's items beside their final rows: StepContext::items.
   virtual void want_of_items(StepContext& /*step*/) {}
   /// Adds its share of the loss: StepContext::add_loss(), and reports it: StepContext::report().

@@ -12,13 +12,13 @@ Propagation::Propagation(const PartInputs& inputs, SemanticNeighbours& semantic)
     : config_(inputs.config), shard_(inputs.shard), semantic_(semantic) {}
 
 at::Tensor Propagation::rows(StepContext& context, const at::Tensor& e,
-                             const std::vector<std::int32_t>* rows) {
+                             const std::shared_ptr<const SelectedRows>& rows) {
   const at::Tensor refined = is_refined(SemanticPlace::before) ? e + semantic_.sum(context, e) : e;
   at::Tensor z =
       propagate(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers, rows);
   if (is_refined(SemanticPlace::after)) {
     const at::Tensor sum = semantic_.sum(context, e);
-    z = z + (rows != nullptr ? take_rows(sum, *rows, shard_.threads) : sum);
+    z = z + (rows != nullptr ? take_rows(sum, rows->list.rows(), shard_.threads) : sum);
   }
   return z;
 }

@@ -3,9 +3,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 #include "kernels/pattern.h"
+#include "kernels/selected_rows.h"
 #include "model/model_part.h"
 #include "model/semantic_neighbours.h"
 
@@ -19,9 +20,10 @@ class Propagation {
   /// `semantic` outlives it.
   Propagation(const PartInputs& inputs, SemanticNeighbours& semantic);
 
-  /// Shapes   e: (owned rows, width); rows: owned rows, rising, whose last layer alone is computed,
-  /// or null for all; returns (rows, width). Ranks: collective, see propagate().
-  at::Tensor rows(StepContext& context, const at::Tensor& e, const std::vector<std::int32_t>* rows);
+  /// Shapes   e: (owned rows, width); rows: owned rows whose last layer alone is computed, or null
+  /// for all; returns (rows, width). Ranks: collective, see propagate().
+  at::Tensor rows(StepContext& context, const at::Tensor& e,
+                  const std::shared_ptr<const SelectedRows>& rows);
   /// What people who join later read of the graph, from its base rows e. Without gradient. Shapes
   /// e: (owned rows, width); returns the same. Ranks: one alone.
   at::Tensor read_by_new(StepContext& context, const at::Tensor& e);

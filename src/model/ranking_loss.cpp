@@ -1,6 +1,7 @@
 #include "model/ranking_loss.h"
 
-#include "kernels/upload.h"
+#include <utility>
+
 #include "model/row_functions.h"
 
 namespace micrec {
@@ -17,7 +18,7 @@ RankingLoss::RankingLoss(const PartInputs& inputs) : config_(inputs.config) {
   }
 }
 
-void RankingLoss::add_loss(StepContext& step) {
+void RankingLoss::want_rows(StepContext& step) const {
   // Each triple counts 1 / (triples of all ranks), times its domain's weight.
   const TripleBatch& batch = step.batch();
   std::vector<double> weights(batch.size());
@@ -25,7 +26,11 @@ void RankingLoss::add_loss(StepContext& step) {
     weights[t] =
         batch.weight[t] * domain_weight_[batch.domain[t]] / static_cast<double>(step.batch_rows());
   }
-  step.triple_weight = upload(weights, step.shard.device);
+  step.triple_weights = step.plan(std::move(weights));
+}
+
+void RankingLoss::add_loss(StepContext& step) {
+  step.triple_weight = step.planned(step.triple_weights);
   std::vector<std::pair<int, int>> pairs = {{0, 1}, {0, 2}};
   if (config_.l2 > 0) pairs.insert(pairs.end(), {{0, 0}, {1, 1}, {2, 2}});
   TripleSums sums;

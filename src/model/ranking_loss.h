@@ -19,6 +19,7 @@ class RankingLoss : public LossTerm {
   static constexpr const char* kParts[] = {"ranking", "l2"};
 
   explicit RankingLoss(const PartInputs& inputs);
+  void want_rows(StepContext& step) const override;
   void add_loss(StepContext& step) override;
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 

@@ -257,6 +257,12 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::T
                          }}});
 }
 
+at::Tensor times_row(const at::Tensor& x, const at::Tensor& copies, const RowGroups& groups) {
+  CHECK_EQ(copies.size(1), 1);
+  if (!x.device().is_cpu()) return on_device::times_row(x, copies, groups);
+  return times_table(x, at::zeros({x.size(0)}, at::kInt), copies, groups);
+}
+
 at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern,
                         const std::vector<at::Tensor>& copies, const RowGroups& groups,
                         const ColumnSums& sums) {

@@ -34,6 +34,9 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::T
 /// Shorter projections are divided by this, as if they were so long.
 inline constexpr double kSmallestContentNorm = 1e-6;
 
+/// Every row times the one row of `copies` (groups, 1, width). Shapes and ranks as times_table().
+at::Tensor times_row(const at::Tensor& x, const at::Tensor& copies, const RowGroups& groups);
+
 /// The content term: sum_m c^m p^m / |p^m|, c^m the coefficient of the modalities present.
 /// Shapes   projections: (modalities, n, width) float32, x W_m or any positive multiple of it;
 /// pattern: (n) int32, bit m where modality m is present; copies[m]: (groups, patterns, width)
@@ -75,6 +78,8 @@ namespace on_device {
 
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::Tensor& copies,
                        const RowGroups& groups);
+
+at::Tensor times_row(const at::Tensor& x, const at::Tensor& copies, const RowGroups& groups);
 
 at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern,
                         const std::vector<at::Tensor>& copies, const RowGroups& groups,

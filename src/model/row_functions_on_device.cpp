@@ -45,6 +45,22 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::T
                            }}});
 }
 
+at::Tensor times_row(const at::Tensor& x, const at::Tensor& copies, const RowGroups& groups) {
+  check_one_group(groups);
+  const at::Tensor rows = x.detach();
+  const at::Tensor factor = first_copy(copies);  // (1, width)
+  at::Tensor y;
+  {
+    const c10::NoGradGuard no_gradient;
+    y = rows * factor;
+  }
+  return with_transposes("times_row", y,
+                         {{x, [factor](const at::Tensor& g) { return g * factor; }},
+                          {copies, [rows](const at::Tensor& g) {
+                             return (g * rows).sum(0, /*keepdim=*/true).unsqueeze(0);
+                           }}});
+}
+
 at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern,
                         const std::vector<at::Tensor>& copies, const RowGroups& groups,
                         const ColumnSums& sums) {

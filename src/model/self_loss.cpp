@@ -19,7 +19,7 @@ SelfLoss::SelfLoss(const PartInputs& inputs)
                                      "diagonal bilinear form of the self-enhanced loss");
 }
 
-void SelfLoss::want_rows(StepContext& step) { step.wants_templates |= is_on(config_); }
+void SelfLoss::want_rows(StepContext& step) const { step.wants_templates |= is_on(config_); }
 
 void SelfLoss::want_of_items(StepContext& step) {
   if (!is_on(config_)) return;
@@ -36,9 +36,8 @@ void SelfLoss::add_loss(StepContext& step) {
                             is_template.slice(0, 0, n) * is_template.slice(0, n, 2 * n) *
                             config_.self_weight;
   const RowGroups groups = step.groups_of_triples();
-  const at::Tensor user = times_table(step.rows_of_users(step.templates),
-                                      at::zeros({n}, is_template.options().dtype(at::kInt)),
-                                      step.dense.parameter(*form_), groups);
+  const at::Tensor user =
+      times_row(step.rows_of_users(step.templates), step.dense.parameter(*form_), groups);
   const at::Tensor scores =
       block_dots("step.self_scores", at::cat({user, items}), 3, {{0, 1}, {0, 2}}, step.sums);
   TripleSums sums;

@@ -15,7 +15,7 @@ class SelfLoss : public LossTerm {
   static constexpr const char* kParts[] = {"self"};
 
   explicit SelfLoss(const PartInputs& inputs);
-  void want_rows(StepContext& step) override;
+  void want_rows(StepContext& step) const override;
   void want_of_items(StepContext& step) override;
   void add_loss(StepContext& step) override;
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);

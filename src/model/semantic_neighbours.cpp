@@ -3,11 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/random.h"
 #include "graph/approximate_neighbours.h"
 #include "graph/operators.h"
-#include "kernels/upload.h"
 #include "model/modality.h"
 #include "model/row_functions.h"
 
@@ -146,14 +146,18 @@ at::Tensor SemanticNeighbours::mean(StepContext& context, const at::Tensor& z) {
   return combined(context, z, set_, tables);
 }
 
-at::Tensor SemanticNeighbours::simulate_cold(StepContext& step, const at::Tensor& z) {
+void SemanticNeighbours::plan_cold(StepContext& step) const {
   const Random random(step.seed, Purpose::cold_simulation,
                       static_cast<std::uint32_t>(step.time.step));
   std::vector<float> cold(shard_.owned_rows());
   for (std::int64_t row = 0; row < shard_.owned_rows(); ++row) {
     cold[row] = random.uniform(value(shard_.owned()[row])) < config_.cold_simulation ? 1 : 0;
   }
-  const at::Tensor share = upload(cold, shard_.device).unsqueeze(1) * has_any_;
+  step.cold_items = step.plan(std::move(cold));
+}
+
+at::Tensor SemanticNeighbours::simulate_cold(StepContext& step, const at::Tensor& z) {
+  const at::Tensor share = step.planned(step.cold_items).unsqueeze(1) * has_any_;
   return z + share * (mean(step, z) - z);
 }
 

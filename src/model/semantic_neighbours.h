@@ -47,6 +47,8 @@ class SemanticNeighbours {
   /// Shapes   e: (owned rows, width); returns the same. Ranks: collective, a halo exchange each way
   /// a modality.
   at::Tensor sum(StepContext& context, const at::Tensor& e);
+  /// Draws the items of simulate_cold() in a step. Ranks: local.
+  void plan_cold(StepContext& step) const;
   /// z with the rows of items drawn for this step replaced by the mean of their neighbours', sum_m
   /// b^m S^m z: what they would be if they had no interactions. Shapes and ranks: as sum().
   at::Tensor simulate_cold(StepContext& step, const at::Tensor& z);

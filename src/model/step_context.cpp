@@ -4,9 +4,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-
-#include "graph/operators.h"
-#include "kernels/upload.h"
+#include <utility>
 
 namespace micrec {
 namespace {
@@ -82,64 +80,110 @@ void BatchItems::declare_added(const RankPlace& at, double rows, double numbers,
 }
 
 StepContext::StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense,
-                         std::uint64_t seed, const TripleBatch& batch, std::int64_t batch_rows,
+                         std::uint64_t seed, TripleBatch batch, std::int64_t batch_rows,
                          StepTime time, std::vector<const char*> parts)
     : shard(shard),
       sums(sums),
       dense(dense),
       time(time),
       seed(seed),
-      batch_(&batch),
+      batch_(std::move(batch)),
       batch_rows_(batch_rows),
-      exchange_(exchange_of(shard, batch)) {
+      exchange_(exchange_of(shard, *batch_)),
+      uploads_(shard.device) {
   share.parts = std::move(parts);
   share.of_summands.resize(share.parts.size());
   share.of_rank.resize(share.parts.size());
-  for (const GlobalNode user : batch.user) user_rows_.push_back(shard.row_of[value(user)]);
-  want(exchange_->requested_rows());
-  want(user_rows_);
+  std::vector<std::int32_t> user_rows;
+  user_rows.reserve(batch_->user.size());
+  for (const GlobalNode user : batch_->user) user_rows.push_back(shard.row_of[value(user)]);
+  requested_ = want(exchange_->requested_rows());
+  users_ = want(std::move(user_rows));
 }
 
 StepContext::StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense,
                          std::int64_t epoch)
     : shard(shard), sums(sums), dense(dense), time{0, epoch, nullptr} {}
 
-void StepContext::want(const std::vector<std::int32_t>& owned_rows) {
-  wanted_.insert(wanted_.end(), owned_rows.begin(), owned_rows.end());
+StepContext::Wanted StepContext::want(std::vector<std::int32_t> owned_rows) {
+  lists_.push_back({RowList(std::move(owned_rows)), std::nullopt});
+  return static_cast<Wanted>(lists_.size() - 1);
+}
+
+StepContext::Planned StepContext::plan(std::vector<float> numbers) {
+  planned_.push_back({at::kFloat, std::move(numbers), {}, std::make_shared<DeviceNumbers>()});
+  return static_cast<Planned>(planned_.size() - 1);
+}
+
+StepContext::Planned StepContext::plan(std::vector<double> numbers) {
+  planned_.push_back({at::kDouble, {}, std::move(numbers), std::make_shared<DeviceNumbers>()});
+  return static_cast<Planned>(planned_.size() - 1);
+}
+
+void StepContext::finish_plan() {
+  std::vector<std::int32_t> all;
+  for (const WantedList& list : lists_) {
+    all.insert(all.end(), list.owned.rows().begin(), list.owned.rows().end());
+  }
+  wanted_ = select_rows(shard.owned_rows(), all);
+  for (WantedList& list : lists_) {
+    std::vector<std::int32_t> positions;
+    positions.reserve(list.owned.rows().size());
+    for (const std::int32_t row : list.owned.rows()) {
+      positions.push_back(static_cast<std::int32_t>(wanted_->set.position(row)));
+    }
+    list.taken.emplace(std::move(positions), wanted_->list.size());
+  }
+  uploads_.add(wanted_->set);
+  uploads_.add(wanted_->list);
+  for (const WantedList& list : lists_) {
+    uploads_.add(list.owned);
+    list.taken->add_to(uploads_);
+  }
+  for (const PlannedList& list : planned_) {
+    const auto [data, bytes] = bytes_of(list);
+    uploads_.add(list.there, data, bytes);
+  }
+  exchange_->add_to(uploads_);
+  uploads_.pack();
 }
 
 void StepContext::begin_forward() {
-  wanted_set_ = RowSet(shard.owned_rows(), wanted_);
-  wanted_ = wanted_set_.members();
   if (time.parts != nullptr) time.parts->begin(StepPart::forward);
+  uploads_.send();
 }
 
-at::Tensor StepContext::rows_of(const at::Tensor& of_wanted,
-                                const std::vector<std::int32_t>& owned_rows) const {
-  std::vector<std::int32_t> positions;
-  positions.reserve(owned_rows.size());
-  for (const std::int32_t row : owned_rows) {
-    positions.push_back(static_cast<std::int32_t>(wanted_set_.position(row)));
+at::Tensor StepContext::rows_of(const at::Tensor& of_wanted, Wanted which) const {
+  return take_rows(of_wanted, *list_of(which).taken, shard.threads);
+}
+
+std::pair<const void*, std::int64_t> StepContext::bytes_of(const PlannedList& list) {
+  if (list.type == at::kFloat) {
+    return {list.floats.data(), static_cast<std::int64_t>(list.floats.size() * sizeof(float))};
   }
-  return take_rows(of_wanted, positions, shard.threads);
+  return {list.doubles.data(), static_cast<std::int64_t>(list.doubles.size() * sizeof(double))};
+}
+
+at::Tensor StepContext::planned(Planned which) const {
+  const PlannedList& list = planned_.at(static_cast<std::size_t>(which));
+  const auto [data, bytes] = bytes_of(list);
+  return list.there->on(shard.device, data, bytes).view(list.type);
 }
 
 at::Tensor StepContext::wanted_of(const at::Tensor& of_owned) const {
-  return take_rows(of_owned, wanted_, shard.threads);
+  return take_rows(of_owned, wanted_->list.rows(), shard.threads);
 }
 
-at::Tensor StepContext::owned_of_users(const at::Tensor& of_owned) {
-  if (!users_.defined()) users_ = upload(user_rows_, shard.device);
-  return of_owned.index_select(0, users_);
+at::Tensor StepContext::owned_of_users(const at::Tensor& of_owned) const {
+  return of_owned.index_select(0, list_of(users_).owned.on(shard.device));
 }
 
-at::Tensor StepContext::owned_of_requested(const at::Tensor& of_owned) {
-  if (!requested_.defined()) requested_ = upload(exchange_->requested_rows(), shard.device);
-  return of_owned.index_select(0, requested_);
+at::Tensor StepContext::owned_of_requested(const at::Tensor& of_owned) const {
+  return of_owned.index_select(0, list_of(requested_).owned.on(shard.device));
 }
 
 RowGroups StepContext::groups_of_triples(int blocks) const {
-  return groups_of(shard, user_rows_, blocks);
+  return groups_of(shard, list_of(users_).owned.rows(), blocks);
 }
 
 RowGroups StepContext::groups_of_requested() const {

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,9 +11,12 @@
 #include <vector>
 
 #include "data/batches.h"
+#include "graph/operators.h"
 #include "graph/row_exchange.h"
-#include "kernels/row_set.h"
+#include "kernels/selected_rows.h"
+#include "kernels/upload.h"
 #include "model/column_sums.h"
+#include "model/contrastive_batch.h"
 #include "model/dense_inputs.h"
 #include "model/row_groups.h"
 #include "model/shard.h"
@@ -78,12 +82,16 @@ class BatchItems {
 
 /// What the parts of the model share in one training step, from its batch to its loss; or, where it
 /// is made of an epoch alone, in an inference without gradient and dropout.
+///
+/// A step is planned first: who needs which rows, and all that is drawn. That reads nothing that
+/// training changes, so it may be done ahead on another thread, and all of it goes to a GPU in one
+/// copy.
 class StepContext {
  public:
   /// All references outlive it. `batch_rows`: triples of all ranks together; `parts`: names of
-  /// the loss's. Ranks: collective.
+  /// the loss's. Ranks: collective in the row group.
   StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense, std::uint64_t seed,
-              const TripleBatch& batch, std::int64_t batch_rows, StepTime time,
+              TripleBatch batch, std::int64_t batch_rows, StepTime time,
               std::vector<const char*> parts);
   /// Ranks: local.
   StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense, std::int64_t epoch);
@@ -94,32 +102,50 @@ class StepContext {
   const StepTime time;
   const std::uint64_t seed = 0;
 
-  bool trains() const { return batch_ != nullptr; }
+  bool trains() const { return batch_.has_value(); }
   const TripleBatch& batch() const { return *batch_; }
   std::int64_t batch_rows() const { return batch_rows_; }
   std::int64_t triples() const { return batch_->size(); }  ///< n, of this rank
 
-  // First: who needs which rows.
-  void want(const std::vector<std::int32_t>& owned_rows);
-  /// Nobody wants more; the loss begins to be computed.
+  /// Names rows that were wanted.
+  enum class Wanted : int {};
+  /// Names numbers that were planned.
+  enum class Planned : int {};
+
+  // First, the plan: who needs which rows, in any order, and what is drawn.
+  Wanted want(std::vector<std::int32_t> owned_rows);
+  Planned plan(std::vector<float> numbers);
+  Planned plan(std::vector<double> numbers);
+  /// Nobody wants more.
+  void finish_plan();
+  /// The loss begins to be computed: what was planned goes to the device.
   void begin_forward();
 
-  /// Owned rows whose final rows somebody wants, rising.
-  const std::vector<std::int32_t>& wanted_rows() const { return wanted_; }
-  /// Shapes   of_wanted: (wanted rows, width); owned_rows: (m) of them; returns (m, width).
-  at::Tensor rows_of(const at::Tensor& of_wanted,
-                     const std::vector<std::int32_t>& owned_rows) const;
+  /// Owned rows whose final rows somebody wants.
+  const std::shared_ptr<const SelectedRows>& wanted_rows() const { return wanted_; }
+  /// Shapes   of_wanted: (wanted rows, width); returns (rows of `which`, width).
+  at::Tensor rows_of(const at::Tensor& of_wanted, Wanted which) const;
+  /// Shapes   returns (numbers) of their type, on the shard's device.
+  at::Tensor planned(Planned which) const;
   /// Of all owned rows those wanted.
   at::Tensor wanted_of(const at::Tensor& of_owned) const;
-  at::Tensor rows_of_users(const at::Tensor& of_wanted) const {
-    return rows_of(of_wanted, user_rows_);
-  }
+  at::Tensor rows_of_users(const at::Tensor& of_wanted) const { return rows_of(of_wanted, users_); }
   at::Tensor rows_of_requested(const at::Tensor& of_wanted) const {
-    return rows_of(of_wanted, exchange_->requested_rows());
+    return rows_of(of_wanted, requested_);
   }
   /// Of a tensor of all owned rows those of the triples' users, and those of the items asked for.
-  at::Tensor owned_of_users(const at::Tensor& of_owned);
-  at::Tensor owned_of_requested(const at::Tensor& of_owned);
+  at::Tensor owned_of_users(const at::Tensor& of_owned) const;
+  at::Tensor owned_of_requested(const at::Tensor& of_owned) const;
+
+  // What parts have planned.
+  struct People {
+    ContrastiveBatch batch;
+    Wanted first{}, second{};  // its rows in either domain
+  };
+  std::vector<People> people;  // of each pair of domains
+  Planned triple_weights{};    // (n) float64
+  Planned token_keep{};        // (owned rows) float32 factor of each token, where there is dropout
+  Planned cold_items{};  // (owned rows) float32, 1 for those of SemanticNeighbours::plan_cold()
 
   /// How sums over the triples are grouped, over `blocks` rows for each of them, and those over
   /// the items asked for.
@@ -133,7 +159,7 @@ class StepContext {
   void exchange_items() { items.exchange(*exchange_, "batch.items"); }
   // (3n, width) final rows of the triples: of the users, of the positives, of the negatives
   at::Tensor final_rows;
-  at::Tensor triple_weight;  // (n) float64, by the ranking loss, which comes first
+  at::Tensor triple_weight;  // (n) float64 triple_weights, by the ranking loss, which comes first
 
   StepShare share;
   void add_loss(const at::Tensor& term);
@@ -149,14 +175,31 @@ class StepContext {
  private:
   std::int64_t place_of(std::string_view part) const;
 
-  const TripleBatch* batch_ = nullptr;
+  /// Rows that were wanted, and once the plan is finished which of the wanted they are.
+  struct WantedList {
+    RowList owned;
+    std::optional<TakenRows> taken;
+  };
+  struct PlannedList {
+    at::ScalarType type;
+    std::vector<float> floats;  // by type these or the others
+    std::vector<double> doubles;
+    std::shared_ptr<DeviceNumbers> there;
+  };
+  const WantedList& list_of(Wanted which) const {
+    return lists_.at(static_cast<std::size_t>(which));
+  }
+  static std::pair<const void*, std::int64_t> bytes_of(const PlannedList& list);
+
+  std::optional<TripleBatch> batch_;
   std::int64_t batch_rows_ = 0;
   std::optional<RowExchange> exchange_;
-  std::vector<std::int32_t> user_rows_;  // (n) owned rows
-  std::vector<std::int32_t> wanted_;
-  RowSet wanted_set_;
-  at::Tensor users_;      // (n) int32 owned rows, once something but z is read of them
-  at::Tensor requested_;  // (requested rows) int32
+  std::vector<WantedList> lists_;
+  std::vector<PlannedList> planned_;
+  Wanted users_{};
+  Wanted requested_{};
+  std::shared_ptr<const SelectedRows> wanted_;
+  UploadBatch uploads_{c10::Device(c10::kCPU)};
 };
 
 }  // namespace micrec

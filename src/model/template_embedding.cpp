@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <utility>
 
 #include "base/parallel.h"
 #include "base/random.h"
@@ -206,9 +208,15 @@ const at::Tensor& TemplateEmbedding::scale(std::int64_t epoch) {
 }
 
 // The token's weight is that of a neighbour which dropout knows by a number of its own.
-at::Tensor TemplateEmbedding::token_weight(const EdgeDropout& dropout,
+at::Tensor TemplateEmbedding::token_weight(const StepContext& context,
                                            const at::Tensor& own_scale) const {
-  if (dropout.probability == 0) return own_scale;
+  if (dropout_of(config_, context).probability == 0) return own_scale;
+  return own_scale * context.planned(context.token_keep);
+}
+
+void TemplateEmbedding::plan(StepContext& step) const {
+  const EdgeDropout dropout = dropout_of(config_, step);
+  if (!config_.inductive() || dropout.probability == 0) return;
   const std::vector<GlobalNode>& owned = shard_.owned();
   std::vector<float> keep(owned.size());
   for (std::size_t row = 0; row < keep.size(); ++row) {
@@ -216,7 +224,7 @@ at::Tensor TemplateEmbedding::token_weight(const EdgeDropout& dropout,
                     ? 1 / (1 - dropout.probability)
                     : 0;
   }
-  return own_scale * upload(keep, shard_.device);
+  step.token_keep = step.plan(std::move(keep));
 }
 
 at::Tensor TemplateEmbedding::rows(StepContext& context) {
@@ -226,9 +234,9 @@ at::Tensor TemplateEmbedding::rows(StepContext& context) {
   const at::Tensor& scale = this->scale(context.time.epoch);
   const at::Tensor own_scale = scale.slice(0, 0, graph.owned_rows());
   const RowTokens tokens{context.dense.parameter(*tokens_), token_of_,
-                         token_weight(dropout, own_scale), &token_rows_};
-  const std::vector<std::int32_t>* const table_rows =
-      context.wants_templates ? &context.wanted_rows() : nullptr;
+                         token_weight(context, own_scale), &token_rows_};
+  const std::shared_ptr<const SelectedRows> table_rows =
+      context.wants_templates ? context.wanted_rows() : nullptr;
   if (config_.share_templates == 0) {
     const TemplateSum sum =
         template_sum(graph, table(), scale, sum_mask_, dropout, &tokens, table_rows);

@@ -33,6 +33,8 @@ class TemplateEmbedding {
   /// its kind. Shapes   is_new: (owned rows) bool. Ranks: collective.
   void let_in(const at::Tensor& is_new, std::int64_t epoch);
 
+  /// Draws which tokens dropout leaves in a step. Ranks: local.
+  void plan(StepContext& step) const;
   /// Shapes   returns (owned rows, width), with dropout where the context trains. Ranks:
   /// collective, one halo exchange each way where the kind is inductive.
   at::Tensor rows(StepContext& context);
@@ -65,7 +67,7 @@ class TemplateEmbedding {
   /// `count`: (owned rows) of the templates around each
   bool mask_says_something(const at::Tensor& count) const;
   const at::Tensor& scale(std::int64_t epoch);  // (local rows) s^(a/2 - 1), kept for an epoch
-  at::Tensor token_weight(const EdgeDropout& dropout, const at::Tensor& own_scale) const;
+  at::Tensor token_weight(const StepContext& context, const at::Tensor& own_scale) const;
 
   const ModelConfig& config_;
   const Shard& shard_;

@@ -24,6 +24,13 @@ bool is_on_gpu(Type type) {
   return type == Type::CONCURRENT_KERNEL || type == Type::GPU_MEMCPY || type == Type::GPU_MEMSET;
 }
 
+/// Whether the host then stands still until the GPU has done everything. What waits for an event of
+/// an earlier step does not.
+bool waits_for_all(Type type, const std::string& name) {
+  return type == Type::CUDA_RUNTIME && (name.find("StreamSynchronize") != std::string::npos ||
+                                        name.find("DeviceSynchronize") != std::string::npos);
+}
+
 DeviceActivity::Kind kind_of(Type type, const std::string& name) {
   if (type == Type::CONCURRENT_KERNEL && name.find("nccl") != std::string::npos) {
     return DeviceActivity::Kind::exchange;
@@ -44,8 +51,10 @@ DeviceTime& DeviceTime::operator+=(const DeviceTime& other) {
   exchange_ns += other.exchange_ns;
   idle_ns += other.idle_ns;
   total_ns += other.total_ns;
+  launches += other.launches;
   uploads += other.uploads;
   downloads += other.downloads;
+  waits += other.waits;
   return *this;
 }
 
@@ -71,10 +80,16 @@ DeviceTime share_out_device_time(std::vector<DeviceActivity> activities,
   std::int64_t covered = begin_ns;
   for (const DeviceActivity& activity : activities) {
     if (activity.begin_ns >= begin_ns && activity.begin_ns < end_ns) {
+      time.launches += activity.kind == DeviceActivity::Kind::work ||
+                       activity.kind == DeviceActivity::Kind::exchange;
+      time.waits += activity.kind == DeviceActivity::Kind::wait;
       time.uploads += activity.kind == DeviceActivity::Kind::upload;
       time.downloads += activity.kind == DeviceActivity::Kind::download;
     }
-    if (activity.kind == DeviceActivity::Kind::exchange) continue;
+    if (activity.kind == DeviceActivity::Kind::exchange ||
+        activity.kind == DeviceActivity::Kind::wait) {
+      continue;
+    }
     const std::int64_t from = std::max(covered, activity.begin_ns);
     const std::int64_t to = std::min(end_ns, activity.end_ns);
     if (from >= to) continue;
@@ -141,9 +156,10 @@ std::vector<DeviceActivity> DeviceRecorder::stop() {
     }
     for (const profiler::KinetoEvent& event : result->events()) {
       const Type type = type_of(event);
-      if (!is_on_gpu(type)) continue;  // and on the only one that this process uses
+      const bool waits = waits_for_all(type, event.name());
+      if (!is_on_gpu(type) && !waits) continue;  // and on the only one that this process uses
       DeviceActivity activity;
-      activity.kind = kind_of(type, event.name());
+      activity.kind = waits ? DeviceActivity::Kind::wait : kind_of(type, event.name());
       activity.begin_ns = static_cast<std::int64_t>(event.startNs());
       activity.end_ns = static_cast<std::int64_t>(event.endNs());
       const auto launch = launched_ns.find(event.correlationId());

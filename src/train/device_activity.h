@@ -12,9 +12,10 @@
 
 namespace micrec {
 
-/// Something that a GPU did: a kernel, a copy or a fill. Times are nanoseconds since 1970.
+/// Something that a GPU did: a kernel, a copy or a fill; or that the host waited for all that it had
+/// given it. Times are nanoseconds since 1970.
 struct DeviceActivity {
-  enum class Kind { work, exchange, upload, download };
+  enum class Kind { work, exchange, upload, download, wait };
 
   Kind kind = Kind::work;
   std::int64_t begin_ns = 0;
@@ -34,8 +35,10 @@ struct DeviceTime {
   double exchange_ns = 0;                    // with collectives alone
   double idle_ns = 0;
   double total_ns = 0;
+  std::int64_t launches = 0;  // kernels, those of collectives too, copies within the GPU and fills
   std::int64_t uploads = 0;
   std::int64_t downloads = 0;
+  std::int64_t waits = 0;  // of the host
 
   DeviceTime& operator+=(const DeviceTime& other);
 };

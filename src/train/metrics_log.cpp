@@ -220,15 +220,14 @@ void MetricsLog::resume(std::int64_t step, const std::string& checkpoint,
 void MetricsLog::profile(const StepProfile& profile) {
   ordered_json line = line_of("profile", profile.step);
   line["steps"] = profile.steps;
-  ordered_json& host = line["ms_per_step"];
+  ordered_json host;
   for (int part = 0; part < kStepParts; ++part) {
     host[name_of(static_cast<StepPart>(part))] = profile.part_ms[part];
   }
   host["exchange"] = profile.exchange_ms;
   host["total"] = profile.total_ms;
-  ordered_json& device = line["device_ms_per_step"];
-  line["uploads_per_step"] = nullptr;
-  line["downloads_per_step"] = nullptr;
+  line["ms_per_step"] = host;
+  ordered_json device, counts;  // null where no GPU was recorded
   if (profile.device) {
     const DeviceTime& time = *profile.device;
     const auto steps = static_cast<double>(profile.steps);
@@ -239,8 +238,17 @@ void MetricsLog::profile(const StepProfile& profile) {
     device["exchange"] = ms(time.exchange_ns);
     device["idle"] = ms(time.idle_ns);
     device["total"] = ms(time.total_ns);
-    line["uploads_per_step"] = static_cast<double>(time.uploads) / steps;
-    line["downloads_per_step"] = static_cast<double>(time.downloads) / steps;
+    counts = {{"launches", time.launches},
+              {"uploads", time.uploads},
+              {"downloads", time.downloads},
+              {"waits", time.waits}};
+  }
+  line["device_ms_per_step"] = device;
+  for (const char* const what : {"launches", "uploads", "downloads", "waits"}) {
+    ordered_json& per_step = line[std::string(what) + "_per_step"];
+    if (profile.device) {
+      per_step = counts[what].get<double>() / static_cast<double>(profile.steps);
+    }
   }
   if (!profile.device_note.empty()) line["device_note"] = profile.device_note;
   append(line);

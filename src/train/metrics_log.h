@@ -61,8 +61,10 @@ struct ValidatedMetric;
 ///               exchange what it stood still for in collectives, whatever the part, and the total
 ///               of these; device_ms_per_step, null on a CPU: how long its GPU was busy with what
 ///               each part had launched, with collectives alone (exchange), with nothing (idle),
-///               and the total of these; uploads_per_step and downloads_per_step of the GPU. Where
-///               a GPU could not be recorded, device_note says why
+///               and the total of these; launches_per_step (kernels, copies within it
+///               and fills), uploads_per_step and downloads_per_step of the GPU, and waits_per_step
+///               of the host for all that it had given it. Where a GPU could not be recorded,
+///               device_note says why
 ///   end         reason ("finished", "no improvement", "interrupted", "diverged"), seconds; phases
 ///               since the start
 ///

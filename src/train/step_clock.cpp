@@ -85,6 +85,7 @@ std::optional<StepProfile> StepClock::finish() {
     if (!activities.empty()) {
       // What the last step has given the GPU ends after the host has gone on.
       for (const DeviceActivity& activity : activities) {
+        if (activity.kind == DeviceActivity::Kind::wait) continue;
         windows_.back().second = std::max(windows_.back().second, activity.end_ns);
       }
       DeviceTime sum;

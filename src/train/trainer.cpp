@@ -60,6 +60,24 @@ bool Trainer::out_of_time() const {
   return since_start_.seconds() + needed >= config_.time_limit_seconds;
 }
 
+std::unique_ptr<StepContext> Trainer::plan_of_step(const TrainingState& state) {
+  using Plans = Ahead<std::unique_ptr<StepContext>>;
+  const Shard& shard = model_.shard();
+  if (!plans_) {
+    const bool is_ahead = !shard.device.is_cpu() && shard.communicator->size() == 1;
+    plans_.emplace(
+        [this, epochs_before = state.epochs_before](std::int64_t step) {
+          const std::int64_t epoch = step / steps_per_epoch();
+          const std::int64_t step_in_epoch = step % steps_per_epoch();
+          return model_.plan(sampler_.batch(epoch, step_in_epoch),
+                             sampler_.global_batch_rows(step_in_epoch),
+                             {step, epochs_before + epoch, &clock_});
+        },
+        is_ahead ? Plans::Where::on_a_thread : Plans::Where::in_place);
+  }
+  return plans_->take(state.step, /*next_follows=*/state.step + 1 < last_step());
+}
+
 StepRecord Trainer::take_step(TrainingState& state) {
   const Timer timer;
   clock_.begin_step();
@@ -67,13 +85,13 @@ StepRecord Trainer::take_step(TrainingState& state) {
   const std::int64_t step_in_epoch = state.step % steps_per_epoch();
   const std::int64_t rows = sampler_.global_batch_rows(step_in_epoch);
 
-  TripleBatch batch;
-  std::optional<StepShare> share;  // where the kind descends by gradients
+  std::unique_ptr<StepContext> step;  // where the kind descends by gradients
+  std::optional<StepShare> share;
   if (model_.config().is_solved()) {
     clock_.begin(StepPart::forward);
   } else {
-    batch = sampler_.batch(epoch, step_in_epoch);
-    share = model_.loss(batch, rows, {state.step, state.epochs_before + epoch, &clock_});
+    step = plan_of_step(state);
+    share = model_.loss(*step);
     clock_.begin(StepPart::backward);
   }
   const bool stop = (events_.stop_requested && events_.stop_requested()) || out_of_time();

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/ahead.h"
 #include "base/timer.h"
 #include "checkpoints/store.h"
 #include "cluster/communicator.h"
@@ -108,6 +110,9 @@ class Trainer {
   std::int64_t last_step() const;
 
  private:
+  /// The plan of the step that follows `state.step`. Beside a GPU the next one is begun meanwhile, unless
+  /// planning is collective.
+  std::unique_ptr<StepContext> plan_of_step(const TrainingState& state);
   /// The one whose annealing inference uses now.
   std::int64_t annealing_epoch(const TrainingState& state) const;
   void validate(TrainingState& state);
@@ -139,6 +144,7 @@ class Trainer {
   bool save_part_done_ = false;   // on all ranks
   double longest_validation_seconds_ = 0;
   bool stop_agreed_ = false;
+  std::optional<Ahead<std::unique_ptr<StepContext>>> plans_;  // of steps counted from 0
 };
 
 }  // namespace micrec

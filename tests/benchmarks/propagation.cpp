@@ -86,9 +86,10 @@ int measure(const Setting& setting, Job& job) {
     if (mix(static_cast<std::uint32_t>(value(owned[row])) + 1) % 12 == 0) batch.push_back(row);
   }
 
+  const auto wanted = select_rows(graph.owned_rows(), batch);
   at::Tensor e = at::randn({graph.owned_rows(), setting.dim}).set_requires_grad(true);
   const auto step = [&] {
-    const at::Tensor z = propagate(graph, e, q, setting.layers, &batch);
+    const at::Tensor z = propagate(graph, e, q, setting.layers, wanted);
     z.backward(z.detach());
     e.mutable_grad() = at::Tensor();
   };

@@ -64,7 +64,8 @@ class CheckTest(unittest.TestCase):
                 check.told_by_gtest(code, text)
 
     def test_a_profile_is_told_part_by_part(self):
-        line = {"kind": "profile", "step": 60, "steps": 50, "uploads_per_step": 7.0, "downloads_per_step": 3.0,
+        line = {"kind": "profile", "step": 60, "steps": 50, "launches_per_step": 31.5,
+                "uploads_per_step": 1.0, "downloads_per_step": 0.06, "waits_per_step": 0.06,
                 "ms_per_step": {"planning": 1.2, "forward": 3.4, "backward": 5.6, "optimizer": 0.7, "exchange": 0.0, "total": 10.9},
                 "device_ms_per_step": {"planning": 0.1, "forward": 2.0, "backward": 3.0, "optimizer": 0.2, "exchange": 0.0,
                                        "idle": 4.1, "total": 9.4}}
@@ -74,7 +75,10 @@ class CheckTest(unittest.TestCase):
         self.assertEqual(self.check.profile("inmo", "dataset", []),
                          "host: planning 1.20, forward 3.40, exchange 0.00, backward 5.60, optimizer 0.70, total 10.90; "
                          "GPU: planning 0.10, forward 2.00, exchange 0.00, backward 3.00, optimizer 0.20, idle 4.10, total 9.40 "
-                         "ms; 7.0 uploads and 3.0 downloads a step")
+                         "ms; 31.50 launches, 1.00 uploads, 0.06 downloads, 0.06 waits a step")
+        metrics.write_text(json.dumps({**line, "waits_per_step": 1.02}) + "\n", encoding="utf-8")
+        with self.assertRaisesRegex(check.Failed, r"waits for the GPU in every step: .* 1\.02 waits"):
+            self.check.profile("inmo", "dataset", [])
         metrics.write_text(json.dumps({**line, "device_ms_per_step": None, "device_note": "no CUPTI"}) + "\n", encoding="utf-8")
         self.assertRegex(self.check.profile("inmo", "dataset", []), r"^host: .* 10\.90; no times of the GPU: no CUPTI$")
 

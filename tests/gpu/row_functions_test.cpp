@@ -46,6 +46,23 @@ TEST(RowFunctionsOnDevice, TimesTableIsTheCpus) {
   EXPECT_LT(relative_error(other_copies.grad(), copies.grad()), kClose);
 }
 
+TEST(RowFunctionsOnDevice, TimesRowIsTheCpus) {
+  constexpr std::int64_t kRows = 300;
+  const at::Tensor weights = random_matrix(kRows, 16, 9);
+  const at::Tensor row = random_matrix(1, 16, 2);
+  const at::Tensor x = leaf(random_matrix(kRows, 16, 1));
+  const at::Tensor copies = leaf(row.unsqueeze(0));
+  const at::Tensor expected = times_row(x, copies, one_group(kRows));
+  (expected * weights).sum().backward();
+  const at::Tensor other_x = leaf(x.detach());
+  const at::Tensor other_copies = leaf(row.unsqueeze(0));
+  const at::Tensor y = on_device::times_row(other_x, other_copies, one_group(kRows));
+  (y * weights).sum().backward();
+  EXPECT_TRUE(at::equal(y, expected));
+  EXPECT_TRUE(at::equal(other_x.grad(), x.grad()));
+  EXPECT_LT(relative_error(other_copies.grad(), copies.grad()), kClose);
+}
+
 TEST(RowFunctionsOnDevice, ContentRowsAreTheCpus) {
   constexpr std::int64_t kRows = 300;
   constexpr int kModalities = 2;

@@ -18,7 +18,7 @@ struct SumCase {
   Pattern pattern;
   at::Tensor x;
   SumOptions options;
-  std::vector<std::int32_t> rows;
+  RowList rows;
   std::vector<GlobalNode> numbers;
   RowSet active;
   at::ScalarType x_type = at::kFloat;
@@ -28,9 +28,7 @@ struct SumCase {
       : name(std::move(the_name)), pattern(the_pattern), x(the_x) {}
   SumCase(const SumCase&) = delete;
 
-  std::int64_t output_rows() const {
-    return options.rows ? static_cast<std::int64_t>(options.rows->size()) : pattern.rows();
-  }
+  std::int64_t output_rows() const { return options.rows ? options.rows->size() : pattern.rows(); }
   /// What the CPU gives, whose sums are float32 whatever is stored.
   at::Tensor expected() const {
     at::Tensor out = at::full({output_rows(), x.size(1)}, kUntouched);
@@ -85,7 +83,7 @@ inline std::deque<std::unique_ptr<SumCase>> sum_cases() {
         if (choice & 16) options.horner.scale = random_matrix(nodes, 1, 6).flatten();
       }
       if (choice & 64) {
-        made.rows = wanted;
+        made.rows = RowList(wanted);
         options.rows = &made.rows;
       }
       if (choice & 128) {
@@ -117,7 +115,7 @@ inline std::deque<std::unique_ptr<SumCase>> sum_cases() {
                           random_matrix(columns, dim, 21));
       if (choice & 1) made.options.dropout = {0.3F, 4, false};
       if (choice & 2) {
-        made.rows = {1, 2, 5};
+        made.rows = RowList({1, 2, 5});
         made.options.rows = &made.rows;
       }
       if (choice & 4) {
@@ -155,7 +153,7 @@ inline std::deque<std::unique_ptr<SumCase>> sum_cases() {
     if (choice & 1) made.options.horner.scale = random_matrix(193, 1, 43).flatten();
     if (choice & 2) made.options.dropout = {0.3F, 4, false};
     if (choice & 4) {
-      made.rows = {0, 63, 64, 191, 192};
+      made.rows = RowList({0, 63, 64, 191, 192});
       made.options.rows = &made.rows;
     } else if (!(choice & 2)) {
       made.options.range = Range{64, 193};

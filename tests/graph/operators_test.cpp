@@ -146,7 +146,8 @@ TEST(TemplateSum, AddsTokensAndTakesTheGradientOfRowsOfTheTableBack) {
         [&](const ShardedGraph& shard, const at::Tensor& own, const auto*) {
           const RowTokens tokens{copies, token_index, weight, &rows_of_token};
           const std::vector<std::int32_t> some = rows_of_every_third_node(shard);
-          const TemplateSum sum = template_sum(shard, own, s, t, dropout, &tokens, &some);
+          const TemplateSum sum = template_sum(shard, own, s, t, dropout, &tokens,
+                                               select_rows(shard.owned_rows(), some));
           templates = sum.templates.detach();
           return sum.rows.index_add(0, at::tensor(some, at::kInt), sum.templates * 2);
         });
@@ -205,7 +206,7 @@ TEST(TemplateSum, ShardedEqualsUnsharded) {
     const RowTokens of_rows{tokens, token_of.index_select(0, nodes), weight.index_select(0, nodes)};
     const std::vector<std::int32_t> some = rows_of_every_third_node(shard);
     const TemplateSum sum = template_sum(shard, own, local_values(shard, s), local_values(shard, t),
-                                         dropout, &of_rows, &some);
+                                         dropout, &of_rows, select_rows(shard.owned_rows(), some));
     return sum.rows.index_add(0, at::tensor(some, at::kInt), sum.templates);
   };
   const Answer whole = answer_of<ShardedGraph>(graph, x, 1, apply);
@@ -232,7 +233,8 @@ at::Tensor dense_propagation(const TestGraph& graph, const at::Tensor& x, int la
 auto propagation(const TestGraph& graph, int layers) {
   return [q = graph.inverse_sqrt_degree(), layers](const ShardedGraph& shard, const at::Tensor& own,
                                                    const std::vector<std::int32_t>* rows) {
-    return propagate(shard, own, local_values(shard, q), layers, rows);
+    return propagate(shard, own, local_values(shard, q), layers,
+                     rows == nullptr ? nullptr : select_rows(shard.owned_rows(), *rows));
   };
 }
 
@@ -259,8 +261,8 @@ TEST(Propagate, HasTheSameBitsWhereNearRowsAreStoredTogether) {
             }
           }
           const at::Tensor q = local_values(shard, graph.inverse_sqrt_degree());
-          const std::vector<std::int32_t> some = rows_of_every_third_node(shard);
-          for (const auto* const wanted : {&some, static_cast<decltype(&some)>(nullptr)}) {
+          const auto some = select_rows(shard.owned_rows(), rows_of_every_third_node(shard));
+          for (const auto& wanted : {some, decltype(some)()}) {
             at::Tensor own = x.index_select(0, node_numbers(owned)).set_requires_grad(true);
             const at::Tensor y = propagate(shard, own, q, 3, wanted);
             y.backward(y.detach());

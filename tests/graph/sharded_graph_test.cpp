@@ -154,8 +154,9 @@ TEST(ShardedGraph, BringsOnlyActiveRows) {
           active_nodes.push_back(shard.owned()[row]);
         }
       }
-      const ShardedGraph::ActiveRows result = shard.with_active_halo(
-          "test.active", active, values.index_select(0, node_numbers(active_nodes)));
+      const ShardedGraph::ActiveRows result =
+          shard.with_active_halo("test.active", SelectedRows(shard.owned_rows(), active),
+                                 values.index_select(0, node_numbers(active_nodes)));
       std::vector<GlobalNode> wanted;
       for (std::int32_t local = 0; local < shard.local_rows(); ++local) {
         const GlobalNode node = shard.local_to_global()[local];

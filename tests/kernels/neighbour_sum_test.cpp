@@ -106,7 +106,7 @@ TEST(NeighbourSum, ReadsNoRowUnderAZeroColumnWeight) {
 TEST(NeighbourSum, GivesOnlyTheRowsWantedWithTheSameBits) {
   const TestGraph graph = bipartite_graph(9000, 30, 3);
   const Pattern pattern = graph.pattern();
-  const std::vector<std::int32_t> rows = {0, 1, 7, 4999, 8999, 9000, 9003, 9029};
+  const RowList rows({0, 1, 7, 4999, 8999, 9000, 9003, 9029});
   const at::Tensor x = random_matrix(graph.nodes(), 17, 3);
   SumOptions options;
   for (const float probability : {0.0F, 0.5F}) {
@@ -115,9 +115,9 @@ TEST(NeighbourSum, GivesOnlyTheRowsWantedWithTheSameBits) {
     options.rows = nullptr;
     const at::Tensor all = neighbour_sum(pattern, x, options, 1);
     options.rows = &rows;
-    EXPECT_TRUE(same_bits(neighbour_sum(pattern, x, options, 2), take(all, rows)));
+    EXPECT_TRUE(same_bits(neighbour_sum(pattern, x, options, 2), take(all, rows.rows())));
   }
-  const std::vector<std::int32_t> none;
+  const RowList none;
   options.rows = &none;
   EXPECT_EQ(neighbour_sum(pattern, x, options, 2).sizes(), (std::vector<std::int64_t>{0, 17}));
 }
@@ -157,9 +157,10 @@ TEST(NeighbourSum, GivesEveryRowTheAddendThatItNames) {
   options.horner.addend = shared;
   options.horner.addend_of = at::tensor(of, at::kInt);
   EXPECT_TRUE(same_bits(neighbour_sum(graph.pattern(), x, options, 2), expected));
-  const std::vector<std::int32_t> rows = {0, 3, 4699, 4700, 4759};
+  const RowList rows({0, 3, 4699, 4700, 4759});
   options.rows = &rows;
-  EXPECT_TRUE(same_bits(neighbour_sum(graph.pattern(), x, options, 1), take(expected, rows)));
+  EXPECT_TRUE(
+      same_bits(neighbour_sum(graph.pattern(), x, options, 1), take(expected, rows.rows())));
   options.rows = nullptr;
   at::Tensor parts = at::full({nodes, 17}, -1.0);
   for (const Range range : {Range{0, 128}, Range{128, nodes}}) {
@@ -254,7 +255,8 @@ TEST(NeighbourSum, HasTheSameBitsWhereItIsLargeEnoughToBeWrittenPastTheCaches) {
     options.scaling = {random_matrix(nodes, 1, 3).flatten(), random_matrix(nodes, 1, 4).flatten(),
                        false};
     options.horner.addend = random_matrix(nodes, dim, 5);
-    options.rows = &some;
+    const RowList wanted(some);
+    options.rows = &wanted;
     const at::Tensor expected = neighbour_sum(pattern, x, options, 1);
     options.rows = nullptr;
     for (const int threads : {1, 3}) {
@@ -303,6 +305,7 @@ TEST(NeighbourSum, HasTheSameBitsInWhateverOrderRowsAreStored) {
   for (std::int32_t row = 3; row < nodes; row += 11) some.push_back(row);
   some.push_back(60'000);  // a hub
   const RowSet active(nodes, some);
+  const RowList wanted(some);
   const at::Tensor half = random_matrix(nodes, 1, 2).flatten().relu();
   for (const std::int64_t dim : {17, 64}) {
     const at::Tensor x = random_matrix(nodes, dim, 8);
@@ -321,7 +324,7 @@ TEST(NeighbourSum, HasTheSameBitsInWhateverOrderRowsAreStored) {
       }
       const at::Tensor expected = neighbour_sum(pattern, factor, options, 2);
       EXPECT_TRUE(same_bits(neighbour_sum(stored, factor, options, 2), expected)) << choice;
-      options.rows = &some;
+      options.rows = &wanted;
       EXPECT_TRUE(same_bits(neighbour_sum(stored, factor, options, 2), take(expected, some)))
           << choice;
       options.rows = nullptr;

@@ -145,8 +145,10 @@ TEST_F(MetricsLogTest, WritesWhereTheTimeOfAStepWent) {
   device.exchange_ns = 100e6;
   device.idle_ns = 120e6;
   device.total_ns = 420e6;
+  device.launches = 1000;
   device.uploads = 180;
   device.downloads = 40;
+  device.waits = 1;
   profile.device = device;
   log.profile(profile);
   json on_cpu = {{"kind", "profile"},
@@ -160,16 +162,20 @@ TEST_F(MetricsLogTest, WritesWhereTheTimeOfAStepWent) {
                    {"exchange", 5.0},
                    {"total", 15.0}}},
                  {"device_ms_per_step", nullptr},
+                 {"launches_per_step", nullptr},
                  {"uploads_per_step", nullptr},
-                 {"downloads_per_step", nullptr}};
+                 {"downloads_per_step", nullptr},
+                 {"waits_per_step", nullptr}};
   const std::vector<json> all = lines();
   ASSERT_EQ(all.size(), 2u);
   EXPECT_EQ(all[0], on_cpu);
   on_cpu["device_ms_per_step"] = {{"planning", 1.0},  {"forward", 2.0},  {"backward", 3.0},
                                   {"optimizer", 4.0}, {"exchange", 5.0}, {"idle", 6.0},
                                   {"total", 21.0}};
+  on_cpu["launches_per_step"] = 50.0;
   on_cpu["uploads_per_step"] = 9.0;
   on_cpu["downloads_per_step"] = 2.0;
+  on_cpu["waits_per_step"] = 0.05;
   EXPECT_EQ(all[1], on_cpu);
 }
 

@@ -29,6 +29,7 @@ TEST(DeviceTime, IsSharedOutByWhatLaunchedIt) {
       {Kind::exchange, 225, 250, 201},  // alone from 230 on
       {Kind::download, 260, 270, 255},  // backward
       {Kind::work, 290, 400, 280},      // backward, cut off by the end
+      {Kind::wait, 205, 290, 205},      // the host: no time of the GPU
   };
   const DeviceTime time = share_out_device_time(activities, begins, 100, 300);
   EXPECT_EQ(time.busy_ns[kPlanning], 10);
@@ -39,6 +40,8 @@ TEST(DeviceTime, IsSharedOutByWhatLaunchedIt) {
   EXPECT_EQ(time.idle_ns, 200 - 10 - 60 - 30 - 50);
   EXPECT_EQ(time.uploads, 1);
   EXPECT_EQ(time.downloads, 1);
+  EXPECT_EQ(time.launches, 6);
+  EXPECT_EQ(time.waits, 1);
 }
 
 TEST(DeviceTime, OfExchangesThatMeetIsCountedOnce) {
