@@ -76,6 +76,10 @@ function(micrec_set_warnings target)
   target_compile_options(${target} PRIVATE
     "$<$<COMPILE_LANGUAGE:C,CXX>:-Wall;-Wextra;-Wnon-virtual-dtor;-Woverloaded-virtual>"
     "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>")
+  if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Of a type in an unnamed namespace GCC warns where a header has it, which it takes the sources compiled as one for.
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:C,CXX>:-Wno-subobject-linkage>")
+  endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # GCC 12 warns of std::string in its own headers (GCC bug 105651).
     target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:C,CXX>:-Wno-restrict;-Wno-stringop-overflow;-Wno-array-bounds>")
@@ -114,6 +118,8 @@ function(micrec_cuda_sources target)
   endif()
   if(MICREC_CUDA)
     target_sources(${target} PRIVATE ${arg_CUDA})
+    # Each by itself: a test looks whose headers these are compiled with.
+    set_source_files_properties(${arg_CUDA} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
     target_link_libraries(${target} PRIVATE micrec::torch_cuda)
   else()
     target_sources(${target} PRIVATE ${arg_CPU})

@@ -13,7 +13,7 @@ constexpr std::chrono::microseconds kTick{2000};
 constexpr int kTicksPerQuestion = 8;        // to NCCL and the other ranks
 constexpr double kShownAfterSeconds = 0.1;  // of waiting
 // Longer between two looks: the process was stopped, as a batch system does.
-constexpr double kMostSecondsOfATick = 1;
+constexpr double kMostTickSeconds = 1;
 
 }  // namespace
 
@@ -84,7 +84,7 @@ void NcclWatch::run() {
     // The stream is one queue, so what is awaited waits for all before it too.
     const bool waits = std::any_of(under_way_.begin(), under_way_.end(),
                                    [](const Entry& entry) { return entry.collective.is_awaited; });
-    if (waits) waited_seconds += std::min(tick.seconds(), kMostSecondsOfATick);
+    if (waits) waited_seconds += std::min(tick.seconds(), kMostTickSeconds);
     tick.restart();
     lock.unlock();
     bool has_passed = false;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,9 @@ struct FlagWord {
   std::optional<std::string> value;
 };
 FlagWord take_apart(const std::string& word);
+
+/// More is no flag file.
+inline constexpr std::int64_t kMostFlagfileBytes = std::int64_t{1} << 20;
 
 /// The settings in the text of a flagfile: a --name=value, --name or --noname a line; blank lines
 /// and lines that begin with # are skipped. Errors: Error(usage) naming the line.

@@ -23,8 +23,6 @@ constexpr std::size_t kMostFlagfileBytes = 16 << 20;
 
 using Kind = FlagValue::Kind;
 
-bool is_switch(const Flag& flag) { return flag.value.kind() == Kind::on_off; }
-
 std::string number(double value) { return text(value); }
 
 /// "at least 1", "from 0 to 1", "one of auto, cpu"; empty where anything goes.
@@ -124,7 +122,7 @@ Named find_named(const Command& command, const FlagWord& word) {
   if (word.name.starts_with("no")) {
     const std::string rest = word.name.substr(word.name.starts_with("no_") ? 3 : 2);
     const Flag* flag = find_flag(command, rest);
-    if (flag != nullptr && is_switch(*flag)) return {flag, false};
+    if (flag != nullptr && flag->is_switch()) return {flag, false};
   }
   return {nullptr, true};
 }
@@ -208,7 +206,7 @@ void apply(const Command& command, const std::vector<FlagSetting>& settings,
 /// one.
 std::string value_after(const Command& command, const Named& named, const std::string& name,
                         const std::vector<std::string>& words, std::size_t& i) {
-  if (named.flag != nullptr && is_switch(*named.flag)) return "true";
+  if (named.flag != nullptr && named.flag->is_switch()) return "true";
   if (i + 1 < words.size() && !words[i + 1].starts_with("--")) return words[++i];
   refuse(command, text("--", name, " has no value, expected ",
                        named.flag != nullptr ? expectation(*named.flag) : "a file"));
@@ -321,7 +319,7 @@ const Command& command_named(const std::vector<Command>& commands, const std::st
 }
 
 std::string details_of(const Flag& flag) {
-  if (!is_switch(flag)) return with_unit(flag, "; ");
+  if (!flag.is_switch()) return with_unit(flag, "; ");
   return flag.value.default_text() == "true" ? "on unless --no" + flag.name : "off by default";
 }
 

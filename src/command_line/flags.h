@@ -52,6 +52,8 @@ struct Flag {
   /// "with --model=mf": why it has no effect as the other flags are set; "" where it has. Not set:
   /// it always has.
   std::function<std::string()> idle = {};
+
+  bool is_switch() const { return value.kind() == FlagValue::Kind::on_off; }
 };
 
 /// The flag as one that a resumed run may be given anew.

@@ -42,8 +42,6 @@ std::vector<std::string> groups_of(const Command& command) {
   return groups;
 }
 
-bool is_switch(const Flag& flag) { return flag.value.kind() == FlagValue::Kind::on_off; }
-
 /// What the flag is for, with its unit and bound in brackets.
 std::string meaning_of(const Flag& flag, std::string (*quoted)(const std::string&)) {
   const std::string details = details_of(flag);
@@ -80,8 +78,8 @@ std::string wrapped(const std::string& words, std::size_t indent) {
 }
 
 std::string help_of(const Flag& flag) {
-  std::string left = is_switch(flag) ? "  --[no]" + flag.name
-                                     : "  --" + flag.name + "=" + flag.value.default_text();
+  std::string left = flag.is_switch() ? "  --[no]" + flag.name
+                                      : "  --" + flag.name + "=" + flag.value.default_text();
   if (left.size() + 2 > kFlagColumn) {
     left += "\n" + std::string(kFlagColumn, ' ');
   } else {
@@ -103,9 +101,9 @@ std::string roff(const std::string& words) {
 std::string man_page_of(const Flag& flag) {
   const std::string& value = flag.value.default_text();
   const std::string name =
-      is_switch(flag) ? "--[no]" + flag.name : "--" + flag.name + (value.empty() ? "=" : "");
+      flag.is_switch() ? "--[no]" + flag.name : "--" + flag.name + (value.empty() ? "=" : "");
   std::string entry = ".TP\n\\fB" + roff(name) + "\\fR";
-  if (!value.empty() && !is_switch(flag)) entry += "=\\fI" + roff(value) + "\\fR";
+  if (!value.empty() && !flag.is_switch()) entry += "=\\fI" + roff(value) + "\\fR";
   return entry + "\n" + meaning_of(flag, roff) + "\n";
 }
 
@@ -149,7 +147,7 @@ std::string man_page_of(const std::vector<Command>& commands) {
 /// What may stand for a flag on a command line: --name= where a value follows, and a switch both
 /// ways.
 std::vector<std::string> words_of(const Flag& flag) {
-  if (is_switch(flag)) return {"--" + flag.name, "--no" + flag.name};
+  if (flag.is_switch()) return {"--" + flag.name, "--no" + flag.name};
   return {"--" + flag.name + "="};
 }
 

@@ -12,8 +12,6 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kChunk = 1 << 20;  // interactions read at a time
-
 /// A domain of the data set, with the numbers of what comes behind those that it has.
 struct KnownDomain {
   const DatasetFile& dataset;
@@ -52,7 +50,7 @@ void drop_known(const KnownDomain& known, InteractionRows& rows, std::ostream& r
   const auto pair_of = [&](std::size_t n) { return std::pair(rows.user[n], rows.item[n]); };
   for (const Split split : {Split::train, Split::valid, Split::test, Split::later}) {
     std::size_t at = 0;
-    known.dataset.for_each_chunk(known.number, split, kChunk, [&](const Interactions& chunk) {
+    known.dataset.for_each_chunk(known.number, split, [&](const Interactions& chunk) {
       for (std::size_t n = 0; n < chunk.user.size() && at < rows.size(); ++n) {
         const std::pair pair(chunk.user[n], chunk.item[n]);
         while (at < rows.size() && pair_of(at) < pair) ++at;

@@ -60,10 +60,9 @@ void append_interactions(const NodeSpace& space, const Ownership& ownership, int
 
 TrainingShare read_training_share(const DatasetFile& dataset, const NodeSpace& space,
                                   const Ownership& ownership, int rank) {
-  constexpr std::int64_t kChunk = 1 << 20;
   TrainingShare share;
   for (int domain = 0; domain < space.domains(); ++domain) {
-    dataset.for_each_chunk(domain, Split::train, kChunk, [&](const Interactions& chunk) {
+    dataset.for_each_chunk(domain, Split::train, [&](const Interactions& chunk) {
       append_interactions(space, ownership, rank, domain, chunk, share);
     });
   }

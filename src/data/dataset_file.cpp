@@ -19,7 +19,6 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kChunk = 1 << 20;  // interactions
 constexpr std::int64_t kFeatureBytes = 32 << 20;
 
 [[noreturn]] void damaged(const std::string& path, const std::string& where,
@@ -366,24 +365,25 @@ int DatasetFile::domain_number(const std::string& name) const {
                    close ? ". Did you mean '" + *close + "'?" : "."));
 }
 
-void DatasetFile::for_each_chunk(int domain, Split split, std::int64_t chunk,
-                                 const std::function<void(const Interactions&)>& use) const {
-  CHECK_GE(chunk, 1);
+void DatasetFile::for_each_chunk(int domain, Split split,
+                                 const std::function<void(const Interactions&)>& use,
+                                 std::int64_t most) const {
+  CHECK_GE(most, 1);
   const DomainInfo& info = state_->domain(domain);
   const std::string group = dataset_format::split_path(info.name, split);
   const std::int64_t count = info.interactions[static_cast<int>(split)];
   if (state_->added && split == Split::later) {
     const Interactions& all = state_->later[domain].pairs;
-    for (std::int64_t begin = 0; begin < count; begin += chunk) {
-      const std::int64_t end = std::min(count, begin + chunk);
+    for (std::int64_t begin = 0; begin < count; begin += most) {
+      const std::int64_t end = std::min(count, begin + most);
       use({{all.user.begin() + begin, all.user.begin() + end},
            {all.item.begin() + begin, all.item.begin() + end}});
     }
     return;
   }
   std::int64_t last = -1;  // user and item of the last pair as one number
-  for (std::int64_t begin = 0; begin < count; begin += chunk) {
-    const Range rows{begin, std::min(count, begin + chunk)};
+  for (std::int64_t begin = 0; begin < count; begin += most) {
+    const Range rows{begin, std::min(count, begin + most)};
     Interactions part;
     part.user.resize(rows.size());
     part.item.resize(rows.size());
@@ -411,7 +411,8 @@ Interactions DatasetFile::read(int domain, Split split) const {
   Interactions all;
   const std::int64_t count = state_->domain(domain).interactions[static_cast<int>(split)];
   if (count == 0) return all;
-  for_each_chunk(domain, split, count, [&](const Interactions& part) { all = part; });
+  for_each_chunk(
+      domain, split, [&](const Interactions& part) { all = part; }, count);
   return all;
 }
 
@@ -548,9 +549,9 @@ void DatasetFile::verify() const {
     for (const Split split : dataset_format::kSplits) {
       fingerprint.add_count(info.interactions[static_cast<int>(split)]);
       // All users come before all items, so each column is read in pieces by itself.
-      for_each_chunk(d, split, kChunk,
+      for_each_chunk(d, split,
                      [&](const Interactions& part) { fingerprint.add_numbers(part.user); });
-      for_each_chunk(d, split, kChunk,
+      for_each_chunk(d, split,
                      [&](const Interactions& part) { fingerprint.add_numbers(part.item); });
     }
     fingerprint.add_count(static_cast<std::int64_t>(info.modalities.size()));

@@ -84,9 +84,9 @@ class DatasetFile {
   int domain_number(const std::string& name) const;  ///< Error(usage) names the known domains
 
   Interactions read(int domain, Split split) const;
-  /// The same in pieces of at most `chunk` interactions, in order, so that memory stays bounded.
-  void for_each_chunk(int domain, Split split, std::int64_t chunk,
-                      const std::function<void(const Interactions&)>& use) const;
+  /// The same in pieces of at most `most` interactions, in order, so that memory stays bounded.
+  void for_each_chunk(int domain, Split split, const std::function<void(const Interactions&)>& use,
+                      std::int64_t most = std::int64_t{1} << 20) const;
 
   /// Times of the interactions of a split, in their order; empty where the domain has none.
   std::vector<std::int64_t> timestamps(int domain, Split split) const;

@@ -3,11 +3,10 @@
 namespace micrec {
 
 Adjacency read_training_graph(const DatasetFile& dataset, const NodeSpace& space) {
-  constexpr std::int64_t kChunk = 1 << 20;  // interactions read at once
   AdjacencyBuilder builder(space.nodes());
   const auto for_each = [&](auto&& use) {
     for (int domain = 0; domain < space.domains(); ++domain) {
-      dataset.for_each_chunk(domain, Split::train, kChunk, [&](const Interactions& chunk) {
+      dataset.for_each_chunk(domain, Split::train, [&](const Interactions& chunk) {
         for (std::size_t e = 0; e < chunk.user.size(); ++e) {
           use(space.user(domain, chunk.user[e]), space.item(domain, chunk.item[e]));
         }

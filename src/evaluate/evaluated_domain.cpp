@@ -12,7 +12,6 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kChunk = 1 << 20;  // interactions read at a time
 constexpr std::uint8_t kOld = 0;
 constexpr std::uint8_t kNew = 1;
 constexpr std::uint8_t kCold = 2;
@@ -279,7 +278,7 @@ class DomainLoader {
   /// Calls use(user, item) with the interactions of a split.
   template <typename Use>
   void for_each_pair(Split split, const Use& use) const {
-    source_.dataset.for_each_chunk(number_, split, kChunk, [&](const Interactions& chunk) {
+    source_.dataset.for_each_chunk(number_, split, [&](const Interactions& chunk) {
       for (std::size_t n = 0; n < chunk.user.size(); ++n) use(chunk.user[n], chunk.item[n]);
     });
   }

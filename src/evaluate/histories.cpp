@@ -10,8 +10,6 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kChunk = 1 << 20;  // interactions read at a time
-
 /// Calls use(list, item, n) with the n-th interaction of a split of a domain, where its person has a
 /// list.
 template <typename Use>
@@ -21,7 +19,7 @@ void for_each_of(const DatasetFile& dataset, const NodeSpace& space, int domain,
   for (std::int32_t& person : list_of) person = list_of_person[person];
   const auto first = static_cast<std::int32_t>(space.items_of(domain).begin - space.users());
   std::int64_t begin = 0;
-  dataset.for_each_chunk(domain, split, kChunk, [&](const Interactions& chunk) {
+  dataset.for_each_chunk(domain, split, [&](const Interactions& chunk) {
     for (std::size_t n = 0; n < chunk.user.size(); ++n) {
       const std::int32_t list = list_of[chunk.user[n]];
       if (list >= 0) use(list, first + chunk.item[n], begin + static_cast<std::int64_t>(n));

@@ -14,8 +14,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kMost = 1024;      // users and items of a domain
-constexpr std::int64_t kChunk = 1 << 20;  // interactions read at a time
+constexpr std::int64_t kMost = 1024;  // users and items of a domain
 
 /// The numbers below `count` that are present, or kMost of them by hash; rising.
 std::vector<std::int64_t> draw(const std::vector<std::uint8_t>& present) {
@@ -45,7 +44,7 @@ PairSample::PairSample(const DatasetFile& dataset, const NodeSpace& space,
   for (int d = 0; d < space.domains(); ++d) {
     std::vector<std::uint8_t> users(space.users_of(d).size(), 0);
     std::vector<std::uint8_t> items(space.items_of(d).size(), 0);
-    dataset.for_each_chunk(d, Split::train, kChunk, [&](const Interactions& chunk) {
+    dataset.for_each_chunk(d, Split::train, [&](const Interactions& chunk) {
       for (const std::int32_t user : chunk.user) users[user] = 1;
       for (const std::int32_t item : chunk.item) items[item] = 1;
     });

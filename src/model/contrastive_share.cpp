@@ -118,7 +118,7 @@ struct OwnSums {
 };
 
 // Of all people of a step what one rank knows.
-struct People {
+struct SharedPeople {
   std::int64_t count = 0;
   std::int64_t own = 0;
   std::int64_t offset = 0;  // of this rank's people among all
@@ -154,7 +154,7 @@ struct People {
   at::Tensor gradient(bool second, double upstream) const;
 };
 
-void People::take_places() {
+void SharedPeople::take_places() {
   CHECK_EQ(static_cast<std::int64_t>(positions.size()), count);
   places.assign(count, -1);
   for (std::int64_t n = 0; n < count; ++n) {
@@ -165,8 +165,9 @@ void People::take_places() {
   }
 }
 
-void People::send_rows(const at::Tensor& first, const at::Tensor& second,
-                       const std::vector<std::int64_t>& rows_per_rank, Communicator& communicator) {
+void SharedPeople::send_rows(const at::Tensor& first, const at::Tensor& second,
+                             const std::vector<std::int64_t>& rows_per_rank,
+                             Communicator& communicator) {
   const at::Tensor unit = at::empty({own, 2 * dim}, first.options());
   float* const to = unit.mutable_data_ptr<float>();
   first_divisors = normalise(first.contiguous(), to, 2 * dim, threads);
@@ -176,8 +177,8 @@ void People::send_rows(const at::Tensor& first, const at::Tensor& second,
 
 // Tells all ranks the sums of own people's softmaxes and returns the sum of everybody's losses, in
 // the order of positions.
-double People::sum_losses(const std::vector<std::int64_t>& rows_per_rank,
-                          Communicator& communicator) {
+double SharedPeople::sum_losses(const std::vector<std::int64_t>& rows_per_rank,
+                                Communicator& communicator) {
   OwnSums of_first(own), of_second(own);
   softmax_sums(own_rows(false), all_rows(true), scale(), threads, of_first.sums.data(),
                of_first.exponents.data(), of_first.own_logits.data());
@@ -205,7 +206,7 @@ double People::sum_losses(const std::vector<std::int64_t>& rows_per_rank,
   return losses;
 }
 
-at::Tensor People::gradient(bool second, double upstream) const {
+at::Tensor SharedPeople::gradient(bool second, double upstream) const {
   const OrderedSums& own_side = second ? second_sums : first_sums;
   const OrderedSums& other_side = second ? first_sums : second_sums;
   OrderedSums own_sums(own);
@@ -300,7 +301,7 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
   if (!first.device().is_cpu()) {
     return contrastive_on_device(first, second, rows_per_rank, temperature, communicator);
   }
-  const auto people = std::make_shared<People>();
+  const auto people = std::make_shared<SharedPeople>();
   const auto begin = rows_per_rank.begin();
   people->count = std::accumulate(begin, rows_per_rank.end(), std::int64_t{0});
   people->offset = std::accumulate(begin, begin + communicator.rank(), std::int64_t{0});

@@ -8,7 +8,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kBlock = 4096;  // rows read at once
+constexpr std::int64_t kRowsAtATime = 4096;
 
 }  // namespace
 
@@ -61,8 +61,8 @@ void ItemFeatures::fit(int modality, Communicator& communicator) {
       std::vector<double> sum(columns, 0);
       double squares_here = 0;
       std::int64_t count = 0;
-      for (std::int64_t begin = 0; begin < info.items; begin += kBlock) {
-        const std::int64_t end = std::min(info.items, begin + kBlock);
+      for (std::int64_t begin = 0; begin < info.items; begin += kRowsAtATime) {
+        const std::int64_t end = std::min(info.items, begin + kRowsAtATime);
         const at::Tensor rows = transformed(modality, domain, begin, end);
         for (std::int64_t item = begin; item < end; ++item) {
           const bool trained = shard_.summary->training_degree[value(space.item(domain, item))] > 0;

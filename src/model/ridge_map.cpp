@@ -17,7 +17,7 @@ namespace {
 
 constexpr double kRelativeRidge = 0.1;
 
-constexpr std::int64_t kBlock = 1 << 15;  // people taken at a time
+constexpr std::int64_t kPeopleAtATime = 1 << 15;
 
 std::vector<std::int64_t> whole_rows_of(const std::vector<GlobalNode>& nodes, const Shard& shard) {
   std::vector<std::int64_t> rows;
@@ -76,8 +76,8 @@ Moments moments_of(const at::Tensor& z, const std::vector<std::int64_t>& first,
   // Every number in here is an integer below 2^53, so no order of addition rounds.
   at::Tensor products = at::zeros({3, 4, dim, dim}, at::kDouble);  // xx, yy, xy of the halves
   at::Tensor sums = at::zeros({2, 2, dim}, at::kDouble);
-  for (std::int64_t begin = 0; begin < own; begin += kBlock) {
-    const std::int64_t end = std::min(own, begin + kBlock);
+  for (std::int64_t begin = 0; begin < own; begin += kPeopleAtATime) {
+    const std::int64_t end = std::min(own, begin + kPeopleAtATime);
     const auto rows = [&](const std::vector<std::int64_t>& of) {
       return z.index_select(
           0,

@@ -11,8 +11,6 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kChunk = 1 << 20;  // interactions read at once
-
 std::vector<Split> splits_of(Observed observed) {
   if (observed == Observed::training) return {Split::train};
   return {Split::train, Split::later};
@@ -24,7 +22,7 @@ void for_each_edge(const DatasetFile& dataset, const NodeSpace& space,
                    const std::vector<Split>& splits, const Use& use) {
   for (int domain = 0; domain < space.domains(); ++domain) {
     for (const Split split : splits) {
-      dataset.for_each_chunk(domain, split, kChunk, [&](const Interactions& chunk) {
+      dataset.for_each_chunk(domain, split, [&](const Interactions& chunk) {
         for (std::size_t e = 0; e < chunk.user.size(); ++e) {
           use(space.user(domain, chunk.user[e]), space.item(domain, chunk.item[e]));
         }

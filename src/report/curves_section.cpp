@@ -10,7 +10,6 @@
 namespace micrec {
 namespace {
 
-constexpr char kMetric[] = "ndcg@20";
 constexpr double kSpreadOfLog =
     20;  // the greatest over the least value, from where on lines are flat
 
@@ -76,17 +75,16 @@ std::string validation_charts(const ReportedRuns& runs) {
                     runs, &RunRecord::validations, [](const auto& line) { return line.metric; })});
   if (domains.size() < 2) return html;
   for (const std::string& name : domains) {
-    html +=
-        to_svg(LineChart{.title = "NDCG@20 of " + name,
-                         .note = "",
-                         .scale = Scale::linear,
-                         .curves = curves_of<LoggedEvaluation>(
-                             runs, &RunRecord::validations, [&name](const LoggedEvaluation& line) {
-                               const LoggedDomain* domain = line.domain(name);
-                               const LoggedSlice* all =
-                                   domain == nullptr ? nullptr : domain->slice("all");
-                               return all == nullptr ? NAN : value_of(all->metrics, kMetric);
-                             })});
+    html += to_svg(
+        LineChart{.title = "NDCG@20 of " + name,
+                  .note = "",
+                  .scale = Scale::linear,
+                  .curves = curves_of<LoggedEvaluation>(
+                      runs, &RunRecord::validations, [&name](const LoggedEvaluation& line) {
+                        const LoggedDomain* domain = line.domain(name);
+                        const LoggedSlice* all = domain == nullptr ? nullptr : domain->slice("all");
+                        return all == nullptr ? NAN : value_of(all->metrics, kReportedMetric);
+                      })});
   }
   return html;
 }

@@ -57,7 +57,7 @@ std::string tiles_of(const RunRecord& record) {
     const std::string of = record.test->domains.size() > 1
                                ? text(", mean of ", record.test->domains.size(), " domains")
                                : std::string();
-    html += tile(metric_text(value_of(record.test->mean, "ndcg@20")), "test NDCG@20" + of);
+    html += tile(metric_text(value_of(record.test->mean, kReportedMetric)), "test NDCG@20" + of);
     html += tile(metric_text(value_of(record.test->mean, "recall@20")), "test Recall@20" + of);
   }
   if (const LoggedEvaluation* best = record.best(); best != nullptr) {
@@ -86,7 +86,7 @@ std::string table_of(const ReportedRuns& runs) {
       return metric_text(record.test ? value_of(record.test->mean, metric) : NAN);
     };
     table.add(
-        {escaped(run.chart.name), tested("ndcg@20"), tested("recall@20"),
+        {escaped(run.chart.name), tested(kReportedMetric), tested("recall@20"),
          metric_text(best == nullptr ? NAN : best->metric),
          best == nullptr ? "—" : with_commas(best->step), with_commas(record.last_step()),
          record.end && std::isfinite(record.end->seconds) ? in_time(record.end->seconds) : "—",

@@ -10,10 +10,8 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr char kMetric[] = "ndcg@20";
-
 PairedSlice slice_of(const std::string& name, const json& slice, std::size_t run) {
-  const json& figures = slice.at("metrics").at(kMetric);
+  const json& figures = slice.at("metrics").at(kReportedMetric);
   const json& other = figures.at(run);
   return {.name = name,
           .users = slice.at("users"),
@@ -51,8 +49,8 @@ std::vector<PairedRun> read_comparison(const std::string& text_of_file, const st
     return runs_of(json::parse(text_of_file));
   } catch (const json::exception& error) {
     throw Error(Cause::data,
-                text(path, " is not what micrec compare --json=FILE writes of ", kMetric, " (",
-                     error.what(), "); make it again, with 20 among its --k"));
+                text(path, " is not what micrec compare --json=FILE writes of ", kReportedMetric,
+                     " (", error.what(), "); make it again, with 20 among its --k"));
   }
 }
 

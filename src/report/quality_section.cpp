@@ -10,8 +10,6 @@
 namespace micrec {
 namespace {
 
-constexpr char kMetric[] = "ndcg@20";
-
 /// Kinds of slices that stand in one picture.
 enum class Kind { degree, modality, people, item };
 
@@ -85,7 +83,7 @@ BarGroup group_of(const ReportedRuns& runs, const std::string& domain, const std
   group.label = label;
   for (const ReportedRun& run : runs) {
     const LoggedSlice* tested = tested_slice(run, domain, slice);
-    group.bars.push_back({tested == nullptr ? NAN : value_of(tested->metrics, kMetric)});
+    group.bars.push_back({tested == nullptr ? NAN : value_of(tested->metrics, kReportedMetric)});
     if (tested != nullptr && group.note.empty()) group.note = count_of(tested->users, "user");
   }
   return group;
@@ -112,7 +110,8 @@ std::string overview(const ReportedRuns& runs, const std::vector<std::string>& d
     BarGroup& mean = chart.groups.emplace_back();
     mean.label = "mean";
     for (const ReportedRun& run : runs) {
-      mean.bars.push_back({run.record.test ? value_of(run.record.test->mean, kMetric) : NAN});
+      mean.bars.push_back(
+          {run.record.test ? value_of(run.record.test->mean, kReportedMetric) : NAN});
     }
   }
   // A lone bar says no more than the number above the page.
@@ -172,9 +171,9 @@ std::string table_of(const ReportedRuns& runs, const ReportedRun& run, const std
       cells.push_back(metric_text(value_of(slice.metrics, metric)));
     if (baseline != nullptr) {
       const LoggedSlice* other = tested_slice(*baseline, domain, slice.name);
-      const double less =
-          other == nullptr ? NAN
-                           : value_of(slice.metrics, kMetric) - value_of(other->metrics, kMetric);
+      const double less = other == nullptr ? NAN
+                                           : value_of(slice.metrics, kReportedMetric) -
+                                                 value_of(other->metrics, kReportedMetric);
       cells.push_back(std::isfinite(less) ? decimal("%+.4f", less) : "—");
     }
     table.add(cells, slice.name == "all");

@@ -16,7 +16,6 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::int64_t kMostConfigBytes = std::int64_t{1} << 20;
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 /// A member, or null where it is missing or `object` is none.
@@ -360,7 +359,7 @@ RunRecord read_run_record(const RunSources& sources) {
   record.holder = sources.holder;
   if (is_there(sources.config)) {
     record.settings =
-        parse_flagfile(read_small_file(sources.config, kMostConfigBytes), sources.config);
+        parse_flagfile(read_small_file(sources.config, kMostFlagfileBytes), sources.config);
   }
   read_metrics(sources.metrics, record);
   record.regression = regression_of(sources.item_regression);

@@ -23,6 +23,9 @@ struct RunSources {
   std::string grid;
 };
 
+/// What runs are compared by.
+inline constexpr char kReportedMetric[] = "ndcg@20";
+
 /// Numbers by name, "ndcg@20", in the order of the log.
 using NamedValues = std::vector<std::pair<std::string, double>>;
 

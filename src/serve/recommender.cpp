@@ -17,8 +17,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kBlock = 4096;     // people served at a time
-constexpr std::int64_t kChunk = 1 << 20;  // interactions read at a time
+constexpr std::int64_t kBlock = 4096;  // people served at a time
 
 std::span<const float> values_of(const at::Tensor& rows) {
   return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
@@ -261,7 +260,7 @@ std::vector<ScoredItem> Recommender::popular_items(int domain) const {
 Recommender::Items Recommender::items_of_users(int domain, std::span<const Split> splits) const {
   Items items(dataset_.domains()[domain].users);
   for (const Split split : splits) {
-    dataset_.for_each_chunk(domain, split, kChunk, [&](const Interactions& chunk) {
+    dataset_.for_each_chunk(domain, split, [&](const Interactions& chunk) {
       for (std::size_t n = 0; n < chunk.user.size(); ++n) {
         items[chunk.user[n]].push_back(chunk.item[n]);
       }

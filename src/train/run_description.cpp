@@ -11,6 +11,7 @@
 
 #include "base/description.h"
 #include "base/error.h"
+#include "base/flagfile.h"
 #include "base/text.h"
 #include "checkpoints/coefficient_file.h"
 #include "checkpoints/description.h"
@@ -25,8 +26,6 @@ namespace micrec {
 namespace {
 
 using json = nlohmann::ordered_json;
-
-constexpr std::int64_t kMostConfigBytes = std::int64_t{1} << 20;
 
 /// What is worth telling of metrics.jsonl.
 struct MetricsSummary {
@@ -174,7 +173,7 @@ void describe_run(const std::string& run_dir, std::ostream& out) {
   }
   const bool needs_coefficients = describe_progress(directory, out);
   const std::string config = config_file_of(run_dir);
-  if (is_there(config)) describe_settings(read_small_file(config, kMostConfigBytes), out);
+  if (is_there(config)) describe_settings(read_small_file(config, kMostFlagfileBytes), out);
   describe_coefficients(coefficient_file_of(run_dir), needs_coefficients, out);
   describe_metrics(MetricsLog::path_in(run_dir), out);
   describe_checkpoints(directory, out);

@@ -16,8 +16,6 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kMostConfigBytes = 1 << 20;
-
 const RunSetting* find(const std::vector<RunSetting>& settings, const std::string& name) {
   const auto found = std::ranges::find(settings, name, &RunSetting::name);
   return found == settings.end() ? nullptr : &*found;
@@ -76,7 +74,7 @@ std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings
   const std::string path = config_file_of(run_dir);
   std::vector<FlagSetting> unsaved;
   if (!is_there(path)) return unsaved;
-  const std::string written = read_small_file(path, kMostConfigBytes);
+  const std::string written = read_small_file(path, kMostFlagfileBytes);
   const std::vector<FlagSetting> given = parse_flagfile(written, path);
   const std::vector<std::string> saved_lines = split(saved, '\n');
   for (const std::string& line : split(written, '\n')) {
@@ -101,7 +99,7 @@ std::optional<std::string> settings_before_first_checkpoint(const std::string& r
                      MetricsLog::path_in(run_dir), " tells of ", excerpt(*saved),
                      "; bring the run's checkpoints back, or leave --resume out to start anew"));
   }
-  return read_small_file(config, kMostConfigBytes);
+  return read_small_file(config, kMostFlagfileBytes);
 }
 
 SavedSettings settings_to_resume(const std::string& run_dir) {

@@ -15,11 +15,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kNodes = 40;
+constexpr std::int64_t kCommittedNodes = 40;
 
-void save(Communicator& communicator, const std::string& directory, std::int64_t step,
-          const SaveOptions& options) {
-  const auto owned = nodes_of_rank(kNodes, communicator.rank(), communicator.size());
+void save_as(Communicator& communicator, const std::string& directory, std::int64_t step,
+             const SaveOptions& options) {
+  const auto owned = nodes_of_rank(kCommittedNodes, communicator.rank(), communicator.size());
   CheckpointStore(directory, communicator)
       .save(state_info(step), owned, state_tensors(owned), options);
 }
@@ -29,22 +29,13 @@ void expect_whole(const std::string& directory, const std::vector<std::int64_t>&
   std::set<std::int64_t> whole;
   for (const std::string& name : list_checkpoints(directory)) {
     const Checkpoint checkpoint = Checkpoint::open(directory + "/" + name);
-    const auto owned = nodes_of_rank(kNodes, 0, 1);
+    const auto owned = nodes_of_rank(kCommittedNodes, 0, 1);
     std::vector<CheckpointTensor> tensors = state_tensors(owned, /*filled=*/false);
     checkpoint.restore(owned, tensors, true);
     expect_same_bytes(tensors, state_tensors(owned));
     whole.insert(checkpoint.info().step);
   }
   for (const std::int64_t step : steps) EXPECT_TRUE(whole.contains(step)) << step;
-}
-
-std::vector<std::string> entries_of(const std::string& directory) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 const std::vector<SaveStep> kSteps = {
@@ -58,11 +49,11 @@ TEST_P(CommitTest, ReachesEachInstantOnce) {
   std::mutex mutex;
   std::vector<std::vector<SaveStep>> reached(3);
   run_ranks(3, [&](Communicator& communicator) {
-    save(communicator, folder / "c", 10,
-         {.is_best = true, .commit = GetParam(), .on_step = [&](SaveStep step) {
-            const std::lock_guard<std::mutex> lock(mutex);
-            reached[static_cast<std::size_t>(communicator.rank())].push_back(step);
-          }});
+    save_as(communicator, folder / "c", 10,
+            {.is_best = true, .commit = GetParam(), .on_step = [&](SaveStep step) {
+               const std::lock_guard<std::mutex> lock(mutex);
+               reached[static_cast<std::size_t>(communicator.rank())].push_back(step);
+             }});
   });
   EXPECT_EQ(reached[0], kSteps);
   const std::vector<SaveStep> own(kSteps.begin(), kSteps.begin() + 3);
@@ -79,16 +70,17 @@ TEST_P(CommitTest, WhatIsThereAtAnyInstantIsWhole) {
       const TemporaryFolder folder;
       const std::string directory = folder / "c";
       SelfCommunicator self;
-      save(self, directory, 10, {.is_best = true, .commit = GetParam()});
-      save(self, directory, 20, {.commit = GetParam()});
-      if (replaces) save(self, directory, 30, {.commit = GetParam()});
+      save_as(self, directory, 10, {.is_best = true, .commit = GetParam()});
+      save_as(self, directory, 20, {.commit = GetParam()});
+      if (replaces) save_as(self, directory, 30, {.commit = GetParam()});
       const std::int64_t step = 30;
       int snapshots = 0;
-      save(self, directory, step,
-           {.is_best = is_best, .keep_last = 1, .commit = GetParam(), .on_step = [&](SaveStep at) {
-              fs::copy(directory, folder / text("at_", name_of(at)), fs::copy_options::recursive);
-              ++snapshots;
-            }});
+      save_as(
+          self, directory, step,
+          {.is_best = is_best, .keep_last = 1, .commit = GetParam(), .on_step = [&](SaveStep at) {
+             fs::copy(directory, folder / text("at_", name_of(at)), fs::copy_options::recursive);
+             ++snapshots;
+           }});
       EXPECT_EQ(snapshots, is_best ? 8 : 7);
       for (const SaveStep at : kSteps) {
         const std::string left = folder / text("at_", name_of(at));
@@ -106,8 +98,8 @@ TEST_P(CommitTest, WhatIsThereAtAnyInstantIsWhole) {
         const std::int64_t newest = store.open_newest_valid().info().step;
         EXPECT_EQ(newest, published || (replaces && GetParam() == Commit::rename) ? 30 : 20);
         EXPECT_TRUE(best_checkpoint(left).has_value());
-        save(self, left, 40, {.is_best = true, .keep_last = 1, .commit = GetParam()});
-        EXPECT_EQ(entries_of(left), (std::vector<std::string>{"best.json", "step-000000000040"}));
+        save_as(self, left, 40, {.is_best = true, .keep_last = 1, .commit = GetParam()});
+        EXPECT_EQ(names_in(left), (std::vector<std::string>{"best.json", "step-000000000040"}));
         expect_whole(left, {40});
       }
     }
@@ -121,8 +113,8 @@ TEST_P(CommitTest, AFailureAtAnyInstantLeavesTheOlderOnes) {
       const TemporaryFolder folder;
       const std::string directory = folder / "c";
       run_ranks(ranks, [&](Communicator& communicator) {
-        save(communicator, directory, 10, {.is_best = true, .commit = GetParam()});
-        save(communicator, directory, 20, {.commit = GetParam()});
+        save_as(communicator, directory, 10, {.is_best = true, .commit = GetParam()});
+        save_as(communicator, directory, 20, {.commit = GetParam()});
         const int failing = at <= SaveStep::shard_synced ? ranks - 1 : 0;
         const auto fail = [&, failing](SaveStep step) {
           if (step == at && communicator.rank() == failing) {
@@ -130,17 +122,17 @@ TEST_P(CommitTest, AFailureAtAnyInstantLeavesTheOlderOnes) {
           }
         };
         expect_error(Cause::io, {"step-000000000030", "the disk went away"}, [&] {
-          save(communicator, directory, 30,
-               {.is_best = true, .keep_last = 3, .commit = GetParam(), .on_step = fail});
+          save_as(communicator, directory, 30,
+                  {.is_best = true, .keep_last = 3, .commit = GetParam(), .on_step = fail});
         });
       });
       expect_whole(directory, {10, 20});
       if (at < SaveStep::renamed) {
-        EXPECT_EQ(entries_of(directory), (std::vector<std::string>{"best.json", "step-000000000010",
-                                                                   "step-000000000020"}));
+        EXPECT_EQ(names_in(directory), (std::vector<std::string>{"best.json", "step-000000000010",
+                                                                 "step-000000000020"}));
       }
       SelfCommunicator self;
-      save(self, directory, 30, {.commit = GetParam()});
+      save_as(self, directory, 30, {.commit = GetParam()});
       expect_whole(directory, {10, 20, 30});
     }
   }
@@ -156,10 +148,10 @@ TEST(Marker, IsTheManifestsChecksumAndMustBeThere) {
   const std::string directory = folder / "c";
   const std::string path = directory + "/step-000000000010";
   run_ranks(2, [&](Communicator& communicator) {
-    save(communicator, directory, 10, {.commit = Commit::marker});
+    save_as(communicator, directory, 10, {.commit = Commit::marker});
   });
-  EXPECT_EQ(entries_of(path), (std::vector<std::string>{"complete", "manifest.json",
-                                                        "shard-00000.h5", "shard-00001.h5"}));
+  EXPECT_EQ(names_in(path), (std::vector<std::string>{"complete", "manifest.json", "shard-00000.h5",
+                                                      "shard-00001.h5"}));
   const std::string marker = file_contents(path + "/complete");
   EXPECT_EQ(marker, read_manifest(path).checksum + "\n");
   EXPECT_EQ(Checkpoint::open(path).commit(), Commit::marker);
@@ -183,7 +175,7 @@ TEST(Commit, MayBeChangedFromSaveToSave) {
   std::int64_t step = 0;
   for (const Commit commit : {Commit::rename, Commit::marker, Commit::rename, Commit::marker}) {
     step += 10;
-    save(self, directory, step, {.keep_last = 2, .commit = commit});
+    save_as(self, directory, step, {.keep_last = 2, .commit = commit});
     expect_whole(directory, {step});
   }
   EXPECT_EQ(list_checkpoints(directory),

@@ -5,7 +5,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kNodes = 9;
+constexpr std::int64_t kGoldenNodes = 9;
 constexpr int kRanks = 2;
 
 void expect_golden(const std::string& folder) {
@@ -17,7 +17,7 @@ void expect_golden(const std::string& folder) {
   EXPECT_EQ(checkpoint.info().config, "--model=micrec\n--dim=64\n");
   EXPECT_EQ(checkpoint.info().extra.at("annealing"), "0.99");
   EXPECT_EQ(checkpoint.info().world_size, kRanks);
-  const auto owned = nodes_of_rank(kNodes, 0, 1);
+  const auto owned = nodes_of_rank(kGoldenNodes, 0, 1);
   std::vector<CheckpointTensor> tensors = state_tensors(owned, /*filled=*/false);
   checkpoint.restore(owned, tensors, /*with_optimizer_state=*/true);
   expect_same_bytes(tensors, state_tensors(owned));
@@ -42,7 +42,7 @@ TEST(GoldenCheckpoint, OfVersion1WithAMarkerIsReadForever) {
 //   test_checkpoints --gtest_also_run_disabled_tests --gtest_filter=GoldenCheckpoint.DISABLED_Write
 TEST(GoldenCheckpoint, DISABLED_Write) {
   run_ranks(kRanks, [](Communicator& communicator) {
-    const auto owned = nodes_of_rank(kNodes, communicator.rank(), kRanks);
+    const auto owned = nodes_of_rank(kGoldenNodes, communicator.rank(), kRanks);
     CheckpointStore("new-golden-checkpoint", communicator)
         .save(state_info(120), owned, state_tensors(owned), {.commit = Commit::marker});
   });

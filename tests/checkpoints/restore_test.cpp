@@ -10,10 +10,10 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kNodes = 237;
+constexpr std::int64_t kRestoredNodes = 237;
 
 // Saves the expected state at `ranks` ranks; returns the checkpoint's path.
-std::string save_at(int ranks, const std::string& directory, std::int64_t nodes = kNodes) {
+std::string save_at(int ranks, const std::string& directory, std::int64_t nodes = kRestoredNodes) {
   std::string name;
   run_ranks(ranks, [&](Communicator& communicator) {
     CheckpointStore store(directory, communicator);
@@ -31,7 +31,7 @@ TEST_P(SavedAndRestored, HasTheSameBitsOnAnyNumberOfRanks) {
   const TemporaryFolder folder;
   const std::string path = save_at(saved_at, folder / "checkpoints");
   run_ranks(restored_at, [&, ranks = restored_at](Communicator& communicator) {
-    const auto owned = nodes_of_rank(kNodes, communicator.rank(), ranks);
+    const auto owned = nodes_of_rank(kRestoredNodes, communicator.rank(), ranks);
     const Checkpoint checkpoint = Checkpoint::open(path, communicator);
     std::vector<CheckpointTensor> tensors = state_tensors(owned, /*filled=*/false);
     checkpoint.restore(owned, tensors, /*with_optimizer_state=*/true);
@@ -60,10 +60,10 @@ TEST(Restore, KeepsInfo) {
   EXPECT_EQ(info.world_size, 3);
   EXPECT_EQ(info.grid, expected.grid);
   EXPECT_EQ(info.extra, expected.extra);
-  EXPECT_EQ(checkpoint.rows(), kNodes);
+  EXPECT_EQ(checkpoint.rows(), kRestoredNodes);
   ASSERT_EQ(checkpoint.tensors().size(), 8u);
   EXPECT_EQ(checkpoint.tensors()[0].name, "templates");
-  EXPECT_EQ(checkpoint.tensors()[3].shape, (std::vector<std::int64_t>{kNodes, 2, 3}));
+  EXPECT_EQ(checkpoint.tensors()[3].shape, (std::vector<std::int64_t>{kRestoredNodes, 2, 3}));
   EXPECT_EQ(checkpoint.tensors()[3].type, "uint8");
   EXPECT_EQ(checkpoint.tensors()[5].shape, std::vector<std::int64_t>{});
   EXPECT_EQ(checkpoint.tensors()[5].description, "the tensor scale");
@@ -72,7 +72,7 @@ TEST(Restore, KeepsInfo) {
 TEST(Restore, WithoutOptimizerStateLeavesTheMomentsAlone) {
   const TemporaryFolder folder;
   const Checkpoint checkpoint = Checkpoint::open(save_at(2, folder / "checkpoints"));
-  const auto owned = nodes_of_rank(kNodes, 0, 1);
+  const auto owned = nodes_of_rank(kRestoredNodes, 0, 1);
   std::vector<CheckpointTensor> tensors = state_tensors(owned, /*filled=*/false);
   checkpoint.restore(owned, tensors, /*with_optimizer_state=*/false);
   const std::vector<CheckpointTensor> expected = state_tensors(owned);
@@ -87,7 +87,7 @@ TEST(Restore, WithoutOptimizerStateLeavesTheMomentsAlone) {
 TEST(Restore, FillsTensorsThatAreNotContiguous) {
   const TemporaryFolder folder;
   const std::string path = folder / "checkpoints";
-  const auto owned = nodes_of_rank(kNodes, 0, 1);
+  const auto owned = nodes_of_rank(kRestoredNodes, 0, 1);
   run_ranks(1, [&](Communicator& communicator) {
     std::vector<CheckpointTensor> saved = state_tensors(owned);
     saved[0].value = saved[0].value.t().contiguous().t();
@@ -139,7 +139,7 @@ TEST(Restore, TakesAnyRowsInLargeFiles) {
 TEST(Restore, ReadsWholeTensors) {
   const TemporaryFolder folder;
   const Checkpoint checkpoint = Checkpoint::open(save_at(4, folder / "checkpoints"));
-  const std::vector<CheckpointTensor> expected = state_tensors(nodes_of_rank(kNodes, 0, 1));
+  const std::vector<CheckpointTensor> expected = state_tensors(nodes_of_rank(kRestoredNodes, 0, 1));
   for (const CheckpointTensor& tensor : expected) {
     EXPECT_TRUE(same_bytes(read_whole(checkpoint, tensor.name), tensor.value)) << tensor.name;
   }
@@ -149,7 +149,7 @@ TEST(Restore, NamesWhatDoesNotFit) {
   const TemporaryFolder folder;
   const std::string path = save_at(2, folder / "checkpoints");
   const Checkpoint checkpoint = Checkpoint::open(path);
-  const auto owned = nodes_of_rank(kNodes, 0, 1);
+  const auto owned = nodes_of_rank(kRestoredNodes, 0, 1);
   const auto restore = [&](std::size_t number, const auto& change) {
     return [&checkpoint, &owned, number, change] {
       std::vector<CheckpointTensor> into = {state_tensors(owned)[number]};
@@ -162,18 +162,18 @@ TEST(Restore, NamesWhatDoesNotFit) {
                restore(0, [](CheckpointTensor& t) { t.name = "tokens"; }));
   expect_error(cause, {"'templates'", path, "shape (237, 5)", "expected (237, 6)"},
                restore(0, [](CheckpointTensor& t) {
-                 t.value = at::empty({kNodes, 6});
+                 t.value = at::empty({kRestoredNodes, 6});
                }));
   expect_error(cause, {"'projection.text'", "shape (7, 4)", "expected (4, 7)"},
                restore(4, [](CheckpointTensor& t) {
                  t.value = at::empty({4, 7});
                }));
   expect_error(cause, {"'gates'", "type float64", "expected float32"},
-               restore(1, [](CheckpointTensor& t) { t.value = at::empty({kNodes}); }));
+               restore(1, [](CheckpointTensor& t) { t.value = at::empty({kRestoredNodes}); }));
   expect_error(cause, {"'counts'", "is replicated", "expected it sharded"},
                restore(6, [](CheckpointTensor& t) {
                  t.sharded = true;
-                 t.value = at::empty({kNodes}, at::kInt);
+                 t.value = at::empty({kRestoredNodes}, at::kInt);
                }));
   expect_error(cause, {"'last_seen'", "no optimizer state"},
                restore(2, [](CheckpointTensor& t) { t.adam_m = t.adam_v = t.value; }));
@@ -184,10 +184,10 @@ TEST(Restore, NamesWhatDoesNotFit) {
 TEST(Restore, NamesAllThatDoesNotFit) {
   const TemporaryFolder folder;
   const std::string path = save_at(2, folder / "checkpoints");
-  const auto owned = nodes_of_rank(kNodes, 0, 1);
+  const auto owned = nodes_of_rank(kRestoredNodes, 0, 1);
   std::vector<CheckpointTensor> into = state_tensors(owned, /*filled=*/false);
   into[0].name = "tokens";
-  into[1].value = at::empty({kNodes});
+  into[1].value = at::empty({kRestoredNodes});
   into[1].adam_m = into[1].adam_v = at::Tensor();
   into[4].value = at::empty({4, 7});
   into[4].adam_m = into[4].adam_v = at::Tensor();
@@ -201,7 +201,7 @@ TEST(Restore, NamesAllThatDoesNotFit) {
 TEST(Restore, NamesARowThatNobodySaved) {
   const TemporaryFolder folder;
   const std::string path = save_at(3, folder / "checkpoints");
-  const auto owned = nodes_of_rank(kNodes + 2, 0, 1);
+  const auto owned = nodes_of_rank(kRestoredNodes + 2, 0, 1);
   std::vector<CheckpointTensor> tensors = state_tensors(owned, /*filled=*/false);
   // The shape of the whole is that of the rows saved, whoever asks for more.
   expect_error(Cause::checkpoint,
@@ -229,7 +229,7 @@ class NewestValid : public ::testing::TestWithParam<int> {
   NewestValid() {
     run_ranks(2, [&](Communicator& communicator) {
       CheckpointStore store(directory_, communicator);
-      const auto owned = nodes_of_rank(kNodes, communicator.rank(), 2);
+      const auto owned = nodes_of_rank(kRestoredNodes, communicator.rank(), 2);
       for (const std::int64_t step : {10, 20, 30}) {
         store.save(state_info(step), owned, state_tensors(owned));
       }
@@ -258,7 +258,7 @@ class NewestValid : public ::testing::TestWithParam<int> {
       std::vector<std::string> told;
       const Checkpoint found = store.open_newest_valid(&told);
       expect(found, told);
-      const auto owned = nodes_of_rank(kNodes, communicator.rank(), communicator.size());
+      const auto owned = nodes_of_rank(kRestoredNodes, communicator.rank(), communicator.size());
       std::vector<CheckpointTensor> tensors = state_tensors(owned, /*filled=*/false);
       found.restore(owned, tensors, true);
       expect_same_bytes(tensors, state_tensors(owned));
@@ -321,7 +321,7 @@ TEST(Restore, PutsABestThatWasLeftBehindRight) {
   const std::string directory = folder / "c";
   run_ranks(2, [&](Communicator& communicator) {
     CheckpointStore store(directory, communicator);
-    const auto owned = nodes_of_rank(kNodes, communicator.rank(), 2);
+    const auto owned = nodes_of_rank(kRestoredNodes, communicator.rank(), 2);
     const auto save = [&](std::int64_t step, std::int64_t best_step) {
       CheckpointInfo info = state_info(step);
       info.best_step = best_step;
@@ -348,7 +348,7 @@ TEST(Restore, IsReadableByH5py) {
   const TemporaryFolder folder;
   // Values that Python can compute as well: row * 10 + column.
   run_ranks(3, [&](Communicator& communicator) {
-    const auto owned = nodes_of_rank(kNodes, communicator.rank(), 3);
+    const auto owned = nodes_of_rank(kRestoredNodes, communicator.rank(), 3);
     const auto n = static_cast<std::int64_t>(owned.size());
     CheckpointTensor table;
     table.name = "table";
@@ -369,7 +369,8 @@ TEST(Restore, IsReadableByH5py) {
   });
   const std::string command = std::string("\"") + MICREC_PYTHON + "\" \"" + MICREC_SOURCE_DIR +
                               "/tests/checkpoints/read_with_h5py.py\" \"" +
-                              (folder / "c/step-000000000030") + "\" " + std::to_string(kNodes);
+                              (folder / "c/step-000000000030") + "\" " +
+                              std::to_string(kRestoredNodes);
   EXPECT_EQ(std::system(command.c_str()), 0) << command;
 }
 

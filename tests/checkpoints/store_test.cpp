@@ -18,12 +18,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kNodes = 50;
+constexpr std::int64_t kStoredNodes = 50;
 
 std::string save(Communicator& communicator, const std::string& directory, std::int64_t step,
                  const SaveOptions& options = {}) {
   CheckpointStore store(directory, communicator);
-  const auto owned = nodes_of_rank(kNodes, communicator.rank(), communicator.size());
+  const auto owned = nodes_of_rank(kStoredNodes, communicator.rank(), communicator.size());
   return store.save(state_info(step), owned, state_tensors(owned), options).name;
 }
 
@@ -33,15 +33,6 @@ std::vector<std::int64_t> steps_in(const std::string& directory) {
     steps.push_back(step_of_checkpoint_name(name));
   }
   return steps;
-}
-
-std::vector<std::string> entries_of(const std::string& directory) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 TEST(Store, HasNothingAtFirst) {
@@ -66,7 +57,7 @@ TEST(Store, AgreesOnNewestAndBestOnAllRanks) {
     save(communicator, folder / "c", 30, {.is_best = true});
     EXPECT_EQ(store.best(), folder / "c/step-000000000030");
   });
-  EXPECT_EQ(entries_of(folder / "c"),
+  EXPECT_EQ(names_in(folder / "c"),
             (std::vector<std::string>{"best.json", "step-000000000010", "step-000000000020",
                                       "step-000000000030"}));
 }
@@ -89,8 +80,8 @@ TEST(Store, ReplacesACheckpointOfTheSameStep) {
   run_ranks(3, [&](Communicator& communicator) { save(communicator, folder / "c", 10); });
   run_ranks(2, [&](Communicator& communicator) { save(communicator, folder / "c", 10); });
   EXPECT_EQ(Checkpoint::open(folder / "c/step-000000000010").shards().size(), 2u);
-  EXPECT_EQ(entries_of(folder / "c"), std::vector<std::string>{"step-000000000010"});
-  EXPECT_EQ(entries_of(folder / "c/step-000000000010"),
+  EXPECT_EQ(names_in(folder / "c"), std::vector<std::string>{"step-000000000010"});
+  EXPECT_EQ(names_in(folder / "c/step-000000000010"),
             (std::vector<std::string>{"manifest.json", "shard-00000.h5", "shard-00001.h5"}));
 }
 
@@ -113,7 +104,7 @@ TEST(Store, IgnoresAndRemovesWhatADyingRunLeft) {
   set_file_contents(folder / "c/notes.txt", "of the user");
   EXPECT_EQ(newest_checkpoint(folder / "c"), folder / "c/step-000000000010");
   save(self, folder / "c", 20);
-  EXPECT_EQ(entries_of(folder / "c"),
+  EXPECT_EQ(names_in(folder / "c"),
             (std::vector<std::string>{"notes.txt", "step-000000000010", "step-000000000020",
                                       "step-000000000030"}));
 }
@@ -170,7 +161,7 @@ TEST(Store, SaysOnAllRanksWhyADirectoryCannotBeMade) {
   setrlimit(RLIMIT_FSIZE, &before);
 
   const bool alike = messages[0] == messages[1] && messages[1] == messages[2];
-  const bool clean = entries_of(directory) == std::vector<std::string>{"step-000000000010"};
+  const bool clean = names_in(directory) == std::vector<std::string>{"step-000000000010"};
   Checkpoint::open(directory + "/step-000000000010");
   std::cerr << messages[0] << (alike ? "" : " but not on all ranks") << (clean ? "" : " not clean");
   fs::remove_all(folder.path());

@@ -106,11 +106,12 @@ TEST_F(DatasetFileTest, GivesEveryPieceOnceAndInOrder) {
   const Interactions whole = file.read(0, Split::train);
   for (const std::int64_t chunk : {1, 7, 100, 1'000'000}) {
     Interactions joined;
-    file.for_each_chunk(0, Split::train, chunk, [&](const Interactions& part) {
+    const auto join = [&](const Interactions& part) {
       EXPECT_LE(static_cast<std::int64_t>(part.user.size()), chunk);
       joined.user.insert(joined.user.end(), part.user.begin(), part.user.end());
       joined.item.insert(joined.item.end(), part.item.begin(), part.item.end());
-    });
+    };
+    file.for_each_chunk(0, Split::train, join, chunk);
     EXPECT_EQ(joined.user, whole.user);
     EXPECT_EQ(joined.item, whole.item);
   }

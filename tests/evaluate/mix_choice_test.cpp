@@ -21,7 +21,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kDim = 6;
+constexpr std::int64_t kColumns = 6;
 constexpr double kWeights[] = {0, 0.3, 0.6, 0.9, 1.3, 1.8, 3, 6, TriedMix::kAlone};
 
 class MixChoiceTest : public testing::Test {
@@ -31,7 +31,7 @@ class MixChoiceTest : public testing::Test {
     write_dataset(prepared_, folder_ / "dataset.h5");
     dataset_.emplace(DatasetFile::open(folder_ / "dataset.h5"));
     space_.emplace(node_space(*dataset_));
-    z_ = make_embeddings(space_->nodes(), kDim, false);
+    z_ = make_embeddings(space_->nodes(), kColumns, false);
     coefficients_ = make_coefficients(*space_, false);
   }
 
@@ -43,7 +43,7 @@ class MixChoiceTest : public testing::Test {
     run_ranks(ranks, [&](Communicator& communicator) {
       const int rank = communicator.rank();
       const SparseRows own = coefficients_of(*space_, ownership, rank, coefficients_);
-      body(communicator, ownership, {rows_of(ownership, rank, z_, kDim), &own});
+      body(communicator, ownership, {rows_of(ownership, rank, z_, kColumns), &own});
     });
   }
 
@@ -92,10 +92,10 @@ class MixChoiceTest : public testing::Test {
       std::vector<double> of_user;
       double mean = 0;
       for (const std::int32_t i : items) {
-        const std::int64_t user = (space_->users_of(domain).begin + u) * kDim;
-        const std::int64_t item = (space_->items_of(domain).begin + i) * kDim;
+        const std::int64_t user = (space_->users_of(domain).begin + u) * kColumns;
+        const std::int64_t item = (space_->items_of(domain).begin + i) * kColumns;
         double product = 0;
-        for (std::int64_t k = 0; k < kDim; ++k) product += double{z_[user + k]} * z_[item + k];
+        for (std::int64_t k = 0; k < kColumns; ++k) product += double{z_[user + k]} * z_[item + k];
         of_user.push_back(product);
         mean += product / static_cast<double>(items.size());
         const std::int64_t row = space_->items_of(domain).begin + i - space_->users();
@@ -212,7 +212,8 @@ TEST_F(MixChoiceTest, TiesGoToTheSmallerWeight) {
   std::fill(z_.begin(), z_.end(), 0.F);
   for (std::int64_t node = 0; node < space_->nodes(); ++node) {
     const auto of = static_cast<GlobalNode>(node);
-    z_[node * kDim] = space_->is_user(of) ? 1.F : -static_cast<float>(space_->number_in_domain(of));
+    z_[node * kColumns] =
+        space_->is_user(of) ? 1.F : -static_cast<float>(space_->number_in_domain(of));
   }
   const auto items = static_cast<std::int32_t>(space_->nodes() - space_->users());
   coefficients_ = {};

@@ -18,7 +18,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kDim = 6;
+constexpr std::int64_t kWidth = 6;
 const std::vector<std::string> kWanted = {"ndcg@20", "recall@5"};
 
 std::string bytes_of(const std::string& path) {
@@ -37,14 +37,14 @@ class PerUserFileTest : public testing::Test {
   /// Evaluates on so many ranks, writes the file, and returns what rank 0 collects.
   PerUserMetrics write(int ranks, const std::string& path, std::int64_t block_bytes) {
     const Ownership ownership = make_ownership(*space_, ranks);
-    const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+    const std::vector<float> z = make_embeddings(space_->nodes(), kWidth, false);
     PerUserMetrics collected;
     run_ranks(ranks, [&](Communicator& communicator) {
       const int rank = communicator.rank();
       const Evaluator evaluator(*dataset_, *space_, ownership, rank,
                                 {.split = Split::test, .k = {5, 20}, .with_new_nodes = true});
       ItemsAhead ahead;
-      Report report = evaluator.evaluate(rows_of(ownership, rank, z, kDim), communicator, &ahead);
+      Report report = evaluator.evaluate(rows_of(ownership, rank, z, kWidth), communicator, &ahead);
       report.checkpoint = "step-000000000007";
       const EvaluatedUsers users = {*dataset_, evaluator, ahead, report, "mf"};
       write_per_user(users, path, communicator, at::kCPU, block_bytes);

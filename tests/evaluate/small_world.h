@@ -205,11 +205,12 @@ inline std::vector<std::set<std::int32_t>> histories_of(const PreparedDataset& d
 }
 
 /// The sum of an item's coefficients over a history, one addition after the other.
-inline float plain_sum(const SparseRows& coefficients, std::int64_t row,
-                       const std::set<std::int32_t>& history) {
+template <typename History>
+float plain_sum(const SparseRows& coefficients, std::int64_t row, const History& history) {
   float sum = 0;
   for (std::int64_t n = coefficients.offsets[row]; n < coefficients.offsets[row + 1]; ++n) {
-    if (history.contains(coefficients.column[n])) sum += coefficients.value[n];
+    const bool is_met = std::ranges::find(history, coefficients.column[n]) != history.end();
+    if (is_met) sum += coefficients.value[n];
   }
   return sum;
 }

@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "tests/fuzz/reader.h"
+#include "tests/support/temporary_folder.h"
 
 namespace micrec::fuzz {
 namespace {
@@ -25,23 +26,14 @@ const Reader& reader_named(const std::string& name) {
   throw std::invalid_argument("no reader is named " + name);
 }
 
-std::vector<std::string> seed_folders() {
-  std::vector<std::string> names;
-  for (const fs::directory_entry& entry :
-       fs::directory_iterator(MICREC_SOURCE_DIR "/tests/fuzz/seeds")) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
+constexpr char kSeeds[] = MICREC_SOURCE_DIR "/tests/fuzz/seeds";
 
 class Seeds : public testing::TestWithParam<std::string> {};
 
 TEST_P(Seeds, AreReadOrRefusedByName) {
   const Reader& reader = reader_named(GetParam());
   int files = 0;
-  for (const fs::directory_entry& entry :
-       fs::directory_iterator(fs::path(MICREC_SOURCE_DIR "/tests/fuzz/seeds") / GetParam())) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(kSeeds) / GetParam())) {
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string bytes(std::istreambuf_iterator<char>(file), {});
     // Before it is read, so that a crash leaves the name of the input behind.
@@ -54,11 +46,11 @@ TEST_P(Seeds, AreReadOrRefusedByName) {
   EXPECT_GT(files, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Reader, Seeds, testing::ValuesIn(seed_folders()),
+INSTANTIATE_TEST_SUITE_P(Reader, Seeds, testing::ValuesIn(names_in(kSeeds)),
                          [](const auto& info) { return info.param; });
 
 TEST(Seeds, AreThereForEveryReader) {
-  EXPECT_THAT(seed_folders(),
+  EXPECT_THAT(names_in(kSeeds),
               testing::UnorderedElementsAre("csv", "tsv", "json", "adjacency", "gzip", "npy",
                                             "keys", "features", "dataset", "partition", "manifest",
                                             "best", "shard", "coefficients", "metrics", "flagfile",

@@ -48,7 +48,7 @@ void run_on(FakeNccl& nccl, int ranks, const CommunicatorOptions& options, const
       options);
 }
 
-std::string message_of(const std::function<void()>& call) {
+std::string cluster_error_of(const std::function<void()>& call) {
   try {
     call();
   } catch (const Error& error) {
@@ -113,11 +113,11 @@ TEST(FakeNccl, RefusesEveryCallBeforeTheRanksHaveJoined) {
   const std::unique_ptr<NcclLink> link = nccl.link(0);
   const at::Tensor rows = some_rows(1);
   auto* const data = static_cast<std::byte*>(rows.mutable_data_ptr());
-  EXPECT_THAT(message_of([&] { link->progress(); }), HasSubstr("ncclCommGetAsyncError"));
+  EXPECT_THAT(cluster_error_of([&] { link->progress(); }), HasSubstr("ncclCommGetAsyncError"));
   link->follow_current_stream();
   link->keep(rows);
-  EXPECT_THAT(message_of([&] { link->exchange({{data, 8, 1}}, {}); }), HasSubstr("refused"));
-  EXPECT_THAT(message_of([&] { link->broadcast(data, 8, 0); }), HasSubstr("refused"));
+  EXPECT_THAT(cluster_error_of([&] { link->exchange({{data, 8, 1}}, {}); }), HasSubstr("refused"));
+  EXPECT_THAT(cluster_error_of([&] { link->broadcast(data, 8, 0); }), HasSubstr("refused"));
   EXPECT_EQ(nccl.seen(0).work(), 0);
 }
 
@@ -353,7 +353,8 @@ TEST(NcclCommunicator, RefusesALibraryThatItsHeaderDoesNotDescribe) {
   for (const auto& [library, name] :
        {std::pair(22703, "2.27.3"), std::pair(22807, "2.28.7"), std::pair(30001, "3.0.1")}) {
     FakeNccl nccl({.versions = {22809, library}});
-    const std::string message = message_of([&] { run_on(nccl, 2, {}, [](NcclCommunicator&) {}); });
+    const std::string message =
+        cluster_error_of([&] { run_on(nccl, 2, {}, [](NcclCommunicator&) {}); });
     EXPECT_THAT(message, AllOf(HasSubstr("built with NCCL 2.28.9 and has loaded NCCL "),
                                HasSubstr(name), HasSubstr("same major version")));
     EXPECT_EQ(nccl.seen(0).work(), 0);
@@ -362,15 +363,15 @@ TEST(NcclCommunicator, RefusesALibraryThatItsHeaderDoesNotDescribe) {
 
 TEST(NcclCommunicator, GivesUpConnectingAfterItsOwnDeadline) {
   FakeNccl nccl({.never_joins = true});
-  const std::string message =
-      message_of([&] { run_on(nccl, 3, {.connect_seconds = 0.2}, [](NcclCommunicator&) {}); });
+  const std::string message = cluster_error_of(
+      [&] { run_on(nccl, 3, {.connect_seconds = 0.2}, [](NcclCommunicator&) {}); });
   EXPECT_THAT(message, AllOf(HasSubstr("waited 0.2 s in 'nccl.join'"), HasSubstr("of 3")));
   EXPECT_EQ(nccl.seen(0).aborts, 1);
 }
 
 TEST(NcclCommunicator, NamesTheRankThatDoesNotCome) {
   FakeNccl nccl;
-  const std::string message = message_of([&] {
+  const std::string message = cluster_error_of([&] {
     run_on(nccl, 3, {.deadline_seconds = 0.3}, [&](NcclCommunicator& group) {
       if (group.rank() == 1) {
         EXPECT_THROW(while (true) group.poll("test.poll"), PeerFailure);
@@ -427,7 +428,7 @@ TEST(NcclCommunicator, ShowsOnTheBoardWhereItsGpuWaits) {
 TEST(NcclCommunicator, EndsATransferThatIsStuckAfterTheDeadline) {
   FakeNccl nccl({.never_moves_from = 1});
   std::atomic<int> refused{0};
-  const std::string message = message_of([&] {
+  const std::string message = cluster_error_of([&] {
     run_on(nccl, 2, {.deadline_seconds = 0.3}, [&](NcclCommunicator& group) {
       at::Tensor sum = at::ones({3}, at::kFloat);
       group.all_reduce("test.first", sum);
@@ -440,7 +441,7 @@ TEST(NcclCommunicator, EndsATransferThatIsStuckAfterTheDeadline) {
         ADD_FAILURE() << "nothing was thrown";
       } catch (const Error& error) {
         // The communicator is of no use any more, whoever asks.
-        EXPECT_THAT(message_of([&] { group.barrier("test.after"); }),
+        EXPECT_THAT(cluster_error_of([&] { group.barrier("test.after"); }),
                     AllOf(HasSubstr("'test.after' (collective 3)"),
                           HasSubstr("'test.stuck' (collective 2)")));
         ++refused;
@@ -459,7 +460,7 @@ TEST(NcclCommunicator, EndsATransferThatIsStuckAfterTheDeadline) {
 
 TEST(NcclCommunicator, AFailureOfOneGroupEndsAllOfTheRank) {
   FakeNccl nccl({.never_moves_from = 1});
-  const std::string message = message_of([&] {
+  const std::string message = cluster_error_of([&] {
     run_on(nccl, 2, {.deadline_seconds = 0.3}, [&](NcclCommunicator& group) {
       const auto part = group.split("test.part", 0);
       at::Tensor sum = at::ones({3}, at::kFloat);
@@ -476,7 +477,7 @@ TEST(NcclCommunicator, AFailureOfOneGroupEndsAllOfTheRank) {
 TEST(NcclCommunicator, AFailureThatNcclReportsEndsAllRanks) {
   FakeNccl nccl({.never_moves_from = 1, .fails_in = 1, .failing_rank = 2});
   std::atomic<int> quoted{0};
-  const std::string message = message_of([&] {
+  const std::string message = cluster_error_of([&] {
     run_on(nccl, 4, {.deadline_seconds = 60}, [&](NcclCommunicator& group) {
       try {
         group.all_gather("test.good", some_rows(1), {1, 1, 1, 1});
@@ -500,7 +501,7 @@ TEST(NcclCommunicator, AFailureThatNcclReportsEndsAllRanks) {
 TEST(NcclCommunicator, ACallThatNcclRefusesInAGroupEndsAllRanks) {
   FakeNccl nccl({.refused = 1, .failing_rank = 1});
   const std::vector<std::int64_t> uneven = {3, 1, 0};
-  const std::string message = message_of([&] {
+  const std::string message = cluster_error_of([&] {
     run_on(nccl, 3, {.deadline_seconds = 60}, [&](NcclCommunicator& group) {
       const auto own = uneven[static_cast<std::size_t>(group.rank())];
       group.all_gather("test.good", some_rows(own), uneven);
@@ -516,7 +517,7 @@ TEST(NcclCommunicator, AGpuThatFailsEndsAllRanksAndNotTheProcess) {
   for (const bool is_in_flight : {false, true}) {
     FakeNccl nccl({.breaks_in = 1, .failing_rank = 1});
     std::atomic<int> quoted{0};
-    const std::string message = message_of([&] {
+    const std::string message = cluster_error_of([&] {
       run_on(nccl, 3, {.deadline_seconds = 60}, [&](NcclCommunicator& group) {
         const std::vector<std::int64_t> one_each = {1, 1, 1};
         try {
@@ -558,7 +559,7 @@ TEST(NcclCommunicator, ARankThatThrowsAbortsWithoutWaitingForTheOthers) {
 
 TEST(NcclCommunicator, DisagreementsAreFoundInTheCheckedMode) {
   FakeNccl nccl;
-  const std::string message = message_of([&] {
+  const std::string message = cluster_error_of([&] {
     run_on(nccl, 3, {.deadline_seconds = 60, .check_collectives = true},
            [](NcclCommunicator& group) {
              at::Tensor values = at::zeros({3}, group.rank() == 1 ? at::kInt : at::kFloat);

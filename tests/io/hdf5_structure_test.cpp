@@ -28,7 +28,7 @@ std::string write(const TemporaryFolder& folder) {
   return path;
 }
 
-void read_all(const std::string& path) {
+void read_each_dataset(const std::string& path) {
   const Hdf5File file = Hdf5File::open(path);
   file.text_attribute("/", "format");
   file.integer_attribute("/a", "number");
@@ -48,7 +48,7 @@ std::string bytes_of(const std::string& path) {
 TEST(Hdf5Structure, OfAWholeFileIsAccepted) {
   const TemporaryFolder folder;
   EXPECT_NO_THROW(Hdf5Structure(write(folder)));
-  EXPECT_NO_THROW(read_all(folder / "whole.h5"));
+  EXPECT_NO_THROW(read_each_dataset(folder / "whole.h5"));
 }
 
 TEST(Hdf5Structure, IsLeftToTheLibraryWhereThereIsNone) {
@@ -130,7 +130,7 @@ TEST(Hdf5Structure, NoTurnedByteIsMoreThanAnError) {
     bytes[at] = static_cast<char>(bytes[at] ^ kTurned[at % 3]);
     const std::string path = folder.write("turned.h5", bytes);
     try {
-      read_all(path);
+      read_each_dataset(path);
     } catch (const Error& error) {
       ++refused;
       EXPECT_NE(std::string(error.what()).find(path), std::string::npos) << error.what();

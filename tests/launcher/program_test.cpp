@@ -17,17 +17,17 @@ namespace {
 
 #define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
-struct Outcome {
+struct Spoken {
   int code;
   std::string out;
   std::string err;
 };
 
-Outcome run(const std::vector<std::string>& words, const std::vector<Command>& commands) {
+Spoken run(const std::vector<std::string>& words, const std::vector<Command>& commands) {
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
   const int code = run_program(words, commands);
-  Outcome outcome{code, testing::internal::GetCapturedStdout(), ""};
+  Spoken outcome{code, testing::internal::GetCapturedStdout(), ""};
   outcome.err = testing::internal::GetCapturedStderr();
   return outcome;
 }
@@ -48,7 +48,7 @@ TEST(Program, ListsItsCommandsOnStdout) {
   const auto commands = pour_with([](const Arguments&, int) { return 0; });
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{}, {"help"}, {"--help"}, {"-h"}}) {
-    const Outcome outcome = run(words, commands);
+    const Spoken outcome = run(words, commands);
     EXPECT_EQ(outcome.code, 0);
     EXPECT_HAS(outcome.out, "pour  fills cups");
     EXPECT_EQ(outcome.err, "");
@@ -73,8 +73,8 @@ TEST(Program, TellsOfFlagsWithoutEffectBeforeACommandRuns) {
 TEST(Program, ShowsTheHelpOfACommandBothWays) {
   const auto commands =
       pour_with([](const Arguments&, int) -> int { throw std::logic_error("ran"); });
-  const Outcome one = run({"help", "pour"}, commands);
-  const Outcome other = run({"pour", "--help"}, commands);
+  const Spoken one = run({"help", "pour"}, commands);
+  const Spoken other = run({"pour", "--help"}, commands);
   EXPECT_EQ(one.code, 0);
   EXPECT_EQ(other.code, 0);
   EXPECT_EQ(one.out, other.out);
@@ -82,7 +82,7 @@ TEST(Program, ShowsTheHelpOfACommandBothWays) {
 }
 
 TEST(Program, TellsItsVersionAndWhatItWasBuiltWith) {
-  const Outcome outcome = run({"--version"}, {});
+  const Spoken outcome = run({"--version"}, {});
   EXPECT_EQ(outcome.code, 0);
   EXPECT_EQ(outcome.out.find("micrec "), 0U);
   for (const char* part : {"compiler", "LibTorch", "MPI", "HDF5", "CUDA", "instruction set"}) {
@@ -95,7 +95,7 @@ TEST(Program, TellsItsVersionAndWhatItWasBuiltWith) {
 
 TEST(Program, AnUnknownCommandNamesTheNearest) {
   const auto commands = pour_with([](const Arguments&, int) { return 0; });
-  const Outcome outcome = run({"puor"}, commands);
+  const Spoken outcome = run({"puor"}, commands);
   EXPECT_EQ(outcome.code, 2);
   EXPECT_EQ(outcome.out, "");
   EXPECT_EQ(outcome.err, "micrec: there is no command 'puor'; did you mean micrec pour?\n");
@@ -106,7 +106,7 @@ TEST(Program, AnUnknownCommandNamesTheNearest) {
 TEST(Program, DoesNotRunACommandWithBadFlags) {
   const auto commands =
       pour_with([](const Arguments&, int) -> int { throw std::logic_error("ran"); });
-  const Outcome outcome = run({"pour", "--test_cups=0"}, commands);
+  const Spoken outcome = run({"pour", "--test_cups=0"}, commands);
   EXPECT_EQ(outcome.code, 2);
   EXPECT_EQ(outcome.out, "");
   EXPECT_HAS(outcome.err, "at least 1");
@@ -115,9 +115,9 @@ TEST(Program, DoesNotRunACommandWithBadFlags) {
 TEST(Program, AnErrorsCauseIsTheExitCode) {
   for (const Cause cause :
        {Cause::usage, Cause::data, Cause::io, Cause::cluster, Cause::checkpoint, Cause::diverged}) {
-    const Outcome outcome = run({"pour"}, pour_with([&](const Arguments&, int) -> int {
-                                  throw Error(cause, "the pot is empty");
-                                }));
+    const Spoken outcome = run({"pour"}, pour_with([&](const Arguments&, int) -> int {
+                                 throw Error(cause, "the pot is empty");
+                               }));
     EXPECT_EQ(outcome.code, static_cast<int>(cause));
     EXPECT_EQ(outcome.err, "micrec pour: the pot is empty\n");
   }
@@ -125,7 +125,7 @@ TEST(Program, AnErrorsCauseIsTheExitCode) {
 }
 
 TEST(Program, ReportsWhatNobodyExpected) {
-  const Outcome outcome = run(
+  const Spoken outcome = run(
       {"pour"}, pour_with([](const Arguments&, int) -> int { throw std::runtime_error("odd"); }));
   EXPECT_EQ(outcome.code, 1);
   EXPECT_HAS(outcome.err, "unexpected error: odd");

@@ -8,8 +8,8 @@ sources   No words of unfinished work and no paths of somebody's machine in trac
 format    C++ files are as clang-format-14 leaves them.
 scripts   Shell scripts parse, and pass shellcheck where it is installed.
 functions No function of product code is longer than 80 lines, from its signature to its closing brace.
-tidy      clang-tidy finds nothing in product code; needs the build folder's compile_commands.json and the clang-tidy of
-          requirements.txt, which launcher/setup.sh puts into the cache folder where CI=true.
+tidy      clang-tidy finds nothing in product code, each source read by itself; needs a configured build folder and the
+          clang-tidy of requirements.txt, which launcher/setup.sh puts into the cache folder where CI=true.
 Exit code 0: as it should be; 1: not, with file:line of each fault; 77: the tool is not installed.
 """
 
@@ -237,23 +237,37 @@ def clang_tidy():
     return tool if os.access(tool, os.X_OK) else None
 
 
+def commands_by_source(repository, build, folder):
+    """Writes compile_commands.json of product code into a folder; the sources that it has.
+
+    As the compiler is called, but each source by itself and without GCC's precompiled headers, so that it is read with
+    what it includes itself.
+    """
+    cache = (Path(build) / "CMakeCache.txt").read_text()
+    names = r"MICREC_TORCH|MICREC_WITH_CUDA|CMAKE_BUILD_TYPE|CMAKE_C(?:XX)?_COMPILER|CMAKE_CUDA_COMPILER"
+    chosen = re.findall(rf"^((?:{names}):\w+=.+)$", cache, re.MULTILINE)
+    subprocess.run(["cmake", "-S", repository, "-B", folder, "-G", "Ninja", "--log-level=ERROR",
+                    "-DMICREC_BUILD_TESTS=OFF", "-DCMAKE_UNITY_BUILD=OFF", *(f"-D{setting}" for setting in chosen)],
+                   check=True, stdout=subprocess.DEVNULL)
+    path = folder / "compile_commands.json"
+    entries = json.loads(path.read_text())
+    for entry in entries:
+        entry["command"] = re.sub(r" -Winvalid-pch -include \S+| -fpch-preprocess", "", entry["command"])
+    path.write_text(json.dumps(entries))
+    return {entry["file"] for entry in entries}
+
+
 def tidy(repository, build):
     tool = clang_tidy()
     if not tool:
         print("clang-tidy is not in the cache folder (CI=true launcher/setup.sh puts it there); nothing was checked")
         sys.exit(77)
-    # As the compiler is called, without GCC's precompiled headers: each source is read with what it includes itself.
-    entries = json.loads((Path(build) / "compile_commands.json").read_text())
-    for entry in entries:
-        entry["command"] = re.sub(r" -Winvalid-pch -include \S+| -fpch-preprocess| -Werror\b", "", entry["command"])
     folder = Path(build) / "lint"
-    folder.mkdir(exist_ok=True)
-    (folder / "compile_commands.json").write_text(json.dumps(entries))
-    built = {entry["file"] for entry in entries}
+    built = commands_by_source(repository, build, folder)
     paths = [path for path in files(repository) if path.suffix == ".cpp" and folder_of(path)
              and str(Path(repository) / path) in built]
     if not paths:
-        return [f"no source is in {build}/compile_commands.json"]
+        return [f"no source is in {folder}/compile_commands.json"]
     # clang has no omp.h of its own; GCC's comes last, so that its intrinsics do not hide clang's.
     omp = subprocess.run(["gcc", "-print-file-name=include/omp.h"], capture_output=True, text=True, check=True)
     command = [str(tool), "-p", str(folder), "--quiet", "--extra-arg=-Wno-unknown-warning-option",

@@ -20,16 +20,16 @@ namespace {
 
 constexpr double kTolerance = 1e-4;  // relative, in float32
 
-struct Case {
+struct GradientCase {
   std::string name;
   int domains = 2;
   ModelConfig config;
   std::vector<std::string> without_gradient = {};  // parameters whose gradient is zero by right
 };
 
-void PrintTo(const Case& test, std::ostream* out) { *out << test.name; }
+void PrintTo(const GradientCase& test, std::ostream* out) { *out << test.name; }
 
-ModelConfig base_config(ModelKind kind) {
+ModelConfig with_initial_spread(ModelKind kind) {
   ModelConfig config;
   config.kind = kind;
   config.dim = 12;
@@ -44,8 +44,8 @@ ModelConfig base_config(ModelKind kind) {
 
 /// micrec with nothing beside what `change` leaves on.
 template <typename Change>
-Case with(const std::string& name, const Change& change, int domains = 2) {
-  Case test{name, domains, base_config(ModelKind::micrec)};
+GradientCase with(const std::string& name, const Change& change, int domains = 2) {
+  GradientCase test{name, domains, with_initial_spread(ModelKind::micrec)};
   change(test.config);
   if (test.config.modalities.size() == 1) {
     test.without_gradient = {"content.logits", "semantic.logits"};
@@ -53,15 +53,15 @@ Case with(const std::string& name, const Change& change, int domains = 2) {
   return test;
 }
 
-std::vector<Case> cases() {
-  std::vector<Case> all;
+std::vector<GradientCase> gradient_cases() {
+  std::vector<GradientCase> all;
   for (const ModelKind kind : {ModelKind::mf, ModelKind::lightgcn, ModelKind::inmo_mf,
                                ModelKind::inmo, ModelKind::micrec}) {
-    all.push_back({name_of(kind), 2, base_config(kind)});
+    all.push_back({name_of(kind), 2, with_initial_spread(kind)});
   }
   for (const int layers : {0, 1, 3}) {
     for (const ModelKind kind : {ModelKind::lightgcn, ModelKind::inmo, ModelKind::micrec}) {
-      Case test{text(name_of(kind), "_layers_", layers), 2, base_config(kind)};
+      GradientCase test{text(name_of(kind), "_layers_", layers), 2, with_initial_spread(kind)};
       test.config.layers = layers;
       all.push_back(test);
     }
@@ -165,7 +165,7 @@ std::vector<Case> cases() {
   return all;
 }
 
-class Gradients : public testing::TestWithParam<Case> {};
+class Gradients : public testing::TestWithParam<GradientCase> {};
 
 void expect_near_relative(const at::Tensor& got, const at::Tensor& expected,
                           const std::string& what) {
@@ -179,7 +179,7 @@ void expect_near_relative(const at::Tensor& got, const at::Tensor& expected,
 
 // Loss, its parts and the gradient of every parameter, against the dense model by autograd.
 TEST_P(Gradients, AreThoseOfTheDenseModel) {
-  const Case& test = GetParam();
+  const GradientCase& test = GetParam();
   const TemporaryFolder folder;
   SmallWorld world;
   world.domains = test.domains;
@@ -253,7 +253,7 @@ TEST_P(Gradients, AreThoseOfTheDenseModel) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Model, Gradients, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(Model, Gradients, testing::ValuesIn(gradient_cases()),
                          [](const auto& info) { return info.param.name; });
 
 // The loss goes down along the gradient by as much as the gradient says, in the sharded model
@@ -262,7 +262,7 @@ INSTANTIATE_TEST_SUITE_P(Model, Gradients, testing::ValuesIn(cases()),
 TEST(Gradients, AreTheSlopesOfTheLoss) {
   const TemporaryFolder folder;
   const DatasetFile dataset = write_small_world({}, folder / "world.h5");
-  ModelConfig config = base_config(ModelKind::micrec);
+  ModelConfig config = with_initial_spread(ModelKind::micrec);
   config.l2 = 0.02;
   const DenseWorld dense_world = read_dense_world(dataset);
   const WholeTensors parameters =
@@ -290,7 +290,7 @@ TEST(Gradients, AreTheSlopesOfTheLoss) {
 TEST(Gradients, HaveTheSameBitsOnAnyGridWhereSumsAreReproducible) {
   const TemporaryFolder folder;
   const DatasetFile dataset = write_small_world({.domains = 3}, folder / "world.h5");
-  ModelConfig config = base_config(ModelKind::micrec);
+  ModelConfig config = with_initial_spread(ModelKind::micrec);
   config.dim = 8;
   config.l2 = 0.02;
   config.share_templates = 0.7;
@@ -321,7 +321,7 @@ TEST(Gradients, HaveTheSameBitsOnAnyGridWhereSumsAreReproducible) {
 TEST(Gradients, HaveTheSameBitsAtAnyNumberOfThreads) {
   const TemporaryFolder folder;
   const DatasetFile dataset = write_small_world({}, folder / "world.h5");
-  ModelConfig config = base_config(ModelKind::micrec);
+  ModelConfig config = with_initial_spread(ModelKind::micrec);
   config.dropout = 0.2;
   for (const int ranks : {1, 3}) {
     ShardedSetting setting;

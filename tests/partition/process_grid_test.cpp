@@ -75,10 +75,10 @@ TEST(ProcessGrid, CutsTheColumnsInEqualWholeSubtrees) {
   }
 }
 
-struct World {
+struct OverlappingWorld {
   NodeSpace space{{40, 60}, {30, 0}};
   People people{70, {}};
-  World() {  // the first 30 people of both domains are the same
+  OverlappingWorld() {  // the first 30 people of both domains are the same
     for (std::int32_t user = 0; user < 100; ++user) {
       people.person.push_back(user < 40 ? user : user - 40 < 30 ? user - 40 : user - 30);
     }
@@ -86,7 +86,7 @@ struct World {
 };
 
 TEST(Layout, KeepsWhatARankHasWholeWithinItsRowPart) {
-  const World world;
+  const OverlappingWorld world;
   for (const ProcessGrid grid : {ProcessGrid{1, 1}, {1, 4}, {3, 2}, {2, 1}}) {
     const Layout layout = make_layout(world.space, world.people,
                                       assign_by_hash(world.space, world.people, grid.rows), grid);
@@ -120,7 +120,7 @@ TEST(Layout, KeepsWhatARankHasWholeWithinItsRowPart) {
 }
 
 TEST(Layout, GivesARowPartWholeSummandsWhateverTheGrid) {
-  const World world;
+  const OverlappingWorld world;
   const Ownership summands = assign_by_hash(world.space, world.people, 7);
   for (const int rows : {1, 2, 3, 7}) {
     const Layout layout =

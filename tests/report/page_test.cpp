@@ -42,7 +42,7 @@ ordered_json evaluation(const std::string& kind, int step, const std::vector<std
   return line;
 }
 
-std::string step_line(int step) {
+std::string loss_line(int step) {
   return ordered_json({{"kind", "step"},
                        {"step", step},
                        {"loss", 0.7 / step + 0.003},
@@ -75,7 +75,7 @@ TEST(ReportPage, ShowsTheNumbersOfTheLog) {
   const ordered_json test = evaluation("test", 120, {"food", "kitchen"});
   const ordered_json first = evaluation("validation", 60, {"food", "kitchen"}, 0.002);
   const ordered_json second = evaluation("validation", 120, {"food", "kitchen"}, 0.004);
-  const FolderOfRun run({step_line(50), first.dump(), step_line(100), second.dump(), test.dump(),
+  const FolderOfRun run({loss_line(50), first.dump(), loss_line(100), second.dump(), test.dump(),
                          R"({"kind":"end","step":120,"reason":"finished","seconds":122.3})"});
   const std::string page = page_of(run);
   for (const auto& [domain, told] : test["domains"].items()) {
@@ -100,7 +100,7 @@ TEST(ReportPage, ShowsTheNumbersOfTheLog) {
     }
   }
   for (const int step : {50, 100}) {
-    const ordered_json line = ordered_json::parse(step_line(step));
+    const ordered_json line = ordered_json::parse(loss_line(step));
     for (const char* name :
          {"loss", "ranking", "self", "contrastive", "learning_rate", "triples_per_second"}) {
       EXPECT_THAT(page, HasSubstr(text("<title>runs/fk, step ", step, ": ",
@@ -115,7 +115,7 @@ TEST(ReportPage, ShowsTheNumbersOfTheLog) {
 }
 
 TEST(ReportPage, NeedsNothingElse) {
-  const FolderOfRun run({step_line(50), evaluation("test", 50, {"food"}).dump()});
+  const FolderOfRun run({loss_line(50), evaluation("test", 50, {"food"}).dump()});
   const std::string page = page_of(run);
   EXPECT_THAT(page, HasSubstr("default-src 'none'"));
   for (const char* outside :
@@ -129,9 +129,9 @@ TEST(ReportPage, LeavesOutWhatTheRunDoesNotSay) {
   EXPECT_THAT(nothing, HasSubstr("nothing is logged yet"));
   EXPECT_THAT(nothing, Not(HasSubstr("<h2")));
   EXPECT_THAT(nothing, Not(HasSubstr("<svg")));
-  EXPECT_THAT(page_of(FolderOfRun({step_line(1)})),
+  EXPECT_THAT(page_of(FolderOfRun({loss_line(1)})),
               Not(HasSubstr("<svg viewBox")));  // no line in it
-  const std::string begun = page_of(FolderOfRun({step_line(1), step_line(2)}));
+  const std::string begun = page_of(FolderOfRun({loss_line(1), loss_line(2)}));
   EXPECT_THAT(begun, HasSubstr("not ended"));
   EXPECT_THAT(begun, HasSubstr("<h2 id=\"training\">"));
   EXPECT_THAT(begun, Not(HasSubstr("Loss: l2")));  // zero throughout
@@ -143,12 +143,12 @@ TEST(ReportPage, LeavesOutWhatTheRunDoesNotSay) {
 TEST(ReportPage, TellsHowARunEnded) {
   const auto ended = [](const std::string& reason) {
     return page_of(FolderOfRun(
-        {step_line(50), R"({"kind":"end","step":50,"reason":")" + reason + R"(","seconds":1})"}));
+        {loss_line(50), R"({"kind":"end","step":50,"reason":")" + reason + R"(","seconds":1})"}));
   };
   EXPECT_THAT(ended("interrupted"), HasSubstr("stopped, and can be resumed, after step 50"));
   EXPECT_THAT(ended("no improvement"), HasSubstr("ended early"));
   EXPECT_THAT(ended("diverged"), HasSubstr("diverged after step 50"));
-  const FolderOfRun held({step_line(50)});
+  const FolderOfRun held({loss_line(50)});
   RunSources sources = held.sources();
   sources.holder = "process 12 on node7";
   EXPECT_THAT(report_page({read_run_record(sources)}, {}),
@@ -156,7 +156,7 @@ TEST(ReportPage, TellsHowARunEnded) {
 }
 
 TEST(ReportPage, SaysThatLinesAreUnreadable) {
-  EXPECT_THAT(page_of(FolderOfRun({step_line(50)}, "{\"kind\":\"st")),
+  EXPECT_THAT(page_of(FolderOfRun({loss_line(50)}, "{\"kind\":\"st")),
               HasSubstr("1 line of metrics.jsonl"));
 }
 
@@ -249,7 +249,7 @@ TEST(ReportPage, TakesNoNameForMarkup) {
       {"kind", "resume"}, {"step", 3}, {"changed", {{evil, {{"before", evil}, {"now", evil}}}}}};
   const ordered_json end = {{"kind", "end"}, {"step", 9}, {"reason", evil}, {"seconds", 3}};
   const FolderOfRun run({start.dump(), test.dump(), validation.dump(), ledger.dump(), resume.dump(),
-                         step_line(9), end.dump()});
+                         loss_line(9), end.dump()});
   run.folder().write("config.txt", "--lr=" + evil + "\n");
   RunSources sources = run.sources();
   sources.run_dir = evil;

@@ -18,7 +18,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kDim = 6;
+constexpr std::int64_t kArrayDim = 6;
 
 class EmbeddingArraysTest : public testing::Test {
  protected:
@@ -27,8 +27,9 @@ class EmbeddingArraysTest : public testing::Test {
     const Ownership ownership = make_ownership(space_, ranks);
     std::ostringstream report;
     run_ranks(ranks, [&](Communicator& communicator) {
-      export_arrays(dataset_, space_, ownership, rows_of(ownership, communicator.rank(), z_, kDim),
-                    format, prefix_, 1, communicator, report, block_bytes);
+      export_arrays(dataset_, space_, ownership,
+                    rows_of(ownership, communicator.rank(), z_, kArrayDim), format, prefix_, 1,
+                    communicator, report, block_bytes);
     });
     return report.str();
   }
@@ -44,13 +45,13 @@ class EmbeddingArraysTest : public testing::Test {
   }
 
   std::vector<float> part(Range nodes) const {
-    return {z_.begin() + nodes.begin * kDim, z_.begin() + nodes.end * kDim};
+    return {z_.begin() + nodes.begin * kArrayDim, z_.begin() + nodes.end * kArrayDim};
   }
 
   static std::vector<float> read_rows(const std::string& path) {
     const NpyFile file = NpyFile::open(path);
-    EXPECT_EQ(file.shape().at(1), kDim);
-    std::vector<float> values(file.shape().at(0) * kDim);
+    EXPECT_EQ(file.shape().at(1), kArrayDim);
+    std::vector<float> values(file.shape().at(0) * kArrayDim);
     file.read_rows({0, file.shape().at(0)}, values.data());
     return values;
   }
@@ -66,7 +67,7 @@ class EmbeddingArraysTest : public testing::Test {
   std::string prefix_ = folder_ / "out";
   DatasetFile dataset_ = written(make_dataset({}), folder_ / "dataset.h5");
   NodeSpace space_ = node_space(dataset_);
-  std::vector<float> z_ = make_embeddings(space_.nodes(), kDim, false);
+  std::vector<float> z_ = make_embeddings(space_.nodes(), kArrayDim, false);
 };
 
 TEST_F(EmbeddingArraysTest, HasRowsAndKeysOfAllNodesFromAnyNumberOfRanksAndBlocks) {
@@ -104,13 +105,13 @@ TEST_F(EmbeddingArraysTest, AnIndexReadBackGivesTheItemsOfTheLargestProducts) {
     constexpr std::int64_t kBest = 3;
     const std::vector<std::int64_t> found = search_product_index(index, queries, kBest);
     ASSERT_EQ(static_cast<std::int64_t>(found.size()), users.size() * kBest);
-    const auto count = static_cast<std::int64_t>(items.size()) / kDim;
+    const auto count = static_cast<std::int64_t>(items.size()) / kArrayDim;
     for (std::int64_t u = 0; u < users.size(); ++u) {
       std::vector<std::pair<double, std::int64_t>> products;
       for (std::int64_t i = 0; i < count; ++i) {
         double product = 0;
-        for (std::int64_t c = 0; c < kDim; ++c) {
-          product += static_cast<double>(queries[u * kDim + c]) * items[i * kDim + c];
+        for (std::int64_t c = 0; c < kArrayDim; ++c) {
+          product += static_cast<double>(queries[u * kArrayDim + c]) * items[i * kArrayDim + c];
         }
         products.emplace_back(-product, i);
       }

@@ -24,7 +24,7 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kDim = 6;
+constexpr std::int64_t kFileDim = 6;
 
 class EmbeddingFileTest : public testing::Test {
  protected:
@@ -85,7 +85,7 @@ class EmbeddingFileTest : public testing::Test {
 };
 
 TEST_F(EmbeddingFileTest, HasTheRowsOfAllNodesFromAnyNumberOfRanksAndBlocks) {
-  const std::vector<float> z = make_embeddings(space_.nodes(), kDim, false);
+  const std::vector<float> z = make_embeddings(space_.nodes(), kFileDim, false);
   for (const int ranks : {1, 3, 5}) {
     for (const std::int64_t block_bytes : {1, 500, 1 << 20}) {
       write(ranks, z, block_bytes);
@@ -94,7 +94,8 @@ TEST_F(EmbeddingFileTest, HasTheRowsOfAllNodesFromAnyNumberOfRanksAndBlocks) {
       for (const int domain : {0, 1}) {
         const std::string group = text("/domains/domain", domain);
         const auto part = [&](Range nodes) {
-          return std::vector<float>(z.begin() + nodes.begin * kDim, z.begin() + nodes.end * kDim);
+          return std::vector<float>(z.begin() + nodes.begin * kFileDim,
+                                    z.begin() + nodes.end * kFileDim);
         };
         EXPECT_EQ(file.read<float>(group + "/users/embedding"), part(space_.users_of(domain)));
         EXPECT_EQ(file.read<float>(group + "/items/embedding"), part(space_.items_of(domain)));
@@ -110,7 +111,7 @@ TEST_F(EmbeddingFileTest, HasTheRowsOfAllNodesFromAnyNumberOfRanksAndBlocks) {
 TEST_F(EmbeddingFileTest, GivesNumpyTheSameMetrics) {
   if (std::string(MICREC_PYTHON).empty()) GTEST_SKIP() << "no Python beside torch";
   for (const bool whole : {true, false}) {
-    const std::vector<float> z = make_embeddings(space_.nodes(), kDim, whole);
+    const std::vector<float> z = make_embeddings(space_.nodes(), kFileDim, whole);
     write(3, z, 500);
     for (const Split split : {Split::valid, Split::test}) {
       expect_same_in_numpy(evaluate(split, z));
@@ -123,7 +124,7 @@ TEST_F(EmbeddingFileTest, GivesNumpyTheSameMetricsWithItemRegression) {
   const ScoreMix both = {.embeddings = true, .regression = 0.75F};
   const ScoreMix alone = {.embeddings = false, .regression = 1};
   for (const bool whole : {true, false}) {
-    const std::vector<float> z = make_embeddings(space_.nodes(), kDim, whole);
+    const std::vector<float> z = make_embeddings(space_.nodes(), kFileDim, whole);
     const SparseRows coefficients = make_coefficients(space_, whole);
     for (const std::vector<ScoreMix>& mixes : {std::vector<ScoreMix>{both, alone}, {{}, both}}) {
       write(3, z, 4000, &coefficients, mixes);
@@ -139,7 +140,7 @@ TEST_F(EmbeddingFileTest, GivesNumpyTheSameMetricsWithRecency) {
   if (std::string(MICREC_PYTHON).empty()) GTEST_SKIP() << "no Python beside torch";
   const ScoreMix both = {.embeddings = true, .regression = 0.75F};
   const ScoreMix alone = {.embeddings = false, .regression = 1};
-  const std::vector<float> z = make_embeddings(space_.nodes(), kDim, false);
+  const std::vector<float> z = make_embeddings(space_.nodes(), kFileDim, false);
   const SparseRows coefficients = make_coefficients(space_, false);
   std::set<std::string> reports;
   for (const std::vector<double>& half_life :
@@ -155,7 +156,7 @@ TEST_F(EmbeddingFileTest, GivesNumpyTheSameMetricsWithRecency) {
 }
 
 TEST_F(EmbeddingFileTest, HasTheCoefficientsOfAllItemsFromAnyNumberOfRanksAndBlocks) {
-  const std::vector<float> z = make_embeddings(space_.nodes(), kDim, false);
+  const std::vector<float> z = make_embeddings(space_.nodes(), kFileDim, false);
   const SparseRows coefficients = make_coefficients(space_, false);
   const std::vector<ScoreMix> mixes = {{.embeddings = true, .regression = 0.3F},
                                        {.embeddings = false, .regression = 1}};
@@ -192,7 +193,7 @@ TEST_F(EmbeddingFileTest, HasTheCoefficientsOfAllItemsFromAnyNumberOfRanksAndBlo
 }
 
 TEST_F(EmbeddingFileTest, SaysNothingOfItemRegressionWhereThereIsNone) {
-  write(2, make_embeddings(space_.nodes(), kDim, true), 500);
+  write(2, make_embeddings(space_.nodes(), kFileDim, true), 500);
   const Hdf5File file = Hdf5File::open(exported_);
   EXPECT_EQ(file.children("/"), (std::vector<std::string>{"domains"}));
   EXPECT_EQ(file.children("/domains/domain0"), (std::vector<std::string>{"items", "users"}));
@@ -200,12 +201,12 @@ TEST_F(EmbeddingFileTest, SaysNothingOfItemRegressionWhereThereIsNone) {
 
 TEST_F(EmbeddingFileTest, LeavesNothingBehindWhereItCannotBeWritten) {
   exported_ = folder_ / "no_such_folder/embeddings.h5";
-  EXPECT_THROW(write(1, make_embeddings(space_.nodes(), kDim, true), 500), Error);
+  EXPECT_THROW(write(1, make_embeddings(space_.nodes(), kFileDim, true), 500), Error);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "no_such_folder"));
 }
 
 TEST_F(EmbeddingFileTest, IsDescribed) {
-  write(1, make_embeddings(space_.nodes(), kDim, true), 500);
+  write(1, make_embeddings(space_.nodes(), kFileDim, true), 500);
   std::ostringstream description;
   describe_embeddings(exported_, description);
   const std::string title = text(exported_, ": exported embeddings, ");
@@ -222,7 +223,7 @@ TEST_F(EmbeddingFileTest, IsDescribed) {
   EXPECT_NE(description.str().find(rows), std::string::npos) << description.str();
 
   const SparseRows coefficients = make_coefficients(space_, true);
-  write(2, make_embeddings(space_.nodes(), kDim, true), 500, &coefficients,
+  write(2, make_embeddings(space_.nodes(), kFileDim, true), 500, &coefficients,
         {{.embeddings = true, .regression = 0.25F}, {.embeddings = false, .regression = 1}});
   description.str("");
   describe_embeddings(exported_, description);

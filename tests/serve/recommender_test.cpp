@@ -19,6 +19,7 @@
 #include "serve/explanation.h"
 #include "serve/list_writer.h"
 #include "serve/similar_items.h"
+#include "tests/evaluate/small_world.h"
 #include "tests/support/dense_model.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -31,7 +32,7 @@ constexpr std::int64_t kEpoch = 5;
 
 using Items = std::vector<std::int32_t>;
 
-ModelConfig small_config(ModelKind kind) {
+ModelConfig one_layer(ModelKind kind) {
   ModelConfig config;
   config.kind = kind;
   config.dim = 8;
@@ -185,19 +186,10 @@ class RecommenderTest : public testing::Test {
   std::optional<DenseWorld> dense_;
 };
 
-/// The sum of an item's coefficients over a history, one addition after the other.
-float plain_sum(const SparseRows& coefficients, std::int64_t row, const Items& history) {
-  float sum = 0;
-  for (std::int64_t n = coefficients.offsets[row]; n < coefficients.offsets[row + 1]; ++n) {
-    if (std::ranges::binary_search(history, coefficients.column[n])) sum += coefficients.value[n];
-  }
-  return sum;
-}
-
 TEST_F(RecommenderTest, ANewPersonWithAUsersHistoryHasTheUsersRow) {
   make({});
   for (const ModelKind kind : {ModelKind::inmo, ModelKind::micrec}) {
-    with_model(small_config(kind), [&](Model& model) {
+    with_model(one_layer(kind), [&](Model& model) {
       const at::Tensor z = model.embeddings(kEpoch);
       for (const int domain : {0, 1}) {
         Recommender recommender(*dataset_, model, kEpoch);
@@ -228,7 +220,7 @@ TEST_F(RecommenderTest, ANewPersonWithAUsersHistoryHasTheUsersRow) {
 
 TEST_F(RecommenderTest, AUserHasTheirOwnRowUnlessTheyHaveAHistory) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const at::Tensor z = model.embeddings(kEpoch);
     Recommender recommender(*dataset_, model, kEpoch);
     const std::vector<std::string> keys = dataset_->user_keys(1);
@@ -251,7 +243,7 @@ TEST_F(RecommenderTest, AUserHasTheirOwnRowUnlessTheyHaveAHistory) {
 
 TEST_F(RecommenderTest, AListHasTheBestItemsThatThePersonHasNotSeen) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     constexpr std::int64_t kLength = 4;
     const at::Tensor z = model.embeddings(kEpoch);
     const Recommender recommender(*dataset_, model, kEpoch);
@@ -290,7 +282,7 @@ TEST_F(RecommenderTest, AListHasTheBestItemsThatThePersonHasNotSeen) {
 
 TEST_F(RecommenderTest, AListOfANewPersonLeavesOutTheirHistoryAlone) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     Recommender recommender(*dataset_, model, kEpoch);
     const std::string known = dataset_->user_keys(0)[0];
     History history;
@@ -315,7 +307,7 @@ TEST_F(RecommenderTest, AListOfANewPersonLeavesOutTheirHistoryAlone) {
 TEST_F(RecommenderTest, TiesGoToTheSmallerNumber) {
   make({});
   with_model(
-      small_config(ModelKind::mf),
+      one_layer(ModelKind::mf),
       [&](Model& model) {
         const Recommender recommender(*dataset_, model, kEpoch);
         const std::vector<ListOf> lists =
@@ -334,7 +326,7 @@ TEST_F(RecommenderTest, TiesGoToTheSmallerNumber) {
 
 TEST_F(RecommenderTest, StrangersGetTheItemsWithTheMostTrainingInteractions) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const Recommender recommender(*dataset_, model, kEpoch);
     const std::int64_t items = dataset_->domains()[1].items;
     std::vector<std::int32_t> count(items, 0);
@@ -358,7 +350,7 @@ TEST_F(RecommenderTest, StrangersGetTheItemsWithTheMostTrainingInteractions) {
 
 TEST_F(RecommenderTest, WhoIsKnownInAnotherDomainIsMappedFromThere) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const at::Tensor z = model.embeddings(kEpoch);
     const std::int32_t user = user_of(0, 1, /*in_both=*/false);
     const std::vector<std::string> key = {dataset_->user_keys(0)[user]};
@@ -389,7 +381,7 @@ TEST_F(RecommenderTest, WhoIsKnownInAnotherDomainIsMappedFromThere) {
 
 TEST_F(RecommenderTest, SeveralOtherDomainsAreAveraged) {
   make({.domains = 3});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const at::Tensor z = model.embeddings(kEpoch);
     model.fit_ridge(z);
     const Recommender recommender(*dataset_, model, kEpoch);
@@ -415,7 +407,7 @@ TEST_F(RecommenderTest, SeveralOtherDomainsAreAveraged) {
 
 TEST_F(RecommenderTest, AListIsByTheMixOfBothTermsOverWhatAPersonDidInAllDomains) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     constexpr std::int64_t kLength = 6;
     const at::Tensor z = model.embeddings(kEpoch);
     const SparseRows coefficients = make_coefficients();
@@ -455,7 +447,7 @@ TEST_F(RecommenderTest, AListIsByTheMixOfBothTermsOverWhatAPersonDidInAllDomains
 
 TEST_F(RecommenderTest, WithRecencyTheLatestOfAPersonsInteractionsCountMost) {
   make({.times = true});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const SparseRows coefficients = make_coefficients();
     const ScoreMix alone = {.embeddings = false, .regression = 1};
     const std::vector<double> half_life = {0.5, 3};
@@ -500,7 +492,7 @@ TEST_F(RecommenderTest, WithRecencyTheLatestOfAPersonsInteractionsCountMost) {
 
 TEST_F(RecommenderTest, TheLinearTermTakesAHistoryInPlaceOfWhatTheDataSetHas) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const SparseRows coefficients = make_coefficients();
     const ScoreMix alone = {.embeddings = false, .regression = 1};
     Recommender recommender(*dataset_, model, kEpoch, &coefficients, {alone, alone});
@@ -534,14 +526,14 @@ TEST_F(RecommenderTest, TheLinearTermTakesAHistoryInPlaceOfWhatTheDataSetHas) {
     EXPECT_GT(crossed.items.front().score, 0);
     for (const ScoredItem& item : crossed.items) {
       const std::int64_t row = dataset_->domains()[0].items + item.item;
-      EXPECT_EQ(item.score, plain_sum(coefficients, row, {2, 4}));
+      EXPECT_EQ(item.score, plain_sum(coefficients, row, Items{2, 4}));
     }
   });
 }
 
 TEST_F(RecommenderTest, WhoIsKnownInAnotherDomainHasTheMappedRowAndTheCoefficientsThatCross) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const at::Tensor z = model.embeddings(kEpoch);
     model.fit_ridge(z);
     const SparseRows coefficients = make_coefficients();
@@ -565,7 +557,7 @@ TEST_F(RecommenderTest, WhoIsKnownInAnotherDomainHasTheMappedRowAndTheCoefficien
 
 TEST_F(RecommenderTest, CoefficientsThatNoMixTakesChangeNoList) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const SparseRows coefficients = make_coefficients();
     const Recommender off(*dataset_, model, kEpoch);
     const Recommender on(*dataset_, model, kEpoch, &coefficients);
@@ -581,7 +573,7 @@ TEST_F(RecommenderTest, CoefficientsThatNoMixTakesChangeNoList) {
 
 TEST_F(RecommenderTest, EveryoneIsWhoHasAHistoryOrElseTheUsersOfTheDomain) {
   make({});
-  with_model(small_config(ModelKind::mf), [&](Model& model) {
+  with_model(one_layer(ModelKind::mf), [&](Model& model) {
     Recommender recommender(*dataset_, model, kEpoch);
     EXPECT_EQ(recommender.everyone(1), dataset_->user_keys(1));
     for (const int domain : {0, 1}) {
@@ -597,7 +589,7 @@ TEST_F(RecommenderTest, EveryoneIsWhoHasAHistoryOrElseTheUsersOfTheDomain) {
 
 TEST_F(RecommenderTest, ListsComeInOrderHoweverManyThereAre) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const Recommender recommender(*dataset_, model, kEpoch);
     std::vector<std::string> keys;
     const std::vector<std::string> users = dataset_->user_keys(0);
@@ -617,7 +609,7 @@ TEST_F(RecommenderTest, ListsComeInOrderHoweverManyThereAre) {
 
 TEST_F(RecommenderTest, IsWrittenAsCsvWithWordsOnWhereItComesFrom) {
   make({});
-  with_model(small_config(ModelKind::mf), [&](Model& model) {
+  with_model(one_layer(ModelKind::mf), [&](Model& model) {
     const Recommender recommender(*dataset_, model, kEpoch);
     const std::string known = dataset_->user_keys(0)[3];
     const std::vector<std::string> keys = {"says \"a,b\"", known, "unheard of"};
@@ -653,7 +645,7 @@ TEST_F(RecommenderTest, IsWrittenAsCsvWithWordsOnWhereItComesFrom) {
 
 TEST_F(RecommenderTest, ListsHaveTheItemsAloneThatAFilterLetsThrough) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const Recommender recommender(*dataset_, model, kEpoch);
     std::vector<std::string> keys = dataset_->user_keys(0);
     keys.emplace_back("nobody at all");
@@ -681,7 +673,7 @@ TEST_F(RecommenderTest, ListsHaveTheItemsAloneThatAFilterLetsThrough) {
 
 TEST_F(RecommenderTest, NothingIsLeftOutWhereThatIsAsked) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     Recommender recommender(*dataset_, model, kEpoch);
     History history;
     history.users.add("somebody new");
@@ -702,7 +694,7 @@ TEST_F(RecommenderTest, TheSharesOfTheItemsOfAHistoryAddUpToTheRow) {
   for (const ModelKind kind :
        {ModelKind::mf, ModelKind::lightgcn, ModelKind::inmo, ModelKind::micrec}) {
     for (const int layers : {0, 1, 3}) {
-      ModelConfig config = small_config(kind);
+      ModelConfig config = one_layer(kind);
       if (kind == ModelKind::mf && layers > 0) continue;
       config.layers = layers;
       with_model(config, [&](Model& model) {
@@ -734,7 +726,7 @@ TEST_F(RecommenderTest, TheSharesOfTheItemsOfAHistoryAddUpToTheRow) {
 // Without propagation an item gives its own trained row alone.
 TEST_F(RecommenderTest, AnItemsShareIsWhatItsOwnRowGives) {
   make({});
-  ModelConfig config = small_config(ModelKind::inmo);
+  ModelConfig config = one_layer(ModelKind::inmo);
   config.layers = 0;
   with_model(config, [&](Model& model) {
     const Items items = items_of(0, user_of(0, 1, /*in_both=*/true), {Split::train});
@@ -756,7 +748,7 @@ TEST_F(RecommenderTest, AnItemsShareIsWhatItsOwnRowGives) {
 
 TEST_F(RecommenderTest, ReasonsAddUpToTheScore) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     model.fit_ridge(model.embeddings(kEpoch));
     const SparseRows coefficients = make_coefficients();
     const std::vector<ScoreMix> mixes = {{.embeddings = true, .regression = 0.5F},
@@ -796,7 +788,7 @@ TEST_F(RecommenderTest, ReasonsAddUpToTheScore) {
 
 TEST_F(RecommenderTest, TheReasonsOfTheLinearTermAreItsCoefficients) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const SparseRows coefficients = make_coefficients();
     const ScoreMix alone = {.embeddings = false, .regression = 1};
     const Recommender recommender(*dataset_, model, kEpoch, &coefficients, {alone, alone});
@@ -828,7 +820,7 @@ TEST_F(RecommenderTest, TheReasonsOfTheLinearTermAreItsCoefficients) {
 
 TEST_F(RecommenderTest, ReasonsStandBesideTheItems) {
   make({});
-  with_model(small_config(ModelKind::inmo), [&](Model& model) {
+  with_model(one_layer(ModelKind::inmo), [&](Model& model) {
     const Recommender recommender(*dataset_, model, kEpoch);
     const Explainer explainer(recommender, model.new_user_shares(kEpoch));
     std::ostringstream csv;
@@ -862,7 +854,7 @@ TEST_F(RecommenderTest, ReasonsStandBesideTheItems) {
 
 TEST_F(RecommenderTest, SimilarItemsAreByTheCosineWithinADomainAndByWhoMetThemElsewhere) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const at::Tensor z = model.embeddings(kEpoch);
     const Range nodes = dense_->space.items_of(0);
     const at::Tensor rows = z.slice(0, nodes.begin, nodes.end);
@@ -906,7 +898,7 @@ TEST_F(RecommenderTest, SimilarItemsAreByTheCosineWithinADomainAndByWhoMetThemEl
 
 TEST_F(RecommenderTest, SimilarItemsOfRegressionAloneAreByItsCoefficients) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const SparseRows coefficients = make_coefficients();
     const ScoreMix alone = {.embeddings = false, .regression = 1};
     const Recommender recommender(*dataset_, model, kEpoch, &coefficients, {alone, alone});
@@ -958,7 +950,7 @@ TEST_F(RecommenderTest, ItemsAreReadByDomainAndKeyFromAListOrAFile) {
 
 TEST_F(RecommenderTest, SimilarItemsAreWrittenAsCsv) {
   make({});
-  with_model(small_config(ModelKind::micrec), [&](Model& model) {
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
     const Recommender recommender(*dataset_, model, kEpoch);
     std::ostringstream csv;
     std::ostringstream report;
