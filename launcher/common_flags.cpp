@@ -42,6 +42,17 @@ Flag k_flag(std::vector<std::int64_t>& k) {
                      between(1, kLongestList)});
 }
 
+Flag most_users_flag(std::int64_t& most_users) {
+  return {"most_users",
+          "Results",
+          "users",
+          "users of a domain that are ranked at most, always the same sample, whose NDCG is told "
+          "with its 95% "
+          "interval; 0: all",
+          most_users,
+          at_least(0)};
+}
+
 Flag single_k_flag(std::int64_t& k) {
   return {"k", "Results", "items", "how many items to recommend", k, between(1, kLongestList)};
 }

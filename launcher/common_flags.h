@@ -22,6 +22,8 @@ Flag seed_flag(std::uint64_t& seed);
 Flag split_flag(Split& split, const std::string& meaning);
 /// Lengths of ranked lists, as many as wanted: "10,20,50".
 Flag k_flag(std::vector<std::int64_t>& k);
+/// How many users of a domain are ranked at most.
+Flag most_users_flag(std::int64_t& most_users);
 /// Length of one list.
 Flag single_k_flag(std::int64_t& k);
 /// Which checkpoint of a run is read.

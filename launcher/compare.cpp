@@ -26,6 +26,7 @@ struct CompareOptions {
   std::string checkpoint = TrainedRunOptions().checkpoint;
   Split split = Split::test;
   std::vector<std::int64_t> k = {20};
+  std::int64_t most_users = 0;
   std::vector<std::string> metrics = {"ndcg", "recall"};
   std::string json;
   std::uint64_t seed = 0;
@@ -40,7 +41,7 @@ PerUserMetrics evaluate_folder(const std::string& folder, const CompareOptions& 
   const auto run = open_trained_run(
       {.run_dir = folder, .checkpoint = options.checkpoint, .dataset = {}, .out = {}}, job);
   refuse_output_over_inputs("--json", options.json, {run->dataset.path()});
-  const auto evaluation = evaluate_run(*run, options.split, options.k);
+  const auto evaluation = evaluate_run(*run, options.split, options.k, options.most_users);
   if (!evaluation) throw nothing_to_evaluate(*run, options.split);
   return collect_per_user(evaluated_users(*run, *evaluation), options.columns, job.communicator(),
                           job.device());
@@ -112,6 +113,7 @@ Command compare_command() {
       {"json", "Results", "FILE",
        "a JSON file for all of it, with slices that the tables leave out", options->json},
       k_flag(options->k),
+      most_users_flag(options->most_users),
       {"metrics", "Results", "",
        "which metrics, with commas between: recall, ndcg, precision, hit_rate, mrr, map",
        options->metrics, written_as("names with commas between", check_metrics)},

@@ -23,6 +23,7 @@ struct EvaluateOptions {
   TrainedRunOptions run;
   Split split = Split::test;
   std::vector<std::int64_t> k = RunConfig().k;
+  std::int64_t most_users = 0;
   std::string per_user;
   JobOptions job = job_of("evaluate");
 };
@@ -31,7 +32,7 @@ int evaluate(const EvaluateOptions& options, Job& job) {
   const Timer timer;
   const auto run = open_trained_run(options.run, job);
   refuse_output_over_inputs("--per_user", options.per_user, {run->dataset.path()});
-  const auto evaluation = evaluate_run(*run, options.split, options.k);
+  const auto evaluation = evaluate_run(*run, options.split, options.k, options.most_users);
   if (!evaluation) throw nothing_to_evaluate(*run, options.split);
   const double ranking_seconds = evaluation->ranking_seconds;
   job.log_once() << evaluation->report.to_table() << run->checkpoint << ", ranked in "
@@ -75,7 +76,8 @@ Command evaluate_command() {
        "another run",
        options->per_user},
       split_flag(options->split, "which interactions are to be found in the ranking"),
-      k_flag(options->k)};
+      k_flag(options->k),
+      most_users_flag(options->most_users)};
   command.flags =
       trained_run_flags(options->run, own + addition_flags(options->run.later), options->job);
   command.run = [options](const Arguments& arguments) { return run_evaluate(*options, arguments); };

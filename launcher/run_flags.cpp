@@ -235,9 +235,13 @@ std::vector<Flag> step_flags(RunConfig& config) {
        training.validate_every_steps, at_least(0)},
       {"validate_users", "Training", "users",
        "users of a domain in validations while it trains, a sample by --seed whose NDCG is told "
-       "with "
-       "its 95% interval; the result is validated and tested on all; 0: all",
+       "with its 95% interval; the result is validated and tested on --test_users; 0: all",
        config.validate_users, at_least(0)},
+      may_change(
+          {"test_users", "Training", "users",
+           "users of a domain that the result is tested on at most, a sample as that of evaluate "
+           "--most_users; 0: all",
+           config.test_users, at_least(0)}),
       may_change({"log_every", "Training", "steps", "steps between lines of progress",
                   training.log_every, at_least(1)}),
       may_change({"profile_steps", "Training", "steps",

@@ -72,6 +72,27 @@ bool Report::has_users() const {
                      [](const DomainReport& domain) { return domain.slices.front().users > 0; });
 }
 
+bool Report::is_of_sample() const {
+  return std::ranges::any_of(domains, [](const DomainReport& domain) {
+    return domain.slices.front().users < domain.eligible_users;
+  });
+}
+
+nlohmann::ordered_json Report::sample_json() const {
+  nlohmann::ordered_json json;
+  for (const DomainReport& domain : domains) {
+    nlohmann::ordered_json& of_domain = json[domain.name];
+    of_domain = {{"users", domain.slices.front().users}, {"of", domain.eligible_users}};
+    if (domain.slices.front().squares.empty()) continue;
+    for (const std::int64_t cutoff : k) {
+      const std::optional<double> margin = margin_95(domain, Metric::ndcg, cutoff);
+      of_domain[metric_name(Metric::ndcg, cutoff) + "_margin"] =
+          margin ? nlohmann::ordered_json(*margin) : nlohmann::ordered_json();
+    }
+  }
+  return json;
+}
+
 nlohmann::ordered_json Report::to_json() const {
   nlohmann::ordered_json json;
   json["split"] = name_of(split);
@@ -81,6 +102,7 @@ nlohmann::ordered_json Report::to_json() const {
     for (const Metric metric : kMetrics)
       mean_of[metric_name(metric, cutoff)] = mean(metric, cutoff);
   }
+  if (is_of_sample()) json["sample"] = sample_json();
   nlohmann::ordered_json& by_domain = json["domains"] = nlohmann::ordered_json::object();
   for (const DomainReport& domain : domains) {
     nlohmann::ordered_json& out = by_domain[domain.name];
@@ -125,7 +147,12 @@ std::string Report::to_table() const {
   std::ostringstream table;
   for (const DomainReport& domain : domains) {
     table << domain.name << " (" << name_of(split) << ", " << with_commas(domain.candidates)
-          << " items ranked)\n";
+          << " items ranked";
+    if (domain.slices.front().users < domain.eligible_users) {
+      table << "; a sample of " << with_commas(domain.slices.front().users) << " of "
+            << with_commas(domain.eligible_users) << " users";
+    }
+    table << ")\n";
     Table lines(header, 2);
     for (const SliceReport& slice : domain.slices) {
       if (!is_shown(slice)) continue;
@@ -138,9 +165,12 @@ std::string Report::to_table() const {
     }
     lines.print(table);
   }
+  const bool has_interval = is_of_sample() && !domains.front().slices.front().squares.empty();
   table << "mean of " << domains.size() << (domains.size() == 1 ? " domain:" : " domains:");
   for (const auto& [metric, cutoff] : columns) {
     table << ' ' << metric_name(metric, cutoff) << ' ' << decimal("%.4f", mean(metric, cutoff));
+    if (metric != Metric::ndcg || !has_interval) continue;
+    if (const auto margin = margin_95(metric, cutoff)) table << " +-" << decimal("%.4f", *margin);
   }
   table << '\n';
   return table.str();

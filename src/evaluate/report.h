@@ -50,10 +50,14 @@ struct Report {
   /// CHECK: k is one of the cutoffs.
   double mean(Metric metric, std::int64_t k) const;
   bool has_users() const;
+  /// Whether users were left out of any domain, so that all figures are of samples.
+  bool is_of_sample() const;
 
   /// {"split", "checkpoint", "mean": {"ndcg@20": 0.05, ...},
+  ///  "sample": {"food": {"users", "of": so many, "ndcg@20_margin" and of each cutoff, or null}},
   ///  "domains": {"food": {"candidates": 9000,
   ///                       "slices": {"all": {"users", "positives", "ndcg@20", ...}, ...}}}}
+  /// "sample" only where there is one, margins with EvaluationOptions::squares.
   nlohmann::ordered_json to_json() const;
 
   /// For people: a line a slice with recall and ndcg at every cutoff. What overlapping and other
@@ -62,6 +66,7 @@ struct Report {
 
  private:
   std::size_t place_of(Metric metric, std::int64_t k) const;
+  nlohmann::ordered_json sample_json() const;
 };
 
 }  // namespace micrec

@@ -77,14 +77,6 @@ std::vector<std::pair<std::string, double>> Validation::by_domain() const {
 
 nlohmann::ordered_json Validation::last_json() const {
   nlohmann::ordered_json json = last_.to_json();
-  for (const DomainReport& domain : last_.domains) {
-    if (!is_sampled_) break;
-    const std::optional<double> margin = last_.margin_95(domain, Metric::ndcg, kValidationCutoff);
-    json["sample"][domain.name] = {
-        {"users", domain.slices.front().users},
-        {"of", domain.eligible_users},
-        {"ndcg@20_margin", margin ? nlohmann::ordered_json(*margin) : nlohmann::ordered_json()}};
-  }
   for (std::size_t d = 0; d < tried_.size(); ++d) {
     nlohmann::ordered_json& of_domain = json["item_regression"][domains_[d]];
     of_domain = nlohmann::ordered_json::array();

@@ -54,8 +54,7 @@ class Validation {
   std::optional<double> margin() const;
   /// NDCG@20 of each domain that has users, in the last one.
   std::vector<std::pair<std::string, double>> by_domain() const;
-  /// The last one's JSON, with the weights that were tried. Of a sample also "sample": of each
-  /// domain "users", "of" so many, "ndcg@20_margin".
+  /// The last one's JSON, with the weights that were tried.
   nlohmann::ordered_json last_json() const;
 
  private:

@@ -32,6 +32,7 @@ struct RunConfig {
   std::vector<double> regression_weight;  ///< (domains) or one for all; empty: chosen
   TrainingConfig training;
   std::int64_t validate_users = 0;  ///< of a domain, in validations while it trains; 0: all
+  std::int64_t test_users = 0;      ///< of a domain, of the result once it is trained; 0: all
   double time_limit_minutes = 0;    ///< of the training, which has it in seconds
   SamplingConfig sampling;          ///< its threads are those of the rank, once that has joined
   std::vector<std::int64_t> k = {10, 20, 50};  ///< cutoffs of the metrics; once read, they rise and

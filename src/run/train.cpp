@@ -289,14 +289,16 @@ std::unique_ptr<TrainedRun> open_result(const RunConfig& config, const ModelConf
 void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job& job) {
   const std::unique_ptr<TrainedRun> run = open_result(config, model, job);
   if (config.validate_users > 0) {
-    if (const auto of_all = evaluate_run(*run, Split::valid, config.k)) {
+    if (const auto of_all = evaluate_run(*run, Split::valid, config.k, config.test_users)) {
       const Report& report = of_all->report;
       logs.validated_on_all(run->info.step, report.to_json());
-      job.log_once() << "validation of all users, " << report.checkpoint << ": ndcg@20 "
+      job.log_once() << "validation of " << (report.is_of_sample() ? "more users" : "all users")
+                     << ", " << report.checkpoint << ": ndcg@20 "
                      << decimal("%.4f", report.mean(Metric::ndcg, kValidationCutoff)) << "\n";
     }
   }
-  const std::optional<RunEvaluation> evaluation = evaluate_run(*run, Split::test, config.k);
+  const std::optional<RunEvaluation> evaluation =
+      evaluate_run(*run, Split::test, config.k, config.test_users);
   if (!evaluation) return;
   const Report& report = evaluation->report;
   logs.tested(run->info.step, report.to_json());

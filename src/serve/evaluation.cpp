@@ -8,7 +8,8 @@
 namespace micrec {
 
 std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
-                                          const std::vector<std::int64_t>& k) {
+                                          const std::vector<std::int64_t>& k,
+                                          std::int64_t most_users) {
   Communicator& communicator = *run.shard.world;
   const ItemRegression& regression = run.model->item_regression();
   Evaluator evaluator(run.dataset, run.summary.space, run.shard.ownership, communicator.rank(),
@@ -17,6 +18,8 @@ std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                        .with_new_nodes = true,
                        .histories = regression.is_on(),
                        .ages = !regression.half_life().empty(),
+                       .most_users = most_users,
+                       .squares = most_users > 0,
                        .threads = run.shard.threads});
   const at::Tensor z = run.model->embeddings(run.epoch);  // (owned rows, dim) float32
   const Timer timer;

@@ -31,10 +31,9 @@ struct ValidatedMetric;
 ///               split, checkpoint, mean, domains; with item regression also item_regression: of
 ///               each domain the weights that were tried beside the embeddings, with the factor
 ///               that each makes and its ndcg@20; with --validate_users also margin, half the
-///               width of the metric's 95% interval, and sample: of each domain users, of so many,
-///               ndcg@20_margin
+///               width of the metric's 95% interval, and the sample of evaluate's JSON
 ///   validation_of_all  with --validate_users, at the end: evaluate's JSON of the best checkpoint on
-///               the validation split
+///               the validation split, of all users or --test_users
 ///   test        evaluate's JSON
 ///   save        checkpoint; bytes of all its files; seconds from the moment asked for until it was
 ///               published, blocked_seconds of them in which training stood still, copy_seconds of

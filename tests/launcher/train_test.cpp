@@ -242,6 +242,15 @@ TEST_F(Train, ValidatesASampleOfUsersTheSameOnAnyRanks) {
     EXPECT_NE(std::string(error.what()).find("--validate_users=7 (the run has 6)"),
               std::string::npos);
   }
+  ASSERT_EQ(train_on(1, new_run("tested", {"--validate_users=6", "--test_users=7"})), 0) << said_;
+  EXPECT_NE(said_.find("validation of more users, step-"), std::string::npos) << said_;
+  for (const char* kind : {"validation_of_all", "test"}) {
+    const json line = lines("tested", kind).at(0);
+    for (const auto& [domain, sample] : line.at("sample").items()) {
+      EXPECT_EQ(sample["users"], 7) << kind << ", " << domain;
+      EXPECT_EQ(line["domains"][domain]["slices"]["all"]["users"], 7) << kind << ", " << domain;
+    }
+  }
   ASSERT_EQ(train_on(1, new_run("plain", {"--validate_users=6", "--model=lightgcn"})), 0) << said_;
   EXPECT_GT(lines("plain", "validation")[0]["margin"], 0);
 }

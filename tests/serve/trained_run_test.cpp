@@ -196,6 +196,38 @@ TEST_F(TrainedRunTest, IsEvaluatedWithTheSameBitsAtAnyNumberOfRanks) {
   }
 }
 
+TEST_F(TrainedRunTest, IsEvaluatedOnASampleThatItTellsOf) {
+  save(25);
+  options_.observed = Observed::all;
+  std::string expected;
+  for (const int ranks : {1, 2, 3}) {
+    open(ranks, [&](TrainedRun& run, Communicator&) {
+      const auto all = evaluate_run(run, Split::test, {5, 10});
+      const auto sampled = evaluate_run(run, Split::test, {5, 10}, 3);
+      ASSERT_TRUE(all.has_value() && sampled.has_value());
+      EXPECT_FALSE(all->report.is_of_sample());
+      EXPECT_FALSE(all->report.to_json().contains("sample"));
+      const nlohmann::ordered_json json = sampled->report.to_json();
+      for (const DomainReport& domain : sampled->report.domains) {
+        const nlohmann::ordered_json& sample = json.at("sample").at(domain.name);
+        EXPECT_EQ(sample.at("users"), 3);
+        EXPECT_EQ(sample.at("of"), domain.eligible_users);
+        for (const char* margin : {"ndcg@5_margin", "ndcg@10_margin"}) {
+          EXPECT_GE(sample.at(margin).get<double>(), 0) << margin;
+        }
+      }
+      for (std::size_t d = 0; d < all->report.domains.size(); ++d) {
+        EXPECT_EQ(all->report.domains[d].slices.front().users,
+                  sampled->report.domains[d].eligible_users);
+      }
+      EXPECT_NE(sampled->report.to_table().find("; a sample of 3 of "), std::string::npos);
+      EXPECT_NE(sampled->report.to_table().find(" +-0."), std::string::npos);
+      if (ranks == 1) expected = json.dump();
+      EXPECT_EQ(json.dump(), expected) << ranks << " ranks";
+    });
+  }
+}
+
 TEST_F(TrainedRunTest, HasNoEvaluationWhereTheSplitIsEmpty) {
   PreparedDataset world = make_small_world({});
   for (PreparedDomain& domain : world.domains) {
