@@ -58,7 +58,7 @@ TEST(GpuKernels, GathersAndScattersInTheOrderOfTheCpu) {
     const at::Tensor x = random_matrix(10, 33, 1).mul(100).to(dtype);
     EXPECT_TRUE(same_bits(gather_rows(x.to(gpu), rows, 1).cpu(), gather_rows(x, rows, 1)));
   }
-  EXPECT_EQ(gather_rows(random_matrix(3, 4, 1).to(gpu), {}, 1).size(0), 0);
+  EXPECT_EQ(gather_rows(random_matrix(3, 4, 1).to(gpu), std::vector<std::int32_t>{}, 1).size(0), 0);
 
   const at::Tensor weights = random_matrix(7, 33, 2);
   at::Tensor here = random_matrix(10, 33, 3).requires_grad_(true);

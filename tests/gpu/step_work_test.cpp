@@ -17,8 +17,8 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kBatch = 12;
-constexpr std::int64_t kSteps = 8;
+constexpr std::int64_t kTriples = 12;
+constexpr std::int64_t kCountedSteps = 8;
 
 ModelConfig model_of(ModelKind kind) {
   ModelConfig config;
@@ -46,11 +46,11 @@ DeviceWork work_of_a_step(const ModelConfig& model) {
     EpochSampler sampler(rank.shard.space(),
                          read_training_share(dataset, rank.shard.space(), rank.shard.ownership, 0),
                          eligible_items(dataset, rank.shard.space()),
-                         {Sampling::interactions, kBatch, setting.seed, 1});
-    ASSERT_GT(sampler.steps_per_epoch(), kSteps);
+                         {Sampling::interactions, kTriples, setting.seed, 1});
+    ASSERT_GT(sampler.steps_per_epoch(), kCountedSteps);
     CheckpointStore store(folder / "run", rank.communicator);
     TrainingConfig config;
-    config.max_steps = kSteps;
+    config.max_steps = kCountedSteps;
     config.log_every = 1000;
     Optimizer optimizer(rank.model, config.adam);
     TrainingEvents events;
@@ -65,7 +65,7 @@ DeviceWork work_of_a_step(const ModelConfig& model) {
     TrainingState state;
     trainer.run(state);
   });
-  return at_begin.at(kSteps - 1) - at_begin.at(kSteps - 2);
+  return at_begin.at(kCountedSteps - 1) - at_begin.at(kCountedSteps - 2);
 }
 
 struct Most {
