@@ -350,7 +350,8 @@ std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
     return std::nullopt;
   }
   if (save.phase == Phase::publishing) {
-    save.published_after_seconds = save.since_asked.seconds();
+    // The slowest rank may have been asked before this one.
+    save.published_after_seconds = std::max(save.since_asked.seconds(), save.write_seconds);
     save.phase = Phase::tidying;
     if (leads) background_ = std::async(std::launch::async, [this] { pending_->tidy(directory_); });
     return std::nullopt;
