@@ -279,7 +279,7 @@ std::int64_t remaining_entries(const SumCall& call, std::int64_t row, std::int64
     for (std::int64_t i = 0; i < count; ++i) rows[i] = compact(rows[i]);
     return count;
   }
-  if (columns == rows) return count;
+  if (call.dropout.threshold != 0) return count;  // they were moved
   for (std::int64_t i = 0; i < count; ++i) rows[i] = columns[i];
   if (edge_weights) {
     for (std::int64_t i = 0; i < count; ++i) weights[i] = edge_weights[i];

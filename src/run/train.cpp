@@ -316,40 +316,105 @@ nlohmann::ordered_json facts_of(const RunConfig& config, const DatasetFile& data
                     .versions = config.versions});
 }
 
-/// Trains to the run's end, tests its result and tells how it ended. Ranks: collective.
-int train_to_end(const RunConfig& config, const ModelConfig& model, Trainer& trainer,
-                 TrainingState& state, const Validation& validation, RunLogs& logs, RunClock& clock,
-                 Job& job) {
-  std::optional<ReportAtEnd> report;
-  if (job.rank() == 0) report.emplace(config.run_dir, config.settings);
+/// A run and how its training ended, without what the training took.
+struct TrainedSoFar {
+  std::unique_ptr<RunLogs> logs;
+  std::optional<ReportAtEnd> report;  // of rank 0
+  TrainingState state;
   TrainingEnd end = TrainingEnd::finished;
+};
+
+/// Trains to the run's end and tells how that went. Ranks: collective.
+void train_to_end(const RunConfig& config, Trainer& trainer, const Validation& validation,
+                  TrainedSoFar& run, RunClock& clock, Job& job) {
+  if (job.rank() == 0) run.report.emplace(config.run_dir, config.settings);
   try {
-    end = trainer.run(state);
+    run.end = trainer.run(run.state);
   } catch (const Error& error) {
-    if (error.cause() == Cause::diverged) logs.ended(state.step, "diverged", clock);
+    if (error.cause() == Cause::diverged) run.logs->ended(run.state.step, "diverged", clock);
     throw;
   }
   clock.phase_ended("training, with validation and saving");
-  job.log_once() << logs.end_training();
+  job.log_once() << run.logs->end_training();
   for (const std::string& of_domain : validation.weights_in_words()) {
     job.log_once() << "last weighed " << of_domain << "\n";
   }
-  if (end == TrainingEnd::interrupted) {
-    logs.ended(state.step, "interrupted", clock);
-    job.log_once() << "stopped after step " << state.step
+}
+
+/// Tests the result of a run that was not interrupted, and tells how the run ended. Ranks:
+/// collective.
+int end_run(const RunConfig& config, const ModelConfig& model, const TrainedSoFar& run,
+            RunClock& clock, Job& job) {
+  const std::int64_t step = run.state.step;
+  if (run.end == TrainingEnd::interrupted) {
+    run.logs->ended(step, "interrupted", clock);
+    job.log_once() << "stopped after step " << step
                    << " and saved; go on with: micrec train --run_dir=" << config.run_dir
                    << " --resume\n"
                    << std::flush;
     return kExitStopped;
   }
-  test(config, model, logs, job);
+  test(config, model, *run.logs, job);
   clock.phase_ended("test");
-  const char* reason = end == TrainingEnd::early_stopped ? "no improvement" : "finished";
-  logs.ended(state.step, reason, clock);
-  job.log_once() << reason << " after step " << state.step << " in " << in_time(clock.seconds())
+  const char* reason = run.end == TrainingEnd::early_stopped ? "no improvement" : "finished";
+  run.logs->ended(step, reason, clock);
+  job.log_once() << reason << " after step " << step << " in " << in_time(clock.seconds())
                  << "; at most " << in_bytes(peak_memory_bytes()) << " of memory on rank 0\n"
                  << std::flush;
   return 0;
+}
+
+/// Reads, shares out and trains. What that took is free again when it returns, so that the result,
+/// which is opened as any run is, needs no memory beside it. Ranks: collective.
+void read_and_train(const RunConfig& config, const DatasetFile& dataset,
+                    const DatasetSummary& summary, const ModelConfig& model_config,
+                    const SamplingConfig& sampling, RunPlan plan, RunLock* lock, TrainedSoFar& run,
+                    RunClock& clock, Job& job) {
+  Communicator& world = job.communicator();
+  const GridGroups groups = split_world(world, plan.layout.grid);
+  Shard shard = load_shard(dataset, summary, std::move(plan.layout), Observed::training,
+                           job.threads(), groups);
+  move_to(shard, job.device());
+  if (!model_config.is_solved() && model_config.layers > 0) {
+    store_for_sums(shard, columns_of(shard.grid, model_config.dim, shard.column_part()).size());
+  }
+  print_halo(job.log_once(), shard);
+  Model model(model_config, dataset, shard, config.seed);
+  print_searches(job.log_once(), model);
+  Optimizer optimizer(model, config.training.adam);
+  EpochSampler sampler(summary.space,
+                       read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
+                       eligible_items(dataset, summary.space), sampling);
+  Validation validation = validation_of(config, dataset, model, job);
+  run.logs = std::make_unique<RunLogs>(world, bound_of(plan, model));
+  RunLogs& logs = *run.logs;
+
+  CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
+  RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
+  clock.phase_ended("reading and sharing out");
+  start.item_regression =
+      item_regression_of(config, dataset, start, validation, plan.fit, model, logs, job);
+  if (model.item_regression().is_on()) clock.phase_ended("item regression");
+  const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
+  write_config(config.run_dir, description.config, world);
+  job.log_once() << "loaded    in " << in_time(clock.seconds()) << "\n" << std::flush;
+  const bool validates = has_validation(dataset);
+  if (!validates) {
+    job.log_once() << "the data set has no validation interactions: no early stopping, the last "
+                      "checkpoint is the result\n";
+    if (config.validate_users > 0)
+      job.log_once() << "--validate_users has no effect without them\n";
+  }
+
+  Trainer trainer(
+      within_time_left(config.training, clock.seconds(), job), model, optimizer, sampler,
+      checkpoints, description,
+      events_of(job, lock, model, validation, validates, logs, sampler.steps_per_epoch()));
+  run.state = start.state;
+  logs.open(config.run_dir, run.state, trainer, "ndcg@20");
+  logs.started(run.state.step, facts_of(config, dataset, shard.grid, job), clock);
+  if (!start.checkpoint.empty()) logs.resumed(start);
+  train_to_end(config, trainer, validation, run, clock, job);
 }
 
 /// train() but for a stop before the first step. Ranks: collective.
@@ -384,49 +449,10 @@ int train_from_start(const RunConfig& config, Job& job) {
   begin_folder(config, job);
   look_ahead(config, dataset, summary.space, model_config, job);
 
-  const GridGroups groups = split_world(world, plan.layout.grid);
-  Shard shard = load_shard(dataset, summary, std::move(plan.layout), Observed::training,
-                           job.threads(), groups);
-  move_to(shard, job.device());
-  if (!model_config.is_solved() && model_config.layers > 0) {
-    store_for_sums(shard, columns_of(shard.grid, model_config.dim, shard.column_part()).size());
-  }
-  print_halo(job.log_once(), shard);
-  Model model(model_config, dataset, shard, config.seed);
-  print_searches(job.log_once(), model);
-  Optimizer optimizer(model, config.training.adam);
-  EpochSampler sampler(summary.space,
-                       read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
-                       eligible_items(dataset, summary.space), sampling);
-  Validation validation = validation_of(config, dataset, model, job);
-  RunLogs logs(world, bound_of(plan, model));
-
-  CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
-  RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
-  clock.phase_ended("reading and sharing out");
-  start.item_regression =
-      item_regression_of(config, dataset, start, validation, plan.fit, model, logs, job);
-  if (model.item_regression().is_on()) clock.phase_ended("item regression");
-  const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
-  write_config(config.run_dir, description.config, world);
-  job.log_once() << "loaded    in " << in_time(clock.seconds()) << "\n" << std::flush;
-  const bool validates = has_validation(dataset);
-  if (!validates) {
-    job.log_once() << "the data set has no validation interactions: no early stopping, the last "
-                      "checkpoint is the result\n";
-    if (config.validate_users > 0)
-      job.log_once() << "--validate_users has no effect without them\n";
-  }
-
-  Trainer trainer(within_time_left(config.training, clock.seconds(), job), model, optimizer,
-                  sampler, checkpoints, description,
-                  events_of(job, held.lock.get(), model, validation, validates, logs,
-                            sampler.steps_per_epoch()));
-  TrainingState& state = start.state;
-  logs.open(config.run_dir, state, trainer, "ndcg@20");
-  logs.started(state.step, facts_of(config, dataset, shard.grid, job), clock);
-  if (!start.checkpoint.empty()) logs.resumed(start);
-  return train_to_end(config, model_config, trainer, state, validation, logs, clock, job);
+  TrainedSoFar run;
+  read_and_train(config, dataset, summary, model_config, sampling, std::move(plan), held.lock.get(),
+                 run, clock, job);
+  return end_run(config, model_config, run, clock, job);
 }
 
 }  // namespace
