@@ -292,7 +292,7 @@ void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job&
     if (const auto of_all = evaluate_run(*run, Split::valid, config.k, config.test_users)) {
       const Report& report = of_all->report;
       logs.validated_on_all(run->info.step, report.to_json());
-      job.log_once() << "validation of " << (report.is_of_sample() ? "more users" : "all users")
+      job.log_once() << "validation of " << (report.is_of_sample() ? "--test_users" : "all users")
                      << ", " << report.checkpoint << ": ndcg@20 "
                      << decimal("%.4f", report.mean(Metric::ndcg, kValidationCutoff)) << "\n";
     }

@@ -10,11 +10,8 @@ twice its standard error over people. Settings are chosen by the validation of t
 is not done again. Needs numpy and h5py.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
-from reduced_worlds import TRAIN, beside, figures, prepare, read
+from reduced_worlds import arguments, beside, figures, prepare, read
 
 MODELS = ("popularity=--model=popularity|embeddings and ridge map=--model=micrec --item_regression=off|"
           "regression alone=--model=item_regression|micrec=--model=micrec")
@@ -38,15 +35,7 @@ def take_away(pairs, lost):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program")
-    parser.add_argument("dataset")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--share", type=float, default=0.2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--models", default=MODELS)
-    parser.add_argument("--train", default=TRAIN)
-    options = parser.parse_args()
+    options = arguments(__doc__, MODELS, share=0.2).parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 
     pairs, features = read(options.dataset)

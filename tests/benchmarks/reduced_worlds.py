@@ -3,8 +3,10 @@
 Needs numpy and h5py.
 """
 
+import argparse
 import csv
 import subprocess
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -67,6 +69,19 @@ def figures(program, dataset, name, flags, common):
                            check=True, stdout=log, stderr=log)
     with h5py.File(per_user) as file:
         return {domain: dict(zip(group["user"].asstr()[:], group["ndcg@20"][:])) for domain, group in file["domains"].items()}
+
+
+def arguments(description, models, share):
+    """A parser of what both scripts take: the first words, and flags with these defaults."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("dataset")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--share", type=float, default=share)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--models", default=models)
+    parser.add_argument("--train", default=TRAIN)
+    return parser
 
 
 def beside(values, first):

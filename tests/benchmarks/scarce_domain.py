@@ -9,11 +9,8 @@ Prints a table: NDCG@20 in DOMAIN, and the difference to the first model with tw
 FOLDER; what is there already is not done again. Needs numpy and h5py.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
-from reduced_worlds import TRAIN, beside, figures, prepare, read
+from reduced_worlds import arguments, beside, figures, prepare, read
 
 MODELS = ("micrec=--model=micrec|without item regression=--model=micrec --item_regression=off|regression alone=--model=item_regression|"
           "without crossing columns in the regression=--model=micrec --regression_cross=0|"
@@ -27,15 +24,8 @@ def thin_out(pairs, share, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program")
-    parser.add_argument("dataset")
-    parser.add_argument("folder", type=Path)
+    parser = arguments(__doc__, MODELS, share=0.25)
     parser.add_argument("domain")
-    parser.add_argument("--share", type=float, default=0.25)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--models", default=MODELS)
-    parser.add_argument("--train", default=TRAIN)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 

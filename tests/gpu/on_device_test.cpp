@@ -67,6 +67,14 @@ class OnDevice : public testing::Test {
  protected:
   OnDevice() : dataset_(write_small_world({}, folder_ / "world.h5")) {}
 
+  EpochSampler sampler_of(const ModelRank& rank, std::uint64_t seed) {
+    const Shard& shard = rank.shard;
+    return {shard.space(),
+            read_training_share(dataset_, shard.space(), shard.ownership, shard.rank()),
+            eligible_items(dataset_, shard.space()),
+            {Sampling::interactions, kBatch, seed, 1}};
+  }
+
   Outcome train(const ModelConfig& model, ShardedSetting setting, const std::string& directory,
                 std::int64_t steps, bool resumes = false) {
     Outcome run;
@@ -75,11 +83,7 @@ class OnDevice : public testing::Test {
     if (!setting.device.is_cpu()) setting.over = over_played_device;
     on_ranks(dataset_, model, setting, [&](ModelRank& rank) {
       const bool is_first = rank.communicator.rank() == 0;
-      EpochSampler sampler(rank.shard.space(),
-                           read_training_share(dataset_, rank.shard.space(), rank.shard.ownership,
-                                               rank.shard.rank()),
-                           eligible_items(dataset_, rank.shard.space()),
-                           {Sampling::interactions, kBatch, setting.seed, 1});
+      EpochSampler sampler = sampler_of(rank, setting.seed);
       CheckpointStore store(folder_ / directory, rank.communicator);
       TrainingConfig config;
       config.adam.learning_rate = 0.02;
@@ -139,11 +143,7 @@ class OnDevice : public testing::Test {
     if (!setting.device.is_cpu()) setting.over = over_played_device;
     on_ranks(dataset_, model, setting, [&](ModelRank& rank) {
       const bool is_first = rank.communicator.rank() == 0;
-      EpochSampler sampler(rank.shard.space(),
-                           read_training_share(dataset_, rank.shard.space(), rank.shard.ownership,
-                                               rank.shard.rank()),
-                           eligible_items(dataset_, rank.shard.space()),
-                           {Sampling::interactions, kBatch, setting.seed, 1});
+      EpochSampler sampler = sampler_of(rank, setting.seed);
       CheckpointStore store(folder_ / "diverging", rank.communicator);
       TrainingConfig config;
       config.max_steps = 8;

@@ -243,7 +243,7 @@ TEST_F(Train, ValidatesASampleOfUsersTheSameOnAnyRanks) {
               std::string::npos);
   }
   ASSERT_EQ(train_on(1, new_run("tested", {"--validate_users=6", "--test_users=7"})), 0) << said_;
-  EXPECT_NE(said_.find("validation of more users, step-"), std::string::npos) << said_;
+  EXPECT_NE(said_.find("validation of --test_users, step-"), std::string::npos) << said_;
   for (const char* kind : {"validation_of_all", "test"}) {
     const json line = lines("tested", kind).at(0);
     for (const auto& [domain, sample] : line.at("sample").items()) {
