@@ -3,8 +3,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <glog/logging.h>
+#include <libdeflate.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <bit>
@@ -48,12 +48,12 @@ class Checksum {
   template <typename T>
   void add(std::span<const T> elements) {
     if (elements.empty()) return;  // the library would begin anew at a null pointer
-    sum_ = crc32_z(sum_, reinterpret_cast<const Bytef*>(elements.data()), elements.size_bytes());
+    sum_ = libdeflate_crc32(sum_, elements.data(), elements.size_bytes());
   }
   std::int64_t sum() const { return static_cast<std::int64_t>(sum_); }
 
  private:
-  uLong sum_ = 0;
+  std::uint32_t sum_ = 0;
 };
 
 struct Checksums {

@@ -4,7 +4,7 @@
 #   micrec::cudart  the CUDA runtime that LibTorch loads, only where MICREC_CUDA is true
 #   micrec::nccl    the NCCL that LibTorch loads, only where MICREC_CUDA is true; to be linked before
 #                   micrec::torch_cuda, as a toolkit's folder may hold another nccl.h
-#   micrec::hdf5, micrec::metis, micrec::xxhash, micrec::zstd, micrec::httplib, micrec::hnswlib
+#   micrec::hdf5, micrec::metis, micrec::xxhash, micrec::zstd, micrec::deflate, micrec::httplib, micrec::hnswlib
 #   micrec::faiss   only where MICREC_FAISS is true
 # and the variables MICREC_CUDA (are GPU parts built), MICREC_FAISS (are indexes of FAISS), MICREC_PYTHON (the Python beside torch, or
 # empty), MICREC_TORCH_DIR and MICREC_TORCH_VERSION.
@@ -94,6 +94,7 @@ endif()
 micrec_find_headers(hnswlib libhnswlib-dev hnswlib/hnswlib.h)
 micrec_find_library(xxhash libxxhash-dev xxhash.h)
 micrec_find_library(zstd libzstd-dev zstd.h)
+micrec_find_library(deflate libdeflate-dev libdeflate.h)
 micrec_find_library(metis libmetis-dev metis.h)
 
 # --- LibTorch ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 # --- Packages -----------------------------------------------------------------------------------------------------------
 needed=(g++ cmake ninja-build libopenmpi-dev openmpi-bin libhdf5-dev libgoogle-glog-dev libgflags-dev libgtest-dev libgmock-dev
-        libmetis-dev libsimdjson-dev nlohmann-json3-dev libcpp-httplib-dev libhnswlib-dev libxxhash-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev)
+        libmetis-dev libsimdjson-dev nlohmann-json3-dev libcpp-httplib-dev libhnswlib-dev libxxhash-dev libdeflate-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev)
 wanted=(ccache mold clang-format-14 libfaiss-dev)  # Without them the build is slower, one test is skipped, or export writes no index.
 [[ $# -gt 0 ]] || wanted+=(slurm-wlm munge patchelf zstd)  # For the tests of batch scripts and bundles: only where everything is built.
 [[ "${CI:-}" != true ]] || wanted+=(shellcheck chromium)

@@ -24,7 +24,7 @@ void write_column(const PreparedDomain& domain, Split split, const std::vector<T
                   Fingerprint* fingerprint) {
   constexpr std::int64_t kPiece = 1 << 20;  // whole chunks of the file
   if (count == 0) return file.write(path, std::vector<T>(), kCompressed);
-  file.reserve<T>(path, {count}, {.compress = true, .zeros = false, .in_order = true});
+  file.reserve<T>(path, {count}, kCompressed);
   std::vector<T> piece;
   std::int64_t written = 0;
   const auto write = [&] {
@@ -161,12 +161,12 @@ void check_shapes(const PreparedDataset& dataset) {
 
 }  // namespace
 
-std::string write_dataset(const PreparedDataset& dataset, const std::string& path) {
+std::string write_dataset(const PreparedDataset& dataset, const std::string& path, int threads) {
   check_shapes(dataset);
   UnfinishedFile unfinished(path);
   Fingerprint fingerprint;
   {
-    Hdf5File file = Hdf5File::create(unfinished.name());
+    Hdf5File file = Hdf5File::create(unfinished.name(), threads);
     std::vector<std::string> names;
     for (const PreparedDomain& domain : dataset.domains) {
       write_domain(domain, file, fingerprint);

@@ -19,7 +19,7 @@
 namespace micrec {
 namespace {
 
-constexpr Hdf5Storage kStorage = {.compress = true, .zeros = false};
+constexpr Hdf5Storage kStorage = {.compress = true};
 
 std::string domain_path(const std::string& domain) { return "/domains/" + domain; }
 

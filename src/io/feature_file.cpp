@@ -1,7 +1,7 @@
 #include "io/feature_file.h"
 
 #include <glog/logging.h>
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include <algorithm>
 #include <bit>
@@ -31,13 +31,10 @@ constexpr std::int64_t kBytesAtOnce = 8 << 20;
 
 static_assert(std::endian::native == std::endian::little, "the checksum is of little-endian bytes");
 
-std::uint32_t add_bytes(std::uint32_t checksum, const void* bytes, std::size_t count) {
-  return static_cast<std::uint32_t>(crc32_z(checksum, static_cast<const Bytef*>(bytes), count));
-}
-
 std::uint32_t checksum_of(const std::vector<std::string>& keys) {
   std::uint32_t checksum = 0;
-  for (const std::string& key : keys) checksum = add_bytes(checksum, key.c_str(), key.size() + 1);
+  for (const std::string& key : keys)
+    checksum = libdeflate_crc32(checksum, key.c_str(), key.size() + 1);
   return checksum;
 }
 
@@ -111,8 +108,8 @@ struct FeatureFile::State {
     for (std::int64_t begin = 0; begin < rows; begin += rows_at_once) {
       const Range range{begin, std::min(rows, begin + rows_at_once)};
       hdf5->read_rows(kValue, range, block.data());
-      checksum =
-          add_bytes(checksum, block.data(), static_cast<std::size_t>(range.size() * row_bytes));
+      checksum = libdeflate_crc32(checksum, block.data(),
+                                  static_cast<std::size_t>(range.size() * row_bytes));
     }
     compare_checksum(kValue, checksum);
   }

@@ -41,10 +41,9 @@ struct Hdf5Info {
 
 /// How a new dataset lies in its file.
 struct Hdf5Storage {
-  bool compress = false;  ///< shuffle and gzip, in pieces of about 256 KiB
+  bool compress = false;  ///< shuffle and gzip, in pieces of about 256 KiB; the caller writes
+                          ///< every row, front to back
   bool zeros = true;      ///< reserve() writes zeros; without, the caller writes every row
-  bool in_order = false;  ///< without zeros: the caller does so at once, front to back, so that
-                          ///< nothing is set aside before
 };
 
 /// What is known of a file before it is opened.
@@ -76,8 +75,9 @@ struct OpenFile;
 ///          name; soft links are followed.
 class Hdf5File {
  public:
-  /// A new file; one that exists is replaced.
-  static Hdf5File create(const std::string& path);
+  /// A new file; one that exists is replaced. Several threads pack what is compressed in it, with
+  /// the same result for any number of them.
+  static Hdf5File create(const std::string& path, int threads = 1);
   /// An existing file, for reading.
   static Hdf5File open(const std::string& path, Hdf5Content content = Hdf5Content::foreign);
   /// Whether a file can be read and is in another format; it need not be whole to be HDF5.

@@ -87,7 +87,7 @@ TEST(Hdf5, StreamsMoreRowsThanItHoldsInMemory) {
   std::vector<std::int64_t> block(kBlock);
   {
     Hdf5File file = Hdf5File::create(path);
-    file.reserve<std::int64_t>("/long", {kBlock * kBlocks}, {.compress = true, .zeros = false});
+    file.reserve<std::int64_t>("/long", {kBlock * kBlocks}, {.compress = true});
     for (std::int64_t i = 0; i < kBlocks; ++i) {
       std::iota(block.begin(), block.end(), i * kBlock);
       file.write_rows("/long", {i * kBlock, (i + 1) * kBlock}, block.data());
@@ -251,6 +251,30 @@ TEST(Hdf5, MakesEqualFilesOfEqualContents) {
     file.close();
   }
   EXPECT_EQ(TemporaryFolder::read(folder / "a.h5"), TemporaryFolder::read(folder / "b.h5"));
+}
+
+TEST(Hdf5, MakesEqualFilesAtAnyNumberOfThreadsAndOfRowsAtATime) {
+  const TemporaryFolder folder;
+  constexpr std::int64_t kRows = 300'001;  // a chunk has 65,536 elements
+  std::vector<std::int32_t> values(static_cast<std::size_t>(2 * kRows));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<std::int32_t>(i * i % 1'000'003);
+  std::string expected;
+  for (const int threads : {1, 3}) {
+    for (const std::int64_t step : {kRows, std::int64_t{32'768}, std::int64_t{1'000}}) {
+      Hdf5File file = Hdf5File::create(folder / "a.h5", threads);
+      file.reserve<std::int32_t>("x", {kRows, 2}, {.compress = true});
+      for (std::int64_t begin = 0; begin < kRows; begin += step) {
+        file.write_rows("x", {begin, std::min(begin + step, kRows)}, values.data() + 2 * begin);
+      }
+      file.close();
+      const std::string bytes = TemporaryFolder::read(folder / "a.h5");
+      if (expected.empty()) expected = bytes;
+      EXPECT_TRUE(bytes == expected) << threads << " threads, " << step << " rows at a time";
+      EXPECT_EQ(Hdf5File::open(folder / "a.h5").read<std::int32_t>("x"), values);
+    }
+  }
+  EXPECT_LT(expected.size(), values.size() * sizeof(std::int32_t) * 9 / 10);
 }
 
 TEST(Hdf5, ServesManyThreads) {

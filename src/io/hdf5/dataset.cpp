@@ -19,7 +19,6 @@ constexpr std::int64_t kMostChunkBytes = std::int64_t{1} << 30;
 // Deflate shrinks at most 1032 times, so a compressed dataset cannot be larger than this many
 // files.
 constexpr std::int64_t kMostCompression = 1032;
-constexpr unsigned kDeflateLevel = 4;
 
 /// Whether a dataset of type `stored` may be read into memory of type `wanted`.
 bool readable_as(Hdf5Type stored, Hdf5Type wanted) {
@@ -301,7 +300,7 @@ void make_dataset(OpenFile& file, const std::string& name, hid_t type,
     const std::vector<hsize_t> chunk = chunk_of(sizes, H5Tget_size(type));
     must("H5Pset_chunk", H5Pset_chunk(plist.id(), static_cast<int>(chunk.size()), chunk.data()));
     must("H5Pset_shuffle", H5Pset_shuffle(plist.id()));
-    must("H5Pset_deflate", H5Pset_deflate(plist.id(), kDeflateLevel));
+    must("H5Pset_deflate", H5Pset_deflate(plist.id(), ChunkPacker::kLevel));
   }
   const Handle links = with_groups_on_the_way();
   const Handle space = space_of(sizes);
@@ -311,6 +310,13 @@ void make_dataset(OpenFile& file, const std::string& name, hid_t type,
   if (!made.ok()) file.fail_writing(name);
   const Storage storage = storage_of(file, name, made.id());
   keep(file, name, name, std::move(made), storage);
+  // Strings of variable length lie elsewhere, where the library has to put them.
+  if (!compress || !has_elements || is_variable_text(type)) return;
+  const std::size_t element_bytes = H5Tget_size(type);
+  const auto row_bytes =
+      element_bytes * static_cast<std::size_t>(Hdf5Info{{}, shape}.row_elements());
+  file.packed.insert_or_assign(
+      name, PackedRows({shape[0], storage.chunk->front(), row_bytes, element_bytes}, file.threads));
 }
 
 void read_rows(OpenFile& file, const std::string& name, hid_t type, const Hdf5Info& what,
@@ -324,6 +330,17 @@ void read_rows(OpenFile& file, const std::string& name, hid_t type, const Hdf5In
 void write_rows(OpenFile& file, const std::string& name, hid_t type, const Hdf5Info& what,
                 Range rows, const void* values) {
   const hid_t id = dataset(file, name);
+  const auto packed = file.packed.find(name);
+  if (packed != file.packed.end()) {
+    std::vector<hsize_t> offset(what.shape.size(), 0);
+    packed->second.write(
+        rows, static_cast<const char*>(values), [&](std::int64_t first, std::string_view bytes) {
+          offset[0] = static_cast<hsize_t>(first);
+          if (H5Dwrite_chunk(id, H5P_DEFAULT, 0, offset.data(), bytes.size(), bytes.data()) < 0)
+            file.fail_writing(name);
+        });
+    return;
+  }
   with_rows(file, name, id, what, rows, [&](hid_t memory, hid_t space) {
     if (H5Dwrite(id, type, memory, space, H5P_DEFAULT, values) < 0) file.fail_writing(name);
   });
@@ -387,9 +404,9 @@ void Hdf5File::reserve_numbers(const std::string& dataset, Hdf5Type type,
                                const std::vector<std::int64_t>& shape, const Hdf5Storage& storage) {
   const Lock lock(library_mutex());
   hdf5::make_dataset(*file_, absolute(dataset), memory_type(type), shape, storage.compress,
-                     storage.zeros      ? hdf5::Fill::zeros
-                     : storage.in_order ? hdf5::Fill::by_caller
-                                        : hdf5::Fill::by_caller_later);
+                     storage.compress ? hdf5::Fill::by_caller
+                     : storage.zeros  ? hdf5::Fill::zeros
+                                      : hdf5::Fill::by_caller_later);
 }
 
 void Hdf5File::write_number_rows(const std::string& dataset, Hdf5Type type, Range rows,

@@ -163,10 +163,11 @@ Hdf5File::Hdf5File(Hdf5File&&) noexcept = default;
 Hdf5File& Hdf5File::operator=(Hdf5File&&) noexcept = default;
 Hdf5File::~Hdf5File() = default;
 
-Hdf5File Hdf5File::create(const std::string& path) {
+Hdf5File Hdf5File::create(const std::string& path, int threads) {
   auto file = std::make_unique<hdf5::OpenFile>();
   file->path = path;
   file->writable = true;
+  file->threads = threads;
   const Lock lock(library_mutex());
   hdf5::print_nothing();
   const Handle access = hdf5::file_access();
@@ -207,6 +208,9 @@ const std::string& Hdf5File::path() const { return file_->path; }
 void Hdf5File::close() {
   const Lock lock(library_mutex());
   CHECK_GE(file_->id, 0) << path() << " is closed already";
+  for (const auto& [name, packed] : file_->packed) {
+    CHECK(packed.are_whole()) << file_->at(name) << ": rows are missing";
+  }
   const bool flushed = !file_->writable || H5Fflush(file_->id, H5F_SCOPE_LOCAL) >= 0;
   const std::string message = flushed ? "" : hdf5::library_message();
   if (!file_->shut() || !flushed) {

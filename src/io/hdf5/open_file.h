@@ -11,6 +11,7 @@
 
 #include "io/hdf5.h"
 #include "io/hdf5/library.h"
+#include "io/hdf5/packed_rows.h"
 #include "io/hdf5_structure/hdf5_structure.h"
 
 namespace micrec::hdf5 {
@@ -24,6 +25,8 @@ struct OpenFile {
   std::int64_t bytes = 0;                    // of the file when it was opened
   std::unique_ptr<Hdf5Structure> structure;  // where it was checked
   std::map<std::string, Handle> datasets;    // kept open, with their caches of chunks
+  int threads = 1;                           // that pack what is written
+  std::map<std::string, PackedRows> packed;  // compressed datasets that are being written
 
   OpenFile() = default;
   OpenFile(const OpenFile&) = delete;

@@ -23,7 +23,7 @@ using hdf5::OpenFile;
 constexpr std::size_t kMostPadding = 2;
 constexpr std::size_t kReferenceBytes = 16;  // that a string of variable length costs
 // Strings are converted in blocks of this many, so that memory beside the result stays small.
-constexpr std::int64_t kBlock = 16 * 1024;
+constexpr std::int64_t kBlock = 128 * 1024;
 
 /// A list of strings in a file.
 struct Strings {

@@ -1,9 +1,11 @@
 #include "io/hdf5_structure/storage.h"
 
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include <algorithm>
 #include <limits>
+#include <memory>
+#include <new>
 
 #include "base/excerpt.h"
 #include "base/text.h"
@@ -104,12 +106,15 @@ std::string unshuffled(const std::string& bytes, std::uint64_t element_bytes) {
 /// Nothing where it cannot be uncompressed.
 std::optional<std::string> inflated(const File& file, const std::string& bytes,
                                     std::uint64_t most_bytes, std::uint64_t at) {
+  const std::unique_ptr<libdeflate_decompressor, void (*)(libdeflate_decompressor*)> decompressor(
+      libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
+  if (!decompressor) throw std::bad_alloc();
   std::string all(most_bytes, '\0');
-  uLongf size = all.size();
-  const int code = uncompress(reinterpret_cast<Bytef*>(all.data()), &size,
-                              reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-  if (code == Z_DATA_ERROR) return std::nullopt;
-  if (code != Z_OK) file.fail(at, "a chunk of a wrong size");
+  std::size_t size = 0;
+  const libdeflate_result result = libdeflate_zlib_decompress(
+      decompressor.get(), bytes.data(), bytes.size(), all.data(), all.size(), &size);
+  if (result == LIBDEFLATE_BAD_DATA) return std::nullopt;
+  if (result != LIBDEFLATE_SUCCESS) file.fail(at, "a chunk of a wrong size");
   all.resize(size);
   return all;
 }
