@@ -35,7 +35,7 @@ for tool in patchelf "${compress[0]}" readelf strip; do
 done
 
 # --- Build --------------------------------------------------------------------------------------------------------------
-programs=(micrec compare_embeddings benchmark_gpu test_gpu_kernels test_nccl_contract)
+programs=(micrec compare_embeddings benchmark_gpu benchmark_gpu_ranking test_gpu_kernels test_nccl_contract)
 options=()
 if [[ -z $build ]]; then
   build=$PWD/build-bundle

@@ -31,7 +31,7 @@ int export_run(const ExportOptions& options, Job& job) {
   const Timer timer;
   const std::string& out = options.run.out;
   const auto run = open_trained_run(options.run, job);
-  const at::Tensor z = run->model->embeddings(run->epoch);
+  const at::Tensor z = run->model->embeddings(run->epoch).cpu();
   if (options.format) {
     export_as_arrays(*run, z, *options.format, out, job.communicator(), std::cerr, job.log_once());
   } else {

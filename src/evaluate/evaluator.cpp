@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/text.h"
-#include "evaluate/gathered_rows.h"
+#include "evaluate/device_ranking.h"
 #include "model/recency.h"
 
 namespace micrec {
@@ -21,6 +21,24 @@ constexpr double kUnit = 1.0 / (1LL << 36);  // metrics are added as multiples o
 
 std::span<const float> values_of(const at::Tensor& rows) {
   return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
+}
+
+/// Calls use(gathered) with all items in one block, or in several twice: a relevant item may be in any
+/// block and is compared with all, so that its score must be known before the first is counted.
+template <typename Gather, typename Score, typename Count>
+void score_and_count(std::int64_t items, std::int64_t block, const Gather& gather,
+                     const Score& score, const Count& count) {
+  const auto gathered = [&](std::int64_t begin) {
+    return gather(Range{begin, std::min(items, begin + block)});
+  };
+  if (items <= block) {
+    const auto candidates = gathered(0);
+    score(candidates);
+    count(candidates);
+    return;
+  }
+  for (std::int64_t begin = 0; begin < items; begin += block) score(gathered(begin));
+  for (std::int64_t begin = 0; begin < items; begin += block) count(gathered(begin));
 }
 
 /// Those of the terms that a mix takes.
@@ -56,6 +74,7 @@ Evaluator::Evaluator(const DatasetFile& dataset, const NodeSpace& space, const O
   for (const std::int64_t k : options_.k) CHECK_GE(k, 1);
   CHECK_EQ(space.domains(), static_cast<int>(dataset.domains().size()));
   CHECK_EQ(static_cast<std::int64_t>(ownership.owner.size()), space.nodes());
+  all_items_ = space.nodes() - space.users();
   owned_rows_ = std::count(ownership.owner.begin(), ownership.owner.end(), rank);
   owned_users_ = std::count(ownership.owner.begin(), ownership.owner.begin() + space.users(), rank);
 
@@ -88,38 +107,36 @@ bool Evaluator::leaves_out_users() const {
 }
 
 /// The rows of the items and their coefficients, of all ranks. Ranks: collective.
-Candidates Evaluator::gather_items(const EvaluatedDomain& domain, const ScoreTerms& terms,
-                                   Range items, Communicator& communicator) const {
+Evaluator::GatheredItems Evaluator::gather_items(const EvaluatedDomain& domain,
+                                                 const ScoreTerms& terms, Range items,
+                                                 Communicator& communicator) const {
   const auto owner = domain.owner.begin();
   std::vector<std::int64_t> rows_per_rank(ranks_, 0);
   for (std::int64_t i = items.begin; i < items.end; ++i) ++rows_per_rank[owner[i]];
   std::vector<std::int64_t> next(ranks_, 0);
   for (int q = 1; q < ranks_; ++q) next[q] = next[q - 1] + rows_per_rank[q - 1];
-  std::vector<std::int32_t> row_of(items.size());
+  GatheredItems gathered;
   for (std::int64_t i = items.begin; i < items.end; ++i) {
-    row_of[i - items.begin] = static_cast<std::int32_t>(next[owner[i]]++);
+    gathered.row_of.push_back(static_cast<std::int32_t>(next[owner[i]]++));
   }
   const int rank = communicator.rank();
   const std::int64_t first = domain.first_item_row + std::count(owner, owner + items.begin, rank);
   const at::Tensor& z = terms.z;
-  at::Tensor rows = at::empty({items.size(), 0}, at::kFloat);
+  gathered.rows = at::empty({items.size(), 0}, z.options());
   if (z.size(1) > 0) {
-    rows = communicator
-               .all_gather("evaluate.items", z.narrow(0, first, rows_per_rank[rank]).contiguous(),
-                           rows_per_rank)
-               .cpu()
-               .contiguous();
+    gathered.rows =
+        communicator
+            .all_gather("evaluate.items", z.narrow(0, first, rows_per_rank[rank]).contiguous(),
+                        rows_per_rank)
+            .contiguous();
   }
-  SparseRows coefficients;
   if (terms.coefficients != nullptr) {
     std::vector<std::int64_t> own(rows_per_rank[rank]);
     std::iota(own.begin(), own.end(), first - owned_users_);
-    coefficients = gather_rows("evaluate.coefficients", *terms.coefficients, own, rows_per_rank,
-                               z.device(), communicator);
+    gathered.coefficients = gather_rows("evaluate.coefficients", *terms.coefficients, own,
+                                        rows_per_rank, z.device(), communicator);
   }
-  return Candidates(values_of(rows), z.size(1), items.begin, row_of,
-                    std::span(domain.group).subspan(items.begin, items.size()), domain.groups,
-                    options_.threads, std::move(coefficients));
+  return gathered;
 }
 
 /// Returns (mixes, positives, groups). most_coefficients: of an item, of all ranks.
@@ -137,36 +154,49 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(int number, const ScoreTe
       std::max<std::int64_t>(1, options_.block_bytes / std::max<std::int64_t>(1, item_bytes));
 
   const at::Tensor user_rows =
-      z.index_select(0, at::tensor(domain.user_row, at::kLong).to(z.device())).cpu().contiguous();
+      z.index_select(0, at::tensor(domain.user_row, at::kLong).to(z.device())).contiguous();
   const std::vector<float> weights =
       recency_weights(histories_.newer, half_life_of_domain(terms.half_life, number));
-  const RankedUsers users = {values_of(user_rows),
-                             terms.coefficients == nullptr ? nullptr : &histories_.items,
-                             domain.history_of, weights};
+  RankedUsers users = {
+      {}, terms.coefficients == nullptr ? nullptr : &histories_.items, domain.history_of, weights};
+  const auto group_of = [&](Range range) {
+    return std::span(domain.group).subspan(range.begin, range.size());
+  };
+  const auto gather = [&](Range range) { return gather_items(domain, terms, range, communicator); };
 
+  if (!z.is_cpu()) {
+    DeviceRanking ranking(user_rows, users, domain.positives, domain.masked, mixes, domain.groups);
+    score_and_count(
+        items, block,
+        [&](Range range) {
+          const GatheredItems gathered = gather(range);
+          return DeviceCandidates(gathered.rows, range.begin, gathered.row_of, group_of(range),
+                                  domain.groups, gathered.coefficients, all_items_);
+        },
+        [&](const DeviceCandidates& candidates) { ranking.score(candidates); },
+        [&](const DeviceCandidates& candidates) { ranking.count(candidates); });
+    return ranking.ahead();
+  }
+  users.rows = values_of(user_rows);
   const std::size_t pairs = domain.positives.values.size();
   std::vector<float> scores(mixes.size() * pairs);
   std::vector<std::int32_t> ahead(mixes.size() * pairs * domain.groups, 0);
-  const auto score = [&](const Candidates& candidates) {
-    score_pairs(candidates, users, domain.positives, mixes, options_.threads, scores);
-  };
-  const auto count = [&](const Candidates& candidates) {
-    count_ahead(candidates, users, domain.positives, mixes, scores, domain.masked, options_.threads,
-                ahead);
-  };
-  const auto gather = [&](std::int64_t begin) {
-    return gather_items(domain, terms, {begin, std::min(items, begin + block)}, communicator);
-  };
-  if (items <= block) {
-    const Candidates candidates = gather(0);
-    score(candidates);
-    count(candidates);
-    return ahead;
-  }
-  // A relevant item may be in any block and is compared with all: its score must be known before
-  // the first.
-  for (std::int64_t begin = 0; begin < items; begin += block) score(gather(begin));
-  for (std::int64_t begin = 0; begin < items; begin += block) count(gather(begin));
+  score_and_count(
+      items, block,
+      [&](Range range) {
+        const GatheredItems gathered = gather(range);
+        return Candidates(
+            values_of(gathered.rows), z.size(1), range.begin, gathered.row_of, group_of(range),
+            domain.groups, options_.threads,
+            terms.coefficients == nullptr ? SparseRows{} : to_host(gathered.coefficients));
+      },
+      [&](const Candidates& candidates) {
+        score_pairs(candidates, users, domain.positives, mixes, options_.threads, scores);
+      },
+      [&](const Candidates& candidates) {
+        count_ahead(candidates, users, domain.positives, mixes, scores, domain.masked,
+                    options_.threads, ahead);
+      });
   return ahead;
 }
 
@@ -209,12 +239,9 @@ std::int64_t Evaluator::refuse_infinite_scores(const ScoreTerms& terms,
                                                std::span<const ScoreMix> mixes,
                                                Communicator& communicator) const {
   const at::Tensor& z = terms.z;
-  const auto largest_norm = [&](std::int64_t first, std::int64_t count) {
-    const at::Tensor part = z.narrow(0, first, count).cpu();
-    return largest_row_norm(values_of(part), part.size(1), options_.threads);
-  };
-  std::vector<double> own = {largest_norm(0, owned_users_),
-                             largest_norm(owned_users_, owned_rows_ - owned_users_)};
+  std::vector<double> own = {
+      largest_row_norm(z.narrow(0, 0, owned_users_), options_.threads),
+      largest_row_norm(z.narrow(0, owned_users_, owned_rows_ - owned_users_), options_.threads)};
   if (terms.coefficients != nullptr) {
     own.push_back(largest_absolute(terms.coefficients->value));
     own.push_back(static_cast<double>(longest(terms.coefficients->offsets)));

@@ -9,6 +9,7 @@
 #include "cluster/communicator.h"
 #include "data/dataset_file.h"
 #include "evaluate/evaluated_domain.h"
+#include "evaluate/gathered_rows.h"
 #include "evaluate/histories.h"
 #include "evaluate/ranking.h"
 #include "evaluate/report.h"
@@ -70,7 +71,8 @@ class Evaluator {
   /// Shapes   z: (owned rows, dim) float32, in the order of Ownership::nodes_of(rank).
   /// Ranks    collective; the report is the same on all.
   /// Errors   Error(Cause::diverged), on all ranks, where scores are not finite.
-  /// Cost     2 * users * items * dim operations over all ranks; a block's item rows twice.
+  /// Cost     2 * users * items * dim operations over all ranks, on the device of z; a block's item
+  ///          rows twice.
   ///
   /// What was counted is added to `items_ahead`, for the metrics of each user (user_metrics.h).
   Report evaluate(const at::Tensor& z, Communicator& communicator,
@@ -102,8 +104,14 @@ class Evaluator {
   bool leaves_out_users() const;
 
  private:
-  Candidates gather_items(const EvaluatedDomain& domain, const ScoreTerms& terms, Range items,
-                          Communicator& communicator) const;
+  /// Items of all ranks, on the device of the terms.
+  struct GatheredItems {
+    at::Tensor rows;                   // (items, dim)
+    std::vector<std::int32_t> row_of;  // (items) in rows and coefficients
+    DeviceRows coefficients;           // undefined where there are none
+  };
+  GatheredItems gather_items(const EvaluatedDomain& domain, const ScoreTerms& terms, Range items,
+                             Communicator& communicator) const;
   std::vector<std::int32_t> count_items_ahead(int number, const ScoreTerms& terms,
                                               std::span<const ScoreMix> mixes,
                                               std::int64_t most_coefficients,
@@ -119,6 +127,7 @@ class Evaluator {
   int ranks_;
   std::int64_t owned_rows_ = 0;
   std::int64_t owned_users_ = 0;
+  std::int64_t all_items_ = 0;  // of all domains
   std::vector<EvaluatedDomain> domains_;
   Histories histories_;  // of the people among the evaluated users, with options.histories
 };

@@ -3,9 +3,33 @@
 #include <ATen/ATen.h>
 #include <glog/logging.h>
 
+#include <numeric>
+
+#include "kernels/upload.h"
+
 namespace micrec {
 
-SparseRows gather_rows(const char* name, const SparseRows& matrix,
+namespace {
+
+template <typename T>
+std::vector<T> numbers_of(const at::Tensor& tensor) {
+  const at::Tensor here = tensor.cpu().contiguous();
+  return {here.const_data_ptr<T>(), here.const_data_ptr<T>() + here.numel()};
+}
+
+}  // namespace
+
+SparseRows to_host(const DeviceRows& rows) {
+  SparseRows here;
+  for (const std::int32_t length : numbers_of<std::int32_t>(rows.lengths)) {
+    here.offsets.push_back(here.offsets.back() + length);
+  }
+  here.column = numbers_of<std::int32_t>(rows.columns);
+  here.value = numbers_of<float>(rows.values);
+  return here;
+}
+
+DeviceRows gather_rows(const char* name, const SparseRows& matrix,
                        std::span<const std::int64_t> own,
                        const std::vector<std::int64_t>& rows_per_rank, c10::Device device,
                        Communicator& communicator) {
@@ -20,28 +44,17 @@ SparseRows gather_rows(const char* name, const SparseRows& matrix,
     columns.insert(columns.end(), matrix.column.begin() + begin, matrix.column.begin() + end);
     values.insert(values.end(), matrix.value.begin() + begin, matrix.value.begin() + end);
   }
-  const auto gather = [&]<typename T>(std::vector<T>& numbers,
-                                      const std::vector<std::int64_t>& per_rank) {
-    const at::ScalarType type = c10::CppTypeToScalarType<T>::value;
-    const at::Tensor local =
-        at::from_blob(numbers.data(), {static_cast<std::int64_t>(numbers.size())}, type);
-    const at::Tensor all =
-        communicator.all_gather(name, local.to(device), per_rank).cpu().contiguous();
-    return std::vector<T>(all.const_data_ptr<T>(), all.const_data_ptr<T>() + all.numel());
-  };
-
-  SparseRows gathered;
-  const std::vector<std::int32_t> all_lengths = gather(lengths, rows_per_rank);
-  std::vector<std::int64_t> coefficients_per_rank(rows_per_rank.size(), 0);
-  std::size_t row = 0;
-  for (std::size_t rank = 0; rank < rows_per_rank.size(); ++rank) {
-    for (std::int64_t r = 0; r < rows_per_rank[rank]; ++r) {
-      coefficients_per_rank[rank] += all_lengths[row];
-      gathered.offsets.push_back(gathered.offsets.back() + all_lengths[row++]);
-    }
+  DeviceRows gathered;
+  gathered.lengths = communicator.all_gather(name, upload(lengths, device), rows_per_rank);
+  const std::vector<std::int32_t> all_lengths = numbers_of<std::int32_t>(gathered.lengths);
+  std::vector<std::int64_t> coefficients_per_rank;
+  auto next = all_lengths.begin();
+  for (const std::int64_t rows : rows_per_rank) {
+    coefficients_per_rank.push_back(std::accumulate(next, next + rows, std::int64_t{0}));
+    next += rows;
   }
-  gathered.column = gather(columns, coefficients_per_rank);
-  gathered.value = gather(values, coefficients_per_rank);
+  gathered.columns = communicator.all_gather(name, upload(columns, device), coefficients_per_rank);
+  gathered.values = communicator.all_gather(name, upload(values, device), coefficients_per_rank);
   return gathered;
 }
 

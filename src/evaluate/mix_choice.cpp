@@ -94,8 +94,8 @@ MixChooser::MixChooser(const DatasetFile& dataset, const NodeSpace& space,
 
 std::vector<double> MixChooser::rate_alone(const SparseRows& coefficients,
                                            std::span<const double> half_life, std::int64_t rows,
-                                           Communicator& communicator) const {
-  const ScoreTerms terms{at::zeros({rows, 0}, at::kFloat), &coefficients, half_life};
+                                           c10::Device device, Communicator& communicator) const {
+  const ScoreTerms terms{at::zeros({rows, 0}, device), &coefficients, half_life};
   const Report report =
       trial_.evaluate(terms, std::vector<ScoreMix>(domains_, kAlone), communicator);
   std::vector<double> metrics;

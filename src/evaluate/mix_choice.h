@@ -68,10 +68,12 @@ class MixChooser {
   /// NDCG@20 of each domain on the users that weights are tried on, ranked by these coefficients
   /// alone; below 0 where a domain has none.
   ///
-  /// Shapes   half_life: as of ScoreTerms; rows: of this rank, as those of ScoreTerms::z.
+  /// Shapes   half_life: as of ScoreTerms; rows: of this rank, as those of ScoreTerms::z, ranked
+  ///          on the device.
   /// Ranks    collective, and errors as choose().
   std::vector<double> rate_alone(const SparseRows& coefficients, std::span<const double> half_life,
-                                 std::int64_t rows, Communicator& communicator) const;
+                                 std::int64_t rows, c10::Device device,
+                                 Communicator& communicator) const;
 
   /// The mixes of the given weights, or else of the default one, where nothing can be validated.
   /// Ranks: collective, as choose().

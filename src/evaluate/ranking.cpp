@@ -189,11 +189,29 @@ void for_each_block(std::span<const std::int64_t> chosen, int threads, const Bod
 
 }  // namespace
 
+CandidateOrder candidate_order(std::int64_t first_item, std::span<const std::uint8_t> group,
+                               int groups) {
+  CandidateOrder order{std::vector<std::int64_t>(groups + 1, 0), {}};
+  for (const std::uint8_t g : group) {
+    if (g == Candidates::kExcluded) continue;
+    CHECK_LT(g, groups);
+    ++order.group_begin[g + 1];
+  }
+  for (int g = 0; g < groups; ++g) order.group_begin[g + 1] += order.group_begin[g];
+  order.number.resize(order.group_begin[groups]);
+  std::vector<std::int64_t> next(order.group_begin.begin(), order.group_begin.end() - 1);
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (group[i] == Candidates::kExcluded) continue;
+    order.number[next[group[i]]++] = static_cast<std::int32_t>(first_item + i);
+  }
+  return order;
+}
+
 Candidates::Candidates(std::span<const float> rows, std::int64_t dim, std::int64_t first_item,
                        std::span<const std::int32_t> row_of, std::span<const std::uint8_t> group,
                        int groups, int threads, SparseRows coefficients)
     : first_item_(first_item),
-      group_begin_(groups + 1, 0),
+      order_(candidate_order(first_item, group, groups)),
       position_(row_of.size(), -1),
       largest_norm_(largest_row_norm(rows, dim, threads)),
       coefficients_(std::move(coefficients)),
@@ -203,27 +221,15 @@ Candidates::Candidates(std::span<const float> rows, std::int64_t dim, std::int64
   CHECK(coefficients_.rows() == items || coefficients_.rows() == 0);
   CHECK_EQ(static_cast<std::int64_t>(group.size()), items);
 
-  for (const std::uint8_t g : group) {
-    if (g == kExcluded) continue;
-    CHECK_LT(g, groups);
-    ++group_begin_[g + 1];
-  }
-  for (int g = 0; g < groups; ++g) group_begin_[g + 1] += group_begin_[g];
-
-  number_.resize(group_begin_[groups]);
-  std::vector<std::int64_t> next(group_begin_.begin(), group_begin_.end() - 1);
-  for (std::int64_t i = 0; i < items; ++i) {
-    if (group[i] == kExcluded) continue;
-    const std::int64_t position = next[group[i]]++;
-    position_[i] = static_cast<std::int32_t>(position);
-    number_[position] = static_cast<std::int32_t>(first_item + i);
+  for (std::int64_t position = 0; position < size(); ++position) {
+    position_[order_.number[position] - first_item] = static_cast<std::int32_t>(position);
   }
   const auto row = [&](std::int64_t position) {
-    return rows.data() + row_of[number_[position] - first_item] * dim;
+    return rows.data() + row_of[order_.number[position] - first_item] * dim;
   };
   panels_ = RowPanels(size(), dim, kItemLanes, row, threads);
   if (coefficients_.rows() == 0) return;
-  for (const std::int32_t number : number_) {
+  for (const std::int32_t number : order_.number) {
     coefficients_row_.push_back(row_of[number - first_item]);
   }
   sources_ = SourceRows(coefficients_, coefficients_row_);

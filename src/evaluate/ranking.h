@@ -12,6 +12,16 @@
 
 namespace micrec {
 
+/// Which items are candidates, by position: by group, and by item number within a group.
+struct CandidateOrder {
+  std::vector<std::int64_t> group_begin;  // (groups + 1) positions
+  std::vector<std::int32_t> number;       // (candidates) of the item at a position
+};
+
+/// Of the items first_item, first_item + 1, ... Shapes: group (items), as Candidates takes it.
+CandidateOrder candidate_order(std::int64_t first_item, std::span<const std::uint8_t> group,
+                               int groups);
+
 /// The items that users choose among, packed for the kernels and divided into groups that can be
 /// counted apart.
 class Candidates {
@@ -31,12 +41,12 @@ class Candidates {
              int threads, SparseRows coefficients = {});
 
   std::int64_t dim() const { return panels_.dim(); }
-  std::int64_t size() const { return static_cast<std::int64_t>(number_.size()); }
-  int groups() const { return static_cast<int>(group_begin_.size()) - 1; }
+  std::int64_t size() const { return static_cast<std::int64_t>(order_.number.size()); }
+  int groups() const { return static_cast<int>(order_.group_begin.size()) - 1; }
 
   /// Positions are by group, and by item number within a group; numbers() has those of all.
-  std::int64_t group_begin(int group) const { return group_begin_[group]; }
-  std::span<const std::int32_t> numbers() const { return number_; }
+  std::int64_t group_begin(int group) const { return order_.group_begin[group]; }
+  std::span<const std::int32_t> numbers() const { return order_.number; }
   /// Position of an item, or -1 where it is not among these candidates.
   std::int64_t position_of(std::int32_t item) const {
     const std::int64_t i = item - first_item_;
@@ -55,10 +65,9 @@ class Candidates {
 
  private:
   std::int64_t first_item_;
-  std::vector<std::int64_t> group_begin_;  // (groups + 1) positions
-  std::vector<std::int32_t> number_;       // (candidates) item number by position
-  std::vector<std::int32_t> position_;     // (items) position, or -1
-  RowPanels panels_;                       // (candidates, dim)
+  CandidateOrder order_;
+  std::vector<std::int32_t> position_;  // (items) position, or -1
+  RowPanels panels_;                    // (candidates, dim)
   double largest_norm_ = 0;
   SparseRows coefficients_;                     // (items), or none
   std::vector<std::int32_t> coefficients_row_;  // (candidates) row of a position, or none

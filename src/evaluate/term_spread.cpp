@@ -173,8 +173,8 @@ std::vector<TermSpread> PairSample::spreads(const ScoreTerms& terms,
   std::vector<std::int64_t> own_rows;  // users come before all items and have no coefficients
   for (const std::int64_t row : gathered_.own) own_rows.push_back(row - owned_users_);
   const SparseRows coefficients =
-      gather_rows("evaluate.sample_coefficients", *terms.coefficients, own_rows,
-                  gathered_.rows_per_rank, z.device(), communicator);
+      to_host(gather_rows("evaluate.sample_coefficients", *terms.coefficients, own_rows,
+                          gathered_.rows_per_rank, z.device(), communicator));
   for (std::size_t d = 0; d < domains_.size(); ++d) {
     spreads[d].regression = regression_spread(
         domains_[d], coefficients, half_life_of_domain(terms.half_life, static_cast<int>(d)));

@@ -60,9 +60,10 @@ void Validation::weigh_without(const ScoreTerms& terms, Communicator& world) {
 
 std::vector<double> Validation::rate_alone(const SparseRows& coefficients,
                                            std::span<const double> half_life, std::int64_t rows,
-                                           Communicator& world) const {
+                                           c10::Device device, Communicator& world) const {
   CHECK(mix_);
-  return (mix_of_result_ ? mix_of_result_ : mix_)->rate_alone(coefficients, half_life, rows, world);
+  return (mix_of_result_ ? mix_of_result_ : mix_)
+      ->rate_alone(coefficients, half_life, rows, device, world);
 }
 
 std::vector<std::pair<std::string, double>> Validation::by_domain() const {

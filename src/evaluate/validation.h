@@ -43,7 +43,7 @@ class Validation {
   /// NDCG@20 of each domain by these item coefficients alone, of `rows` rows of this rank, whatever
   /// the sample; see MixChooser. Only with item regression. Ranks: collective.
   std::vector<double> rate_alone(const SparseRows& coefficients, std::span<const double> half_life,
-                                 std::int64_t rows, Communicator& world) const;
+                                 std::int64_t rows, c10::Device device, Communicator& world) const;
 
   /// How the last one, or weigh_result() after it, weighed the terms (domains); none without item regression.
   const std::vector<ScoreMix>& mixes() const { return mixes_; }

@@ -4,6 +4,7 @@
 
 #include "kernels/adam_element.h"
 #include "kernels/block_dots_warp.h"
+#include "kernels/count_ahead_block.h"
 #include "kernels/kept_loss_element.h"
 #include "kernels/neighbour_sum_call.h"
 #include "kernels/triple_element.h"
@@ -25,5 +26,11 @@ void triple_loss_on_gpu(const TripleCall& call, c10::Device device);
 
 /// Notes the loss of a step where it was computed.
 void keep_loss_on_gpu(const KeepLossCall& call, c10::Device device);
+
+/// Where the positives of a ranking stand; sums over the histories of its users; how many candidates
+/// are ahead, for which the other two come first.
+void place_positives_on_gpu(const RankCall& call, c10::Device device);
+void sum_histories_on_gpu(const RankCall& call, c10::Device device);
+void count_ahead_on_gpu(const RankCall& call, c10::Device device);
 
 }  // namespace micrec

@@ -49,4 +49,16 @@ void keep_loss_on_gpu(const KeepLossCall& call, c10::Device device) {
   start("the note of a loss", launch_keep_loss, call, device);
 }
 
+void place_positives_on_gpu(const RankCall& call, c10::Device device) {
+  start("the scores of relevant items", launch_place_positives, call, device);
+}
+
+void sum_histories_on_gpu(const RankCall& call, c10::Device device) {
+  start("the sums over histories", launch_sum_histories, call, device);
+}
+
+void count_ahead_on_gpu(const RankCall& call, c10::Device device) {
+  start("the ranking", launch_count_ahead, call, device);
+}
+
 }  // namespace micrec

@@ -6,6 +6,7 @@
 
 #include "kernels/adam_element.h"
 #include "kernels/block_dots_warp.h"
+#include "kernels/count_ahead_block.h"
 #include "kernels/kept_loss_element.h"
 #include "kernels/neighbour_sum_row.h"
 #include "kernels/triple_element.h"
@@ -28,5 +29,10 @@ cudaError_t launch_triple_loss(const TripleCall& call, cudaStream_t stream);
 
 /// Notes the loss of a step.
 cudaError_t launch_keep_loss(const KeepLossCall& call, cudaStream_t stream);
+
+/// The parts of a ranking: a thread a positive; a block a user; a block a rank_task().
+cudaError_t launch_place_positives(const RankCall& call, cudaStream_t stream);
+cudaError_t launch_sum_histories(const RankCall& call, cudaStream_t stream);
+cudaError_t launch_count_ahead(const RankCall& call, cudaStream_t stream);
 
 }  // namespace micrec

@@ -18,5 +18,8 @@ void block_dots_on_gpu(const BlockDotsCall& /*call*/, c10::Device device) { refu
 void block_slopes_on_gpu(const BlockSlopesCall& /*call*/, c10::Device device) { refuse(device); }
 void triple_loss_on_gpu(const TripleCall& /*call*/, c10::Device device) { refuse(device); }
 void keep_loss_on_gpu(const KeepLossCall& /*call*/, c10::Device device) { refuse(device); }
+void place_positives_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
+void sum_histories_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
+void count_ahead_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
 
 }  // namespace micrec

@@ -171,7 +171,7 @@ at::Tensor Model::embeddings(std::int64_t epoch) {
   at::Tensor z = propagation_.rows(context, e, nullptr);
   if (semantic_.is_on()) z = semantic_.fill_cold(context, z);
   if (content_.is_on()) z = z + content_.all_rows(context);
-  z = shard_->columns_of_rows->to_whole("embeddings.whole", z.contiguous()).cpu();
+  z = shard_->columns_of_rows->to_whole("embeddings.whole", z.contiguous());
   if (z.is_alias_of(embedding_.table())) z = z.clone();  // without layers and all else
   ridge_.fill_in(z);
   return z;

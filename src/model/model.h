@@ -82,7 +82,7 @@ class Model {
 
   /// Final embeddings z after `epoch` epochs, without gradient: score = <z_u, z_i>. Includes
   /// strictly cold items and, once fit_ridge() was called or restored, people seen in another
-  /// domain only. Shapes   (whole rows, dim) float32, of Shard::whole_nodes.
+  /// domain only. Shapes   (whole rows, dim) float32, of Shard::whole_nodes, on the shard's device.
   at::Tensor embeddings(std::int64_t epoch);
 
   /// Fits the maps of people seen in another domain only on embeddings() of the training graph.

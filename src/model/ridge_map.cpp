@@ -192,10 +192,11 @@ bool RidgeMaps::are_fitted() const { return fitted_.item<std::uint8_t>() != 0; }
 
 void RidgeMaps::fit(const at::Tensor& z) {
   const c10::NoGradGuard no_gradient;
+  const at::Tensor here = overlaps_.empty() ? z : z.cpu().contiguous();
   for (std::size_t p = 0; p < overlaps_.size(); ++p) {
     const OverlapPair& pair = overlaps_[p];
     const auto people = static_cast<std::int64_t>(pair.first.size());
-    const Moments sums = moments_of(z.contiguous(), whole_rows_of(pair.first, shard_),
+    const Moments sums = moments_of(here, whole_rows_of(pair.first, shard_),
                                     whole_rows_of(pair.second, shard_), people, *shard_.world);
     fit_map(maps_[2 * p], sums.xx, sums.xy, sums.x, sums.y, people);
     fit_map(maps_[2 * p + 1], sums.yy, sums.xy.t(), sums.y, sums.x, people);
@@ -214,7 +215,7 @@ void RidgeMaps::fill_in(at::Tensor z) const {
   const std::int64_t* from = host_from.data_ptr<std::int64_t>();
   const std::vector<GlobalNode>& owned = shard_.owned();
   std::map<std::int64_t, int> sources;  // target row -> number of rows averaged
-  at::Tensor sums = at::zeros_like(z);
+  at::Tensor sums = at::zeros(z.sizes(), at::kFloat);
   for (const RidgeMap& map : maps_) {
     std::vector<std::int64_t> target_rows, source_rows;
     for (std::int64_t link = 0; link < shard_.link_to.numel(); ++link) {
@@ -228,12 +229,19 @@ void RidgeMaps::fill_in(at::Tensor z) const {
       ++sources[target];
     }
     if (target_rows.empty()) continue;
-    const at::Tensor x = z.index_select(0, at::tensor(source_rows, at::kLong));
+    const at::Tensor x = z.index_select(0, at::tensor(source_rows, at::kLong).to(z.device())).cpu();
     sums.index_add_(0, at::tensor(target_rows, at::kLong), mapped(map, x, shard_.threads));
   }
+  std::vector<std::int64_t> rows;
+  std::vector<float> counts;
   for (const auto& [row, count] : sources) {
-    z[row].copy_(sums[row] / static_cast<double>(count));
+    rows.push_back(row);
+    counts.push_back(static_cast<float>(count));
   }
+  if (rows.empty()) return;
+  const at::Tensor targets = at::tensor(rows, at::kLong);
+  const at::Tensor means = sums.index_select(0, targets) / at::tensor(counts).unsqueeze(1);
+  z.index_copy_(0, targets.to(z.device()), means.to(z.device()));
 }
 
 std::optional<at::Tensor> RidgeMaps::map_to_domain(const at::Tensor& z, int from, int to) const {

@@ -210,7 +210,7 @@ std::optional<StoredFile> item_regression_of(const RunConfig& config, const Data
       const Shard& shard = model.shard();
       return validation.rate_alone(coefficients, half_life,
                                    static_cast<std::int64_t>(shard.whole_nodes.size()),
-                                   *shard.world);
+                                   shard.device, *shard.world);
     };
   }
   return provide_item_regression(run, dataset, model, job.log_once());

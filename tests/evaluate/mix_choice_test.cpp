@@ -294,8 +294,8 @@ TEST_F(MixChoiceTest, ValidationOfASampleTellsItsMarginAndWeighsTheResultOnAll) 
       EXPECT_EQ(json["sample"]["domain0"]["users"], 15);
       EXPECT_GT(json["sample"]["domain0"]["of"], 15);
       EXPECT_EQ(json["mean"]["ndcg@20"], ndcg);
-      EXPECT_EQ(some.rate_alone(*terms.coefficients, {}, terms.z.size(0), communicator),
-                all.rate_alone(*terms.coefficients, {}, terms.z.size(0), communicator));
+      EXPECT_EQ(some.rate_alone(*terms.coefficients, {}, terms.z.size(0), at::kCPU, communicator),
+                all.rate_alone(*terms.coefficients, {}, terms.z.size(0), at::kCPU, communicator));
 
       some.weigh_result(terms, communicator);
       EXPECT_EQ(some.weights_in_words(), all.weights_in_words());

@@ -37,7 +37,7 @@ MODELS = {
 # The kernels' cases that a sanitizer, which makes them a hundred times slower, can do in its time.
 SHORT_CASES = ":".join("GpuKernels." + name for name in (
     "NeighbourSumReadsAnXThatBeginsAnywhere", "GathersAndScattersInTheOrderOfTheCpu", "AdamHasTheBitsOfTheCpu", "TheLossOfTriplesIsTheCpus",
-    "ReducesOverRanksInTheirOrder"))
+    "CountsOfMixedScoresAreTheCpus", "ReducesOverRanksInTheirOrder"))
 
 # The loss is read every 20 steps; nothing else makes the host wait.
 MOST_WAITS = 0.2
@@ -392,6 +392,20 @@ class Check:
         return f"micrec evaluate takes {seconds:.1f} s from start to end on {self.graph_name()}; " \
                f"ndcg@20 {found['mean']['ndcg@20']:.4f}"
 
+    def ranks_as_on_the_cpu(self):
+        code, text = self.run(self.programs.path("benchmark_gpu_ranking"), expect=(0, 1))
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        told = []
+        for line in lines:
+            what = "with a linear term in" if line["linear"] else "by the product alone in"
+            of_mixes = f", {line['mixes']} mixes at once" if line["mixes"] > 1 else ""
+            told.append(f"{what} {line['ms']:.1f} ms{of_mixes} (the CPU takes {line['cpu_ms']:.0f})")
+            self.measured(f"ranking 29,858 users of 40,981 items {told[-1].partition(' in ')[0]}{of_mixes}", f"{line['ms']:.1f} ms")
+        sentence = f"29,858 users of 40,981 items, 64 columns: {'; '.join(told)}"
+        if code != 0 or len(lines) != 3 or not all(line["equal"] for line in lines):
+            raise Failed(f"counts differ from the CPU's: {sentence}; {last_line(text)}")
+        return f"every count is the CPU's; {sentence}"
+
     def needs_ranks(self, ranks):
         if not self.options.rehearse and self.gpus < ranks and self.nccl < FIRST_NCCL_THAT_SHARES:
             raise Skipped(f"{self.gpus} GPUs, and NCCL {self.machine['NCCL']} does not let ranks share one (2.30 does)")
@@ -461,6 +475,7 @@ class Check:
         self.step("neighbour_sum", 40, self.neighbour_sum)
         self.step("lightgcn in torch", 60, self.peer)
         self.step("ranking", 40, self.ranking)
+        self.step("ranking as on the CPU", 60, self.ranks_as_on_the_cpu, can_rehearse=False)
         self.step("grids", 90, self.grids)
         self.step("killed rank", 60, self.killed_rank)
         for ranks in (2, 4):

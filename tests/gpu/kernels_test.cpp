@@ -8,6 +8,7 @@
 #include "graph/row_product.h"
 #include "kernel_cases.h"
 #include "kernels/rows.h"
+#include "ranking_cases.h"
 #include "sum_cases.h"
 
 namespace micrec {
@@ -98,6 +99,17 @@ TEST(GpuKernels, TheLossOfTriplesIsTheCpus) {
       expect_triple_loss_of_the_cpu(gpu_for_test(), triples, width);
     }
   }
+}
+
+TEST(GpuKernels, CountsOfARankingAreTheCpus) {
+  MICREC_NEEDS_GPU();
+  expect_counts_of_the_cpu(gpu_for_test());
+}
+
+TEST(GpuKernels, CountsOfMixedScoresAreTheCpus) {
+  MICREC_NEEDS_GPU();
+  expect_mixed_counts_of_the_cpu(gpu_for_test());
+  expect_long_histories_of_the_cpu(gpu_for_test());
 }
 
 TEST(GpuKernels, ReducesOverRanksInTheirOrder) {

@@ -108,12 +108,13 @@ class OnDevice : public testing::Test {
         run.uploads.push_back(device_work().uploads - uploads_before);
       };
       events.validate = [&](const TrainingState& at, const at::Tensor& z) {
-        EXPECT_TRUE(z.is_cpu() && z.isfinite().all().item<bool>());
+        EXPECT_EQ(z.device(), rank.shard.device);
+        EXPECT_TRUE(z.isfinite().all().item<bool>());
         return static_cast<double>(at.step);
       };
       Trainer trainer(config, rank.model, optimizer, sampler, store, description, events);
       trainer.run(state);
-      const at::Tensor z = rank.model.embeddings(0);
+      const at::Tensor z = rank.model.embeddings(0).cpu();
       WholeTensors values = gather_parameters(rank);
       std::size_t next = 0;
       for (const Parameter& parameter : rank.model.parameters()) {
@@ -256,7 +257,7 @@ TEST_F(OnDevice, InfersWhoeverJoinsLaterAsOnTheCpu) {
         setting.over = over_played_device;
       }
       on_ranks(dataset_, model_of(name), setting, [&](ModelRank& rank) {
-        rows[on_device] = rank.model.embeddings(1);
+        rows[on_device] = rank.model.embeddings(1).cpu();
         new_users[on_device] = rank.model.new_user_embeddings(0, {{0, 1, 5}, {}, {3}}, 1);
       });
     }

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "cluster/exchange.h"
+#include "emulated_block.h"
 #include "emulated_warp.h"
 #include "kernels/gpu.h"
 
@@ -377,6 +378,50 @@ void keep_loss_on_gpu(const KeepLossCall& call, c10::Device /*device*/) {
   translate(here.values);
   translate(here.kept);
   keep_loss(here);
+}
+
+namespace {
+
+RankCall call_on_host(RankCall call) {
+  translate(call.items);
+  translate(call.numbers);
+  translate(call.group_begin);
+  translate(call.source_offsets);
+  translate(call.source_positions);
+  translate(call.source_values);
+  translate(call.history_offsets);
+  translate(call.history_items);
+  translate(call.history_weights);
+  translate(call.history_of);
+  translate(call.users);
+  translate(call.masked_offsets);
+  translate(call.masked_positions);
+  translate(call.positive_offsets);
+  translate(call.positive_items);
+  translate(call.positive_user);
+  translate(call.mixes);
+  translate(call.thresholds);
+  translate(call.turns);
+  translate(call.ahead);
+  translate(call.sums);
+  return call;
+}
+
+}  // namespace
+
+void place_positives_on_gpu(const RankCall& call, c10::Device /*device*/) {
+  count_launch("place_positives");
+  emulate_places(call_on_host(call));
+}
+
+void sum_histories_on_gpu(const RankCall& call, c10::Device /*device*/) {
+  count_launch("sum_histories");
+  emulate_sums(call_on_host(call));
+}
+
+void count_ahead_on_gpu(const RankCall& call, c10::Device /*device*/) {
+  count_launch("count_ahead");
+  emulate_counts(call_on_host(call));
 }
 
 }  // namespace micrec

@@ -1,0 +1,23 @@
+#pragma once
+
+// For sources that nvcc compiles.
+namespace micrec {
+
+/// One thread of the block that runs this code; see count_ahead_block.h.
+class DeviceBlock {
+ public:
+  template <typename T>
+  struct Threads {
+    T value;
+    __device__ __forceinline__ T& operator[](int) { return value; }
+    __device__ __forceinline__ const T& operator[](int) const { return value; }
+  };
+
+  template <typename Body>
+  __device__ __forceinline__ void each(const Body& body) const {
+    body(static_cast<int>(threadIdx.x));
+    __syncthreads();
+  }
+};
+
+}  // namespace micrec
