@@ -5,6 +5,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -43,6 +44,67 @@ at::Tensor scaled_sum(const ShardedGraph& graph, const char* name, const at::Ten
   return owned_sum(graph, graph.with_halo(name, x), options);
 }
 
+// What the rows of a symmetric pattern have of the given columns alone, as positions among them: the
+// lists of these turned round, in the same order.
+Pattern turned(const Pattern& symmetric, const std::vector<std::int32_t>& columns) {
+  constexpr std::size_t kListsAhead = 8;
+  const auto each = [&](const auto& use) {
+    for (std::size_t position = 0; position < columns.size(); ++position) {
+      const std::size_t ahead = std::min(position + kListsAhead, columns.size() - 1);
+      __builtin_prefetch(symmetric.columns.data() + symmetric.begin(columns[ahead]));
+      const std::int64_t end = symmetric.end(columns[position]);
+      for (std::int64_t i = symmetric.begin(columns[position]); i < end; ++i) {
+        use(symmetric.columns[i], static_cast<std::int32_t>(position));
+      }
+    }
+  };
+  std::vector<std::int32_t> next(symmetric.rows(), 0);  // of each row how many, then where the next
+  each([&](std::int32_t row, std::int32_t) { ++next[row]; });
+  Pattern result;
+  result.offsets.resize(symmetric.rows() + 1);
+  for (std::int64_t row = 0; row < symmetric.rows(); ++row) {
+    result.offsets[row + 1] = result.offsets[row] + next[row];
+    next[row] = static_cast<std::int32_t>(result.offsets[row]);
+  }
+  result.columns.resize(result.nonzeros());
+  each([&](std::int32_t row, std::int32_t position) { result.columns[next[row]++] = position; });
+  return result;
+}
+
+// Whether that takes less than going through all nonzeros, which several threads share.
+bool is_worth_turning(const ShardedGraph& graph, const SelectedRows& columns) {
+  const Pattern& pattern = graph.pattern();
+  if (graph.communicator().size() > 1 || pattern.nonzeros() > std::numeric_limits<int>::max()) {
+    return false;
+  }
+  std::int64_t nonzeros = 0;
+  for (const std::int32_t column : columns.list.rows()) nonzeros += pattern.degree(column);
+  return 2 * graph.threads() * nonzeros < pattern.nonzeros();
+}
+
+// y = the first product of horner(), of an x that has the rows `active` alone; `options` say the rest.
+void sum_of_active(const ShardedGraph& graph, at::Tensor& y, const at::Tensor& x,
+                   const SelectedRows& active, const SumOptions& options) {
+  const Pattern& pattern = graph.pattern();
+  SumOptions of_turned = options;
+  of_turned.active_columns = nullptr;
+  of_turned.scaling.column =
+      gather_rows(options.scaling.column, active.list.rows(), graph.threads());
+  neighbour_sum_into(y, turned(pattern, active.list.rows()), x, of_turned, graph.threads());
+  // Hubs are summed in pieces, which are cut by all of their nonzeros.
+  std::vector<std::int32_t> hubs;
+  for (std::int64_t row = 0; row < pattern.rows(); ++row) {
+    if (pattern.degree(row) > kHubChunk) hubs.push_back(static_cast<std::int32_t>(row));
+  }
+  if (hubs.empty()) return;
+  const RowList rows(std::move(hubs));
+  SumOptions of_hubs = options;
+  of_hubs.range.reset();
+  of_hubs.rows = &rows;
+  y.index_copy_(0, at::tensor(rows.rows(), at::kLong),
+                neighbour_sum(pattern, x, of_hubs, graph.threads()));
+}
+
 // The sum of A^0 x .. A^layers x times `factor`, layers >= 1, where x may be zero outside `active`
 // rows (and then has only these).
 //
@@ -71,6 +133,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x, const Selected
   } else {
     y = graph.with_halo("halo.propagate", x);
   }
+  const bool is_turned = active && x.is_cpu() && is_worth_turning(graph, *active);
   for (int layer = 1; layer < layers; ++layer) {
     options.scaling.row = squared;
     options.horner.scale = scale;
@@ -80,7 +143,11 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x, const Selected
     options.meanwhile = [&halo] { halo.poll(); };
     for (int part = 0; part < graph.parts(); ++part) {
       options.range = graph.rows_of_part(part);
-      neighbour_sum_into(next, graph.pattern(), y, options, graph.threads());
+      if (is_turned && layer == 1) {
+        sum_of_active(graph, next, y, *active, options);
+      } else {
+        neighbour_sum_into(next, graph.pattern(), y, options, graph.threads());
+      }
       halo.send(part);
     }
     halo.wait();

@@ -9,9 +9,9 @@
 namespace micrec::MICREC_INSTRUCTION_SET {
 namespace {
 
-// Rows ahead whose reads are started: enough to cover the latency of the last-level cache.
-constexpr std::int64_t kPrefetchEntries = 24;
 constexpr int kLineFloats = 16;
+// Lines ahead whose reads are started: enough to cover the latency of the last-level cache.
+constexpr int kPrefetchLines = 96;
 constexpr int kMaxVectors = 8;  // accumulators of one pass over a row's neighbours
 constexpr int kBatchRows = 256;
 // From this size on sums are written past the caches, where they would not stay until they are
@@ -73,15 +73,17 @@ MICREC_INLINE WantedRow wanted_row(const SumCall& call, std::int64_t i) {
 template <int lanes, int vectors, Weights weights>
 MICREC_INLINE void sum_block(const SumCall& call, const Entries& entries, std::int64_t begin,
                              std::int64_t end, std::int64_t column, std::int64_t last_column,
-                             const RowFinish* finish, float* out) {
+                             const RowFinish* finish, bool is_streamed, float* out) {
   const std::int64_t dim = call.dim;
   const float* const x = static_cast<const float*>(call.x) + column;
   const std::int64_t last = last_column - column;
+  constexpr std::int64_t kEntriesAhead =
+      kPrefetchLines / (vectors * lanes > kLineFloats ? vectors * lanes / kLineFloats : 1);
   const bool straddles = dim % kLineFloats != 0;
   Vector<lanes> sums[vectors] = {};
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int64_t ahead =
-        i + kPrefetchEntries < entries.available ? i + kPrefetchEntries : entries.available - 1;
+        i + kEntriesAhead < entries.available ? i + kEntriesAhead : entries.available - 1;
     const float* const next = x + entries.rows[ahead] * dim;
 #pragma GCC unroll 16
     for (int c = 0; c < vectors * lanes; c += kLineFloats) __builtin_prefetch(next + c);
@@ -103,7 +105,6 @@ MICREC_INLINE void sum_block(const SumCall& call, const Entries& entries, std::i
       }
     }
   }
-  const bool is_streamed = finish && streams<lanes>(call);
 #pragma GCC unroll 8
   for (int v = 0; v < vectors; ++v) {
     const std::int64_t at = v + 1 < vectors ? column + v * lanes : last_column;
@@ -115,9 +116,20 @@ MICREC_INLINE void sum_block(const SumCall& call, const Entries& entries, std::i
   }
 }
 
-template <int lanes, Weights weights>
-MICREC_INLINE void sum_columns(const SumCall& call, const Entries& entries, std::int64_t begin,
-                               std::int64_t end, const RowFinish* finish, float* out) {
+// A block of columns of every row that `each` names, as use(begin, end, finish, out).
+template <int lanes, int vectors, Weights weights, typename Each>
+[[gnu::flatten]] void sum_block_of_each(const SumCall& call, const Entries& entries,
+                                        std::int64_t column, std::int64_t last_column,
+                                        const Each& each) {
+  const bool is_streamed = streams<lanes>(call);
+  each([&](std::int64_t begin, std::int64_t end, const RowFinish* finish, float* out) {
+    sum_block<lanes, vectors, weights>(call, entries, begin, end, column, last_column, finish,
+                                       is_streamed, out);
+  });
+}
+
+template <int lanes, Weights weights, typename Each>
+MICREC_INLINE void sum_columns(const SumCall& call, const Entries& entries, const Each& each) {
   const std::int64_t vectors = (call.dim + lanes - 1) / lanes;
   for (std::int64_t first = 0; first < vectors; first += kMaxVectors) {
     const std::int64_t count = vectors - first < kMaxVectors ? vectors - first : kMaxVectors;
@@ -125,9 +137,11 @@ MICREC_INLINE void sum_columns(const SumCall& call, const Entries& entries, std:
     const std::int64_t full_last = column + (count - 1) * lanes;
     const std::int64_t last = full_last < call.dim - lanes ? full_last : call.dim - lanes;
     switch (count) {
-#define MICREC_CASE(n)                                                                  \
-  case n:                                                                               \
-    sum_block<lanes, n, weights>(call, entries, begin, end, column, last, finish, out); \
+#define MICREC_CASE(n)                                                         \
+  case n:                                                                      \
+    if constexpr (lanes == kLanes || n * lanes <= kLanes) {                    \
+      sum_block_of_each<lanes, n, weights>(call, entries, column, last, each); \
+    }                                                                          \
     break;
       MICREC_CASE(1)
       MICREC_CASE(2)
@@ -142,35 +156,26 @@ MICREC_INLINE void sum_columns(const SumCall& call, const Entries& entries, std:
   }
 }
 
-template <Weights weights>
-MICREC_INLINE void sum_any_width(const SumCall& call, const Entries& entries, std::int64_t begin,
-                                 std::int64_t end, const RowFinish* finish, float* out) {
-  if (call.dim >= kLanes) {
-    return sum_columns<kLanes, weights>(call, entries, begin, end, finish, out);
-  }
+template <Weights weights, typename Each>
+void sum_any_width(const SumCall& call, const Entries& entries, const Each& each) {
+  if (call.dim >= kLanes) return sum_columns<kLanes, weights>(call, entries, each);
   if constexpr (kLanes > 8) {
-    if (call.dim >= 8) return sum_columns<8, weights>(call, entries, begin, end, finish, out);
+    if (call.dim >= 8) return sum_columns<8, weights>(call, entries, each);
   }
   if constexpr (kLanes > 4) {
-    if (call.dim >= 4) return sum_columns<4, weights>(call, entries, begin, end, finish, out);
+    if (call.dim >= 4) return sum_columns<4, weights>(call, entries, each);
   }
-  sum_columns<1, weights>(call, entries, begin, end, finish, out);
+  sum_columns<1, weights>(call, entries, each);
 }
 
-template <Weights weights>
-[[gnu::flatten]] void sum_flat(const SumCall& call, const Entries& entries, std::int64_t begin,
-                               std::int64_t end, const RowFinish* finish, float* out) {
-  sum_any_width<weights>(call, entries, begin, end, finish, out);
-}
-
-MICREC_INLINE void sum_entries(const SumCall& call, const Entries& entries, std::int64_t begin,
-                               std::int64_t end, const RowFinish* finish, float* out) {
+template <typename Each>
+MICREC_INLINE void sum_entries(const SumCall& call, const Entries& entries, const Each& each) {
   if (entries.weights) {
-    sum_flat<Weights::by_entry>(call, entries, begin, end, finish, out);
+    sum_any_width<Weights::by_entry>(call, entries, each);
   } else if (entries.by_row) {
-    sum_flat<Weights::by_row>(call, entries, begin, end, finish, out);
+    sum_any_width<Weights::by_row>(call, entries, each);
   } else {
-    sum_flat<Weights::none>(call, entries, begin, end, finish, out);
+    sum_any_width<Weights::none>(call, entries, each);
   }
 }
 
@@ -228,6 +233,25 @@ MICREC_INLINE void start_addend(const SumCall& call, std::int64_t place, std::in
   const float* const addend = finish_of_row(call, call.row_at[place + kRowsAhead]).addend;
   if (!addend) return;
   for (std::int64_t c = 0; c < call.dim; c += kLineFloats) __builtin_prefetch(addend + c);
+}
+
+// Starts reading what a wanted row that follows soon needs: its place, its first neighbours and its
+// addend lie anywhere.
+MICREC_INLINE void start_wanted(const SumCall& call, std::int64_t next, std::int64_t end) {
+  constexpr std::int64_t kRowsAhead = 8;
+  if (!call.rows) return;
+  if (next + 2 * kRowsAhead < end) {
+    __builtin_prefetch(call.offsets + place_of_row(call, call.rows[next + 2 * kRowsAhead]));
+  }
+  if (next + kRowsAhead >= end) return;
+  const std::int64_t row = call.rows[next + kRowsAhead];
+  const std::int64_t* const offset = call.offsets + place_of_row(call, row);
+  const std::int32_t* const columns = call.columns + offset[0];
+  for (std::int64_t c = 0; c < 4 * kLineFloats && c < offset[1] - offset[0]; c += kLineFloats) {
+    __builtin_prefetch(columns + c);
+  }
+  const float* const addend = finish_of_row(call, row).addend;
+  for (std::int64_t c = 0; addend && c < call.dim; c += kLineFloats) __builtin_prefetch(addend + c);
 }
 
 // Takes the columns' scales into the weights, and moves up those that take part as rows of x.
@@ -294,14 +318,16 @@ void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
   if (!call.rows && call.dropout.threshold == 0 && !call.active_columns &&
       (!call.column_scale || scales_in_place(call))) {
     const Entries entries{call.columns, call.edge_weights, call.column_scale, call.nonzeros};
-    for (std::int64_t place = begin; place < end; ++place) {
-      start_addend(call, place, end);
-      if (offsets[place + 1] - offsets[place] > kHubChunk) continue;
-      const std::int64_t row = wanted_row(call, place).row;
-      const RowFinish finish = finish_of_row(call, row);
-      const std::int64_t row_end = is_zero_row(call, row) ? offsets[place] : offsets[place + 1];
-      sum_entries(call, entries, offsets[place], row_end, &finish, row_of_out(call, row));
-    }
+    sum_entries(call, entries, [&](const auto& sum) {
+      for (std::int64_t place = begin; place < end; ++place) {
+        start_addend(call, place, end);
+        if (offsets[place + 1] - offsets[place] > kHubChunk) continue;
+        const std::int64_t row = wanted_row(call, place).row;
+        const RowFinish finish = finish_of_row(call, row);
+        const std::int64_t row_end = is_zero_row(call, row) ? offsets[place] : offsets[place + 1];
+        sum(offsets[place], row_end, &finish, row_of_out(call, row));
+      }
+    });
     end_streams();
     return;
   }
@@ -314,6 +340,7 @@ void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
     std::int64_t used = 0;
     int collected = 0;
     for (; next < end && collected < kBatchRows; ++next) {
+      start_wanted(call, next, end);
       const auto [row, place, output_row] = wanted_row(call, next);
       const std::int64_t degree = offsets[place + 1] - offsets[place];
       if (degree > kHubChunk) continue;
@@ -324,12 +351,14 @@ void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
       outputs[collected++] = output_row;
     }
     const Entries entries = collected_entries(call, rows, weights, used);
-    std::int64_t first = 0;
-    for (int b = 0; b < collected; ++b) {
-      const RowFinish finish = finish_of_row(call, row_of_output(call, outputs[b]));
-      sum_entries(call, entries, first, ends[b], &finish, row_of_out(call, outputs[b]));
-      first = ends[b];
-    }
+    sum_entries(call, entries, [&](const auto& sum) {
+      std::int64_t first = 0;
+      for (int b = 0; b < collected; ++b) {
+        const RowFinish finish = finish_of_row(call, row_of_output(call, outputs[b]));
+        sum(first, ends[b], &finish, row_of_out(call, outputs[b]));
+        first = ends[b];
+      }
+    });
   }
   end_streams();
 }
@@ -342,8 +371,9 @@ void sum_hub_piece(const SumCall& call, std::int64_t number) {
   const std::int64_t count =
       is_zero_row(call, row) ? 0
                              : remaining_entries(call, row, piece.begin, piece.end, rows, weights);
-  sum_entries(call, collected_entries(call, rows, weights, count), 0, count, nullptr,
-              call.hubs.partials + number * call.dim);
+  sum_entries(call, collected_entries(call, rows, weights, count), [&](const auto& sum) {
+    sum(std::int64_t{0}, count, nullptr, call.hubs.partials + number * call.dim);
+  });
 }
 
 void finish_hub(const SumCall& call, std::int64_t number) {

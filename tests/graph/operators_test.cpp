@@ -317,11 +317,13 @@ TEST(Propagate, ShardedEqualsUnsharded) {
   const at::Tensor x = random_matrix(graph.nodes(), 17, 3);
   std::vector<std::int32_t> wanted;
   for (std::int32_t i = 0; i < graph.nodes(); i += 5) wanted.push_back(i);
+  std::vector<std::int32_t> few;  // that the hub has in both of its pieces
+  for (std::int32_t i = 19; i < 4700; i += 20) few.push_back(i);
   const std::vector<std::int32_t> one = {17};  // most ranks have nothing to give
   const std::vector<std::int32_t> none;
   for (const std::vector<std::int32_t>* const rows :
-       {(const std::vector<std::int32_t>*)nullptr, (const std::vector<std::int32_t>*)&wanted, &one,
-        &none}) {
+       {(const std::vector<std::int32_t>*)nullptr, (const std::vector<std::int32_t>*)&wanted,
+        (const std::vector<std::int32_t>*)&few, &one, &none}) {
     for (const int layers : {0, 1, 3}) {
       const auto apply = propagation(graph, layers);
       const Answer whole = answer_of<ShardedGraph>(graph, x, 1, apply, rows);
