@@ -25,22 +25,19 @@ void write_column(const PreparedDomain& domain, Split split, const std::vector<T
   constexpr std::int64_t kPiece = 1 << 20;  // whole chunks of the file
   if (count == 0) return file.write(path, std::vector<T>(), kCompressed);
   file.reserve<T>(path, {count}, kCompressed);
-  std::vector<T> piece;
+  std::vector<T> piece(std::min(count, kPiece) + 1);  // and one that is written over
   std::int64_t written = 0;
-  const auto write = [&] {
-    const auto size = static_cast<std::int64_t>(piece.size());
+  std::int64_t size = 0;
+  for (std::size_t i = 0; i < column.size(); ++i) {
+    // Without a branch, as chance decides on it.
+    piece[size] = column[i];
+    size += domain.split[i] == split ? 1 : 0;
+    if (size < kPiece && i + 1 < column.size()) continue;
     file.write_rows(path, Range{written, written + size}, piece.data());
-    if (fingerprint != nullptr) fingerprint->add_numbers(piece);
+    if (fingerprint != nullptr) fingerprint->add_numbers(piece.data(), size);
     written += size;
-    piece.clear();
-  };
-  piece.reserve(std::min(count, kPiece));
-  for (std::size_t i = 0; i < domain.split.size(); ++i) {
-    if (domain.split[i] != split) continue;
-    piece.push_back(column[i]);
-    if (static_cast<std::int64_t>(piece.size()) == kPiece) write();
+    size = 0;
   }
-  if (!piece.empty()) write();
   CHECK_EQ(written, count);
 }
 

@@ -101,14 +101,11 @@ struct FileColumns {
 
 /// Numbers the keys of a part's interactions.
 void number_keys(std::span<const Interaction> part, std::string_view Interaction::*key,
-                 KeyTable& table, std::vector<std::string_view>& keys,
-                 GrowingColumn<std::int32_t>& numbers) {
-  keys.clear();
-  for (const Interaction& interaction : part) keys.push_back(interaction.*key);
-  for (std::size_t begin = 0; begin < keys.size();) {
-    const std::span<std::int32_t> room = numbers.grow(keys.size() - begin);
-    table.add_all(std::span(keys).subspan(begin, room.size()), room);
-    begin += room.size();
+                 KeyTable& table, GrowingColumn<std::int32_t>& numbers) {
+  while (!part.empty()) {
+    const std::span<std::int32_t> room = numbers.grow(part.size());
+    table.add_all(part.first(room.size()), key, room);
+    part = part.subspan(room.size());
   }
 }
 
@@ -130,11 +127,9 @@ InteractionsSummary read_file(const std::string& path, const InteractionsOptions
                               int threads, RawDomain& raw,
                               std::optional<TimeCensus::Settled>* times) {
   FileColumns columns;
-  std::vector<std::string_view> user_keys;
-  std::vector<std::string_view> item_keys;
   const std::vector<UseInteractions> uses = {
-      [&](auto part) { number_keys(part, &Interaction::user, raw.users, user_keys, columns.user); },
-      [&](auto part) { number_keys(part, &Interaction::item, raw.items, item_keys, columns.item); },
+      [&](auto part) { number_keys(part, &Interaction::user, raw.users, columns.user); },
+      [&](auto part) { number_keys(part, &Interaction::item, raw.items, columns.item); },
       [&](auto part) { take_times(part, columns); },
   };
   InteractionsSummary summary = for_each_part(path, options, uses, threads);

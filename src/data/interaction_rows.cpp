@@ -1,6 +1,9 @@
 #include "data/interaction_rows.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -20,63 +23,135 @@ void keep_only(const std::vector<std::uint8_t>& keep, std::vector<T>& values) {
   values.resize(kept);
 }
 
-/// Where every user's interactions begin among those that are sorted by users, and the end of all.
-std::vector<std::int64_t> begins_of(const std::vector<std::int32_t>& user) {
-  const std::int32_t users = user.empty() ? 0 : 1 + *std::max_element(user.begin(), user.end());
-  std::vector<std::int64_t> begin(static_cast<std::size_t>(users) + 1, 0);
-  for (const std::int32_t one : user) ++begin[one + 1];
-  for (std::int32_t one = 0; one < users; ++one) begin[one + 1] += begin[one];
-  return begin;
+/// Interactions of users that follow one another, about as many as a core's cache holds while they
+/// are sorted.
+constexpr std::int64_t kBucketRows = 1 << 14;
+/// No more of them than a core writes to at a time without waiting for the places of its pages.
+constexpr int kMostBucketBits = 11;
+
+/// Users in ranges of 2^shift, and where the interactions of each range begin and end.
+struct Buckets {
+  int shift = 0;
+  std::vector<std::int64_t> begin = {0};  // (buckets + 1)
+
+  std::int64_t count() const { return static_cast<std::int64_t>(begin.size()) - 1; }
+};
+
+Buckets buckets_of(const std::vector<std::int32_t>& user) {
+  if (user.empty()) return {};
+  const auto last = static_cast<std::uint32_t>(*std::max_element(user.begin(), user.end()));
+  const auto wanted = static_cast<std::uint64_t>(user.size()) / kBucketRows;
+  const int bits = std::min<int>(kMostBucketBits, std::bit_width(wanted));
+  Buckets buckets;
+  buckets.shift = std::max<int>(0, std::bit_width(last) - bits);
+  buckets.begin.assign((last >> buckets.shift) + 2, 0);
+  for (const std::int32_t one : user) ++buckets.begin[(one >> buckets.shift) + 1];
+  std::partial_sum(buckets.begin.begin(), buckets.begin.end(), buckets.begin.begin());
+  return buckets;
 }
 
-/// A column in the order of users, for each of them as it was; frees the one that was.
-template <typename T>
-std::vector<T> by_user(const std::vector<std::int32_t>& user, std::vector<std::int64_t> next,
-                       std::vector<T>& column) {
-  std::vector<T> sorted(column.size());
-  for (std::size_t i = 0; i < column.size(); ++i) sorted[next[user[i]]++] = column[i];
-  std::vector<T>().swap(column);
-  return sorted;
+struct Row {
+  std::int32_t user = 0;
+  std::int32_t item = 0;
+  std::int64_t timestamp = 0;
+  std::int32_t billionths = 0;
+  Split split = Split::train;
+};
+
+/// Exchanges an interaction for that of a place.
+void exchange(InteractionRows& rows, std::int64_t i, Row& row) {
+  std::swap(rows.user[i], row.user);
+  std::swap(rows.item[i], row.item);
+  if (!rows.timestamp.empty()) std::swap(rows.timestamp[i], row.timestamp);
+  if (!rows.billionths.empty()) std::swap(rows.billionths[i], row.billionths);
+  if (!rows.split.empty()) std::swap(rows.split[i], row.split);
 }
 
-/// Sorts a user's interactions.
-class HistorySorter {
+/// Puts every interaction into its bucket, in no order, without room for a second column: what is
+/// in the way is taken along to its own.
+void put_into_buckets(const Buckets& buckets, InteractionRows& rows) {
+  std::vector<std::int64_t> next = buckets.begin;
+  for (std::int64_t b = 0; b < buckets.count(); ++b) {
+    while (next[b] < buckets.begin[b + 1]) {
+      Row row;
+      exchange(rows, next[b], row);
+      for (;;) {
+        const std::int64_t own = row.user >> buckets.shift;
+        exchange(rows, next[own]++, row);
+        if (own == b) break;
+      }
+    }
+  }
+}
+
+/// Sorts the interactions of a bucket.
+class BucketSorter {
  public:
-  explicit HistorySorter(InteractionRows& rows) : rows_(rows) {}
+  explicit BucketSorter(InteractionRows& rows) : rows_(rows) {}
 
   void sort(std::int64_t begin, std::int64_t end) {
+    if (begin == end) return;
+    const auto users = range_of(rows_.user, begin, end);
+    const auto items = range_of(rows_.item, begin, end);
+    const int item_bits = std::bit_width(static_cast<std::uint32_t>(items.second - items.first));
+    const int user_bits = std::bit_width(static_cast<std::uint32_t>(users.second - users.first));
     order_.clear();
     for (std::int64_t i = begin; i < end; ++i) {
-      order_.push_back(static_cast<std::uint64_t>(rows_.item[i]) << 32 |
-                       static_cast<std::uint64_t>(i - begin));
+      const auto user = static_cast<std::uint64_t>(rows_.user[i] - users.first);
+      const auto item = static_cast<std::uint64_t>(rows_.item[i] - items.first);
+      order_.push_back({user << item_bits | item, i});
     }
-    std::sort(order_.begin(), order_.end());
-    sort_repeated(begin);
-    permute(begin, rows_.item, items_);
+    sort_by_pair(user_bits + item_bits);
+    sort_repeated();
+    permute(begin, rows_.user, integers_);
+    permute(begin, rows_.item, integers_);
     permute(begin, rows_.timestamp, timestamps_);
-    permute(begin, rows_.billionths, billionths_);
+    permute(begin, rows_.billionths, integers_);
     permute(begin, rows_.split, splits_);
   }
 
  private:
-  static std::int64_t place(std::uint64_t entry) { return static_cast<std::uint32_t>(entry); }
-  static std::int32_t item(std::uint64_t entry) { return static_cast<std::int32_t>(entry >> 32); }
+  struct Entry {
+    std::uint64_t pair;
+    std::int64_t row;
+  };
 
-  /// Those of one item by their split and time.
-  void sort_repeated(std::int64_t begin) {
-    const auto rank = [&](std::uint64_t entry) {
-      const std::int64_t i = begin + place(entry);
+  static std::pair<std::int32_t, std::int32_t> range_of(const std::vector<std::int32_t>& column,
+                                                        std::int64_t begin, std::int64_t end) {
+    const auto [least, most] = std::minmax_element(column.begin() + begin, column.begin() + end);
+    return {*least, *most};
+  }
+
+  /// By counting, 11 bits at a time from the last; those of one pair stay as they are.
+  void sort_by_pair(int bits) {
+    constexpr int kDigitBits = 11;
+    constexpr std::uint64_t kDigits = 1 << kDigitBits;
+    other_.resize(order_.size());
+    std::array<std::uint32_t, kDigits> next;
+    for (int shift = 0; shift < bits; shift += kDigitBits) {
+      next.fill(0);
+      for (const Entry& entry : order_) ++next[entry.pair >> shift & (kDigits - 1)];
+      std::exclusive_scan(next.begin(), next.end(), next.begin(), 0U);
+      for (const Entry& entry : order_) other_[next[entry.pair >> shift & (kDigits - 1)]++] = entry;
+      std::swap(order_, other_);
+    }
+  }
+
+  /// Those of one pair by their split and time.
+  void sort_repeated() {
+    const auto rank = [&](const Entry& entry) {
+      const std::int64_t i = entry.row;
       return std::tuple(rows_.split.empty() ? Split::train : rows_.split[i],
                         rows_.timestamp.empty() ? 0 : rows_.timestamp[i],
                         rows_.billionths.empty() ? 0 : rows_.billionths[i]);
     };
-    for (std::size_t first = 0, last = 0; first < order_.size(); first = last) {
-      last = first + 1;
-      while (last < order_.size() && item(order_[last]) == item(order_[first])) ++last;
-      if (last == first + 1) continue;
-      std::sort(order_.begin() + static_cast<std::ptrdiff_t>(first),
-                order_.begin() + static_cast<std::ptrdiff_t>(last),
-                [&](std::uint64_t a, std::uint64_t b) { return rank(a) < rank(b); });
+    for (auto first = order_.begin(); first != order_.end();) {
+      auto last = first + 1;
+      while (last != order_.end() && last->pair == first->pair) ++last;
+      if (last - first > 1) {
+        std::sort(first, last, [&](const Entry& a, const Entry& b) { return rank(a) < rank(b); });
+      }
+      first = last;
     }
   }
 
@@ -84,15 +159,15 @@ class HistorySorter {
   void permute(std::int64_t begin, std::vector<T>& column, std::vector<T>& sorted) const {
     if (column.empty()) return;
     sorted.clear();
-    for (const std::uint64_t entry : order_) sorted.push_back(column[begin + place(entry)]);
+    for (const Entry& entry : order_) sorted.push_back(column[entry.row]);
     std::copy(sorted.begin(), sorted.end(), column.begin() + begin);
   }
 
   InteractionRows& rows_;
-  std::vector<std::uint64_t> order_;  // item and place
-  std::vector<std::int32_t> items_;
+  std::vector<Entry> order_;
+  std::vector<Entry> other_;
+  std::vector<std::int32_t> integers_;
   std::vector<std::int64_t> timestamps_;
-  std::vector<std::int32_t> billionths_;
   std::vector<Split> splits_;
 };
 
@@ -106,25 +181,25 @@ void InteractionRows::keep_only(const std::vector<std::uint8_t>& keep) {
   micrec::keep_only(keep, split);
 }
 
+void InteractionRows::resize(std::size_t count) {
+  user.resize(count);
+  item.resize(count);
+  if (!timestamp.empty()) timestamp.resize(count);
+  if (!billionths.empty()) billionths.resize(count);
+  if (!split.empty()) split.resize(count);
+}
+
 InteractionRows take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_number,
                           const std::vector<std::int32_t>& item_number, int threads) {
   for (std::int32_t& user : raw.user) user = user_number[user];
   for (std::int32_t& item : raw.item) item = item_number[item];
-  const std::vector<std::int64_t> begin = begins_of(raw.user);
-  InteractionRows rows;
-  rows.item = by_user(raw.user, begin, raw.item);
-  rows.timestamp = by_user(raw.user, begin, raw.timestamp);
-  rows.billionths = by_user(raw.user, begin, raw.billionths);
-  rows.split = by_user(raw.user, begin, raw.given_split);
-  rows.user = std::move(raw.user);
-  const auto users = static_cast<std::int64_t>(begin.size()) - 1;
-  parallel_for(users, 1 << 12, threads, [&](std::int64_t first, std::int64_t last) {
-    HistorySorter sorter(rows);
-    for (std::int64_t user = first; user < last; ++user) {
-      std::fill(rows.user.begin() + begin[user], rows.user.begin() + begin[user + 1],
-                static_cast<std::int32_t>(user));
-      sorter.sort(begin[user], begin[user + 1]);
-    }
+  const Buckets buckets = buckets_of(raw.user);
+  InteractionRows rows{std::move(raw.user), std::move(raw.item), std::move(raw.timestamp),
+                       std::move(raw.billionths), std::move(raw.given_split)};
+  put_into_buckets(buckets, rows);
+  parallel_for(buckets.count(), 1, threads, [&](std::int64_t first, std::int64_t last) {
+    BucketSorter sorter(rows);
+    for (std::int64_t b = first; b < last; ++b) sorter.sort(buckets.begin[b], buckets.begin[b + 1]);
   });
   return rows;
 }
@@ -132,19 +207,22 @@ InteractionRows take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_
 void drop_repeated(InteractionRows& rows, const std::string& domain, SplitKind split,
                    std::ostream& report) {
   std::int64_t across_splits = 0;
-  std::int64_t dropped = 0;
-  std::vector<std::uint8_t> keep(rows.size(), 1);
-  for (std::size_t i = 1, last = 0; i < rows.size(); ++i) {
-    if (rows.user[i] != rows.user[last] || rows.item[i] != rows.item[last]) {
-      last = i;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (kept > 0 && rows.user[i] == rows.user[kept - 1] && rows.item[i] == rows.item[kept - 1]) {
+      if (!rows.split.empty() && rows.split[i] != rows.split[kept - 1]) ++across_splits;
       continue;
     }
-    keep[i] = 0;
-    ++dropped;
-    if (!rows.split.empty() && rows.split[i] != rows.split[last]) ++across_splits;
+    if (i != kept) {
+      Row row;
+      exchange(rows, i, row);
+      exchange(rows, kept, row);
+    }
+    ++kept;
   }
+  const auto dropped = static_cast<std::int64_t>(rows.size() - kept);
   if (dropped == 0) return;
-  rows.keep_only(keep);
+  rows.resize(kept);
   report << domain << ": " << with_commas(dropped) << (dropped == 1 ? " repeat" : " repeats")
          << " of a user's item dropped";
   if (across_splits > 0) {

@@ -20,6 +20,8 @@ struct InteractionRows {
   std::vector<Split> split;              // (n), or empty where no split is given
 
   std::size_t size() const { return user.size(); }
+  /// Drops all behind the first `count`.
+  void resize(std::size_t count);
   /// Drops the others. keep: (n).
   void keep_only(const std::vector<std::uint8_t>& keep);
 };
@@ -27,8 +29,8 @@ struct InteractionRows {
 /// The interactions by their new numbers; frees those of `raw`.
 ///
 /// Shapes   user_number, item_number: by the numbers in raw.users and raw.items.
-/// Cost     Counting by users, then a sort of each user's; 24 bytes an interaction at the peak, of
-///          which 16 are the result.
+/// Cost     Put into ranges of users in place, which a cache holds and which are then sorted by
+///          counting; no more memory than the 16 bytes an interaction of the result.
 InteractionRows take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_number,
                           const std::vector<std::int32_t>& item_number, int threads = 1);
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstring>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -29,14 +31,45 @@ std::uint64_t first_bytes(std::string_view key) {
   return bytes;
 }
 
-std::uint32_t hash_of(std::string_view key) {
-  return static_cast<std::uint32_t>(XXH3_64bits(key.data(), key.size()) >> 32);
+/// Up to 8 bytes and zeros behind them.
+std::uint64_t word_of(const char* from, std::size_t size) {
+  const auto load = [from]<typename Word>(std::size_t at, Word word) -> std::uint64_t {
+    std::memcpy(&word, from + at, sizeof word);
+    return word;
+  };
+  if (size == 8) return load(0, std::uint64_t{});
+  if (size >= 4)
+    return load(0, std::uint32_t{}) | load(size - 4, std::uint32_t{}) << 8 * (size - 4);
+  if (size >= 2) return load(0, std::uint16_t{}) | load(size - 1, std::uint8_t{}) << 8 * (size - 1);
+  return size == 1 ? load(0, std::uint8_t{}) : 0;
 }
 
-/// Keys that are looked for together: while memory brings what one of them needs, others go on.
-constexpr std::size_t kTogether = 32;
-
 }  // namespace
+
+static_assert(std::endian::native == std::endian::little, "the bytes of a word are those of a key");
+
+/// A key that is looked for.
+struct KeyTable::Wanted {
+  std::string_view text;
+  Key key;
+  std::uint32_t hash = 0;
+
+  Wanted() = default;
+  explicit Wanted(std::string_view wanted) : text(wanted) {
+    const std::size_t size = text.size();
+    std::uint64_t all = 0;
+    if (size <= Key::kMostBytes) {
+      key.first = word_of(text.data(), std::min<std::size_t>(size, 8));
+      key.rest = std::uint64_t{size} << 56;
+      if (size > 8) key.rest |= word_of(text.data() + 8, size - 8);
+      all = XXH3_64bits(&key, sizeof key);
+    } else {
+      key.rest = Key::kLong << 56 | size;
+      all = XXH3_64bits(text.data(), size);
+    }
+    hash = static_cast<std::uint32_t>(all >> 32);
+  }
+};
 
 bool key_less(std::string_view a, std::string_view b) {
   const bool a_number = is_plain_number(a);
@@ -46,11 +79,18 @@ bool key_less(std::string_view a, std::string_view b) {
   return a < b;
 }
 
-std::size_t KeyTable::slot_of(std::string_view wanted, std::uint32_t hash) const {
+bool KeyTable::is_at(std::int32_t number, const Wanted& wanted) const {
+  const Key& there = keys_[number];
+  if (there.rest != wanted.key.rest) return false;
+  if (!there.is_long()) return there.first == wanted.key.first;
+  return std::memcmp(bytes_.data() + there.first, wanted.text.data(), wanted.text.size()) == 0;
+}
+
+std::size_t KeyTable::slot_of(const Wanted& wanted) const {
   const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = first_slot(hash);
+  std::size_t slot = first_slot(wanted.hash);
   while (slots_[slot].number >= 0 &&
-         (slots_[slot].hash != hash || key(slots_[slot].number) != wanted)) {
+         (slots_[slot].hash != wanted.hash || !is_at(slots_[slot].number, wanted))) {
     slot = (slot + 1) & mask;
   }
   return slot;
@@ -69,54 +109,52 @@ void KeyTable::grow() {
   }
 }
 
-std::int32_t KeyTable::add(std::string_view wanted, std::uint32_t hash) {
-  std::size_t slot = slot_of(wanted, hash);
+std::int32_t KeyTable::add(const Wanted& wanted) {
+  std::size_t slot = slot_of(wanted);
   if (slots_[slot].number >= 0) return slots_[slot].number;
   if (size() >= std::numeric_limits<std::int32_t>::max() - 1) {
     throw Error(Cause::data, text("There are more than ", with_commas(size()),
                                   " distinct keys, and numbers of users and items are 32 bits wide"
                                   "; filter the data first."));
   }
-  if (2 * (end_.size() + 1) > slots_.size()) {
+  if (2 * (keys_.size() + 1) > slots_.size()) {
     grow();
-    slot = slot_of(wanted, hash);
+    slot = slot_of(wanted);
   }
   const auto number = static_cast<std::int32_t>(size());
-  bytes_.insert(bytes_.end(), wanted.begin(), wanted.end());
-  end_.push_back(bytes_.size());
-  slots_[slot] = {hash, number};
+  Key key = wanted.key;
+  if (key.is_long()) {
+    key.first = bytes_.size();
+    bytes_.insert(bytes_.end(), wanted.text.begin(), wanted.text.end());
+  }
+  keys_.push_back(key);
+  slots_[slot] = {wanted.hash, number};
   return number;
 }
 
-std::int32_t KeyTable::add(std::string_view wanted) { return add(wanted, hash_of(wanted)); }
+std::int32_t KeyTable::add(std::string_view wanted) { return add(Wanted(wanted)); }
 
-/// Asks memory for the end of the key that has this hash, mostly the wanted one.
-void KeyTable::prefetch_likely(std::uint32_t hash) const {
-  const Slot& slot = slots_[first_slot(hash)];
-  if (slot.number > 0) __builtin_prefetch(&end_[slot.number - 1]);
-}
-
-void KeyTable::add_all(std::span<const std::string_view> keys, std::span<std::int32_t> numbers) {
-  std::array<std::uint32_t, kTogether> hashes;
-  for (std::size_t begin = 0; begin < keys.size(); begin += kTogether) {
-    const std::size_t count = std::min(kTogether, keys.size() - begin);
-    for (std::size_t i = 0; i < count; ++i) {
-      hashes[i] = hash_of(keys[begin + i]);
-      __builtin_prefetch(&slots_[first_slot(hashes[i])]);
-    }
-    for (std::size_t i = 0; i < count; ++i) prefetch_likely(hashes[i]);
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::int32_t number = slots_[first_slot(hashes[i])].number;
-      if (number > 0) __builtin_prefetch(bytes_.data() + end_[number - 1]);
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      numbers[begin + i] = add(keys[begin + i], hashes[i]);
-    }
+void KeyTable::add_together(std::span<const std::string_view> keys, std::int32_t* numbers) {
+  std::array<Wanted, kTogether> wanted;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    wanted[i] = Wanted(keys[i]);
+    __builtin_prefetch(&slots_[first_slot(wanted[i].hash)]);
   }
+  // Mostly that is the key which is looked for.
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const Slot& slot = slots_[first_slot(wanted[i].hash)];
+    if (slot.number >= 0) __builtin_prefetch(&keys_[slot.number]);
+  }
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (!wanted[i].key.is_long()) continue;
+    const Slot& slot = slots_[first_slot(wanted[i].hash)];
+    if (slot.number >= 0) __builtin_prefetch(bytes_.data() + keys_[slot.number].first);
+  }
+  for (std::size_t i = 0; i < keys.size(); ++i) numbers[i] = add(wanted[i]);
 }
 
 std::int32_t KeyTable::find(std::string_view wanted) const {
-  return slots_[slot_of(wanted, hash_of(wanted))].number;
+  return slots_[slot_of(Wanted(wanted))].number;
 }
 
 std::vector<std::int32_t> KeyTable::sorted() const {
@@ -128,7 +166,7 @@ std::vector<std::int32_t> KeyTable::sorted() const {
   };
   constexpr std::uint32_t kWord = std::numeric_limits<std::uint32_t>::max();
   const std::size_t common = common_beginning();
-  std::vector<Entry> entries(end_.size());
+  std::vector<Entry> entries(keys_.size());
   for (std::int32_t number = 0; number < size(); ++number) {
     const std::string_view whole = key(number);
     const bool is_number = is_plain_number(whole) && whole.size() < kWord;

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -15,8 +18,9 @@ bool key_less(std::string_view a, std::string_view b);
 
 /// Numbers distinct keys in the order in which they come.
 ///
-/// Cost     The bytes of each distinct key once, and 24 to 40 bytes a key; add() is one hash and,
-///          mostly, one comparison. add_all() waits for memory once for many keys.
+/// Cost     16 bytes and 16 to 32 for its place a key, and the bytes of one that is longer than 15;
+///          add() is one hash and, mostly, one comparison of two words. add_all() waits for memory
+///          once for many keys.
 class KeyTable {
  public:
   KeyTable() : slots_(kFirstSlots) {}
@@ -24,16 +28,27 @@ class KeyTable {
   /// The number of a key, new or known.
   /// Errors   Error(data) where there are more than 2^31 - 2 keys.
   std::int32_t add(std::string_view key);
-  /// The numbers of many keys, as add() gives them one after the other. numbers: (keys).
-  void add_all(std::span<const std::string_view> keys, std::span<std::int32_t> numbers);
+  /// The numbers of a key of many records, as add() gives them one after the other.
+  /// numbers: (records).
+  template <typename Record>
+  void add_all(std::span<const Record> records, std::string_view Record::*key,
+               std::span<std::int32_t> numbers) {
+    std::array<std::string_view, kTogether> keys;
+    for (std::size_t begin = 0; begin < records.size(); begin += kTogether) {
+      const std::size_t count = std::min(kTogether, records.size() - begin);
+      for (std::size_t i = 0; i < count; ++i) keys[i] = records[begin + i].*key;
+      add_together(std::span(keys).first(count), numbers.data() + begin);
+    }
+  }
   /// The number of a key, or -1.
   std::int32_t find(std::string_view key) const;
 
-  std::int64_t size() const { return static_cast<std::int64_t>(end_.size()); }
+  std::int64_t size() const { return static_cast<std::int64_t>(keys_.size()); }
   /// Valid until the next add().
   std::string_view key(std::int32_t number) const {
-    const std::uint64_t begin = number == 0 ? 0 : end_[number - 1];
-    return std::string_view(bytes_.data() + begin, end_[number] - begin);
+    const Key& key = keys_[number];
+    if (key.is_long()) return {bytes_.data() + key.first, key.size()};
+    return {reinterpret_cast<const char*>(&key), key.size()};
   }
 
   /// All numbers, by key_less of their keys.
@@ -42,6 +57,21 @@ class KeyTable {
  private:
   static constexpr int kFirstBits = 10;
   static constexpr std::size_t kFirstSlots = std::size_t{1} << kFirstBits;  // doubled as it grows
+  /// Keys that are looked for together: while memory brings what one of them needs, others go on.
+  static constexpr std::size_t kTogether = 32;
+
+  /// A key of up to 15 bytes itself, zeros behind it and its size in the last byte; of a longer one
+  /// where it begins in bytes_, its size, and a mark in the last byte.
+  struct Key {
+    std::uint64_t first = 0;
+    std::uint64_t rest = 0;
+
+    static constexpr std::size_t kMostBytes = 15;
+    static constexpr std::uint64_t kLong = 0xFF;
+    bool is_long() const { return rest >> 56 == kLong; }
+    std::size_t size() const { return is_long() ? rest & ~(kLong << 56) : rest >> 56; }
+  };
+  struct Wanted;
 
   /// A place of the table: a key's number, -1 where free, and its hash, which mostly tells other
   /// keys from it without a look at theirs.
@@ -51,15 +81,16 @@ class KeyTable {
   };
 
   std::size_t first_slot(std::uint32_t hash) const { return hash >> (32 - bits_); }
-  std::size_t slot_of(std::string_view key, std::uint32_t hash) const;
-  std::int32_t add(std::string_view key, std::uint32_t hash);
-  void prefetch_likely(std::uint32_t hash) const;
+  std::size_t slot_of(const Wanted& wanted) const;
+  bool is_at(std::int32_t number, const Wanted& wanted) const;
+  std::int32_t add(const Wanted& wanted);
+  void add_together(std::span<const std::string_view> keys, std::int32_t* numbers);
   void grow();
   std::size_t common_beginning() const;
 
-  std::vector<char> bytes_;         // the keys, one after the other
-  std::vector<std::uint64_t> end_;  // (size) end of each key in bytes_
-  std::vector<Slot> slots_;         // (2^bits_) open addressing, in the order of the hashes
+  std::vector<Key> keys_;    // (size)
+  std::vector<char> bytes_;  // the long keys, one after the other
+  std::vector<Slot> slots_;  // (2^bits_) open addressing, in the order of the hashes
   int bits_ = kFirstBits;
 };
 

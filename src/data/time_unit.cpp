@@ -19,6 +19,7 @@ constexpr std::int64_t kLeastNanoseconds = 100'000'000'000'000'000;
 
 constexpr std::int64_t kOf1980 = 315'532'800;
 constexpr std::int64_t kOf2100 = 4'102'444'800;
+constexpr std::int64_t kLeastHourAsDate = 1'980'010'100;  // YYYYMMDDhh; as seconds of 2032
 
 constexpr std::array<std::int64_t, 5> kPerSecond = {1, 1, 1'000, 1'000'000, 1'000'000'000};
 constexpr std::array<const char*, 5> kNames = {"small numbers", "seconds", "milliseconds",
@@ -93,8 +94,11 @@ TimeCensus::Unit TimeCensus::unit_of(std::int64_t time) {
 
 void TimeCensus::add(std::int64_t time, std::int64_t line) {
   const Unit unit = unit_of(time);
-  if (pattern_of_date(time) != nullptr) written_dates_.add(time, line);
-  if (unit != kNone && !is_of_our_centuries(floor_divided(time, kPerSecond[unit]))) {
+  // As most are: seconds, and nothing else.
+  const bool are_seconds = kOf1980 <= time && time < kLeastHourAsDate;
+  if (!are_seconds && pattern_of_date(time) != nullptr) written_dates_.add(time, line);
+  if (!are_seconds && unit != kNone &&
+      !is_of_our_centuries(floor_divided(time, kPerSecond[unit]))) {
     other_centuries_.add(time, line);
   }
   Of& of = of_[unit];

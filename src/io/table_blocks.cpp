@@ -38,7 +38,7 @@ class BlockFlow {
         threads_(threads),
         delivery_(delivery),
         counts_(counts),
-        most_blocks_(4 * static_cast<std::size_t>(std::max(1, threads))) {}
+        most_blocks_(threads <= 1 ? 1 : 4 * static_cast<std::size_t>(threads)) {}
 
   void run() {
     read();

@@ -1,8 +1,12 @@
 #include "io/table_records.h"
 
 #include <simdjson.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -34,10 +38,29 @@ bool is_plain_key(std::string_view key) {
 /// Names of columns have no digit.
 bool has_digit(std::string_view key) { return is_digit(key.back()) || !is_name_like(key); }
 
+/// Eight digits side by side, added up in pairs, fours and all of them.
+bool parse_eight(const char* from, std::int64_t* number) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  std::uint64_t word;
+  std::memcpy(&word, from, sizeof word);
+  const std::uint64_t digits = word - '0' * kOnes;
+  // A letter below '0' borrows, one above '9' carries into its high half.
+  if (((digits | (digits + 6 * kOnes)) & 0xF0 * kOnes) != 0) return false;
+  const std::uint64_t pairs = (digits * 10 + (digits >> 8)) & 0x00FF00FF00FF00FF;
+  const std::uint64_t fours = (pairs * 100 + (pairs >> 16)) & 0x0000FFFF0000FFFF;
+  *number = static_cast<std::int64_t>((fours * 10'000 + (fours >> 32)) & 0xFFFFFFFF);
+  return true;
+}
+
 /// A whole number of at most 18 digits, which fit into 64 bits.
 bool parse_plain(std::string_view value, std::int64_t* number) {
   if (value.empty() || value.size() > 18) return false;
   std::int64_t sum = 0;
+  for (; value.size() >= 8; value.remove_prefix(8)) {
+    std::int64_t eight = 0;
+    if (!parse_eight(value.data(), &eight)) return false;
+    sum = 100'000'000 * sum + eight;
+  }
   for (const char letter : value) {
     if (!is_digit(letter)) return false;
     sum = 10 * sum + (letter - '0');
@@ -59,6 +82,36 @@ bool parse_plain_rating(std::string_view value, double* rating) {
   const auto parsed = parse_rating(value);
   if (parsed) *rating = *parsed;
   return parsed.has_value();
+}
+
+/// Where two letters stand in a text, and its end where the second does not stand there.
+std::vector<std::uint32_t> places_of(std::string_view text, char one, char last) {
+  std::vector<std::uint32_t> places;
+  std::size_t count = 0;
+  std::size_t at = 0;
+#if defined(__SSE2__)
+  const __m128i ones = _mm_set1_epi8(one);
+  const __m128i lasts = _mm_set1_epi8(last);
+  const auto found_in = [&](std::size_t from) {
+    const __m128i part = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + from));
+    const __m128i found = _mm_or_si128(_mm_cmpeq_epi8(part, ones), _mm_cmpeq_epi8(part, lasts));
+    return static_cast<std::uint64_t>(_mm_movemask_epi8(found));
+  };
+  for (; at + 64 <= text.size(); at += 64) {
+    if (places.size() < count + 64) places.resize(2 * count + 1024);
+    std::uint64_t bits =
+        found_in(at) | found_in(at + 16) << 16 | found_in(at + 32) << 32 | found_in(at + 48) << 48;
+    for (; bits != 0; bits &= bits - 1) {
+      places[count++] = static_cast<std::uint32_t>(at) + std::countr_zero(bits);
+    }
+  }
+#endif
+  places.resize(count);
+  for (; at < text.size(); ++at) {
+    if (text[at] == one || text[at] == last) places.push_back(static_cast<std::uint32_t>(at));
+  }
+  if (!text.ends_with(last)) places.push_back(static_cast<std::uint32_t>(text.size()));
+  return places;
 }
 
 }  // namespace
@@ -96,21 +149,9 @@ bool TableRecords::may_take_lines(std::string_view text) const {
   return !table_.format.quotes || text.find('"') == std::string_view::npos;
 }
 
-/// Fills an interaction from a line in which nothing is unusual; `closely`: take() is to look.
-TableRecords::Looked TableRecords::look(std::string_view line, std::optional<double> min_rating,
-                                        Interaction& out) const {
-  std::array<std::string_view, kMostFieldsToLook> fields;
-  const std::size_t width = table_.raw.size();
-  const char separator = table_.format.separator.front();
-  const char* at = line.data();
-  const char* const end = at + line.size();
-  for (std::size_t f = 0; f < width; ++f) {
-    const auto* stop = static_cast<const char*>(std::memchr(at, separator, end - at));
-    if ((stop == nullptr) != (f + 1 == width)) return Looked::closely;
-    if (stop == nullptr) stop = end;
-    fields[f] = {at, static_cast<std::size_t>(stop - at)};
-    at = stop + 1;
-  }
+/// Fills an interaction from fields in which nothing is unusual; `closely`: take() is to look.
+TableRecords::Looked TableRecords::look(std::span<const std::string_view> fields,
+                                        std::optional<double> min_rating, Interaction& out) const {
   const std::size_t user = *place(Role::user);
   const std::size_t item = *place(Role::item);
   out.user = fields[user];
@@ -158,20 +199,34 @@ void TableRecords::take_lines(const LineBlock& lines, char line_feed, Delivery& 
   const bool has_returns = text.find('\r') != std::string_view::npos;
   const std::optional<double> min_rating = delivery.min_rating();
   InteractionsSummary& summary = delivery.summary();
+  // Where a line has other fields than its table, or may have: its end alone.
+  const char separator = is_plain ? table_.format.separator.front() : line_feed;
+  const std::vector<std::uint32_t> ends = places_of(text, separator, line_feed);
+  std::array<std::string_view, kMostFieldsToLook> looked_at;
   std::vector<std::string_view> fields;
   std::int64_t number = lines.first_line;
   const char* at = text.data();
-  const char* const end = at + text.size();
-  for (; at < end; ++number) {
-    const auto* feed = static_cast<const char*>(std::memchr(at, line_feed, end - at));
-    std::string_view line(at, (feed == nullptr ? end : feed) - at);
-    at = feed == nullptr ? end : feed + 1;
-    if (has_returns && line.ends_with('\r')) line.remove_suffix(1);
+  for (std::size_t next = 0; next < ends.size(); ++number) {
+    const char* const begin = at;
+    const char* stop = nullptr;
+    std::size_t width = 0;
+    do {
+      stop = text.data() + ends[next++];
+      if (width < kMostFieldsToLook) looked_at[width] = {at, static_cast<std::size_t>(stop - at)};
+      ++width;
+      at = stop + 1;
+    } while (next < ends.size() && *stop != line_feed);
+    std::string_view line(begin, stop - begin);
+    if (has_returns && line.ends_with('\r')) {
+      line.remove_suffix(1);
+      if (width <= kMostFieldsToLook) looked_at[width - 1].remove_suffix(1);
+    }
     if (line.empty()) continue;
-    const bool may_look = is_plain && !(has_returns && line.find('\r') != std::string_view::npos);
+    const bool may_look = is_plain && width == table_.raw.size() &&
+                          !(has_returns && line.find('\r') != std::string_view::npos);
     if (may_look) {
       Interaction& taken = out.emplace_back();
-      const Looked looked = look(line, min_rating, taken);
+      const Looked looked = look(looked_at, min_rating, taken);
       taken.line = number;
       if (looked == Looked::plain) {
         ++counts.records;

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -80,7 +81,8 @@ class TableRecords {
 
   void take_line(std::string_view line, std::int64_t number, Delivery& delivery,
                  TableCounts& counts, std::vector<std::string_view>& fields) const;
-  Looked look(std::string_view line, std::optional<double> min_rating, Interaction& out) const;
+  Looked look(std::span<const std::string_view> fields, std::optional<double> min_rating,
+              Interaction& out) const;
 
   bool repeats_header(const std::vector<std::string_view>& fields) const;
   bool is_other_header(const std::vector<std::string_view>& fields) const;

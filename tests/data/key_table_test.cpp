@@ -67,20 +67,30 @@ TEST(KeyTable, AgreesWithAMapWhileItGrows) {
 TEST(KeyTable, NumbersManyKeysAsOneByOne) {
   const Random random(4, Purpose::synthetic);
   std::vector<std::string> keys;
-  for (int i = 0; i < 30'000; ++i) keys.push_back(text("k", random.index(9'000, i)));
-  const std::vector<std::string_view> views(keys.begin(), keys.end());
+  // Of 1 to 24 bytes, so that some are kept as words and some as texts.
+  for (int i = 0; i < 30'000; ++i) {
+    const std::int64_t number = random.index(9'000, i);
+    keys.push_back(text(std::string(number % 20, 'k'), number));
+  }
+  struct Record {
+    int other;
+    std::string_view key;
+  };
+  std::vector<Record> records;
+  for (const std::string& key : keys) records.push_back({0, key});
   KeyTable one_by_one;
   std::vector<std::int32_t> expected;
   for (const std::string& key : keys) expected.push_back(one_by_one.add(key));
   KeyTable table;
   std::vector<std::int32_t> numbers(keys.size());
-  const std::span<const std::string_view> all(views);
+  const std::span<const Record> all(records);
   for (std::size_t begin = 0, size = 0; begin < keys.size(); begin += size, size = size * 2 + 1) {
     size = std::min(size, keys.size() - begin);
-    table.add_all(all.subspan(begin, size), std::span(numbers).subspan(begin, size));
+    table.add_all(all.subspan(begin, size), &Record::key, std::span(numbers).subspan(begin, size));
   }
   EXPECT_EQ(numbers, expected);
   EXPECT_EQ(table.size(), one_by_one.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) ASSERT_EQ(table.key(numbers[i]), keys[i]);
 }
 
 TEST(KeyTable, SortsByTheOrderOfKeys) {

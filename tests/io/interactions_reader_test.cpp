@@ -54,6 +54,42 @@ TEST(Interactions, TakesWholeAndDecimalTimes) {
       (Lines{"2 a b 1381536000 -", "3 a b 1381536000 -", "4 a b -1 -", "5 a b 1441324800000 -"}));
 }
 
+TEST(Interactions, TakesTimesOfAnyNumberOfDigitsAndNothingElse) {
+  const TemporaryFolder folder;
+  const std::string header = "user_id,item_id,timestamp\nu1,i1,3\n";
+  const std::string digits = "123456789012345678";
+  for (std::size_t size = 1; size <= digits.size(); ++size) {
+    const std::string time = digits.substr(0, size);
+    EXPECT_EQ(read_all(folder.write("a.csv", header + "u,i2," + time)).back(),
+              "3 u i2 " + time + " -");
+    for (std::size_t at = 0; at < size; ++at) {
+      for (const char letter : {'/', ':', '?', 'a', '\x7F', '*'}) {
+        std::string wrong = time;
+        wrong[at] = letter;
+        const std::string path = folder.write("b.csv", header + "u,i2," + wrong + "\n");
+        expect_error([&] { read_all(path); }, Cause::data, {path + ":3:", "expected a time"});
+      }
+    }
+  }
+}
+
+TEST(Interactions, FindsFieldsWhereverTheyEnd) {
+  const TemporaryFolder folder;
+  for (const std::string line_end : {"\n", "\r\n"}) {
+    std::string table = "item_id,x,user_id" + line_end;
+    Lines expected;
+    for (int n = 0; n < 300;
+         ++n) {  // so that fields end at every byte of the 64 looked at together
+      const std::string item = std::string(n % 67, 'i') + std::to_string(n);
+      const std::string user = std::string(n % 13, 'u') + "1";
+      table += text(n == 0 ? "" : line_end, item, ",", std::string(n % 5, 'x'), ",", user);
+      expected.push_back(text(n + 2, " ", user, " ", item, " - -"));
+    }
+    EXPECT_EQ(read_all(folder.write("a.csv", table)), expected);
+    EXPECT_EQ(read_all(folder.write("b.csv", table + line_end + line_end)), expected);
+  }
+}
+
 TEST(Interactions, TakesColumnsByNameOrByNumber) {
   const TemporaryFolder folder;
   const std::string named = folder.write("n.csv", "who,what,when,stars_given\nu,i,3,5\nv,j,4,2\n");
