@@ -53,22 +53,19 @@ class DeviceCandidates {
 /// Users and their relevant items, ranked against candidates that come in one block or in several.
 class DeviceRanking {
  public:
-  /// Linear terms of users and candidates are stored so many bytes at a time, or a tile's.
-  static constexpr std::int64_t kSumsBytes = std::int64_t{64} << 20;
-
   /// Shapes   rows: (users, dim) float32 on the device; users: their histories, `users.rows` is not
   ///          looked at; positives, masked: as of count_ahead().
   /// Cost     the lists go to the device.
   DeviceRanking(at::Tensor rows, const RankedUsers& users, const NumberLists& positives,
                 const NumberLists& masked, std::span<const ScoreMix> mixes, int groups,
-                std::int64_t sums_bytes = kSumsBytes);
+                std::int64_t sums_bytes = kRankSumsBytes);
 
   /// As score_pairs() of the positives. Each of the candidates that count() gets is scored before.
   void score(const DeviceCandidates& candidates);
   /// As count_ahead(); the caller has seen to it that scores are finite.
   ///
   /// Cost     2 * users * candidates * dim operations, an addition for each coefficient that a
-  ///          history meets; kSumsBytes where there are linear terms; no matrix of scores is stored.
+  ///          history meets; kRankSumsBytes where there are linear terms; no matrix of scores is stored.
   void count(const DeviceCandidates& candidates);
   /// Shapes: returns (mixes, positives, groups). The only wait.
   std::vector<std::int32_t> ahead() const;

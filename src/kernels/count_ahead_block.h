@@ -25,6 +25,9 @@ inline constexpr int kRankColumns = 16;   // of their rows that a block holds at
 inline constexpr int kRankTiles = 16;     // of the same users that a block takes in turn
 inline constexpr int kPackLanes = 4;      // numbers that a thread reads in one go
 
+/// Sums over histories are stored so many bytes at a time, or those of a tile's users.
+inline constexpr std::int64_t kRankSumsBytes = std::int64_t{64} << 20;
+
 /// A ranking of users against candidates, which have positions: by group, and by item number within
 /// a group. All pointers are the GPU's; those that may be null say so.
 struct RankCall {

@@ -32,6 +32,13 @@ class DeviceWarp {
     return {__shfl_sync(kAllLanes, values.value.row, lane),
             __shfl_sync(kAllLanes, values.value.weight, lane)};
   }
+  __device__ __forceinline__ float largest(const Lanes<float>& numbers) const {
+    float value = numbers.value;
+    for (int apart = kWarpLanes / 2; apart > 0; apart /= 2) {
+      value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, apart));
+    }
+    return value;
+  }
   __device__ __forceinline__ double sum(const Lanes<double>& numbers) const {
     double value = numbers.value;
     for (int apart = kWarpLanes / 2; apart > 0; apart /= 2) {

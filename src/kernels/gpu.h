@@ -4,6 +4,7 @@
 
 #include "kernels/adam_element.h"
 #include "kernels/block_dots_warp.h"
+#include "kernels/contrastive_warp.h"
 #include "kernels/count_ahead_block.h"
 #include "kernels/kept_loss_element.h"
 #include "kernels/neighbour_sum_call.h"
@@ -26,6 +27,13 @@ void triple_loss_on_gpu(const TripleCall& call, c10::Device device);
 
 /// Notes the loss of a step where it was computed.
 void keep_loss_on_gpu(const KeepLossCall& call, c10::Device device);
+
+/// The contrastive loss but for the products of its rows.
+void unit_rows_on_gpu(const UnitRowsCall& call, c10::Device device);
+void softmax_tile_on_gpu(const SoftmaxTileCall& call, c10::Device device);
+void person_losses_on_gpu(const PersonLossCall& call, c10::Device device);
+void attractions_on_gpu(const AttractionCall& call, c10::Device device);
+void unit_gradients_on_gpu(const UnitGradientCall& call, c10::Device device);
 
 /// Where the positives of a ranking stand; sums over the histories of its users; how many candidates
 /// are ahead, for which the other two come first.

@@ -49,6 +49,26 @@ void keep_loss_on_gpu(const KeepLossCall& call, c10::Device device) {
   start("the note of a loss", launch_keep_loss, call, device);
 }
 
+void unit_rows_on_gpu(const UnitRowsCall& call, c10::Device device) {
+  start("unit rows", launch_unit_rows, call, device);
+}
+
+void softmax_tile_on_gpu(const SoftmaxTileCall& call, c10::Device device) {
+  start("sums of exponentials", launch_softmax_tile, call, device);
+}
+
+void person_losses_on_gpu(const PersonLossCall& call, c10::Device device) {
+  start("the contrastive loss", launch_person_losses, call, device);
+}
+
+void attractions_on_gpu(const AttractionCall& call, c10::Device device) {
+  start("the way back through softmaxes", launch_attractions, call, device);
+}
+
+void unit_gradients_on_gpu(const UnitGradientCall& call, c10::Device device) {
+  start("the way back through unit rows", launch_unit_gradients, call, device);
+}
+
 void place_positives_on_gpu(const RankCall& call, c10::Device device) {
   start("the scores of relevant items", launch_place_positives, call, device);
 }

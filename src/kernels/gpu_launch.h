@@ -6,6 +6,7 @@
 
 #include "kernels/adam_element.h"
 #include "kernels/block_dots_warp.h"
+#include "kernels/contrastive_warp.h"
 #include "kernels/count_ahead_block.h"
 #include "kernels/kept_loss_element.h"
 #include "kernels/neighbour_sum_row.h"
@@ -29,6 +30,13 @@ cudaError_t launch_triple_loss(const TripleCall& call, cudaStream_t stream);
 
 /// Notes the loss of a step.
 cudaError_t launch_keep_loss(const KeepLossCall& call, cudaStream_t stream);
+
+/// The parts of the contrastive loss: a warp a row, a thread a number of a tile of attractions.
+cudaError_t launch_unit_rows(const UnitRowsCall& call, cudaStream_t stream);
+cudaError_t launch_softmax_tile(const SoftmaxTileCall& call, cudaStream_t stream);
+cudaError_t launch_person_losses(const PersonLossCall& call, cudaStream_t stream);
+cudaError_t launch_attractions(const AttractionCall& call, cudaStream_t stream);
+cudaError_t launch_unit_gradients(const UnitGradientCall& call, cudaStream_t stream);
 
 /// The parts of a ranking: a thread a positive; a block a user; a block a rank_task().
 cudaError_t launch_place_positives(const RankCall& call, cudaStream_t stream);

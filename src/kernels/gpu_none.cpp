@@ -18,6 +18,11 @@ void block_dots_on_gpu(const BlockDotsCall& /*call*/, c10::Device device) { refu
 void block_slopes_on_gpu(const BlockSlopesCall& /*call*/, c10::Device device) { refuse(device); }
 void triple_loss_on_gpu(const TripleCall& /*call*/, c10::Device device) { refuse(device); }
 void keep_loss_on_gpu(const KeepLossCall& /*call*/, c10::Device device) { refuse(device); }
+void unit_rows_on_gpu(const UnitRowsCall& /*call*/, c10::Device device) { refuse(device); }
+void softmax_tile_on_gpu(const SoftmaxTileCall& /*call*/, c10::Device device) { refuse(device); }
+void person_losses_on_gpu(const PersonLossCall& /*call*/, c10::Device device) { refuse(device); }
+void attractions_on_gpu(const AttractionCall& /*call*/, c10::Device device) { refuse(device); }
+void unit_gradients_on_gpu(const UnitGradientCall& /*call*/, c10::Device device) { refuse(device); }
 void place_positives_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
 void sum_histories_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
 void count_ahead_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }

@@ -11,6 +11,7 @@
 
 #include "base/parallel.h"
 #include "graph/linear_operator.h"
+#include "kernels/gpu.h"
 #include "kernels/streamed_softmax.h"
 
 namespace micrec {
@@ -223,12 +224,14 @@ at::Tensor SharedPeople::gradient(bool second, double upstream) const {
   return result;
 }
 
-// From here on the same of LibTorch's products, for other devices than the CPU.
+// From here on the same for other devices than the CPU: products of LibTorch's, and kernels of ours.
 
 constexpr std::int64_t kTileColumns = 16'384;
 
 struct Tile {
   std::int64_t row_begin, row_end, column_begin, column_end;
+  std::int64_t rows() const { return row_end - row_begin; }
+  std::int64_t columns() const { return column_end - column_begin; }
 };
 
 // Rows outermost, so that the tiles of a row block come one after the other.
@@ -245,45 +248,97 @@ std::vector<Tile> tiles_of(std::int64_t rows, std::int64_t columns, std::int64_t
   return tiles;
 }
 
-at::Tensor unit_rows(const at::Tensor& x) {
-  const at::Tensor wide = x.to(at::kDouble);
-  return (wide / (wide * wide).sum(1, /*keepdim=*/true).clamp_min(kLeastSquare).sqrt())
-      .to(at::kFloat);
+template <typename T>
+T* address(const at::Tensor& tensor) {
+  return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
-at::Tensor logits_of(const at::Tensor& own, const at::Tensor& all, const Tile& tile,
-                     double temperature) {
-  return at::mm(own.slice(0, tile.row_begin, tile.row_end),
-                all.slice(0, tile.column_begin, tile.column_end).t())
-      .div_(temperature);
-}
+// Of all people of a step what one rank knows on its device.
+struct DevicePeople {
+  std::int64_t count = 0;
+  std::int64_t own = 0;
+  std::int64_t offset = 0;  // of this rank's people among all
+  std::int64_t dim = 0;
+  double temperature = 1;
+  std::vector<Tile> tiles;  // own people by all
+  at::Tensor unit;          // (own, 2 dim) unit rows of both sides
+  at::Tensor divisors;      // (2, own) float64
+  at::Tensor all;           // (count, 2 dim) unit rows of all ranks
+  at::Tensor told;          // (count, 3) as PersonLossCall
 
-/// (own) log of the sum of exp(own_i . all_j / temperature) over j.
-at::Tensor log_sums(const at::Tensor& own, const at::Tensor& all, double temperature,
-                    std::int64_t tile_numbers) {
-  at::Tensor result = at::full({own.size(0)}, -INFINITY, own.options());
-  for (const Tile& tile : tiles_of(own.size(0), all.size(0), tile_numbers)) {
-    at::Tensor of_rows = result.slice(0, tile.row_begin, tile.row_end);
-    of_rows.copy_(at::logaddexp(of_rows, at::logsumexp(logits_of(own, all, tile, temperature), 1)));
+  c10::Device device() const { return unit.device(); }
+  float sharpness() const { return static_cast<float>(1 / temperature); }
+  at::Tensor side_of(const at::Tensor& rows, int side) const {
+    return rows.narrow(1, side * dim, dim);
   }
+  // (rows, columns) of a tile whose rows are of a side.
+  at::Tensor cosines(const Tile& tile, int side) const {
+    return at::mm(side_of(unit, side).slice(0, tile.row_begin, tile.row_end),
+                  side_of(all, 1 - side).slice(0, tile.column_begin, tile.column_end).t());
+  }
+  void send_rows(const at::Tensor& first, const at::Tensor& second,
+                 const std::vector<std::int64_t>& rows_per_rank, Communicator& communicator);
+  void send_sums(const std::vector<std::int64_t>& rows_per_rank, Communicator& communicator);
+  at::Tensor gradient(int side, const at::Tensor& upstream) const;
+};
+
+void DevicePeople::send_rows(const at::Tensor& first, const at::Tensor& second,
+                             const std::vector<std::int64_t>& rows_per_rank,
+                             Communicator& communicator) {
+  const at::Tensor a = first.contiguous();
+  const at::Tensor b = second.contiguous();
+  unit = at::empty({own, 2 * dim}, a.options());
+  divisors = at::empty({2, own}, a.options().dtype(at::kDouble));
+  unit_rows_on_gpu({{address<float>(a), address<float>(b)},
+                    own,
+                    dim,
+                    kLeastSquare,
+                    address<float>(unit),
+                    address<double>(divisors)},
+                   device());
+  all = communicator.all_gather("contrastive.rows", unit, rows_per_rank);
+}
+
+void DevicePeople::send_sums(const std::vector<std::int64_t>& rows_per_rank,
+                             Communicator& communicator) {
+  const at::Tensor largest = at::empty({2, own}, unit.options());
+  const at::Tensor sums = at::empty({2, own}, divisors.options());
+  for (int side = 0; side < 2; ++side) {
+    for (const Tile& tile : tiles) {
+      const at::Tensor of_tile = cosines(tile, side);
+      const std::int64_t at = side * own + tile.row_begin;
+      softmax_tile_on_gpu(
+          {address<float>(of_tile), tile.rows(), tile.columns(), sharpness(),
+           tile.column_begin == 0, address<float>(largest) + at, address<double>(sums) + at},
+          device());
+    }
+  }
+  const at::Tensor of_own = at::empty({own, 3}, unit.options());
+  person_losses_on_gpu({address<float>(unit), address<float>(largest), address<double>(sums), own,
+                        dim, sharpness(), address<float>(of_own)},
+                       device());
+  told = communicator.all_gather("contrastive.sums", of_own, rows_per_rank);
+}
+
+// What the loss gains for every step along a side's own rows: attracted by all others as both
+// softmaxes say, repelled by the own person's row.
+at::Tensor DevicePeople::gradient(int side, const at::Tensor& upstream) const {
+  const at::Tensor result = at::empty({own, dim}, unit.options());
+  for (const Tile& tile : tiles) {
+    const at::Tensor shares = cosines(tile, side);
+    attractions_on_gpu(
+        {address<float>(shares), tile.rows(), tile.columns(), offset + tile.row_begin,
+         tile.column_begin, address<float>(told), side, sharpness()},
+        device());
+    const double kept = tile.column_begin == 0 ? 0 : 1;
+    result.slice(0, tile.row_begin, tile.row_end)
+        .addmm_(shares, side_of(all, 1 - side).slice(0, tile.column_begin, tile.column_end), kept);
+  }
+  const double divisor = 2.0 * temperature * static_cast<double>(std::max<std::int64_t>(count, 1));
+  unit_gradients_on_gpu({address<float>(unit) + side * dim, address<double>(divisors) + side * own,
+                         own, dim, address<double>(upstream), 1 / divisor, address<float>(result)},
+                        device());
   return result;
-}
-
-/// What the loss, times 2 P temperature, loses for every step along own rows: attracted by all
-/// others as both softmaxes say, repelled by the own person's row.
-at::Tensor gradient_of_rows(const at::Tensor& own, const at::Tensor& all,
-                            const at::Tensor& own_sums, const at::Tensor& all_sums,
-                            std::int64_t offset, double temperature, std::int64_t tile_numbers) {
-  at::Tensor gradient = at::zeros_like(own);
-  for (const Tile& tile : tiles_of(own.size(0), all.size(0), tile_numbers)) {
-    const at::Tensor logits = logits_of(own, all, tile, temperature);
-    const at::Tensor of_rows = own_sums.slice(0, tile.row_begin, tile.row_end).unsqueeze(1);
-    const at::Tensor of_columns = all_sums.slice(0, tile.column_begin, tile.column_end);
-    const at::Tensor shares = (logits - of_rows).exp_().add_((logits - of_columns).exp_());
-    gradient.slice(0, tile.row_begin, tile.row_end)
-        .addmm_(shares, all.slice(0, tile.column_begin, tile.column_end));
-  }
-  return gradient.sub_(all.slice(0, offset, offset + own.size(0)), 2);
 }
 
 }  // namespace
@@ -333,45 +388,26 @@ at::Tensor contrastive_on_device(const at::Tensor& first, const at::Tensor& seco
                                  const std::vector<std::int64_t>& rows_per_rank, double temperature,
                                  Communicator& communicator, std::int64_t tile_numbers) {
   const auto begin = rows_per_rank.begin();
-  const auto people = std::accumulate(begin, rows_per_rank.end(), std::int64_t{0});
-  const auto offset = std::accumulate(begin, begin + communicator.rank(), std::int64_t{0});
-  const std::int64_t dim = first.size(1);
-  const at::Tensor a = unit_rows(first);  // LibTorch knows the gradient of dividing by the norm
-  const at::Tensor b = unit_rows(second);
-  at::Tensor loss, own_a, own_b, all_a, all_b, sums_a, sums_b;
+  const auto people = std::make_shared<DevicePeople>();
+  people->count = std::accumulate(begin, rows_per_rank.end(), std::int64_t{0});
+  people->offset = std::accumulate(begin, begin + communicator.rank(), std::int64_t{0});
+  people->own = first.size(0);
+  people->dim = first.size(1);
+  people->temperature = temperature;
+  people->tiles = tiles_of(people->own, people->count, tile_numbers);
+  at::Tensor loss;
   {
     const c10::NoGradGuard no_gradient;
-    own_a = a.detach();
-    own_b = b.detach();
-    const at::Tensor all =
-        communicator.all_gather("contrastive.rows", at::cat({own_a, own_b}, 1), rows_per_rank);
-    all_a = all.slice(1, 0, dim).contiguous();
-    all_b = all.slice(1, dim, 2 * dim).contiguous();
-    const at::Tensor own_sums_a = log_sums(own_a, all_b, temperature, tile_numbers);
-    const at::Tensor own_sums_b = log_sums(own_b, all_a, temperature, tile_numbers);
-    const at::Tensor positives =
-        (own_a.to(at::kDouble) * own_b.to(at::kDouble)).sum(1).div(temperature).to(at::kFloat);
-    const at::Tensor losses = own_sums_a + own_sums_b - 2 * positives;
-    const at::Tensor of_all = communicator.all_gather(
-        "contrastive.sums", at::stack({own_sums_a, own_sums_b, losses}, 1), rows_per_rank);
-    sums_a = of_all.select(1, 0).contiguous();
-    sums_b = of_all.select(1, 1).contiguous();
-    const double scale = people == 0 ? 0 : 1 / (2.0 * static_cast<double>(people));
-    loss = of_all.select(1, 2).to(at::kDouble).sum() * (communicator.rank() == 0 ? scale : 0);
+    people->send_rows(first, second, rows_per_rank, communicator);
+    people->send_sums(rows_per_rank, communicator);
+    const bool counts = communicator.rank() == 0 && people->count > 0;
+    loss = people->told.select(1, 2).sum(at::kDouble) *
+           (counts ? 1 / (2.0 * static_cast<double>(people->count)) : 0.0);
   }
-  const auto gradient_of = [=](bool of_second) {
-    return [=](const at::Tensor& upstream) {
-      const at::Tensor& own = of_second ? own_b : own_a;
-      const at::Tensor& own_sums = of_second ? sums_b : sums_a;
-      const at::Tensor gradient = gradient_of_rows(
-          own, of_second ? all_a : all_b, own_sums.slice(0, offset, offset + own.size(0)),
-          of_second ? sums_a : sums_b, offset, temperature, tile_numbers);
-      const double scale =
-          2.0 * temperature * static_cast<double>(std::max<std::int64_t>(people, 1));
-      return gradient * (upstream / scale).to(at::kFloat);
-    };
+  const auto gradient_of = [&](int side) {
+    return [people, side](const at::Tensor& upstream) { return people->gradient(side, upstream); };
   };
-  return with_transposes("contrastive", loss, {{a, gradient_of(false)}, {b, gradient_of(true)}});
+  return with_transposes("contrastive", loss, {{first, gradient_of(0)}, {second, gradient_of(1)}});
 }
 
 }  // namespace micrec

@@ -36,11 +36,13 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
                              const std::vector<std::int32_t>& positions, double temperature,
                              Communicator& communicator, int threads);
 
-/// What it does for rows on a device other than the CPU, in tiles of LibTorch's products: the same
-/// bits in every run, but not for another division of people over ranks.
+/// What it does for rows on a device other than the CPU, in tiles of LibTorch's products
+/// (kernels/contrastive_warp.h): the same bits in every run, but not for another division of people
+/// over ranks.
 ///
 /// Cost     12 bytes a person in the second all-gather; memory is linear in people, plus tiles of
-///          at most `tile_numbers` logits, of which a few are alive at a time.
+///          at most `tile_numbers` cosines, one at a time. A tile takes a product and a launch of
+///          ours, on the way back two products.
 at::Tensor contrastive_on_device(const at::Tensor& first, const at::Tensor& second,
                                  const std::vector<std::int64_t>& rows_per_rank, double temperature,
                                  Communicator& communicator,

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "graph/approximate_neighbours.h"
+#include "kernels/count_ahead_block.h"
 #include "model/item_features.h"
 #include "model/item_hubs.h"
 #include "model/item_neighbourhood.h"
@@ -95,6 +96,9 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
   }
   costs.memory(MemoryKind::evaluation,
                2 * items * ItemSystems::kMostNeighbours * kCoefficientBytes);
+  // A GPU sums over the histories of some users at a time.
+  costs.memory(MemoryKind::evaluation,
+               std::max(static_cast<double>(kRankSumsBytes), kRankUsers * items * kFloatBytes));
 }
 
 }  // namespace micrec

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -24,6 +25,7 @@ struct EmulatedWarp {
     return bits;
   }
   Neighbour pick(const Lanes<Neighbour>& values, int lane) const { return values[lane]; }
+  float largest(const Lanes<float>& numbers) const { return *std::ranges::max_element(numbers); }
   double sum(Lanes<double> numbers) const {
     for (int apart = kWarpLanes / 2; apart > 0; apart /= 2) {
       const Lanes<double> before = numbers;

@@ -4,12 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "cluster/communicator.h"
+#include "cluster/thread_communicator.h"
 #include "graph/linear_operator.h"
 #include "kernels/adam.h"
 #include "kernels/adam_element.h"
+#include "model/contrastive_share.h"
 #include "model/row_functions.h"
 #include "tests/support/test_graphs.h"
 
@@ -85,6 +90,66 @@ inline void expect_triple_loss_of_the_cpu(c10::Device device, std::int64_t tripl
     run_backward({plain.sum() * 2}, {{}});
     expect_near(moved_loss.detach(), plain.detach().sum() * 2);
     EXPECT_LT(relative_error(moved.grad().cpu(), z.grad().to(at::kFloat)), 1e-6);
+  }
+}
+
+/// The contrastive loss of rows that are on the device against the CPU's, on so many ranks; `over` makes
+/// the device's communicator over one of the host.
+inline void expect_contrastive_loss_of_the_cpu(
+    c10::Device device, const std::vector<std::vector<std::int64_t>>& divisions,
+    const std::function<std::unique_ptr<Communicator>(Communicator&)>& over) {
+  const auto leaf = [](const at::Tensor& values, c10::Device where) {
+    return values.to(where).clone().requires_grad_(true);
+  };
+  const at::Tensor first = random_matrix(23, 8, 1);
+  at::Tensor second = random_matrix(23, 8, 2);
+  second[4].zero_();
+  struct Run {
+    double loss;
+    at::Tensor of_first, of_second;
+  };
+  Run expected;
+  run_ranks(1, [&](Communicator& alone) {
+    std::vector<std::int32_t> positions(23);
+    for (int n = 0; n < 23; ++n) positions[n] = n;
+    const at::Tensor a = leaf(first, at::kCPU), b = leaf(second, at::kCPU);
+    const at::Tensor loss = contrastive_share(a, b, {23}, positions, 0.2, alone, 1);
+    (loss * 3).backward();
+    expected = {loss.item<double>(), a.grad(), b.grad()};
+  });
+  for (const std::vector<std::int64_t>& rows_per_rank : divisions) {
+    for (const std::int64_t tile_numbers :
+         {std::int64_t{1}, std::int64_t{50}, std::int64_t{4096}}) {
+      const auto ranks = static_cast<int>(rows_per_rank.size());
+      std::vector<double> losses(ranks);
+      std::vector<at::Tensor> of_first(ranks), of_second(ranks);
+      run_ranks(ranks, [&](Communicator& host) {
+        const std::unique_ptr<Communicator> there = over(host);
+        Communicator& group = *there;
+        std::int64_t begin = 0;
+        for (int q = 0; q < group.rank(); ++q) begin += rows_per_rank[q];
+        const std::int64_t end = begin + rows_per_rank[group.rank()];
+        const at::Tensor a = leaf(first.slice(0, begin, end), device);
+        const at::Tensor b = leaf(second.slice(0, begin, end), device);
+        const at::Tensor loss =
+            contrastive_on_device(a, b, rows_per_rank, 0.2, group, tile_numbers);
+        run_backward({loss * 3}, {{}});
+        losses[group.rank()] = loss.detach().cpu().item<double>();
+        of_first[group.rank()] = a.grad().cpu();
+        of_second[group.rank()] = b.grad().cpu();
+      });
+      double loss = 0;
+      for (const double share : losses) loss += share;
+      EXPECT_NEAR(loss, expected.loss, 1e-5 * std::abs(expected.loss)) << ranks;
+      // The gradient of the row of zeros is divided by its smallest norm.
+      const auto close = [](const at::Tensor& actual, const at::Tensor& wanted) {
+        return relative_error(actual.slice(0, 5), wanted.slice(0, 5)) < 1e-5 &&
+               relative_error(actual.slice(0, 0, 4), wanted.slice(0, 0, 4)) < 1e-5 &&
+               relative_error(actual.slice(0, 4, 5), wanted.slice(0, 4, 5)) < 1e-5;
+      };
+      EXPECT_TRUE(close(at::cat(of_first), expected.of_first)) << ranks;
+      EXPECT_TRUE(close(at::cat(of_second), expected.of_second)) << ranks;
+    }
   }
 }
 

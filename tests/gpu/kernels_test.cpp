@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cluster/nccl_link.h"
+#include "cluster/self_communicator.h"
 #include "gpu_for_test.h"
 #include "graph/operators.h"
 #include "graph/row_product.h"
@@ -99,6 +100,12 @@ TEST(GpuKernels, TheLossOfTriplesIsTheCpus) {
       expect_triple_loss_of_the_cpu(gpu_for_test(), triples, width);
     }
   }
+}
+
+TEST(GpuKernels, TheContrastiveLossIsTheCpus) {
+  MICREC_NEEDS_GPU();
+  expect_contrastive_loss_of_the_cpu(
+      gpu_for_test(), {{23}}, [](Communicator&) { return std::make_unique<SelfCommunicator>(); });
 }
 
 TEST(GpuKernels, CountsOfARankingAreTheCpus) {

@@ -310,6 +310,35 @@ TEST_F(OnDevice, TheLossOfTriplesIsTheCpus) {
   expect_triple_loss_of_the_cpu(played_device(), kTripleChunk + 7, 4);
 }
 
+TEST_F(OnDevice, TheContrastiveLossIsTheCpusAtAnyNumberOfRanksAndAnySizeOfTiles) {
+  expect_contrastive_loss_of_the_cpu(played_device(), {{23}, {20, 3}, {9, 0, 14}, {0, 23, 0, 0}},
+                                     over_played_device);
+}
+
+TEST_F(OnDevice, AContrastiveLossTakesFewLaunches) {
+  run_ranks(1, [](Communicator& host) {
+    const std::unique_ptr<Communicator> alone = over_played_device(host);
+    const at::Tensor a = random_matrix(50, 16, 1).to(played_device()).requires_grad_(true);
+    const at::Tensor b = random_matrix(50, 16, 2).to(played_device()).requires_grad_(true);
+    const DeviceWork before = device_work();
+    const at::Tensor loss = contrastive_on_device(a, b, {50}, 0.2, *alone);
+    run_backward({loss}, {{}});
+    const DeviceWork work = device_work() - before;
+    EXPECT_LE(work.launches, 17) << "both ways, in one tile";
+    EXPECT_EQ(work.waits, 0);
+  });
+}
+
+TEST_F(OnDevice, AContrastiveLossOfNobodyIsLegal) {
+  run_ranks(1, [](Communicator& host) {
+    const std::unique_ptr<Communicator> alone = over_played_device(host);
+    const at::Tensor none = at::zeros({0, 8}).to(played_device()).requires_grad_(true);
+    const at::Tensor loss = contrastive_on_device(none, none, {0}, 0.2, *alone);
+    run_backward({loss}, {{}});
+    EXPECT_EQ(loss.detach().cpu().item<double>(), 0);
+  });
+}
+
 // The loss of the fourth step is not finite. It is seen where the loss is read next, and until then
 // no step was taken.
 TEST_F(OnDevice, NoStepIsTakenFromALossThatIsNotFinite) {

@@ -409,6 +409,55 @@ RankCall call_on_host(RankCall call) {
 
 }  // namespace
 
+void unit_rows_on_gpu(const UnitRowsCall& call, c10::Device /*device*/) {
+  if (call.people == 0) return;
+  count_launch("unit_rows");
+  UnitRowsCall here = call;
+  for (const float*& side : here.sides) translate(side);
+  translate(here.unit);
+  translate(here.divisors);
+  for (std::int64_t n = 2 * here.people - 1; n >= 0; --n) unit_row(EmulatedWarp(), here, n);
+}
+
+void softmax_tile_on_gpu(const SoftmaxTileCall& call, c10::Device /*device*/) {
+  count_launch("softmax_tile");
+  SoftmaxTileCall here = call;
+  translate(here.cosines);
+  translate(here.largest);
+  translate(here.sums);
+  for (std::int64_t n = here.rows - 1; n >= 0; --n) add_to_softmax(EmulatedWarp(), here, n);
+}
+
+void person_losses_on_gpu(const PersonLossCall& call, c10::Device /*device*/) {
+  if (call.people == 0) return;
+  count_launch("person_losses");
+  PersonLossCall here = call;
+  translate(here.unit);
+  translate(here.largest);
+  translate(here.sums);
+  translate(here.told);
+  for (std::int64_t n = here.people - 1; n >= 0; --n) loss_of_person(EmulatedWarp(), here, n);
+}
+
+void attractions_on_gpu(const AttractionCall& call, c10::Device /*device*/) {
+  count_launch("attractions");
+  AttractionCall here = call;
+  translate(here.cosines);
+  translate(here.told);
+  for (std::int64_t i = here.rows * here.columns - 1; i >= 0; --i) attract(here, i);
+}
+
+void unit_gradients_on_gpu(const UnitGradientCall& call, c10::Device /*device*/) {
+  if (call.people == 0) return;
+  count_launch("unit_gradients");
+  UnitGradientCall here = call;
+  translate(here.unit);
+  translate(here.divisors);
+  translate(here.upstream);
+  translate(here.gradient);
+  for (std::int64_t n = here.people - 1; n >= 0; --n) through_unit_row(EmulatedWarp(), here, n);
+}
+
 void place_positives_on_gpu(const RankCall& call, c10::Device /*device*/) {
   count_launch("place_positives");
   emulate_places(call_on_host(call));

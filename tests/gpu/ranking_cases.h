@@ -53,7 +53,7 @@ inline DeviceCandidates candidates_on(c10::Device device, const World& world, st
 /// World::count() by a device, with the linear terms of so many bytes stored at a time.
 inline std::vector<std::int32_t> count_on(c10::Device device, const World& world, std::int64_t part,
                                           std::span<const ScoreMix> mixes,
-                                          std::int64_t sums_bytes = DeviceRanking::kSumsBytes) {
+                                          std::int64_t sums_bytes = kRankSumsBytes) {
   const bool linear =
       std::ranges::any_of(mixes, [](const ScoreMix& mix) { return !mix.is_product_alone(); });
   RankedUsers users = world.people();

@@ -1,13 +1,10 @@
-// The row functions and the contrastive loss as other devices than the CPU compute them, on the
-// CPU: against those that are for the CPU.
+// The row functions as other devices than the CPU compute them, on the CPU: against those that are
+// for the CPU.
 #include "model/row_functions.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "cluster/self_communicator.h"
-#include "cluster/thread_communicator.h"
-#include "model/contrastive_share.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
@@ -91,66 +88,6 @@ TEST(RowFunctionsOnDevice, ContentRowsAreTheCpus) {
   // The row without a direction has a gradient a million times larger than the others'.
   EXPECT_LT(relative_error(actual.of_rows[0][7], expected.of_rows[0][7]), kClose);
   EXPECT_LT(relative_error(actual.of_rows.slice(1, 8), expected.of_rows.slice(1, 8)), kClose);
-}
-
-TEST(ContrastiveOnDevice, IsTheCpusAtAnyNumberOfRanksAndAnySizeOfTiles) {
-  const at::Tensor first = random_matrix(23, 8, 1);
-  at::Tensor second = random_matrix(23, 8, 2);
-  second[4].zero_();
-  struct Run {
-    double loss;
-    at::Tensor of_first, of_second;
-  };
-  Run expected;
-  run_ranks(1, [&](Communicator& alone) {
-    std::vector<std::int32_t> positions(23);
-    for (int n = 0; n < 23; ++n) positions[n] = n;
-    const at::Tensor a = leaf(first), b = leaf(second);
-    const at::Tensor loss = contrastive_share(a, b, {23}, positions, 0.2, alone, 1);
-    (loss * 3).backward();
-    expected = {loss.item<double>(), a.grad(), b.grad()};
-  });
-  for (const std::vector<std::int64_t>& rows_per_rank :
-       {std::vector<std::int64_t>{23}, {20, 3}, {9, 0, 14}, {0, 23, 0, 0}}) {
-    for (const std::int64_t tile_numbers :
-         {std::int64_t{1}, std::int64_t{50}, std::int64_t{4096}}) {
-      const auto ranks = static_cast<int>(rows_per_rank.size());
-      std::vector<double> losses(ranks);
-      std::vector<at::Tensor> of_first(ranks), of_second(ranks);
-      run_ranks(ranks, [&](Communicator& group) {
-        std::int64_t begin = 0;
-        for (int q = 0; q < group.rank(); ++q) begin += rows_per_rank[q];
-        const std::int64_t end = begin + rows_per_rank[group.rank()];
-        const at::Tensor a = leaf(first.slice(0, begin, end));
-        const at::Tensor b = leaf(second.slice(0, begin, end));
-        const at::Tensor loss =
-            contrastive_on_device(a, b, rows_per_rank, 0.2, group, tile_numbers);
-        (loss * 3).backward();
-        losses[group.rank()] = loss.item<double>();
-        of_first[group.rank()] = a.grad();
-        of_second[group.rank()] = b.grad();
-      });
-      double loss = 0;
-      for (const double share : losses) loss += share;
-      EXPECT_NEAR(loss, expected.loss, 1e-5 * std::abs(expected.loss)) << ranks;
-      // The gradient of the row of zeros is divided by its smallest norm.
-      const auto close = [](const at::Tensor& actual, const at::Tensor& wanted) {
-        return relative_error(actual.slice(0, 5), wanted.slice(0, 5)) < 1e-5 &&
-               relative_error(actual.slice(0, 0, 4), wanted.slice(0, 0, 4)) < 1e-5 &&
-               relative_error(actual.slice(0, 4, 5), wanted.slice(0, 4, 5)) < 1e-5;
-      };
-      EXPECT_TRUE(close(at::cat(of_first), expected.of_first)) << ranks;
-      EXPECT_TRUE(close(at::cat(of_second), expected.of_second)) << ranks;
-    }
-  }
-}
-
-TEST(ContrastiveOnDevice, NobodyIsLegal) {
-  SelfCommunicator alone;
-  const at::Tensor none = at::zeros({0, 8}).requires_grad_(true);
-  const at::Tensor loss = contrastive_on_device(none, none, {0}, 0.2, alone);
-  loss.backward();
-  EXPECT_EQ(loss.item<double>(), 0);
 }
 
 }  // namespace
