@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "base/huge_pages.h"
+
 namespace micrec {
 
 NumberLists fetch_lists(Communicator& communicator, const char* name,
@@ -9,7 +11,11 @@ NumberLists fetch_lists(Communicator& communicator, const char* name,
                         const std::function<int(std::int32_t)>& owner,
                         const std::function<std::span<const std::int32_t>(std::int32_t)>& own) {
   NumberLists lists;
+  lists.offsets.reserve(wanted.size() + 1);
   if (communicator.size() == 1) {
+    std::size_t all = 0;
+    for (const std::int32_t number : wanted) all += own(number).size();
+    reserve_huge(lists.values, all);
     for (const std::int32_t number : wanted) lists.add(own(number));
     return lists;
   }
@@ -31,6 +37,9 @@ NumberLists fetch_lists(Communicator& communicator, const char* name,
   lengths = exchange_lists(communicator, name, lengths);
   values = exchange_lists(communicator, name, values);
 
+  std::size_t all = 0;
+  for (const std::vector<std::int32_t>& of_rank : values) all += of_rank.size();
+  reserve_huge(lists.values, all);
   std::vector<std::size_t> next_list(ranks, 0);
   std::vector<std::size_t> next_value(ranks, 0);
   for (const std::int32_t number : wanted) {

@@ -2,27 +2,18 @@
 
 #include <ATen/Functions.h>
 #include <glog/logging.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "base/huge_pages.h"
 #include "base/parallel.h"
 
 namespace micrec {
 
 at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options) {
   at::Tensor tensor = at::empty(shape, options);
-#ifdef MADV_HUGEPAGE
-  constexpr std::size_t kHugePage = std::size_t{2} << 20;
-  if (tensor.device().is_cpu() && tensor.nbytes() >= 2 * kHugePage) {
-    const auto begin = reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr());
-    const std::uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
-    const std::uintptr_t last = (begin + tensor.nbytes()) / kHugePage * kHugePage;
-    // Only advice: where the system has no huge pages, nothing is lost but time.
-    madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-  }
-#endif
+  if (tensor.device().is_cpu()) advise_huge_pages(tensor.mutable_data_ptr(), tensor.nbytes());
   return tensor;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <span>
 
@@ -22,38 +23,65 @@ bool is_before(const Candidate& a, const Candidate& b) {
   return a.score != b.score ? a.score > b.score : a.item < b.item;
 }
 
-/// How often an item was met together with each other, item by item.
+/// How often an item was met together with each other, item by item. The sums lie in a table of as
+/// many as there are, which fits into a cache however many items there are.
 class Together {
  public:
-  explicit Together(std::int64_t items) : sum_(items, 0.0) {}
+  struct Met {
+    std::int32_t item;
+    double sum;  // in units
+  };
 
-  void add(std::span<const std::int32_t> history, double squared_weight) {
-    for (const std::int32_t item : history) {
-      if (sum_[item] == 0) met_.push_back(item);
-      sum_[item] += squared_weight;
-    }
-  }
-  void clear() {
-    for (const std::int32_t item : met_) sum_[item] = 0;
+  explicit Together(const TrainingHistories& training) : training_(training) {}
+
+  /// Begins with an item, whose people met at most so many.
+  void begin(std::size_t most) {
+    most = std::min(most, static_cast<std::size_t>(training_.items()));
+    bits_ = static_cast<int>(std::bit_width(most)) + 1;
+    slots_.assign(std::size_t{1} << bits_, -1);
     met_.clear();
   }
-  const std::vector<std::int32_t>& met() const { return met_; }
-  double of(std::int32_t item) const { return sum_[item] * TrainingHistories::kUnit; }
+  void add(std::span<const std::int32_t> history, double squared_weight) {
+    for (const std::int32_t item : history) {
+      std::int32_t& slot = slots_[slot_of(item)];
+      if (slot < 0) {
+        __builtin_prefetch(&training_.squared_length()[item]);
+        slot = static_cast<std::int32_t>(met_.size());
+        met_.push_back({item, 0});
+      }
+      met_[slot].sum += squared_weight;
+    }
+  }
+  const std::vector<Met>& met() const { return met_; }
+  double of(std::int32_t item) const {
+    const std::int32_t slot = slots_[slot_of(item)];
+    return slot < 0 ? 0 : met_[slot].sum * TrainingHistories::kUnit;
+  }
 
  private:
-  std::vector<double> sum_;  // (items) in units
-  std::vector<std::int32_t> met_;
+  /// Where the item is, or is to be.
+  std::size_t slot_of(std::int32_t item) const {
+    std::size_t at = static_cast<std::uint32_t>(item) * 0x9E3779B1U >> (32 - bits_);
+    while (slots_[at] >= 0 && met_[slots_[at]].item != item) at = (at + 1) & (slots_.size() - 1);
+    return at;
+  }
+
+  const TrainingHistories& training_;
+  int bits_ = 0;
+  std::vector<std::int32_t> slots_;  // where in met_, by a hash of the item, -1: free
+  std::vector<Met> met_;
 };
 
 ItemNeighbourhood choose(const NeighbourhoodRule& rule, std::int32_t self, const Together& together,
                          const TrainingHistories& training, std::span<const std::int32_t> similar) {
   std::vector<Candidate> candidates;
-  for (const std::int32_t item : together.met()) {
+  candidates.reserve(together.met().size());
+  for (const auto& [item, sum] : together.met()) {
     const double cross = rule.items.contains(item) ? 1 : rule.cross;
     if (item == self || cross == 0) continue;
     const double length = training.squared_length()[item] * TrainingHistories::kUnit;
     const double norm = std::sqrt(cross * cross * length + rule.lambda);
-    candidates.push_back({item, cross * together.of(item) / norm});
+    candidates.push_back({item, cross * sum * TrainingHistories::kUnit / norm});
   }
   const std::size_t most = ItemSystems::kMostNeighbours - similar.size();
   if (candidates.size() > most) {
@@ -78,6 +106,9 @@ void add_histories(std::span<const std::int32_t> people, const std::vector<std::
                    const NumberLists& histories, const TrainingHistories& training,
                    Together& together) {
   constexpr std::size_t kAhead = 16;
+  std::size_t most = 0;
+  for (const std::int32_t person : people) most += histories.of(place_of[person]).size();
+  together.begin(most);
   std::array<std::span<const std::int32_t>, kAhead> ahead;
   for (std::size_t begin = 0; begin < people.size(); begin += kAhead) {
     const auto some = people.subspan(begin, std::min(kAhead, people.size() - begin));
@@ -105,7 +136,7 @@ std::vector<ItemNeighbourhood> choose_neighbourhoods(
     place_of[people_fetched[n]] = static_cast<std::int32_t>(n);
   }
   std::vector<ItemNeighbourhood> chosen(count);
-  std::vector<Together> of_worker(threads, Together(training.items()));
+  std::vector<Together> of_worker(threads, Together(training));
   const std::int64_t chunk = std::clamp<std::int64_t>(count / (8 * threads), 1, 1024);
   parallel_for_workers(count, chunk, threads,
                        [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
@@ -113,7 +144,6 @@ std::vector<ItemNeighbourhood> choose_neighbourhoods(
                          for (std::int64_t n = begin; n < end; ++n) {
                            add_histories(people[n], place_of, histories, training, together);
                            chosen[n] = choose(rule, items[n], together, training, similar[n]);
-                           together.clear();
                          }
                        });
   return chosen;
