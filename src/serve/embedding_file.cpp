@@ -61,8 +61,8 @@ class Exporter {
     blocks_.for_each(nodes, kItemBytes, [&](const NodeBlocks::Block& block) {
       std::vector<std::int64_t> rows(block.rows_of[communicator_.rank()]);
       std::iota(rows.begin(), rows.end(), block.first_own - blocks_.owned_before(space_.users()));
-      const SparseRows received =
-          gather_rows("export.coefficients", own, rows, block.rows_of, device, communicator_);
+      const SparseRows received = to_host(
+          gather_rows("export.coefficients", own, rows, block.rows_of, device, communicator_));
       if (file_ != nullptr) write_block(received, block.row_of, group, begins);
     });
     if (file_ != nullptr) file_->write(group + "/indptr", begins);
