@@ -277,9 +277,7 @@ JobOptions job_of(const std::string& command) {
 }
 
 Job::Job(Communicator& world, int threads, c10::Device device, int ranks_of_machine)
-    : world_(world), threads_(threads), device_(device), ranks_of_machine_(ranks_of_machine) {
-  CHECK_GE(threads, 1);
-}
+    : world_(world), threads_(threads), device_(device), ranks_of_machine_(ranks_of_machine) {}
 
 bool Job::stop_requested() const { return stop_signal_received(); }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "cluster/communicator.h"
 
 namespace micrec {
@@ -29,7 +30,8 @@ struct JobOptions {
 /// rank has one, with collectives compared in a debug build.
 JobOptions job_of(const std::string& command);
 
-/// One rank of a run: its communicator, device and threads. Made by run_job, or by tests over the
+/// One rank of a run: its communicator, device and threads, which are those that its thread computes
+/// with (compute_threads()) for as long as this lives. Made by run_job, or by tests over the
 /// communicators of run_ranks.
 class Job {
  public:
@@ -41,7 +43,6 @@ class Job {
   Communicator& communicator() { return world_; }
   int rank() const { return world_.rank(); }
   int world_size() const { return world_.size(); }
-  int threads() const { return threads_; }
   c10::Device device() const { return device_; }
   /// Ranks that share this rank's machine, this one counted.
   int ranks_of_machine() const { return ranks_of_machine_; }
@@ -57,7 +58,7 @@ class Job {
 
  private:
   Communicator& world_;
-  int threads_;
+  ComputeThreads threads_;
   c10::Device device_;
   int ranks_of_machine_;
   std::ostream nowhere_{nullptr};

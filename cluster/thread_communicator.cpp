@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/parallel.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -330,7 +331,8 @@ void run_ranks(int ranks, const std::function<void(Communicator&)>& body,
   };
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank) {
-    threads.emplace_back([&, rank] {
+    threads.emplace_back([&, rank, of_rank = compute_threads()] {
+      const ComputeThreads as_there(of_rank);
       try {
         ThreadCommunicator communicator(run, Membership::whole_run(rank, ranks), options);
         body(communicator);

@@ -10,7 +10,7 @@
 namespace micrec {
 
 /// Calls `body` on `ranks` threads of this process, each with its rank's communicator, and returns
-/// when all have ended.
+/// when all have ended. Each of them computes with as many threads as the caller.
 ///
 /// A rank that throws ends the collectives of the others at once with a PeerFailure; so does a rank
 /// that returns while the others still wait for it.

@@ -57,7 +57,7 @@ int compare_runs(const CompareOptions& options, Job& job) {
     }
   }
   if (job.rank() != 0) return 0;
-  const Comparison comparison = compare(runs, {.seed = options.seed, .threads = job.threads()});
+  const Comparison comparison = compare(runs, {.seed = options.seed});
   std::cout << comparison.to_markdown();
   if (!options.json.empty()) write_whole_file(options.json, comparison.to_json().dump(2) + "\n");
   return 0;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/text.h"
 #include "cluster/cores.h"
 #include "data/core_filter.h"
@@ -51,11 +52,12 @@ std::shared_ptr<const DatasetFile> dataset_to_extend(const PrepareOptions& optio
 int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
                 const Arguments& arguments) {
   const Timer timer;
+  const ComputeThreads threads(chosen_threads(options.threads));
   const std::string& out = options.common.out;
   const std::shared_ptr<const DatasetFile> old = dataset_to_extend(options, arguments);
   if (old && !arguments.is_given("split")) options.common.split = old->split_rule();
-  PreparationOptions preparation = preparation_options("prepare", options.common, flags, arguments);
-  preparation.threads = chosen_threads(options.threads);
+  const PreparationOptions preparation =
+      preparation_options("prepare", options.common, flags, arguments);
   options.reading.split_column = preparation.split.kind == SplitKind::column;
   DatasetFiles files{parse_domains(arguments.plain, preparation.split.kind == SplitKind::files),
                      options.reading,

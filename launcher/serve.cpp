@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "cluster/job.h"
 #include "launcher/additions.h"
 #include "launcher/commands.h"
@@ -29,7 +30,7 @@ struct ServeOptions {
 int serve(const ServeOptions& options, const HeldSignals* signals, Job& job) {
   require_one_process("serve", job);
   ServerOptions server = options.server;
-  server.http.threads = job.threads();
+  server.http.threads = compute_threads();
   const RunOpener open = [&](const ToldReader& told) {
     TrainedRunOptions run = options.run;
     run.read_additions = additions_reader(run.later, told);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/text.h"
 #include "cluster/cores.h"
 #include "data/synthetic.h"
@@ -27,11 +28,11 @@ int run_synth(SynthOptions& options, const std::vector<Flag>& flags, const Argum
   const Timer timer;
   options.world.modalities = parse_synthetic_modalities(options.modalities);
   options.world.seed = options.common.seed;
-  options.world.threads = chosen_threads(options.threads);
+  const ComputeThreads threads(chosen_threads(options.threads));
   const SyntheticWorld world(options.world);
 
-  PreparationOptions preparation = preparation_options("synth", options.common, flags, arguments);
-  preparation.threads = options.world.threads;
+  const PreparationOptions preparation =
+      preparation_options("synth", options.common, flags, arguments);
   if (is_given(preparation.split.kind)) {
     throw Error(Cause::usage, text("--split=", options.common.split,
                                    " is for micrec prepare; made-up data come without files."));

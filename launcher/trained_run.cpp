@@ -55,7 +55,6 @@ void check_output_of_run(const TrainedRunOptions& run, const Arguments& argument
 
 std::unique_ptr<TrainedRun> open_trained_run(TrainedRunOptions options, Job& job) {
   if (!options.read_settings) options.read_settings = read_model_settings;
-  options.threads = job.threads();
   options.device = job.device();
   if (!options.read_additions) options.read_additions = additions_reader(options.later);
   options.report = &job.log_once();

@@ -9,10 +9,13 @@
 #include <thread>
 #include <utility>
 
+#include "base/parallel.h"
+
 namespace micrec {
 
 /// Values that follow each other, each made on a thread beside while the one before it is used; or
-/// when it is taken, where there is no such thread.
+/// when it is taken, where there is no such thread. That thread computes with as many threads
+/// (compute_threads()) as the one that has started it by take().
 template <typename Value>
 class Ahead {
  public:
@@ -48,7 +51,12 @@ class Ahead {
     }
     if (next_follows) {
       asked_ = n + 1;
-      if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+      if (!thread_.joinable()) {
+        thread_ = std::thread([this, threads = compute_threads()] {
+          const ComputeThreads as_there(threads);
+          run();
+        });
+      }
       changed_.notify_all();
     }
     return *std::move(value);

@@ -149,7 +149,7 @@ void EpochSampler::lay_out_epoch(std::int64_t epoch) {
   const Permutation permutation(share_.all_edges, config_.seed, Purpose::permutation,
                                 static_cast<std::uint32_t>(epoch));
   std::vector<std::int32_t> step_of(count);
-  parallel_for(count, 1 << 14, config_.threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(count, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       step_of[i] =
           static_cast<std::int32_t>(permutation.position_of(share_.edge[i]) / config_.batch_size);
@@ -216,7 +216,7 @@ TripleBatch EpochSampler::batch(std::int64_t epoch, std::int64_t step_in_epoch) 
   batch.weight.resize(count);
   const Random random(config_.seed, Purpose::negatives,
                       static_cast<std::uint32_t>(epoch * steps_per_epoch() + step_in_epoch));
-  parallel_for(count, 1 << 10, config_.threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(count, 1 << 10, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const auto [position, own] = draws[i];
       const Range history = history_around(own);

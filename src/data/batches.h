@@ -49,7 +49,6 @@ struct SamplingConfig {
   std::int64_t batch_size = 2048;  // triples a step, of all domains and all ranks together; 0: of a
                                    // run, by the size of its data
   std::uint64_t seed = 0;
-  int threads = 1;
 };
 
 /// One rank's triples of a step, by rising position. All vectors have one entry a triple; there may

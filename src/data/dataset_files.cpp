@@ -25,7 +25,7 @@ PreparedDataset prepare_files(const DatasetFiles& files, const PreparationOption
                               std::ostream& report) {
   std::vector<RawDomain> raw;
   for (const DomainFiles& domain : files.domains) {
-    raw.push_back(read_domain(domain, files.reading, report, options.threads));
+    raw.push_back(read_domain(domain, files.reading, report));
   }
   if (!extended) {
     return prepare(std::move(raw), options, features_from_files(files.features, report), report);

@@ -158,12 +158,12 @@ void check_shapes(const PreparedDataset& dataset) {
 
 }  // namespace
 
-std::string write_dataset(const PreparedDataset& dataset, const std::string& path, int threads) {
+std::string write_dataset(const PreparedDataset& dataset, const std::string& path) {
   check_shapes(dataset);
   UnfinishedFile unfinished(path);
   Fingerprint fingerprint;
   {
-    Hdf5File file = Hdf5File::create(unfinished.name(), threads);
+    Hdf5File file = Hdf5File::create(unfinished.name());
     std::vector<std::string> names;
     for (const PreparedDomain& domain : dataset.domains) {
       write_domain(domain, file, fingerprint);

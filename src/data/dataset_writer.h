@@ -13,6 +13,6 @@ namespace micrec {
 /// Errors   Error(io) where it cannot be written (the disk is full, no such folder); whatever
 ///          reading the features throws.
 /// Cost     Features are copied in pieces of a few MiB.
-std::string write_dataset(const PreparedDataset& dataset, const std::string& path, int threads = 1);
+std::string write_dataset(const PreparedDataset& dataset, const std::string& path);
 
 }  // namespace micrec

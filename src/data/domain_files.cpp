@@ -124,15 +124,14 @@ void take_times(std::span<const Interaction> part, FileColumns& columns) {
 
 /// Reads a file behind what `raw` has; times become seconds, or positions.
 InteractionsSummary read_file(const std::string& path, const InteractionsOptions& options,
-                              int threads, RawDomain& raw,
-                              std::optional<TimeCensus::Settled>* times) {
+                              RawDomain& raw, std::optional<TimeCensus::Settled>* times) {
   FileColumns columns;
   const std::vector<UseInteractions> uses = {
       [&](auto part) { number_keys(part, &Interaction::user, raw.users, columns.user); },
       [&](auto part) { number_keys(part, &Interaction::item, raw.items, columns.item); },
       [&](auto part) { take_times(part, columns); },
   };
-  InteractionsSummary summary = for_each_part(path, options, uses, threads);
+  InteractionsSummary summary = for_each_part(path, options, uses);
   const std::size_t begin = raw.timestamp.size();
   columns.user.move_to(raw.user);
   columns.item.move_to(raw.item);
@@ -171,7 +170,7 @@ std::vector<DomainFiles> parse_domains(const std::vector<std::string>& arguments
 }
 
 RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
-                      std::ostream& report, int threads) {
+                      std::ostream& report) {
   CHECK(!files.paths.empty());
   RawDomain raw;
   raw.name = files.name;
@@ -184,7 +183,7 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
                         : f + 1 == files.paths.size() ? Split::test
                                                       : Split::valid;
     std::optional<TimeCensus::Settled> settled;
-    const InteractionsSummary summary = read_file(path, options, threads, raw, &settled);
+    const InteractionsSummary summary = read_file(path, options, raw, &settled);
     if (files.is_split) raw.given_split.resize(raw.user.size(), given);
     std::vector<std::string> details;
     if (files.is_split) details.emplace_back(name_of(given));

@@ -36,6 +36,6 @@ std::vector<DomainFiles> parse_domains(const std::vector<std::string>& arguments
 ///          need --split=files.
 /// Cost     16 bytes an interaction and the bytes of the distinct keys.
 RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
-                      std::ostream& report, int threads = 1);
+                      std::ostream& report);
 
 }  // namespace micrec

@@ -190,14 +190,14 @@ void InteractionRows::resize(std::size_t count) {
 }
 
 InteractionRows take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_number,
-                          const std::vector<std::int32_t>& item_number, int threads) {
+                          const std::vector<std::int32_t>& item_number) {
   for (std::int32_t& user : raw.user) user = user_number[user];
   for (std::int32_t& item : raw.item) item = item_number[item];
   const Buckets buckets = buckets_of(raw.user);
   InteractionRows rows{std::move(raw.user), std::move(raw.item), std::move(raw.timestamp),
                        std::move(raw.billionths), std::move(raw.given_split)};
   put_into_buckets(buckets, rows);
-  parallel_for(buckets.count(), 1, threads, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(buckets.count(), 1, [&](std::int64_t first, std::int64_t last) {
     BucketSorter sorter(rows);
     for (std::int64_t b = first; b < last; ++b) sorter.sort(buckets.begin[b], buckets.begin[b + 1]);
   });

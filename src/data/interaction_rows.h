@@ -32,7 +32,7 @@ struct InteractionRows {
 /// Cost     Put into ranges of users in place, which a cache holds and which are then sorted by
 ///          counting; no more memory than the 16 bytes an interaction of the result.
 InteractionRows take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_number,
-                          const std::vector<std::int32_t>& item_number, int threads = 1);
+                          const std::vector<std::int32_t>& item_number);
 
 /// Keeps the first of every pair: the earliest, and of given splits the earlier one. Says on
 /// `report` how many others there were.

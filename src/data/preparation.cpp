@@ -50,16 +50,16 @@ std::vector<std::string> keys_of(const KeyTable& table, const std::vector<std::i
 }
 
 PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, SplitKind split,
-                             int threads, std::ostream& report) {
+                             std::ostream& report) {
   PreparedDomain domain;
   domain.name = raw.name;
   std::vector<std::int32_t> sorted_users;
   std::vector<std::int32_t> sorted_items;
-  parallel_for(2, 1, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(2, 1, [&](std::int64_t begin, std::int64_t end) {
     if (begin == 0) sorted_users = raw.users.sorted();
     if (end == 2) sorted_items = raw.items.sorted();
   });
-  InteractionRows rows = take_rows(raw, places(sorted_users), places(sorted_items), threads);
+  InteractionRows rows = take_rows(raw, places(sorted_users), places(sorted_items));
   drop_repeated(rows, raw.name, split, report);
   const auto count = static_cast<std::int64_t>(rows.size());
   if (thresholds.user > 1 || thresholds.item > 1) {
@@ -326,7 +326,7 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
   for (RawDomain& domain : raw) {
     const CoreThresholds thresholds = options.core.of(domain.name);
     dataset.domains.push_back(
-        number_domain(std::move(domain), thresholds, options.split.kind, options.threads, report));
+        number_domain(std::move(domain), thresholds, options.split.kind, report));
   }
   refuse_too_many_nodes(dataset);
   match_people(dataset);

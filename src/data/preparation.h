@@ -21,7 +21,6 @@ struct PreparationOptions {
   HoldOutShares hold_out;
   std::uint64_t seed = 0;
   std::string provenance;  ///< the command line, for people
-  int threads = 1;
 };
 
 /// Makes the feature tables of a domain whose users and items have been numbered; none: an empty

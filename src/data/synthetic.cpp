@@ -184,11 +184,9 @@ struct SyntheticWorld::State {
       all.topic_taste.push_back(topic_taste(domain, topic));
     }
     all.item_taste.resize(options.items);
-    parallel_for(options.items, 1 << 12, options.threads,
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t i = begin; i < end; ++i)
-                     all.item_taste[i] = item_taste(domain, i);
-                 });
+    parallel_for(options.items, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) all.item_taste[i] = item_taste(domain, i);
+    });
     // An item's place in the order of popularity is random.
     all.topic_items.resize(topics);
     all.topic_popularity.resize(topics);
@@ -301,7 +299,7 @@ RawDomain SyntheticWorld::domain(int number) const {
   raw.timestamp.resize(options.interactions);
   const Random pairs = state_->random(kPairs, number);
   const Random times = state_->random(kTime, number);
-  parallel_for(options.users, 256, options.threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(options.users, 256, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t user = begin; user < end; ++user) {
       const std::int64_t first = user == 0 ? 0 : ends[user - 1];
       const std::vector<std::int32_t> chosen = choose_items(
@@ -350,25 +348,24 @@ std::vector<FeatureTable> SyntheticWorld::features(const PreparedDomain& domain)
     const Random noise = state_->random(kNoise, number);
     table.read = [this, number, origin, columns, noise, draw_number, present = table.present,
                   width = modality.width](std::int64_t begin, std::int64_t end, float* out) {
-      parallel_for(end - begin, 1 << 10, state_->options.threads,
-                   [&](std::int64_t first, std::int64_t last) {
-                     for (std::int64_t row = first; row < last; ++row) {
-                       float* values = out + row * width;
-                       if (present[begin + row] == 0) {
-                         std::fill(values, values + width, 0.0F);
-                         continue;
-                       }
-                       const std::int64_t item = (*origin)[begin + row];
-                       const Taste taste = state_->item_taste(number, item);
-                       for (std::int64_t c = 0; c < width; ++c) {
-                         const std::uint64_t id =
-                             static_cast<std::uint64_t>(item) << 17 | static_cast<std::uint64_t>(c);
-                         const double clean = dot(taste, (*columns)[c]) / std::sqrt(kTaste);
-                         values[c] = static_cast<float>(
-                             clean + kFeatureNoise * noise.normal(id, draw_number)[0]);
-                       }
-                     }
-                   });
+      parallel_for(end - begin, 1 << 10, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t row = first; row < last; ++row) {
+          float* values = out + row * width;
+          if (present[begin + row] == 0) {
+            std::fill(values, values + width, 0.0F);
+            continue;
+          }
+          const std::int64_t item = (*origin)[begin + row];
+          const Taste taste = state_->item_taste(number, item);
+          for (std::int64_t c = 0; c < width; ++c) {
+            const std::uint64_t id =
+                static_cast<std::uint64_t>(item) << 17 | static_cast<std::uint64_t>(c);
+            const double clean = dot(taste, (*columns)[c]) / std::sqrt(kTaste);
+            values[c] =
+                static_cast<float>(clean + kFeatureNoise * noise.normal(id, draw_number)[0]);
+          }
+        }
+      });
     };
     tables.push_back(std::move(table));
   }

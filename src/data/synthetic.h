@@ -30,7 +30,6 @@ struct SyntheticOptions {
   std::vector<SyntheticModality> modalities = {{"text", 32}, {"image", 48}};
   double missing = 0.3;  ///< share of items that lack a modality, for each modality
   std::uint64_t seed = 0;
-  int threads = 1;
 };
 
 /// Made-up interactions with the structure that the model is made for: users and items have hidden

@@ -90,7 +90,7 @@ std::vector<double> resampled_means(std::span<const double> values, std::int64_t
   const std::int64_t chosen = static_cast<std::int64_t>(kept.size()) / columns;
   const Draws draws(users, chosen);
   const Random random(options.seed, Purpose::resampling, options.stream);
-  parallel_for(options.resamples, 64, options.threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(options.resamples, 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       Sequence sequence(random.bits(r));
       double* sum = means.data() + r * columns;

@@ -10,7 +10,6 @@ struct BootstrapOptions {
   std::int64_t resamples = 10'000;
   std::uint64_t seed = 0;
   std::uint32_t stream = 0;  ///< samples of other streams are independent
-  int threads = 1;
 };
 
 /// Means of every column over resampled users: a resample draws as many users as there are, each

@@ -182,11 +182,9 @@ Samples sample(const Pairing& pairing, const std::string& slice, std::size_t met
     }
   }
   if (samples.users == 0) return samples;
-  samples.means = resampled_means(samples.values, static_cast<std::int64_t>(metrics * runs),
-                                  {.resamples = options.resamples,
-                                   .seed = options.seed,
-                                   .stream = stream_of(domain, slice),
-                                   .threads = options.threads});
+  samples.means = resampled_means(
+      samples.values, static_cast<std::int64_t>(metrics * runs),
+      {.resamples = options.resamples, .seed = options.seed, .stream = stream_of(domain, slice)});
   return samples;
 }
 
@@ -366,8 +364,7 @@ class Comparer {
     const std::vector<double> means =
         people_.resampled_means({.resamples = options_.resamples,
                                  .seed = options_.seed,
-                                 .stream = stream_of("", "mean of domains"),
-                                 .threads = options_.threads});
+                                 .stream = stream_of("", "mean of domains")});
     const auto domains = static_cast<double>(people_.domains());
     result_.mean.resize(metrics_);
     for (std::size_t m = 0; m < metrics_; ++m) {

@@ -13,7 +13,6 @@ namespace micrec {
 struct ComparisonOptions {
   std::int64_t resamples = 10'000;
   std::uint64_t seed = 0;
-  int threads = 1;
 };
 
 /// One metric of one run over the users who are compared, and held against the first run's.

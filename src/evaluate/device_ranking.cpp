@@ -200,10 +200,10 @@ std::vector<std::int32_t> DeviceRanking::ahead() const {
   return {here.const_data_ptr<std::int32_t>(), here.const_data_ptr<std::int32_t>() + here.numel()};
 }
 
-double largest_row_norm(const at::Tensor& rows, int threads) {
+double largest_row_norm(const at::Tensor& rows) {
   if (rows.is_cpu()) {
     return largest_row_norm({rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())},
-                            rows.size(1), threads);
+                            rows.size(1));
   }
   if (rows.numel() == 0) return 0;
   constexpr std::int64_t kRowsAtATime = 1 << 20;  // of which there is a copy in float64

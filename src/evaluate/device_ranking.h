@@ -89,6 +89,6 @@ class DeviceRanking {
 /// Largest Euclidean norm of a row, infinite where a value is not finite; of a device as of the CPU.
 ///
 /// Shapes   rows: (n, dim) float32.
-double largest_row_norm(const at::Tensor& rows, int threads);
+double largest_row_norm(const at::Tensor& rows);
 
 }  // namespace micrec

@@ -30,7 +30,6 @@ struct EvaluationOptions {
   /// Another seed chooses others; without one they are always the same.
   std::optional<std::uint64_t> sample_seed = std::nullopt;
   bool squares = false;  ///< true: squares of metrics are averaged too, for intervals
-  int threads = 1;
   /// Item rows and coefficients of all ranks are gathered in blocks of at most this size; one block
   /// is cheapest.
   std::int64_t block_bytes = std::int64_t{512} << 20;

@@ -187,15 +187,14 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(int number, const ScoreTe
         const GatheredItems gathered = gather(range);
         return Candidates(
             values_of(gathered.rows), z.size(1), range.begin, gathered.row_of, group_of(range),
-            domain.groups, options_.threads,
+            domain.groups,
             terms.coefficients == nullptr ? SparseRows{} : to_host(gathered.coefficients));
       },
       [&](const Candidates& candidates) {
-        score_pairs(candidates, users, domain.positives, mixes, options_.threads, scores);
+        score_pairs(candidates, users, domain.positives, mixes, scores);
       },
       [&](const Candidates& candidates) {
-        count_ahead(candidates, users, domain.positives, mixes, scores, domain.masked,
-                    options_.threads, ahead);
+        count_ahead(candidates, users, domain.positives, mixes, scores, domain.masked, ahead);
       });
   return ahead;
 }
@@ -206,31 +205,30 @@ void Evaluator::add_metrics(const EvaluatedDomain& domain, std::span<const std::
   const std::int64_t width = sums_of_slice();
   const auto slices = static_cast<std::int64_t>(domain.slice_names.size());
   std::mutex mutex;
-  parallel_for(domain.positives.size(), 1024, options_.threads,
-               [&](std::int64_t begin, std::int64_t end) {
-                 std::vector<std::int64_t> own(slices * width, 0);
-                 std::vector<std::int32_t> ranks;
-                 std::vector<double> values(metrics.values());
-                 for (std::int64_t user = begin; user < end; ++user) {
-                   for (const ItemView& view : domain.views) {
-                     ranks_of(domain, view, user, ahead, ranks);
-                     if (ranks.empty()) continue;
-                     metrics.compute(ranks, values);
-                     for (int c = 0; c < kUserClasses; ++c) {
-                       if (view.slice[c] < 0 || (domain.user_classes[user] >> c & 1) == 0) continue;
-                       std::int64_t* sum = own.data() + view.slice[c] * width;
-                       sum[0] += 1;
-                       sum[1] += static_cast<std::int64_t>(ranks.size());
-                       for (std::size_t v = 0; v < values.size(); ++v)
-                         sum[2 + v] += std::llround(values[v] / kUnit);
-                       for (std::size_t v = 0; options_.squares && v < values.size(); ++v)
-                         sum[2 + values.size() + v] += std::llround(values[v] * values[v] / kUnit);
-                     }
-                   }
-                 }
-                 const std::lock_guard<std::mutex> lock(mutex);
-                 for (std::size_t n = 0; n < own.size(); ++n) sums[n] += own[n];
-               });
+  parallel_for(domain.positives.size(), 1024, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::int64_t> own(slices * width, 0);
+    std::vector<std::int32_t> ranks;
+    std::vector<double> values(metrics.values());
+    for (std::int64_t user = begin; user < end; ++user) {
+      for (const ItemView& view : domain.views) {
+        ranks_of(domain, view, user, ahead, ranks);
+        if (ranks.empty()) continue;
+        metrics.compute(ranks, values);
+        for (int c = 0; c < kUserClasses; ++c) {
+          if (view.slice[c] < 0 || (domain.user_classes[user] >> c & 1) == 0) continue;
+          std::int64_t* sum = own.data() + view.slice[c] * width;
+          sum[0] += 1;
+          sum[1] += static_cast<std::int64_t>(ranks.size());
+          for (std::size_t v = 0; v < values.size(); ++v)
+            sum[2 + v] += std::llround(values[v] / kUnit);
+          for (std::size_t v = 0; options_.squares && v < values.size(); ++v)
+            sum[2 + values.size() + v] += std::llround(values[v] * values[v] / kUnit);
+        }
+      }
+    }
+    const std::lock_guard<std::mutex> lock(mutex);
+    for (std::size_t n = 0; n < own.size(); ++n) sums[n] += own[n];
+  });
 }
 
 /// All ranks must come to the same decision here, or those that go on would wait for the others.
@@ -240,8 +238,8 @@ std::int64_t Evaluator::refuse_infinite_scores(const ScoreTerms& terms,
                                                Communicator& communicator) const {
   const at::Tensor& z = terms.z;
   std::vector<double> own = {
-      largest_row_norm(z.narrow(0, 0, owned_users_), options_.threads),
-      largest_row_norm(z.narrow(0, owned_users_, owned_rows_ - owned_users_), options_.threads)};
+      largest_row_norm(z.narrow(0, 0, owned_users_)),
+      largest_row_norm(z.narrow(0, owned_users_, owned_rows_ - owned_users_))};
   if (terms.coefficients != nullptr) {
     own.push_back(largest_absolute(terms.coefficients->value));
     own.push_back(static_cast<double>(longest(terms.coefficients->offsets)));

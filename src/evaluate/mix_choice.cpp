@@ -81,7 +81,7 @@ MixChooser::MixChooser(const DatasetFile& dataset, const NodeSpace& space,
                        std::vector<double> weights, std::int64_t most_users)
     : domains_(space.domains()),
       weights_(std::move(weights)),
-      sample_(dataset, space, ownership, rank, options.threads,
+      sample_(dataset, space, ownership, rank,
               options.ages ? HistoryAges::counted : HistoryAges::unknown),
       trial_(dataset, space, ownership, rank, of_trial(options, most_users)) {
   const EvaluationOptions& tried = trial_.options();

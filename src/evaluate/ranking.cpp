@@ -43,8 +43,8 @@ void mix_terms(const ScoreMix& mix, const float* products, const float* sums, st
 
 /// Refuses scores that would have no order.
 void check_scores(const Candidates& candidates, const RankedUsers& users,
-                  std::span<const ScoreMix> mixes, int threads) {
-  const double user_norm = largest_row_norm(users.rows, candidates.dim(), threads);
+                  std::span<const ScoreMix> mixes) {
+  const double user_norm = largest_row_norm(users.rows, candidates.dim());
   double linear_term = 0;
   if (has_linear_term(mixes)) {
     std::size_t longest = 0;
@@ -108,7 +108,7 @@ void for_each_scored_tile(const Candidates& candidates, const Chosen& chosen,
   const auto row = [&](std::int64_t r) {
     return chosen.users.rows.data() + chosen.numbers[r] * dim;
   };
-  const RowPanels panels(count, dim, kUserLanes, row, 1);
+  const RowPanels panels(count, dim, kUserLanes, row);
   const bool linear = has_linear_term(mixes);
   std::vector<MaskWalk> masks(count);
   std::vector<HistoryWalk> walks(linear ? count : 0);
@@ -175,12 +175,12 @@ class Turns {
 
 /// Calls body(users) with blocks of the chosen users, on several threads.
 template <typename Body>
-void for_each_block(std::span<const std::int64_t> chosen, int threads, const Body& body) {
+void for_each_block(std::span<const std::int64_t> chosen, const Body& body) {
   const std::int64_t count = static_cast<std::int64_t>(chosen.size());
   // Blocks are smaller where there are few users, so that every thread has some.
-  const std::int64_t share = (count / std::max(threads, 1) + kTileUsers) / kTileUsers * kTileUsers;
+  const std::int64_t share = (count / compute_threads() + kTileUsers) / kTileUsers * kTileUsers;
   const std::int64_t block = std::min(kBlockUsers, share);
-  parallel_for(count, block, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(count, block, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t first = begin; first < end; first += block) {
       body(chosen.subspan(first, std::min(block, end - first)));
     }
@@ -209,11 +209,11 @@ CandidateOrder candidate_order(std::int64_t first_item, std::span<const std::uin
 
 Candidates::Candidates(std::span<const float> rows, std::int64_t dim, std::int64_t first_item,
                        std::span<const std::int32_t> row_of, std::span<const std::uint8_t> group,
-                       int groups, int threads, SparseRows coefficients)
+                       int groups, SparseRows coefficients)
     : first_item_(first_item),
       order_(candidate_order(first_item, group, groups)),
       position_(row_of.size(), -1),
-      largest_norm_(largest_row_norm(rows, dim, threads)),
+      largest_norm_(largest_row_norm(rows, dim)),
       coefficients_(std::move(coefficients)),
       largest_coefficient_(largest_absolute(coefficients_.value)) {
   const auto items = static_cast<std::int64_t>(row_of.size());
@@ -227,7 +227,7 @@ Candidates::Candidates(std::span<const float> rows, std::int64_t dim, std::int64
   const auto row = [&](std::int64_t position) {
     return rows.data() + row_of[order_.number[position] - first_item] * dim;
   };
-  panels_ = RowPanels(size(), dim, kItemLanes, row, threads);
+  panels_ = RowPanels(size(), dim, kItemLanes, row);
   if (coefficients_.rows() == 0) return;
   for (const std::int32_t number : order_.number) {
     coefficients_row_.push_back(row_of[number - first_item]);
@@ -244,11 +244,11 @@ float Candidates::history_sum_of(std::int64_t position, const WeightedHistory& h
                      std::span(coefficients_.value).subspan(begin, count), history);
 }
 
-double largest_row_norm(std::span<const float> rows, std::int64_t dim, int threads) {
+double largest_row_norm(std::span<const float> rows, std::int64_t dim) {
   if (dim == 0) return 0;
   double largest = 0;
   std::mutex mutex;
-  parallel_for(static_cast<std::int64_t>(rows.size()) / dim, 4096, threads,
+  parallel_for(static_cast<std::int64_t>(rows.size()) / dim, 4096,
                [&](std::int64_t begin, std::int64_t end) {
                  double squares = 0;
                  for (std::int64_t r = begin; r < end; ++r) {
@@ -294,12 +294,12 @@ double largest_linear_term(std::span<const ScoreMix> mixes, double longest_histo
 }
 
 void score_pairs(const Candidates& candidates, const RankedUsers& users, const NumberLists& pairs,
-                 std::span<const ScoreMix> mixes, int threads, std::span<float> scores) {
+                 std::span<const ScoreMix> mixes, std::span<float> scores) {
   const std::int64_t dim = candidates.dim();
   CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), pairs.size() * dim);
   CHECK_EQ(scores.size(), mixes.size() * pairs.values.size());
   const bool linear = has_linear_term(mixes);
-  parallel_for(pairs.size(), 256, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(pairs.size(), 256, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t user = begin; user < end; ++user) {
       for (std::int64_t p = pairs.offsets[user]; p < pairs.offsets[user + 1]; ++p) {
         const std::int64_t position = candidates.position_of(pairs.values[p]);
@@ -318,7 +318,7 @@ void score_pairs(const Candidates& candidates, const RankedUsers& users, const N
 
 void count_ahead(const Candidates& candidates, const RankedUsers& users,
                  const NumberLists& positives, std::span<const ScoreMix> mixes,
-                 std::span<const float> positive_scores, const NumberLists& masked, int threads,
+                 std::span<const float> positive_scores, const NumberLists& masked,
                  std::span<std::int32_t> ahead) {
   const int groups = candidates.groups();
   const std::size_t pairs = positives.values.size();
@@ -326,13 +326,13 @@ void count_ahead(const Candidates& candidates, const RankedUsers& users,
   CHECK_EQ(masked.size(), positives.size());
   CHECK_EQ(positive_scores.size(), mixes.size() * pairs);
   CHECK_EQ(ahead.size(), mixes.size() * pairs * groups);
-  check_scores(candidates, users, mixes, threads);
+  check_scores(candidates, users, mixes);
 
   std::vector<std::int64_t> chosen;
   for (std::int64_t user = 0; user < positives.size(); ++user) {
     if (!positives.of(user).empty()) chosen.push_back(user);
   }
-  for_each_block(chosen, threads, [&](std::span<const std::int64_t> block) {
+  for_each_block(chosen, [&](std::span<const std::int64_t> block) {
     const Turns turns(candidates, positives, block);
     const auto count = [&](std::int64_t r, std::size_t mix, std::int64_t begin, std::int64_t tile,
                            const float* scores) {
@@ -362,16 +362,15 @@ void count_ahead(const Candidates& candidates, const RankedUsers& users,
 
 std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates, const RankedUsers& users,
                                            const NumberLists& masked, const ScoreMix& mix,
-                                           std::int64_t k, int threads,
-                                           std::span<const std::uint8_t> allowed) {
+                                           std::int64_t k, std::span<const std::uint8_t> allowed) {
   CHECK_GE(k, 1);
   CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), masked.size() * candidates.dim());
   const std::span<const ScoreMix> mixes(&mix, 1);
-  check_scores(candidates, users, mixes, threads);
+  check_scores(candidates, users, mixes);
   std::vector<std::int64_t> chosen(masked.size());
   std::iota(chosen.begin(), chosen.end(), 0);
   std::vector<std::vector<ScoredItem>> best(masked.size());
-  for_each_block(chosen, threads, [&](std::span<const std::int64_t> block) {
+  for_each_block(chosen, [&](std::span<const std::int64_t> block) {
     std::vector<TopK> of_block(block.size(), TopK(k));
     for_each_scored_tile(candidates, {users, block, masked}, mixes,
                          [&](std::int64_t r, std::size_t /*mix*/, std::int64_t begin,

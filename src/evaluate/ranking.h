@@ -38,7 +38,7 @@ class Candidates {
   /// Cost     A copy of the rows, and of the coefficients by source.
   Candidates(std::span<const float> rows, std::int64_t dim, std::int64_t first_item,
              std::span<const std::int32_t> row_of, std::span<const std::uint8_t> group, int groups,
-             int threads, SparseRows coefficients = {});
+             SparseRows coefficients = {});
 
   std::int64_t dim() const { return panels_.dim(); }
   std::int64_t size() const { return static_cast<std::int64_t>(order_.number.size()); }
@@ -99,7 +99,7 @@ inline constexpr ScoreMix kProductAlone[] = {{}};
 /// Largest Euclidean norm of a row, infinite where a value is not finite.
 ///
 /// Shapes   rows: (n, dim) float32.
-double largest_row_norm(std::span<const float> rows, std::int64_t dim, int threads);
+double largest_row_norm(std::span<const float> rows, std::int64_t dim);
 
 /// Largest absolute value; infinite where one is not a number.
 double largest_absolute(std::span<const float> values);
@@ -118,7 +118,7 @@ double largest_linear_term(std::span<const ScoreMix> mixes, double longest_histo
 ///
 /// Shapes   users: pairs.size(); scores: (mixes, pairs.values.size()).
 void score_pairs(const Candidates& candidates, const RankedUsers& users, const NumberLists& pairs,
-                 std::span<const ScoreMix> mixes, int threads, std::span<float> scores);
+                 std::span<const ScoreMix> mixes, std::span<float> scores);
 
 /// Adds, for every mix, positive and group, how many unmasked candidates of the group come before
 /// the positive in its user's ranking: those with a higher score, or with the same score and a
@@ -134,7 +134,7 @@ void score_pairs(const Candidates& candidates, const RankedUsers& users, const N
 ///          of scores is stored, each thread holds a tile of them in its cache.
 void count_ahead(const Candidates& candidates, const RankedUsers& users,
                  const NumberLists& positives, std::span<const ScoreMix> mixes,
-                 std::span<const float> positive_scores, const NumberLists& masked, int threads,
+                 std::span<const float> positive_scores, const NumberLists& masked,
                  std::span<std::int32_t> ahead);
 
 /// The k best unmasked candidates of every user, best first, ties to the smaller item number.
@@ -144,7 +144,7 @@ void count_ahead(const Candidates& candidates, const RankedUsers& users,
 /// Errors   As count_ahead.
 std::vector<std::vector<ScoredItem>> top_k(const Candidates& candidates, const RankedUsers& users,
                                            const NumberLists& masked, const ScoreMix& mix,
-                                           std::int64_t k, int threads,
+                                           std::int64_t k,
                                            std::span<const std::uint8_t> allowed = {});
 
 }  // namespace micrec

@@ -35,9 +35,8 @@ std::vector<std::int64_t> draw(const std::vector<std::uint8_t>& present) {
 }  // namespace
 
 PairSample::PairSample(const DatasetFile& dataset, const NodeSpace& space,
-                       const Ownership& ownership, int rank, int threads, HistoryAges ages)
-    : threads_(threads),
-      owned_users_(
+                       const Ownership& ownership, int rank, HistoryAges ages)
+    : owned_users_(
           std::count(ownership.owner.begin(), ownership.owner.begin() + space.users(), rank)) {
   std::vector<std::int32_t> list_of_person(dataset.people(), -1);
   std::int32_t lists = 0;
@@ -103,7 +102,7 @@ double PairSample::product_spread(const OfDomain& domain, const at::Tensor& rows
     }
   }
   std::vector<double> squares(users);  // of the deviations from a user's mean
-  parallel_for(users, 16, threads_, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(users, 16, [&](std::int64_t begin, std::int64_t end) {
     std::vector<double> products(items);
     for (std::int64_t u = begin; u < end; ++u) {
       std::ranges::fill(products, 0.0);

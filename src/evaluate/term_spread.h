@@ -27,7 +27,7 @@ class PairSample {
   /// Ranks    not collective; every rank draws the same sample.
   /// Cost     three passes over the training interactions in pieces.
   PairSample(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-             int rank, int threads, HistoryAges ages = HistoryAges::unknown);
+             int rank, HistoryAges ages = HistoryAges::unknown);
 
   /// Shapes   returns (domains).
   /// Ranks    collective; the same bits on all, and at any number of ranks for the same terms.
@@ -51,7 +51,6 @@ class PairSample {
   double regression_spread(const OfDomain& domain, const SparseRows& coefficients,
                            double half_life) const;
 
-  int threads_;
   std::int64_t owned_users_ = 0;
   std::vector<std::int64_t> nodes_;  // sampled, users before items in each domain
   std::vector<OfDomain> domains_;

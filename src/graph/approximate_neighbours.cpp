@@ -199,12 +199,10 @@ class ItemGraph {
 
 class ApproximateSearch {
  public:
-  ApproximateSearch(const NeighbourQuestion& question, int graphs, Communicator* communicator,
-                    int threads)
+  ApproximateSearch(const NeighbourQuestion& question, int graphs, Communicator* communicator)
       : question_(question),
         graphs_(graphs),
         communicator_(communicator),
-        threads_(threads),
         share_(share_of_graphs(rank(), ranks(), graphs)),
         space_(question.source.width) {
     for (std::int64_t item = 0; item < question.source.items; ++item) {
@@ -220,8 +218,8 @@ class ApproximateSearch {
   /// Ranks: local.
   void search() {
     const auto own = static_cast<int>(share_.graphs.size());
-    for (int first = 0; first < own; first += threads_) {
-      const int last = std::min(own, first + threads_);
+    for (int first = 0; first < own; first += compute_threads()) {
+      const int last = std::min(own, first + compute_threads());
       std::vector<ItemGraph> graphs;
       for (int g = first; g < last; ++g) {
         if (std::optional<ItemGraph> graph = read_graph(share_.graphs[g])) {
@@ -229,7 +227,7 @@ class ApproximateSearch {
         }
       }
       const auto count = static_cast<std::int64_t>(graphs.size());
-      parallel_for(count, 1, threads_, [&](std::int64_t begin, std::int64_t end) {
+      parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t g = begin; g < end; ++g) graphs[g].build();
       });
       std::vector<int> widths;
@@ -335,9 +333,8 @@ class ApproximateSearch {
     for (int rank = 0; rank < ranks; ++rank) rows.push_back(cut(rank + 1) - cut(rank));
     const std::vector<std::int64_t> own(sample_.begin() + cut(rank()),
                                         sample_.begin() + cut(rank() + 1));
-    const std::vector<std::vector<ScoredItem>> found =
-        nearest_with_cosines(own, read_rows(question_.source, own), question_.source,
-                             question_.eligible, question_.k, threads_);
+    const std::vector<std::vector<ScoredItem>> found = nearest_with_cosines(
+        own, read_rows(question_.source, own), question_.source, question_.eligible, question_.k);
     const std::int64_t columns = 2 * static_cast<std::int64_t>(question_.k);
     at::Tensor local = at::full({static_cast<std::int64_t>(own.size()), columns}, -1, at::kInt);
     auto* to = local.mutable_data_ptr<std::int32_t>();
@@ -362,7 +359,7 @@ class ApproximateSearch {
   /// Rows of items to unit rows. Shapes   rows: (items, width).
   void convert(const float* rows, const std::vector<std::int64_t>& items, UnitRows& to) const {
     const auto count = static_cast<std::int64_t>(items.size());
-    parallel_for(count, kChunk, threads_, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(count, kChunk, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t n = begin; n < end; ++n) {
         to_unit_length(rows + n * to.width, to.width, items[n], to.row(n));
         space_.convert(to.row(n), to.converted(n));
@@ -416,7 +413,7 @@ class ApproximateSearch {
     int chosen = 0;
     for (const int width : kWidths) {
       chosen = width;
-      parallel_for(count, kChunk, threads_, [&](std::int64_t begin, std::int64_t end) {
+      parallel_for(count, kChunk, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t n = begin; n < end; ++n) {
           const float least = truth_[n].empty() ? 0 : truth_[n].back().score - kSameCosine;
           near[n] =
@@ -454,7 +451,7 @@ class ApproximateSearch {
       }
       convert(block.data(), items, rows);
       const auto count = static_cast<std::int64_t>(items.size());
-      parallel_for(count, kChunk, threads_, [&](std::int64_t from, std::int64_t to) {
+      parallel_for(count, kChunk, [&](std::int64_t from, std::int64_t to) {
         for (std::int64_t n = from; n < to; ++n) {
           ask_for(first + n, rows.row(n), rows.converted(n), graphs, widths);
         }
@@ -478,7 +475,6 @@ class ApproximateSearch {
   const NeighbourQuestion& question_;
   int graphs_;
   Communicator* communicator_;  // null: one rank
-  int threads_;
   GraphShare share_;
   ByteRows space_;
   std::vector<std::int32_t> eligible_;          // items, rising
@@ -539,7 +535,7 @@ std::string in_words(const NeighbourSearchReport& report) {
 
 NearestNeighbours find_neighbours(const NeighbourQuestion& question,
                                   const NeighbourOptions& options, Communicator* communicator,
-                                  int threads, NeighbourSearchReport* report) {
+                                  NeighbourSearchReport* report) {
   CHECK_EQ(static_cast<std::int64_t>(question.eligible.size()), question.source.items);
   CHECK_EQ(static_cast<std::int64_t>(question.asked_by.size()), question.source.items);
   CHECK_GE(question.k, 1);
@@ -549,7 +545,7 @@ NearestNeighbours find_neighbours(const NeighbourQuestion& question,
   told.tried_graphs = is_approximate(options.search, told.eligible);
   NearestNeighbours result;
   if (told.tried_graphs) {
-    ApproximateSearch search(question, options.graphs, communicator, threads);
+    ApproximateSearch search(question, options.graphs, communicator);
     search.search();
     told.recall = search.recall();
     told.sampled = search.sampled();
@@ -560,7 +556,7 @@ NearestNeighbours find_neighbours(const NeighbourQuestion& question,
     const std::vector<std::int64_t> queries =
         asked_by(question, communicator == nullptr ? 0 : communicator->rank());
     result = nearest_neighbours(queries, read_rows(question.source, queries), question.source,
-                                question.eligible, question.k, threads);
+                                question.eligible, question.k);
   }
   told.seconds = timer.seconds();
   if (report != nullptr) *report = told;

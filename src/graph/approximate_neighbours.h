@@ -43,7 +43,7 @@ struct NeighbourOptions {
 /// Source   HNSW (Malkov and Yashunin, arXiv:1603.09320), by hnswlib.
 NearestNeighbours find_neighbours(const NeighbourQuestion& question,
                                   const NeighbourOptions& options, Communicator* communicator,
-                                  int threads, NeighbourSearchReport* report = nullptr);
+                                  NeighbourSearchReport* report = nullptr);
 
 /// "among 1,000,000 items, approximately: recall .9923 of 512 items, in 5 min".
 std::string in_words(const NeighbourSearchReport& report);

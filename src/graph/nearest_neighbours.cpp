@@ -27,7 +27,7 @@ struct Targets {
 
 // The eligible ones of the items [begin, end), of which `rows` has room for all.
 Targets read_targets(const FeatureSource& source, const std::vector<std::uint8_t>& eligible,
-                     std::int64_t begin, std::int64_t end, std::vector<float>& rows, int threads) {
+                     std::int64_t begin, std::int64_t end, std::vector<float>& rows) {
   const std::int64_t width = source.width;
   Targets targets;
   for (std::int64_t item = begin; item < end; ++item) {
@@ -42,7 +42,7 @@ Targets read_targets(const FeatureSource& source, const std::vector<std::uint8_t
   }
   for (std::int64_t t = 0; t < count; t += kTileTargets) {
     targets.tiles.emplace_back(rows.data() + t * width, width, std::min(kTileTargets, count - t), 1,
-                               width, threads);
+                               width);
   }
   return targets;
 }
@@ -115,7 +115,7 @@ std::vector<std::vector<ScoredItem>> nearest_with_cosines(const std::vector<std:
                                                           const at::Tensor& query_rows,
                                                           const FeatureSource& targets,
                                                           const std::vector<std::uint8_t>& eligible,
-                                                          int k, int threads) {
+                                                          int k) {
   const auto query_count = static_cast<std::int64_t>(queries.size());
   const std::int64_t width = targets.width;
   CHECK_GE(k, 1);
@@ -131,9 +131,9 @@ std::vector<std::vector<ScoredItem>> nearest_with_cosines(const std::vector<std:
   std::vector<float> rows(std::min(kReadTargets, targets.items) * width);
   for (std::int64_t begin = 0; begin < targets.items; begin += kReadTargets) {
     const std::int64_t end = std::min(targets.items, begin + kReadTargets);
-    const Targets some = read_targets(targets, eligible, begin, end, rows, threads);
+    const Targets some = read_targets(targets, eligible, begin, end, rows);
     if (some.items.empty()) continue;
-    parallel_for(query_count, kTileQueries, threads, [&](std::int64_t first, std::int64_t last) {
+    parallel_for(query_count, kTileQueries, [&](std::int64_t first, std::int64_t last) {
       offer(some, queries, query_data, width, first, last, best);
     });
   }
@@ -144,9 +144,8 @@ std::vector<std::vector<ScoredItem>> nearest_with_cosines(const std::vector<std:
 
 NearestNeighbours nearest_neighbours(const std::vector<std::int64_t>& queries,
                                      const at::Tensor& query_rows, const FeatureSource& targets,
-                                     const std::vector<std::uint8_t>& eligible, int k,
-                                     int threads) {
-  return by_number(nearest_with_cosines(queries, query_rows, targets, eligible, k, threads));
+                                     const std::vector<std::uint8_t>& eligible, int k) {
+  return by_number(nearest_with_cosines(queries, query_rows, targets, eligible, k));
 }
 
 }  // namespace micrec

@@ -45,14 +45,14 @@ struct NearestNeighbours {
 /// Cost     2 * n * eligible * width operations; memory for one block of targets beside query_rows.
 NearestNeighbours nearest_neighbours(const std::vector<std::int64_t>& queries,
                                      const at::Tensor& query_rows, const FeatureSource& targets,
-                                     const std::vector<std::uint8_t>& eligible, int k, int threads);
+                                     const std::vector<std::uint8_t>& eligible, int k);
 
 /// The same with the cosines, the largest first.
 std::vector<std::vector<ScoredItem>> nearest_with_cosines(const std::vector<std::int64_t>& queries,
                                                           const at::Tensor& query_rows,
                                                           const FeatureSource& targets,
                                                           const std::vector<std::uint8_t>& eligible,
-                                                          int k, int threads);
+                                                          int k);
 
 /// Only the numbers, rising. Shapes   found: (queries).
 NearestNeighbours by_number(const std::vector<std::vector<ScoredItem>>& found);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/parallel.h"
 #include "graph/linear_operator.h"
 #include "graph/row_exchange_plan.h"
 #include "kernels/neighbour_sum_call.h"
@@ -25,11 +26,11 @@ const std::vector<GlobalNode>* numbers_for_dropout(const ShardedGraph& graph,
 
 // The rows of all owned nodes, or of options.rows.
 at::Tensor owned_sum(const ShardedGraph& graph, const at::Tensor& x, const SumOptions& options) {
-  if (options.rows) return neighbour_sum(graph.pattern(), x, options, graph.threads());
+  if (options.rows) return neighbour_sum(graph.pattern(), x, options);
   // In memory of an earlier one; detached, so that autograd sees no view.
   at::Tensor y =
       graph.local_buffer(x.size(1), x.options()).narrow(0, 0, graph.owned_rows()).detach();
-  neighbour_sum_into(y, graph.pattern(), x, options, graph.threads());
+  neighbour_sum_into(y, graph.pattern(), x, options);
   return y;
 }
 
@@ -79,7 +80,7 @@ bool is_worth_turning(const ShardedGraph& graph, const SelectedRows& columns) {
   }
   std::int64_t nonzeros = 0;
   for (const std::int32_t column : columns.list.rows()) nonzeros += pattern.degree(column);
-  return 2 * graph.threads() * nonzeros < pattern.nonzeros();
+  return 2 * compute_threads() * nonzeros < pattern.nonzeros();
 }
 
 // y = the first product of horner(), of an x that has the rows `active` alone; `options` say the rest.
@@ -88,9 +89,8 @@ void sum_of_active(const ShardedGraph& graph, at::Tensor& y, const at::Tensor& x
   const Pattern& pattern = graph.pattern();
   SumOptions of_turned = options;
   of_turned.active_columns = nullptr;
-  of_turned.scaling.column =
-      gather_rows(options.scaling.column, active.list.rows(), graph.threads());
-  neighbour_sum_into(y, turned(pattern, active.list.rows()), x, of_turned, graph.threads());
+  of_turned.scaling.column = gather_rows(options.scaling.column, active.list.rows());
+  neighbour_sum_into(y, turned(pattern, active.list.rows()), x, of_turned);
   // Hubs are summed in pieces, which are cut by all of their nonzeros.
   std::vector<std::int32_t> hubs;
   for (std::int64_t row = 0; row < pattern.rows(); ++row) {
@@ -101,8 +101,7 @@ void sum_of_active(const ShardedGraph& graph, at::Tensor& y, const at::Tensor& x
   SumOptions of_hubs = options;
   of_hubs.range.reset();
   of_hubs.rows = &rows;
-  y.index_copy_(0, at::tensor(rows.rows(), at::kLong),
-                neighbour_sum(pattern, x, of_hubs, graph.threads()));
+  y.index_copy_(0, at::tensor(rows.rows(), at::kLong), neighbour_sum(pattern, x, of_hubs));
 }
 
 // The sum of A^0 x .. A^layers x times `factor`, layers >= 1, where x may be zero outside `active`
@@ -146,7 +145,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x, const Selected
       if (is_turned && layer == 1) {
         sum_of_active(graph, next, y, *active, options);
       } else {
-        neighbour_sum_into(next, graph.pattern(), y, options, graph.threads());
+        neighbour_sum_into(next, graph.pattern(), y, options);
       }
       halo.send(part);
     }
@@ -187,7 +186,7 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
     }
     results.push_back(scaled_sum(graph, "halo.template", table.contiguous(),
                                  {row_scale, template_mask, true}, dropout, token));
-    if (table_rows) results.push_back(gather_rows(table, table_rows->list, graph.threads()));
+    if (table_rows) results.push_back(gather_rows(table, table_rows->list));
   }
   dropout.transposed = !dropout.transposed;
   std::vector<JointInput> inputs;
@@ -202,13 +201,13 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
                                         {template_mask, row_scale, false}, dropout, of_rows);
                     }});
   if (tokens) {
-    inputs.push_back({tokens->tokens, [shape = tokens->tokens.sizes().vec(), rows = tokens->rows,
-                                       weight = tokens->weight, threads = graph.threads()](
-                                          const std::vector<at::Tensor>& gradients) {
-                        SumOptions options;
-                        options.scaling = {{}, weight, false};
-                        return neighbour_sum(*rows, gradients[0], options, threads).view(shape);
-                      }});
+    inputs.push_back(
+        {tokens->tokens, [shape = tokens->tokens.sizes().vec(), rows = tokens->rows,
+                          weight = tokens->weight](const std::vector<at::Tensor>& gradients) {
+           SumOptions options;
+           options.scaling = {{}, weight, false};
+           return neighbour_sum(*rows, gradients[0], options).view(shape);
+         }});
   }
   results = with_joint_transposes("template_sum", std::move(results), std::move(inputs));
   return {results.front(), table_rows ? results.back() : at::Tensor()};
@@ -219,7 +218,7 @@ at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const std::shared_ptr<const SelectedRows>& rows) {
   CHECK_GE(layers, 0);
   CHECK_EQ(e.size(0), graph.owned_rows());
-  if (layers == 0) return rows ? take_rows(e, rows->list.rows(), graph.threads()) : e;
+  if (layers == 0) return rows ? take_rows(e, rows->list.rows()) : e;
   const float factor = 1.0F / static_cast<float>(layers + 1);
   at::Tensor y;
   {
@@ -245,7 +244,7 @@ at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x) {
                           const at::Tensor& factor) {
     SumOptions options;
     options.edge_weights = weights;
-    return neighbour_sum(half.pattern(), half.with_halo(name, factor), options, half.threads());
+    return neighbour_sum(half.pattern(), half.with_halo(name, factor), options);
   };
   at::Tensor y;
   {
@@ -259,7 +258,6 @@ at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x) {
 
 at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor& rows_of_owner) {
   const std::shared_ptr<const RowExchange::Plan>& plan = exchange.plan();
-  const int threads = plan->threads;
   CHECK_EQ(rows_of_owner.size(0), static_cast<std::int64_t>(plan->requested_rows.size()));
   const bool travels = plan->communicator->size() > 1;
   at::Tensor y;
@@ -267,26 +265,24 @@ at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor
     const at::NoGradGuard no_grad;
     at::Tensor received = rows_of_owner.contiguous();
     if (travels) {
-      received =
-          plan->communicator->all_to_all(name, gather_rows(received, plan->send_positions, threads),
-                                         plan->send_rows, plan->receive_rows);
+      received = plan->communicator->all_to_all(name, gather_rows(received, plan->send_positions),
+                                                plan->send_rows, plan->receive_rows);
     }
-    y = gather_rows(received, plan->entry_rows, threads);
+    y = gather_rows(received, plan->entry_rows);
   }
-  return with_transpose(
-      "fetch", rows_of_owner, y, [plan, name, travels, threads](const at::Tensor& g) {
-        if (plan->by_entry) {
-          const at::Tensor home =
-              plan->communicator->all_to_all(name, gather_rows(g, plan->entries_by_owner, threads),
-                                             plan->entries_to_owner, plan->entries_from_rank);
-          return neighbour_sum(plan->arrivals_of_row, home, {}, threads);
-        }
-        const at::Tensor sums = neighbour_sum(plan->entries_of_row, g, {}, threads);
-        if (!travels) return sums;
-        const at::Tensor home =
-            plan->communicator->all_to_all(name, sums, plan->receive_rows, plan->send_rows);
-        return neighbour_sum(plan->sends_of_row, home, {}, threads);
-      });
+  return with_transpose("fetch", rows_of_owner, y, [plan, name, travels](const at::Tensor& g) {
+    if (plan->by_entry) {
+      const at::Tensor home =
+          plan->communicator->all_to_all(name, gather_rows(g, plan->entries_by_owner),
+                                         plan->entries_to_owner, plan->entries_from_rank);
+      return neighbour_sum(plan->arrivals_of_row, home, {});
+    }
+    const at::Tensor sums = neighbour_sum(plan->entries_of_row, g, {});
+    if (!travels) return sums;
+    const at::Tensor home =
+        plan->communicator->all_to_all(name, sums, plan->receive_rows, plan->send_rows);
+    return neighbour_sum(plan->sends_of_row, home, {});
+  });
 }
 
 TakenRows::TakenRows(std::vector<std::int32_t> indices, std::int64_t count)
@@ -300,20 +296,20 @@ void TakenRows::add_to(UploadBatch& batch) const {
   add_pattern(*back, batch);
 }
 
-at::Tensor take_rows(const at::Tensor& x, const TakenRows& taken, int threads) {
+at::Tensor take_rows(const at::Tensor& x, const TakenRows& taken) {
   CHECK_EQ(x.size(0), taken.back->rows());
   at::Tensor y;
   {
     const at::NoGradGuard no_grad;
-    y = gather_rows(x.contiguous(), taken.rows, threads);
+    y = gather_rows(x.contiguous(), taken.rows);
   }
-  return with_transpose("take_rows", x, y, [back = taken.back, threads](const at::Tensor& g) {
-    return neighbour_sum(*back, g, {}, threads);
+  return with_transpose("take_rows", x, y, [back = taken.back](const at::Tensor& g) {
+    return neighbour_sum(*back, g, {});
   });
 }
 
-at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices, int threads) {
-  return take_rows(x, TakenRows(indices, x.size(0)), threads);
+at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices) {
+  return take_rows(x, TakenRows(indices, x.size(0)));
 }
 
 }  // namespace micrec

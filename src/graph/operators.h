@@ -103,8 +103,7 @@ struct TakenRows {
 ///
 /// Shapes   x: (rows, dim) float32; indices: (n), each in [0, rows); returns (n, dim).
 /// Ranks    local.
-at::Tensor take_rows(const at::Tensor& x, const TakenRows& taken, int threads = 1);
-at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices,
-                     int threads = 1);
+at::Tensor take_rows(const at::Tensor& x, const TakenRows& taken);
+at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices);
 
 }  // namespace micrec

@@ -113,12 +113,11 @@ void plan_entries(const Ownership& ownership, const std::vector<GlobalNode>& own
 
 RowExchange::RowExchange(const Ownership& ownership, const std::vector<GlobalNode>& owned,
                          const std::vector<GlobalNode>& needed, Communicator& communicator,
-                         int threads, const std::vector<std::int64_t>* order) {
+                         const std::vector<std::int64_t>* order) {
   static_assert(sizeof(GlobalNode) == sizeof(std::int32_t));
   const auto plan = std::make_shared<Plan>();
   plan_ = plan;
   plan->communicator = &communicator;
-  plan->threads = threads;
   if (order != nullptr) {
     CHECK_EQ(order->size(), needed.size());
     CHECK(std::is_sorted(order->begin(), order->end()) && (order->empty() || order->front() >= 0));

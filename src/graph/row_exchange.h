@@ -20,12 +20,12 @@ namespace micrec {
 class RowExchange {
  public:
   /// `owned`: this rank's nodes by rising number; `needed`: any nodes, in any order, repeats
-  /// allowed; `threads`: of picking rows and adding gradients. `order`, where it is given: a number
+  /// allowed. `order`, where it is given: a number
   /// for each entry of `needed`, rising, unlike that of any other entry of any rank. Gradients then
   /// go home entry by entry and are added in that order, so that the sums have the same bits at any
   /// number of ranks; otherwise a rank adds its own first, and less travels. Ranks: collective.
   RowExchange(const Ownership& ownership, const std::vector<GlobalNode>& owned,
-              const std::vector<GlobalNode>& needed, Communicator& communicator, int threads = 1,
+              const std::vector<GlobalNode>& needed, Communicator& communicator,
               const std::vector<std::int64_t>* order = nullptr);
 
   /// The owned local rows that any rank (this one included) needs; rising, each once.

@@ -12,7 +12,6 @@ namespace micrec {
 
 struct RowExchange::Plan {
   Communicator* communicator = nullptr;
-  int threads = 1;
   std::vector<std::int32_t> requested_rows;  // owned local rows, rising
 
   // The receiving side. Received rows are distinct, by (owner, global number).

@@ -6,20 +6,18 @@
 
 namespace micrec {
 
-at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight, int threads) {
+at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight) {
   const at::Tensor left = x.detach().contiguous();
   const at::Tensor right = weight.detach().contiguous();
   at::Tensor y;
   {
     const at::NoGradGuard no_grad;
-    y = row_product_values(left, right, threads);
+    y = row_product_values(left, right);
   }
   return with_transposes(
       "row_product", y,
-      {{x, [right,
-            threads](const at::Tensor& g) { return row_product_transposed(g, right, threads); }},
-       {weight,
-        [left, threads](const at::Tensor& g) { return row_product_gradient(left, g, threads); }}});
+      {{x, [right](const at::Tensor& g) { return row_product_transposed(g, right); }},
+       {weight, [left](const at::Tensor& g) { return row_product_gradient(left, g); }}});
 }
 
 }  // namespace micrec

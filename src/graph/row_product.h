@@ -11,6 +11,6 @@ namespace micrec {
 ///
 /// Ranks    local.
 /// Errors   CHECK on shapes.
-at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight, int threads);
+at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight);
 
 }  // namespace micrec

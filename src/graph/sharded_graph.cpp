@@ -15,10 +15,8 @@ namespace micrec {
 
 ShardedGraph::ShardedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
                            const std::vector<GlobalNode>& neighbours, Communicator& communicator,
-                           int threads, int parts)
-    : communicator_(&communicator),
-      threads_(threads),
-      owned_(ownership.nodes_of(communicator.rank())) {
+                           int parts)
+    : communicator_(&communicator), owned_(ownership.nodes_of(communicator.rank())) {
   const auto nodes = static_cast<std::int64_t>(ownership.owner.size());
   CHECK_EQ(ownership.ranks, communicator.size());
   CHECK_EQ(static_cast<std::int64_t>(offsets.size()), owned_rows() + 1);
@@ -193,7 +191,7 @@ void ShardedGraph::Flight::send(int part) {
   std::vector<std::int64_t> shape = x_.sizes().vec();
   shape[0] = static_cast<std::int64_t>(rows.send_list.rows().size());
   at::Tensor packed = graph_->buffer(shape, x_.options());
-  gather_rows_into(packed, x_, rows.send_list, graph_->threads_);
+  gather_rows_into(packed, x_, rows.send_list);
   pending_.push_back(graph_->communicator_->start_all_to_all_into(
       name_, packed, rows.send_rows, rows.receive_rows, x_, rows.first_rows));
 }
@@ -217,7 +215,7 @@ at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x) const 
   const at::Tensor owned = x.contiguous();
   shape[0] = static_cast<std::int64_t>(halo_plan_.send_local_rows.size());
   at::Tensor packed = buffer(shape, local.options());
-  gather_rows_into(packed, owned, send_rows_, threads_);
+  gather_rows_into(packed, owned, send_rows_);
   const auto halo = communicator_->start_all_to_all_into(
       name, packed, halo_plan_.send_rows, halo_plan_.receive_rows, local, first_halo_rows_);
   local.narrow(0, 0, owned_rows()).copy_(owned);
@@ -270,8 +268,8 @@ ShardedGraph::ActiveRows ShardedGraph::with_active_halo(const char* name,
   for (int q = 1; q < communicator_->size(); ++q) {
     first_rows.push_back(first_rows.back() + receive_rows[q - 1]);
   }
-  const auto halo = communicator_->start_all_to_all_into(
-      name, gather_rows(x, send_positions, threads_), send_rows, receive_rows, all, first_rows);
+  const auto halo = communicator_->start_all_to_all_into(name, gather_rows(x, send_positions),
+                                                         send_rows, receive_rows, all, first_rows);
   all.narrow(0, 0, x.size(0)).copy_(x);
   RowSet columns(local_rows(), active);
   return {std::move(columns), halo->wait()};

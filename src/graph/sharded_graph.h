@@ -24,11 +24,11 @@ class ShardedGraph {
  public:
   /// The rows of this rank's nodes. Ranks: collective (the ranks tell each other what they read).
   /// `offsets` (owned + 1) and `neighbours` (nonzeros) list, for every owned node, the columns as
-  /// global numbers, rising. `threads`: of the products over it and of packing what travels.
+  /// global numbers, rising.
   /// `parts`: see there; 0: as many as are worth their messages.
   ShardedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
                const std::vector<GlobalNode>& neighbours, Communicator& communicator,
-               int threads = 1, int parts = 0);
+               int parts = 0);
 
   std::int64_t owned_rows() const { return static_cast<std::int64_t>(owned_.size()); }
   std::int64_t local_rows() const { return owned_rows() + halo_plan_.halo_rows(); }
@@ -38,7 +38,6 @@ class ShardedGraph {
   /// Shapes: (local_rows)
   const std::vector<GlobalNode>& local_to_global() const { return local_to_global_; }
   Communicator& communicator() const { return *communicator_; }
-  int threads() const { return threads_; }
 
   /// Stores the rows of each part in an order in which those that share neighbours are near one
   /// another (see order_of_near_rows), those below `first_rows` before the others. No number of a row
@@ -108,7 +107,6 @@ class ShardedGraph {
   at::Tensor buffer(at::IntArrayRef shape, const at::TensorOptions& options) const;
 
   Communicator* communicator_;
-  int threads_;
   std::vector<GlobalNode> owned_;
   HaloPlan halo_plan_;
   RowList send_rows_;  // the halo plan's send_local_rows

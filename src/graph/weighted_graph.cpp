@@ -22,10 +22,8 @@ at::Tensor as_tensor(const std::vector<float>& values) {
 
 WeightedGraph::WeightedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
                              const std::vector<GlobalNode>& neighbours,
-                             const std::vector<float>& weights, Communicator& communicator,
-                             int threads)
-    : forward_{ShardedGraph(ownership, offsets, neighbours, communicator, threads),
-               as_tensor(weights)},
+                             const std::vector<float>& weights, Communicator& communicator)
+    : forward_{ShardedGraph(ownership, offsets, neighbours, communicator), as_tensor(weights)},
       backward_(transposed(ownership, forward_.graph, neighbours, weights, communicator)) {
   CHECK_EQ(weights.size(), neighbours.size());
 }
@@ -80,8 +78,7 @@ WeightedGraph::Half WeightedGraph::transposed(const Ownership& ownership, const 
     }
     offsets.push_back(static_cast<std::int64_t>(next));
   }
-  return {ShardedGraph(ownership, offsets, rows, communicator, graph.threads()),
-          as_tensor(row_weights)};
+  return {ShardedGraph(ownership, offsets, rows, communicator), as_tensor(row_weights)};
 }
 
 }  // namespace micrec

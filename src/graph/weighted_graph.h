@@ -21,7 +21,7 @@ class WeightedGraph {
   /// Ranks: collective.
   WeightedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
                 const std::vector<GlobalNode>& neighbours, const std::vector<float>& weights,
-                Communicator& communicator, int threads = 1);
+                Communicator& communicator);
 
   /// The operator S, and its transpose; each knows its own halo.
   const ShardedGraph& graph() const { return forward_.graph; }

@@ -77,7 +77,7 @@ class Hdf5File {
  public:
   /// A new file; one that exists is replaced. Several threads pack what is compressed in it, with
   /// the same result for any number of them.
-  static Hdf5File create(const std::string& path, int threads = 1);
+  static Hdf5File create(const std::string& path);
   /// An existing file, for reading.
   static Hdf5File open(const std::string& path, Hdf5Content content = Hdf5Content::foreign);
   /// Whether a file can be read and is in another format; it need not be whole to be HDF5.

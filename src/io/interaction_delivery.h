@@ -132,7 +132,7 @@ struct TableFormat {
 
 /// Reads a table, by several threads where it can be.
 void read_interaction_table(LineReader lines, const TableFormat& format, const ColumnNames& columns,
-                            Delivery& delivery, int threads);
+                            Delivery& delivery);
 
 /// Reads a JSON object a line.
 void read_interaction_objects(LineReader lines, const ColumnNames& columns, Delivery& delivery);

@@ -59,7 +59,7 @@ class TableReader {
         sample_(first_lines(start_, lines.line_feed(), lines.start_is_all())),
         csv_(std::move(lines), csv_format()) {}
 
-  void read(int threads) {
+  void read() {
     if (skips_announcement_) csv_.next();
     if (!csv_.next()) refuse_empty(csv_.path(), "the file is empty");
     csv_.set_quote_hint("; if quotes are mere characters in this file, give --quotes=none");
@@ -74,7 +74,7 @@ class TableReader {
     if (!table_.has_header) take_record(records, counts);
     LineReader& lines = csv_.lines_to_come();
     while (true) {
-      take_blocks(lines, records, threads, delivery_, counts);
+      take_blocks(lines, records, delivery_, counts);
       // Quotes: a line end may be in them, so that nobody knows where a later record begins.
       if (!lines.is_given_back()) break;
       while (lines.is_given_back() && csv_.next()) take_record(records, counts);
@@ -336,8 +336,8 @@ class TableReader {
 }  // namespace
 
 void read_interaction_table(LineReader lines, const TableFormat& format, const ColumnNames& columns,
-                            Delivery& delivery, int threads) {
-  TableReader(std::move(lines), format, columns, delivery).read(threads);
+                            Delivery& delivery) {
+  TableReader(std::move(lines), format, columns, delivery).read();
 }
 
 }  // namespace micrec

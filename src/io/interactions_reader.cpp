@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/excerpt.h"
+#include "base/parallel.h"
 #include "base/text.h"
 #include "io/interaction_delivery.h"
 #include "io/line_reader.h"
@@ -82,7 +83,7 @@ class ByContent {
         start_(lines.start()),
         sample_(first_lines(start_, lines.line_feed(), lines.start_is_all())) {}
 
-  void read(LineReader lines, Delivery& delivery, int threads) const {
+  void read(LineReader lines, Delivery& delivery) const {
     std::string& why = delivery.summary().why;
     const std::string_view first = sample_.empty() ? "" : trim(sample_.front());
     if (first.starts_with('{') || first.starts_with('[')) {
@@ -111,7 +112,7 @@ class ByContent {
             : columns_.given ? "as it has columns"
                              : "by its content: all lines have as many fields";
       return read_interaction_table(std::move(lines), {*separator, false, options_.quotes},
-                                    columns_, delivery, threads);
+                                    columns_, delivery);
     }
     if (!is_text_file_ && !columns_.given) {
       throw Error(Cause::usage, text(path_, ": unknown kind of file; expected ", kKindsOfFile,
@@ -167,7 +168,7 @@ class ByContent {
 }  // namespace
 
 InteractionsSummary for_each_part(const std::string& path, const InteractionsOptions& options,
-                                  const std::vector<UseInteractions>& uses, int threads) {
+                                  const std::vector<UseInteractions>& uses) {
   const ColumnNames columns = parse_columns(options.columns);
   if (!columns.of(Role::label).empty() && !options.split_column) {
     throw Error(Cause::usage, text("columns ", excerpt(options.columns),
@@ -187,16 +188,14 @@ InteractionsSummary for_each_part(const std::string& path, const InteractionsOpt
     read_interaction_objects(std::move(lines), columns, delivery);
   } else if (!separator.empty()) {
     why = "as --separator is given";
-    read_interaction_table(std::move(lines), {separator, true, options.quotes}, columns, delivery,
-                           threads);
+    read_interaction_table(std::move(lines), {separator, true, options.quotes}, columns, delivery);
   } else if (kind == ".csv" || kind == ".tsv" || kind == ".inter") {
     why = kByName;
     const char* between = kind == ".csv" ? "," : "\t";
-    read_interaction_table(std::move(lines), {between, false, options.quotes}, columns, delivery,
-                           threads);
+    read_interaction_table(std::move(lines), {between, false, options.quotes}, columns, delivery);
   } else {
     const ByContent content(lines, options, columns);
-    content.read(std::move(lines), delivery, threads);
+    content.read(std::move(lines), delivery);
   }
   return delivery.summary();
 }
@@ -207,7 +206,8 @@ InteractionsSummary for_each_interaction(const std::string& path,
   const auto use_all = [&use](std::span<const Interaction> part) {
     for (const Interaction& interaction : part) use(interaction);
   };
-  return for_each_part(path, options, {use_all}, 1);
+  const ComputeThreads alone(1);  // `use` is called by the caller's thread
+  return for_each_part(path, options, {use_all});
 }
 
 }  // namespace micrec

@@ -105,6 +105,6 @@ using UseInteractions = std::function<void(std::span<const Interaction>)>;
 ///
 /// Cost     One pass; memory for the longest line and 16 MiB a thread.
 InteractionsSummary for_each_part(const std::string& path, const InteractionsOptions& options,
-                                  const std::vector<UseInteractions>& uses, int threads);
+                                  const std::vector<UseInteractions>& uses);
 
 }  // namespace micrec

@@ -31,14 +31,13 @@ struct Round {
 
 class BlockFlow {
  public:
-  BlockFlow(LineReader& lines, const TableRecords& records, int threads, Delivery& delivery,
-            TableCounts& counts)
+  BlockFlow(LineReader& lines, const TableRecords& records, Delivery& delivery, TableCounts& counts)
       : lines_(lines),
         records_(records),
-        threads_(threads),
         delivery_(delivery),
         counts_(counts),
-        most_blocks_(threads <= 1 ? 1 : 4 * static_cast<std::size_t>(threads)) {}
+        most_blocks_(compute_threads() == 1 ? 1 : 4 * static_cast<std::size_t>(compute_threads())) {
+  }
 
   void run() {
     read();
@@ -48,7 +47,7 @@ class BlockFlow {
       read_->count = 0;
       const auto uses = static_cast<std::int64_t>(delivery_.uses().size());
       // What takes longest comes first.
-      parallel_for(1 + uses + static_cast<std::int64_t>(taken_->count), 1, threads_,
+      parallel_for(1 + uses + static_cast<std::int64_t>(taken_->count), 1,
                    [&](std::int64_t begin, std::int64_t end) {
                      for (std::int64_t task = begin; task < end; ++task) {
                        if (task < uses) {
@@ -122,7 +121,6 @@ class BlockFlow {
 
   LineReader& lines_;
   const TableRecords& records_;
-  int threads_;
   Delivery& delivery_;
   TableCounts& counts_;
   std::size_t most_blocks_;
@@ -137,9 +135,9 @@ class BlockFlow {
 
 }  // namespace
 
-void take_blocks(LineReader& lines, const TableRecords& records, int threads, Delivery& delivery,
+void take_blocks(LineReader& lines, const TableRecords& records, Delivery& delivery,
                  TableCounts& counts) {
-  BlockFlow(lines, records, threads, delivery, counts).run();
+  BlockFlow(lines, records, delivery, counts).run();
 }
 
 }  // namespace micrec

@@ -14,7 +14,7 @@ namespace micrec {
 ///          been delivered; whatever the delivery's uses throw.
 /// Cost     Three rounds of blocks are held: one is read while the one before it is taken apart and
 ///          the one before that is used; 4 blocks a thread and round, about 1 MiB each.
-void take_blocks(LineReader& lines, const TableRecords& records, int threads, Delivery& delivery,
+void take_blocks(LineReader& lines, const TableRecords& records, Delivery& delivery,
                  TableCounts& counts);
 
 }  // namespace micrec

@@ -37,13 +37,13 @@ AdamNumbers numbers_of(const AdamTensors& of) {
           0};
 }
 
-void step_on_cpu(const AdamFactors& factors, const AdamNumbers& of, int threads) {
+void step_on_cpu(const AdamFactors& factors, const AdamNumbers& of) {
   float* const x = of.value;
   float* const m = of.m;
   float* const v = of.v;
   const float* const g = of.gradient;
   constexpr std::int64_t kChunk = 1 << 15;
-  parallel_for(of.count, kChunk, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(of.count, kChunk, [&](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) {
       adam_element(factors, g != nullptr ? g[i] : 0.0F, x[i], m[i], v[i]);
@@ -70,7 +70,7 @@ void step_on_gpu(const std::vector<AdamTensors>& parameters, AdamCall call, c10:
 }  // namespace
 
 void adam_step(const std::vector<AdamTensors>& parameters, const AdamConfig& config,
-               double learning_rate, std::int64_t time, int threads, const at::Tensor& taken) {
+               double learning_rate, std::int64_t time, const at::Tensor& taken) {
   const c10::NoGradGuard no_gradient;
   if (parameters.empty()) return;
   const c10::Device device = parameters.front().value.device();
@@ -88,7 +88,7 @@ void adam_step(const std::vector<AdamTensors>& parameters, const AdamConfig& con
   const AdamFactors factors = factors_of(config, learning_rate, time);
   if (device.is_cpu()) {
     if (taken.defined() && taken.item<double>() == 0) return;
-    for (const AdamTensors& of : dense) step_on_cpu(factors, numbers_of(of), threads);
+    for (const AdamTensors& of : dense) step_on_cpu(factors, numbers_of(of));
     return;
   }
   AdamCall call{};

@@ -31,6 +31,6 @@ struct AdamTensors {
 /// Ranks    local; the gradient of a replicated parameter has been summed over ranks.
 /// Source   Kingma and Ba 2015, arXiv:1412.6980, algorithm 1, in the form of torch.optim.Adam.
 void adam_step(const std::vector<AdamTensors>& parameters, const AdamConfig& config,
-               double learning_rate, std::int64_t time, int threads, const at::Tensor& taken = {});
+               double learning_rate, std::int64_t time, const at::Tensor& taken = {});
 
 }  // namespace micrec

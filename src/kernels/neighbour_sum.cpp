@@ -43,7 +43,7 @@ std::vector<std::int64_t> equal_shares(std::int64_t rows, std::int64_t tasks,
   return begins;
 }
 
-void run_on_cpu(const SumCall& call, const std::function<void()>& meanwhile, int threads) {
+void run_on_cpu(const SumCall& call, const std::function<void()>& meanwhile) {
   std::vector<std::int64_t> costs;  // before each wanted row, where only some are
   if (call.rows) costs.resize(call.output_rows + 1, 0);
   for (std::int64_t i = 0; call.rows && i < call.output_rows; ++i) {
@@ -54,13 +54,13 @@ void run_on_cpu(const SumCall& call, const std::function<void()>& meanwhile, int
     return call.rows ? costs[i] : call.offsets[i] - call.offsets[0] + kRowCost * i;
   };
   const std::int64_t tasks = std::clamp<std::int64_t>(cost_before(call.output_rows) / kMinimumTask,
-                                                      1, kTasksPerThread * threads);
+                                                      1, kTasksPerThread * compute_threads());
   const std::vector<std::int64_t> shares = equal_shares(call.output_rows, tasks, cost_before);
 
   const Kernels& kernel = kernels();
   const std::thread::id caller = std::this_thread::get_id();
   const std::int64_t pieces = call.hubs.piece_count;
-  parallel_for(pieces + tasks, 1, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(pieces + tasks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin; task < end; ++task) {
       if (task < pieces) {
         kernel.sum_hub_piece(call, task);
@@ -76,7 +76,7 @@ void run_on_cpu(const SumCall& call, const std::function<void()>& meanwhile, int
 }  // namespace
 
 void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
-                        const SumOptions& options, int threads) {
+                        const SumOptions& options) {
   const c10::Device device = x.device();
   const c10::DeviceGuard guard(device);
   // Copies of lists go back to LibTorch's memory of a GPU's current stream, in whose order they are
@@ -85,17 +85,16 @@ void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tenso
       prepare_sum(out, pattern, x, options, device.is_cpu() ? ListsOf::host : ListsOf::device);
   if (sum.call.output_rows == 0) return;
   if (device.is_cpu()) {
-    run_on_cpu(sum.call, options.meanwhile, threads);
+    run_on_cpu(sum.call, options.meanwhile);
   } else {
     neighbour_sum_on_gpu(sum, device);
   }
 }
 
-at::Tensor neighbour_sum(const Pattern& pattern, const at::Tensor& x, const SumOptions& options,
-                         int threads) {
+at::Tensor neighbour_sum(const Pattern& pattern, const at::Tensor& x, const SumOptions& options) {
   const std::int64_t rows = options.rows ? options.rows->size() : pattern.rows();
   at::Tensor out = empty_rows({rows, x.size(1)}, x.options());
-  neighbour_sum_into(out, pattern, x, options, threads);
+  neighbour_sum_into(out, pattern, x, options);
   return out;
 }
 

@@ -95,7 +95,7 @@ inline constexpr std::int64_t kRangeStep = 64;
 /// place at which the pattern stores it, on the number of threads, on which rank owns the row, on the other rows requested, nor on the
 /// processor's instruction set or whether it is a GPU.
 ///
-/// On a GPU all tensors are there, `threads` means nothing, and the pattern, whose rows must be stored
+/// On a GPU all tensors are there, compute_threads() means nothing, and the pattern, whose rows must be stored
 /// rising, is copied there when it is first used; x and out may also be bfloat16, and are added up as float32 all the same.
 ///
 /// Shapes   x: (local rows, dim) float32, dim >= 1; returns (rows, dim) of x's type.
@@ -104,12 +104,11 @@ inline constexpr std::int64_t kRangeStep = 64;
 /// Cost     4 bytes an edge and 4 * dim bytes a neighbour read, once; one writer a row; no atomics.
 /// Source   LightGCN (He et al. 2020, arXiv:2002.02126), equation 3, with the weights as diagonal
 ///          scalings.
-at::Tensor neighbour_sum(const Pattern& pattern, const at::Tensor& x, const SumOptions& options,
-                         int threads);
+at::Tensor neighbour_sum(const Pattern& pattern, const at::Tensor& x, const SumOptions& options);
 
 /// As above, but into the first rows of `out`, which may have more (room for a halo) and must not
 /// be x or the addend.
 void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
-                        const SumOptions& options, int threads);
+                        const SumOptions& options);
 
 }  // namespace micrec

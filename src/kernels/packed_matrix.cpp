@@ -7,13 +7,13 @@
 namespace micrec {
 
 PackedMatrix::PackedMatrix(const float* data, std::int64_t inner, std::int64_t columns,
-                           std::int64_t inner_stride, std::int64_t column_stride, int threads,
+                           std::int64_t inner_stride, std::int64_t column_stride,
                            const Kernels& kernels)
     : kernels_(&kernels), inner_(inner), columns_(columns) {
   const std::int64_t width = kernels.panel_width;
   const std::int64_t panels = (columns + width - 1) / width;
   panels_.reset(new float[panels * inner * width]);
-  parallel_for(panels, 1, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(panels, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) {
       const std::int64_t used = std::min(width, columns - p * width);
       const float* const from = data + p * width * column_stride;

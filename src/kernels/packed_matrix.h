@@ -31,7 +31,7 @@ class PackedMatrix {
  public:
   /// Element (k, c) is data[k * inner_stride + c * column_stride].
   PackedMatrix(const float* data, std::int64_t inner, std::int64_t columns,
-               std::int64_t inner_stride, std::int64_t column_stride, int threads,
+               std::int64_t inner_stride, std::int64_t column_stride,
                const Kernels& kernels = micrec::kernels());
 
   std::int64_t inner() const { return inner_; }

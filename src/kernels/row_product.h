@@ -14,13 +14,13 @@ namespace micrec {
 /// Shapes   x: (n, f), W: (f, d), both contiguous float32; returns (n, d). n, f and d may be 0.
 /// Errors   CHECK on shapes.
 /// Cost     2 * n * f * d operations at near the peak rate; f * d numbers of scratch memory.
-at::Tensor row_product_values(const at::Tensor& x, const at::Tensor& weight, int threads);
+at::Tensor row_product_values(const at::Tensor& x, const at::Tensor& weight);
 
 /// x W^T: the same chains, for a factor that is stored by rows. Shapes: W (d, f).
-at::Tensor row_product_transposed(const at::Tensor& x, const at::Tensor& weight, int threads);
+at::Tensor row_product_transposed(const at::Tensor& x, const at::Tensor& weight);
 
 /// The gradient of W, x^T g: sums over fixed chunks of 256 rows are added in order, so its bits
 /// depend on the rows in their order alone. Shapes: x (n, f), g (n, d) float32; returns (f, d).
-at::Tensor row_product_gradient(const at::Tensor& x, const at::Tensor& g, int threads);
+at::Tensor row_product_gradient(const at::Tensor& x, const at::Tensor& g);
 
 }  // namespace micrec

@@ -22,7 +22,7 @@ namespace {
 // `there` says where the numbers are on x's device, which is not the CPU.
 template <typename There>
 void gather_into(at::Tensor& gathered, const at::Tensor& x, const std::vector<std::int32_t>& rows,
-                 int threads, const There& there) {
+                 const There& there) {
   CHECK(x.is_contiguous() && x.device() == gathered.device());
   const auto count = static_cast<std::int64_t>(rows.size());
   CHECK(gathered.is_contiguous() && gathered.size(0) == count);
@@ -39,7 +39,7 @@ void gather_into(at::Tensor& gathered, const at::Tensor& x, const std::vector<st
   const std::int64_t chunk =
       std::max<std::int64_t>(1, kChunkBytes / static_cast<std::int64_t>(row_bytes + 1));
   const std::int64_t last = count - 1;
-  parallel_for(count, chunk, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(count, chunk, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const char* const ahead = from + rows[std::min(i + kRowsAhead, last)] * row_bytes;
       for (std::size_t line = 0; line < row_bytes; line += 64) __builtin_prefetch(ahead + line);
@@ -50,24 +50,24 @@ void gather_into(at::Tensor& gathered, const at::Tensor& x, const std::vector<st
 
 }  // namespace
 
-at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads) {
+at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows) {
   std::vector<std::int64_t> shape = x.sizes().vec();
   shape[0] = static_cast<std::int64_t>(rows.size());
   at::Tensor gathered = empty_rows(shape, x.options());
-  gather_into(gathered, x, rows, threads, [&] { return upload(rows, x.device()); });
+  gather_into(gathered, x, rows, [&] { return upload(rows, x.device()); });
   return gathered;
 }
 
-at::Tensor gather_rows(const at::Tensor& x, const RowList& rows, int threads) {
+at::Tensor gather_rows(const at::Tensor& x, const RowList& rows) {
   std::vector<std::int64_t> shape = x.sizes().vec();
   shape[0] = rows.size();
   at::Tensor gathered = empty_rows(shape, x.options());
-  gather_rows_into(gathered, x, rows, threads);
+  gather_rows_into(gathered, x, rows);
   return gathered;
 }
 
-void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads) {
-  gather_into(gathered, x, rows.rows(), threads, [&] { return rows.on(x.device()); });
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows) {
+  gather_into(gathered, x, rows.rows(), [&] { return rows.on(x.device()); });
 }
 
 Pattern gathered_from(const std::vector<std::int32_t>& rows, std::int64_t count) {

@@ -17,12 +17,12 @@ at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options);
 
 /// The rows of x named by `rows`, in their order; any dtype. Shapes: x (n, ...), contiguous;
 /// returns (rows, ...).
-at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows, int threads);
+at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows);
 
 /// The same of a list that is used again and again, of which a GPU is given one copy; or into
 /// `gathered` (rows, ...), contiguous.
-at::Tensor gather_rows(const at::Tensor& x, const RowList& rows, int threads);
-void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows, int threads);
+at::Tensor gather_rows(const at::Tensor& x, const RowList& rows);
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows);
 
 /// The transpose of a gather as a pattern: row r lists the positions of `rows` that hold r, rising,
 /// so that neighbour_sum adds what was gathered from a row in the order of the list. `count` is the

@@ -19,9 +19,9 @@ bool is_better(const ScoredItem& a, const ScoredItem& b) {
 }
 
 RowPanels::RowPanels(std::int64_t rows, std::int64_t dim, std::int64_t lanes,
-                     const std::function<const float*(std::int64_t)>& row_of, int threads)
+                     const std::function<const float*(std::int64_t)>& row_of)
     : rows_(rows), dim_(dim), lanes_(lanes), values_(panels() * dim * lanes, 0.0F) {
-  parallel_for(panels(), 64, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(panels(), 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin * lanes; r < std::min(end * lanes, rows); ++r) {
       const float* const row = row_of(r);
       float* const to = values_.data() + (r / lanes) * dim * lanes + r % lanes;

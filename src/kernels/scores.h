@@ -36,7 +36,7 @@ class RowPanels {
   RowPanels() = default;
   /// The rows row_of(0), row_of(1), ...; the last panel is filled up with zeros.
   RowPanels(std::int64_t rows, std::int64_t dim, std::int64_t lanes,
-            const std::function<const float*(std::int64_t)>& row_of, int threads);
+            const std::function<const float*(std::int64_t)>& row_of);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t dim() const { return dim_; }

@@ -36,15 +36,15 @@ PackedBlock pack_block(const SoftmaxFactor& y, std::int64_t first, bool for_sums
   for (std::int64_t j = 0; j < count; ++j) {
     std::copy_n(y.data + y.place[first + j] * y.stride, y.width, rows.data() + j * y.width);
   }
-  PackedBlock block{first, count, PackedMatrix(rows.data(), y.width, count, 1, y.width, 1), {}};
-  if (for_sums_of_rows) block.along.emplace(rows.data(), count, y.width, y.width, 1, 1);
+  PackedBlock block{first, count, PackedMatrix(rows.data(), y.width, count, 1, y.width), {}};
+  if (for_sums_of_rows) block.along.emplace(rows.data(), count, y.width, y.width, 1);
   return block;
 }
 
 // Calls body(first row of x, rows, blocks) for tiles of rows of x and all blocks of y in rising
 // order, several blocks a call; calls for the same rows come one after the other.
 template <typename Body>
-void for_tiles(const SoftmaxRows& x, const SoftmaxFactor& y, bool for_sums_of_rows, int threads,
+void for_tiles(const SoftmaxRows& x, const SoftmaxFactor& y, bool for_sums_of_rows,
                const Body& body) {
   const std::int64_t blocks = (y.count + kBlock - 1) / kBlock;
   const std::int64_t block_bytes = kBlock * std::max<std::int64_t>(y.width, 1) *
@@ -52,17 +52,17 @@ void for_tiles(const SoftmaxRows& x, const SoftmaxFactor& y, bool for_sums_of_ro
                                    (for_sums_of_rows ? 2 : 1);
   const std::int64_t step = std::max<std::int64_t>(1, kPackedBytes / block_bytes);
   const std::int64_t pass = kernels().panel_rows;
-  const std::int64_t even = x.count / (4 * std::max(threads, 1)) / pass;
+  const std::int64_t even = x.count / (4 * compute_threads()) / pass;
   const std::int64_t tile = std::clamp<std::int64_t>(even, 1, kPassesPerTile) * pass;
   for (std::int64_t begin = 0; begin < blocks; begin += step) {
     std::vector<std::optional<PackedBlock>> packed(std::min(step, blocks - begin));
-    parallel_for(static_cast<std::int64_t>(packed.size()), 1, threads,
+    parallel_for(static_cast<std::int64_t>(packed.size()), 1,
                  [&](std::int64_t b, std::int64_t end) {
                    for (; b < end; ++b) {
                      packed[b].emplace(pack_block(y, (begin + b) * kBlock, for_sums_of_rows));
                    }
                  });
-    parallel_for(x.count, tile, threads, [&](std::int64_t row, std::int64_t end) {
+    parallel_for(x.count, tile, [&](std::int64_t row, std::int64_t end) {
       for (; row < end; row += tile) body(row, std::min(tile, end - row), packed);
     });
   }
@@ -76,11 +76,11 @@ void multiply(const SoftmaxRows& x, std::int64_t row, std::int64_t rows, const P
 
 }  // namespace
 
-void softmax_sums(const SoftmaxRows& x, const SoftmaxFactor& y, float scale, int threads,
-                  double* sums, float* exponents, float* own_logits) {
+void softmax_sums(const SoftmaxRows& x, const SoftmaxFactor& y, float scale, double* sums,
+                  float* exponents, float* own_logits) {
   std::fill_n(sums, x.count, 0.0);
   std::fill_n(exponents, x.count, kLowestExponent);
-  for_tiles(x, y, false, threads, [&](std::int64_t row, std::int64_t rows, const auto& blocks) {
+  for_tiles(x, y, false, [&](std::int64_t row, std::int64_t rows, const auto& blocks) {
     std::vector<float> values(rows * kTileStride);
     for (const std::optional<PackedBlock>& block : blocks) {
       multiply(x, row, rows, *block, values.data());
@@ -97,9 +97,9 @@ void softmax_sums(const SoftmaxRows& x, const SoftmaxFactor& y, float scale, int
 
 void softmax_gradient(const SoftmaxRows& x, const SoftmaxFactor& y, float scale,
                       const SoftmaxNormalisers& x_sums, const SoftmaxNormalisers& y_sums,
-                      int threads, float* gradient) {
+                      float* gradient) {
   std::fill_n(gradient, x.count * y.width, 0.0F);
-  for_tiles(x, y, true, threads, [&](std::int64_t row, std::int64_t rows, const auto& blocks) {
+  for_tiles(x, y, true, [&](std::int64_t row, std::int64_t rows, const auto& blocks) {
     std::vector<float> values(rows * kTileStride);
     for (const std::optional<PackedBlock>& block : blocks) {
       multiply(x, row, rows, *block, values.data());

@@ -50,8 +50,8 @@ struct SoftmaxNormalisers {
 /// Ranks    local.
 /// Cost     x.count * y.count * width multiply-adds at near the rate of row_product, and x.count *
 ///          y.count exponentials; the packed factor a few MiB at a time.
-void softmax_sums(const SoftmaxRows& x, const SoftmaxFactor& y, float scale, int threads,
-                  double* sums, float* exponents, float* own_logits);
+void softmax_sums(const SoftmaxRows& x, const SoftmaxFactor& y, float scale, double* sums,
+                  float* exponents, float* own_logits);
 
 /// sum_j (2^l_ij / sum of row i + 2^l_ij / sum of row j - 2 [j = own[i]]) y_j: up to a factor the
 /// gradient in x_i of the cross entropies of row i and of all rows j, given all their sums.
@@ -62,6 +62,6 @@ void softmax_sums(const SoftmaxRows& x, const SoftmaxFactor& y, float scale, int
 /// Cost     2 * x.count * y.count * width multiply-adds, else as softmax_sums.
 void softmax_gradient(const SoftmaxRows& x, const SoftmaxFactor& y, float scale,
                       const SoftmaxNormalisers& x_sums, const SoftmaxNormalisers& y_sums,
-                      int threads, float* gradient);
+                      float* gradient);
 
 }  // namespace micrec

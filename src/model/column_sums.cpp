@@ -19,9 +19,8 @@ double add_leaves(double* leaves, std::int64_t count) {
 
 }  // namespace
 
-ColumnSums::ColumnSums(const ProcessGrid& grid, int dim, Communicator* columns, int threads)
+ColumnSums::ColumnSums(const ProcessGrid& grid, int dim, Communicator* columns)
     : columns_(columns),
-      threads_(threads),
       width_(columns_of(grid, dim, 0).size()),
       leaves_(column_leaves(dim) / grid.columns),
       leaf_width_(width_ / leaves_) {

@@ -15,12 +15,10 @@ namespace micrec {
 /// parts and on all of them.
 class ColumnSums {
  public:
-  /// `columns` may be null where the grid has one column part, and otherwise outlives this;
-  /// `threads`: of those who sum many rows.
-  ColumnSums(const ProcessGrid& grid, int dim, Communicator* columns, int threads = 1);
+  /// `columns` may be null where the grid has one column part, and otherwise outlives this.
+  ColumnSums(const ProcessGrid& grid, int dim, Communicator* columns);
 
   std::int64_t width() const { return width_; }  ///< columns of this rank
-  int threads() const { return threads_; }
 
   /// This rank's subtree of the sum of a_c * b_c. a, b: (width) float32.
   double dot(const float* a, const float* b) const;
@@ -34,7 +32,6 @@ class ColumnSums {
 
  private:
   Communicator* columns_;
-  int threads_;
   std::int64_t width_;
   std::int64_t leaves_;  // of this rank
   std::int64_t leaf_width_;

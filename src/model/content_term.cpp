@@ -120,12 +120,12 @@ at::Tensor ContentTerm::rows_of(StepContext& context, const std::vector<at::Tens
     const std::int64_t end = std::min(rows, begin + kBlock);
     std::vector<at::Tensor> projections;
     for (std::size_t m = 0; m < modalities_.size(); ++m) {
-      projections.push_back(row_product(sums[m].slice(0, begin, end),
-                                        modalities_[m].projection->value, shard_.threads));
+      projections.push_back(
+          row_product(sums[m].slice(0, begin, end), modalities_[m].projection->value));
     }
     content.slice(0, begin, end)
         .copy_(content_rows(at::stack(projections), sets.slice(0, begin, end), tables,
-                            RowGroups{end - begin, 1, shard_.threads, nullptr}, context.sums));
+                            RowGroups{end - begin, 1, nullptr}, context.sums));
   }
   return content;
 }
@@ -142,8 +142,8 @@ at::Tensor ContentTerm::all_rows(StepContext& context) const {
 at::Tensor ContentTerm::rows_of_new(StepContext& context, const Pattern& items) const {
   std::vector<at::Tensor> sums, counts;
   for (const Modality& modality : modalities_) {
-    sums.push_back(neighbour_sum(items, modality.inputs.sum, {}, shard_.threads));
-    counts.push_back(neighbour_sum(items, modality.inputs.count, {}, shard_.threads));
+    sums.push_back(neighbour_sum(items, modality.inputs.sum, {}));
+    counts.push_back(neighbour_sum(items, modality.inputs.count, {}));
   }
   return rows_of(context, sums, counts);
 }
@@ -160,7 +160,7 @@ at::Tensor ContentTerm::shares_of_new(const at::Tensor& rows) const {
                                 coefficients.options());
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
     const at::Tensor projected = row_product(modalities_[m].inputs.sum.index_select(0, rows),
-                                             modalities_[m].projection->value, shard_.threads);
+                                             modalities_[m].projection->value);
     const double norm = projected.sum(0).to(at::kDouble).norm().item<double>();
     shares.add_(projected * (coefficients[static_cast<std::int64_t>(m)] /
                              std::max(norm, kSmallestContentNorm)));

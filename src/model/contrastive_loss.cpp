@@ -80,7 +80,7 @@ at::Tensor ContrastiveLoss::loss_of(const StepContext& step,
     second = exchange.to_whole("contrastive.columns", second);
   }
   return contrastive_share(first, second, people.batch.rows_per_rank, people.batch.positions,
-                           config_.temperature, *shard_.world, shard_.threads) *
+                           config_.temperature, *shard_.world) *
          config_.contrastive_weight;
 }
 

@@ -39,11 +39,11 @@ double natural_log(double x) {
 
 // Writes x / |x| for every row and returns what was divided by, or minus that where it is not the
 // norm but the least norm allowed.
-std::vector<double> normalise(const at::Tensor& x, float* to, std::int64_t stride, int threads) {
+std::vector<double> normalise(const at::Tensor& x, float* to, std::int64_t stride) {
   const std::int64_t dim = x.size(1);
   const float* const from = x.const_data_ptr<float>();
   std::vector<double> divisors(x.size(0));
-  parallel_for(x.size(0), kRowsPerTask, threads, [&](std::int64_t row, std::int64_t end) {
+  parallel_for(x.size(0), kRowsPerTask, [&](std::int64_t row, std::int64_t end) {
     for (; row < end; ++row) {
       const float* const values = from + row * dim;
       double square = 0;
@@ -61,10 +61,10 @@ std::vector<double> normalise(const at::Tensor& x, float* to, std::int64_t strid
 
 // The gradient in x from that in u = x / |x|, in place: factor * (g - u <u, g>) / |x|.
 void through_normalising(const float* u, std::int64_t stride, const std::vector<double>& divisors,
-                         double factor, int threads, at::Tensor& gradient) {
+                         double factor, at::Tensor& gradient) {
   const std::int64_t dim = gradient.size(1);
   float* const data = gradient.mutable_data_ptr<float>();
-  parallel_for(gradient.size(0), kRowsPerTask, threads, [&](std::int64_t row, std::int64_t end) {
+  parallel_for(gradient.size(0), kRowsPerTask, [&](std::int64_t row, std::int64_t end) {
     for (; row < end; ++row) {
       const float* const unit = u + row * stride;
       float* const g = data + row * dim;
@@ -124,7 +124,6 @@ struct SharedPeople {
   std::int64_t own = 0;
   std::int64_t offset = 0;  // of this rank's people among all
   std::int64_t dim = 0;
-  int threads = 1;
   double temperature = 1;
   std::vector<std::int32_t> positions;  // (count) of the people of all ranks, rank 0's first ...
   std::vector<std::int32_t> places;     // (count) ... and where among them a position is
@@ -171,8 +170,8 @@ void SharedPeople::send_rows(const at::Tensor& first, const at::Tensor& second,
                              Communicator& communicator) {
   const at::Tensor unit = at::empty({own, 2 * dim}, first.options());
   float* const to = unit.mutable_data_ptr<float>();
-  first_divisors = normalise(first.contiguous(), to, 2 * dim, threads);
-  second_divisors = normalise(second.contiguous(), to + dim, 2 * dim, threads);
+  first_divisors = normalise(first.contiguous(), to, 2 * dim);
+  second_divisors = normalise(second.contiguous(), to + dim, 2 * dim);
   rows = communicator.all_gather("contrastive.rows", unit, rows_per_rank);
 }
 
@@ -181,9 +180,9 @@ void SharedPeople::send_rows(const at::Tensor& first, const at::Tensor& second,
 double SharedPeople::sum_losses(const std::vector<std::int64_t>& rows_per_rank,
                                 Communicator& communicator) {
   OwnSums of_first(own), of_second(own);
-  softmax_sums(own_rows(false), all_rows(true), scale(), threads, of_first.sums.data(),
+  softmax_sums(own_rows(false), all_rows(true), scale(), of_first.sums.data(),
                of_first.exponents.data(), of_first.own_logits.data());
-  softmax_sums(own_rows(true), all_rows(false), scale(), threads, of_second.sums.data(),
+  softmax_sums(own_rows(true), all_rows(false), scale(), of_second.sums.data(),
                of_second.exponents.data(), of_second.own_logits.data());
   const at::Tensor sums = at::empty({own, kSumsWidth}, rows.options());
   auto* const of_own = reinterpret_cast<Sums*>(sums.mutable_data_ptr<float>());
@@ -217,10 +216,10 @@ at::Tensor SharedPeople::gradient(bool second, double upstream) const {
     own_sums.exponent[n] = own_side.exponent[of_own.own[n]];
   }
   at::Tensor result = at::empty({own, dim}, rows.options());
-  softmax_gradient(of_own, all_rows(!second), scale(), own_sums.view(), other_side.view(), threads,
+  softmax_gradient(of_own, all_rows(!second), scale(), own_sums.view(), other_side.view(),
                    result.mutable_data_ptr<float>());
   through_normalising(of_own.data, of_own.stride, second ? second_divisors : first_divisors,
-                      upstream / divisor(), threads, result);
+                      upstream / divisor(), result);
   return result;
 }
 
@@ -346,7 +345,7 @@ at::Tensor DevicePeople::gradient(int side, const at::Tensor& upstream) const {
 at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
                              const std::vector<std::int64_t>& rows_per_rank,
                              const std::vector<std::int32_t>& positions, double temperature,
-                             Communicator& communicator, int threads) {
+                             Communicator& communicator) {
   CHECK(first.dim() == 2 && first.sizes() == second.sizes());
   CHECK(first.scalar_type() == at::kFloat && second.scalar_type() == at::kFloat);
   CHECK(first.device() == second.device());
@@ -362,7 +361,6 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
   people->offset = std::accumulate(begin, begin + communicator.rank(), std::int64_t{0});
   people->own = first.size(0);
   people->dim = first.size(1);
-  people->threads = threads;
   people->temperature = temperature;
   people->positions = positions;
   people->take_places();

@@ -34,7 +34,7 @@ namespace micrec {
 at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
                              const std::vector<std::int64_t>& rows_per_rank,
                              const std::vector<std::int32_t>& positions, double temperature,
-                             Communicator& communicator, int threads);
+                             Communicator& communicator);
 
 /// What it does for rows on a device other than the CPU, in tiles of LibTorch's products
 /// (kernels/contrastive_warp.h): the same bits in every run, but not for another division of people

@@ -48,7 +48,7 @@ ImplicitAls::ImplicitAls(const PartInputs& inputs, TemplateEmbedding& embedding)
     : config_(inputs.config),
       shard_(inputs.shard),
       embedding_(embedding),
-      sums_(shard_.grid, config_.dim, shard_.columns, shard_.threads) {
+      sums_(shard_.grid, config_.dim, shard_.columns) {
   CHECK_EQ(shard_.grid.columns, 1) << "rows are solved for whole";
   for (int domain = 0; domain < shard_.space().domains(); ++domain) {
     users_.push_back(seen(*shard_.summary, shard_.space().users_of(domain)));
@@ -83,7 +83,7 @@ std::vector<ImplicitAls::Basis> ImplicitAls::bases_of(Side side) const {
     for (int domain = 0; domain < domains; ++domain) {
       const at::Tensor rows =
           rows_of_summand(table(), owned_of(side, domain), shard_.summand_rows, summand);
-      grams[summand][domain].copy_(row_product_gradient(rows, rows, shard_.threads));
+      grams[summand][domain].copy_(row_product_gradient(rows, rows));
     }
   }
   Communicator& ranks = *shard_.communicator;
@@ -114,8 +114,8 @@ ImplicitAls::SideRows ImplicitAls::rows_of(Side side, const std::vector<Basis>& 
   std::vector<at::Tensor> turned;
   for (int domain = 0; domain < shard_.space().domains(); ++domain) {
     const Range rows = owned_of(side, domain);
-    turned.push_back(row_product_transposed(table().slice(0, rows.begin, rows.end),
-                                            bases[domain].vectors, shard_.threads));
+    turned.push_back(
+        row_product_transposed(table().slice(0, rows.begin, rows.end), bases[domain].vectors));
   }
   const std::int64_t begin = owned_of(side, 0).begin;
   const std::int64_t end = owned_of(side, shard_.space().domains() - 1).end;
@@ -131,10 +131,10 @@ at::Tensor ImplicitAls::solve(const Pattern& pattern, std::vector<std::int64_t> 
       pattern, std::move(rows), others.columns, others.z, basis.shared, [&](std::int64_t degree) {
         return penalty(side, domain, static_cast<double>(degree));
       }};
-  SolvedRows solved = shard_.device.is_cpu() ? solve_implicit_rows(problem, shard_.threads)
-                                             : solve_implicit_rows_by_torch(problem);
+  SolvedRows solved =
+      shard_.device.is_cpu() ? solve_implicit_rows(problem) : solve_implicit_rows_by_torch(problem);
   if (misfit != nullptr) *misfit = std::move(solved.misfit);
-  return row_product_values(solved.x, basis.vectors, shard_.threads);
+  return row_product_values(solved.x, basis.vectors);
 }
 
 void ImplicitAls::update(Side side, std::vector<double>& misfit) {

@@ -240,7 +240,7 @@ std::vector<std::int64_t> by_degree(const ImplicitRows& problem) {
 
 }  // namespace
 
-SolvedRows solve_implicit_rows(const ImplicitRows& problem, int threads) {
+SolvedRows solve_implicit_rows(const ImplicitRows& problem) {
   SolvedRows result = unsolved(problem);
   const std::int64_t dim = problem.z.size(1);
   const RowSolver solver(problem, result);
@@ -250,7 +250,7 @@ SolvedRows solve_implicit_rows(const ImplicitRows& problem, int threads) {
                                    [&](std::int64_t place) { return solver.degree(place) > dim; }) -
       places.begin());
   const auto solve_between = [&](std::int64_t first, std::int64_t last) {
-    parallel_for(last - first, kTaskRows, threads, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(last - first, kTaskRows, [&](std::int64_t begin, std::int64_t end) {
       std::unique_ptr<Workspace> work;
       for (std::int64_t at = first + begin; at < first + end; at += kSystemLanes) {
         const std::span<const std::int64_t> group(

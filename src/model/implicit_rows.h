@@ -37,7 +37,7 @@ struct SolvedRows {
 /// Errors   CHECK on shapes. A row is NaN where its system is not positive in float32.
 /// Cost     min(degree, dim)^2 * (max(degree, dim) + min(degree, dim) / 3) operations a row near the
 ///          processor's peak; for each thread 16 systems.
-SolvedRows solve_implicit_rows(const ImplicitRows& problem, int threads);
+SolvedRows solve_implicit_rows(const ImplicitRows& problem);
 
 /// The same by LibTorch's batched operators on the device of z: for a GPU.
 SolvedRows solve_implicit_rows_by_torch(const ImplicitRows& problem);

@@ -43,7 +43,7 @@ at::Tensor ItemFeatures::transformed(int modality, int domain, std::int64_t begi
   const FeatureStatistics& statistics = of_modality_[modality].statistics;
   at::Tensor rows = at::empty({end - begin, statistics.mean.size(0)}, at::kFloat);
   dataset_.read_features(domain, statistics.modality, begin, end, rows.data_ptr<float>());
-  return centred_and_projected(rows, statistics, shard_.threads).contiguous();
+  return centred_and_projected(rows, statistics).contiguous();
 }
 
 /// The mean of each domain and the one scale, over the items that were trained on; rank 0 computes,

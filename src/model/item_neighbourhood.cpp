@@ -128,17 +128,16 @@ std::vector<ItemNeighbourhood> choose_neighbourhoods(
     const NeighbourhoodRule& rule, std::span<const std::int32_t> items,
     const std::vector<std::span<const std::int32_t>>& people,
     std::span<const std::int32_t> people_fetched, const NumberLists& histories,
-    const TrainingHistories& training, const std::vector<std::span<const std::int32_t>>& similar,
-    int threads) {
+    const TrainingHistories& training, const std::vector<std::span<const std::int32_t>>& similar) {
   const auto count = static_cast<std::int64_t>(items.size());
   std::vector<std::int32_t> place_of(training.people(), -1);
   for (std::size_t n = 0; n < people_fetched.size(); ++n) {
     place_of[people_fetched[n]] = static_cast<std::int32_t>(n);
   }
   std::vector<ItemNeighbourhood> chosen(count);
-  std::vector<Together> of_worker(threads, Together(training));
-  const std::int64_t chunk = std::clamp<std::int64_t>(count / (8 * threads), 1, 1024);
-  parallel_for_workers(count, chunk, threads,
+  std::vector<Together> of_worker(compute_threads(), Together(training));
+  const std::int64_t chunk = std::clamp<std::int64_t>(count / (8 * compute_threads()), 1, 1024);
+  parallel_for_workers(count, chunk,
                        [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
                          Together& together = of_worker[worker];
                          for (std::int64_t n = begin; n < end; ++n) {

@@ -37,7 +37,6 @@ std::vector<ItemNeighbourhood> choose_neighbourhoods(
     const NeighbourhoodRule& rule, std::span<const std::int32_t> items,
     const std::vector<std::span<const std::int32_t>>& people,
     std::span<const std::int32_t> people_fetched, const NumberLists& histories,
-    const TrainingHistories& training, const std::vector<std::span<const std::int32_t>>& similar,
-    int threads);
+    const TrainingHistories& training, const std::vector<std::span<const std::int32_t>>& similar);
 
 }  // namespace micrec

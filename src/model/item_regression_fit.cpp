@@ -121,8 +121,8 @@ ItemRegressionFit::Similar ItemRegressionFit::search_similar(Range own_places,
       question.asked_by[item] = shard_.whole.owner[users + item];
     }
   }
-  const NearestNeighbours nearest = find_neighbours(question, {.search = search_}, shard_.world,
-                                                    shard_.threads, &searches_.emplace_back());
+  const NearestNeighbours nearest =
+      find_neighbours(question, {.search = search_}, shard_.world, &searches_.emplace_back());
   std::int64_t query = 0;
   for (std::int64_t n = own_places.begin; n < own_places.end; ++n) {
     if (question.asked_by[own[n]] >= 0) {
@@ -191,15 +191,13 @@ at::Tensor ItemRegressionFit::fetch_features(const std::vector<std::int32_t>& it
   const auto users = static_cast<std::int32_t>(shard_.space().users());
   std::vector<GlobalNode> needed;
   for (const std::int32_t item : items) needed.push_back(GlobalNode(users + item));
-  const RowExchange exchange(shard_.whole, shard_.whole_nodes, needed, *shard_.world,
-                             shard_.threads);
+  const RowExchange exchange(shard_.whole, shard_.whole_nodes, needed, *shard_.world);
   // Whole nodes are users before items.
   const auto own_users = static_cast<std::int32_t>(shard_.whole_nodes.size()) -
                          static_cast<std::int32_t>(histories_.own_items().size());
   std::vector<std::int32_t> rows;
   for (const std::int32_t row : exchange.requested_rows()) rows.push_back(row - own_users);
-  return fetch(exchange, "item_regression.features",
-               take_rows(own_features_, rows, shard_.threads));
+  return fetch(exchange, "item_regression.features", take_rows(own_features_, rows));
 }
 
 /// Ranks: collective.
@@ -227,10 +225,9 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
   const NumberLists histories = histories_.items_of(all_people);
 
   Batch batch{items, domain, {}, {}, {}, {}, {}};
-  batch.neighbourhoods =
-      choose_neighbourhoods({of_domain, task.cross, task.neighbourhood_lambda},
-                            std::span(own).subspan(items.begin, items.size()), people, all_people,
-                            histories, histories_, alike, shard_.threads);
+  batch.neighbourhoods = choose_neighbourhoods({of_domain, task.cross, task.neighbourhood_lambda},
+                                               std::span(own).subspan(items.begin, items.size()),
+                                               people, all_people, histories, histories_, alike);
   std::vector<std::uint8_t> wanted(histories_.items(), 0);
   for (const ItemNeighbourhood& of : batch.neighbourhoods) {
     for (const std::int32_t item : of.items) wanted[item] = 1;
@@ -288,7 +285,7 @@ void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask
   std::vector<std::vector<std::vector<float>>> found(solutions,
                                                      std::vector<std::vector<float>>(items));
   const std::int64_t groups = (items + kSystemLanes - 1) / kSystemLanes;
-  const std::int64_t chunk = std::clamp<std::int64_t>(groups / (8 * shard_.threads), 1, 64);
+  const std::int64_t chunk = std::clamp<std::int64_t>(groups / (8 * compute_threads()), 1, 64);
   const auto solve_some = [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
     ItemSystems& systems = of_worker[worker];
     for (std::int64_t g = begin; g < end; ++g) {
@@ -309,7 +306,7 @@ void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask
       }
     }
   };
-  parallel_for_workers(groups, chunk, shard_.threads, solve_some);
+  parallel_for_workers(groups, chunk, solve_some);
   for (std::size_t s = 0; s < solutions; ++s) {
     for (std::int64_t t = 0; t < items; ++t) {
       for (std::size_t n = 0; n < found[s][t].size(); ++n) {
@@ -332,7 +329,7 @@ std::vector<SparseRows> ItemRegressionFit::solve(
   find_similar(tasks);
   std::vector<SparseRows> results(tasks.front().settings.size());
   const std::vector<std::pair<Range, int>> batches = this->batches();
-  std::vector<ItemSystems> of_worker(shard_.threads, ItemSystems(hubs_, features_.columns()));
+  std::vector<ItemSystems> of_worker(compute_threads(), ItemSystems(hubs_, features_.columns()));
   for (std::size_t b = 0; b < batches.size(); ++b) {
     const auto& [items, domain] = batches[b];
     solve_batch(gather(items, domain, tasks[domain]), tasks[domain], of_worker, results);

@@ -181,8 +181,8 @@ void ItemSystems::add_feature_products(const ItemSystem& item, int lane) {
   for (std::size_t m = 0; m < modality_columns_.size(); ++m) {
     const Range columns = modality_columns_[m];
     const auto row_of = [&](std::int64_t n) { return item.features[n] + columns.begin; };
-    const RowPanels left(rows, columns.size(), kUserLanes, row_of, 1);
-    const RowPanels right(rows, columns.size(), kItemLanes, row_of, 1);
+    const RowPanels left(rows, columns.size(), kUserLanes, row_of);
+    const RowPanels right(rows, columns.size(), kItemLanes, row_of);
     const std::int64_t stride = right.panels() * kItemLanes;
     std::vector<float> products(left.panels() * kUserLanes * stride);
     kernels().score_tile({left.panel(0), left.panels(), right.panel(0), right.panels(),

@@ -149,10 +149,9 @@ FeatureStatistics fit_statistics(const DatasetFile& dataset, const DatasetSummar
   return statistics;
 }
 
-at::Tensor centred_and_projected(const at::Tensor& rows, const FeatureStatistics& statistics,
-                                 int threads) {
+at::Tensor centred_and_projected(const at::Tensor& rows, const FeatureStatistics& statistics) {
   at::Tensor x = rows - statistics.mean;
-  if (statistics.components.defined()) x = row_product(x, statistics.components, threads);
+  if (statistics.components.defined()) x = row_product(x, statistics.components);
   return x;
 }
 
@@ -174,15 +173,14 @@ ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
         for (const std::int64_t item : items) {
           rows.push_back(shard.row_of[value(space.item(domain, item))]);
         }
-        const at::Tensor x = centred_and_projected(block, statistics, shard.threads);
+        const at::Tensor x = centred_and_projected(block, statistics);
         const at::Tensor at_rows = at::tensor(rows, at::kLong);
         content.sum.index_copy_(0, at_rows, x / statistics.scale);
         content.count.index_fill_(0, at_rows, 1);
       });
   // Items have no item neighbours and users no features, so one product serves all rows.
   const auto neighbours_of = [&](const char* name, const at::Tensor& x) {
-    return neighbour_sum(shard.graph->pattern(), shard.graph->with_halo(name, x), {},
-                         shard.threads);
+    return neighbour_sum(shard.graph->pattern(), shard.graph->with_halo(name, x), {});
   };
   const at::Tensor user_sum = neighbours_of("halo.content", content.sum);
   const at::Tensor user_count = neighbours_of("halo.content_count", content.count);

@@ -46,8 +46,7 @@ FeatureStatistics fit_statistics(const DatasetFile& dataset, const DatasetSummar
 
 /// Raw rows centred and, where the statistics say so, projected; not divided by their scale yet.
 /// Shapes   rows: (n, width) float32; returns (n, columns).
-at::Tensor centred_and_projected(const at::Tensor& rows, const FeatureStatistics& statistics,
-                                 int threads);
+at::Tensor centred_and_projected(const at::Tensor& rows, const FeatureStatistics& statistics);
 
 /// Whether a domain has a modality.
 bool has_modality(const DomainInfo& domain, const std::string& modality);

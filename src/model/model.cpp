@@ -69,7 +69,7 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
     : config_(config),
       shard_(&shard),
       seed_(seed),
-      sums_(shard.grid, config.dim, shard.columns, shard.threads),
+      sums_(shard.grid, config.dim, shard.columns),
       overlaps_(find_overlaps(*shard.summary)),
       dense_(shard.summands(), sums_.width()),
       embedding_(inputs(seed, dataset)),

@@ -35,7 +35,7 @@ void draw_normal(Parameter& parameter, const Shard& shard, double deviation, std
   const bool by_node = has_row_a_node(parameter.placement);
   at::Tensor drawn = rows.device().is_cpu() ? rows : at::empty(rows.sizes(), at::kFloat);
   float* out = drawn.data_ptr<float>();
-  parallel_for(rows.size(0), 256, shard.threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(rows.size(0), 256, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t id = by_node ? value(shard.owned()[row]) : row;
       for (std::int64_t pair = own.begin / 2; 2 * pair < own.end; ++pair) {

@@ -18,7 +18,7 @@ at::Tensor Propagation::rows(StepContext& context, const at::Tensor& e,
       propagate(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers, rows);
   if (is_refined(SemanticPlace::after)) {
     const at::Tensor sum = semantic_.sum(context, e);
-    z = z + (rows != nullptr ? take_rows(sum, rows->list.rows(), shard_.threads) : sum);
+    z = z + (rows != nullptr ? take_rows(sum, rows->list.rows()) : sum);
   }
   return z;
 }
@@ -38,7 +38,7 @@ at::Tensor Propagation::rows_of_new(const Pattern& items, const at::Tensor& e,
   options.scaling = {inverse_sqrt(upload(degree, shard_.device)), shard_.inverse_sqrt_degree};
   options.horner.addend = e;
   options.horner.factor = 1.0F / static_cast<float>(config_.layers + 1);
-  return neighbour_sum(items, read, options, shard_.threads);
+  return neighbour_sum(items, read, options);
 }
 
 at::Tensor Propagation::shares_of_new(const at::Tensor& rows, const at::Tensor& e,

@@ -165,9 +165,9 @@ void fit_map(RidgeMap& map, const at::Tensor& xx, const at::Tensor& xy, const at
   map.map[dim].copy_(offset);
 }
 
-at::Tensor mapped(const RidgeMap& map, const at::Tensor& z, int threads) {
+at::Tensor mapped(const RidgeMap& map, const at::Tensor& z) {
   const std::int64_t dim = z.size(1);
-  return row_product(z, map.map.slice(0, 0, dim).contiguous(), threads) + map.map[dim];
+  return row_product(z, map.map.slice(0, 0, dim).contiguous()) + map.map[dim];
 }
 
 }  // namespace
@@ -230,7 +230,7 @@ void RidgeMaps::fill_in(at::Tensor z) const {
     }
     if (target_rows.empty()) continue;
     const at::Tensor x = z.index_select(0, at::tensor(source_rows, at::kLong).to(z.device())).cpu();
-    sums.index_add_(0, at::tensor(target_rows, at::kLong), mapped(map, x, shard_.threads));
+    sums.index_add_(0, at::tensor(target_rows, at::kLong), mapped(map, x));
   }
   std::vector<std::int64_t> rows;
   std::vector<float> counts;
@@ -247,7 +247,7 @@ void RidgeMaps::fill_in(at::Tensor z) const {
 std::optional<at::Tensor> RidgeMaps::map_to_domain(const at::Tensor& z, int from, int to) const {
   if (!are_fitted()) return std::nullopt;
   for (const RidgeMap& map : maps_) {
-    if (map.from == from && map.to == to) return mapped(map, z, shard_.threads);
+    if (map.from == from && map.to == to) return mapped(map, z);
   }
   return std::nullopt;
 }

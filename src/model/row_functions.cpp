@@ -49,18 +49,17 @@ at::Tensor summed_by_entry(const RowGroups& groups, const std::int32_t* index,
     }
   }
   std::vector<double> partial(tasks.size() * size);
-  parallel_for(static_cast<std::int64_t>(tasks.size()), 1, groups.threads,
-               [&](std::int64_t first, std::int64_t last) {
-                 for (std::int64_t t = first; t < last; ++t) {
-                   const Task& task = tasks[t];
-                   for (std::int64_t n = task.begin; n < task.end; ++n) {
-                     const std::int64_t row =
-                         !groups.of_group ? n : (*groups.of_group)[task.group][n];
-                     if (index[row] < 0) continue;
-                     add(row, partial.data() + t * size + index[row] * shape[2]);
-                   }
-                 }
-               });
+  parallel_for(
+      static_cast<std::int64_t>(tasks.size()), 1, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t t = first; t < last; ++t) {
+          const Task& task = tasks[t];
+          for (std::int64_t n = task.begin; n < task.end; ++n) {
+            const std::int64_t row = !groups.of_group ? n : (*groups.of_group)[task.group][n];
+            if (index[row] < 0) continue;
+            add(row, partial.data() + t * size + index[row] * shape[2]);
+          }
+        }
+      });
   std::vector<double> sums(groups.groups * size);
   for (std::size_t t = 0; t < tasks.size(); ++t) {
     double* const to = sums.data() + tasks[t].group * size;
@@ -91,10 +90,9 @@ struct ContentRows {
   /// Calls use(m * n + row, its m, its row) for every projection.
   template <typename Use>
   void for_each_projection(const Use& use) const {
-    parallel_for(modalities() * rows(), kRowsPerTask, groups.threads,
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t n = begin; n < end; ++n) use(n, n / rows(), n % rows());
-                 });
+    parallel_for(modalities() * rows(), kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t n = begin; n < end; ++n) use(n, n / rows(), n % rows());
+    });
   }
 
   at::Tensor forward();
@@ -114,7 +112,7 @@ at::Tensor ContentRows::forward() {
   inverse = sums.finish("content.norms", squares);
   double* const of_row = inverse.mutable_data_ptr<double>();
   float* const out = y.mutable_data_ptr<float>();
-  parallel_for(n, kRowsPerTask, groups.threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(n, kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       float* const to = out + row * columns;
       std::fill_n(to, columns, 0.0F);
@@ -182,24 +180,21 @@ at::Tensor ContentRows::gradient_of_table(std::int64_t m, at::IntArrayRef shape,
 at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
                                const RowGroups& groups) {
   CHECK_EQ(groups.rows, x.size(0));
-  const int threads = groups.threads;
   const at::Tensor left = x.detach().contiguous();
   const at::Tensor weight = first_copy(copies);
   at::Tensor y;
   {
     const c10::NoGradGuard no_gradient;
-    y = row_product(left, weight, threads);
+    y = row_product(left, weight);
   }
   return with_transposes(
       "grouped_row_product", y,
-      {{x, [weight,
-            threads](const at::Tensor& g) { return row_product_transposed(g, weight, threads); }},
-       {copies, [left, groups, threads](const at::Tensor& g) {
-          if (!groups.of_group) return row_product_gradient(left, g, threads).unsqueeze(0);
+      {{x, [weight](const at::Tensor& g) { return row_product_transposed(g, weight); }},
+       {copies, [left, groups](const at::Tensor& g) {
+          if (!groups.of_group) return row_product_gradient(left, g).unsqueeze(0);
           std::vector<at::Tensor> parts;
           for (const std::vector<std::int32_t>& rows : *groups.of_group) {
-            parts.push_back(row_product_gradient(gather_rows(left, rows, threads),
-                                                 gather_rows(g, rows, threads), threads));
+            parts.push_back(row_product_gradient(gather_rows(left, rows), gather_rows(g, rows)));
           }
           return at::stack(parts);
         }}});
@@ -215,13 +210,13 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::T
   const at::Tensor table = first_copy(copies);
   const std::int64_t width = rows.size(1);
   check_rows(rows);
-  const auto multiplied = [index, table, width, threads = groups.threads](const at::Tensor& from) {
+  const auto multiplied = [index, table, width](const at::Tensor& from) {
     at::Tensor to = at::empty_like(from);
     const std::int32_t* const of_row = index.const_data_ptr<std::int32_t>();
     const float* const factors = table.const_data_ptr<float>();
     const float* const in = from.const_data_ptr<float>();
     float* const out = to.mutable_data_ptr<float>();
-    parallel_for(from.size(0), kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(from.size(0), kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         if (of_row[row] < 0) {
           std::fill_n(out + row * width, width, 0.0F);
@@ -302,7 +297,6 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
   if (!x.device().is_cpu()) return on_device::block_dots(name, x, blocks, pairs, sums);
   const at::Tensor rows = x.detach().contiguous();
   check_rows(rows);
-  const int threads = sums.threads();
   const std::int64_t n = rows.size(0) / blocks;
   const std::int64_t width = rows.size(1);
   at::Tensor y;
@@ -312,7 +306,7 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
         at::empty({static_cast<std::int64_t>(pairs.size()), n}, rows.options().dtype(at::kDouble));
     const float* const in = rows.const_data_ptr<float>();
     double* const out = partial.mutable_data_ptr<double>();
-    parallel_for(n, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(n, kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) {
         for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
           out[static_cast<std::int64_t>(pair) * n + t] = sums.dot(
@@ -322,12 +316,12 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
     });
     y = sums.finish(name, partial);
   }
-  return with_transpose("block_dots", x, y, [rows, pairs, n, width, threads](const at::Tensor& g) {
+  return with_transpose("block_dots", x, y, [rows, pairs, n, width](const at::Tensor& g) {
     at::Tensor result = at::zeros_like(rows);
     const float* const in = rows.const_data_ptr<float>();
     const double* const slope = g.const_data_ptr<double>();
     float* const out = result.mutable_data_ptr<float>();
-    parallel_for(n, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(n, kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) {
         for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
           const auto factor = static_cast<float>(slope[static_cast<std::int64_t>(pair) * n + t]);

@@ -12,9 +12,8 @@
 namespace micrec {
 
 // The differentiable functions of rows that the loss is made of. A row's bits depend on that row
-// alone: not on the other rows, on its place among them, on the threads (those of the groups, or of
-// the sums over columns), nor on how the columns are shared out. `width` is the number of columns of
-// this rank.
+// alone: not on the other rows, on its place among them, on the threads, nor on how the columns are
+// shared out. `width` is the number of columns of this rank.
 //
 // Parameters that every row part has come as `copies` (groups, ...): one a group of rows, all
 // equal, so that the gradient has a part for each group, which is a sum over the group's rows in

@@ -7,10 +7,10 @@
 namespace micrec {
 
 RowGroups group_rows(const std::vector<std::int32_t>& group_of_row, std::int64_t groups,
-                     int threads, int repeats) {
+                     int repeats) {
   CHECK_GE(groups, 1);
   const auto rows = static_cast<std::int64_t>(group_of_row.size());
-  RowGroups result{repeats * rows, groups, threads, nullptr};
+  RowGroups result{repeats * rows, groups, nullptr};
   if (groups == 1) return result;
   auto of_group = std::make_shared<std::vector<std::vector<std::int32_t>>>(groups);
   for (int repeat = 0; repeat < repeats; ++repeat) {

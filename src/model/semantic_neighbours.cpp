@@ -52,9 +52,8 @@ ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard&
       question.asked_by[item] = shard.ownership.owner[node];
       if (shard.row_of[node] >= 0) queries.push_back(item);
     }
-    const NearestNeighbours nearest =
-        find_neighbours(question, {.search = search}, shard.communicator, shard.threads,
-                        &semantic.searches.emplace_back());
+    const NearestNeighbours nearest = find_neighbours(
+        question, {.search = search}, shard.communicator, &semantic.searches.emplace_back());
     // Items of a domain are consecutive nodes and domains come in order, so rows are met by rising
     // number.
     for (std::size_t q = 0; q < queries.size(); ++q) {
@@ -72,7 +71,7 @@ ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard&
   }
   for (std::int64_t row = 0; row < shard.owned_rows(); ++row) degree[row + 1] += degree[row];
   semantic.graph = std::make_unique<WeightedGraph>(shard.ownership, degree, columns, weights,
-                                                   *shard.communicator, shard.threads);
+                                                   *shard.communicator);
   return semantic;
 }
 

@@ -78,8 +78,7 @@ void share_out(Shard& shard, Layout layout) {
         holder == rank ? static_cast<std::int32_t>(shard.whole_nodes.size()) : -1);
     if (holder == rank) shard.whole_nodes.push_back(node);
   }
-  shard.summand_rows =
-      group_rows(shard.summand_of_row, shard.summands_of_part[part], shard.threads);
+  shard.summand_rows = group_rows(shard.summand_of_row, shard.summands_of_part[part]);
   shard.columns_of_rows = std::make_unique<ColumnExchange>(part_of_row, shard.columns);
   shard.ownership = std::move(layout.rows);
   shard.whole = std::move(layout.whole);
@@ -174,20 +173,19 @@ GridGroups split_world(Communicator& world, const ProcessGrid& grid) {
 }
 
 Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Ownership ownership,
-                 Observed observed, int threads, Communicator& communicator) {
+                 Observed observed, Communicator& communicator) {
   GridGroups groups;
   groups.world = groups.rows = &communicator;
   Layout layout =
       make_layout(summary.space, summary.people, std::move(ownership), {communicator.size(), 1});
-  return load_shard(dataset, summary, std::move(layout), observed, threads, groups);
+  return load_shard(dataset, summary, std::move(layout), observed, groups);
 }
 
 Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layout layout,
-                 Observed observed, int threads, const GridGroups& groups) {
+                 Observed observed, const GridGroups& groups) {
   Shard shard;
   Communicator& communicator = *groups.rows;
   shard.summary = &summary;
-  shard.threads = threads;
   shard.communicator = groups.rows;
   shard.columns = groups.columns;
   shard.world = groups.world;
@@ -216,14 +214,13 @@ Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layo
     });
   }
   if (splits.size() > 1) {  // each split is sorted by itself only
-    parallel_for(rows, 1024, threads, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(rows, 1024, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         std::sort(neighbours.begin() + offsets[row], neighbours.begin() + offsets[row + 1]);
       }
     });
   }
-  shard.graph =
-      std::make_unique<ShardedGraph>(shard.ownership, offsets, neighbours, communicator, threads);
+  shard.graph = std::make_unique<ShardedGraph>(shard.ownership, offsets, neighbours, communicator);
 
   at::Tensor degree = at::empty({rows}, at::kFloat);
   shard.training_degree = at::empty({rows}, at::kFloat);

@@ -57,9 +57,8 @@ GridGroups split_world(Communicator& world, const ProcessGrid& grid);
 struct Shard {
   const DatasetSummary* summary = nullptr;
   ProcessGrid grid;
-  Ownership ownership;  // row part of every node
-  Ownership whole;      // rank of the world that has the node's whole row
-  int threads = 1;
+  Ownership ownership;                   // row part of every node
+  Ownership whole;                       // rank of the world that has the node's whole row
   Communicator* communicator = nullptr;  // row group: the ranks with the same columns
   Communicator* columns = nullptr;       // column group; null with one column part
   Communicator* world = nullptr;
@@ -116,11 +115,11 @@ at::Tensor inverse_sqrt(const at::Tensor& degree);
 /// Ranks    collective.
 /// Cost     two passes over the interactions in pieces; 4 bytes an owned nonzero and 8 a node.
 Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layout layout,
-                 Observed observed, int threads, const GridGroups& groups);
+                 Observed observed, const GridGroups& groups);
 
 /// The same where every rank has all columns: a grid of as many rows as ranks.
 Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Ownership ownership,
-                 Observed observed, int threads, Communicator& communicator);
+                 Observed observed, Communicator& communicator);
 
 /// The memory that a shard holds, with what sampling and evaluation keep of its interactions.
 void declare_shard(const RankPlace& at, int domains, StepCosts& costs);

@@ -20,14 +20,14 @@ RowExchange exchange_of(const Shard& shard, const TripleBatch& batch) {
     order = batch.position;
     for (const std::int64_t position : batch.position) order.push_back(kNegatives + position);
   }
-  return {shard.ownership,     shard.owned(), needed,
-          *shard.communicator, shard.threads, shard.reproducible ? &order : nullptr};
+  return {shard.ownership, shard.owned(), needed, *shard.communicator,
+          shard.reproducible ? &order : nullptr};
 }
 
 RowGroups groups_of(const Shard& shard, const std::vector<std::int32_t>& rows, int repeats) {
   std::vector<std::int32_t> summands;
   for (const std::int32_t row : rows) summands.push_back(shard.summand_of_row[row]);
-  return group_rows(summands, shard.summands(), shard.threads, repeats);
+  return group_rows(summands, shard.summands(), repeats);
 }
 
 }  // namespace
@@ -154,7 +154,7 @@ void StepContext::begin_forward() {
 }
 
 at::Tensor StepContext::rows_of(const at::Tensor& of_wanted, Wanted which) const {
-  return take_rows(of_wanted, *list_of(which).taken, shard.threads);
+  return take_rows(of_wanted, *list_of(which).taken);
 }
 
 std::pair<const void*, std::int64_t> StepContext::bytes_of(const PlannedList& list) {
@@ -171,7 +171,7 @@ at::Tensor StepContext::planned(Planned which) const {
 }
 
 at::Tensor StepContext::wanted_of(const at::Tensor& of_owned) const {
-  return take_rows(of_owned, wanted_->list.rows(), shard.threads);
+  return take_rows(of_owned, wanted_->list.rows());
 }
 
 at::Tensor StepContext::owned_of_users(const at::Tensor& of_owned) const {

@@ -26,12 +26,12 @@ constexpr std::int32_t kTokenColumn = std::numeric_limits<std::int32_t>::max();
 /// s^(a/2 - 1) with s = count + 1, one number at a time: a vectorised power has other last bits
 /// than the scalar one that takes the rest of a tensor, so a node's would depend on which rows its
 /// rank owns.
-at::Tensor template_scale(const at::Tensor& count, double annealing, int threads) {
+at::Tensor template_scale(const at::Tensor& count, double annealing) {
   const double exponent = annealing / 2 - 1;
   at::Tensor scale = at::empty_like(count);
   const float* const in = count.const_data_ptr<float>();
   float* const out = scale.mutable_data_ptr<float>();
-  parallel_for(count.numel(), 4096, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(count.numel(), 4096, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       out[row] = static_cast<float>(std::pow(static_cast<double>(in[row]) + 1, exponent));
     }
@@ -111,7 +111,7 @@ void TemplateEmbedding::choose_templates() {
   const at::Tensor inverse_degree =
       at::where(degree > 0, degree.clamp_min(1).reciprocal(), at::zeros_like(degree));
   const at::Tensor score =
-      neighbour_sum(graph.pattern(), inverse_degree.unsqueeze(1), {}, shard_.threads).squeeze(1);
+      neighbour_sum(graph.pattern(), inverse_degree.unsqueeze(1), {}).squeeze(1);
   const NodeSpace& space = shard_.space();
   const std::vector<std::int64_t> rows_per_rank =
       gather_counts(*shard_.communicator, "templates.counts", graph.owned_rows());
@@ -152,8 +152,7 @@ void TemplateEmbedding::refresh() {
   const ShardedGraph& graph = *shard_.graph;
   const at::Tensor mask = template_mask_.to(at::kFloat);
   is_template_ = graph.with_halo("halo.template_mask", mask);
-  at::Tensor count =
-      neighbour_sum(graph.pattern(), is_template_.unsqueeze(1), {}, shard_.threads).squeeze(1);
+  at::Tensor count = neighbour_sum(graph.pattern(), is_template_.unsqueeze(1), {}).squeeze(1);
   const bool is_masked = mask_says_something(count);
   if (config_.share_templates > 0) {
     count =
@@ -189,7 +188,7 @@ void TemplateEmbedding::let_in(const at::Tensor& is_new, std::int64_t epoch) {
     return;
   }
   DenseInputs dense(shard_.summands(), table().size(1));
-  const ColumnSums sums(shard_.grid, config_.dim, shard_.columns, shard_.threads);
+  const ColumnSums sums(shard_.grid, config_.dim, shard_.columns);
   StepContext context(shard_, sums, dense, epoch);
   const at::Tensor inferred = rows(context);
   const at::Tensor was_template = template_mask_.to(at::kBool).to(shard_.device);
@@ -200,8 +199,7 @@ void TemplateEmbedding::let_in(const at::Tensor& is_new, std::int64_t epoch) {
 
 const at::Tensor& TemplateEmbedding::scale(std::int64_t epoch) {
   if (scale_epoch_ != epoch) {
-    scale_ =
-        template_scale(template_count_, annealed(config_, epoch), shard_.threads).to(shard_.device);
+    scale_ = template_scale(template_count_, annealed(config_, epoch)).to(shard_.device);
     scale_epoch_ = epoch;
   }
   return scale_;
@@ -272,18 +270,15 @@ RowsOfNew TemplateEmbedding::rows_of_new(std::int64_t epoch) const {
     };
   }
   return [this, epoch](const Pattern& items, int domain) {
-    const int threads = shard_.threads;
-    const at::Tensor count =
-        neighbour_sum(items, is_template_.unsqueeze(1), {}, threads).squeeze(1);
+    const at::Tensor count = neighbour_sum(items, is_template_.unsqueeze(1), {}).squeeze(1);
     const at::Tensor scale =
-        template_scale(count.cpu().contiguous(), annealed(config_, epoch), threads)
-            .to(shard_.device);
+        template_scale(count.cpu().contiguous(), annealed(config_, epoch)).to(shard_.device);
     SumOptions options;
     options.scaling = {scale, is_template_};
-    const at::Tensor e = neighbour_sum(items, table(), options, threads);
+    const at::Tensor e = neighbour_sum(items, table(), options);
     const at::Tensor kind = at::zeros({items.rows(), shard_.kind.size(1)}, shard_.kind.options());
     kind.select(1, domain).copy_(scale);
-    return e + row_product(kind, tokens_->value, threads);
+    return e + row_product(kind, tokens_->value);
   };
 }
 
@@ -296,7 +291,7 @@ at::Tensor TemplateEmbedding::shares_of_new(const at::Tensor& rows, int domain,
   }
   const at::Tensor is_template = is_template_.index_select(0, rows);
   const at::Tensor scale =
-      template_scale(is_template.sum().reshape({1}).cpu().contiguous(), annealed(config_, epoch), 1)
+      template_scale(is_template.sum().reshape({1}).cpu().contiguous(), annealed(config_, epoch))
           .to(table.device());
   return scale * at::cat({table.index_select(0, rows) * is_template.unsqueeze(1),
                           tokens_->value[domain].unsqueeze(0)});

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/text.h"
 #include "base/timer.h"
-#include "cluster/cores.h"
 #include "cluster/thread_communicator.h"
 #include "data/partition_file.h"
 #include "io/unfinished_file.h"
@@ -26,7 +26,7 @@ Rates rates_of(const PlanOptions& options, int dim) {
   rates.origin = "default rates; --calibrate measures this machine";
   if (options.calibrate) {
     const Timer timer;
-    rates.numbers = calibrate(dim, options.threads);
+    rates.numbers = calibrate(dim);
     run_ranks(2, [&](Communicator& pair) {
       MachineRates measured;
       calibrate_messages(pair, measured);
@@ -54,6 +54,7 @@ Rates rates_of(const PlanOptions& options, int dim) {
 }  // namespace
 
 void plan(PlanOptions options, std::ostream& out, std::ostream& log) {
+  const ComputeThreads threads(options.threads);
   RunConfig& run = options.run;
   const std::string& partition = run.sharing.partition;
   const std::string& grid = run.sharing.grid;
@@ -77,7 +78,7 @@ void plan(PlanOptions options, std::ostream& out, std::ostream& log) {
     refusal += planner.what_fits(options.ranks, limit);
   }
   // A grid is chosen as train chooses it; what is told of it is as exact as can be.
-  planner.find_neighbours(chosen_threads(options.threads));
+  planner.find_neighbours();
   const std::vector<const Candidate*> others =
       planner.alternatives(partition, choice.grid, options.compare);
   const Candidate& chosen = planner.candidate(partition, choice.grid);

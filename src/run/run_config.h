@@ -34,11 +34,11 @@ struct RunConfig {
   std::int64_t validate_users = 0;  ///< of a domain, in validations while it trains; 0: all
   std::int64_t test_users = 0;      ///< of a domain, of the result once it is trained; 0: all
   double time_limit_minutes = 0;    ///< of the training, which has it in seconds
-  SamplingConfig sampling;          ///< its threads are those of the rank, once that has joined
+  SamplingConfig sampling;
   std::vector<std::int64_t> k = {10, 20, 50};  ///< cutoffs of the metrics; once read, they rise and
                                                ///< kValidationCutoff is among them
   std::string stop_signals = "TERM,INT,USR1,USR2";
-  JobOptions job = job_of("train");  ///< device, threads, deadlines, stop signals
+  JobOptions job = job_of("train");  ///< device, deadlines, stop signals
 
   std::vector<RunSetting> settings;  ///< all of it as flags, with what a resume may change
   std::string flagfile;              ///< the same as text, for config.txt and checkpoints

@@ -7,6 +7,7 @@
 
 #include "base/description.h"
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "checkpoints/coefficient_file.h"
@@ -183,8 +184,7 @@ Validation validation_of(const RunConfig& config, const DatasetFile& dataset, co
           {.k = config.k,
            .ages = may_fade(config.item_regression, dataset),
            .most_users = config.validate_users,
-           .sample_seed = config.seed,
-           .threads = job.threads()},
+           .sample_seed = config.seed},
           weights};
 }
 
@@ -278,7 +278,6 @@ std::unique_ptr<TrainedRun> open_result(const RunConfig& config, const ModelConf
   options.dataset = config.dataset;
   options.read_settings = [&](auto&, auto&) { return model; };
   options.report = &job.log_once();
-  options.threads = job.threads();
   options.device = job.device();
   return open_trained_run(options, job.communicator());
 }
@@ -310,7 +309,7 @@ nlohmann::ordered_json facts_of(const RunConfig& config, const DatasetFile& data
                                 const ProcessGrid& grid, Job& job) {
   return run_facts(dataset,
                    {.ranks = job.world_size(),
-                    .threads = job.threads(),
+                    .threads = compute_threads(),
                     .device = c10::DeviceTypeName(job.device().type(), /*lower_case=*/true),
                     .grid = to_text(grid),
                     .versions = config.versions});
@@ -372,8 +371,7 @@ void read_and_train(const RunConfig& config, const DatasetFile& dataset,
                     RunClock& clock, Job& job) {
   Communicator& world = job.communicator();
   const GridGroups groups = split_world(world, plan.layout.grid);
-  Shard shard = load_shard(dataset, summary, std::move(plan.layout), Observed::training,
-                           job.threads(), groups);
+  Shard shard = load_shard(dataset, summary, std::move(plan.layout), Observed::training, groups);
   move_to(shard, job.device());
   if (!model_config.is_solved() && model_config.layers > 0) {
     store_for_sums(shard, columns_of(shard.grid, model_config.dim, shard.column_part()).size());
@@ -424,15 +422,13 @@ int train_from_start(const RunConfig& config, Job& job) {
   const DatasetFile dataset = DatasetFile::open(config.dataset);
   const DatasetSummary summary = summarise(dataset);
   const ModelConfig model_config = resolved_model(config, dataset);
-  SamplingConfig sampling = sampling_of(model_config, summary, config.sampling);
-  sampling.threads = job.threads();
+  const SamplingConfig sampling = sampling_of(model_config, summary, config.sampling);
 
   RunPlan plan =
       plan_run(sharing_of(config, job.world_size()), dataset, summary, model_config, sampling,
                {resolve_modalities(config.model.modalities, dataset), config.seed}, world);
   for (const std::string& idle : config.idle) job.log_once() << idle << "\n";
-  print_run(job.log_once(), dataset, summary, model_config, config.sharing.partition, plan.layout,
-            job.threads());
+  print_run(job.log_once(), dataset, summary, model_config, config.sharing.partition, plan.layout);
   if (config.sampling.batch_size == 0 && !model_config.is_solved()) {
     job.log_once() << "batch     " << with_commas(sampling.batch_size) << " triples, at most "
                    << kStepsOfEpoch << " steps an epoch\n";

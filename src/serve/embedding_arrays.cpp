@@ -76,16 +76,15 @@ class UserSample {
 
 /// Compares what the index gives, read back, with the exact best items of the sample.
 std::string check_index(const std::string& path, const UserSample& users,
-                        std::span<const float> items, std::int64_t dim, int threads) {
+                        std::span<const float> items, std::int64_t dim) {
   const std::int64_t count = static_cast<std::int64_t>(items.size()) / dim;
   std::vector<std::int32_t> row_of(count);
   std::iota(row_of.begin(), row_of.end(), 0);
-  const Candidates candidates(items, dim, 0, row_of, std::vector<std::uint8_t>(count, 0), 1,
-                              threads);
+  const Candidates candidates(items, dim, 0, row_of, std::vector<std::uint8_t>(count, 0), 1);
   NumberLists nothing;
   for (std::int64_t u = 0; u < users.count(); ++u) nothing.add({});
   const std::vector<std::vector<ScoredItem>> exact =
-      top_k(candidates, {users.rows()}, nothing, {}, kCheckedItems, threads);
+      top_k(candidates, {users.rows()}, nothing, {}, kCheckedItems);
   const std::vector<std::int64_t> found = search_product_index(path, users.rows(), kCheckedItems);
   std::int64_t wanted = 0;
   std::int64_t missed = 0;
@@ -119,7 +118,7 @@ std::vector<std::string> files_of_arrays(const DatasetFile& dataset, ArrayFormat
 }
 
 void export_arrays(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-                   const at::Tensor& z, ArrayFormat format, const std::string& prefix, int threads,
+                   const at::Tensor& z, ArrayFormat format, const std::string& prefix,
                    Communicator& communicator, std::ostream& report, std::int64_t block_bytes) {
   const at::Tensor rows = z.detach().contiguous();
   const std::int64_t dim = rows.size(1);
@@ -157,7 +156,7 @@ void export_arrays(const DatasetFile& dataset, const NodeSpace& space, const Own
     if (file) file->finish();
     if (!writes || format == ArrayFormat::npy) continue;
     write_product_index(of_items.rows, all, dim);
-    report << check_index(of_items.rows, sample, all, dim, threads);
+    report << check_index(of_items.rows, sample, all, dim);
   }
   communicator.barrier("export.finished");
 }

@@ -35,7 +35,7 @@ std::vector<std::string> files_of_arrays(const DatasetFile& dataset, ArrayFormat
 /// Errors   on rank 0: those of require_faiss(); Error(Cause::io) where a file cannot be written;
 ///          Error(Cause::data) where a key has a line end in it.
 void export_arrays(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-                   const at::Tensor& z, ArrayFormat format, const std::string& prefix, int threads,
+                   const at::Tensor& z, ArrayFormat format, const std::string& prefix,
                    Communicator& communicator, std::ostream& report,
                    std::int64_t block_bytes = std::int64_t{64} << 20);
 

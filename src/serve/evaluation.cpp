@@ -19,8 +19,7 @@ std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                        .histories = regression.is_on(),
                        .ages = !regression.half_life().empty(),
                        .most_users = most_users,
-                       .squares = most_users > 0,
-                       .threads = run.shard.threads});
+                       .squares = most_users > 0});
   const at::Tensor z = run.model->embeddings(run.epoch);  // (owned rows, dim) float32
   const Timer timer;
   ItemsAhead items_ahead;

@@ -12,7 +12,7 @@ struct HttpOptions {
   std::string host = "127.0.0.1";
   int port = 8080;    // 0: any that is free
   std::string token;  // that requests must bear; empty: none
-  int threads = 1;    // that compute at once
+  int threads = 1;    // that compute at once, each a request
   int connections = 64;
   double requests_per_second = 0;  // 0: no limit
   double timeout_seconds = 10;  // for a request to come in, for its turn, for its answer to leave

@@ -80,12 +80,10 @@ std::vector<ScoredItem> ItemFilter::chosen(std::span<const ScoredItem> ranking,
 std::vector<std::vector<ScoredItem>> filtered_top_k(const Candidates& candidates,
                                                     const RankedUsers& users,
                                                     const NumberLists& masked, const ScoreMix& mix,
-                                                    std::int64_t k, const ItemFilter* filter,
-                                                    int threads) {
-  if (filter == nullptr) return top_k(candidates, users, masked, mix, k, threads);
+                                                    std::int64_t k, const ItemFilter* filter) {
+  if (filter == nullptr) return top_k(candidates, users, masked, mix, k);
   const std::span<const std::uint8_t> allowed = filter->allowed();
-  std::vector<std::vector<ScoredItem>> lists =
-      top_k(candidates, users, masked, mix, k, threads, allowed);
+  std::vector<std::vector<ScoredItem>> lists = top_k(candidates, users, masked, mix, k, allowed);
   if (!filter->has_groups()) return lists;
   std::int64_t asked = k;
   std::vector<std::int64_t> open;  // whose lists may have gaps
@@ -103,7 +101,7 @@ std::vector<std::vector<ScoredItem>> filtered_top_k(const Candidates& candidates
     const SomeUsers some = take(users, masked, numbers, candidates.dim());
     const std::vector<std::vector<ScoredItem>> rankings =
         top_k(candidates, {some.rows, users.histories, some.history_of, users.history_weights},
-              some.masked, mix, asked, threads, allowed);
+              some.masked, mix, asked, allowed);
     for (std::size_t n = 0; n < numbers.size(); ++n) choose(numbers[n], rankings[n]);
   }
   return lists;

@@ -50,7 +50,6 @@ class ItemFilter {
 std::vector<std::vector<ScoredItem>> filtered_top_k(const Candidates& candidates,
                                                     const RankedUsers& users,
                                                     const NumberLists& masked, const ScoreMix& mix,
-                                                    std::int64_t k, const ItemFilter* filter,
-                                                    int threads);
+                                                    std::int64_t k, const ItemFilter* filter);
 
 }  // namespace micrec

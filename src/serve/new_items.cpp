@@ -44,8 +44,8 @@ FitSettings settings_of(const std::string& path, const TrainedRun& run) {
 SparseRows solve_new(const TrainedRun& run, const FitSettings& settings,
                      std::vector<std::uint8_t> is_new) {
   const DatasetSummary observed = summarise(run.dataset, Observed::all);
-  const Shard shard = load_shard(run.dataset, observed, run.shard.ownership, Observed::all,
-                                 run.shard.threads, *run.shard.world);
+  const Shard shard =
+      load_shard(run.dataset, observed, run.shard.ownership, Observed::all, *run.shard.world);
   ItemRegressionFit fit(run.dataset, shard, settings.modalities, ItemFeatures::kColumns,
                         settings.seed, HubRule{}, run.model->config().neighbor_search);
   fit.solve_only(std::move(is_new));

@@ -306,8 +306,7 @@ Candidates Recommender::candidates(int domain) const {
   std::vector<std::int32_t> row_of(items.size());
   std::iota(row_of.begin(), row_of.end(), 0);
   const std::vector<std::uint8_t> one_group(items.size(), 0);
-  return {values_of(rows),        rows.size(1),           0, row_of, one_group, 1,
-          model_.shard().threads, std::move(coefficients)};
+  return {values_of(rows), rows.size(1), 0, row_of, one_group, 1, std::move(coefficients)};
 }
 
 /// What a person did in a domain; null: nothing.
@@ -398,7 +397,7 @@ void Recommender::recommend(int domain, std::span<const Person> people, const Li
     const Ranked ranked = rank(domain, block);
     const std::vector<std::vector<ScoredItem>> lists = filtered_top_k(
         *shared.items, ranked.users(), left_out(domain, block, ranked.basis, options.exclude),
-        mixes_[domain], options.k, options.filter, model_.shard().threads);
+        mixes_[domain], options.k, options.filter);
     for (std::size_t n = 0; n < block.size(); ++n) {
       const Basis basis = ranked.basis[n];
       use({block[n].key.value_or(""), basis, basis == Basis::popular ? popular : lists[n]});
@@ -421,8 +420,7 @@ PersonScores Recommender::score(int domain, const Person& person,
   }
   NumberLists pairs;
   pairs.add(items);
-  score_pairs(*catalogue(domain).items, ranked.users(), pairs, {&mixes_[domain], 1}, 1,
-              scored.scores);
+  score_pairs(*catalogue(domain).items, ranked.users(), pairs, {&mixes_[domain], 1}, scored.scores);
   return scored;
 }
 

@@ -24,7 +24,7 @@ void export_as_arrays(const TrainedRun& run, const at::Tensor& z, ArrayFormat fo
     refuse_file_of_run("--out", file);
   }
   export_arrays(run.dataset, run.summary.space, run.shard.ownership, z, format, prefix,
-                run.shard.threads, communicator, report);
+                communicator, report);
   if (run.coefficients() != nullptr) {
     told << "these are the embeddings alone; item regression, which scores beside them, "
             "is in what --format=hdf5 writes\n";

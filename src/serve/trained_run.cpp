@@ -161,7 +161,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
   run->shard = load_shard(run->dataset, run->summary,
                           assign_balanced(run->summary.space, run->summary.people,
                                           run->summary.training_degree, communicator.size()),
-                          options.observed, options.threads, communicator);
+                          options.observed, communicator);
   move_to(run->shard, options.device);
   if (origins && cold == ColdItems::unplaced) refuse_cold_items(run->dataset, name_of(config.kind));
   config = resolve(config, run->summary.space.domains());

@@ -80,7 +80,6 @@ struct TrainedRunOptions {
   /// those that a data set holds out, nothing is retrained. Called on every rank.
   AdditionsReader read_additions = {};
   std::ostream* report = nullptr;  ///< where that is told; null: nowhere
-  int threads = 1;
   c10::Device device{c10::kCPU};
 };
 

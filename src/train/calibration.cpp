@@ -29,7 +29,7 @@ double median_seconds(const std::function<void()>& body) {
   return seconds[kRepeats / 2];
 }
 
-double neighbour_rate(int dim, int threads) {
+double neighbour_rate(int dim) {
   constexpr std::int64_t kRows = 60'000;
   constexpr std::int64_t kNeighbours = 16;
   const Random random(0, Purpose::synthetic);
@@ -45,16 +45,16 @@ double neighbour_rate(int dim, int threads) {
     pattern.offsets.push_back(static_cast<std::int64_t>(pattern.columns.size()));
   }
   const at::Tensor x = at::ones({kRows, dim}, at::kFloat);
-  const double seconds = median_seconds([&] { neighbour_sum(pattern, x, {}, threads); });
+  const double seconds = median_seconds([&] { neighbour_sum(pattern, x, {}); });
   return static_cast<double>(kRows * kNeighbours) * 4 * (dim + 1) / seconds;
 }
 
-double matrix_rate(int dim, int threads) {
+double matrix_rate(int dim) {
   constexpr std::int64_t kRows = 8192;
   constexpr std::int64_t kInner = 128;
   const at::Tensor x = at::ones({kRows, kInner}, at::kFloat);
   const at::Tensor w = at::ones({kInner, dim}, at::kFloat);
-  const double seconds = median_seconds([&] { row_product(x, w, threads); });
+  const double seconds = median_seconds([&] { row_product(x, w); });
   return 2.0 * kRows * kInner * dim / seconds;
 }
 
@@ -80,10 +80,10 @@ double exchange_seconds(Communicator& communicator, std::int64_t bytes, int repe
 
 }  // namespace
 
-MachineRates calibrate(int dim, int threads) {
+MachineRates calibrate(int dim) {
   MachineRates rates;
-  rates.neighbour_bytes_per_second = neighbour_rate(dim, threads);
-  rates.matrix_operations_per_second = matrix_rate(dim, threads);
+  rates.neighbour_bytes_per_second = neighbour_rate(dim);
+  rates.matrix_operations_per_second = matrix_rate(dim);
   rates.copy_bytes_per_second = copy_rate();
   return rates;
 }

@@ -21,7 +21,7 @@ void Optimizer::step(double learning_rate, std::int64_t time, const at::Tensor& 
     all.push_back({parameter.value, moments.first, moments.second, parameter.value.grad()});
     parameter.value.mutable_grad() = at::Tensor();
   }
-  adam_step(all, config_, learning_rate, time, model_.shard().threads, taken);
+  adam_step(all, config_, learning_rate, time, taken);
 }
 
 // Means are of roots, in fixed point, so that their bits do not depend on how rows are shared out.

@@ -18,7 +18,7 @@ constexpr double kMostSearchOperations = 3e11;
 /// The choices of every item of a modality, over all nodes.
 Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& summary,
                            const std::string& modality, const SemanticGraph& graph,
-                           const ModelConfig& config, int threads) {
+                           const ModelConfig& config) {
   const NodeSpace& space = summary.space;
   const std::int64_t width = modality_width(dataset, modality);
   Adjacency result;
@@ -39,7 +39,7 @@ Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& sum
       question.eligible[item] = summary.training_degree[items.begin + item] > 0 ? 1 : 0;
     }
     const NearestNeighbours nearest =
-        find_neighbours(question, {.search = config.neighbor_search}, nullptr, threads);
+        find_neighbours(question, {.search = config.neighbor_search}, nullptr);
     std::size_t query = 0;
     for (std::int64_t item = 0; item < items.size(); ++item) {
       if (question.asked_by[item] == 0) {
@@ -58,7 +58,7 @@ Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& sum
 
 std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
                                            const DatasetSummary& summary, const ModelConfig& config,
-                                           SemanticDetail detail, int threads) {
+                                           SemanticDetail detail) {
   std::vector<SemanticGraph> graphs;
   double operations = 0;
   for (const std::string& modality : config.modalities) {
@@ -77,7 +77,7 @@ std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
   if (detail == SemanticDetail::found && operations <= kMostSearchOperations) {
     for (std::size_t m = 0; m < graphs.size(); ++m) {
       graphs[m].neighbours =
-          choices_of_items(dataset, summary, config.modalities[m], graphs[m], config, threads);
+          choices_of_items(dataset, summary, config.modalities[m], graphs[m], config);
     }
   }
   return graphs;
@@ -85,7 +85,7 @@ std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
 
 PlanInputs read_plan_inputs(const DatasetFile& dataset, const DatasetSummary& summary,
                             const ModelConfig& config, const SamplingConfig& sampling,
-                            SemanticDetail detail, int threads) {
+                            SemanticDetail detail) {
   const NodeSpace& space = summary.space;
   PlanInputs inputs{space,
                     summary.people,
@@ -95,7 +95,7 @@ PlanInputs read_plan_inputs(const DatasetFile& dataset, const DatasetSummary& su
                     step_shape(dataset, summary, config, sampling),
                     {}};
   if (config.has_semantic()) {
-    inputs.semantic = semantic_graphs(dataset, summary, config, detail, threads);
+    inputs.semantic = semantic_graphs(dataset, summary, config, detail);
   }
   inputs.dataset.nodes = space.nodes();
   inputs.dataset.users = space.users();

@@ -19,13 +19,13 @@ enum class SemanticDetail {
 /// The semantic neighbours of each modality of `config`, resolved. Ranks: local.
 std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
                                            const DatasetSummary& summary, const ModelConfig& config,
-                                           SemanticDetail detail, int threads);
+                                           SemanticDetail detail);
 
 /// Reads what a plan of training `config` (resolved) on this data set depends on.
 /// Ranks    local; the whole graph is in memory, 8 bytes an interaction.
 /// Errors   as modality_width().
 PlanInputs read_plan_inputs(const DatasetFile& dataset, const DatasetSummary& summary,
                             const ModelConfig& config, const SamplingConfig& sampling,
-                            SemanticDetail detail, int threads);
+                            SemanticDetail detail);
 
 }  // namespace micrec

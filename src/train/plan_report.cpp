@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/table.h"
 #include "base/text.h"
 #include "graph/approximate_neighbours.h"
@@ -281,8 +282,7 @@ std::string why_not(const GridPlan& plan, double limit) {
 }
 
 void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSummary& summary,
-               const ModelConfig& model, const std::string& partition, const Layout& layout,
-               int threads) {
+               const ModelConfig& model, const std::string& partition, const Layout& layout) {
   out << "dataset   " << dataset.path() << "  (" << dataset.fingerprint() << ")\n";
   for (const DomainInfo& domain : dataset.domains()) {
     out << "          " << domain.name << ": " << with_commas(domain.users) << " users, "
@@ -301,9 +301,9 @@ void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSumma
       << (model.contrastive_weight > 0 ? text(", contrastive ", model.contrastive_weight) : "")
       << "\n";
   const ProcessGrid& grid = layout.grid;
-  out << "ranks     " << grid.ranks() << " with " << threads
-      << (threads == 1 ? " thread each, " : " threads each, ") << "grid " << to_text(grid) << ", "
-      << partition << " partition" << (layout.reproducible ? ", reproducible" : "") << "\n";
+  out << "ranks     " << grid.ranks() << " with " << compute_threads()
+      << (compute_threads() == 1 ? " thread each, " : " threads each, ") << "grid " << to_text(grid)
+      << ", " << partition << " partition" << (layout.reproducible ? ", reproducible" : "") << "\n";
   const std::vector<RankLoad> loads = loads_of(summary.space, layout.rows, summary.training_degree);
   for (int part = 0; part < grid.rows; ++part) {
     const int first = grid.rank_of(part, 0);

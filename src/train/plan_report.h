@@ -44,8 +44,7 @@ std::string why_not(const GridPlan& plan, double limit);
 
 /// What a run tells before it takes memory: the data set, the model, and who owns what.
 void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSummary& summary,
-               const ModelConfig& model, const std::string& partition, const Layout& layout,
-               int threads);
+               const ModelConfig& model, const std::string& partition, const Layout& layout);
 
 /// And once it is loaded: how semantic neighbours were found where that was not exactly, ...
 void print_searches(std::ostream& out, const Model& model);

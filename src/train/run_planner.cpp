@@ -107,17 +107,17 @@ RunPlanner::RunPlanner(const DatasetFile& dataset, const DatasetSummary& summary
 
 const PlanInputs& RunPlanner::inputs() {
   if (!inputs_) {
-    inputs_ = std::make_unique<PlanInputs>(read_plan_inputs(
-        dataset_, summary_, model_, sampling_, SemanticDetail::estimated, /*threads=*/1));
+    inputs_ = std::make_unique<PlanInputs>(
+        read_plan_inputs(dataset_, summary_, model_, sampling_, SemanticDetail::estimated));
   }
   return *inputs_;
 }
 
-void RunPlanner::find_neighbours(int threads) {
+void RunPlanner::find_neighbours() {
   inputs();
   has_neighbours_ = true;
   if (!model_.has_semantic()) return;
-  inputs_->semantic = semantic_graphs(dataset_, summary_, model_, SemanticDetail::found, threads);
+  inputs_->semantic = semantic_graphs(dataset_, summary_, model_, SemanticDetail::found);
 }
 
 Ownership RunPlanner::assignment(const std::string& partition, int parts) {

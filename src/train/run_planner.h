@@ -75,8 +75,8 @@ class RunPlanner {
                     double memory_limit_bytes = 0);
 
   /// From here on candidates are planned with the semantic neighbours that items have, searched for
-  /// with so many threads where that takes seconds, no longer estimated.
-  void find_neighbours(int threads);
+  /// where that takes seconds, no longer estimated.
+  void find_neighbours();
 
   /// What would fit in the memory instead of so many ranks, in words; found by planning it, with the
   /// balanced partition, which any number of parts can have.

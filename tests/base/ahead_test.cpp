@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/parallel.h"
+
 namespace micrec {
 namespace {
 
@@ -31,10 +33,12 @@ TEST(Ahead, MakesTheNextOnAThreadOfItsOwnAndNeverTwoAtATime) {
   std::atomic<int> under_way = 0;
   std::atomic<bool> overlapped = false;
   std::vector<std::thread::id> threads(4);
+  const ComputeThreads scope(3);
   {
     Numbers numbers(
         [&](std::int64_t n) {
           if (++under_way > 1) overlapped = true;
+          EXPECT_EQ(compute_threads(), 3);
           threads[n] = std::this_thread::get_id();
           --under_way;
           return square(n);

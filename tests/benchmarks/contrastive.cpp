@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/random.h"
 #include "base/timer.h"
 #include "cluster/thread_communicator.h"
@@ -199,7 +200,6 @@ void run_steps(const Options& options, bool compare) {
     const bool speaks = communicator.rank() == 0;
     Shard shard;
     shard.ownership = ownership;
-    shard.threads = options.threads;
     shard.communicator = &communicator;
     const std::vector<GlobalNode> owned = ownership.nodes_of(communicator.rank());
     shard.row_of.assign(summary.space.nodes(), -1);
@@ -237,7 +237,7 @@ void run_steps(const Options& options, bool compare) {
       at::Tensor share;
       forward.push_back(measure(communicator, [&] {
         share = contrastive_share(first, second, batch.rows_per_rank, batch.positions, kTemperature,
-                                  communicator, options.threads);
+                                  communicator);
       }));
       backward.push_back(measure(communicator, [&] { share.backward(); }));
       if (speaks && repeat == 0) std::printf("  loss %.9f\n", share.item<double>());
@@ -327,13 +327,12 @@ void run_slice(const Options& options) {
                           places.data() + offset};
       const SoftmaxFactor y{data + (1 - side) * dim, 2 * dim, dim, people, places.data()};
       if (!back) {
-        softmax_sums(x, y, scale, options.threads, sums.data(), exponents.data(),
-                     own_logits.data());
+        softmax_sums(x, y, scale, sums.data(), exponents.data(), own_logits.data());
         for (std::int64_t n = 0; n < slice; ++n) inverse[n] = static_cast<float>(1 / sums[n]);
         return;
       }
       softmax_gradient(x, y, scale, {inverse.data(), exponents.data()},
-                       {all_inverse.data(), all_exponents.data()}, options.threads,
+                       {all_inverse.data(), all_exponents.data()},
                        (side == 0 ? first_gradient : second_gradient).mutable_data_ptr<float>());
     };
     forward = measure(communicator, [&] { pass(0, false), pass(1, false); });
@@ -371,6 +370,7 @@ int main(int argc, char** argv) {
   if (argc > 5) options.threads = std::atoi(argv[5]);
   if (argc > 6) options.dim = std::atoll(argv[6]);
   if (argc > 7) options.repeats = std::atoi(argv[7]);
+  const micrec::ComputeThreads threads(options.threads);
   std::printf("%s: %lld people, %lld of them, %d ranks of %d threads, %lld columns, kernels %s\n",
               kind.c_str(), static_cast<long long>(options.people),
               static_cast<long long>(options.chosen), options.ranks, options.threads,

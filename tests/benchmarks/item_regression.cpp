@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <numeric>
 
+#include "base/parallel.h"
 #include "base/timer.h"
 #include "cluster/self_communicator.h"
 #include "model/item_regression_fit.h"
@@ -19,11 +20,12 @@ namespace micrec {
 namespace {
 
 void measure(const char* path, int threads) {
+  const ComputeThreads scope(threads);
   const DatasetFile dataset = DatasetFile::open(path);
   const DatasetSummary summary = summarise(dataset);
   SelfCommunicator alone;
   const Ownership all{1, std::vector<std::int32_t>(summary.space.nodes(), 0)};
-  const Shard shard = load_shard(dataset, summary, all, Observed::training, threads, alone);
+  const Shard shard = load_shard(dataset, summary, all, Observed::training, alone);
   std::vector<std::string> modalities;
   for (const ModalityInfo& modality : dataset.domains().front().modalities) {
     modalities.push_back(modality.name);

@@ -26,7 +26,7 @@ constexpr std::int64_t kHidden = 8;
 constexpr std::int64_t kItemsOfTopic = 100;
 constexpr int kNeighbours = 30;  // as item regression takes
 
-at::Tensor made_up_rows(std::int64_t items, int threads) {
+at::Tensor made_up_rows(std::int64_t items) {
   const Random random(0, Purpose::synthetic);
   const auto normal = [&](std::int64_t id, std::uint32_t draw) {
     return static_cast<float>(random.normal(static_cast<std::uint64_t>(id), draw)[0]);
@@ -35,7 +35,7 @@ at::Tensor made_up_rows(std::int64_t items, int threads) {
   float* const to = rows.mutable_data_ptr<float>();
   std::vector<float> image(kHidden * kWidth);
   for (std::int64_t n = 0; n < kHidden * kWidth; ++n) image[n] = normal(n, 0);
-  parallel_for(items, 1024, threads, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(items, 1024, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t item = begin; item < end; ++item) {
       float hidden[kHidden];
       for (std::int64_t h = 0; h < kHidden; ++h) {
@@ -54,7 +54,8 @@ at::Tensor made_up_rows(std::int64_t items, int threads) {
 }
 
 void measure(std::int64_t items, NeighbourSearch search, int threads) {
-  const at::Tensor rows = made_up_rows(items, threads);
+  const ComputeThreads scope(threads);
+  const at::Tensor rows = made_up_rows(items);
   NeighbourQuestion question;
   question.source = {items, kWidth, [&](std::int64_t begin, std::int64_t end, float* to) {
                        std::copy_n(rows.const_data_ptr<float>() + begin * kWidth,
@@ -66,7 +67,7 @@ void measure(std::int64_t items, NeighbourSearch search, int threads) {
   NeighbourSearchReport report;
   const double before = peak_memory_bytes();
   const double begun = processor_seconds();
-  find_neighbours(question, {.search = search}, nullptr, threads, &report);
+  find_neighbours(question, {.search = search}, nullptr, &report);
   const auto count = static_cast<double>(items);
   const double planned = most_search_bytes({.search = search,
                                             .eligible = count,

@@ -11,6 +11,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/random.h"
 #include "base/timer.h"
 #include "graph/nearest_neighbours.h"
@@ -39,7 +40,8 @@ void report(const char* what, double seconds, double bytes) {
 }
 
 void run(int threads, std::int64_t dim, const char* path) {
-  SumOverGraph sum(path, threads);
+  const ComputeThreads scope(threads);
+  SumOverGraph sum(path);
   const ShardedGraph& graph = sum.graph();
   const Pattern& pattern = sum.pattern();
   const std::int64_t nodes = sum.nodes();
@@ -57,18 +59,18 @@ void run(int threads, std::int64_t dim, const char* path) {
   const double bytes = sum.bytes(dim);
   const at::Tensor csr = sum.torch_csr(at::kCPU);
   report("torch sparse CSR times dense", median_seconds([&] { at::mm(csr, x); }), bytes);
-  report("neighbour_sum", median_seconds([&] { neighbour_sum(pattern, x, {}, threads); }), bytes);
+  report("neighbour_sum", median_seconds([&] { neighbour_sum(pattern, x, {}); }), bytes);
   at::Tensor out = at::empty_like(x);
   report("neighbour_sum into a tensor that is there",
-         median_seconds([&] { neighbour_sum_into(out, pattern, x, {}, threads); }), bytes);
+         median_seconds([&] { neighbour_sum_into(out, pattern, x, {}); }), bytes);
   SumOptions scaled;
   scaled.scaling = {scale, scale};
   report("neighbour_sum with row and column scales",
-         median_seconds([&] { neighbour_sum(pattern, x, scaled, threads); }), bytes);
+         median_seconds([&] { neighbour_sum(pattern, x, scaled); }), bytes);
   SumOptions dropped;
   dropped.dropout = {0.3F, 7, false};
   report("neighbour_sum with dropout 0.3 (bytes as if without)",
-         median_seconds([&] { neighbour_sum(pattern, x, dropped, threads); }), bytes);
+         median_seconds([&] { neighbour_sum(pattern, x, dropped); }), bytes);
 
   const Random random(2, Purpose::synthetic);
   std::vector<std::int32_t> rows;
@@ -104,14 +106,14 @@ void run(int threads, std::int64_t dim, const char* path) {
   const std::int64_t width = 384;
   const at::Tensor features = at::randn({items, width});
   const at::Tensor weight = at::randn({width, 64});
-  const double product_seconds = median_seconds([&] { row_product(features, weight, threads); });
+  const double product_seconds = median_seconds([&] { row_product(features, weight); });
   const double torch_seconds = median_seconds([&] { at::mm(features, weight); });
   const double operations = 2.0 * items * width * 64;
   std::printf("%-58s %8.3f ms %8.1f GFLOP/s (torch %.1f)\n", "row_product (16384, 384) (384, 64)",
               product_seconds * 1e3, operations / product_seconds * 1e-9,
               operations / torch_seconds * 1e-9);
   at::Tensor trained = weight.clone().set_requires_grad(true);
-  const at::Tensor y = row_product(features, trained, threads);
+  const at::Tensor y = row_product(features, trained);
   const at::Tensor y_gradient = at::ones_like(y);
   const double gradient_seconds = median_seconds([&] { y.backward(y_gradient, true); });
   std::printf("%-58s %8.3f ms %8.1f GFLOP/s\n", "  gradient of the weight", gradient_seconds * 1e3,
@@ -124,8 +126,7 @@ void run(int threads, std::int64_t dim, const char* path) {
                              }};
   const double knn_seconds = median_seconds(
       [&] {
-        nearest_neighbours(queries, features, source, std::vector<std::uint8_t>(items, 1), 10,
-                           threads);
+        nearest_neighbours(queries, features, source, std::vector<std::uint8_t>(items, 1), 10);
       },
       1);
   std::printf("%-58s %8.3f ms %8.1f GFLOP/s\n", "nearest_neighbours 16384 x 16384 x 384",

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/random.h"
 #include "base/timer.h"
 #include "data/dataset_writer.h"
@@ -55,6 +56,7 @@ void run(const std::string& folder, std::int64_t lines, int threads, const std::
   const bool is_packed =
       fs::exists(packed) && fs::last_write_time(packed) > fs::last_write_time(plain);
   const double mb = static_cast<double>(fs::file_size(plain)) / 1e6;
+  const ComputeThreads scope(threads);
   std::printf("%s, %.0f MB as text, %d threads\n", (is_packed ? packed : plain).c_str(), mb,
               threads);
   double before = processor_seconds();
@@ -72,11 +74,10 @@ void run(const std::string& folder, std::int64_t lines, int threads, const std::
   tell("bytes", false);
   std::ostringstream report;
   std::vector<RawDomain> raw;
-  raw.push_back(read_domain({"table", {is_packed ? packed : plain}, false}, {}, report, threads));
+  raw.push_back(read_domain({"table", {is_packed ? packed : plain}, false}, {}, report));
   tell("read", true);
   PreparationOptions options;
   options.split = parse_split_rule(split);
-  options.threads = threads;
   const PreparedDataset dataset = prepare(
       std::move(raw), options, [](const PreparedDomain&) { return std::vector<FeatureTable>(); },
       report);

@@ -74,8 +74,7 @@ int measure(const Setting& setting, Job& job) {
     for (const std::int32_t other : lists[value(node)]) neighbours.push_back(GlobalNode(other));
     offsets.push_back(static_cast<std::int64_t>(neighbours.size()));
   }
-  const ShardedGraph graph(ownership, offsets, neighbours, communicator, job.threads(),
-                           setting.parts);
+  const ShardedGraph graph(ownership, offsets, neighbours, communicator, setting.parts);
   at::Tensor q = at::zeros({graph.local_rows()});
   for (std::int64_t row = 0; row < graph.local_rows(); ++row) {
     const auto degree = static_cast<double>(lists[value(graph.local_to_global()[row])].size());

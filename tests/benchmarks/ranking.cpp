@@ -18,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/timer.h"
 #include "made_ranking.h"
 
@@ -42,6 +43,7 @@ double median_seconds(const std::function<void()>& body) {
 void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   at::set_num_threads(threads);
+  const ComputeThreads scope(threads);
   const at::Tensor user_rows = at::randn({users, dim});
   const at::Tensor item_rows = at::randn({items, dim});
   const std::span<const float> u(user_rows.const_data_ptr<float>(), users * dim);
@@ -61,11 +63,11 @@ void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) 
   };
 
   const double rank_seconds = median_seconds([&] {
-    const Candidates candidates(i, dim, 0, row_of, group, 1, threads);
+    const Candidates candidates(i, dim, 0, row_of, group, 1);
     std::vector<float> scores(positives.values.size());
     std::vector<std::int32_t> ahead(positives.values.size(), 0);
-    score_pairs(candidates, {u}, positives, kProductAlone, threads, scores);
-    count_ahead(candidates, {u}, positives, kProductAlone, scores, masked, threads, ahead);
+    score_pairs(candidates, {u}, positives, kProductAlone, scores);
+    count_ahead(candidates, {u}, positives, kProductAlone, scores, masked, ahead);
   });
   report("micrec: exact ranks of the test items", rank_seconds);
 
@@ -76,11 +78,11 @@ void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) 
   const RankedUsers people = {u, &histories, own_history};
   const auto seconds_with = [&](std::span<const ScoreMix> mixes) {
     return median_seconds([&] {
-      const Candidates candidates(i, dim, 0, row_of, group, 1, threads, coefficients);
+      const Candidates candidates(i, dim, 0, row_of, group, 1, coefficients);
       std::vector<float> scores(positives.values.size() * mixes.size());
       std::vector<std::int32_t> ahead(positives.values.size() * mixes.size(), 0);
-      score_pairs(candidates, people, positives, mixes, threads, scores);
-      count_ahead(candidates, people, positives, mixes, scores, masked, threads, ahead);
+      score_pairs(candidates, people, positives, mixes, scores);
+      count_ahead(candidates, people, positives, mixes, scores, masked, ahead);
     });
   };
   const std::vector<ScoreMix> mixes = make_mixes();
@@ -92,8 +94,8 @@ void run(int threads, std::int64_t users, std::int64_t items, std::int64_t dim) 
               linear_seconds / rank_seconds, mixes_seconds / rank_seconds);
 
   const double top_seconds = median_seconds([&] {
-    const Candidates candidates(i, dim, 0, row_of, group, 1, threads);
-    top_k(candidates, {u}, masked, {}, kTopK, threads);
+    const Candidates candidates(i, dim, 0, row_of, group, 1);
+    top_k(candidates, {u}, masked, {}, kTopK);
   });
   report("micrec: the 20 best items", top_seconds);
 

@@ -84,10 +84,10 @@ inline BipartiteGraph graph_of(Edges edges) {
 /// One rank's sum of neighbours over a graph of lines "user item item ...", or a made-up one.
 class SumOverGraph {
  public:
-  explicit SumOverGraph(const char* path, int threads = 1)
+  explicit SumOverGraph(const char* path)
       : lists_(graph_of(path ? read_edges(path) : made_up_edges())),
         ownership_{1, std::vector<std::int32_t>(lists_.nodes(), 0)},
-        graph_(ownership_, lists_.offsets, lists_.neighbours, communicator_, threads) {}
+        graph_(ownership_, lists_.offsets, lists_.neighbours, communicator_) {}
 
   std::int64_t nodes() const { return lists_.nodes(); }
   SelfCommunicator& communicator() { return communicator_; }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/timer.h"
 #include "cluster/job.h"
 #include "cluster/signals.h"
@@ -44,8 +45,8 @@ int act(Job& job, const std::string& scene, int number) {
   const bool is_last = job.rank() == job.world_size() - 1;
   if (scene == "return") return number;
   if (scene == "describe") {
-    std::printf("rank %d of %d, %d threads, ATen %d\n", job.rank(), job.world_size(), job.threads(),
-                at::get_num_threads());
+    std::printf("rank %d of %d, %d threads, ATen %d\n", job.rank(), job.world_size(),
+                compute_threads(), at::get_num_threads());
     job.log_once() << "once\n";
     return 0;
   }

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "cluster/cores.h"
@@ -318,8 +319,11 @@ TEST(RunJobUnderMpirun, ASignalToOneRankStopsAll) {
 }
 
 TEST(Job, CanBeMadeOverThreadRanks) {
+  const ComputeThreads threads(3);
   run_ranks(4, [](Communicator& group) {
-    Job job(group);
+    EXPECT_EQ(compute_threads(), 3);
+    Job job(group, /*threads=*/2);
+    EXPECT_EQ(compute_threads(), 2);
     EXPECT_EQ(job.rank(), group.rank());
     EXPECT_EQ(job.world_size(), 4);
     EXPECT_TRUE(job.device().is_cpu());

@@ -10,6 +10,7 @@
 
 #include "data/dataset_writer.h"
 #include "tests/data/worlds.h"
+#include "tests/support/on_threads.h"
 
 namespace micrec {
 namespace {
@@ -174,14 +175,13 @@ TEST(EpochSampler, DependsOnNoRankCountThreadsOrHistory) {
     config.batch_size = 50;
     config.seed = 4;
     EpochSampler alone = world.sampler(1, 0, config);
-    SamplingConfig threaded = config;
-    threaded.threads = 3;
     for (const std::int64_t epoch : {3, 0}) {  // not in order
       for (const std::int64_t step : {alone.steps_per_epoch() - 1, std::int64_t{0}}) {
         const std::vector<Triple> reference = union_of_ranks(world, 1, config, epoch, step);
         EXPECT_EQ(std::ssize(reference), alone.global_batch_rows(step));
         EXPECT_EQ(alone.batch(epoch, step).size(), std::ssize(reference));
-        EXPECT_EQ(union_of_ranks(world, 1, threaded, epoch, step), reference);
+        EXPECT_EQ(on_threads(3, [&] { return union_of_ranks(world, 1, config, epoch, step); }),
+                  reference);
         for (const int ranks : {2, 3, 5}) {
           EXPECT_EQ(union_of_ranks(world, ranks, config, epoch, step), reference) << ranks;
         }

@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "data/growing_column.h"
+#include "tests/support/on_threads.h"
 
 namespace micrec {
 namespace {
@@ -61,7 +62,8 @@ TEST(InteractionRows, AreSortedAsAPlainSortDoes) {
       std::sort(expected.begin(), expected.end());
       for (const int threads : {1, 3}) {
         RawDomain taken = raw;
-        InteractionRows rows = take_rows(taken, user_number, item_number, threads);
+        InteractionRows rows =
+            on_threads(threads, [&] { return take_rows(taken, user_number, item_number); });
         EXPECT_EQ(rows_of(rows), expected);
         EXPECT_TRUE(taken.item.empty());
         EXPECT_TRUE(taken.timestamp.empty());

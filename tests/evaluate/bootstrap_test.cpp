@@ -6,6 +6,8 @@
 #include <cmath>
 #include <random>
 
+#include "base/parallel.h"
+
 namespace micrec {
 namespace {
 
@@ -84,7 +86,10 @@ TEST(Bootstrap, DrawsAllColumnsOfAUserTogether) {
 TEST(Bootstrap, GivesTheSameBitsForASeedWhateverTheThreads) {
   const std::vector<double> values = make_values(300, 3, 0.2);
   const std::vector<double> expected = resampled_means(values, 3, {.resamples = 700, .seed = 4});
-  EXPECT_EQ(resampled_means(values, 3, {.resamples = 700, .seed = 4, .threads = 3}), expected);
+  {
+    const ComputeThreads threads(3);
+    EXPECT_EQ(resampled_means(values, 3, {.resamples = 700, .seed = 4}), expected);
+  }
   EXPECT_NE(resampled_means(values, 3, {.resamples = 700, .seed = 5}), expected);
   EXPECT_NE(resampled_means(values, 3, {.resamples = 700, .seed = 4, .stream = 1}), expected);
 }

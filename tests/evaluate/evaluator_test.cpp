@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 
+#include "base/parallel.h"
 #include "cluster/thread_communicator.h"
 #include "evaluate/bootstrap.h"
 #include "evaluate/user_metrics.h"
@@ -268,10 +269,9 @@ TEST_F(EvaluatorTest, EqualsItsDefinitionInEverySlice) {
       const std::vector<float> z = make_embeddings(space_->nodes(), kDim, whole);
       for (const Split split : {Split::valid, Split::test}) {
         for (const bool with_new_nodes : {false, true}) {
-          const EvaluationOptions options = {.split = split,
-                                             .k = {1, 5, 20, 1000},
-                                             .with_new_nodes = with_new_nodes,
-                                             .threads = 2};
+          const EvaluationOptions options = {
+              .split = split, .k = {1, 5, 20, 1000}, .with_new_nodes = with_new_nodes};
+          const ComputeThreads threads(2);
           const Report report = evaluate(1, options, z);
           ASSERT_EQ(report.domains.size(), 2U);
           for (int d = 0; d < 2; ++d) {
@@ -333,7 +333,7 @@ TEST_F(EvaluatorTest, GivesTheSameBitsAtAnyNumberOfRanksThreadsAndBlocks) {
         for (const std::int64_t block_bytes : {1 << 20, 1000, 1}) {
           if (block_bytes == 1 && (ranks != 3 || threads != 1))
             continue;  // an item a block is slow
-          options.threads = threads;
+          const ComputeThreads scope(threads);
           options.block_bytes = block_bytes;
           EXPECT_EQ(evaluate(ranks, options, z).to_json().dump(), expected)
               << ranks << " ranks, " << threads << " threads, blocks of " << block_bytes;
@@ -354,7 +354,8 @@ TEST_F(EvaluatorTest, EqualsItsDefinitionWithALinearTermInEveryWay) {
           {{.regression = 0.5F}, alone}, {{}, {.regression = 2}}, {alone, {}}};
       for (const bool with_new_nodes : {false, true}) {
         const EvaluationOptions options = {
-            .split = Split::test, .k = {1, 20}, .with_new_nodes = with_new_nodes, .threads = 2};
+            .split = Split::test, .k = {1, 20}, .with_new_nodes = with_new_nodes};
+        const ComputeThreads threads(2);
         const std::vector<Report> reports = evaluate_ways(2, options, z, coefficients, ways);
         ASSERT_EQ(reports.size(), ways.size());
         for (std::size_t way = 0; way < ways.size(); ++way) {
@@ -388,7 +389,7 @@ TEST_F(EvaluatorTest, GivesTheSameBitsWithALinearTermAtAnyNumberOfRanksThreadsAn
   for (const int ranks : {1, 2, 3, 4}) {
     for (const int threads : {1, 3}) {
       for (const std::int64_t block_bytes : {1 << 20, 3000}) {
-        options.threads = threads;
+        const ComputeThreads scope(threads);
         options.block_bytes = block_bytes;
         EXPECT_EQ(in_one(evaluate_ways(ranks, options, z, coefficients, ways)), in_one(expected))
             << ranks << " ranks, " << threads << " threads, blocks of " << block_bytes;
@@ -463,7 +464,7 @@ TEST_F(EvaluatorTest, ASampleOfUsersHasTheSameBitsAnywhereAndAnotherSeedAnother)
   EXPECT_LE(expected.domains[1].eligible_users, 20) << "all of these are ranked";
   EXPECT_EQ(expected.margin_95(expected.domains[1], Metric::ndcg, 20), 0);
   for (const int ranks : {2, 3, 4}) {
-    options.threads = ranks - 1;
+    const ComputeThreads threads(ranks - 1);
     const Report report = evaluate(ranks, options, z);
     EXPECT_EQ(report.to_json().dump(), expected.to_json().dump());
     EXPECT_EQ(report.margin_95(Metric::ndcg, 20), expected.margin_95(Metric::ndcg, 20));

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/parallel.h"
 #include "cluster/thread_communicator.h"
 #include "evaluate/validation.h"
 #include "tests/evaluate/small_world.h"
@@ -129,12 +130,12 @@ TEST_F(MixChoiceTest, SpreadsAreStandardDeviationsWithTheSameBitsAtAnyNumberOfRa
   std::vector<TermSpread> first;
   for (const int ranks : {1, 2, 3, 4}) {
     std::vector<std::vector<TermSpread>> spreads(ranks);
-    on_ranks(ranks,
-             [&](Communicator& communicator, const Ownership& ownership, const ScoreTerms& terms) {
-               const int rank = communicator.rank();
-               spreads[rank] = PairSample(*dataset_, *space_, ownership, rank, 1 + rank % 2)
-                                   .spreads(terms, communicator);
-             });
+    on_ranks(ranks, [&](Communicator& communicator, const Ownership& ownership,
+                        const ScoreTerms& terms) {
+      const int rank = communicator.rank();
+      const ComputeThreads threads(1 + rank % 2);
+      spreads[rank] = PairSample(*dataset_, *space_, ownership, rank).spreads(terms, communicator);
+    });
     if (ranks == 1) first = spreads[0];
     for (const std::vector<TermSpread>& of_rank : spreads) {
       for (int d = 0; d < 2; ++d) {

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "tests/evaluate/ranking_world.h"
+#include "tests/support/on_threads.h"
 
 namespace micrec {
 namespace {
@@ -131,8 +132,8 @@ TEST(ScorePairs, GivesTheBitsThatListsHave) {
   const NumberLists nothing = {std::vector<std::int64_t>(world.users + 1, 0), {}};
   for (const ScoreMix& mix : kOneOfEach) {
     std::vector<float> scores(everything.values.size());
-    score_pairs(candidates, world.people(), everything, {&mix, 1}, 2, scores);
-    const auto lists = top_k(candidates, world.people(), nothing, mix, world.items, 1);
+    on_threads(2, [&] { score_pairs(candidates, world.people(), everything, {&mix, 1}, scores); });
+    const auto lists = top_k(candidates, world.people(), nothing, mix, world.items);
     for (std::int64_t u = 0; u < world.users; ++u) {
       ASSERT_EQ(static_cast<std::int64_t>(lists[u].size()), world.items);
       for (const ScoredItem& listed : lists[u]) {
@@ -185,7 +186,7 @@ TEST(CountAhead, RefusesScoresWithoutOrder) {
     other.user_rows[other.dim * 17 + 2] = bad;
     EXPECT_THROW(other.count(2, 50), Error) << bad;
     try {
-      top_k(other.candidates(0, 50), other.people(), other.masked, {}, 3, 1);
+      top_k(other.candidates(0, 50), other.people(), other.masked, {}, 3);
       FAIL() << "not refused";
     } catch (const Error& error) {
       EXPECT_EQ(error.cause(), Cause::diverged);
@@ -207,8 +208,9 @@ TEST(TopK, EqualsSortingAllScores) {
         const World world(users, items, 5, 3, whole);
         for (const std::int64_t k : {1, 10, 1000}) {
           for (const int threads : {1, 3}) {
-            const auto lists =
-                top_k(world.candidates(0, items), world.people(), world.masked, {}, k, threads);
+            const auto lists = on_threads(threads, [&] {
+              return top_k(world.candidates(0, items), world.people(), world.masked, {}, k);
+            });
             ASSERT_EQ(static_cast<std::int64_t>(lists.size()), users);
             for (std::int64_t u = 0; u < users; ++u) {
               const std::vector<ScoredItem> sorted = world.sorted(u);
@@ -230,7 +232,9 @@ TEST(TopK, EqualsSortingAllScoresOfAMix) {
   for (const bool whole : {true, false}) {
     const World world(60, 700, 5, 3, whole);
     for (const ScoreMix& mix : kOneOfEach) {
-      const auto lists = top_k(world.candidates(0, 700), world.people(), world.masked, mix, 25, 2);
+      const auto lists = on_threads(2, [&] {
+        return top_k(world.candidates(0, 700), world.people(), world.masked, mix, 25);
+      });
       for (std::int64_t u = 0; u < world.users; ++u) {
         const std::vector<ScoredItem> sorted = world.sorted(u, -1, mix);
         const std::size_t length = std::min<std::size_t>(25, sorted.size());
@@ -251,8 +255,9 @@ TEST(TopK, HasTheBestOfTheItemsThatAreAllowed) {
     allowed.push_back(Random(9, Purpose::synthetic).index(3, i) == 0);
   }
   for (const ScoreMix& mix : kOneOfEach) {
-    const auto lists =
-        top_k(world.candidates(0, 700), world.people(), world.masked, mix, 25, 2, allowed);
+    const auto lists = on_threads(2, [&] {
+      return top_k(world.candidates(0, 700), world.people(), world.masked, mix, 25, allowed);
+    });
     for (std::int64_t u = 0; u < world.users; ++u) {
       std::vector<ScoredItem> sorted = world.sorted(u, -1, mix);
       std::erase_if(sorted, [&](const ScoredItem& item) { return allowed[item.item] == 0; });
@@ -270,14 +275,13 @@ TEST(TopK, IsEmptyWhereEverythingIsMasked) {
   World world(1, 40, 3, 1, false);
   world.masked = {{0, 40}, {}};
   for (std::int32_t i = 0; i < 40; ++i) world.masked.values.push_back(i);
-  EXPECT_TRUE(
-      top_k(world.candidates(0, 40), world.people(), world.masked, {}, 5, 1).front().empty());
+  EXPECT_TRUE(top_k(world.candidates(0, 40), world.people(), world.masked, {}, 5).front().empty());
 }
 
 TEST(LargestRowNorm, IsOfTheLongestRow) {
   const std::vector<float> rows = {3, 4, 0, 0, -6, 8, 1, 1};
-  EXPECT_DOUBLE_EQ(largest_row_norm(rows, 2, 1), 10);
-  EXPECT_DOUBLE_EQ(largest_row_norm({}, 2, 1), 0);
+  EXPECT_DOUBLE_EQ(largest_row_norm(rows, 2), 10);
+  EXPECT_DOUBLE_EQ(largest_row_norm({}, 2), 0);
   EXPECT_TRUE(scores_are_finite(1e18, 1e18));
   EXPECT_FALSE(scores_are_finite(1e20, 1e20));
   EXPECT_FALSE(scores_are_finite(HUGE_VAL, 0));

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/random.h"
 #include "evaluate/ranking.h"
 
@@ -122,7 +123,7 @@ struct World {
     return mix.regression == 0 ? product : std::fma(mix.regression, plain_sum(u, i), product);
   }
 
-  Candidates candidates(std::int64_t begin, std::int64_t end, int threads = 1) const {
+  Candidates candidates(std::int64_t begin, std::int64_t end) const {
     std::vector<float> rows;
     std::vector<std::int32_t> row_in_part;
     SparseRows in_part;
@@ -138,7 +139,7 @@ struct World {
       in_part.offsets.push_back(static_cast<std::int64_t>(in_part.column.size()));
     }
     return Candidates(rows, dim, begin, row_in_part, std::span(group).subspan(begin, end - begin),
-                      groups, threads, in_part);
+                      groups, in_part);
   }
   const float* item(std::int64_t i) const { return item_rows.data() + row_of[i] * dim; }
   const float* user(std::int64_t u) const { return user_rows.data() + u * dim; }
@@ -163,15 +164,16 @@ struct World {
   /// (mixes, positives, groups)
   std::vector<std::int32_t> count(int threads, std::int64_t part,
                                   std::span<const ScoreMix> mixes = kProductAlone) const {
+    const ComputeThreads scope(threads);
     std::vector<float> scores(mixes.size() * positives.values.size(), std::nanf(""));
     std::vector<std::int32_t> ahead(mixes.size() * positives.values.size() * groups, 0);
     for (std::int64_t begin = 0; begin < items; begin += part) {
       score_pairs(candidates(begin, std::min(items, begin + part)), people(), positives, mixes,
-                  threads, scores);
+                  scores);
     }
     for (std::int64_t begin = 0; begin < items; begin += part) {
-      count_ahead(candidates(begin, std::min(items, begin + part), threads), people(), positives,
-                  mixes, scores, masked, threads, ahead);
+      count_ahead(candidates(begin, std::min(items, begin + part)), people(), positives, mixes,
+                  scores, masked, ahead);
     }
     return ahead;
   }

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/parallel.h"
 #include "cluster/communicator.h"
 #include "cluster/thread_communicator.h"
 #include "graph/linear_operator.h"
@@ -34,6 +35,7 @@ inline void expect_adam_of_the_cpu(c10::Device device) {
   }
   const at::Tensor taken = at::ones({}, at::kDouble).to(device);
   const at::Tensor not_taken = at::zeros({}, at::kDouble).to(device);
+  const ComputeThreads threads(2);
   for (std::int64_t time = 1; time <= 20; ++time) {
     for (std::size_t n = 0; n < here.size(); ++n) {
       here[n].gradient = moved[n].gradient = at::Tensor();
@@ -41,9 +43,9 @@ inline void expect_adam_of_the_cpu(c10::Device device) {
       here[n].gradient = random_matrix(here[n].value.size(0), 17, 10 + time).mul(1e-3);
       moved[n].gradient = here[n].gradient.to(device);
     }
-    adam_step(here, {}, 1e-2, time, 2);
-    adam_step(moved, {}, 1e-2, time, 2, not_taken);
-    adam_step(moved, {}, 1e-2, time, 2, taken);
+    adam_step(here, {}, 1e-2, time);
+    adam_step(moved, {}, 1e-2, time, not_taken);
+    adam_step(moved, {}, 1e-2, time, taken);
   }
   for (std::size_t n = 0; n < here.size(); ++n) {
     EXPECT_TRUE(same_bits(moved[n].value.cpu(), here[n].value)) << n;
@@ -57,7 +59,8 @@ inline void expect_adam_of_the_cpu(c10::Device device) {
 inline void expect_triple_loss_of_the_cpu(c10::Device device, std::int64_t triples,
                                           std::int64_t width) {
   const ColumnSums sums({1, 1}, static_cast<int>(width), nullptr);
-  const RowGroups groups{triples, 1, 2, nullptr};
+  const ComputeThreads threads(2);
+  const RowGroups groups{triples, 1, nullptr};
   const at::Tensor weight = at::arange(triples).remainder(7).to(at::kDouble) * 0.01;
   for (const bool has_squares : {false, true}) {
     std::vector<std::pair<int, int>> pairs = {{0, 1}, {0, 2}};
@@ -113,7 +116,7 @@ inline void expect_contrastive_loss_of_the_cpu(
     std::vector<std::int32_t> positions(23);
     for (int n = 0; n < 23; ++n) positions[n] = n;
     const at::Tensor a = leaf(first, at::kCPU), b = leaf(second, at::kCPU);
-    const at::Tensor loss = contrastive_share(a, b, {23}, positions, 0.2, alone, 1);
+    const at::Tensor loss = contrastive_share(a, b, {23}, positions, 0.2, alone);
     (loss * 3).backward();
     expected = {loss.item<double>(), a.grad(), b.grad()};
   });

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "base/parallel.h"
 #include "cluster/nccl_link.h"
 #include "cluster/self_communicator.h"
 #include "gpu_for_test.h"
@@ -33,7 +34,7 @@ TEST(GpuKernels, NeighbourSumHasTheBitsOfTheCpu) {
     at::Tensor out = at::full({one->output_rows(), one->x.size(1)}, SumCase::kUntouched,
                               at::TensorOptions(one->out_type).device(gpu));
     for (int turn = 0; turn < 2; ++turn) {  // the second from the copy of the pattern
-      neighbour_sum_into(out, one->pattern, x, there(one->options, gpu), 1);
+      neighbour_sum_into(out, one->pattern, x, there(one->options, gpu));
       EXPECT_TRUE(same_bits(out.cpu(), one->expected())) << one->name << ", turn " << turn;
     }
   }
@@ -47,8 +48,8 @@ TEST(GpuKernels, NeighbourSumReadsAnXThatBeginsAnywhere) {
     const at::Tensor x = all.slice(0, begin, begin + graph.nodes() * 128).view({-1, 128});
     const at::Tensor moved =
         all.to(gpu_for_test()).slice(0, begin, begin + graph.nodes() * 128).view({-1, 128});
-    EXPECT_TRUE(same_bits(neighbour_sum(graph.pattern(), moved, {}, 1).cpu(),
-                          neighbour_sum(graph.pattern(), x.contiguous(), {}, 1)));
+    EXPECT_TRUE(same_bits(neighbour_sum(graph.pattern(), moved, {}).cpu(),
+                          neighbour_sum(graph.pattern(), x.contiguous(), {})));
   }
 }
 
@@ -58,9 +59,9 @@ TEST(GpuKernels, GathersAndScattersInTheOrderOfTheCpu) {
   const std::vector<std::int32_t> rows = {5, 0, 0, 9, 5, 5, 2};
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kLong, at::kByte}) {
     const at::Tensor x = random_matrix(10, 33, 1).mul(100).to(dtype);
-    EXPECT_TRUE(same_bits(gather_rows(x.to(gpu), rows, 1).cpu(), gather_rows(x, rows, 1)));
+    EXPECT_TRUE(same_bits(gather_rows(x.to(gpu), rows).cpu(), gather_rows(x, rows)));
   }
-  EXPECT_EQ(gather_rows(random_matrix(3, 4, 1).to(gpu), std::vector<std::int32_t>{}, 1).size(0), 0);
+  EXPECT_EQ(gather_rows(random_matrix(3, 4, 1).to(gpu), std::vector<std::int32_t>{}).size(0), 0);
 
   const at::Tensor weights = random_matrix(7, 33, 2);
   at::Tensor here = random_matrix(10, 33, 3).requires_grad_(true);
@@ -78,14 +79,15 @@ TEST(GpuKernels, RowProductAndItsGradientsAgreeWithTheCpu) {
   at::Tensor moved_x = x.detach().to(gpu).requires_grad_(true);
   at::Tensor moved_w = w.detach().to(gpu).requires_grad_(true);
   const at::Tensor weights = random_matrix(777, 64, 3);
-  const at::Tensor y = row_product(x, w, 2);
-  const at::Tensor moved_y = row_product(moved_x, moved_w, 2);
+  const ComputeThreads threads(2);
+  const at::Tensor y = row_product(x, w);
+  const at::Tensor moved_y = row_product(moved_x, moved_w);
   EXPECT_LT(relative_error(moved_y.cpu(), y), 1e-5);
   (y * weights).sum().backward();
   (moved_y * weights.to(gpu)).sum().backward();
   EXPECT_LT(relative_error(moved_x.grad().cpu(), x.grad()), 1e-5);
   EXPECT_LT(relative_error(moved_w.grad().cpu(), w.grad()), 1e-5);
-  EXPECT_TRUE(same_bits(row_product(moved_x, moved_w, 2).cpu(), moved_y.cpu())) << "every time";
+  EXPECT_TRUE(same_bits(row_product(moved_x, moved_w).cpu(), moved_y.cpu())) << "every time";
 }
 
 TEST(GpuKernels, AdamHasTheBitsOfTheCpu) {

@@ -72,7 +72,7 @@ class OnDevice : public testing::Test {
     return {shard.space(),
             read_training_share(dataset_, shard.space(), shard.ownership, shard.rank()),
             eligible_items(dataset_, shard.space()),
-            {Sampling::interactions, kBatch, seed, 1}};
+            {Sampling::interactions, kBatch, seed}};
   }
 
   Outcome train(const ModelConfig& model, ShardedSetting setting, const std::string& directory,

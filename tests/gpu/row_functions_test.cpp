@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kClose = 2e-6;
 
-RowGroups one_group(std::int64_t rows) { return {rows, 1, 2, nullptr}; }
+RowGroups one_group(std::int64_t rows) { return {rows, 1, nullptr}; }
 
 at::Tensor leaf(const at::Tensor& values) { return values.clone().requires_grad_(true); }
 

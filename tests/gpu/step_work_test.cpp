@@ -46,7 +46,7 @@ DeviceWork work_of_a_step(const ModelConfig& model) {
     EpochSampler sampler(rank.shard.space(),
                          read_training_share(dataset, rank.shard.space(), rank.shard.ownership, 0),
                          eligible_items(dataset, rank.shard.space()),
-                         {Sampling::interactions, kTriples, setting.seed, 1});
+                         {Sampling::interactions, kTriples, setting.seed});
     ASSERT_GT(sampler.steps_per_epoch(), kCountedSteps);
     CheckpointStore store(folder / "run", rank.communicator);
     TrainingConfig config;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/neighbour_sum.h"
+#include "tests/support/on_threads.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
@@ -32,7 +33,7 @@ struct SumCase {
   /// What the CPU gives, whose sums are float32 whatever is stored.
   at::Tensor expected() const {
     at::Tensor out = at::full({output_rows(), x.size(1)}, kUntouched);
-    neighbour_sum_into(out, pattern, x.to(x_type).to(at::kFloat), options, 2);
+    on_threads(2, [&] { neighbour_sum_into(out, pattern, x.to(x_type).to(at::kFloat), options); });
     return out.to(out_type);
   }
   static constexpr float kUntouched = 42;

@@ -8,6 +8,7 @@
 
 #include "cluster/thread_communicator.h"
 #include "kernels/dispatch.h"
+#include "tests/support/on_threads.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
@@ -51,8 +52,9 @@ std::map<std::int64_t, std::vector<std::int32_t>> answers(const at::Tensor& feat
   std::mutex writing;
   run_ranks(ranks, [&](Communicator& communicator) {
     NeighbourSearchReport report;
-    const NearestNeighbours found =
-        find_neighbours(question, options, ranks == 1 ? nullptr : &communicator, threads, &report);
+    const NearestNeighbours found = on_threads(threads, [&] {
+      return find_neighbours(question, options, ranks == 1 ? nullptr : &communicator, &report);
+    });
     const std::lock_guard lock(writing);
     std::size_t query = 0;
     for (std::int64_t item = 0; item < features.size(0); ++item) {
@@ -152,7 +154,7 @@ TEST(ApproximateNeighbours, AreAnsweredOfFewItemsAndOfNone) {
   NeighbourQuestion none = question_of(features, 1);
   none.eligible.assign(6, 0);
   run_ranks(2, [&](Communicator& communicator) {
-    const NearestNeighbours found = find_neighbours(none, options, &communicator, 1);
+    const NearestNeighbours found = find_neighbours(none, options, &communicator);
     EXPECT_TRUE(found.neighbours.empty());
   });
 }

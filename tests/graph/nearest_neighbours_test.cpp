@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+#include "base/parallel.h"
+#include "tests/support/on_threads.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
@@ -39,8 +41,9 @@ TEST(NearestNeighbours, AreTheEligibleItemsOfLargestCosine) {
   std::vector<std::int64_t> queries;
   for (std::int64_t i = 0; i < kItems; i += 7) queries.push_back(i);
   const at::Tensor rows = features.index_select(0, at::tensor(queries));
-  const NearestNeighbours found =
-      nearest_neighbours(queries, rows, source_of(features), eligible, kNeighbours, 2);
+  const NearestNeighbours found = on_threads(2, [&] {
+    return nearest_neighbours(queries, rows, source_of(features), eligible, kNeighbours);
+  });
   const at::Tensor unit = features.to(at::kDouble) / features.to(at::kDouble).norm(2, 1, true);
   const at::Tensor cosines = unit.index_select(0, at::tensor(queries)).mm(unit.t());
   ASSERT_EQ(found.offsets.size(), queries.size() + 1);
@@ -66,7 +69,7 @@ TEST(NearestNeighbours, GiveTiesToTheSmallerNumber) {
     features.mutable_data_ptr<float>()[i * 3 + i % 3] = static_cast<float>(1 << (i % 5));
   }
   const NearestNeighbours found = nearest_neighbours(all_items(30), features, source_of(features),
-                                                     std::vector<std::uint8_t>(30, 1), 3, 1);
+                                                     std::vector<std::uint8_t>(30, 1), 3);
   EXPECT_EQ(list_of(found, 0), (std::vector<std::int32_t>{3, 6, 9}));
   EXPECT_EQ(list_of(found, 4), (std::vector<std::int32_t>{1, 7, 10}));
   EXPECT_EQ(list_of(found, 29), (std::vector<std::int32_t>{2, 5, 8}));
@@ -76,20 +79,23 @@ TEST(NearestNeighbours, AreFewerWhereFewerAreEligible) {
   const at::Tensor features = random_matrix(20, 4, 2);
   std::vector<std::uint8_t> eligible(20, 0);
   eligible[3] = eligible[11] = 1;
-  const NearestNeighbours found =
-      nearest_neighbours(all_items(20), features, source_of(features), eligible, 5, 2);
+  const NearestNeighbours found = on_threads(2, [&] {
+    return nearest_neighbours(all_items(20), features, source_of(features), eligible, 5);
+  });
   EXPECT_EQ(list_of(found, 0), (std::vector<std::int32_t>{3, 11}));
   EXPECT_EQ(list_of(found, 3), (std::vector<std::int32_t>{11}));
   eligible[3] = eligible[11] = 0;
-  EXPECT_TRUE(nearest_neighbours(all_items(20), features, source_of(features), eligible, 5, 2)
-                  .neighbours.empty());
+  EXPECT_TRUE(on_threads(2, [&] {
+                return nearest_neighbours(all_items(20), features, source_of(features), eligible,
+                                          5);
+              }).neighbours.empty());
 }
 
 TEST(NearestNeighbours, OfARowOfZerosAreTheSmallestNumbers) {
   at::Tensor features = random_matrix(10, 4, 2);
   features[6].zero_();
   const NearestNeighbours found = nearest_neighbours(all_items(10), features, source_of(features),
-                                                     std::vector<std::uint8_t>(10, 1), 2, 1);
+                                                     std::vector<std::uint8_t>(10, 1), 2);
   EXPECT_EQ(list_of(found, 6), (std::vector<std::int32_t>{0, 1}));
 }
 
@@ -98,15 +104,16 @@ TEST(NearestNeighbours, AreTheSameForAnyShareOfTheQueriesAndAnyThreads) {
   const at::Tensor features = (random_matrix(1300, 40, 3) * 2).round() + 0.25;
   const std::vector<std::uint8_t> eligible(1300, 1);
   const NearestNeighbours whole =
-      nearest_neighbours(all_items(1300), features, source_of(features), eligible, 10, 1);
+      nearest_neighbours(all_items(1300), features, source_of(features), eligible, 10);
   for (const int ranks : kRankCounts) {
     const Ownership ownership = scattered_ownership(1300, ranks);
     for (int rank = 0; rank < ranks; ++rank) {
       std::vector<std::int64_t> queries;
       for (const GlobalNode node : ownership.nodes_of(rank)) queries.push_back(value(node));
+      const ComputeThreads threads(1 + rank % 3);
       const NearestNeighbours part =
           nearest_neighbours(queries, features.index_select(0, at::tensor(queries, at::kLong)),
-                             source_of(features), eligible, 10, 1 + rank % 3);
+                             source_of(features), eligible, 10);
       ASSERT_EQ(part.offsets.size(), queries.size() + 1);
       for (std::size_t q = 0; q < queries.size(); ++q) {
         EXPECT_EQ(list_of(part, static_cast<std::int64_t>(q)), list_of(whole, queries[q]));
@@ -119,7 +126,7 @@ TEST(NearestNeighboursDeathTest, RefuseFeaturesThatAreNotFinite) {
   at::Tensor features = random_matrix(10, 4, 2);
   features[6][1] = NAN;
   EXPECT_DEATH(nearest_neighbours(all_items(10), features, source_of(features),
-                                  std::vector<std::uint8_t>(10, 1), 2, 1),
+                                  std::vector<std::uint8_t>(10, 1), 2),
                "features of item 6 are not finite");
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/parallel.h"
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
 #include "kernels/rows.h"
@@ -36,12 +37,11 @@ struct Answer {
   at::Tensor gradient;
 };
 
-constexpr int kThreads = 2;
-
 // `apply(shard, x)` returns the rows of `rows_wanted(shard)` (owned local rows).
 template <typename Shard, typename Apply>
 Answer answer_of(const TestGraph& graph, const at::Tensor& x, int ranks, const Apply& apply,
                  const std::vector<std::int32_t>* wanted_nodes = nullptr, int parts = 0) {
+  const ComputeThreads threads(2);
   const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
   const std::int64_t dim = x.size(1);
   const at::Tensor g = random_matrix(graph.nodes(), dim, 91);
@@ -51,10 +51,9 @@ Answer answer_of(const TestGraph& graph, const at::Tensor& x, int ranks, const A
     const TestGraph::Rows rows = graph.rows_of(owned);
     const Shard shard = [&] {
       if constexpr (std::is_same_v<Shard, WeightedGraph>) {
-        return Shard(ownership, rows.offsets, rows.neighbours, rows.weights, communicator,
-                     kThreads);
+        return Shard(ownership, rows.offsets, rows.neighbours, rows.weights, communicator);
       } else {
-        return Shard(ownership, rows.offsets, rows.neighbours, communicator, kThreads, parts);
+        return Shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
       }
     }();
     std::vector<std::int32_t> wanted;
@@ -241,6 +240,7 @@ auto propagation(const TestGraph& graph, int layers) {
 TEST(Propagate, HasTheSameBitsWhereNearRowsAreStoredTogether) {
   const TestGraph graph = bipartite_graph(500, 300, 5);
   const at::Tensor x = random_matrix(graph.nodes(), 17, 3);
+  const ComputeThreads threads(2);
   for (const int ranks : kRankCounts) {
     const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
     for (const int parts : {1, 3}) {
@@ -249,8 +249,7 @@ TEST(Propagate, HasTheSameBitsWhereNearRowsAreStoredTogether) {
         const TestGraph::Rows rows = graph.rows_of(owned);
         std::vector<at::Tensor> results;
         for (const bool is_near : {false, true}) {
-          ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, kThreads,
-                             parts);
+          ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
           if (is_near) {
             const auto users = std::ranges::lower_bound(owned, GlobalNode(500)) - owned.begin();
             shard.store_near_rows_together(users);
@@ -390,12 +389,13 @@ TEST(WeightedSum, AgreesWithAutogradAndWithItselfUnsharded) {
 
 TEST(TakeRows, AgreesWithAutogradOfIndexSelect) {
   const at::Tensor x = random_matrix(9, 17, 1);
+  const ComputeThreads threads(2);
   for (const std::vector<std::int32_t>& rows :
        {std::vector<std::int32_t>{8, 0, 3, 3, 8, 1, 3}, std::vector<std::int32_t>{}}) {
     const at::Tensor indices = at::tensor(rows, at::kInt);
     at::Tensor ours = x.clone().set_requires_grad(true);
     at::Tensor theirs = x.clone().set_requires_grad(true);
-    const at::Tensor y = take_rows(ours, rows, 2);
+    const at::Tensor y = take_rows(ours, rows);
     const at::Tensor expected = theirs.index_select(0, indices);
     EXPECT_TRUE(same_bits(y, expected));
     const at::Tensor g = random_matrix(indices.numel(), 17, 2);

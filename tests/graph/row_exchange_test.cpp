@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "base/parallel.h"
 #include "cluster/thread_communicator.h"
 #include "graph/operators.h"
 #include "tests/support/test_graphs.h"
@@ -28,6 +29,7 @@ std::vector<GlobalNode> needed_by(int rank, int ranks) {
 
 TEST(RowExchange, TellsOwnersWhatIsNeededAndFetchesItInOrder) {
   const at::Tensor table = random_matrix(kNodes, 17, 1);
+  const ComputeThreads threads(2);
   for (const int ranks : kRankCounts) {
     const Ownership ownership = scattered_ownership(kNodes, ranks);
     std::set<std::int32_t> needed_by_any;
@@ -37,7 +39,7 @@ TEST(RowExchange, TellsOwnersWhatIsNeededAndFetchesItInOrder) {
     run_ranks(ranks, [&](Communicator& communicator) {
       const std::vector<GlobalNode> owned = ownership.nodes_of(communicator.rank());
       const std::vector<GlobalNode> needed = needed_by(communicator.rank(), ranks);
-      const RowExchange exchange(ownership, owned, needed, communicator, 2);
+      const RowExchange exchange(ownership, owned, needed, communicator);
       std::vector<std::int32_t> expected_rows;
       std::vector<GlobalNode> requested;
       for (std::size_t row = 0; row < owned.size(); ++row) {
@@ -121,7 +123,7 @@ TEST(RowExchange, AddsGradientsInOneOrderAtAnyNumberOfRanks) {
         order.push_back(entry * (std::int64_t{1} << 33) + 4'000'000'000);
         entries.push_back(entry);
       }
-      const RowExchange exchange(ownership, owned, needed, communicator, 1, &order);
+      const RowExchange exchange(ownership, owned, needed, communicator, &order);
       at::Tensor compact =
           at::zeros({static_cast<std::int64_t>(exchange.requested_rows().size()), 5})
               .set_requires_grad(true);

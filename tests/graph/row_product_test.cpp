@@ -5,13 +5,16 @@
 
 #include <cmath>
 
+#include "base/parallel.h"
 #include "kernels/packed_matrix.h"
+#include "tests/support/on_threads.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
 namespace {
 
 TEST(RowProduct, AgreesWithAutogradOfMatrixProducts) {
+  const ComputeThreads threads(2);
   for (const std::int64_t rows : {0, 1, 5, 14, 37, 1024, 2500}) {
     for (const std::int64_t inner : {1, 7, 64, 300, 600}) {
       for (const std::int64_t columns : {1, 3, 8, 17, 64, 100}) {
@@ -21,7 +24,7 @@ TEST(RowProduct, AgreesWithAutogradOfMatrixProducts) {
         at::Tensor x_double = x.detach().to(at::kDouble).set_requires_grad(true);
         at::Tensor weight_double = weight.detach().to(at::kDouble).set_requires_grad(true);
         const at::Tensor g = random_matrix(rows, columns, 3);
-        const at::Tensor y = row_product(x, weight, 2);
+        const at::Tensor y = row_product(x, weight);
         const at::Tensor expected = x_double.mm(weight_double);
         y.backward(g);
         expected.backward(g.to(at::kDouble));
@@ -29,7 +32,7 @@ TEST(RowProduct, AgreesWithAutogradOfMatrixProducts) {
         EXPECT_LT(relative_error(x.grad(), x_double.grad()), 1e-5);
         EXPECT_LT(relative_error(weight.grad(), weight_double.grad()), 1e-5)
             << rows << " x " << inner << " x " << columns;
-        EXPECT_TRUE(same_bits(row_product_transposed(x, weight.detach().t().contiguous(), 1), y));
+        EXPECT_TRUE(same_bits(row_product_transposed(x, weight.detach().t().contiguous()), y));
       }
     }
   }
@@ -38,16 +41,18 @@ TEST(RowProduct, AgreesWithAutogradOfMatrixProducts) {
 TEST(RowProduct, GivesARowTheSameBitsInAnyCompanyAndOnAnyThreads) {
   const at::Tensor x = random_matrix(333, 290, 1);
   const at::Tensor weight = random_matrix(290, 45, 2);
-  const at::Tensor all = row_product(x, weight, 1);
-  for (const int threads : {2, 3, 7}) EXPECT_TRUE(same_bits(row_product(x, weight, threads), all));
+  const at::Tensor all = row_product(x, weight);
+  for (const int threads : {2, 3, 7})
+    EXPECT_TRUE(same_bits(on_threads(threads, [&] { return row_product(x, weight); }), all));
   for (const std::int64_t begin : {0, 1, 13, 332}) {
     for (const std::int64_t count : {1, 2, 3, 7, 29}) {
       if (begin + count > 333) continue;
-      EXPECT_TRUE(same_bits(row_product(x.narrow(0, begin, count), weight, 2),
-                            all.narrow(0, begin, count)));
+      EXPECT_TRUE(
+          same_bits(on_threads(2, [&] { return row_product(x.narrow(0, begin, count), weight); }),
+                    all.narrow(0, begin, count)));
     }
   }
-  EXPECT_TRUE(same_bits(row_product(x, weight.narrow(1, 7, 30), 1), all.narrow(1, 7, 30)));
+  EXPECT_TRUE(same_bits(row_product(x, weight.narrow(1, 7, 30)), all.narrow(1, 7, 30)));
 }
 
 TEST(RowProduct, GradientOfTheWeightHasTheSameBitsOnAnyThreads) {
@@ -56,7 +61,7 @@ TEST(RowProduct, GradientOfTheWeightHasTheSameBitsOnAnyThreads) {
   std::vector<at::Tensor> gradients;
   for (const int threads : {1, 2, 5}) {
     at::Tensor weight = random_matrix(50, 33, 2).set_requires_grad(true);
-    row_product(x, weight, threads).backward(g);
+    on_threads(threads, [&] { row_product(x, weight).backward(g); });
     gradients.push_back(weight.grad());
   }
   EXPECT_TRUE(same_bits(gradients[1], gradients[0]));
@@ -78,9 +83,10 @@ TEST(RowProduct, IsOneChainOfFusedMultiplyAddsWhereTheProcessorHasThem) {
       expected.mutable_data_ptr<float>()[r * kColumns + c] = sum;
     }
   }
+  const ComputeThreads threads(2);
   for (const Kernels* const kernel : supported_kernels()) {
     at::Tensor y = at::full({kRows, kColumns}, NAN);
-    PackedMatrix(b, kInner, kColumns, kColumns, 1, 2, *kernel)
+    PackedMatrix(b, kInner, kColumns, kColumns, 1, *kernel)
         .multiply(a, kInner, 1, kRows, false, y.mutable_data_ptr<float>(), kColumns);
     const std::string set = kernel->instruction_set;
     if (set == "x86-64-v3" || set == "x86-64-v4") {
@@ -92,8 +98,9 @@ TEST(RowProduct, IsOneChainOfFusedMultiplyAddsWhereTheProcessorHasThem) {
 }
 
 TEST(RowProduct, OfNothingIsZero) {
-  EXPECT_TRUE(same_bits(row_product(at::empty({3, 0}), at::empty({0, 4}), 2), at::zeros({3, 4})));
-  EXPECT_EQ(row_product(at::empty({3, 2}), at::empty({2, 0}), 2).numel(), 0);
+  const ComputeThreads threads(2);
+  EXPECT_TRUE(same_bits(row_product(at::empty({3, 0}), at::empty({0, 4})), at::zeros({3, 4})));
+  EXPECT_EQ(row_product(at::empty({3, 2}), at::empty({2, 0})).numel(), 0);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <stdexcept>
 
+#include "base/parallel.h"
 #include "cluster/thread_communicator.h"
 #include "graph/weighted_graph.h"
 #include "tests/support/test_graphs.h"
@@ -60,12 +61,13 @@ TEST(ShardedGraph, BringsTheRowsOfRemoteNeighbours) {
 TEST(ShardedGraph, BringsTheRowsOfAPartWhileTheNextIsMade) {
   const TestGraph graph = bipartite_graph(600, 400, 4);
   const at::Tensor values = random_matrix(graph.nodes(), 5, 3);
+  const ComputeThreads threads(2);
   for (const int ranks : kRankCounts) {
     const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
     for (const int parts : {1, 3, 40}) {  // 40: some without rows
       run_ranks(ranks, [&](Communicator& communicator) {
         const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
-        const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, 2, parts);
+        const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
         ASSERT_EQ(shard.parts(), ranks == 1 ? 1 : parts);
         const at::Tensor own = values.index_select(0, node_numbers(shard.owned()));
         at::Tensor filled = at::full({shard.local_rows(), 5}, -1.0);
@@ -99,7 +101,7 @@ TEST(ShardedGraph, AFailureEndsAnExchangeInFlight) {
                              const TestGraph::Rows rows =
                                  graph.rows_of(ownership.nodes_of(communicator.rank()));
                              const ShardedGraph shard(ownership, rows.offsets, rows.neighbours,
-                                                      communicator, 1, 3);
+                                                      communicator, 3);
                              const at::Tensor x = at::zeros({shard.local_rows(), 5});
                              ShardedGraph::Flight flight = shard.start_halo("test.flight", x);
                              flight.send(0);

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <thread>
 
+#include "base/parallel.h"
 #include "base/text.h"
 #include "tests/io/files.h"
 #include "tests/support/hdf5_edit.h"
@@ -262,7 +263,8 @@ TEST(Hdf5, MakesEqualFilesAtAnyNumberOfThreadsAndOfRowsAtATime) {
   std::string expected;
   for (const int threads : {1, 3}) {
     for (const std::int64_t step : {kRows, std::int64_t{32'768}, std::int64_t{1'000}}) {
-      Hdf5File file = Hdf5File::create(folder / "a.h5", threads);
+      const ComputeThreads scope(threads);
+      Hdf5File file = Hdf5File::create(folder / "a.h5");
       file.reserve<std::int32_t>("x", {kRows, 2}, {.compress = true});
       for (std::int64_t begin = 0; begin < kRows; begin += step) {
         file.write_rows("x", {begin, std::min(begin + step, kRows)}, values.data() + 2 * begin);

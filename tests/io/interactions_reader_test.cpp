@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/parallel.h"
 #include "base/text.h"
 #include "io/line_reader.h"
 #include "tests/io/files.h"
@@ -598,7 +599,8 @@ std::vector<Lines> read_parts(const std::string& path, const InteractionsOptions
   }
   InteractionsSummary got;
   try {
-    got = for_each_part(path, options, uses, threads);
+    const ComputeThreads scope(threads);
+    got = for_each_part(path, options, uses);
   } catch (const Error& error) {
     got.why = error.what();  // What came before the error was used.
   }

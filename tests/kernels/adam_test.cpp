@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "tests/support/on_threads.h"
 
 namespace micrec {
 namespace {
@@ -34,9 +35,8 @@ Table make_table(const at::Tensor& value) {
 }
 
 void adam_step(const Table& table, const at::Tensor& gradient, const AdamConfig& config,
-               double learning_rate, std::int64_t step, int threads) {
-  adam_step({{table.value, table.adam_m, table.adam_v, gradient}}, config, learning_rate, step,
-            threads);
+               double learning_rate, std::int64_t step) {
+  adam_step({{table.value, table.adam_m, table.adam_v, gradient}}, config, learning_rate, step);
 }
 
 // Gradients of all sizes, some rows always zero, some only at times: what a table of embeddings
@@ -68,7 +68,7 @@ TEST(AdamStep, IsThatOfTorch) {
       static_cast<torch::optim::AdamOptions&>(optimizer.param_groups()[0].options())
           .lr(learning_rate);
       optimizer.step();
-      adam_step(parameter, gradient, config, learning_rate, step, 1);
+      adam_step(parameter, gradient, config, learning_rate, step);
       const double largest = (parameter.value - theirs.detach()).abs().max().item<double>();
       ASSERT_LT(largest, 1e-6) << "step " << step;
     }
@@ -82,8 +82,8 @@ TEST(AdamStep, HasTheSameBitsAtAnyNumberOfThreads) {
   Table many = make_table(one.value);
   for (std::int64_t step = 1; step <= 3; ++step) {
     const at::Tensor gradient = normal(kRows, kColumns, 50 + static_cast<std::uint32_t>(step), 1);
-    adam_step(one, gradient, {}, 0.01, step, 1);
-    adam_step(many, gradient, {}, 0.01, step, 4);
+    adam_step(one, gradient, {}, 0.01, step);
+    on_threads(4, [&] { adam_step(many, gradient, {}, 0.01, step); });
   }
   EXPECT_TRUE(at::equal(one.value, many.value));
   EXPECT_TRUE(at::equal(one.adam_m, many.adam_m));
@@ -95,8 +95,8 @@ TEST(AdamStep, TakesNoGradientForAGradientOfZeros) {
   Table zeros = make_table(undefined.value);
   for (std::int64_t step = 1; step <= 4; ++step) {
     const at::Tensor gradient = step <= 2 ? normal(9, 5, 60, 1) : at::zeros({9, 5});
-    adam_step(zeros, gradient, {}, 0.01, step, 1);
-    adam_step(undefined, step <= 2 ? gradient : at::Tensor(), {}, 0.01, step, 1);
+    adam_step(zeros, gradient, {}, 0.01, step);
+    adam_step(undefined, step <= 2 ? gradient : at::Tensor(), {}, 0.01, step);
   }
   EXPECT_TRUE(at::equal(undefined.value, zeros.value));
   EXPECT_TRUE(at::equal(undefined.adam_m, zeros.adam_m));
@@ -108,7 +108,7 @@ TEST(AdamStep, LeavesARowThatNeverHadAGradient) {
   const at::Tensor before = parameter.value.clone();
   at::Tensor gradient = normal(6, 4, 2, 1);
   gradient[3].zero_();
-  for (std::int64_t step = 1; step <= 10; ++step) adam_step(parameter, gradient, {}, 0.1, step, 1);
+  for (std::int64_t step = 1; step <= 10; ++step) adam_step(parameter, gradient, {}, 0.1, step);
   EXPECT_TRUE(at::equal(parameter.value[3], before[3]));
   EXPECT_FALSE(at::equal(parameter.value[2], before[2]));
 }
@@ -118,10 +118,10 @@ TEST(AdamStep, IsNotTakenWhereTheFlagIsZero) {
   const at::Tensor before = parameter.value.clone();
   const std::vector<AdamTensors> all = {
       {parameter.value, parameter.adam_m, parameter.adam_v, normal(6, 4, 2, 1)}};
-  adam_step(all, {}, 0.1, 1, 1, at::zeros({}, at::kDouble));
+  adam_step(all, {}, 0.1, 1, at::zeros({}, at::kDouble));
   EXPECT_TRUE(at::equal(parameter.value, before));
   EXPECT_EQ(at::count_nonzero(parameter.adam_v).item<std::int64_t>(), 0);
-  adam_step(all, {}, 0.1, 1, 1, at::ones({}, at::kDouble));
+  adam_step(all, {}, 0.1, 1, at::ones({}, at::kDouble));
   EXPECT_FALSE(at::equal(parameter.value, before));
 }
 

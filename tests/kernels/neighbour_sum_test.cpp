@@ -7,8 +7,10 @@
 #include <cmath>
 #include <utility>
 
+#include "base/parallel.h"
 #include "kernels/dispatch.h"
 #include "kernels/neighbour_sum_call.h"
+#include "tests/support/on_threads.h"
 #include "tests/support/test_graphs.h"
 
 namespace micrec {
@@ -53,9 +55,8 @@ TEST(NeighbourSum, AgreesWithAPlainLoopAtEveryWidth) {
   const TestGraph graph = bipartite_graph(40, 25, 4);
   for (const std::int64_t dim : kWidths) {
     const at::Tensor x = random_matrix(graph.nodes(), dim, 1);
-    EXPECT_LT(
-        relative_error(neighbour_sum(graph.pattern(), x, {}, 1), reference(graph, x, {}, false)),
-        1e-6)
+    EXPECT_LT(relative_error(neighbour_sum(graph.pattern(), x, {}), reference(graph, x, {}, false)),
+              1e-6)
         << "dim " << dim;
   }
 }
@@ -83,7 +84,7 @@ TEST(NeighbourSum, AppliesScalesWeightsDropoutAndHorner) {
         options.edge_weights = at::tensor(weights);
         if (choice & 16) options.horner.scale = random_matrix(nodes, 1, 6).flatten();
       }
-      EXPECT_LT(relative_error(neighbour_sum(pattern, x, options, 2),
+      EXPECT_LT(relative_error(on_threads(2, [&] { return neighbour_sum(pattern, x, options); }),
                                reference(graph, x, options, (choice & 32) != 0)),
                 1e-5)
           << "dim " << dim << ", choice " << choice;
@@ -100,7 +101,7 @@ TEST(NeighbourSum, ReadsNoRowUnderAZeroColumnWeight) {
   options.scaling.column = mask;
   const at::Tensor expected = reference(graph, x, options, false);
   x.mutable_data_ptr<float>()[46 * 8] = NAN;
-  EXPECT_LT(relative_error(neighbour_sum(graph.pattern(), x, options, 1), expected), 1e-6);
+  EXPECT_LT(relative_error(neighbour_sum(graph.pattern(), x, options), expected), 1e-6);
 }
 
 TEST(NeighbourSum, GivesOnlyTheRowsWantedWithTheSameBits) {
@@ -113,13 +114,15 @@ TEST(NeighbourSum, GivesOnlyTheRowsWantedWithTheSameBits) {
     options.dropout.probability = probability;
     options.horner.addend = random_matrix(graph.nodes(), 17, 4);
     options.rows = nullptr;
-    const at::Tensor all = neighbour_sum(pattern, x, options, 1);
+    const at::Tensor all = neighbour_sum(pattern, x, options);
     options.rows = &rows;
-    EXPECT_TRUE(same_bits(neighbour_sum(pattern, x, options, 2), take(all, rows.rows())));
+    EXPECT_TRUE(same_bits(on_threads(2, [&] { return neighbour_sum(pattern, x, options); }),
+                          take(all, rows.rows())));
   }
   const RowList none;
   options.rows = &none;
-  EXPECT_EQ(neighbour_sum(pattern, x, options, 2).sizes(), (std::vector<std::int64_t>{0, 17}));
+  EXPECT_EQ(on_threads(2, [&] { return neighbour_sum(pattern, x, options); }).sizes(),
+            (std::vector<std::int64_t>{0, 17}));
 }
 
 TEST(NeighbourSum, SkipsColumnsThatAreNotActive) {
@@ -136,11 +139,12 @@ TEST(NeighbourSum, SkipsColumnsThatAreNotActive) {
   options.scaling = {random_matrix(graph.nodes(), 1, 5).flatten(),
                      random_matrix(graph.nodes(), 1, 6).flatten()};
   options.horner.addend = full;
-  const at::Tensor expected = neighbour_sum(pattern, full, options, 1);
+  const at::Tensor expected = neighbour_sum(pattern, full, options);
   options.active_columns = &set;
   options.horner.addend = compact;
   options.horner.addend_rows = &set;
-  EXPECT_TRUE(same_bits(neighbour_sum(pattern, compact, options, 2), expected));
+  EXPECT_TRUE(
+      same_bits(on_threads(2, [&] { return neighbour_sum(pattern, compact, options); }), expected));
 }
 
 TEST(NeighbourSum, GivesEveryRowTheAddendThatItNames) {
@@ -153,19 +157,19 @@ TEST(NeighbourSum, GivesEveryRowTheAddendThatItNames) {
   SumOptions options;
   options.horner.scale = random_matrix(nodes, 1, 6).flatten();
   options.horner.addend = take(shared, of);
-  const at::Tensor expected = neighbour_sum(graph.pattern(), x, options, 1);
+  const at::Tensor expected = neighbour_sum(graph.pattern(), x, options);
   options.horner.addend = shared;
   options.horner.addend_of = at::tensor(of, at::kInt);
-  EXPECT_TRUE(same_bits(neighbour_sum(graph.pattern(), x, options, 2), expected));
+  EXPECT_TRUE(same_bits(on_threads(2, [&] { return neighbour_sum(graph.pattern(), x, options); }),
+                        expected));
   const RowList rows({0, 3, 4699, 4700, 4759});
   options.rows = &rows;
-  EXPECT_TRUE(
-      same_bits(neighbour_sum(graph.pattern(), x, options, 1), take(expected, rows.rows())));
+  EXPECT_TRUE(same_bits(neighbour_sum(graph.pattern(), x, options), take(expected, rows.rows())));
   options.rows = nullptr;
   at::Tensor parts = at::full({nodes, 17}, -1.0);
   for (const Range range : {Range{0, 128}, Range{128, nodes}}) {
     options.range = range;
-    neighbour_sum_into(parts, graph.pattern(), x, options, 2);
+    on_threads(2, [&] { neighbour_sum_into(parts, graph.pattern(), x, options); });
   }
   EXPECT_TRUE(same_bits(parts, expected));
 }
@@ -176,7 +180,7 @@ TEST(NeighbourSumDeathTest, RefusesAddendsThatNoRowNames) {
   SumOptions options;
   options.horner.addend = random_matrix(2, 4, 4);
   options.horner.addend_of = at::zeros({graph.nodes() - 1}, at::kInt);
-  EXPECT_DEATH(neighbour_sum(graph.pattern(), x, options, 1), "an int32 for each of the 17");
+  EXPECT_DEATH(neighbour_sum(graph.pattern(), x, options), "an int32 for each of the 17");
 }
 
 TEST(NeighbourSum, SumsHubsInFixedChunks) {
@@ -184,7 +188,7 @@ TEST(NeighbourSum, SumsHubsInFixedChunks) {
   const Pattern pattern = graph.pattern();
   ASSERT_EQ(pattern.degree(9001), 9000);
   const at::Tensor x = random_matrix(graph.nodes(), 3, 7);
-  const at::Tensor sum = neighbour_sum(pattern, x, {}, 1);
+  const at::Tensor sum = neighbour_sum(pattern, x, {});
   std::vector<float> expected(3);
   for (std::int64_t begin = 0; begin < 9000; begin += kHubChunk) {
     std::vector<float> chunk(3);
@@ -204,11 +208,15 @@ TEST(NeighbourSum, HasTheSameBitsWithAnyNumberOfThreads) {
     SumOptions options;
     options.scaling.column = random_matrix(graph.nodes(), 1, 9).flatten();
     options.dropout = {0.2F, 3, false};
-    const at::Tensor plain = neighbour_sum(pattern, x, {}, 1);
-    const at::Tensor dropped = neighbour_sum(pattern, x, options, 1);
+    const at::Tensor plain = neighbour_sum(pattern, x, {});
+    const at::Tensor dropped = neighbour_sum(pattern, x, options);
     for (const int threads : {2, 3, 7}) {
-      EXPECT_TRUE(same_bits(neighbour_sum(pattern, x, {}, threads), plain)) << dim;
-      EXPECT_TRUE(same_bits(neighbour_sum(pattern, x, options, threads), dropped)) << dim;
+      EXPECT_TRUE(
+          same_bits(on_threads(threads, [&] { return neighbour_sum(pattern, x, {}); }), plain))
+          << dim;
+      EXPECT_TRUE(same_bits(on_threads(threads, [&] { return neighbour_sum(pattern, x, options); }),
+                            dropped))
+          << dim;
     }
   }
 }
@@ -257,10 +265,11 @@ TEST(NeighbourSum, HasTheSameBitsWhereItIsLargeEnoughToBeWrittenPastTheCaches) {
     options.horner.addend = random_matrix(nodes, dim, 5);
     const RowList wanted(some);
     options.rows = &wanted;
-    const at::Tensor expected = neighbour_sum(pattern, x, options, 1);
+    const at::Tensor expected = neighbour_sum(pattern, x, options);
     options.rows = nullptr;
     for (const int threads : {1, 3}) {
-      const at::Tensor all = neighbour_sum(pattern, x, options, threads);
+      const at::Tensor all =
+          on_threads(threads, [&] { return neighbour_sum(pattern, x, options); });
       ASSERT_GE(all.nbytes(), std::size_t{12} << 20);
       EXPECT_TRUE(same_bits(take(all, some), expected)) << dim << ", " << threads << " threads";
     }
@@ -273,7 +282,7 @@ TEST(NeighbourSum, HasTheSameBitsWhereItIsLargeEnoughToBeWrittenPastTheCaches) {
       EXPECT_TRUE(same_bits(out, of_first)) << kernel->instruction_set << ", dim " << dim;
     }
     EXPECT_TRUE(same_bits(of_first.slice(0, 0, 1000),
-                          neighbour_sum(pattern, x, options, 1).slice(0, 0, 1000)));
+                          neighbour_sum(pattern, x, options).slice(0, 0, 1000)));
   }
 }
 
@@ -322,17 +331,18 @@ TEST(NeighbourSum, HasTheSameBitsInWhateverOrderRowsAreStored) {
         options.active_columns = &active;
         factor = x.slice(0, 0, active.size());
       }
-      const at::Tensor expected = neighbour_sum(pattern, factor, options, 2);
-      EXPECT_TRUE(same_bits(neighbour_sum(stored, factor, options, 2), expected)) << choice;
+      const ComputeThreads threads(2);
+      const at::Tensor expected = neighbour_sum(pattern, factor, options);
+      EXPECT_TRUE(same_bits(neighbour_sum(stored, factor, options), expected)) << choice;
       options.rows = &wanted;
-      EXPECT_TRUE(same_bits(neighbour_sum(stored, factor, options, 2), take(expected, some)))
+      EXPECT_TRUE(same_bits(neighbour_sum(stored, factor, options), take(expected, some)))
           << choice;
       options.rows = nullptr;
       if (options.dropout.probability > 0) continue;
       at::Tensor parts = at::full({nodes, dim}, -1.0);
       for (const Range range : {Range{0, 2048}, Range{2048, nodes}}) {
         options.range = range;
-        neighbour_sum_into(parts, stored, factor, options, 2);
+        neighbour_sum_into(parts, stored, factor, options);
       }
       EXPECT_TRUE(same_bits(parts, expected)) << choice;
     }
@@ -343,8 +353,8 @@ TEST(NeighbourSum, LeavesTheRowsBehindItsOwnAlone) {
   const TestGraph graph = bipartite_graph(20, 10, 2);
   const at::Tensor x = random_matrix(graph.nodes(), 17, 1);
   at::Tensor out = at::full({graph.nodes() + 2, 17}, 42.0);
-  neighbour_sum_into(out, graph.pattern(), x, {}, 2);
-  EXPECT_TRUE(same_bits(out.narrow(0, 0, graph.nodes()), neighbour_sum(graph.pattern(), x, {}, 1)));
+  on_threads(2, [&] { neighbour_sum_into(out, graph.pattern(), x, {}); });
+  EXPECT_TRUE(same_bits(out.narrow(0, 0, graph.nodes()), neighbour_sum(graph.pattern(), x, {})));
   EXPECT_TRUE(out.narrow(0, graph.nodes(), 2).eq(42).all().item<bool>());
 }
 
@@ -374,7 +384,7 @@ TEST(NeighbourSum, GivesTheSameBitsRangeByRange) {
       options.active_columns = &active;
       factor = compact;
     }
-    const at::Tensor whole = neighbour_sum(pattern, factor, options, 1);
+    const at::Tensor whole = neighbour_sum(pattern, factor, options);
     for (const int threads : {1, 3}) {
       at::Tensor parts = at::full({nodes, 17}, -1.0);
       int calls = 0;
@@ -383,7 +393,7 @@ TEST(NeighbourSum, GivesTheSameBitsRangeByRange) {
                                 Range{3200, nodes}, Range{nodes, nodes}}) {
         const at::Tensor before = parts.clone();
         options.range = range;
-        neighbour_sum_into(parts, pattern, factor, options, threads);
+        on_threads(threads, [&] { neighbour_sum_into(parts, pattern, factor, options); });
         EXPECT_TRUE(same_bits(parts.narrow(0, range.end, nodes - range.end),
                               before.narrow(0, range.end, nodes - range.end)));
       }
@@ -399,11 +409,12 @@ TEST(NeighbourSum, GivesTheSameBitsRangeByRange) {
 
 TEST(NeighbourSum, TakesAPatternWithoutRowsOrNonzeros) {
   const at::Tensor x = random_matrix(4, 5, 1);
-  EXPECT_EQ(neighbour_sum(Pattern{}, x, {}, 2).sizes(), (std::vector<std::int64_t>{0, 5}));
+  const ComputeThreads threads(2);
+  EXPECT_EQ(neighbour_sum(Pattern{}, x, {}).sizes(), (std::vector<std::int64_t>{0, 5}));
   Pattern lone;
   lone.offsets = {0, 0, 0};
-  EXPECT_TRUE(same_bits(neighbour_sum(lone, x, {}, 2), at::zeros({2, 5})));
-  EXPECT_TRUE(same_bits(neighbour_sum(lone, at::empty({0, 5}), {}, 2), at::zeros({2, 5})));
+  EXPECT_TRUE(same_bits(neighbour_sum(lone, x, {}), at::zeros({2, 5})));
+  EXPECT_TRUE(same_bits(neighbour_sum(lone, at::empty({0, 5}), {}), at::zeros({2, 5})));
 }
 
 TEST(EdgeDropout, KeepsTheShareItShould) {
@@ -456,7 +467,7 @@ TEST(EdgeDropout, MeansLocalRowsByTheirGlobalNumbers) {
   const at::Tensor x = random_matrix(nodes, 8, 1);
   SumOptions options;
   options.dropout = {0.5F, 21, false};
-  const at::Tensor expected = neighbour_sum(graph.pattern(), x, options, 1);
+  const at::Tensor expected = neighbour_sum(graph.pattern(), x, options);
   Pattern reversed;
   std::vector<GlobalNode> numbers;
   for (std::int64_t local = 0; local < nodes; ++local) {
@@ -468,7 +479,7 @@ TEST(EdgeDropout, MeansLocalRowsByTheirGlobalNumbers) {
   }
   options.local_to_global = &numbers;
   EXPECT_TRUE(
-      same_bits(neighbour_sum(reversed, x.flip(0).contiguous(), options, 1).flip(0), expected));
+      same_bits(neighbour_sum(reversed, x.flip(0).contiguous(), options).flip(0), expected));
 }
 
 }  // namespace

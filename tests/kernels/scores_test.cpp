@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "tests/support/on_threads.h"
 
 namespace micrec {
 namespace {
@@ -98,8 +99,9 @@ TEST(Scores, OfAllTilesAreThoseOfTheirPairs) {
   const auto rows_of = [](const std::vector<float>& values) {
     return [&values](std::int64_t row) { return values.data() + row * kDim; };
   };
-  const RowPanels user_panels(kUsers, kDim, kUserLanes, rows_of(users), 1);
-  const RowPanels item_panels(kItems, kDim, kItemLanes, rows_of(items), 3);
+  const RowPanels user_panels(kUsers, kDim, kUserLanes, rows_of(users));
+  const RowPanels item_panels =
+      on_threads(3, [&] { return RowPanels(kItems, kDim, kItemLanes, rows_of(items)); });
   std::vector<std::int64_t> seen(kUsers, 0);
   for_each_tile(user_panels, item_panels,
                 [&](std::int64_t user, std::int64_t begin, std::int64_t count, float* scores) {

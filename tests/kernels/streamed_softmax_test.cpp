@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/random.h"
 #include "kernels/dispatch.h"
 
@@ -83,8 +84,8 @@ Sums sums_of(const SoftmaxRows& x, const SoftmaxFactor& y, float scale, int thre
   result.exponents.resize(x.count + kSoftmaxGroup);
   result.own_logits.resize(x.count);
   result.inverse.resize(x.count + kSoftmaxGroup);
-  softmax_sums(x, y, scale, threads, result.sums.data(), result.exponents.data(),
-               result.own_logits.data());
+  const ComputeThreads scope(threads);
+  softmax_sums(x, y, scale, result.sums.data(), result.exponents.data(), result.own_logits.data());
   for (std::int64_t n = 0; n < x.count; ++n) {
     result.inverse[n] = static_cast<float>(1 / result.sums[n]);
   }
@@ -108,10 +109,10 @@ std::vector<float> gradient_of(const Sides& sides, std::int64_t begin, std::int6
                                float scale, const Sums& of_rows, const Sums& of_columns,
                                int threads) {
   std::vector<float> gradient(size * sides.width, NAN);
+  const ComputeThreads scope(threads);
   softmax_gradient(sides.rows(begin, size), sides.factor(), scale,
                    {of_rows.inverse.data(), of_rows.exponents.data()},
-                   {of_columns.inverse.data(), of_columns.exponents.data()}, threads,
-                   gradient.data());
+                   {of_columns.inverse.data(), of_columns.exponents.data()}, gradient.data());
   return gradient;
 }
 

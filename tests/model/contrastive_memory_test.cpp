@@ -70,7 +70,7 @@ std::int64_t bytes_of_step(std::int64_t people, std::int64_t dim) {
     const at::Tensor second = at::randn({people / 2, dim}).requires_grad_(true);
     const std::int64_t before = taken_bytes;
     most_bytes = before;
-    contrastive_share(first, second, {people / 2, people / 2}, positions, 0.2, communicator, 1)
+    contrastive_share(first, second, {people / 2, people / 2}, positions, 0.2, communicator)
         .backward();
     const std::lock_guard<std::mutex> lock(mutex);
     most += most_bytes - before;

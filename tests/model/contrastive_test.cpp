@@ -17,6 +17,7 @@
 #include "model/contrastive_share.h"
 #include "model/overlap.h"
 #include "tests/support/dense_model.h"
+#include "tests/support/on_threads.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
@@ -76,7 +77,7 @@ std::vector<std::int32_t> dealt(const std::vector<std::int64_t>& rows_per_rank) 
 }
 
 Shared shared_loss(const Rows& rows, const std::vector<std::int64_t>& rows_per_rank,
-                   double temperature, int threads) {
+                   double temperature) {
   const std::vector<std::int32_t> positions = dealt(rows_per_rank);
   Shared result{0, at::full_like(rows.first, NAN), at::full_like(rows.second, NAN)};
   const int ranks = static_cast<int>(rows_per_rank.size());
@@ -92,7 +93,7 @@ Shared shared_loss(const Rows& rows, const std::vector<std::int64_t>& rows_per_r
     at::Tensor a = rows.first.index_select(0, numbers).requires_grad_(true);
     at::Tensor b = rows.second.index_select(0, numbers).requires_grad_(true);
     const at::Tensor share =
-        contrastive_share(a, b, rows_per_rank, positions, temperature, communicator, threads);
+        contrastive_share(a, b, rows_per_rank, positions, temperature, communicator);
     share.backward();
     shares[rank] = share.item<double>();
     for (std::int64_t n = 0; n < rows_per_rank[rank]; ++n) {
@@ -112,7 +113,7 @@ void expect_explicit_loss(const std::vector<std::int64_t>& rows_per_rank, std::i
   for (const std::int64_t rows : rows_per_rank) people += rows;
   const Rows rows(people, dim);
   const std::vector<at::Tensor> expected = explicit_loss(rows, temperature);
-  const Shared got = shared_loss(rows, rows_per_rank, temperature, 1);
+  const Shared got = shared_loss(rows, rows_per_rank, temperature);
   const double wanted = expected[0].item<double>();
   EXPECT_NEAR(got.loss, wanted, tolerance * std::abs(wanted) + 1e-7);
   const auto expect_gradient = [&](const at::Tensor& gradient, const at::Tensor& whole) {
@@ -148,7 +149,7 @@ TEST(ContrastiveShare, StaysExactAtASmallTemperature) {
 TEST(ContrastiveShare, StaysFiniteAtAnyTemperature) {
   for (const double temperature : {1e-9, 1e-6, 1e-4, 1e-2, 1e3, 1e9}) {
     const Rows rows(300, 8);
-    const Shared got = shared_loss(rows, {200, 100}, temperature, 1);
+    const Shared got = shared_loss(rows, {200, 100}, temperature);
     EXPECT_TRUE(std::isfinite(got.loss)) << temperature;
     EXPECT_GE(got.loss, -1e-6) << temperature;
     EXPECT_TRUE(got.first.isfinite().all().item<bool>()) << temperature;
@@ -163,7 +164,7 @@ bool same_bits(const at::Tensor& a, const at::Tensor& b) {
 TEST(ContrastiveShare, HasTheSameBitsWhoeverOwnsWhomAndOnAnyThreads) {
   for (const double temperature : {0.2, 0.003}) {
     const Rows rows(1500, 40);
-    const Shared expected = shared_loss(rows, {1500}, temperature, 1);
+    const Shared expected = shared_loss(rows, {1500}, temperature);
     const std::vector<std::vector<std::int64_t>> all = {{1500},
                                                         {800, 700},
                                                         {0, 1500},
@@ -173,7 +174,8 @@ TEST(ContrastiveShare, HasTheSameBitsWhoeverOwnsWhomAndOnAnyThreads) {
                                                         {200, 180, 190, 170, 0, 210, 250, 300}};
     for (const std::vector<std::int64_t>& rows_per_rank : all) {
       for (const int threads : {1, 3}) {
-        const Shared got = shared_loss(rows, rows_per_rank, temperature, threads);
+        const Shared got =
+            on_threads(threads, [&] { return shared_loss(rows, rows_per_rank, temperature); });
         EXPECT_EQ(got.loss, expected.loss);
         EXPECT_TRUE(same_bits(got.first, expected.first));
         EXPECT_TRUE(same_bits(got.second, expected.second));
@@ -189,8 +191,7 @@ TEST(ContrastiveShare, ScalesItsGradientByWhatComesBack) {
   std::vector<at::Tensor> gradients;
   for (const double factor : {1.0, 0.25}) {
     at::Tensor a = rows.first.clone().requires_grad_(true);
-    const at::Tensor share =
-        contrastive_share(a, rows.second, {50}, positions, 0.2, communicator, 1);
+    const at::Tensor share = contrastive_share(a, rows.second, {50}, positions, 0.2, communicator);
     (share * factor).backward();
     gradients.push_back(a.grad());
   }
@@ -202,7 +203,7 @@ TEST(ContrastiveShare, ScalesItsGradientByWhatComesBack) {
 TEST(ContrastiveShare, TakesRowsOfZeros) {
   Rows rows(4, 5);
   rows.first[1].zero_();
-  const Shared got = shared_loss(rows, {3, 1}, 0.2, 1);
+  const Shared got = shared_loss(rows, {3, 1}, 0.2);
   at::Tensor unit = rows.first / rows.first.norm(2, 1, true).clamp_min(1e-8);
   const at::Tensor logits =
       at::mm(unit.to(at::kDouble),
@@ -218,16 +219,16 @@ TEST(ContrastiveShare, TakesRowsOfZeros) {
 
 // One person has no negatives and so nothing to lose; nobody has nothing at all.
 TEST(ContrastiveShare, OfOnePersonOrNobodyIsZero) {
-  const Shared one = shared_loss(Rows(1, 5), {0, 1}, 0.2, 1);
+  const Shared one = shared_loss(Rows(1, 5), {0, 1}, 0.2);
   EXPECT_NEAR(one.loss, 0, 1e-6);
   EXPECT_LT(one.first.abs().max().item<double>(), 1e-5);
-  EXPECT_EQ(shared_loss(Rows(0, 5), {0, 0}, 0.2, 1).loss, 0);
+  EXPECT_EQ(shared_loss(Rows(0, 5), {0, 0}, 0.2).loss, 0);
 }
 
 TEST(ContrastiveShare, OfANaNIsNaN) {
   Rows rows(30, 5);
   rows.first[7][2] = NAN;
-  EXPECT_TRUE(std::isnan(shared_loss(rows, {10, 20}, 0.2, 1).loss));
+  EXPECT_TRUE(std::isnan(shared_loss(rows, {10, 20}, 0.2).loss));
 }
 
 class ChoosePeople : public testing::Test {
@@ -246,7 +247,7 @@ class ChoosePeople : public testing::Test {
     std::vector<std::vector<std::pair<std::int32_t, std::int32_t>>> of_rank(ranks);
     run_ranks(ranks, [&](Communicator& communicator) {
       const Shard shard = load_shard(dataset_, summary_, scattered_ownership(summary_, ranks),
-                                     Observed::training, 1, communicator);
+                                     Observed::training, communicator);
       const ContrastiveBatch own = choose_people(pair, shard, batch, 7, step);
       ASSERT_EQ(own.first_rows.size(), own.second_rows.size());
       counts[shard.rank()] = own.rows_per_rank;
@@ -330,7 +331,7 @@ TEST_F(ChoosePeople, TakesEverybodyAboutAsOften) {
   constexpr int kSteps = 2000, kBatch = 6;
   run_ranks(1, [&](Communicator& communicator) {
     const Shard shard = load_shard(dataset_, summary_, scattered_ownership(summary_, 1),
-                                   Observed::training, 1, communicator);
+                                   Observed::training, communicator);
     for (int step = 0; step < kSteps; ++step) {
       for (const std::int32_t row : choose_people(pair, shard, kBatch, 7, step).first_rows) {
         ++times[row];

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "model/model.h"
 #include "tests/support/dense_model.h"
+#include "tests/support/on_threads.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
@@ -86,11 +87,10 @@ class Embeddings : public testing::TestWithParam<Case> {
     dense_.fit_ridge(dense_.embeddings(Observed::training, kEpoch));
   }
 
-  at::Tensor sharded(const ProcessGrid& grid, Observed observed, int threads = 1) const {
+  at::Tensor sharded(const ProcessGrid& grid, Observed observed) const {
     ShardedSetting setting;
     setting.ranks = grid.rows;
     setting.columns = grid.columns;
-    setting.threads = threads;
     setting.observed = observed;
     setting.initialise = false;
     return sharded_embeddings(dataset_, config_, setting, parameters_, buffers_, kEpoch);
@@ -130,7 +130,7 @@ TEST_P(Embeddings, HaveTheSameBitsOnAnyGridAndNumberOfThreads) {
       EXPECT_TRUE(at::equal(got, expected))
           << to_text(grid) << ", " << (got != expected).any(1).nonzero().squeeze(1).slice(0, 0, 5);
     }
-    EXPECT_TRUE(at::equal(sharded({1, 1}, observed, /*threads=*/3), expected));
+    EXPECT_TRUE(at::equal(on_threads(3, [&] { return sharded({1, 1}, observed); }), expected));
   }
 }
 

@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/text.h"
 #include "model/model.h"
 #include "tests/support/dense_model.h"
+#include "tests/support/on_threads.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
@@ -201,7 +203,7 @@ TEST_P(Gradients, AreThoseOfTheDenseModel) {
     setting.ranks = grid.rows;
     setting.columns = grid.columns;
     const bool first = grid.ranks() == 1;
-    setting.threads = first ? 2 : 1;
+    const ComputeThreads threads(first ? 2 : 1);
     const ShardedStep step =
         sharded_step(dataset, test.config, setting, parameters, /*batch_size=*/64, time);
     ASSERT_EQ(static_cast<std::int64_t>(step.triples.size()), step.batch_rows);
@@ -327,8 +329,9 @@ TEST(Gradients, HaveTheSameBitsAtAnyNumberOfThreads) {
     ShardedSetting setting;
     setting.ranks = ranks;
     const ShardedStep first = sharded_step(dataset, config, setting, {}, 64, {5, 0});
-    setting.threads = 3;
-    const ShardedStep second = sharded_step(dataset, config, setting, {}, 64, {5, 0});
+    const ShardedStep second = on_threads(3, [&] {
+      return sharded_step(dataset, config, setting, {}, 64, {5, 0});
+    });
     EXPECT_EQ(first.loss.by_name, second.loss.by_name);
     for (const auto& [name, gradient] : first.gradients) {
       EXPECT_TRUE(at::equal(gradient, second.gradients.at(name))) << name;

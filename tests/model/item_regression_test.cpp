@@ -10,6 +10,7 @@
 #include <set>
 #include <vector>
 
+#include "base/parallel.h"
 #include "cluster/thread_communicator.h"
 #include "data/dataset_writer.h"
 #include "data/training_graph.h"
@@ -264,7 +265,7 @@ TEST_F(ItemRegressionTest, TakesTheNeighboursThatGraphsFind) {
   for (const int ranks : {2, 3, 5}) {
     ShardedSetting setting;
     setting.ranks = ranks;
-    setting.threads = 2;
+    const ComputeThreads threads(2);
     const Fitted some = fit(dataset, modalities, tasks, setting, {}, NeighbourSearch::approximate);
     EXPECT_EQ(some.solutions, one.solutions) << ranks << " ranks";
   }
@@ -292,7 +293,7 @@ TEST_F(ItemRegressionTest, HasTheSameBitsOnAnyRanksGridsAndThreads) {
     ShardedSetting setting;
     setting.ranks = ranks;
     setting.columns = columns;
-    setting.threads = threads;
+    const ComputeThreads scope(threads);
     const Fitted many = fit(dataset, modalities, tasks, setting);
     EXPECT_EQ(many.solutions, one.solutions) << ranks << " x " << columns;
     EXPECT_EQ(many.features, one.features);
@@ -379,8 +380,7 @@ void expect_sent_as_planned(const DatasetFile& dataset, const std::vector<std::s
   EXPECT_EQ(plan.collectives.empty(), grid.ranks() == 1);
   run_ranks(grid.ranks(), [&](Communicator& world) {
     const GridGroups groups = split_world(world, grid);
-    const Shard shard =
-        load_shard(dataset, summary, layout, Observed::training, /*threads=*/1, groups);
+    const Shard shard = load_shard(dataset, summary, layout, Observed::training, groups);
     const LedgerEntries before = world.ledger().snapshot();
     const ItemRegressionFit fit(dataset, shard, modalities, ItemFeatures::kColumns, 3, rule);
     fit.count(fit.solve({task, task}, [](double) {}).front());

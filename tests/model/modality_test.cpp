@@ -177,7 +177,7 @@ TEST(SemanticNeighbours, AreTheLargestCosinesWithEqualWeights) {
       at::Tensor got = at::zeros({world.space.nodes(), world.space.nodes()}, at::kDouble);
       run_ranks(ranks, [&](Communicator& communicator) {
         const Shard shard = load_shard(dataset, summary, scattered_ownership(summary, ranks),
-                                       Observed::training, 1, communicator);
+                                       Observed::training, communicator);
         const ItemNeighbours semantic = find_semantic_neighbours(dataset, shard, modality, 4);
         const ShardedGraph& graph = semantic.graph->graph();
         const Pattern& pattern = graph.pattern();

@@ -8,6 +8,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/parallel.h"
 #include "cluster/thread_communicator.h"
 #include "model/column_exchange.h"
 
@@ -57,13 +58,14 @@ void expect_near(const at::Tensor& got, const at::Tensor& expected) {
   EXPECT_LE(difference.numel() > 0 ? difference.max().item<double>() : 0, 1e-5 * scale + 1e-7);
 }
 
-const ColumnSums kWhole({1, 1}, kDim, nullptr, 2);
+const ColumnSums kWhole({1, 1}, kDim, nullptr);
 
 TEST(GroupedRowProduct, HasAGradientOfTheWeightForEachGroup) {
+  const ComputeThreads threads(2);
   const at::Tensor x = leaf(numbers({kRows, 5}, 1));
   const at::Tensor weight = copies_of(numbers({5, kDim}, 2), 3);
   const at::Tensor g = numbers({kRows, kDim}, 3);
-  const at::Tensor y = grouped_row_product(x, weight, group_rows(three_groups(), 3, 2));
+  const at::Tensor y = grouped_row_product(x, weight, group_rows(three_groups(), 3));
   torch::autograd::backward({y}, {g});
   expect_near(y.detach(), at::mm(x.detach().to(at::kDouble), weight.detach()[0].to(at::kDouble)));
   for (const std::int32_t group : {0, 1, 2}) {
@@ -75,6 +77,7 @@ TEST(GroupedRowProduct, HasAGradientOfTheWeightForEachGroup) {
 }
 
 TEST(TimesTable, MultipliesByTheRowNamedAndIsZeroWhereNoneIs) {
+  const ComputeThreads threads(2);
   const at::Tensor x = leaf(numbers({kRows, kDim}, 1));
   const at::Tensor table = copies_of(numbers({4, kDim}, 2), 3);
   std::vector<std::int32_t> index;
@@ -83,7 +86,7 @@ TEST(TimesTable, MultipliesByTheRowNamedAndIsZeroWhereNoneIs) {
   }
   const at::Tensor g = numbers({kRows, kDim}, 3);
   const at::Tensor y =
-      times_table(x, at::tensor(index, at::kInt), table, group_rows(three_groups(), 3, 2));
+      times_table(x, at::tensor(index, at::kInt), table, group_rows(three_groups(), 3));
   torch::autograd::backward({y}, {g});
   at::Tensor expected_table = at::zeros({3, 4, kDim}, at::kDouble);
   for (std::int64_t row = 0; row < kRows; ++row) {
@@ -100,6 +103,7 @@ TEST(TimesTable, MultipliesByTheRowNamedAndIsZeroWhereNoneIs) {
 }
 
 TEST(ContentRows, AreUnitProjectionsTimesCoefficientsWithTheGradientOfAutograd) {
+  const ComputeThreads threads(2);
   at::Tensor values = numbers({2, kRows, kDim}, 1);
   values[0][3].zero_();  // a projection without a direction
   const at::Tensor p = leaf(values);
@@ -108,8 +112,8 @@ TEST(ContentRows, AreUnitProjectionsTimesCoefficientsWithTheGradientOfAutograd) 
   std::vector<std::int32_t> pattern;
   for (std::int64_t row = 0; row < kRows; ++row) pattern.push_back(static_cast<int>(row % 4));
   const at::Tensor g = numbers({kRows, kDim}, 3);
-  const at::Tensor y = content_rows(p, at::tensor(pattern, at::kInt), tables,
-                                    group_rows(three_groups(), 3, 2), kWhole);
+  const at::Tensor y =
+      content_rows(p, at::tensor(pattern, at::kInt), tables, group_rows(three_groups(), 3), kWhole);
   torch::autograd::backward({y}, {g});
 
   const at::Tensor q = p.detach().to(at::kDouble).requires_grad_(true);
@@ -149,6 +153,7 @@ TEST(BlockDots, AreDotProductsOfRowsOfTwoBlocks) {
 }
 
 TEST(TripleLoss, IsTheWeightedSoftplusAndSquaresWithTheirSlopes) {
+  const ComputeThreads threads(2);
   at::Tensor values = 3 * numbers({5, kRows}, 1).to(at::kDouble);
   values[0][0] = 900;  // neither overflows
   values[1][1] = 900;
@@ -157,7 +162,7 @@ TEST(TripleLoss, IsTheWeightedSoftplusAndSquaresWithTheirSlopes) {
   for (std::int64_t t = 0; t < kRows; ++t) weight.push_back(0.1 * static_cast<double>(t % 4));
   TripleSums parts;
   const at::Tensor w = at::tensor(weight, at::kDouble);
-  const at::Tensor loss = triple_loss(dots, w, 0.3, group_rows(three_groups(), 3, 2), parts);
+  const at::Tensor loss = triple_loss(dots, w, 0.3, group_rows(three_groups(), 3), parts);
   torch::autograd::backward({loss}, {at::full({}, 2.0, at::kDouble)});
   const at::Tensor same = values.clone().requires_grad_(true);
   const at::Tensor ranking = w * at::softplus(same[1] - same[0], 1, 100);
@@ -191,13 +196,13 @@ TEST(RowFunctions, HaveTheSameBitsForAnyColumnPartsAndPlaces) {
   const at::Tensor p = x.slice(0, 0, kRows).unsqueeze(0);
   const at::Tensor coefficients = copies_of(numbers({2, 1}, 4).expand({2, kWide}), 1);
   const at::Tensor pattern = at::ones({kRows}, at::kInt);
-  const RowGroups all{kRows, 1, 1, nullptr};
+  const RowGroups all{kRows, 1, nullptr};
   const ColumnSums sums({1, 1}, kWide, nullptr);
   const std::vector<std::pair<int, int>> pairs = {{0, 1}, {2, 2}};
   const at::Tensor dots = block_dots("test.dots", x, 3, pairs, sums);
   const at::Tensor content = content_rows(p, pattern, {coefficients}, all, sums).detach();
   const at::Tensor last = content_rows(p.slice(1, kRows - 1).contiguous(), at::ones({1}, at::kInt),
-                                       {coefficients}, RowGroups{1, 1, 1, nullptr}, sums);
+                                       {coefficients}, RowGroups{1, 1, nullptr}, sums);
   EXPECT_TRUE(at::equal(last.detach()[0], content[kRows - 1]));
   for (const int parts : {2, 4, 8, 16}) {
     const ProcessGrid grid{1, parts};

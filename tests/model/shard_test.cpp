@@ -17,7 +17,7 @@ TEST(Shard, StoresRowsForSumsWhereAMatrixOfThemIsLarge) {
   const DatasetSummary summary = summarise(dataset);
   run_ranks(2, [&](Communicator& communicator) {
     const Ownership ownership = assign_by_hash(summary.space, summary.people, 2);
-    Shard shard = load_shard(dataset, summary, ownership, Observed::training, 1, communicator);
+    Shard shard = load_shard(dataset, summary, ownership, Observed::training, communicator);
     const std::int64_t rows = shard.graph->local_rows();
     const std::int64_t smallest = ((12 << 20) / 4 + rows - 1) / rows;  // width
     store_for_sums(shard, smallest - 1);

@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/random.h"
 #include "model/implicit_rows.h"
 #include "model/model.h"
 #include "model/symmetric_eigen.h"
 #include "tests/support/dense_model.h"
+#include "tests/support/on_threads.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
@@ -121,7 +123,7 @@ TEST(ImplicitRows, AreThoseOfTheirSystemsWhateverTheirDegree) {
   for (const std::int64_t dim : {1, 6, 16, 40}) {
     const Problem problem = problem_of(dim, many_degrees(dim));
     const ImplicitRows view = view_of(problem, all_rows(problem));
-    const SolvedRows solved = solve_implicit_rows(view, 2);
+    const SolvedRows solved = on_threads(2, [&] { return solve_implicit_rows(view); });
     const SolvedRows by_torch = solve_implicit_rows_by_torch(view);
     for (std::int64_t row = 0; row < problem.pattern.rows(); ++row) {
       const std::int64_t degree = problem.pattern.degree(row);
@@ -157,9 +159,10 @@ TEST(ImplicitRows, AreThoseOfTheirSystemsWhateverTheirDegree) {
 TEST(ImplicitRows, HaveTheSameBitsAloneAndAmongOthers) {
   constexpr std::int64_t kDim = 24;
   const Problem problem = problem_of(kDim, many_degrees(kDim));
-  const SolvedRows together = solve_implicit_rows(view_of(problem, all_rows(problem)), 3);
+  const SolvedRows together =
+      on_threads(3, [&] { return solve_implicit_rows(view_of(problem, all_rows(problem))); });
   for (std::int64_t row = 0; row < problem.pattern.rows(); ++row) {
-    const SolvedRows alone = solve_implicit_rows(view_of(problem, {row}), 1);
+    const SolvedRows alone = solve_implicit_rows(view_of(problem, {row}));
     ASSERT_TRUE(at::equal(alone.x[0], together.x[row])) << problem.pattern.degree(row);
     ASSERT_EQ(alone.misfit[0], together.misfit[row]);
   }
@@ -343,7 +346,7 @@ TEST_F(SolvedKinds, IalsHasTheSameBitsOnAnyNumberOfRanksWhereReproducible) {
   const Trained one = train(config, setting, 2);
   for (const int ranks : {2, 3, 4}) {
     setting.ranks = ranks;
-    setting.threads = ranks;
+    const ComputeThreads threads(ranks);
     const Trained many = train(config, setting, 2);
     EXPECT_TRUE(at::equal(one.table, many.table)) << ranks;
     EXPECT_EQ(one.losses[1].by_name, many.losses[1].by_name) << ranks;

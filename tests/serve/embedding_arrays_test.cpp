@@ -28,7 +28,7 @@ class EmbeddingArraysTest : public testing::Test {
     std::ostringstream report;
     run_ranks(ranks, [&](Communicator& communicator) {
       export_arrays(dataset_, space_, ownership,
-                    rows_of(ownership, communicator.rank(), z_, kArrayDim), format, prefix_, 1,
+                    rows_of(ownership, communicator.rank(), z_, kArrayDim), format, prefix_,
                     communicator, report, block_bytes);
     });
     return report.str();

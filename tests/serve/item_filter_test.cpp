@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/random.h"
 #include "serve/filter_files.h"
 #include "tests/support/small_world.h"
@@ -50,7 +51,7 @@ struct Ranking {
     }
   }
 
-  Candidates candidates() const { return {item_rows, kDim, 0, row_of, group, 1, 1, {}}; }
+  Candidates candidates() const { return {item_rows, kDim, 0, row_of, group, 1, {}}; }
 
   /// The list of a user, from all their scores and one pass down them.
   std::vector<ScoredItem> plain(std::int64_t user, std::int64_t k,
@@ -113,8 +114,9 @@ TEST(ItemFilter, AListIsWhatOnePassDownTheWholeRankingTakes) {
       filter.leave_out(out);
       filter.set_at_most(most, kind);
       for (const std::int64_t k : {1, 10, 60}) {
-        const auto lists = filtered_top_k(ranking.candidates(), {ranking.user_rows}, ranking.seen,
-                                          {}, k, &filter, 2);
+        const ComputeThreads threads(2);
+        const auto lists =
+            filtered_top_k(ranking.candidates(), {ranking.user_rows}, ranking.seen, {}, k, &filter);
         ASSERT_EQ(static_cast<std::int64_t>(lists.size()), ranking.users);
         for (std::int64_t u = 0; u < ranking.users; ++u) {
           const std::vector<ScoredItem> expected =
@@ -133,7 +135,7 @@ TEST(ItemFilter, AListIsWhatOnePassDownTheWholeRankingTakes) {
 TEST(ItemFilter, WithoutOneAllItemsAreRanked) {
   const Ranking ranking(20);
   const auto all =
-      filtered_top_k(ranking.candidates(), {ranking.user_rows}, ranking.seen, {}, 9, nullptr, 1);
+      filtered_top_k(ranking.candidates(), {ranking.user_rows}, ranking.seen, {}, 9, nullptr);
   const std::vector<std::uint8_t> may(kItems, 1);
   for (std::int64_t u = 0; u < ranking.users; ++u) {
     const std::vector<ScoredItem> expected = ranking.plain(u, 9, may, 1, Items(kItems, -1));
@@ -147,7 +149,7 @@ TEST(ItemFilter, LeavesNothingWhereNothingIsAllowed) {
   filter.keep_only({});
   filter.set_at_most(1, Items(kItems, 0));
   for (const auto& list :
-       filtered_top_k(ranking.candidates(), {ranking.user_rows}, ranking.seen, {}, 5, &filter, 1)) {
+       filtered_top_k(ranking.candidates(), {ranking.user_rows}, ranking.seen, {}, 5, &filter)) {
     EXPECT_TRUE(list.empty());
   }
 }

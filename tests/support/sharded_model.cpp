@@ -78,8 +78,7 @@ void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const Shard
             summary.space, summary.people,
             scattered_ownership(summary, reproducible ? setting.summands : setting.ranks), grid,
             reproducible);
-        Shard shard = load_shard(dataset, summary, std::move(layout), setting.observed,
-                                 setting.threads, groups);
+        Shard shard = load_shard(dataset, summary, std::move(layout), setting.observed, groups);
         move_to(shard, setting.device);
         Model model(resolved, dataset, shard, setting.seed);
         if (setting.initialise) model.initialise();
@@ -145,7 +144,7 @@ ShardedStep sharded_step(const DatasetFile& dataset, const ModelConfig& config,
     const int number = rank.communicator.rank();
     EpochSampler sampler(
         space, read_training_share(dataset, space, rank.shard.ownership, rank.shard.rank()),
-        eligible_items(dataset, space), {Sampling::interactions, batch_size, setting.seed, 1});
+        eligible_items(dataset, space), {Sampling::interactions, batch_size, setting.seed});
     const std::int64_t step_in_epoch = time.step % sampler.steps_per_epoch();
     const TripleBatch batch = sampler.batch(time.epoch, step_in_epoch);
     const std::int64_t rows = sampler.global_batch_rows(step_in_epoch);

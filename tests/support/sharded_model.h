@@ -40,7 +40,6 @@ struct ShardedSetting {
   /// Parts over which dense gradients are summed in a fixed order whatever the grid; 0: one a row
   /// part.
   int summands = 0;
-  int threads = 1;
   Observed observed = Observed::training;
   std::uint64_t seed = 3;
   bool initialise = true;

@@ -33,7 +33,7 @@ std::map<std::string, double> counted_bytes(const DatasetFile& dataset,
     const GridGroups groups = split_world(communicator, grid);
     const Shard shard =
         load_shard(dataset, summary, make_layout(summary.space, summary.people, rows, grid),
-                   Observed::training, 1, groups);
+                   Observed::training, groups);
     Model model(config, dataset, shard, /*seed=*/3);
     model.initialise();
     EpochSampler sampler(summary.space,
@@ -70,8 +70,8 @@ class PlanBytes : public ::testing::Test {
     config = resolve(config, summary_.space.domains());
     const Ownership ownership =
         assign_balanced(summary_.space, summary_.people, summary_.training_degree, grid.rows);
-    const PlanInputs inputs = read_plan_inputs(dataset_, summary_, config, sampling,
-                                               SemanticDetail::found, /*threads=*/1);
+    const PlanInputs inputs =
+        read_plan_inputs(dataset_, summary_, config, sampling, SemanticDetail::found);
     const GridPlan plan = plan_grid(inputs, ownership, grid, {});
     const std::map<std::string, double> counted =
         counted_bytes(dataset_, summary_, config, ownership, grid, sampling, 60);
@@ -106,7 +106,7 @@ class PlanBytes : public ::testing::Test {
 };
 
 SamplingConfig sampling(std::int64_t batch, Sampling kind = Sampling::interactions) {
-  return {kind, batch, /*seed=*/5, /*threads=*/1};
+  return {kind, batch, /*seed=*/5};
 }
 
 TEST_F(PlanBytes, AreThoseThatAStepSendsWithAllParts) {

@@ -112,7 +112,7 @@ class TrainerTest : public testing::Test {
       const NodeSpace& space = rank.shard.space();
       EpochSampler sampler(
           space, read_training_share(dataset_, space, rank.shard.ownership, rank.shard.rank()),
-          eligible_items(dataset_, space), {Sampling::interactions, kBatch, setting.seed, 1});
+          eligible_items(dataset_, space), {Sampling::interactions, kBatch, setting.seed});
       CheckpointStore store(directory, communicator);
       Optimizer optimizer(rank.model, options.training.adam);
       TrainingState state;

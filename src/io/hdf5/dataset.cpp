@@ -316,7 +316,7 @@ void make_dataset(OpenFile& file, const std::string& name, hid_t type,
   const auto row_bytes =
       element_bytes * static_cast<std::size_t>(Hdf5Info{{}, shape}.row_elements());
   file.packed.insert_or_assign(
-      name, PackedRows({shape[0], storage.chunk->front(), row_bytes, element_bytes}, file.threads));
+      name, PackedRows({shape[0], storage.chunk->front(), row_bytes, element_bytes}));
 }
 
 void read_rows(OpenFile& file, const std::string& name, hid_t type, const Hdf5Info& what,

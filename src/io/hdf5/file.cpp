@@ -163,11 +163,10 @@ Hdf5File::Hdf5File(Hdf5File&&) noexcept = default;
 Hdf5File& Hdf5File::operator=(Hdf5File&&) noexcept = default;
 Hdf5File::~Hdf5File() = default;
 
-Hdf5File Hdf5File::create(const std::string& path, int threads) {
+Hdf5File Hdf5File::create(const std::string& path) {
   auto file = std::make_unique<hdf5::OpenFile>();
   file->path = path;
   file->writable = true;
-  file->threads = threads;
   const Lock lock(library_mutex());
   hdf5::print_nothing();
   const Handle access = hdf5::file_access();

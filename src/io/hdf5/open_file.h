@@ -25,7 +25,6 @@ struct OpenFile {
   std::int64_t bytes = 0;                    // of the file when it was opened
   std::unique_ptr<Hdf5Structure> structure;  // where it was checked
   std::map<std::string, Handle> datasets;    // kept open, with their caches of chunks
-  int threads = 1;                           // that pack what is written
   std::map<std::string, PackedRows> packed;  // compressed datasets that are being written
 
   OpenFile() = default;

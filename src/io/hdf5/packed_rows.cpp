@@ -52,25 +52,23 @@ std::string_view ChunkPacker::pack(std::span<const char> chunk, std::size_t elem
   return {packed_.data(), bytes};
 }
 
-PackedRows::PackedRows(const Shape& shape, int threads)
-    : shape_(shape),
-      chunk_bytes_(static_cast<std::size_t>(shape.chunk_rows) * shape.row_bytes),
-      packers_(static_cast<std::size_t>(threads)) {}
+PackedRows::PackedRows(const Shape& shape)
+    : shape_(shape), chunk_bytes_(static_cast<std::size_t>(shape.chunk_rows) * shape.row_bytes) {}
 
 void PackedRows::write_chunks(std::span<const char> chunks, const Write& write) {
   const std::size_t count = chunks.size() / chunk_bytes_;
-  std::vector<std::string_view> packed(packers_.size());
-  for (std::size_t begin = 0; begin < count; begin += packers_.size()) {
-    const std::size_t size = std::min(packers_.size(), count - begin);
-    parallel_for(static_cast<std::int64_t>(size), 1, static_cast<int>(size),
-                 [&](std::int64_t first, std::int64_t last) {
-                   for (std::int64_t i = first; i < last; ++i) {
-                     if (!packers_[i]) packers_[i] = std::make_unique<ChunkPacker>();
-                     packed[i] =
-                         packers_[i]->pack(chunks.subspan((begin + i) * chunk_bytes_, chunk_bytes_),
-                                           shape_.element_bytes);
-                   }
-                 });
+  const auto threads = static_cast<std::size_t>(compute_threads());
+  if (packers_.size() < threads) packers_.resize(threads);
+  std::vector<std::string_view> packed(threads);
+  for (std::size_t begin = 0; begin < count; begin += threads) {
+    const std::size_t size = std::min(threads, count - begin);
+    parallel_for(static_cast<std::int64_t>(size), 1, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) {
+        if (!packers_[i]) packers_[i] = std::make_unique<ChunkPacker>();
+        packed[i] = packers_[i]->pack(chunks.subspan((begin + i) * chunk_bytes_, chunk_bytes_),
+                                      shape_.element_bytes);
+      }
+    });
     for (std::size_t i = 0; i < size; ++i) {
       write(written_, packed[i]);
       written_ += shape_.chunk_rows;

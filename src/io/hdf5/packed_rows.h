@@ -52,7 +52,7 @@ class PackedRows {
     std::size_t element_bytes;
   };
 
-  PackedRows(const Shape& shape, int threads);
+  explicit PackedRows(const Shape& shape);
 
   /// The next rows. values: (rows.size() * row_bytes) bytes.
   void write(Range rows, const char* values, const Write& write);
@@ -67,7 +67,7 @@ class PackedRows {
   std::int64_t next_ = 0;                              // row that is to come
   std::int64_t written_ = 0;                           // rows of the chunks that are written
   std::vector<char> pending_;                          // rows whose chunk is not full
-  std::vector<std::unique_ptr<ChunkPacker>> packers_;  // [thread]
+  std::vector<std::unique_ptr<ChunkPacker>> packers_;  // [chunk of those packed together]
 };
 
 }  // namespace micrec::hdf5

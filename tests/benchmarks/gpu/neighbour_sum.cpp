@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "cluster/device.h"
@@ -71,7 +72,7 @@ void run(c10::Device device, const char* path, const std::vector<std::int64_t>& 
   const Pattern& pattern = sum.pattern();
   const std::int64_t nodes = sum.nodes();
   const Stopwatch stopwatch(device);
-  const int threads = at::get_num_threads();
+  const ComputeThreads threads(at::get_num_threads());
   std::printf("{\"what\": \"graph\", \"nodes\": %lld, \"nonzeros\": %lld}\n",
               static_cast<long long>(nodes), static_cast<long long>(pattern.nonzeros()));
 
@@ -86,7 +87,7 @@ void run(c10::Device device, const char* path, const std::vector<std::int64_t>& 
     const at::Tensor x = at::randn({nodes, width}, device);
     at::Tensor out = at::empty_like(x);
     const double bytes = sum.bytes(width);
-    neighbour_sum_into(out, pattern, x, {}, threads);
+    neighbour_sum_into(out, pattern, x, {});
     const at::Tensor expected = at::mm(csr, x);
     const double apart = (out - expected).abs().max().item<double>();
     if (!(apart <= 1e-4 * expected.abs().max().item<double>())) {
@@ -95,7 +96,7 @@ void run(c10::Device device, const char* path, const std::vector<std::int64_t>& 
       std::exit(1);
     }
     report("neighbour_sum", width,
-           stopwatch.seconds([&] { neighbour_sum_into(out, pattern, x, {}, threads); }), bytes);
+           stopwatch.seconds([&] { neighbour_sum_into(out, pattern, x, {}); }), bytes);
     report("torch CSR product", width, stopwatch.seconds([&] { at::mm(csr, x); }), bytes);
   }
 }

@@ -16,6 +16,7 @@
 #include <span>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/timer.h"
 #include "cluster/device.h"
 #include "evaluate/device_ranking.h"
@@ -48,17 +49,17 @@ class MadeUpRanking {
   }
 
   Ranked on_cpu(std::span<const ScoreMix> mixes, bool linear) const {
-    const int threads = at::get_num_threads();
+    const ComputeThreads threads(at::get_num_threads());
     const Timer timer;
-    const Candidates candidates(numbers(items_), items_.size(1), 0, row_of_, group_, 1, threads,
+    const Candidates candidates(numbers(items_), items_.size(1), 0, row_of_, group_, 1,
                                 linear ? coefficients_ : SparseRows{});
     const std::size_t pairs = positives_.values.size();
     std::vector<float> scores(mixes.size() * pairs);
     std::vector<std::int32_t> ahead(mixes.size() * pairs, 0);
     RankedUsers of_users = people(linear);
     of_users.rows = numbers(users_);
-    score_pairs(candidates, of_users, positives_, mixes, threads, scores);
-    count_ahead(candidates, of_users, positives_, mixes, scores, masked_, threads, ahead);
+    score_pairs(candidates, of_users, positives_, mixes, scores);
+    count_ahead(candidates, of_users, positives_, mixes, scores, masked_, ahead);
     return {ahead, timer.seconds()};
   }
 
