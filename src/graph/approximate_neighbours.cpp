@@ -34,6 +34,17 @@ constexpr int kWidths[] = {8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 51
 constexpr double kRecallOfGraph = 0.985;  // of the sample's neighbours in it
 constexpr float kSameCosine = 1e-6F;
 constexpr ScoredItem kNone{-1, 0};
+constexpr std::int64_t kBytesOfFound = 2 * sizeof(std::int32_t);  // a number and its cosine
+
+/// Whether a rank with this share asks its graphs for an item.
+bool is_handled(std::int64_t item, const GraphShare& share) {
+  return !share.graphs.empty() && item / kBlock % share.parts == share.part;
+}
+
+/// The first of the sampled items whose true neighbours a rank finds.
+std::int64_t first_sampled(std::int64_t sampled, int rank, int ranks) {
+  return sampled * rank / ranks;
+}
 
 void keep_best(std::vector<ScoredItem>& found, std::int64_t k) {
   if (static_cast<std::int64_t>(found.size()) > k) {
@@ -295,10 +306,6 @@ class ApproximateSearch {
   int rank() const { return communicator_ == nullptr ? 0 : communicator_->rank(); }
   int ranks() const { return communicator_ == nullptr ? 1 : communicator_->size(); }
 
-  static bool is_handled(std::int64_t item, const GraphShare& share) {
-    return !share.graphs.empty() && item / kBlock % share.parts == share.part;
-  }
-
   // A found list as it travels: of each of the k numbers and cosines, -1 and 0 where there is none.
   void write(std::size_t query, std::int32_t* to) const {
     for (int n = 0; n < question_.k; ++n) {
@@ -328,7 +335,7 @@ class ApproximateSearch {
     }
     std::ranges::sort(sample_);
     const int ranks = this->ranks();
-    const auto cut = [&](int rank) { return sampled() * rank / ranks; };
+    const auto cut = [&](int rank) { return first_sampled(sampled(), rank, ranks); };
     std::vector<std::int64_t> rows;
     for (int rank = 0; rank < ranks; ++rank) rows.push_back(cut(rank + 1) - cut(rank));
     const std::vector<std::int64_t> own(sample_.begin() + cut(rank()),
@@ -499,9 +506,41 @@ GraphShare share_of_graphs(int rank, int ranks, int graphs) {
   return share;
 }
 
+std::vector<SearchTraffic> traffic_of_search(const std::vector<std::int32_t>& asked_by, int k,
+                                             int ranks) {
+  const auto items = static_cast<std::int64_t>(asked_by.size());
+  const auto list = static_cast<double>(k * kBytesOfFound);
+  std::vector<double> asked_of_block((items + kBlock - 1) / kBlock, 0);
+  std::vector<SearchTraffic> traffic(ranks);
+  std::vector<GraphShare> shares;
+  for (int rank = 0; rank < ranks; ++rank) {
+    shares.push_back(share_of_graphs(rank, ranks, kNeighbourGraphs));
+  }
+  std::int64_t asking = 0;
+  for (std::int64_t item = 0; item < items; ++item) {
+    const std::int32_t rank = asked_by[item];
+    if (rank < 0) continue;
+    ++asking;
+    ++asked_of_block[item / kBlock];
+    if (is_handled(item, shares[rank])) traffic[rank].found -= list;
+  }
+  const std::int64_t sampled = std::min(kSampledItems, asking);
+  for (int rank = 0; rank < ranks; ++rank) {
+    for (std::size_t block = 0; block < asked_of_block.size(); ++block) {
+      const bool is_asked = is_handled(static_cast<std::int64_t>(block) * kBlock, shares[rank]);
+      traffic[rank].found += is_asked ? list * asked_of_block[block] : 0;
+    }
+    const std::int64_t own =
+        first_sampled(sampled, rank + 1, ranks) - first_sampled(sampled, rank, ranks);
+    traffic[rank].sample = list * static_cast<double>(own * (ranks - 1));
+    traffic[rank].sampled = sampled;
+  }
+  return traffic;
+}
+
 double most_search_bytes(const NeighbourSearchSize& size) {
   constexpr double kFloat = sizeof(float);
-  constexpr double kFound = 2 * sizeof(std::int32_t);  // a number and its cosine
+  constexpr double kFound = kBytesOfFound;
   constexpr double kNumber = sizeof(std::int32_t);
   // What a graph has of an item beside its row: links, a lock, a label and where to find it, and
   // what joins equal rows.

@@ -70,6 +70,18 @@ struct GraphShare {
 };
 GraphShare share_of_graphs(int rank, int ranks, int graphs);
 
+/// What a rank sends in an approximate search, in bytes but for the sum over how many are found of
+/// `sampled` items, 8 bytes each; `found` travels unless the search is given up.
+struct SearchTraffic {
+  double sample = 0;
+  double found = 0;
+  std::int64_t sampled = 0;
+};
+
+/// Of every rank; see NeighbourQuestion. Shapes   asked_by: (items); returns (ranks). Ranks: local.
+std::vector<SearchTraffic> traffic_of_search(const std::vector<std::int32_t>& asked_by, int k,
+                                             int ranks);
+
 /// Of how many items an approximate search looks for the true neighbours too.
 inline constexpr std::int64_t kSampledItems = 512;
 

@@ -10,12 +10,14 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/huge_pages.h"
+
 namespace micrec {
 namespace {
 
 /// Lists of numbers of all ranks, rank 0's first. Ranks: collective.
 template <typename T>
-std::vector<T> gather(const char* name, const std::vector<T>& own, Communicator& world) {
+std::vector<T> gather(const char* name, std::vector<T> own, Communicator& world) {
   static_assert(std::is_trivially_copyable_v<T>, "its bytes travel");
   if (world.size() == 1) return own;
   const auto size = static_cast<std::int64_t>(own.size());
@@ -24,7 +26,9 @@ std::vector<T> gather(const char* name, const std::vector<T>& own, Communicator&
   std::copy_n(own.data(), size, static_cast<T*>(bytes.mutable_data_ptr()));
   const at::Tensor all = world.all_gather(name, bytes, gather_counts(world, name, size));
   const auto* const values = static_cast<const T*>(all.const_data_ptr());
-  return {values, values + all.size(0)};
+  reserve_huge(own, all.size(0));
+  own.assign(values, values + all.size(0));
+  return own;
 }
 
 /// Products of the lower triangle, the diagonal with it.
@@ -47,9 +51,12 @@ double ItemHubs::most_bytes(double people, double interactions, const HubRule& r
 ItemHubs::ItemHubs(const TrainingHistories& histories, const HubRule& rule, Communicator& world) {
   CHECK_LE(rule.most, std::numeric_limits<std::uint16_t>::max());
   static_assert(TrainingHistories::kLongestHistory <= std::numeric_limits<std::uint16_t>::max());
-  choose(histories, rule, world);
+  const std::vector<double> pairs = choose(histories, rule, world);
+  std::vector<std::int32_t> met_by;
+  for (const std::int32_t item : items_) met_by.push_back(histories.training_degree()[item]);
+  first_walked_ = first_walked(met_by, rule);
   gather_met(histories, world);
-  multiply(histories, world);
+  multiply(met_by, pairs, world);
 }
 
 std::vector<std::int32_t> ItemHubs::candidates(const std::vector<std::int32_t>& degree,
@@ -79,15 +86,16 @@ std::int64_t ItemHubs::most_within(std::span<const double> pairs, double interac
   return hubs;
 }
 
-void ItemHubs::choose(const TrainingHistories& histories, const HubRule& rule,
-                      Communicator& world) {
+/// Returns of each hub and those before it how often two of them were met by a person.
+std::vector<double> ItemHubs::choose(const TrainingHistories& histories, const HubRule& rule,
+                                     Communicator& world) {
   const std::vector<std::int32_t>& degree = histories.training_degree();
   double interactions = 0;
   for (const std::int32_t people : degree) interactions += people;
   items_ = candidates(degree, rule);
   number_items(histories);
 
-  if (items_.empty()) return;
+  if (items_.empty()) return {};
   at::Tensor pairs = at::zeros({count()}, at::kDouble);  // of a hub and those before it
   auto* const of_hub = pairs.mutable_data_ptr<double>();
   for (std::size_t n = 0; n < histories.own_people().size(); ++n) {
@@ -99,6 +107,7 @@ void ItemHubs::choose(const TrainingHistories& histories, const HubRule& rule,
   world.all_reduce("item_regression.hubs", pairs);
   items_.resize(most_within({of_hub, items_.size()}, interactions, rule));
   number_items(histories);
+  return {of_hub, of_hub + count()};
 }
 
 void ItemHubs::number_items(const TrainingHistories& histories) {
@@ -123,7 +132,13 @@ void ItemHubs::gather_met(const TrainingHistories& histories, Communicator& worl
   static_assert(kBytesOfPerson ==
                 sizeof(std::int32_t) + sizeof(std::uint16_t) * (kHead + kAlign - 1));
   const std::vector<std::int32_t>& own = histories.own_people();
+  std::int64_t most = 0;
+  for (std::size_t n = 0; n < own.size(); ++n) {
+    most += numbers_of_person(static_cast<std::int64_t>(
+        histories.items_of_own_person(static_cast<std::int64_t>(n)).size()));
+  }
   std::vector<std::uint16_t> records;
+  reserve_huge(records, most);
   for (std::size_t n = 0; n < own.size(); ++n) {
     const std::vector<std::uint16_t> met = met_by_own(histories, static_cast<std::int64_t>(n));
     const double weight = histories.squared_weight()[own[n]];
@@ -136,7 +151,7 @@ void ItemHubs::gather_met(const TrainingHistories& histories, Communicator& worl
     records.resize((records.size() + kAlign - 1) / kAlign * kAlign, 0);
   }
   const std::vector<std::int32_t> people = gather("item_regression.hubs", own, world);
-  records_ = gather("item_regression.hubs", records, world);
+  records_ = gather("item_regression.hubs", std::move(records), world);
   CHECK_LE(records_.size() / kAlign, std::numeric_limits<std::int32_t>::max());
   place_of_.assign(histories.people(), -1);  // of who is a user of no domain
   std::int32_t place = 0;
@@ -162,6 +177,12 @@ std::vector<std::int64_t> ItemHubs::cut_rows(std::span<const std::int32_t> peopl
   return first;
 }
 
+std::int64_t ItemHubs::first_walked(std::span<const std::int32_t> people, const HubRule& rule) {
+  return std::ranges::partition_point(
+             people, [&](std::int32_t of_hub) { return of_hub > rule.walked_up_to; }) -
+         people.begin();
+}
+
 /// Who met each hub of some rows, by their places.
 NumberLists ItemHubs::places_of_people(Range rows) const {
   const auto for_each_met = [&](const auto& use) {
@@ -185,14 +206,18 @@ NumberLists ItemHubs::places_of_people(Range rows) const {
 }
 
 /// Sums are of whole numbers in double, so they are exact in any order.
-void ItemHubs::multiply(const TrainingHistories& histories, Communicator& world) {
-  std::vector<std::int32_t> met_by;
-  for (const std::int32_t item : items_) met_by.push_back(histories.training_degree()[item]);
+void ItemHubs::multiply(std::span<const std::int32_t> met_by, std::span<const double> pairs,
+                        Communicator& world) {
   const std::vector<std::int64_t> cut = cut_rows(met_by, world.size());
   const Range rows{cut[world.rank()], cut[world.rank() + 1]};
   const NumberLists people = places_of_people(rows);
   std::vector<std::uint64_t> is_met(first_word(rows.end) - first_word(rows.begin), 0);
+  double most = 0;
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+    most += std::min(pairs[row], static_cast<double>(row + 1));
+  }
   std::vector<float> products;
+  reserve_huge(products, static_cast<std::size_t>(most));
   std::vector<double> sum(rows.end, 0);
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {
     const std::span words(is_met.data() + first_word(row) - first_word(rows.begin), row / 64 + 1);
@@ -211,15 +236,15 @@ void ItemHubs::multiply(const TrainingHistories& histories, Communicator& world)
       }
     }
   }
-  is_met = gather("item_regression.hub_products", is_met, world);
-  products_ = gather("item_regression.hub_products", products, world);
+  is_met = gather("item_regression.hub_products", std::move(is_met), world);
+  products_ = gather("item_regression.hub_products", std::move(products), world);
   index_products(is_met);
 }
 
 void ItemHubs::index_products(std::span<const std::uint64_t> is_met) {
   CHECK_LE(products_.size(), std::numeric_limits<std::uint32_t>::max());
   std::uint32_t first = 0;
-  words_.reserve(is_met.size());
+  reserve_huge(words_, is_met.size());
   for (const std::uint64_t bits : is_met) {
     words_.push_back(
         {static_cast<std::uint32_t>(bits), static_cast<std::uint32_t>(bits >> 32), first});

@@ -16,16 +16,21 @@ namespace micrec {
 ///
 /// What it is chosen for: the column of an item that is no hub is walked for every item that has it
 /// as a neighbour. From 48 people on a product is looked up in less time than a column is walked.
+///
+/// Products of a hub with an item that is none come from the hub's column, or from what is told of
+/// the people who met the other, whichever is less; of hubs that more than `walked_up_to` people met
+/// from the latter.
 struct HubRule {
   std::int64_t more_people_than = 48;
   std::int64_t most = 65535;
   double table_bytes = 32;
   double most_table_bytes = 1 << 30;
+  std::int64_t walked_up_to = 1024;
 };
 
 /// Hubs, the products of each two of their columns, and of every person the hubs that they met. With
-/// these the system of an item needs the columns of its other neighbours alone, so that it costs the
-/// same however popular its neighbours are.
+/// these the system of an item needs the columns of its other neighbours, and of hubs only those that
+/// are short beside them, so that it costs the same however popular its neighbours are.
 ///
 /// Most of the products are zero where hubs are many, so the table has a bit for each two hubs and a
 /// number for each two that somebody met together: what it has grows as the interactions.
@@ -59,6 +64,8 @@ class ItemHubs {
     const std::int64_t words = row / 64;
     return 32 * words * (words + 1) + row % 64 * (words + 1);
   }
+  /// The first of them whose column is walked too. Shapes   people: (hubs) who met each, falling.
+  static std::int64_t first_walked(std::span<const std::int32_t> people, const HubRule& rule);
   /// Numbers of 2 bytes that tell what somebody met of them.
   static std::int64_t numbers_of_person(std::int64_t hubs) {
     return (kHead + hubs + kAlign - 1) / kAlign * kAlign;
@@ -67,6 +74,11 @@ class ItemHubs {
   std::int64_t count() const { return static_cast<std::int64_t>(items_.size()); }
   /// The number of an item among the hubs, the one that most people met first; -1 where it is none.
   std::int32_t number_of(std::int32_t item) const { return number_of_[item]; }
+
+  /// Whether the column of an item is walked, be it no hub or one that few met.
+  bool is_walked(std::int32_t item) const {
+    return number_of_[item] < 0 || number_of_[item] >= first_walked_;
+  }
 
   /// Where it is told of a person what they met.
   std::int32_t place_of(std::int32_t person) const { return place_of_[person]; }
@@ -115,15 +127,18 @@ class ItemHubs {
   }
   static double table_bytes(double hubs, double products);
 
-  void choose(const TrainingHistories& histories, const HubRule& rule, Communicator& world);
+  std::vector<double> choose(const TrainingHistories& histories, const HubRule& rule,
+                             Communicator& world);
   void number_items(const TrainingHistories& histories);
   void gather_met(const TrainingHistories& histories, Communicator& world);
   std::vector<std::uint16_t> met_by_own(const TrainingHistories& histories, std::int64_t n) const;
   NumberLists places_of_people(Range rows) const;
-  void multiply(const TrainingHistories& histories, Communicator& world);
+  void multiply(std::span<const std::int32_t> met_by, std::span<const double> pairs,
+                Communicator& world);
   void index_products(std::span<const std::uint64_t> is_met);
 
-  std::vector<std::int32_t> items_;      // the one that most people met first
+  std::vector<std::int32_t> items_;  // the one that most people met first
+  std::int64_t first_walked_ = 0;
   std::vector<std::int32_t> number_of_;  // (items of all domains)
   std::vector<std::int32_t> place_of_;   // (people) where a person's record begins in ...
   std::vector<std::uint16_t> records_;   // ... all of them: weight in two halves, how many hubs,

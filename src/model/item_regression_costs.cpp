@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/number_lists.h"
+#include "graph/approximate_neighbours.h"
 #include "model/item_features.h"
 #include "model/item_regression_fit.h"
 #include "model/item_systems.h"
@@ -128,7 +129,12 @@ Histories::Histories(const ItemRegressionShape& shape)
 struct Hubs {
   Hubs(const Histories& histories, const HubRule& rule);
 
+  bool is_walked(std::int32_t item) const {
+    return number_of[item] < 0 || number_of[item] >= first_walked;
+  }
+
   std::int64_t candidates = 0;
+  std::int64_t first_walked = 0;
   std::vector<std::int32_t> number_of;  // (items) -1: none
   std::vector<std::int32_t> met_by;     // (hubs) in training
   std::vector<double> products;         // (hubs) at most
@@ -161,6 +167,7 @@ Hubs::Hubs(const Histories& histories, const HubRule& rule) : number_of(historie
     met_by.push_back(histories.degree[items[hub]]);
     products[hub] = std::min(products[hub], static_cast<double>(hub + 1));
   }
+  first_walked = ItemHubs::first_walked(met_by, rule);
 }
 
 /// What lists bring along, by the rank that has them.
@@ -204,7 +211,8 @@ class Planned {
     features();
     histories();
     hubs();
-    batches();
+    searches();
+    for (const ItemRegressionSolve& solve : shape_.solves) batches(solve);
     work();
     std::vector<StepCosts> costs;
     for (Sent& sent : sent_) {
@@ -216,15 +224,23 @@ class Planned {
 
  private:
   int ranks() const { return shape_.whole.ranks; }
+  Range items_of(int domain) const {
+    const Range nodes = shape_.space.items_of(domain);
+    return {nodes.begin - shape_.space.users(), nodes.end - shape_.space.users()};
+  }
   void features();
   void histories();
   void hubs();
-  void batches();
-  void batch(int rank, std::span<const std::int32_t> items, int domain);
+  void searches();
+  void search(Range items);
+  void batches(const ItemRegressionSolve& solve);
+  void batch(int rank, std::span<const std::int32_t> items, int domain, bool crosses);
   ByOwner people_of(int rank, std::span<const std::int32_t> items);
-  ByOwner columns_of(std::span<const std::int32_t> items, int domain, bool with_hubs) const;
-  ByOwner neighbours_of(int rank, std::int64_t items, int domain, bool with_hubs);
+  ByOwner columns_of(std::span<const std::int32_t> items, int domain, bool crosses,
+                     bool walked_only) const;
+  ByOwner neighbours_of(int rank, std::int64_t items, int domain, bool crosses, bool walked_only);
   void fetched(const char* name, int rank, const ByOwner& of, std::vector<double>& answered);
+  double share_of(const ItemRegressionSolve& solve) const;
   void work();
 
   const ItemRegressionShape& shape_;
@@ -236,7 +252,8 @@ class Planned {
   std::vector<std::int32_t> met_;                     // by the people of the last batch, each once
   std::vector<std::int32_t> asked_by_, met_in_;       // (people), (items) the last batch, from 1
   std::int32_t batches_ = 0;                          // planned so far
-  // (domains, 2) the columns of all items, without hubs and with them, where they are asked for.
+  // (domains, 2, 2) the columns of all items or of those that are walked, of all domains or of one,
+  // where they are asked for.
   std::vector<std::optional<ByOwner>> columns_of_all_;
   // (ranks) bytes that answer questions.
   std::vector<double> histories_answered_, columns_answered_, features_answered_;
@@ -298,7 +315,34 @@ void Planned::hubs() {
   }
 }
 
-void Planned::batches() {
+/// Each kind of search once, among the items of all domains or of each.
+void Planned::searches() {
+  const auto& solves = shape_.solves;
+  if (std::ranges::any_of(solves, &ItemRegressionSolve::crosses)) search({0, histories_.items()});
+  if (std::ranges::all_of(solves, &ItemRegressionSolve::crosses)) return;
+  for (int domain = 0; domain < shape_.space.domains(); ++domain) search(items_of(domain));
+}
+
+/// Of the nearest by features, among some items.
+void Planned::search(Range items) {
+  if (columns_ == 0) return;
+  std::int64_t eligible = 0;
+  std::vector<std::int32_t> asked_by(histories_.items(), -1);
+  for (std::int64_t item = items.begin; item < items.end; ++item) {
+    if (shape_.has_features[item] == 0) continue;
+    asked_by[item] = histories_.owner_of_item[item];
+    eligible += histories_.of_item.of(item).empty() ? 0 : 1;
+  }
+  if (!is_approximate(shape_.search, eligible)) return;
+  const std::vector<SearchTraffic> traffic = traffic_of_search(asked_by, kMostByFeatures, ranks());
+  for (int rank = 0; rank < ranks(); ++rank) {
+    sent_[rank].add("neighbours.sample", 1, traffic[rank].sample);
+    sent_[rank].reduced("neighbours.recall", traffic[rank].sampled);
+    sent_[rank].add("neighbours.found", 1, traffic[rank].found);
+  }
+}
+
+void Planned::batches(const ItemRegressionSolve& solve) {
   std::vector<std::vector<std::pair<Range, int>>> of_rank;
   std::size_t most = 0;
   for (int rank = 0; rank < ranks(); ++rank) {
@@ -311,9 +355,9 @@ void Planned::batches() {
     most = std::max(most, of_rank.back().size());
     sent_[rank].reduced("item_regression.batches", 1);
   }
-  asked_by_.assign(histories_.people(), 0);
-  met_in_.assign(histories_.items(), 0);
-  columns_of_all_.resize(2 * shape_.space.domains());
+  asked_by_.resize(histories_.people(), 0);
+  met_in_.resize(histories_.items(), 0);
+  columns_of_all_.resize(4 * shape_.space.domains());
   for (std::vector<double>* const answered :
        {&histories_answered_, &columns_answered_, &features_answered_}) {
     answered->assign(ranks(), 0);
@@ -321,7 +365,15 @@ void Planned::batches() {
   for (int rank = 0; rank < ranks(); ++rank) {
     of_rank[rank].resize(most, {Range{0, 0}, shape_.space.domains() - 1});
     for (const auto& [places, domain] : of_rank[rank]) {
-      batch(rank, std::span(own_items_[rank]).subspan(places.begin, places.size()), domain);
+      std::vector<std::int32_t> items;
+      for (std::int64_t n = places.begin; n < places.end; ++n) {
+        const std::int32_t item = own_items_[rank][n];
+        if (ItemRegressionFit::is_drawn(shape_.seed, item, solve.most_items,
+                                        items_of(domain).size())) {
+          items.push_back(item);
+        }
+      }
+      batch(rank, items, domain, solve.crosses);
     }
   }
   for (int rank = 0; rank < ranks(); ++rank) {
@@ -331,13 +383,13 @@ void Planned::batches() {
   }
 }
 
-void Planned::batch(int rank, std::span<const std::int32_t> items, int domain) {
+void Planned::batch(int rank, std::span<const std::int32_t> items, int domain, bool crosses) {
   const auto count = static_cast<std::int64_t>(items.size());
   fetched("item_regression.histories", rank, people_of(rank, items), histories_answered_);
-  fetched("item_regression.columns", rank, neighbours_of(rank, count, domain, /*with_hubs=*/false),
-          columns_answered_);
+  fetched("item_regression.columns", rank,
+          neighbours_of(rank, count, domain, crosses, /*walked_only=*/true), columns_answered_);
   if (columns_ == 0) return;
-  const ByOwner rows = neighbours_of(rank, count, domain, /*with_hubs=*/true);
+  const ByOwner rows = neighbours_of(rank, count, domain, crosses, /*walked_only=*/false);
   sent_[rank].lists("batch.plan", kNodeBytes * rows.all_lists());
   sent_[rank].add("item_regression.features", 1, 0);
   for (int owner = 0; owner < ranks(); ++owner) {
@@ -376,12 +428,13 @@ ByOwner Planned::people_of(int rank, std::span<const std::int32_t> items) {
 }
 
 /// The columns of those of these items that may be neighbours in a domain.
-ByOwner Planned::columns_of(std::span<const std::int32_t> items, int domain, bool with_hubs) const {
-  const Range of_domain = shape_.space.items_of(domain);
+ByOwner Planned::columns_of(std::span<const std::int32_t> items, int domain, bool crosses,
+                            bool walked_only) const {
+  const Range of_domain = items_of(domain);
   ByOwner of(ranks());
   for (const std::int32_t item : items) {
-    if (!with_hubs && hubs_.number_of[item] >= 0) continue;
-    if (!shape_.crosses && !of_domain.contains(shape_.space.users() + item)) continue;
+    if (walked_only && !hubs_.is_walked(item)) continue;
+    if (!crosses && !of_domain.contains(item)) continue;
     of.add(histories_.owner_of_item[item],
            static_cast<std::int64_t>(histories_.of_item.of(item).size()));
   }
@@ -391,22 +444,34 @@ ByOwner Planned::columns_of(std::span<const std::int32_t> items, int domain, boo
 /// The most that the columns of neighbours can be that other ranks have, for so many items of a
 /// domain: of what the batch's people met or, where there are features, of anything; and no more
 /// neighbours than an item may have.
-ByOwner Planned::neighbours_of(int rank, std::int64_t items, int domain, bool with_hubs) {
+ByOwner Planned::neighbours_of(int rank, std::int64_t items, int domain, bool crosses,
+                               bool walked_only) {
   const auto most = static_cast<double>(ItemSystems::kMostNeighbours * items);
   if (columns_ == 0) {
-    ByOwner of = columns_of(met_, domain, with_hubs);
+    ByOwner of = columns_of(met_, domain, crosses, walked_only);
     of.leave(rank, most);
     return of;
   }
-  std::optional<ByOwner>& all = columns_of_all_[2 * domain + (with_hubs ? 1 : 0)];
+  std::optional<ByOwner>& all =
+      columns_of_all_[4 * domain + (crosses ? 2 : 0) + (walked_only ? 1 : 0)];
   if (!all) {
     std::vector<std::int32_t> every(histories_.items());
     std::iota(every.begin(), every.end(), 0);
-    all = columns_of(every, domain, with_hubs);
+    all = columns_of(every, domain, crosses, walked_only);
   }
   ByOwner of = *all;
   of.leave(rank, most);
   return of;
+}
+
+/// The share of all items that are solved for.
+double Planned::share_of(const ItemRegressionSolve& solve) const {
+  double solved = 0;
+  for (int domain = 0; domain < shape_.space.domains(); ++domain) {
+    const std::int64_t size = items_of(domain).size();
+    solved += static_cast<double>(solve.most_items == 0 ? size : std::min(size, solve.most_items));
+  }
+  return solved / static_cast<double>(std::max<std::int64_t>(1, histories_.items()));
 }
 
 /// For an item with neighbours drawn as interactions are: the people of those that are no hubs,
@@ -437,11 +502,18 @@ void Planned::work() {
   const double visits = all > 0 ? kNeighbours * people / all : 0;
   const double hubs = met > 0 ? visits * told / met : 0;
   const double hub_share = all > 0 ? 1 - met / all : 0;
+  double systems = 0, solutions = 0;  // of an item, over all solves
+  for (const ItemRegressionSolve& solve : shape_.solves) {
+    const double share = share_of(solve);
+    systems += share;
+    solutions += share * solve.settings;
+  }
   for (int rank = 0; rank < ranks(); ++rank) {
-    const auto items = static_cast<double>(own_items_[rank].size());
+    const double items = systems * static_cast<double>(own_items_[rank].size());
     StepCosts& costs = sent_[rank].costs();
-    costs.matrix_operations(items * (kNeighbours * kNeighbours * kNeighbours / 3 +
-                                     2 * kPairs * static_cast<double>(columns_)));
+    costs.matrix_operations(items *
+                            (kNeighbours * kNeighbours * kNeighbours / 3 * solutions / systems +
+                             2 * kPairs * static_cast<double>(columns_)));
     costs.neighbour_bytes(items * kLineBytes * (visits + kPairs * hub_share * hub_share));
     costs.copied_bytes(items * (kPersonBytes * visits + kHubBytes * hubs + kProductBytes * kPairs));
   }

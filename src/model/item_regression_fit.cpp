@@ -4,7 +4,9 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <array>
 
+#include "base/huge_pages.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "graph/approximate_neighbours.h"
@@ -28,11 +30,18 @@ struct ItemRegressionFit::Batch {
   Range items{0, 0};  // places in own_items()
   int domain = 0;
   std::vector<ItemNeighbourhood> neighbourhoods;  // (items)
-  std::vector<std::int32_t> column_of;    // (items of all domains) the place of one that is a
-                                          // neighbour and no hub in `columns`
-  NumberLists columns;                    // people of each, as ItemHubs::place_of()
-  std::vector<std::int32_t> features_of;  // (items of all domains) the row of a neighbour in ...
-  at::Tensor features;                    // ... (neighbours, width) float32
+  /// In one piece, so that all is fetched from memory at once.
+  struct Neighbour {
+    std::int64_t column;  // begins there in `columns`
+    std::int32_t met_by;  // so many
+    std::int32_t hub;     // ItemHubs::number_of()
+    double squared_length;
+  };
+  std::vector<std::int32_t> place_of;  // (items of all domains) in `neighbours`
+  std::vector<Neighbour> neighbours;   // of all these items
+  NumberLists columns;                 // people of those that are ItemHubs::is_walked(), as
+                                       // ItemHubs::place_of()
+  at::Tensor features;                 // (neighbours, width) float32
 };
 
 ItemRegressionFit::ItemRegressionFit(const DatasetFile& dataset, const Shard& shard,
@@ -136,13 +145,12 @@ ItemRegressionFit::Similar ItemRegressionFit::search_similar(Range own_places,
   return found;
 }
 
-bool ItemRegressionFit::is_sampled(std::int32_t item, const ItemRegressionTask& task,
-                                   std::int64_t of_domain) const {
-  if (!is_wanted(item)) return false;
-  if (task.most_items == 0 || task.most_items >= of_domain) return true;
-  const Random random(seed_, Purpose::history_sample, /*time=*/1);
+bool ItemRegressionFit::is_drawn(std::uint64_t seed, std::int32_t item, std::int64_t most_items,
+                                 std::int64_t of_domain) {
+  if (most_items == 0 || most_items >= of_domain) return true;
+  const Random random(seed, Purpose::history_sample, /*time=*/1);
   return random.uniform(static_cast<std::uint64_t>(item)) <
-         static_cast<double>(task.most_items) / static_cast<double>(of_domain);
+         static_cast<double>(most_items) / static_cast<double>(of_domain);
 }
 
 std::vector<std::pair<Range, int>> ItemRegressionFit::cut_batches(
@@ -210,7 +218,8 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
   std::vector<std::span<const std::int32_t>> people, alike;
   std::vector<std::int32_t> all_people;
   for (std::int64_t n = items.begin; n < items.end; ++n) {
-    const bool sampled = is_sampled(own[n], task, of_domain.size());
+    const bool sampled =
+        is_wanted(own[n]) && is_drawn(seed_, own[n], task.most_items, of_domain.size());
     people.push_back(sampled ? histories_.people_of_own(n) : std::span<const std::int32_t>());
     const std::int64_t from = similar.offsets[n - first_own];
     alike.push_back(std::span(similar.neighbours)
@@ -228,25 +237,37 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
   batch.neighbourhoods = choose_neighbourhoods({of_domain, task.cross, task.neighbourhood_lambda},
                                                std::span(own).subspan(items.begin, items.size()),
                                                people, all_people, histories, histories_, alike);
-  std::vector<std::uint8_t> wanted(histories_.items(), 0);
+  gather_neighbours(batch);
+  return batch;
+}
+
+/// All neighbours of a batch's items, with what these bring along. Ranks: collective.
+void ItemRegressionFit::gather_neighbours(Batch& batch) const {
+  batch.place_of.assign(histories_.items(), -1);
   for (const ItemNeighbourhood& of : batch.neighbourhoods) {
-    for (const std::int32_t item : of.items) wanted[item] = 1;
+    for (const std::int32_t item : of.items) batch.place_of[item] = 0;
   }
   std::vector<std::int32_t> neighbours, walked;
-  batch.column_of.assign(histories_.items(), -1);
-  batch.features_of.assign(histories_.items(), -1);
   for (std::int32_t item = 0; item < static_cast<std::int32_t>(histories_.items()); ++item) {
-    if (!wanted[item]) continue;
-    batch.features_of[item] = static_cast<std::int32_t>(neighbours.size());
+    if (batch.place_of[item] < 0) continue;
+    batch.place_of[item] = static_cast<std::int32_t>(neighbours.size());
     neighbours.push_back(item);
-    if (hubs_.number_of(item) >= 0) continue;
-    batch.column_of[item] = static_cast<std::int32_t>(walked.size());
-    walked.push_back(item);
+    if (hubs_.is_walked(item)) walked.push_back(item);
   }
   batch.columns = histories_.people_of(walked);
   for (std::int32_t& person : batch.columns.values) person = hubs_.place_of(person);
+  std::int64_t column = 0;
+  reserve_huge(batch.neighbours, neighbours.size());
+  for (const std::int32_t item : neighbours) {
+    const bool is_walked = hubs_.is_walked(item);
+    const std::span<const std::int32_t> people =
+        is_walked ? batch.columns.of(column) : std::span<const std::int32_t>();
+    batch.neighbours.push_back({is_walked ? batch.columns.offsets[column] : 0,
+                                static_cast<std::int32_t>(people.size()), hubs_.number_of(item),
+                                histories_.squared_length()[item]});
+    column += is_walked ? 1 : 0;
+  }
   if (features_.width() > 0) batch.features = fetch_features(neighbours);
-  return batch;
 }
 
 /// What the system of the t-th item of a batch is made of.
@@ -255,18 +276,26 @@ ItemSystem ItemRegressionFit::system_of(const Batch& batch, const ItemRegression
   const ItemNeighbourhood& of = batch.neighbourhoods[t];
   const Range of_domain = items_of(batch.domain);
   const std::int64_t width = features_.width();
+  const std::size_t count = of.items.size();
+  std::array<std::int32_t, ItemSystems::kMostNeighbours> places;
+  for (std::size_t n = 0; n < count; ++n) {
+    places[n] = batch.place_of[of.items[n]];
+    __builtin_prefetch(&batch.neighbours[places[n]]);
+  }
   ItemSystem system;
   system.together = of.together;
-  for (const std::int32_t item : of.items) {
-    const std::int32_t column = batch.column_of[item];
-    system.hub.push_back(hubs_.number_of(item));
-    system.columns.push_back(column >= 0 ? batch.columns.of(column)
-                                         : std::span<const std::int32_t>());
-    system.squared_length.push_back(histories_.squared_length()[item]);
-    system.cross.push_back(of_domain.contains(item) ? 1.0F : static_cast<float>(task.cross));
+  system.hub.reserve(count);
+  system.columns.reserve(count);
+  system.squared_length.reserve(count);
+  system.cross.reserve(count);
+  for (std::size_t n = 0; n < count; ++n) {
+    const Batch::Neighbour& neighbour = batch.neighbours[places[n]];
+    system.hub.push_back(neighbour.hub);
+    system.columns.emplace_back(batch.columns.values.data() + neighbour.column, neighbour.met_by);
+    system.squared_length.push_back(neighbour.squared_length);
+    system.cross.push_back(of_domain.contains(of.items[n]) ? 1.0F : static_cast<float>(task.cross));
     if (width > 0) {
-      system.features.push_back(batch.features.const_data_ptr<float>() +
-                                batch.features_of[item] * width);
+      system.features.push_back(batch.features.const_data_ptr<float>() + places[n] * width);
     }
   }
   if (width > 0) {

@@ -56,6 +56,10 @@ class ItemRegressionFit {
                                                         std::span<const std::int64_t> met_by,
                                                         std::int64_t width);
 
+  /// Whether an item is among the `most_items` of a domain's, all where that is 0. Ranks: local.
+  static bool is_drawn(std::uint64_t seed, std::int32_t item, std::int64_t most_items,
+                       std::int64_t of_domain);
+
   /// From now on solves for these alone, and leaves the rows of others empty. Shapes   wanted: (items
   /// of all domains) 0 or 1.
   void solve_only(std::vector<std::uint8_t> wanted) { wanted_ = std::move(wanted); }
@@ -90,8 +94,8 @@ class ItemRegressionFit {
   }
   std::vector<std::pair<Range, int>> batches() const;
   bool is_wanted(std::int32_t item) const { return wanted_.empty() || wanted_[item] != 0; }
-  bool is_sampled(std::int32_t item, const ItemRegressionTask& task, std::int64_t of_domain) const;
   Batch gather(Range items, int domain, const ItemRegressionTask& task) const;
+  void gather_neighbours(Batch& batch) const;
   at::Tensor fetch_features(const std::vector<std::int32_t>& items) const;
   ItemSystem system_of(const Batch& batch, const ItemRegressionTask& task, std::int64_t t) const;
   void solve_batch(const Batch& batch, const ItemRegressionTask& task,

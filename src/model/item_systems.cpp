@@ -32,6 +32,12 @@ Places places_of(const std::uint64_t (&met)[2]) {
   return places;
 }
 
+constexpr int kFilterBits = 2;
+
+std::uint32_t hash_of(std::int32_t place) {
+  return static_cast<std::uint32_t>(place) * 0x9E3779B1U;
+}
+
 bool is_one(const std::uint64_t (&met)[2]) {
   return (met[0] == 0) != (met[1] == 0) && (met[0] & (met[0] - 1)) == 0 &&
          (met[1] & (met[1] - 1)) == 0;
@@ -74,41 +80,69 @@ void ItemSystems::make(const std::vector<ItemSystem>& items) {
   }
 }
 
-/// Notes which hubs are neighbours, and who met which of the others. What is told of a person is out
-/// of the first caches, so it is asked for here; who was met already is found in a table that is not.
-void ItemSystems::meet(const ItemSystem& item) {
+/// Whether who met hubs is found by their columns; and room for the people of the others.
+void ItemSystems::choose_way(const ItemSystem& item) {
+  // What a person's hubs take to be looked through, beside one number of a column.
+  constexpr std::size_t kNumbersOfPerson = 8;
   std::size_t visits = 0;
-  for (const std::span<const std::int32_t> column : item.columns) visits += column.size();
-  const int bits = std::bit_width(2 * visits + 1);
-  const std::size_t last = (std::size_t{1} << bits) - 1;
-  slots_.assign(last + 1, {-1, -1});
+  std::size_t of_hubs = 0;
+  bool are_there = true;
+  for (std::size_t n = 0; n < item.columns.size(); ++n) {
+    (item.hub[n] < 0 ? visits : of_hubs) += item.columns[n].size();
+    are_there = are_there && (item.hub[n] < 0 || !item.columns[n].empty());
+  }
+  walks_hubs_ = are_there && of_hubs <= kNumbersOfPerson * visits;
+  bits_ = std::max(static_cast<int>(std::bit_width(2 * visits + 1)), 6 - kFilterBits);
+  slots_.assign(std::size_t{1} << bits_, {-1, -1});
+  filter_.assign(std::size_t{1} << (bits_ + kFilterBits - 6), 0);
   people_.clear();
   several_.clear();
+}
+
+/// Notes who met which of the neighbours that are no hubs. What is told of a person is out of the
+/// first caches, so it is asked for here; who was met already is found in a table that is not.
+void ItemSystems::meet(const ItemSystem& item) {
+  constexpr std::size_t kAhead = 4;
+  const std::size_t last = slots_.size() - 1;
   for (std::size_t n = 0; n < item.columns.size(); ++n) {
-    if (n + 2 < item.columns.size()) __builtin_prefetch(item.columns[n + 2].data());
-    if (item.hub[n] >= 0) {
-      after_hub_[item.hub[n]] = static_cast<std::uint8_t>(n + 1);
-      continue;
-    }
+    if (n + kAhead < item.columns.size()) __builtin_prefetch(item.columns[n + kAhead].data());
+    if (item.hub[n] >= 0) continue;
     for (const std::int32_t place : item.columns[n]) {
-      std::size_t at = static_cast<std::uint32_t>(place) * 0x9E3779B1U >> (32 - bits);
+      const std::uint32_t hash = hash_of(place);
+      std::size_t at = hash >> (32 - bits_);
       while (slots_[at].place >= 0 && slots_[at].place != place) at = (at + 1) & last;
       if (slots_[at].place < 0) {
-        hubs_.prefetch(place);
+        if (!walks_hubs_) hubs_.prefetch(place);
+        const std::uint32_t bit = hash >> (32 - bits_ - kFilterBits);
+        filter_[bit / 64] |= std::uint64_t{1} << (bit % 64);
         slots_[at] = {place, static_cast<std::int32_t>(people_.size())};
         people_.push_back({place, {0, 0}});
       }
       std::uint64_t(&met)[2] = people_[slots_[at].person].met;
-      if (is_one(met)) several_.push_back(slots_[at].person);
+      if (is_one(met)) {
+        several_.push_back(slots_[at].person);
+        if (walks_hubs_) hubs_.prefetch(place);
+      }
       met[n / 64] |= std::uint64_t{1} << (n % 64);
     }
   }
 }
 
-/// Notes who met which hubs among the neighbours, without a branch for each: which of a person's
-/// hubs are neighbours cannot be foreseen, and few are. Returns how many there are.
-std::size_t ItemSystems::find_met_hubs() {
+/// The number in people_, -1: not among them.
+std::int32_t ItemSystems::person_at(std::int32_t place) const {
+  std::size_t at = hash_of(place) >> (32 - bits_);
+  while (slots_[at].place >= 0 && slots_[at].place != place) at = (at + 1) & (slots_.size() - 1);
+  return slots_[at].person;
+}
+
+/// Notes who of people_ met which hubs among the neighbours, by what is told of each, without a
+/// branch for each: which of a person's hubs are neighbours cannot be foreseen, and few are. Returns
+/// how many there are.
+std::size_t ItemSystems::find_met_hubs(const ItemSystem& item) {
   constexpr std::size_t kAhead = 8;
+  for (std::size_t n = 0; n < item.hub.size(); ++n) {
+    if (item.hub[n] >= 0) after_hub_[item.hub[n]] = static_cast<std::uint8_t>(n + 1);
+  }
   std::size_t found = 0;
   for (std::size_t person = 0; person < people_.size(); ++person) {
     hubs_.prefetch(people_[std::min(person + kAhead, people_.size() - 1)].place);
@@ -119,6 +153,35 @@ std::size_t ItemSystems::find_met_hubs() {
       found += after_hub_[hub] > 0 ? 1 : 0;
     }
   }
+  for (const std::int32_t hub : item.hub) {
+    if (hub >= 0) after_hub_[hub] = 0;
+  }
+  return found;
+}
+
+/// The same by the columns of the hubs: first who may be among people_, without a branch, then who is.
+std::size_t ItemSystems::walk_hubs(const ItemSystem& item) {
+  std::size_t found = 0;
+  for (std::size_t n = 0; n < item.columns.size(); ++n) {
+    if (item.hub[n] < 0) continue;
+    const std::size_t begin = found;
+    std::size_t maybe = begin;
+    if (begin + item.columns[n].size() > met_hubs_.size()) {
+      met_hubs_.resize(2 * (begin + item.columns[n].size()));
+    }
+    for (const std::int32_t place : item.columns[n]) {
+      const std::uint32_t bit = hash_of(place) >> (32 - bits_ - kFilterBits);
+      met_hubs_[maybe] = {place, static_cast<std::int32_t>(n)};
+      maybe += filter_[bit / 64] >> (bit % 64) & 1;
+    }
+    for (std::size_t m = begin; m < maybe; ++m) {
+      const std::int32_t place = met_hubs_[m].person;
+      const std::int32_t person = person_at(place);
+      if (person < 0) continue;
+      hubs_.prefetch(place);
+      met_hubs_[found++] = {person, static_cast<std::int32_t>(n)};
+    }
+  }
   return found;
 }
 
@@ -126,8 +189,9 @@ std::size_t ItemSystems::find_met_hubs() {
 /// are known, as are those of each with itself.
 void ItemSystems::add_column_products(const ItemSystem& item, int lane) {
   std::fill(products_.begin(), products_.end(), 0.0);
+  choose_way(item);
   meet(item);
-  const std::size_t met_hubs = find_met_hubs();
+  const std::size_t met_hubs = walks_hubs_ ? walk_hubs(item) : find_met_hubs(item);
   for (const std::int32_t number : several_) {
     const Person& person = people_[number];
     const double squared_weight = hubs_.met_at(person.place).squared_weight;
@@ -148,7 +212,6 @@ void ItemSystems::add_column_products(const ItemSystem& item, int lane) {
   const auto count = static_cast<std::int64_t>(item.columns.size());
   for (std::int64_t n = 0; n < count; ++n) {
     products_[n * (kMostNeighbours + 1)] = item.squared_length[n];
-    if (item.hub[n] >= 0) after_hub_[item.hub[n]] = 0;
   }
   for (std::int64_t row = 0; row < count; ++row) {
     for (std::int64_t column = 0; column <= row; ++column) {

@@ -21,7 +21,8 @@ struct ItemRegressionSettings {
 struct ItemSystem {
   std::vector<std::int32_t> hub;  // [neighbour] its number among the hubs, -1: it is none
   std::vector<std::span<const std::int32_t>> columns;  // [neighbour] who met it, as
-                                                       // ItemHubs::place_of(); of a hub nobody
+                                                       // ItemHubs::place_of(); nobody where it is
+                                                       // not ItemHubs::is_walked()
   std::vector<double> squared_length;  // [neighbour] of its column, in TrainingHistories::kUnit
   std::vector<float> together;         // [neighbour] product of its column with the item's
   std::vector<float> cross;            // [neighbour] 1, or the weight of other domains
@@ -42,9 +43,10 @@ class ItemSystems {
   ItemSystems(const ItemHubs& hubs, const std::vector<Range>& modality_columns);
 
   /// Shapes   items: at most kSystemLanes, each with at most kMostNeighbours neighbours.
-  /// Cost     for each item the people of those neighbours that are no hubs, and for each of them the
-  ///          hubs that they met and the square of how many of the neighbours; neighbours^2 x width
-  ///          / 2 for the features.
+  /// Cost     for each item the people of those neighbours that are no hubs, for each of them the
+  ///          square of how many of the neighbours they met, and the hubs that all of them met or, if
+  ///          that is less, the people of the neighbours that are hubs; neighbours^2 x width / 2 for
+  ///          the features.
   void make(const std::vector<ItemSystem>& items);
 
   /// Cost     neighbours^3 / 6 multiply-adds an item.
@@ -55,8 +57,11 @@ class ItemSystems {
   }
 
  private:
+  void choose_way(const ItemSystem& item);
   void meet(const ItemSystem& item);
-  std::size_t find_met_hubs();
+  std::int32_t person_at(std::int32_t place) const;
+  std::size_t find_met_hubs(const ItemSystem& item);
+  std::size_t walk_hubs(const ItemSystem& item);
   void add_column_products(const ItemSystem& item, int lane);
   void look_up_hub_products(const ItemSystem& item, int lane);
   void add_feature_products(const ItemSystem& item, int lane);
@@ -82,7 +87,10 @@ class ItemSystems {
     std::int32_t place;   // of a person, -1: free
     std::int32_t person;  // in people_
   };
-  std::vector<Slot> slots_;  // where to find whom, by a hash of the place
+  std::vector<Slot> slots_;            // where to find whom, by a hash of the place
+  std::vector<std::uint64_t> filter_;  // a bit for each value of a longer hash that somebody has
+  int bits_ = 0;                       // of the hash
+  bool walks_hubs_ = false;
   struct MetHub {
     std::int32_t person;     // in people_
     std::int32_t neighbour;  // a hub

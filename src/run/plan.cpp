@@ -10,9 +10,11 @@
 #include "base/timer.h"
 #include "cluster/thread_communicator.h"
 #include "data/partition_file.h"
+#include "evaluate/validation.h"
 #include "io/unfinished_file.h"
 #include "model/modality.h"
 #include "train/calibration.h"
+#include "train/item_regression_search.h"
 #include "train/plan_report.h"
 #include "train/run_planner.h"
 
@@ -70,7 +72,7 @@ void plan(PlanOptions options, std::ostream& out, std::ostream& log) {
   const double limit = options.memory_gib * kGiB;
 
   const SamplingConfig sampling = sampling_of(model, summary, run.sampling);
-  RunPlanner planner(dataset, summary, model, sampling, rates.numbers);
+  RunPlanner planner(dataset, summary, model, run.model.modalities, sampling, rates.numbers);
   const GridChoice choice = planner.choose(partition, grids, limit);
   std::string refusal;
   if (!choice.fits) {
@@ -84,7 +86,11 @@ void plan(PlanOptions options, std::ostream& out, std::ostream& log) {
   const Candidate& chosen = planner.candidate(partition, choice.grid);
 
   print_dataset(out, dataset, model, sampling.batch_size);
-  const std::optional<FitPlan> fit = planner.fit(chosen, {run.model.modalities, run.seed});
+  const std::optional<FitPlan> fit = planner.fit(
+      chosen,
+      {run.model.modalities, run.seed, model.neighbor_search,
+       solves_of_fit(run.item_regression, summary.space.domains(),
+                     static_cast<int>(run.model.modalities.size()), has_validation(dataset))});
   const PlanReport report{chosen, choice, others, rates, fit};
   report.print(out);
   if (!options.out.empty()) write_whole_file(options.out, report.to_json().dump(2) + "\n");

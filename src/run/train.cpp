@@ -17,6 +17,7 @@
 #include "cluster/agreement.h"
 #include "cluster/launch_environment.h"
 #include "data/batches.h"
+#include "data/training_graph.h"
 #include "evaluate/validation.h"
 #include "io/paths.h"
 #include "model/model.h"
@@ -188,11 +189,23 @@ Validation validation_of(const RunConfig& config, const DatasetFile& dataset, co
           weights};
 }
 
+/// What a run of several ranks is to send for a fit, on rank 0; a reproducible one sends more on
+/// purpose.
+std::optional<FitPlan> plan_fit_of(const RunConfig& config, const DatasetFile& dataset,
+                                   const std::vector<std::string>& modalities, const Shard& shard) {
+  const Communicator& world = *shard.world;
+  if (world.rank() != 0 || world.size() == 1 || shard.reproducible) return std::nullopt;
+  return plan_fit(dataset, *shard.summary, read_training_graph(dataset, shard.space()), shard.whole,
+                  {modalities, config.seed, config.model.neighbor_search,
+                   solves_of_fit(config.item_regression, shard.space().domains(),
+                                 static_cast<int>(modalities.size()), has_validation(dataset))});
+}
+
 /// The run's item coefficients, fitted now or read. Ranks: collective.
 std::optional<StoredFile> item_regression_of(const RunConfig& config, const DatasetFile& dataset,
                                              const RunStart& start, const Validation& validation,
-                                             const std::optional<FitPlan>& plan, Model& model,
-                                             RunLogs& logs, Job& job) {
+                                             Model& model, RunLogs& logs, Job& job) {
+  std::optional<FitPlan> plan;
   ItemRegressionRun run = {
       .run_dir = config.run_dir,
       .of_checkpoint = start.item_regression,
@@ -203,6 +216,7 @@ std::optional<StoredFile> item_regression_of(const RunConfig& config, const Data
       .wish = config.item_regression,
       .rate = {},
       .agree_to_stop = [&job] { return job.agree_to_stop("item_regression.stop"); },
+      .begins = [&] { plan = plan_fit_of(config, dataset, run.modalities, model.shard()); },
       .fitted = [&](double seconds,
                     const LedgerEntries& sent) { logs.fitted(seconds, sent, plan); }};
   if (has_validation(dataset)) {
@@ -390,8 +404,7 @@ void read_and_train(const RunConfig& config, const DatasetFile& dataset,
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
   RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
   clock.phase_ended("reading and sharing out");
-  start.item_regression =
-      item_regression_of(config, dataset, start, validation, plan.fit, model, logs, job);
+  start.item_regression = item_regression_of(config, dataset, start, validation, model, logs, job);
   if (model.item_regression().is_on()) clock.phase_ended("item regression");
   const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
   write_config(config.run_dir, description.config, world);
@@ -424,9 +437,8 @@ int train_from_start(const RunConfig& config, Job& job) {
   const ModelConfig model_config = resolved_model(config, dataset);
   const SamplingConfig sampling = sampling_of(model_config, summary, config.sampling);
 
-  RunPlan plan =
-      plan_run(sharing_of(config, job.world_size()), dataset, summary, model_config, sampling,
-               {resolve_modalities(config.model.modalities, dataset), config.seed}, world);
+  RunPlan plan = plan_run(sharing_of(config, job.world_size()), dataset, summary, model_config,
+                          resolve_modalities(config.model.modalities, dataset), sampling, world);
   for (const std::string& idle : config.idle) job.log_once() << idle << "\n";
   print_run(job.log_once(), dataset, summary, model_config, config.sharing.partition, plan.layout);
   if (config.sampling.batch_size == 0 && !model_config.is_solved()) {

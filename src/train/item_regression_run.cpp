@@ -130,13 +130,23 @@ class FitMeter {
     add(sent_, since(before, world_.ledger().snapshot()));
     return result;
   }
+  /// Does something within a part that does not count.
+  template <typename Other>
+  auto leave_out(const Other& other) {
+    const LedgerEntries before = world_.ledger().snapshot();
+    const Timer timer;
+    auto result = other();
+    seconds_ -= timer.seconds();
+    add(left_out_, since(before, world_.ledger().snapshot()));
+    return result;
+  }
   double seconds() const { return seconds_; }
-  const LedgerEntries& sent() const { return sent_; }
+  LedgerEntries sent() const { return since(left_out_, sent_); }
 
  private:
   Communicator& world_;
   double seconds_ = 0;
-  LedgerEntries sent_;
+  LedgerEntries sent_, left_out_;
 };
 
 struct Fitted {
@@ -147,6 +157,7 @@ struct Fitted {
 
 Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const Model& model,
                std::ostream& log) {
+  run.begins();
   const Shard& shard = model.shard();
   const Timer timer;
   const std::vector<std::string> domains = names_of_domains(dataset);
@@ -167,8 +178,16 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
            "defaults, or what was given\n";
   }
   const ItemRegressionWish wish = with_times(run.wish, dataset, log);
-  ItemRegressionChoice choice = choose_item_regression(fit, static_cast<int>(domains.size()), wish,
-                                                       run.rate, progress_of("settings", run, log));
+  RateCoefficients rate;
+  if (run.rate) {
+    rate = [&](const SparseRows& coefficients, std::span<const double> half_life) {
+      return meter.leave_out([&] { return run.rate(coefficients, half_life); });
+    };
+  }
+  ItemRegressionChoice choice = meter.measure([&] {
+    return choose_item_regression(fit, static_cast<int>(domains.size()), wish, rate,
+                                  progress_of("settings", run, log));
+  });
   tell_choice(log, choice, domains, run.modalities);
   Fitted fitted;
   const std::int64_t count = meter.measure([&] {

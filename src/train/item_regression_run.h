@@ -33,8 +33,9 @@ struct ItemRegressionRun {
   ItemRegressionWish wish;
   RateCoefficients rate;                ///< empty where there is no validation
   std::function<bool()> agree_to_stop;  ///< collective
-  /// Told of a fit of all items, beside the choice of settings: how long it took, and what this rank
-  /// sent for it. Collective.
+  std::function<void()> begins;  ///< called before a fit, not where there was one; collective
+  /// Told of a fit: how long it took, and what this rank sent for it, without the ratings by which
+  /// settings are chosen. Collective.
   std::function<void(double seconds, const LedgerEntries& sent)> fitted;
 };
 

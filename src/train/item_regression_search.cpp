@@ -125,8 +125,8 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
   }
   if (!rate) return choice;
 
-  const int solves = (any(lambda_open) ? 1 : 0) + (any(alpha_open) ? fit.modalities() : 0) +
-                     (any(cross_open) ? static_cast<int>(std::size(kCrosses)) : 0);
+  const int solves =
+      static_cast<int>(solves_of_fit(wish, domains, fit.modalities(), true).size()) - 1;
   Search search{fit, rate, solves, progress, choice};
   search.vary(kLambdas, lambda_open,
               [](ItemRegressionSettings& settings, double value) { settings.lambda = value; });
@@ -139,6 +139,25 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
       [](ItemRegressionSettings& settings, double value) { settings.cross = value; },
       /*apart=*/true);
   return choice;
+}
+
+std::vector<ItemRegressionSolve> solves_of_fit(const ItemRegressionWish& wish, int domains,
+                                               int modalities, bool has_validation) {
+  const bool crosses =
+      domains > 1 && (wish.cross.empty() ? kCrosses[0] > 0 : std::ranges::max(wish.cross) > 0);
+  std::vector<ItemRegressionSolve> solves;
+  if (has_validation && wish.lambda.empty()) {
+    solves.push_back({crosses, static_cast<int>(std::size(kLambdas)), kMostItems});
+  }
+  if (has_validation && wish.alpha.empty()) {
+    solves.insert(solves.end(), modalities,
+                  {crosses, static_cast<int>(std::size(kAlphas)), kMostItems});
+  }
+  if (has_validation && wish.cross.empty() && domains > 1) {
+    for (const double cross : kCrosses) solves.push_back({cross > 0, 1, kMostItems});
+  }
+  solves.push_back({crosses, 1, 0});
+  return solves;
 }
 
 SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressionChoice& choice,

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "model/item_regression_costs.h"
 #include "model/item_regression_fit.h"
 #include "model/recency.h"
 
@@ -50,6 +51,11 @@ ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int do
                                             const ItemRegressionWish& wish,
                                             const RateCoefficients& rate,
                                             const std::function<void(double)>& progress);
+
+/// What a fit solves for, in order, as a plan has it: what choose_item_regression() does where there is
+/// a validation, then fit_item_regression(). Neighbours cross if they do in any domain.
+std::vector<ItemRegressionSolve> solves_of_fit(const ItemRegressionWish& wish, int domains,
+                                               int modalities, bool has_validation);
 
 /// Coefficients with the chosen settings. Ranks: collective.
 SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressionChoice& choice,

@@ -122,14 +122,13 @@ void print_bytes(std::ostream& out, const GridPlan& plan) {
 
 void print_fit(std::ostream& out, const FitPlan& fit) {
   const StepSeconds& time = fit.time[fit.slowest_rank()];
-  out << "fit       of item regression with one setting: " << in_time(time.total())
+  out << "fit       of item regression, settings chosen: " << in_time(time.total())
       << " predicted for the slowest rank, " << fit.slowest_rank() << ": neighbours "
       << in_time(time.products) << ", solving " << in_time(time.matrices) << ", passes "
       << in_time(time.passes) << ", network " << in_time(time.network) << "\n";
   if (fit.bytes.collectives.empty()) return;
   out << "          it sends at most " << in_bytes(fit.bytes.total()) << " by all ranks, "
-      << in_bytes(fit.bytes.most())
-      << " by the busiest, but for a search by features and the choice of settings\n";
+      << in_bytes(fit.bytes.most()) << " by the busiest\n";
   print_collectives(out, fit.bytes);
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <string_view>
 
@@ -10,7 +11,6 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "data/partition_file.h"
-#include "model/item_regression_costs.h"
 #include "model/modality.h"
 #include "partition/metis_partition.h"
 #include "train/plan_inputs.h"
@@ -50,6 +50,32 @@ Ownership assign(const std::string& partition, int parts, RunPlanner& planner, s
   const std::int32_t* const owners = owner.const_data_ptr<std::int32_t>();
   ownership.owner.assign(owners, owners + owner.numel());
   return ownership;
+}
+
+std::vector<std::int64_t> widths_of(const DatasetFile& dataset,
+                                    const std::vector<std::string>& modalities) {
+  std::vector<std::int64_t> widths;
+  for (const std::string& modality : modalities) {
+    widths.push_back(modality_width(dataset, modality));
+  }
+  return widths;
+}
+
+/// Of all domains, 1 where an item has one of the modalities.
+std::vector<std::uint8_t> items_with_any(const DatasetFile& dataset,
+                                         const std::vector<std::string>& modalities) {
+  std::vector<std::uint8_t> has_any;
+  for (int domain = 0; domain < static_cast<int>(dataset.domains().size()); ++domain) {
+    const DomainInfo& info = dataset.domains()[domain];
+    std::vector<std::uint8_t> of_domain(info.items, 0);
+    for (const std::string& modality : modalities) {
+      if (!has_modality(info, modality)) continue;
+      const std::vector<std::uint8_t> present = dataset.features_present(domain, modality);
+      std::ranges::transform(of_domain, present, of_domain.begin(), std::bit_or<std::uint8_t>());
+    }
+    has_any.insert(has_any.end(), of_domain.begin(), of_domain.end());
+  }
+  return has_any;
 }
 
 }  // namespace
@@ -101,14 +127,20 @@ std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks,
 }
 
 RunPlanner::RunPlanner(const DatasetFile& dataset, const DatasetSummary& summary,
-                       const ModelConfig& model, const SamplingConfig& sampling,
-                       const MachineRates& rates)
-    : dataset_(dataset), summary_(summary), model_(model), sampling_(sampling), rates_(rates) {}
+                       const ModelConfig& model, const std::vector<std::string>& modalities,
+                       const SamplingConfig& sampling, const MachineRates& rates)
+    : dataset_(dataset),
+      summary_(summary),
+      model_(model),
+      modalities_(modalities),
+      sampling_(sampling),
+      rates_(rates) {}
 
 const PlanInputs& RunPlanner::inputs() {
   if (!inputs_) {
     inputs_ = std::make_unique<PlanInputs>(
         read_plan_inputs(dataset_, summary_, model_, sampling_, SemanticDetail::estimated));
+    inputs_->dataset.feature_width = widths_of(dataset_, modalities_);
   }
   return *inputs_;
 }
@@ -191,29 +223,34 @@ int FitPlan::slowest_rank() const {
   return static_cast<int>(slowest - time.begin());
 }
 
+FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, const Adjacency& graph,
+                 const Ownership& whole, const FitInputs& with, const MachineRates& rates) {
+  const ItemRegressionShape shape{.space = summary.space,
+                                  .people = summary.people,
+                                  .graph = graph,
+                                  .whole = whole,
+                                  .feature_width = widths_of(dataset, with.modalities),
+                                  .has_features = items_with_any(dataset, with.modalities),
+                                  .search = with.search,
+                                  .solves = with.solves,
+                                  .seed = with.seed,
+                                  .hubs = {}};
+  const std::vector<StepCosts> costs = costs_of_item_regression(shape);
+  return {plan_bytes(costs), plan_time(costs, rates)};
+}
+
 std::optional<FitPlan> RunPlanner::fit(const Candidate& candidate, const FitInputs& with) {
   if (model_.item_regression == ItemRegressionUse::off) return std::nullopt;
-  const PlanInputs& all = inputs();
-  const Layout layout = make_layout(all.space, all.people, candidate.rows, candidate.plan.grid);
-  ItemRegressionShape shape{.space = all.space,
-                            .people = all.people,
-                            .graph = all.graph,
-                            .whole = layout.whole,
-                            .feature_width = {},
-                            .seed = with.seed,
-                            .hubs = {}};
-  for (const std::string& modality : with.modalities) {
-    shape.feature_width.push_back(modality_width(dataset_, modality));
-  }
-  const std::vector<StepCosts> costs = costs_of_item_regression(shape);
-  return FitPlan{plan_bytes(costs), plan_time(costs, rates_)};
+  const Layout layout =
+      make_layout(summary_.space, summary_.people, candidate.rows, candidate.plan.grid);
+  return plan_fit(dataset_, summary_, inputs().graph, layout.whole, with, rates_);
 }
 
 RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,
-                 const ModelConfig& model, const SamplingConfig& sampling, const FitInputs& fit,
-                 Communicator& communicator) {
+                 const ModelConfig& model, const std::vector<std::string>& modalities,
+                 const SamplingConfig& sampling, Communicator& communicator) {
   constexpr int kSummands = 16;
-  RunPlanner planner(dataset, summary, model, sampling);
+  RunPlanner planner(dataset, summary, model, modalities, sampling);
   const ProcessGrid grid = grid_of(wish, planner, model, communicator);
   if (wish.reproducible && grid.rows > kSummands) {
     throw Error(Cause::usage,
@@ -229,7 +266,6 @@ RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const Dataset
   if (communicator.rank() == 0 && communicator.size() > 1 && !wish.reproducible) {
     const Candidate& candidate = planner.candidate(wish.partition, grid);
     plan.step = PlannedStep{planner.shape(), candidate.plan.needs};
-    plan.fit = planner.fit(candidate, fit);
   }
   return plan;
 }

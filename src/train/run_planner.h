@@ -10,6 +10,7 @@
 #include "cluster/communicator.h"
 #include "data/batches.h"
 #include "data/dataset_file.h"
+#include "model/item_regression_costs.h"
 #include "model/model_config.h"
 #include "model/shard.h"
 #include "partition/ownership.h"
@@ -36,7 +37,7 @@ struct Candidate {
   GridPlan plan;
 };
 
-/// What item regression sends and takes to be fitted, as costs_of_item_regression() says.
+/// What item regression sends and takes to be fitted, with the choice of its settings, as costs_of_item_regression() says.
 struct FitPlan {
   BytePlan bytes;                 // (ranks)
   std::vector<StepSeconds> time;  // (ranks)
@@ -48,7 +49,14 @@ struct FitPlan {
 struct FitInputs {
   std::vector<std::string> modalities;
   std::uint64_t seed = 0;
+  NeighbourSearch search = NeighbourSearch::automatic;
+  std::vector<ItemRegressionSolve> solves;  ///< as solves_of_fit()
 };
+
+/// The fit of item regression on this data set, whose training graph is `graph`, where the ranks have
+/// the whole rows of `whole`. Ranks: local. Errors: those of modality_width().
+FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, const Adjacency& graph,
+                 const Ownership& whole, const FitInputs& with, const MachineRates& rates = {});
 
 /// Plans runs on a data set: who would own what on which grid, and what that costs. The one planner
 /// of `micrec plan` and of `train --grid=auto`; it reads the training graph once, when it is first
@@ -60,9 +68,11 @@ struct FitInputs {
 /// Errors   those of assign_by_metis(), read_partition_file() and modality_width().
 class RunPlanner {
  public:
-  /// `model`: resolved. The references outlive it.
+  /// `model`: resolved; `modalities`: that the run reads, if only for item regression. The references
+  /// outlive it.
   RunPlanner(const DatasetFile& dataset, const DatasetSummary& summary, const ModelConfig& model,
-             const SamplingConfig& sampling, const MachineRates& rates = {});
+             const std::vector<std::string>& modalities, const SamplingConfig& sampling,
+             const MachineRates& rates = {});
 
   Ownership assignment(const std::string& partition, int parts);
 
@@ -103,6 +113,7 @@ class RunPlanner {
   const DatasetFile& dataset_;
   const DatasetSummary& summary_;
   const ModelConfig& model_;
+  const std::vector<std::string>& modalities_;
   SamplingConfig sampling_;
   MachineRates rates_;
   std::unique_ptr<PlanInputs> inputs_;  // once they are asked for
@@ -140,7 +151,6 @@ struct RunPlan {
   /// Of a run that may be held to what it must send: on rank 0 of several, and not in a
   /// reproducible run, which sends more on purpose.
   std::optional<PlannedStep> step;
-  std::optional<FitPlan> fit;  ///< likewise, where the model has one
 };
 
 /// Plans a run on the ranks of a communicator, with the default rates of a machine, so that the
@@ -152,8 +162,8 @@ struct RunPlan {
 /// Errors   those of parse_grid(), grids_for() and RunPlanner; Error(Cause::usage) where a
 ///          reproducible run has more row parts than summands.
 RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,
-                 const ModelConfig& model, const SamplingConfig& sampling, const FitInputs& fit,
-                 Communicator& communicator);
+                 const ModelConfig& model, const std::vector<std::string>& modalities,
+                 const SamplingConfig& sampling, Communicator& communicator);
 
 /// Of all ranks, by name of the collective.
 std::map<std::string, double> bytes_by_name(const BytePlan& plan);

@@ -306,12 +306,17 @@ TEST_F(ItemRegressionTest, HubsChangeNoBitOnAnyRanks) {
   const std::vector<std::string> modalities = {"image", "text"};
   const Fitted none =
       fit(dataset, modalities, {task, task}, {}, {.more_people_than = 1000, .most = 100});
-  for (const HubRule& rule : {HubRule{0, 100, 1e6}, HubRule{8, 100, 1e6}, HubRule{0, 7, 1e6}}) {
+  // Who met a hub is known by its column, by what is told of people, or by either.
+  constexpr double kNoLimit = 1e9;
+  for (const HubRule& rule :
+       {HubRule{0, 100, 1e6}, HubRule{8, 100, 1e6}, HubRule{0, 7, 1e6},
+        HubRule{8, 100, 1e6, kNoLimit, 0}, HubRule{8, 100, 1e6, kNoLimit, 12}}) {
     for (const int ranks : {1, 2, 3, 4}) {
       ShardedSetting setting;
       setting.ranks = ranks;
       const Fitted some = fit(dataset, modalities, {task, task}, setting, rule);
-      EXPECT_EQ(some.solutions, none.solutions) << rule.more_people_than << " " << ranks;
+      EXPECT_EQ(some.solutions, none.solutions)
+          << rule.more_people_than << " " << rule.walked_up_to << " " << ranks;
     }
   }
 }
@@ -357,11 +362,14 @@ TEST_F(ItemRegressionTest, HubsAreTheItemsOfMostPeopleWithTheProductsOfTheirColu
 /// What a fit on this grid was planned to send, on each rank held against what it sent; of some names
 /// that is a bound.
 void expect_sent_as_planned(const DatasetFile& dataset, const std::vector<std::string>& modalities,
-                            ProcessGrid grid) {
+                            ProcessGrid grid, NeighbourSearch search, double cross) {
   const std::set<std::string> bounded = {"item_regression.columns", "item_regression.features",
-                                         "item_regression.hub_products", "batch.plan"};
-  const HubRule rule{6, 20, 1e6};
-  const ItemRegressionTask task{0.6, 10, {{10, 0.6, std::vector<double>(modalities.size(), 1)}}, 0};
+                                         "item_regression.hub_products", "batch.plan",
+                                         "neighbours.found"};
+  const HubRule rule{.more_people_than = 6, .most = 20, .table_bytes = 1e6, .walked_up_to = 10};
+  const ItemRegressionSettings settings{10, cross, std::vector<double>(modalities.size(), 1)};
+  const ItemRegressionTask all{cross, 10, {settings}, 0};
+  const ItemRegressionTask some{cross, 10, {settings, settings}, 30};
   const DatasetSummary summary = summarise(dataset);
   const Adjacency graph = read_training_graph(dataset, summary.space);
   const Layout layout = make_layout(summary.space, summary.people,
@@ -371,10 +379,21 @@ void expect_sent_as_planned(const DatasetFile& dataset, const std::vector<std::s
                             .graph = graph,
                             .whole = layout.whole,
                             .feature_width = {},
+                            .has_features = {},
+                            .search = search,
+                            .solves = {{cross > 0, 2, 30}, {cross > 0, 1, 0}},
                             .seed = 3,
                             .hubs = rule};
   for (const std::string& name : modalities) {
     shape.feature_width.push_back(modality_width(dataset, name));
+  }
+  for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
+    for (std::int64_t item = 0; item < dataset.domains()[d].items; ++item) {
+      const bool has_any = std::ranges::any_of(modalities, [&](const std::string& name) {
+        return dataset.features_present(d, name)[item] != 0;
+      });
+      shape.has_features.push_back(has_any ? 1 : 0);
+    }
   }
   const BytePlan plan = plan_bytes(costs_of_item_regression(shape));
   EXPECT_EQ(plan.collectives.empty(), grid.ranks() == 1);
@@ -382,11 +401,13 @@ void expect_sent_as_planned(const DatasetFile& dataset, const std::vector<std::s
     const GridGroups groups = split_world(world, grid);
     const Shard shard = load_shard(dataset, summary, layout, Observed::training, groups);
     const LedgerEntries before = world.ledger().snapshot();
-    const ItemRegressionFit fit(dataset, shard, modalities, ItemFeatures::kColumns, 3, rule);
-    fit.count(fit.solve({task, task}, [](double) {}).front());
+    const ItemRegressionFit fit(dataset, shard, modalities, ItemFeatures::kColumns, 3, rule,
+                                search);
+    fit.solve({some, some}, [](double) {});
+    fit.count(fit.solve({all, all}, [](double) {}).front());
     std::map<std::string, double> sent;
     for (const auto& [name, entry] : since(before, world.ledger().snapshot())) {
-      if (!name.starts_with("neighbours.")) sent[name] = static_cast<double>(entry.bytes_sent);
+      sent[name] = static_cast<double>(entry.bytes_sent);
     }
     for (const CollectiveBytes& planned : plan.collectives) {
       const std::string what = planned.name + " on " + to_text(grid);
@@ -405,9 +426,13 @@ void expect_sent_as_planned(const DatasetFile& dataset, const std::vector<std::s
 
 TEST_F(ItemRegressionTest, SendsWhatIsPlanned) {
   const DatasetFile dataset = world({.domains = 2, .users = 80, .items = 60});
-  for (const ProcessGrid grid : {ProcessGrid{1, 1}, {2, 1}, {3, 1}, {2, 2}}) {
-    expect_sent_as_planned(dataset, {}, grid);
-    expect_sent_as_planned(dataset, {"image", "text"}, grid);
+  const std::vector<std::string> both = {"image", "text"};
+  for (const ProcessGrid grid : {ProcessGrid{1, 1}, {2, 1}, {3, 1}, {2, 2}, {6, 1}}) {
+    expect_sent_as_planned(dataset, {}, grid, NeighbourSearch::automatic, 0.6);
+    expect_sent_as_planned(dataset, both, grid, NeighbourSearch::automatic, 0.6);
+    for (const double cross : {0.6, 0.0}) {
+      expect_sent_as_planned(dataset, both, grid, NeighbourSearch::approximate, cross);
+    }
   }
 }
 
