@@ -32,9 +32,10 @@ std::uint64_t first_bytes(std::string_view key) {
 }
 
 /// Up to 8 bytes and zeros behind them.
-std::uint64_t word_of(const char* from, std::size_t size) {
-  const auto load = [from]<typename Word>(std::size_t at, Word word) -> std::uint64_t {
-    std::memcpy(&word, from + at, sizeof word);
+std::uint64_t word_of(std::string_view bytes) {
+  const std::size_t size = bytes.size();
+  const auto load = [bytes]<typename Word>(std::size_t at, Word word) -> std::uint64_t {
+    std::memcpy(&word, bytes.data() + at, sizeof word);
     return word;
   };
   if (size == 8) return load(0, std::uint64_t{});
@@ -59,9 +60,9 @@ struct KeyTable::Wanted {
     const std::size_t size = text.size();
     std::uint64_t all = 0;
     if (size <= Key::kMostBytes) {
-      key.first = word_of(text.data(), std::min<std::size_t>(size, 8));
+      key.first = word_of(text.substr(0, 8));
       key.rest = std::uint64_t{size} << 56;
-      if (size > 8) key.rest |= word_of(text.data() + 8, size - 8);
+      if (size > 8) key.rest |= word_of(text.substr(8));
       all = XXH3_64bits(&key, sizeof key);
     } else {
       key.rest = Key::kLong << 56 | size;

@@ -38,11 +38,11 @@ bool is_plain_key(std::string_view key) {
 /// Names of columns have no digit.
 bool has_digit(std::string_view key) { return is_digit(key.back()) || !is_name_like(key); }
 
-/// Eight digits side by side, added up in pairs, fours and all of them.
-bool parse_eight(const char* from, std::int64_t* number) {
+/// The first eight letters as digits side by side, added up in pairs, fours and all of them.
+bool parse_eight(std::string_view from, std::int64_t* number) {
   constexpr std::uint64_t kOnes = 0x0101010101010101;
   std::uint64_t word;
-  std::memcpy(&word, from, sizeof word);
+  std::memcpy(&word, from.data(), sizeof word);
   const std::uint64_t digits = word - '0' * kOnes;
   // A letter below '0' borrows, one above '9' carries into its high half.
   if (((digits | (digits + 6 * kOnes)) & 0xF0 * kOnes) != 0) return false;
@@ -58,7 +58,7 @@ bool parse_plain(std::string_view value, std::int64_t* number) {
   std::int64_t sum = 0;
   for (; value.size() >= 8; value.remove_prefix(8)) {
     std::int64_t eight = 0;
-    if (!parse_eight(value.data(), &eight)) return false;
+    if (!parse_eight(value, &eight)) return false;
     sum = 100'000'000 * sum + eight;
   }
   for (const char letter : value) {

@@ -139,7 +139,7 @@ MICREC_INLINE void sum_columns(const SumCall& call, const Entries& entries, cons
     switch (count) {
 #define MICREC_CASE(n)                                                         \
   case n:                                                                      \
-    if constexpr (lanes == kLanes || n * lanes <= kLanes) {                    \
+    if constexpr (lanes == kLanes || lanes * (n) <= kLanes) {                  \
       sum_block_of_each<lanes, n, weights>(call, entries, column, last, each); \
     }                                                                          \
     break;
