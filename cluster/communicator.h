@@ -17,6 +17,10 @@ namespace micrec {
 
 enum class Reduction { sum, min, max };
 
+/// Between hosts an all_reduce of at most so many bytes, all ranks' together, is one round of
+/// everything to everyone; of more each rank reduces a share first.
+inline constexpr std::int64_t kOneRoundBytes = 16 * 1024;
+
 /// How a communicator treats its collectives.
 struct CommunicatorOptions {
   /// Longest wait of a rank for its peers inside one collective.

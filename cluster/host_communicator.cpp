@@ -17,9 +17,6 @@
 namespace micrec {
 namespace {
 
-// Up to here an all_reduce is one round of everything to everyone.
-constexpr std::int64_t kSmallBytes = 16 * 1024;
-
 double seconds_between(Transfer::Clock::time_point begin, Transfer::Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
 }
@@ -143,7 +140,7 @@ std::unique_ptr<PendingTensor> HostCommunicator::start(const Exchange& exchange)
     exchange_alone(exchange);
     return finished(exchange.result);
   }
-  Rounds rounds = rounds_of(exchange, rank_, kSmallBytes);
+  Rounds rounds = rounds_of(exchange, rank_, kOneRoundBytes);
   return std::make_unique<Pending>(*this, exchange, std::move(rounds));
 }
 

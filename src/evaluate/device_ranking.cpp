@@ -46,11 +46,6 @@ at::Tensor lengths_of(const at::Tensor& offsets) {
   return offsets.slice(0, 1) - offsets.slice(0, 0, -1);
 }
 
-template <typename T>
-T* address(const at::Tensor& tensor) {
-  return tensor.defined() ? static_cast<T*>(tensor.mutable_data_ptr()) : nullptr;
-}
-
 }  // namespace
 
 DeviceCandidates::DeviceCandidates(const at::Tensor& rows, std::int64_t first_item,

@@ -27,6 +27,21 @@ struct BlockDotsCall {
   double* dots;  // (pairs, n)
 };
 
+/// The product of two rows, known to all lanes.
+template <typename Warp>
+MICREC_KERNEL_INLINE double dot_of_rows(const Warp& warp, const float* a, const float* b,
+                                        std::int64_t width) {
+  typename Warp::template Lanes<double> sums;
+  warp.each([&](int lane) {
+    double sum = 0;
+    for (std::int64_t c = lane; c < width; c += kWarpLanes) {
+      sum += static_cast<double>(a[c]) * static_cast<double>(b[c]);
+    }
+    sums[lane] = sum;
+  });
+  return warp.sum(sums);
+}
+
 /// Row t of all blocks.
 template <typename Warp>
 MICREC_KERNEL_INLINE void block_dots_of_row(const Warp& warp, const BlockDotsCall& call,
@@ -34,15 +49,7 @@ MICREC_KERNEL_INLINE void block_dots_of_row(const Warp& warp, const BlockDotsCal
   for (int pair = 0; pair < call.pairs.count; ++pair) {
     const float* const a = call.x + (call.pairs.first[pair] * call.n + t) * call.width;
     const float* const b = call.x + (call.pairs.second[pair] * call.n + t) * call.width;
-    typename Warp::template Lanes<double> sums;
-    warp.each([&](int lane) {
-      double sum = 0;
-      for (std::int64_t c = lane; c < call.width; c += kWarpLanes) {
-        sum += static_cast<double>(a[c]) * static_cast<double>(b[c]);
-      }
-      sums[lane] = sum;
-    });
-    const double dot = warp.sum(sums);
+    const double dot = dot_of_rows(warp, a, b, call.width);
     warp.each([&](int lane) {
       if (lane == 0) call.dots[pair * call.n + t] = dot;
     });

@@ -1,7 +1,5 @@
-#include <algorithm>
-
 #include "kernels/contrastive_warp.h"
-#include "kernels/device_warp.h"
+#include "kernels/device_loops.h"
 #include "kernels/gpu_launch.h"
 
 namespace micrec {
@@ -9,56 +7,40 @@ namespace {
 
 constexpr int kThreads = 256;  // of a block
 constexpr int kWarps = kThreads / kWarpLanes;
-constexpr std::int64_t kMostBlocks = 1 << 30;
-
-/// Calls body(warp, task) for each of the tasks, a warp each.
-template <typename Body>
-__device__ __forceinline__ void by_warps(std::int64_t tasks, const Body& body) {
-  const DeviceWarp warp(static_cast<int>(threadIdx.x % kWarpLanes));
-  const std::int64_t stride = std::int64_t{gridDim.x} * kWarps;
-  for (std::int64_t n = std::int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpLanes; n < tasks;
-       n += stride) {
-    body(warp, n);
-  }
-}
 
 __global__ void __launch_bounds__(kThreads) unit_rows(const __grid_constant__ UnitRowsCall call) {
-  by_warps(2 * call.people,
-           [&](const DeviceWarp& warp, std::int64_t n) { unit_row(warp, call, n); });
+  by_warps<kThreads>(2 * call.people,
+                     [&](const DeviceWarp& warp, std::int64_t n) { unit_row(warp, call, n); });
 }
 
 __global__ void __launch_bounds__(kThreads) add_tile(const __grid_constant__ SoftmaxTileCall call) {
-  by_warps(call.rows,
-           [&](const DeviceWarp& warp, std::int64_t n) { add_to_softmax(warp, call, n); });
+  by_warps<kThreads>(
+      call.rows, [&](const DeviceWarp& warp, std::int64_t n) { add_to_softmax(warp, call, n); });
 }
 
 __global__ void __launch_bounds__(kThreads)
     person_losses(const __grid_constant__ PersonLossCall call) {
-  by_warps(call.people,
-           [&](const DeviceWarp& warp, std::int64_t n) { loss_of_person(warp, call, n); });
+  by_warps<kThreads>(
+      call.people, [&](const DeviceWarp& warp, std::int64_t n) { loss_of_person(warp, call, n); });
 }
 
 __global__ void __launch_bounds__(kThreads)
     attractions(const __grid_constant__ AttractionCall call) {
-  const std::int64_t count = call.rows * call.columns;
-  const std::int64_t stride = std::int64_t{gridDim.x} * kThreads;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += stride) {
-    attract(call, i);
-  }
+  by_threads<kThreads>(call.rows * call.columns, [&](std::int64_t i) { attract(call, i); });
 }
 
 __global__ void __launch_bounds__(kThreads)
     unit_gradients(const __grid_constant__ UnitGradientCall call) {
-  by_warps(call.people,
-           [&](const DeviceWarp& warp, std::int64_t n) { through_unit_row(warp, call, n); });
+  by_warps<kThreads>(call.people, [&](const DeviceWarp& warp, std::int64_t n) {
+    through_unit_row(warp, call, n);
+  });
 }
 
 template <typename Call>
 cudaError_t launch(void (*kernel)(Call), const Call& call, std::int64_t tasks, std::int64_t each,
                    cudaStream_t stream) {
   if (tasks == 0) return cudaSuccess;
-  const auto blocks = static_cast<unsigned>(std::min((tasks + each - 1) / each, kMostBlocks));
-  kernel<<<blocks, kThreads, 0, stream>>>(call);
+  kernel<<<blocks_for(tasks, each), kThreads, 0, stream>>>(call);
   return cudaGetLastError();
 }
 

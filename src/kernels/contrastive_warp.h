@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/kernel_inline.h"
-#include "kernels/neighbour_sum_warp.h"
+#include "kernels/block_dots_warp.h"
 
 // The contrastive loss on a GPU but for the products of its rows, which are LibTorch's: a warp a row,
 // whose lanes take every 32nd column. A warp has, beside what neighbour_sum_warp.h and
@@ -31,15 +31,7 @@ MICREC_KERNEL_INLINE void unit_row(const Warp& warp, const UnitRowsCall& call, s
   const std::int64_t side = task / call.people;
   const std::int64_t n = task % call.people;
   const float* const x = (side == 0 ? call.sides[0] : call.sides[1]) + n * call.dim;
-  typename Warp::template Lanes<double> squares;
-  warp.each([&](int lane) {
-    double sum = 0;
-    for (std::int64_t c = lane; c < call.dim; c += kWarpLanes) {
-      sum += static_cast<double>(x[c]) * static_cast<double>(x[c]);
-    }
-    squares[lane] = sum;
-  });
-  const double square = warp.sum(squares);
+  const double square = dot_of_rows(warp, x, x, call.dim);
   const bool is_least = square < call.least_square;
   const double divisor = sqrt(is_least ? call.least_square : square);
   float* const unit = call.unit + (2 * n + side) * call.dim;
@@ -113,16 +105,8 @@ MICREC_KERNEL_INLINE void loss_of_person(const Warp& warp, const PersonLossCall&
                                          std::int64_t n) {
   const float* const first = call.unit + 2 * n * call.dim;
   const float* const second = first + call.dim;
-  typename Warp::template Lanes<double> products;
-  warp.each([&](int lane) {
-    double sum = 0;
-    for (std::int64_t c = lane; c < call.dim; c += kWarpLanes) {
-      sum += static_cast<double>(first[c]) * static_cast<double>(second[c]);
-    }
-    products[lane] = sum;
-  });
   const auto sharpness = static_cast<double>(call.sharpness);
-  const double own = sharpness * warp.sum(products);
+  const double own = sharpness * dot_of_rows(warp, first, second, call.dim);
   warp.each([&](int lane) {
     if (lane != 0) return;
     double both = 0;
@@ -176,15 +160,7 @@ MICREC_KERNEL_INLINE void through_unit_row(const Warp& warp, const UnitGradientC
   const float* const unit = call.unit + 2 * n * call.dim;
   float* const gradient = call.gradient + n * call.dim;
   const double divisor = call.divisors[n];
-  typename Warp::template Lanes<double> products;
-  warp.each([&](int lane) {
-    double sum = 0;
-    for (std::int64_t c = lane; c < call.dim; c += kWarpLanes) {
-      sum += static_cast<double>(unit[c]) * static_cast<double>(gradient[c]);
-    }
-    products[lane] = sum;
-  });
-  const double along = divisor > 0 ? warp.sum(products) : 0;
+  const double along = divisor > 0 ? dot_of_rows(warp, unit, gradient, call.dim) : 0;
   const double scale = *call.upstream * call.factor / fabs(divisor);
   warp.each([&](int lane) {
     for (std::int64_t c = lane; c < call.dim; c += kWarpLanes) {

@@ -1,21 +1,14 @@
-#include <algorithm>
-
 #include "kernels/count_ahead_block.h"
 #include "kernels/device_block.h"
+#include "kernels/device_loops.h"
 #include "kernels/gpu_launch.h"
 
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kMostBlocks = 1 << 30;
-
 __global__ void __launch_bounds__(kRankThreads)
     place_positives(const __grid_constant__ RankCall call) {
-  const std::int64_t stride = std::int64_t{gridDim.x} * kRankThreads;
-  for (std::int64_t n = std::int64_t{blockIdx.x} * kRankThreads + threadIdx.x; n < call.positives;
-       n += stride) {
-    place_positive(call, n);
-  }
+  by_threads<kRankThreads>(call.positives, [&](std::int64_t n) { place_positive(call, n); });
 }
 
 /// A block a user.
@@ -36,9 +29,7 @@ __global__ void __launch_bounds__(kRankThreads, 2)
 
 cudaError_t launch_place_positives(const RankCall& call, cudaStream_t stream) {
   if (call.positives == 0) return cudaSuccess;
-  const std::int64_t blocks = (call.positives + kRankThreads - 1) / kRankThreads;
-  place_positives<<<static_cast<unsigned>(std::min(blocks, kMostBlocks)), kRankThreads, 0,
-                    stream>>>(call);
+  place_positives<<<blocks_for(call.positives, kRankThreads), kRankThreads, 0, stream>>>(call);
   return cudaGetLastError();
 }
 
@@ -52,8 +43,8 @@ cudaError_t launch_sum_histories(const RankCall& call, cudaStream_t stream) {
 cudaError_t launch_count_ahead(const RankCall& call, cudaStream_t stream) {
   const std::int64_t tasks = rank_tasks(call);
   if (tasks == 0) return cudaSuccess;
-  if (tasks > kMostBlocks) return cudaErrorInvalidConfiguration;
-  count_ahead<<<static_cast<unsigned>(tasks), kRankThreads, 0, stream>>>(call);
+  if (tasks > blocks_for(tasks, 1)) return cudaErrorInvalidConfiguration;  // one each, in one round
+  count_ahead<<<blocks_for(tasks, 1), kRankThreads, 0, stream>>>(call);
   return cudaGetLastError();
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kernels/device_warp.h"
+
 // For sources that nvcc compiles.
 namespace micrec {
 
@@ -7,11 +9,7 @@ namespace micrec {
 class DeviceBlock {
  public:
   template <typename T>
-  struct Threads {
-    T value;
-    __device__ __forceinline__ T& operator[](int) { return value; }
-    __device__ __forceinline__ const T& operator[](int) const { return value; }
-  };
+  using Threads = OwnOfThread<T>;
 
   template <typename Body>
   __device__ __forceinline__ void each(const Body& body) const {

@@ -9,15 +9,19 @@ namespace micrec {
 
 inline constexpr unsigned kAllLanes = 0xffffffffU;
 
+/// A T a thread, of which the thread that runs this code has its own.
+template <typename T>
+struct OwnOfThread {
+  T value;
+  __device__ __forceinline__ T& operator[](int) { return value; }
+  __device__ __forceinline__ const T& operator[](int) const { return value; }
+};
+
 /// One lane of the warp that runs this code; see neighbour_sum_warp.h.
 class DeviceWarp {
  public:
   template <typename T>
-  struct Lanes {
-    T value;
-    __device__ __forceinline__ T& operator[](int) { return value; }
-    __device__ __forceinline__ const T& operator[](int) const { return value; }
-  };
+  using Lanes = OwnOfThread<T>;
 
   __device__ __forceinline__ explicit DeviceWarp(int lane) : lane_(lane) {}
 

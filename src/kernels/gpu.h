@@ -14,6 +14,12 @@
 // tensor is on a GPU, they end it; tests put a device that the host plays in their place.
 namespace micrec {
 
+/// Where the numbers of a call lie, on whatever device; null of an undefined tensor.
+template <typename T>
+T* address(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<T*>(tensor.mutable_data_ptr()) : nullptr;
+}
+
 /// Runs a call that was prepared for x's device.
 void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device device);
 

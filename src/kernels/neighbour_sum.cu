@@ -1,6 +1,4 @@
-#include <algorithm>
-
-#include "kernels/device_warp.h"
+#include "kernels/device_loops.h"
 #include "kernels/gpu_launch.h"
 #include "kernels/neighbour_sum_warp.h"
 
@@ -9,17 +7,13 @@ namespace {
 
 constexpr int kWarpsPerBlock = 4;
 constexpr int kThreadsPerBlock = kWarpsPerBlock * kWarpLanes;
-constexpr std::int64_t kMostBlocks = 1 << 30;
 
 template <typename Number, int width>
 __global__ void __launch_bounds__(kThreadsPerBlock) sum_tasks(SumCall call) {
-  const DeviceWarp warp(static_cast<int>(threadIdx.x % kWarpLanes));
-  const std::int64_t tasks = call.hubs.piece_count + call.output_rows;
-  const std::int64_t stride = std::int64_t{gridDim.x} * kWarpsPerBlock;
-  for (std::int64_t task = std::int64_t{blockIdx.x} * kWarpsPerBlock + threadIdx.x / kWarpLanes;
-       task < tasks; task += stride) {
-    sum_task<Number, width>(warp, call, task);
-  }
+  by_warps<kThreadsPerBlock>(call.hubs.piece_count + call.output_rows,
+                             [&](const DeviceWarp& warp, std::int64_t task) {
+                               sum_task<Number, width>(warp, call, task);
+                             });
 }
 
 __global__ void finish_hubs(SumCall call) {
@@ -44,8 +38,7 @@ void start_tasks(const SumCall& call, unsigned blocks, cudaStream_t stream) {
 cudaError_t launch_neighbour_sum(const SumCall& call, cudaStream_t stream) {
   const std::int64_t tasks = call.hubs.piece_count + call.output_rows;
   if (tasks == 0) return cudaSuccess;
-  const auto blocks =
-      static_cast<unsigned>(std::min((tasks + kWarpsPerBlock - 1) / kWarpsPerBlock, kMostBlocks));
+  const unsigned blocks = blocks_for(tasks, kWarpsPerBlock);
   if (call.x_type == Stored::bfloat16) {
     start_tasks<Bfloat16Bits>(call, blocks, stream);
   } else {

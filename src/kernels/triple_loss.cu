@@ -1,7 +1,5 @@
-#include <algorithm>
-
 #include "kernels/block_dots_warp.h"
-#include "kernels/device_warp.h"
+#include "kernels/device_loops.h"
 #include "kernels/gpu_launch.h"
 #include "kernels/triple_element.h"
 
@@ -10,28 +8,16 @@ namespace {
 
 constexpr int kThreads = 256;  // of a block
 constexpr int kWarps = kThreads / kWarpLanes;
-constexpr std::int64_t kMostBlocks = 1 << 30;
-
-unsigned blocks_for(std::int64_t count, std::int64_t each) {
-  return static_cast<unsigned>(std::min((count + each - 1) / each, kMostBlocks));
-}
 
 __global__ void __launch_bounds__(kThreads) block_dots(const __grid_constant__ BlockDotsCall call) {
-  const DeviceWarp warp(static_cast<int>(threadIdx.x % kWarpLanes));
-  const std::int64_t stride = std::int64_t{gridDim.x} * kWarps;
-  for (std::int64_t t = std::int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpLanes; t < call.n;
-       t += stride) {
-    block_dots_of_row(warp, call, t);
-  }
+  by_warps<kThreads>(
+      call.n, [&](const DeviceWarp& warp, std::int64_t t) { block_dots_of_row(warp, call, t); });
 }
 
 __global__ void __launch_bounds__(kThreads)
     block_slopes(const __grid_constant__ BlockSlopesCall call) {
-  const std::int64_t count = call.blocks * call.n * call.width;
-  const std::int64_t stride = std::int64_t{gridDim.x} * kThreads;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += stride) {
-    block_slope(call, i);
-  }
+  by_threads<kThreads>(call.blocks * call.n * call.width,
+                       [&](std::int64_t i) { block_slope(call, i); });
 }
 
 /// A block a chunk.

@@ -118,13 +118,33 @@ struct OwnSums {
   std::vector<float> own_logits;
 };
 
+// Who is in a step's loss.
+struct StepPeople {
+  StepPeople(const at::Tensor& rows, const std::vector<std::int64_t>& rows_per_rank, int rank,
+             double temperature)
+      : count(std::accumulate(rows_per_rank.begin(), rows_per_rank.end(), std::int64_t{0})),
+        own(rows.size(0)),
+        offset(
+            std::accumulate(rows_per_rank.begin(), rows_per_rank.begin() + rank, std::int64_t{0})),
+        dim(rows.size(1)),
+        temperature(temperature) {}
+
+  std::int64_t count;
+  std::int64_t own;
+  std::int64_t offset;  // of this rank's people among all
+  std::int64_t dim;
+  double temperature;
+
+  /// That the sum of all losses is divided by.
+  double halves() const { return 2.0 * static_cast<double>(std::max<std::int64_t>(count, 1)); }
+  /// That the gradient of one person's part is divided by.
+  double divisor() const { return halves() * temperature; }
+};
+
 // Of all people of a step what one rank knows.
-struct SharedPeople {
-  std::int64_t count = 0;
-  std::int64_t own = 0;
-  std::int64_t offset = 0;  // of this rank's people among all
-  std::int64_t dim = 0;
-  double temperature = 1;
+struct SharedPeople : StepPeople {
+  using StepPeople::StepPeople;
+
   std::vector<std::int32_t> positions;  // (count) of the people of all ranks, rank 0's first ...
   std::vector<std::int32_t> places;     // (count) ... and where among them a position is
   at::Tensor rows;                      // (count, 2 dim) unit rows of both sides, rank 0's first
@@ -142,10 +162,6 @@ struct SharedPeople {
   }
   const float* side(bool second) const { return rows.const_data_ptr<float>() + (second ? dim : 0); }
   float scale() const { return static_cast<float>(1 / (kLn2 * temperature)); }
-  /// That the gradient of one person's part is divided by.
-  double divisor() const {
-    return 2.0 * temperature * static_cast<double>(std::max<std::int64_t>(count, 1));
-  }
 
   void take_places();
   void send_rows(const at::Tensor& first, const at::Tensor& second,
@@ -247,18 +263,10 @@ std::vector<Tile> tiles_of(std::int64_t rows, std::int64_t columns, std::int64_t
   return tiles;
 }
 
-template <typename T>
-T* address(const at::Tensor& tensor) {
-  return static_cast<T*>(tensor.mutable_data_ptr());
-}
-
 // Of all people of a step what one rank knows on its device.
-struct DevicePeople {
-  std::int64_t count = 0;
-  std::int64_t own = 0;
-  std::int64_t offset = 0;  // of this rank's people among all
-  std::int64_t dim = 0;
-  double temperature = 1;
+struct DevicePeople : StepPeople {
+  using StepPeople::StepPeople;
+
   std::vector<Tile> tiles;  // own people by all
   at::Tensor unit;          // (own, 2 dim) unit rows of both sides
   at::Tensor divisors;      // (2, own) float64
@@ -333,10 +341,10 @@ at::Tensor DevicePeople::gradient(int side, const at::Tensor& upstream) const {
     result.slice(0, tile.row_begin, tile.row_end)
         .addmm_(shares, side_of(all, 1 - side).slice(0, tile.column_begin, tile.column_end), kept);
   }
-  const double divisor = 2.0 * temperature * static_cast<double>(std::max<std::int64_t>(count, 1));
-  unit_gradients_on_gpu({address<float>(unit) + side * dim, address<double>(divisors) + side * own,
-                         own, dim, address<double>(upstream), 1 / divisor, address<float>(result)},
-                        device());
+  unit_gradients_on_gpu(
+      {address<float>(unit) + side * dim, address<double>(divisors) + side * own, own, dim,
+       address<double>(upstream), 1 / divisor(), address<float>(result)},
+      device());
   return result;
 }
 
@@ -355,13 +363,8 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
   if (!first.device().is_cpu()) {
     return contrastive_on_device(first, second, rows_per_rank, temperature, communicator);
   }
-  const auto people = std::make_shared<SharedPeople>();
-  const auto begin = rows_per_rank.begin();
-  people->count = std::accumulate(begin, rows_per_rank.end(), std::int64_t{0});
-  people->offset = std::accumulate(begin, begin + communicator.rank(), std::int64_t{0});
-  people->own = first.size(0);
-  people->dim = first.size(1);
-  people->temperature = temperature;
+  const auto people =
+      std::make_shared<SharedPeople>(first, rows_per_rank, communicator.rank(), temperature);
   people->positions = positions;
   people->take_places();
   at::Tensor loss;
@@ -369,8 +372,7 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
     const c10::NoGradGuard no_gradient;
     people->send_rows(first, second, rows_per_rank, communicator);
     const double sum = people->sum_losses(rows_per_rank, communicator);
-    const bool counts = communicator.rank() == 0 && people->count > 0;
-    loss = at::scalar_tensor(counts ? sum / (2.0 * static_cast<double>(people->count)) : 0.0,
+    loss = at::scalar_tensor(communicator.rank() == 0 ? sum / people->halves() : 0.0,
                              people->rows.options().dtype(at::kDouble));
   }
   const auto gradient_of = [&](bool of_second) {
@@ -385,22 +387,16 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
 at::Tensor contrastive_on_device(const at::Tensor& first, const at::Tensor& second,
                                  const std::vector<std::int64_t>& rows_per_rank, double temperature,
                                  Communicator& communicator, std::int64_t tile_numbers) {
-  const auto begin = rows_per_rank.begin();
-  const auto people = std::make_shared<DevicePeople>();
-  people->count = std::accumulate(begin, rows_per_rank.end(), std::int64_t{0});
-  people->offset = std::accumulate(begin, begin + communicator.rank(), std::int64_t{0});
-  people->own = first.size(0);
-  people->dim = first.size(1);
-  people->temperature = temperature;
+  const auto people =
+      std::make_shared<DevicePeople>(first, rows_per_rank, communicator.rank(), temperature);
   people->tiles = tiles_of(people->own, people->count, tile_numbers);
   at::Tensor loss;
   {
     const c10::NoGradGuard no_gradient;
     people->send_rows(first, second, rows_per_rank, communicator);
     people->send_sums(rows_per_rank, communicator);
-    const bool counts = communicator.rank() == 0 && people->count > 0;
     loss = people->told.select(1, 2).sum(at::kDouble) *
-           (counts ? 1 / (2.0 * static_cast<double>(people->count)) : 0.0);
+           (communicator.rank() == 0 ? 1 / people->halves() : 0.0);
   }
   const auto gradient_of = [&](int side) {
     return [people, side](const at::Tensor& upstream) { return people->gradient(side, upstream); };

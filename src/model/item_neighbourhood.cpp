@@ -8,6 +8,7 @@
 #include <cmath>
 #include <span>
 
+#include "base/number_hash.h"
 #include "base/parallel.h"
 #include "model/item_systems.h"
 
@@ -61,7 +62,7 @@ class Together {
  private:
   /// Where the item is, or is to be.
   std::size_t slot_of(std::int32_t item) const {
-    std::size_t at = static_cast<std::uint32_t>(item) * 0x9E3779B1U >> (32 - bits_);
+    std::size_t at = hash_of_number(item) >> (32 - bits_);
     while (slots_[at] >= 0 && met_[slots_[at]].item != item) at = (at + 1) & (slots_.size() - 1);
     return at;
   }

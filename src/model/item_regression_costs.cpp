@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/number_lists.h"
+#include "cluster/communicator.h"
 #include "graph/approximate_neighbours.h"
 #include "model/item_features.h"
 #include "model/item_regression_fit.h"
@@ -15,8 +16,7 @@
 namespace micrec {
 namespace {
 
-constexpr double kCountBytes = 8;      // of a list, sent ahead of it
-constexpr double kSmallBytes = 16384;  // up to here all of an all_reduce goes to everyone at once
+constexpr double kCountBytes = 8;  // of a list, sent ahead of it
 
 /// What one rank sends, by exchange.
 class Sent {
@@ -42,7 +42,7 @@ class Sent {
   /// A sum of so many numbers of 8 bytes.
   void reduced(const char* name, std::int64_t numbers) {
     const auto bytes = kDoubleBytes * static_cast<double>(numbers);
-    if (bytes * ranks_ <= kSmallBytes) return gathered(name, bytes);
+    if (bytes * ranks_ <= kOneRoundBytes) return gathered(name, bytes);
     const std::int64_t own = numbers * (rank_ + 1) / ranks_ - numbers * rank_ / ranks_;
     const double own_bytes = kDoubleBytes * static_cast<double>(own);
     add(name, 1, bytes - own_bytes + peers() * own_bytes);

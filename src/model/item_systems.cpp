@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 
+#include "base/number_hash.h"
 #include "kernels/dispatch.h"
 #include "kernels/scores.h"
 
@@ -33,10 +34,6 @@ Places places_of(const std::uint64_t (&met)[2]) {
 }
 
 constexpr int kFilterBits = 2;
-
-std::uint32_t hash_of(std::int32_t place) {
-  return static_cast<std::uint32_t>(place) * 0x9E3779B1U;
-}
 
 bool is_one(const std::uint64_t (&met)[2]) {
   return (met[0] == 0) != (met[1] == 0) && (met[0] & (met[0] - 1)) == 0 &&
@@ -108,7 +105,7 @@ void ItemSystems::meet(const ItemSystem& item) {
     if (n + kAhead < item.columns.size()) __builtin_prefetch(item.columns[n + kAhead].data());
     if (item.hub[n] >= 0) continue;
     for (const std::int32_t place : item.columns[n]) {
-      const std::uint32_t hash = hash_of(place);
+      const std::uint32_t hash = hash_of_number(place);
       std::size_t at = hash >> (32 - bits_);
       while (slots_[at].place >= 0 && slots_[at].place != place) at = (at + 1) & last;
       if (slots_[at].place < 0) {
@@ -130,7 +127,7 @@ void ItemSystems::meet(const ItemSystem& item) {
 
 /// The number in people_, -1: not among them.
 std::int32_t ItemSystems::person_at(std::int32_t place) const {
-  std::size_t at = hash_of(place) >> (32 - bits_);
+  std::size_t at = hash_of_number(place) >> (32 - bits_);
   while (slots_[at].place >= 0 && slots_[at].place != place) at = (at + 1) & (slots_.size() - 1);
   return slots_[at].person;
 }
@@ -170,7 +167,7 @@ std::size_t ItemSystems::walk_hubs(const ItemSystem& item) {
       met_hubs_.resize(2 * (begin + item.columns[n].size()));
     }
     for (const std::int32_t place : item.columns[n]) {
-      const std::uint32_t bit = hash_of(place) >> (32 - bits_ - kFilterBits);
+      const std::uint32_t bit = hash_of_number(place) >> (32 - bits_ - kFilterBits);
       met_hubs_[maybe] = {place, static_cast<std::int32_t>(n)};
       maybe += filter_[bit / 64] >> (bit % 64) & 1;
     }

@@ -37,7 +37,8 @@ struct Candidate {
   GridPlan plan;
 };
 
-/// What item regression sends and takes to be fitted, with the choice of its settings, as costs_of_item_regression() says.
+/// What item regression sends and takes to be fitted, with the choice of its settings, as
+/// costs_of_item_regression() says.
 struct FitPlan {
   BytePlan bytes;                 // (ranks)
   std::vector<StepSeconds> time;  // (ranks)

@@ -16,8 +16,8 @@ struct libdeflate_compressor;
 
 namespace micrec::hdf5 {
 
-/// A chunk as the library's filters shuffle (2) and deflate (1) have it, packed and unpacked by
-/// libdeflate, in a third of their time. Neither calls the library; one of them serves one thread.
+/// Packs chunks as the library's filters shuffle (2) and deflate (1) do, by libdeflate, in a third of
+/// their time. It does not call the library; one serves one thread.
 class ChunkPacker {
  public:
   static constexpr int kLevel = 1;

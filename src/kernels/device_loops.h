@@ -1,0 +1,38 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/device_warp.h"
+
+// For sources that nvcc compiles: how the blocks of a kernel share out any number of tasks.
+namespace micrec {
+
+/// Blocks that take the tasks between them, so many each in a round.
+inline unsigned blocks_for(std::int64_t tasks, std::int64_t each) {
+  constexpr std::int64_t kMostBlocks = 1 << 30;
+  return static_cast<unsigned>(std::min((tasks + each - 1) / each, kMostBlocks));
+}
+
+/// body(n) for each of the tasks, a thread each; by all blocks, of so many threads.
+template <int threads, typename Body>
+__device__ __forceinline__ void by_threads(std::int64_t tasks, const Body& body) {
+  const std::int64_t stride = std::int64_t{gridDim.x} * threads;
+  for (std::int64_t n = std::int64_t{blockIdx.x} * threads + threadIdx.x; n < tasks; n += stride) {
+    body(n);
+  }
+}
+
+/// body(warp, n) for each of the tasks, a warp each.
+template <int threads, typename Body>
+__device__ __forceinline__ void by_warps(std::int64_t tasks, const Body& body) {
+  constexpr int kWarps = threads / kWarpLanes;
+  const DeviceWarp warp(static_cast<int>(threadIdx.x % kWarpLanes));
+  const std::int64_t stride = std::int64_t{gridDim.x} * kWarps;
+  for (std::int64_t n = std::int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpLanes; n < tasks;
+       n += stride) {
+    body(warp, n);
+  }
+}
+
+}  // namespace micrec
