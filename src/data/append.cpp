@@ -70,9 +70,12 @@ FeatureTable joined_features(const std::shared_ptr<const DatasetFile>& old, int 
   CHECK(known != info.modalities.end() || added != nullptr) << modality << " is nowhere";
   FeatureTable table;
   table.modality = modality;
-  table.width = known != info.modalities.end() ? known->width : added->width;
+  if (added != nullptr) table.width = added->width;
   std::vector<std::uint8_t> is_kept;
-  if (known != info.modalities.end()) is_kept = old->features_present(domain, modality);
+  if (known != info.modalities.end()) {
+    table.width = known->width;
+    is_kept = old->features_present(domain, modality);
+  }
   const std::int64_t old_items = known != info.modalities.end() ? info.items : 0;
   table.present = is_kept;
   if (added != nullptr) {

@@ -8,8 +8,10 @@ sources   No words of unfinished work and no paths of somebody's machine in trac
 format    C++ files are as clang-format-14 leaves them.
 scripts   Shell scripts parse, and pass shellcheck where it is installed.
 functions No function of product code is longer than 80 lines, from its signature to its closing brace.
-tidy      clang-tidy finds nothing in product code, each source read by itself; needs a configured build folder and the
-          clang-tidy of requirements.txt, which launcher/setup.sh puts into the cache folder where CI=true.
+tidy      clang-tidy finds nothing in product code, read as it is compiled, several sources at a time, so that LibTorch's
+          headers are read once for all of them; with MICREC_TEST_ALL=1 each source by itself, with what it includes
+          itself, which takes three times as long. Needs a configured build folder and the clang-tidy of
+          requirements.txt, which launcher/setup.sh puts into the cache folder where CI=true.
 Exit code 0: as it should be; 1: not, with file:line of each fault; 77: the tool is not installed.
 """
 
@@ -237,24 +239,43 @@ def clang_tidy():
     return tool if os.access(tool, os.X_OK) else None
 
 
-def commands_by_source(repository, build, folder):
-    """Writes compile_commands.json of product code into a folder; the sources that it has.
-
-    As the compiler is called, but each source by itself and without GCC's precompiled headers, so that it is read with
-    what it includes itself.
-    """
+def configure_alone(repository, build, folder):
+    """Configures product code as the build folder does, but with each source by itself."""
     cache = (Path(build) / "CMakeCache.txt").read_text()
     names = r"MICREC_TORCH|MICREC_WITH_CUDA|CMAKE_BUILD_TYPE|CMAKE_C(?:XX)?_COMPILER|CMAKE_CUDA_COMPILER"
     chosen = re.findall(rf"^((?:{names}):\w+=.+)$", cache, re.MULTILINE)
     subprocess.run(["cmake", "-S", repository, "-B", folder, "-G", "Ninja", "--log-level=ERROR",
                     "-DMICREC_BUILD_TESTS=OFF", "-DCMAKE_UNITY_BUILD=OFF", *(f"-D{setting}" for setting in chosen)],
                    check=True, stdout=subprocess.DEVNULL)
-    path = folder / "compile_commands.json"
-    entries = json.loads(path.read_text())
-    for entry in entries:
-        entry["command"] = re.sub(r" -Winvalid-pch -include \S+| -fpch-preprocess", "", entry["command"])
-    path.write_text(json.dumps(entries))
-    return {entry["file"] for entry in entries}
+
+
+def sources_of(repository, unit):
+    """Product sources, relative to the repository, of which a unit that the compiler is given consists."""
+    included = [unit]
+    if unit.suffix == ".cxx":
+        included = re.findall(r'^#include "(.+\.cpp)"$', unit.read_text(), re.MULTILINE)
+    paths = [os.path.relpath(source, repository) for source in included]
+    return tuple(path for path in paths if path.endswith(".cpp") and folder_of(Path(path)))
+
+
+def write_units(repository, folder, commands):
+    """Writes product sources as the compiler is given them, those of a unit one after the other in a file UNIT.cpp, as
+    the analyzer leaves out what is included. What is compiled for several instruction sets is there once, GCC's
+    precompiled headers are not. Returns the source and line of every line: {UNIT.cpp: [(source, line), ...]}."""
+    command_of = {sources_of(repository, Path(entry["file"])): entry for entry in json.loads(commands.read_text())}
+    command_of.pop((), None)
+    shutil.rmtree(folder / "units", ignore_errors=True)
+    (folder / "units").mkdir(parents=True)
+    lines_of, entries = {}, []
+    for number, (sources, entry) in enumerate(command_of.items()):
+        unit = str(folder / "units" / f"{number}.cpp")
+        texts = [(source, read_lines(repository, source)) for source in sources]
+        Path(unit).write_text("\n".join(line for _, text in texts for line in text) + "\n")
+        lines_of[unit] = [(source, line + 1) for source, text in texts for line in range(len(text))]
+        command = re.sub(r" -Winvalid-pch -include \S+| -fpch-preprocess", "", entry["command"])
+        entries.append({**entry, "file": unit, "command": command.replace(entry["file"], unit)})
+    (folder / "compile_commands.json").write_text(json.dumps(entries))
+    return lines_of
 
 
 def tidy(repository, build):
@@ -262,28 +283,38 @@ def tidy(repository, build):
     if not tool:
         print("clang-tidy is not in the cache folder (CI=true launcher/setup.sh puts it there); nothing was checked")
         sys.exit(77)
-    folder = Path(build) / "lint"
-    built = commands_by_source(repository, build, folder)
-    paths = [path for path in files(repository) if path.suffix == ".cpp" and folder_of(path)
-             and str(Path(repository) / path) in built]
-    if not paths:
-        return [f"no source is in {folder}/compile_commands.json"]
+    folder = (Path(build) / "lint").resolve()
+    alone = bool(os.environ.get("MICREC_TEST_ALL"))
+    if alone:
+        configure_alone(repository, build, folder)
+    lines_of = write_units(repository, folder, (folder if alone else Path(build)) / "compile_commands.json")
+    if not lines_of:
+        return [f"no source of product code is in the compile_commands.json of {build}"]
     # clang has no omp.h of its own; GCC's comes last, so that its intrinsics do not hide clang's.
     omp = subprocess.run(["gcc", "-print-file-name=include/omp.h"], capture_output=True, text=True, check=True)
-    command = [str(tool), "-p", str(folder), "--quiet", "--extra-arg=-Wno-unknown-warning-option",
-               f"--extra-arg=-idirafter{Path(omp.stdout.strip()).parent}"]
+    command = [str(tool), "-p", str(folder), f"--config-file={repository}/.clang-tidy", "--quiet",
+               "--extra-arg=-Wno-unknown-warning-option", f"--extra-arg=-idirafter{Path(omp.stdout.strip()).parent}"]
     # With LibTorch the analyzer would follow its inline functions for three times as long as all else takes.
     shallow = ["-Xclang", "-analyzer-config", "-Xclang", "max-nodes=20000"]
 
-    def faults_of(path):
-        depth = [] if folder_of(path) in WITHOUT_TORCH else [f"--extra-arg={word}" for word in shallow]
-        run = subprocess.run([*command, *depth, str(path)], cwd=repository, capture_output=True, text=True)
-        lines = [line.replace(f"{repository}/", "") for line in run.stdout.splitlines() if ": error: " in line]
-        return lines or ([f"{path}: {run.stderr.strip()}"] if run.returncode else [])
+    def told(unit, line):
+        """With the source and line of a unit's."""
+        begins = re.match(rf"{re.escape(unit)}:(\d+):", line)
+        if not begins:
+            return line.replace(f"{repository}/", "")
+        source, number = lines_of[unit][int(begins[1]) - 1]
+        return f"{source}:{number}:{line[begins.end():]}"
 
-    paths.sort(key=lambda path: -(Path(repository) / path).stat().st_size)  # the longest first, so that none is left alone
+    def faults_of(unit):
+        with_torch = not {folder_of(Path(source)) for source, _ in lines_of[unit]} <= WITHOUT_TORCH
+        words = [f"--extra-arg={word}" for word in shallow if with_torch]
+        run = subprocess.run([*command, *words, unit], cwd=repository, capture_output=True, text=True)
+        lines = [told(unit, line) for line in run.stdout.splitlines() if ": error: " in line]
+        return lines or ([f"{unit}: {run.stderr.strip()}"] if run.returncode else [])
+
+    longest = sorted(lines_of, key=lambda unit: -len(lines_of[unit]))  # first, so that none is left alone
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return sorted({fault for faults in pool.map(faults_of, paths) for fault in faults})
+        return sorted({fault for faults in pool.map(faults_of, longest) for fault in faults})
 
 
 RULES = {"includes": includes, "sources": sources, "format": format, "scripts": scripts, "functions": functions,

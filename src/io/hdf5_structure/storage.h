@@ -11,7 +11,7 @@
 namespace micrec::hdf5_structure {
 
 /// Filters that are undone here; all else is left to the library.
-enum class FilterKind : std::uint64_t { deflate = 1, shuffle = 2, fletcher32 = 3 };
+enum class FilterKind : std::uint64_t { none = 0, deflate = 1, shuffle = 2, fletcher32 = 3 };
 
 struct Filter {
   FilterKind kind{};
