@@ -6,6 +6,7 @@
 #include "kernels/block_dots_warp.h"
 #include "kernels/contrastive_warp.h"
 #include "kernels/count_ahead_block.h"
+#include "kernels/item_systems_block.h"
 #include "kernels/kept_loss_element.h"
 #include "kernels/neighbour_sum_call.h"
 #include "kernels/triple_element.h"
@@ -46,5 +47,10 @@ void unit_gradients_on_gpu(const UnitGradientCall& call, c10::Device device);
 void place_positives_on_gpu(const RankCall& call, c10::Device device);
 void sum_histories_on_gpu(const RankCall& call, c10::Device device);
 void count_ahead_on_gpu(const RankCall& call, c10::Device device);
+
+/// The products of features of the systems of item regression, and their solutions, for which these come
+/// first where there are features.
+void alike_on_gpu(const ItemSystemsCall& call, c10::Device device);
+void item_systems_on_gpu(const ItemSystemsCall& call, c10::Device device);
 
 }  // namespace micrec

@@ -81,4 +81,12 @@ void count_ahead_on_gpu(const RankCall& call, c10::Device device) {
   start("the ranking", launch_count_ahead, call, device);
 }
 
+void alike_on_gpu(const ItemSystemsCall& call, c10::Device device) {
+  start("the products of features", launch_alike, call, device);
+}
+
+void item_systems_on_gpu(const ItemSystemsCall& call, c10::Device device) {
+  start("the systems of item regression", launch_item_systems, call, device);
+}
+
 }  // namespace micrec

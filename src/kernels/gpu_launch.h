@@ -8,6 +8,7 @@
 #include "kernels/block_dots_warp.h"
 #include "kernels/contrastive_warp.h"
 #include "kernels/count_ahead_block.h"
+#include "kernels/item_systems_block.h"
 #include "kernels/kept_loss_element.h"
 #include "kernels/neighbour_sum_row.h"
 #include "kernels/triple_element.h"
@@ -42,5 +43,9 @@ cudaError_t launch_unit_gradients(const UnitGradientCall& call, cudaStream_t str
 cudaError_t launch_place_positives(const RankCall& call, cudaStream_t stream);
 cudaError_t launch_sum_histories(const RankCall& call, cudaStream_t stream);
 cudaError_t launch_count_ahead(const RankCall& call, cudaStream_t stream);
+
+/// The systems of item regression: a block a modality of an item; a block an item and setting.
+cudaError_t launch_alike(const ItemSystemsCall& call, cudaStream_t stream);
+cudaError_t launch_item_systems(const ItemSystemsCall& call, cudaStream_t stream);
 
 }  // namespace micrec

@@ -26,5 +26,7 @@ void unit_gradients_on_gpu(const UnitGradientCall& /*call*/, c10::Device device)
 void place_positives_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
 void sum_histories_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
 void count_ahead_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
+void alike_on_gpu(const ItemSystemsCall& /*call*/, c10::Device device) { refuse(device); }
+void item_systems_on_gpu(const ItemSystemsCall& /*call*/, c10::Device device) { refuse(device); }
 
 }  // namespace micrec

@@ -18,14 +18,13 @@ at::Tensor upload_all(const std::vector<T>& numbers, at::ScalarType type, c10::D
   return upload(numbers.data(), bytes, device).view(type);
 }
 
-// Memory of the host that the device reads while the host goes on.
-at::Tensor locked_bytes(std::int64_t bytes, c10::Device device) {
-  return at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(device.is_cuda()));
-}
-
 constexpr std::int64_t kAlignment = 64;  // bytes, of a list in a batch
 
 }  // namespace
+
+at::Tensor locked_bytes(std::int64_t bytes, c10::Device device) {
+  return at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(device.is_cuda()));
+}
 
 at::Tensor upload(const void* data, std::int64_t bytes, c10::Device device) {
   at::Tensor host = locked_bytes(bytes, device);

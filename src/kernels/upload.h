@@ -13,6 +13,9 @@ namespace micrec {
 
 class RowSet;
 
+/// Memory of the host, (bytes) uint8, that the device can read while the host goes on.
+at::Tensor locked_bytes(std::int64_t bytes, c10::Device device);
+
 /// Takes numbers of the host to a device; every upload of a step is one of these. To a GPU they go
 /// from locked memory, which LibTorch keeps until the stream has read it: nothing waits.
 ///

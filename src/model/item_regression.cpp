@@ -11,7 +11,9 @@
 #include "model/item_features.h"
 #include "model/item_hubs.h"
 #include "model/item_neighbourhood.h"
+#include "model/item_regression_fit.h"
 #include "model/item_systems.h"
+#include "model/item_systems_on_device.h"
 #include "model/recency.h"
 
 namespace micrec {
@@ -78,7 +80,8 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
   for (const std::int64_t width : at.of.dataset.feature_width) {
     columns += static_cast<double>(std::min<std::int64_t>(width, ItemFeatures::kColumns));
   }
-  bytes += kFloatBytes * columns * at.items();
+  bytes += kFloatBytes * columns * at.items() +
+           ItemRegressionFit::most_feature_bytes(all_items, columns);
   if (columns > 0) {
     bytes += most_search_bytes({.search = shape.config.neighbor_search,
                                 .eligible = all_items,
@@ -88,6 +91,8 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
                                 .k = kMostByFeatures,
                                 .ranks = at.grid.ranks()});
   }
+  // A GPU solves systems in chunks.
+  bytes += most_chunk_bytes(static_cast<double>(at.of.dataset.feature_width.size()), at.items());
   costs.memory_in_turn(MemoryKind::loading, bytes);
   // Where users are ranked: the coefficients of all items, by target and by source.
   double items = 0;

@@ -4,7 +4,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <array>
 
 #include "base/huge_pages.h"
 #include "base/parallel.h"
@@ -30,6 +29,7 @@ struct ItemRegressionFit::Batch {
   Range items{0, 0};  // places in own_items()
   int domain = 0;
   std::vector<ItemNeighbourhood> neighbourhoods;  // (items)
+  std::vector<std::int64_t> first_neighbour;      // (items + 1) among those of all
   /// In one piece, so that all is fetched from memory at once.
   struct Neighbour {
     std::int64_t column;  // begins there in `columns`
@@ -47,7 +47,7 @@ struct ItemRegressionFit::Batch {
 ItemRegressionFit::ItemRegressionFit(const DatasetFile& dataset, const Shard& shard,
                                      const std::vector<std::string>& modalities, int feature_dim,
                                      std::uint64_t seed, const HubRule& hubs,
-                                     NeighbourSearch search)
+                                     NeighbourSearch search, std::int64_t chunk_products)
     : dataset_(dataset),
       shard_(shard),
       seed_(seed),
@@ -55,6 +55,7 @@ ItemRegressionFit::ItemRegressionFit(const DatasetFile& dataset, const Shard& sh
       histories_(shard, seed),
       hubs_(histories_, hubs, *shard.world),
       search_(search),
+      chunk_products_(chunk_products),
       similar_(shard.space().domains() + 1) {
   const std::vector<std::int32_t>& own = histories_.own_items();
   const std::int64_t width = features_.width();
@@ -178,6 +179,11 @@ std::vector<std::pair<Range, int>> ItemRegressionFit::cut_batches(
   return batches;
 }
 
+double ItemRegressionFit::most_feature_bytes(double items, double width) {
+  return sizeof(float) * std::min(items * width, static_cast<double>(kBatchFeatures) +
+                                                     ItemSystems::kMostNeighbours * width);
+}
+
 /// As many on every rank; some may be empty. Ranks: collective.
 std::vector<std::pair<Range, int>> ItemRegressionFit::batches() const {
   const std::vector<std::int32_t>& own = histories_.own_items();
@@ -233,10 +239,14 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
   sort_once(all_people);
   const NumberLists histories = histories_.items_of(all_people);
 
-  Batch batch{items, domain, {}, {}, {}, {}, {}};
+  Batch batch{items, domain, {}, {0}, {}, {}, {}, {}};
   batch.neighbourhoods = choose_neighbourhoods({of_domain, task.cross, task.neighbourhood_lambda},
                                                std::span(own).subspan(items.begin, items.size()),
                                                people, all_people, histories, histories_, alike);
+  for (const ItemNeighbourhood& of : batch.neighbourhoods) {
+    batch.first_neighbour.push_back(batch.first_neighbour.back() +
+                                    static_cast<std::int64_t>(of.items.size()));
+  }
   gather_neighbours(batch);
   return batch;
 }
@@ -277,42 +287,38 @@ ItemSystem ItemRegressionFit::system_of(const Batch& batch, const ItemRegression
   const Range of_domain = items_of(batch.domain);
   const std::int64_t width = features_.width();
   const std::size_t count = of.items.size();
-  std::array<std::int32_t, ItemSystems::kMostNeighbours> places;
-  for (std::size_t n = 0; n < count; ++n) {
-    places[n] = batch.place_of[of.items[n]];
-    __builtin_prefetch(&batch.neighbours[places[n]]);
-  }
   ItemSystem system;
+  system.rows.reserve(count);
+  for (const std::int32_t item : of.items) {
+    system.rows.push_back(batch.place_of[item]);
+    __builtin_prefetch(&batch.neighbours[system.rows.back()]);
+  }
   system.together = of.together;
   system.hub.reserve(count);
   system.columns.reserve(count);
   system.squared_length.reserve(count);
   system.cross.reserve(count);
   for (std::size_t n = 0; n < count; ++n) {
-    const Batch::Neighbour& neighbour = batch.neighbours[places[n]];
+    const Batch::Neighbour& neighbour = batch.neighbours[system.rows[n]];
     system.hub.push_back(neighbour.hub);
     system.columns.emplace_back(batch.columns.values.data() + neighbour.column, neighbour.met_by);
     system.squared_length.push_back(neighbour.squared_length);
     system.cross.push_back(of_domain.contains(of.items[n]) ? 1.0F : static_cast<float>(task.cross));
-    if (width > 0) {
-      system.features.push_back(batch.features.const_data_ptr<float>() + places[n] * width);
-    }
   }
   if (width > 0) {
-    system.features.push_back(own_features_.const_data_ptr<float>() +
-                              (batch.items.begin + t) * width);
+    system.features = batch.features.const_data_ptr<float>();
+    system.own_features = own_features_.const_data_ptr<float>() + (batch.items.begin + t) * width;
   }
   return system;
 }
 
-void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask& task,
-                                    std::vector<ItemSystems>& of_worker,
-                                    std::vector<SparseRows>& results) const {
+/// The coefficients of all neighbours of a batch for every setting. Shapes: returns (settings,
+/// neighbours).
+std::vector<float> ItemRegressionFit::solve_here(const Batch& batch, const ItemRegressionTask& task,
+                                                 std::vector<ItemSystems>& of_worker) const {
   const std::int64_t items = batch.items.size();
-  const std::size_t solutions = task.settings.size();
-  // [solution] the coefficients of each item's neighbours.
-  std::vector<std::vector<std::vector<float>>> found(solutions,
-                                                     std::vector<std::vector<float>>(items));
+  const std::int64_t neighbours = batch.first_neighbour.back();
+  std::vector<float> solution(task.settings.size() * neighbours);
   const std::int64_t groups = (items + kSystemLanes - 1) / kSystemLanes;
   const std::int64_t chunk = std::clamp<std::int64_t>(groups / (8 * compute_threads()), 1, 64);
   const auto solve_some = [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
@@ -324,26 +330,60 @@ void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask
         of_items.push_back(system_of(batch, task, t));
       }
       systems.make(of_items);
-      for (std::size_t s = 0; s < solutions; ++s) {
+      for (std::size_t s = 0; s < task.settings.size(); ++s) {
         systems.solve(task.settings[s]);
         for (std::int64_t t = of.begin; t < of.end; ++t) {
-          const auto count = static_cast<std::int64_t>(batch.neighbourhoods[t].items.size());
-          for (std::int64_t n = 0; n < count; ++n) {
-            found[s][t].push_back(systems.coefficient(t - of.begin, n));
+          const std::int64_t first = batch.first_neighbour[t];
+          for (std::int64_t n = first; n < batch.first_neighbour[t + 1]; ++n) {
+            solution[s * neighbours + n] = systems.coefficient(t - of.begin, n - first);
           }
         }
       }
     }
   };
   parallel_for_workers(groups, chunk, solve_some);
-  for (std::size_t s = 0; s < solutions; ++s) {
-    for (std::int64_t t = 0; t < items; ++t) {
-      for (std::size_t n = 0; n < found[s][t].size(); ++n) {
-        if (found[s][t][n] == 0) continue;
-        results[s].column.push_back(batch.neighbourhoods[t].items[n]);
-        results[s].value.push_back(found[s][t][n]);
+  return solution;
+}
+
+/// The same by the shard's GPU, but for products of columns.
+std::vector<float> ItemRegressionFit::solve_there(const Batch& batch,
+                                                  const ItemRegressionTask& task,
+                                                  std::vector<ItemSystems>& of_worker) const {
+  constexpr std::int64_t kItemsAtATime = 4;  // a chunk is made in hundredths of a second
+  const DeviceBatch there{
+      .device = shard_.device,
+      .first_neighbour = batch.first_neighbour,
+      .modality_columns = features_.columns(),
+      .settings = task.settings,
+      .features = batch.features,
+      .own_features = own_features_.slice(0, batch.items.begin, batch.items.end),
+      .chunk_products = chunk_products_};
+  return solve_on_device(there, [&](Range items, const PackedSystems& to) {
+    parallel_for_workers(items.size(), kItemsAtATime,
+                         [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
+                           for (std::int64_t i = begin; i < end; ++i) {
+                             of_worker[worker].pack(system_of(batch, task, items.begin + i), i, to);
+                           }
+                         });
+  });
+}
+
+void ItemRegressionFit::solve_batch(const Batch& batch, const ItemRegressionTask& task,
+                                    std::vector<ItemSystems>& of_worker,
+                                    std::vector<SparseRows>& results) const {
+  const std::vector<float> solution = shard_.device.is_cpu() ? solve_here(batch, task, of_worker)
+                                                             : solve_there(batch, task, of_worker);
+  const float* value = solution.data();
+  for (SparseRows& result : results) {
+    for (const ItemNeighbourhood& of : batch.neighbourhoods) {
+      for (const std::int32_t item : of.items) {
+        if (*value != 0) {
+          result.column.push_back(item);
+          result.value.push_back(*value);
+        }
+        ++value;
       }
-      results[s].offsets.push_back(static_cast<std::int64_t>(results[s].column.size()));
+      result.offsets.push_back(static_cast<std::int64_t>(result.column.size()));
     }
   }
 }

@@ -15,6 +15,7 @@
 #include "model/item_hubs.h"
 #include "model/item_neighbourhood.h"
 #include "model/item_systems.h"
+#include "model/item_systems_on_device.h"
 #include "model/shard.h"
 #include "model/training_histories.h"
 
@@ -36,10 +37,13 @@ struct ItemRegressionTask {
 ///          information (SSLIM, RecSys 2012), in closed form as EASE (Steck, WWW 2019).
 class ItemRegressionFit {
  public:
-  /// The shard must be the training graph; all arguments outlive this. Ranks: collective.
+  /// The shard must be the training graph; all arguments outlive this. Where its device is a GPU,
+  /// features are multiplied and systems solved there, in chunks of so many products. Ranks:
+  /// collective.
   ItemRegressionFit(const DatasetFile& dataset, const Shard& shard,
                     const std::vector<std::string>& modalities, int feature_dim, std::uint64_t seed,
-                    const HubRule& hubs = {}, NeighbourSearch search = NeighbourSearch::automatic);
+                    const HubRule& hubs = {}, NeighbourSearch search = NeighbourSearch::automatic,
+                    std::int64_t chunk_products = kChunkProducts);
   ~ItemRegressionFit();
 
   int modalities() const { return features_.modalities(); }
@@ -56,6 +60,9 @@ class ItemRegressionFit {
                                                         std::span<const std::int64_t> met_by,
                                                         std::int64_t width);
 
+  /// What the feature rows of a batch's neighbours take at the most, of so many items. Ranks: local.
+  static double most_feature_bytes(double items, double width);
+
   /// Whether an item is among the `most_items` of a domain's, all where that is 0. Ranks: local.
   static bool is_drawn(std::uint64_t seed, std::int32_t item, std::int64_t most_items,
                        std::int64_t of_domain);
@@ -69,7 +76,7 @@ class ItemRegressionFit {
   /// over all domains. `progress` is told the share that is done, after each batch and on every
   /// rank, and may throw on all of them.
   ///
-  /// Ranks    collective; equal bits on any number of ranks, grids and threads.
+  /// Ranks    collective; equal bits on any number of ranks, grids and threads, and on any device.
   /// Cost     batches of items bound the memory, see the source.
   std::vector<SparseRows> solve(const std::vector<ItemRegressionTask>& tasks,
                                 const std::function<void(double)>& progress) const;
@@ -98,6 +105,10 @@ class ItemRegressionFit {
   void gather_neighbours(Batch& batch) const;
   at::Tensor fetch_features(const std::vector<std::int32_t>& items) const;
   ItemSystem system_of(const Batch& batch, const ItemRegressionTask& task, std::int64_t t) const;
+  std::vector<float> solve_here(const Batch& batch, const ItemRegressionTask& task,
+                                std::vector<ItemSystems>& of_worker) const;
+  std::vector<float> solve_there(const Batch& batch, const ItemRegressionTask& task,
+                                 std::vector<ItemSystems>& of_worker) const;
   void solve_batch(const Batch& batch, const ItemRegressionTask& task,
                    std::vector<ItemSystems>& of_worker, std::vector<SparseRows>& results) const;
 
@@ -108,6 +119,7 @@ class ItemRegressionFit {
   TrainingHistories histories_;
   ItemHubs hubs_;
   NeighbourSearch search_;
+  std::int64_t chunk_products_;
   at::Tensor own_features_;           // (own items, width) float32
   std::vector<std::uint8_t> wanted_;  // (items), or empty: all
   // Found when first needed: within each domain and, the last, among all.

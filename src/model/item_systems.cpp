@@ -8,6 +8,7 @@
 
 #include "base/number_hash.h"
 #include "kernels/dispatch.h"
+#include "kernels/item_system_element.h"
 #include "kernels/scores.h"
 
 namespace micrec {
@@ -47,6 +48,14 @@ double& product_of(std::int32_t a, std::int32_t b, std::vector<double>& products
 
 }  // namespace
 
+std::vector<float> solver_numbers(const ItemRegressionSettings& settings, std::size_t modalities) {
+  CHECK_EQ(settings.alpha.size(), modalities);
+  CHECK_GT(settings.lambda, 0);
+  std::vector<float> numbers = {static_cast<float>(settings.lambda)};
+  for (const double alpha : settings.alpha) numbers.push_back(static_cast<float>(alpha * alpha));
+  return numbers;
+}
+
 ItemSystems::ItemSystems(const ItemHubs& hubs, const std::vector<Range>& modality_columns)
     : hubs_(hubs),
       modality_columns_(modality_columns),
@@ -72,9 +81,18 @@ void ItemSystems::make(const std::vector<ItemSystem>& items) {
       right_together_[n * kSystemLanes + lane] = items[i].together[n];
       cross_[n * kSystemLanes + lane] = items[i].cross[n];
     }
-    add_column_products(items[i], lane);
-    if (!items[i].features.empty()) add_feature_products(items[i], lane);
+    write_column_products(items[i], {together_.data() + lane, kSystemLanes});
+    if (items[i].features != nullptr) add_feature_products(items[i], lane);
   }
+}
+
+void ItemSystems::pack(const ItemSystem& item, std::int64_t i, const PackedSystems& to) {
+  const std::int64_t first = to.first_neighbour[i];
+  CHECK_EQ(first + static_cast<std::int64_t>(item.columns.size()), to.first_neighbour[i + 1]);
+  std::ranges::copy(item.together, to.right_together + first);
+  std::ranges::copy(item.cross, to.cross + first);
+  std::ranges::copy(item.rows, to.rows + first);
+  write_column_products(item, {to.together + to.first_product[i], 1});
 }
 
 /// Whether who met hubs is found by their columns; and room for the people of the others.
@@ -184,7 +202,7 @@ std::size_t ItemSystems::walk_hubs(const ItemSystem& item) {
 
 /// Products of neighbours of which one at least is no hub are sums over people_; those of two hubs
 /// are known, as are those of each with itself.
-void ItemSystems::add_column_products(const ItemSystem& item, int lane) {
+void ItemSystems::write_column_products(const ItemSystem& item, const Triangle& to) {
   std::fill(products_.begin(), products_.end(), 0.0);
   choose_way(item);
   meet(item);
@@ -212,35 +230,39 @@ void ItemSystems::add_column_products(const ItemSystem& item, int lane) {
   }
   for (std::int64_t row = 0; row < count; ++row) {
     for (std::int64_t column = 0; column <= row; ++column) {
-      together_[triangle_place(row, column) * kSystemLanes + lane] =
+      to.numbers[triangle_place(row, column) * to.stride] =
           static_cast<float>(products_[row * kMostNeighbours + column] * TrainingHistories::kUnit);
     }
   }
-  look_up_hub_products(item, lane);
+  look_up_hub_products(item, to);
 }
 
 /// All words are asked for, then all products, then these are read.
-void ItemSystems::look_up_hub_products(const ItemSystem& item, int lane) {
+void ItemSystems::look_up_hub_products(const ItemSystem& item, const Triangle& to) {
   hub_pairs_.clear();
   const auto count = static_cast<std::int32_t>(item.columns.size());
   for (std::int32_t row = 0; row < count; ++row) {
     if (item.hub[row] < 0) continue;
     for (std::int32_t column = 0; column <= row; ++column) {
       if (item.hub[column] < 0) continue;
-      hub_pairs_.push_back({item.hub[row], item.hub[column],
-                            triangle_place(row, column) * kSystemLanes + lane,
+      hub_pairs_.push_back({item.hub[row], item.hub[column], triangle_place(row, column),
                             hubs_.word_of(item.hub[row], item.hub[column])});
     }
   }
   for (HubPair& pair : hub_pairs_) pair.at = hubs_.place_of_product(pair.at, pair.a, pair.b);
-  for (const HubPair& pair : hub_pairs_) together_[pair.to] = hubs_.product_at(pair.at);
+  for (const HubPair& pair : hub_pairs_)
+    to.numbers[pair.to * to.stride] = hubs_.product_at(pair.at);
 }
 
 void ItemSystems::add_feature_products(const ItemSystem& item, int lane) {
-  const auto rows = static_cast<std::int64_t>(item.features.size());  // the item's own is the last
+  const auto rows = static_cast<std::int64_t>(item.rows.size()) + 1;  // the item's own is the last
+  const std::int64_t width = modality_columns_.back().end;
   for (std::size_t m = 0; m < modality_columns_.size(); ++m) {
     const Range columns = modality_columns_[m];
-    const auto row_of = [&](std::int64_t n) { return item.features[n] + columns.begin; };
+    const auto row_of = [&](std::int64_t n) {
+      return columns.begin +
+             (n == rows - 1 ? item.own_features : item.features + item.rows[n] * width);
+    };
     const RowPanels left(rows, columns.size(), kUserLanes, row_of);
     const RowPanels right(rows, columns.size(), kItemLanes, row_of);
     const std::int64_t stride = right.panels() * kItemLanes;
@@ -258,22 +280,20 @@ void ItemSystems::add_feature_products(const ItemSystem& item, int lane) {
 }
 
 void ItemSystems::solve(const ItemRegressionSettings& settings) {
-  CHECK_EQ(settings.alpha.size(), modality_columns_.size());
-  CHECK_GT(settings.lambda, 0);
+  const std::vector<float> numbers = solver_numbers(settings, modality_columns_.size());
+  const float lambda = numbers.front();
+  const std::span<const float> alpha = std::span(numbers).subspan(1);  // squared
   keep_.resize(floats_of_right_sides(n_));
   right_.resize(floats_of_right_sides(n_));
   matrix_.resize(floats_of_matrices(n_));
-  std::vector<float> alpha;  // squared
-  for (const double of_modality : settings.alpha) {
-    alpha.push_back(static_cast<float>(of_modality * of_modality));
-  }
   for (std::size_t e = 0; e < right_.size(); ++e) {
     float right = right_together_[e];
-    for (std::size_t m = 0; m < alpha.size(); ++m) right += alpha[m] * right_alike_[m][e];
-    keep_[e] = right > 0 ? cross_[e] : 0;
+    for (std::size_t m = 0; m < alpha.size(); ++m) {
+      right = with_features(right, alpha[m], right_alike_[m][e]);
+    }
+    keep_[e] = keep_of(right, cross_[e]);
     right_[e] = right * keep_[e];
   }
-  const auto lambda = static_cast<float>(settings.lambda);
   for (std::int64_t row = 0; row < n_; ++row) {
     const float* const keep_row = keep_.data() + row * kSystemLanes;
     for (std::int64_t column = 0; column <= row; ++column) {
@@ -283,15 +303,17 @@ void ItemSystems::solve(const ItemRegressionSettings& settings) {
       std::copy_n(together_.data() + first, kSystemLanes, to);
       for (std::size_t m = 0; m < alpha.size(); ++m) {
         const float* const alike = alike_[m].data() + first;
-        for (int lane = 0; lane < kSystemLanes; ++lane) to[lane] += alpha[m] * alike[lane];
+        for (int lane = 0; lane < kSystemLanes; ++lane) {
+          to[lane] = with_features(to[lane], alpha[m], alike[lane]);
+        }
       }
       for (int lane = 0; lane < kSystemLanes; ++lane) {
-        to[lane] *= keep_row[lane] * keep_column[lane];
+        to[lane] = matrix_number(to[lane], keep_row[lane], keep_column[lane]);
       }
     }
     float* const diagonal = matrix_.data() + triangle_place(row, row) * kSystemLanes;
     for (int lane = 0; lane < kSystemLanes; ++lane) {
-      diagonal[lane] += keep_row[lane] > 0 ? lambda : 1;
+      diagonal[lane] += on_diagonal(keep_row[lane], lambda);
     }
   }
   kernels().solve_positive({n_, matrix_.data(), right_.data()});

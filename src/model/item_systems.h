@@ -6,6 +6,7 @@
 
 #include "base/ids.h"
 #include "kernels/cholesky.h"
+#include "kernels/item_systems_block.h"
 #include "model/item_hubs.h"
 
 namespace micrec {
@@ -17,16 +18,21 @@ struct ItemRegressionSettings {
   std::vector<double> alpha;  ///< [modality] weight of its features
 };
 
+/// lambda and the squares of the alphas, as systems have them. Errors: CHECK: an alpha for each modality.
+std::vector<float> solver_numbers(const ItemRegressionSettings& settings, std::size_t modalities);
+
 /// What the system of one item is made of.
 struct ItemSystem {
   std::vector<std::int32_t> hub;  // [neighbour] its number among the hubs, -1: it is none
   std::vector<std::span<const std::int32_t>> columns;  // [neighbour] who met it, as
                                                        // ItemHubs::place_of(); nobody where it is
                                                        // not ItemHubs::is_walked()
-  std::vector<double> squared_length;  // [neighbour] of its column, in TrainingHistories::kUnit
-  std::vector<float> together;         // [neighbour] product of its column with the item's
-  std::vector<float> cross;            // [neighbour] 1, or the weight of other domains
-  std::vector<const float*> features;  // rows of the neighbours and, last, of the item; or empty
+  std::vector<double> squared_length;   // [neighbour] of its column, in TrainingHistories::kUnit
+  std::vector<float> together;          // [neighbour] product of its column with the item's
+  std::vector<float> cross;             // [neighbour] 1, or the weight of other domains
+  std::vector<std::int32_t> rows;       // [neighbour] its row of `features`
+  const float* features = nullptr;      // (rows, width), null: there are none
+  const float* own_features = nullptr;  // (width)
 };
 
 /// The systems of up to 16 items, side by side: made once, solved for any settings.
@@ -37,7 +43,7 @@ struct ItemSystem {
 /// is of another domain. Only neighbours with a positive right side stay; others have b = 0.
 class ItemSystems {
  public:
-  static constexpr std::int64_t kMostNeighbours = 100;
+  static constexpr std::int64_t kMostNeighbours = kMostUnknowns;
 
   /// `modality_columns`: of the feature rows. Both outlive this.
   ItemSystems(const ItemHubs& hubs, const std::vector<Range>& modality_columns);
@@ -49,6 +55,10 @@ class ItemSystems {
   ///          the features.
   void make(const std::vector<ItemSystem>& items);
 
+  /// Puts what make() takes of one item but for its features where a GPU goes on with it
+  /// (DeviceItemSystems), as the i-th of those that have their place there. Makes nothing else.
+  void pack(const ItemSystem& item, std::int64_t i, const PackedSystems& to);
+
   /// Cost     neighbours^3 / 6 multiply-adds an item.
   void solve(const ItemRegressionSettings& settings);
   /// Of the last solve().
@@ -57,13 +67,18 @@ class ItemSystems {
   }
 
  private:
+  /// Where element e of a lower triangle is put: at e * stride.
+  struct Triangle {
+    float* numbers;
+    std::int64_t stride;
+  };
   void choose_way(const ItemSystem& item);
   void meet(const ItemSystem& item);
   std::int32_t person_at(std::int32_t place) const;
   std::size_t find_met_hubs(const ItemSystem& item);
   std::size_t walk_hubs(const ItemSystem& item);
-  void add_column_products(const ItemSystem& item, int lane);
-  void look_up_hub_products(const ItemSystem& item, int lane);
+  void write_column_products(const ItemSystem& item, const Triangle& to);
+  void look_up_hub_products(const ItemSystem& item, const Triangle& to);
   void add_feature_products(const ItemSystem& item, int lane);
 
   const ItemHubs& hubs_;
@@ -98,7 +113,7 @@ class ItemSystems {
   std::vector<MetHub> met_hubs_;
   struct HubPair {
     std::int32_t a, b;
-    std::int64_t to;  // in together_
+    std::int64_t to;  // in the triangle
     std::int64_t at;  // as ItemHubs::word_of(), then as place_of_product()
   };
   std::vector<HubPair> hub_pairs_;

@@ -6,18 +6,20 @@
 #include <vector>
 
 #include "kernels/count_ahead_block.h"
+#include "kernels/item_systems_block.h"
 
 namespace micrec {
 
 /// All threads of a block, one after the other in each step, from the last to the first: none may
 /// need what another does in the same step.
+template <int threads>
 struct EmulatedBlock {
   template <typename T>
-  using Threads = std::array<T, kRankThreads>;
+  using Threads = std::array<T, threads>;
 
   template <typename Body>
   void each(const Body& body) const {
-    for (int thread = kRankThreads - 1; thread >= 0; --thread) body(thread);
+    for (int thread = threads - 1; thread >= 0; --thread) body(thread);
   }
 };
 
@@ -28,14 +30,28 @@ inline void emulate_places(const RankCall& call) {
 inline void emulate_sums(const RankCall& call) {
   std::vector<SourceRun> runs(kRankThreads);
   for (std::int64_t user = call.last_user - 1; user >= call.first_user; --user) {
-    sum_history(EmulatedBlock(), call, user, runs.data());
+    sum_history(EmulatedBlock<kRankThreads>(), call, user, runs.data());
   }
 }
 
 inline void emulate_counts(const RankCall& call) {
   const auto tile = std::make_unique<RankTile>();
   for (std::int64_t task = rank_tasks(call) - 1; task >= 0; --task) {
-    rank_task(EmulatedBlock(), call, *tile, task);
+    rank_task(EmulatedBlock<kRankThreads>(), call, *tile, task);
+  }
+}
+
+inline void emulate_alike(const ItemSystemsCall& call) {
+  const auto tile = std::make_unique<AlikeTile>();
+  for (std::int64_t task = alike_tasks(call) - 1; task >= 0; --task) {
+    alike_task(EmulatedBlock<kSystemThreads>(), call, *tile, task);
+  }
+}
+
+inline void emulate_systems(const ItemSystemsCall& call) {
+  const auto space = std::make_unique<SystemSpace>();
+  for (std::int64_t task = system_tasks(call) - 1; task >= 0; --task) {
+    system_task(EmulatedBlock<kSystemThreads>(), call, *space, task);
   }
 }
 

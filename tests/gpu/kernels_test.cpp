@@ -5,6 +5,7 @@
 #include "base/parallel.h"
 #include "cluster/nccl_link.h"
 #include "cluster/self_communicator.h"
+#include "fit_cases.h"
 #include "gpu_for_test.h"
 #include "graph/operators.h"
 #include "graph/row_product.h"
@@ -119,6 +120,12 @@ TEST(GpuKernels, CountsOfMixedScoresAreTheCpus) {
   MICREC_NEEDS_GPU();
   expect_mixed_counts_of_the_cpu(gpu_for_test());
   expect_long_histories_of_the_cpu(gpu_for_test());
+}
+
+TEST(GpuKernels, AFitOfItemRegressionIsTheCpus) {
+  MICREC_NEEDS_GPU();
+  expect_fit_of_the_cpu(gpu_for_test(),
+                        [](Communicator&) { return std::make_unique<SelfCommunicator>(); }, {1});
 }
 
 TEST(GpuKernels, ReducesOverRanksInTheirOrder) {

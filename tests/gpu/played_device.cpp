@@ -407,7 +407,34 @@ RankCall call_on_host(RankCall call) {
   return call;
 }
 
+ItemSystemsCall call_on_host(ItemSystemsCall call) {
+  translate(call.of.first_neighbour);
+  translate(call.of.first_product);
+  translate(call.of.together);
+  translate(call.of.right_together);
+  translate(call.of.cross);
+  translate(call.of.rows);
+  translate(call.columns);
+  translate(call.features);
+  translate(call.own_features);
+  translate(call.settings);
+  translate(call.alike);
+  translate(call.right_alike);
+  translate(call.solution);
+  return call;
+}
+
 }  // namespace
+
+void alike_on_gpu(const ItemSystemsCall& call, c10::Device /*device*/) {
+  count_launch("alike");
+  emulate_alike(call_on_host(call));
+}
+
+void item_systems_on_gpu(const ItemSystemsCall& call, c10::Device /*device*/) {
+  count_launch("item_systems");
+  emulate_systems(call_on_host(call));
+}
 
 void unit_rows_on_gpu(const UnitRowsCall& call, c10::Device /*device*/) {
   if (call.people == 0) return;
