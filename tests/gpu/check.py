@@ -5,6 +5,7 @@ import argparse
 import contextlib
 import datetime
 import gzip
+import hashlib
 import importlib.util
 import json
 import os
@@ -37,7 +38,7 @@ MODELS = {
 # The kernels' cases that a sanitizer, which makes them a hundred times slower, can do in its time.
 SHORT_CASES = ":".join("GpuKernels." + name for name in (
     "NeighbourSumReadsAnXThatBeginsAnywhere", "GathersAndScattersInTheOrderOfTheCpu", "AdamHasTheBitsOfTheCpu", "TheLossOfTriplesIsTheCpus",
-    "CountsOfMixedScoresAreTheCpus", "ReducesOverRanksInTheirOrder"))
+    "CountsOfMixedScoresAreTheCpus", "AFitOfItemRegressionIsTheCpus", "ReducesOverRanksInTheirOrder"))
 
 # The loss is read every 20 steps; nothing else makes the host wait.
 MOST_WAITS = 0.2
@@ -406,6 +407,24 @@ class Check:
             raise Failed(f"counts differ from the CPU's: {sentence}; {last_line(text)}")
         return f"every count is the CPU's; {sentence}"
 
+    def fits_as_on_the_cpu(self):
+        """Item regression with the choice of its settings, by texts of 384 columns."""
+        dataset = self.work / "texts.h5"
+        size = (["--users=300", "--items=200", "--interactions=6000"] if self.small else
+                ["--users=20000", "--items=10000", "--interactions=400000"])
+        self.micrec("synth", f"--out={dataset}", *size, "--overlap=0.5", "--modalities=text:384", "--seed=6")
+        digests, seconds = [], []
+        for name, device in (("fit-cpu", "cpu"), ("fit-there", self.device)):
+            run_dir = self.train(name, dataset, "--model=item_regression", device=device)
+            digests.append(hashlib.sha256((run_dir / "item_regression.h5").read_bytes()).hexdigest())
+            seconds.append(lines_of(run_dir, "fit")[-1]["seconds"])
+        sentence = (f"item regression of a made-up data set with {size[1].split('=')[1]} items a domain and texts of 384 columns is fitted "
+                    f"in {seconds[1]:.1f} s (the CPU takes {seconds[0]:.1f})")
+        if digests[0] != digests[1]:
+            raise Failed(f"item_regression.h5 has SHA-256 {digests[1]} there and {digests[0]} on the CPU; {sentence}")
+        self.measured("fit of item regression with its settings", sentence.partition(" is fitted in ")[2])
+        return f"the file has the CPU's SHA-256; {sentence}"
+
     def needs_ranks(self, ranks):
         if not self.options.rehearse and self.gpus < ranks and self.nccl < FIRST_NCCL_THAT_SHARES:
             raise Skipped(f"{self.gpus} GPUs, and NCCL {self.machine['NCCL']} does not let ranks share one (2.30 does)")
@@ -476,6 +495,7 @@ class Check:
         self.step("lightgcn in torch", 60, self.peer)
         self.step("ranking", 40, self.ranking)
         self.step("ranking as on the CPU", 60, self.ranks_as_on_the_cpu, can_rehearse=False)
+        self.step("item regression as on the CPU", 60, self.fits_as_on_the_cpu)
         self.step("grids", 90, self.grids)
         self.step("killed rank", 60, self.killed_rank)
         for ranks in (2, 4):
