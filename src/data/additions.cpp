@@ -73,9 +73,8 @@ void drop_known(const KnownDomain& known, InteractionRows& rows, std::ostream& r
 
 void add_interactions(const KnownDomain& known, RawDomain raw, SplitKind split,
                       std::ostream& report, DomainAdditions& added) {
-  InteractionRows rows =
-      take_rows(raw, numbers_of(raw.users, known.users), numbers_of(raw.items, known.items));
-  drop_repeated(rows, raw.name, split, report);
+  InteractionRows rows = take_rows(raw, numbers_of(raw.users, known.users),
+                                   numbers_of(raw.items, known.items), split, report);
   drop_known(known, rows, report);
   const auto append = [](auto& list, const auto& more) {
     list.insert(list.end(), more.begin(), more.end());

@@ -82,16 +82,19 @@ CoreRule parse_core_rule(const std::string& rule) {
   return parsed;
 }
 
-CoreReport find_core(const std::vector<std::int32_t>& user, const std::vector<std::int32_t>& item,
-                     std::int64_t users, std::int64_t items, const CoreThresholds& thresholds,
+CoreReport find_core(const PackedColumn<std::int32_t>& user_column,
+                     const PackedColumn<std::int32_t>& item_column, std::int64_t users,
+                     std::int64_t items, const CoreThresholds& thresholds,
                      std::vector<std::uint8_t>& keep) {
-  CHECK_EQ(user.size(), item.size());
+  CHECK_EQ(user_column.size(), item_column.size());
+  PackedReader<std::int32_t> user(user_column);
+  PackedReader<std::int32_t> item(item_column);
   CoreReport report;
-  keep.assign(user.size(), 1);
+  keep.assign(user_column.size(), 1);
   if (thresholds.user <= 1 && thresholds.item <= 1) return report;
   std::vector<std::int32_t> user_degree(users, 0);
   std::vector<std::int32_t> item_degree(items, 0);
-  for (std::size_t i = 0; i < user.size(); ++i) {
+  for (std::size_t i = 0; i < keep.size(); ++i) {
     ++user_degree[user[i]];
     ++item_degree[item[i]];
   }
@@ -104,7 +107,7 @@ CoreReport find_core(const std::vector<std::int32_t>& user, const std::vector<st
   // what remains in the end is the same in every order, as the k-core is unique.
   for (bool changed = true; changed;) {
     changed = false;
-    for (std::size_t i = 0; i < user.size(); ++i) {
+    for (std::size_t i = 0; i < keep.size(); ++i) {
       if (keep[i] == 0) continue;
       if (user_degree[user[i]] >= thresholds.user && item_degree[item[i]] >= thresholds.item) {
         continue;

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/packed_column.h"
+
 namespace micrec {
 
 /// Fewest interactions that a user and an item keep; 1 keeps everyone who has any.
@@ -39,10 +41,11 @@ struct CoreReport {
 /// Which interactions remain when users and items below the thresholds are taken away until none
 /// is.
 ///
-/// Shapes   user, item: (n); keep: (n) uint8, 1 where an interaction remains.
+/// Shapes   user_column, item_column: (n); keep: (n) uint8, 1 where an interaction remains.
 /// Cost     O(n) a round.
-CoreReport find_core(const std::vector<std::int32_t>& user, const std::vector<std::int32_t>& item,
-                     std::int64_t users, std::int64_t items, const CoreThresholds& thresholds,
+CoreReport find_core(const PackedColumn<std::int32_t>& user_column,
+                     const PackedColumn<std::int32_t>& item_column, std::int64_t users,
+                     std::int64_t items, const CoreThresholds& thresholds,
                      std::vector<std::uint8_t>& keep);
 
 }  // namespace micrec

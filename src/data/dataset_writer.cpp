@@ -3,6 +3,8 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <vector>
 
 #include "base/text.h"
@@ -19,24 +21,32 @@ const Hdf5Storage kCompressed{.compress = true};
 
 /// Writes those values of a column that are of a split, in pieces.
 template <typename T>
-void write_column(const PreparedDomain& domain, Split split, const std::vector<T>& column,
+void write_column(const PreparedDomain& domain, Split split, const PackedColumn<T>& column,
                   std::int64_t count, const std::string& path, Hdf5File& file,
                   Fingerprint* fingerprint) {
   constexpr std::int64_t kPiece = 1 << 20;  // whole chunks of the file
   if (count == 0) return file.write(path, std::vector<T>(), kCompressed);
   file.reserve<T>(path, {count}, kCompressed);
-  std::vector<T> piece(std::min(count, kPiece) + 1);  // and one that is written over
+  typename PackedColumn<T>::Block room;
+  // And a block that comes behind, or one that is written over.
+  std::vector<T> piece(std::min<std::int64_t>(count, kPiece + std::ssize(room)) + 1);
   std::int64_t written = 0;
   std::int64_t size = 0;
-  for (std::size_t i = 0; i < column.size(); ++i) {
+  for (std::size_t at = 0; at < column.size(); at += room.size()) {
+    const std::span<const T> values = column.block(at, room);
     // Without a branch, as chance decides on it.
-    piece[size] = column[i];
-    size += domain.split[i] == split ? 1 : 0;
-    if (size < kPiece && i + 1 < column.size()) continue;
-    file.write_rows(path, Range{written, written + size}, piece.data());
-    if (fingerprint != nullptr) fingerprint->add_numbers(piece.data(), size);
-    written += size;
-    size = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      piece[size] = values[i];
+      size += domain.split[at + i] == split ? 1 : 0;
+    }
+    const bool is_last = at + values.size() == column.size();
+    if (size < kPiece && !is_last) continue;
+    const std::int64_t whole = is_last ? size : kPiece;
+    file.write_rows(path, Range{written, written + whole}, piece.data());
+    if (fingerprint != nullptr) fingerprint->add_numbers(piece.data(), whole);
+    written += whole;
+    std::copy(piece.begin() + whole, piece.begin() + size, piece.begin());
+    size -= whole;
   }
   CHECK_EQ(written, count);
 }

@@ -13,7 +13,6 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "data/dataset_format.h"
-#include "data/growing_column.h"
 #include "io/paths.h"
 
 namespace micrec {
@@ -89,66 +88,63 @@ void report_file(const DomainFiles& files, const std::string& path,
   }
 }
 
-/// What a file has, in columns that grow.
-struct FileColumns {
-  GrowingColumn<std::int32_t> user;
-  GrowingColumn<std::int32_t> item;
-  GrowingColumn<std::int64_t> timestamp;
-  std::vector<std::int32_t> billionths;  // empty while all are zero
-  GrowingColumn<Split> label;
-  TimeCensus census;
-};
-
 /// Numbers the keys of a part's interactions.
 void number_keys(std::span<const Interaction> part, std::string_view Interaction::*key,
-                 KeyTable& table, GrowingColumn<std::int32_t>& numbers) {
-  while (!part.empty()) {
-    const std::span<std::int32_t> room = numbers.grow(part.size());
-    table.add_all(part.first(room.size()), key, room);
-    part = part.subspan(room.size());
+                 KeyTable& table, PackedColumn<std::int32_t>& column) {
+  PackedColumn<std::int32_t>::Block numbers;
+  for (; !part.empty(); part = part.subspan(std::min(part.size(), numbers.size()))) {
+    const auto some = part.first(std::min(part.size(), numbers.size()));
+    table.add_all(some, key, std::span<std::int32_t>(numbers));
+    column.append(std::span(numbers).first(some.size()));
   }
 }
 
-void take_times(std::span<const Interaction> part, FileColumns& columns) {
+/// What was rounded off of the time that comes next; zeros are kept from the first other one on.
+void add_billionths(std::int32_t rest, RawDomain& raw) {
+  if (rest == 0 && raw.billionths.empty()) return;
+  raw.billionths.fill_up(raw.timestamp.size(), 0);
+  raw.billionths.push_back(rest);
+}
+
+void take_times(std::span<const Interaction> part, RawDomain& raw, TimeCensus& census) {
   for (const Interaction& interaction : part) {
-    if (interaction.label) columns.label.push_back(split_of(*interaction.label));
+    if (interaction.label) raw.given_split.push_back(split_of(*interaction.label));
     if (!interaction.timestamp) continue;
-    if (interaction.billionths != 0 || !columns.billionths.empty()) {
-      columns.billionths.resize(columns.timestamp.size() + 1, 0);
-      columns.billionths.back() = interaction.billionths;
-    }
-    columns.timestamp.push_back(*interaction.timestamp);
-    columns.census.add(*interaction.timestamp, interaction.line);
+    add_billionths(interaction.billionths, raw);
+    raw.timestamp.push_back(*interaction.timestamp);
+    census.add(*interaction.timestamp, interaction.line);
   }
 }
 
-/// Reads a file behind what `raw` has; times become seconds, or positions.
+/// Makes seconds of the times from `begin` on.
+void make_seconds(const TimeCensus& census, std::size_t begin, RawDomain& raw) {
+  RawDomain made;
+  PackedReader<std::int64_t> times(raw.timestamp);
+  PackedReader<std::int32_t> rests(raw.billionths);
+  for (std::size_t i = 0; i < raw.timestamp.size(); ++i) {
+    TimeCensus::Time time{times[i], i < raw.billionths.size() ? rests[i] : 0};
+    if (i >= begin) time = census.in_seconds(time);
+    add_billionths(time.billionths, made);
+    made.timestamp.push_back(time.whole);
+  }
+  raw.timestamp = std::move(made.timestamp);
+  raw.billionths = std::move(made.billionths);
+}
+
+/// Appends what a file has to the columns of a domain.
 InteractionsSummary read_file(const std::string& path, const InteractionsOptions& options,
                               RawDomain& raw, std::optional<TimeCensus::Settled>* times) {
-  FileColumns columns;
+  const std::size_t begin = raw.timestamp.size();
+  TimeCensus census;
   const std::vector<UseInteractions> uses = {
-      [&](auto part) { number_keys(part, &Interaction::user, raw.users, columns.user); },
-      [&](auto part) { number_keys(part, &Interaction::item, raw.items, columns.item); },
-      [&](auto part) { take_times(part, columns); },
+      [&](auto part) { number_keys(part, &Interaction::user, raw.users, raw.user); },
+      [&](auto part) { number_keys(part, &Interaction::item, raw.items, raw.item); },
+      [&](auto part) { take_times(part, raw, census); },
   };
   InteractionsSummary summary = for_each_part(path, options, uses);
-  const std::size_t begin = raw.timestamp.size();
-  columns.user.move_to(raw.user);
-  columns.item.move_to(raw.item);
-  columns.timestamp.move_to(raw.timestamp);
-  columns.label.move_to(raw.given_split);
   if (!summary.has_timestamps || raw.timestamp.size() == begin) return summary;
-
-  std::vector<std::int32_t>& billionths = columns.billionths;
-  const std::span<std::int64_t> timestamps = std::span(raw.timestamp).subspan(begin);
-  if (!billionths.empty() || !columns.census.are_settled()) billionths.resize(timestamps.size(), 0);
-  *times = columns.census.settle(path, timestamps, billionths);
-  const bool all_zero = std::all_of(billionths.begin(), billionths.end(),
-                                    [](std::int32_t rest) { return rest == 0; });
-  if (all_zero && raw.billionths.empty()) return summary;
-  raw.billionths.resize(begin, 0);
-  raw.billionths.insert(raw.billionths.end(), billionths.begin(), billionths.end());
-  raw.billionths.resize(raw.timestamp.size(), 0);
+  *times = census.settle(path);
+  if (!census.are_seconds()) make_seconds(census, begin, raw);
   return summary;
 }
 
@@ -184,7 +180,7 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
                                                       : Split::valid;
     std::optional<TimeCensus::Settled> settled;
     const InteractionsSummary summary = read_file(path, options, raw, &settled);
-    if (files.is_split) raw.given_split.resize(raw.user.size(), given);
+    if (files.is_split) raw.given_split.fill_up(raw.user.size(), given);
     std::vector<std::string> details;
     if (files.is_split) details.emplace_back(name_of(given));
     if (!summary.has_timestamps) without_times = &path;
@@ -209,11 +205,11 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
       report << files.name << ": the times of the other files are not used, as " << *without_times
              << " has none\n";
     }
-    raw.timestamp.clear();
-    raw.billionths.clear();
+    raw.timestamp = {};
+    raw.billionths = {};
     raw.time_scale.reset();
   }
-  CHECK(raw.billionths.empty() || raw.billionths.size() == raw.timestamp.size());
+  if (!raw.billionths.empty()) raw.billionths.fill_up(raw.timestamp.size(), 0);
   CHECK(raw.timestamp.empty() || raw.timestamp.size() == raw.user.size());
   CHECK(raw.given_split.empty() || raw.given_split.size() == raw.user.size());
   return raw;

@@ -58,8 +58,9 @@ void hold_out_cold_items(double share, std::uint64_t seed, PreparedDomain& domai
     if (described) candidates.push_back(candidate(random, item, domain.random_stream(), item));
   }
   for (const std::int64_t item : choose(share, std::move(candidates))) domain.cold_items[item] = 1;
+  PackedReader<std::int32_t> item_of(domain.item);
   for (std::int64_t i = 0; i < domain.interactions(); ++i) {
-    if (domain.cold_items[domain.item[i]] != 0) domain.split[i] = Split::test;
+    if (domain.cold_items[item_of[i]] != 0) domain.split[i] = Split::test;
   }
 }
 
@@ -91,11 +92,13 @@ void hold_out_items(double share, std::uint64_t seed, PreparedDomain& domain) {
 
 void hold_out_interactions(double share, std::uint64_t seed, PreparedDomain& domain) {
   const Random random(seed, Purpose::hold_out, kInteractions);
+  PackedReader<std::int32_t> user(domain.user);
+  PackedReader<std::int32_t> item(domain.item);
   std::vector<Candidate> candidates;
   for (std::int64_t i = 0; i < domain.interactions(); ++i) {
     if (domain.split[i] != Split::train) continue;
-    const std::uint64_t pair = static_cast<std::uint64_t>(domain.user[i]) << 32 |
-                               static_cast<std::uint32_t>(domain.item[i]);
+    const std::uint64_t pair =
+        static_cast<std::uint64_t>(user[i]) << 32 | static_cast<std::uint32_t>(item[i]);
     candidates.push_back(candidate(random, pair, domain.random_stream(), i));
   }
   for (const std::int64_t i : choose(share, std::move(candidates))) domain.split[i] = Split::later;

@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <limits>
 #include <numeric>
-#include <tuple>
 #include <utility>
 
+#include "base/pages.h"
 #include "base/parallel.h"
 #include "base/text.h"
 
@@ -14,13 +15,17 @@ namespace micrec {
 namespace {
 
 template <typename T>
-void keep_only(const std::vector<std::uint8_t>& keep, std::vector<T>& values) {
-  if (values.empty()) return;
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < keep.size(); ++i) {
-    if (keep[i] != 0) values[kept++] = values[i];
+void keep_only(const std::vector<std::uint8_t>& keep, PackedColumn<T>& column) {
+  PackedColumn<T> kept;
+  typename PackedColumn<T>::Block room;
+  for (std::size_t at = 0; at < column.size(); at += room.size()) {
+    column.give_back_before(at);
+    const std::span<const T> values = column.block(at, room);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (keep[at + i] != 0) kept.push_back(values[i]);
+    }
   }
-  values.resize(kept);
+  column = std::move(kept);
 }
 
 /// Interactions of users that follow one another, about as many as a core's cache holds while they
@@ -28,148 +33,252 @@ void keep_only(const std::vector<std::uint8_t>& keep, std::vector<T>& values) {
 constexpr std::int64_t kBucketRows = 1 << 14;
 /// No more of them than a core writes to at a time without waiting for the places of its pages.
 constexpr int kMostBucketBits = 11;
+constexpr int kSplitBits = 2;
+constexpr int kBillionthBits = 30;
 
-/// Users in ranges of 2^shift, and where the interactions of each range begin and end.
-struct Buckets {
-  int shift = 0;
-  std::vector<std::int64_t> begin = {0};  // (buckets + 1)
-
-  std::int64_t count() const { return static_cast<std::int64_t>(begin.size()) - 1; }
-};
-
-Buckets buckets_of(const std::vector<std::int32_t>& user) {
-  if (user.empty()) return {};
-  const auto last = static_cast<std::uint32_t>(*std::max_element(user.begin(), user.end()));
-  const auto wanted = static_cast<std::uint64_t>(user.size()) / kBucketRows;
-  const int bits = std::min<int>(kMostBucketBits, std::bit_width(wanted));
-  Buckets buckets;
-  buckets.shift = std::max<int>(0, std::bit_width(last) - bits);
-  buckets.begin.assign((last >> buckets.shift) + 2, 0);
-  for (const std::int32_t one : user) ++buckets.begin[(one >> buckets.shift) + 1];
-  std::partial_sum(buckets.begin.begin(), buckets.begin.end(), buckets.begin.begin());
-  return buckets;
-}
+int bits_of(std::uint64_t most) { return std::bit_width(most); }
 
 struct Row {
   std::int32_t user = 0;
   std::int32_t item = 0;
+  Split split = Split::train;
   std::int64_t timestamp = 0;
   std::int32_t billionths = 0;
-  Split split = Split::train;
 };
 
-/// Exchanges an interaction for that of a place.
-void exchange(InteractionRows& rows, std::int64_t i, Row& row) {
-  std::swap(rows.user[i], row.user);
-  std::swap(rows.item[i], row.item);
-  if (!rows.timestamp.empty()) std::swap(rows.timestamp[i], row.timestamp);
-  if (!rows.billionths.empty()) std::swap(rows.billionths[i], row.billionths);
-  if (!rows.split.empty()) std::swap(rows.split[i], row.split);
-}
+/// What the interactions have in common: users in ranges of 2^user_bits, where those of each range
+/// begin and end, and how many bits a number of them has.
+struct Layout {
+  int user_bits = 0;  // within a range
+  int item_bits = 0;
+  int split_bits = 0;
+  int time_bits = 0;
+  int billionth_bits = 0;
+  bool has_times = false;
+  std::int64_t first_time = 0;
+  std::vector<std::int64_t> begin = {0};  // (ranges + 1)
 
-/// Puts every interaction into its bucket, in no order, without room for a second column: what is
-/// in the way is taken along to its own.
-void put_into_buckets(const Buckets& buckets, InteractionRows& rows) {
-  std::vector<std::int64_t> next = buckets.begin;
-  for (std::int64_t b = 0; b < buckets.count(); ++b) {
-    while (next[b] < buckets.begin[b + 1]) {
-      Row row;
-      exchange(rows, next[b], row);
-      for (;;) {
-        const std::int64_t own = row.user >> buckets.shift;
-        exchange(rows, next[own]++, row);
-        if (own == b) break;
-      }
-    }
-  }
-}
+  std::int64_t ranges() const { return static_cast<std::int64_t>(begin.size()) - 1; }
+  int pair_bits() const { return user_bits + item_bits; }
+  int bits_behind_pair() const { return split_bits + time_bits + billionth_bits; }
+};
 
-/// Sorts the interactions of a bucket.
-class BucketSorter {
- public:
-  explicit BucketSorter(InteractionRows& rows) : rows_(rows) {}
-
-  void sort(std::int64_t begin, std::int64_t end) {
-    if (begin == end) return;
-    const auto users = range_of(rows_.user, begin, end);
-    const auto items = range_of(rows_.item, begin, end);
-    const int item_bits = std::bit_width(static_cast<std::uint32_t>(items.second - items.first));
-    const int user_bits = std::bit_width(static_cast<std::uint32_t>(users.second - users.first));
-    order_.clear();
-    for (std::int64_t i = begin; i < end; ++i) {
-      const auto user = static_cast<std::uint64_t>(rows_.user[i] - users.first);
-      const auto item = static_cast<std::uint64_t>(rows_.item[i] - items.first);
-      order_.push_back({user << item_bits | item, i});
-    }
-    sort_by_pair(user_bits + item_bits);
-    sort_repeated();
-    permute(begin, rows_.user, integers_);
-    permute(begin, rows_.item, integers_);
-    permute(begin, rows_.timestamp, timestamps_);
-    permute(begin, rows_.billionths, integers_);
-    permute(begin, rows_.split, splits_);
-  }
-
- private:
-  struct Entry {
-    std::uint64_t pair;
-    std::int64_t row;
+Layout layout_of(const RawDomain& raw, const std::vector<std::int32_t>& user_number,
+                 const std::vector<std::int32_t>& item_number) {
+  Layout layout;
+  if (raw.user.empty()) return layout;
+  const auto most = [](const std::vector<std::int32_t>& numbers) {
+    return static_cast<std::uint32_t>(*std::max_element(numbers.begin(), numbers.end()));
   };
-
-  static std::pair<std::int32_t, std::int32_t> range_of(const std::vector<std::int32_t>& column,
-                                                        std::int64_t begin, std::int64_t end) {
-    const auto [least, most] = std::minmax_element(column.begin() + begin, column.begin() + end);
-    return {*least, *most};
-  }
-
-  /// By counting, 11 bits at a time from the last; those of one pair stay as they are.
-  void sort_by_pair(int bits) {
-    constexpr int kDigitBits = 11;
-    constexpr std::uint64_t kDigits = 1 << kDigitBits;
-    other_.resize(order_.size());
-    std::array<std::uint32_t, kDigits> next;
-    for (int shift = 0; shift < bits; shift += kDigitBits) {
-      next.fill(0);
-      for (const Entry& entry : order_) ++next[entry.pair >> shift & (kDigits - 1)];
-      std::exclusive_scan(next.begin(), next.end(), next.begin(), 0U);
-      for (const Entry& entry : order_) other_[next[entry.pair >> shift & (kDigits - 1)]++] = entry;
-      std::swap(order_, other_);
+  const std::uint32_t last = most(user_number);
+  const auto wanted = static_cast<std::uint64_t>(raw.user.size()) / kBucketRows;
+  layout.user_bits = std::max(0, bits_of(last) - std::min(kMostBucketBits, bits_of(wanted)));
+  layout.item_bits = bits_of(most(item_number));
+  layout.split_bits = raw.given_split.empty() ? 0 : kSplitBits;
+  layout.billionth_bits = raw.billionths.empty() ? 0 : kBillionthBits;
+  layout.begin.assign((last >> layout.user_bits) + 2, 0);
+  PackedColumn<std::int32_t>::Block users;
+  PackedColumn<std::int64_t>::Block times;
+  auto [least_time, most_time] =
+      std::pair(std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min());
+  for (std::size_t at = 0; at < raw.user.size(); at += users.size()) {
+    for (const std::int32_t user : raw.user.block(at, users)) {
+      ++layout.begin[(user_number[user] >> layout.user_bits) + 1];
+    }
+    if (raw.timestamp.empty()) continue;
+    for (const std::int64_t time : raw.timestamp.block(at, times)) {
+      least_time = std::min(least_time, time);
+      most_time = std::max(most_time, time);
     }
   }
+  std::partial_sum(layout.begin.begin(), layout.begin.end(), layout.begin.begin());
+  if (raw.timestamp.empty()) return layout;
+  layout.has_times = true;
+  layout.first_time = least_time;
+  layout.time_bits =
+      bits_of(static_cast<std::uint64_t>(most_time) - static_cast<std::uint64_t>(least_time));
+  return layout;
+}
 
-  /// Those of one pair by their split and time.
-  void sort_repeated() {
-    const auto rank = [&](const Entry& entry) {
-      const std::int64_t i = entry.row;
-      return std::tuple(rows_.split.empty() ? Split::train : rows_.split[i],
-                        rows_.timestamp.empty() ? 0 : rows_.timestamp[i],
-                        rows_.billionths.empty() ? 0 : rows_.billionths[i]);
+/// An interaction as one number: user in its range, item, split, time, billionths.
+struct NarrowRow {
+  std::uint64_t bits;
+
+  NarrowRow() = default;
+  NarrowRow(const Layout& layout, const Row& row) {
+    const auto user =
+        static_cast<std::uint64_t>(row.user) & ((std::uint64_t{1} << layout.user_bits) - 1);
+    const std::uint64_t time =
+        static_cast<std::uint64_t>(row.timestamp) - static_cast<std::uint64_t>(layout.first_time);
+    bits = user << layout.item_bits | static_cast<std::uint64_t>(row.item);
+    bits = bits << layout.split_bits | static_cast<std::uint64_t>(row.split);
+    bits = bits << layout.time_bits | time;
+    bits = bits << layout.billionth_bits | static_cast<std::uint64_t>(row.billionths);
+  }
+  bool operator<(const NarrowRow& other) const { return bits < other.bits; }
+  std::uint64_t pair(const Layout& layout) const { return bits >> layout.bits_behind_pair(); }
+  Row row(const Layout& layout, std::int64_t range) const {
+    std::uint64_t left = bits;
+    const auto take = [&left](int width) {
+      const std::uint64_t taken = left & ((std::uint64_t{1} << width) - 1);
+      left >>= width;
+      return taken;
     };
-    for (auto first = order_.begin(); first != order_.end();) {
-      auto last = first + 1;
-      while (last != order_.end() && last->pair == first->pair) ++last;
-      if (last - first > 1) {
-        std::sort(first, last, [&](const Entry& a, const Entry& b) { return rank(a) < rank(b); });
-      }
-      first = last;
+    Row row;
+    row.billionths = static_cast<std::int32_t>(take(layout.billionth_bits));
+    row.timestamp = static_cast<std::int64_t>(take(layout.time_bits) +
+                                              static_cast<std::uint64_t>(layout.first_time));
+    row.split = static_cast<Split>(take(layout.split_bits));
+    row.item = static_cast<std::int32_t>(take(layout.item_bits));
+    row.user =
+        static_cast<std::int32_t>(range << layout.user_bits | static_cast<std::int64_t>(left));
+    return row;
+  }
+};
+
+/// The same where it has more bits than such a number.
+struct __attribute__((packed)) WideRow {
+  std::uint64_t pair_and_split;
+  std::int64_t timestamp;
+  std::int32_t billionths;
+
+  WideRow() = default;
+  WideRow(const Layout& layout, const Row& row)
+      : timestamp(row.timestamp), billionths(row.billionths) {
+    const auto user =
+        static_cast<std::uint64_t>(row.user) & ((std::uint64_t{1} << layout.user_bits) - 1);
+    pair_and_split = (user << layout.item_bits | static_cast<std::uint64_t>(row.item))
+                         << kSplitBits |
+                     static_cast<std::uint64_t>(row.split);
+  }
+  bool operator<(const WideRow& other) const {
+    if (pair_and_split != other.pair_and_split) return pair_and_split < other.pair_and_split;
+    if (timestamp != other.timestamp) return timestamp < other.timestamp;
+    return billionths < other.billionths;
+  }
+  std::uint64_t pair(const Layout&) const { return pair_and_split >> kSplitBits; }
+  Row row(const Layout& layout, std::int64_t range) const {
+    const std::uint64_t of_pair = pair_and_split >> kSplitBits;
+    Row row;
+    row.user = static_cast<std::int32_t>(range << layout.user_bits |
+                                         static_cast<std::int64_t>(of_pair >> layout.item_bits));
+    row.item = static_cast<std::int32_t>(of_pair & ((std::uint64_t{1} << layout.item_bits) - 1));
+    row.split = static_cast<Split>(pair_and_split & ((1U << kSplitBits) - 1));
+    row.timestamp = timestamp;
+    row.billionths = billionths;
+    return row;
+  }
+};
+
+/// Puts every interaction into the range of its user, and gives back what `raw` has of it.
+template <typename Packed>
+void put_into_ranges(const Layout& layout, const std::vector<std::int32_t>& user_number,
+                     const std::vector<std::int32_t>& item_number, RawDomain& raw, Packed* rows) {
+  std::vector<std::int64_t> next = layout.begin;
+  PackedColumn<std::int32_t>::Block users, items, rests;
+  PackedColumn<std::int64_t>::Block times;
+  PackedColumn<Split>::Block splits;
+  for (std::size_t at = 0; at < raw.user.size(); at += users.size()) {
+    const auto block = [at](auto& column, auto& room) {
+      column.give_back_before(at);
+      return column.empty() ? decltype(column.block(at, room))() : column.block(at, room);
+    };
+    const auto user = block(raw.user, users);
+    const auto item = block(raw.item, items);
+    const auto time = block(raw.timestamp, times);
+    const auto rest = block(raw.billionths, rests);
+    const auto split = block(raw.given_split, splits);
+    for (std::size_t i = 0; i < user.size(); ++i) {
+      const Row row{user_number[user[i]], item_number[item[i]],
+                    split.empty() ? Split::train : split[i],
+                    time.empty() ? layout.first_time : time[i], rest.empty() ? 0 : rest[i]};
+      rows[next[row.user >> layout.user_bits]++] = Packed(layout, row);
     }
   }
+}
 
-  template <typename T>
-  void permute(std::int64_t begin, std::vector<T>& column, std::vector<T>& sorted) const {
-    if (column.empty()) return;
-    sorted.clear();
-    for (const Entry& entry : order_) sorted.push_back(column[entry.row]);
-    std::copy(sorted.begin(), sorted.end(), column.begin() + begin);
+/// By the pair, by counting 11 bits at a time from the last; those of one pair stay as they are.
+template <typename Packed>
+void sort_by_pair(const Layout& layout, std::span<Packed> rows, std::vector<Packed>& room) {
+  constexpr int kDigitBits = 11;
+  constexpr std::uint64_t kDigits = 1 << kDigitBits;
+  room.resize(std::max(room.size(), rows.size()));
+  std::span<Packed> from = rows;
+  std::span<Packed> to = std::span(room).first(rows.size());
+  std::array<std::uint32_t, kDigits> next;
+  for (int shift = 0; shift < layout.pair_bits(); shift += kDigitBits) {
+    const auto digit = [&](const Packed& row) { return row.pair(layout) >> shift & (kDigits - 1); };
+    next.fill(0);
+    for (const Packed& row : from) ++next[digit(row)];
+    std::exclusive_scan(next.begin(), next.end(), next.begin(), 0U);
+    for (const Packed& row : from) to[next[digit(row)]++] = row;
+    std::swap(from, to);
   }
+  if (from.data() != rows.data()) std::copy(from.begin(), from.end(), rows.begin());
+}
 
-  InteractionRows& rows_;
-  std::vector<Entry> order_;
-  std::vector<Entry> other_;
-  std::vector<std::int32_t> integers_;
-  std::vector<std::int64_t> timestamps_;
-  std::vector<Split> splits_;
+struct Dropped {
+  std::int64_t repeats = 0;
+  std::int64_t across_splits = 0;  // of them
 };
+
+/// Writes the first of every pair of a sorted range behind the others.
+template <typename Packed>
+void take_first(const Layout& layout, std::int64_t range, std::span<const Packed> rows,
+                InteractionRows& out, Dropped& dropped) {
+  for (std::size_t begin = 0; begin < rows.size();) {
+    Packed first = rows[begin];
+    std::size_t end = begin + 1;
+    for (; end < rows.size() && rows[end].pair(layout) == first.pair(layout); ++end) {
+      first = std::min(first, rows[end]);
+    }
+    const Row row = first.row(layout, range);
+    for (std::size_t i = begin; end - begin > 1 && i < end; ++i) {
+      dropped.across_splits += rows[i].row(layout, range).split != row.split ? 1 : 0;
+    }
+    dropped.repeats += static_cast<std::int64_t>(end - begin - 1);
+    begin = end;
+    out.user.push_back(row.user);
+    out.item.push_back(row.item);
+    if (layout.has_times) out.timestamp.push_back(row.timestamp);
+    if (layout.billionth_bits > 0) out.billionths.push_back(row.billionths);
+    if (layout.split_bits > 0) out.split.push_back(row.split);
+  }
+}
+
+template <typename Packed>
+Dropped sort_rows(const Layout& layout, const std::vector<std::int32_t>& user_number,
+                  const std::vector<std::int32_t>& item_number, RawDomain& raw,
+                  InteractionRows& out) {
+  const Pages pages(static_cast<std::size_t>(layout.begin.back()) * sizeof(Packed));
+  auto* const rows = static_cast<Packed*>(pages.data());
+  put_into_ranges(layout, user_number, item_number, raw, rows);
+  raw.user = {};
+  raw.item = {};
+  raw.timestamp = {};
+  raw.billionths = {};
+  raw.given_split = {};
+  const auto of_range = [&](std::int64_t range) {
+    return std::span(rows + layout.begin[range], rows + layout.begin[range + 1]);
+  };
+  Dropped dropped;
+  const std::int64_t together = compute_threads() == 1 ? 1 : 8 * compute_threads();
+  std::vector<std::vector<Packed>> room(compute_threads());
+  for (std::int64_t first = 0; first < layout.ranges(); first += together) {
+    const std::int64_t last = std::min(layout.ranges(), first + together);
+    parallel_for_workers(last - first, 1,
+                         [&](std::int64_t worker, std::int64_t begin, std::int64_t end) {
+                           for (std::int64_t range = first + begin; range < first + end; ++range) {
+                             sort_by_pair(layout, of_range(range), room[worker]);
+                           }
+                         });
+    for (std::int64_t range = first; range < last; ++range) {
+      take_first<Packed>(layout, range, of_range(range), out, dropped);
+    }
+    pages.give_back(static_cast<std::size_t>(layout.begin[last]) * sizeof(Packed));
+  }
+  return dropped;
+}
 
 }  // namespace
 
@@ -178,61 +287,34 @@ void InteractionRows::keep_only(const std::vector<std::uint8_t>& keep) {
   micrec::keep_only(keep, item);
   micrec::keep_only(keep, timestamp);
   micrec::keep_only(keep, billionths);
-  micrec::keep_only(keep, split);
-}
-
-void InteractionRows::resize(std::size_t count) {
-  user.resize(count);
-  item.resize(count);
-  if (!timestamp.empty()) timestamp.resize(count);
-  if (!billionths.empty()) billionths.resize(count);
-  if (!split.empty()) split.resize(count);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < split.size(); ++i) {
+    if (keep[i] != 0) split[kept++] = split[i];
+  }
+  split.resize(kept);
 }
 
 InteractionRows take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_number,
-                          const std::vector<std::int32_t>& item_number) {
-  for (std::int32_t& user : raw.user) user = user_number[user];
-  for (std::int32_t& item : raw.item) item = item_number[item];
-  const Buckets buckets = buckets_of(raw.user);
-  InteractionRows rows{std::move(raw.user), std::move(raw.item), std::move(raw.timestamp),
-                       std::move(raw.billionths), std::move(raw.given_split)};
-  put_into_buckets(buckets, rows);
-  parallel_for(buckets.count(), 1, [&](std::int64_t first, std::int64_t last) {
-    BucketSorter sorter(rows);
-    for (std::int64_t b = first; b < last; ++b) sorter.sort(buckets.begin[b], buckets.begin[b + 1]);
-  });
-  return rows;
-}
-
-void drop_repeated(InteractionRows& rows, const std::string& domain, SplitKind split,
-                   std::ostream& report) {
-  std::int64_t across_splits = 0;
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (kept > 0 && rows.user[i] == rows.user[kept - 1] && rows.item[i] == rows.item[kept - 1]) {
-      if (!rows.split.empty() && rows.split[i] != rows.split[kept - 1]) ++across_splits;
-      continue;
-    }
-    if (i != kept) {
-      Row row;
-      exchange(rows, i, row);
-      exchange(rows, kept, row);
-    }
-    ++kept;
-  }
-  const auto dropped = static_cast<std::int64_t>(rows.size() - kept);
-  if (dropped == 0) return;
-  rows.resize(kept);
-  report << domain << ": " << with_commas(dropped) << (dropped == 1 ? " repeat" : " repeats")
-         << " of a user's item dropped";
-  if (across_splits > 0) {
-    report << ", " << with_commas(across_splits) << " of them in two of the "
+                          const std::vector<std::int32_t>& item_number, SplitKind split,
+                          std::ostream& report) {
+  const Layout layout = layout_of(raw, user_number, item_number);
+  InteractionRows rows;
+  const bool is_narrow = layout.pair_bits() + layout.bits_behind_pair() < 64;
+  const Dropped dropped = is_narrow
+                              ? sort_rows<NarrowRow>(layout, user_number, item_number, raw, rows)
+                              : sort_rows<WideRow>(layout, user_number, item_number, raw, rows);
+  if (dropped.repeats == 0) return rows;
+  report << raw.name << ": " << with_commas(dropped.repeats)
+         << (dropped.repeats == 1 ? " repeat" : " repeats") << " of a user's item dropped";
+  if (dropped.across_splits > 0) {
+    report << ", " << with_commas(dropped.across_splits) << " of them in two of the "
            << (split == SplitKind::column ? "split's parts" : "files")
            << " (kept where it comes first: training, validation, test)";
   } else {
     report << (is_given(split) ? "" : ", the earliest kept");
   }
   report << "\n";
+  return rows;
 }
 
 }  // namespace micrec

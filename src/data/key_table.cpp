@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/huge_pages.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -98,8 +99,9 @@ std::size_t KeyTable::slot_of(const Wanted& wanted) const {
 }
 
 void KeyTable::grow() {
-  const std::vector<Slot> before = std::move(slots_);
-  slots_ = std::vector<Slot>(before.size() * 2);
+  const std::vector<Slot> before = std::exchange(slots_, {});
+  reserve_huge(slots_, before.size() * 2);
+  slots_.resize(before.size() * 2);
   ++bits_;
   const std::size_t mask = slots_.size() - 1;
   for (const Slot& known : before) {
@@ -118,7 +120,7 @@ std::int32_t KeyTable::add(const Wanted& wanted) {
                                   " distinct keys, and numbers of users and items are 32 bits wide"
                                   "; filter the data first."));
   }
-  if (2 * (keys_.size() + 1) > slots_.size()) {
+  if (4 * (keys_.size() + 1) > 3 * slots_.size()) {
     grow();
     slot = slot_of(wanted);
   }
@@ -161,8 +163,8 @@ std::int32_t KeyTable::find(std::string_view wanted) const {
 std::vector<std::int32_t> KeyTable::sorted() const {
   // What comes first in the order, beside the number: most keys are told apart by it alone.
   struct Entry {
-    std::uint32_t group;      // digits of a plain number; all others come behind
     std::uint64_t beginning;  // the bytes that follow what all others have in common
+    std::uint32_t group;      // digits of a plain number; all others come behind
     std::int32_t number;
   };
   constexpr std::uint32_t kWord = std::numeric_limits<std::uint32_t>::max();
@@ -172,8 +174,8 @@ std::vector<std::int32_t> KeyTable::sorted() const {
     const std::string_view whole = key(number);
     const bool is_number = is_plain_number(whole) && whole.size() < kWord;
     const std::string_view rest = is_number ? whole : whole.substr(common);
-    entries[number] = {is_number ? static_cast<std::uint32_t>(whole.size()) : kWord,
-                       first_bytes(rest), number};
+    entries[number] = {first_bytes(rest),
+                       is_number ? static_cast<std::uint32_t>(whole.size()) : kWord, number};
   }
   std::sort(entries.begin(), entries.end(), [this](const Entry& a, const Entry& b) {
     if (a.group != b.group) return a.group < b.group;

@@ -18,7 +18,7 @@ bool key_less(std::string_view a, std::string_view b);
 
 /// Numbers distinct keys in the order in which they come.
 ///
-/// Cost     16 bytes and 16 to 32 for its place a key, and the bytes of one that is longer than 15;
+/// Cost     16 bytes and 11 to 21 for its place a key, and the bytes of one that is longer than 15;
 ///          add() is one hash and, mostly, one comparison of two words. add_all() waits for memory
 ///          once for many keys.
 class KeyTable {

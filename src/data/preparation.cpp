@@ -26,18 +26,26 @@ std::vector<std::int32_t> places(const std::vector<std::int32_t>& sorted) {
   return place;
 }
 
-/// Numbers in use, renumbered without gaps in the same order, -1 elsewhere; returns the old
-/// numbers.
-std::vector<std::int32_t> close_gaps(const std::vector<std::int32_t>& used, std::int64_t size,
-                                     std::vector<std::int32_t>& renumbered) {
-  renumbered.assign(size, -1);
-  for (const std::int32_t number : used) renumbered[number] = 0;
+/// Renumbers what is in use without gaps, in the same order; returns the old numbers.
+std::vector<std::int32_t> close_gaps(PackedColumn<std::int32_t>& numbers, std::int64_t size) {
+  std::vector<std::int32_t> renumbered(size, -1);
+  PackedColumn<std::int32_t>::Block room;
+  for (std::size_t at = 0; at < numbers.size(); at += room.size()) {
+    for (const std::int32_t number : numbers.block(at, room)) renumbered[number] = 0;
+  }
   std::vector<std::int32_t> old;
   for (std::int64_t number = 0; number < size; ++number) {
     if (renumbered[number] < 0) continue;
     renumbered[number] = static_cast<std::int32_t>(old.size());
     old.push_back(static_cast<std::int32_t>(number));
   }
+  if (static_cast<std::int64_t>(old.size()) == size) return old;
+  PackedColumn<std::int32_t> closed;
+  for (std::size_t at = 0; at < numbers.size(); at += room.size()) {
+    numbers.give_back_before(at);
+    for (const std::int32_t number : numbers.block(at, room)) closed.push_back(renumbered[number]);
+  }
+  numbers = std::move(closed);
   return old;
 }
 
@@ -59,8 +67,7 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
     if (begin == 0) sorted_users = raw.users.sorted();
     if (end == 2) sorted_items = raw.items.sorted();
   });
-  InteractionRows rows = take_rows(raw, places(sorted_users), places(sorted_items));
-  drop_repeated(rows, raw.name, split, report);
+  InteractionRows rows = take_rows(raw, places(sorted_users), places(sorted_items), split, report);
   const auto count = static_cast<std::int64_t>(rows.size());
   if (thresholds.user > 1 || thresholds.item > 1) {
     std::vector<std::uint8_t> keep;
@@ -87,12 +94,8 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
                                         thresholds.item, " an item); use a smaller --core."));
   }
 
-  std::vector<std::int32_t> user_number;
-  std::vector<std::int32_t> item_number;
-  const auto kept_users = close_gaps(domain.user, raw.users.size(), user_number);
-  const auto kept_items = close_gaps(domain.item, raw.items.size(), item_number);
-  for (std::int32_t& user : domain.user) user = user_number[user];
-  for (std::int32_t& item : domain.item) item = item_number[item];
+  const auto kept_users = close_gaps(domain.user, raw.users.size());
+  const auto kept_items = close_gaps(domain.item, raw.items.size());
   domain.user_keys = keys_of(raw.users, sorted_users, kept_users);
   domain.item_keys = keys_of(raw.items, sorted_items, kept_items);
   domain.new_users.assign(domain.user_keys.size(), 0);

@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "data/dataset_file.h"
+#include "data/packed_column.h"
 
 namespace micrec {
 
@@ -26,22 +26,18 @@ struct PreparedDomain {
   std::vector<std::string> item_keys;  // (items) likewise
 
   // The interactions, sorted by (user, item), each pair once.
-  std::vector<std::int32_t> user;        // (n)
-  std::vector<std::int32_t> item;        // (n)
-  std::vector<std::int64_t> timestamp;   // (n), or empty where the raw data had none
-  std::vector<std::int32_t> billionths;  // (n) below the timestamp, for its order alone; or empty
-  std::vector<Split> split;              // (n)
-  std::vector<std::uint8_t> kept;        // (n) 1: of the data set that this one extends; or empty
+  PackedColumn<std::int32_t> user;        // (n)
+  PackedColumn<std::int32_t> item;        // (n)
+  PackedColumn<std::int64_t> timestamp;   // (n), or empty where the raw data had none
+  PackedColumn<std::int32_t> billionths;  // (n) below the timestamp, for its order alone; or empty
+  std::vector<Split> split;               // (n)
+  std::vector<std::uint8_t> kept;         // (n) 1: of the data set that this one extends; or empty
 
   std::vector<std::uint8_t> new_users;   // (users)
   std::vector<std::uint8_t> new_items;   // (items)
   std::vector<std::uint8_t> cold_items;  // (items)
   std::vector<FeatureTable> features;    // by name of the modality
 
-  /// What orders interactions in time: the timestamp and what was rounded off.
-  std::pair<std::int64_t, std::int32_t> time(std::int64_t i) const {
-    return {timestamp[i], billionths.empty() ? 0 : billionths[i]};
-  }
   bool is_kept(std::int64_t i) const { return !kept.empty() && kept[i] != 0; }
   std::int64_t users() const { return static_cast<std::int64_t>(user_keys.size()); }
   std::int64_t items() const { return static_cast<std::int64_t>(item_keys.size()); }

@@ -53,13 +53,15 @@ template <typename Rank>
 void split_by_user(const SplitRule& rule, PreparedDomain& domain, const Rank& rank) {
   const std::int64_t count = domain.interactions();
   domain.split.resize(count, Split::train);
+  PackedReader<std::int32_t> user_of(domain.user);
   std::vector<std::pair<decltype(rank(std::int64_t{})), std::int64_t>> order;
   for (std::int64_t begin = 0; begin < count;) {
+    const std::int32_t user = user_of[begin];
     std::int64_t end = begin;
     SplitCounts there;
     order.clear();
     // Within a user the index rises with the item, so it breaks ties as the item would.
-    for (; end < count && domain.user[end] == domain.user[begin]; ++end) {
+    for (; end < count && user_of[end] == user; ++end) {
       if (!domain.is_kept(end)) {
         order.emplace_back(rank(end), end);
         domain.split[end] = Split::train;
@@ -89,27 +91,48 @@ void split_by_user(const SplitRule& rule, PreparedDomain& domain, const Rank& ra
 void split_by_ratio(const SplitRule& rule, std::uint64_t seed, PreparedDomain& domain) {
   const Random random(seed, Purpose::split);
   const std::uint32_t stream = domain.random_stream();
+  PackedReader<std::int32_t> user(domain.user);
+  PackedReader<std::int32_t> item(domain.item);
   split_by_user(rule, domain, [&](std::int64_t i) {
-    const std::uint64_t pair = static_cast<std::uint64_t>(domain.user[i]) << 32 |
-                               static_cast<std::uint32_t>(domain.item[i]);
+    const std::uint64_t pair =
+        static_cast<std::uint64_t>(user[i]) << 32 | static_cast<std::uint32_t>(item[i]);
     const auto bits = random.bits(pair, stream);
     return static_cast<std::uint64_t>(bits[0]) << 32 | bits[1];
   });
 }
 
+/// What orders interactions in time: the timestamp and what was rounded off.
+class Times {
+ public:
+  using Time = std::pair<std::int64_t, std::int32_t>;
+
+  explicit Times(const PreparedDomain& domain)
+      : has_billionths_(!domain.billionths.empty()),
+        timestamp_(domain.timestamp),
+        billionths_(domain.billionths) {}
+  Time operator[](std::int64_t i) { return {timestamp_[i], has_billionths_ ? billionths_[i] : 0}; }
+
+ private:
+  bool has_billionths_;
+  PackedReader<std::int64_t> timestamp_;
+  PackedReader<std::int32_t> billionths_;
+};
+
 void split_by_user_time(const SplitRule& rule, PreparedDomain& domain) {
-  split_by_user(rule, domain, [&](std::int64_t i) { return domain.time(i); });
+  Times times(domain);
+  split_by_user(rule, domain, [&](std::int64_t i) { return times[i]; });
 }
 
 /// Interactions before the first point in time are training, before the second one validation, the
 /// rest test. All domains share the two points, as a model that is trained on one domain must not
 /// know the future of another.
 void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
-  using Time = std::pair<std::int64_t, std::int32_t>;
+  using Time = Times::Time;
   std::vector<Time> times;
   for (const PreparedDomain& domain : dataset.domains) {
+    Times of_domain(domain);
     for (std::int64_t i = 0; i < domain.interactions(); ++i) {
-      if (!domain.is_kept(i)) times.push_back(domain.time(i));
+      if (!domain.is_kept(i)) times.push_back(of_domain[i]);
     }
   }
   if (times.empty()) return;
@@ -126,12 +149,13 @@ void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
   for (PreparedDomain& domain : dataset.domains) {
     domain.split.resize(domain.interactions(), Split::train);
     bool any_training = false;
+    Times of_domain(domain);
     for (std::int64_t i = 0; i < domain.interactions(); ++i) {
       if (domain.is_kept(i)) {
         any_training = true;  // as the data set that is extended has
-      } else if (has_second && domain.time(i) >= second) {
+      } else if (has_second && of_domain[i] >= second) {
         domain.split[i] = Split::test;
-      } else if (has_first && domain.time(i) >= first) {
+      } else if (has_first && of_domain[i] >= first) {
         domain.split[i] = Split::valid;
       } else {
         domain.split[i] = Split::train;

@@ -294,23 +294,29 @@ RawDomain SyntheticWorld::domain(int number) const {
 
   const Catalogue catalogue = state_->catalogue(number);
   const std::vector<std::int64_t> ends = state_->ends_of_users(number);
-  raw.user.resize(options.interactions);
-  raw.item.resize(options.interactions);
-  raw.timestamp.resize(options.interactions);
+  const auto begin_of = [&](std::int64_t user) { return user == 0 ? 0 : ends[user - 1]; };
   const Random pairs = state_->random(kPairs, number);
   const Random times = state_->random(kTime, number);
-  parallel_for(options.users, 256, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t user = begin; user < end; ++user) {
-      const std::int64_t first = user == 0 ? 0 : ends[user - 1];
-      const std::vector<std::int32_t> chosen = choose_items(
-          catalogue, state_->user_taste(number, user), pairs, user, ends[user] - first);
-      for (std::int64_t at = first; at < ends[user]; ++at) {
-        raw.user[at] = static_cast<std::int32_t>(user);
-        raw.item[at] = chosen[at - first];
-        raw.timestamp[at] = kFirstTime + static_cast<std::int64_t>(times.index(kTimeSpan, at));
+  constexpr std::int64_t kTogether = 1 << 14;
+  std::vector<std::int32_t> item;  // of users made together
+  for (std::int64_t first = 0; first < options.users; first += kTogether) {
+    const std::int64_t last = std::min(options.users, first + kTogether);
+    item.resize(begin_of(last) - begin_of(first));
+    parallel_for(last - first, 256, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t user = first + begin; user < first + end; ++user) {
+        std::ranges::copy(choose_items(catalogue, state_->user_taste(number, user), pairs, user,
+                                       ends[user] - begin_of(user)),
+                          item.begin() + (begin_of(user) - begin_of(first)));
+      }
+    });
+    raw.item.append(item);
+    for (std::int64_t user = first; user < last; ++user) {
+      for (std::int64_t at = begin_of(user); at < ends[user]; ++at) {
+        raw.user.push_back(static_cast<std::int32_t>(user));
+        raw.timestamp.push_back(kFirstTime + static_cast<std::int64_t>(times.index(kTimeSpan, at)));
       }
     }
-  });
+  }
   return raw;
 }
 

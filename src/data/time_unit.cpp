@@ -1,7 +1,5 @@
 #include "data/time_unit.h"
 
-#include <glog/logging.h>
-
 #include <algorithm>
 #include <chrono>
 #include <vector>
@@ -156,18 +154,21 @@ void TimeCensus::refuse_mixture(const std::string& path) const {
   }
 }
 
-bool TimeCensus::are_settled() const {
+bool TimeCensus::are_seconds() const {
   return std::all_of(of_.begin() + kSeconds + 1, of_.end(),
                      [](const Of& of) { return of.count == 0; });
 }
 
-TimeCensus::Settled TimeCensus::settle(const std::string& path, std::span<std::int64_t> times,
-                                       std::span<std::int32_t> billionths) const {
-  CHECK(times.size() == billionths.size() || (billionths.empty() && are_settled()));
+std::size_t TimeCensus::unit_of_file() const {
   const auto most = std::max_element(of_.begin() + kSeconds, of_.end(),
                                      [](const Of& a, const Of& b) { return a.count < b.count; });
+  return most->count == 0 ? std::size_t{kNone} : static_cast<std::size_t>(most - of_.begin());
+}
+
+TimeCensus::Settled TimeCensus::settle(const std::string& path) const {
+  const std::size_t of_file = unit_of_file();
   refuse_written_dates(path);
-  if (most->count == 0) {
+  if (of_file == kNone) {
     return {TimeScale::order, text("times are positions, ", with_commas(of_[kNone].least), " to ",
                                    with_commas(of_[kNone].most))};
   }
@@ -175,22 +176,21 @@ TimeCensus::Settled TimeCensus::settle(const std::string& path, std::span<std::i
       std::count_if(of_.begin() + kSeconds, of_.end(), [](const Of& of) { return of.count > 0; });
   if (units > 1) refuse_mixture(path);
   refuse_other_centuries(path);
-  const auto of_file = static_cast<std::size_t>(most - of_.begin());
-  if (are_settled()) return {TimeScale::dates, text("times in ", kNames[of_file])};
-  for (std::size_t i = 0; i < times.size(); ++i) {
-    const std::size_t own = unit_of(times[i]);
-    const std::int64_t per_second = kPerSecond[own == kNone ? of_file : own];
-    const std::int64_t rest = (times[i] % per_second + per_second) % per_second;
-    times[i] = floor_divided(times[i], per_second);
-    billionths[i] = static_cast<std::int32_t>(rest * (kPerSecond[kNanoseconds] / per_second) +
-                                              billionths[i] / per_second);
-  }
   std::string words = text("times in ", kNames[of_file]);
   for (std::size_t unit = kSeconds; unit < kUnits; ++unit) {
     if (unit == of_file || of_[unit].count == 0) continue;
     words += text(", ", with_commas(of_[unit].count), " of them in ", kNames[unit]);
   }
   return {TimeScale::dates, words};
+}
+
+TimeCensus::Time TimeCensus::in_seconds(const Time& time) const {
+  const std::size_t own = unit_of(time.whole);
+  const std::int64_t per_second = kPerSecond[own == kNone ? unit_of_file() : own];
+  const std::int64_t rest = (time.whole % per_second + per_second) % per_second;
+  return {floor_divided(time.whole, per_second),
+          static_cast<std::int32_t>(rest * (kPerSecond[kNanoseconds] / per_second) +
+                                    time.billionths / per_second)};
 }
 
 }  // namespace micrec

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <span>
 #include <string>
 
 namespace micrec {
@@ -24,18 +23,21 @@ class TimeCensus {
  public:
   void add(std::int64_t time, std::int64_t line);
 
-  /// Makes all times seconds, rounded down; positions stay as they are. What lies below is kept,
-  /// for the order of times.
-  /// Shapes   times, billionths (n): of the unit that the file has; then billionths of a second,
-  ///          or of a position. billionths may be empty, for zeros, where are_settled().
   struct Settled {
     TimeScale scale = TimeScale::order;
     std::string in_words;  // "times in milliseconds"
   };
-  Settled settle(const std::string& path, std::span<std::int64_t> times,
-                 std::span<std::int32_t> billionths) const;
-  /// Whether settle() leaves the times as they are: all seconds, or positions.
-  bool are_settled() const;
+  /// What the times are, once all have come.
+  Settled settle(const std::string& path) const;
+
+  struct Time {
+    std::int64_t whole = 0;
+    std::int32_t billionths = 0;  // of its unit, for the order of times
+  };
+  /// A time of the file in seconds, rounded down; what lies below is kept.
+  Time in_seconds(const Time& time) const;
+  /// Whether in_seconds() leaves all times as they are: seconds, or positions.
+  bool are_seconds() const;
 
  private:
   enum Unit : std::uint8_t { kNone, kSeconds, kMilliseconds, kMicroseconds, kNanoseconds };
@@ -55,6 +57,7 @@ class TimeCensus {
     void add(std::int64_t time, std::int64_t line);
   };
   static Unit unit_of(std::int64_t time);
+  std::size_t unit_of_file() const;
   std::int64_t count() const;
   void refuse_written_dates(const std::string& path) const;
   void refuse_mixture(const std::string& path) const;

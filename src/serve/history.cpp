@@ -102,8 +102,10 @@ History read_history(const std::string& path, const InteractionsOptions& reading
           unknown_example = interaction.item;
         }
       });
-  std::vector<std::int32_t> billionths(times.size(), 0);
-  if (fades && !times.empty()) census.settle(path, times, billionths);
+  if (fades && !times.empty()) {
+    census.settle(path);
+    for (std::int64_t& time : times) time = census.in_seconds({time, 0}).whole;
+  }
   history.met =
       by_user(user_of, item_of, fades ? times : std::vector<std::int64_t>(), history.users.size());
   report << path << ": " << with_commas(read) << " interactions of "

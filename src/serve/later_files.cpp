@@ -84,10 +84,10 @@ void join_events(const std::vector<ObservedEvent>& events, const KeysOfDomains& 
   }
   for (RawDomain& raw : interactions) {
     if (!raw.timestamp.empty()) {
-      raw.timestamp.resize(raw.user.size(), std::ranges::max(raw.timestamp));
+      raw.timestamp.fill_up(raw.user.size(), std::ranges::max(raw.timestamp));
     }
-    if (!raw.billionths.empty()) raw.billionths.resize(raw.user.size(), 0);
-    if (!raw.given_split.empty()) raw.given_split.resize(raw.user.size(), Split::train);
+    if (!raw.billionths.empty()) raw.billionths.fill_up(raw.user.size(), 0);
+    if (!raw.given_split.empty()) raw.given_split.fill_up(raw.user.size(), Split::train);
   }
 }
 

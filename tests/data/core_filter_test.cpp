@@ -92,8 +92,8 @@ TEST(FindCore, AgreesWithTakingOneNodeAtATime) {
       for (int i = 0; i < 120; ++i) {
         pairs.emplace(random.index(40, i, 0), random.index(30, i, 1));
       }
-      std::vector<std::int32_t> user;
-      std::vector<std::int32_t> item;
+      PackedColumn<std::int32_t> user;
+      PackedColumn<std::int32_t> item;
       for (const auto& [u, i] : pairs) {
         user.push_back(u);
         item.push_back(i);
@@ -113,8 +113,8 @@ TEST(FindCore, AgreesWithTakingOneNodeAtATime) {
 
 TEST(FindCore, CountsUsersAndItemsItDrops) {
   // A chain: user 0 has one item, whose loss takes item 0 below its threshold, and so on.
-  const std::vector<std::int32_t> user = {0, 1, 1, 2, 2, 3, 3};
-  const std::vector<std::int32_t> item = {0, 0, 1, 1, 2, 2, 2};
+  const PackedColumn<std::int32_t> user = {0, 1, 1, 2, 2, 3, 3};
+  const PackedColumn<std::int32_t> item = {0, 0, 1, 1, 2, 2, 2};
   std::vector<std::uint8_t> keep;
   const CoreReport report = find_core(user, item, 5, 4, {2, 2}, keep);
   EXPECT_EQ(report.users_dropped, 3);

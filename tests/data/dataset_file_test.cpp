@@ -147,7 +147,9 @@ TEST_F(DatasetFileTest, FingerprintIsOfTheContentsOnly) {
   const std::string first = write_dataset(dataset, path_);
   dataset.provenance = "something else";
   for (PreparedDomain& domain : dataset.domains) {
-    for (std::int64_t& timestamp : domain.timestamp) ++timestamp;
+    PackedColumn<std::int64_t> later;
+    for (const std::int64_t timestamp : domain.timestamp) later.push_back(timestamp + 1);
+    domain.timestamp = later;
   }
   EXPECT_EQ(write_dataset(dataset, path_), first);
 

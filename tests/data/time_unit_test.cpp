@@ -23,7 +23,12 @@ Outcome settle(Times times) {
     census.add(times[i], static_cast<std::int64_t>(i) + 1);
   }
   std::vector<std::int32_t> billionths(times.size(), 0);
-  const TimeCensus::Settled settled = census.settle("f.csv", times, billionths);
+  const TimeCensus::Settled settled = census.settle("f.csv");
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const TimeCensus::Time time = census.in_seconds({times[i], 0});
+    times[i] = time.whole;
+    billionths[i] = time.billionths;
+  }
   return {times, billionths, settled};
 }
 
