@@ -98,7 +98,7 @@ std::vector<Flag> flags_of(RecommendOptions& options) {
        one_of(options.lists.exclude,
               {{"observed", Exclude::observed}, {"all", Exclude::all}, {"none", Exclude::none}})}};
   return trained_run_flags(options.run,
-                           people + addition_flags(options.run.later, options.history) + items +
+                           people + addition_flags(options.run.later, &options.history) + items +
                                filter_flags(options.filter) + results,
                            options.job);
 }
