@@ -24,7 +24,7 @@ template <typename T>
 void write_column(const PreparedDomain& domain, Split split, const PackedColumn<T>& column,
                   std::int64_t count, const std::string& path, Hdf5File& file,
                   Fingerprint* fingerprint) {
-  constexpr std::int64_t kPiece = 1 << 20;  // whole chunks of the file
+  constexpr std::int64_t kPiece = 1 << 18;  // whole chunks of the file
   if (count == 0) return file.write(path, std::vector<T>(), kCompressed);
   file.reserve<T>(path, {count}, kCompressed);
   typename PackedColumn<T>::Block room;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "data/value_of_rank.h"
 
 namespace micrec {
 namespace {
@@ -94,14 +95,27 @@ void hold_out_interactions(double share, std::uint64_t seed, PreparedDomain& dom
   const Random random(seed, Purpose::hold_out, kInteractions);
   PackedReader<std::int32_t> user(domain.user);
   PackedReader<std::int32_t> item(domain.item);
-  std::vector<Candidate> candidates;
-  for (std::int64_t i = 0; i < domain.interactions(); ++i) {
-    if (domain.split[i] != Split::train) continue;
-    const std::uint64_t pair =
-        static_cast<std::uint64_t>(user[i]) << 32 | static_cast<std::uint32_t>(item[i]);
-    candidates.push_back(candidate(random, pair, domain.random_stream(), i));
-  }
-  for (const std::int64_t i : choose(share, std::move(candidates))) domain.split[i] = Split::later;
+  const std::uint32_t stream = domain.random_stream();
+  const auto for_each_candidate = [&](const auto& use) {
+    for (std::int64_t i = 0; i < domain.interactions(); ++i) {
+      if (domain.split[i] != Split::train) continue;
+      const std::uint64_t pair =
+          static_cast<std::uint64_t>(user[i]) << 32 | static_cast<std::uint32_t>(item[i]);
+      use(candidate(random, pair, stream, i));
+    }
+  };
+  const std::int64_t count =
+      std::llround(share * static_cast<double>(domain.interactions(Split::train)));
+  if (count == 0) return;
+  // As choose() does, but without a list of them.
+  RankedValue last = value_of_rank(count - 1, [&](const auto& use) {
+    for_each_candidate([&](const Candidate& one) { use(one.random); });
+  });
+  for_each_candidate([&](const Candidate& one) {
+    const bool is_chosen =
+        one.random < last.value || (one.random == last.value && last.among_equals-- >= 0);
+    if (is_chosen) domain.split[one.number] = Split::later;
+  });
 }
 
 }  // namespace
@@ -140,6 +154,7 @@ HoldOutShares parse_hold_out(const std::string& shares) {
 }
 
 void apply_hold_outs(const HoldOutShares& shares, std::uint64_t seed, PreparedDataset& dataset) {
+  if (!shares.any()) return;
   if (shares.cold_items > 0) {
     for (PreparedDomain& domain : dataset.domains) {
       hold_out_cold_items(shares.cold_items, seed, domain);
@@ -155,7 +170,7 @@ void apply_hold_outs(const HoldOutShares& shares, std::uint64_t seed, PreparedDa
       }
     }
     if (shares.interactions > 0) hold_out_interactions(shares.interactions, seed, domain);
-    if (shares.any() && domain.interactions(Split::train) == 0) {
+    if (domain.interactions(Split::train) == 0) {
       throw Error(Cause::data, text("--hold_out=", shares.to_string(), " leaves the domain ",
                                     domain.name, " without a training interaction (it has ",
                                     domain.interactions(), " in all); use smaller shares."));

@@ -130,6 +130,12 @@ std::int32_t KeyTable::add(const Wanted& wanted) {
     key.first = bytes_.size();
     bytes_.insert(bytes_.end(), wanted.text.begin(), wanted.text.end());
   }
+  if (keys_.size() == keys_.capacity()) {
+    std::vector<Key> more;
+    reserve_huge(more, std::max(kFirstSlots, 2 * keys_.size()));
+    more.assign(keys_.begin(), keys_.end());
+    keys_ = std::move(more);
+  }
   keys_.push_back(key);
   slots_[slot] = {wanted.hash, number};
   return number;

@@ -44,6 +44,8 @@ class KeyTable {
   std::int32_t find(std::string_view key) const;
 
   std::int64_t size() const { return static_cast<std::int64_t>(keys_.size()); }
+  /// Frees what add() and find() need, which must not be called again.
+  void forget_places() { std::vector<Slot>().swap(slots_); }
   /// Valid until the next add().
   std::string_view key(std::int32_t number) const {
     const Key& key = keys_[number];
@@ -58,7 +60,7 @@ class KeyTable {
   static constexpr int kFirstBits = 10;
   static constexpr std::size_t kFirstSlots = std::size_t{1} << kFirstBits;  // doubled as it grows
   /// Keys that are looked for together: while memory brings what one of them needs, others go on.
-  static constexpr std::size_t kTogether = 32;
+  static constexpr std::size_t kTogether = 128;
 
   /// A key of up to 15 bytes itself, zeros behind it and its size in the last byte; of a longer one
   /// where it begins in bytes_, its size, and a mark in the last byte.

@@ -67,6 +67,8 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
     if (begin == 0) sorted_users = raw.users.sorted();
     if (end == 2) sorted_items = raw.items.sorted();
   });
+  raw.users.forget_places();
+  raw.items.forget_places();
   InteractionRows rows = take_rows(raw, places(sorted_users), places(sorted_items), split, report);
   const auto count = static_cast<std::int64_t>(rows.size());
   if (thresholds.user > 1 || thresholds.item > 1) {

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "data/value_of_rank.h"
 
 namespace micrec {
 namespace {
@@ -128,21 +129,34 @@ void split_by_user_time(const SplitRule& rule, PreparedDomain& domain) {
 /// know the future of another.
 void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
   using Time = Times::Time;
-  std::vector<Time> times;
-  for (const PreparedDomain& domain : dataset.domains) {
-    Times of_domain(domain);
-    for (std::int64_t i = 0; i < domain.interactions(); ++i) {
-      if (!domain.is_kept(i)) times.push_back(of_domain[i]);
+  const auto for_each_time = [&](const auto& use) {
+    for (const PreparedDomain& domain : dataset.domains) {
+      Times of_domain(domain);
+      for (std::int64_t i = 0; i < domain.interactions(); ++i) {
+        if (!domain.is_kept(i)) use(of_domain[i]);
+      }
     }
-  }
-  if (times.empty()) return;
+  };
+  constexpr std::uint64_t kSign = std::uint64_t{1}
+                                  << 63;  // numbers with a sign order as those without
+  std::int64_t count = 0;
+  for_each_time([&](const Time&) { ++count; });
+  if (count == 0) return;
   const double sum = rule.train + rule.valid + rule.test;
   const auto point_after = [&](double share) -> std::pair<bool, Time> {
-    const auto rank = static_cast<std::size_t>(
-        std::floor(static_cast<double>(times.size()) * share / sum + 1e-9));
-    if (rank >= times.size()) return {false, Time()};
-    std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(rank), times.end());
-    return {true, times[rank]};
+    const auto rank =
+        static_cast<std::int64_t>(std::floor(static_cast<double>(count) * share / sum + 1e-9));
+    if (rank >= count) return {false, Time()};
+    const RankedValue whole = value_of_rank(rank, [&](const auto& use) {
+      for_each_time([&](const Time& time) { use(static_cast<std::uint64_t>(time.first) ^ kSign); });
+    });
+    const auto seconds = static_cast<std::int64_t>(whole.value ^ kSign);
+    const RankedValue rest = value_of_rank(whole.among_equals, [&](const auto& use) {
+      for_each_time([&](const Time& time) {
+        if (time.first == seconds) use(static_cast<std::uint64_t>(time.second));
+      });
+    });
+    return {true, {seconds, static_cast<std::int32_t>(rest.value)}};
   };
   const auto [has_first, first] = point_after(rule.train);
   const auto [has_second, second] = point_after(rule.train + rule.valid);

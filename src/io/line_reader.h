@@ -40,7 +40,7 @@ class LineReader {
   /// Moves to the next line; false after the last. The view holds until the next call.
   bool next(std::string_view* line);
 
-  /// Moves to the lines that follow, about 256 KiB of them, in one piece; false after the last.
+  /// Moves to the lines that follow, about 64 KiB of them, in one piece; false after the last.
   bool take_lines(LineBlock* block);
   /// Makes next() give these lines, which take_lines() gave last, one by one.
   void give_back(const LineBlock& block);
