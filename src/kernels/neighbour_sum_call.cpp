@@ -4,8 +4,9 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <cstring>
+#include <functional>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "kernels/upload.h"
@@ -13,11 +14,12 @@
 namespace micrec {
 namespace {
 
-// Hubs among some rows, in the memory of a device.
-struct DeviceHubs {
+// In the memory of a device, of some rows: the hubs among them, and the order in which they are taken.
+struct DeviceTasks {
   std::int64_t piece_count = 0;
   std::int64_t hub_count = 0;
-  at::Tensor bytes;  // the pieces, then the hubs
+  at::Tensor bytes;        // the pieces, then the hubs, then the order, int32
+  bool has_order = false;  // else the rows are taken as they come
 };
 
 }  // namespace
@@ -32,7 +34,8 @@ struct DevicePattern {
 
   at::Tensor bytes;                // offsets (rows + 1) int64, then columns (nonzeros) int32
   std::vector<std::int32_t> hubs;  // rows with more than kHubChunk nonzeros, rising
-  std::map<std::pair<std::int64_t, std::int64_t>, DeviceHubs> hubs_of_range;
+  std::map<std::pair<std::int64_t, std::int64_t>, DeviceTasks> tasks_of_range;
+  bool is_planned = false;  // went there with a step's plan, for which it pays to sort nothing
 
   // Global numbers of the local rows, of the vector at this place.
   const GlobalNode* host_numbers = nullptr;
@@ -50,14 +53,16 @@ const T* pointer(const at::Tensor& tensor) {
 }
 
 // One copy costs less than two, however little they are.
-template <typename A, typename B>
-std::vector<std::byte> bytes_of_both(const std::vector<A>& first, const std::vector<B>& second) {
-  const std::size_t first_bytes = first.size() * sizeof(A);
-  const std::size_t second_bytes = second.size() * sizeof(B);
-  std::vector<std::byte> both(first_bytes + second_bytes);
-  if (first_bytes > 0) std::memcpy(both.data(), first.data(), first_bytes);
-  if (second_bytes > 0) std::memcpy(both.data() + first_bytes, second.data(), second_bytes);
-  return both;
+template <typename... T>
+std::vector<std::byte> bytes_of(const std::vector<T>&... lists) {
+  std::vector<std::byte> all;
+  all.reserve((... + (lists.size() * sizeof(T))));
+  const auto append = [&](const void* data, std::size_t bytes) {
+    const auto* const from = static_cast<const std::byte*>(data);
+    all.insert(all.end(), from, from + bytes);
+  };
+  (append(lists.data(), lists.size() * sizeof(T)), ...);
+  return all;
 }
 
 at::Tensor upload_bytes(const std::vector<std::byte>& bytes, c10::Device device) {
@@ -86,7 +91,7 @@ DevicePattern& device_pattern(const Pattern& pattern, c10::Device device) {
     return *made;
   }
   made = describe(pattern, device);
-  made->bytes = upload_bytes(bytes_of_both(pattern.offsets, pattern.columns), device);
+  made->bytes = upload_bytes(bytes_of(pattern.offsets, pattern.columns), device);
   return *made;
 }
 
@@ -118,20 +123,33 @@ HubLists wanted_hubs(const Pattern& pattern, const std::vector<std::int32_t>& hu
   return wanted;
 }
 
-DeviceHubs device_hubs(DevicePattern& there, const Pattern& pattern,
-                       const std::vector<std::int32_t>* rows, Range range) {
+// The rows of a range, those with the most neighbours first and else rising, so that what a block's
+// warps have to do differs little and the last blocks have little: from the range's first on.
+std::vector<std::int32_t> by_falling_degree(const Pattern& pattern, Range range) {
+  std::vector<std::int32_t> order(range.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, std::ranges::greater(),
+                           [&](std::int32_t row) { return pattern.degree(range.begin + row); });
+  return order;
+}
+
+DeviceTasks device_tasks(DevicePattern& there, const Pattern& pattern,
+                         const std::vector<std::int32_t>* rows, Range range) {
   // Of all rows of a range they are always the same.
   const auto key = std::make_pair(range.begin, range.end);
-  const auto known = there.hubs_of_range.find(key);
-  if (!rows && known != there.hubs_of_range.end()) return known->second;
+  const auto known = there.tasks_of_range.find(key);
+  if (!rows && known != there.tasks_of_range.end()) return known->second;
   const HubLists wanted = wanted_hubs(pattern, there.hubs, rows, range);
-  DeviceHubs made;
+  DeviceTasks made;
   made.piece_count = static_cast<std::int64_t>(wanted.pieces.size());
   made.hub_count = static_cast<std::int64_t>(wanted.hubs.size());
-  if (made.hub_count > 0) {
-    made.bytes = upload_bytes(bytes_of_both(wanted.pieces, wanted.hubs), there.device);
+  std::vector<std::int32_t> order;
+  if (!rows && !there.is_planned) order = by_falling_degree(pattern, range);
+  made.has_order = !order.empty();
+  if (made.hub_count > 0 || made.has_order) {
+    made.bytes = upload_bytes(bytes_of(wanted.pieces, wanted.hubs, order), there.device);
   }
-  if (!rows) there.hubs_of_range.emplace(key, made);
+  if (!rows) there.tasks_of_range.emplace(key, made);
   return made;
 }
 
@@ -188,12 +206,15 @@ void copy_lists(const Pattern& pattern, const SumOptions& options, Range range, 
   }
   call.active_columns = words_of(options.active_columns);
   call.addend_rows = words_of(options.horner.addend_rows);
-  const DeviceHubs hubs =
-      device_hubs(there, pattern, options.rows ? &options.rows->rows() : nullptr, range);
-  call.hubs.pieces = pointer<HubPiece>(keep(hubs.bytes));
-  call.hubs.piece_count = hubs.piece_count;
-  call.hubs.hubs = reinterpret_cast<const Hub*>(call.hubs.pieces + hubs.piece_count);
-  call.hubs.hub_count = hubs.hub_count;
+  const DeviceTasks tasks =
+      device_tasks(there, pattern, options.rows ? &options.rows->rows() : nullptr, range);
+  call.hubs.pieces = pointer<HubPiece>(keep(tasks.bytes));
+  call.hubs.piece_count = tasks.piece_count;
+  call.hubs.hubs = reinterpret_cast<const Hub*>(call.hubs.pieces + tasks.piece_count);
+  call.hubs.hub_count = tasks.hub_count;
+  if (tasks.has_order) {
+    call.order = reinterpret_cast<const std::int32_t*>(call.hubs.hubs + tasks.hub_count);
+  }
 }
 
 // An undefined tensor is always right.
@@ -292,7 +313,8 @@ void HubLists::add(std::int64_t output_row, std::int64_t begin, std::int64_t end
 void add_pattern(const Pattern& pattern, UploadBatch& batch) {
   if (batch.device().is_cpu()) return;
   const std::shared_ptr<DevicePattern> made = describe(pattern, batch.device());
-  batch.add(bytes_of_both(pattern.offsets, pattern.columns),
+  made->is_planned = true;
+  batch.add(bytes_of(pattern.offsets, pattern.columns),
             [made](at::Tensor there) { made->bytes = std::move(there); });
   pattern.on_device = made;
 }

@@ -39,7 +39,8 @@ void add_pattern(const Pattern& pattern, UploadBatch& batch);
 /// Checks the arguments of neighbour_sum_into and makes a call of them.
 ///
 /// `lists`: where a tensor of x's device is. On a device the pattern, the numbers of its rows, its
-/// hubs where all rows of a range are wanted, and a set of rows are copied only the first time.
+/// hubs and their order by falling degree where all rows of a range are wanted, and a set of rows are
+/// copied only the first time.
 PreparedSum prepare_sum(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
                         const SumOptions& options, ListsOf lists);
 

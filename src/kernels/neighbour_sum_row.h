@@ -75,6 +75,7 @@ struct SumCall {
   std::int64_t dim = 0;
   std::int64_t output_rows = 0;
   const std::int32_t* rows = nullptr;            // (output rows) or null: all
+  const std::int32_t* order = nullptr;           // (output rows) in which a GPU takes them, or null
   const float* row_scale = nullptr;              // or null
   const float* column_scale = nullptr;           // or null
   bool skips_zero_columns = false;               // rows under a zero column scale must not be read

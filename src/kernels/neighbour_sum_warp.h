@@ -141,11 +141,11 @@ MICREC_KERNEL_INLINE void finish_number(const SumCall& call, const RowFinish& fi
 }
 
 /// A warp's share of a call, of (pieces of hubs + output rows): the pieces come first because they
-/// take longest; of an output row that is a hub there is nothing else to do.
+/// take longest, then the rows in their order; of one that is a hub there is nothing else to do.
 template <typename Number, int width, typename Warp>
 MICREC_KERNEL_INLINE void sum_task(const Warp& warp, const SumCall& call, std::int64_t task) {
-  const std::int64_t output_row = task - call.hubs.piece_count;
-  if (output_row < 0) {
+  const std::int64_t place = task - call.hubs.piece_count;
+  if (place < 0) {
     const HubPiece& piece = call.hubs.pieces[task];
     float* const partial = call.hubs.partials + task * call.dim;
     sum_all_columns<Number, width>(warp, call, row_of_output(call, piece.output_row), piece.begin,
@@ -153,6 +153,7 @@ MICREC_KERNEL_INLINE void sum_task(const Warp& warp, const SumCall& call, std::i
                                    [&](std::int64_t column, float sum) { partial[column] = sum; });
     return;
   }
+  const std::int64_t output_row = call.order ? std::int64_t{call.order[place]} : place;
   const std::int64_t row = row_of_output(call, output_row);
   const std::int64_t begin = call.offsets[row];
   const std::int64_t end = call.offsets[row + 1];

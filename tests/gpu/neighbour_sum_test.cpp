@@ -2,6 +2,9 @@
 // kernels for the CPU, so it gives them on a GPU too.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "emulated_warp.h"
 #include "kernels/neighbour_sum_call.h"
 #include "kernels/neighbour_sum_warp.h"
@@ -53,6 +56,36 @@ TEST(NeighbourSumByWarps, ReadsWideWhereNoLaneIsLeftIdle) {
   EXPECT_EQ(pack_width<float>(128, at(4096 + 8)), 2) << "x may begin anywhere";
   EXPECT_EQ(pack_width<float>(128, at(4096 + 4)), 1);
   EXPECT_EQ(pack_width<Bfloat16Bits>(128, at(4096 + 8)), 4);
+}
+
+TEST(NeighbourSumByWarps, TakesRowsByFallingDegreeWhereAllOfARangeAreWanted) {
+  Pattern pattern;
+  const std::vector<std::int64_t> degrees = {3, 0, kHubChunk + 2, 3, 1, 7, 0, kHubChunk + 9};
+  for (int turn = 0; turn < 9; ++turn) {  // 72 rows
+    for (const std::int64_t degree : degrees) {
+      for (std::int32_t c = 0; c < degree; ++c) pattern.columns.push_back(c);
+      pattern.offsets.push_back(pattern.offsets.back() + degree);
+    }
+  }
+  const at::Tensor x = random_matrix(kHubChunk + 9, 2, 1);
+  at::Tensor out = at::empty({pattern.rows(), 2});
+  for (const Range range : {Range{0, 72}, Range{0, 64}, Range{64, 72}}) {
+    SumOptions options;
+    options.range = range;
+    const SumCall call = prepare_sum(out, pattern, x, options, ListsOf::device).call;
+    ASSERT_NE(call.order, nullptr);
+    std::vector<std::int32_t> expected(range.size());
+    std::iota(expected.begin(), expected.end(), 0);
+    std::stable_sort(expected.begin(), expected.end(), [&](std::int32_t a, std::int32_t b) {
+      return degrees[a % 8] > degrees[b % 8];
+    });
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), call.order));
+  }
+  const RowList some({1, 2, 9});
+  SumOptions options;
+  options.rows = &some;
+  EXPECT_EQ(prepare_sum(out, pattern, x, options, ListsOf::device).call.order, nullptr);
+  EXPECT_EQ(prepare_sum(out, pattern, x, {}, ListsOf::host).call.order, nullptr);
 }
 
 TEST(NeighbourSumByWarps, CopiesAPatternOnceAndAgainWhereItIsAnother) {

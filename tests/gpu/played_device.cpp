@@ -306,6 +306,7 @@ void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device /*device*/) {
   translate(call.x);
   translate(call.out);
   translate(call.rows);
+  translate(call.order);
   translate(call.row_scale);
   translate(call.column_scale);
   translate(call.edge_weights);
