@@ -110,12 +110,14 @@ void sum_of_active(const ShardedGraph& graph, at::Tensor& y, const at::Tensor& x
 // Between the first product and the last the rows are kept multiplied by q, so that the products in
 // between are plain sums of rows: z = q * y, z <- q^2 * (B z) + q * x.
 at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x, const SelectedRows* active,
-                  const at::Tensor& q, int layers, const SelectedRows* rows, float factor) {
+                  const at::Tensor& q, const at::Tensor& kept_square, int layers,
+                  const SelectedRows* rows, float factor) {
   CHECK_GE(layers, 1);
   CHECK_EQ(q.size(0), graph.local_rows());
   const std::int64_t owned = graph.owned_rows();
   const at::Tensor scale = q.contiguous();
-  const at::Tensor squared = layers > 1 ? at::mul(scale, scale) : at::Tensor();
+  const at::Tensor squared =
+      layers == 1 || kept_square.defined() ? kept_square : at::mul(scale, scale);
   ShardedGraph::ActiveRows factor_rows;
   at::Tensor y;
   SumOptions options;
@@ -215,7 +217,8 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
 
 at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const at::Tensor& inverse_sqrt_degree, int layers,
-                     const std::shared_ptr<const SelectedRows>& rows) {
+                     const std::shared_ptr<const SelectedRows>& rows,
+                     const at::Tensor& inverse_degree) {
   CHECK_GE(layers, 0);
   CHECK_EQ(e.size(0), graph.owned_rows());
   if (layers == 0) return rows ? take_rows(e, rows->list.rows()) : e;
@@ -223,11 +226,14 @@ at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
   at::Tensor y;
   {
     const at::NoGradGuard no_grad;
-    y = horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers, rows.get(), factor);
+    y = horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, inverse_degree, layers,
+               rows.get(), factor);
   }
   return with_transpose(
-      "propagate", e, y, [&graph, rows, inverse_sqrt_degree, layers, factor](const at::Tensor& g) {
-        return horner(graph, g, rows.get(), inverse_sqrt_degree, layers, nullptr, factor);
+      "propagate", e, y,
+      [&graph, rows, inverse_sqrt_degree, inverse_degree, layers, factor](const at::Tensor& g) {
+        return horner(graph, g, rows.get(), inverse_sqrt_degree, inverse_degree, layers, nullptr,
+                      factor);
       });
 }
 
@@ -236,7 +242,7 @@ at::Tensor propagate_before_last(const ShardedGraph& graph, const at::Tensor& e,
   CHECK_GE(layers, 1);
   const at::NoGradGuard no_grad;
   if (layers == 1) return e.detach();
-  return horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, layers - 1, nullptr, 1);
+  return horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, {}, layers - 1, nullptr, 1);
 }
 
 at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x) {

@@ -53,7 +53,8 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
 /// wanted.
 ///
 /// Shapes   e: (owned_rows, dim) float32; inverse_sqrt_degree q: (local_rows) float32; rows: owned
-///          local rows, or nullptr for all; returns (rows, dim) float32.
+///          local rows, or nullptr for all; inverse_degree: q^2, undefined where it is not kept;
+///          returns (rows, dim) float32.
 /// Ranks    collective, `layers` halo exchanges each way (the first backward one only of rows that
 ///          have a gradient).
 /// Cost     No layer is stored. The last product reads only the neighbours of `rows`, the first
@@ -61,7 +62,8 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
 /// Source   LightGCN (He et al. 2020, arXiv:2002.02126), equations 3 and 4, by Horner's rule.
 at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const at::Tensor& inverse_sqrt_degree, int layers,
-                     const std::shared_ptr<const SelectedRows>& rows);
+                     const std::shared_ptr<const SelectedRows>& rows,
+                     const at::Tensor& inverse_degree = {});
 
 /// The sum of E^(0) .. E^(layers - 1) of all owned rows, without gradient: what a node added to the
 /// trained graph afterwards reads from its neighbours, E_new + q_new * sum_c q_c * this_c, all over

@@ -35,4 +35,19 @@ __device__ __forceinline__ void by_warps(std::int64_t tasks, const Body& body) {
   }
 }
 
+/// The sum of a number of each thread of a block, or of several side by side, in one order; thread 0
+/// has it.
+template <int threads, typename Numbers>
+__device__ __forceinline__ Numbers sum_of_block(const Numbers& own) {
+  __shared__ Numbers sums[threads];
+  const auto thread = static_cast<int>(threadIdx.x);
+  sums[thread] = own;
+  __syncthreads();
+  for (int half = threads / 2; half > 0; half /= 2) {
+    if (thread < half) sums[thread] += sums[thread + half];
+    __syncthreads();
+  }
+  return sums[0];
+}
+
 }  // namespace micrec

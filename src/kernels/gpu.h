@@ -8,6 +8,7 @@
 #include "kernels/count_ahead_block.h"
 #include "kernels/item_systems_block.h"
 #include "kernels/kept_loss_element.h"
+#include "kernels/mixed_rows_element.h"
 #include "kernels/neighbour_sum_call.h"
 #include "kernels/triple_element.h"
 
@@ -41,6 +42,17 @@ void softmax_tile_on_gpu(const SoftmaxTileCall& call, c10::Device device);
 void person_losses_on_gpu(const PersonLossCall& call, c10::Device device);
 void attractions_on_gpu(const AttractionCall& call, c10::Device device);
 void unit_gradients_on_gpu(const UnitGradientCall& call, c10::Device device);
+
+/// Rows mixed by tables, and the way back: products of rows, of all columns the gradient in x, of a
+/// rank's own that in the tables.
+void mixed_rows_on_gpu(const MixedRows& call, c10::Device device);
+void along_on_gpu(const MixedRowsGradient& call, c10::Device device);
+void of_mixed_on_gpu(const MixedRowsGradient& call, c10::Device device);
+void of_tables_on_gpu(const MixedRowsGradient& call, c10::Device device);
+
+/// Tables of modalities, and the way back.
+void modality_tables_on_gpu(const ModalityTables& call, c10::Device device);
+void of_modality_tables_on_gpu(const ModalityTablesGradient& call, c10::Device device);
 
 /// Where the positives of a ranking stand; sums over the histories of its users; how many candidates
 /// are ahead, for which the other two come first.

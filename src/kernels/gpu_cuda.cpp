@@ -69,6 +69,30 @@ void unit_gradients_on_gpu(const UnitGradientCall& call, c10::Device device) {
   start("the way back through unit rows", launch_unit_gradients, call, device);
 }
 
+void mixed_rows_on_gpu(const MixedRows& call, c10::Device device) {
+  start("mixed rows", launch_mixed_rows, call, device);
+}
+
+void along_on_gpu(const MixedRowsGradient& call, c10::Device device) {
+  start("products of mixed rows", launch_along, call, device);
+}
+
+void of_mixed_on_gpu(const MixedRowsGradient& call, c10::Device device) {
+  start("the way back to mixed rows", launch_of_mixed, call, device);
+}
+
+void of_tables_on_gpu(const MixedRowsGradient& call, c10::Device device) {
+  start("the way back to tables", launch_of_tables, call, device);
+}
+
+void modality_tables_on_gpu(const ModalityTables& call, c10::Device device) {
+  start("tables of modalities", launch_modality_tables, call, device);
+}
+
+void of_modality_tables_on_gpu(const ModalityTablesGradient& call, c10::Device device) {
+  start("the way back through tables of modalities", launch_of_modality_tables, call, device);
+}
+
 void place_positives_on_gpu(const RankCall& call, c10::Device device) {
   start("the scores of relevant items", launch_place_positives, call, device);
 }

@@ -10,6 +10,7 @@
 #include "kernels/count_ahead_block.h"
 #include "kernels/item_systems_block.h"
 #include "kernels/kept_loss_element.h"
+#include "kernels/mixed_rows_element.h"
 #include "kernels/neighbour_sum_row.h"
 #include "kernels/triple_element.h"
 
@@ -38,6 +39,14 @@ cudaError_t launch_softmax_tile(const SoftmaxTileCall& call, cudaStream_t stream
 cudaError_t launch_person_losses(const PersonLossCall& call, cudaStream_t stream);
 cudaError_t launch_attractions(const AttractionCall& call, cudaStream_t stream);
 cudaError_t launch_unit_gradients(const UnitGradientCall& call, cudaStream_t stream);
+
+/// Rows mixed by tables, the way back in three kernels, and tables of modalities.
+cudaError_t launch_mixed_rows(const MixedRows& call, cudaStream_t stream);
+cudaError_t launch_along(const MixedRowsGradient& call, cudaStream_t stream);
+cudaError_t launch_of_mixed(const MixedRowsGradient& call, cudaStream_t stream);
+cudaError_t launch_of_tables(const MixedRowsGradient& call, cudaStream_t stream);
+cudaError_t launch_modality_tables(const ModalityTables& call, cudaStream_t stream);
+cudaError_t launch_of_modality_tables(const ModalityTablesGradient& call, cudaStream_t stream);
 
 /// The parts of a ranking: a thread a positive; a block a user; a block a rank_task().
 cudaError_t launch_place_positives(const RankCall& call, cudaStream_t stream);

@@ -23,6 +23,14 @@ void softmax_tile_on_gpu(const SoftmaxTileCall& /*call*/, c10::Device device) { 
 void person_losses_on_gpu(const PersonLossCall& /*call*/, c10::Device device) { refuse(device); }
 void attractions_on_gpu(const AttractionCall& /*call*/, c10::Device device) { refuse(device); }
 void unit_gradients_on_gpu(const UnitGradientCall& /*call*/, c10::Device device) { refuse(device); }
+void mixed_rows_on_gpu(const MixedRows& /*call*/, c10::Device device) { refuse(device); }
+void along_on_gpu(const MixedRowsGradient& /*call*/, c10::Device device) { refuse(device); }
+void of_mixed_on_gpu(const MixedRowsGradient& /*call*/, c10::Device device) { refuse(device); }
+void of_tables_on_gpu(const MixedRowsGradient& /*call*/, c10::Device device) { refuse(device); }
+void modality_tables_on_gpu(const ModalityTables& /*call*/, c10::Device device) { refuse(device); }
+void of_modality_tables_on_gpu(const ModalityTablesGradient& /*call*/, c10::Device device) {
+  refuse(device);
+}
 void place_positives_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
 void sum_histories_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }
 void count_ahead_on_gpu(const RankCall& /*call*/, c10::Device device) { refuse(device); }

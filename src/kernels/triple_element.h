@@ -43,6 +43,12 @@ MICREC_SHARED_INLINE std::int64_t triple_chunks(std::int64_t n) {
 
 struct TriplePair {
   double ranking, squares;
+
+  MICREC_KERNEL_INLINE TriplePair& operator+=(const TriplePair& other) {
+    ranking += other.ranking;
+    squares += other.squares;
+    return *this;
+  }
 };
 
 /// A thread's triples of a chunk: their slopes, and the sums of their losses.
@@ -76,8 +82,7 @@ MICREC_KERNEL_INLINE void finish_triples(const TripleCall& call, const TriplePai
 MICREC_KERNEL_INLINE void add_triple_chunks(const TripleCall& call) {
   TriplePair sum{0, 0};
   for (std::int64_t chunk = 0; chunk < triple_chunks(call.n); ++chunk) {
-    sum.ranking += call.partial[2 * chunk];
-    sum.squares += call.partial[2 * chunk + 1];
+    sum += {call.partial[2 * chunk], call.partial[2 * chunk + 1]};
   }
   finish_triples(call, sum);
 }

@@ -23,23 +23,14 @@ __global__ void __launch_bounds__(kThreads)
 /// A block a chunk.
 __global__ void __launch_bounds__(kTripleThreads)
     triple_loss(const __grid_constant__ TripleCall call) {
-  __shared__ TriplePair sums[kTripleThreads];
-  const int thread = static_cast<int>(threadIdx.x);
-  sums[thread] = triples_of_thread(call, blockIdx.x, thread);
-  __syncthreads();
-  for (int half = kTripleThreads / 2; half > 0; half /= 2) {
-    if (thread < half) {
-      sums[thread].ranking += sums[thread + half].ranking;
-      sums[thread].squares += sums[thread + half].squares;
-    }
-    __syncthreads();
-  }
+  const auto thread = static_cast<int>(threadIdx.x);
+  const TriplePair sum = sum_of_block<kTripleThreads>(triples_of_thread(call, blockIdx.x, thread));
   if (thread != 0) return;
   if (gridDim.x == 1) {
-    finish_triples(call, sums[0]);
+    finish_triples(call, sum);
   } else {
-    call.partial[2 * blockIdx.x] = sums[0].ranking;
-    call.partial[2 * blockIdx.x + 1] = sums[0].squares;
+    call.partial[2 * blockIdx.x] = sum.ranking;
+    call.partial[2 * blockIdx.x + 1] = sum.squares;
   }
 }
 

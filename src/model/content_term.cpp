@@ -60,6 +60,48 @@ void ContentTerm::refresh() {
   for (Modality& modality : modalities_) {
     modality.inputs = load_content(dataset_, shard_, modality.statistics);
   }
+  if (is_on()) number_sets();
+}
+
+// Which modalities each item has, of whichever rank, and of how many of its items each own user.
+void ContentTerm::number_sets() {
+  const NodeSpace& space = shard_.space();
+  set_of_item_.assign(space.nodes() - space.users(), 0);
+  items_with_.clear();
+  for (std::size_t m = 0; m < modalities_.size(); ++m) {
+    const std::string& name = modalities_[m].statistics.modality;
+    for (int domain = 0; domain < space.domains(); ++domain) {
+      if (!has_modality(dataset_.domains()[domain], name)) continue;
+      const std::vector<std::uint8_t> present = dataset_.features_present(domain, name);
+      std::uint16_t* const sets =
+          set_of_item_.data() + space.items_of(domain).begin - space.users();
+      for (std::size_t item = 0; item < present.size(); ++item) {
+        if (present[item] != 0) sets[item] |= static_cast<std::uint16_t>(1U << m);
+      }
+    }
+    items_with_.push_back(modalities_[m].inputs.count.cpu());
+  }
+}
+
+void ContentTerm::plan(StepContext& step) const {
+  if (!is_on()) return;
+  const TripleBatch& batch = step.batch();
+  const auto set_of = [&](GlobalNode item) {
+    return std::int32_t{set_of_item_[value(item) - shard_.space().users()]};
+  };
+  std::vector<std::int32_t> sets(batch.size(), 0);
+  for (std::size_t m = 0; m < items_with_.size(); ++m) {
+    const float* const count = items_with_[m].const_data_ptr<float>();
+    for (std::int64_t t = 0; t < batch.size(); ++t) {
+      const std::int32_t left_out = set_of(batch.positive[t]) >> m & 1;
+      const bool has_others =
+          count[shard_.row_of[value(batch.user[t])]] > static_cast<float>(left_out);
+      sets[t] |= static_cast<std::int32_t>(has_others) << m;
+    }
+  }
+  for (const GlobalNode item : batch.positive) sets.push_back(set_of(item));
+  for (const GlobalNode item : batch.negative) sets.push_back(set_of(item));
+  step.modality_sets = step.plan(std::move(sets));
 }
 
 void ContentTerm::want_of_items(StepContext& step) {
@@ -70,15 +112,12 @@ void ContentTerm::want_of_items(StepContext& step) {
         step.items.add(grouped_row_product(step.owned_of_requested(modality.inputs.sum),
                                            step.dense.parameter(*modality.projection), groups));
   }
-  for (Modality& modality : modalities_) {
-    modality.count = step.items.add(step.owned_of_requested(modality.inputs.count));
-  }
 }
 
 at::Tensor ContentTerm::rows(StepContext& step) {
   const std::int64_t n = step.triples();
   const RowGroups groups = step.groups_of_triples();
-  std::vector<at::Tensor> projections, counts;
+  std::vector<at::Tensor> projections;
   for (const Modality& modality : modalities_) {
     const at::Tensor& of_items = step.items.of(modality.projected);
     projections.push_back(grouped_row_product(step.owned_of_users(modality.inputs.sum),
@@ -86,25 +125,17 @@ at::Tensor ContentTerm::rows(StepContext& step) {
                           of_items.slice(0, 0, n));
     projections.push_back(of_items);
   }
-  for (const Modality& modality : modalities_) {
-    const at::Tensor of_items = step.items.of(modality.count).detach();
-    counts.push_back(
-        at::cat({step.owned_of_users(modality.inputs.count) - of_items.slice(0, 0, n), of_items}));
-  }
   const at::Tensor projected =
       at::cat(projections)
           .view({static_cast<std::int64_t>(modalities_.size()), 3 * n, step.sums.width()});
-  return content_rows(projected, modality_sets(counts), tables(step), step.groups_of_triples(3),
-                      step.sums);
+  return content_rows(projected, step.planned(step.modality_sets), tables(step),
+                      step.groups_of_triples(3), step.sums);
 }
 
 // Of every modality the coefficient of each set of modalities: scale * c^m.
 std::vector<at::Tensor> ContentTerm::tables(StepContext& context) const {
-  const at::Tensor coefficients = modality_shares(logits_->value, every_set_) * scale_->value;
-  std::vector<at::Tensor> tables;
-  for (std::size_t m = 0; m < modalities_.size(); ++m) {
-    tables.push_back(context.dense.table(coefficients.select(1, static_cast<std::int64_t>(m))));
-  }
+  std::vector<at::Tensor> tables = modality_tables(logits_->value, every_set_, scale_->value);
+  for (at::Tensor& table : tables) table = context.dense.table(table);
   return tables;
 }
 
@@ -185,11 +216,13 @@ void ContentTerm::declare(const ModelShape& shape, const RankPlace& at, StepCost
   }
   DenseInputs::declare_table(at, static_cast<double>(modalities * (std::int64_t{1} << modalities)),
                              costs);
-  BatchItems::declare_added(at, modalities, modalities, costs);
+  BatchItems::declare_added(at, modalities, costs);
   const double norms = 3 * at.triples() * modalities;
   costs.exchange("content.norms", Group::columns, 1, at.gathered_bytes(Group::columns, norms));
   costs.exchange("content.backward", Group::columns, 1, at.gathered_bytes(Group::columns, norms));
-  costs.memory(MemoryKind::features, at.rows() * (all_columns + modalities) * kFloatBytes);
+  costs.memory(MemoryKind::features, at.rows() * (all_columns + 2 * modalities) * kFloatBytes);
+  const DatasetShape& dataset = at.of.dataset;
+  costs.memory(MemoryKind::graph, 2 * static_cast<double>(dataset.nodes - dataset.users));
   costs.memory(MemoryKind::evaluation, 2 * modalities * at.matrix_bytes());
   // Features of a batch's users and of the items asked for, forward and back to the weights.
   const double projected = at.triples() + at.needs().requested_items[at.row];

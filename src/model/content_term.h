@@ -23,6 +23,8 @@ class ContentTerm {
   /// Loads the inputs. Ranks: collective.
   void refresh();
 
+  /// Says which modalities the triples' nodes have. Ranks: local.
+  void plan(StepContext& step) const;
   /// Asks for the projected features of the batch's items.
   void want_of_items(StepContext& step);
   /// Of the triples' users, positives and negatives. The positive item is left out of the user's
@@ -47,10 +49,10 @@ class ContentTerm {
     FeatureStatistics statistics;
     Parameter* projection;  // W (columns, width)
     ContentInputs inputs;
-    // Of the items of the batch that is being computed.
+    // Of the batch that is being computed.
     BatchItems::Handle projected{};
-    BatchItems::Handle count{};
   };
+  void number_sets();
   std::vector<at::Tensor> tables(StepContext& context) const;
   at::Tensor rows_of(StepContext& context, const std::vector<at::Tensor>& sums,
                      const std::vector<at::Tensor>& counts) const;
@@ -63,6 +65,10 @@ class ContentTerm {
   Parameter* scale_ = nullptr;
   Parameter* logits_ = nullptr;
   at::Tensor every_set_;  // every_modality_set() of them
+  // On the host: of every item of all ranks the set of its modalities, from the first item's node on;
+  // of each modality the ContentInputs::count of the owned rows.
+  std::vector<std::uint16_t> set_of_item_;
+  std::vector<at::Tensor> items_with_;
 };
 
 }  // namespace micrec

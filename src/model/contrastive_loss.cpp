@@ -80,8 +80,7 @@ at::Tensor ContrastiveLoss::loss_of(const StepContext& step,
     second = exchange.to_whole("contrastive.columns", second);
   }
   return contrastive_share(first, second, people.batch.rows_per_rank, people.batch.positions,
-                           config_.temperature, *shard_.world) *
-         config_.contrastive_weight;
+                           config_.temperature, *shard_.world, config_.contrastive_weight);
 }
 
 // The rows of a pair's people, whole ones, go to all ranks, and then five numbers a person: the

@@ -267,6 +267,7 @@ std::vector<Tile> tiles_of(std::int64_t rows, std::int64_t columns, std::int64_t
 struct DevicePeople : StepPeople {
   using StepPeople::StepPeople;
 
+  double weight = 1;        // of the loss
   std::vector<Tile> tiles;  // own people by all
   at::Tensor unit;          // (own, 2 dim) unit rows of both sides
   at::Tensor divisors;      // (2, own) float64
@@ -343,7 +344,7 @@ at::Tensor DevicePeople::gradient(int side, const at::Tensor& upstream) const {
   }
   unit_gradients_on_gpu(
       {address<float>(unit) + side * dim, address<double>(divisors) + side * own, own, dim,
-       address<double>(upstream), 1 / divisor(), address<float>(result)},
+       address<double>(upstream), weight / divisor(), address<float>(result)},
       device());
   return result;
 }
@@ -353,7 +354,7 @@ at::Tensor DevicePeople::gradient(int side, const at::Tensor& upstream) const {
 at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
                              const std::vector<std::int64_t>& rows_per_rank,
                              const std::vector<std::int32_t>& positions, double temperature,
-                             Communicator& communicator) {
+                             Communicator& communicator, double weight) {
   CHECK(first.dim() == 2 && first.sizes() == second.sizes());
   CHECK(first.scalar_type() == at::kFloat && second.scalar_type() == at::kFloat);
   CHECK(first.device() == second.device());
@@ -361,7 +362,7 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
   CHECK_EQ(first.size(0), rows_per_rank[communicator.rank()]);
   CHECK_GT(temperature, 0);
   if (!first.device().is_cpu()) {
-    return contrastive_on_device(first, second, rows_per_rank, temperature, communicator);
+    return contrastive_on_device(first, second, rows_per_rank, temperature, communicator, weight);
   }
   const auto people =
       std::make_shared<SharedPeople>(first, rows_per_rank, communicator.rank(), temperature);
@@ -372,12 +373,12 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
     const c10::NoGradGuard no_gradient;
     people->send_rows(first, second, rows_per_rank, communicator);
     const double sum = people->sum_losses(rows_per_rank, communicator);
-    loss = at::scalar_tensor(communicator.rank() == 0 ? sum / people->halves() : 0.0,
+    loss = at::scalar_tensor(communicator.rank() == 0 ? sum / people->halves() * weight : 0.0,
                              people->rows.options().dtype(at::kDouble));
   }
   const auto gradient_of = [&](bool of_second) {
-    return [people, of_second](const at::Tensor& upstream) {
-      return people->gradient(of_second, upstream.item<double>());
+    return [people, of_second, weight](const at::Tensor& upstream) {
+      return people->gradient(of_second, upstream.item<double>() * weight);
     };
   };
   return with_transposes("contrastive", loss,
@@ -386,9 +387,11 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
 
 at::Tensor contrastive_on_device(const at::Tensor& first, const at::Tensor& second,
                                  const std::vector<std::int64_t>& rows_per_rank, double temperature,
-                                 Communicator& communicator, std::int64_t tile_numbers) {
+                                 Communicator& communicator, double weight,
+                                 std::int64_t tile_numbers) {
   const auto people =
       std::make_shared<DevicePeople>(first, rows_per_rank, communicator.rank(), temperature);
+  people->weight = weight;
   people->tiles = tiles_of(people->own, people->count, tile_numbers);
   at::Tensor loss;
   {
@@ -396,7 +399,7 @@ at::Tensor contrastive_on_device(const at::Tensor& first, const at::Tensor& seco
     people->send_rows(first, second, rows_per_rank, communicator);
     people->send_sums(rows_per_rank, communicator);
     loss = people->told.select(1, 2).sum(at::kDouble) *
-           (communicator.rank() == 0 ? 1 / people->halves() : 0.0);
+           (communicator.rank() == 0 ? weight / people->halves() : 0.0);
   }
   const auto gradient_of = [&](int side) {
     return [people, side](const at::Tensor& upstream) { return people->gradient(side, upstream); };

@@ -15,7 +15,7 @@ namespace micrec {
 ///   C_kl = sum over people p of [-log softmax_q(<a_p, b_q> / tau)_p
 ///                                - log softmax_q(<b_p, a_q> / tau)_p] / (2 P)
 ///
-/// with a and b the rows divided by their norms (at least 1e-8, so a row of zeros has cosines of
+/// times `weight`, with a and b the rows divided by their norms (at least 1e-8, so a row of zeros has cosines of
 /// zero). The shares of all ranks add up to C_kl in any order without rounding, as rank 0's is the
 /// whole. Differentiable: every rank's gradient is that of the whole loss in its own rows, and all
 /// must scale their shares alike. The loss and the gradient of a person's rows depend on the people
@@ -34,7 +34,7 @@ namespace micrec {
 at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
                              const std::vector<std::int64_t>& rows_per_rank,
                              const std::vector<std::int32_t>& positions, double temperature,
-                             Communicator& communicator);
+                             Communicator& communicator, double weight = 1);
 
 /// What it does for rows on a device other than the CPU, in tiles of LibTorch's products
 /// (kernels/contrastive_warp.h): the same bits in every run, but not for another division of people
@@ -45,7 +45,7 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
 ///          ours, on the way back two products.
 at::Tensor contrastive_on_device(const at::Tensor& first, const at::Tensor& second,
                                  const std::vector<std::int64_t>& rows_per_rank, double temperature,
-                                 Communicator& communicator,
+                                 Communicator& communicator, double weight = 1,
                                  std::int64_t tile_numbers = std::int64_t{1} << 25);
 
 }  // namespace micrec

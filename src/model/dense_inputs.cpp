@@ -30,7 +30,8 @@ at::Tensor DenseInputs::parameter(Parameter& parameter) {
 }
 
 at::Tensor DenseInputs::table(const at::Tensor& scalars) {
-  return add(scalars.detach().unsqueeze(1).expand({scalars.size(0), width_}), nullptr, scalars);
+  const std::int64_t width = scalars.is_cpu() ? width_ : 1;
+  return add(scalars.detach().unsqueeze(1).expand({scalars.size(0), width}), nullptr, scalars);
 }
 
 // A row a group: gradients of all inputs, then the numbers of the group, then (in the first) of the
@@ -127,8 +128,7 @@ void DenseInputs::give(const std::vector<at::Tensor>& of_inputs) const {
 }
 
 // With one row part everything is summed already and nothing is put together.
-DenseInputs::Totals DenseInputs::summed_on_device(const Shard& shard, const ColumnSums& sums,
-                                                  const Extra& extra) const {
+DenseInputs::Totals DenseInputs::summed_on_device(const Shard& shard, const Extra& extra) const {
   CHECK_EQ(groups_, 1);
   Totals totals{{}, {extra.of_groups[0], extra.of_ranks}};
   std::vector<std::int64_t> sizes;
@@ -151,16 +151,11 @@ DenseInputs::Totals DenseInputs::summed_on_device(const Shard& shard, const Colu
     totals.extra.of_groups = totals.of_inputs.back();
     totals.of_inputs.pop_back();
   }
-  for (std::size_t n = 0; n < inputs_.size(); ++n) {
-    if (inputs_[n].parameter != nullptr) continue;
-    totals.of_inputs[n] =
-        totals.of_inputs[n].view({-1, sums.width()}).sum(1, /*keepdim=*/false, at::kDouble);
-  }
   return totals;
 }
 
 void DenseInputs::finish_on_device(const Shard& shard, const ColumnSums& sums, Extra& extra) {
-  Totals totals = summed_on_device(shard, sums, extra);
+  Totals totals = summed_on_device(shard, extra);
   if (shard.columns != nullptr) {
     std::vector<at::Tensor> partial;
     std::vector<std::int64_t> sizes;
@@ -196,7 +191,7 @@ void DenseInputs::declare_parameter(const RankPlace& at, double rows, StepCosts&
   costs.joins("step.dense", at.summed_bytes(Group::rows, rows * at.columns));
 }
 
-// Gradients of a table travel by column until these are summed.
+// Gradients of a table travel by column until these are summed; from a GPU they come summed.
 void DenseInputs::declare_table(const RankPlace& at, double entries, StepCosts& costs) {
   declare_parameter(at, entries, costs);
   costs.joins("step.columns", at.gathered_bytes(Group::columns, entries));

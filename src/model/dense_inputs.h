@@ -27,7 +27,8 @@ class DenseInputs {
   /// The same leaf for every use in the step. Shapes   returns (groups, value's shape), a vector as
   /// one row: (groups, 1, width).
   at::Tensor parameter(Parameter& parameter);
-  /// Shapes   scalars: (entries) float32; returns (groups, entries, width).
+  /// Shapes   scalars: (entries) float32; returns (groups, entries, width), or on another device than the
+  /// CPU (1, entries, 1).
   at::Tensor table(const at::Tensor& scalars);
 
   /// Numbers that are summed in the same exchanges.
@@ -62,7 +63,7 @@ class DenseInputs {
     std::vector<at::Tensor> of_inputs;  // each (size) or (entries)
     Extra extra;
   };
-  Totals summed_on_device(const Shard& shard, const ColumnSums& sums, const Extra& extra) const;
+  Totals summed_on_device(const Shard& shard, const Extra& extra) const;
   void finish_on_device(const Shard& shard, const ColumnSums& sums, Extra& extra);
   void give(const std::vector<at::Tensor>& of_inputs) const;
   at::Tensor add(const at::Tensor& value, Parameter* parameter, const at::Tensor& scalars);

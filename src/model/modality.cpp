@@ -4,11 +4,15 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <memory>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "graph/linear_operator.h"
 #include "graph/row_product.h"
+#include "kernels/gpu.h"
 #include "kernels/neighbour_sum.h"
 
 namespace micrec {
@@ -39,6 +43,49 @@ void for_each_feature_block(const DatasetFile& dataset, const std::string& modal
       use(domain, rows, picked);
     }
   }
+}
+
+/// modality_tables() by a kernel each way.
+struct DeviceTables {
+  at::Tensor logits, gains;        // (modalities), (groups) or undefined
+  at::Tensor of_logits, of_gains;  // their gradients, once they are known
+
+  ModalityTables call(const at::Tensor& tables) const {
+    return {address<float>(logits), address<float>(gains), static_cast<int>(logits.numel()),
+            gains.defined() ? gains.numel() : 1, address<float>(tables)};
+  }
+  void take_gradients(const std::vector<at::Tensor>& slopes) {
+    if (of_logits.defined()) return;
+    of_logits = at::empty_like(logits);
+    if (gains.defined()) of_gains = at::empty_like(gains);
+    ModalityTablesGradient gradient{
+        call({}), {}, address<float>(of_logits), address<float>(of_gains)};
+    for (std::size_t m = 0; m < slopes.size(); ++m) gradient.slopes[m] = address<float>(slopes[m]);
+    of_modality_tables_on_gpu(gradient, logits.device());
+  }
+};
+
+std::vector<at::Tensor> tables_on_device(const at::Tensor& logits, const at::Tensor& gains) {
+  const auto made = std::make_shared<DeviceTables>(
+      DeviceTables{logits.detach(), gains.defined() ? gains.detach() : at::Tensor(), {}, {}});
+  std::vector<at::Tensor> tables;
+  const at::Tensor all =
+      at::empty({logits.numel(), made->call({}).entries()}, made->logits.options());
+  modality_tables_on_gpu(made->call(all), logits.device());
+  // Detached, so that autograd sees no view.
+  for (std::int64_t m = 0; m < all.size(0); ++m) tables.push_back(all[m].detach());
+  std::vector<JointInput> inputs;
+  inputs.push_back({logits, [made](const std::vector<at::Tensor>& slopes) {
+                      made->take_gradients(slopes);
+                      return made->of_logits;
+                    }});
+  if (gains.defined()) {
+    inputs.push_back({gains, [made](const std::vector<at::Tensor>& slopes) {
+                        made->take_gradients(slopes);
+                        return made->of_gains;
+                      }});
+  }
+  return with_joint_transposes("modality_tables", std::move(tables), std::move(inputs));
 }
 
 }  // namespace
@@ -204,6 +251,20 @@ at::Tensor modality_shares(const at::Tensor& logits, const at::Tensor& sets) {
   CHECK_EQ(logits.size(0), sets.size(1));
   const at::Tensor weights = sets * (logits - logits.max().detach()).exp();
   return weights / weights.sum(1, /*keepdim=*/true).clamp_min(1e-30);
+}
+
+std::vector<at::Tensor> modality_tables(const at::Tensor& logits, const at::Tensor& sets,
+                                        const at::Tensor& gains) {
+  if (!logits.is_cpu()) return tables_on_device(logits, gains);
+  at::Tensor shares = modality_shares(logits, sets);
+  const bool is_by_group = gains.defined() && gains.dim() == 2;
+  if (gains.defined() && !is_by_group) shares = shares * gains;
+  std::vector<at::Tensor> tables;
+  for (std::int64_t m = 0; m < shares.size(1); ++m) {
+    const at::Tensor of_sets = shares.select(1, m);
+    tables.push_back(is_by_group ? (gains * of_sets).reshape({-1}) : of_sets);
+  }
+  return tables;
 }
 
 at::Tensor modality_sets(const std::vector<at::Tensor>& counts) {

@@ -72,6 +72,12 @@ at::Tensor every_modality_set(std::int64_t modalities);
 /// Differentiable in the logits.
 at::Tensor modality_shares(const at::Tensor& logits, const at::Tensor& sets);
 
+/// Of each modality its share in every set, times the gain of a group where there are gains: `gains`
+/// (1) for all, or (groups, 1), where the entries of a group follow those of the one before.
+/// Shapes   returns of each modality (sets) or (groups * sets) float32. Differentiable.
+std::vector<at::Tensor> modality_tables(const at::Tensor& logits, const at::Tensor& sets,
+                                        const at::Tensor& gains = {});
+
 /// The set of modalities of each row, as every_modality_set() numbers them.
 /// Shapes   counts[m]: (n, 1) float32, above 1/2 where m is present; returns (n) int32.
 at::Tensor modality_sets(const std::vector<at::Tensor>& counts);

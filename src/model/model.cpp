@@ -43,12 +43,10 @@ std::vector<const char*> loss_parts() {
 }
 
 /// Shares of the parts, `shape` each, as (shape, parts); undefined ones are zero.
-at::Tensor side_by_side(std::vector<at::Tensor> shares, at::IntArrayRef shape, c10::Device device) {
-  at::Tensor zero;
+at::Tensor side_by_side(std::vector<at::Tensor> shares, at::IntArrayRef shape,
+                        const at::Tensor& zero) {
   for (at::Tensor& share : shares) {
-    if (share.defined()) continue;
-    if (!zero.defined()) zero = at::zeros(shape, at::TensorOptions(at::kDouble).device(device));
-    share = zero;
+    if (!share.defined()) share = zero.expand(shape);
   }
   return at::stack(shares, -1);
 }
@@ -72,6 +70,8 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
       sums_(shard.grid, config.dim, shard.columns),
       overlaps_(find_overlaps(*shard.summary)),
       dense_(shard.summands(), sums_.width()),
+      one_(at::ones({}, at::TensorOptions(at::kDouble).device(shard.device))),
+      zero_(at::zeros_like(one_)),
       embedding_(inputs(seed, dataset)),
       fit_(make_table_fit(inputs(seed, dataset), embedding_)),
       losses_(make_losses(inputs(seed, dataset), embedding_)),
@@ -104,6 +104,7 @@ std::unique_ptr<StepContext> Model::plan(TripleBatch batch, std::int64_t batch_r
                                             batch_rows, time, loss_parts());
   for (const auto& loss : losses_) loss->want_rows(*step);
   embedding_.plan(*step);
+  content_.plan(*step);
   if (config_.cold_simulation > 0) semantic_.plan_cold(*step);
   step->finish_plan();
   return step;
@@ -136,13 +137,13 @@ StepShare Model::loss(StepContext& step) {
 }
 
 LossValues Model::backward(const StepShare& share, at::Tensor& votes) {
-  run_backward({share.total}, {{}});
+  run_backward(share.terms, std::vector<at::Tensor>(share.terms.size(), one_));
   const c10::NoGradGuard no_gradient;
   const auto parts = static_cast<std::int64_t>(share.parts.size());
   const bool is_here = shard_->device.is_cpu();
   DenseInputs::Extra extra;
-  extra.of_groups = side_by_side(share.of_summands, {shard_->summands()}, shard_->device);
-  extra.of_ranks = side_by_side(share.of_rank, {}, shard_->device);
+  extra.of_groups = side_by_side(share.of_summands, {shard_->summands()}, zero_);
+  extra.of_ranks = side_by_side(share.of_rank, {}, zero_);
   if (is_here) extra.of_ranks = at::cat({extra.of_ranks, votes});
   dense_.finish(*shard_, sums_, extra);
   if (is_here) {

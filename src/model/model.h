@@ -148,7 +148,8 @@ class Model {
   ColumnSums sums_;
   std::vector<OverlapPair> overlaps_;
   ModelState state_;
-  DenseInputs dense_;  // of the step that is being computed
+  DenseInputs dense_;      // of the step that is being computed
+  at::Tensor one_, zero_;  // float64 scalars on the shard's device
 
   TemplateEmbedding embedding_;
   std::unique_ptr<TableFit> fit_;  // of a kind that is_solved()

@@ -9,13 +9,18 @@
 namespace micrec {
 
 Propagation::Propagation(const PartInputs& inputs, SemanticNeighbours& semantic)
-    : config_(inputs.config), shard_(inputs.shard), semantic_(semantic) {}
+    : config_(inputs.config),
+      shard_(inputs.shard),
+      semantic_(semantic),
+      inverse_degree_(config_.layers > 1
+                          ? at::mul(shard_.inverse_sqrt_degree, shard_.inverse_sqrt_degree)
+                          : at::Tensor()) {}
 
 at::Tensor Propagation::rows(StepContext& context, const at::Tensor& e,
                              const std::shared_ptr<const SelectedRows>& rows) {
   const at::Tensor refined = is_refined(SemanticPlace::before) ? e + semantic_.sum(context, e) : e;
-  at::Tensor z =
-      propagate(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers, rows);
+  at::Tensor z = propagate(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers, rows,
+                           inverse_degree_);
   if (is_refined(SemanticPlace::after)) {
     const at::Tensor sum = semantic_.sum(context, e);
     z = z + (rows != nullptr ? take_rows(sum, rows->list.rows()) : sum);
@@ -66,6 +71,7 @@ void Propagation::declare(const ModelShape& shape, const RankPlace& at, StepCost
                    at.halo_sent() * kFlagBytes + needs.active_sent[at.row] * at.row_bytes());
   }
   const double local_rows = at.rows() + at.halo_received();
+  costs.memory(MemoryKind::graph, kFloatBytes * local_rows);  // inverse degrees
   if (is_stored_for_sums(local_rows, at.columns)) {
     costs.memory(MemoryKind::graph, 2 * kNodeBytes * at.rows());  // places of rows, rows of places
   }

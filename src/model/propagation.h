@@ -47,6 +47,7 @@ class Propagation {
   const ModelConfig& config_;
   const Shard& shard_;
   SemanticNeighbours& semantic_;
+  at::Tensor inverse_degree_;  // (local rows) float32, where there are several layers
 };
 
 }  // namespace micrec

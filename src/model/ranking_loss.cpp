@@ -30,12 +30,12 @@ void RankingLoss::want_rows(StepContext& step) const {
 }
 
 void RankingLoss::add_loss(StepContext& step) {
-  step.triple_weight = step.planned(step.triple_weights);
   std::vector<std::pair<int, int>> pairs = {{0, 1}, {0, 2}};
   if (config_.l2 > 0) pairs.insert(pairs.end(), {{0, 0}, {1, 1}, {2, 2}});
   TripleSums sums;
   step.add_loss(triple_loss(block_dots("step.scores", step.final_rows, 3, pairs, step.sums),
-                            step.triple_weight, config_.l2, step.groups_of_triples(), sums));
+                            step.planned(step.triple_weights), config_.l2, step.groups_of_triples(),
+                            sums));
   step.report("ranking", sums.ranking);
   step.report("l2", sums.squares);
 }

@@ -204,8 +204,8 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::T
                        const RowGroups& groups) {
   CHECK_EQ(index.size(0), x.size(0));
   CHECK_EQ(groups.rows, x.size(0));
-  CHECK_EQ(copies.size(2), x.size(1));
   if (!x.device().is_cpu()) return on_device::times_table(x, index, copies, groups);
+  CHECK_EQ(copies.size(2), x.size(1));
   const at::Tensor rows = x.detach().contiguous();
   const at::Tensor table = first_copy(copies);
   const std::int64_t width = rows.size(1);

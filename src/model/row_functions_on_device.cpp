@@ -3,26 +3,123 @@
 #include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
+#include <memory>
+#include <utility>
+
 #include "graph/linear_operator.h"
 #include "kernels/gpu.h"
+#include "model/model_config.h"
 #include "model/row_functions.h"
 
 namespace micrec {
 namespace on_device {
 namespace {
 
-/// The table that all copies are: (entries, width).
-at::Tensor first_copy(const at::Tensor& copies) { return copies.detach()[0].contiguous(); }
-
 void check_one_group(const RowGroups& groups) {
   CHECK_EQ(groups.groups, 1) << "sums in groups are for the CPU";
 }
 
-/// (rows, entries) float32: one where the row names the entry. A product with it picks rows of a
-/// table exactly, and its transpose adds rows up without atomics.
-at::Tensor picks_of(const at::Tensor& index, std::int64_t entries) {
-  const at::Tensor numbers = at::arange(entries, index.options());
-  return (index.unsqueeze(1) == numbers).to(at::kFloat);
+BlockPairs pairs_of(const std::vector<std::pair<int, int>>& pairs) {
+  CHECK_LE(pairs.size(), static_cast<std::size_t>(kMostBlockPairs));
+  BlockPairs of_blocks{};
+  for (const auto& [first, second] : pairs) {
+    of_blocks.first[of_blocks.count] = first;
+    of_blocks.second[of_blocks.count++] = second;
+  }
+  return of_blocks;
+}
+
+/// This rank's part of the products of rows; see block_dots(). Shapes   returns (pairs, n) float64.
+at::Tensor partial_dots(const at::Tensor& rows, std::int64_t blocks, const BlockPairs& pairs) {
+  const std::int64_t n = rows.size(0) / blocks;
+  const at::Tensor dots = at::empty({pairs.count, n}, rows.options().dtype(at::kDouble));
+  block_dots_on_gpu({address<float>(rows), n, rows.size(1), pairs, address<double>(dots)},
+                    rows.device());
+  return dots;
+}
+
+/// Rows of several sorts that are mixed (kernels/mixed_rows_element.h), and what the way back reads.
+struct Mix {
+  at::Tensor x;                    // (sorts, rows, width) float32
+  at::Tensor index;                // (rows) int32
+  std::vector<at::Tensor> tables;  // of each sort (entries) float32
+  at::Tensor squares;              // (sorts, rows) float64; undefined: rows are not divided
+  const ColumnSums* sums;          // of what depends on all columns; null where nothing does
+  at::Tensor along, of_tables;     // on the way back (sorts, rows) float64, (sorts, entries)
+
+  MixedRows call(const at::Tensor& y) const {
+    MixedRows call{address<float>(x),
+                   static_cast<int>(x.size(0)),
+                   x.size(1),
+                   x.size(2),
+                   address<std::int32_t>(index),
+                   {},
+                   address<double>(squares),
+                   kSmallestContentNorm,
+                   address<float>(y)};
+    for (std::size_t m = 0; m < tables.size(); ++m) call.tables[m] = address<float>(tables[m]);
+    return call;
+  }
+  MixedRowsGradient gradient_call(const at::Tensor& g, const at::Tensor& of_x) const {
+    return {call({}),
+            address<float>(g),
+            address<double>(along),
+            address<float>(of_x),
+            tables.front().numel(),
+            address<float>(of_tables)};
+  }
+  void take_along(const at::Tensor& g) {
+    if (along.defined()) return;
+    along = at::empty({x.size(0), x.size(1)}, x.options().dtype(at::kDouble));
+    along_on_gpu(gradient_call(g, {}), x.device());
+  }
+  at::Tensor gradient_of_x(const at::Tensor& g) {
+    take_along(g);
+    const at::Tensor of_x = at::empty_like(x);
+    MixedRowsGradient call = gradient_call(g, of_x);
+    at::Tensor whole;
+    if (sums != nullptr) {
+      whole = sums->finish("content.backward", along);
+      call.along = address<double>(whole);
+    }
+    of_mixed_on_gpu(call, x.device());
+    return of_x;
+  }
+  at::Tensor gradient_of_table(std::size_t sort, const at::Tensor& g) {
+    take_along(g);
+    if (!of_tables.defined()) {
+      of_tables = at::empty({x.size(0), tables.front().numel()}, x.options());
+      of_tables_on_gpu(gradient_call(g, {}), x.device());
+    }
+    return of_tables[static_cast<std::int64_t>(sort)].view({1, -1, 1});
+  }
+};
+
+/// The sums of the rows of `x`, which has those of `mix`, times the numbers of copies[sort]: (1,
+/// entries, 1).
+at::Tensor mixed(const char* name, const at::Tensor& x, const std::vector<at::Tensor>& copies,
+                 const std::shared_ptr<Mix>& mix) {
+  static_assert(kMostSorts >= kMostModalities);
+  CHECK(mix->x.scalar_type() == at::kFloat && mix->x.is_contiguous() && mix->index.is_contiguous());
+  for (const at::Tensor& copy : copies) {
+    CHECK(copy.size(0) == 1 && copy.size(2) == 1) << "beside a GPU a table has a number an entry";
+    mix->tables.push_back(copy.detach().view({-1}));
+  }
+  at::Tensor y;
+  {
+    const c10::NoGradGuard no_gradient;
+    y = at::empty({mix->x.size(1), mix->x.size(2)}, mix->x.options());
+    mixed_rows_on_gpu(mix->call(y), y.device());
+  }
+  std::vector<LinearInput> inputs;
+  inputs.push_back({x, [mix, shape = x.sizes().vec()](const at::Tensor& g) {
+                      return mix->gradient_of_x(g).view(shape);
+                    }});
+  for (std::size_t m = 0; m < copies.size(); ++m) {
+    inputs.push_back(
+        {copies[m], [mix, m](const at::Tensor& g) { return mix->gradient_of_table(m, g); }});
+  }
+  return with_transposes(name, y, std::move(inputs));
 }
 
 }  // namespace
@@ -30,25 +127,15 @@ at::Tensor picks_of(const at::Tensor& index, std::int64_t entries) {
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::Tensor& copies,
                        const RowGroups& groups) {
   check_one_group(groups);
-  const at::Tensor rows = x.detach();
-  const at::Tensor picks = picks_of(index, copies.size(1));
-  at::Tensor factors, y;
-  {
-    const c10::NoGradGuard no_gradient;
-    factors = at::mm(picks, first_copy(copies));
-    y = rows * factors;
-  }
-  return with_transposes("times_table", y,
-                         {{x, [factors](const at::Tensor& g) { return g * factors; }},
-                          {copies, [rows, picks](const at::Tensor& g) {
-                             return at::mm(picks.t(), g * rows).unsqueeze(0);
-                           }}});
+  return mixed("times_table", x, {copies},
+               std::make_shared<Mix>(
+                   Mix{x.detach().contiguous().unsqueeze(0), index, {}, {}, nullptr, {}, {}}));
 }
 
 at::Tensor times_row(const at::Tensor& x, const at::Tensor& copies, const RowGroups& groups) {
   check_one_group(groups);
   const at::Tensor rows = x.detach();
-  const at::Tensor factor = first_copy(copies);  // (1, width)
+  const at::Tensor factor = copies.detach()[0];  // (1, width)
   at::Tensor y;
   {
     const c10::NoGradGuard no_gradient;
@@ -64,59 +151,25 @@ at::Tensor times_row(const at::Tensor& x, const at::Tensor& copies, const RowGro
 at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern,
                         const std::vector<at::Tensor>& copies, const RowGroups& groups,
                         const ColumnSums& sums) {
-  const at::Tensor p = projections.detach();
   check_one_group(groups);
-  const at::Tensor picks = picks_of(pattern, copies.front().size(1));
-  at::Tensor inverse, is_long, scaled, factors, y;
-  {
-    const c10::NoGradGuard no_gradient;
-    const at::Tensor wide = p.to(at::kDouble);
-    const at::Tensor norm = sums.finish("content.norms", (wide * wide).sum(2)).sqrt();
-    is_long = norm > kSmallestContentNorm;  // shorter rows are divided by a constant
-    inverse = norm.clamp_min(kSmallestContentNorm).reciprocal();  // (modalities, n) float64
-    scaled = p * inverse.to(at::kFloat).unsqueeze(2);
-    std::vector<at::Tensor> of_modality;
-    for (const at::Tensor& copy : copies) of_modality.push_back(at::mm(picks, first_copy(copy)));
-    factors = at::stack(of_modality);  // (modalities, n, width)
-    y = (factors * scaled).sum(0);
-  }
-  std::vector<LinearInput> inputs;
-  inputs.push_back({projections, [p, inverse, is_long, factors, sums](const at::Tensor& g) {
-                      const at::Tensor slope = factors * g;
-                      const at::Tensor dots = sums.finish(
-                          "content.backward", (slope.to(at::kDouble) * p.to(at::kDouble)).sum(2));
-                      const at::Tensor radial =
-                          (dots * inverse * inverse * is_long).to(at::kFloat).unsqueeze(2);
-                      return inverse.to(at::kFloat).unsqueeze(2) * (slope - p * radial);
-                    }});
-  for (std::size_t m = 0; m < copies.size(); ++m) {
-    inputs.push_back({copies[m], [scaled, picks, m](const at::Tensor& g) {
-                        const at::Tensor of_rows = g * scaled[static_cast<std::int64_t>(m)];
-                        return at::mm(picks.t(), of_rows).unsqueeze(0);
-                      }});
-  }
-  return with_transposes("content_rows", y, std::move(inputs));
+  const at::Tensor p = projections.detach().contiguous();
+  const at::Tensor squares =
+      partial_dots(p.view({-1, p.size(2)}), 1, pairs_of({{0, 0}})).view({p.size(0), p.size(1)});
+  return mixed("content_rows", projections, copies,
+               std::make_shared<Mix>(
+                   Mix{p, pattern, {}, sums.finish("content.norms", squares), &sums, {}, {}}));
 }
 
 at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
                       const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums) {
   const at::Tensor rows = x.detach().contiguous();
   CHECK_EQ(rows.scalar_type(), at::kFloat);
-  CHECK_LE(pairs.size(), static_cast<std::size_t>(kMostBlockPairs)) << name;
-  BlockPairs of_blocks{};
-  for (const auto& [first, second] : pairs) {
-    of_blocks.first[of_blocks.count] = first;
-    of_blocks.second[of_blocks.count++] = second;
-  }
+  const BlockPairs of_blocks = pairs_of(pairs);
   const std::int64_t n = rows.size(0) / blocks;
   at::Tensor y;
   {
     const c10::NoGradGuard no_gradient;
-    const at::Tensor dots = at::empty({of_blocks.count, n}, rows.options().dtype(at::kDouble));
-    block_dots_on_gpu(
-        {rows.const_data_ptr<float>(), n, rows.size(1), of_blocks, dots.mutable_data_ptr<double>()},
-        rows.device());
-    y = sums.finish(name, dots);
+    y = sums.finish(name, partial_dots(rows, blocks, of_blocks));
   }
   return with_transpose("block_dots", x, y, [rows, of_blocks, blocks, n](const at::Tensor& g) {
     at::Tensor result = at::empty_like(rows);

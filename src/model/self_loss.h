@@ -26,7 +26,6 @@ class SelfLoss : public LossTerm {
   Parameter* form_ = nullptr;  // (width)
   // Of the batch that is being computed.
   BatchItems::Handle rows_of_items_{};
-  BatchItems::Handle is_template_{};
 };
 
 }  // namespace micrec

@@ -110,11 +110,6 @@ void SemanticNeighbours::number_sets() {
   set_of_domain_ = at::where(sets > 0, sets + domain * sets_of_domain, none).to(shard_.device);
 }
 
-// (sets, modalities) b^m of each set of modalities
-at::Tensor SemanticNeighbours::shares() const {
-  return modality_shares(logits_->value, every_set_);
-}
-
 // sum_m t^m S^m x, with the entry of the table t^m that `entries` names for a row.
 at::Tensor SemanticNeighbours::combined(StepContext& context, const at::Tensor& x,
                                         const at::Tensor& entries,
@@ -129,20 +124,12 @@ at::Tensor SemanticNeighbours::combined(StepContext& context, const at::Tensor& 
 }
 
 at::Tensor SemanticNeighbours::sum(StepContext& context, const at::Tensor& e) {
-  const at::Tensor gate = gate_->value.unsqueeze(1);  // (domains, 1)
-  std::vector<at::Tensor> tables;
-  const at::Tensor shares = this->shares();
-  for (std::int64_t m = 0; m < shares.size(1); ++m) {
-    tables.push_back((gate * shares.select(1, m)).reshape({-1}));
-  }
-  return combined(context, e, set_of_domain_, tables);
+  return combined(context, e, set_of_domain_,
+                  modality_tables(logits_->value, every_set_, gate_->value.unsqueeze(1)));
 }
 
 at::Tensor SemanticNeighbours::mean(StepContext& context, const at::Tensor& z) {
-  const at::Tensor shares = this->shares();
-  std::vector<at::Tensor> tables;
-  for (std::int64_t m = 0; m < shares.size(1); ++m) tables.push_back(shares.select(1, m));
-  return combined(context, z, set_, tables);
+  return combined(context, z, set_, modality_tables(logits_->value, every_set_));
 }
 
 void SemanticNeighbours::plan_cold(StepContext& step) const {

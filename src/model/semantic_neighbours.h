@@ -65,7 +65,6 @@ class SemanticNeighbours {
 
  private:
   at::Tensor mean(StepContext& context, const at::Tensor& z);
-  at::Tensor shares() const;
   at::Tensor combined(StepContext& context, const at::Tensor& x, const at::Tensor& entries,
                       const std::vector<at::Tensor>& tables);
   void number_sets();

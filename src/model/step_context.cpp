@@ -68,13 +68,13 @@ void BatchItems::exchange(const RowExchange& exchange, const char* name) {
 void BatchItems::declare(const RankPlace& at, StepCosts& costs) {
   costs.exchange("batch.items", Group::rows, 2, 0);  // there, and gradients home
   costs.memory(MemoryKind::activations, at.needs().wanted_rows[at.row] * at.row_bytes() * 4);
-  declare_added(at, /*rows=*/1, /*numbers=*/0, costs);
+  declare_added(at, /*rows=*/1, costs);
 }
 
-void BatchItems::declare_added(const RankPlace& at, double rows, double numbers, StepCosts& costs) {
+void BatchItems::declare_added(const RankPlace& at, double rows, StepCosts& costs) {
   const StepNeeds& needs = at.needs();
-  costs.joins("batch.items", (needs.items_sent[at.row] + needs.items_received[at.row]) *
-                                 (rows * at.columns + numbers) * kFloatBytes);
+  costs.joins("batch.items",
+              (needs.items_sent[at.row] + needs.items_received[at.row]) * rows * at.row_bytes());
   costs.memory(MemoryKind::activations,
                (at.triples() * 2 * 4 + needs.requested_items[at.row] * 3) * rows * at.row_bytes());
 }
@@ -110,14 +110,22 @@ StepContext::Wanted StepContext::want(std::vector<std::int32_t> owned_rows) {
   return static_cast<Wanted>(lists_.size() - 1);
 }
 
-StepContext::Planned StepContext::plan(std::vector<float> numbers) {
-  planned_.push_back({at::kFloat, std::move(numbers), {}, std::make_shared<DeviceNumbers>()});
+template <typename Numbers>
+StepContext::Planned StepContext::keep_planned(Numbers numbers) {
+  planned_.push_back({std::move(numbers), std::make_shared<DeviceNumbers>()});
   return static_cast<Planned>(planned_.size() - 1);
 }
 
+StepContext::Planned StepContext::plan(std::vector<float> numbers) {
+  return keep_planned(std::move(numbers));
+}
+
 StepContext::Planned StepContext::plan(std::vector<double> numbers) {
-  planned_.push_back({at::kDouble, {}, std::move(numbers), std::make_shared<DeviceNumbers>()});
-  return static_cast<Planned>(planned_.size() - 1);
+  return keep_planned(std::move(numbers));
+}
+
+StepContext::Planned StepContext::plan(std::vector<std::int32_t> numbers) {
+  return keep_planned(std::move(numbers));
 }
 
 void StepContext::finish_plan() {
@@ -158,16 +166,23 @@ at::Tensor StepContext::rows_of(const at::Tensor& of_wanted, Wanted which) const
 }
 
 std::pair<const void*, std::int64_t> StepContext::bytes_of(const PlannedList& list) {
-  if (list.type == at::kFloat) {
-    return {list.floats.data(), static_cast<std::int64_t>(list.floats.size() * sizeof(float))};
-  }
-  return {list.doubles.data(), static_cast<std::int64_t>(list.doubles.size() * sizeof(double))};
+  return std::visit(
+      [](const auto& numbers) {
+        return std::pair<const void*, std::int64_t>(
+            numbers.data(), static_cast<std::int64_t>(numbers.size() * sizeof(numbers[0])));
+      },
+      list.here);
 }
 
 at::Tensor StepContext::planned(Planned which) const {
   const PlannedList& list = planned_.at(static_cast<std::size_t>(which));
   const auto [data, bytes] = bytes_of(list);
-  return list.there->on(shard.device, data, bytes).view(list.type);
+  constexpr at::ScalarType kTypes[] = {at::kFloat, at::kDouble, at::kInt};  // as `here` has them
+  return list.there->on(shard.device, data, bytes).view(kTypes[list.here.index()]);
+}
+
+const std::vector<double>& StepContext::planned_here(Planned which) const {
+  return std::get<std::vector<double>>(planned_.at(static_cast<std::size_t>(which)).here);
 }
 
 at::Tensor StepContext::wanted_of(const at::Tensor& of_owned) const {
@@ -190,9 +205,7 @@ RowGroups StepContext::groups_of_requested() const {
   return groups_of(shard, exchange_->requested_rows(), 1);
 }
 
-void StepContext::add_loss(const at::Tensor& term) {
-  share.total = share.total.defined() ? share.total + term : term;
-}
+void StepContext::add_loss(const at::Tensor& term) { share.terms.push_back(term); }
 
 std::int64_t StepContext::place_of(std::string_view part) const {
   const auto place = std::ranges::find(share.parts, part);

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "data/batches.h"
@@ -52,7 +53,7 @@ struct LossValues {
 /// A step's loss before its backward pass: what autograd goes back from, and this rank's shares of
 /// the parts. All on the device of the model, float64; an undefined share is zero.
 struct StepShare {
-  at::Tensor total;                     // scalar
+  std::vector<at::Tensor> terms;        // scalars, of which it is the sum
   std::vector<const char*> parts;       // their names
   std::vector<at::Tensor> of_summands;  // of each part (summands of this rank), once a row part
   std::vector<at::Tensor> of_rank;      // of each part a scalar, once a rank
@@ -72,9 +73,9 @@ class BatchItems {
   /// Shapes   returns (2n, width), of the triples' positives, then of their negatives.
   const at::Tensor& of(Handle handle) const { return parts_.at(static_cast<std::size_t>(handle)); }
 
-  /// The exchange of final rows, and that a part adds so many rows and single numbers of each item.
+  /// The exchange of final rows, and that a part adds so many rows of each item.
   static void declare(const RankPlace& at, StepCosts& costs);
-  static void declare_added(const RankPlace& at, double rows, double numbers, StepCosts& costs);
+  static void declare_added(const RankPlace& at, double rows, StepCosts& costs);
 
  private:
   std::vector<at::Tensor> parts_;
@@ -116,6 +117,7 @@ class StepContext {
   Wanted want(std::vector<std::int32_t> owned_rows);
   Planned plan(std::vector<float> numbers);
   Planned plan(std::vector<double> numbers);
+  Planned plan(std::vector<std::int32_t> numbers);
   /// Nobody wants more.
   void finish_plan();
   /// The loss begins to be computed: what was planned goes to the device.
@@ -127,6 +129,8 @@ class StepContext {
   at::Tensor rows_of(const at::Tensor& of_wanted, Wanted which) const;
   /// Shapes   returns (numbers) of their type, on the shard's device.
   at::Tensor planned(Planned which) const;
+  /// Where the host has them, which were planned as double.
+  const std::vector<double>& planned_here(Planned which) const;
   /// Of all owned rows those wanted.
   at::Tensor wanted_of(const at::Tensor& of_owned) const;
   at::Tensor rows_of_users(const at::Tensor& of_wanted) const { return rows_of(of_wanted, users_); }
@@ -144,6 +148,8 @@ class StepContext {
   };
   std::vector<People> people;  // of each pair of domains
   Planned triple_weights{};    // (n) float64
+  Planned self_weights{};      // (n) float64, zero where a node is no template
+  Planned modality_sets{};     // (3n) int32, of the content term
   Planned token_keep{};        // (owned rows) float32 factor of each token, where there is dropout
   Planned cold_items{};  // (owned rows) float32, 1 for those of SemanticNeighbours::plan_cold()
 
@@ -159,7 +165,6 @@ class StepContext {
   void exchange_items() { items.exchange(*exchange_, "batch.items"); }
   // (3n, width) final rows of the triples: of the users, of the positives, of the negatives
   at::Tensor final_rows;
-  at::Tensor triple_weight;  // (n) float64 triple_weights, by the ranking loss, which comes first
 
   StepShare share;
   void add_loss(const at::Tensor& term);
@@ -181,14 +186,14 @@ class StepContext {
     std::optional<TakenRows> taken;
   };
   struct PlannedList {
-    at::ScalarType type;
-    std::vector<float> floats;  // by type these or the others
-    std::vector<double> doubles;
+    std::variant<std::vector<float>, std::vector<double>, std::vector<std::int32_t>> here;
     std::shared_ptr<DeviceNumbers> there;
   };
   const WantedList& list_of(Wanted which) const {
     return lists_.at(static_cast<std::size_t>(which));
   }
+  template <typename Numbers>
+  Planned keep_planned(Numbers numbers);
   static std::pair<const void*, std::int64_t> bytes_of(const PlannedList& list);
 
   std::optional<TripleBatch> batch_;

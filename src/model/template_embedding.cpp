@@ -147,8 +147,21 @@ void TemplateEmbedding::choose_templates() {
   }
 }
 
+// A rank's rows are those of its nodes by rising number.
+void TemplateEmbedding::gather_templates() {
+  const std::vector<std::int32_t>& owner = shard_.ownership.owner;
+  std::vector<std::int64_t> rows(shard_.communicator->size(), 0);
+  for (const std::int32_t rank : owner) ++rows[rank];
+  const at::Tensor all = shard_.communicator->all_gather("templates.mask", template_mask_, rows);
+  std::vector<const std::uint8_t*> next = {all.const_data_ptr<std::uint8_t>()};
+  for (const std::int64_t count : rows) next.push_back(next.back() + count);
+  templates_.resize(owner.size());
+  for (std::size_t node = 0; node < owner.size(); ++node) templates_[node] = *next[owner[node]]++;
+}
+
 void TemplateEmbedding::refresh() {
   if (!config_.inductive()) return;
+  gather_templates();
   const ShardedGraph& graph = *shard_.graph;
   const at::Tensor mask = template_mask_.to(at::kFloat);
   is_template_ = graph.with_halo("halo.template_mask", mask);
@@ -313,6 +326,7 @@ void TemplateEmbedding::declare(const ModelShape& shape, const RankPlace& at, St
   // Mask, counts and scale of the nodes; each row's token and each token's rows.
   costs.memory(MemoryKind::graph, 3 * kFloatBytes * (at.rows() + at.halo_received()));
   costs.memory(MemoryKind::graph, 2 * kNodeBytes * at.rows());
+  costs.memory(MemoryKind::graph, static_cast<double>(at.of.dataset.nodes));  // who is one
   costs.neighbour_bytes(2 * at.nonzeros() * at.nonzero_bytes());
   costs.copied_bytes(at.matrix_bytes());  // read for the tokens' gradient
 }

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/pattern.h"
 #include "model/model_part.h"
@@ -56,14 +57,15 @@ class TemplateEmbedding {
   /// (2 domains, width) mean of the rows that training has seen: of the users of each domain, then
   /// of the items of each. Ranks: collective.
   at::Tensor means_of_old() const;
-  /// Shapes   (local rows) float32, 1 for templates.
-  const at::Tensor& is_template() const { return is_template_; }
+  /// Of a node of any rank.
+  bool is_template(GlobalNode node) const { return templates_[value(node)] != 0; }
 
   static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 
  private:
   void choose_templates();
   void give_tokens();
+  void gather_templates();
   /// `count`: (owned rows) of the templates around each
   bool mask_says_something(const at::Tensor& count) const;
   const at::Tensor& scale(std::int64_t epoch);  // (local rows) s^(a/2 - 1), kept for an epoch
@@ -75,8 +77,9 @@ class TemplateEmbedding {
   StateTensor* table_;
   Parameter* tokens_ = nullptr;
 
-  at::Tensor template_mask_;   // (owned rows) uint8, a buffer
-  at::Tensor is_template_;     // (local rows) float32
+  at::Tensor template_mask_;             // (owned rows) uint8, a buffer
+  at::Tensor is_template_;               // (local rows) float32
+  std::vector<std::uint8_t> templates_;  // (nodes) 1 for templates
   at::Tensor sum_mask_;        // is_template_, undefined where sums are the same without it
   at::Tensor template_count_;  // (local rows) float32, s - 1
   std::int64_t scale_epoch_ = -1;

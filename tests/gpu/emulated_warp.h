@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/mixed_rows_element.h"
 #include "kernels/neighbour_sum_warp.h"
 #include "kernels/triple_element.h"
 
@@ -45,17 +46,13 @@ void emulate(const SumCall& call) {
   for (std::int64_t i = 0; i < call.hubs.hub_count * call.dim; ++i) finish_hub_number(call, i);
 }
 
-/// As the kernel of triples adds its threads' sums.
-inline TriplePair emulate_chunk(const TripleCall& call, std::int64_t chunk) {
-  std::vector<TriplePair> sums(kTripleThreads);
-  for (int thread = 0; thread < kTripleThreads; ++thread) {
-    sums[thread] = triples_of_thread(call, chunk, thread);
-  }
-  for (int half = kTripleThreads / 2; half > 0; half /= 2) {
-    for (int thread = 0; thread < half; ++thread) {
-      sums[thread].ranking += sums[thread + half].ranking;
-      sums[thread].squares += sums[thread + half].squares;
-    }
+/// As a block adds its threads' sums, of_thread(thread).
+template <int threads, typename OfThread>
+auto emulate_sum(const OfThread& of_thread) {
+  std::vector<decltype(of_thread(0))> sums;
+  for (int thread = 0; thread < threads; ++thread) sums.push_back(of_thread(thread));
+  for (int half = threads / 2; half > 0; half /= 2) {
+    for (int thread = 0; thread < half; ++thread) sums[thread] += sums[thread + half];
   }
   return sums[0];
 }
@@ -63,12 +60,20 @@ inline TriplePair emulate_chunk(const TripleCall& call, std::int64_t chunk) {
 inline void emulate(const TripleCall& call) {
   const std::int64_t chunks = triple_chunks(call.n);
   for (std::int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
-    const TriplePair sum = emulate_chunk(call, chunk);
+    const TriplePair sum = emulate_sum<kTripleThreads>(
+        [&](int thread) { return triples_of_thread(call, chunk, thread); });
     if (chunks == 1) return finish_triples(call, sum);
     call.partial[2 * chunk] = sum.ranking;
     call.partial[2 * chunk + 1] = sum.squares;
   }
   add_triple_chunks(call);
+}
+
+inline void emulate_of_tables(const MixedRowsGradient& call) {
+  for (std::int64_t i = call.of.sorts * call.entries - 1; i >= 0; --i) {
+    call.of_tables[i] = static_cast<float>(
+        emulate_sum<kEntryThreads>([&](int thread) { return entry_of_thread(call, i, thread); }));
+  }
 }
 
 }  // namespace micrec

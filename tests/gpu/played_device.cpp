@@ -486,6 +486,81 @@ void unit_gradients_on_gpu(const UnitGradientCall& call, c10::Device /*device*/)
   for (std::int64_t n = here.people - 1; n >= 0; --n) through_unit_row(EmulatedWarp(), here, n);
 }
 
+namespace {
+
+MixedRows call_on_host(MixedRows call) {
+  translate(call.x);
+  translate(call.index);
+  for (const float*& table : call.tables) translate(table);
+  translate(call.squares);
+  translate(call.y);
+  return call;
+}
+
+MixedRowsGradient call_on_host(MixedRowsGradient call) {
+  call.of = call_on_host(call.of);
+  translate(call.gradient);
+  translate(call.along);
+  translate(call.of_x);
+  translate(call.of_tables);
+  return call;
+}
+
+ModalityTables call_on_host(ModalityTables call) {
+  translate(call.logits);
+  translate(call.gains);
+  translate(call.tables);
+  return call;
+}
+
+}  // namespace
+
+void mixed_rows_on_gpu(const MixedRows& call, c10::Device /*device*/) {
+  if (call.rows == 0) return;
+  count_launch("mixed_rows");
+  const MixedRows here = call_on_host(call);
+  for (std::int64_t i = here.rows * here.width - 1; i >= 0; --i) mix_number(here, i);
+}
+
+void along_on_gpu(const MixedRowsGradient& call, c10::Device /*device*/) {
+  if (call.of.rows == 0) return;
+  count_launch("mixed_rows along");
+  const MixedRowsGradient here = call_on_host(call);
+  for (std::int64_t n = here.of.sorts * here.of.rows - 1; n >= 0; --n) {
+    along_of_row(EmulatedWarp(), here, n);
+  }
+}
+
+void of_mixed_on_gpu(const MixedRowsGradient& call, c10::Device /*device*/) {
+  if (call.of.rows == 0) return;
+  count_launch("of_mixed");
+  const MixedRowsGradient here = call_on_host(call);
+  const std::int64_t numbers = here.of.sorts * here.of.rows * here.of.width;
+  for (std::int64_t i = numbers - 1; i >= 0; --i) gradient_of_mixed(here, i);
+}
+
+void of_tables_on_gpu(const MixedRowsGradient& call, c10::Device /*device*/) {
+  count_launch("of_tables");
+  emulate_of_tables(call_on_host(call));
+}
+
+void modality_tables_on_gpu(const ModalityTables& call, c10::Device /*device*/) {
+  count_launch("modality_tables");
+  const ModalityTables here = call_on_host(call);
+  for (std::int64_t i = here.entries() - 1; i >= 0; --i) fill_tables(here, i);
+}
+
+void of_modality_tables_on_gpu(const ModalityTablesGradient& call, c10::Device /*device*/) {
+  count_launch("of_modality_tables");
+  ModalityTablesGradient here = call;
+  here.of = call_on_host(here.of);
+  for (const float*& slopes : here.slopes) translate(slopes);
+  translate(here.of_logits);
+  translate(here.of_gains);
+  const std::int64_t gains = here.of_gains == nullptr ? 0 : here.of.groups;
+  for (std::int64_t i = here.of.sorts + gains - 1; i >= 0; --i) gradient_of_tables(here, i);
+}
+
 void place_positives_on_gpu(const RankCall& call, c10::Device /*device*/) {
   count_launch("place_positives");
   emulate_places(call_on_host(call));

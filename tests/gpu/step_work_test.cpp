@@ -75,8 +75,8 @@ struct Most {
 
 TEST(StepWork, IsNoMoreThanItMustBe) {
   std::printf("a step of  launches  uploads  downloads  waits\n");
-  for (const Most& most : {Most{ModelKind::lightgcn, 30, 1, 0}, Most{ModelKind::inmo, 59, 1, 0},
-                           Most{ModelKind::micrec, 206, 1, 0}}) {
+  for (const Most& most : {Most{ModelKind::lightgcn, 25, 1, 0}, Most{ModelKind::inmo, 46, 1, 0},
+                           Most{ModelKind::micrec, 99, 1, 0}}) {
     const DeviceWork work = work_of_a_step(model_of(most.kind));
     const char* const name = name_of(most.kind);
     std::printf("%-9s  %8ld  %7ld  %9ld  %5ld\n", name, work.launches, work.uploads, work.downloads,
