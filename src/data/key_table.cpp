@@ -88,12 +88,16 @@ bool KeyTable::is_at(std::int32_t number, const Wanted& wanted) const {
   return std::memcmp(bytes_.data() + there.first, wanted.text.data(), wanted.text.size()) == 0;
 }
 
-std::size_t KeyTable::slot_of(const Wanted& wanted) const {
+std::size_t KeyTable::next_of_hash(std::size_t slot, std::uint32_t hash) const {
   const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = first_slot(wanted.hash);
-  while (slots_[slot].number >= 0 &&
-         (slots_[slot].hash != wanted.hash || !is_at(slots_[slot].number, wanted))) {
-    slot = (slot + 1) & mask;
+  while (slots_[slot].number >= 0 && slots_[slot].hash != hash) slot = (slot + 1) & mask;
+  return slot;
+}
+
+std::size_t KeyTable::slot_of(const Wanted& wanted) const {
+  std::size_t slot = first_of_hash(wanted.hash);
+  while (slots_[slot].number >= 0 && !is_at(slots_[slot].number, wanted)) {
+    slot = next_of_hash((slot + 1) & (slots_.size() - 1), wanted.hash);
   }
   return slot;
 }
@@ -151,12 +155,12 @@ void KeyTable::add_together(std::span<const std::string_view> keys, std::int32_t
   }
   // Mostly that is the key which is looked for.
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    const Slot& slot = slots_[first_slot(wanted[i].hash)];
+    const Slot& slot = slots_[first_of_hash(wanted[i].hash)];
     if (slot.number >= 0) __builtin_prefetch(&keys_[slot.number]);
   }
   for (std::size_t i = 0; i < keys.size(); ++i) {
     if (!wanted[i].key.is_long()) continue;
-    const Slot& slot = slots_[first_slot(wanted[i].hash)];
+    const Slot& slot = slots_[first_of_hash(wanted[i].hash)];
     if (slot.number >= 0) __builtin_prefetch(bytes_.data() + keys_[slot.number].first);
   }
   for (std::size_t i = 0; i < keys.size(); ++i) numbers[i] = add(wanted[i]);

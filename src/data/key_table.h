@@ -83,6 +83,11 @@ class KeyTable {
   };
 
   std::size_t first_slot(std::uint32_t hash) const { return hash >> (32 - bits_); }
+  /// The first place from `slot` on that is free or has this hash.
+  std::size_t next_of_hash(std::size_t slot, std::uint32_t hash) const;
+  std::size_t first_of_hash(std::uint32_t hash) const {
+    return next_of_hash(first_slot(hash), hash);
+  }
   std::size_t slot_of(const Wanted& wanted) const;
   bool is_at(std::int32_t number, const Wanted& wanted) const;
   std::int32_t add(const Wanted& wanted);

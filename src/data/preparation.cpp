@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/huge_pages.h"
 #include "base/parallel.h"
 #include "base/table.h"
 #include "base/text.h"
@@ -21,7 +22,9 @@ namespace {
 
 /// The place of every key of a table in the order of all keys.
 std::vector<std::int32_t> places(const std::vector<std::int32_t>& sorted) {
-  std::vector<std::int32_t> place(sorted.size());
+  std::vector<std::int32_t> place;
+  reserve_huge(place, sorted.size());
+  place.resize(sorted.size());
   for (std::size_t i = 0; i < sorted.size(); ++i) place[sorted[i]] = static_cast<std::int32_t>(i);
   return place;
 }
