@@ -17,15 +17,6 @@ bool is_control(char letter) {
   return code < 0x20 || code == 0x7F;
 }
 
-/// Bytes of the character that a text begins with, 0 where that is no UTF-8 or a control character.
-std::size_t bytes_of_first_letter(std::string_view value) {
-  if (is_control(value.front())) return 0;
-  for (std::size_t size = 1; size <= std::min(value.size(), kMostLetterBytes); ++size) {
-    if (simdjson::validate_utf8(value.substr(0, size))) return size;
-  }
-  return 0;
-}
-
 /// The length of the beginning that is shown: not in the middle of a UTF-8 character.
 std::size_t shown(std::string_view value) {
   std::size_t size = std::min(value.size(), kMostLetters);
@@ -42,11 +33,18 @@ bool is_printable(std::string_view value) {
          std::none_of(value.begin(), value.end(), is_control);
 }
 
+std::size_t letter_bytes(std::string_view value) {
+  for (std::size_t size = 1; size <= std::min(value.size(), kMostLetterBytes); ++size) {
+    if (simdjson::validate_utf8(value.substr(0, size))) return size;
+  }
+  return 0;
+}
+
 std::string printable(std::string_view value) {
   const std::size_t size = shown(value);
   std::string out;
   for (std::string_view rest = value.substr(0, size); !rest.empty();) {
-    const std::size_t letter = bytes_of_first_letter(rest);
+    const std::size_t letter = is_control(rest.front()) ? 0 : letter_bytes(rest);
     out += letter > 0 ? rest.substr(0, letter) : ".";
     rest.remove_prefix(std::max<std::size_t>(letter, 1));
   }

@@ -11,6 +11,9 @@ namespace micrec {
 /// Whether a text is UTF-8 without control characters.
 bool is_printable(std::string_view value);
 
+/// Bytes of the UTF-8 character that a text begins with, 0 where none does. Not of an empty text.
+std::size_t letter_bytes(std::string_view value);
+
 /// The beginning of a text: shortened, bytes that are not printable as dots.
 std::string printable(std::string_view value);
 

@@ -68,29 +68,22 @@ std::string fit_table(const LoggedFit& fit) {
               ". All in all it sent:</p>\n", table.to_html());
 }
 
-/// Training taken apart, as far as the log tells.
-struct TrainingTime {
-  double steps = 0;
-  double blocked = 0;  // by saving
-};
-
-TrainingTime training_time(const RunRecord& record) {
-  TrainingTime time;
+/// Of all steps, as far as the log tells.
+double seconds_of_steps(const RunRecord& record) {
+  double seconds = 0;
   for (const LoggedStep& step : record.steps) {
-    if (std::isfinite(step.seconds)) time.steps += step.seconds;
+    if (std::isfinite(step.seconds)) seconds += step.seconds;
   }
-  time.blocked = record.saves.blocked_seconds;
-  return time;
+  return seconds;
 }
 
 std::string time_table(const RunRecord& record) {
   HtmlTable table({"what", "time", "", "memory until then"});
   table.left(2);
-  const TrainingTime training = training_time(record);
+  const double steps = seconds_of_steps(record);
   const double all = record.end ? record.end->seconds : NAN;
-  double most = std::isfinite(all) ? all : training.steps;
-  for (const LoggedPhase& phase : record.phases)
-    most = std::max(most, std::isfinite(phase.seconds) ? phase.seconds : 0);
+  double most = std::isfinite(all) ? all : steps;
+  for (const LoggedPhase& phase : record.phases) most = std::fmax(most, phase.seconds);
   const auto add = [&](const std::string& name, double seconds, double memory, bool is_sum) {
     table.add(
         {name, time_text(seconds), is_sum ? "" : inline_bar(seconds, most), bytes_text(memory)},
@@ -103,15 +96,15 @@ std::string time_table(const RunRecord& record) {
     memory = phase.memory_bytes;
     told += std::isfinite(phase.seconds) ? phase.seconds : 0;
   }
-  if (training.steps > 0)
-    add(record.resumes.empty() ? "steps" : "steps, over all attempts", training.steps, NAN, false);
+  if (steps > 0)
+    add(record.resumes.empty() ? "steps" : "steps, over all attempts", steps, NAN, false);
   if (record.saves.count > 0) {
     add(text("training stood still for ", count_of(record.saves.count, "checkpoint")),
-        training.blocked, NAN, false);
+        record.saves.blocked_seconds, NAN, false);
   }
   if (std::isfinite(all) && told == 0 && record.resumes.empty()) {
     add("all else: reading, fitting, validation, test",
-        std::max(0.0, all - training.steps - training.blocked), NAN, false);
+        std::max(0.0, all - steps - record.saves.blocked_seconds), NAN, false);
   }
   if (std::isfinite(all)) {
     add(record.resumes.empty() ? "the whole run" : "the last attempt", all, memory, true);

@@ -55,10 +55,7 @@ std::string validation_charts(const ReportedRuns& runs) {
   std::vector<std::string> domains;
   for (const ReportedRun& run : runs) {
     for (const LoggedEvaluation& validation : run.record.validations) {
-      for (const LoggedDomain& domain : validation.domains) {
-        if (std::ranges::find(domains, domain.name) == domains.end())
-          domains.push_back(domain.name);
-      }
+      for (const LoggedDomain& domain : validation.domains) add_once(domains, domain.name);
     }
   }
   std::string note;
@@ -98,9 +95,7 @@ bool is_trained(const RunRecord& record) {
 std::vector<std::string> parts_of_losses(const ReportedRuns& runs) {
   std::vector<std::string> names;
   for (const ReportedRun& run : runs) {
-    for (const auto& [name, value] : run.record.steps.front().parts) {
-      if (std::ranges::find(names, name) == names.end()) names.push_back(name);
-    }
+    for (const auto& [name, value] : run.record.steps.front().parts) add_once(names, name);
   }
   return names;
 }

@@ -21,8 +21,7 @@ std::string status_of(const RunRecord& record) {
   const std::string after = text("after step ", with_commas(record.last_step()));
   if (record.end && !record.end->reason.empty()) {
     const std::string& reason = record.end->reason;
-    const bool is_known = reason == "interrupted";
-    return text(is_known ? "stopped, and can be resumed,"
+    return text(reason == "interrupted" ? "stopped, and can be resumed,"
                 : reason == "no improvement"
                     ? "ended early, as validation did not improve any more,"
                     : reason,
@@ -40,8 +39,7 @@ std::string status_of(const RunRecord& record) {
 
 std::string memory_of(const RunRecord& record) {
   double most = 0;
-  for (const LoggedPhase& phase : record.phases)
-    most = std::max(most, std::isfinite(phase.memory_bytes) ? phase.memory_bytes : 0);
+  for (const LoggedPhase& phase : record.phases) most = std::fmax(most, phase.memory_bytes);
   return most > 0 ? in_bytes(most) : "";
 }
 
@@ -179,6 +177,10 @@ std::string section_of(const std::string& anchor, const std::string& heading,
 
 std::string heading_of(const ReportedRun& run, const ReportedRuns& runs) {
   return runs.size() < 2 ? "" : "<h4>" + escaped(run.chart.name) + "</h4>\n";
+}
+
+void add_once(std::vector<std::string>& names, const std::string& name) {
+  if (std::ranges::find(names, name) == names.end()) names.push_back(name);
 }
 
 std::string details_of(const std::string& summary, const std::string& contents) {

@@ -1,9 +1,10 @@
 #include "report/html_text.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstdint>
 
 #include "base/description.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -11,52 +12,18 @@ namespace {
 
 constexpr char kReplacement[] = "\xEF\xBF\xBD";
 
-/// Bytes of the UTF-8 character that begins there, or 0 where none does.
-std::size_t character_bytes(std::string_view text) {
-  const auto byte = [&](std::size_t n) { return static_cast<unsigned char>(text[n]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  const std::size_t bytes = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || text.size() < bytes) return 0;
-  std::uint32_t code = first & (0x7F >> bytes);
-  for (std::size_t n = 1; n < bytes; ++n) {
-    if ((byte(n) & 0xC0) != 0x80) return 0;
-    code = code << 6 | (byte(n) & 0x3F);
-  }
-  const bool is_long = (bytes == 3 && code < 0x800) || (bytes == 4 && code < 0x10000);
-  const bool is_surrogate = code >= 0xD800 && code < 0xE000;
-  return is_long || is_surrogate || code > 0x10FFFF ? 0 : bytes;
-}
-
 void append_ascii(std::string& out, char letter) {
+  using Written = std::pair<char, const char*>;
+  constexpr Written kWritten[] = {{'&', "&amp;"},  {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"},
+                                  {'\'', "&#39;"}, {'\t', " "},   {'\n', " "},   {'\r', " "}};
   const auto code = static_cast<unsigned char>(letter);
-  switch (letter) {
-    case '&':
-      out += "&amp;";
-      break;
-    case '<':
-      out += "&lt;";
-      break;
-    case '>':
-      out += "&gt;";
-      break;
-    case '"':
-      out += "&quot;";
-      break;
-    case '\'':
-      out += "&#39;";
-      break;
-    case '\t':
-    case '\n':
-    case '\r':
-      out += ' ';
-      break;
-    default:
-      if (code < 0x20 || code == 0x7F) {
-        out += kReplacement;
-      } else {
-        out += letter;
-      }
+  const auto* const found = std::ranges::find(kWritten, letter, &Written::first);
+  if (found != std::end(kWritten)) {
+    out += found->second;
+  } else if (code < 0x20 || code == 0x7F) {
+    out += kReplacement;
+  } else {
+    out += letter;
   }
 }
 
@@ -66,7 +33,7 @@ std::string escaped(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
-    const std::size_t bytes = character_bytes(text);
+    const std::size_t bytes = letter_bytes(text);
     if (bytes == 1) {
       append_ascii(out, text.front());
     } else if (bytes == 0) {
@@ -82,7 +49,7 @@ std::string escaped(std::string_view text) {
 std::string shortened(const std::string& text, std::size_t most) {
   std::string_view rest = text;
   for (std::size_t n = 0; n < most && !rest.empty(); ++n) {
-    const std::size_t bytes = character_bytes(rest);
+    const std::size_t bytes = letter_bytes(rest);
     rest.remove_prefix(bytes == 0 ? 1 : bytes);
   }
   if (rest.empty()) return text;

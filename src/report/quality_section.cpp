@@ -58,9 +58,7 @@ std::vector<std::string> domains_of(const ReportedRuns& runs) {
   std::vector<std::string> names;
   for (const ReportedRun& run : runs) {
     if (!run.record.test) continue;
-    for (const LoggedDomain& domain : run.record.test->domains) {
-      if (std::ranges::find(names, domain.name) == names.end()) names.push_back(domain.name);
-    }
+    for (const LoggedDomain& domain : run.record.test->domains) add_once(names, domain.name);
   }
   return names;
 }
@@ -70,9 +68,7 @@ std::vector<std::string> slices_of(const ReportedRuns& runs, const std::string& 
   for (const ReportedRun& run : runs) {
     const LoggedDomain* tested = tested_domain(run, domain);
     if (tested == nullptr) continue;
-    for (const LoggedSlice& slice : tested->slices) {
-      if (std::ranges::find(names, slice.name) == names.end()) names.push_back(slice.name);
-    }
+    for (const LoggedSlice& slice : tested->slices) add_once(names, slice.name);
   }
   return names;
 }

@@ -15,8 +15,7 @@ std::string number_text(double value) {
 
 double most_of(const std::vector<TriedSettings>& tried) {
   double most = 0;
-  for (const TriedSettings& one : tried)
-    most = std::max(most, std::isfinite(one.ndcg) ? one.ndcg : 0);
+  for (const TriedSettings& one : tried) most = std::fmax(most, one.ndcg);
   return most;
 }
 
@@ -49,8 +48,7 @@ std::string settings_table(const RegressionOfDomain& domain) {
 /// The weights beside the embeddings that the best validation tried.
 std::string weights_table(const LoggedDomain& domain) {
   double most = 0;
-  for (const TriedWeight& one : domain.weights)
-    most = std::max(most, std::isfinite(one.ndcg) ? one.ndcg : 0);
+  for (const TriedWeight& one : domain.weights) most = std::fmax(most, one.ndcg);
   HtmlTable table({"weight", "factor", "NDCG@20", ""});
   table.left(3);
   for (const TriedWeight& one : domain.weights) {

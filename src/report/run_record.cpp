@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -24,6 +25,12 @@ const json& member(const json& object, const char* name) {
   if (!object.is_object()) return none;
   const auto found = object.find(name);
   return found == object.end() ? none : *found;
+}
+
+/// The members of an object, by name; none of what is no object.
+auto members(const json& value) {
+  static const json none;
+  return (value.is_object() ? value : none).items();
 }
 
 double real(const json& value) { return value.is_number() ? value.get<double>() : kNone; }
@@ -52,8 +59,7 @@ std::string plain(const json& value) {
 /// The numbers of an object, by name.
 NamedValues numbers_of(const json& object) {
   NamedValues values;
-  if (!object.is_object()) return values;
-  for (const auto& [name, value] : object.items()) {
+  for (const auto& [name, value] : members(object)) {
     if (value.is_number() || value.is_null()) values.emplace_back(name, real(value));
   }
   return values;
@@ -61,8 +67,7 @@ NamedValues numbers_of(const json& object) {
 
 std::vector<std::pair<std::string, std::string>> texts_of(const json& object) {
   std::vector<std::pair<std::string, std::string>> texts;
-  if (!object.is_object()) return texts;
-  for (const auto& [name, value] : object.items()) {
+  for (const auto& [name, value] : members(object)) {
     if (value.is_string() || value.is_number()) texts.emplace_back(name, plain(value));
   }
   return texts;
@@ -92,9 +97,7 @@ LoggedDomain domain_of(const std::string& name, const json& told) {
   LoggedDomain domain;
   domain.name = name;
   domain.candidates = integer_in(told, "candidates");
-  const json& slices = member(told, "slices");
-  if (!slices.is_object()) return domain;
-  for (const auto& [slice, values] : slices.items()) {
+  for (const auto& [slice, values] : members(member(told, "slices"))) {
     LoggedSlice& read = domain.slices.emplace_back();
     read.name = slice;
     read.users = integer_in(values, "users");
@@ -113,10 +116,8 @@ LoggedEvaluation evaluation_of(const json& line) {
   evaluation.metric = real_in(line, "metric");
   evaluation.checkpoint = text_in(line, "checkpoint");
   evaluation.mean = numbers_of(member(line, "mean"));
-  const json& domains = member(line, "domains");
-  if (!domains.is_object()) return evaluation;
   const json& weights = member(line, "item_regression");
-  for (const auto& [name, told] : domains.items()) {
+  for (const auto& [name, told] : members(member(line, "domains"))) {
     LoggedDomain& domain = evaluation.domains.emplace_back(domain_of(name, told));
     for (const json& tried : member(weights, name.c_str())) {
       domain.weights.push_back({.weight = plain(member(tried, "weight")),
@@ -142,13 +143,10 @@ LoggedStart start_of(const json& line) {
   const json& dataset = member(line, "dataset");
   start.dataset = text_in(dataset, "path");
   start.fingerprint = text_in(dataset, "fingerprint");
-  const json& domains = member(dataset, "domains");
-  if (domains.is_object()) {
-    for (const auto& [name, told] : domains.items()) {
-      start.domains.push_back({.name = name,
-                               .counts = numbers_of(told),
-                               .modalities = numbers_of(member(told, "modalities"))});
-    }
+  for (const auto& [name, told] : members(member(dataset, "domains"))) {
+    start.domains.push_back({.name = name,
+                             .counts = numbers_of(told),
+                             .modalities = numbers_of(member(told, "modalities"))});
   }
   for (const auto& fact : texts_of(line)) {
     if (fact.first != "kind" && fact.first != "step") start.facts.push_back(fact);
@@ -160,9 +158,7 @@ LoggedStart start_of(const json& line) {
 LoggedResume resume_of(const json& line) {
   LoggedResume resume;
   resume.step = integer_in(line, "step");
-  const json& changed = member(line, "changed");
-  if (!changed.is_object()) return resume;
-  for (const auto& [flag, change] : changed.items()) {
+  for (const auto& [flag, change] : members(member(line, "changed"))) {
     resume.changes.push_back({flag, plain(member(change, "before")), plain(member(change, "now"))});
   }
   return resume;
@@ -180,9 +176,7 @@ TriedSettings settings_of(const json& told) {
 std::vector<RegressionOfDomain> regression_of(const std::string& settings) {
   std::vector<RegressionOfDomain> domains;
   const json read = json::parse(settings, nullptr, /*allow_exceptions=*/false);
-  const json& chosen = member(read, "chosen");
-  if (!chosen.is_object()) return domains;
-  for (const auto& [name, told] : chosen.items()) {
+  for (const auto& [name, told] : members(member(read, "chosen"))) {
     RegressionOfDomain& domain = domains.emplace_back();
     domain.domain = name;
     domain.chosen = settings_of(told);
@@ -196,6 +190,8 @@ std::vector<RegressionOfDomain> regression_of(const std::string& settings) {
   }
   return domains;
 }
+
+double finite(double value) { return std::isfinite(value) ? value : 0; }
 
 /// Sums over the lines of kind "ledger", each of which is a mean over its steps.
 class SentSums {
@@ -228,9 +224,7 @@ class SentSums {
       sent.waited_seconds = sums.waited / steps_;
       sent.hidden_seconds = sums.hidden / steps_;
     }
-    std::ranges::stable_sort(record.sent, [](const SentByName& one, const SentByName& other) {
-      return one.bytes > other.bytes;
-    });
+    std::ranges::stable_sort(record.sent, std::ranges::greater(), &SentByName::bytes);
   }
 
  private:
@@ -241,8 +235,6 @@ class SentSums {
     std::optional<double> bound;
     std::optional<double> over_bound;
   };
-  static double finite(double value) { return std::isfinite(value) ? value : 0; }
-
   double steps_ = 0;
   std::map<std::string, Sums> names_;
 };
@@ -251,19 +243,14 @@ LoggedFit fit_of(const json& line) {
   LoggedFit fit;
   fit.seconds = real_in(line, "seconds");
   fit.planned_seconds = real_in(line, "planned_seconds");
-  const json& collectives = member(line, "collectives");
-  if (!collectives.is_object()) return fit;
-  for (const auto& [name, told] : collectives.items()) {
+  for (const auto& [name, told] : members(member(line, "collectives"))) {
     SentByName& sent = fit.sent.emplace_back();
     sent.name = name;
-    const double bytes = real_in(told, "bytes");
-    sent.bytes = std::isfinite(bytes) ? bytes : 0;
+    sent.bytes = finite(real_in(told, "bytes"));
     const double planned = real_in(told, "planned_bytes");
     if (std::isfinite(planned)) sent.bound = planned;
   }
-  std::ranges::stable_sort(fit.sent, [](const SentByName& one, const SentByName& other) {
-    return one.bytes > other.bytes;
-  });
+  std::ranges::stable_sort(fit.sent, std::ranges::greater(), &SentByName::bytes);
   return fit;
 }
 

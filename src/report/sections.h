@@ -51,6 +51,9 @@ std::string section_of(const std::string& anchor, const std::string& heading,
                        const std::string& contents);
 /// The name of a run as a heading where there are several.
 std::string heading_of(const ReportedRun& run, const ReportedRuns& runs);
+/// Adds a name where it is not among them.
+void add_once(std::vector<std::string>& names, const std::string& name);
+
 /// What is collapsed until it is asked for.
 std::string details_of(const std::string& summary, const std::string& contents);
 

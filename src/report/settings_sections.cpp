@@ -65,14 +65,9 @@ std::string domains_table(const LoggedStart& start) {
   std::vector<std::string> header = {"domain"};
   std::vector<std::string> counts;
   std::vector<std::string> modalities;
-  const auto note = [](std::vector<std::string>& names, const NamedValues& values) {
-    for (const auto& [name, value] : values) {
-      if (std::ranges::find(names, name) == names.end()) names.push_back(name);
-    }
-  };
   for (const DomainCounts& domain : start.domains) {
-    note(counts, domain.counts);
-    note(modalities, domain.modalities);
+    for (const auto& [name, value] : domain.counts) add_once(counts, name);
+    for (const auto& [name, value] : domain.modalities) add_once(modalities, name);
   }
   for (const std::string& name : counts) header.push_back(escaped(name));
   for (const std::string& name : modalities) header.push_back("items with " + escaped(name));
