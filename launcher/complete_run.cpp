@@ -127,13 +127,4 @@ void complete(RunConfig& config, const Command& train, const Arguments& argument
   }
 }
 
-RunConfig read_run_config(const std::vector<std::string>& words) {
-  RunConfig config;
-  Command train;
-  train.name = "train";
-  train.flags = run_flags(config);
-  complete(config, train, parse_flags(train, words));
-  return config;
-}
-
 }  // namespace micrec

@@ -24,8 +24,4 @@ void complete_item_regression(ModelConfig& model, const Arguments& arguments);
 ///          Error(checkpoint) where there is nothing to resume.
 void complete(RunConfig& config, const Command& train, const Arguments& arguments);
 
-/// The configuration that the words after `micrec train` say. Errors: those of parse_flags() and of
-/// complete().
-RunConfig read_run_config(const std::vector<std::string>& words);
-
 }  // namespace micrec

@@ -234,35 +234,16 @@ void check_complete(const Command& command, const Arguments& arguments) {
 
 }  // namespace
 
-Bound at_least(double minimum) {
-  Bound bound;
-  bound.minimum = minimum;
-  return bound;
-}
+Bound at_least(double minimum) { return {.minimum = minimum}; }
 
-Bound above(double minimum) {
-  Bound bound = at_least(minimum);
-  bound.above_minimum = true;
-  return bound;
-}
+Bound above(double minimum) { return {.minimum = minimum, .above_minimum = true}; }
 
-Bound between(double minimum, double maximum) {
-  Bound bound = at_least(minimum);
-  bound.maximum = maximum;
-  return bound;
-}
+Bound between(double minimum, double maximum) { return {.minimum = minimum, .maximum = maximum}; }
 
-Bound required() {
-  Bound bound;
-  bound.required = true;
-  return bound;
-}
+Bound required() { return {.required = true}; }
 
 Bound written_as(std::string grammar, std::function<std::string(const std::string&)> check) {
-  Bound bound;
-  bound.grammar = std::move(grammar);
-  bound.check = std::move(check);
-  return bound;
+  return {.grammar = std::move(grammar), .check = std::move(check)};
 }
 
 Bound auto_or_numbers(double minimum, bool above_minimum) {
@@ -438,10 +419,6 @@ std::string to_flagfile(const Command& command) {
     lines += "--" + flag.name + "=" + flag.value.text() + "\n";
   }
   return lines;
-}
-
-std::vector<FlagSetting> read_flagfile(const std::string& path) {
-  return parse_flagfile(read_all(path, ""), path);
 }
 
 }  // namespace micrec

@@ -17,14 +17,14 @@ struct Command;
 /// Which values a flag takes besides those of its field's type. Help and error messages are made from
 /// the same data as the check.
 struct Bound {
-  std::optional<double> minimum;  ///< of a list: of each number
-  std::optional<double> maximum;
+  std::optional<double> minimum = {};  ///< of a list: of each number
+  std::optional<double> maximum = {};
   bool above_minimum = false;  ///< the minimum itself is not allowed
   bool required = false;       ///< must not be empty
-  std::string grammar;         ///< how a value that `check` reads is written, for the help
+  std::string grammar = {};    ///< how a value that `check` reads is written, for the help
 
   /// Where set: returns "" for a good value, else what was expected instead.
-  std::function<std::string(const std::string& value)> check;
+  std::function<std::string(const std::string& value)> check = {};
 };
 
 Bound at_least(double minimum);
@@ -116,8 +116,5 @@ std::vector<std::string> idle_flags(const Command& command, const Arguments& arg
 std::vector<RunSetting> settings_of(const Command& command);
 /// The same as a flagfile that sets the same again.
 std::string to_flagfile(const Command& command);
-
-/// parse_flagfile() of a file. Errors: Error(io) where it cannot be read.
-std::vector<FlagSetting> read_flagfile(const std::string& path);
 
 }  // namespace micrec

@@ -62,7 +62,9 @@ void read_flagfile(const std::string& path, int variant) {
   if (variant == 0) {
     parse_flags(command, {"--flagfile=" + path});
   } else {
-    set_flags_not_given(command, micrec::read_flagfile(path), {});
+    std::ifstream file(path);
+    const std::string lines{std::istreambuf_iterator<char>(file), {}};
+    set_flags_not_given(command, parse_flagfile(lines, path), {});
   }
   if (options.count < 1 || options.count > 1000 || !(options.rate > 0) ||
       (options.word != "red" && options.word != "green") || options.sizes.empty() ||

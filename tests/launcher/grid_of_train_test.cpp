@@ -12,9 +12,9 @@
 #include "base/text.h"
 #include "cluster/thread_communicator.h"
 #include "launcher/commands.h"
-#include "launcher/complete_run.h"
 #include "launcher/program.h"
 #include "run/train.h"
+#include "tests/launcher/run_config_of.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 
@@ -90,7 +90,7 @@ std::string grid_of_train(const std::vector<std::string>& flags, int ranks) {
   const RunConfig config = [&] {
     std::vector<std::string> words = {"--run_dir=never-made", "--dry_run"};
     words.insert(words.end(), flags.begin(), flags.end());
-    return read_run_config(words);
+    return run_config_of(words);
   }();
   testing::internal::CaptureStderr();
   run_ranks(ranks, [&](Communicator& world) {

@@ -18,7 +18,7 @@
 #include "cluster/signals.h"
 #include "cluster/thread_communicator.h"
 #include "command_line/flags.h"
-#include "launcher/complete_run.h"
+#include "tests/launcher/run_config_of.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/trained_by_threads.h"
@@ -43,7 +43,7 @@ class Train : public testing::Test {
   /// What these words configure.
   RunConfig config_of(const std::string& run, std::vector<std::string> words) {
     words.insert(words.begin(), "--run_dir=" + folder_ / run);
-    return read_run_config(words);
+    return run_config_of(words);
   }
 
   RunConfig new_run(const std::string& run, std::vector<std::string> more) {
