@@ -224,91 +224,52 @@ void read_shard(const std::string& directory, const StoredShard& shard, Verify v
   }
 }
 
-}  // namespace
-
-struct Checkpoint::State {
-  std::string directory;
-  Verify verified;  // of all files, by this rank or another
-  Manifest manifest;
-
-  const StoredTensor& find(const std::string& name) const {
-    for (const StoredTensor& tensor : manifest.tensors) {
-      if (tensor.name == name) return tensor;
-    }
-    std::vector<std::string> names;
-    for (const StoredTensor& tensor : manifest.tensors) names.push_back(tensor.name);
-    throw Error(Cause::checkpoint, text(directory, " has no tensor '", name, "'; it has ",
-                                        names.empty() ? "none" : join(names, ", ")));
+const StoredTensor& find_tensor(const Checkpoint& checkpoint, const std::string& name) {
+  std::vector<std::string> names;
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    if (tensor.name == name) return tensor;
+    names.push_back(tensor.name);
   }
-};
-
-Checkpoint::Checkpoint(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Checkpoint::~Checkpoint() = default;
-Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
-Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
-
-Checkpoint Checkpoint::open(const std::string& directory, Verify verify) {
-  Failure why;
-  std::optional<Checkpoint> checkpoint = try_open(directory, verify, why);
-  if (!checkpoint) throw_failure(why);
-  return *std::move(checkpoint);
+  throw Error(Cause::checkpoint, text(checkpoint.directory(), " has no tensor '", name,
+                                      "'; it has ", names.empty() ? "none" : join(names, ", ")));
 }
 
-Checkpoint Checkpoint::open(const std::string& directory, Communicator& communicator) {
+}  // namespace
+
+Checkpoint Checkpoint::open(const std::string& directory, Verify verify, Communicator* ranks) {
   Failure why;
-  std::optional<Checkpoint> checkpoint = try_open(directory, communicator, why);
+  std::optional<Checkpoint> checkpoint = try_open(directory, verify, ranks, why);
   if (!checkpoint) throw_failure(why);
   return *std::move(checkpoint);
 }
 
 std::optional<Checkpoint> Checkpoint::try_open(const std::string& directory, Verify verify,
-                                               Failure& why) {
-  std::unique_ptr<State> state;
+                                               Communicator* ranks, Failure& why) {
+  Checkpoint opened(directory, verify);
   std::optional<Failure> failure = attempt([&] {
-    state = std::make_unique<State>(State{directory, verify, read_manifest(directory)});
-    for (const StoredShard& shard : state->manifest.shards) verify_shard(directory, shard, verify);
+    opened.manifest_ = read_manifest(directory);
+    for (std::size_t i = 0; i < opened.shards().size(); ++i) {
+      const bool mine =
+          ranks == nullptr ||
+          static_cast<int>(i % static_cast<std::size_t>(ranks->size())) == ranks->rank();
+      verify_shard(directory, opened.shards()[i], mine ? verify : Verify::sizes);
+    }
   });
-  if (!failure) return Checkpoint(std::move(state));
+  if (ranks != nullptr) failure = first_failure(*ranks, "checkpoint.open", failure);
+  if (!failure) return opened;
   why = *std::move(failure);
   return std::nullopt;
 }
 
-std::optional<Checkpoint> Checkpoint::try_open(const std::string& directory,
-                                               Communicator& communicator, Failure& why) {
-  std::unique_ptr<State> state;
-  std::optional<Failure> failure = first_failure(
-      communicator, "checkpoint.open", attempt([&] {
-        state =
-            std::make_unique<State>(State{directory, Verify::checksums, read_manifest(directory)});
-        const std::vector<StoredShard>& shards = state->manifest.shards;
-        for (std::size_t i = 0; i < shards.size(); ++i) {
-          const bool mine = static_cast<int>(i % static_cast<std::size_t>(communicator.size())) ==
-                            communicator.rank();
-          verify_shard(directory, shards[i], mine ? Verify::checksums : Verify::sizes);
-        }
-      }));
-  if (!failure) return Checkpoint(std::move(state));
-  why = *std::move(failure);
-  return std::nullopt;
-}
-
-const std::string& Checkpoint::directory() const { return state_->directory; }
-std::string Checkpoint::name() const { return checkpoint_name(state_->manifest.info.step); }
-const CheckpointInfo& Checkpoint::info() const { return state_->manifest.info; }
-const std::vector<StoredTensor>& Checkpoint::tensors() const { return state_->manifest.tensors; }
-const std::vector<StoredShard>& Checkpoint::shards() const { return state_->manifest.shards; }
-std::int64_t Checkpoint::rows() const { return state_->manifest.rows; }
+std::string Checkpoint::name() const { return checkpoint_name(info().step); }
 
 std::int64_t Checkpoint::bytes() const {
   return std::accumulate(shards().begin(), shards().end(), std::int64_t{0},
                          [](std::int64_t sum, const StoredShard& s) { return sum + s.bytes; });
 }
 
-Commit Checkpoint::commit() const { return state_->manifest.commit; }
-
 void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<CheckpointTensor>& into,
                          bool with_optimizer_state) const {
-  const std::string& directory = state_->directory;
   for (std::size_t i = 1; i < owned.size(); ++i) CHECK_LT(value(owned[i - 1]), value(owned[i]));
 
   // All is compared before anything is filled, and all that differs is told.
@@ -317,9 +278,9 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
   std::vector<std::string> differences;
   for (const CheckpointTensor& wanted : into) {
     const std::optional<Failure> difference = attempt([&] {
-      const StoredTensor& stored = state_->find(wanted.name);
-      check_matches(stored, wanted, directory, static_cast<std::int64_t>(owned.size()));
-      std::vector<Part> parts = parts_of(stored, wanted, with_optimizer_state, directory);
+      const StoredTensor& stored = find_tensor(*this, wanted.name);
+      check_matches(stored, wanted, directory_, static_cast<std::int64_t>(owned.size()));
+      std::vector<Part> parts = parts_of(stored, wanted, with_optimizer_state, directory_);
       if (stored.sharded) {
         sharded.push_back({&stored, std::move(parts), std::vector<std::int32_t>(owned.size(), -1)});
       } else {
@@ -330,12 +291,12 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
   }
   if (!differences.empty()) throw Error(Cause::checkpoint, join(differences, "; "));
 
-  const std::vector<StoredShard>& shards = state_->manifest.shards;
+  const std::vector<StoredShard>& shards = manifest_.shards;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const bool has_replicated = i == 0 && !replicated.empty();
     const bool has_rows = !owned.empty() && !sharded.empty() && shards[i].rows > 0;
     if (!has_replicated && !has_rows) continue;
-    read_shard(directory, shards[i], state_->verified, [&](const Hdf5File& file) {
+    read_shard(directory_, shards[i], verified_, [&](const Hdf5File& file) {
       if (has_replicated) {
         for (auto& [stored, parts] : replicated) read_replicated_parts(file, *stored, parts);
       }
@@ -350,11 +311,10 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
     const auto lost = std::find(read.found_in.begin(), read.found_in.end(), -1);
     if (lost == read.found_in.end()) continue;
     const std::int32_t row = value(owned[static_cast<std::size_t>(lost - read.found_in.begin())]);
-    throw Error(
-        Cause::checkpoint,
-        text("row ", row, " of tensor '", read.stored->name, "' is in none of the ", shards.size(),
-             " files of ", directory, ", which hold ", with_commas(state_->manifest.rows),
-             " rows; was it saved for another dataset?"));
+    throw Error(Cause::checkpoint,
+                text("row ", row, " of tensor '", read.stored->name, "' is in none of the ",
+                     shards.size(), " files of ", directory_, ", which hold ", with_commas(rows()),
+                     " rows; was it saved for another dataset?"));
   }
   const auto deliver = [](const std::vector<Part>& parts) {
     for (const Part& part : parts) {

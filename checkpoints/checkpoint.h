@@ -4,9 +4,9 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -26,9 +26,9 @@ struct CheckpointTensor {
   std::string description;  // for people who open the file
 };
 
-/// A file of the run beside its checkpoints, which its manifests name.
+/// A file as a manifest names it.
 struct StoredFile {
-  std::string file;  // its name in the run's folder
+  std::string file;  // its name in the checkpoint, or of item regression in the run's folder
   std::int64_t bytes = 0;
   std::string xxh3_128;  // 32 hexadecimal digits
 
@@ -71,11 +71,8 @@ struct StoredDataset {
 };
 
 /// One file of a checkpoint.
-struct StoredShard {
-  std::string file;
-  std::int64_t bytes = 0;
+struct StoredShard : StoredFile {
   std::int64_t rows = 0;
-  std::string xxh3_128;                      // 32 hexadecimal digits
   std::int64_t block_bytes = 0;              // of the datasets' digests
   std::vector<StoredDataset> datasets = {};  // empty in checkpoints of older programs
 };
@@ -84,6 +81,16 @@ struct StoredShard {
 enum class Commit {
   rename,  ///< its directory takes its name
   marker,  ///< its last file is written
+};
+
+/// The contents of manifest.json; its form is described in checkpoints/format.h.
+struct Manifest {
+  Commit commit = Commit::rename;
+  CheckpointInfo info;
+  std::int64_t rows = 0;
+  std::vector<StoredShard> shards;
+  std::vector<StoredTensor> tensors;
+  std::string checksum;  // its own, where it was read from a file
 };
 
 /// How much of a checkpoint is compared with its manifest before anything is used.
@@ -100,31 +107,25 @@ enum class Verify {
 ///          hold what is asked for; Error(Cause::io) where the system cannot read it.
 class Checkpoint {
  public:
-  /// Opens a step-... directory. Ranks: local, each reads all it verifies.
-  static Checkpoint open(const std::string& directory, Verify verify = Verify::checksums);
-
-  /// Opens it and verifies every byte once, the files divided among the ranks. Damage is an Error
-  /// on all ranks. Ranks: collective.
-  static Checkpoint open(const std::string& directory, Communicator& communicator);
-
+  /// Opens a step-... directory. Ranks: local, each reads all it verifies; with `ranks` collective,
+  /// the files divided among them: damage is an Error on all.
+  static Checkpoint open(const std::string& directory, Verify verify = Verify::checksums,
+                         Communicator* ranks = nullptr);
+  static Checkpoint open(const std::string& directory, Communicator& ranks) {
+    return open(directory, Verify::checksums, &ranks);
+  }
   /// The same for whoever can do without: nothing where it cannot be used, and `why` says why.
   static std::optional<Checkpoint> try_open(const std::string& directory, Verify verify,
-                                            Failure& why);
-  static std::optional<Checkpoint> try_open(const std::string& directory,
-                                            Communicator& communicator, Failure& why);
+                                            Communicator* ranks, Failure& why);
 
-  ~Checkpoint();
-  Checkpoint(Checkpoint&&) noexcept;
-  Checkpoint& operator=(Checkpoint&&) noexcept;
-
-  const std::string& directory() const;
+  const std::string& directory() const { return directory_; }
   std::string name() const;  ///< "step-000000001200"
-  const CheckpointInfo& info() const;
-  const std::vector<StoredTensor>& tensors() const;
-  const std::vector<StoredShard>& shards() const;
-  std::int64_t rows() const;   ///< global rows of the sharded tensors
-  std::int64_t bytes() const;  ///< of all files
-  Commit commit() const;
+  const CheckpointInfo& info() const { return manifest_.info; }
+  const std::vector<StoredTensor>& tensors() const { return manifest_.tensors; }
+  const std::vector<StoredShard>& shards() const { return manifest_.shards; }
+  std::int64_t rows() const { return manifest_.rows; }  ///< global rows of the sharded tensors
+  std::int64_t bytes() const;                           ///< of all files
+  Commit commit() const { return manifest_.commit; }
 
   /// Fills the given tensors in place, by name: replicated ones whole, sharded ones with the rows
   /// `owned` (strictly rising, row i of the tensor is node owned[i]) from whatever files hold them.
@@ -140,9 +141,12 @@ class Checkpoint {
                bool with_optimizer_state) const;
 
  private:
-  struct State;
-  explicit Checkpoint(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  Checkpoint(std::string directory, Verify verified)
+      : directory_(std::move(directory)), verified_(verified) {}
+
+  std::string directory_;
+  Verify verified_;  // of all files, by this rank or another
+  Manifest manifest_;
 };
 
 }  // namespace micrec

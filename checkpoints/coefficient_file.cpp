@@ -628,11 +628,7 @@ CoefficientSummary summarise_coefficients(const std::string& path, std::int64_t 
 
 std::optional<std::string> damage_of_coefficients(const std::string& path, const StoredFile& stored,
                                                   Verify verify) {
-  StoredShard as_shard;
-  as_shard.file = stored.file;
-  as_shard.bytes = stored.bytes;
-  as_shard.xxh3_128 = stored.xxh3_128;
-  std::optional<std::string> damage = damage_of(path, as_shard, verify);
+  std::optional<std::string> damage = damage_of(path, StoredShard{stored}, verify);
   if (!damage || verify == Verify::sizes || !is_there(path)) return damage;
   // Its own checksums say whether it is damaged, and where, or another file.
   const std::optional<Failure> own = attempt([&] { read_whole(path, kCoefficientBlockBytes); });

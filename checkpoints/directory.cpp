@@ -89,14 +89,12 @@ std::optional<std::string> best_checkpoint(const std::string& directory) {
 
 Checkpoint open_newest_valid(const std::string& directory, Verify verify,
                              std::vector<std::string>* stepped_over) {
-  const auto open = [verify](const std::string& path, Failure& why) {
-    return Checkpoint::try_open(path, verify, why);
-  };
-  return open_first_valid(directory, list_checkpoints(directory), open, stepped_over);
+  return open_first_valid(directory, list_checkpoints(directory), verify, nullptr, stepped_over);
 }
 
 Checkpoint open_first_valid(const std::string& directory, const std::vector<std::string>& names,
-                            const TryOpen& open, std::vector<std::string>* stepped_over) {
+                            Verify verify, Communicator* ranks,
+                            std::vector<std::string>* stepped_over) {
   if (names.empty()) {
     throw Error(Cause::checkpoint, text(directory,
                                         " holds no checkpoint to go on from; leave "
@@ -107,7 +105,8 @@ Checkpoint open_first_valid(const std::string& directory, const std::vector<std:
   bool all_io = true;
   for (auto name = names.rbegin(); name != names.rend(); ++name) {
     Failure why;
-    std::optional<Checkpoint> found = open((fs::path(directory) / *name).string(), why);
+    std::optional<Checkpoint> found =
+        Checkpoint::try_open((fs::path(directory) / *name).string(), verify, ranks, why);
     if (found) return *std::move(found);
     if (why.is_newer_format) throw_failure(why);
     if (stepped_over != nullptr) stepped_over->push_back(why.message);

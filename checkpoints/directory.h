@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,10 +34,10 @@ std::optional<std::string> best_checkpoint_name(const std::string& directory);
 Checkpoint open_newest_valid(const std::string& directory, Verify verify,
                              std::vector<std::string>* stepped_over = nullptr);
 
-/// The same for whoever opens in another way, of these names by rising step.
-using TryOpen = std::function<std::optional<Checkpoint>(const std::string& path, Failure& why)>;
+/// The same of these names by rising step, as Checkpoint::open() opens.
 Checkpoint open_first_valid(const std::string& directory, const std::vector<std::string>& names,
-                            const TryOpen& open, std::vector<std::string>* stepped_over);
+                            Verify verify, Communicator* ranks,
+                            std::vector<std::string>* stepped_over);
 
 // What a store does to its directory; rank 0 alone, but for begin_checkpoint. All throw
 // Error(Cause::io) or a std::system_error.

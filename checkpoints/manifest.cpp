@@ -157,8 +157,12 @@ json to_json(const StoredFile& stored) {
   return {{"file", stored.file}, {"bytes", stored.bytes}, {"xxh3_128", stored.xxh3_128}};
 }
 
+StoredFile file_of(const Fields& fields) {
+  return {fields.string("file"), fields.integer("bytes"), fields.string("xxh3_128")};
+}
+
 StoredFile item_regression_of(const Fields& fields) {
-  StoredFile stored{fields.string("file"), fields.integer("bytes"), fields.string("xxh3_128")};
+  StoredFile stored = file_of(fields);
   if (stored.file != kItemRegressionFile) {
     fields.fail(text("the file of its item regression is ", excerpt(stored.file), ", expected '",
                      kItemRegressionFile, "'"));
@@ -167,10 +171,8 @@ StoredFile item_regression_of(const Fields& fields) {
 }
 
 json to_json(const StoredShard& shard) {
-  json object = {{"file", shard.file},
-                 {"bytes", shard.bytes},
-                 {"rows", shard.rows},
-                 {"xxh3_128", shard.xxh3_128}};
+  json object = to_json(static_cast<const StoredFile&>(shard));
+  object["rows"] = shard.rows;
   if (shard.datasets.empty()) return object;
   object["block_bytes"] = shard.block_bytes;
   for (const StoredDataset& dataset : shard.datasets) {
@@ -184,11 +186,7 @@ json to_json(const StoredShard& shard) {
 }
 
 StoredShard shard_of(const Fields& fields) {
-  StoredShard shard;
-  shard.file = fields.string("file");
-  shard.bytes = fields.integer("bytes");
-  shard.rows = fields.integer("rows");
-  shard.xxh3_128 = fields.string("xxh3_128");
+  StoredShard shard{file_of(fields), fields.integer("rows")};
   if (!fields.has("datasets")) return shard;
   shard.block_bytes = fields.integer("block_bytes", 1);
   for (const Fields& dataset : fields.objects("datasets")) {
@@ -202,8 +200,7 @@ StoredShard shard_of(const Fields& fields) {
 void check_datasets(const StoredShard& shard, const Fields& fields) {
   std::vector<const StoredDataset*> by_offset;
   for (const StoredDataset& dataset : shard.datasets) by_offset.push_back(&dataset);
-  std::sort(by_offset.begin(), by_offset.end(),
-            [](const auto* a, const auto* b) { return a->offset < b->offset; });
+  std::ranges::sort(by_offset, {}, &StoredDataset::offset);
   std::int64_t end = 0;
   for (const StoredDataset* dataset : by_offset) {
     if (dataset->offset < end || dataset->offset > shard.bytes - dataset->bytes) {

@@ -7,16 +7,6 @@
 
 namespace micrec {
 
-/// The contents of manifest.json; its form is described in checkpoints/format.h.
-struct Manifest {
-  Commit commit = Commit::rename;
-  CheckpointInfo info;
-  std::int64_t rows = 0;
-  std::vector<StoredShard> shards;
-  std::vector<StoredTensor> tensors;
-  std::string checksum;  // its own, where it was read from a file
-};
-
 /// Name of the checkpoint of a step: "step-000000001200".
 std::string checkpoint_name(std::int64_t step);
 

@@ -1,12 +1,9 @@
 #include "checkpoints/preflight.h"
 
-#include <ATen/ops/zeros.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <vector>
@@ -30,20 +27,11 @@ constexpr std::size_t kProbeFloats = 16 * 1024;
 /// Throws on all ranks if a rank has another value than rank 0. Ranks: collective.
 void check_same(Communicator& communicator, const char* name, Cause cause, const std::string& what,
                 const std::string& own, const std::string& advice) {
-  constexpr std::int64_t kBytes = 128;
-  const auto bytes_of = [](const at::Tensor& tensor) {
-    return static_cast<const char*>(tensor.const_data_ptr());
-  };
-  at::Tensor mine = at::zeros({1, kBytes}, at::kByte);
-  std::memcpy(mine.mutable_data_ptr(), own.data(), std::min<std::size_t>(own.size(), kBytes - 1));
-  const at::Tensor all = communicator.all_gather(
-      name, mine, std::vector<std::int64_t>(static_cast<std::size_t>(communicator.size()), 1));
-  const std::string first = bytes_of(all);
+  const std::vector<std::string> all = gather_texts(communicator, name, own);
   for (int q = 1; q < communicator.size(); ++q) {
-    const std::string other = bytes_of(all) + q * kBytes;
-    if (other == first) continue;
-    throw Error(cause, text("rank ", q, " has another ", what, " than rank 0: expected ", first,
-                            ", got ", other, "; ", advice));
+    if (all[q] == all[0]) continue;
+    throw Error(cause, text("rank ", q, " has another ", what, " than rank 0: expected ", all[0],
+                            ", got ", all[q], "; ", advice));
   }
 }
 

@@ -104,8 +104,7 @@ std::string named(std::vector<std::string> places) {
 // What a file that ends too early has lost.
 std::string lost_beyond(const StoredShard& shard, std::int64_t bytes) {
   std::vector<StoredDataset> by_offset = shard.datasets;
-  std::sort(by_offset.begin(), by_offset.end(),
-            [](const auto& a, const auto& b) { return a.offset < b.offset; });
+  std::ranges::sort(by_offset, {}, &StoredDataset::offset);
   std::vector<std::string> places;
   for (const StoredDataset& dataset : by_offset) {
     const std::int64_t kept = std::max<std::int64_t>(0, bytes - dataset.offset);

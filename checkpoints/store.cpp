@@ -80,26 +80,15 @@ bool ends_within(const std::future<void>& phase, double seconds) {
          phase.wait_for(std::chrono::duration<double>(seconds)) == std::future_status::ready;
 }
 
-// What rank 0 finds, on all ranks: on a network file system they may not see the same.
-template <typename Find>
-std::optional<std::string> found_by_rank_0(Communicator& communicator, const char* name,
-                                           const Find& find) {
-  std::string path;  // empty: nothing there
-  throw_together(communicator, name, attempt([&] {
-                   if (communicator.rank() == 0) path = find().value_or("");
-                 }));
-  path = broadcast_text(communicator, name, path);
-  return path.empty() ? std::nullopt : std::optional(path);
-}
-
-// Rank 0's list of checkpoints, on all ranks. Ranks: collective.
+// Rank 0's list of checkpoints, on all ranks: on a network file system they may not see the same.
+// Ranks: collective.
 std::vector<std::string> list_together(Communicator& communicator, const char* name,
                                        const std::string& directory) {
-  return split(
-      found_by_rank_0(communicator, name,
-                      [&] { return std::optional(join(list_checkpoints(directory), "\n")); })
-          .value_or(""),
-      '\n');
+  std::string names;
+  throw_together(communicator, name, attempt([&] {
+                   if (communicator.rank() == 0) names = join(list_checkpoints(directory), "\n");
+                 }));
+  return split(broadcast_text(communicator, name, names), '\n');
 }
 
 }  // namespace
@@ -108,7 +97,7 @@ std::vector<std::string> list_together(Communicator& communicator, const char* n
 struct CheckpointStore::Pending {
   enum class Phase { writing, publishing, tidying };
 
-  std::string name;
+  SavedCheckpoint saved;  // what it comes to
   std::string published;  // path
   std::string place;      // path of the folder that is written
   SaveOptions options;
@@ -116,10 +105,6 @@ struct CheckpointStore::Pending {
   Phase phase = Phase::writing;
   std::atomic<bool> abandoned{false};
   Timer since_asked;
-  double blocked_seconds = 0;
-  double copy_seconds = 0;
-  double write_seconds = 0;  // of the slowest rank
-  double published_after_seconds = 0;
   double publish_seconds = 0;  // background; rank 0's
 
   ShardContents contents;          // background
@@ -185,16 +170,16 @@ struct CheckpointStore::Pending {
         fs::remove(fs::path(place) / kCheckpointIncompleteFile);
       }
       if (options.is_best) {
-        name_best(directory, name);
+        name_best(directory, saved.name);
         reach(SaveStep::best_named);
       } else {
-        correct_best(directory, name, best_so_far);
+        correct_best(directory, saved.name, best_so_far);
       }
     });
     if (failure) return;
     const std::optional<Failure> kept = attempt([&] {
       remove_leftovers(directory);
-      remove_old_checkpoints(directory, name, options.keep_last, options.commit);
+      remove_old_checkpoints(directory, saved.name, options.keep_last, options.commit);
     });
     LOG_IF(WARNING, kept.has_value())
         << "checkpoint " << published
@@ -246,19 +231,19 @@ void CheckpointStore::begin(const CheckpointInfo& info, const std::vector<Global
                             const std::vector<CheckpointTensor>& tensors,
                             const SaveOptions& options, bool copies) {
   const Timer timer;
-  CHECK(!pending_) << "the save of " << pending_->name << " is under way";
+  CHECK(!pending_) << "the save of " << pending_->saved.name << " is under way";
   check_tensors(owned, tensors);
   CHECK_GE(options.keep_last, 1);
   auto pending = std::make_unique<Pending>();
-  pending->name = checkpoint_name(info.step);
-  pending->published = (fs::path(directory_) / pending->name).string();
-  pending->place = place_to_write(directory_, pending->name, options.commit);
+  const std::string name = checkpoint_name(info.step);
+  pending->saved.name = name;
+  pending->saved.step = info.step;
+  pending->published = (fs::path(directory_) / name).string();
+  pending->place = place_to_write(directory_, name, options.commit);
   pending->options = options;
   pending->best_so_far = checkpoint_name(std::max<std::int64_t>(0, info.best_step));
-  if (options.commit == Commit::marker && names_there_.contains(pending->name)) {
-    clear_place(pending->name);
-  }
-  names_there_.insert(pending->name);
+  if (options.commit == Commit::marker && names_there_.contains(name)) clear_place(name);
+  names_there_.insert(name);
 
   pending->manifest.commit = options.commit;
   pending->manifest.info = info;
@@ -272,11 +257,11 @@ void CheckpointStore::begin(const CheckpointInfo& info, const std::vector<Global
   if (copies) {
     const Timer copying;
     pending->contents.tensors = copy_.take(pending->contents.tensors);
-    pending->copy_seconds = copying.seconds();
+    pending->saved.copy_seconds = copying.seconds();
   }
   pending_ = std::move(pending);
   background_ = std::async(std::launch::async, [this] { pending_->write(); });
-  pending_->blocked_seconds += timer.seconds();
+  pending_->saved.blocked_seconds += timer.seconds();
 }
 
 void CheckpointStore::start_save(const CheckpointInfo& info, const std::vector<GlobalNode>& owned,
@@ -299,7 +284,7 @@ std::optional<SavedCheckpoint> CheckpointStore::advance() {
   const Timer timer;
   CHECK(part_done()) << "this rank's part is not done";
   std::optional<SavedCheckpoint> saved = end_phase();
-  if (pending_) pending_->blocked_seconds += timer.seconds();
+  if (pending_) pending_->saved.blocked_seconds += timer.seconds();
   if (saved) saved->blocked_seconds += timer.seconds();
   return saved;
 }
@@ -320,7 +305,7 @@ std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
       static_cast<void>(attempt([&] {
         if (!fs::exists(save.place)) return;
         if (save.options.commit == Commit::marker) {
-          remove_checkpoint(directory_, save.name, Commit::marker);
+          remove_checkpoint(directory_, save.saved.name, Commit::marker);
         } else {
           fs::remove_all(save.place);
         }
@@ -344,31 +329,25 @@ std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
     }
     at::Tensor slowest = at::full({1}, save.own_write_seconds, at::kDouble);
     communicator_.all_reduce("checkpoint.seconds", slowest, Reduction::max);
-    save.write_seconds = slowest.item<double>();
+    save.saved.write_seconds = slowest.item<double>();
     save.phase = Phase::publishing;
     if (leads) background_ = std::async(std::launch::async, [this] { pending_->publish(); });
     return std::nullopt;
   }
   if (save.phase == Phase::publishing) {
     // The slowest rank may have been asked before this one.
-    save.published_after_seconds = std::max(save.since_asked.seconds(), save.write_seconds);
+    save.saved.seconds = std::max(save.since_asked.seconds(), save.saved.write_seconds);
     save.phase = Phase::tidying;
     if (leads) background_ = std::async(std::launch::async, [this] { pending_->tidy(directory_); });
     return std::nullopt;
   }
 
   const std::unique_ptr<Pending> ended = std::move(pending_);
+  SavedCheckpoint& saved = save.saved;
   // The work alone: in the background the phases also wait for the ends of steps.
   longest_save_seconds_ = std::max(longest_save_seconds_,
-                                   save.copy_seconds + save.write_seconds + save.publish_seconds);
-  SavedCheckpoint saved;
-  saved.name = save.name;
-  saved.step = save.manifest.info.step;
+                                   saved.copy_seconds + saved.write_seconds + save.publish_seconds);
   for (const StoredShard& shard : save.manifest.shards) saved.bytes += shard.bytes;
-  saved.seconds = save.published_after_seconds;
-  saved.blocked_seconds = save.blocked_seconds;
-  saved.copy_seconds = save.copy_seconds;
-  saved.write_seconds = save.write_seconds;
   return saved;
 }
 
@@ -378,7 +357,7 @@ std::optional<SavedCheckpoint> CheckpointStore::finish_save() {
     ends_within(background_, kLongestWaitSeconds);
     at::Tensor done = at::full({1}, std::int64_t{part_done()}, at::kLong);
     communicator_.all_reduce("checkpoint.wait", done, Reduction::min);
-    pending_->blocked_seconds += timer.seconds();
+    pending_->saved.blocked_seconds += timer.seconds();
     if (done.item<std::int64_t>() == 0) continue;
     if (std::optional<SavedCheckpoint> saved = advance()) return saved;
   }
@@ -393,23 +372,10 @@ double CheckpointStore::predicted_save_seconds() const {
   return whole + rest;
 }
 
-std::optional<std::string> CheckpointStore::newest() const {
-  return found_by_rank_0(communicator_, "checkpoint.newest",
-                         [&] { return newest_checkpoint(directory_); });
-}
-
-std::optional<std::string> CheckpointStore::best() const {
-  return found_by_rank_0(communicator_, "checkpoint.best",
-                         [&] { return best_checkpoint(directory_); });
-}
-
 Checkpoint CheckpointStore::open_newest_valid(std::vector<std::string>* stepped_over) const {
-  const auto open = [this](const std::string& path, Failure& why) {
-    return Checkpoint::try_open(path, communicator_, why);
-  };
   return open_first_valid(directory_,
-                          list_together(communicator_, "checkpoint.newest_valid", directory_), open,
-                          stepped_over);
+                          list_together(communicator_, "checkpoint.newest_valid", directory_),
+                          Verify::checksums, &communicator_, stepped_over);
 }
 
 }  // namespace micrec

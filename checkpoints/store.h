@@ -128,11 +128,6 @@ class CheckpointStore {
   /// local; only rank 0 knows how long publishing takes.
   double predicted_save_seconds() const;
 
-  /// Path of the checkpoint with the most steps, and of the one that was the best; nothing where
-  /// there is none. Ranks: collective (rank 0 looks, so that all ranks agree).
-  std::optional<std::string> newest() const;
-  std::optional<std::string> best() const;
-
   /// The newest checkpoint that is whole, every byte of it verified once, the files divided among
   /// the ranks; all ranks have the same. What was damaged on the way to it is told in
   /// `stepped_over`, newest first.

@@ -34,7 +34,7 @@ RunSources sources_of(const std::string& run_dir) {
   Failure why;
   const std::optional<std::string> newest = newest_checkpoint(checkpoints_of(run_dir));
   if (!newest) return sources;
-  if (const auto checkpoint = Checkpoint::try_open(*newest, Verify::sizes, why)) {
+  if (const auto checkpoint = Checkpoint::try_open(*newest, Verify::sizes, nullptr, why)) {
     sources.dataset = checkpoint->info().dataset_path;
     sources.fingerprint = checkpoint->info().dataset_fingerprint;
     sources.grid = checkpoint->info().grid;

@@ -70,7 +70,8 @@ std::string checkpoint_path(const std::string& run_dir, const std::string& which
 /// Opens it; one that cannot be used is an Error that says which others there are.
 Checkpoint open_or_name_others(const std::string& path, Communicator& communicator) {
   Failure why;
-  std::optional<Checkpoint> checkpoint = Checkpoint::try_open(path, communicator, why);
+  std::optional<Checkpoint> checkpoint =
+      Checkpoint::try_open(path, Verify::checksums, &communicator, why);
   if (checkpoint) return *std::move(checkpoint);
   if (why.cause != Cause::checkpoint) throw_failure(why);
   const std::filesystem::path folder(path);

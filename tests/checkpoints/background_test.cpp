@@ -93,7 +93,7 @@ TEST(BackgroundSave, IsAskedForAndWaitedFor) {
     const std::optional<SavedCheckpoint> saved = store.finish_save();
     ASSERT_TRUE(saved.has_value());
     EXPECT_EQ(saved->name, "step-000000000010");
-    EXPECT_EQ(store.best(), folder / "c/step-000000000010");
+    EXPECT_EQ(best_checkpoint(store.directory()), folder / "c/step-000000000010");
     EXPECT_GE(store.predicted_save_seconds(), saved->write_seconds);
   });
   expect_state(folder / "c/step-000000000010");
@@ -117,7 +117,7 @@ TEST(BackgroundSave, OfOneRankThatFailsIsAnErrorOnAll) {
                   "earlier checkpoints are untouched"},
                  [&] { step_until_saved(store, communicator); });
     EXPECT_FALSE(store.saving());
-    EXPECT_EQ(store.newest(), folder / "c/step-000000000010");
+    EXPECT_EQ(newest_checkpoint(store.directory()), folder / "c/step-000000000010");
     // The store can go on.
     store.start_save(state_info(30), owned, state_tensors(owned));
     EXPECT_EQ(step_until_saved(store, communicator).step, 30);

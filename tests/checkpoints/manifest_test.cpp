@@ -18,14 +18,12 @@ Manifest example() {
   manifest.info.world_size = 2;
   manifest.rows = 7;
   manifest.commit = Commit::marker;
-  manifest.shards = {{"shard-00000.h5",
-                      4096,
+  manifest.shards = {{{"shard-00000.h5", 4096, std::string(32, 'a')},
                       4,
-                      std::string(32, 'a'),
                       512,
                       {{"/tensors/table/row", 1024, 32, 4, std::string(16, 'c')},
                        {"/tensors/table/value", 2048, 1024, 4, std::string(32, 'd')}}},
-                     {"shard-00001.h5", 2048, 3, std::string(32, 'b')}};
+                     {{"shard-00001.h5", 2048, std::string(32, 'b')}, 3}};
   manifest.tensors = {{"table", "float32", {7, 64}, true, true, "rows"},
                       {"scale", "float64", {}, false, false, ""}};
   return manifest;

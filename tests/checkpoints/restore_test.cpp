@@ -330,16 +330,16 @@ TEST(Restore, PutsABestThatWasLeftBehindRight) {
     save(10, 10);
     save(20, 10);
     save(30, 30);
-    EXPECT_EQ(store.best(), directory + "/step-000000000030");
+    EXPECT_EQ(best_checkpoint(store.directory()), directory + "/step-000000000030");
     // The run goes on from 20, because 30 is damaged: its best is 10 again.
     save(25, 10);
-    EXPECT_EQ(store.best(), directory + "/step-000000000010");
-    EXPECT_EQ(store.newest(), directory + "/step-000000000025");
+    EXPECT_EQ(best_checkpoint(store.directory()), directory + "/step-000000000010");
+    EXPECT_EQ(newest_checkpoint(store.directory()), directory + "/step-000000000025");
     communicator.barrier("test.before");
     if (communicator.rank() == 0) set_file_contents(directory + "/best.json", "{");
     communicator.barrier("test.damaged");
     save(35, 10);
-    EXPECT_EQ(store.best(), directory + "/step-000000000010");
+    EXPECT_EQ(best_checkpoint(store.directory()), directory + "/step-000000000010");
   });
 }
 

@@ -40,22 +40,22 @@ TEST(Store, HasNothingAtFirst) {
   SelfCommunicator self;
   const CheckpointStore store(folder / "runs/x/checkpoints", self);
   EXPECT_TRUE(fs::is_directory(folder / "runs/x/checkpoints"));
-  EXPECT_EQ(store.newest(), std::nullopt);
-  EXPECT_EQ(store.best(), std::nullopt);
+  EXPECT_EQ(newest_checkpoint(store.directory()), std::nullopt);
+  EXPECT_EQ(best_checkpoint(store.directory()), std::nullopt);
   EXPECT_EQ(newest_checkpoint(folder / "nowhere"), std::nullopt);
   EXPECT_EQ(best_checkpoint(folder / "nowhere"), std::nullopt);
 }
 
-TEST(Store, AgreesOnNewestAndBestOnAllRanks) {
+TEST(Store, LeavesNewestAndBestForAllRanksToSee) {
   const TemporaryFolder folder;
   run_ranks(4, [&](Communicator& communicator) {
     CheckpointStore store(folder / "c", communicator);
     EXPECT_EQ(save(communicator, folder / "c", 10, {.is_best = true}), "step-000000000010");
     save(communicator, folder / "c", 20);
-    EXPECT_EQ(store.newest(), folder / "c/step-000000000020");
-    EXPECT_EQ(store.best(), folder / "c/step-000000000010");
+    EXPECT_EQ(newest_checkpoint(store.directory()), folder / "c/step-000000000020");
+    EXPECT_EQ(best_checkpoint(store.directory()), folder / "c/step-000000000010");
     save(communicator, folder / "c", 30, {.is_best = true});
-    EXPECT_EQ(store.best(), folder / "c/step-000000000030");
+    EXPECT_EQ(best_checkpoint(store.directory()), folder / "c/step-000000000030");
   });
   EXPECT_EQ(names_in(folder / "c"),
             (std::vector<std::string>{"best.json", "step-000000000010", "step-000000000020",

@@ -90,8 +90,9 @@ class OnDevice : public testing::Test {
       Optimizer optimizer(rank.model, config.adam);
       TrainingState state;
       if (resumes) {
-        state = restore(Checkpoint::open(store.newest().value(), rank.communicator), rank.model,
-                        &optimizer);
+        state = restore(
+            Checkpoint::open(newest_checkpoint(store.directory()).value(), rank.communicator),
+            rank.model, &optimizer);
       }
       CheckpointInfo description;
       description.config = "--model=micrec\n";

@@ -118,7 +118,8 @@ class TrainerTest : public testing::Test {
       TrainingState state;
       if (options.resume) {
         state =
-            restore(Checkpoint::open(store.newest().value(), communicator), rank.model, &optimizer);
+            restore(Checkpoint::open(newest_checkpoint(store.directory()).value(), communicator),
+                    rank.model, &optimizer);
       }
       CheckpointInfo description;
       description.config = "--model=micrec\n";
