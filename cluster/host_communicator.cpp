@@ -116,9 +116,8 @@ class HostCommunicator::Pending final : public PendingTensor {
     if (communicator_.has_failed()) communicator_.refuse(text("finish ", place(first_->messages)));
     const auto over_at = communicator_.complete(*first_);
     first_ = nullptr;
-    LedgerEntry entry;
-    entry.hidden_seconds = std::max(0.0, seconds_between(started_, std::min(came, over_at)));
-    communicator_.ledger().record(exchange_.name, entry);
+    const double hidden = std::max(0.0, seconds_between(started_, std::min(came, over_at)));
+    communicator_.ledger().record(exchange_.name, {.hidden_seconds = hidden});
     reduce_over_ranks(exchange_, rounds_);
     if (rounds_.second) {
       communicator_.complete(*communicator_.launch(std::move(*rounds_.second)));
@@ -154,9 +153,8 @@ Transfer* HostCommunicator::launch(Messages messages) {
     std::memcpy(messages.receive[rank_], messages.send[rank_], static_cast<std::size_t>(own_bytes));
   }
   own_bytes = messages.receive_bytes[rank_] = 0;
-  LedgerEntry entry;
-  entry.bytes_sent = total(messages.send_bytes);
-  entry.bytes_received = total(messages.receive_bytes);
+  LedgerEntry entry{.bytes_sent = total(messages.send_bytes),
+                    .bytes_received = total(messages.receive_bytes)};
   const char* const name = messages.name;
   const auto began = Transfer::Clock::now();
   try {
@@ -184,9 +182,8 @@ Transfer::Clock::time_point HostCommunicator::complete(Transfer& transfer) {
     failed_in_ = place(messages);
     throw;
   }
-  LedgerEntry entry;
-  entry.waited_seconds = seconds_between(began, Transfer::Clock::now());
-  ledger().record(messages.name, entry);
+  ledger().record(messages.name,
+                  {.waited_seconds = seconds_between(began, Transfer::Clock::now())});
   const Transfer::Clock::time_point over_at = transfer.over_at;
   std::erase_if(in_flight_, [&](const auto& known) { return known.get() == &transfer; });
   return over_at;
@@ -194,9 +191,7 @@ Transfer::Clock::time_point HostCommunicator::complete(Transfer& transfer) {
 
 void HostCommunicator::begin(const Exchange& exchange) {
   ++number_;
-  LedgerEntry call;
-  call.calls = 1;
-  ledger().record(exchange.name, call);
+  ledger().record(exchange.name, {.calls = 1});
   if (has_failed()) refuse(text("begin ", place(exchange.name, number_)));
   if (options_.check_collectives && size_ > 1) check(exchange);
 }

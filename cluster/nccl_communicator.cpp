@@ -259,9 +259,7 @@ class NcclCommunicator::Pending final : public PendingTensor {
     }
     communicator_.watch_->await(number_);
     is_over_ = true;
-    LedgerEntry entry;
-    entry.waited_seconds = timer.seconds();
-    communicator_.ledger().record(name_, entry);
+    communicator_.ledger().record(name_, {.waited_seconds = timer.seconds()});
     return std::move(result_);
   }
 

@@ -100,9 +100,8 @@ void NcclWatch::run() {
       link_.abort();
     } else if (has_passed) {
       if (waited_seconds > kShownAfterSeconds) host_.hide_waiting_beside();
-      LedgerEntry entry;
-      entry.hidden_seconds = oldest.since_given.seconds();
-      host_.ledger().record(oldest.collective.name, entry);
+      const double hidden = oldest.since_given.seconds();
+      host_.ledger().record(oldest.collective.name, {.hidden_seconds = hidden});
     }
     lock.lock();
     if (failure_.is_set()) {

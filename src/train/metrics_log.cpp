@@ -1,7 +1,6 @@
 #include "train/metrics_log.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -86,25 +85,15 @@ std::string MetricsLog::path_in(const std::string& run_dir) {
 
 MetricsLog::MetricsLog(const std::string& run_dir, std::int64_t step) : path_(path_in(run_dir)) {
   if (is_there(path_)) drop_lines_after(path_, step);
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) refuse_path("write", path_, errno);
+  file_ = Descriptor(path_, O_WRONLY | O_APPEND | O_CREAT);
+  if (!file_.ok()) refuse_path("write", path_, errno);
 }
-
-MetricsLog::~MetricsLog() { ::close(descriptor_); }
 
 void MetricsLog::append(const ordered_json& object) {
   // A line in one write, so that a crash cannot leave half of one before another.
   const std::string line =
       object.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-  std::size_t done = 0;
-  while (done < line.size()) {
-    const ssize_t written = ::write(descriptor_, line.data() + done, line.size() - done);
-    if (written >= 0) {
-      done += static_cast<std::size_t>(written);
-    } else if (errno != EINTR) {
-      refuse_path("write", path_, errno);
-    }
-  }
+  if (!file_.write(line)) refuse_path("write", path_, errno);
 }
 
 void MetricsLog::start(std::int64_t step, const ordered_json& facts,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "io/descriptor.h"
 #include "train/run_clock.h"
 
 namespace micrec {
@@ -81,9 +82,6 @@ class MetricsLog {
   /// earlier attempt wrote of later steps, and of its end, is dropped, so that the log reads as
   /// that of one run.
   MetricsLog(const std::string& run_dir, std::int64_t step);
-  ~MetricsLog();
-  MetricsLog(const MetricsLog&) = delete;
-  MetricsLog& operator=(const MetricsLog&) = delete;
 
   // Each is in the hands of the operating system when it returns. `report` is Report::to_json(),
   // `facts` run_facts().
@@ -109,7 +107,7 @@ class MetricsLog {
   void append(const nlohmann::ordered_json& line);
 
   std::string path_;
-  int descriptor_ = -1;
+  Descriptor file_;
 };
 
 }  // namespace micrec
