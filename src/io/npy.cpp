@@ -93,101 +93,6 @@ std::optional<Header> parse_header(std::string_view letters) {
   return header;
 }
 
-}  // namespace
-
-struct NpyFile::State {
-  std::string path;
-  Descriptor file;
-  std::vector<std::int64_t> shape;
-  std::int64_t value_bytes = 0;
-  std::int64_t row_elements = 1;
-  std::int64_t data_begin = 0;
-
-  Error error(const std::string& what) const { return {Cause::data, text(path, ": ", what)}; }
-
-  /// By position, so that threads may share the file.
-  void read_bytes(std::int64_t from, void* out, std::size_t bytes) const {
-    const std::int64_t got = file.read_at(from, static_cast<char*>(out), bytes);
-    if (got < 0) throw Error(Cause::io, text(path, ": cannot be read: ", std::strerror(errno)));
-    if (got < static_cast<std::int64_t>(bytes))
-      throw error("the .npy file is cut off; make or fetch it again");
-  }
-
-  template <typename Real>
-  void read_rows(Range rows, Real* out) const;
-
-  void read_header(std::int64_t file_bytes) {
-    std::array<unsigned char, 12> start{};
-    if (file_bytes < 10) throw error(text("not a .npy file: it has ", file_bytes, " bytes"));
-    read_bytes(0, start.data(), 8);
-    if (std::memcmp(start.data(), "\x93NUMPY", 6) != 0) {
-      throw error("not a .npy file; save the array with numpy.save");
-    }
-    const int version = start[6];
-    if (version < 1 || version > 3)
-      throw error(text("version ", version, " of the .npy format; expected 1, 2 or 3"));
-    const std::size_t length_bytes = version == 1 ? 2 : 4;
-    read_bytes(8, start.data() + 8, length_bytes);
-    std::int64_t header_bytes = 0;
-    for (std::size_t i = 0; i < length_bytes; ++i)
-      header_bytes |= std::int64_t{start[8 + i]} << (8 * i);
-    data_begin = 8 + static_cast<std::int64_t>(length_bytes) + header_bytes;
-    if (data_begin > file_bytes) {
-      throw error(text("the header claims ", header_bytes, " bytes, but the file has ", file_bytes,
-                       "; it is cut off or damaged"));
-    }
-    std::string letters(static_cast<std::size_t>(header_bytes), '\0');
-    read_bytes(data_begin - header_bytes, letters.data(), letters.size());
-    const std::optional<Header> header = parse_header(letters);
-    if (!header) throw error(text("the header cannot be understood: ", excerpt(letters)));
-    if (header->type != "<f4" && header->type != "<f8" && header->type != "<f2") {
-      throw error(text("the values have type ", excerpt(header->type),
-                       "; expected little-endian float16, float32 or float64: "
-                       "save array.astype('<f4')"));
-    }
-    if (header->fortran_order && header->shape.size() > 1) {
-      throw error("the array is in Fortran order; save numpy.ascontiguousarray(array)");
-    }
-    if (header->shape.empty()) throw error("the array is a single value; expected rows");
-    shape = header->shape;
-    value_bytes = header->type[2] - '0';
-    bool fits = true;
-    for (std::size_t i = 1; i < shape.size(); ++i)
-      fits &= !__builtin_mul_overflow(row_elements, shape[i], &row_elements);
-    std::int64_t expected = 0;
-    fits &= !__builtin_mul_overflow(row_elements, shape[0], &expected);
-    fits &= !__builtin_mul_overflow(expected, value_bytes, &expected);
-    if (!fits || expected != file_bytes - data_begin) {
-      throw error(text("the header tells an array of shape ", shape_text(shape), " of ",
-                       value_bytes, " bytes each, but ", file_bytes - data_begin,
-                       " bytes follow it; the file is cut off or damaged"));
-    }
-  }
-};
-
-NpyFile::NpyFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
-NpyFile::NpyFile(NpyFile&&) noexcept = default;
-NpyFile& NpyFile::operator=(NpyFile&&) noexcept = default;
-NpyFile::~NpyFile() = default;
-
-NpyFile NpyFile::open(const std::string& path) {
-  auto state = std::make_unique<State>();
-  state->path = path;
-  refuse_unreadable(path);
-  std::error_code error;
-  const auto file_bytes = std::filesystem::file_size(path, error);
-  if (error) refuse_path("read", path, error.value());
-  state->file = Descriptor(path, O_RDONLY);
-  if (!state->file.ok()) refuse_path("open", path, errno);
-  state->read_header(static_cast<std::int64_t>(file_bytes));
-  return NpyFile(std::move(state));
-}
-
-const std::string& NpyFile::path() const { return state_->path; }
-const std::vector<std::int64_t>& NpyFile::shape() const { return state_->shape; }
-
-namespace {
-
 /// The value at `from`, of 2, 4 or 8 bytes.
 template <typename Real>
 Real value_at(const char* from, std::int64_t value_bytes) {
@@ -202,31 +107,104 @@ Real value_at(const char* from, std::int64_t value_bytes) {
 
 }  // namespace
 
+Error NpyFile::error(const std::string& what) const {
+  return {Cause::data, text(path_, ": ", what)};
+}
+
+// By position, so that threads may share the file.
+void NpyFile::read_bytes(std::int64_t from, void* out, std::size_t bytes) const {
+  const std::int64_t got = file_.read_at(from, static_cast<char*>(out), bytes);
+  if (got < 0) throw Error(Cause::io, text(path_, ": cannot be read: ", std::strerror(errno)));
+  if (got < static_cast<std::int64_t>(bytes))
+    throw error("the .npy file is cut off; make or fetch it again");
+}
+
+void NpyFile::read_header(std::int64_t file_bytes) {
+  std::array<unsigned char, 12> start{};
+  if (file_bytes < 10) throw error(text("not a .npy file: it has ", file_bytes, " bytes"));
+  read_bytes(0, start.data(), 8);
+  if (std::memcmp(start.data(), "\x93NUMPY", 6) != 0) {
+    throw error("not a .npy file; save the array with numpy.save");
+  }
+  const int version = start[6];
+  if (version < 1 || version > 3)
+    throw error(text("version ", version, " of the .npy format; expected 1, 2 or 3"));
+  const std::size_t length_bytes = version == 1 ? 2 : 4;
+  read_bytes(8, start.data() + 8, length_bytes);
+  std::int64_t header_bytes = 0;
+  for (std::size_t i = 0; i < length_bytes; ++i)
+    header_bytes |= std::int64_t{start[8 + i]} << (8 * i);
+  data_begin_ = 8 + static_cast<std::int64_t>(length_bytes) + header_bytes;
+  if (data_begin_ > file_bytes) {
+    throw error(text("the header claims ", header_bytes, " bytes, but the file has ", file_bytes,
+                     "; it is cut off or damaged"));
+  }
+  std::string letters(static_cast<std::size_t>(header_bytes), '\0');
+  read_bytes(data_begin_ - header_bytes, letters.data(), letters.size());
+  const std::optional<Header> header = parse_header(letters);
+  if (!header) throw error(text("the header cannot be understood: ", excerpt(letters)));
+  if (header->type != "<f4" && header->type != "<f8" && header->type != "<f2") {
+    throw error(text("the values have type ", excerpt(header->type),
+                     "; expected little-endian float16, float32 or float64: "
+                     "save array.astype('<f4')"));
+  }
+  if (header->fortran_order && header->shape.size() > 1) {
+    throw error("the array is in Fortran order; save numpy.ascontiguousarray(array)");
+  }
+  if (header->shape.empty()) throw error("the array is a single value; expected rows");
+  shape_ = header->shape;
+  value_bytes_ = header->type[2] - '0';
+  bool fits = true;
+  for (std::size_t i = 1; i < shape_.size(); ++i)
+    fits &= !__builtin_mul_overflow(row_elements_, shape_[i], &row_elements_);
+  std::int64_t expected = 0;
+  fits &= !__builtin_mul_overflow(row_elements_, shape_[0], &expected);
+  fits &= !__builtin_mul_overflow(expected, value_bytes_, &expected);
+  if (!fits || expected != file_bytes - data_begin_) {
+    throw error(text("the header tells an array of shape ", shape_text(shape_), " of ",
+                     value_bytes_, " bytes each, but ", file_bytes - data_begin_,
+                     " bytes follow it; the file is cut off or damaged"));
+  }
+}
+
+NpyFile NpyFile::open(const std::string& path) {
+  NpyFile npy;
+  npy.path_ = path;
+  refuse_unreadable(path);
+  std::error_code error;
+  const auto file_bytes = std::filesystem::file_size(path, error);
+  if (error) refuse_path("read", path, error.value());
+  npy.file_ = Descriptor(path, O_RDONLY);
+  if (!npy.file_.ok()) refuse_path("open", path, errno);
+  npy.read_header(static_cast<std::int64_t>(file_bytes));
+  return npy;
+}
+
 template <typename Real>
-void NpyFile::State::read_rows(Range rows, Real* out) const {
-  CHECK(0 <= rows.begin && rows.begin <= rows.end && rows.end <= shape[0])
-      << path << ": rows " << rows.begin << " to " << rows.end;
-  std::int64_t from_byte = data_begin + rows.begin * row_elements * value_bytes;
-  std::int64_t left = rows.size() * row_elements;
-  if (std::is_same_v<Real, float> && value_bytes == 4) {
+void NpyFile::read_values(Range rows, Real* out) const {
+  CHECK(0 <= rows.begin && rows.begin <= rows.end && rows.end <= shape_[0])
+      << path_ << ": rows " << rows.begin << " to " << rows.end;
+  std::int64_t from_byte = data_begin_ + rows.begin * row_elements_ * value_bytes_;
+  std::int64_t left = rows.size() * row_elements_;
+  if (std::is_same_v<Real, float> && value_bytes_ == 4) {
     read_bytes(from_byte, out, static_cast<std::size_t>(left) * sizeof(float));
     return;
   }
-  std::vector<char> block(static_cast<std::size_t>(std::min(left * value_bytes, kBlockBytes)));
+  std::vector<char> block(static_cast<std::size_t>(std::min(left * value_bytes_, kBlockBytes)));
   while (left > 0) {
-    const std::int64_t count = std::min(left, kBlockBytes / value_bytes);
-    read_bytes(from_byte, block.data(), static_cast<std::size_t>(count * value_bytes));
-    from_byte += count * value_bytes;
+    const std::int64_t count = std::min(left, kBlockBytes / value_bytes_);
+    read_bytes(from_byte, block.data(), static_cast<std::size_t>(count * value_bytes_));
+    from_byte += count * value_bytes_;
     const char* from = block.data();
-    for (std::int64_t i = 0; i < count; ++i, from += value_bytes) {
-      *out++ = value_at<Real>(from, value_bytes);
+    for (std::int64_t i = 0; i < count; ++i, from += value_bytes_) {
+      *out++ = value_at<Real>(from, value_bytes_);
     }
     left -= count;
   }
 }
 
-void NpyFile::read_rows(Range rows, float* out) const { state_->read_rows(rows, out); }
-void NpyFile::read_rows(Range rows, double* out) const { state_->read_rows(rows, out); }
+void NpyFile::read_rows(Range rows, float* out) const { read_values(rows, out); }
+void NpyFile::read_rows(Range rows, double* out) const { read_values(rows, out); }
 
 NpyWriter::NpyWriter(const std::string& path, std::int64_t rows, std::int64_t columns)
     : path_(path), unfinished_(path), values_left_(rows * columns) {

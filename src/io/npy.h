@@ -2,12 +2,13 @@
 
 #include <cstdint>
 #include <fstream>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/ids.h"
+#include "io/descriptor.h"
 #include "io/unfinished_file.h"
 
 namespace micrec {
@@ -20,12 +21,9 @@ namespace micrec {
 class NpyFile {
  public:
   static NpyFile open(const std::string& path);
-  ~NpyFile();
-  NpyFile(NpyFile&&) noexcept;
-  NpyFile& operator=(NpyFile&&) noexcept;
 
-  const std::string& path() const;
-  const std::vector<std::int64_t>& shape() const;
+  const std::string& path() const { return path_; }
+  const std::vector<std::int64_t>& shape() const { return shape_; }
 
   /// Rows [rows.begin, rows.end). out: (rows.size() * elements of a row), rounded to float32, where
   /// what is too large for it is infinite, or as they are.
@@ -33,9 +31,19 @@ class NpyFile {
   void read_rows(Range rows, double* out) const;
 
  private:
-  struct State;
-  explicit NpyFile(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  NpyFile() = default;
+  Error error(const std::string& what) const;
+  void read_bytes(std::int64_t from, void* out, std::size_t bytes) const;
+  void read_header(std::int64_t file_bytes);
+  template <typename Real>
+  void read_values(Range rows, Real* out) const;
+
+  std::string path_;
+  Descriptor file_;
+  std::vector<std::int64_t> shape_;
+  std::int64_t value_bytes_ = 0;
+  std::int64_t row_elements_ = 1;
+  std::int64_t data_begin_ = 0;
 };
 
 /// Writes such a file, version 1, of float32, from its first row on; it appears under its name only
