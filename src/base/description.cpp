@@ -43,7 +43,7 @@ void print_words(std::ostream& out, const std::string& label, const std::vector<
 }
 
 std::string decimal(const char* format, double number) {
-  char out[48];
+  char out[328];  // the largest double has 309 digits before the point
   std::snprintf(out, sizeof out, format, number);
   return out;
 }

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iomanip>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "base/description.h"
 #include "base/parallel.h"
 #include "base/table.h"
 #include "base/text.h"
@@ -20,12 +19,6 @@ using nlohmann::ordered_json;
 
 constexpr int kIndent = 10;
 constexpr int kMostRanksListed = 16;
-
-std::string fixed(double number, int digits) {
-  std::ostringstream out;
-  out << std::fixed << std::setprecision(digits) << number;
-  return out.str();
-}
 
 std::string whole(double number) { return with_commas(std::llround(number)); }
 
@@ -52,8 +45,8 @@ void print_partitioners(std::ostream& out, const std::vector<const Candidate*>& 
     const GridPlan& plan = candidate->plan;
     table.add({candidate->partition, with_commas(plan.needs.halo.total()),
                bytes_or_none(plan.bytes.total()), bytes_or_none(plan.bytes.most()),
-               fixed(plan.balance.nonzeros, 3), fixed(plan.balance.rows, 3),
-               fixed(plan.balance.memory, 3), in_time(candidate->seconds)});
+               decimal("%.3f", plan.balance.nonzeros), decimal("%.3f", plan.balance.rows),
+               decimal("%.3f", plan.balance.memory), in_time(candidate->seconds)});
   }
   table.print(out);
 }
@@ -139,11 +132,12 @@ void print_time(std::ostream& out, const GridPlan& plan, const Rates& rates) {
       << in_time(time.matrices) << ", passes over rows " << in_time(time.passes) << ", network "
       << in_time(time.network) << "\n"
       << "          with " << rates.origin << "\n"
-      << "          --neighbour_rate=" << fixed(rates.numbers.neighbour_bytes_per_second / 1e9, 2)
-      << " --matrix_rate=" << fixed(rates.numbers.matrix_operations_per_second / 1e9, 1)
-      << " --copy_rate=" << fixed(rates.numbers.copy_bytes_per_second / 1e9, 2)
-      << " --bandwidth=" << fixed(rates.numbers.network_bytes_per_second / 1e9, 3)
-      << " --latency=" << fixed(rates.numbers.message_seconds * 1e6, 1) << "\n";
+      << "          --neighbour_rate="
+      << decimal("%.2f", rates.numbers.neighbour_bytes_per_second / 1e9)
+      << " --matrix_rate=" << decimal("%.1f", rates.numbers.matrix_operations_per_second / 1e9)
+      << " --copy_rate=" << decimal("%.2f", rates.numbers.copy_bytes_per_second / 1e9)
+      << " --bandwidth=" << decimal("%.3f", rates.numbers.network_bytes_per_second / 1e9)
+      << " --latency=" << decimal("%.1f", rates.numbers.message_seconds * 1e6) << "\n";
 }
 
 ordered_json summary_of(const Candidate& candidate) {

@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <iostream>
 #include <utility>
 
+#include "base/description.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "train/trainer.h"
@@ -17,16 +17,10 @@ namespace {
 
 constexpr int kDefaultColumns = 80;
 
-std::string rounded(const char* format, double number) {
-  char out[48];
-  std::snprintf(out, sizeof out, format, number);
-  return out;
-}
-
 std::string in_thousands(double number) {
-  if (number >= 1e6) return rounded("%.1fM", number / 1e6);
-  if (number >= 1e3) return rounded("%.0fk", number / 1e3);
-  return rounded("%.0f", number);
+  if (number >= 1e6) return decimal("%.1fM", number / 1e6);
+  if (number >= 1e3) return decimal("%.0fk", number / 1e3);
+  return decimal("%.0f", number);
 }
 
 int columns_of_terminal(int descriptor) {
@@ -54,11 +48,11 @@ std::string Progress::line_of(const StepRecord& record) const {
   std::string line = text("epoch ", record.epoch + 1, "/", epochs, "  step ",
                           with_commas(record.step), "/", with_commas(goal_.last_step));
   // What is solved or counted need not have a loss, and goes through no triples.
-  if (record.loss != 0) line += "  loss " + rounded("%.4f", record.loss);
+  if (record.loss != 0) line += "  loss " + decimal("%.4f", record.loss);
   // Parts that are off are left out.
   std::vector<std::string> parts;
   for (const auto& [name, part] : record.parts.by_name) {
-    if (part != 0) parts.push_back(text(name, " ", rounded("%.4f", part)));
+    if (part != 0) parts.push_back(text(name, " ", decimal("%.4f", part)));
   }
   if (parts.size() > 1) line += " (" + join(parts, ", ") + ")";
   if (record.triples_per_second > 0) {
@@ -75,7 +69,7 @@ std::string Progress::line_of(const StepRecord& record) const {
   }
   line += "  " + in_bytes(peak_memory_bytes());
   if (goal_.best_metric) {
-    line += text("  best ", goal_.metric, " ", rounded("%.4f", *goal_.best_metric), " at step ",
+    line += text("  best ", goal_.metric, " ", decimal("%.4f", *goal_.best_metric), " at step ",
                  with_commas(goal_.best_step));
   }
   return line;
@@ -102,8 +96,8 @@ void Progress::validated(std::int64_t step, const ValidatedMetric& metric, bool 
   }
   end_line();
   *output_.stream << text("validation at step ", with_commas(step), ": ", goal_.metric, " ",
-                          rounded("%.4f", metric.value),
-                          metric.margin ? " +-" + rounded("%.4f", *metric.margin) : "",
+                          decimal("%.4f", metric.value),
+                          metric.margin ? " +-" + decimal("%.4f", *metric.margin) : "",
                           improved ? ", the best so far" : "")
                   << '\n'
                   << std::flush;

@@ -2,20 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iomanip>
+#include <functional>
 #include <sstream>
 
+#include "base/description.h"
 #include "base/table.h"
 #include "base/text.h"
 
 namespace micrec {
 namespace {
-
-std::string in_decimals(double value, int digits) {
-  std::ostringstream out;
-  out << std::fixed << std::setprecision(digits) << value;
-  return out.str();
-}
 
 void add_line(Table& table, const TrafficLine& line) {
   const double in_flight = line.waited_seconds + line.hidden_seconds;
@@ -24,8 +19,8 @@ void add_line(Table& table, const TrafficLine& line) {
   };
   const std::optional<double> ratio = line.over_bound();
   table.add({line.name, in_bytes(line.bytes), ratio ? in_bytes(line.bound_bytes) : "-",
-             ratio ? in_decimals(*ratio, 2) : "-", in_decimals(line.calls, 1),
-             in_decimals(1e3 * in_flight, 2), share(line.waited_seconds),
+             ratio ? decimal("%.2f", *ratio) : "-", decimal("%.1f", line.calls),
+             decimal("%.2f", 1e3 * in_flight), share(line.waited_seconds),
              share(line.hidden_seconds)});
 }
 
@@ -82,8 +77,7 @@ std::vector<TrafficLine> Traffic::lines() const {
     }
     lines.push_back(std::move(line));
   }
-  std::stable_sort(lines.begin(), lines.end(),
-                   [](const TrafficLine& a, const TrafficLine& b) { return a.bytes > b.bytes; });
+  std::ranges::stable_sort(lines, std::ranges::greater(), &TrafficLine::bytes);
   return lines;
 }
 
@@ -108,8 +102,7 @@ std::string Traffic::to_table() const {
     sum.name = "  all of " + phase;
     sums.push_back(sum);
   }
-  std::stable_sort(sums.begin(), sums.end(),
-                   [](const TrafficLine& a, const TrafficLine& b) { return a.bytes > b.bytes; });
+  std::ranges::stable_sort(sums, std::ranges::greater(), &TrafficLine::bytes);
   for (const TrafficLine& line : sums) add_line(table, line);
   add_line(table, sum());
   std::ostringstream out;
