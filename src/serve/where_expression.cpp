@@ -384,14 +384,11 @@ class Evaluation {
 }  // namespace
 
 WhereExpression::WhereExpression(std::string condition, std::string asked,
-                                 std::unique_ptr<Node> root)
+                                 std::shared_ptr<const Node> root)
     : condition_(std::move(condition)), asked_(std::move(asked)), root_(std::move(root)) {}
-WhereExpression::~WhereExpression() = default;
-WhereExpression::WhereExpression(WhereExpression&&) noexcept = default;
-WhereExpression& WhereExpression::operator=(WhereExpression&&) noexcept = default;
 
 WhereExpression WhereExpression::parse(const std::string& condition, const std::string& asked) {
-  return {condition, asked, std::make_unique<Node>(Parser(condition, asked).parse())};
+  return {condition, asked, std::make_shared<const Node>(Parser(condition, asked).parse())};
 }
 
 std::vector<std::uint8_t> WhereExpression::evaluate(const ItemAttributes& attributes) const {

@@ -30,9 +30,6 @@ class WhereExpression {
   ///          got; also where more than 100 parentheses or negations are in each other. `asked`
   ///          begins the sentence: "--where".
   static WhereExpression parse(const std::string& condition, const std::string& asked);
-  ~WhereExpression();
-  WhereExpression(WhereExpression&&) noexcept;
-  WhereExpression& operator=(WhereExpression&&) noexcept;
 
   /// For which items it holds. Shapes   returns (items), 1 or 0.
   ///
@@ -44,11 +41,11 @@ class WhereExpression {
   struct Node;
 
  private:
-  WhereExpression(std::string condition, std::string asked, std::unique_ptr<Node> root);
+  WhereExpression(std::string condition, std::string asked, std::shared_ptr<const Node> root);
 
   std::string condition_;
   std::string asked_;
-  std::unique_ptr<Node> root_;
+  std::shared_ptr<const Node> root_;
 };
 
 }  // namespace micrec

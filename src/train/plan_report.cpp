@@ -20,6 +20,22 @@ using nlohmann::ordered_json;
 constexpr int kIndent = 10;
 constexpr int kMostRanksListed = 16;
 
+void print_domains(std::ostream& out, const DatasetFile& dataset, bool with_modalities) {
+  out << "dataset   " << dataset.path() << "  (" << dataset.fingerprint() << ")\n";
+  for (const DomainInfo& domain : dataset.domains()) {
+    out << "          " << domain.name << ": " << with_commas(domain.users) << " users, "
+        << with_commas(domain.items) << " items, "
+        << with_commas(domain.interactions[static_cast<int>(Split::train)])
+        << " training interactions";
+    for (const ModalityInfo& modality : domain.modalities) {
+      if (with_modalities) {
+        out << ", " << modality.name << " of " << with_commas(modality.present) << " items";
+      }
+    }
+    out << "\n";
+  }
+}
+
 std::string whole(double number) { return with_commas(std::llround(number)); }
 
 std::string bytes_or_none(double bytes) { return bytes > 0 ? in_bytes(bytes) : "0"; }
@@ -248,13 +264,7 @@ ordered_json PlanReport::to_json() const {
 
 void print_dataset(std::ostream& out, const DatasetFile& dataset, const ModelConfig& model,
                    std::int64_t batch) {
-  out << "dataset   " << dataset.path() << "  (" << dataset.fingerprint() << ")\n";
-  for (const DomainInfo& domain : dataset.domains()) {
-    out << "          " << domain.name << ": " << with_commas(domain.users) << " users, "
-        << with_commas(domain.items) << " items, "
-        << with_commas(domain.interactions[static_cast<int>(Split::train)])
-        << " training interactions\n";
-  }
+  print_domains(out, dataset, /*with_modalities=*/false);
   out << "model     " << name_of(model.kind) << ", " << model.dim << " columns, " << model.layers
       << " layers, "
       << (model.is_solved() ? std::string("an epoch a step") : "batch " + with_commas(batch))
@@ -276,16 +286,7 @@ std::string why_not(const GridPlan& plan, double limit) {
 
 void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSummary& summary,
                const ModelConfig& model, const std::string& partition, const Layout& layout) {
-  out << "dataset   " << dataset.path() << "  (" << dataset.fingerprint() << ")\n";
-  for (const DomainInfo& domain : dataset.domains()) {
-    out << "          " << domain.name << ": " << with_commas(domain.users) << " users, "
-        << with_commas(domain.items) << " items, " << with_commas(domain.interactions[0])
-        << " training interactions";
-    for (const ModalityInfo& modality : domain.modalities) {
-      out << ", " << modality.name << " of " << with_commas(modality.present) << " items";
-    }
-    out << "\n";
-  }
+  print_domains(out, dataset, /*with_modalities=*/true);
   const bool has_embeddings = !model.is_solved() || model.kind == ModelKind::ials;
   out << "model     " << name_of(model.kind)
       << (has_embeddings ? text(", ", model.dim, " columns") : ", without embeddings")
