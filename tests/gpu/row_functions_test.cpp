@@ -83,7 +83,8 @@ TEST(RowFunctionsOnDevice, ContentRowsAreTheCpus) {
   const ColumnSums sums({1, 1}, 16, nullptr);
   for (const std::int64_t modalities : {1, 2, 3}) {
     at::Tensor projections = random_matrix(modalities * kRows, 16, 3).view({modalities, kRows, 16});
-    projections[0][7].zero_();  // a row without a direction
+    projections[0][6].mul_(1e-7);  // a row that is too short to be divided by its norm
+    projections[0][7].zero_();     // one without a direction
     const int sets = 1 << modalities;
     const at::Tensor pattern = numbers_below(kRows, sets, 2);
     struct Run {
@@ -108,7 +109,8 @@ TEST(RowFunctionsOnDevice, ContentRowsAreTheCpus) {
     for (std::int64_t m = 0; m < modalities; ++m) {
       EXPECT_LT(relative_error(actual.of_tables[m], expected.of_tables[m]), kClose) << m;
     }
-    // The row without a direction has a gradient a million times larger than the others'.
+    // Both have gradients a million times larger than the others'.
+    EXPECT_LT(relative_error(actual.of_rows[0][6], expected.of_rows[0][6]), kClose);
     EXPECT_LT(relative_error(actual.of_rows[0][7], expected.of_rows[0][7]), kClose);
     EXPECT_LT(relative_error(actual.of_rows.slice(1, 8), expected.of_rows.slice(1, 8)), kClose);
   }
