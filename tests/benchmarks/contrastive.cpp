@@ -199,7 +199,7 @@ void run_steps(const Options& options, bool compare) {
     at::set_num_threads(options.threads);
     const bool speaks = communicator.rank() == 0;
     Shard shard;
-    shard.ownership = ownership;
+    shard.ownership = shard.whole = ownership;
     shard.communicator = &communicator;
     const std::vector<GlobalNode> owned = ownership.nodes_of(communicator.rank());
     shard.row_of.assign(summary.space.nodes(), -1);
