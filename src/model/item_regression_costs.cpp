@@ -17,6 +17,7 @@ namespace micrec {
 namespace {
 
 constexpr double kCountBytes = 8;  // of a list, sent ahead of it
+constexpr double kComparedByGraphs = 12'000;
 
 /// What one rank sends, by exchange.
 class Sent {
@@ -333,7 +334,14 @@ void Planned::search(Range items) {
     asked_by[item] = histories_.owner_of_item[item];
     eligible += histories_.of_item.of(item).empty() ? 0 : 1;
   }
-  if (!is_approximate(shape_.search, eligible)) return;
+  const bool is_exact = !is_approximate(shape_.search, eligible);
+  // Rows that a query is compared with; while the graphs are built and asked, as measured of 300,000.
+  const double compared = is_exact ? static_cast<double>(eligible) : kComparedByGraphs;
+  for (int rank = 0; rank < ranks(); ++rank) {
+    const auto asked = static_cast<double>(std::ranges::count(asked_by, rank));
+    sent_[rank].costs().matrix_operations(2 * asked * compared * static_cast<double>(columns_));
+  }
+  if (is_exact) return;
   const std::vector<SearchTraffic> traffic = traffic_of_search(asked_by, kMostByFeatures, ranks());
   for (int rank = 0; rank < ranks(); ++rank) {
     sent_[rank].add("neighbours.sample", 1, traffic[rank].sample);
