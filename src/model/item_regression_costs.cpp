@@ -17,6 +17,8 @@ namespace micrec {
 namespace {
 
 constexpr double kCountBytes = 8;  // of a list, sent ahead of it
+/// Rows that a query is compared with while graphs of near items are built and asked: as measured of
+/// 300,000 items.
 constexpr double kComparedByGraphs = 12'000;
 
 /// What one rank sends, by exchange.
@@ -335,7 +337,6 @@ void Planned::search(Range items) {
     eligible += histories_.of_item.of(item).empty() ? 0 : 1;
   }
   const bool is_exact = !is_approximate(shape_.search, eligible);
-  // Rows that a query is compared with; while the graphs are built and asked, as measured of 300,000.
   const double compared = is_exact ? static_cast<double>(eligible) : kComparedByGraphs;
   for (int rank = 0; rank < ranks(); ++rank) {
     const auto asked = static_cast<double>(std::ranges::count(asked_by, rank));
