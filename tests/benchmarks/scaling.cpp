@@ -294,6 +294,8 @@ void run(std::int64_t edges, const char* csv_path) {
 }  // namespace micrec
 
 int main(int argc, char** argv) {
-  micrec::run(argc > 1 ? std::atoll(argv[1]) : 2'000'000, argc > 2 ? argv[2] : nullptr);
+  // Every taste needs items.
+  micrec::run(std::max(20'000LL, argc > 1 ? std::atoll(argv[1]) : 2'000'000LL),
+              argc > 2 ? argv[2] : nullptr);
   return 0;
 }
