@@ -36,11 +36,12 @@ struct PackedSystems {
   float* right_together = nullptr;          // (neighbours) of their columns with the item's
   float* cross = nullptr;                   // (neighbours) 1, or the weight of other domains
   std::int32_t* rows = nullptr;             // (neighbours) of their features
+  std::uint32_t* held = nullptr;            // (items) a bit for each modality that the item has
 
   std::int64_t bytes() const {
     return 2 * (items + 1) * std::int64_t{sizeof(std::int64_t)} +
            (products + 2 * neighbours) * std::int64_t{sizeof(float)} +
-           neighbours * std::int64_t{sizeof(std::int32_t)};
+           (neighbours + items) * std::int64_t{sizeof(std::int32_t)};
   }
   /// They lie from `begin` on, which is a multiple of 8.
   void lie_at(void* begin) {
@@ -50,6 +51,7 @@ struct PackedSystems {
     right_together = together + products;
     cross = right_together + neighbours;
     rows = reinterpret_cast<std::int32_t*>(cross + neighbours);
+    held = reinterpret_cast<std::uint32_t*>(rows + neighbours);
   }
 };
 
@@ -164,7 +166,7 @@ inline std::int64_t alike_tasks(const ItemSystemsCall& call) {
   return call.of.items * call.modalities;
 }
 
-/// The products of one modality of an item.
+/// The products of one modality of an item; zeros where it lacks that.
 template <typename Block>
 MICREC_KERNEL_INLINE void alike_task(const Block& block, const ItemSystemsCall& call,
                                      AlikeTile& tile, std::int64_t task) {
@@ -174,7 +176,8 @@ MICREC_KERNEL_INLINE void alike_task(const Block& block, const ItemSystemsCall& 
   const Range columns = call.columns[modality];
   typename Block::template Threads<AlikeShare> shares;
   block.each([&](int thread) { begin_share(thread, shares[thread]); });
-  for (std::int64_t first = columns.begin; first < columns.end; first += kAlikeColumns) {
+  const std::int64_t end = (call.of.held[item] >> modality & 1) != 0 ? columns.end : columns.begin;
+  for (std::int64_t first = columns.begin; first < end; first += kAlikeColumns) {
     const std::int64_t left = columns.end - first;
     const int count = static_cast<int>(left < kAlikeColumns ? left : kAlikeColumns);
     block.each([&](int thread) { load_features(call, tile, item, first, count, thread); });

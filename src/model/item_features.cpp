@@ -1,6 +1,7 @@
 #include "model/item_features.h"
 
 #include <ATen/ATen.h>
+#include <glog/logging.h>
 
 #include <algorithm>
 #include <cmath>
@@ -16,20 +17,20 @@ ItemFeatures::ItemFeatures(const DatasetFile& dataset, const Shard& shard,
                            const std::vector<std::string>& modalities, int feature_dim)
     : dataset_(dataset), shard_(shard) {
   const NodeSpace& space = shard.space();
-  present_.assign(space.nodes() - space.users(), 0);
+  CHECK_LE(modalities.size(), 32) << "a modality has a bit";
+  held_.assign(space.nodes() - space.users(), 0);
   for (const std::string& name : modalities) {
     const int modality = this->modalities();
     Modality& added = of_modality_.emplace_back();
     added.statistics = fit_statistics(dataset, *shard.summary, name, feature_dim, *shard.world);
     columns_.push_back({width_, width_ + added.statistics.columns()});
     width_ = columns_.back().end;
-    auto& of_domain = present_in_.emplace_back();
     for (int domain = 0; domain < space.domains(); ++domain) {
-      const DomainInfo& info = dataset.domains()[domain];
-      of_domain.push_back(has_modality(info, name) ? dataset.features_present(domain, name)
-                                                   : std::vector<std::uint8_t>(info.items, 0));
-      for (std::int64_t item = 0; item < info.items; ++item) {
-        present_[space.items_of(domain).begin - space.users() + item] |= of_domain.back()[item];
+      if (!has_modality(dataset.domains()[domain], name)) continue;
+      const std::int64_t first = space.items_of(domain).begin - space.users();
+      const std::vector<std::uint8_t> present = dataset.features_present(domain, name);
+      for (std::size_t item = 0; item < present.size(); ++item) {
+        if (present[item] != 0) held_[first + static_cast<std::int64_t>(item)] |= 1U << modality;
       }
     }
     fit(modality, *shard.world);
@@ -59,6 +60,7 @@ void ItemFeatures::fit(int modality, Communicator& communicator) {
     const DomainInfo& info = dataset_.domains()[domain];
     if (communicator.rank() == 0 && has_modality(info, of.statistics.modality)) {
       std::vector<double> sum(columns, 0);
+      const std::int64_t first = space.items_of(domain).begin - space.users();
       double squares_here = 0;
       std::int64_t count = 0;
       for (std::int64_t begin = 0; begin < info.items; begin += kRowsAtATime) {
@@ -66,7 +68,7 @@ void ItemFeatures::fit(int modality, Communicator& communicator) {
         const at::Tensor rows = transformed(modality, domain, begin, end);
         for (std::int64_t item = begin; item < end; ++item) {
           const bool trained = shard_.summary->training_degree[value(space.item(domain, item))] > 0;
-          if (!trained || !present_in_[modality][domain][item]) continue;
+          if (!trained || !has(modality, first + item)) continue;
           const float* row = rows.const_data_ptr<float>() + (item - begin) * columns;
           for (std::int64_t c = 0; c < columns; ++c) {
             sum[c] += row[c];
@@ -103,16 +105,14 @@ void ItemFeatures::read(std::int64_t begin, std::int64_t end, float* out) const 
     const std::int64_t to = std::min(end, first + space.items_of(domain).size());
     if (from >= to) continue;
     for (int m = 0; m < modalities(); ++m) {
-      const std::vector<std::uint8_t>& present = present_in_[m][domain];
-      if (std::find(present.begin() + (from - first), present.begin() + (to - first), 1) ==
-          present.begin() + (to - first)) {
-        continue;
-      }
+      bool is_there = false;
+      for (std::int64_t item = from; item < to; ++item) is_there = is_there || has(m, item);
+      if (!is_there) continue;
       const at::Tensor rows = transformed(m, domain, from - first, to - first);
       const float* const offset = of_modality_[m].offset[domain].const_data_ptr<float>();
       const std::int64_t columns = columns_[m].size();
       for (std::int64_t item = from; item < to; ++item) {
-        if (!present[item - first]) continue;
+        if (!has(m, item)) continue;
         const float* const row = rows.const_data_ptr<float>() + (item - from) * columns;
         float* const to_row = out + (item - begin) * width_ + columns_[m].begin;
         for (std::int64_t c = 0; c < columns; ++c) {

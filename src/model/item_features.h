@@ -32,8 +32,8 @@ class ItemFeatures {
 
   /// Rows of items numbered over all domains. out: ((end - begin) * width()) float32.
   void read(std::int64_t begin, std::int64_t end, float* out) const;
-  /// 1 where an item has a modality. (items of all domains)
-  const std::vector<std::uint8_t>& present() const { return present_; }
+  /// Which modalities each item has, a bit each from the lowest. (items of all domains)
+  const std::vector<std::uint32_t>& held() const { return held_; }
 
  private:
   struct Modality {
@@ -41,6 +41,7 @@ class ItemFeatures {
     std::vector<at::Tensor> offset;  // [domain] (columns) float32 to take off; undefined: lacks it
     float scale = 1;
   };
+  bool has(int modality, std::int64_t item) const { return (held_[item] >> modality & 1) != 0; }
   at::Tensor transformed(int modality, int domain, std::int64_t begin, std::int64_t end) const;
   void fit(int modality, Communicator& communicator);
 
@@ -48,8 +49,7 @@ class ItemFeatures {
   const Shard& shard_;
   std::vector<Modality> of_modality_;
   std::vector<Range> columns_;
-  std::vector<std::uint8_t> present_;
-  std::vector<std::vector<std::vector<std::uint8_t>>> present_in_;  // [modality][domain] (items)
+  std::vector<std::uint32_t> held_;
   std::int64_t width_ = 0;
 };
 

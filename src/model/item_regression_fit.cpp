@@ -125,7 +125,7 @@ ItemRegressionFit::Similar ItemRegressionFit::search_similar(Range own_places,
       std::vector<std::int32_t>(histories_.items(), -1),
       kMostByFeatures};
   for (std::int64_t item = targets.begin; item < targets.end; ++item) {
-    if (!features_.present()[item]) continue;
+    if (features_.held()[item] == 0) continue;
     question.eligible[item] = histories_.squared_length()[item] > 0;
     if (is_wanted(static_cast<std::int32_t>(item))) {
       question.asked_by[item] = shard_.whole.owner[users + item];
@@ -305,6 +305,7 @@ ItemSystem ItemRegressionFit::system_of(const Batch& batch, const ItemRegression
     system.squared_length.push_back(neighbour.squared_length);
     system.cross.push_back(of_domain.contains(of.items[n]) ? 1.0F : static_cast<float>(task.cross));
   }
+  system.held = features_.held()[histories_.own_items()[batch.items.begin + t]];
   if (width > 0) {
     system.features = batch.features.const_data_ptr<float>();
     system.own_features = own_features_.const_data_ptr<float>() + (batch.items.begin + t) * width;

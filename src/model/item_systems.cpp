@@ -92,6 +92,7 @@ void ItemSystems::pack(const ItemSystem& item, std::int64_t i, const PackedSyste
   std::ranges::copy(item.together, to.right_together + first);
   std::ranges::copy(item.cross, to.cross + first);
   std::ranges::copy(item.rows, to.rows + first);
+  to.held[i] = item.held;
   write_column_products(item, {to.together + to.first_product[i], 1});
 }
 
@@ -258,6 +259,7 @@ void ItemSystems::add_feature_products(const ItemSystem& item, int lane) {
   const auto rows = static_cast<std::int64_t>(item.rows.size()) + 1;  // the item's own is the last
   const std::int64_t width = modality_columns_.back().end;
   for (std::size_t m = 0; m < modality_columns_.size(); ++m) {
+    if ((item.held >> m & 1) == 0) continue;
     const Range columns = modality_columns_[m];
     const auto row_of = [&](std::int64_t n) {
       return columns.begin +

@@ -33,6 +33,7 @@ struct ItemSystem {
   std::vector<std::int32_t> rows;       // [neighbour] its row of `features`
   const float* features = nullptr;      // (rows, width), null: there are none
   const float* own_features = nullptr;  // (width)
+  std::uint32_t held = 0;               // a bit for each modality that the item has
 };
 
 /// The systems of up to 16 items, side by side: made once, solved for any settings.
@@ -40,7 +41,8 @@ struct ItemSystem {
 ///   (X_N'X_N + F_N F_N' + lambda I) b = X_N'x_i + F_N f_i
 ///
 /// over the people's columns X and alpha times the features F, both times `cross` where a neighbour
-/// is of another domain. Only neighbours with a positive right side stay; others have b = 0.
+/// is of another domain. What the item lacks is in neither F: nothing is known of its f_i there, and a zero
+/// would say that the item is like no other. Only neighbours with a positive right side stay; others have b = 0.
 class ItemSystems {
  public:
   static constexpr std::int64_t kMostNeighbours = kMostUnknowns;

@@ -26,8 +26,7 @@ mkdir -p "$out"/{data,runs,results}
 
 # --- Models of micrec: row, flags of every try, then what is varied; tries are divided by | ---
 
-amazon="--batch=8192 --max_steps=360 --lr_decay --validate_every=0 --validate_every_steps=60"
-gowalla="--batch=8192 --max_steps=3000 --lr_decay --validate_every=0 --validate_every_steps=300"
+steps="--max_steps=360 --lr_decay --validate_every=0 --validate_every_steps=60"
 ials_grid() {  # FLAGS: widths and weights of pairs, each with these flags
   local dim weight list=""
   for dim in 64 256 512; do
@@ -35,21 +34,23 @@ ials_grid() {  # FLAGS: widths and weights of pairs, each with these flags
   done
   echo "${list#|}"
 }
-grid() {  # ROW
+grid() {  # ROW SET
+  local low=0.01 high=0.02
+  [[ $2 != gowalla* ]] || low=0.02 high=0.05  # its batches are six times as large
   case $1 in
-    mf)              echo "--model=mf --lr=0.01 --l2=0.01|--model=mf --lr=0.01 --l2=0.001|--model=mf --lr=0.02 --l2=0.01" ;;
-    lightgcn)        echo "--model=lightgcn --lr=0.02 --l2=0.001|--model=lightgcn --lr=0.01 --l2=0.001|--model=lightgcn --lr=0.02 --l2=0.0001" ;;
-    inmo)            echo "--model=inmo --lr=0.02 --dropout=0.3|--model=inmo --lr=0.01 --dropout=0.3|--model=inmo --lr=0.02 --dropout=0.1" ;;
-    micrec_off)      echo "--model=micrec --item_regression=off --lr=0.01|--model=micrec --item_regression=off --lr=0.02|--model=micrec --item_regression=off --lr=0.01 --dropout=0.1" ;;
+    mf)              echo "--model=mf --lr=$low --l2=0.01|--model=mf --lr=$low --l2=0.001|--model=mf --lr=$high --l2=0.01" ;;
+    lightgcn)        echo "--model=lightgcn --lr=$high --l2=0.001|--model=lightgcn --lr=$low --l2=0.001|--model=lightgcn --lr=$high --l2=0.0001" ;;
+    inmo)            echo "--model=inmo --lr=$high --dropout=0.3|--model=inmo --lr=$low --dropout=0.3|--model=inmo --lr=$high --dropout=0.1" ;;
+    micrec_off)      echo "--model=micrec --item_regression=off --lr=$low|--model=micrec --item_regression=off --lr=$high|--model=micrec --item_regression=off --lr=$low --dropout=0.1" ;;
     item_regression) echo "--model=item_regression" ;;
     ials)            ials_grid "" ;;
     ials_regression) ials_grid " --item_regression=auto" ;;
-    micrec)          echo "--model=micrec --lr=0.01|--model=micrec --lr=0.02|--model=micrec --lr=0.01 --dropout=0.1" ;;
+    micrec)          echo "--model=micrec --lr=$low|--model=micrec --lr=$high|--model=micrec --lr=$low --dropout=0.1" ;;
   esac
 }
 schedule() {  # ROW SET: of the models that take steps
   [[ $1 != item_regression && $1 != ials* ]] || return 0
-  if [[ $2 == gowalla* ]]; then echo "$gowalla"; else echo "$amazon"; fi
+  if [[ $2 == gowalla* ]]; then echo "--batch=auto $steps"; else echo "--batch=8192 $steps"; fi
 }
 
 # --- Data ---
@@ -149,7 +150,7 @@ PYTHON
 own_row() {  # SET ROW
   local set=$1 row=$2 choice=$1 best="" chosen="" number=0 tries try seed run value
   [[ $set != gowalla ]] || choice=gowalla_choice
-  IFS='|' read -ra tries <<<"$(grid "$row")"
+  IFS='|' read -ra tries <<<"$(grid "$row" "$set")"
   local -a fixed flags
   read -ra fixed <<<"$(schedule "$row" "$set")"
   for try in "${tries[@]}"; do

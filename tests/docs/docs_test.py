@@ -147,7 +147,7 @@ class Known:
 
     def has_target(self, name):
         return (re.search(rf"\b{re.escape(name)}\b", self.cmake) is not None or
-                re.search(rf"NAME {re.escape(name.removeprefix('test_'))}\b", self.cmake) is not None)
+                re.search(rf"NAME {re.escape(re.sub('^(test|benchmark)_', '', name))}\b", self.cmake) is not None)
 
 
 def flags_in(words, underscores=True):

@@ -415,6 +415,7 @@ ItemSystemsCall call_on_host(ItemSystemsCall call) {
   translate(call.of.right_together);
   translate(call.of.cross);
   translate(call.of.rows);
+  translate(call.of.held);
   translate(call.columns);
   translate(call.features);
   translate(call.own_features);

@@ -41,6 +41,12 @@ struct DenseData {
     for (std::size_t n = 0; n < a.size(); ++n) sum += a[n] * b[n];
     return sum;
   }
+  /// An item that lacks a modality has zeros there.
+  bool has(std::int32_t item, std::size_t modality) const {
+    const Range columns = modalities[modality];
+    return std::any_of(f[item].begin() + columns.begin, f[item].begin() + columns.end,
+                       [](double value) { return value != 0; });
+  }
 };
 
 DenseData dense_data(const DatasetFile& dataset) {
@@ -130,6 +136,7 @@ Coefficients dense_coefficients(const DenseData& data,
     const auto product = [&](std::int32_t a, std::int32_t b) {
       double sum = data.dot(data.x[a], data.x[b]);
       for (std::size_t m = 0; m < data.modalities.size(); ++m) {
+        if (!data.has(i, m)) continue;
         for (std::int64_t c = data.modalities[m].begin; c < data.modalities[m].end; ++c) {
           sum += settings.alpha[m] * settings.alpha[m] * data.f[a][c] * data.f[b][c];
         }
