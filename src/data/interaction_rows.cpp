@@ -197,20 +197,23 @@ void put_into_ranges(const Layout& layout, const std::vector<std::int32_t>& user
   }
 }
 
-/// By the pair, by counting 11 bits at a time from the last; those of one pair stay as they are.
+/// By the pair, by counting at most 11 bits at a time from the last; those of one pair stay as they
+/// are.
 template <typename Packed>
 void sort_by_pair(const Layout& layout, std::span<Packed> rows, std::vector<Packed>& room) {
-  constexpr int kDigitBits = 11;
-  constexpr std::uint64_t kDigits = 1 << kDigitBits;
+  constexpr int kMostDigitBits = 11;
+  const int passes = (layout.pair_bits() + kMostDigitBits - 1) / kMostDigitBits;
+  const int digit_bits = passes == 0 ? 0 : (layout.pair_bits() + passes - 1) / passes;
+  const std::uint64_t digits = std::uint64_t{1} << digit_bits;
   room.resize(std::max(room.size(), rows.size()));
   std::span<Packed> from = rows;
   std::span<Packed> to = std::span(room).first(rows.size());
-  std::array<std::uint32_t, kDigits> next;
-  for (int shift = 0; shift < layout.pair_bits(); shift += kDigitBits) {
-    const auto digit = [&](const Packed& row) { return row.pair(layout) >> shift & (kDigits - 1); };
-    next.fill(0);
+  std::array<std::uint32_t, 1 << kMostDigitBits> next;
+  for (int shift = 0; shift < layout.pair_bits(); shift += digit_bits) {
+    const auto digit = [&](const Packed& row) { return row.pair(layout) >> shift & (digits - 1); };
+    std::fill_n(next.begin(), digits, 0U);
     for (const Packed& row : from) ++next[digit(row)];
-    std::exclusive_scan(next.begin(), next.end(), next.begin(), 0U);
+    std::exclusive_scan(next.begin(), next.begin() + digits, next.begin(), 0U);
     for (const Packed& row : from) to[next[digit(row)]++] = row;
     std::swap(from, to);
   }

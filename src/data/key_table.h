@@ -84,15 +84,18 @@ class KeyTable {
 
   std::size_t first_slot(std::uint32_t hash) const { return hash >> (32 - bits_); }
   /// The first place from `slot` on that is free or has this hash.
-  std::size_t next_of_hash(std::size_t slot, std::uint32_t hash) const;
-  std::size_t first_of_hash(std::uint32_t hash) const {
-    return next_of_hash(first_slot(hash), hash);
+  std::size_t next_of_hash(std::size_t slot, std::uint32_t hash) const {
+    const std::size_t mask = slots_.size() - 1;
+    while (slots_[slot].number >= 0 && slots_[slot].hash != hash) slot = (slot + 1) & mask;
+    return slot;
   }
-  std::size_t slot_of(const Wanted& wanted) const;
+  /// Its place, or the free one where it belongs; from `slot` on, which it does not stand before.
+  std::size_t slot_of(const Wanted& wanted, std::size_t slot) const;
   bool is_at(std::int32_t number, const Wanted& wanted) const;
-  std::int32_t add(const Wanted& wanted);
+  std::int32_t add(const Wanted& wanted, std::size_t slot);
   void add_together(std::span<const std::string_view> keys, std::int32_t* numbers);
-  void grow();
+  /// Places for so many new keys.
+  void make_room(std::size_t keys);
   std::size_t common_beginning() const;
 
   std::vector<Key> keys_;    // (size)

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <iterator>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -65,30 +66,30 @@ class PackedColumn {
   }
   ~PackedColumn() = default;
 
-  std::size_t size() const { return blocks_.size() * kBlock + last_.size(); }
+  std::size_t size() const { return blocks_.size() * kBlock + filled_; }
   bool empty() const { return size() == 0; }
   const_iterator begin() const { return {*this, 0}; }
   const_iterator end() const { return {*this, size()}; }
   T back() const { return (*this)[size() - 1]; }
 
   T operator[](std::size_t at) const {
-    if (at / kBlock == blocks_.size()) return last_[at % kBlock];
+    if (at / kBlock == blocks_.size()) return (*last_)[at % kBlock];
     return blocks_[at / kBlock].value(at % kBlock);
   }
 
   /// The values from `begin`, where a block begins, to the end of that block: in `room`, or where
   /// they stand.
   std::span<const T> block(std::size_t begin, Block& room) const {
-    if (begin / kBlock == blocks_.size()) return last_;
+    if (begin / kBlock == blocks_.size()) return {last_->data(), filled_};
     const Packed& packed = blocks_[begin / kBlock];
     for (std::size_t i = 0; i < kBlock; ++i) room[i] = packed.value(i);
     return room;
   }
 
   void push_back(T value) {
-    if (last_.capacity() < kBlock) last_.reserve(kBlock);
-    last_.push_back(value);
-    if (last_.size() == kBlock) pack();
+    if (!last_) last_ = std::make_unique_for_overwrite<Block>();
+    (*last_)[filled_++] = value;
+    if (filled_ == kBlock) pack();
   }
 
   /// The same value until there are `size`.
@@ -97,12 +98,13 @@ class PackedColumn {
   }
 
   void append(std::span<const T> values) {
+    if (!last_) last_ = std::make_unique_for_overwrite<Block>();
     while (!values.empty()) {
-      if (last_.capacity() < kBlock) last_.reserve(kBlock);
-      const std::size_t taken = std::min(values.size(), kBlock - last_.size());
-      last_.insert(last_.end(), values.begin(), values.begin() + taken);
+      const std::size_t taken = std::min(values.size(), kBlock - filled_);
+      std::copy_n(values.begin(), taken, last_->begin() + filled_);
+      filled_ += taken;
       values = values.subspan(taken);
-      if (last_.size() == kBlock) pack();
+      if (filled_ == kBlock) pack();
     }
   }
 
@@ -148,6 +150,7 @@ class PackedColumn {
     std::swap(slab_words_, other.slab_words_);
     std::swap(slabs_gone_, other.slabs_gone_);
     std::swap(last_, other.last_);
+    std::swap(filled_, other.filled_);
   }
 
   /// Room for some words of the slabs, with one more behind them.
@@ -162,9 +165,10 @@ class PackedColumn {
   }
 
   void pack() {
-    T least = last_[0];
-    T most = last_[0];
-    for (const T value : last_) {
+    const Block& values = *last_;
+    T least = values[0];
+    T most = values[0];
+    for (const T value : values) {
       least = std::min(least, value);
       most = std::max(most, value);
     }
@@ -178,7 +182,7 @@ class PackedColumn {
     std::uint64_t word = 0;
     std::uint32_t filled = 0;  // bits of it
     for (std::size_t i = 0; i < kBlock && packed.width > 0; ++i) {
-      const std::uint64_t distance = static_cast<std::uint64_t>(last_[i]) - packed.least;
+      const std::uint64_t distance = static_cast<std::uint64_t>(values[i]) - packed.least;
       word |= distance << filled;
       filled += packed.width;
       if (filled < 64) continue;
@@ -187,14 +191,15 @@ class PackedColumn {
       word = filled == 0 ? 0 : distance >> (packed.width - filled);
     }
     blocks_.push_back(packed);
-    last_.clear();
+    filled_ = 0;
   }
 
   std::vector<Packed> blocks_;  // of kBlock values each
   std::vector<Pages> slabs_;
-  std::size_t slab_words_ = 0;  // used of the last slab
-  std::size_t slabs_gone_ = 0;  // given back
-  std::vector<T> last_;         // fewer than kBlock
+  std::size_t slab_words_ = 0;   // used of the last slab
+  std::size_t slabs_gone_ = 0;   // given back
+  std::unique_ptr<Block> last_;  // the first `filled_`, fewer than kBlock; none before the first
+  std::size_t filled_ = 0;
 };
 
 /// Reads a column that does not change in rising places, a block at a time.

@@ -79,8 +79,11 @@ void split_by_user(const SplitRule& rule, PreparedDomain& domain, const Rank& ra
     if (test + valid > 0) {
       // Which they are is asked for, not their order.
       const auto first = order.begin();
-      std::nth_element(first, first + test + valid, order.end(), std::greater<>());
-      std::nth_element(first, first + test, first + test + valid, std::greater<>());
+      const auto is_later = [](const auto& a, const auto& b) {
+        return a.first != b.first ? a.first > b.first : a.second > b.second;
+      };
+      std::nth_element(first, first + test + valid, order.end(), is_later);
+      std::nth_element(first, first + test, first + test + valid, is_later);
       for (std::int64_t i = 0; i < test + valid; ++i) {
         domain.split[order[i].second] = i < test ? Split::test : Split::valid;
       }

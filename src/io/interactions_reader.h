@@ -43,9 +43,9 @@ struct Interaction {
   std::string_view item;                  // key, never empty, UTF-8
   std::optional<std::int64_t> timestamp;  // as in the file, rounded down
   std::optional<double> rating;
-  std::optional<SplitLabel> label;  // with InteractionsOptions::split_column
   std::int64_t line = 0;            // from 1
   std::int32_t billionths = 0;      // of the timestamp's unit, what was rounded off
+  std::optional<SplitLabel> label;  // with InteractionsOptions::split_column
 };
 
 struct InteractionsSummary {

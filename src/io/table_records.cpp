@@ -18,7 +18,6 @@ namespace micrec {
 namespace {
 
 constexpr char kFirstOfMark = '\xEF';  // of a byte order mark
-constexpr std::size_t kMostFieldsToLook = 16;
 
 std::string_view without_mark(std::string_view value) {
   if (value.starts_with("\xEF\xBB\xBF")) value.remove_prefix(3);
@@ -33,6 +32,11 @@ bool is_blank(char letter) { return letter == ' ' || letter == '\t'; }
 bool is_plain_key(std::string_view key) {
   if (key.empty() || is_blank(key.front()) || is_blank(key.back())) return false;
   return key.front() != kFirstOfMark && key.front() != '"';
+}
+
+/// Their last letters tell most keys from the name of their column.
+bool is_same(std::string_view key, std::string_view name) {
+  return key.size() == name.size() && key.back() == name.back() && key == name;
 }
 
 /// Names of columns have no digit.
@@ -84,10 +88,11 @@ bool parse_plain_rating(std::string_view value, double* rating) {
   return parsed.has_value();
 }
 
-/// Where two letters stand in a text, and its end where the second does not stand there.
+/// Where two letters stand in a text, and its end where the second does not stand there. First of
+/// all comes the place before the text, -1.
 std::vector<std::uint32_t> places_of(std::string_view text, char one, char last) {
-  std::vector<std::uint32_t> places;
-  std::size_t count = 0;
+  std::vector<std::uint32_t> places = {~std::uint32_t{0}};
+  std::size_t count = 1;
   std::size_t at = 0;
 #if defined(__SSE2__)
   const __m128i ones = _mm_set1_epi8(one);
@@ -145,34 +150,47 @@ Error TableRecord::error(const std::string& what) const {
 
 // --- plain lines ---
 
+/// A line by where its fields end.
+struct TableRecords::PlainLine {
+  std::string_view text;        // the block's
+  const std::uint32_t* before;  // the place in it before the line; behind it those before the next
+  const char* end;  // of the line, where the last field may end earlier than at its place
+
+  std::string_view field(std::size_t f) const {
+    const char* const begin = text.data() + (before[f] + 1);
+    return {begin, std::min(text.data() + before[f + 1], end)};
+  }
+};
+
 bool TableRecords::may_take_lines(std::string_view text) const {
   return !table_.format.quotes || text.find('"') == std::string_view::npos;
 }
 
 /// Fills an interaction from fields in which nothing is unusual; `closely`: take() is to look.
-TableRecords::Looked TableRecords::look(std::span<const std::string_view> fields,
-                                        std::optional<double> min_rating, Interaction& out) const {
+TableRecords::Looked TableRecords::look(const PlainLine& line, std::optional<double> min_rating,
+                                        Interaction& out) const {
   const std::size_t user = *place(Role::user);
   const std::size_t item = *place(Role::item);
-  out.user = fields[user];
-  out.item = fields[item];
+  out.user = line.field(user);
+  out.item = line.field(item);
   if (!is_plain_key(out.user) || !is_plain_key(out.item)) return Looked::closely;
   if (!has_digit(out.item) && !has_digit(out.user)) return Looked::closely;
-  if (table_.has_header && (out.user == table_.raw[user] || out.item == table_.raw[item])) {
+  if (table_.has_header &&
+      (is_same(out.user, table_.raw[user]) || is_same(out.item, table_.raw[item]))) {
     return Looked::closely;
   }
-  if (const auto time = place(Role::timestamp)) {
+  if (const auto& time = place(Role::timestamp)) {
     std::int64_t number = 0;
-    if (!parse_plain(fields[*time], &number)) return Looked::closely;
+    if (!parse_plain(line.field(*time), &number)) return Looked::closely;
     out.timestamp = number;
   }
-  if (const auto rating = place(Role::rating)) {
+  if (const auto& rating = place(Role::rating)) {
     double number = 0;
-    if (!parse_plain_rating(fields[*rating], &number)) return Looked::closely;
+    if (!parse_plain_rating(line.field(*rating), &number)) return Looked::closely;
     out.rating = number;
   }
-  if (const auto label = place(Role::label)) {
-    const std::string_view value = fields[*label];
+  if (const auto& label = place(Role::label)) {
+    const std::string_view value = line.field(*label);
     if (value.size() != 1 || value[0] < '0' || value[0] > '2') return Looked::closely;
     out.label = static_cast<SplitLabel>(value[0] - '0');
   }
@@ -192,7 +210,6 @@ void TableRecords::take_lines(const LineBlock& lines, char line_feed, Delivery& 
                               TableCounts& counts, std::vector<Interaction>& out) const {
   const std::string_view text = lines.text();
   const bool is_plain = line_feed == '\n' && table_.format.separator.size() == 1 &&
-                        table_.raw.size() <= kMostFieldsToLook &&
                         text.find('\0') == std::string_view::npos &&
                         static_cast<signed char>(table_.format.separator.front()) >= 0 &&
                         simdjson::validate_utf8(text.data(), text.size());
@@ -202,31 +219,25 @@ void TableRecords::take_lines(const LineBlock& lines, char line_feed, Delivery& 
   // Where a line has other fields than its table, or may have: its end alone.
   const char separator = is_plain ? table_.format.separator.front() : line_feed;
   const std::vector<std::uint32_t> ends = places_of(text, separator, line_feed);
-  std::array<std::string_view, kMostFieldsToLook> looked_at;
   std::vector<std::string_view> fields;
   std::int64_t number = lines.first_line;
-  const char* at = text.data();
-  for (std::size_t next = 0; next < ends.size(); ++number) {
-    const char* const begin = at;
+  for (std::size_t next = 1; next < ends.size(); ++number) {
+    const std::uint32_t* const before = &ends[next - 1];
+    const char* const begin = text.data() + (*before + 1);
     const char* stop = nullptr;
     std::size_t width = 0;
     do {
       stop = text.data() + ends[next++];
-      if (width < kMostFieldsToLook) looked_at[width] = {at, static_cast<std::size_t>(stop - at)};
       ++width;
-      at = stop + 1;
     } while (next < ends.size() && *stop != line_feed);
     std::string_view line(begin, stop - begin);
-    if (has_returns && line.ends_with('\r')) {
-      line.remove_suffix(1);
-      if (width <= kMostFieldsToLook) looked_at[width - 1].remove_suffix(1);
-    }
+    if (has_returns && line.ends_with('\r')) line.remove_suffix(1);
     if (line.empty()) continue;
     const bool may_look = is_plain && width == table_.raw.size() &&
                           !(has_returns && line.find('\r') != std::string_view::npos);
     if (may_look) {
       Interaction& taken = out.emplace_back();
-      const Looked looked = look(looked_at, min_rating, taken);
+      const Looked looked = look({text, before, line.end()}, min_rating, taken);
       taken.line = number;
       if (looked == Looked::plain) {
         ++counts.records;

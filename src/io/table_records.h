@@ -3,7 +3,6 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,7 +25,7 @@ struct TableDescription {
   CsvFormat format;
   bool asks_about_quotes = false;  // which are characters, as nobody said otherwise
 
-  std::optional<std::size_t> place(Role role) const { return places[index(role)]; }
+  const std::optional<std::size_t>& place(Role role) const { return places[index(role)]; }
 };
 
 /// RecBole writes `user_id:token`.
@@ -81,8 +80,8 @@ class TableRecords {
 
   void take_line(std::string_view line, std::int64_t number, Delivery& delivery,
                  TableCounts& counts, std::vector<std::string_view>& fields) const;
-  Looked look(std::span<const std::string_view> fields, std::optional<double> min_rating,
-              Interaction& out) const;
+  struct PlainLine;
+  Looked look(const PlainLine& line, std::optional<double> min_rating, Interaction& out) const;
 
   bool repeats_header(const std::vector<std::string_view>& fields) const;
   bool is_other_header(const std::vector<std::string_view>& fields) const;
@@ -91,7 +90,7 @@ class TableRecords {
   void check_quotes_of_key(const TableRecord& record, Role role, TableCounts& counts) const;
   std::string quote_question(Role role, std::string_view key) const;
 
-  std::optional<std::size_t> place(Role role) const { return table_.place(role); }
+  const std::optional<std::size_t>& place(Role role) const { return table_.place(role); }
 
   const TableDescription& table_;
   std::string path_;
