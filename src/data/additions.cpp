@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "data/dataset_format.h"
 #include "data/interaction_rows.h"
 #include "data/key_table.h"
 
@@ -173,6 +174,23 @@ void match_people(const DatasetFile& dataset, Additions& additions) {
   }
 }
 
+/// Throws where the data set's times are dates and those that came positions, or the other way.
+void refuse_other_scale(const KnownDomain& known, const RawDomain& raw) {
+  if (!known.info.has_timestamps || !raw.time_scale) return;
+  TimeScale scale = TimeScale::order;
+  for (const Split split : dataset_format::kSplits) {
+    scale = scale_of(known.dataset.timestamps(known.number, split));
+    if (scale == TimeScale::dates) break;
+  }
+  if (scale == *raw.time_scale) return;
+  const bool are_dates = scale == TimeScale::dates;
+  throw Error(Cause::data,
+              text("The times of the domain ", raw.name, " are ", are_dates ? "dates" : "positions",
+                   " in ", known.dataset.path(), " and ", are_dates ? "positions" : "dates",
+                   " in what came to it, so nothing says which are later; write those that came ",
+                   are_dates ? "in Unix seconds (since 1970)." : "as positions after these."));
+}
+
 }  // namespace
 
 void refuse_foreign(const DatasetFile& dataset, const RawDomain& raw, std::ostream& report) {
@@ -188,6 +206,7 @@ void refuse_foreign(const DatasetFile& dataset, const RawDomain& raw, std::ostre
                      " users that came to ", raw.name, " are items of it in ", known.dataset.path(),
                      ": user and item columns are swapped; name them with --columns=USER,ITEM."));
   }
+  refuse_other_scale(known, raw);
   const auto none_is_known = [](const KeyTable& keys, const KeyTable& table) {
     return std::ranges::all_of(numbers_of(keys, table), [](std::int32_t n) { return n < 0; });
   };

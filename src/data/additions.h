@@ -46,8 +46,9 @@ enum class FeaturesOf {
 /// Refuses interactions of files that somebody wrote for a data set, where they cannot be of it; warns
 /// on `report` where they may be of another.
 ///
-/// Errors   Error(usage) where the domain is unknown; Error(data) where it has no interaction, or
-///          where user and item columns look swapped.
+/// Errors   Error(usage) where the domain is unknown; Error(data) where it has no interaction,
+///          where user and item columns look swapped, or where the times of one are dates and those
+///          of the other positions.
 void refuse_foreign(const DatasetFile& dataset, const RawDomain& raw, std::ostream& report);
 
 /// Numbers what came after a data set: repeats and interactions that it has already are dropped,

@@ -68,7 +68,15 @@ const char* pattern_of_date(std::int64_t time) {
 constexpr const char* kWayOut =
     "; convert them to Unix seconds (since 1970), or leave the times out with --columns=USER,ITEM";
 
+bool reaches(std::int64_t time, std::int64_t least) { return time >= least || time <= -least; }
+
 }  // namespace
+
+TimeScale scale_of(std::span<const std::int64_t> times) {
+  const bool has_date =
+      std::ranges::any_of(times, [](std::int64_t time) { return reaches(time, kLeastSeconds); });
+  return has_date ? TimeScale::dates : TimeScale::order;
+}
 
 void TimeCensus::Odd::add(std::int64_t time, std::int64_t line) {
   if (count++ > 0) return;
@@ -83,11 +91,10 @@ std::int64_t TimeCensus::count() const {
 }
 
 TimeCensus::Unit TimeCensus::unit_of(std::int64_t time) {
-  const auto reaches = [time](std::int64_t least) { return time >= least || time <= -least; };
-  if (!reaches(kLeastSeconds)) return kNone;
-  if (!reaches(kLeastMilliseconds)) return kSeconds;
-  if (!reaches(kLeastMicroseconds)) return kMilliseconds;
-  return reaches(kLeastNanoseconds) ? kNanoseconds : kMicroseconds;
+  if (!reaches(time, kLeastSeconds)) return kNone;
+  if (!reaches(time, kLeastMilliseconds)) return kSeconds;
+  if (!reaches(time, kLeastMicroseconds)) return kMilliseconds;
+  return reaches(time, kLeastNanoseconds) ? kNanoseconds : kMicroseconds;
 }
 
 void TimeCensus::add(std::int64_t time, std::int64_t line) {

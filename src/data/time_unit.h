@@ -2,12 +2,16 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace micrec {
 
 /// What times count from: 1970, or nothing that is known, as where they are mere positions.
 enum class TimeScale : std::uint8_t { dates, order };
+
+/// What times in seconds, or positions, count from: dates where any is one by its size.
+TimeScale scale_of(std::span<const std::int64_t> times);
 
 /// The times of one file as they stand in it. Their units are told by their size: a date since 1973
 /// has less than 12 digits in seconds, 12 to 14 in milliseconds, and so on.

@@ -277,6 +277,24 @@ TEST_F(AppendTest, RefusesWhatDoesNotFit) {
   });
 }
 
+TEST_F(AppendTest, RefusesPositionsBesideDates) {
+  const auto of_scale = [](TimeScale scale, std::int64_t time) {
+    std::vector<RawDomain> raw;
+    raw.push_back(raw_domain("food", {{"p2", "food-1", time}, {"p4", "food-new", time}}));
+    raw[0].time_scale = scale;
+    return raw;
+  };
+  constexpr std::int64_t kDate = 1'700'000'000;
+  additions(of_scale(TimeScale::order, 3));
+  expect_error(Cause::data, {"food are positions in " + old_->path(), "dates in what came"},
+               [&] { additions(of_scale(TimeScale::dates, kDate)); });
+  write_dataset(prepare_quietly(of_scale(TimeScale::dates, kDate)), folder_ / "dates.h5");
+  reopen("dates.h5");
+  additions(of_scale(TimeScale::dates, kDate + 1));
+  expect_error(Cause::data, {"food are dates in " + old_->path(), "in Unix seconds"},
+               [&] { additions(of_scale(TimeScale::order, 3)); });
+}
+
 TEST_F(AppendTest, SaysWhereNothingIsKnown) {
   std::vector<RawDomain> raw;
   raw.push_back(raw_domain("food", {{"x", "y"}}));
