@@ -55,6 +55,7 @@ struct DatasetFile::State {
   explicit State(Hdf5File opened) : file(std::move(opened)) {}
 
   Hdf5File file;
+  std::int64_t version = 0;  // of the format
   std::string fingerprint;
   std::string provenance;
   std::string split_rule;
@@ -101,6 +102,20 @@ struct DatasetFile::State {
     return values;
   }
 
+  void for_each_piece_of_times(
+      int number, Split split,
+      const std::function<void(const std::vector<std::int64_t>&)>& use) const {
+    constexpr std::int64_t kPiece = 1 << 20;
+    const DomainInfo& info = domain(number);
+    const std::string times = dataset_format::split_path(info.name, split) + "/timestamp";
+    const std::int64_t count = file.exists(times) ? info.interactions[static_cast<int>(split)] : 0;
+    std::vector<std::int64_t> part;
+    for (std::int64_t begin = 0; begin < count; begin += kPiece) {
+      part.resize(std::min(kPiece, count - begin));
+      file.read_rows(times, Range{begin, begin + std::ssize(part)}, part.data());
+      use(part);
+    }
+  }
   void read_domain(const std::string& name);
   void read_extends();
 
@@ -218,6 +233,7 @@ DatasetFile DatasetFile::open(const std::string& path) {
                                   ", and this program reads up to ", dataset_format::kVersion,
                                   "; use the micrec that made it, or a newer one."));
   }
+  state->version = version;
   state->fingerprint = file.text_attribute("/", "fingerprint");
   state->provenance = file.text_attribute("/", "provenance");
   state->split_rule = file.text_attribute("/", "split");
@@ -288,6 +304,7 @@ std::string fingerprint_with(const std::string& fingerprint, const Additions& ad
     digest.add_texts(domain.item_keys);
     digest.add_numbers(domain.user);
     digest.add_numbers(domain.item);
+    digest.add_numbers(domain.timestamp);
     for (const FeatureTable& table : domain.features) {
       const auto items = static_cast<std::int64_t>(table.present.size());
       const auto count = static_cast<std::int64_t>(domain.item_keys.size());
@@ -553,6 +570,10 @@ void DatasetFile::verify() const {
                      [&](const Interactions& part) { fingerprint.add_numbers(part.user); });
       for_each_chunk(d, split,
                      [&](const Interactions& part) { fingerprint.add_numbers(part.item); });
+      if (state_->version >= dataset_format::kVersionOfTimesInFingerprint) {
+        state_->for_each_piece_of_times(d, split,
+                                        [&](const auto& part) { fingerprint.add_numbers(part); });
+      }
     }
     fingerprint.add_count(static_cast<std::int64_t>(info.modalities.size()));
     for (const ModalityInfo& modality : info.modalities) {

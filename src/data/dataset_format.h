@@ -5,7 +5,7 @@
 
 #include "data/dataset_file.h"
 
-/// The dataset file, versions 1 and 2. HDF5; everything can be read with h5ls, h5py or pandas, without
+/// The dataset file, versions 1 to 3. HDF5; everything can be read with h5ls, h5py or pandas, without
 /// this program.
 ///
 /// Numbers of users and items are rows: user 17 of a domain is row 17 of its `users` group. Keys
@@ -13,13 +13,13 @@
 /// decimal numbers (no sign, no leading zero) come first, by value; all others follow by their
 /// bytes. Each key is UTF-8 and unique in its list.
 ///
-/// A file that extends another (prepare --append) has version 2, all others version 1. Its lists of
-/// users, items and people begin with those of the file that it extends, in their order, so that
-/// numbers stay; those that came follow. Keys are then sorted within each of these parts only.
+/// The lists of users, items and people of a file that extends another (prepare --append) begin with
+/// those of that file, in their order, so that numbers stay; those that came follow. Keys are then
+/// sorted within each of these parts only.
 ///
 ///   /                              attributes
 ///     format          text         "micrec dataset"
-///     format_version  int64        1, or 2 where there is /extends
+///     format_version  int64        3; of older files 1, or 2 where there is /extends
 ///     fingerprint     text         32 hexadecimal digits, see below
 ///     provenance      text         the command line that made the file
 ///     domains         text         names in the order of their numbers, with commas between
@@ -48,8 +48,8 @@
 ///   /people/key        (people)  text   the distinct user keys of all domains, in key order
 ///   /people/<domain>   (people)  int32  the person's user number in that domain, or -1
 ///
-///   /extends                       version 2: the files that this one extends, the oldest first, so
-///                                  that what was trained on one of them is recognised
+///   /extends                       from version 2, or absent: the files that this one extends, the
+///                                  oldest first, so that what was trained on one is recognised
 ///     fingerprint (files)   text
 ///     users       (files, domains)  int64   how many it had: they are the first here
 ///     items       (files, domains)  int64
@@ -62,10 +62,10 @@
 /// A name of a domain or modality is made of letters, digits, '_', '-' and '.'; a domain is not
 /// named "key".
 ///
-/// The fingerprint is XXH3 (128 bits) over what matters to a model, so neither the provenance, nor
-/// timestamps, nor HDF5's own bytes: for each domain its name, users, items, the keys of users and
-/// of items, users/new, items/new, items/cold; for train, valid, test, later: n, the users, the
-/// items; the number of modalities and for each by name: its name, width, present, value. Texts are
+/// The fingerprint is XXH3 (128 bits) over what matters to a model, so neither the provenance nor
+/// HDF5's own bytes: for each domain its name, users, items, the keys of users and of items,
+/// users/new, items/new, items/cold; for train, valid, test, later: n, the users, the items and, from
+/// version 3 and where there are any, the timestamps; the number of modalities and for each by name: its name, width, present, value. Texts are
 /// their length and their bytes, lengths and counts int64; numbers are little-endian.
 ///
 /// A reader accepts every version up to its own. A version changes when a reader of the old one
@@ -73,8 +73,8 @@
 namespace micrec::dataset_format {
 
 inline constexpr char kFormat[] = "micrec dataset";
-inline constexpr std::int64_t kVersion = 2;
-inline constexpr std::int64_t kVersionWithoutExtends = 1;
+inline constexpr std::int64_t kVersion = 3;
+inline constexpr std::int64_t kVersionOfTimesInFingerprint = 3;
 inline constexpr Split kSplits[] = {Split::train, Split::valid, Split::test, Split::later};
 
 inline std::string domain_path(const std::string& domain) { return "/domains/" + domain; }

@@ -23,7 +23,7 @@ const Hdf5Storage kCompressed{.compress = true};
 template <typename T>
 void write_column(const PreparedDomain& domain, Split split, const PackedColumn<T>& column,
                   std::int64_t count, const std::string& path, Hdf5File& file,
-                  Fingerprint* fingerprint) {
+                  Fingerprint& fingerprint) {
   constexpr std::int64_t kPiece = 1 << 18;  // whole chunks of the file
   if (count == 0) return file.write(path, std::vector<T>(), kCompressed);
   file.reserve<T>(path, {count}, kCompressed);
@@ -43,7 +43,7 @@ void write_column(const PreparedDomain& domain, Split split, const PackedColumn<
     if (size < kPiece && !is_last) continue;
     const std::int64_t whole = is_last ? size : kPiece;
     file.write_rows(path, Range{written, written + whole}, piece.data());
-    if (fingerprint != nullptr) fingerprint->add_numbers(piece.data(), whole);
+    fingerprint.add_numbers(piece.data(), whole);
     written += whole;
     std::copy(piece.begin() + whole, piece.begin() + size, piece.begin());
     size -= whole;
@@ -56,10 +56,10 @@ void write_split(const PreparedDomain& domain, Split split, Hdf5File& file,
   const std::int64_t count = domain.interactions(split);
   const std::string path = dataset_format::split_path(domain.name, split);
   fingerprint.add_count(count);
-  write_column(domain, split, domain.user, count, path + "/user", file, &fingerprint);
-  write_column(domain, split, domain.item, count, path + "/item", file, &fingerprint);
+  write_column(domain, split, domain.user, count, path + "/user", file, fingerprint);
+  write_column(domain, split, domain.item, count, path + "/item", file, fingerprint);
   if (domain.timestamp.empty()) return;
-  write_column(domain, split, domain.timestamp, count, path + "/timestamp", file, nullptr);
+  write_column(domain, split, domain.timestamp, count, path + "/timestamp", file, fingerprint);
 }
 
 void write_features(const PreparedDomain& domain, const FeatureTable& table, Hdf5File& file,
@@ -182,9 +182,7 @@ std::string write_dataset(const PreparedDataset& dataset, const std::string& pat
     write_people(dataset, file);
     if (!dataset.extends.empty()) write_extends(dataset.extends, file);
     file.set_attribute("/", "format", dataset_format::kFormat);
-    file.set_attribute("/", "format_version",
-                       dataset.extends.empty() ? dataset_format::kVersionWithoutExtends
-                                               : dataset_format::kVersion);
+    file.set_attribute("/", "format_version", dataset_format::kVersion);
     file.set_attribute("/", "fingerprint", fingerprint.digits());
     file.set_attribute("/", "provenance", dataset.provenance);
     file.set_attribute("/", "domains", join(names, ","));

@@ -211,8 +211,19 @@ TEST_F(AppendTest, SaysWhatItExtendsAlsoOverSeveralSteps) {
   EXPECT_EQ(second.extends()[0], one);
   EXPECT_EQ(second.extends()[1].fingerprint, first.fingerprint());
   EXPECT_TRUE(begins_with(second.item_keys(0), first.item_keys(0)));
-  EXPECT_EQ(Hdf5File::open(second.path()).integer_attribute("/", "format_version"), 2);
-  EXPECT_EQ(Hdf5File::open(folder_ / "old.h5").integer_attribute("/", "format_version"), 1);
+}
+
+TEST_F(AppendTest, ExtendsFilesOfOlderVersions) {
+  for (const std::string version : {"1", "2"}) {
+    std::filesystem::copy(
+        MICREC_SOURCE_DIR "/tests/golden/dataset-version-" + version + "/dataset.h5",
+        folder_ / version);
+    reopen(version);
+    const DatasetFile extended = appended(next_week());
+    extended.verify();
+    EXPECT_EQ(extended.extends().back().fingerprint, old_->fingerprint());
+    EXPECT_EQ(Hdf5File::open(extended.path()).integer_attribute("/", "format_version"), 3);
+  }
 }
 
 TEST_F(AppendTest, RefusesARecordOfMoreThanThereIs) {

@@ -146,17 +146,17 @@ TEST_F(DatasetFileTest, FingerprintIsOfTheContentsOnly) {
   PreparedDataset dataset = sample();
   const std::string first = write_dataset(dataset, path_);
   dataset.provenance = "something else";
-  for (PreparedDomain& domain : dataset.domains) {
-    PackedColumn<std::int64_t> later;
-    for (const std::int64_t timestamp : domain.timestamp) later.push_back(timestamp + 1);
-    domain.timestamp = later;
-  }
   EXPECT_EQ(write_dataset(dataset, path_), first);
 
   const std::function<void(PreparedDataset&)> changes[] = {
       [](PreparedDataset& d) { d.domains[0].name = "foot"; },
       [](PreparedDataset& d) { d.domains[0].user_keys.back() += "x"; },
       [](PreparedDataset& d) { d.domains[0].item_keys.back() += "x"; },
+      [](PreparedDataset& d) {
+        PackedColumn<std::int64_t> later;
+        for (const std::int64_t time : d.domains[1].timestamp) later.push_back(time + 1);
+        d.domains[1].timestamp = later;
+      },
       [](PreparedDataset& d) { d.domains[0].new_users[0] ^= 1; },
       [](PreparedDataset& d) { d.domains[1].new_items[0] ^= 1; },
       [](PreparedDataset& d) { d.domains[1].cold_items[0] ^= 1; },
@@ -203,8 +203,8 @@ TEST_F(DatasetFileTest, RefusesWhatIsNoDataset) {
 }
 
 TEST_F(DatasetFileTest, RefusesANewerVersion) {
-  broken([](Hdf5Edit& file) { file.set_attribute("/", "format_version", 3); });
-  expect_error(Cause::data, {"version 3", "reads up to 2"}, [&] { DatasetFile::open(path_); });
+  broken([](Hdf5Edit& file) { file.set_attribute("/", "format_version", 4); });
+  expect_error(Cause::data, {"version 4", "reads up to 3"}, [&] { DatasetFile::open(path_); });
 }
 
 TEST_F(DatasetFileTest, RefusesShapesThatDoNotFit) {
@@ -244,6 +244,11 @@ TEST_F(DatasetFileTest, RefusesFlagsThatAreNone) {
 }
 
 TEST_F(DatasetFileTest, VerifySeesAChangedNumber) {
+  const std::int64_t time = -1;
+  broken([&](Hdf5Edit& file) {
+    file.write_rows("/domains/food/train/timestamp", Range{0, 1}, &time);
+  });
+  expect_error(Cause::data, {"fingerprint"}, [&] { DatasetFile::open(path_).verify(); });
   const float values[3] = {1, 2, 3};
   broken([&](Hdf5Edit& file) {
     file.write_rows("/domains/food/features/text/value", Range{4, 5}, values);
@@ -255,6 +260,19 @@ TEST_F(DatasetFileTest, VerifySeesAChangedNumber) {
   });
   expect_error(Cause::data, {"item 4", "column 1", "not finite"},
                [&] { DatasetFile::open(path_).verify(); });
+}
+
+// Data sets of every format version stay in tests/golden and are read forever.
+TEST(GoldenDataset, OfVersions1And2AreReadForever) {
+  const std::string golden = MICREC_SOURCE_DIR "/tests/golden/dataset-version-";
+  const DatasetFile first = DatasetFile::open(golden + "1/dataset.h5");
+  first.verify();
+  EXPECT_EQ(first.fingerprint(), "f9e50967b6c3d5492b60511fdd8e59ee");
+  EXPECT_EQ(first.timestamps(0, Split::train).size(), 36U);
+  const DatasetFile second = DatasetFile::open(golden + "2/dataset.h5");
+  second.verify();
+  EXPECT_EQ(second.extends()[0].fingerprint, first.fingerprint());
+  EXPECT_EQ(second.domains()[0].interactions[0], 39);
 }
 
 TEST_F(DatasetFileTest, RefusesATruncatedFile) {

@@ -12,7 +12,7 @@ def main(dataset_path, expected_path):
     found = []
     with h5py.File(dataset_path, "r") as file:
         assert file.attrs["format"] == "micrec dataset"
-        assert file.attrs["format_version"] == 1
+        assert file.attrs["format_version"] == 3
         assert len(file.attrs["fingerprint"]) == 32
         people = file["people/key"].asstr()[:]
         for name in file.attrs["domains"].split(","):
