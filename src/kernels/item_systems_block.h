@@ -227,7 +227,7 @@ MICREC_KERNEL_INLINE void make_matrix(const ItemSystemsCall& call, SystemSpace& 
       product = with_features(product, alphas[m], call.alike[m * call.of.products + at]);
     }
     float number = matrix_number(product, space.keep[row], space.keep[column]);
-    if (column == row) number += on_diagonal(space.keep[row], lambda);
+    if (column == row) number = on_diagonal(number, space.keep[row], lambda);
     space.numbers[e] = number;
   }
 }

@@ -315,7 +315,7 @@ void ItemSystems::solve(const ItemRegressionSettings& settings) {
     }
     float* const diagonal = matrix_.data() + triangle_place(row, row) * kSystemLanes;
     for (int lane = 0; lane < kSystemLanes; ++lane) {
-      diagonal[lane] += on_diagonal(keep_row[lane], lambda);
+      diagonal[lane] = on_diagonal(diagonal[lane], keep_row[lane], lambda);
     }
   }
   kernels().solve_positive({n_, matrix_.data(), right_.data()});

@@ -38,7 +38,7 @@ struct ItemSystem {
 
 /// The systems of up to 16 items, side by side: made once, solved for any settings.
 ///
-///   (X_N'X_N + F_N F_N' + lambda I) b = X_N'x_i + F_N f_i
+///   (G + kDenoising diag(G) + lambda I) b = X_N'x_i + F_N f_i,   G = X_N'X_N + F_N F_N'
 ///
 /// over the people's columns X and alpha times the features F, both times `cross` where a neighbour
 /// is of another domain. What the item lacks is in neither F: nothing is known of its f_i there, and a zero

@@ -153,7 +153,7 @@ Coefficients dense_coefficients(const DenseData& data,
       for (std::size_t c = 0; c < kept.size(); ++c) {
         a[r][c] = cross(kept[r]) * cross(kept[c]) * product(kept[r], kept[c]);
       }
-      a[r][r] += settings.lambda;
+      a[r][r] += 0.5 * a[r][r] + settings.lambda;
       b[r] = cross(kept[r]) * product(kept[r], i);
     }
     const std::vector<double> solution = solve_densely(a, b);
