@@ -206,8 +206,8 @@ void NpyFile::read_values(Range rows, Real* out) const {
 void NpyFile::read_rows(Range rows, float* out) const { read_values(rows, out); }
 void NpyFile::read_rows(Range rows, double* out) const { read_values(rows, out); }
 
-NpyWriter::NpyWriter(const std::string& path, std::int64_t rows, std::int64_t columns)
-    : path_(path), unfinished_(path), values_left_(rows * columns) {
+NpyWriter::NpyWriter(const UnfinishedFile& file, std::int64_t rows, std::int64_t columns)
+    : path_(file.path()), values_left_(rows * columns) {
   constexpr std::size_t kStart = 10;  // magic, version and length of the header
   constexpr std::size_t kAlignment = 64;
   std::string header =
@@ -215,7 +215,7 @@ NpyWriter::NpyWriter(const std::string& path, std::int64_t rows, std::int64_t co
   while ((kStart + header.size() + 1) % kAlignment != 0) header += ' ';
   header += '\n';
   errno = 0;
-  file_.open(unfinished_.name(), std::ios::binary);
+  file_.open(file.name(), std::ios::binary);
   file_.write("\x93NUMPY\x01\x00", 8);
   file_.put(static_cast<char>(header.size() & 0xFF));
   file_.put(static_cast<char>(header.size() >> 8));
@@ -228,11 +228,10 @@ void NpyWriter::write(std::span<const float> values) {
               static_cast<std::streamsize>(values.size_bytes()));
 }
 
-void NpyWriter::finish() {
+void NpyWriter::close() {
   CHECK_EQ(values_left_, 0) << path_;
   file_.close();
   if (!file_) refuse_path("write", path_, errno);
-  unfinished_.finish();
 }
 
 }  // namespace micrec

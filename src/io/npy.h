@@ -46,22 +46,21 @@ class NpyFile {
   std::int64_t data_begin_ = 0;
 };
 
-/// Writes such a file, version 1, of float32, from its first row on; it appears under its name only
-/// when it is complete.
+/// Writes such a file, version 1, of float32, from its first row on.
 ///
 /// Errors   Error(Cause::io) where it cannot be written.
 class NpyWriter {
  public:
-  NpyWriter(const std::string& path, std::int64_t rows, std::int64_t columns);
+  /// `file` outlives it, and is finished after it.
+  NpyWriter(const UnfinishedFile& file, std::int64_t rows, std::int64_t columns);
 
   /// The next rows. Shapes   values: whole rows.
   void write(std::span<const float> values);
   /// CHECK: all rows were written.
-  void finish();
+  void close();
 
  private:
   std::string path_;
-  UnfinishedFile unfinished_;
   std::ofstream file_;
   std::int64_t values_left_;
 };

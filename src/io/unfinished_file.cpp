@@ -57,22 +57,30 @@ UnfinishedFile::~UnfinishedFile() {
   std::filesystem::remove(name_, ignored);
 }
 
+void UnfinishedFile::sync() {
+  if (name_ != path_) sync_to_disk(name_);
+}
+
 void UnfinishedFile::finish() {
   if (name_ == path_) return;
-  sync_to_disk(name_);
+  sync();
   std::error_code failure;
   std::filesystem::rename(name_, path_, failure);
   if (failure) refuse_path("rename a new file to", path_, failure.value());
   sync_to_disk(folder_of(path_).string());
 }
 
+void write_contents(const UnfinishedFile& file, std::string_view contents) {
+  errno = 0;
+  std::ofstream stream(file.name(), std::ios::binary);
+  stream << contents;
+  stream.close();
+  if (!stream) refuse_path("write", file.path(), errno);
+}
+
 void write_whole_file(const std::string& path, std::string_view contents) {
   UnfinishedFile unfinished(path);
-  errno = 0;
-  std::ofstream file(unfinished.name(), std::ios::binary);
-  file << contents;
-  file.close();
-  if (!file) refuse_path("write", path, errno);
+  write_contents(unfinished, contents);
   unfinished.finish();
 }
 

@@ -21,7 +21,11 @@ class UnfinishedFile {
   /// Removes what was not finished.
   ~UnfinishedFile();
 
+  const std::string& path() const { return path_; }
   const std::string& name() const { return name_; }
+  /// Puts the contents on the disk. Of several files that belong together each is put there before
+  /// the first gets its name.
+  void sync();
   /// Gives the file its own name, once its contents are on the disk.
   void finish();
 
@@ -29,6 +33,9 @@ class UnfinishedFile {
   std::string path_;
   std::string name_;
 };
+
+/// Writes a result that is in memory under the name until it is complete. Errors: Error(Cause::io).
+void write_contents(const UnfinishedFile& file, std::string_view contents);
 
 /// Writes a result that is in memory under its own name, whole or not at all. Errors: as above.
 void write_whole_file(const std::string& path, std::string_view contents);

@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <deque>
 #include <numeric>
 #include <optional>
 #include <ostream>
@@ -38,16 +39,17 @@ const char* ending_of_items(ArrayFormat format) {
   return format == ArrayFormat::faiss ? ".faiss" : ".npy";
 }
 
-void write_keys(const std::vector<std::string>& keys, const std::string& path) {
+void write_keys(const std::vector<std::string>& keys, const UnfinishedFile& file) {
   std::string lines;
   for (const std::string& key : keys) {
     if (key.find_first_of("\r\n") != std::string::npos) {
-      throw Error(Cause::data, text("the key ", excerpt(key), " has a line end in it, so ", path,
-                                    " could not have a key a line; give --format=hdf5"));
+      throw Error(Cause::data,
+                  text("the key ", excerpt(key), " has a line end in it, so ", file.path(),
+                       " could not have a key a line; give --format=hdf5"));
     }
     lines += key + "\n";
   }
-  write_whole_file(path, lines);
+  write_contents(file, lines);
 }
 
 /// Every so many of the users, from all their rows as they arrive.
@@ -75,7 +77,7 @@ class UserSample {
 };
 
 /// Compares what the index gives, read back, with the exact best items of the sample.
-std::string check_index(const std::string& path, const UserSample& users,
+std::string check_index(const UnfinishedFile& file, const UserSample& users,
                         std::span<const float> items, std::int64_t dim) {
   const std::int64_t count = static_cast<std::int64_t>(items.size()) / dim;
   std::vector<std::int32_t> row_of(count);
@@ -85,7 +87,8 @@ std::string check_index(const std::string& path, const UserSample& users,
   for (std::int64_t u = 0; u < users.count(); ++u) nothing.add({});
   const std::vector<std::vector<ScoredItem>> exact =
       top_k(candidates, {users.rows()}, nothing, {}, kCheckedItems);
-  const std::vector<std::int64_t> found = search_product_index(path, users.rows(), kCheckedItems);
+  const std::vector<std::int64_t> found =
+      search_product_index(file.name(), users.rows(), kCheckedItems);
   std::int64_t wanted = 0;
   std::int64_t missed = 0;
   for (std::int64_t u = 0; u < users.count(); ++u) {
@@ -95,7 +98,7 @@ std::string check_index(const std::string& path, const UserSample& users,
       return std::find(first, first + kCheckedItems, item.item) == first + kCheckedItems;
     });
   }
-  return text(path, ", read back, gives ",
+  return text(file.path(), ", read back, gives ",
               missed == 0 ? std::string("all") : text("all but ", with_commas(missed)), " of the ",
               with_commas(wanted), " exact best ", kCheckedItems, " items of ",
               with_commas(users.count()), " users\n");
@@ -126,26 +129,28 @@ void export_arrays(const DatasetFile& dataset, const NodeSpace& space, const Own
   CHECK(rows.scalar_type() == at::kFloat) << "embeddings must be float32";
   const bool writes = communicator.rank() == 0;
   const NodeBlocks blocks(ownership, communicator, block_bytes);
+  std::deque<UnfinishedFile> files;  // of rank 0
   for (int d = 0; d < space.domains(); ++d) {
     const Range users = space.users_of(d);
     const Range items = space.items_of(d);
     const ArrayFiles of_users = array_files(dataset, d, "users", ".npy", prefix);
     const ArrayFiles of_items = array_files(dataset, d, "items", ending_of_items(format), prefix);
     if (writes) {
-      write_keys(dataset.user_keys(d), of_users.keys);
-      write_keys(dataset.item_keys(d), of_items.keys);
+      write_keys(dataset.user_keys(d), files.emplace_back(of_users.keys));
+      write_keys(dataset.item_keys(d), files.emplace_back(of_items.keys));
     }
     UserSample sample(users.size(), dim);
     std::optional<NpyWriter> file;
-    if (writes) file.emplace(of_users.rows, users.size(), dim);
+    if (writes) file.emplace(files.emplace_back(of_users.rows), users.size(), dim);
     blocks.gather(users, rows, [&](Range some, std::span<const float> values) {
       file->write(values);
       sample.take(some.begin - users.begin, values);
     });
-    if (file) file->finish();
+    if (file) file->close();
     file.reset();
     std::vector<float> all;  // of the items, for an index
-    if (writes && format == ArrayFormat::npy) file.emplace(of_items.rows, items.size(), dim);
+    if (writes) files.emplace_back(of_items.rows);
+    if (writes && format == ArrayFormat::npy) file.emplace(files.back(), items.size(), dim);
     blocks.gather(items, rows, [&](Range /*some*/, std::span<const float> values) {
       if (file) {
         file->write(values);
@@ -153,11 +158,13 @@ void export_arrays(const DatasetFile& dataset, const NodeSpace& space, const Own
         all.insert(all.end(), values.begin(), values.end());
       }
     });
-    if (file) file->finish();
+    if (file) file->close();
     if (!writes || format == ArrayFormat::npy) continue;
-    write_product_index(of_items.rows, all, dim);
-    report << check_index(of_items.rows, sample, all, dim);
+    write_product_index(files.back(), all, dim);
+    report << check_index(files.back(), sample, all, dim);
   }
+  for (UnfinishedFile& file : files) file.sync();
+  for (UnfinishedFile& file : files) file.finish();
   communicator.barrier("export.finished");
 }
 

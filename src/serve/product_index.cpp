@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "io/unfinished_file.h"
 
 namespace micrec {
 
@@ -18,16 +17,15 @@ bool has_faiss() { return true; }
 
 void require_faiss() {}
 
-void write_product_index(const std::string& path, std::span<const float> rows, std::int64_t dim) {
+void write_product_index(const UnfinishedFile& file, std::span<const float> rows,
+                         std::int64_t dim) {
   faiss::IndexFlatIP index(dim);
   index.add(static_cast<std::int64_t>(rows.size()) / dim, rows.data());
-  UnfinishedFile unfinished(path);
   try {
-    faiss::write_index(&index, unfinished.name().c_str());
+    faiss::write_index(&index, file.name().c_str());
   } catch (const faiss::FaissException& error) {
-    throw Error(Cause::io, text("cannot write ", path, ": ", error.what()));
+    throw Error(Cause::io, text("cannot write ", file.path(), ": ", error.what()));
   }
-  unfinished.finish();
 }
 
 std::vector<std::int64_t> search_product_index(const std::string& path,

@@ -12,7 +12,7 @@ void require_faiss() {
               "--format=npy, or install libfaiss-dev, configure again and build");
 }
 
-void write_product_index(const std::string& /*path*/, std::span<const float> /*rows*/,
+void write_product_index(const UnfinishedFile& /*file*/, std::span<const float> /*rows*/,
                          std::int64_t /*dim*/) {
   require_faiss();
 }

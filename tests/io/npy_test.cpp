@@ -47,14 +47,16 @@ TEST(Npy, WritesWhatItReadsAsNumpyDoes) {
   const std::vector<float> values = {1, 2.5F, -3, 4, 5, 6e30F};
   for (const std::int64_t rows : {0, 1, 3, 100'000}) {
     const std::string path = folder / text("w", rows, ".npy");
-    NpyWriter writer(path, rows, 2);
+    UnfinishedFile unfinished(path);
+    NpyWriter writer(unfinished, rows, 2);
     std::vector<float> all;
     for (std::int64_t row = 0; row < rows; ++row) {
       writer.write(std::span(values).subspan(row % 5, 2));
       all.insert(all.end(), values.begin() + row % 5, values.begin() + row % 5 + 2);
     }
+    writer.close();
     EXPECT_FALSE(std::filesystem::exists(path)) << "before it is complete";
-    writer.finish();
+    unfinished.finish();
     const NpyFile file = NpyFile::open(path);
     EXPECT_EQ(file.shape(), (std::vector<std::int64_t>{rows, 2}));
     EXPECT_EQ(read(file, {0, rows}, 2), all);

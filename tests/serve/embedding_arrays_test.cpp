@@ -139,10 +139,14 @@ TEST_F(EmbeddingArraysTest, SaysHowManyTheIndexMisses) {
       << report;
 }
 
-TEST_F(EmbeddingArraysTest, AKeyWithALineEndIsRefused) {
+TEST_F(EmbeddingArraysTest, AKeyWithALineEndIsRefusedAndTheFilesOfAnEarlierExportStay) {
+  write(1, ArrayFormat::npy);
+  const std::size_t files = folder_.files();
+  const std::vector<float> before = read_rows(prefix_ + ".domain0.users.npy");
   PreparedDataset dataset = make_dataset({});
-  dataset.domains[0].item_keys.back() = "two\nlines";
-  dataset_ = written(dataset, folder_ / "other.h5");
+  dataset.domains[1].item_keys.back() = "two\nlines";
+  dataset_ = written(dataset, folder_ / "dataset.h5");
+  for (float& value : z_) value += 1;
   try {
     write(1, ArrayFormat::npy);
     ADD_FAILURE() << "not refused";
@@ -151,6 +155,8 @@ TEST_F(EmbeddingArraysTest, AKeyWithALineEndIsRefused) {
     EXPECT_NE(std::string(error.what()).find("has a line end in it"), std::string::npos)
         << error.what();
   }
+  EXPECT_EQ(read_rows(prefix_ + ".domain0.users.npy"), before);
+  EXPECT_EQ(folder_.files(), files);
 }
 
 }  // namespace
