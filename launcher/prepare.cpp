@@ -28,10 +28,6 @@ struct PrepareOptions {
   int threads = 0;
 };
 
-std::string check_number(const std::string& value) {
-  return value.empty() || parse_real(value) ? "" : "a number";
-}
-
 /// The dataset that is appended to, every byte of it looked at; none: a new one is made.
 /// Errors   Error(usage) where a flag is given that is of whole datasets.
 std::shared_ptr<const DatasetFile> dataset_to_extend(const PrepareOptions& options,
@@ -58,6 +54,10 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
   if (old && !arguments.is_given("split")) options.common.split = old->split_rule();
   const PreparationOptions preparation =
       preparation_options("prepare", options.common, flags, arguments);
+  if (old && !arguments.is_given("split") && is_given(preparation.split.kind)) {
+    std::cerr << options.append << " has --split=" << options.common.split
+              << ", which what is added must have too; --split=ratio:1:0:0 trains on all of it\n";
+  }
   options.reading.split_column = preparation.split.kind == SplitKind::column;
   DatasetFiles files{parse_domains(arguments.plain, preparation.split.kind == SplitKind::files),
                      options.reading,
@@ -89,7 +89,7 @@ std::vector<Flag> flags_of(PrepareOptions& options) {
        options.features}};
   const std::vector<Flag> choosing = {
       {"min_rating", "Choosing", "", "leave out interactions with a lower rating; empty: keep all",
-       options.reading.min_rating, written_as("a number", check_number)},
+       options.reading.min_rating, written_as("a number")},
       core_flag(options.common, "Choosing", "kitchen"),
       split_rule_flag(
           options.common,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <memory>
 
 #include "base/text.h"
@@ -28,6 +29,11 @@ std::function<bool(const std::string&)> read_by(const char* gflag, const Value& 
     field = value;
     return true;
   };
+}
+
+std::optional<double> parse_finite(std::string_view text) {
+  const std::optional<double> number = parse_real(text);
+  return number && std::isfinite(*number) ? number : std::nullopt;
 }
 
 /// The shortest text that reads back as the same number.
@@ -129,7 +135,7 @@ FlagValue::FlagValue(std::vector<double>& field)
     : FlagValue(as_written(Kind::words, field.empty() ? "auto" : joined(field, shortest),
                            [&field](const std::string& text) {
                              const std::string numbers_text = text == "auto" ? "" : text;
-                             const auto numbers = numbers_in<double>(numbers_text, parse_real);
+                             const auto numbers = numbers_in<double>(numbers_text, parse_finite);
                              if (numbers) field = *numbers;
                              return numbers.has_value();
                            })) {}
@@ -137,7 +143,7 @@ FlagValue::FlagValue(std::vector<double>& field)
 FlagValue::FlagValue(std::optional<double>& field)
     : FlagValue(
           as_written(Kind::words, field ? shortest(*field) : "", [&field](const std::string& text) {
-            const std::optional<double> number = parse_real(text);
+            const std::optional<double> number = parse_finite(text);
             if (!number && !text.empty()) return false;
             field = number;
             return true;

@@ -5,10 +5,12 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/text.h"
 #include "data/dataset_format.h"
 #include "data/interaction_rows.h"
 #include "data/key_table.h"
+#include "io/interactions_reader.h"
 
 namespace micrec {
 namespace {
@@ -158,7 +160,9 @@ FeatureTable match(const FeatureInput& input, std::shared_ptr<const FeatureFile>
                      "'; check that the file belongs to this domain."));
   }
   tell_features(input, *file, matched, had_it, unknown, report);
-  return table_of_rows(std::move(file), input.modality, std::move(row_of_item));
+  FeatureTable table = table_of_rows(std::move(file), input.modality, std::move(row_of_item));
+  warn_of_equal_rows(table, input, report);
+  return table;
 }
 
 /// Gives new users their people, those that other domains know and new ones.
@@ -243,7 +247,13 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
     }
     for (std::size_t f = 0; f < features.size() && kind == FeaturesOf::new_items; ++f) {
       if (features[f].domain != info.name) continue;
-      for (const std::string& key : files[f]->keys()) items.add(key);
+      for (const std::string& key : files[f]->keys()) {
+        if (const char* const problem = problem_of_key(key)) {
+          throw Error(Cause::data,
+                      text(features[f].path, ": the key ", excerpt(key), " of an item ", problem));
+        }
+        items.add(key);
+      }
     }
     added.item_keys = add_new(items, known.items);
     if (came != raw.end()) add_interactions(known, std::move(*came), split, report, added);

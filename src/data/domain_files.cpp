@@ -30,10 +30,11 @@ DomainFiles parse_domain_files(const std::string& argument, bool is_split) {
   DomainFiles files;
   files.name = argument.substr(0, equals);
   files.is_split = is_split;
-  if (!dataset_format::is_valid_name(files.name)) {
-    throw Error(Cause::usage, text("'", files.name,
-                                   "' cannot be the name of a domain: expected letters, digits, "
-                                   "'_', '-' and '.', and not 'key'."));
+  constexpr std::size_t kLongestName = 100;  // bytes; files of results have it in their names
+  if (!dataset_format::is_valid_name(files.name) || files.name.size() > kLongestName) {
+    throw Error(Cause::usage,
+                text("'", files.name, "' cannot be the name of a domain: expected 1 to ",
+                     kLongestName, " letters, digits, '_', '-' and '.', and not 'key'."));
   }
   const std::string paths = argument.substr(equals + 1);
   files.paths = split_paths(paths);
@@ -171,6 +172,7 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
   RawDomain raw;
   raw.name = files.name;
   const std::string* without_times = nullptr;
+  std::int64_t below_min_rating = 0;
   for (std::size_t f = 0; f < files.paths.size(); ++f) {
     const Timer timer;
     const std::string& path = files.paths[f];
@@ -180,6 +182,7 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
                                                       : Split::valid;
     std::optional<TimeCensus::Settled> settled;
     const InteractionsSummary summary = read_file(path, options, raw, &settled);
+    below_min_rating += summary.below_min_rating;
     if (files.is_split) raw.given_split.fill_up(raw.user.size(), given);
     std::vector<std::string> details;
     if (files.is_split) details.emplace_back(name_of(given));
@@ -199,6 +202,12 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
     }
     details.push_back(in_time(timer.seconds()));
     report_file(files, path, summary, details, report);
+  }
+  if (raw.user.empty() && below_min_rating > 0) {
+    throw Error(Cause::data, text("The domain ", files.name, " has no interaction left: all ",
+                                  with_commas(below_min_rating),
+                                  " have a lower rating than --min_rating=", *options.min_rating,
+                                  "; give a lower one."));
   }
   if (without_times != nullptr) {
     if (!raw.timestamp.empty()) {

@@ -82,10 +82,38 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
   const std::int64_t unused = static_cast<std::int64_t>(file->keys().size()) - matched;
   if (unused > 0) report << "; " << with_commas(unused) << " of its keys are not items here";
   report << "\n";
-  return table_of_rows(file, input.modality, std::move(row_of_item));
+  FeatureTable table = table_of_rows(file, input.modality, std::move(row_of_item));
+  warn_of_equal_rows(table, input, report);
+  return table;
 }
 
 }  // namespace
+
+void warn_of_equal_rows(const FeatureTable& table, const FeatureInput& input,
+                        std::ostream& report) {
+  const auto items = static_cast<std::int64_t>(table.present.size());
+  const std::int64_t most = std::max<std::int64_t>(
+      1, kReadBytes / (table.width * static_cast<std::int64_t>(sizeof(float))));
+  std::vector<float> first;  // (width) of the first item that has one
+  std::vector<float> block;
+  std::int64_t rows = 0;
+  for (std::int64_t begin = 0; begin < items; begin += most) {
+    const std::int64_t end = std::min(items, begin + most);
+    block.resize((end - begin) * table.width);
+    table.read(begin, end, block.data());
+    for (std::int64_t item = begin; item < end; ++item) {
+      if (table.present[item] == 0) continue;
+      const auto row = block.begin() + (item - begin) * table.width;
+      if (rows++ == 0) first.assign(row, row + table.width);
+      if (!std::equal(first.begin(), first.end(), row)) return;
+    }
+  }
+  if (rows < 2) return;
+  const bool are_zeros = std::ranges::all_of(first, [](float value) { return value == 0; });
+  report << "warning: " << input.domain << ": " << input.path << ": all rows of " << input.modality
+         << (are_zeros ? " are zeros" : " are equal")
+         << ", which tells no item from another; check how it was encoded\n";
+}
 
 FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::string& modality,
                            std::vector<std::int64_t> row_of_item) {

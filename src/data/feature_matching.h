@@ -33,6 +33,10 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
 FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::string& modality,
                            std::vector<std::int64_t> row_of_item);
 
+/// Warns on `report` where several items have features from a file, and all of them the same.
+/// Cost   One block of the file, or all of it where they are the same.
+void warn_of_equal_rows(const FeatureTable& table, const FeatureInput& input, std::ostream& report);
+
 /// Feature tables from files, matched by item key; items that are not in the file lack the
 /// modality. Says on `report` how many matched, and must not outlive it.
 ///

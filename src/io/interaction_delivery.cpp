@@ -150,22 +150,22 @@ void refuse_empty(const std::string& path, const char* what) {
   throw Error(Cause::data, text(path, ": ", what, "; expected interactions of users and items"));
 }
 
+const char* problem_of_key(std::string_view key) {
+  if (key.empty()) return "is empty";
+  if (trim(key).size() != key.size()) return "has spaces or tabs around it; take them off";
+  if (!simdjson::validate_utf8(key.data(), key.size())) {
+    return "is not UTF-8; convert the file to UTF-8";
+  }
+  if (key.find('\0') != std::string_view::npos) return "has a zero byte inside";
+  if (!key.starts_with(kByteOrderMark)) return nullptr;
+  return "begins with a byte order mark, as where files were joined; take the marks out";
+}
+
 std::string Delivery::take_key(Role role, const Key& key, std::string_view& out) {
   const char* what = word_for(role);
   out = trim(key.value);
   if (out.size() != key.value.size()) ++summary_.trimmed_keys;
-  if (out.empty()) return text("the ", what, " key is empty");
-  if (!simdjson::validate_utf8(out.data(), out.size())) {
-    return text("the ", what, " key is not UTF-8; convert the file to UTF-8");
-  }
-  if (out.find('\0') != std::string_view::npos) {
-    return text("the ", what, " key has a zero byte inside");
-  }
-  if (out.starts_with(kByteOrderMark)) {
-    return text("the ", what,
-                " key begins with a byte order mark, as where files were joined; take "
-                "the marks out");
-  }
+  if (const char* const problem = problem_of_key(out)) return text("the ", what, " key ", problem);
   if (!key.exact) {
     if (has_line_end(out)) {
       return text("the ", what, " key ", excerpt(out),

@@ -68,6 +68,9 @@ struct InteractionsSummary {
   std::vector<std::string> in_words() const;
 };
 
+/// What keeps a text from being the key of a user or an item, "is empty"; null where it may be one.
+const char* problem_of_key(std::string_view key);
+
 /// Reads a file of interactions in order and hands each to `use`. What it is, is told by the name:
 ///  - .csv, .tsv, .inter (RecBole; tabs): a table;
 ///  - .json, .jsonl, .ndjson: an object a line;

@@ -293,6 +293,18 @@ TEST_F(Flags, NumbersForEachDomainOrAuto) {
   EXPECT_HAS(refusal({"--cross=1,nan"}), "auto, or numbers from 0 to");
 }
 
+TEST_F(Flags, ANumberThatMayBeMissingIsFinite) {
+  std::optional<double> least;
+  command.flags = {{"least", "", "", "l", least, written_as("a number")}};
+  parse_flags(command, {"--least=-1.5"});
+  EXPECT_EQ(least, -1.5);
+  for (const char* bad : {"nan", "inf", "-inf", "1e999", "x"}) {
+    EXPECT_HAS(refusal({std::string("--least=") + bad}), "a number") << bad;
+  }
+  parse_flags(command, {"--least="});
+  EXPECT_EQ(least, std::nullopt);
+}
+
 TEST_F(Flags, AWholeNumberMayBeLeftToTheProgram) {
   std::int64_t cups = 8;
   command.flags = {

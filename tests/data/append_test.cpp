@@ -356,6 +356,14 @@ TEST_F(AppendTest, IsTheSameInMemoryWithAllThatCameHeldOut) {
             std::count(present.begin(), present.end(), 1));
 }
 
+TEST_F(AppendTest, RefusesNewItemsWhoseKeysNoInteractionCouldHave) {
+  for (const char* key : {" food-new", "food\xFF"}) {
+    expect_error(Cause::data, {"more.h5: the key", "of an item"}, [&] {
+      additions({}, {{"text", "food", features_of({key})}}, FeaturesOf::new_items);
+    });
+  }
+}
+
 TEST_F(AppendTest, RefusesFeaturesOfKnownItemsWhereNewOnesAreGiven) {
   const std::string known = old_->item_keys(0)[3];
   const std::string path = features_of({"food-new-1", known});

@@ -33,6 +33,9 @@ TEST(DomainFiles, RefusesOtherArguments) {
   for (const char* wrong : {"food.csv", "food=", "=food.csv", "a/b=food.csv", "key=food.csv"}) {
     expect_error(Cause::usage, {}, [&] { parse_domain_files(wrong, false); });
   }
+  parse_domain_files(std::string(100, 'd') + "=food.csv", false);
+  expect_error(Cause::usage, {"expected 1 to 100 letters"},
+               [] { parse_domain_files(std::string(101, 'd') + "=food.csv", false); });
   expect_error(Cause::usage, {"names 1 file", "train.txt,test.txt"},
                [] { parse_domain_files("d=all.txt", true); });
   expect_error(Cause::usage, {"names 4 files"}, [] { parse_domain_files("d=a,b,c,d", true); });
@@ -80,6 +83,17 @@ TEST(DomainFiles, ReadsInteractionsWithTimes) {
   EXPECT_EQ(raw.timestamp, (std::vector<std::int64_t>{5, 6, 7}));
   EXPECT_TRUE(raw.given_split.empty());
   EXPECT_NE(report.str().find("3 interactions"), std::string::npos) << report.str();
+}
+
+TEST(DomainFiles, SaysWhereEveryRatingIsTooLow) {
+  const TemporaryFolder folder;
+  const std::string path = folder.write("r.csv", "user_id,item_id,rating\nu,a,3\nu,b,4.5\n");
+  std::ostringstream report;
+  EXPECT_EQ(read_domain({"d", {path}}, {.min_rating = 4.5}, report).user.size(), 1U);
+  expect_error(Cause::data, {"all 2 have a lower rating than --min_rating=5", "give a lower one"},
+               [&] {
+                 read_domain({"d", {path}}, {.min_rating = 5}, report);
+               });
 }
 
 TEST(DomainFiles, ReadsAGivenSplit) {

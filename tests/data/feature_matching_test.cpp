@@ -127,16 +127,32 @@ TEST_F(FeatureMatching, SaysWhenTheFileHasTheUsersInstead) {
   expect_error(Cause::data, {"probably swapped", "--columns"}, [&] { match(path); });
 }
 
+TEST_F(FeatureMatching, WarnsWhereAllRowsAreAlike) {
+  const std::vector<std::string> keys = {"food-1", "food-2", "stranger"};
+  match(write(keys));
+  EXPECT_EQ(report_.str().find("warning"), std::string::npos) << report_.str();
+  for (const float value : {0.0F, 0.5F}) {
+    std::vector<float> values(6, value);
+    values[5] = 2;  // of no item
+    write_feature_file(folder_ / "same.h5", keys, 2, values.data());
+    match(folder_ / "same.h5");
+    EXPECT_NE(report_.str().find(text("same.h5: all rows of text are ",
+                                      value == 0 ? "zeros" : "equal", ", which tells no item")),
+              std::string::npos)
+        << report_.str();
+  }
+}
+
 TEST_F(FeatureMatching, RefusesNumbersThatAreNotFiniteAndLeavesNoFile) {
   const std::vector<std::string>& items = dataset_.domains[0].item_keys;
   std::vector<float> values(2 * items.size(), 1);
   values[7] = std::numeric_limits<float>::quiet_NaN();
   const std::string path = folder_ / "nan.h5";
   write_feature_file(path, items, 2, values.data());
-  const PreparedDataset dataset =
-      prepare_quietly(random_world(), {}, features_from_files({{"text", "food", path}}, report_));
-  expect_error(Cause::data, {"nan.h5", items[3]},
-               [&] { write_dataset(dataset, folder_ / "out.h5"); });
+  expect_error(Cause::data, {"nan.h5", items[3]}, [&] {
+    const FeatureReader features = features_from_files({{"text", "food", path}}, report_);
+    write_dataset(prepare_quietly(random_world(), {}, features), folder_ / "out.h5");
+  });
   EXPECT_EQ(folder_.files(), 1U);
 }
 

@@ -344,6 +344,10 @@ class ProgramTest(unittest.TestCase):
         self.refused(6, "evaluate", f"--run_dir={self.run_dir}", f"--dataset={more}", say=("--init_from", "--observed"))
         self.refused(2, "prepare", f"--append={self.dataset}", f"--out={self.folder / 'no.h5'}", "--core=2",
                      f"{domain}={observed}", say=("--core", "--append"))
+        published = self.folder / "published.h5"
+        run("prepare", f"--out={published}", "--split=files", f"{domain}={observed},{observed}")
+        self.refused(2, "prepare", f"--append={published}", f"--out={self.folder / 'no.h5'}", f"{domain}={observed}",
+                     say=("names 1 file", "--split=ratio:1:0:0"))
         self.refused(6, "train", f"--dataset={more}", f"--init_from={self.folder}", f"--run_dir={self.folder / 'no'}",
                      say=("--init_from", "no checkpoint"))
 
@@ -969,7 +973,7 @@ class RecencyTest(unittest.TestCase):
 
     def check_served(self, run_dir, mine, of_key, without_times):
         history = {domain: [item for item, _ in events] for domain, events in mine.items()}
-        times = {domain: [time for _, time in events] for domain, events in mine.items()}
+        times = {domain: [time + 0.5 for _, time in events] for domain, events in mine.items()}
         list_of = {"route": "recommend", "domains": ["left"], "k": 20}
         newest = without_times[0]["item_id"]
         requests = [{**list_of, "user": "p5"}, {**list_of, "history": history, "history_times": times},
