@@ -102,7 +102,10 @@ void check_format(const Json& first, const std::string& path) {
 
 ObservedLog::ObservedLog(const std::string& path, const Use& use, std::ostream& report)
     : path_(path), file_(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC) {
-  if (!file_.ok()) throw Error(Cause::io, path_error("open", path, errno));
+  if (!file_.ok()) {
+    throw Error(Cause::io, text(path_error("open", path, errno),
+                                "; --log names another file to keep events in"));
+  }
   struct stat status {};
   if (fstat(file_.id(), &status) != 0 || !S_ISREG(status.st_mode)) {
     throw Error(Cause::io, text(path, " is no file that events can be kept in; name one by --log"));

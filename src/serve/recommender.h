@@ -101,6 +101,7 @@ class Recommender {
   ~Recommender();
 
   const DatasetFile& dataset() const { return dataset_; }
+  const ModelConfig& config() const { return model_.config(); }
   /// The keys of the users of a domain, numbered as in the data set.
   const KeyTable& users(int domain) const { return users_[domain]; }
   /// What the model has seen of a user of a domain.

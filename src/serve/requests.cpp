@@ -87,18 +87,21 @@ class Members {
   }
 
   TimesByDomain times_by_domain(const char* name) const {
-    const char* const form = "{\"DOMAIN\": [whole numbers], ...}";
+    const char* const form = "{\"DOMAIN\": [numbers], ...}";
     const Json* const value = find(name);
     TimesByDomain times;
     if (value == nullptr) return times;
     if (!value->is_object()) refuse(name, form);
     for (const auto& [domain, list] : value->items()) {
-      const auto is_time = [](const Json& one) {
-        return one.is_number_integer() &&
-               !(one.is_number_unsigned() && one.get<std::uint64_t>() > INT64_MAX);
-      };
+      const auto is_time = [](const Json& one) { return one.is_number(); };
       if (!list.is_array() || !std::ranges::all_of(list, is_time)) refuse(name, form);
-      times[domain] = list.get<std::vector<std::int64_t>>();
+      const auto given = list.get<std::vector<long double>>();  // which holds every int64
+      std::vector<long double> rising = given;
+      std::ranges::sort(rising);
+      std::vector<std::int64_t>& order = times[domain];
+      for (const long double time : given) {
+        order.push_back(std::ranges::lower_bound(rising, time) - rising.begin());
+      }
     }
     return times;
   }

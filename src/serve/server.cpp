@@ -85,7 +85,7 @@ void serve_http(const ServerOptions& options, const RunOpener& open, const HeldS
          << ", answers are from " << service.state().checkpoint << std::endl;
   while (true) {
     const int signal = signals.next();
-    if (signal == SIGHUP || service.has_news()) load_again(service, report);
+    if (signal == SIGHUP || service.has_news_in_time()) load_again(service, report);
     if (signal == SIGTERM || signal == SIGINT) break;
     if (!server.is_running()) {
       throw Error(Cause::io,

@@ -351,9 +351,8 @@ Answer RecommendationService::similar(const SimilarRequest& request) const {
         similar_items(model->recommender(), items.person, domain, k, chosen.filter());
     if (list.likeness == Likeness::none) {
       throw Error(Cause::usage,
-                  text("nothing relates the items given to those of ", model->name(domain),
-                       ": the domains share no people, and no coefficient leads from one to the "
-                       "other; leave it out of \"domains\""));
+                  text("nothing relates the items given to those of ", model->name(domain), ": ",
+                       kUnrelated, "; leave it out of \"domains\""));
     }
     AnsweredList of_domain = {model->name(domain), name_of(list.likeness), {}};
     for (const ScoredItem& item : list.items) {
@@ -378,11 +377,18 @@ Answer RecommendationService::find_items(const ItemSearch& search) const {
   return {model->run().checkpoint, {std::move(found)}, {}};
 }
 
-/// Errors   Error(usage) where an item's features are not as the data set has them.
+/// Errors   Error(usage) where a file of interactions could not have the key.
+void check_key(const char* what, const std::string& key) {
+  const char* const problem = problem_of_key(key);
+  if (problem == nullptr) return;
+  throw Error(Cause::usage, text("the key ", excerpt(key), " of ", what, " ", problem));
+}
+
+/// Errors   Error(usage) where its key is none, or its features are not as the data set has them.
 void RecommendationService::check_new_item(const ServedModel& model, const NewItem& item) const {
   const DatasetFile& dataset = model.run().dataset;
   dataset.domain_number(item.domain);
-  if (item.item.empty()) throw Error(Cause::usage, "the key of a new item is empty; give it one");
+  check_key("a new item", item.item);
   for (const auto& [modality, row] : item.features) {
     const ModalityInfo* const info = find_modality(dataset, modality);
     if (info == nullptr) {
@@ -417,6 +423,7 @@ ObserveAnswer RecommendationService::observe(const Observation& observation) {
   check_size(observation.events.size(), limits_.items, "events");
   check_size(observation.items.size(), limits_.items, "new items");
   for (const NewItem& item : observation.items) check_new_item(*model, item);
+  for (const ObservedEvent& event : observation.events) check_key("a user", event.user);
   ObserveAnswer answer;
   Observation kept;
   std::set<std::pair<std::string_view, std::string_view>> told_now;  // domains and items
@@ -470,7 +477,13 @@ bool RecommendationService::has_news() const {
     changes = observed_->changes();
   }
   const std::lock_guard<std::mutex> lock(model_mutex_);
-  return changes != loaded_changes_ && Clock::now() >= next_load_;
+  return changes != loaded_changes_;
+}
+
+bool RecommendationService::has_news_in_time() const {
+  if (!has_news()) return false;
+  const std::lock_guard<std::mutex> lock(model_mutex_);
+  return Clock::now() >= next_load_;
 }
 
 void RecommendationService::open_log(const std::string& path, std::ostream& report) {

@@ -189,9 +189,10 @@ class RecommendationService {
   /// Errors   Error(io) where the log cannot take it: then none counts.
   ObserveAnswer observe(const Observation& observation);
 
-  /// Whether new items wait for a model, and it is time for one: making models takes at most a fifth
-  /// of the time.
+  /// Whether new items wait for a model.
   bool has_news() const;
+  /// Whether they do, and it is time for one: making models takes at most a fifth of the time.
+  bool has_news_in_time() const;
   /// Opens the model again, on all that was observed, and answers from it from now on; requests that
   /// are being answered keep theirs.
   ///

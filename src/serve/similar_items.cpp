@@ -65,6 +65,7 @@ const char* name_of(Likeness likeness) {
 SimilarItems similar_items(const Recommender& recommender, const Person& items, int domain,
                            std::int64_t k, const ItemFilter* filter) {
   SimilarItems similar;
+  if (recommender.config().kind == ModelKind::popularity) return similar;
   if (const MetItems* const own = items.history(domain)) {
     if (auto by_cosine = recommender.similar(domain, own->items, k, filter)) {
       similar.likeness = Likeness::cosine;
@@ -144,6 +145,7 @@ void write_similar(const Recommender& recommender, const std::vector<DomainItem>
   }
   report << domains[domain].name << ": items like " << with_commas(std::ssize(items));
   for (const auto& [basis, count] : made) report << ", " << with_commas(count) << " by " << basis;
+  if (made.contains(name_of(Likeness::none))) report << ", as " << kUnrelated;
   report << "\n";
 }
 

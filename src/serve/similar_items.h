@@ -19,6 +19,9 @@ enum class Likeness {
 };
 /// "cosine", "met_it" or "none".
 const char* name_of(Likeness likeness);
+/// Why there is none.
+inline constexpr char kUnrelated[] =
+    "neither rows of the model nor coefficients of item regression lead from one to the other";
 
 struct SimilarItems {
   Likeness likeness = Likeness::none;
@@ -27,9 +30,10 @@ struct SimilarItems {
 
 /// The k items of a domain that are most like those of a history, of that domain or others.
 ///
-/// Within the domain it is Recommender::similar(). Rows of two domains have no common direction, and
-/// item regression alone has no rows: there it is the score of somebody with that history, by the
-/// maps between domains and the coefficients, where it is above zero.
+/// Within the domain it is Recommender::similar(); popularity relates nothing. Rows of two domains
+/// have no common direction, and item regression alone has no rows: there it is the score of
+/// somebody with that history, by the maps between domains and the coefficients, where it is above
+/// zero.
 ///
 /// Shapes   `items`: a person without a key.
 /// Errors   those of recommend().

@@ -157,6 +157,11 @@ TEST_F(ObservedLogTest, RefusesWhatACrashCannotLeave) {
   }
 }
 
+TEST_F(ObservedLogTest, SaysThatAnotherFileMayBeNamed) {
+  path_ = folder_ / "none/observed.log";
+  expect_refused(Cause::io, "--log names another file");
+}
+
 TEST_F(ObservedLogTest, IsOfOneProcessAtATime) {
   const ObservedLog log = open();
   expect_refused(Cause::io, "in use by another server");

@@ -852,6 +852,24 @@ TEST_F(RecommenderTest, ReasonsStandBesideTheItems) {
 
 // --- Items like an item ---
 
+TEST_F(RecommenderTest, PopularityTellsOfNoItemWhichOthersAreLikeIt) {
+  make({});
+  ModelConfig config;
+  config.kind = ModelKind::popularity;
+  on_ranks(*dataset_, resolve(config, 2), {}, [&](ModelRank& rank) {
+    std::ostringstream csv;
+    std::ostringstream report;
+    const Recommender recommender(*dataset_, rank.model, kEpoch);
+    for (const int domain : {0, 1}) {
+      write_similar(recommender, {{0, 4}}, domain, 5, nullptr, csv, report);
+    }
+    EXPECT_EQ(csv.str(), "");
+    EXPECT_NE(report.str().find("domain0: items like 1, 1 by none, as neither rows"),
+              std::string::npos)
+        << report.str();
+  });
+}
+
 TEST_F(RecommenderTest, SimilarItemsAreByTheCosineWithinADomainAndByWhoMetThemElsewhere) {
   make({});
   with_model(one_layer(ModelKind::micrec), [&](Model& model) {
@@ -955,7 +973,8 @@ TEST_F(RecommenderTest, SimilarItemsAreWrittenAsCsv) {
     std::ostringstream csv;
     std::ostringstream report;
     write_similar(recommender, {{0, 2}, {1, 5}}, 0, 3, nullptr, csv, report);
-    EXPECT_EQ(report.str(), "domain0: items like 2, 1 by cosine, 1 by none\n");
+    EXPECT_EQ(report.str(),
+              text("domain0: items like 2, 1 by cosine, 1 by none, as ", kUnrelated, "\n"));
     const std::string first = "domain0:" + dataset_->item_keys(0)[2] + ",domain0,1,";
     EXPECT_TRUE(csv.str().starts_with(first)) << csv.str();
     EXPECT_EQ(std::ranges::count(csv.str(), '\n'), 3);

@@ -132,17 +132,26 @@ TEST_F(ServerTest, AnswersLinesAndHasNewItemsBeforeTheNext) {
                    {"only_items", {{"domain0", {"n"}}}}}
            << "\n"
            << "no JSON\n";
+  for (const char* key : {"n2", "n3"}) {  // each at once, however long making a model took
+    Json more = item;
+    more["item"] = key;
+    requests << Json{{"route", "observe"}, {"items", {more}}} << "\n"
+             << Json{{"route", "items"}, {"domain", "domain0"}, {"q", key}} << "\n";
+  }
   std::stringstream answers;
   serve_lines(options_, opener(), requests, answers, report_);
   std::vector<Json> read;
   for (std::string line; std::getline(answers, line);) read.push_back(Json::parse(line));
-  ASSERT_EQ(read.size(), 4U);
+  ASSERT_EQ(read.size(), 8U);
   EXPECT_EQ(read[0]["lists"][0]["items"][0]["item"], run_.items()[0][2]);
   EXPECT_EQ(read[1]["added_items"], 1);
   EXPECT_EQ(read[2]["lists"][0]["items"][0]["item"], "n");
   EXPECT_EQ(read[3]["status"], 400);
-  expect_said({"answers are from step-000000000025 with 1 new items now"});
-  EXPECT_EQ(opened_, 2);
+  EXPECT_EQ(read[5]["lists"][0]["items"][0]["item"], "n2");
+  EXPECT_EQ(read[7]["lists"][0]["items"][0]["item"], "n3");
+  expect_said({"answers are from step-000000000025 with 1 new items now", "with 2 new items now",
+               "with 3 new items now"});
+  EXPECT_EQ(opened_, 4);
 }
 
 TEST_F(ServerTest, TakesATokenThatIsOneAndRefusesAnAddressWithoutIt) {

@@ -450,6 +450,11 @@ TEST_F(ServiceTest, JsonHasTheSameAnswersAndASentenceForEachRefusal) {
       }
     }
     ask(Route::recommend, "{}", 200);
+    Json timed = body;
+    timed["history_times"] = {{"domain0", {1.5, -2}}};
+    ask(Route::recommend, timed.dump(), 200);
+    timed["history_times"] = {{"domain0", {1.5, "2"}}};
+    ask(Route::recommend, timed.dump(), 422);
     for (const char* wrong : {"", "{", "[1]", "7", "{\"k\": 1} x", "\xff"}) {
       ask(Route::recommend, wrong, 400);
     }
@@ -474,6 +479,11 @@ TEST_F(ServiceTest, JsonHasTheSameAnswersAndASentenceForEachRefusal) {
          {R"({"items": {}})", R"({"items": [7]})", R"({"items": [{"domain": "domain0"}]})",
           R"({"items": [{"domain": "domain9", "item": "n"}]})",
           R"({"items": [{"domain": "domain0", "item": ""}]})",
+          R"({"items": [{"domain": "domain0", "item": " n"}]})",
+          R"({"items": [{"domain": "domain0", "item": "n\u0000n"}]})",
+          R"({"events": [{"domain": "domain0", "user": "", "item": "n"}]})",
+          R"({"events": [{"domain": "domain0", "user": "u ", "item": "n"}]})",
+          R"({"events": [{"domain": "domain0", "user": "\ufeffu", "item": "n"}]})",
           R"({"items": [{"domain": "domain0", "item": "n", "features": [1]}]})",
           R"({"items": [{"domain": "domain0", "item": "n", "features": {"text": ["1"]}}]})",
           R"({"items": [{"domain": "domain0", "item": "n", "features": {"text": [1]}}]})",
