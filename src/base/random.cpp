@@ -1,31 +1,84 @@
 #include "base/random.h"
 
 #include <glog/logging.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include <cmath>
 #include <numbers>
 
 namespace micrec {
+namespace {
+
+// Philox4x32-10.
+constexpr std::uint64_t kMultiplier0 = 0xD2511F53U;
+constexpr std::uint64_t kMultiplier1 = 0xCD9E8D57U;
+constexpr std::uint32_t kKeyStep0 = 0x9E3779B9U;
+constexpr std::uint32_t kKeyStep1 = 0xBB67AE85U;
+constexpr int kPhiloxRounds = 10;
+
+}  // namespace
 
 std::array<std::uint32_t, 4> Random::bits(std::uint64_t id, std::uint32_t draw) const {
-  constexpr std::uint64_t kMultiplier0 = 0xD2511F53U;
-  constexpr std::uint64_t kMultiplier1 = 0xCD9E8D57U;
   std::uint32_t key0 = static_cast<std::uint32_t>(seed_);
   std::uint32_t key1 = static_cast<std::uint32_t>(seed_ >> 32);
-  std::array<std::uint32_t, 4> c = {
-      static_cast<std::uint32_t>(id), static_cast<std::uint32_t>(id >> 32), time_,
-      (static_cast<std::uint32_t>(purpose_) << 16) | (draw & 0xFFFFU)};
-  for (int round = 0; round < 10; ++round) {
+  std::array<std::uint32_t, 4> c = {static_cast<std::uint32_t>(id),
+                                    static_cast<std::uint32_t>(id >> 32), time_, last_word(draw)};
+  for (int round = 0; round < kPhiloxRounds; ++round) {
     const std::uint64_t product0 = kMultiplier0 * c[0];
     const std::uint64_t product1 = kMultiplier1 * c[2];
     c = {static_cast<std::uint32_t>(product1 >> 32) ^ c[1] ^ key0,
          static_cast<std::uint32_t>(product1),
          static_cast<std::uint32_t>(product0 >> 32) ^ c[3] ^ key1,
          static_cast<std::uint32_t>(product0)};
-    key0 += 0x9E3779B9U;
-    key1 += 0xBB67AE85U;
+    key0 += kKeyStep0;
+    key1 += kKeyStep1;
   }
   return c;
+}
+
+void Random::first_words(std::uint64_t* ids, std::size_t count, std::uint32_t draw) const {
+  std::size_t at = 0;
+#if defined(__SSE2__)
+  // The same on two ids a register and two registers side by side; what is multiplied is the lower
+  // half of 64 bits, the upper one may be anything.
+  constexpr std::size_t kRegisters = 2;
+  const __m128i multiplier0 = _mm_set1_epi64x(kMultiplier0);
+  const __m128i multiplier1 = _mm_set1_epi64x(kMultiplier1);
+  for (; at + 2 * kRegisters <= count; at += 2 * kRegisters) {
+    auto* const there = reinterpret_cast<__m128i*>(ids + at);
+    __m128i c[kRegisters][4];
+    for (std::size_t r = 0; r < kRegisters; ++r) {
+      c[r][0] = _mm_loadu_si128(there + r);
+      c[r][1] = _mm_srli_epi64(c[r][0], 32);
+      c[r][2] = _mm_set1_epi64x(time_);
+      c[r][3] = _mm_set1_epi64x(last_word(draw));
+    }
+    std::uint32_t key0 = static_cast<std::uint32_t>(seed_);
+    std::uint32_t key1 = static_cast<std::uint32_t>(seed_ >> 32);
+    for (int round = 0; round < kPhiloxRounds; ++round) {
+      for (auto& [c0, c1, c2, c3] : c) {
+        const __m128i product0 = _mm_mul_epu32(multiplier0, c0);
+        const __m128i product1 = _mm_mul_epu32(multiplier1, c2);
+        c0 = _mm_srli_epi64(product1, 32) ^ c1 ^ _mm_set1_epi64x(key0);
+        c1 = product1;
+        c2 = _mm_srli_epi64(product0, 32) ^ c3 ^ _mm_set1_epi64x(key1);
+        c3 = product0;
+      }
+      key0 += kKeyStep0;
+      key1 += kKeyStep1;
+    }
+    const __m128i lower = _mm_set1_epi64x(0xFFFFFFFF);
+    for (std::size_t r = 0; r < kRegisters; ++r) {
+      _mm_storeu_si128(there + r, _mm_slli_epi64(c[r][0], 32) | (c[r][1] & lower));
+    }
+  }
+#endif
+  for (; at < count; ++at) {
+    const auto words = bits(ids[at], draw);
+    ids[at] = static_cast<std::uint64_t>(words[0]) << 32 | words[1];
+  }
 }
 
 double Random::uniform(std::uint64_t id, std::uint32_t draw) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace micrec {
@@ -35,6 +36,10 @@ class Random {
   /// 128 random bits of the thing numbered `id`; `draw` (below 65,536) tells repeated draws apart.
   std::array<std::uint32_t, 4> bits(std::uint64_t id, std::uint32_t draw = 0) const;
 
+  /// Writes the first 64 of these bits over every id, the first 32 in the upper half; half the cost.
+  /// ids: (count).
+  void first_words(std::uint64_t* ids, std::size_t count, std::uint32_t draw = 0) const;
+
   /// Uniform in [0, 1), 53 bits.
   double uniform(std::uint64_t id, std::uint32_t draw = 0) const;
 
@@ -45,6 +50,10 @@ class Random {
   std::array<double, 2> normal(std::uint64_t id, std::uint32_t draw = 0) const;
 
  private:
+  std::uint32_t last_word(std::uint32_t draw) const {
+    return static_cast<std::uint32_t>(purpose_) << 16 | (draw & 0xFFFFU);
+  }
+
   std::uint64_t seed_;
   Purpose purpose_;
   std::uint32_t time_;

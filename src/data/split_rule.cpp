@@ -3,7 +3,9 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -95,13 +97,23 @@ void split_by_user(const SplitRule& rule, PreparedDomain& domain, const Rank& ra
 void split_by_ratio(const SplitRule& rule, std::uint64_t seed, PreparedDomain& domain) {
   const Random random(seed, Purpose::split);
   const std::uint32_t stream = domain.random_stream();
-  PackedReader<std::int32_t> user(domain.user);
-  PackedReader<std::int32_t> item(domain.item);
-  split_by_user(rule, domain, [&](std::int64_t i) {
-    const std::uint64_t pair =
-        static_cast<std::uint64_t>(user[i]) << 32 | static_cast<std::uint32_t>(item[i]);
-    const auto bits = random.bits(pair, stream);
-    return static_cast<std::uint64_t>(bits[0]) << 32 | bits[1];
+  PackedColumn<std::int32_t>::Block users, items;
+  std::array<std::uint64_t, PackedColumn<std::int32_t>::kBlock> ranks;  // of a block
+  std::span<std::uint64_t> there;
+  std::size_t begin = 0;
+  split_by_user(rule, domain, [&](std::size_t i) {
+    if (i - begin >= there.size()) {
+      begin = i / ranks.size() * ranks.size();
+      const auto user = domain.user.block(begin, users);
+      const auto item = domain.item.block(begin, items);
+      there = std::span(ranks).first(user.size());
+      for (std::size_t at = 0; at < there.size(); ++at) {
+        there[at] =
+            static_cast<std::uint64_t>(user[at]) << 32 | static_cast<std::uint32_t>(item[at]);
+      }
+      random.first_words(there.data(), there.size(), stream);
+    }
+    return there[i - begin];
   });
 }
 

@@ -23,6 +23,18 @@ TEST(Random, IsPhilox) {
   EXPECT_EQ(Random(kAllBits, Purpose(0xFFFF), 0xFFFFFFFF).bits(kAllBits, 0xFFFF), ones);
 }
 
+TEST(Random, FirstWordsOfManyAreThoseOfEach) {
+  const Random random(kAllBits - 5, Purpose::split, 7);
+  std::vector<std::uint64_t> words;
+  for (std::uint64_t i = 0; i < 11; ++i) words.push_back(i * 0x9E3779B97F4A7C15);
+  const std::vector<std::uint64_t> ids = words;
+  random.first_words(words.data(), words.size(), 3);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto bits = random.bits(ids[i], 3);
+    EXPECT_EQ(words[i], static_cast<std::uint64_t>(bits[0]) << 32 | bits[1]) << i;
+  }
+}
+
 TEST(Random, EveryArgumentChangesTheBits) {
   std::set<std::array<std::uint32_t, 4>> seen;
   seen.insert(Random(1, Purpose::split, 1).bits(1, 1));
