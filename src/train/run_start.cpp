@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "checkpoints/directory.h"
 #include "io/paths.h"
+#include "train/leakage.h"
 #include "train/node_origins.h"
 
 namespace micrec {
@@ -88,6 +89,7 @@ RunStart begin_from(const std::string& run_dir, const DatasetFile& dataset, Mode
   const CheckpointInfo& info = checkpoint.info();
   log << "begun     from " << checkpoint.directory() << "\n";
   const std::optional<NodeOrigins> origins = origins_in(info, dataset, log);
+  if (shard.world->rank() == 0) warn_of_leakage(info, dataset, log);
   const TrainingState then = restore(checkpoint, model, &optimizer, origins ? &*origins : nullptr);
   const std::int64_t epoch = annealing_epoch(info);
   model.let_in(new_rows(shard, origins), epoch);

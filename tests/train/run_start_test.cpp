@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string>
 #include <tuple>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "checkpoints/store.h"
 #include "data/additions.h"
 #include "data/append.h"
@@ -55,8 +57,10 @@ class BeginFrom : public testing::Test {
   }
 
   /// Saves a run on what was known, with parameters and moments that are not the initial ones.
-  void save(const ModelConfig& config, const DatasetFile& dataset) {
+  void save(const ModelConfig& config, const DatasetFile& dataset,
+            const std::string& settings = "") {
     CheckpointInfo info;
+    info.config = settings;
     info.step = kStep;
     info.dataset_path = dataset.path();
     info.dataset_fingerprint = dataset.fingerprint();
@@ -236,6 +240,55 @@ TEST_F(BeginFrom, MatchesByKeyWhereTheDataSetWasMadeAnew) {
     EXPECT_EQ(error.cause(), Cause::io);
     EXPECT_NE(std::string(error.what()).find("--append"), std::string::npos) << error.what();
   }
+}
+
+/// How many interactions of a split have users and items of the same keys in the training of then.
+std::int64_t trained_on(const DatasetFile& now, const DatasetFile& then, int domain, Split split) {
+  const auto pairs_of = [domain](const DatasetFile& dataset, Split which) {
+    const std::vector<std::string> users = dataset.user_keys(domain);
+    const std::vector<std::string> items = dataset.item_keys(domain);
+    const Interactions part = dataset.read(domain, which);
+    std::set<std::pair<std::string, std::string>> pairs;
+    for (std::size_t n = 0; n < part.user.size(); ++n) {
+      pairs.emplace(users[part.user[n]], items[part.item[n]]);
+    }
+    return pairs;
+  };
+  const auto trained = pairs_of(then, Split::train);
+  const auto held = pairs_of(now, split);
+  return std::ranges::count_if(held, [&](const auto& pair) { return trained.contains(pair); });
+}
+
+TEST_F(BeginFrom, TellsHowMuchOfTheTestWasTrainedOn) {
+  const ModelConfig config = small_config(ModelKind::lightgcn);
+  save(config, *known_);
+  EXPECT_EQ(begun(config, *more_, 2).said.find("WARNING"), std::string::npos);
+  const DatasetFile anew =
+      write_small_world({.users = 30, .items = 24, .seed = 5}, folder_ / "anew.h5");
+  const std::string said = begun(config, anew, 2).said;
+  EXPECT_NE(said.find("leakage"), std::string::npos) << said;
+  std::int64_t all = 0;
+  for (int d = 0; d < 2; ++d) {
+    const DomainInfo& info = anew.domains()[d];
+    for (const auto& [split, name] :
+         {std::pair(Split::valid, "validation"), std::pair(Split::test, "test")}) {
+      const std::int64_t count = trained_on(anew, *known_, d, split);
+      all += count;
+      if (count == 0) continue;
+      EXPECT_NE(said.find(text(count, " of ", info.interactions[static_cast<int>(split)], " ", name,
+                               " interactions of ", info.name)),
+                std::string::npos)
+          << said;
+    }
+  }
+  EXPECT_GT(all, 0);
+  std::filesystem::remove_all(folder_ / "run");
+  save(config, anew, "--init_from=" + (folder_ / "gone") + "\n");
+  const std::string of_gone = begun(config, anew, 1).said;
+  EXPECT_NE(of_gone.find("leakage was not checked"), std::string::npos) << of_gone;
+  std::filesystem::rename(folder_ / "run", folder_ / "gone");
+  save(config, anew, "--init_from=" + (folder_ / "gone") + "\n");
+  EXPECT_EQ(begun(config, anew, 1).said.find("WARNING"), std::string::npos);
 }
 
 TEST_F(BeginFrom, IsTheSameModelOnTheSameDataSet) {
