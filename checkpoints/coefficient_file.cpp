@@ -630,9 +630,11 @@ std::optional<std::string> damage_of_coefficients(const std::string& path, const
                                                   Verify verify) {
   std::optional<std::string> damage = damage_of(path, StoredShard{stored}, verify);
   if (!damage || verify == Verify::sizes || !is_there(path)) return damage;
-  // Its own checksums say whether it is damaged, and where, or another file.
+  // Its own checksums say whether its numbers are damaged, and where; they cover no other bytes.
   const std::optional<Failure> own = attempt([&] { read_whole(path, kCoefficientBlockBytes); });
-  if (!own) return text(*damage, "; the file there is whole, but of another fit");
+  if (!own) {
+    return text(*damage, "; its numbers are whole: it is of another fit, or damaged beside them");
+  }
   return text(*damage, "; ", own->message);
 }
 

@@ -133,8 +133,8 @@ CoefficientSummary look_at_coefficients(const std::string& path);
 CoefficientSummary summarise_coefficients(const std::string& path,
                                           std::int64_t block_bytes = kCoefficientBlockBytes);
 
-/// What is wrong with the file that a manifest names: "it is missing", "its checksum is ...: the
-/// file there is whole, but of another fit". Nothing where it is as the manifest says. Ranks: local.
+/// What is wrong with the file that a manifest names: "it is missing", "its checksum is ...; its
+/// numbers are whole: it is of another fit, or damaged beside them". Nothing where it is as the manifest says. Ranks: local.
 /// Errors   Error(Cause::io) where the system cannot read it.
 std::optional<std::string> damage_of_coefficients(const std::string& path, const StoredFile& stored,
                                                   Verify verify);

@@ -62,7 +62,10 @@ std::optional<std::string> newest_checkpoint(const std::string& directory) {
   return (fs::path(directory) / names.back()).string();
 }
 
-std::optional<std::string> best_checkpoint_name(const std::string& directory) {
+namespace {
+
+/// The name that best.json has. Errors: those of best_checkpoint_name().
+std::optional<std::string> name_in_best_file(const std::string& directory) {
   const fs::path file = fs::path(directory) / kCheckpointBestFile;
   if (!is_there(file.string())) return std::nullopt;
   const nlohmann::json object = nlohmann::json::parse(
@@ -72,9 +75,33 @@ std::optional<std::string> best_checkpoint_name(const std::string& directory) {
     throw Error(Cause::checkpoint,
                 text(file.string(),
                      " is damaged: it does not name a checkpoint; remove it, then the newest "
-                     "checkpoint takes the place of the best"));
+                     "checkpoint tells which was the best"));
   }
   return object["checkpoint"].get<std::string>();
+}
+
+/// The best so far as the newest checkpoint that can be read has it; nothing where that is gone.
+std::optional<std::string> best_by_manifests(const std::string& directory) {
+  const std::vector<std::string> names = list_checkpoints(directory);
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    try {
+      const Manifest newest = read_manifest((fs::path(directory) / *name).string());
+      if (newest.info.best_step <= 0) return std::nullopt;
+      std::string best = checkpoint_name(newest.info.best_step);
+      if (!std::ranges::binary_search(names, best)) return std::nullopt;
+      return best;
+    } catch (const Error&) {
+      continue;  // whoever opens it tells
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> best_checkpoint_name(const std::string& directory) {
+  std::optional<std::string> name = name_in_best_file(directory);
+  return name ? name : best_by_manifests(directory);
 }
 
 std::optional<std::string> best_checkpoint(const std::string& directory) {
@@ -182,7 +209,7 @@ void name_best(const std::string& directory, const std::string& name) {
 void correct_best(const std::string& directory, const std::string& published,
                   const std::string& best_so_far) {
   std::optional<std::string> named;
-  const std::optional<Failure> damage = attempt([&] { named = best_checkpoint_name(directory); });
+  const std::optional<Failure> damage = attempt([&] { named = name_in_best_file(directory); });
   if (!damage && (!named || *named <= published)) return;
   const std::string file = (fs::path(directory) / kCheckpointBestFile).string();
   LOG(WARNING) << file << (damage ? " was damaged" : " named a checkpoint of an earlier attempt")

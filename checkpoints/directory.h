@@ -21,10 +21,11 @@ std::vector<std::string> list_checkpoints(const std::string& directory);
 std::optional<std::string> newest_checkpoint(const std::string& directory);
 
 /// Path of the one that was the best; nothing where none is named, or the one named is not there.
+/// Where there is no best.json, the newest checkpoint names it.
 /// Errors   Error(Cause::checkpoint) where best.json is damaged.
 std::optional<std::string> best_checkpoint(const std::string& directory);
 
-/// The name that best.json has, whether or not such a checkpoint is there. Errors: as above.
+/// Its name, whether or not the one that best.json names is there. Errors: as above.
 std::optional<std::string> best_checkpoint_name(const std::string& directory);
 
 /// The newest checkpoint that passes verification. What was damaged on the way to it is told in

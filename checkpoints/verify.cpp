@@ -158,7 +158,10 @@ VerifiedRun verify_run(
   if (run.item_regression) take(run.item_regression->file, *run.item_regression);
   if (!subject.directory) return run;
   const std::string file = (fs::path(*subject.directory) / kCheckpointBestFile).string();
-  if (!is_there(file)) return run;
+  if (!is_there(file)) {
+    run.best_without_file = best_checkpoint_name(*subject.directory).value_or("");
+    return run;
+  }
   run.best = {file, size_of(file), damage_of_best(*subject.directory), false};
   take(file, *run.best);
   return run;

@@ -37,6 +37,7 @@ struct VerifiedRun {
   std::string path;  // of what was verified
   std::vector<VerifiedCheckpoint> checkpoints;
   std::optional<VerifiedFile> best;  // its path; nothing where there is none, or one checkpoint
+  std::string best_without_file;     // name of the best checkpoint where best.json is missing
   /// Its path, compared once with each manifest that names another; nothing where none names it.
   std::optional<VerifiedFile> item_regression;
 

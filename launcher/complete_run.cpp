@@ -24,17 +24,11 @@ namespace {
 void take_up_old_flags(const std::string& run_dir, const Command& train,
                        const Arguments& arguments) {
   const auto [saved, origin] = settings_to_resume(run_dir);
-  const std::vector<RunSetting> now = settings_of(train);
   std::vector<FlagSetting> taken = parse_flagfile(saved, origin);
   std::erase_if(taken, [](const FlagSetting& setting) {
     return setting.name == "resume" || setting.name == "dry_run";
   });
   const std::vector<std::string> differences = differences_from(train, taken, arguments);
-  for (const FlagSetting& change : unsaved_changes(now, run_dir, saved)) {
-    for (FlagSetting& setting : taken) {
-      if (setting.name == change.name) setting.value = change.value;
-    }
-  }
   if (!differences.empty()) {
     throw Error(Cause::usage, text("a resumed run keeps its own settings, but these differ: ",
                                    join(differences, ", "),
@@ -57,11 +51,19 @@ void take_up_model_flags(RunConfig& config, const Command& train, const Argument
       taken.push_back(setting);
     }
   }
+  std::vector<FlagSetting> columns = taken;
+  std::erase_if(columns, [](const FlagSetting& setting) { return setting.name != "dim"; });
+  const std::vector<std::string> differences = differences_from(train, columns, arguments);
+  if (!differences.empty()) {
+    throw Error(Cause::usage,
+                text("--init_from takes rows over as they are, but ", join(differences, ", "),
+                     "; leave it out, or begin a run from nothing"));
+  }
   for (FlagSetting& chosen : chosen_item_regression(checkpoint)) taken.push_back(std::move(chosen));
   set_flags_not_given(train, taken, arguments);
 }
 
-/// Refuses flags that name no run, and sets those that a resumed run has of its checkpoint.
+/// Refuses flags that name no run, and sets those that a resumed run has of its config.txt.
 void complete_flags(RunConfig& config, const Command& train, const Arguments& arguments) {
   if (config.run_dir.empty()) {
     throw Error(Cause::usage, "train needs a folder for the run: give --run_dir=FOLDER");

@@ -15,8 +15,8 @@ namespace micrec {
 void complete_item_regression(ModelConfig& model, const Arguments& arguments);
 
 /// Completes the configuration that the flags of `train` have set, before any rank is joined; a
-/// resumed run takes up what its newest checkpoint has of flags that were not given, or its
-/// config.txt where it ended before its first.
+/// resumed run takes up what its config.txt has of flags that were not given, or where that is gone
+/// its newest checkpoint.
 ///
 /// `train`: a command whose flags set `config`.
 /// Errors   Error(usage) where something is missing or does not go together, where a new run would

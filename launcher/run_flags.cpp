@@ -286,9 +286,10 @@ std::vector<Flag> file_flags(RunConfig& config) {
       run_dir_flag(config.run_dir),
       may_change({"resume", "Files", "",
                   "go on with the run in --run_dir from its newest checkpoint, or begin it again "
-                  "where it ended before its first, with its settings; --lr, --l2, --dropout and, "
-                  "where --lr_decay ends with it, --max_steps may be given anew, which config.txt "
-                  "and metrics.jsonl tell",
+                  "where it ended before its first, with the settings of its config.txt; what the "
+                  "run computes stays but for --lr, --l2 and --dropout, and --max_steps under "
+                  "--lr_decay, whose change config.txt and metrics.jsonl tell; its end, its places "
+                  "and when it saves and tests may be given anew",
                   config.resume}),
       {"init_from", "Files", "FOLDER",
        "a run whose model this one begins with, on a dataset that holds more: rows and moments of "

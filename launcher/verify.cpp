@@ -26,6 +26,10 @@ int run_verify(const std::string& out, const Arguments& arguments) {
   const std::string& path = arguments.plain.front();
   check_output("--out", out, arguments, files_of_run(path));
   const VerifiedRun run = verify_run(path, print_file);
+  if (!run.best_without_file.empty()) {
+    std::cout << "best.json is missing: " << run.best_without_file
+              << " is taken for the best, as the newest checkpoint tells\n";
+  }
   std::cout << std::flush;
   if (!out.empty()) write_whole_file(out, run.to_json().dump(2) + "\n");
   refuse_damage(run);

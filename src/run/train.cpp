@@ -126,6 +126,18 @@ RunStart begin_or_resume(const RunConfig& config, const DatasetFile& dataset,
   return begin_anew();
 }
 
+/// Errors   Error(usage) where a resumed run is beyond its last step.
+void refuse_passed_end(const TrainingConfig& training, std::int64_t step,
+                       std::int64_t steps_per_epoch) {
+  const bool by_steps = training.max_steps > 0 && training.max_steps < step;
+  if (!by_steps && training.epochs * steps_per_epoch >= step) return;
+  throw Error(
+      Cause::usage,
+      text(by_steps ? "--max_steps=" : "--epochs=", by_steps ? training.max_steps : training.epochs,
+           ": the run is at step ", with_commas(step),
+           " already; give a later end, or leave --resume out and begin another run"));
+}
+
 /// What must travel in a step, by collective; empty on all ranks but 0. Ranks: collective.
 std::map<std::string, double> bound_of(const RunPlan& plan, const Model& model) {
   if (model.shard().world->size() == 1 || model.shard().reproducible) return {};
@@ -403,6 +415,7 @@ void read_and_train(const RunConfig& config, const DatasetFile& dataset,
 
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
   RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
+  refuse_passed_end(config.training, start.state.step, sampler.steps_per_epoch());
   clock.phase_ended("reading and sharing out");
   start.item_regression = item_regression_of(config, dataset, start, validation, model, logs, job);
   if (model.item_regression().is_on()) clock.phase_ended("item regression");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <set>
 #include <string>
@@ -11,13 +12,23 @@
 #include "base/flagfile.h"
 #include "base/text.h"
 #include "checkpoints/directory.h"
-#include "cluster/agreement.h"
 #include "io/paths.h"
 #include "train/node_origins.h"
 #include "train/run_start.h"
 
 namespace micrec {
 namespace {
+
+/// Why the task failed; "" where it did not.
+template <typename Task>
+std::string failure_of(const Task& task) {
+  try {
+    task();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "";
+}
 
 /// How many interactions of a split were trained on, in words; "" where none was.
 std::string leaked(const DatasetFile& now, const DatasetFile& then, const NodeOrigins& origins,
@@ -86,16 +97,15 @@ void warn_of_leakage(const CheckpointInfo& begun_from, const DatasetFile& datase
   std::optional<CheckpointInfo> run = begun_from;
   while (run) {
     std::vector<std::string> found;
-    if (const auto why = attempt([&] { found = leaked_from(*run, dataset); })) {
-      unchecked(run->dataset_path, why->message);
-    }
+    const std::string unread = failure_of([&] { found = leaked_from(*run, dataset); });
+    if (!unread.empty()) unchecked(run->dataset_path, unread);
     if (!found.empty()) {
       log << "WARNING   leakage: " << join(found, ", ") << " were trained on before, in "
           << run->dataset_path
           << ", and this run's metrics are too high; micrec prepare --append keeps every split\n";
     }
     std::string folder;
-    const auto why = attempt([&] {
+    const std::string gone = failure_of([&] {
       for (const FlagSetting& setting : parse_flagfile(run->config, "config")) {
         if (setting.name == "init_from") folder = setting.value;
       }
@@ -103,7 +113,7 @@ void warn_of_leakage(const CheckpointInfo& begun_from, const DatasetFile& datase
       if (folder.empty() || !folders.insert(folder).second) return;
       run = Checkpoint::open(checkpoint_to_begin_from(folder), Verify::sizes).info();
     });
-    if (why) unchecked(folder + ", with which it began,", why->message);
+    if (!gone.empty()) unchecked(folder + ", with which it began,", gone);
   }
 }
 

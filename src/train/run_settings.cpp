@@ -69,26 +69,6 @@ std::vector<ChangedSetting> changed_settings(const std::vector<RunSetting>& now,
   return changes;
 }
 
-std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings,
-                                         const std::string& run_dir, const std::string& saved) {
-  const std::string path = config_file_of(run_dir);
-  std::vector<FlagSetting> unsaved;
-  if (!is_there(path)) return unsaved;
-  const std::string written = read_small_file(path, kMostFlagfileBytes);
-  const std::vector<FlagSetting> given = parse_flagfile(written, path);
-  const std::vector<std::string> saved_lines = split(saved, '\n');
-  for (const std::string& line : split(written, '\n')) {
-    if (!line.starts_with(kHistoryLine)) continue;
-    if (std::ranges::find(saved_lines, line) != saved_lines.end()) continue;
-    for (const FlagSetting& one : given) {
-      const RunSetting* const setting = find(settings, one.name);
-      if (setting == nullptr || setting->on_resume != OnResume::recorded) continue;
-      if (line.find(text(" on: --", one.name, "=")) != std::string::npos) unsaved.push_back(one);
-    }
-  }
-  return unsaved;
-}
-
 std::optional<std::string> settings_before_first_checkpoint(const std::string& run_dir) {
   const std::string config = config_file_of(run_dir);
   const std::string directory = checkpoints_of(run_dir);
@@ -106,9 +86,11 @@ SavedSettings settings_to_resume(const std::string& run_dir) {
   if (const auto begun = settings_before_first_checkpoint(run_dir)) {
     return {*begun, config_file_of(run_dir)};
   }
-  // The ranks, once joined, verify every byte and may step back to an older one; that has the same
-  // settings but for those that may change.
+  // The ranks, once joined, verify every byte, may step back to an older one and compare its settings
+  // with these.
   const Checkpoint checkpoint = open_newest_valid(checkpoints_of(run_dir), Verify::sizes);
+  const std::string config = config_file_of(run_dir);
+  if (is_there(config)) return {read_small_file(config, kMostFlagfileBytes), config};
   return {checkpoint.info().config, checkpoint.directory()};
 }
 

@@ -32,12 +32,6 @@ std::vector<std::string> different_settings(const std::vector<RunSetting>& now,
 std::vector<ChangedSetting> changed_settings(const std::vector<RunSetting>& now,
                                              const std::string& saved, const std::string& origin);
 
-/// Recorded settings that the run was given on an earlier resume and ended before it saved:
-/// RUN_DIR/config.txt tells them, the saved flagfile of its newest checkpoint does not.
-/// Errors   those of parse_flagfile(), Error(io) where config.txt cannot be read.
-std::vector<FlagSetting> unsaved_changes(const std::vector<RunSetting>& settings,
-                                         const std::string& run_dir, const std::string& saved);
-
 /// The text of config.txt of a run that has no checkpoint: it ended before its first, and --resume
 /// begins it again. Nothing where it has one, or has no config.txt.
 /// Errors   Error(checkpoint) where metrics.jsonl tells of a checkpoint that is no longer there: what
@@ -50,7 +44,7 @@ struct SavedSettings {
   std::string origin;
 };
 
-/// Those of the run to resume: of its newest checkpoint, or of a run that ended before its first.
+/// Those of the run to resume: of its config.txt, or where that is gone of its newest checkpoint.
 /// Errors   those of settings_before_first_checkpoint() and open_newest_valid().
 SavedSettings settings_to_resume(const std::string& run_dir);
 

@@ -91,6 +91,16 @@ RunStart begin_from(const std::string& run_dir, const DatasetFile& dataset, Mode
   const std::optional<NodeOrigins> origins = origins_in(info, dataset, log);
   if (shard.world->rank() == 0) warn_of_leakage(info, dataset, log);
   const TrainingState then = restore(checkpoint, model, &optimizer, origins ? &*origins : nullptr);
+  std::vector<std::string> left;
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    const bool is_ours = std::ranges::any_of(
+        model.parameters(), [&](const Parameter& own) { return own.name == tensor.name; });
+    if (tensor.trained && !is_ours) left.push_back(tensor.name);
+  }
+  if (!left.empty()) {
+    log << "           not taken over, as " << name_of(model.config().kind)
+        << " as it is set has nothing of the kind: " << join(left, ", ") << "\n";
+  }
   const std::int64_t epoch = annealing_epoch(info);
   model.let_in(new_rows(shard, origins), epoch);
   optimizer.let_in();

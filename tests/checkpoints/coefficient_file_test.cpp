@@ -232,6 +232,7 @@ TEST_F(ItemRegressionFile, IsDamagedWhereverAByteIsFlipped) {
     const auto damage = damage_of_coefficients(path_, stored_, Verify::checksums);
     ASSERT_TRUE(damage) << at;
     EXPECT_NE(damage->find("its checksum is"), std::string::npos) << *damage;
+    EXPECT_EQ(damage->find("file there is whole"), std::string::npos) << *damage;
     EXPECT_FALSE(damage_of_coefficients(path_, stored_, Verify::sizes));
   }
 }
@@ -242,7 +243,7 @@ TEST_F(ItemRegressionFile, OfAnotherFitIsRefusedAsSuch) {
   SparseRows other = coefficients_of(own);
   other.value.front() += 1;
   write_coefficients(path_, kItems, own, other, origin(), self);
-  expect_refused({"the file there is whole, but of another fit"});
+  expect_refused({"its numbers are whole: it is of another fit, or damaged beside them"});
 }
 
 TEST_F(ItemRegressionFile, OfAnotherDatasetIsRefused) {

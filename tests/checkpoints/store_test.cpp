@@ -123,6 +123,17 @@ TEST(Store, NamesADamagedBestFile) {
   EXPECT_EQ(best_checkpoint(folder / "c"), std::nullopt);
 }
 
+TEST(Store, NamesTheBestWithoutItsFileByTheNewestManifest) {
+  const TemporaryFolder folder;
+  SelfCommunicator self;
+  save(self, folder / "c", 10, {.is_best = true});
+  save(self, folder / "c", 20);
+  fs::remove(folder / "c/best.json");
+  EXPECT_EQ(best_checkpoint(folder / "c"), folder / "c/step-000000000010");
+  set_file_contents(folder / "c/step-000000000020/manifest.json", "{");
+  EXPECT_EQ(best_checkpoint(folder / "c"), std::nullopt) << "5 is gone, and 20 says nothing";
+}
+
 TEST(Store, SaysOnAllRanksWhyADirectoryCannotBeMade) {
   const TemporaryFolder folder;
   set_file_contents(folder / "file", "x");

@@ -144,6 +144,42 @@ TEST_F(Train, AChangedSettingIsToldWhereItMayChangeAndRefusedWhereNot) {
   }
 }
 
+TEST_F(Train, ResumesWithTheSettingsOfItsConfigAndRefusesAnEndThatItHasPassed) {
+  ASSERT_EQ(train_on(1, new_run("run", {"--max_steps=3"})), 0) << said_;
+  const std::string moved = folder_ / "moved.h5";
+  std::filesystem::rename(dataset_, moved);
+  ASSERT_EQ(train_on(1, config_of("run", {"--resume", "--dataset=" + moved, "--nowatchdog"})), 0)
+      << said_;
+  EXPECT_EQ(config_of("run", {"--resume"}).dataset, moved) << "though nothing was saved since";
+
+  std::string message;
+  for (const std::string end : {"--max_steps=2", "--epochs=0"}) {
+    EXPECT_EQ(refusal_of(2, config_of("run", {"--resume", end, "--nowatchdog"}), message),
+              Cause::usage);
+    EXPECT_NE(message.find(end + ": the run is at step 3 already"), std::string::npos) << message;
+  }
+  std::string settings = contents_of(folder_ / "run/config.txt");
+  settings.replace(settings.find("--dim=8"), 7, "--dim=16");
+  std::ofstream(folder_ / "run/config.txt") << settings;
+  EXPECT_EQ(refusal_of(2, config_of("run", {"--resume", "--nowatchdog"}), message),
+            Cause::checkpoint);
+  EXPECT_NE(message.find("--dim=16 (the checkpoint has 8)"), std::string::npos) << message;
+  std::filesystem::remove(folder_ / "run/config.txt");
+  EXPECT_EQ(config_of("run", {"--resume"}).model.dim, 8) << "of the checkpoint";
+}
+
+TEST_F(Train, InitFromKeepsTheColumnsOfTheRun) {
+  ASSERT_EQ(train_on(1, new_run("run", {"--max_steps=2"})), 0) << said_;
+  try {
+    new_run("wider", {"--init_from=" + (folder_ / "run"), "--dim=16"});
+    FAIL() << "another --dim";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::usage);
+    EXPECT_NE(std::string(error.what()).find("--dim=16 (the run has 8)"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST_F(Train, RanksRefuseACheckpointOfOtherSettingsOrAnotherDataset) {
   ASSERT_EQ(train_on(1, new_run("run", {"--max_steps=2"})), 0) << said_;
   RunConfig other = config_of("run", {"--resume", "--nowatchdog"});

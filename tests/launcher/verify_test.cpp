@@ -118,6 +118,17 @@ TEST_F(VerifyCommand, NamesWhatIsDamagedAndEndsWithSix) {
   expect_all(verify({run_dir_}, 6), {"step-000000000020/manifest.json: DAMAGED", "incomplete"});
 }
 
+TEST_F(VerifyCommand, SaysWhichIsTheBestWhereBestJsonIsMissing) {
+  SelfCommunicator self;
+  CheckpointInfo info;
+  info.grid = "1x1";
+  info.step = 30;
+  info.best_step = 10;
+  CheckpointStore(run_dir_ + "/checkpoints", self).save(info, {}, {});
+  fs::remove(run_dir_ + "/checkpoints/best.json");
+  expect_all(verify({run_dir_}, 0), {"best.json is missing: step-000000000010"});
+}
+
 TEST_F(VerifyCommand, ComparesTheItemRegressionThatACheckpointNames) {
   const std::string file = run_dir_ + "/item_regression.h5";
   SelfCommunicator self;

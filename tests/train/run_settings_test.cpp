@@ -41,19 +41,6 @@ TEST(RunSettings, HistoryIsLinesThatAFlagfileSkips) {
   EXPECT_TRUE(parse_flagfile(line, "saved").empty());
 }
 
-TEST(RunSettings, ChangedButNotYetSavedAreFoundInTheConfiguration) {
-  const TemporaryFolder folder;
-  EXPECT_TRUE(unsaved_changes(kNow, folder.path(), "").empty()) << "no config.txt";
-  const std::string first = history_line(3, {"l2", "0.1", "0"});
-  const std::string second = history_line(7, {"lr", "0.01", "0.002"});
-  folder.write("config.txt", first + second + "--dim=64\n--lr=0.002\n--l2=0\n");
-  const std::vector<FlagSetting> unsaved =
-      unsaved_changes(kNow, folder.path(), first + "--dim=64\n--lr=0.01\n--l2=0\n");
-  ASSERT_EQ(unsaved.size(), 1U);
-  EXPECT_EQ(unsaved[0].name, "lr");
-  EXPECT_EQ(unsaved[0].value, "0.002");
-}
-
 TEST(RunSettings, OfARunThatEndedBeforeItsFirstCheckpointAreThoseOfItsConfiguration) {
   const TemporaryFolder folder;
   EXPECT_FALSE(settings_before_first_checkpoint(folder / "nowhere"));

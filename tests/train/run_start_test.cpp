@@ -301,6 +301,15 @@ TEST_F(BeginFrom, IsTheSameModelOnTheSameDataSet) {
   EXPECT_TRUE(at::equal(begun.buffers.at("template_mask"), buffers_.at("template_mask")));
 }
 
+TEST_F(BeginFrom, TellsWhatAnotherModelLeavesBehind) {
+  save(small_config(ModelKind::micrec), *known_);
+  const std::string said = begun(small_config(ModelKind::lightgcn), *known_, 2).said;
+  EXPECT_NE(said.find("not taken over, as lightgcn as it is set has nothing of the kind: "),
+            std::string::npos)
+      << said;
+  EXPECT_NE(said.find("tokens"), std::string::npos) << said;
+}
+
 TEST_F(BeginFrom, RefusesKindsThatAreSolvedAndRunsWithoutACheckpoint) {
   for (const auto& [kind, cause] : {std::pair(ModelKind::ials, Cause::usage),
                                     std::pair(ModelKind::micrec, Cause::checkpoint)}) {
