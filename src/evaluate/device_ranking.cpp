@@ -160,15 +160,22 @@ RankCall DeviceRanking::call_for(const DeviceCandidates& candidates) const {
   return call;
 }
 
+/// Where positives turn among these candidates; among others they turn elsewhere.
+void DeviceRanking::place(const RankCall& call, const DeviceCandidates& candidates) {
+  const std::int64_t first = candidates.first_item();
+  if (std::exchange(placed_among_, first) == first) return;
+  place_positives_on_gpu(call, candidates.device());
+}
+
 void DeviceRanking::score(const DeviceCandidates& candidates) {
-  place_positives_on_gpu(call_for(candidates), candidates.device());
+  place(call_for(candidates), candidates);
 }
 
 void DeviceRanking::count(const DeviceCandidates& candidates) {
   if (users_ == 0 || candidates.size() == 0) return;
   RankCall call = call_for(candidates);
   const c10::Device device = candidates.device();
-  place_positives_on_gpu(call, device);  // again, as positives turn elsewhere in each block
+  place(call, candidates);
   const ListsOfPositions masked =
       sort_by_row(masked_user_, candidates.positions_of(masked_items_), users_, candidates.size());
   call.masked_offsets = address<std::int64_t>(masked.offsets);

@@ -28,6 +28,7 @@ class DeviceCandidates {
                    int groups, const DeviceRows& coefficients = {}, std::int64_t sources = 0);
 
   std::int64_t size() const { return rows_.size(0); }
+  std::int64_t first_item() const { return first_item_; }
   c10::Device device() const { return rows_.device(); }
   bool has_coefficients() const { return source_offsets_.defined(); }
 
@@ -72,9 +73,11 @@ class DeviceRanking {
 
  private:
   RankCall call_for(const DeviceCandidates& candidates) const;
+  void place(const RankCall& call, const DeviceCandidates& candidates);
 
   at::Tensor rows_;  // (users, dim)
   std::int64_t users_;
+  std::int64_t placed_among_ = -1;  // the first item of the candidates
   std::int64_t sums_bytes_;
   at::Tensor positive_offsets_, positive_items_, positive_user_;
   at::Tensor masked_offsets_, masked_items_, masked_user_;

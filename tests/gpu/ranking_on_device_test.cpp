@@ -123,6 +123,8 @@ TEST_F(EvaluationOnDevice, AsksLittleOfTheDevice) {
     std::printf("an evaluation of %zu domains: %ld launches, %ld uploads, %ld downloads\n",
                 evaluator.domains().size(), work.launches, work.uploads, work.downloads);
     EXPECT_LE(work.launches, 100) << operators;
+    EXPECT_EQ(work.by_operator.at("place_positives"),
+              static_cast<std::int64_t>(evaluator.domains().size()));
     EXPECT_LE(work.downloads, 6) << "the norms, the counts of two domains, the metrics";
   });
 }
