@@ -17,7 +17,6 @@
 #include "cluster/agreement.h"
 #include "cluster/launch_environment.h"
 #include "data/batches.h"
-#include "data/training_graph.h"
 #include "evaluate/validation.h"
 #include "io/paths.h"
 #include "model/model.h"
@@ -201,22 +200,22 @@ Validation validation_of(const RunConfig& config, const DatasetFile& dataset, co
           weights};
 }
 
-/// What a run of several ranks is to send for a fit, on rank 0; a reproducible one sends more on
-/// purpose.
+/// What a run is to send for a fit, where it may be held to that. `graph`: as RunPlan has it.
 std::optional<FitPlan> plan_fit_of(const RunConfig& config, const DatasetFile& dataset,
-                                   const std::vector<std::string>& modalities, const Shard& shard) {
-  const Communicator& world = *shard.world;
-  if (world.rank() != 0 || world.size() == 1 || shard.reproducible) return std::nullopt;
-  return plan_fit(dataset, *shard.summary, read_training_graph(dataset, shard.space()), shard.whole,
+                                   const std::vector<std::string>& modalities, const Shard& shard,
+                                   std::optional<Adjacency> graph) {
+  if (!graph) return std::nullopt;
+  return plan_fit(dataset, *shard.summary, *graph, shard.whole,
                   {modalities, config.seed, config.model.neighbor_search,
                    solves_of_fit(config.item_regression, shard.space().domains(),
                                  static_cast<int>(modalities.size()), has_validation(dataset))});
 }
 
-/// The run's item coefficients, fitted now or read. Ranks: collective.
+/// The run's item coefficients, fitted now or read. `graph`: as RunPlan has it. Ranks: collective.
 std::optional<StoredFile> item_regression_of(const RunConfig& config, const DatasetFile& dataset,
                                              const RunStart& start, const Validation& validation,
-                                             Model& model, RunLogs& logs, Job& job) {
+                                             std::optional<Adjacency> graph, Model& model,
+                                             RunLogs& logs, Job& job) {
   std::optional<FitPlan> plan;
   ItemRegressionRun run = {
       .run_dir = config.run_dir,
@@ -228,7 +227,10 @@ std::optional<StoredFile> item_regression_of(const RunConfig& config, const Data
       .wish = config.item_regression,
       .rate = {},
       .agree_to_stop = [&job] { return job.agree_to_stop("item_regression.stop"); },
-      .begins = [&] { plan = plan_fit_of(config, dataset, run.modalities, model.shard()); },
+      .begins =
+          [&] {
+            plan = plan_fit_of(config, dataset, run.modalities, model.shard(), std::move(graph));
+          },
       .fitted = [&](double seconds,
                     const LedgerEntries& sent) { logs.fitted(seconds, sent, plan); }};
   if (has_validation(dataset)) {
@@ -417,7 +419,8 @@ void read_and_train(const RunConfig& config, const DatasetFile& dataset,
   RunStart start = begin_or_resume(config, dataset, checkpoints, model, optimizer, job);
   refuse_passed_end(config.training, start.state.step, sampler.steps_per_epoch());
   clock.phase_ended("reading and sharing out");
-  start.item_regression = item_regression_of(config, dataset, start, validation, model, logs, job);
+  start.item_regression = item_regression_of(config, dataset, start, validation,
+                                             std::move(plan.graph), model, logs, job);
   if (model.item_regression().is_on()) clock.phase_ended("item regression");
   const CheckpointInfo description = description_of(config, start, dataset, shard.grid);
   write_config(config.run_dir, description.config, world);

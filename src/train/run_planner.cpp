@@ -261,6 +261,7 @@ RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const Dataset
   RunPlan plan;
   plan.layout = make_layout(summary.space, summary.people,
                             assign(wish.partition, wish.reproducible ? kSummands : grid.rows,
+    if (model.item_regression != ItemRegressionUse::off) plan.graph = planner.take_graph();
                                    planner, summary.space.nodes(), communicator),
                             grid, wish.reproducible);
   if (communicator.rank() == 0 && communicator.size() > 1 && !wish.reproducible) {

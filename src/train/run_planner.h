@@ -102,6 +102,8 @@ class RunPlanner {
   std::optional<FitPlan> fit(const Candidate& candidate, const FitInputs& with);
 
   const StepShape& shape() { return inputs().shape; }
+  /// The training graph; nothing more is planned.
+  Adjacency take_graph() { return std::move(inputs_->graph); }
 
  private:
   struct Known {
@@ -152,6 +154,8 @@ struct RunPlan {
   /// Of a run that may be held to what it must send: on rank 0 of several, and not in a
   /// reproducible run, which sends more on purpose.
   std::optional<PlannedStep> step;
+  /// Beside it, where there is item regression: the training graph, for the plan of its fit.
+  std::optional<Adjacency> graph;
 };
 
 /// Plans a run on the ranks of a communicator, with the default rates of a machine, so that the
