@@ -58,8 +58,12 @@ std::vector<StepCosts> costs_of_ranks(const StepShape& shape, ProcessGrid grid,
   std::vector<StepCosts> costs;
   for (int rank = 0; rank < grid.ranks(); ++rank) {
     const Range columns = columns_of(grid, static_cast<int>(shape.dim), grid.column_part(rank));
-    const RankPlace at{loads, grid, static_cast<double>(shape.dim), grid.row_part(rank),
-                       static_cast<double>(columns.size())};
+    const RankPlace at{loads,
+                       grid,
+                       static_cast<double>(shape.dim),
+                       grid.row_part(rank),
+                       static_cast<double>(columns.size()),
+                       shape.on_gpu};
     StepCosts own(grid);
     shape.declare(at, own);
     costs.push_back(std::move(own));

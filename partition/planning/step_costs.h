@@ -66,6 +66,7 @@ struct RankPlace {
   double dim = 0;      ///< columns of an embedding
   int row = 0;         ///< row part
   double columns = 0;  ///< of the embedding, on this rank
+  bool on_gpu = false;
 
   const StepNeeds& needs() const { return of.needs; }
   double items() const { return static_cast<double>(of.loads[row].items); }
@@ -135,7 +136,8 @@ class StepCosts {
 struct StepShape {
   std::int64_t dim = 64;  ///< columns over all column parts
   BatchShape batch;
-  int moments = 2;  ///< that the optimizer keeps of each number of an embedding
+  int moments = 2;      ///< that the optimizer keeps of each number of an embedding
+  bool on_gpu = false;  ///< where it is computed, else on a CPU
   int semantic_modalities = 0;
   int semantic_neighbours = 0;
   /// What the parts of the model declare for a rank.

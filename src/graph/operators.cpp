@@ -72,15 +72,14 @@ Pattern turned(const Pattern& symmetric, const std::vector<std::int32_t>& column
   return result;
 }
 
-// Whether that takes less than going through all nonzeros, which several threads share.
-bool is_worth_turning(const ShardedGraph& graph, const SelectedRows& columns) {
+bool goes_along_lists(const ShardedGraph& graph, const SelectedRows& columns) {
   const Pattern& pattern = graph.pattern();
   if (graph.communicator().size() > 1 || pattern.nonzeros() > std::numeric_limits<int>::max()) {
     return false;
   }
   std::int64_t nonzeros = 0;
   for (const std::int32_t column : columns.list.rows()) nonzeros += pattern.degree(column);
-  return 2 * compute_threads() * nonzeros < pattern.nonzeros();
+  return is_worth_turning(static_cast<double>(nonzeros), static_cast<double>(pattern.nonzeros()));
 }
 
 // y = the first product of horner(), of an x that has the rows `active` alone; `options` say the rest.
@@ -134,7 +133,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x, const Selected
   } else {
     y = graph.with_halo("halo.propagate", x);
   }
-  const bool is_turned = active && x.is_cpu() && is_worth_turning(graph, *active);
+  const bool is_turned = active && x.is_cpu() && goes_along_lists(graph, *active);
   for (int layer = 1; layer < layers; ++layer) {
     options.scaling.row = squared;
     options.horner.scale = scale;
@@ -172,6 +171,10 @@ void check_indices(const std::vector<std::int32_t>& indices, std::int64_t rows) 
 }
 
 }  // namespace
+
+bool is_worth_turning(double nonzeros, double all) {
+  return 2 * compute_threads() * nonzeros < all;
+}
 
 TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
                          const at::Tensor& row_scale, const at::Tensor& template_mask,

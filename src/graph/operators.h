@@ -65,6 +65,10 @@ at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const std::shared_ptr<const SelectedRows>& rows,
                      const at::Tensor& inverse_degree = {});
 
+/// Whether its first backward product goes along the lists of `rows` turned round, as a CPU does where
+/// one rank has all rows: these have so many nonzeros, and several threads share going through all.
+bool is_worth_turning(double nonzeros, double all);
+
 /// The sum of E^(0) .. E^(layers - 1) of all owned rows, without gradient: what a node added to the
 /// trained graph afterwards reads from its neighbours, E_new + q_new * sum_c q_c * this_c, all over
 /// layers + 1. layers >= 1.

@@ -182,7 +182,12 @@ void DenseInputs::finish_on_device(const Shard& shard, const ColumnSums& sums, E
 
 void DenseInputs::declare(const RankPlace& at, StepCosts& costs, double of_groups,
                           double of_ranks) {
-  of_ranks += 2;  // votes: whether to stop, whether a save is done
+  constexpr double kVotes = 2;  // whether to stop, whether a save is done
+  if (at.on_gpu) {
+    costs.exchange("step.votes", Group::world, 1, at.summed_bytes(Group::world, kVotes));
+  } else {
+    of_ranks += kVotes;
+  }
   costs.exchange("step.dense", Group::rows, 2, at.summed_bytes(Group::rows, of_groups + of_ranks));
   costs.exchange("step.columns", Group::columns, 1, at.gathered_bytes(Group::columns, of_ranks));
 }
@@ -193,7 +198,7 @@ void DenseInputs::declare_parameter(const RankPlace& at, double rows, StepCosts&
 
 // Gradients of a table travel by column until these are summed; from a GPU they come summed.
 void DenseInputs::declare_table(const RankPlace& at, double entries, StepCosts& costs) {
-  declare_parameter(at, entries, costs);
+  costs.joins("step.dense", at.summed_bytes(Group::rows, entries * (at.on_gpu ? 1 : at.columns)));
   costs.joins("step.columns", at.gathered_bytes(Group::columns, entries));
 }
 

@@ -72,7 +72,7 @@ void Propagation::declare(const ModelShape& shape, const RankPlace& at, StepCost
   }
   const double local_rows = at.rows() + at.halo_received();
   costs.memory(MemoryKind::graph, kFloatBytes * local_rows);  // inverse degrees
-  if (is_stored_for_sums(local_rows, at.columns)) {
+  if (!at.on_gpu && is_stored_for_sums(local_rows, at.columns)) {
     costs.memory(MemoryKind::graph, 2 * kNodeBytes * at.rows());  // places of rows, rows of places
   }
   // The two matrices that it goes back and forth between.
@@ -83,8 +83,15 @@ void Propagation::declare(const ModelShape& shape, const RankPlace& at, StepCost
   const int products = 2 * layers - (all ? 0 : 2);
   costs.neighbour_bytes(products * at.nonzeros() * at.nonzero_bytes());
   if (all) return;
-  costs.neighbour_bytes(
-      2 * (needs.wanted_nonzeros[at.row] * at.nonzero_bytes() + at.nonzeros() * kNodeBytes));
+  const double wanted = needs.wanted_nonzeros[at.row];
+  costs.neighbour_bytes(2 * wanted * at.nonzero_bytes());
+  if (!at.on_gpu && at.grid.rows == 1 && layers > 1 && is_worth_turning(wanted, at.nonzeros())) {
+    constexpr double kTurnedRowBytes = 12;  // where its list begins, and goes on
+    costs.memory(MemoryKind::activations, at.rows() * kTurnedRowBytes + wanted * kNodeBytes);
+    costs.neighbour_bytes(2 * wanted * kNodeBytes);  // counted, and turned
+  } else {
+    costs.neighbour_bytes(at.nonzeros() * kNodeBytes);  // whose row is wanted
+  }
 }
 
 }  // namespace micrec

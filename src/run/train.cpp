@@ -138,10 +138,11 @@ void refuse_passed_end(const TrainingConfig& training, std::int64_t step,
 }
 
 /// What must travel in a step, by collective; empty on all ranks but 0. Ranks: collective.
-std::map<std::string, double> bound_of(const RunPlan& plan, const Model& model) {
+std::map<std::string, double> bound_of(RunPlan& plan, const Model& model) {
   if (model.shard().world->size() == 1 || model.shard().reproducible) return {};
   const std::vector<SemanticHalo> semantic = model.semantic_halos();
   if (!plan.step) return {};
+  plan.step->shape.on_gpu = !model.shard().device.is_cpu();
   return bound_of_bytes(*plan.step, model.shard().grid, semantic);
 }
 

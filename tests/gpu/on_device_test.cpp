@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <mutex>
 #include <set>
 #include <string>
@@ -26,6 +27,7 @@
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 #include "train/device_activity.h"
+#include "train/plan_inputs.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -61,6 +63,7 @@ struct Outcome {
   at::Tensor z;                       // (whole rows, dim) of rank 0
   std::vector<std::int64_t> uploads;  // of all ranks, until the end of each of rank 0's steps
   std::int64_t all_uploads = 0;
+  std::map<std::string, double> sent;  // bytes of all ranks a step, by collective
 };
 
 class OnDevice : public testing::Test {
@@ -115,6 +118,8 @@ class OnDevice : public testing::Test {
       };
       Trainer trainer(config, rank.model, optimizer, sampler, store, description, events);
       trainer.run(state);
+      const LedgerEntries sent = rank.communicator.ledger().snapshot();
+      const std::map<std::string, LedgerOverRanks> over_all = over_ranks(rank.communicator, sent);
       const at::Tensor z = rank.model.embeddings(0).cpu();
       WholeTensors values = gather_parameters(rank);
       std::size_t next = 0;
@@ -126,6 +131,9 @@ class OnDevice : public testing::Test {
       values.merge(gather_buffers(rank));
       if (!is_first) return;
       run.z = z;
+      for (const auto& [name, of_name] : over_all) {
+        run.sent[name] = static_cast<double>(of_name.total.bytes_sent) / kSteps;
+      }
       for (const auto& [name, value] : values) run.values[name] = value.cpu();
     });
     run.all_uploads = device_work().uploads - uploads_before;
@@ -338,6 +346,31 @@ TEST_F(OnDevice, AContrastiveLossOfNobodyIsLegal) {
     run_backward({loss}, {{}});
     EXPECT_EQ(loss.detach().cpu().item<double>(), 0);
   });
+}
+
+// Of two ranks, where a sum sends what it must.
+TEST_F(OnDevice, APlanCountsSumsAsTheyTravel) {
+  const DatasetSummary summary = summarise(dataset_);
+  ModelConfig model = model_of("micrec");
+  model.cold_simulation = 0;
+  const Ownership ownership = scattered_ownership(summary, 2);
+  const SamplingConfig sampling = {Sampling::interactions, kBatch, /*seed=*/3};
+  PlanInputs inputs = read_plan_inputs(dataset_, summary, resolve(model, summary.space.domains()),
+                                       sampling, SemanticDetail::estimated);
+  for (const bool on_gpu : {false, true}) {
+    inputs.shape.on_gpu = on_gpu;
+    const GridPlan plan = plan_grid(inputs, ownership, {2, 1}, {});
+    ShardedSetting setting;
+    setting.ranks = 2;
+    setting.checks_collectives = false;
+    if (on_gpu) setting.device = played_device();
+    Outcome run = train(model, setting, text("planned", on_gpu), kSteps);
+    for (const char* name : {"step.dense", "step.votes"}) {
+      const CollectiveBytes* const planned = plan.bytes.find(name);
+      EXPECT_DOUBLE_EQ(run.sent[name], planned == nullptr ? 0 : planned->total())
+          << name << (on_gpu ? " on a GPU" : "");
+    }
+  }
 }
 
 // The loss of the fourth step is not finite. It is seen where the loss is read next, and until then

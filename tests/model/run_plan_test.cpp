@@ -142,6 +142,26 @@ TEST(RunPlan, ColumnsNarrowerThanACacheLineSaveNoTimeInProducts) {
   EXPECT_EQ(sixteenth, quarter);
 }
 
+// On a CPU the first product backward goes along the lists of few rows, turned round; else it looks
+// at every nonzero.
+TEST(RunPlan, ASmallBatchOnOneCpuHoldsItsListsAndReadsLess) {
+  PlanInputs inputs = make_inputs();
+  PlanInputs on_gpu = inputs;
+  on_gpu.shape.on_gpu = true;
+  const auto activations = [](const GridPlan& plan) {
+    return plan.memory.front()[MemoryKind::activations];
+  };
+  for (PlanInputs* each : {&inputs, &on_gpu}) each->shape.batch = {.triples = 4};
+  const GridPlan cpu = plan(inputs, {1, 1}), gpu = plan(on_gpu, {1, 1});
+  const auto rows = static_cast<double>(inputs.space.nodes());
+  EXPECT_NEAR(activations(cpu) - activations(gpu),
+              12 * rows + 4 * cpu.needs.wanted_nonzeros.front(), 1e-6);
+  EXPECT_LT(cpu.time.front().products, gpu.time.front().products);
+  EXPECT_EQ(activations(plan(inputs, {2, 1})), activations(plan(on_gpu, {2, 1})));
+  for (PlanInputs* each : {&inputs, &on_gpu}) each->shape.batch = {.triples = 4000};
+  EXPECT_EQ(activations(plan(inputs, {1, 1})), activations(plan(on_gpu, {1, 1})));
+}
+
 TEST(RunPlan, PlansForAThousandRanks) {
   const GridPlan planned = plan(make_inputs(), {1024, 1});
   EXPECT_EQ(planned.memory.size(), 1024U);

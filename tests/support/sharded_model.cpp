@@ -65,7 +65,7 @@ void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const Shard
   const DatasetSummary summary = summarise(dataset);
   const ModelConfig resolved = resolve(config, summary.space.domains());
   CommunicatorOptions options;
-  options.check_collectives = true;
+  options.check_collectives = setting.checks_collectives;
   const ProcessGrid grid{setting.ranks, setting.columns};
   const bool reproducible = setting.summands > 0;
   run_ranks(

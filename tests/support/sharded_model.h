@@ -50,6 +50,7 @@ struct ShardedSetting {
 
 /// Builds the model on the thread ranks of the setting's grid, each with its own shard of the data
 /// set, and calls `body` on every one. `config` need not be resolved.
+  bool checks_collectives = true;  // which sends more
 void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const ShardedSetting& setting,
               const std::function<void(ModelRank&)>& body);
 
