@@ -43,8 +43,8 @@ int export_run(const ExportOptions& options, Job& job) {
   }
   const NodeSpace& space = run->summary.space;
   job.log_once() << out << (options.format ? ".*" : "") << ": " << z.size(1) << " columns for "
-                 << with_commas(space.users()) << " users and "
-                 << with_commas(space.nodes() - space.users()) << " items of " << space.domains()
+                 << with_commas(space.users()) << " users and " << with_commas(space.items())
+                 << " items of " << space.domains()
                  << (space.domains() == 1 ? " domain" : " domains") << ", from " << run->checkpoint
                  << ", in " << in_time(timer.seconds()) << "\n"
                  << std::flush;

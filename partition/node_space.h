@@ -18,9 +18,14 @@ class NodeSpace {
   /// All nodes, and all users (who come first).
   std::int64_t nodes() const { return item_begin_.back(); }
   std::int64_t users() const { return user_begin_.back(); }
+  std::int64_t items() const { return nodes() - users(); }
 
   Range users_of(int domain) const { return {user_begin_[domain], user_begin_[domain + 1]}; }
   Range items_of(int domain) const { return {item_begin_[domain], item_begin_[domain + 1]}; }
+  /// The items of a domain as numbers among those of all domains.
+  Range item_numbers(int domain) const {
+    return {item_begin_[domain] - users(), item_begin_[domain + 1] - users()};
+  }
 
   GlobalNode user(int domain, std::int64_t number) const {
     return GlobalNode(static_cast<std::int32_t>(user_begin_[domain] + number));

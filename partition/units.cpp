@@ -7,7 +7,7 @@ Units units_of(const NodeSpace& space, const People& people,
                const std::vector<std::int32_t>& degree) {
   CHECK_EQ(static_cast<std::int64_t>(people.person.size()), space.users());
   CHECK_EQ(static_cast<std::int64_t>(degree.size()), space.nodes());
-  const std::int64_t items = space.nodes() - space.users();
+  const std::int64_t items = space.items();
   Units units;
   units.of_node.resize(static_cast<std::size_t>(space.nodes()));
   units.nonzeros.assign(static_cast<std::size_t>(people.count + items), 0);

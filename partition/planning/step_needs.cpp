@@ -307,7 +307,7 @@ HaloCounts count_halo(const Adjacency& readers, const Ownership& ownership) {
 SemanticHalo expected_semantic_halo(const NodeSpace& space, const Adjacency& graph,
                                     const std::vector<std::uint8_t>& present,
                                     const Ownership& ownership, int neighbours) {
-  CHECK_EQ(static_cast<std::int64_t>(present.size()), space.nodes() - space.users());
+  CHECK_EQ(static_cast<std::int64_t>(present.size()), space.items());
   const int parts = ownership.ranks;
   std::vector<double> forward_sent(parts), forward_received(parts);
   std::vector<double> backward_sent(parts), backward_received(parts);
@@ -352,7 +352,7 @@ StepNeeds expected_needs(const NodeSpace& space, const People& people, const Adj
                          const std::vector<std::uint8_t>& eligible, const Ownership& ownership,
                          const BatchShape& batch) {
   CHECK_EQ(graph.nodes(), space.nodes());
-  CHECK_EQ(static_cast<std::int64_t>(eligible.size()), space.nodes() - space.users());
+  CHECK_EQ(static_cast<std::int64_t>(eligible.size()), space.items());
   CHECK_EQ(static_cast<std::int64_t>(ownership.owner.size()), space.nodes());
   const std::int64_t interactions = graph.nonzeros() / 2;
   CHECK_GE(interactions, 1) << "no training interactions";

@@ -73,7 +73,7 @@ TrainingShare read_training_share(const DatasetFile& dataset, const NodeSpace& s
 }
 
 std::vector<std::uint8_t> eligible_items(const DatasetFile& dataset, const NodeSpace& space) {
-  std::vector<std::uint8_t> eligible(space.nodes() - space.users(), 1);
+  std::vector<std::uint8_t> eligible(space.items(), 1);
   for (int domain = 0; domain < space.domains(); ++domain) {
     const auto fresh = dataset.new_items(domain);
     const auto cold = dataset.cold_items(domain);
@@ -95,7 +95,7 @@ EpochSampler::EpochSampler(const NodeSpace& space, TrainingShare share,
   CHECK_LE(count, static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()));
   CHECK_GE(share_.all_edges, 1) << "no training interactions";
   CHECK_GE(config_.batch_size, 1);
-  CHECK_EQ(static_cast<std::int64_t>(eligible.size()), space_.nodes() - space_.users());
+  CHECK_EQ(static_cast<std::int64_t>(eligible.size()), space_.items());
 
   for (std::size_t i = 0; i < count; ++i) {
     if (i == 0 || share_.user[i] != share_.user[i - 1]) {

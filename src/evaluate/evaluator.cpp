@@ -74,7 +74,7 @@ Evaluator::Evaluator(const DatasetFile& dataset, const NodeSpace& space, const O
   for (const std::int64_t k : options_.k) CHECK_GE(k, 1);
   CHECK_EQ(space.domains(), static_cast<int>(dataset.domains().size()));
   CHECK_EQ(static_cast<std::int64_t>(ownership.owner.size()), space.nodes());
-  all_items_ = space.nodes() - space.users();
+  all_items_ = space.items();
   owned_rows_ = std::count(ownership.owner.begin(), ownership.owner.end(), rank);
   owned_users_ = std::count(ownership.owner.begin(), ownership.owner.begin() + space.users(), rank);
 

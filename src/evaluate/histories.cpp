@@ -17,14 +17,11 @@ void for_each_of(const DatasetFile& dataset, const NodeSpace& space, int domain,
                  std::span<const std::int32_t> list_of_person, const Use& use) {
   std::vector<std::int32_t> list_of = dataset.person_of_user(domain);
   for (std::int32_t& person : list_of) person = list_of_person[person];
-  const auto first = static_cast<std::int32_t>(space.items_of(domain).begin - space.users());
-  std::int64_t begin = 0;
-  dataset.for_each_chunk(domain, split, [&](const Interactions& chunk) {
-    for (std::size_t n = 0; n < chunk.user.size(); ++n) {
-      const std::int32_t list = list_of[chunk.user[n]];
-      if (list >= 0) use(list, first + chunk.item[n], begin + static_cast<std::int64_t>(n));
-    }
-    begin += static_cast<std::int64_t>(chunk.user.size());
+  const auto first = static_cast<std::int32_t>(space.item_numbers(domain).begin);
+  std::int64_t n = 0;
+  dataset.for_each_interaction(domain, split, [&](std::int32_t user, std::int32_t item) {
+    if (list_of[user] >= 0) use(list_of[user], first + item, n);
+    ++n;
   });
 }
 
@@ -40,8 +37,8 @@ std::vector<std::int32_t> sort_with_ages(const NodeSpace& space, std::span<std::
   std::ranges::sort(items);
   std::vector<std::int32_t> newer;
   for (int domain = 0; domain < space.domains(); ++domain) {
-    const auto end = std::ranges::lower_bound(
-        items, static_cast<std::int32_t>(space.items_of(domain).end - space.users()));
+    const auto end =
+        std::ranges::lower_bound(items, static_cast<std::int32_t>(space.item_numbers(domain).end));
     const std::size_t count = end - items.begin() - newer.size();
     const std::vector<std::int32_t> of_domain =
         count_newer(std::span(times_in_order).subspan(newer.size(), count));

@@ -227,10 +227,7 @@ class Planned {
 
  private:
   int ranks() const { return shape_.whole.ranks; }
-  Range items_of(int domain) const {
-    const Range nodes = shape_.space.items_of(domain);
-    return {nodes.begin - shape_.space.users(), nodes.end - shape_.space.users()};
-  }
+  Range items_of(int domain) const { return shape_.space.item_numbers(domain); }
   void features();
   void histories();
   void hubs();

@@ -75,11 +75,7 @@ ItemRegressionFit::ItemRegressionFit(const DatasetFile& dataset, const Shard& sh
 ItemRegressionFit::~ItemRegressionFit() = default;
 
 /// The items of a domain, numbered over all.
-Range ItemRegressionFit::items_of(int domain) const {
-  const NodeSpace& space = shard_.space();
-  const Range nodes = space.items_of(domain);
-  return {nodes.begin - space.users(), nodes.end - space.users()};
-}
+Range ItemRegressionFit::items_of(int domain) const { return shard_.space().item_numbers(domain); }
 
 bool ItemRegressionFit::crosses(const ItemRegressionTask& task) const {
   return task.cross > 0 && shard_.space().domains() > 1;
@@ -162,7 +158,7 @@ std::vector<std::pair<Range, int>> ItemRegressionFit::cut_batches(
                                     std::max<std::int64_t>(1, width));
   std::vector<std::pair<Range, int>> batches;
   for (int domain = 0; domain < space.domains(); ++domain) {
-    const std::int64_t last = space.items_of(domain).end - space.users();
+    const std::int64_t last = space.item_numbers(domain).end;
     std::int64_t begin = batches.empty() ? 0 : batches.back().first.end;
     std::int64_t pairs = 0;
     std::int64_t end = begin;

@@ -78,7 +78,7 @@ TrainingHistories::TrainingHistories(const Shard& shard, std::uint64_t seed)
     }
   }
   place_of_person_ = places_of(own_people_, shard.summary->people.count);
-  place_of_item_ = places_of(own_items_, space.nodes() - space.users());
+  place_of_item_ = places_of(own_items_, space.items());
   training_degree_.assign(shard.summary->training_degree.begin() + space.users(),
                           shard.summary->training_degree.end());
   std::vector<std::vector<std::int32_t>> rows = collect_rows();
@@ -158,7 +158,7 @@ void TrainingHistories::weigh_people() {
         count == 0 ? 0 : std::round(factor / std::sqrt(static_cast<double>(count)) / kUnit));
   }
 
-  at::Tensor lengths = at::zeros({shard_.space().nodes() - shard_.space().users()}, at::kDouble);
+  at::Tensor lengths = at::zeros({shard_.space().items()}, at::kDouble);
   for (std::size_t n = 0; n < own_items_.size(); ++n) {
     double length = 0;
     for (const std::int32_t person : columns_.of(static_cast<std::int64_t>(n))) {

@@ -100,7 +100,7 @@ void look_ahead(const RunConfig& config, const DatasetFile& dataset, const NodeS
   preflight({.run_dir = config.run_dir,
              .commit = config.training.commit,
              .checkpoint_bytes = most_checkpoint_bytes(space.nodes(), model.dim),
-             .coefficient_bytes = fits ? most_coefficient_bytes(space.nodes() - space.users()) : 0,
+             .coefficient_bytes = fits ? most_coefficient_bytes(space.items()) : 0,
              .dataset_fingerprint = dataset.fingerprint(),
              .device = c10::DeviceTypeName(job.device().type(), /*lower_case=*/true),
              .ranks_of_machine = job.ranks_of_machine()},

@@ -40,7 +40,7 @@ class Exporter {
   void write_regression(int domain, const SparseRows& own, const ScoreMix& mix, c10::Device device,
                         const std::string& group) {
     const Range nodes = space_.items_of(domain);
-    const std::int64_t columns = space_.nodes() - space_.users();
+    const std::int64_t columns = space_.items();
     const std::int64_t first =
         blocks_.owned_before(nodes.begin) - blocks_.owned_before(space_.users());
     const std::int64_t last =
@@ -110,7 +110,7 @@ void write_numbering(const DatasetFile& dataset, const NodeSpace& space, Hdf5Fil
   std::vector<std::int64_t> offsets = {0};
   for (int d = 0; d < space.domains(); ++d) {
     names.push_back(dataset.domains()[d].name);
-    offsets.push_back(space.items_of(d).end - space.users());
+    offsets.push_back(space.item_numbers(d).end);
   }
   file.write_text("/item_regression/domain", names);
   file.write("/item_regression/offset", offsets);

@@ -125,7 +125,7 @@ void Explainer::add_coefficients(int domain, std::int32_t item, const Person& pe
                                  Shares& share_of) const {
   const NodeSpace& space = recommender_.model_.shard().space();
   const SparseRows& coefficients = *recommender_.coefficients_;
-  const std::int64_t target = space.items_of(domain).begin - space.users() + item;
+  const std::int64_t target = space.item_numbers(domain).begin + item;
   const auto begin = coefficients.column.begin() + coefficients.offsets[target];
   const auto end = coefficients.column.begin() + coefficients.offsets[target + 1];
   const ScoreMix& mix = recommender_.mixes_[domain];

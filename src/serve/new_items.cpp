@@ -59,7 +59,7 @@ SparseRows coefficients_with_new_items(const TrainedRun& run, const std::string&
   const NodeSpace& now = run.summary.space;
   const NodeSpace& then = origins.then;
   const std::vector<std::int32_t> own = whole_items(run.shard);
-  std::vector<std::uint8_t> is_new(now.nodes() - now.users(), 0);
+  std::vector<std::uint8_t> is_new(now.items(), 0);
   for (std::size_t item = 0; item < is_new.size(); ++item) {
     is_new[item] = origins.is_new(now.users() + static_cast<std::int64_t>(item)) ? 1 : 0;
   }
@@ -70,8 +70,8 @@ SparseRows coefficients_with_new_items(const TrainedRun& run, const std::string&
     }
   }
   const SparseRows old =
-      read_coefficients(path, *run.info.item_regression, run.info.dataset_fingerprint,
-                        then.nodes() - then.users(), known, *run.shard.world);
+      read_coefficients(path, *run.info.item_regression, run.info.dataset_fingerprint, then.items(),
+                        known, *run.shard.world);
   SparseRows added;
   if (std::ranges::find(is_new, 1) != is_new.end()) {
     added = solve_new(run, settings_of(path, run), is_new);

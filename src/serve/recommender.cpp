@@ -111,8 +111,8 @@ void Recommender::read_seen() {
                                        fades() ? HistoryAges::counted : HistoryAges::unknown,
                                        everybody, dataset_.people());
   for (int domain = 0; domain < space.domains(); ++domain) {
-    const auto begin = static_cast<std::int32_t>(space.items_of(domain).begin - space.users());
-    const auto end = static_cast<std::int32_t>(space.items_of(domain).end - space.users());
+    const auto begin = static_cast<std::int32_t>(space.item_numbers(domain).begin);
+    const auto end = static_cast<std::int32_t>(space.item_numbers(domain).end);
     std::vector<MetItems>& seen = seen_.emplace_back();
     for (const std::int32_t person : dataset_.person_of_user(domain)) {
       const std::span<const std::int32_t> list = all.items.of(person);
@@ -300,8 +300,7 @@ Candidates Recommender::candidates(int domain) const {
       z_.slice(0, items.begin, items.end).slice(1, 0, mix.embeddings ? z_.size(1) : 0).contiguous();
   SparseRows coefficients;
   if (!mix.is_product_alone()) {
-    coefficients =
-        rows_between(*coefficients_, {items.begin - space.users(), items.end - space.users()});
+    coefficients = rows_between(*coefficients_, space.item_numbers(domain));
   }
   std::vector<std::int32_t> row_of(items.size());
   std::iota(row_of.begin(), row_of.end(), 0);
@@ -324,7 +323,7 @@ NumberLists Recommender::histories_of(std::span<const Person> people) const {
     for (int domain = 0; domain < static_cast<int>(users_.size()); ++domain) {
       const MetItems* const history = met(domain, person);
       if (history == nullptr) continue;
-      const std::int64_t first = space.items_of(domain).begin - space.users();
+      const std::int64_t first = space.item_numbers(domain).begin;
       for (const std::int32_t item : history->items) {
         lists.values.push_back(static_cast<std::int32_t>(first + item));
       }

@@ -174,8 +174,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
     run->model->item_regression().set_coefficients(
         origins ? coefficients_with_new_items(*run, file, *origins)
                 : read_coefficients(file, *info.item_regression, info.dataset_fingerprint,
-                                    space.nodes() - space.users(), whole_items(run->shard),
-                                    communicator));
+                                    space.items(), whole_items(run->shard), communicator));
     run->model->item_regression().set_half_life(half_life_of(file, run->dataset));
   }
   run->epoch = annealing_epoch(info);

@@ -228,7 +228,7 @@ std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
   Communicator& world = *shard.world;
   const std::string path = coefficient_file_of(run.run_dir);
   const std::vector<std::int32_t> own = whole_items(shard);
-  const std::int64_t items = space.nodes() - space.users();
+  const std::int64_t items = space.items();
   std::optional<StoredFile> stored = run.of_checkpoint;
   if (!stored && run.resume) {
     std::string why;

@@ -72,7 +72,7 @@ NodeOrigins origins_by_keys(const DatasetFile& now, const DatasetFile& then) {
 }
 
 std::vector<std::int32_t> items_now(const NodeOrigins& origins, const NodeSpace& now) {
-  std::vector<std::int32_t> items(origins.then.nodes() - origins.then.users(), -1);
+  std::vector<std::int32_t> items(origins.then.items(), -1);
   for (std::int64_t node = now.users(); node < now.nodes(); ++node) {
     if (origins.is_new(node)) continue;
     items[origins.node[node] - origins.then.users()] =
