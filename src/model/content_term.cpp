@@ -57,29 +57,17 @@ void ContentTerm::initialise() {
 }
 
 void ContentTerm::refresh() {
-  for (Modality& modality : modalities_) {
-    modality.inputs = load_content(dataset_, shard_, modality.statistics);
-  }
-  if (is_on()) number_sets();
-}
-
-// Which modalities each item has, of whichever rank, and of how many of its items each own user.
-void ContentTerm::number_sets() {
-  const NodeSpace& space = shard_.space();
-  set_of_item_.assign(space.nodes() - space.users(), 0);
+  if (!is_on()) return;
+  set_of_item_.assign(shard_.space().items(), 0);
   items_with_.clear();
   for (std::size_t m = 0; m < modalities_.size(); ++m) {
-    const std::string& name = modalities_[m].statistics.modality;
-    for (int domain = 0; domain < space.domains(); ++domain) {
-      if (!has_modality(dataset_.domains()[domain], name)) continue;
-      const std::vector<std::uint8_t> present = dataset_.features_present(domain, name);
-      std::uint16_t* const sets =
-          set_of_item_.data() + space.items_of(domain).begin - space.users();
-      for (std::size_t item = 0; item < present.size(); ++item) {
-        if (present[item] != 0) sets[item] |= static_cast<std::uint16_t>(1U << m);
-      }
+    Modality& modality = modalities_[m];
+    const std::vector<std::uint8_t> present = items_with(dataset_, modality.statistics.modality);
+    modality.inputs = load_content(dataset_, shard_, modality.statistics, present);
+    for (std::size_t item = 0; item < present.size(); ++item) {
+      if (present[item] != 0) set_of_item_[item] |= static_cast<std::uint16_t>(1U << m);
     }
-    items_with_.push_back(modalities_[m].inputs.count.cpu());
+    items_with_.push_back(modality.inputs.count.cpu());
   }
 }
 

@@ -52,7 +52,6 @@ class ContentTerm {
     // Of the batch that is being computed.
     BatchItems::Handle projected{};
   };
-  void number_sets();
   std::vector<at::Tensor> tables(StepContext& context) const;
   at::Tensor rows_of(StepContext& context, const std::vector<at::Tensor>& sums,
                      const std::vector<at::Tensor>& counts) const;

@@ -16,22 +16,17 @@ constexpr std::int64_t kRowsAtATime = 4096;
 ItemFeatures::ItemFeatures(const DatasetFile& dataset, const Shard& shard,
                            const std::vector<std::string>& modalities, int feature_dim)
     : dataset_(dataset), shard_(shard) {
-  const NodeSpace& space = shard.space();
   CHECK_LE(modalities.size(), 32) << "a modality has a bit";
-  held_.assign(space.nodes() - space.users(), 0);
+  held_.assign(shard.space().items(), 0);
   for (const std::string& name : modalities) {
     const int modality = this->modalities();
     Modality& added = of_modality_.emplace_back();
     added.statistics = fit_statistics(dataset, *shard.summary, name, feature_dim, *shard.world);
     columns_.push_back({width_, width_ + added.statistics.columns()});
     width_ = columns_.back().end;
-    for (int domain = 0; domain < space.domains(); ++domain) {
-      if (!has_modality(dataset.domains()[domain], name)) continue;
-      const std::int64_t first = space.items_of(domain).begin - space.users();
-      const std::vector<std::uint8_t> present = dataset.features_present(domain, name);
-      for (std::size_t item = 0; item < present.size(); ++item) {
-        if (present[item] != 0) held_[first + static_cast<std::int64_t>(item)] |= 1U << modality;
-      }
+    const std::vector<std::uint8_t> present = items_with(dataset, name);
+    for (std::size_t item = 0; item < present.size(); ++item) {
+      if (present[item] != 0) held_[item] |= 1U << modality;
     }
     fit(modality, *shard.world);
   }
@@ -60,7 +55,7 @@ void ItemFeatures::fit(int modality, Communicator& communicator) {
     const DomainInfo& info = dataset_.domains()[domain];
     if (communicator.rank() == 0 && has_modality(info, of.statistics.modality)) {
       std::vector<double> sum(columns, 0);
-      const std::int64_t first = space.items_of(domain).begin - space.users();
+      const std::int64_t first = space.item_numbers(domain).begin;
       double squares_here = 0;
       std::int64_t count = 0;
       for (std::int64_t begin = 0; begin < info.items; begin += kRowsAtATime) {
@@ -100,7 +95,7 @@ void ItemFeatures::read(std::int64_t begin, std::int64_t end, float* out) const 
   const NodeSpace& space = shard_.space();
   std::fill_n(out, (end - begin) * width_, 0.0F);
   for (int domain = 0; domain < space.domains(); ++domain) {
-    const std::int64_t first = space.items_of(domain).begin - space.users();
+    const std::int64_t first = space.item_numbers(domain).begin;
     const std::int64_t from = std::max(begin, first);
     const std::int64_t to = std::min(end, first + space.items_of(domain).size());
     if (from >= to) continue;

@@ -20,27 +20,29 @@ namespace {
 
 constexpr std::int64_t kFeatureRows = 4096;  // rows of features read at once
 
-/// Calls use(domain, rows) with the features of the items that are chosen, in order; rows: (n,
-/// width) float32.
+/// Calls use(nodes, rows) with the features of those items with the modality that are chosen, in
+/// order; rows: (n, width) float32. `present`: as items_with().
 template <typename Chosen, typename Use>
-void for_each_feature_block(const DatasetFile& dataset, const std::string& modality,
-                            std::int64_t width, const Chosen& chosen, const Use& use) {
+void for_each_feature_block(const DatasetFile& dataset, const NodeSpace& space,
+                            const std::string& modality, std::int64_t width,
+                            const std::vector<std::uint8_t>& present, const Chosen& chosen,
+                            const Use& use) {
   at::Tensor block = at::empty({kFeatureRows, width}, at::kFloat);
-  for (int domain = 0; domain < static_cast<int>(dataset.domains().size()); ++domain) {
-    if (!has_modality(dataset.domains()[domain], modality)) continue;
-    const std::vector<std::uint8_t> present = dataset.features_present(domain, modality);
-    const auto items = static_cast<std::int64_t>(present.size());
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    const std::int64_t items = space.items_of(domain).size();
     for (std::int64_t begin = 0; begin < items; begin += kFeatureRows) {
       const std::int64_t end = std::min(items, begin + kFeatureRows);
       std::vector<std::int64_t> rows;
+      std::vector<GlobalNode> nodes;
       for (std::int64_t item = begin; item < end; ++item) {
-        if (present[item] && chosen(domain, item)) rows.push_back(item - begin);
+        const GlobalNode node = space.item(domain, item);
+        if (!present[value(node) - space.users()] || !chosen(node)) continue;
+        rows.push_back(item - begin);
+        nodes.push_back(node);
       }
       if (rows.empty()) continue;
       dataset.read_features(domain, modality, begin, end, block.data_ptr<float>());
-      const at::Tensor picked = block.index_select(0, at::tensor(rows, at::kLong));
-      for (std::int64_t& row : rows) row += begin;
-      use(domain, rows, picked);
+      use(nodes, block.index_select(0, at::tensor(rows, at::kLong)));
     }
   }
 }
@@ -93,6 +95,17 @@ std::vector<at::Tensor> tables_on_device(const at::Tensor& logits, const at::Ten
 bool has_modality(const DomainInfo& domain, const std::string& modality) {
   return std::any_of(domain.modalities.begin(), domain.modalities.end(),
                      [&](const ModalityInfo& info) { return info.name == modality; });
+}
+
+std::vector<std::uint8_t> items_with(const DatasetFile& dataset, const std::string& modality) {
+  std::vector<std::uint8_t> all;
+  for (int domain = 0; domain < static_cast<int>(dataset.domains().size()); ++domain) {
+    const DomainInfo& info = dataset.domains()[domain];
+    std::vector<std::uint8_t> present(info.items, 0);
+    if (has_modality(info, modality)) present = dataset.features_present(domain, modality);
+    all.insert(all.end(), present.begin(), present.end());
+  }
+  return all;
 }
 
 std::int64_t modality_width(const DatasetFile& dataset, const std::string& modality) {
@@ -154,27 +167,29 @@ FeatureStatistics fit_statistics(const DatasetFile& dataset, const DatasetSummar
   FeatureStatistics statistics = empty_statistics(dataset, modality, feature_dim);
   if (communicator.rank() == 0) {
     const std::int64_t width = statistics.mean.size(0);
-    const auto trained = [&](int domain, std::int64_t item) {
-      return summary.training_degree[value(summary.space.item(domain, item))] > 0;
+    const std::vector<std::uint8_t> present = items_with(dataset, modality);
+    const auto for_each_block = [&](const auto& use) {
+      for_each_feature_block(
+          dataset, summary.space, modality, width, present,
+          [&](GlobalNode item) { return summary.training_degree[value(item)] > 0; },
+          [&](const auto&, const at::Tensor& block) { use(block); });
     };
     std::int64_t rows = 0;
     at::Tensor sum = at::zeros({width}, at::kDouble);
-    for_each_feature_block(dataset, modality, width, trained,
-                           [&](int, const std::vector<std::int64_t>&, const at::Tensor& block) {
-                             rows += block.size(0);
-                             sum += block.to(at::kDouble).sum(0);
-                           });
+    for_each_block([&](const at::Tensor& block) {
+      rows += block.size(0);
+      sum += block.to(at::kDouble).sum(0);
+    });
     if (rows == 0) {
       throw Error(Cause::data, text(dataset.path(), ": no item with modality '", modality,
                                     "' has a training interaction; leave it out of --modalities"));
     }
     const at::Tensor mean = sum / static_cast<double>(rows);
     at::Tensor covariance = at::zeros({width, width}, at::kDouble);
-    for_each_feature_block(dataset, modality, width, trained,
-                           [&](int, const std::vector<std::int64_t>&, const at::Tensor& block) {
-                             const at::Tensor centred = block.to(at::kDouble) - mean;
-                             covariance.addmm_(centred.t(), centred);
-                           });
+    for_each_block([&](const at::Tensor& block) {
+      const at::Tensor centred = block.to(at::kDouble) - mean;
+      covariance.addmm_(centred.t(), centred);
+    });
     statistics.mean.copy_(mean);
     // Of a symmetric matrix eigh gives the eigenvalues in rising order.
     double kept_variance = covariance.trace().item<double>();
@@ -203,23 +218,19 @@ at::Tensor centred_and_projected(const at::Tensor& rows, const FeatureStatistics
 }
 
 ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
-                           const FeatureStatistics& statistics) {
+                           const FeatureStatistics& statistics,
+                           const std::vector<std::uint8_t>& present) {
   const std::int64_t columns = statistics.columns();
   const std::int64_t width = statistics.mean.size(0);
-  const NodeSpace& space = shard.space();
   ContentInputs content;
   content.sum = at::zeros({shard.owned_rows(), columns}, at::kFloat);
   content.count = at::zeros({shard.owned_rows(), 1}, at::kFloat);
-  const auto mine = [&](int domain, std::int64_t item) {
-    return shard.row_of[value(space.item(domain, item))] >= 0;
-  };
   for_each_feature_block(
-      dataset, statistics.modality, width, mine,
-      [&](int domain, const std::vector<std::int64_t>& items, const at::Tensor& block) {
+      dataset, shard.space(), statistics.modality, width, present,
+      [&](GlobalNode item) { return shard.row_of[value(item)] >= 0; },
+      [&](const std::vector<GlobalNode>& items, const at::Tensor& block) {
         std::vector<std::int64_t> rows;
-        for (const std::int64_t item : items) {
-          rows.push_back(shard.row_of[value(space.item(domain, item))]);
-        }
+        for (const GlobalNode item : items) rows.push_back(shard.row_of[value(item)]);
         const at::Tensor x = centred_and_projected(block, statistics);
         const at::Tensor at_rows = at::tensor(rows, at::kLong);
         content.sum.index_copy_(0, at_rows, x / statistics.scale);

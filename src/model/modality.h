@@ -51,6 +51,9 @@ at::Tensor centred_and_projected(const at::Tensor& rows, const FeatureStatistics
 /// Whether a domain has a modality.
 bool has_modality(const DomainInfo& domain, const std::string& modality);
 
+/// 1 where an item has a modality. (items of all domains)
+std::vector<std::uint8_t> items_with(const DatasetFile& dataset, const std::string& modality);
+
 /// What the content term knows of a rank's nodes in one modality: an item's own input x, a user's
 /// sum of x over the items they interacted with in this graph that have it.
 struct ContentInputs {
@@ -59,9 +62,10 @@ struct ContentInputs {
       count;  // (owned rows, 1) float32: 1 or 0 for an item, number of items summed for a user
 };
 
-/// Ranks: collective.
+/// `present`: as items_with(). Ranks: collective.
 ContentInputs load_content(const DatasetFile& dataset, const Shard& shard,
-                           const FeatureStatistics& statistics);
+                           const FeatureStatistics& statistics,
+                           const std::vector<std::uint8_t>& present);
 
 /// Every set of modalities: row b is that of those whose bits b has. Shapes   returns
 /// (2^modalities, modalities) float32, 1 where the set has the modality.

@@ -62,17 +62,15 @@ std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
   std::vector<SemanticGraph> graphs;
   double operations = 0;
   for (const std::string& modality : config.modalities) {
-    SemanticGraph graph;
     const auto width = static_cast<double>(modality_width(dataset, modality));
-    for (int domain = 0; domain < summary.space.domains(); ++domain) {
-      const DomainInfo& info = dataset.domains()[domain];
-      std::vector<std::uint8_t> present(static_cast<std::size_t>(info.items));
-      if (has_modality(info, modality)) present = dataset.features_present(domain, modality);
-      const auto count = static_cast<double>(std::ranges::count(present, 1));
-      operations += 2 * count * count * width;
-      graph.present.insert(graph.present.end(), present.begin(), present.end());
+    for (const DomainInfo& domain : dataset.domains()) {
+      for (const ModalityInfo& info : domain.modalities) {
+        if (info.name != modality) continue;
+        const auto count = static_cast<double>(info.present);
+        operations += 2 * count * count * width;
+      }
     }
-    graphs.push_back(std::move(graph));
+    graphs.push_back({items_with(dataset, modality), std::nullopt});
   }
   if (detail == SemanticDetail::found && operations <= kMostSearchOperations) {
     for (std::size_t m = 0; m < graphs.size(); ++m) {

@@ -62,18 +62,12 @@ std::vector<std::int64_t> widths_of(const DatasetFile& dataset,
 }
 
 /// Of all domains, 1 where an item has one of the modalities.
-std::vector<std::uint8_t> items_with_any(const DatasetFile& dataset,
+std::vector<std::uint8_t> items_with_any(const DatasetFile& dataset, const NodeSpace& space,
                                          const std::vector<std::string>& modalities) {
-  std::vector<std::uint8_t> has_any;
-  for (int domain = 0; domain < static_cast<int>(dataset.domains().size()); ++domain) {
-    const DomainInfo& info = dataset.domains()[domain];
-    std::vector<std::uint8_t> of_domain(info.items, 0);
-    for (const std::string& modality : modalities) {
-      if (!has_modality(info, modality)) continue;
-      const std::vector<std::uint8_t> present = dataset.features_present(domain, modality);
-      std::ranges::transform(of_domain, present, of_domain.begin(), std::bit_or<std::uint8_t>());
-    }
-    has_any.insert(has_any.end(), of_domain.begin(), of_domain.end());
+  std::vector<std::uint8_t> has_any(space.items(), 0);
+  for (const std::string& modality : modalities) {
+    std::ranges::transform(has_any, items_with(dataset, modality), has_any.begin(),
+                           std::bit_or<std::uint8_t>());
   }
   return has_any;
 }
@@ -225,16 +219,17 @@ int FitPlan::slowest_rank() const {
 
 FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, const Adjacency& graph,
                  const Ownership& whole, const FitInputs& with, const MachineRates& rates) {
-  const ItemRegressionShape shape{.space = summary.space,
-                                  .people = summary.people,
-                                  .graph = graph,
-                                  .whole = whole,
-                                  .feature_width = widths_of(dataset, with.modalities),
-                                  .has_features = items_with_any(dataset, with.modalities),
-                                  .search = with.search,
-                                  .solves = with.solves,
-                                  .seed = with.seed,
-                                  .hubs = {}};
+  const ItemRegressionShape shape{
+      .space = summary.space,
+      .people = summary.people,
+      .graph = graph,
+      .whole = whole,
+      .feature_width = widths_of(dataset, with.modalities),
+      .has_features = items_with_any(dataset, summary.space, with.modalities),
+      .search = with.search,
+      .solves = with.solves,
+      .seed = with.seed,
+      .hubs = {}};
   const std::vector<StepCosts> costs = costs_of_item_regression(shape);
   return {plan_bytes(costs), plan_time(costs, rates)};
 }
@@ -261,12 +256,12 @@ RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const Dataset
   RunPlan plan;
   plan.layout = make_layout(summary.space, summary.people,
                             assign(wish.partition, wish.reproducible ? kSummands : grid.rows,
-    if (model.item_regression != ItemRegressionUse::off) plan.graph = planner.take_graph();
                                    planner, summary.space.nodes(), communicator),
                             grid, wish.reproducible);
   if (communicator.rank() == 0 && communicator.size() > 1 && !wish.reproducible) {
     const Candidate& candidate = planner.candidate(wish.partition, grid);
     plan.step = PlannedStep{planner.shape(), candidate.plan.needs};
+    if (model.item_regression != ItemRegressionUse::off) plan.graph = planner.take_graph();
   }
   return plan;
 }
