@@ -162,6 +162,14 @@ MICREC_KERNEL_INLINE void write_alike(const ItemSystemsCall& call, std::int64_t 
   }
 }
 
+/// A task is one of the items, of each modality or setting in turn.
+struct ItemTask {
+  std::int64_t item, round;  // which modality or setting
+};
+MICREC_KERNEL_INLINE ItemTask item_task(const ItemSystemsCall& call, std::int64_t task) {
+  return {task % call.of.items, task / call.of.items};
+}
+
 inline std::int64_t alike_tasks(const ItemSystemsCall& call) {
   return call.of.items * call.modalities;
 }
@@ -170,20 +178,20 @@ inline std::int64_t alike_tasks(const ItemSystemsCall& call) {
 template <typename Block>
 MICREC_KERNEL_INLINE void alike_task(const Block& block, const ItemSystemsCall& call,
                                      AlikeTile& tile, std::int64_t task) {
-  const std::int64_t item = task % call.of.items;
-  const std::int64_t modality = task / call.of.items;
-  if (neighbours_of(call, item) == 0) return;
-  const Range columns = call.columns[modality];
+  const ItemTask at = item_task(call, task);
+  if (neighbours_of(call, at.item) == 0) return;
+  const Range columns = call.columns[at.round];
   typename Block::template Threads<AlikeShare> shares;
   block.each([&](int thread) { begin_share(thread, shares[thread]); });
-  const std::int64_t end = (call.of.held[item] >> modality & 1) != 0 ? columns.end : columns.begin;
+  const std::int64_t end =
+      (call.of.held[at.item] >> at.round & 1) != 0 ? columns.end : columns.begin;
   for (std::int64_t first = columns.begin; first < end; first += kAlikeColumns) {
     const std::int64_t left = columns.end - first;
     const int count = static_cast<int>(left < kAlikeColumns ? left : kAlikeColumns);
-    block.each([&](int thread) { load_features(call, tile, item, first, count, thread); });
+    block.each([&](int thread) { load_features(call, tile, at.item, first, count, thread); });
     block.each([&](int thread) { multiply_features(tile, count, shares[thread]); });
   }
-  block.each([&](int thread) { write_alike(call, item, modality, shares[thread]); });
+  block.each([&](int thread) { write_alike(call, at.item, at.round, shares[thread]); });
 }
 
 // The system of an item for one setting.
@@ -264,20 +272,19 @@ inline std::int64_t system_tasks(const ItemSystemsCall& call) {
 template <typename Block>
 MICREC_KERNEL_INLINE void system_task(const Block& block, const ItemSystemsCall& call,
                                       SystemSpace& space, std::int64_t task) {
-  const std::int64_t item = task % call.of.items;
-  const std::int64_t setting = task / call.of.items;
-  const float lambda = call.settings[setting * (1 + call.modalities)];
-  const float* const alphas = call.settings + setting * (1 + call.modalities) + 1;
-  const int n = neighbours_of(call, item);
-  block.each([&](int thread) { make_right_side(call, space, item, alphas, thread); });
-  block.each([&](int thread) { make_matrix(call, space, item, lambda, alphas, thread); });
+  const ItemTask at = item_task(call, task);
+  const float* const lambda = call.settings + at.round * (1 + call.modalities);
+  const float* const alphas = lambda + 1;
+  const int n = neighbours_of(call, at.item);
+  block.each([&](int thread) { make_right_side(call, space, at.item, alphas, thread); });
+  block.each([&](int thread) { make_matrix(call, space, at.item, *lambda, alphas, thread); });
   for (int k = 0; k < n; ++k) {
     block.each([&](int thread) { finish_column(space, n, k, thread); });
     block.each([&](int thread) { take_off_column(space, n, k, thread); });
   }
   float* const right = space.numbers + triangle_place(n, 0);  // y, of which L' x = y
   float* const solution =
-      call.solution + setting * call.of.neighbours + call.of.first_neighbour[item];
+      call.solution + at.round * call.of.neighbours + call.of.first_neighbour[at.item];
   for (int row = n - 1; row >= 0; --row) {
     block.each([&](int thread) {
       const float x = right[row] * space.inverse[row];
