@@ -1,6 +1,7 @@
 #include "partition/planning/memory_plan.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace micrec {
 namespace {
@@ -14,29 +15,11 @@ constexpr double kEvaluationBlockBytes = 512 * kMiB;
 }  // namespace
 
 const char* name_of(MemoryKind kind) {
-  switch (kind) {
-    case MemoryKind::program:
-      return "program";
-    case MemoryKind::graph:
-      return "graph";
-    case MemoryKind::embeddings:
-      return "embeddings";
-    case MemoryKind::optimizer:
-      return "optimizer";
-    case MemoryKind::features:
-      return "features";
-    case MemoryKind::checkpoint_copy:
-      return "checkpoint copy";
-    case MemoryKind::loading:
-      return "loading";
-    case MemoryKind::activations:
-      return "activations";
-    case MemoryKind::halo_buffers:
-      return "halo buffers";
-    case MemoryKind::evaluation:
-      return "evaluation";
-  }
-  return "unknown";
+  constexpr const char* kNames[] = {"program",      "graph",           "embeddings", "optimizer",
+                                    "features",     "checkpoint copy", "loading",    "activations",
+                                    "halo buffers", "evaluation"};
+  static_assert(std::size(kNames) == kMemoryKinds);
+  return kNames[static_cast<int>(kind)];
 }
 
 double RankMemory::peak() const {

@@ -3,21 +3,9 @@
 namespace micrec {
 
 const char* name_of(Cause cause) {
-  switch (cause) {
-    case Cause::usage:
-      return "usage";
-    case Cause::data:
-      return "data";
-    case Cause::io:
-      return "file system";
-    case Cause::cluster:
-      return "cluster";
-    case Cause::checkpoint:
-      return "checkpoint";
-    case Cause::diverged:
-      return "diverged";
-  }
-  return "unknown";
+  constexpr const char* kNames[] = {"usage",   "data",       "file system",
+                                    "cluster", "checkpoint", "diverged"};
+  return kNames[static_cast<int>(cause) - static_cast<int>(Cause::usage)];
 }
 
 }  // namespace micrec

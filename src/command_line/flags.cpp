@@ -45,19 +45,9 @@ std::string with_unit(const Flag& flag, const std::string& separator) {
 }
 
 const char* name_of(Kind kind) {
-  switch (kind) {
-    case Kind::on_off:
-      return "true or false";
-    case Kind::whole:
-      return "a whole number";
-    case Kind::real:
-      return "a number";
-    case Kind::whole_list:
-      return "whole numbers with commas between";
-    case Kind::words:
-      break;
-  }
-  return "a text";
+  constexpr const char* kNames[] = {"true or false", "a whole number", "a number",
+                                    "whole numbers with commas between", "a text"};
+  return kNames[static_cast<int>(kind)];
 }
 
 /// What a value of this flag looks like: "a whole number (epochs, at least 1)".

@@ -11,21 +11,9 @@
 namespace micrec {
 
 const char* name_of(Metric metric) {
-  switch (metric) {
-    case Metric::recall:
-      return "recall";
-    case Metric::ndcg:
-      return "ndcg";
-    case Metric::precision:
-      return "precision";
-    case Metric::hit_rate:
-      return "hit_rate";
-    case Metric::mrr:
-      return "mrr";
-    case Metric::map:
-      return "map";
-  }
-  LOG(FATAL) << "no such metric: " << static_cast<int>(metric);
+  constexpr const char* kNames[] = {"recall", "ndcg", "precision", "hit_rate", "mrr", "map"};
+  static_assert(std::size(kNames) == std::size(kMetrics));
+  return kNames[static_cast<int>(metric)];
 }
 
 std::string metric_name(Metric metric, std::int64_t k) { return text(name_of(metric), '@', k); }

@@ -1,5 +1,7 @@
 #include "model/model_config.h"
 
+#include <iterator>
+
 #include "base/error.h"
 #include "base/text.h"
 
@@ -15,25 +17,10 @@ void require(bool holds, const char* flag, const char* expected, double got) {
 }  // namespace
 
 const char* name_of(ModelKind kind) {
-  switch (kind) {
-    case ModelKind::mf:
-      return "mf";
-    case ModelKind::lightgcn:
-      return "lightgcn";
-    case ModelKind::inmo_mf:
-      return "inmo_mf";
-    case ModelKind::inmo:
-      return "inmo";
-    case ModelKind::micrec:
-      return "micrec";
-    case ModelKind::ials:
-      return "ials";
-    case ModelKind::popularity:
-      return "popularity";
-    case ModelKind::item_regression:
-      return "item_regression";
-  }
-  return "unknown";
+  constexpr const char* kNames[] = {"mf",     "lightgcn", "inmo_mf",    "inmo",
+                                    "micrec", "ials",     "popularity", "item_regression"};
+  static_assert(std::size(kNames) == std::size(kModelKinds));
+  return kNames[static_cast<int>(kind)];
 }
 
 ModelConfig resolve(ModelConfig config, int domains) {
