@@ -36,34 +36,26 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-template <typename Call>
-cudaError_t launch(void (*kernel)(Call), const Call& call, std::int64_t tasks, std::int64_t each,
-                   cudaStream_t stream) {
-  if (tasks == 0) return cudaSuccess;
-  kernel<<<blocks_for(tasks, each), kThreads, 0, stream>>>(call);
-  return cudaGetLastError();
-}
-
 }  // namespace
 
 cudaError_t launch_unit_rows(const UnitRowsCall& call, cudaStream_t stream) {
-  return launch(unit_rows, call, 2 * call.people, kWarps, stream);
+  return launch<kThreads>(unit_rows, call, 2 * call.people, kWarps, stream);
 }
 
 cudaError_t launch_softmax_tile(const SoftmaxTileCall& call, cudaStream_t stream) {
-  return launch(add_tile, call, call.rows, kWarps, stream);
+  return launch<kThreads>(add_tile, call, call.rows, kWarps, stream);
 }
 
 cudaError_t launch_person_losses(const PersonLossCall& call, cudaStream_t stream) {
-  return launch(person_losses, call, call.people, kWarps, stream);
+  return launch<kThreads>(person_losses, call, call.people, kWarps, stream);
 }
 
 cudaError_t launch_attractions(const AttractionCall& call, cudaStream_t stream) {
-  return launch(attractions, call, call.rows * call.columns, kThreads, stream);
+  return launch<kThreads>(attractions, call, call.rows * call.columns, kThreads, stream);
 }
 
 cudaError_t launch_unit_gradients(const UnitGradientCall& call, cudaStream_t stream) {
-  return launch(unit_gradients, call, call.people, kWarps, stream);
+  return launch<kThreads>(unit_gradients, call, call.people, kWarps, stream);
 }
 
 }  // namespace micrec

@@ -28,24 +28,17 @@ __global__ void __launch_bounds__(kRankThreads, 2)
 }  // namespace
 
 cudaError_t launch_place_positives(const RankCall& call, cudaStream_t stream) {
-  if (call.positives == 0) return cudaSuccess;
-  place_positives<<<blocks_for(call.positives, kRankThreads), kRankThreads, 0, stream>>>(call);
-  return cudaGetLastError();
+  return launch<kRankThreads>(place_positives, call, call.positives, kRankThreads, stream);
 }
 
 cudaError_t launch_sum_histories(const RankCall& call, cudaStream_t stream) {
-  if (call.last_user == call.first_user) return cudaSuccess;
-  sum_histories<<<static_cast<unsigned>(call.last_user - call.first_user), kRankThreads, 0,
-                  stream>>>(call);
-  return cudaGetLastError();
+  return launch<kRankThreads>(sum_histories, call, call.last_user - call.first_user, 1, stream);
 }
 
 cudaError_t launch_count_ahead(const RankCall& call, cudaStream_t stream) {
   const std::int64_t tasks = rank_tasks(call);
-  if (tasks == 0) return cudaSuccess;
   if (tasks > blocks_for(tasks, 1)) return cudaErrorInvalidConfiguration;  // one each, in one round
-  count_ahead<<<blocks_for(tasks, 1), kRankThreads, 0, stream>>>(call);
-  return cudaGetLastError();
+  return launch<kRankThreads>(count_ahead, call, tasks, 1, stream);
 }
 
 }  // namespace micrec

@@ -14,6 +14,15 @@ inline unsigned blocks_for(std::int64_t tasks, std::int64_t each) {
   return static_cast<unsigned>(std::min((tasks + each - 1) / each, kMostBlocks));
 }
 
+/// Gives a stream a kernel of so many threads a block, of which each takes `each` tasks in a round.
+template <int threads, typename Call>
+cudaError_t launch(void (*kernel)(Call), const Call& call, std::int64_t tasks, std::int64_t each,
+                   cudaStream_t stream) {
+  if (tasks == 0) return cudaSuccess;
+  kernel<<<blocks_for(tasks, each), threads, 0, stream>>>(call);
+  return cudaGetLastError();
+}
+
 /// body(n) for each of the tasks, a thread each; by all blocks, of so many threads.
 template <int threads, typename Body>
 __device__ __forceinline__ void by_threads(std::int64_t tasks, const Body& body) {

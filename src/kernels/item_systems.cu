@@ -19,22 +19,20 @@ __global__ void __launch_bounds__(kSystemThreads)
 }
 
 /// A block a task, in one round.
-cudaError_t launch(void (*kernel)(ItemSystemsCall), const ItemSystemsCall& call, std::int64_t tasks,
-                   cudaStream_t stream) {
-  if (tasks == 0) return cudaSuccess;
+cudaError_t launch_blocks(void (*kernel)(ItemSystemsCall), const ItemSystemsCall& call,
+                          std::int64_t tasks, cudaStream_t stream) {
   if (tasks > blocks_for(tasks, 1)) return cudaErrorInvalidConfiguration;
-  kernel<<<blocks_for(tasks, 1), kSystemThreads, 0, stream>>>(call);
-  return cudaGetLastError();
+  return launch<kSystemThreads>(kernel, call, tasks, 1, stream);
 }
 
 }  // namespace
 
 cudaError_t launch_alike(const ItemSystemsCall& call, cudaStream_t stream) {
-  return launch(multiply_alike, call, alike_tasks(call), stream);
+  return launch_blocks(multiply_alike, call, alike_tasks(call), stream);
 }
 
 cudaError_t launch_item_systems(const ItemSystemsCall& call, cudaStream_t stream) {
-  return launch(solve_systems, call, system_tasks(call), stream);
+  return launch_blocks(solve_systems, call, system_tasks(call), stream);
 }
 
 }  // namespace micrec

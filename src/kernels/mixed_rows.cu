@@ -44,24 +44,16 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 cudaError_t launch_mixed_rows(const MixedRows& call, cudaStream_t stream) {
-  const std::int64_t numbers = call.rows * call.width;
-  if (numbers == 0) return cudaSuccess;
-  mixed_rows<<<blocks_for(numbers, kThreads), kThreads, 0, stream>>>(call);
-  return cudaGetLastError();
+  return launch<kThreads>(mixed_rows, call, call.rows * call.width, kThreads, stream);
 }
 
 cudaError_t launch_along(const MixedRowsGradient& call, cudaStream_t stream) {
-  const std::int64_t rows = call.of.sorts * call.of.rows;
-  if (rows == 0) return cudaSuccess;
-  along<<<blocks_for(rows, kWarps), kThreads, 0, stream>>>(call);
-  return cudaGetLastError();
+  return launch<kThreads>(along, call, call.of.sorts * call.of.rows, kWarps, stream);
 }
 
 cudaError_t launch_of_mixed(const MixedRowsGradient& call, cudaStream_t stream) {
-  const std::int64_t numbers = call.of.sorts * call.of.rows * call.of.width;
-  if (numbers == 0) return cudaSuccess;
-  of_x<<<blocks_for(numbers, kThreads), kThreads, 0, stream>>>(call);
-  return cudaGetLastError();
+  return launch<kThreads>(of_x, call, call.of.sorts * call.of.rows * call.of.width, kThreads,
+                          stream);
 }
 
 cudaError_t launch_of_tables(const MixedRowsGradient& call, cudaStream_t stream) {
@@ -71,14 +63,12 @@ cudaError_t launch_of_tables(const MixedRowsGradient& call, cudaStream_t stream)
 }
 
 cudaError_t launch_modality_tables(const ModalityTables& call, cudaStream_t stream) {
-  modality_tables<<<blocks_for(call.entries(), kThreads), kThreads, 0, stream>>>(call);
-  return cudaGetLastError();
+  return launch<kThreads>(modality_tables, call, call.entries(), kThreads, stream);
 }
 
 cudaError_t launch_of_modality_tables(const ModalityTablesGradient& call, cudaStream_t stream) {
-  of_modality_tables<<<blocks_for(call.of.sorts + call.of.groups, kThreads), kThreads, 0, stream>>>(
-      call);
-  return cudaGetLastError();
+  return launch<kThreads>(of_modality_tables, call, call.of.sorts + call.of.groups, kThreads,
+                          stream);
 }
 
 }  // namespace micrec

@@ -87,7 +87,7 @@ void neighbour_sum_into(at::Tensor& out, const Pattern& pattern, const at::Tenso
   if (device.is_cpu()) {
     run_on_cpu(sum.call, options.meanwhile);
   } else {
-    neighbour_sum_on_gpu(sum, device);
+    neighbour_sum_on_gpu(sum.call, device);
   }
 }
 

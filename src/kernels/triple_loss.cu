@@ -39,16 +39,11 @@ __global__ void add_chunks(const __grid_constant__ TripleCall call) { add_triple
 }  // namespace
 
 cudaError_t launch_block_dots(const BlockDotsCall& call, cudaStream_t stream) {
-  if (call.n == 0 || call.pairs.count == 0) return cudaSuccess;
-  block_dots<<<blocks_for(call.n, kWarps), kThreads, 0, stream>>>(call);
-  return cudaGetLastError();
+  return launch<kThreads>(block_dots, call, call.pairs.count == 0 ? 0 : call.n, kWarps, stream);
 }
 
 cudaError_t launch_block_slopes(const BlockSlopesCall& call, cudaStream_t stream) {
-  const std::int64_t count = call.blocks * call.n * call.width;
-  if (count == 0) return cudaSuccess;
-  block_slopes<<<blocks_for(count, kThreads), kThreads, 0, stream>>>(call);
-  return cudaGetLastError();
+  return launch<kThreads>(block_slopes, call, call.blocks * call.n * call.width, kThreads, stream);
 }
 
 cudaError_t launch_triple_loss(const TripleCall& call, cudaStream_t stream) {

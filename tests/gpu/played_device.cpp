@@ -299,8 +299,8 @@ std::unique_ptr<Communicator> over_played_device(Communicator& host) {
 }
 
 // In the place of those that need CUDA.
-void neighbour_sum_on_gpu(const PreparedSum& sum, c10::Device /*device*/) {
-  SumCall call = sum.call;
+void neighbour_sum_on_gpu(const SumCall& prepared, c10::Device /*device*/) {
+  SumCall call = prepared;
   translate(call.offsets);
   translate(call.columns);
   translate(call.x);
