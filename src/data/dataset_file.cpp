@@ -370,12 +370,16 @@ std::vector<std::string> DatasetFile::person_keys() const {
                       state_->added ? &state_->added->person_keys : nullptr);
 }
 
+std::vector<std::string> DatasetFile::domain_names() const {
+  std::vector<std::string> names;
+  for (const DomainInfo& domain : domains()) names.push_back(domain.name);
+  return names;
+}
+
 int DatasetFile::domain_number(const std::string& name) const {
-  std::vector<std::string> known;
-  for (const DomainInfo& info : state_->domains) {
-    if (info.name == name) return static_cast<int>(known.size());
-    known.push_back(info.name);
-  }
+  const std::vector<std::string> known = domain_names();
+  const auto found = std::ranges::find(known, name);
+  if (found != known.end()) return static_cast<int>(found - known.begin());
   const auto close = nearest(name, known);
   throw Error(Cause::usage,
               text(path(), " has no domain ", excerpt(name), "; it has ", join(known, ", "),

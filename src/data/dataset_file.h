@@ -81,12 +81,20 @@ class DatasetFile {
   /// The data sets that this one extends, the oldest first.
   const std::vector<ExtendedDataset>& extends() const;
   const std::vector<DomainInfo>& domains() const;
+  std::vector<std::string> domain_names() const;
   int domain_number(const std::string& name) const;  ///< Error(usage) names the known domains
 
   Interactions read(int domain, Split split) const;
   /// The same in pieces of at most `most` interactions, in order, so that memory stays bounded.
   void for_each_chunk(int domain, Split split, const std::function<void(const Interactions&)>& use,
                       std::int64_t most = std::int64_t{1} << 20) const;
+  /// Calls use(user, item) with each, in order.
+  template <typename Use>
+  void for_each_interaction(int domain, Split split, const Use& use) const {
+    for_each_chunk(domain, split, [&](const Interactions& chunk) {
+      for (std::size_t n = 0; n < chunk.user.size(); ++n) use(chunk.user[n], chunk.item[n]);
+    });
+  }
 
   /// Times of the interactions of a split, in their order; empty where the domain has none.
   std::vector<std::int64_t> timestamps(int domain, Split split) const;

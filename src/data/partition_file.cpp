@@ -115,11 +115,9 @@ class Reader {
   }
 
   int domain_named(std::string_view name) const {
-    std::vector<std::string> known;
-    for (const DomainInfo& domain : dataset_.domains()) {
-      if (domain.name == name) return static_cast<int>(known.size());
-      known.push_back(domain.name);
-    }
+    const std::vector<std::string> known = dataset_.domain_names();
+    const auto found = std::ranges::find(known, name);
+    if (found != known.end()) return static_cast<int>(found - known.begin());
     throw csv_.error(
         text("there is no domain ", excerpt(name), "; the data set has ", join(known, ", ")));
   }

@@ -110,12 +110,13 @@ class DomainLoader {
     Pairs relevant;  // (user number, item)
     std::vector<std::uint8_t> has(info_.users,
                                   0);  // of all ranks: whether there is a relevant item
-    for_each_pair(options_.split, [&](std::int32_t user, std::int32_t item) {
+    const auto add = [&](std::int32_t user, std::int32_t item) {
       if (!options_.with_new_nodes && new_users_[user] != 0) return;
       if (domain_.group[item] == Candidates::kExcluded) return;
       has[user] = 1;
       if (is_mine(user)) relevant.emplace_back(user, item);
-    });
+    };
+    source_.dataset.for_each_interaction(number_, options_.split, add);
     leave_out_users(has);
     std::erase_if(relevant, [&](const auto& pair) { return has[pair.first] == 0; });
     std::sort(relevant.begin(), relevant.end());
@@ -161,11 +162,12 @@ class DomainLoader {
     std::vector<Split> splits = {Split::train, Split::later};
     if (options_.split == Split::test) splits.push_back(Split::valid);
     for (const Split split : splits) {
-      for_each_pair(split, [&](std::int32_t user, std::int32_t item) {
+      const auto add = [&](std::int32_t user, std::int32_t item) {
         if (split == Split::train) ++degree_[item];
         const std::int32_t index = index_of_user_[user];
         if (index >= 0) masked.emplace_back(index, item);
-      });
+      };
+      source_.dataset.for_each_interaction(number_, split, add);
     }
     domain_.masked = to_lists(std::move(masked), static_cast<std::int64_t>(users_.size()));
   }
@@ -273,14 +275,6 @@ class DomainLoader {
 
   bool is_mine(std::int32_t user) const {
     return source_.ownership.owner[users_begin_ + user] == source_.rank;
-  }
-
-  /// Calls use(user, item) with the interactions of a split.
-  template <typename Use>
-  void for_each_pair(Split split, const Use& use) const {
-    source_.dataset.for_each_chunk(number_, split, [&](const Interactions& chunk) {
-      for (std::size_t n = 0; n < chunk.user.size(); ++n) use(chunk.user[n], chunk.item[n]);
-    });
   }
 
   const EvaluationSource& source_;

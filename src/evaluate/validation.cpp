@@ -14,8 +14,8 @@ bool has_validation(const DatasetFile& dataset) {
 
 Validation::Validation(const DatasetFile& dataset, const NodeSpace& space,
                        const Ownership& ownership, int rank, EvaluationOptions options,
-                       const std::optional<std::vector<double>>& weights) {
-  for (const DomainInfo& domain : dataset.domains()) domains_.push_back(domain.name);
+                       const std::optional<std::vector<double>>& weights)
+    : domains_(dataset.domain_names()) {
   options.split = Split::valid;
   options.slices = false;
   is_sampled_ = options.most_users > 0;

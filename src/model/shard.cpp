@@ -22,10 +22,8 @@ void for_each_edge(const DatasetFile& dataset, const NodeSpace& space,
                    const std::vector<Split>& splits, const Use& use) {
   for (int domain = 0; domain < space.domains(); ++domain) {
     for (const Split split : splits) {
-      dataset.for_each_chunk(domain, split, [&](const Interactions& chunk) {
-        for (std::size_t e = 0; e < chunk.user.size(); ++e) {
-          use(space.user(domain, chunk.user[e]), space.item(domain, chunk.item[e]));
-        }
+      dataset.for_each_interaction(domain, split, [&](std::int32_t user, std::int32_t item) {
+        use(space.user(domain, user), space.item(domain, item));
       });
     }
   }

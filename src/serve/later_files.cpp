@@ -35,9 +35,7 @@ Came read(const LaterFiles& files, const DatasetFile& dataset, std::ostream& rep
     came.interactions.push_back(read_domain(of_domain, files.reading, report));
     refuse_foreign(dataset, came.interactions.back(), report);
   }
-  std::vector<std::string> domains;
-  for (const DomainInfo& domain : dataset.domains()) domains.push_back(domain.name);
-  came.features = parse_feature_inputs(files.items, domains, "--items");
+  came.features = parse_feature_inputs(files.items, dataset.domain_names(), "--items");
   for (FeatureInput& input : came.features) {
     input.file = std::make_shared<const FeatureFile>(FeatureFile::open(input.path));
   }

@@ -19,11 +19,8 @@ std::string number(double value) { return decimal("%.6g", value); }
 /// The keys of all items.
 class ItemNames {
  public:
-  explicit ItemNames(const DatasetFile& dataset) {
-    for (const DomainInfo& domain : dataset.domains()) {
-      domains_.push_back(domain.name);
-      keys_.push_back(dataset.item_keys(static_cast<int>(keys_.size())));
-    }
+  explicit ItemNames(const DatasetFile& dataset) : domains_(dataset.domain_names()) {
+    for (int d = 0; d < std::ssize(domains_); ++d) keys_.push_back(dataset.item_keys(d));
   }
 
   const std::string& key(int domain, std::int32_t item) const { return keys_[domain][item]; }

@@ -31,11 +31,10 @@ FitSettings settings_of(const std::string& path, const TrainedRun& run) {
                      " does not say with which settings item regression was fitted, so new "
                      "items cannot join it; train the run again"));
   }
-  std::vector<std::string> domains;
-  for (const DomainInfo& domain : run.dataset.domains()) domains.push_back(domain.name);
   FitSettings fit;
   fit.modalities = settings["asked"].value("modalities", std::vector<std::string>());
-  fit.choice.chosen = chosen_settings(settings["chosen"], domains, fit.modalities, path);
+  fit.choice.chosen =
+      chosen_settings(settings["chosen"], run.dataset.domain_names(), fit.modalities, path);
   fit.seed = settings["asked"].value("seed", std::uint64_t{0});
   return fit;
 }

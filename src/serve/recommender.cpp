@@ -260,11 +260,8 @@ std::vector<ScoredItem> Recommender::popular_items(int domain) const {
 Recommender::Items Recommender::items_of_users(int domain, std::span<const Split> splits) const {
   Items items(dataset_.domains()[domain].users);
   for (const Split split : splits) {
-    dataset_.for_each_chunk(domain, split, [&](const Interactions& chunk) {
-      for (std::size_t n = 0; n < chunk.user.size(); ++n) {
-        items[chunk.user[n]].push_back(chunk.item[n]);
-      }
-    });
+    dataset_.for_each_interaction(
+        domain, split, [&](std::int32_t user, std::int32_t item) { items[user].push_back(item); });
   }
   for (std::vector<std::int32_t>& list : items) std::ranges::sort(list);
   return items;

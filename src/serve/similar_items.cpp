@@ -40,8 +40,7 @@ std::pair<int, std::string> domain_and_key(const std::string& part, const Datase
     return {static_cast<int>(named - domains.begin()), part.substr(colon + 1)};
   }
   if (domains.size() == 1) return {0, part};
-  std::vector<std::string> names;
-  for (const DomainInfo& domain : domains) names.push_back(domain.name);
+  const std::vector<std::string> names = dataset.domain_names();
   throw Error(Cause::usage,
               text("--items: expected DOMAIN:KEY, as in ", names.front(), ":",
                    dataset.item_keys(0).empty() ? "KEY" : dataset.item_keys(0).front(), ", got ",

@@ -20,12 +20,6 @@
 namespace micrec {
 namespace {
 
-std::vector<std::string> names_of_domains(const DatasetFile& dataset) {
-  std::vector<std::string> names;
-  for (const DomainInfo& domain : dataset.domains()) names.push_back(domain.name);
-  return names;
-}
-
 /// A line every quarter; ends the fit where the run is asked to stop. Ranks: collective.
 std::function<void(double)> progress_of(const char* what, const ItemRegressionRun& run,
                                         std::ostream& log) {
@@ -160,7 +154,7 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
   run.begins();
   const Shard& shard = model.shard();
   const Timer timer;
-  const std::vector<std::string> domains = names_of_domains(dataset);
+  const std::vector<std::string> domains = dataset.domain_names();
   FitMeter meter(*shard.world);
   const auto made = meter.measure([&] {
     return std::make_unique<ItemRegressionFit>(dataset, shard, run.modalities,
@@ -257,7 +251,7 @@ std::vector<double> half_life_of(const std::string& path, const DatasetFile& dat
                                               /*allow_exceptions=*/false);
   const bool is_told = settings.is_object() && settings.contains("chosen");
   return chosen_half_life(is_told ? settings["chosen"] : nlohmann::json::object(),
-                          names_of_domains(dataset), path);
+                          dataset.domain_names(), path);
 }
 
 std::vector<FlagSetting> chosen_item_regression(const Checkpoint& checkpoint) {

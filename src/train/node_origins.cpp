@@ -1,6 +1,7 @@
 #include "train/node_origins.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -8,18 +9,6 @@
 #include "model/shard.h"
 
 namespace micrec {
-namespace {
-
-/// For each of the keys its number among those of then, or -1.
-std::vector<std::int32_t> numbers_then(const std::vector<std::string>& now,
-                                       const std::vector<std::string>& then) {
-  const KeyTable table = number_keys(then);
-  std::vector<std::int32_t> numbers;
-  for (const std::string& key : now) numbers.push_back(table.find(key));
-  return numbers;
-}
-
-}  // namespace
 
 std::optional<NodeOrigins> origins_by_record(const DatasetFile& now,
                                              const std::string& fingerprint) {
@@ -30,43 +19,40 @@ std::optional<NodeOrigins> origins_by_record(const DatasetFile& now,
   const NodeSpace space = node_space(now);
   origins.node.assign(space.nodes(), -1);
   for (int d = 0; d < space.domains(); ++d) {
-    for (std::int64_t user = 0; user < extended->users[d]; ++user) {
-      origins.node[value(space.user(d, user))] = value(origins.then.user(d, user));
-    }
-    for (std::int64_t item = 0; item < extended->items[d]; ++item) {
-      origins.node[value(space.item(d, item))] = value(origins.then.item(d, item));
-    }
+    std::iota(origins.node.begin() + value(space.user(d, 0)),
+              origins.node.begin() + value(space.user(d, extended->users[d])),
+              value(origins.then.user(d, 0)));
+    std::iota(origins.node.begin() + value(space.item(d, 0)),
+              origins.node.begin() + value(space.item(d, extended->items[d])),
+              value(origins.then.item(d, 0)));
   }
   return origins;
 }
 
 NodeOrigins origins_by_keys(const DatasetFile& now, const DatasetFile& then) {
-  const auto names_of = [](const DatasetFile& dataset) {
-    std::vector<std::string> names;
-    for (const DomainInfo& domain : dataset.domains()) names.push_back(domain.name);
-    return join(names, ", ");
-  };
-  if (names_of(now) != names_of(then)) {
-    throw Error(Cause::data, text(now.path(), " has the domains ", names_of(now), ", and ",
-                                  then.path(), ", on which the model was trained, has ",
-                                  names_of(then), "; both need the same, in the same order"));
+  const std::string names = join(now.domain_names(), ", ");
+  const std::string names_then = join(then.domain_names(), ", ");
+  if (names != names_then) {
+    throw Error(Cause::data, text(now.path(), " has the domains ", names, ", and ", then.path(),
+                                  ", on which the model was trained, has ", names_then,
+                                  "; both need the same, in the same order"));
   }
   NodeOrigins origins{node_space(then), {}};
   const NodeSpace space = node_space(now);
   origins.node.assign(space.nodes(), -1);
+  const auto note = [&](Range nodes, Range nodes_then, const std::vector<std::string>& keys,
+                        const std::vector<std::string>& keys_then) {
+    const KeyTable table = number_keys(keys_then);
+    for (std::size_t n = 0; n < keys.size(); ++n) {
+      const std::int32_t number = table.find(keys[n]);
+      if (number >= 0) {
+        origins.node[nodes.begin + n] = static_cast<std::int32_t>(nodes_then.begin + number);
+      }
+    }
+  };
   for (int d = 0; d < space.domains(); ++d) {
-    const std::vector<std::int32_t> users = numbers_then(now.user_keys(d), then.user_keys(d));
-    for (std::size_t user = 0; user < users.size(); ++user) {
-      if (users[user] < 0) continue;
-      origins.node[value(space.user(d, static_cast<std::int64_t>(user)))] =
-          value(origins.then.user(d, users[user]));
-    }
-    const std::vector<std::int32_t> items = numbers_then(now.item_keys(d), then.item_keys(d));
-    for (std::size_t item = 0; item < items.size(); ++item) {
-      if (items[item] < 0) continue;
-      origins.node[value(space.item(d, static_cast<std::int64_t>(item)))] =
-          value(origins.then.item(d, items[item]));
-    }
+    note(space.users_of(d), origins.then.users_of(d), now.user_keys(d), then.user_keys(d));
+    note(space.items_of(d), origins.then.items_of(d), now.item_keys(d), then.item_keys(d));
   }
   return origins;
 }
