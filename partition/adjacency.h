@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
+#include "base/number_lists.h"
 
 namespace micrec {
 
@@ -18,23 +20,20 @@ struct Adjacency {
   std::int64_t degree(std::int64_t node) const { return offsets[node + 1] - offsets[node]; }
 };
 
-/// The symmetric graph of interactions that arrive user by user, each user's items rising, each
-/// pair once.
+/// The symmetric graph of interactions. for_each(use) calls use(user, item) for all of them, user by
+/// user, each user's items rising, each pair once; it does so twice.
 ///
-/// Cost     8 bytes an interaction and 16 a node; both passes see the same interactions.
-class AdjacencyBuilder {
- public:
-  explicit AdjacencyBuilder(std::int64_t nodes);
-
-  void count(GlobalNode user, GlobalNode item);  ///< the first pass
-  void add(GlobalNode user, GlobalNode item);    ///< the second
-  Adjacency finish();                            ///< CHECK: the passes agree
-
- private:
-  bool adding_ = false;
-  Adjacency graph_;
-  std::vector<std::int64_t> next_;
-};
+/// Cost     8 bytes an interaction and 16 a node.
+template <typename ForEach>
+Adjacency symmetric_graph(std::int64_t nodes, const ForEach& for_each) {
+  NumberLists lists = lists_of<std::int32_t>(nodes, [&](const auto& use) {
+    for_each([&](GlobalNode user, GlobalNode item) {
+      use(value(user), value(item));
+      use(value(item), value(user));
+    });
+  });
+  return {std::move(lists.offsets), std::move(lists.values)};
+}
 
 /// Exchanges the roles of rows and columns.
 Adjacency transposed(const Adjacency& graph);

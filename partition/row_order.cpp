@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 #include <utility>
+
+#include "base/number_lists.h"
 
 namespace micrec {
 namespace {
@@ -25,25 +28,6 @@ struct Graph {
   std::int64_t nodes() const { return static_cast<std::int64_t>(sizes.size()); }
   std::int64_t weight(std::int64_t edge) const { return weights.empty() ? 1 : weights[edge]; }
 };
-
-/// The members of each of `groups` groups, in rising order, one group after the other.
-struct Members {
-  std::vector<std::int64_t> begins;   // (groups + 1)
-  std::vector<std::int32_t> numbers;  // (members)
-};
-
-Members members_of(const std::vector<std::int32_t>& group_of, std::int64_t groups) {
-  Members members;
-  members.begins.assign(groups + 1, 0);
-  for (const std::int32_t group : group_of) ++members.begins[group + 1];
-  std::partial_sum(members.begins.begin(), members.begins.end(), members.begins.begin());
-  members.numbers.resize(group_of.size());
-  std::vector<std::int64_t> next(members.begins.begin(), members.begins.end() - 1);
-  for (std::size_t n = 0; n < group_of.size(); ++n) {
-    members.numbers[next[group_of[n]]++] = static_cast<std::int32_t>(n);
-  }
-  return members;
-}
 
 /// Columns that are not rows get the rows that have them as neighbours.
 Graph graph_of(const std::vector<std::int64_t>& offsets, const std::vector<std::int32_t>& columns,
@@ -100,7 +84,7 @@ std::vector<std::int32_t> propagated_labels(const Graph& graph, std::int64_t mos
     degree[node] = static_cast<std::int32_t>(
         std::min<std::int64_t>(graph.offsets[node + 1] - graph.offsets[node], graph.nodes()));
   }
-  const std::vector<std::int32_t> turns = members_of(degree, graph.nodes() + 1).numbers;
+  const std::vector<std::int32_t> turns = places_by_number(degree, graph.nodes() + 1).values;
   Votes votes(graph.nodes());
   for (int round = 0; round < kRounds; ++round) {
     std::int64_t moved = 0;
@@ -141,12 +125,11 @@ std::int64_t number_labels(std::vector<std::int32_t>& label) {
 /// Clusters as nodes.
 Graph contracted(const Graph& graph, const std::vector<std::int32_t>& cluster_of,
                  std::int64_t clusters) {
-  const Members members = members_of(cluster_of, clusters);
+  const NumberLists members = places_by_number(cluster_of, clusters);
   Graph result{{0}, {}, {}, std::vector<std::int64_t>(clusters, 0)};
   Votes votes(clusters);
   for (std::int64_t cluster = 0; cluster < clusters; ++cluster) {
-    for (std::int64_t m = members.begins[cluster]; m < members.begins[cluster + 1]; ++m) {
-      const std::int32_t node = members.numbers[m];
+    for (const std::int32_t node : members.of(cluster)) {
       result.sizes[cluster] += graph.sizes[node];
       for (std::int64_t e = graph.offsets[node]; e < graph.offsets[node + 1]; ++e) {
         const std::int32_t other = cluster_of[graph.neighbours[e]];
@@ -182,12 +165,12 @@ std::vector<std::int32_t> order_of_near_rows(const std::vector<std::int64_t>& of
   std::vector<std::int32_t> order(graph.nodes());  // of the clusters of the last level
   std::iota(order.begin(), order.end(), 0);
   for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
-    const Members members = members_of(*level, static_cast<std::int64_t>(order.size()));
+    const NumberLists members = places_by_number(*level, static_cast<std::int64_t>(order.size()));
     std::vector<std::int32_t> finer;
     finer.reserve(level->size());
     for (const std::int32_t cluster : order) {
-      finer.insert(finer.end(), members.numbers.begin() + members.begins[cluster],
-                   members.numbers.begin() + members.begins[cluster + 1]);
+      const std::span<const std::int32_t> nodes = members.of(cluster);
+      finer.insert(finer.end(), nodes.begin(), nodes.end());
     }
     order = std::move(finer);
   }

@@ -155,14 +155,7 @@ void EpochSampler::lay_out_epoch(std::int64_t epoch) {
           static_cast<std::int32_t>(permutation.position_of(share_.edge[i]) / config_.batch_size);
     }
   });
-  step_begin_.assign(steps_per_epoch() + 1, 0);
-  for (const std::int32_t step : step_of) ++step_begin_[step + 1];
-  for (std::size_t s = 1; s < step_begin_.size(); ++s) step_begin_[s] += step_begin_[s - 1];
-  order_.resize(count);
-  std::vector<std::int64_t> next(step_begin_.begin(), step_begin_.end() - 1);
-  for (std::int64_t i = 0; i < count; ++i) {
-    order_[next[step_of[i]]++] = static_cast<std::int32_t>(i);
-  }
+  of_step_ = places_by_number(step_of, steps_per_epoch());
   epoch_ = epoch;
 }
 
@@ -171,10 +164,10 @@ std::vector<EpochSampler::Draw> EpochSampler::draws_by_permutation(std::int64_t 
   lay_out_epoch(epoch);
   const Permutation permutation(share_.all_edges, config_.seed, Purpose::permutation,
                                 static_cast<std::uint32_t>(epoch));
+  const std::span<const std::int32_t> of_step = of_step_.of(step_in_epoch);
   std::vector<Draw> draws;
-  draws.reserve(step_begin_[step_in_epoch + 1] - step_begin_[step_in_epoch]);
-  for (std::int64_t at = step_begin_[step_in_epoch]; at < step_begin_[step_in_epoch + 1]; ++at) {
-    const std::int64_t own = order_[at];
+  draws.reserve(of_step.size());
+  for (const std::int64_t own : of_step) {
     draws.push_back({static_cast<std::int64_t>(permutation.position_of(share_.edge[own])), own});
   }
   std::sort(draws.begin(), draws.end(),

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/number_lists.h"
 #include "data/dataset_file.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
@@ -106,8 +107,7 @@ class EpochSampler {
   std::vector<std::int64_t> first_;                // (own active users + 1) into share_
   std::vector<std::vector<GlobalNode>> eligible_;  // [domain] rising
   std::int64_t epoch_ = -1;                        // the epoch that is laid out
-  std::vector<std::int64_t> step_begin_;           // (steps + 1) into order_
-  std::vector<std::int32_t> order_;                // (n) own interactions, bucketed by step
+  NumberLists of_step_;                            // (steps) own interactions
 };
 
 }  // namespace micrec

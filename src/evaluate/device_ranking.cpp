@@ -56,13 +56,13 @@ DeviceCandidates::DeviceCandidates(const at::Tensor& rows, std::int64_t first_it
   const c10::Device device = rows.device();
   const auto items = static_cast<std::int64_t>(row_of.size());
   CHECK_EQ(rows.size(0), items);
-  const CandidateOrder order = candidate_order(first_item, group, groups);
+  const NumberLists order = candidate_order(first_item, group, groups);
   std::vector<std::int32_t> row_at;  // by position
-  for (const std::int32_t number : order.number) row_at.push_back(row_of[number - first_item]);
+  for (const std::int32_t number : order.values) row_at.push_back(row_of[number - first_item]);
   const at::Tensor row_there = upload(row_at, device);
   rows_ = rows.index_select(0, row_there);
-  numbers_ = upload(order.number, device);
-  group_begin_ = offsets_on(device, order.group_begin);
+  numbers_ = upload(order.values, device);
+  group_begin_ = offsets_on(device, order.offsets);
   const at::Tensor positions = at::arange(size(), group_begin_.options());
   position_of_ = at::full({items}, -1, group_begin_.options());
   position_of_.index_copy_(0, numbers_.to(at::kLong) - first_item, positions);

@@ -36,15 +36,9 @@ using Pairs = std::vector<std::pair<std::int32_t, std::int32_t>>;  // (index of 
 NumberLists to_lists(Pairs pairs, std::int64_t users) {
   std::sort(pairs.begin(), pairs.end());
   pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
-  NumberLists lists;
-  lists.offsets.assign(users + 1, 0);
-  lists.values.reserve(pairs.size());
-  for (const auto& [user, item] : pairs) {
-    ++lists.offsets[user + 1];
-    lists.values.push_back(item);
-  }
-  for (std::int64_t user = 0; user < users; ++user) lists.offsets[user + 1] += lists.offsets[user];
-  return lists;
+  return lists_of<std::int32_t>(users, [&](const auto& use) {
+    for (const auto& [user, item] : pairs) use(user, item);
+  });
 }
 
 std::string joined(const char* users, const std::string& items) {

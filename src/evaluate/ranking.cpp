@@ -189,22 +189,15 @@ void for_each_block(std::span<const std::int64_t> chosen, const Body& body) {
 
 }  // namespace
 
-CandidateOrder candidate_order(std::int64_t first_item, std::span<const std::uint8_t> group,
-                               int groups) {
-  CandidateOrder order{std::vector<std::int64_t>(groups + 1, 0), {}};
-  for (const std::uint8_t g : group) {
-    if (g == Candidates::kExcluded) continue;
-    CHECK_LT(g, groups);
-    ++order.group_begin[g + 1];
-  }
-  for (int g = 0; g < groups; ++g) order.group_begin[g + 1] += order.group_begin[g];
-  order.number.resize(order.group_begin[groups]);
-  std::vector<std::int64_t> next(order.group_begin.begin(), order.group_begin.end() - 1);
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    if (group[i] == Candidates::kExcluded) continue;
-    order.number[next[group[i]]++] = static_cast<std::int32_t>(first_item + i);
-  }
-  return order;
+NumberLists candidate_order(std::int64_t first_item, std::span<const std::uint8_t> group,
+                            int groups) {
+  return lists_of<std::int32_t>(groups, [&](const auto& use) {
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      if (group[i] == Candidates::kExcluded) continue;
+      CHECK_LT(group[i], groups);
+      use(group[i], static_cast<std::int32_t>(first_item + i));
+    }
+  });
 }
 
 Candidates::Candidates(std::span<const float> rows, std::int64_t dim, std::int64_t first_item,
@@ -222,14 +215,14 @@ Candidates::Candidates(std::span<const float> rows, std::int64_t dim, std::int64
   CHECK_EQ(static_cast<std::int64_t>(group.size()), items);
 
   for (std::int64_t position = 0; position < size(); ++position) {
-    position_[order_.number[position] - first_item] = static_cast<std::int32_t>(position);
+    position_[order_.values[position] - first_item] = static_cast<std::int32_t>(position);
   }
   const auto row = [&](std::int64_t position) {
-    return rows.data() + row_of[order_.number[position] - first_item] * dim;
+    return rows.data() + row_of[order_.values[position] - first_item] * dim;
   };
   panels_ = RowPanels(size(), dim, kItemLanes, row);
   if (coefficients_.rows() == 0) return;
-  for (const std::int32_t number : order_.number) {
+  for (const std::int32_t number : order_.values) {
     coefficients_row_.push_back(row_of[number - first_item]);
   }
   sources_ = SourceRows(coefficients_, coefficients_row_);

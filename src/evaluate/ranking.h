@@ -12,15 +12,10 @@
 
 namespace micrec {
 
-/// Which items are candidates, by position: by group, and by item number within a group.
-struct CandidateOrder {
-  std::vector<std::int64_t> group_begin;  // (groups + 1) positions
-  std::vector<std::int32_t> number;       // (candidates) of the item at a position
-};
-
-/// Of the items first_item, first_item + 1, ... Shapes: group (items), as Candidates takes it.
-CandidateOrder candidate_order(std::int64_t first_item, std::span<const std::uint8_t> group,
-                               int groups);
+/// The numbers of the candidates by position: a list a group, rising. Of the items first_item,
+/// first_item + 1, ... Shapes: group (items), as Candidates takes it.
+NumberLists candidate_order(std::int64_t first_item, std::span<const std::uint8_t> group,
+                            int groups);
 
 /// The items that users choose among, packed for the kernels and divided into groups that can be
 /// counted apart.
@@ -41,12 +36,12 @@ class Candidates {
              SparseRows coefficients = {});
 
   std::int64_t dim() const { return panels_.dim(); }
-  std::int64_t size() const { return static_cast<std::int64_t>(order_.number.size()); }
-  int groups() const { return static_cast<int>(order_.group_begin.size()) - 1; }
+  std::int64_t size() const { return static_cast<std::int64_t>(order_.values.size()); }
+  int groups() const { return static_cast<int>(order_.size()); }
 
   /// Positions are by group, and by item number within a group; numbers() has those of all.
-  std::int64_t group_begin(int group) const { return order_.group_begin[group]; }
-  std::span<const std::int32_t> numbers() const { return order_.number; }
+  std::int64_t group_begin(int group) const { return order_.offsets[group]; }
+  std::span<const std::int32_t> numbers() const { return order_.values; }
   /// Position of an item, or -1 where it is not among these candidates.
   std::int64_t position_of(std::int32_t item) const {
     const std::int64_t i = item - first_item_;
@@ -65,7 +60,7 @@ class Candidates {
 
  private:
   std::int64_t first_item_;
-  CandidateOrder order_;
+  NumberLists order_;
   std::vector<std::int32_t> position_;  // (items) position, or -1
   RowPanels panels_;                    // (candidates, dim)
   double largest_norm_ = 0;

@@ -20,21 +20,14 @@ float history_sum(std::span<const std::int32_t> columns, std::span<const float> 
 SourceRows::SourceRows(const SparseRows& rows, std::span<const std::int32_t> row_of) {
   std::int32_t sources = 0;
   for (const std::int32_t source : rows.column) sources = std::max(sources, source + 1);
-  offsets_.assign(sources + std::size_t{1}, 0);
-  for (const std::int32_t row : row_of) {
-    for (std::int64_t n = rows.offsets[row]; n < rows.offsets[row + 1]; ++n) {
-      ++offsets_[rows.column[n] + 1];
+  entries_ = lists_of<Entry>(sources, [&](const auto& use) {
+    for (std::size_t position = 0; position < row_of.size(); ++position) {
+      const std::int32_t row = row_of[position];
+      for (std::int64_t n = rows.offsets[row]; n < rows.offsets[row + 1]; ++n) {
+        use(rows.column[n], Entry{static_cast<std::int32_t>(position), rows.value[n]});
+      }
     }
-  }
-  for (std::int32_t s = 0; s < sources; ++s) offsets_[s + 1] += offsets_[s];
-  entries_.resize(offsets_.back());
-  std::vector<std::int64_t> next(offsets_.begin(), offsets_.end() - 1);
-  for (std::size_t position = 0; position < row_of.size(); ++position) {
-    const std::int32_t row = row_of[position];
-    for (std::int64_t n = rows.offsets[row]; n < rows.offsets[row + 1]; ++n) {
-      entries_[next[rows.column[n]]++] = {static_cast<std::int32_t>(position), rows.value[n]};
-    }
-  }
+  });
 }
 
 void HistoryWalk::start(const SourceRows& sources, const WeightedHistory& history) {

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "base/number_lists.h"
 #include "kernels/sparse_rows.h"
 
 // The linear term of a score: the sum of an item's coefficients over a person's history, each times
@@ -41,14 +42,11 @@ class SourceRows {
 
   /// By rising position; none for a source that no position has a coefficient for.
   std::span<const Entry> of(std::int32_t source) const {
-    const auto s = static_cast<std::size_t>(source);
-    if (s + 1 >= offsets_.size()) return {};
-    return std::span(entries_).subspan(offsets_[s], offsets_[s + 1] - offsets_[s]);
+    return source < entries_.size() ? entries_.of(source) : std::span<const Entry>();
   }
 
  private:
-  std::vector<std::int64_t> offsets_ = {0};  // (sources + 1)
-  std::vector<Entry> entries_;
+  Lists<Entry> entries_;  // (sources)
 };
 
 /// The sums of one history at all positions, made part by part in rising order, so that no more

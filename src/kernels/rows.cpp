@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/huge_pages.h"
+#include "base/number_lists.h"
 #include "base/parallel.h"
 
 namespace micrec {
@@ -71,15 +72,10 @@ void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& 
 }
 
 Pattern gathered_from(const std::vector<std::int32_t>& rows, std::int64_t count) {
+  NumberLists places = places_by_number(rows, count);
   Pattern pattern;
-  pattern.offsets.assign(count + 1, 0);
-  for (const std::int32_t row : rows) ++pattern.offsets[row + 1];
-  for (std::int64_t r = 0; r < count; ++r) pattern.offsets[r + 1] += pattern.offsets[r];
-  std::vector<std::int64_t> next(pattern.offsets.begin(), pattern.offsets.end() - 1);
-  pattern.columns.resize(rows.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    pattern.columns[next[rows[i]]++] = static_cast<std::int32_t>(i);
-  }
+  pattern.offsets = std::move(places.offsets);
+  pattern.columns = std::move(places.values);
   return pattern;
 }
 

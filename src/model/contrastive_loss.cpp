@@ -3,9 +3,9 @@
 #include <ATen/ATen.h>
 #include <glog/logging.h>
 
-#include <numeric>
 #include <utility>
 
+#include "base/number_lists.h"
 #include "base/random.h"
 #include "model/contrastive_share.h"
 
@@ -33,12 +33,7 @@ ContrastiveBatch choose_people(const OverlapPair& pair, const Shard& shard, std:
     batch.first_rows.push_back(shard.row_of[first]);
     batch.second_rows.push_back(shard.row_of[second]);
   }
-  std::vector<std::int64_t> next(shard.whole.ranks, 0);
-  std::partial_sum(batch.rows_per_rank.begin(), batch.rows_per_rank.end() - 1, next.begin() + 1);
-  batch.positions.resize(chosen);
-  for (std::int64_t position = 0; position < chosen; ++position) {
-    batch.positions[next[owners[position]]++] = static_cast<std::int32_t>(position);
-  }
+  batch.positions = places_by_number(owners, shard.whole.ranks).values;
   return batch;
 }
 

@@ -185,7 +185,7 @@ std::int64_t ItemHubs::first_walked(std::span<const std::int32_t> people, const 
 
 /// Who met each hub of some rows, by their places.
 NumberLists ItemHubs::places_of_people(Range rows) const {
-  const auto for_each_met = [&](const auto& use) {
+  return lists_of<std::int32_t>(rows.size(), [&](const auto& use) {
     for (const std::int32_t place : place_of_) {
       if (place < 0) continue;
       const std::span<const std::uint16_t> met = met_at(place).hubs;

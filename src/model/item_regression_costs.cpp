@@ -76,35 +76,13 @@ struct Histories {
   std::vector<std::int64_t> sampled_of_rank;  // people
 };
 
-/// The places in the other lists of each number below `count`.
-NumberLists turned(const NumberLists& lists, std::int64_t count) {
-  NumberLists turned;
-  turned.offsets.assign(count + 1, 0);
-  for (const std::int32_t number : lists.values) ++turned.offsets[number + 1];
-  std::partial_sum(turned.offsets.begin(), turned.offsets.end(), turned.offsets.begin());
-  turned.values.resize(lists.values.size());
-  std::vector<std::int64_t> next(turned.offsets.begin(), turned.offsets.end() - 1);
-  for (std::int64_t list = 0; list < lists.size(); ++list) {
-    for (const std::int32_t number : lists.of(list)) {
-      turned.values[next[number]++] = static_cast<std::int32_t>(list);
-    }
-  }
-  return turned;
-}
-
 Histories::Histories(const ItemRegressionShape& shape)
     : owner_of_person(shape.people.count, -1), sampled_of_rank(shape.whole.ranks, 0) {
   const std::int64_t users = shape.space.users();
-  NumberLists users_of_person;
-  {
-    NumberLists person_of_user;
-    for (std::int64_t user = 0; user < users; ++user) {
-      const std::int32_t person = shape.people.person[user];
-      person_of_user.add({&person, 1});
-      std::int32_t& owner = owner_of_person[person];
-      if (owner < 0) owner = shape.whole.owner[user];
-    }
-    users_of_person = turned(person_of_user, people());
+  const NumberLists users_of_person = places_by_number(shape.people.person, people());
+  for (std::int64_t user = 0; user < users; ++user) {
+    std::int32_t& owner = owner_of_person[shape.people.person[user]];
+    if (owner < 0) owner = shape.whole.owner[user];
   }
   for (std::int64_t node = users; node < shape.space.nodes(); ++node) {
     owner_of_item.push_back(shape.whole.owner[node]);
@@ -124,7 +102,11 @@ Histories::Histories(const ItemRegressionShape& shape)
     }
     of_person.add(history);
   }
-  of_item = turned(of_person, items());
+  of_item = lists_of<std::int32_t>(items(), [&](const auto& use) {
+    for (std::int32_t person = 0; person < people(); ++person) {
+      for (const std::int32_t item : of_person.of(person)) use(item, person);
+    }
+  });
 }
 
 /// Hubs as ItemHubs chooses them, and of each the products with itself and those before it that may

@@ -197,20 +197,14 @@ Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layo
   }
 
   const std::vector<Split> splits = splits_of(observed);
-  std::vector<std::int64_t> offsets(rows + 1, 0);
-  for_each_edge(dataset, space, splits, [&](GlobalNode user, GlobalNode item) {
-    if (const auto row = shard.row_of[value(user)]; row >= 0) ++offsets[row + 1];
-    if (const auto row = shard.row_of[value(item)]; row >= 0) ++offsets[row + 1];
-  });
-  for (std::int64_t row = 0; row < rows; ++row) offsets[row + 1] += offsets[row];
-  std::vector<GlobalNode> neighbours(offsets.back());
-  {
-    std::vector<std::int64_t> next(offsets.begin(), offsets.end() - 1);
+  Lists<GlobalNode> edges = lists_of<GlobalNode>(rows, [&](const auto& use) {
     for_each_edge(dataset, space, splits, [&](GlobalNode user, GlobalNode item) {
-      if (const auto row = shard.row_of[value(user)]; row >= 0) neighbours[next[row]++] = item;
-      if (const auto row = shard.row_of[value(item)]; row >= 0) neighbours[next[row]++] = user;
+      if (const auto row = shard.row_of[value(user)]; row >= 0) use(row, item);
+      if (const auto row = shard.row_of[value(item)]; row >= 0) use(row, user);
     });
-  }
+  });
+  const std::vector<std::int64_t>& offsets = edges.offsets;
+  std::vector<GlobalNode>& neighbours = edges.values;
   if (splits.size() > 1) {  // each split is sorted by itself only
     parallel_for(rows, 1024, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {

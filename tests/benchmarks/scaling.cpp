@@ -103,17 +103,14 @@ World make_world(std::int64_t edges, std::uint64_t seed) {
       std::sort(list.begin(), list.end());
     }
   }
-  AdjacencyBuilder builder(space.nodes());
-  const auto for_each = [&](auto&& use) {
+  Adjacency graph = symmetric_graph(space.nodes(), [&](const auto& use) {
     for (std::size_t user = 0; user < chosen.size(); ++user) {
       for (const std::int32_t item : chosen[user]) {
         use(GlobalNode(static_cast<std::int32_t>(user)), GlobalNode(item));
       }
     }
-  };
-  for_each([&](GlobalNode user, GlobalNode item) { builder.count(user, item); });
-  for_each([&](GlobalNode user, GlobalNode item) { builder.add(user, item); });
-  World world{space, {}, builder.finish(), {}};
+  });
+  World world{space, {}, std::move(graph), {}};
   std::int64_t next = users;
   for (int domain = 0; domain < kDomains; ++domain) {
     for (std::int64_t user = 0; user < users; ++user) {

@@ -42,7 +42,6 @@ inline RandomWorld make_random_world(const RandomWorldOptions& options) {
     const std::int64_t size = (count - taste + options.tastes - 1) / options.tastes;
     return taste + options.tastes * static_cast<std::int64_t>(u * static_cast<double>(size));
   };
-  AdjacencyBuilder builder(space.nodes());
   std::set<std::pair<std::int64_t, std::int64_t>> edges;
   for (int domain = 0; domain < options.domains; ++domain) {
     std::set<std::pair<std::int64_t, std::int64_t>> own;
@@ -59,8 +58,9 @@ inline RandomWorld make_random_world(const RandomWorldOptions& options) {
   const auto node = [](std::int64_t number) {
     return GlobalNode(static_cast<std::int32_t>(number));
   };
-  for (const auto& [user, item] : edges) builder.count(node(user), node(item));
-  for (const auto& [user, item] : edges) builder.add(node(user), node(item));
+  Adjacency graph = symmetric_graph(space.nodes(), [&](const auto& use) {
+    for (const auto& [user, item] : edges) use(node(user), node(item));
+  });
 
   People people;
   const auto shared =
@@ -73,7 +73,7 @@ inline RandomWorld make_random_world(const RandomWorldOptions& options) {
       people.person.push_back(static_cast<std::int32_t>(is_shared ? user : next++));
     }
   }
-  RandomWorld world{space, people, builder.finish(), {}, {}};
+  RandomWorld world{space, people, std::move(graph), {}, {}};
   for (std::int64_t n = 0; n < space.nodes(); ++n) {
     world.degree.push_back(static_cast<std::int32_t>(world.graph.degree(n)));
   }
