@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <numeric>
 #include <queue>
 #include <utility>
 
+#include "base/number_lists.h"
 #include "base/random.h"
 #include "partition/units.h"
 
@@ -84,6 +86,15 @@ Ownership assign_balanced(const NodeSpace& space, const People& people,
   }
 
   return ownership_of_units(units, rank_of, ranks);
+}
+
+Arrival arrival_of(std::span<const std::int32_t> owner, int ranks) {
+  const NumberLists nodes = places_by_number(owner, ranks);
+  Arrival arrival{{}, std::vector<std::int32_t>(owner.size())};
+  for (int q = 0; q < ranks; ++q) arrival.rows_per_rank.push_back(std::ssize(nodes.of(q)));
+  std::int32_t row = 0;
+  for (const std::int32_t node : nodes.values) arrival.row_of[node] = row++;
+  return arrival;
 }
 
 std::vector<RankLoad> loads_of(const NodeSpace& space, const Ownership& ownership,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,14 @@ struct Ownership {
   /// The nodes of a rank by rising global number; a rank may own none.
   std::vector<GlobalNode> nodes_of(int rank) const;
 };
+
+/// How the rows of some nodes arrive where every rank gives its own.
+struct Arrival {
+  std::vector<std::int64_t> rows_per_rank;  // (ranks)
+  std::vector<std::int32_t> row_of;         // (nodes) in what arrives, rank 0's first
+};
+/// Shapes   owner: (nodes) their ranks.
+Arrival arrival_of(std::span<const std::int32_t> owner, int ranks);
 
 /// The nodes of one person in several domains stay together: `person[user]` is the number of the
 /// person a user node belongs to; (space.users()) int32.

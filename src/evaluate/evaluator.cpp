@@ -111,14 +111,9 @@ Evaluator::GatheredItems Evaluator::gather_items(const EvaluatedDomain& domain,
                                                  const ScoreTerms& terms, Range items,
                                                  Communicator& communicator) const {
   const auto owner = domain.owner.begin();
-  std::vector<std::int64_t> rows_per_rank(ranks_, 0);
-  for (std::int64_t i = items.begin; i < items.end; ++i) ++rows_per_rank[owner[i]];
-  std::vector<std::int64_t> next(ranks_, 0);
-  for (int q = 1; q < ranks_; ++q) next[q] = next[q - 1] + rows_per_rank[q - 1];
   GatheredItems gathered;
-  for (std::int64_t i = items.begin; i < items.end; ++i) {
-    gathered.row_of.push_back(static_cast<std::int32_t>(next[owner[i]]++));
-  }
+  auto [rows_per_rank, row_of] = arrival_of({owner + items.begin, owner + items.end}, ranks_);
+  gathered.row_of = std::move(row_of);
   const int rank = communicator.rank();
   const std::int64_t first = domain.first_item_row + std::count(owner, owner + items.begin, rank);
   const at::Tensor& z = terms.z;

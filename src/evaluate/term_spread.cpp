@@ -76,15 +76,12 @@ PairSample::Gathered PairSample::gathered(const Ownership& ownership, int rank) 
     row_of[node] = rows[ownership.owner[node]]++;
   }
   Gathered plan;
-  plan.rows_per_rank.assign(ownership.ranks, 0);
-  for (const std::int64_t node : nodes_) ++plan.rows_per_rank[ownership.owner[node]];
-  std::vector<std::int64_t> next(ownership.ranks, 0);
-  for (int q = 1; q < ownership.ranks; ++q) next[q] = next[q - 1] + plan.rows_per_rank[q - 1];
+  std::vector<std::int32_t> owners;
   for (const std::int64_t node : nodes_) {
-    const std::int32_t owner = ownership.owner[node];
-    plan.place.push_back(next[owner]++);
-    if (owner == rank) plan.own.push_back(row_of[node]);
+    owners.push_back(ownership.owner[node]);
+    if (owners.back() == rank) plan.own.push_back(row_of[node]);
   }
+  plan.arrival = arrival_of(owners, ownership.ranks);
   return plan;
 }
 
@@ -127,11 +124,8 @@ double PairSample::regression_spread(const OfDomain& domain, const SparseRows& c
   const std::int64_t items = domain.items.size();
   const std::int64_t users = domain.users.size();
   if (users * items == 0) return 0;
-  std::vector<std::int32_t> row_of;
-  for (std::int64_t i = 0; i < items; ++i) {
-    row_of.push_back(static_cast<std::int32_t>(gathered_.place[domain.items.begin + i]));
-  }
-  const SourceRows sources(coefficients, row_of);
+  const SourceRows sources(coefficients,
+                           std::span(gathered_.arrival.row_of).subspan(domain.items.begin, items));
   std::vector<double> terms(users * items, 0.0);
   const std::vector<float> weights = recency_weights(histories_.newer, half_life);
   for (std::int64_t u = 0; u < users; ++u) {
@@ -158,12 +152,12 @@ std::vector<TermSpread> PairSample::spreads(const ScoreTerms& terms,
   const at::Tensor z = terms.z.detach();
   const at::Tensor own = at::tensor(gathered_.own, at::kLong).to(z.device());
   if (z.size(1) > 0) {
-    const at::Tensor arrived =
-        communicator
-            .all_gather("evaluate.sample_rows", z.index_select(0, own), gathered_.rows_per_rank)
-            .cpu();
+    const at::Tensor arrived = communicator
+                                   .all_gather("evaluate.sample_rows", z.index_select(0, own),
+                                               gathered_.arrival.rows_per_rank)
+                                   .cpu();
     const at::Tensor rows =
-        arrived.index_select(0, at::tensor(gathered_.place, at::kLong)).contiguous();
+        arrived.index_select(0, at::tensor(gathered_.arrival.row_of, at::kLong)).contiguous();
     for (std::size_t d = 0; d < domains_.size(); ++d) {
       spreads[d].product = product_spread(domains_[d], rows);
     }
@@ -173,7 +167,7 @@ std::vector<TermSpread> PairSample::spreads(const ScoreTerms& terms,
   for (const std::int64_t row : gathered_.own) own_rows.push_back(row - owned_users_);
   const SparseRows coefficients =
       to_host(gather_rows("evaluate.sample_coefficients", *terms.coefficients, own_rows,
-                          gathered_.rows_per_rank, z.device(), communicator));
+                          gathered_.arrival.rows_per_rank, z.device(), communicator));
   for (std::size_t d = 0; d < domains_.size(); ++d) {
     spreads[d].regression = regression_spread(
         domains_[d], coefficients, half_life_of_domain(terms.half_life, static_cast<int>(d)));

@@ -37,9 +37,8 @@ class PairSample {
  private:
   /// Nodes of which each rank gives its own, and where they arrive.
   struct Gathered {
-    std::vector<std::int64_t> own;            // owned rows of this rank's
-    std::vector<std::int64_t> rows_per_rank;  // (ranks)
-    std::vector<std::int64_t> place;          // (nodes) row in what arrives
+    std::vector<std::int64_t> own;  // owned rows of this rank's
+    Arrival arrival;
   };
   struct OfDomain {
     Range users;                           // among the sampled nodes

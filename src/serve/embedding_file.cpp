@@ -70,12 +70,12 @@ class Exporter {
 
  private:
   /// Writes rows of a sparse matrix behind those that are there.
-  void write_block(const SparseRows& rows, const std::vector<std::int64_t>& row_of,
+  void write_block(const SparseRows& rows, const std::vector<std::int32_t>& row_of,
                    const std::string& group, std::vector<std::int64_t>& begins) const {
     std::vector<std::int32_t> indices;
     std::vector<float> data;
     const std::int64_t begin = begins.back();
-    for (const std::int64_t row : row_of) {
+    for (const std::int32_t row : row_of) {
       const std::int64_t from = rows.offsets[row];
       const std::int64_t to = rows.offsets[row + 1];
       indices.insert(indices.end(), rows.column.begin() + from, rows.column.begin() + to);

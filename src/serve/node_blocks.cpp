@@ -16,15 +16,10 @@ void NodeBlocks::for_each(Range nodes, std::int64_t node_bytes,
   const std::int64_t size = std::max<std::int64_t>(1, block_bytes_ / node_bytes);
   std::int64_t first_own = owned_before(nodes.begin);
   for (std::int64_t begin = nodes.begin; begin < nodes.end; begin += size) {
-    Block block = {{begin, std::min(nodes.end, begin + size)}, {}, {}, first_own};
-    const std::vector<std::int32_t>& owner = ownership_.owner;
-    block.rows_of.assign(ownership_.ranks, 0);
-    for (std::int64_t node = begin; node < block.nodes.end; ++node) ++block.rows_of[owner[node]];
-    std::vector<std::int64_t> next(ownership_.ranks, 0);
-    for (int q = 1; q < ownership_.ranks; ++q) next[q] = next[q - 1] + block.rows_of[q - 1];
-    for (std::int64_t node = begin; node < block.nodes.end; ++node) {
-      block.row_of.push_back(next[owner[node]]++);
-    }
+    const Range some = {begin, std::min(nodes.end, begin + size)};
+    auto [rows_of, row_of] =
+        arrival_of(std::span(ownership_.owner).subspan(begin, some.size()), ownership_.ranks);
+    const Block block = {some, std::move(rows_of), std::move(row_of), first_own};
     use(block);
     first_own += block.rows_of[communicator_.rank()];
   }

@@ -21,7 +21,7 @@ class NodeBlocks {
   struct Block {
     Range nodes;
     std::vector<std::int64_t> rows_of;  // (ranks) how many each has
-    std::vector<std::int64_t> row_of;   // (nodes) place in what arrives
+    std::vector<std::int32_t> row_of;   // (nodes) place in what arrives
     std::int64_t first_own = 0;         // owned row of this rank's first
   };
 
