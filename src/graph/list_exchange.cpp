@@ -1,9 +1,5 @@
 #include "graph/list_exchange.h"
 
-#include <vector>
-
-#include "base/huge_pages.h"
-
 namespace micrec {
 
 NumberLists fetch_lists(Communicator& communicator, const char* name,

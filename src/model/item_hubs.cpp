@@ -7,29 +7,13 @@
 #include <limits>
 #include <numeric>
 #include <span>
-#include <type_traits>
 #include <utility>
 
 #include "base/huge_pages.h"
+#include "graph/list_exchange.h"
 
 namespace micrec {
 namespace {
-
-/// Lists of numbers of all ranks, rank 0's first. Ranks: collective.
-template <typename T>
-std::vector<T> gather(const char* name, std::vector<T> own, Communicator& world) {
-  static_assert(std::is_trivially_copyable_v<T>, "its bytes travel");
-  if (world.size() == 1) return own;
-  const auto size = static_cast<std::int64_t>(own.size());
-  constexpr std::int64_t kBytes = sizeof(T);
-  at::Tensor bytes = at::empty({size, kBytes}, at::kByte);
-  std::copy_n(own.data(), size, static_cast<T*>(bytes.mutable_data_ptr()));
-  const at::Tensor all = world.all_gather(name, bytes, gather_counts(world, name, size));
-  const auto* const values = static_cast<const T*>(all.const_data_ptr());
-  reserve_huge(own, all.size(0));
-  own.assign(values, values + all.size(0));
-  return own;
-}
 
 /// Products of the lower triangle, the diagonal with it.
 double triangle(double hubs) { return hubs * (hubs + 1) / 2; }
@@ -150,8 +134,8 @@ void ItemHubs::gather_met(const TrainingHistories& histories, Communicator& worl
     records.insert(records.end(), met.begin(), met.end());
     records.resize((records.size() + kAlign - 1) / kAlign * kAlign, 0);
   }
-  const std::vector<std::int32_t> people = gather("item_regression.hubs", own, world);
-  records_ = gather("item_regression.hubs", std::move(records), world);
+  const std::vector<std::int32_t> people = gather_lists(world, "item_regression.hubs", own);
+  records_ = gather_lists(world, "item_regression.hubs", std::move(records));
   CHECK_LE(records_.size() / kAlign, std::numeric_limits<std::int32_t>::max());
   place_of_.assign(histories.people(), -1);  // of who is a user of no domain
   std::int32_t place = 0;
@@ -191,18 +175,10 @@ NumberLists ItemHubs::places_of_people(Range rows) const {
       const std::span<const std::uint16_t> met = met_at(place).hubs;
       for (auto hub = std::ranges::lower_bound(met, rows.begin); hub != met.end(); ++hub) {
         if (*hub >= rows.end) break;
-        use(place, *hub - rows.begin);
+        use(*hub - rows.begin, place);
       }
     }
-  };
-  NumberLists people;
-  people.offsets.assign(rows.size() + 1, 0);
-  for_each_met([&](std::int32_t, std::int64_t row) { ++people.offsets[row + 1]; });
-  std::partial_sum(people.offsets.begin(), people.offsets.end(), people.offsets.begin());
-  people.values.resize(people.offsets.back());
-  std::vector<std::int64_t> next(people.offsets.begin(), people.offsets.end() - 1);
-  for_each_met([&](std::int32_t place, std::int64_t row) { people.values[next[row]++] = place; });
-  return people;
+  });
 }
 
 /// Sums are of whole numbers in double, so they are exact in any order.
@@ -236,8 +212,8 @@ void ItemHubs::multiply(std::span<const std::int32_t> met_by, std::span<const do
       }
     }
   }
-  is_met = gather("item_regression.hub_products", std::move(is_met), world);
-  products_ = gather("item_regression.hub_products", std::move(products), world);
+  is_met = gather_lists(world, "item_regression.hub_products", std::move(is_met));
+  products_ = gather_lists(world, "item_regression.hub_products", std::move(products));
   index_products(is_met);
 }
 

@@ -25,24 +25,6 @@ struct Sampled {
   std::uint64_t largest_key;
 };
 
-std::vector<Sampled> gather_sampled(const std::vector<Sampled>& own, Communicator& world) {
-  const std::vector<std::int64_t> counts =
-      gather_counts(world, "item_regression.sampled", static_cast<std::int64_t>(own.size()));
-  at::Tensor rows = at::empty({static_cast<std::int64_t>(own.size()), 2}, at::kLong);
-  auto* to = rows.mutable_data_ptr<std::int64_t>();
-  for (const Sampled& one : own) {
-    *to++ = one.person;
-    *to++ = static_cast<std::int64_t>(one.largest_key);
-  }
-  const at::Tensor all = world.all_gather("item_regression.sampled", rows, counts);
-  const auto* const numbers = all.const_data_ptr<std::int64_t>();
-  std::vector<Sampled> sampled;
-  for (std::int64_t n = 0; n < all.size(0); ++n) {
-    sampled.push_back({numbers[2 * n], static_cast<std::uint64_t>(numbers[2 * n + 1])});
-  }
-  return sampled;
-}
-
 /// The place of each number below `count` in a list, -1 where it is not there.
 std::vector<std::int32_t> places_of(const std::vector<std::int32_t>& list, std::int64_t count) {
   std::vector<std::int32_t> places(count, -1);
@@ -116,7 +98,8 @@ void TrainingHistories::sample_long_rows(std::vector<std::vector<std::int32_t>>&
     if (largest_key) own.push_back({own_people_[n], *largest_key});
   }
   std::unordered_map<std::int32_t, std::uint64_t> largest_key;
-  for (const Sampled& sampled : gather_sampled(own, *shard_.world)) {
+  for (const Sampled& sampled :
+       gather_lists(*shard_.world, "item_regression.sampled", std::move(own))) {
     largest_key.emplace(static_cast<std::int32_t>(sampled.person), sampled.largest_key);
   }
   people_sampled_ = static_cast<std::int64_t>(largest_key.size());
