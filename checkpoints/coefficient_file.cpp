@@ -560,36 +560,35 @@ SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
                              const std::string& dataset_fingerprint, std::int64_t items,
                              std::span<const std::int32_t> own_items, Communicator& communicator,
                              std::int64_t block_bytes) {
-  throw_together(communicator, "item_regression.verify", attempt([&] {
-                   const bool reads_all = communicator.rank() == 0;
-                   const std::optional<std::string> damage = damage_of_coefficients(
-                       path, stored, reads_all ? Verify::checksums : Verify::sizes);
-                   if (damage) refuse(path, "cannot be used: " + *damage);
-                 }));
+  attempt_together(communicator, "item_regression.verify", [&] {
+    const bool reads_all = communicator.rank() == 0;
+    const std::optional<std::string> damage =
+        damage_of_coefficients(path, stored, reads_all ? Verify::checksums : Verify::sizes);
+    if (damage) refuse(path, "cannot be used: " + *damage);
+  });
   SparseRows own;
-  throw_together(
-      communicator, "item_regression.read", attempt([&] {
-        read_or_refuse(path, [&] {
-          const OpenFile opened = open_file(path, Hdf5Content::verified);
-          const CoefficientSummary& what = opened.what;
-          if (what.origin.dataset_fingerprint != dataset_fingerprint || what.items != items) {
-            refuse(path, text("was fitted on a data set with fingerprint ",
-                              printable(what.origin.dataset_fingerprint), " and ",
-                              with_commas(what.items), " items, expected ", dataset_fingerprint,
-                              " and ", with_commas(items)));
-          }
-          const RowReader reader(opened, block_bytes);
-          const auto count = static_cast<std::size_t>(reader.count(own_items));
-          own.offsets.reserve(own_items.size() + 1);
-          own.column.reserve(count);
-          own.value.reserve(count);
-          reader.read(own_items, [&](const Row& row) {
-            own.column.insert(own.column.end(), row.source.begin(), row.source.end());
-            own.value.insert(own.value.end(), row.value.begin(), row.value.end());
-            own.offsets.push_back(static_cast<std::int64_t>(own.column.size()));
-          });
-        });
-      }));
+  attempt_together(communicator, "item_regression.read", [&] {
+    read_or_refuse(path, [&] {
+      const OpenFile opened = open_file(path, Hdf5Content::verified);
+      const CoefficientSummary& what = opened.what;
+      if (what.origin.dataset_fingerprint != dataset_fingerprint || what.items != items) {
+        refuse(path,
+               text("was fitted on a data set with fingerprint ",
+                    printable(what.origin.dataset_fingerprint), " and ", with_commas(what.items),
+                    " items, expected ", dataset_fingerprint, " and ", with_commas(items)));
+      }
+      const RowReader reader(opened, block_bytes);
+      const auto count = static_cast<std::size_t>(reader.count(own_items));
+      own.offsets.reserve(own_items.size() + 1);
+      own.column.reserve(count);
+      own.value.reserve(count);
+      reader.read(own_items, [&](const Row& row) {
+        own.column.insert(own.column.end(), row.source.begin(), row.source.end());
+        own.value.insert(own.value.end(), row.value.begin(), row.value.end());
+        own.offsets.push_back(static_cast<std::int64_t>(own.column.size()));
+      });
+    });
+  });
   return own;
 }
 

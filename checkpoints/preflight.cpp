@@ -86,32 +86,30 @@ double most_checkpoint_bytes(std::int64_t nodes, std::int64_t dim) {
 
 void preflight(const PreflightNeeds& needs, Communicator& communicator) {
   std::string program;
-  throw_together(communicator, "preflight.read_program",
-                 attempt([&] { program = digest_file("/proc/self/exe").xxh3_128; }));
+  attempt_together(communicator, "preflight.read_program",
+                   [&] { program = digest_file("/proc/self/exe").xxh3_128; });
   check_same(communicator, "preflight.program", Cause::cluster, "micrec program", program,
              "start the same file on all machines, built once");
   check_same(communicator, "preflight.dataset", Cause::data, "dataset", needs.dataset_fingerprint,
              "give all ranks the same file");
   check_same(communicator, "preflight.device", Cause::cluster, "device", needs.device,
              "give --device=cpu or --device=cuda, on machines that all have it");
-  throw_together(communicator, "preflight.shared_memory", attempt([&] {
-                   if (communicator.size() > 1) check_shared_memory(needs);
-                 }));
-  throw_together(communicator, "preflight.save",
-                 attempt([&] { try_to_save(needs.run_dir, communicator.rank(), needs.commit); }));
-  throw_together(
-      communicator, "preflight.space", attempt([&] {
-        if (communicator.rank() != 0) return;
-        const double there = free_bytes(needs.run_dir);
-        const double needed = 2 * needs.checkpoint_bytes + needs.coefficient_bytes;
-        if (there >= needed) return;
-        throw Error(
-            Cause::io,
-            text("the file system of ", needs.run_dir, " has ", in_bytes(there), " free, expected ",
-                 in_bytes(needed), " for two checkpoints",
-                 needs.coefficient_bytes > 0 ? " and the coefficients of item regression" : "",
-                 "; make room, or give another --run_dir"));
-      }));
+  attempt_together(communicator, "preflight.shared_memory", [&] {
+    if (communicator.size() > 1) check_shared_memory(needs);
+  });
+  attempt_together(communicator, "preflight.save",
+                   [&] { try_to_save(needs.run_dir, communicator.rank(), needs.commit); });
+  attempt_together(communicator, "preflight.space", [&] {
+    if (communicator.rank() != 0) return;
+    const double there = free_bytes(needs.run_dir);
+    const double needed = 2 * needs.checkpoint_bytes + needs.coefficient_bytes;
+    if (there >= needed) return;
+    throw Error(Cause::io,
+                text("the file system of ", needs.run_dir, " has ", in_bytes(there),
+                     " free, expected ", in_bytes(needed), " for two checkpoints",
+                     needs.coefficient_bytes > 0 ? " and the coefficients of item regression" : "",
+                     "; make room, or give another --run_dir"));
+  });
 }
 
 }  // namespace micrec

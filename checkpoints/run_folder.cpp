@@ -61,14 +61,14 @@ HeldFolder hold_run_folder(const std::string& run_dir, const LockHolder& holder,
   bool is_told = false;
   while (true) {
     bool taken = true;
-    throw_together(communicator, "run_folder.lock", attempt([&] {
-                     if (communicator.rank() != 0) return;
-                     if (!held.lock) {
-                       make_directory_durably(run_dir);
-                       held.lock = std::make_unique<RunLock>(run_dir, holder);
-                     }
-                     taken = held.lock->try_take();
-                   }));
+    attempt_together(communicator, "run_folder.lock", [&] {
+      if (communicator.rank() != 0) return;
+      if (!held.lock) {
+        make_directory_durably(run_dir);
+        held.lock = std::make_unique<RunLock>(run_dir, holder);
+      }
+      taken = held.lock->try_take();
+    });
     // The others wait in here, for a moment each time: the deadline of a collective is not theirs.
     at::Tensor all = at::full({1}, std::int64_t{taken}, at::kLong);
     communicator.all_reduce("run_folder.taken", all, Reduction::min);
@@ -88,10 +88,10 @@ std::string config_file_of(const std::string& run_dir) {
 
 void write_config(const std::string& run_dir, const std::string& flagfile,
                   Communicator& communicator) {
-  throw_together(communicator, "run_folder.config", attempt([&] {
-                   if (communicator.rank() != 0) return;
-                   replace_file_durably(config_file_of(run_dir), flagfile);
-                 }));
+  attempt_together(communicator, "run_folder.config", [&] {
+    if (communicator.rank() != 0) return;
+    replace_file_durably(config_file_of(run_dir), flagfile);
+  });
 }
 
 std::vector<std::string> files_of_run(const std::string& run_dir) {

@@ -85,9 +85,9 @@ bool ends_within(const std::future<void>& phase, double seconds) {
 std::vector<std::string> list_together(Communicator& communicator, const char* name,
                                        const std::string& directory) {
   std::string names;
-  throw_together(communicator, name, attempt([&] {
-                   if (communicator.rank() == 0) names = join(list_checkpoints(directory), "\n");
-                 }));
+  attempt_together(communicator, name, [&] {
+    if (communicator.rank() == 0) names = join(list_checkpoints(directory), "\n");
+  });
   return split(broadcast_text(communicator, name, names), '\n');
 }
 
@@ -190,11 +190,11 @@ struct CheckpointStore::Pending {
 
 CheckpointStore::CheckpointStore(std::string directory, Communicator& communicator)
     : directory_(std::move(directory)), communicator_(communicator) {
-  throw_together(communicator_, "checkpoint.directory", attempt([&] {
-                   if (communicator_.rank() != 0) return;
-                   make_directory_durably(directory_);
-                   remove_leftovers(directory_);
-                 }));
+  attempt_together(communicator_, "checkpoint.directory", [&] {
+    if (communicator_.rank() != 0) return;
+    make_directory_durably(directory_);
+    remove_leftovers(directory_);
+  });
   const std::vector<std::string> names =
       list_together(communicator_, "checkpoint.directory", directory_);
   names_there_.insert(names.begin(), names.end());
@@ -220,11 +220,11 @@ void CheckpointStore::expect(const std::vector<CheckpointTensor>& tensors, bool 
 }
 
 void CheckpointStore::clear_place(const std::string& name) {
-  throw_together(communicator_, "checkpoint.begin", attempt([&] {
-                   if (communicator_.rank() == 0 && fs::exists(fs::path(directory_) / name)) {
-                     remove_checkpoint(directory_, name, Commit::marker);
-                   }
-                 }));
+  attempt_together(communicator_, "checkpoint.begin", [&] {
+    if (communicator_.rank() == 0 && fs::exists(fs::path(directory_) / name)) {
+      remove_checkpoint(directory_, name, Commit::marker);
+    }
+  });
 }
 
 void CheckpointStore::begin(const CheckpointInfo& info, const std::vector<GlobalNode>& owned,

@@ -53,6 +53,11 @@ std::optional<Failure> first_failure(Communicator& communicator, const char* nam
 /// Throws the first failure on all ranks, if there was one. Ranks: collective.
 void throw_together(Communicator& communicator, const char* name,
                     const std::optional<Failure>& own);
+/// Attempts a task and throws the first failure on all ranks. Ranks: collective.
+template <typename Task>
+void attempt_together(Communicator& communicator, const char* name, const Task& task) {
+  throw_together(communicator, name, attempt(task));
+}
 
 /// Throws a failure as the exception that it was.
 [[noreturn]] void throw_failure(const Failure& failure);

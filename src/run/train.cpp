@@ -69,10 +69,10 @@ HeldFolder hold_folder(const std::string& run_dir, Job& job) {
 bool is_before_first_checkpoint(const std::string& run_dir, Job& job) {
   Communicator& world = job.communicator();
   bool is_before = false;
-  throw_together(world, "run_folder.settings", attempt([&] {
-                   if (job.rank() != 0) return;
-                   is_before = settings_before_first_checkpoint(run_dir).has_value();
-                 }));
+  attempt_together(world, "run_folder.settings", [&] {
+    if (job.rank() != 0) return;
+    is_before = settings_before_first_checkpoint(run_dir).has_value();
+  });
   return on_any_rank(world, "run_folder.before_first_checkpoint", is_before);
 }
 
@@ -81,9 +81,9 @@ bool is_before_first_checkpoint(const std::string& run_dir, Job& job) {
 void begin_folder(const RunConfig& config, Job& job) {
   if (config.resume) return;
   Communicator& world = job.communicator();
-  throw_together(world, "run_folder.old_run", attempt([&] {
-                   if (job.rank() == 0) refuse_old_run(config.run_dir);
-                 }));
+  attempt_together(world, "run_folder.old_run", [&] {
+    if (job.rank() == 0) refuse_old_run(config.run_dir);
+  });
   write_config(config.run_dir, config.flagfile, world);
 }
 
@@ -92,9 +92,9 @@ void look_ahead(const RunConfig& config, const DatasetFile& dataset, const NodeS
                 const ModelConfig& model, Job& job) {
   Communicator& world = job.communicator();
   // Hours of training are not given to a dataset with a turned bit in it.
-  throw_together(world, "dataset.verify", attempt([&] {
-                   if (job.rank() == 0) dataset.verify();
-                 }));
+  attempt_together(world, "dataset.verify", [&] {
+    if (job.rank() == 0) dataset.verify();
+  });
   const bool fits = model.item_regression != ItemRegressionUse::off &&
                     !is_there(coefficient_file_of(config.run_dir));
   preflight({.run_dir = config.run_dir,
