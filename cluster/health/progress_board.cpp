@@ -319,6 +319,32 @@ std::optional<Suspect> find_disagreement(const ProgressBoard& board, int ranks) 
                                  "they part")};
 }
 
+/// What a process does, as the system says; empty where it is gone.
+std::string state_of_process(pid_t process) {
+  std::ifstream file(text("/proc/", process, "/stat"));
+  std::string line;
+  if (!std::getline(file, line)) return "";
+  const std::size_t name_end = line.rfind(')');  // the name itself may have any character
+  if (name_end == std::string::npos || name_end + 2 >= line.size()) return "";
+  switch (line[name_end + 2]) {
+    case 'R':
+      return "running";
+    case 'S':
+      return "sleeping";
+    case 'D':
+      return "in an uninterruptible wait, as for a disk or a network file system";
+    case 'T':
+      return "stopped by a signal (SIGCONT lets it go on)";
+    case 't':
+      return "stopped by a debugger";
+    case 'Z':
+    case 'X':
+      return "";
+    default:
+      return "in an unknown state";
+  }
+}
+
 }  // namespace
 
 std::optional<Suspect> find_suspect(const ProgressBoard& board, int ranks) {
@@ -363,31 +389,6 @@ std::optional<Suspect> find_suspect(const ProgressBoard& board, int ranks) {
       text("rank ", suspect.rank, " of ", ranks,
            in_it ? " does not go on in " : " has not reached ", place(*ahead), ": its process is ",
            doing[most].empty() ? "gone" : doing[most], " and ", suspect.describe())};
-}
-
-std::string state_of_process(pid_t process) {
-  std::ifstream file(text("/proc/", process, "/stat"));
-  std::string line;
-  if (!std::getline(file, line)) return "";
-  const std::size_t name_end = line.rfind(')');  // the name itself may have any character
-  if (name_end == std::string::npos || name_end + 2 >= line.size()) return "";
-  switch (line[name_end + 2]) {
-    case 'R':
-      return "running";
-    case 'S':
-      return "sleeping";
-    case 'D':
-      return "in an uninterruptible wait, as for a disk or a network file system";
-    case 'T':
-      return "stopped by a signal (SIGCONT lets it go on)";
-    case 't':
-      return "stopped by a debugger";
-    case 'Z':
-    case 'X':
-      return "";
-    default:
-      return "in an unknown state";
-  }
 }
 
 }  // namespace micrec

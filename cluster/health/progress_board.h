@@ -133,8 +133,4 @@ struct Suspect {
 /// entered the fewest. Nothing where no rank is behind. `ranks` is the size of the run.
 std::optional<Suspect> find_suspect(const ProgressBoard& board, int ranks);
 
-/// What a process does, as the system says: "stopped by a signal", "running"; empty where it is
-/// gone.
-std::string state_of_process(pid_t process);
-
 }  // namespace micrec

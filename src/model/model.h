@@ -103,11 +103,6 @@ class Model {
   using NewUserRows =
       std::function<at::Tensor(int domain, const std::vector<std::vector<std::int32_t>>& history)>;
   NewUserRows new_user_rows(std::int64_t epoch);
-  /// One call of it.
-  at::Tensor new_user_embeddings(int domain, const std::vector<std::vector<std::int32_t>>& history,
-                                 std::int64_t epoch) {
-    return new_user_rows(epoch)(domain, history);
-  }
 
   /// What gives, of somebody who joins later, what each item of their history adds to their row, and
   /// in the last row what belongs to no item: a row of new_user_rows() is the sum. Of the kinds that

@@ -25,16 +25,14 @@ std::vector<std::int32_t> count_newer(std::span<const std::int64_t> times) {
   return newer;
 }
 
-float recency_weight(std::int32_t newer, double half_life) {
-  if (half_life == kNoRecency) return 1;
-  return static_cast<float>(std::exp2(-std::min(newer / half_life, kMostHalvings)));
-}
-
 std::vector<float> recency_weights(std::span<const std::int32_t> newer, double half_life) {
+  constexpr double kMostHalvings = 30;  // so that an old one still ranks where it is alone
   std::vector<float> weights;
   if (half_life == kNoRecency) return weights;
   weights.reserve(newer.size());
-  for (const std::int32_t of : newer) weights.push_back(recency_weight(of, half_life));
+  for (const std::int32_t of : newer) {
+    weights.push_back(static_cast<float>(std::exp2(-std::min(of / half_life, kMostHalvings))));
+  }
   return weights;
 }
 

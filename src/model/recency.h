@@ -16,8 +16,6 @@ namespace micrec {
 
 /// The half-life where every interaction counts 1.
 inline constexpr double kNoRecency = 0;
-/// No interaction counts less than 2^-30, so that an old one still ranks where it is alone.
-inline constexpr double kMostHalvings = 30;
 
 /// Whether a history fades for any of these half-lives.
 bool has_recency(std::span<const double> half_life);
@@ -30,10 +28,7 @@ double half_life_of_domain(std::span<const double> half_life, int domain);
 /// Shapes   times: (n) in any order; returns (n).
 std::vector<std::int32_t> count_newer(std::span<const std::int64_t> times);
 
-/// What an interaction counts, in float32.
-float recency_weight(std::int32_t newer, double half_life);
-
-/// The same of several; none, for each 1, where there is no half-life or `newer` is empty because
+/// What interactions count, in float32, none less than 2^-30; none, for each 1, where there is no half-life or `newer` is empty because
 /// nobody knows what came when.
 ///
 /// Shapes   newer: (n) or none; returns (n) or none.

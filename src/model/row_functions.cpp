@@ -175,6 +175,28 @@ at::Tensor ContentRows::gradient_of_table(std::int64_t m, at::IntArrayRef shape,
                          });
 }
 
+/// What is reported of a value a row: its sums over each group's rows in order.
+/// Shapes   values: (n) float64; returns (groups).
+at::Tensor sums_of_rows(const at::Tensor& values, const RowGroups& groups) {
+  CHECK_EQ(values.numel(), groups.rows);
+  const at::Tensor rows = values.detach().contiguous();
+  if (!rows.device().is_cpu()) {
+    CHECK_EQ(groups.groups, 1) << "sums in groups are for the CPU";
+    return rows.sum().reshape({1});
+  }
+  const double* const of = rows.const_data_ptr<double>();
+  const at::Tensor result = at::zeros({groups.groups}, rows.options());
+  double* const sums = result.mutable_data_ptr<double>();
+  for (std::int64_t group = 0; group < groups.groups; ++group) {
+    if (!groups.of_group) {
+      for (std::int64_t row = 0; row < groups.rows; ++row) sums[group] += of[row];
+    } else {
+      for (const std::int32_t row : (*groups.of_group)[group]) sums[group] += of[row];
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
@@ -334,26 +356,6 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
     });
     return result;
   });
-}
-
-at::Tensor sums_of_rows(const at::Tensor& values, const RowGroups& groups) {
-  CHECK_EQ(values.numel(), groups.rows);
-  const at::Tensor rows = values.detach().contiguous();
-  if (!rows.device().is_cpu()) {
-    CHECK_EQ(groups.groups, 1) << "sums in groups are for the CPU";
-    return rows.sum().reshape({1});
-  }
-  const double* const of = rows.const_data_ptr<double>();
-  const at::Tensor result = at::zeros({groups.groups}, rows.options());
-  double* const sums = result.mutable_data_ptr<double>();
-  for (std::int64_t group = 0; group < groups.groups; ++group) {
-    if (!groups.of_group) {
-      for (std::int64_t row = 0; row < groups.rows; ++row) sums[group] += of[row];
-    } else {
-      for (const std::int32_t row : (*groups.of_group)[group]) sums[group] += of[row];
-    }
-  }
-  return result;
 }
 
 at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double square_weight,

@@ -53,10 +53,6 @@ at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern
 at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
                       const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums);
 
-/// What is reported of a value a row: its sums over each group's rows in order.
-/// Shapes   values: (n) float64, on any device; returns (groups) there. Ranks: local.
-at::Tensor sums_of_rows(const at::Tensor& values, const RowGroups& groups);
-
 /// What a triple's loss is made of, summed over the triples of each group in order.
 struct TripleSums {
   at::Tensor ranking;  // (groups) float64 of weight * softplus(negative - positive)

@@ -52,8 +52,6 @@ class TemplateEmbedding {
 
   /// Shapes   (owned rows, width), a leaf.
   const at::Tensor& table() const { return table_->value; }
-  /// Where a TableFit has its rows. Ranks: local.
-  StateTensor& table_tensor() { return *table_; }
   /// (2 domains, width) mean of the rows that training has seen: of the users of each domain, then
   /// of the items of each. Ranks: collective.
   at::Tensor means_of_old() const;

@@ -12,7 +12,10 @@
 #include "serve/item_attributes.h"
 
 namespace micrec {
+namespace {
 
+/// The items of a domain whose keys a file names, one a line, rising and without repeats. Empty
+/// lines are skipped; spaces and tabs around a key are no part of it.
 std::vector<std::int32_t> read_item_keys(const std::string& path, const std::string& domain,
                                          const KeyTable& items, std::ostream& report) {
   LineReader lines(path);
@@ -51,6 +54,8 @@ std::vector<std::int32_t> read_item_keys(const std::string& path, const std::str
   }
   return known;
 }
+
+}  // namespace
 
 FilterFiles::FilterFiles(const FilterOptions& options, const std::string& domain,
                          const DatasetFile& dataset)

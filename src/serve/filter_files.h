@@ -47,8 +47,9 @@ class FilterFiles {
   /// was read, and how many items it lets through.
   ///
   /// Shapes   degree: (items) training interactions.
-  /// Errors   those of read_item_keys(), ItemAttributes and FilterRules; Error(Cause::usage)
-  ///          where attributes are asked about and none are given for this domain.
+  /// Errors   those of LineReader, ItemAttributes and FilterRules; Error(Cause::data) where a file
+  ///          has no known key; Error(Cause::usage) where attributes are asked about and none are
+  ///          given for this domain.
   std::optional<ItemFilter> read(int domain, std::span<const std::int32_t> degree,
                                  std::ostream& report) const;
 
@@ -62,13 +63,5 @@ class FilterFiles {
   Files excluded_;
   Files attributes_;
 };
-
-/// The items of a domain whose keys a file names, one a line, rising and without repeats. Empty
-/// lines are skipped; spaces and tabs around a key are no part of it. Says on `report` how many
-/// there are and how many are unknown.
-///
-/// Errors   those of LineReader; Error(Cause::data) where no key is known.
-std::vector<std::int32_t> read_item_keys(const std::string& path, const std::string& domain,
-                                         const KeyTable& items, std::ostream& report);
 
 }  // namespace micrec

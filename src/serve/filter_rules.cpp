@@ -7,7 +7,9 @@
 #include "base/text.h"
 
 namespace micrec {
+namespace {
 
+/// As "2:brand", from 1. `asked` begins the sentence.
 AtMost parse_at_most(const std::string& value, const std::string& asked) {
   const std::size_t colon = value.find(':');
   const std::optional<std::int64_t> most = parse_integer(value.substr(0, colon));
@@ -20,6 +22,8 @@ AtMost parse_at_most(const std::string& value, const std::string& asked) {
   }
   return {*most, value.substr(colon + 1)};
 }
+
+}  // namespace
 
 FilterRules::FilterRules(const ItemRules& rules, const std::string& prefix)
     : prefix_(prefix), min_degree_(rules.min_degree) {

@@ -18,9 +18,6 @@ struct AtMost {
   std::string column;
 };
 
-/// Errors   Error(Cause::usage) where it is not as "2:brand", N from 1. `asked` begins the sentence.
-AtMost parse_at_most(const std::string& value, const std::string& asked);
-
 /// Conditions on the items of lists as a user writes them, by flags or in a request.
 struct ItemRules {
   std::string where = {};    // see WhereExpression; empty: none
@@ -37,7 +34,7 @@ class FilterRules {
  public:
   /// `prefix` begins the names of the rules in sentences: "--" of flags.
   ///
-  /// Errors   Error(Cause::usage): those of WhereExpression::parse() and parse_at_most().
+  /// Errors   those of WhereExpression::parse(); Error(Cause::usage) where at_most is not as "2:brand".
   FilterRules(const ItemRules& rules, const std::string& prefix);
 
   /// What is said of each rule after it was applied: its name.

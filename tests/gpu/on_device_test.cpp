@@ -267,7 +267,7 @@ TEST_F(OnDevice, InfersWhoeverJoinsLaterAsOnTheCpu) {
       }
       on_ranks(dataset_, model_of(name), setting, [&](ModelRank& rank) {
         rows[on_device] = rank.model.embeddings(1).cpu();
-        new_users[on_device] = rank.model.new_user_embeddings(0, {{0, 1, 5}, {}, {3}}, 1);
+        new_users[on_device] = new_user_embeddings(rank.model, 0, {{0, 1, 5}, {}, {3}}, 1);
       });
     }
     expect_close(rows[1], rows[0], name);

@@ -104,7 +104,7 @@ TEST_F(NewUsers, ACopyOfAUserHasTheUsersRow) {
         const at::Tensor z = rank.model.embeddings(kEpoch);
         for (const int domain : {0, 1}) {
           const at::Tensor copies =
-              rank.model.new_user_embeddings(domain, histories(world_, observed, domain), kEpoch);
+              new_user_embeddings(rank.model, domain, histories(world_, observed, domain), kEpoch);
           const at::Tensor originals = rows_of_domain(z, domain);
           const double largest = (copies - originals).abs().max().item<double>();
           const bool exact = rank.model.config().layers <= 1;
@@ -120,19 +120,19 @@ TEST_F(NewUsers, ACopyOfAUserHasTheUsersRow) {
 TEST_F(NewUsers, ComeOneByOneAsTogether) {
   with_model(small_config(ModelKind::micrec), Observed::all, [&](ModelRank& rank) {
     const auto all = histories(world_, Observed::all, 1);
-    const at::Tensor together = rank.model.new_user_embeddings(1, all, kEpoch);
+    const at::Tensor together = new_user_embeddings(rank.model, 1, all, kEpoch);
     for (std::size_t n = 0; n < all.size(); n += 5) {
-      const at::Tensor alone = rank.model.new_user_embeddings(1, {all[n]}, kEpoch);
+      const at::Tensor alone = new_user_embeddings(rank.model, 1, {all[n]}, kEpoch);
       EXPECT_TRUE(at::equal(alone[0], together[static_cast<std::int64_t>(n)]));
     }
-    EXPECT_EQ(rank.model.new_user_embeddings(0, {}, kEpoch).size(0), 0);
+    EXPECT_EQ(new_user_embeddings(rank.model, 0, {}, kEpoch).size(0), 0);
   });
 }
 
 TEST_F(NewUsers, ChangeNobodyElse) {
   with_model(small_config(ModelKind::micrec), Observed::all, [&](ModelRank& rank) {
     const at::Tensor before = rank.model.embeddings(kEpoch);
-    rank.model.new_user_embeddings(0, {{0, 1, 2}, {}, {3}}, kEpoch);
+    new_user_embeddings(rank.model, 0, {{0, 1, 2}, {}, {3}}, kEpoch);
     EXPECT_TRUE(at::equal(rank.model.embeddings(kEpoch), before));
   });
 }
@@ -142,7 +142,7 @@ TEST_F(NewUsers, WithoutHistoryAreTheToken) {
   with_model(config, Observed::all, [&](ModelRank& rank) {
     const WholeTensors parameters = gather_parameters(rank);
     for (const int domain : {0, 1}) {
-      const at::Tensor row = rank.model.new_user_embeddings(domain, {{}}, kEpoch)[0];
+      const at::Tensor row = new_user_embeddings(rank.model, domain, {{}}, kEpoch)[0];
       EXPECT_TRUE(at::allclose(row, parameters.at("tokens")[domain] / (config.layers + 1)));
     }
   });
@@ -163,13 +163,13 @@ TEST_F(NewUsers, OfPlainTablesStartFromTheMeanOfTheOld) {
         const at::Tensor old_rows = rows_of_domain(table, domain).index_select(0, old);
         const at::Tensor mean = old_rows.to(at::kDouble).mean(0).to(at::kFloat);
         const at::Tensor copies =
-            rank.model
-                .new_user_embeddings(domain, histories(world_, Observed::training, domain), kEpoch)
+            new_user_embeddings(rank.model, domain, histories(world_, Observed::training, domain),
+                                kEpoch)
                 .index_select(0, old);
         const at::Tensor expected = rows_of_domain(z, domain).index_select(0, old) +
                                     (mean - old_rows) / (config.layers + 1);
         EXPECT_TRUE(at::allclose(copies, expected, 1e-4, 1e-6));
-        const at::Tensor stranger = rank.model.new_user_embeddings(domain, {{}}, kEpoch)[0];
+        const at::Tensor stranger = new_user_embeddings(rank.model, domain, {{}}, kEpoch)[0];
         EXPECT_TRUE(at::allclose(stranger, mean / (config.layers + 1), 1e-5, 1e-7));
       }
     });
@@ -184,7 +184,7 @@ TEST_F(NewUsers, WithSharedTemplatesACopyIsExactForPeopleOfOneDomain) {
   with_model(config, Observed::training, [&](ModelRank& rank) {
     const at::Tensor z = rank.model.embeddings(kEpoch);
     const at::Tensor copies =
-        rank.model.new_user_embeddings(0, histories(world_, Observed::training, 0), kEpoch);
+        new_user_embeddings(rank.model, 0, histories(world_, Observed::training, 0), kEpoch);
     const at::Tensor same = ((copies - rows_of_domain(z, 0)).abs() <= kRounding).all(1);
     const at::Tensor of_one_domain = rows_of_domain(world_.same_person.sum(1) == 0, 0);
     ASSERT_GT(of_one_domain.sum().item<std::int64_t>(), 5);

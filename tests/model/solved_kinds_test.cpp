@@ -404,7 +404,7 @@ TEST_F(SolvedKinds, IalsGivesSomebodyNewTheRowOfTheirHistory) {
       histories.push_back(history);
       nodes.push_back(user);
     }
-    const at::Tensor rows = rank.model.new_user_embeddings(1, histories, 0);
+    const at::Tensor rows = new_user_embeddings(rank.model, 1, histories, 0);
     for (std::size_t n = 1; n < nodes.size(); ++n) {
       const at::Tensor row = plain.solved(nodes[n], world_.training, true, 1);
       EXPECT_TRUE(
@@ -449,7 +449,7 @@ TEST_F(SolvedKinds, PopularityLeavesPeopleKnownElsewhereTheirRow) {
     rank.model.fit_ridge(rank.model.embeddings(0));
     const at::Tensor z = rank.model.embeddings(0);
     EXPECT_TRUE((z.slice(0, 0, world_.space.users()) == 1).all().item<bool>());
-    EXPECT_EQ(rank.model.new_user_embeddings(0, {{1, 2}, {}}, 0).sum().item<float>(), 2);
+    EXPECT_EQ(new_user_embeddings(rank.model, 0, {{1, 2}, {}}, 0).sum().item<float>(), 2);
   });
 }
 

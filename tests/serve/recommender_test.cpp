@@ -235,7 +235,7 @@ TEST_F(RecommenderTest, AUserHasTheirOwnRowUnlessTheyHaveAHistory) {
     recommender.set_history(1, std::move(history));
     const PeopleRows served = recommender.rows_for(1, keys);
     EXPECT_EQ(served.basis[4], Basis::history);
-    EXPECT_TRUE(at::equal(served.z[4], model.new_user_embeddings(1, {{2, 5}}, kEpoch)[0]));
+    EXPECT_TRUE(at::equal(served.z[4], new_user_embeddings(model, 1, {{2, 5}}, kEpoch)[0]));
     EXPECT_FALSE(at::equal(served.z[4], own.z[4]));
     EXPECT_TRUE(at::equal(served.z[5], own.z[5]));
   });
@@ -373,7 +373,7 @@ TEST_F(RecommenderTest, WhoIsKnownInAnotherDomainIsMappedFromThere) {
     recommender.set_history(0, std::move(history));
     rows = recommender.rows_for(1, std::vector<std::string>{"somebody new", "nobody at all"});
     EXPECT_EQ(rows.basis, (std::vector<Basis>{Basis::other_domain, Basis::popular}));
-    const at::Tensor there = model.new_user_embeddings(0, {{0, 6}}, kEpoch);
+    const at::Tensor there = new_user_embeddings(model, 0, {{0, 6}}, kEpoch);
     EXPECT_TRUE(at::equal(rows.z[0], model.map_to_domain(there, 0, 1).value()[0]));
     EXPECT_EQ(rows.z[1].abs().sum().item<float>(), 0);
   });
@@ -704,7 +704,7 @@ TEST_F(RecommenderTest, TheSharesOfTheItemsOfAHistoryAddUpToTheRow) {
           for (const Items& items : {Items{1, 3, 8}, Items{5}, Items{}}) {
             const at::Tensor shares = shares_of(domain, items);
             ASSERT_EQ(shares.size(0), static_cast<std::int64_t>(items.size()) + 1);
-            const at::Tensor row = model.new_user_embeddings(domain, {items}, kEpoch)[0];
+            const at::Tensor row = new_user_embeddings(model, domain, {items}, kEpoch)[0];
             EXPECT_LT((shares.sum(0) - row).abs().max().item<float>(), 1e-5)
                 << name_of(kind) << ", " << layers << " layers";
           }
@@ -905,7 +905,7 @@ TEST_F(RecommenderTest, SimilarItemsAreByTheCosineWithinADomainAndByWhoMetThemEl
     const Range there = dense_->space.items_of(1);
     const at::Tensor scores = at::mv(
         z.slice(0, there.begin, there.end),
-        model.map_to_domain(model.new_user_embeddings(0, {asked.items}, kEpoch), 0, 1).value()[0]);
+        model.map_to_domain(new_user_embeddings(model, 0, {asked.items}, kEpoch), 0, 1).value()[0]);
     EXPECT_EQ(static_cast<std::int64_t>(crossed.items.size()),
               (scores > 0).sum().item<std::int64_t>());
     for (const ScoredItem& item : crossed.items) {

@@ -33,6 +33,13 @@ struct ModelRank {
   Model& model;
 };
 
+/// One call of Model::new_user_rows().
+inline at::Tensor new_user_embeddings(Model& model, int domain,
+                                      const std::vector<std::vector<std::int32_t>>& history,
+                                      std::int64_t epoch) {
+  return model.new_user_rows(epoch)(domain, history);
+}
+
 /// What the ranks run over and how; a value that tests change in one place.
 struct ShardedSetting {
   int ranks = 1;    // row parts; with column parts there are more ranks
@@ -43,6 +50,7 @@ struct ShardedSetting {
   Observed observed = Observed::training;
   std::uint64_t seed = 3;
   bool initialise = true;
+  bool checks_collectives = true;  // which sends more
   c10::Device device{c10::kCPU};
   /// For a device with a communicator of its own: what makes it over a rank's.
   std::function<std::unique_ptr<Communicator>(Communicator& host)> over;
@@ -50,7 +58,6 @@ struct ShardedSetting {
 
 /// Builds the model on the thread ranks of the setting's grid, each with its own shard of the data
 /// set, and calls `body` on every one. `config` need not be resolved.
-  bool checks_collectives = true;  // which sends more
 void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const ShardedSetting& setting,
               const std::function<void(ModelRank&)>& body);
 
