@@ -1,6 +1,5 @@
 #include <iostream>
 #include <memory>
-#include <numeric>
 #include <optional>
 
 #include "base/text.h"
@@ -34,15 +33,11 @@ struct RecommendOptions {
 int recommend(const RecommendOptions& options, Job& job) {
   require_one_process("recommend", job);
   const auto run = open_trained_run(options.run, job);
-  std::vector<int> wanted(run->dataset.domains().size());
-  std::iota(wanted.begin(), wanted.end(), 0);
-  if (!options.domain.empty()) wanted = {run->dataset.domain_number(options.domain)};
+  const std::vector<int> wanted = domains_named(options.domain, run->dataset);
   const FilterFiles filters(options.filter, options.domain, run->dataset);
   refuse_output_over_inputs("--out", options.run.out, filters.paths());
 
-  Recommender recommender(run->dataset, *run->model, run->epoch, run->coefficients(),
-                          run->model->item_regression().mixes(),
-                          run->model->item_regression().half_life());
+  Recommender recommender(*run);
   for (const auto& [domain, path] :
        parse_domain_files("--history", options.history, options.domain, run->dataset)) {
     refuse_output_over_inputs("--out", options.run.out, {path});

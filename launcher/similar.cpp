@@ -1,6 +1,5 @@
 #include <iostream>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -31,17 +30,13 @@ int similar(const SimilarOptions& options, Job& job) {
   require_one_process("similar", job);
   const auto run = open_trained_run(options.run, job);
   const DatasetFile& dataset = run->dataset;
-  std::vector<int> wanted(dataset.domains().size());
-  std::iota(wanted.begin(), wanted.end(), 0);
-  if (!options.domain.empty()) wanted = {dataset.domain_number(options.domain)};
+  const std::vector<int> wanted = domains_named(options.domain, dataset);
   const FilterFiles filters(options.filter, options.domain, dataset);
   refuse_output_over_inputs("--out", options.run.out, filters.paths());
   refuse_output_over_inputs("--out", options.run.out, files_of_items(options.items));
   const std::vector<DomainItem> items = read_items(options.items, dataset, std::cerr);
 
-  const Recommender recommender(dataset, *run->model, run->epoch, run->coefficients(),
-                                run->model->item_regression().mixes(),
-                                run->model->item_regression().half_life());
+  const Recommender recommender(*run);
   ResultFile result(options.run.out);
   result.stream() << kSimilarColumns << "\n";
   for (const int domain : wanted) {

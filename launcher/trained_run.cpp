@@ -1,5 +1,6 @@
 #include "launcher/trained_run.h"
 
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -51,6 +52,13 @@ std::vector<std::string> inputs_of_run(const TrainedRunOptions& run) {
 
 void check_output_of_run(const TrainedRunOptions& run, const Arguments& arguments) {
   check_output("--out", run.out, arguments, inputs_of_run(run));
+}
+
+std::vector<int> domains_named(const std::string& domain, const DatasetFile& dataset) {
+  if (!domain.empty()) return {dataset.domain_number(domain)};
+  std::vector<int> all(dataset.domains().size());
+  std::iota(all.begin(), all.end(), 0);
+  return all;
 }
 
 std::unique_ptr<TrainedRun> open_trained_run(TrainedRunOptions options, Job& job) {

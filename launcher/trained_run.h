@@ -23,6 +23,9 @@ std::vector<std::string> inputs_of_run(const TrainedRunOptions& run);
 /// Refuses --out where it is a file of the run. Errors: those of check_output().
 void check_output_of_run(const TrainedRunOptions& run, const Arguments& arguments);
 
+/// The domain that --domain names, or all. Errors: those of DatasetFile::domain_number().
+std::vector<int> domains_named(const std::string& domain, const DatasetFile& dataset);
+
 /// open_trained_run on the ranks of a job, where nothing else reads its settings as the
 /// flags of train do.
 std::unique_ptr<TrainedRun> open_trained_run(TrainedRunOptions options, Job& job);

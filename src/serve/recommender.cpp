@@ -101,6 +101,10 @@ Recommender::Recommender(const DatasetFile& dataset, Model& model, std::int64_t 
   read_seen();
 }
 
+Recommender::Recommender(const TrainedRun& run)
+    : Recommender(run.dataset, *run.model, run.epoch, run.coefficients(),
+                  run.model->item_regression().mixes(), run.model->item_regression().half_life()) {}
+
 Recommender::~Recommender() = default;
 
 void Recommender::read_seen() {

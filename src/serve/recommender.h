@@ -17,6 +17,7 @@
 #include "model/model.h"
 #include "serve/history.h"
 #include "serve/item_filter.h"
+#include "serve/trained_run.h"
 
 namespace micrec {
 
@@ -98,6 +99,8 @@ class Recommender {
   Recommender(const DatasetFile& dataset, Model& model, std::int64_t epoch,
               const SparseRows* coefficients = nullptr, std::vector<ScoreMix> mixes = {},
               std::vector<double> half_life = {});
+  /// Of a run, which outlives it.
+  explicit Recommender(const TrainedRun& run);
   ~Recommender();
 
   const DatasetFile& dataset() const { return dataset_; }

@@ -13,9 +13,7 @@ namespace micrec {
 ServedModel::ServedModel(std::unique_ptr<TrainedRun> run, const ServedFiles& files,
                          std::ostream& report)
     : run_(std::move(run)),
-      recommender_(run_->dataset, *run_->model, run_->epoch, run_->coefficients(),
-                   run_->model->item_regression().mixes(),
-                   run_->model->item_regression().half_life()),
+      recommender_(*run_),
       explainer_(recommender_, run_->model->new_user_shares(run_->epoch)),
       attributes_(domains()) {
   for (int domain = 0; domain < domains(); ++domain) {
