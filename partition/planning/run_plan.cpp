@@ -37,16 +37,12 @@ std::vector<SemanticHalo> semantic_halos_of(const PlanInputs& inputs, const Owne
 }  // namespace
 
 int GridPlan::fullest_rank() const {
-  const auto most = std::max_element(
-      memory.begin(), memory.end(),
-      [](const RankMemory& a, const RankMemory& b) { return a.peak() < b.peak(); });
+  const auto most = std::ranges::max_element(memory, {}, &RankMemory::peak);
   return static_cast<int>(most - memory.begin());
 }
 
 int GridPlan::slowest_rank() const {
-  const auto most = std::max_element(
-      time.begin(), time.end(),
-      [](const StepSeconds& a, const StepSeconds& b) { return a.total() < b.total(); });
+  const auto most = std::ranges::max_element(time, {}, &StepSeconds::total);
   return static_cast<int>(most - time.begin());
 }
 

@@ -30,6 +30,14 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+template <typename Number>
+std::optional<Number> parse(std::string_view value) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc{} || end != value.data() + value.size()) return std::nullopt;
+  return number;
+}
+
 }  // namespace
 
 std::vector<std::string> split(std::string_view value, char separator) {
@@ -73,18 +81,10 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 }
 
 std::optional<std::int64_t> parse_integer(std::string_view value) {
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (error != std::errc{} || end != value.data() + value.size()) return std::nullopt;
-  return number;
+  return parse<std::int64_t>(value);
 }
 
-std::optional<double> parse_real(std::string_view value) {
-  double number = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (error != std::errc{} || end != value.data() + value.size()) return std::nullopt;
-  return number;
-}
+std::optional<double> parse_real(std::string_view value) { return parse<double>(value); }
 
 std::optional<std::string> nearest(std::string_view word,
                                    const std::vector<std::string>& candidates) {

@@ -67,6 +67,16 @@ Handle open_attribute(const OpenFile& file, const std::string& object, const std
   return attribute;
 }
 
+template <typename Number>
+Number read_number(const OpenFile& file, const std::string& object, const std::string& name,
+                   const char* expected, H5T_class_t wanted, hid_t type) {
+  const Lock lock(library_mutex());
+  const Handle attribute = open_attribute(file, object, name, expected, wanted);
+  Number value = 0;
+  if (H5Aread(attribute.id(), type, &value) < 0) file.fail_reading(place(object, name), "reading");
+  return value;
+}
+
 }  // namespace
 
 bool Hdf5File::has_attribute(const std::string& object, const std::string& name) const {
@@ -116,23 +126,13 @@ std::string Hdf5File::text_attribute(const std::string& object, const std::strin
 }
 
 std::int64_t Hdf5File::integer_attribute(const std::string& object, const std::string& name) const {
-  const Lock lock(library_mutex());
-  const std::string owner = absolute(object);
-  const Handle attribute = open_attribute(*file_, owner, name, "one integer", H5T_INTEGER);
-  std::int64_t value = 0;
-  if (H5Aread(attribute.id(), H5T_NATIVE_INT64, &value) < 0)
-    file_->fail_reading(place(owner, name), "reading");
-  return value;
+  return read_number<std::int64_t>(*file_, absolute(object), name, "one integer", H5T_INTEGER,
+                                   H5T_NATIVE_INT64);
 }
 
 double Hdf5File::number_attribute(const std::string& object, const std::string& name) const {
-  const Lock lock(library_mutex());
-  const std::string owner = absolute(object);
-  const Handle attribute = open_attribute(*file_, owner, name, "one number", H5T_FLOAT);
-  double value = 0;
-  if (H5Aread(attribute.id(), H5T_NATIVE_DOUBLE, &value) < 0)
-    file_->fail_reading(place(owner, name), "reading");
-  return value;
+  return read_number<double>(*file_, absolute(object), name, "one number", H5T_FLOAT,
+                             H5T_NATIVE_DOUBLE);
 }
 
 }  // namespace micrec
