@@ -33,7 +33,7 @@ SYNTH = ["--users=160", "--items=90", "--interactions=2400", "--modalities=text:
          "--threads=1", "--hold_out=interactions:0.1,users:0.1,items:0.1,cold_items:0.05"]
 TRAIN = ["--dim=16", "--batch=512", "--lr=0.01", "--log_every=1", "--validate_every=0", "--validate_every_steps=5",
          "--save_every_minutes=0", "--keep_last=20", "--threads=1", "--seed=2", "--dropout=0.1",
-         "--share_templates=0.5", "--cold_simulation=0.2", "--l2=1e-4"]
+         "--share_templates=0.5", "--cold_simulation=0.2", "--l2=1e-4", "--regression_weight=0.6"]
 
 
 def environment():
@@ -136,6 +136,7 @@ class ProgramTest(unittest.TestCase):
             self.assertGreater(fit["bytes"], 0)
             for name, entry in fit["collectives"].items():
                 if not name.startswith("neighbours.") and name != "item_regression.stop":
+                    self.assertIn("planned_bytes", entry, f"{name} of grid {grid}: {entry}")
                     self.assertLessEqual(entry["bytes"], entry["planned_bytes"], name)
 
     def test_a_plan_of_a_small_run_has_the_memory_that_it_takes(self):
