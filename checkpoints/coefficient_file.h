@@ -134,7 +134,8 @@ CoefficientSummary summarise_coefficients(const std::string& path,
                                           std::int64_t block_bytes = kCoefficientBlockBytes);
 
 /// What is wrong with the file that a manifest names: "it is missing", "its checksum is ...; its
-/// numbers are whole: it is of another fit, or damaged beside them". Nothing where it is as the manifest says. Ranks: local.
+/// numbers are whole: it is of another fit, or damaged beside them". Nothing where it is as the
+/// manifest says. Ranks: local.
 /// Errors   Error(Cause::io) where the system cannot read it.
 std::optional<std::string> damage_of_coefficients(const std::string& path, const StoredFile& stored,
                                                   Verify verify);

@@ -65,8 +65,9 @@
 /// The fingerprint is XXH3 (128 bits) over what matters to a model, so neither the provenance nor
 /// HDF5's own bytes: for each domain its name, users, items, the keys of users and of items,
 /// users/new, items/new, items/cold; for train, valid, test, later: n, the users, the items and, from
-/// version 3 and where there are any, the timestamps; the number of modalities and for each by name: its name, width, present, value. Texts are
-/// their length and their bytes, lengths and counts int64; numbers are little-endian.
+/// version 3 and where there are any, the timestamps; the number of modalities and for each by name:
+/// its name, width, present, value. Texts are their length and their bytes, lengths and counts int64;
+/// numbers are little-endian.
 ///
 /// A reader accepts every version up to its own. A version changes when a reader of the old one
 /// would misread the file; unknown additional groups and attributes are ignored.

@@ -117,30 +117,37 @@ class FitMeter {
   /// Does a part, and counts it in.
   template <typename Part>
   auto measure(const Part& part) {
-    const LedgerEntries before = world_.ledger().snapshot();
-    const Timer timer;
+    begin();
     auto result = part();
-    seconds_ += timer.seconds();
-    add(sent_, since(before, world_.ledger().snapshot()));
+    end();
     return result;
   }
   /// Does something within a part that does not count.
   template <typename Other>
   auto leave_out(const Other& other) {
-    const LedgerEntries before = world_.ledger().snapshot();
-    const Timer timer;
+    end();
     auto result = other();
-    seconds_ -= timer.seconds();
-    add(left_out_, since(before, world_.ledger().snapshot()));
+    begin();
     return result;
   }
   double seconds() const { return seconds_; }
-  LedgerEntries sent() const { return since(left_out_, sent_); }
+  const LedgerEntries& sent() const { return sent_; }
 
  private:
+  void begin() {
+    before_ = world_.ledger().snapshot();
+    timer_.restart();
+  }
+  void end() {
+    seconds_ += timer_.seconds();
+    add(sent_, since(before_, world_.ledger().snapshot()));
+  }
+
   Communicator& world_;
+  Timer timer_;
+  LedgerEntries before_;
   double seconds_ = 0;
-  LedgerEntries sent_, left_out_;
+  LedgerEntries sent_;
 };
 
 struct Fitted {

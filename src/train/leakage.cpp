@@ -35,21 +35,17 @@ std::string leaked(const DatasetFile& now, const DatasetFile& then, const NodeOr
                    const NodeSpace& space, int domain, Split split) {
   const std::int64_t items = origins.then.items_of(domain).size();
   std::vector<std::int64_t> pairs;  // by their numbers then, as one number each
-  now.for_each_chunk(domain, split, [&](const Interactions& part) {
-    for (std::size_t n = 0; n < part.user.size(); ++n) {
-      const std::int32_t user = origins.node[value(space.user(domain, part.user[n]))];
-      const std::int32_t item = origins.node[value(space.item(domain, part.item[n]))];
-      if (user < 0 || item < 0) continue;
-      pairs.push_back((user - origins.then.users_of(domain).begin) * items + item -
-                      origins.then.items_of(domain).begin);
-    }
+  now.for_each_interaction(domain, split, [&](std::int32_t user_now, std::int32_t item_now) {
+    const std::int32_t user = origins.node[value(space.user(domain, user_now))];
+    const std::int32_t item = origins.node[value(space.item(domain, item_now))];
+    if (user < 0 || item < 0) return;
+    pairs.push_back((user - origins.then.users_of(domain).begin) * items + item -
+                    origins.then.items_of(domain).begin);
   });
   std::ranges::sort(pairs);
   std::int64_t count = 0;
-  then.for_each_chunk(domain, Split::train, [&](const Interactions& part) {
-    for (std::size_t n = 0; n < part.user.size(); ++n) {
-      count += std::ranges::binary_search(pairs, part.user[n] * items + part.item[n]) ? 1 : 0;
-    }
+  then.for_each_interaction(domain, Split::train, [&](std::int32_t user, std::int32_t item) {
+    count += std::ranges::binary_search(pairs, user * items + item) ? 1 : 0;
   });
   const DomainInfo& info = now.domains()[domain];
   return count == 0
@@ -113,7 +109,10 @@ void warn_of_leakage(const CheckpointInfo& begun_from, const DatasetFile& datase
       if (folder.empty() || !folders.insert(folder).second) return;
       run = Checkpoint::open(checkpoint_to_begin_from(folder), Verify::sizes).info();
     });
-    if (!gone.empty()) unchecked(folder + ", with which it began,", gone);
+    if (!gone.empty()) {
+      unchecked(folder + ", with which it began,", gone);
+      run.reset();
+    }
   }
 }
 
