@@ -1,5 +1,7 @@
 #pragma once
 
+#include <glog/logging.h>
+
 #include <cstdint>
 #include <numeric>
 #include <span>
@@ -26,7 +28,7 @@ struct Lists {
 using NumberLists = Lists<std::int32_t>;
 
 /// So many lists, each in the order in which its values come. for_each(use) calls use(list, value) for
-/// all values; it is called twice and does the same both times.
+/// all values; it is called twice and does the same both times. CHECK: so many values to each list.
 template <typename T, typename ForEach>
 Lists<T> lists_of(std::int64_t lists, const ForEach& for_each) {
   Lists<T> made;
@@ -35,7 +37,13 @@ Lists<T> lists_of(std::int64_t lists, const ForEach& for_each) {
   std::partial_sum(made.offsets.begin(), made.offsets.end(), made.offsets.begin());
   made.values.resize(made.offsets.back());
   std::vector<std::int64_t> next(made.offsets.begin(), made.offsets.end() - 1);
-  for_each([&](std::int64_t list, const T& value) { made.values[next[list]++] = value; });
+  for_each([&](std::int64_t list, const T& value) {
+    CHECK_LT(next[list], made.offsets.back()) << "the second pass saw more than the first";
+    made.values[next[list]++] = value;
+  });
+  for (std::int64_t list = 0; list < lists; ++list) {
+    CHECK_EQ(next[list], made.offsets[list + 1]) << "the passes differ in list " << list;
+  }
   return made;
 }
 
