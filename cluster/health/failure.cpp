@@ -218,8 +218,8 @@ std::optional<std::string> describe_gpu_failure(const std::exception& error) {
   const bool is_full = first_line.find("out of memory") != std::string_view::npos ||
                        first_line.find("ALLOC_FAILED") != std::string_view::npos;
   if (is_full) {
-    return text("the GPU has no memory left for its libraries: ", first_line,
-                "; use more ranks, fewer columns (--dim) or a smaller --batch");
+    return text("the GPU has no memory left for its libraries, or the machine none to lock: ",
+                first_line, "; use more ranks, fewer columns (--dim) or a smaller --batch");
   }
   return text("the GPU failed: ", first_line,
               "; nothing can be computed on it in this process any more: start again with "

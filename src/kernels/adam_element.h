@@ -58,8 +58,15 @@ MICREC_KERNEL_INLINE void adam_of_thread(const AdamCall& call, std::int64_t chun
   const std::int64_t begin = (chunk - of.first_chunk) * kAdamChunk;
   const std::int64_t end = of.count - begin < kAdamChunk ? of.count : begin + kAdamChunk;
   for (std::int64_t i = begin + thread; i < end; i += threads) {
-    adam_element(call.factors, of.gradient != nullptr ? of.gradient[i] : 0.0F, of.value[i], of.m[i],
-                 of.v[i]);
+    // Read all before any is written: the compiler cannot know that they are not the same memory.
+    const float slope = of.gradient != nullptr ? of.gradient[i] : 0.0F;
+    float value = of.value[i];
+    float m = of.m[i];
+    float v = of.v[i];
+    adam_element(call.factors, slope, value, m, v);
+    of.value[i] = value;
+    of.m[i] = m;
+    of.v[i] = v;
   }
 }
 

@@ -26,7 +26,7 @@ inline constexpr int kRankTiles = 16;     // of the same users that a block take
 inline constexpr int kPackLanes = 4;      // numbers that a thread reads in one go
 
 /// Sums over histories are stored so many bytes at a time, or those of a tile's users.
-inline constexpr std::int64_t kRankSumsBytes = std::int64_t{64} << 20;
+inline constexpr std::int64_t kRankSumsBytes = std::int64_t{256} << 20;
 
 /// A ranking of users against candidates, which have positions: by group, and by item number within
 /// a group. All pointers are the GPU's; those that may be null say so.
@@ -202,20 +202,34 @@ struct TilePlace {
 /// The columns from `first` on of the tile's rows; zeros where there are none, which add nothing.
 MICREC_KERNEL_INLINE void load_columns(const RankCall& call, RankTile& tile, const TilePlace& place,
                                        std::int64_t first, int thread) {
-  constexpr int kRows = kRankUsers + kRankItems;
-  for (int n = thread; n < kRows * kRankColumns; n += kRankThreads) {
-    const int row = n / kRankColumns;
-    const int k = n % kRankColumns;
-    const bool is_column = first + k < call.dim;
-    if (row < kRankUsers) {
-      const std::int64_t user = place.user + row;
-      const bool is_there = is_column && user < call.last_user;
-      tile.users[k][row] = is_there ? call.users[user * call.dim + first + k] : 0;
-    } else {
-      const std::int64_t position = place.position + row - kRankUsers;
-      const bool is_there = is_column && position < call.candidates;
-      tile.items[k][row - kRankUsers] = is_there ? call.items[position * call.dim + first + k] : 0;
-    }
+  constexpr int kRowsAtATime = kRankThreads / kRankColumns;
+  constexpr int kUserReads = kRankUsers / kRowsAtATime;
+  constexpr int kItemReads = kRankItems / kRowsAtATime;
+  static_assert(kRankThreads % kRankColumns == 0 && kRankUsers % kRowsAtATime == 0 &&
+                kRankItems % kRowsAtATime == 0);
+  const int k = thread % kRankColumns;
+  const int first_row = thread / kRankColumns;
+  const bool is_column = first + k < call.dim;
+  float numbers[kUserReads + kItemReads];  // all under way before the first is written
+  MICREC_UNROLL
+  for (int n = 0; n < kUserReads; ++n) {
+    const std::int64_t user = place.user + first_row + n * kRowsAtATime;
+    const bool is_there = is_column && user < call.last_user;
+    numbers[n] = is_there ? call.users[user * call.dim + first + k] : 0;
+  }
+  MICREC_UNROLL
+  for (int n = 0; n < kItemReads; ++n) {
+    const std::int64_t position = place.position + first_row + n * kRowsAtATime;
+    const bool is_there = is_column && position < call.candidates;
+    numbers[kUserReads + n] = is_there ? call.items[position * call.dim + first + k] : 0;
+  }
+  MICREC_UNROLL
+  for (int n = 0; n < kUserReads; ++n) {
+    tile.users[k][first_row + n * kRowsAtATime] = numbers[n];
+  }
+  MICREC_UNROLL
+  for (int n = 0; n < kItemReads; ++n) {
+    tile.items[k][first_row + n * kRowsAtATime] = numbers[kUserReads + n];
   }
 }
 

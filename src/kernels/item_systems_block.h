@@ -110,17 +110,25 @@ MICREC_KERNEL_INLINE void load_features(const ItemSystemsCall& call, AlikeTile& 
                                         int thread) {
   const int neighbours = neighbours_of(call, item);
   const std::int32_t* const rows = call.of.rows + call.of.first_neighbour[item];
-  for (int n = thread; n < kAlikeRows * kAlikeColumns; n += kSystemThreads) {
-    const int row = n / kAlikeColumns;
-    const int k = n % kAlikeColumns;
-    if (k >= count) continue;
-    float number = 0;
-    if (row < neighbours) {
-      number = call.features[rows[row] * call.width + first + k];
-    } else if (row == neighbours) {
-      number = call.own_features[item * call.width + first + k];
+  constexpr int kRowsAtATime = kSystemThreads / kAlikeColumns;
+  constexpr int kReads = 13;  // under way before the first is written
+  static_assert(kSystemThreads % kAlikeColumns == 0 && kAlikeRows % (kRowsAtATime * kReads) == 0);
+  const int k = thread % kAlikeColumns;
+  if (k >= count) return;
+  for (int from = thread / kAlikeColumns; from < kAlikeRows; from += kRowsAtATime * kReads) {
+    float numbers[kReads];
+    MICREC_UNROLL
+    for (int n = 0; n < kReads; ++n) {
+      const int row = from + n * kRowsAtATime;
+      numbers[n] = 0;
+      if (row < neighbours) {
+        numbers[n] = call.features[rows[row] * call.width + first + k];
+      } else if (row == neighbours) {
+        numbers[n] = call.own_features[item * call.width + first + k];
+      }
     }
-    tile.rows[k][row] = number;
+    MICREC_UNROLL
+    for (int n = 0; n < kReads; ++n) tile.rows[k][from + n * kRowsAtATime] = numbers[n];
   }
 }
 

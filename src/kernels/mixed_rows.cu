@@ -9,7 +9,8 @@ constexpr int kThreads = 256;  // of a block
 constexpr int kWarps = kThreads / kWarpLanes;
 
 __global__ void __launch_bounds__(kThreads) mixed_rows(const __grid_constant__ MixedRows call) {
-  by_threads<kThreads>(call.rows * call.width, [&](std::int64_t i) { mix_number(call, i); });
+  by_warps<kThreads>(call.rows,
+                     [&](const DeviceWarp& warp, std::int64_t row) { mix_row(warp, call, row); });
 }
 
 __global__ void __launch_bounds__(kThreads) along(const __grid_constant__ MixedRowsGradient call) {
@@ -18,8 +19,9 @@ __global__ void __launch_bounds__(kThreads) along(const __grid_constant__ MixedR
 }
 
 __global__ void __launch_bounds__(kThreads) of_x(const __grid_constant__ MixedRowsGradient call) {
-  by_threads<kThreads>(call.of.sorts * call.of.rows * call.of.width,
-                       [&](std::int64_t i) { gradient_of_mixed(call, i); });
+  by_warps<kThreads>(call.of.sorts * call.of.rows, [&](const DeviceWarp& warp, std::int64_t n) {
+    gradient_of_mixed(warp, call, n);
+  });
 }
 
 /// A block an entry.
@@ -44,7 +46,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 cudaError_t launch_mixed_rows(const MixedRows& call, cudaStream_t stream) {
-  return launch<kThreads>(mixed_rows, call, call.rows * call.width, kThreads, stream);
+  return launch<kThreads>(mixed_rows, call, call.rows, kWarps, stream);
 }
 
 cudaError_t launch_along(const MixedRowsGradient& call, cudaStream_t stream) {
@@ -52,8 +54,7 @@ cudaError_t launch_along(const MixedRowsGradient& call, cudaStream_t stream) {
 }
 
 cudaError_t launch_of_mixed(const MixedRowsGradient& call, cudaStream_t stream) {
-  return launch<kThreads>(of_x, call, call.of.sorts * call.of.rows * call.of.width, kThreads,
-                          stream);
+  return launch<kThreads>(of_x, call, call.of.sorts * call.of.rows, kWarps, stream);
 }
 
 cudaError_t launch_of_tables(const MixedRowsGradient& call, cudaStream_t stream) {

@@ -34,6 +34,7 @@ struct RowFactor {
   bool is_inverse_norm;  // else it does not depend on the row's numbers
 };
 
+/// n: of (sorts * rows).
 MICREC_KERNEL_INLINE RowFactor factor_of_row(const MixedRows& of, std::int64_t n) {
   if (of.squares == nullptr) return {1, false};
   const double norm = sqrt(of.squares[n]);
@@ -41,25 +42,31 @@ MICREC_KERNEL_INLINE RowFactor factor_of_row(const MixedRows& of, std::int64_t n
   return {1 / of.least_norm, false};
 }
 
-/// The number that a row of (sorts * rows) finds in its sort's table.
-MICREC_KERNEL_INLINE float number_of_row(const MixedRows& of, std::int64_t n) {
-  const std::int32_t entry = of.index[n % of.rows];
-  return entry < 0 ? 0.0F : of.tables[n / of.rows][entry];
+/// The number that a row finds in the table of a sort.
+MICREC_KERNEL_INLINE float number_of_row(const MixedRows& of, std::int64_t sort, std::int64_t row) {
+  const std::int32_t entry = of.index[row];
+  return entry < 0 ? 0.0F : of.tables[sort][entry];
 }
 
-/// Number i of the result.
-MICREC_KERNEL_INLINE void mix_number(const MixedRows& of, std::int64_t i) {
-  const std::int64_t row = i / of.width;
-  float sum = 0;
+/// A row of the result.
+template <typename Warp>
+MICREC_KERNEL_INLINE void mix_row(const Warp& warp, const MixedRows& of, std::int64_t row) {
+  float* const y = of.y + row * of.width;
   for (int sort = 0; sort < of.sorts; ++sort) {
     const std::int64_t n = sort * of.rows + row;
     const auto factor = static_cast<float>(factor_of_row(of, n).factor);
-    sum += number_of_row(of, n) * (of.x[n * of.width + i % of.width] * factor);
+    const float number = number_of_row(of, sort, row);
+    const float* const x = of.x + n * of.width;
+    warp.each([&](int lane) {
+      for (std::int64_t c = lane; c < of.width; c += kWarpLanes) {
+        y[c] = (sort == 0 ? 0.0F : y[c]) + number * (x[c] * factor);
+      }
+    });
   }
-  of.y[i] = sum;
 }
 
-/// The way back of a gradient: first `along`, by a warp a row of (sorts * rows), then the rest.
+/// The way back of a gradient: first `along`, then the rest; both but the tables by a warp a row of
+/// (sorts * rows).
 struct MixedRowsGradient {
   MixedRows of;           // without y
   const float* gradient;  // (rows, width)
@@ -80,16 +87,24 @@ MICREC_KERNEL_INLINE void along_of_row(const Warp& warp, const MixedRowsGradient
   });
 }
 
-/// Number i of the gradient in x; `along` of all columns.
-MICREC_KERNEL_INLINE void gradient_of_mixed(const MixedRowsGradient& call, std::int64_t i) {
+/// Row n of the gradient in x; `along` of all columns.
+template <typename Warp>
+MICREC_KERNEL_INLINE void gradient_of_mixed(const Warp& warp, const MixedRowsGradient& call,
+                                            std::int64_t n) {
   const std::int64_t width = call.of.width;
-  const std::int64_t n = i / width;
-  const float number = number_of_row(call.of, n);
-  const RowFactor row = factor_of_row(call.of, n);
-  const double radial = row.is_inverse_norm ? number * call.along[n] * row.factor * row.factor : 0;
-  const float slope = number * call.gradient[n % call.of.rows * width + i % width];
-  call.of_x[i] =
-      static_cast<float>(row.factor) * (slope - call.of.x[i] * static_cast<float>(radial));
+  const std::int64_t row = n % call.of.rows;
+  const float number = number_of_row(call.of, n / call.of.rows, row);
+  const RowFactor by = factor_of_row(call.of, n);
+  const double radial = by.is_inverse_norm ? number * call.along[n] * by.factor * by.factor : 0;
+  const float* const gradient = call.gradient + row * width;
+  const float* const x = call.of.x + n * width;
+  float* const of_x = call.of_x + n * width;
+  warp.each([&](int lane) {
+    for (std::int64_t c = lane; c < width; c += kWarpLanes) {
+      const float slope = number * gradient[c];
+      of_x[c] = static_cast<float>(by.factor) * (slope - x[c] * static_cast<float>(radial));
+    }
+  });
 }
 
 inline constexpr int kEntryThreads = 1024;  // of a block an entry

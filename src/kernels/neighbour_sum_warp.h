@@ -58,15 +58,55 @@ MICREC_KERNEL_INLINE int lowest_bit(std::uint32_t bits) {
 #endif
 }
 
+MICREC_KERNEL_INLINE int count_bits(std::uint32_t bits) {
+#ifdef __CUDA_ARCH__
+  return __popc(bits);
+#else
+  return __builtin_popcount(bits);
+#endif
+}
+
+/// Adds the first `count` of the neighbours `left`, whose rows of x are all under way before the first
+/// is added: without a branch between, so that the reads overlap.
+template <typename Number, int width, int count, typename Warp>
+MICREC_KERNEL_INLINE void add_neighbours(const Warp& warp, const SumCall& call, std::int64_t first,
+                                         const typename Warp::template Lanes<Neighbour>& neighbours,
+                                         std::uint32_t& left,
+                                         typename Warp::template Lanes<Pack<float, width>>& sums) {
+  const auto* const x = static_cast<const Number*>(call.x);
+  typename Warp::template Lanes<Pack<Number, width>> read[count];
+  float weights[count];
+  MICREC_UNROLL
+  for (int k = 0; k < count; ++k) {
+    const Neighbour neighbour = warp.pick(neighbours, lowest_bit(left));
+    left &= left - 1;
+    weights[k] = neighbour.weight;
+    warp.each([&](int lane) {
+      const std::int64_t column = first + std::int64_t{lane} * width;
+      if (column < call.dim) {
+        read[k][lane] =
+            *reinterpret_cast<const Pack<Number, width>*>(x + neighbour.row * call.dim + column);
+      }
+    });
+  }
+  MICREC_UNROLL
+  for (int k = 0; k < count; ++k) {
+    warp.each([&](int lane) {
+      if (first + std::int64_t{lane} * width >= call.dim) return;
+      MICREC_UNROLL
+      for (int v = 0; v < width; ++v) {
+        sums[lane].values[v] += weights[k] * as_float(read[k][lane].values[v]);
+      }
+    });
+  }
+}
+
 /// The sums of the nonzeros [begin, end) of `row`, lane l's columns from `first` + l * width on;
 /// columns beyond dim stay zero. `width` divides dim.
 template <typename Number, int width, typename Warp>
 MICREC_KERNEL_INLINE void sum_nonzeros(const Warp& warp, const SumCall& call, std::int64_t row,
                                        std::int64_t begin, std::int64_t end, std::int64_t first,
                                        typename Warp::template Lanes<Pack<float, width>>& sums) {
-  constexpr int kReadsAhead = 8;  // rows of x under way at a time
-  const std::int64_t dim = call.dim;
-  const auto* const x = static_cast<const Number*>(call.x);
   for (std::int64_t base = begin; base < end; base += kWarpLanes) {
     typename Warp::template Lanes<Neighbour> neighbours;
     typename Warp::template Lanes<bool> remains;
@@ -76,37 +116,18 @@ MICREC_KERNEL_INLINE void sum_nonzeros(const Warp& warp, const SumCall& call, st
       neighbours[lane] = neighbour;
     });
     std::uint32_t left = warp.ballot(remains);
-    while (left != 0) {
-      typename Warp::template Lanes<Pack<Number, width>> read[kReadsAhead];
-      float weights[kReadsAhead];
-      int count = 0;
-      MICREC_UNROLL
-      for (int k = 0; k < kReadsAhead; ++k) {
-        if (left == 0) break;
-        const int lane_of_neighbour = lowest_bit(left);
-        left &= left - 1;
-        const Neighbour neighbour = warp.pick(neighbours, lane_of_neighbour);
-        weights[k] = neighbour.weight;
-        warp.each([&](int lane) {
-          const std::int64_t column = first + std::int64_t{lane} * width;
-          if (column < dim) {
-            read[k][lane] =
-                *reinterpret_cast<const Pack<Number, width>*>(x + neighbour.row * dim + column);
-          }
-        });
-        count = k + 1;
-      }
-      MICREC_UNROLL
-      for (int k = 0; k < kReadsAhead; ++k) {
-        if (k >= count) break;
-        warp.each([&](int lane) {
-          if (first + std::int64_t{lane} * width >= dim) return;
-          MICREC_UNROLL
-          for (int v = 0; v < width; ++v) {
-            sums[lane].values[v] += weights[k] * as_float(read[k][lane].values[v]);
-          }
-        });
-      }
+    const int count = count_bits(left);
+    for (int n = 0; n + 8 <= count; n += 8) {
+      add_neighbours<Number, width, 8>(warp, call, first, neighbours, left, sums);
+    }
+    if ((count & 4) != 0) {
+      add_neighbours<Number, width, 4>(warp, call, first, neighbours, left, sums);
+    }
+    if ((count & 2) != 0) {
+      add_neighbours<Number, width, 2>(warp, call, first, neighbours, left, sums);
+    }
+    if ((count & 1) != 0) {
+      add_neighbours<Number, width, 1>(warp, call, first, neighbours, left, sums);
     }
   }
 }

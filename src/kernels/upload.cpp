@@ -19,6 +19,9 @@ at::Tensor upload_all(const std::vector<T>& numbers, at::ScalarType type, c10::D
 }
 
 constexpr std::int64_t kAlignment = 64;  // bytes, of a list in a batch
+// More in one upload is of what is made once. LibTorch never gives locked memory back, which this
+// would be for the rest of the run.
+constexpr std::int64_t kMostLockedBytes = std::int64_t{64} << 20;
 
 }  // namespace
 
@@ -27,6 +30,9 @@ at::Tensor locked_bytes(std::int64_t bytes, c10::Device device) {
 }
 
 at::Tensor upload(const void* data, std::int64_t bytes, c10::Device device) {
+  if (bytes > kMostLockedBytes && !device.is_cpu()) {
+    return at::from_blob(const_cast<void*>(data), {bytes}, at::kByte).to(device);
+  }
   at::Tensor host = locked_bytes(bytes, device);
   if (bytes > 0) std::memcpy(host.mutable_data_ptr(), data, static_cast<std::size_t>(bytes));
   return host.to(device, /*non_blocking=*/true);

@@ -106,6 +106,7 @@ std::unique_ptr<StepContext> Model::plan(TripleBatch batch, std::int64_t batch_r
   embedding_.plan(*step);
   content_.plan(*step);
   if (config_.cold_simulation > 0) semantic_.plan_cold(*step);
+  step->takes_wanted = config_.cold_simulation > 0 || propagation_.takes_wanted();
   step->finish_plan();
   return step;
 }
@@ -117,10 +118,10 @@ StepShare Model::loss(StepContext& step) {
   // Graph rows of the nodes that somebody wants.
   const at::Tensor e = embedding_.rows(step);
   if (config_.cold_simulation > 0) {
-    const at::Tensor all = propagation_.rows(step, e, nullptr);
+    const at::Tensor all = propagation_.rows(step, e);
     step.z = step.wanted_of(semantic_.simulate_cold(step, all));
   } else {
-    step.z = propagation_.rows(step, e, step.wanted_rows());
+    step.z = propagation_.wanted_rows(step, e);
   }
 
   // What the batch needs of its items, in one exchange.
@@ -169,7 +170,7 @@ at::Tensor Model::embeddings(std::int64_t epoch) {
   StepContext context(*shard_, sums_, dense, epoch);
   at::Tensor e = embedding_.inferred_rows(context);
   if (fit_) fit_->infer_new(e);
-  at::Tensor z = propagation_.rows(context, e, nullptr);
+  at::Tensor z = propagation_.rows(context, e);
   if (semantic_.is_on()) z = semantic_.fill_cold(context, z);
   if (content_.is_on()) z = z + content_.all_rows(context);
   z = shard_->columns_of_rows->to_whole("embeddings.whole", z.contiguous());

@@ -14,16 +14,23 @@ bool is_whole(const Shard& shard, Placement placement) {
 
 at::Tensor mean_rows_of_kinds(const Shard& shard, const at::Tensor& rows,
                               const at::Tensor& chosen) {
-  constexpr double kUnit = 4294967296.0;  // 2^32
-  const at::Tensor of_chosen = chosen.to(at::kLong);
-  const at::Tensor fixed = (rows.to(at::kDouble) * kUnit).round().to(at::kLong);
-  const at::Tensor kind = shard.kind.to(at::kLong);
+  constexpr double kUnit = 4294967296.0;          // 2^32
+  constexpr std::int64_t kRowsAtATime = 1 << 20;  // of which there are copies in 8 bytes a number
   const std::int64_t width = rows.size(1);
-  at::Tensor sums = at::zeros({kind.size(1), width + 1}, kind.options());
-  for (std::int64_t column = 0; column < kind.size(1); ++column) {
-    const at::Tensor of_kind = of_chosen * kind.select(1, column);
-    sums[column].slice(0, 0, width).copy_((fixed * of_kind.unsqueeze(1)).sum(0));
-    sums[column][width] = of_kind.sum();
+  const std::int64_t kinds = shard.kind.size(1);
+  at::Tensor sums = at::zeros({kinds, width + 1}, shard.kind.options().dtype(at::kLong));
+  for (std::int64_t begin = 0; begin < rows.size(0); begin += kRowsAtATime) {
+    const auto part = [begin](const at::Tensor& of) {
+      return of.slice(0, begin, begin + kRowsAtATime);
+    };
+    const at::Tensor fixed = at::mul(part(rows).to(at::kDouble), kUnit).round_().to(at::kLong);
+    const at::Tensor kind = part(shard.kind).to(at::kLong);
+    const at::Tensor of_chosen = part(chosen).to(at::kLong);
+    for (std::int64_t column = 0; column < kinds; ++column) {
+      const at::Tensor of_kind = of_chosen * kind.select(1, column);
+      sums[column].slice(0, 0, width).add_((fixed * of_kind.unsqueeze(1)).sum(0));
+      sums[column][width].add_(of_kind.sum());
+    }
   }
   shard.communicator->all_reduce("means_of_old", sums);
   const at::Tensor count = sums.slice(1, width, width + 1).clamp_min(1);

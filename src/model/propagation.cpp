@@ -16,21 +16,29 @@ Propagation::Propagation(const PartInputs& inputs, SemanticNeighbours& semantic)
                           ? at::mul(shard_.inverse_sqrt_degree, shard_.inverse_sqrt_degree)
                           : at::Tensor()) {}
 
-at::Tensor Propagation::rows(StepContext& context, const at::Tensor& e,
-                             const std::shared_ptr<const SelectedRows>& rows) {
-  const at::Tensor refined = is_refined(SemanticPlace::before) ? e + semantic_.sum(context, e) : e;
-  at::Tensor z = propagate(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers, rows,
-                           inverse_degree_);
-  if (is_refined(SemanticPlace::after)) {
-    const at::Tensor sum = semantic_.sum(context, e);
-    z = z + (rows != nullptr ? take_rows(sum, rows->list.rows()) : sum);
-  }
-  return z;
+bool Propagation::takes_wanted() const {
+  return config_.layers == 0 || is_refined(SemanticPlace::after);
+}
+
+at::Tensor Propagation::wanted_rows(StepContext& context, const at::Tensor& e) {
+  const at::Tensor refined = refine(context, e);
+  const at::Tensor z = config_.layers == 0
+                           ? context.wanted_of(refined)
+                           : propagate(*shard_.graph, refined, shard_.inverse_sqrt_degree,
+                                       config_.layers, context.wanted_rows(), inverse_degree_);
+  if (!is_refined(SemanticPlace::after)) return z;
+  return z + context.wanted_of(semantic_.sum(context, e));
+}
+
+at::Tensor Propagation::rows(StepContext& context, const at::Tensor& e) {
+  const at::Tensor z = propagate(*shard_.graph, refine(context, e), shard_.inverse_sqrt_degree,
+                                 config_.layers, nullptr, inverse_degree_);
+  return is_refined(SemanticPlace::after) ? z + semantic_.sum(context, e) : z;
 }
 
 at::Tensor Propagation::read_by_new(StepContext& context, const at::Tensor& e) {
-  const at::Tensor refined = is_refined(SemanticPlace::before) ? e + semantic_.sum(context, e) : e;
-  return propagate_before_last(*shard_.graph, refined, shard_.inverse_sqrt_degree, config_.layers);
+  return propagate_before_last(*shard_.graph, refine(context, e), shard_.inverse_sqrt_degree,
+                               config_.layers);
 }
 
 at::Tensor Propagation::rows_of_new(const Pattern& items, const at::Tensor& e,

@@ -3,10 +3,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <memory>
 
 #include "kernels/pattern.h"
-#include "kernels/selected_rows.h"
 #include "model/model_part.h"
 #include "model/semantic_neighbours.h"
 
@@ -20,10 +18,14 @@ class Propagation {
   /// `semantic` outlives it.
   Propagation(const PartInputs& inputs, SemanticNeighbours& semantic);
 
-  /// Shapes   e: (owned rows, width); rows: owned rows whose last layer alone is computed, or null
-  /// for all; returns (rows, width). Ranks: collective, see propagate().
-  at::Tensor rows(StepContext& context, const at::Tensor& e,
-                  const std::shared_ptr<const SelectedRows>& rows);
+  /// Whether wanted_rows() takes rows of all that are owned; see StepContext::takes_wanted.
+  bool takes_wanted() const;
+  /// The rows that somebody wants in a step: of their last layer no others are computed.
+  /// Shapes   e: (owned rows, width); returns (wanted rows, width). Ranks: collective, see
+  /// propagate().
+  at::Tensor wanted_rows(StepContext& context, const at::Tensor& e);
+  /// Shapes   e: (owned rows, width); returns the same. Ranks: collective, see propagate().
+  at::Tensor rows(StepContext& context, const at::Tensor& e);
   /// What people who join later read of the graph, from its base rows e. Without gradient. Shapes
   /// e: (owned rows, width); returns the same. Ranks: one alone.
   at::Tensor read_by_new(StepContext& context, const at::Tensor& e);
@@ -42,6 +44,10 @@ class Propagation {
  private:
   bool is_refined(SemanticPlace place) const {
     return semantic_.is_on() && config_.semantic == place;
+  }
+  /// Base rows as propagation takes them.
+  at::Tensor refine(StepContext& context, const at::Tensor& e) {
+    return is_refined(SemanticPlace::before) ? e + semantic_.sum(context, e) : e;
   }
 
   const ModelConfig& config_;

@@ -50,25 +50,24 @@ struct FixedPoint {
   }
 };
 
+/// Some rows, in main memory. Shapes: z: (rows, dim) on any device; returns (people, dim).
+at::Tensor rows_here(const at::Tensor& z, const std::vector<std::int64_t>& rows) {
+  return z.index_select(0, at::tensor(rows, at::kLong).to(z.device())).cpu();
+}
+
 /// What a map is fitted from: X'X, Y'Y, X'Y and the sums of x and y over all people.
 struct Moments {
   at::Tensor xx, yy, xy, x, y;
 };
 
-Moments moments_of(const at::Tensor& z, const std::vector<std::int64_t>& first,
-                   const std::vector<std::int64_t>& second, std::int64_t people,
+/// Shapes   first, second: (own people, dim) float32 in main memory. people: of all ranks.
+Moments moments_of(const at::Tensor& first, const at::Tensor& second, std::int64_t people,
                    Communicator& communicator) {
-  const std::int64_t dim = z.size(1);
-  const auto own = static_cast<std::int64_t>(first.size());
+  const std::int64_t dim = first.size(1);
+  const std::int64_t own = first.size(0);
   at::Tensor largest = at::zeros({1}, at::kDouble);
-  for (const std::vector<std::int64_t>* rows : {&first, &second}) {
-    for (const std::int64_t row : *rows) {
-      const float* const values = z.const_data_ptr<float>() + row * dim;
-      for (std::int64_t c = 0; c < dim; ++c) {
-        largest.data_ptr<double>()[0] =
-            std::max(largest.data_ptr<double>()[0], std::abs(static_cast<double>(values[c])));
-      }
-    }
+  for (const at::Tensor& rows : {first, second}) {
+    if (own > 0) largest.copy_(at::maximum(largest, rows.abs().max().to(at::kDouble)));
   }
   communicator.all_reduce("ridge.largest", largest, Reduction::max);
   const FixedPoint fixed(largest.item<double>(), people);
@@ -77,14 +76,8 @@ Moments moments_of(const at::Tensor& z, const std::vector<std::int64_t>& first,
   at::Tensor products = at::zeros({3, 4, dim, dim}, at::kDouble);  // xx, yy, xy of the halves
   at::Tensor sums = at::zeros({2, 2, dim}, at::kDouble);
   for (std::int64_t begin = 0; begin < own; begin += kPeopleAtATime) {
-    const std::int64_t end = std::min(own, begin + kPeopleAtATime);
-    const auto rows = [&](const std::vector<std::int64_t>& of) {
-      return z.index_select(
-          0,
-          at::tensor(std::vector<std::int64_t>(of.begin() + begin, of.begin() + end), at::kLong));
-    };
-    const auto [x_high, x_low] = fixed.halves(rows(first));
-    const auto [y_high, y_low] = fixed.halves(rows(second));
+    const auto [x_high, x_low] = fixed.halves(first.slice(0, begin, begin + kPeopleAtATime));
+    const auto [y_high, y_low] = fixed.halves(second.slice(0, begin, begin + kPeopleAtATime));
     const auto add = [&](std::int64_t which, const at::Tensor& a_high, const at::Tensor& a_low,
                          const at::Tensor& b_high, const at::Tensor& b_low) {
       at::Tensor to = products[which];
@@ -192,12 +185,12 @@ bool RidgeMaps::are_fitted() const { return fitted_.item<std::uint8_t>() != 0; }
 
 void RidgeMaps::fit(const at::Tensor& z) {
   const c10::NoGradGuard no_gradient;
-  const at::Tensor here = overlaps_.empty() ? z : z.cpu().contiguous();
   for (std::size_t p = 0; p < overlaps_.size(); ++p) {
     const OverlapPair& pair = overlaps_[p];
     const auto people = static_cast<std::int64_t>(pair.first.size());
-    const Moments sums = moments_of(here, whole_rows_of(pair.first, shard_),
-                                    whole_rows_of(pair.second, shard_), people, *shard_.world);
+    const Moments sums =
+        moments_of(rows_here(z, whole_rows_of(pair.first, shard_)),
+                   rows_here(z, whole_rows_of(pair.second, shard_)), people, *shard_.world);
     fit_map(maps_[2 * p], sums.xx, sums.xy, sums.x, sums.y, people);
     fit_map(maps_[2 * p + 1], sums.yy, sums.xy.t(), sums.y, sums.x, people);
   }

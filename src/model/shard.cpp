@@ -85,10 +85,7 @@ void share_out(Shard& shard, Layout layout) {
 }  // namespace
 
 void move_to(Shard& shard, c10::Device device) {
-  if (shard.reproducible && !device.is_cpu()) {
-    throw Error(Cause::usage,
-                "--reproducible needs sums in a fixed order that only CPUs keep; use --device=cpu");
-  }
+  CHECK(!shard.reproducible || device.is_cpu());
   shard.device = device;
   for (at::Tensor* const tensor :
        {&shard.degree, &shard.inverse_sqrt_degree, &shard.training_degree, &shard.kind,

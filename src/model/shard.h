@@ -93,8 +93,8 @@ struct Shard {
   std::int64_t owned_rows() const { return graph->owned_rows(); }
 };
 
-/// Takes the tensors to the device where the model will compute. Ranks: local.
-/// Errors: Error(Cause::usage) where a reproducible shard should leave the CPU.
+/// Takes the tensors to the device where the model will compute; a reproducible shard's stay on a
+/// CPU. Ranks: local.
 void move_to(Shard& shard, c10::Device device);
 
 /// Stores the rows of the graph so that sums over neighbours, of `width` columns, read what lies in

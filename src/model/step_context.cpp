@@ -25,7 +25,10 @@ RowExchange exchange_of(const Shard& shard, const TripleBatch& batch) {
 }
 
 RowGroups groups_of(const Shard& shard, const std::vector<std::int32_t>& rows, int repeats) {
+  const auto count = static_cast<std::int64_t>(rows.size());
+  if (shard.summands() == 1) return {repeats * count, 1, nullptr};
   std::vector<std::int32_t> summands;
+  summands.reserve(rows.size());
   for (const std::int32_t row : rows) summands.push_back(shard.summand_of_row[row]);
   return group_rows(summands, shard.summands(), repeats);
 }
@@ -144,6 +147,10 @@ void StepContext::finish_plan() {
   }
   uploads_.add(wanted_->set);
   uploads_.add(wanted_->list);
+  if (takes_wanted) {
+    taken_.emplace(wanted_->list.rows(), shard.owned_rows());
+    taken_->add_to(uploads_);
+  }
   for (const WantedList& list : lists_) {
     uploads_.add(list.owned);
     list.taken->add_to(uploads_);
@@ -186,7 +193,8 @@ const std::vector<double>& StepContext::planned_here(Planned which) const {
 }
 
 at::Tensor StepContext::wanted_of(const at::Tensor& of_owned) const {
-  return take_rows(of_owned, wanted_->list.rows());
+  CHECK(taken_) << "no part has said that it takes_wanted rows";
+  return take_rows(of_owned, *taken_);
 }
 
 at::Tensor StepContext::owned_of_users(const at::Tensor& of_owned) const {

@@ -131,7 +131,7 @@ class StepContext {
   at::Tensor planned(Planned which) const;
   /// Where the host has them, which were planned as double.
   const std::vector<double>& planned_here(Planned which) const;
-  /// Of all owned rows those wanted.
+  /// Of all owned rows those wanted, where takes_wanted was set.
   at::Tensor wanted_of(const at::Tensor& of_owned) const;
   at::Tensor rows_of_users(const at::Tensor& of_wanted) const { return rows_of(of_wanted, users_); }
   at::Tensor rows_of_requested(const at::Tensor& of_wanted) const {
@@ -158,6 +158,7 @@ class StepContext {
   RowGroups groups_of_triples(int blocks = 1) const;
   RowGroups groups_of_requested() const;
 
+  bool takes_wanted = false;     // whether somebody asks for wanted_of(); set before the plan ends
   bool wants_templates = false;  // whether somebody reads what follows; set where rows are wanted
   at::Tensor templates;          // (wanted rows, width) of the trained table
   at::Tensor z;                  // (wanted rows, width) graph rows
@@ -204,6 +205,7 @@ class StepContext {
   Wanted users_{};
   Wanted requested_{};
   std::shared_ptr<const SelectedRows> wanted_;
+  std::optional<TakenRows> taken_;  // those wanted, of all owned
   UploadBatch uploads_{c10::Device(c10::kCPU)};
 };
 

@@ -447,6 +447,10 @@ void read_and_train(const RunConfig& config, const DatasetFile& dataset,
 
 /// train() but for a stop before the first step. Ranks: collective.
 int train_from_start(const RunConfig& config, Job& job) {
+  if (config.sharing.reproducible && !job.device().is_cpu()) {
+    throw Error(Cause::usage,
+                "--reproducible needs sums in a fixed order that only CPUs keep; use --device=cpu");
+  }
   RunClock clock;
   Communicator& world = job.communicator();
   const DatasetFile dataset = DatasetFile::open(config.dataset);

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "base/parallel.h"
+#include "cluster/nccl_communicator.h"
 #include "cluster/nccl_link.h"
-#include "cluster/self_communicator.h"
 #include "fit_cases.h"
 #include "gpu_for_test.h"
 #include "graph/operators.h"
@@ -16,6 +16,12 @@
 
 namespace micrec {
 namespace {
+
+// A lone rank's communicator of tensors on the GPU.
+std::unique_ptr<Communicator> alone_on_gpu(Communicator& host) {
+  return std::make_unique<NcclCommunicator>(dynamic_cast<HostCommunicator&>(host), gpu_for_test(),
+                                            nullptr, NcclId{}, CommunicatorOptions{});
+}
 
 // The options with their tensors on the GPU; sets and lists stay on the host.
 SumOptions there(SumOptions options, c10::Device gpu) {
@@ -107,8 +113,7 @@ TEST(GpuKernels, TheLossOfTriplesIsTheCpus) {
 
 TEST(GpuKernels, TheContrastiveLossIsTheCpus) {
   MICREC_NEEDS_GPU();
-  expect_contrastive_loss_of_the_cpu(
-      gpu_for_test(), {{23}}, [](Communicator&) { return std::make_unique<SelfCommunicator>(); });
+  expect_contrastive_loss_of_the_cpu(gpu_for_test(), {{23}}, alone_on_gpu);
 }
 
 TEST(GpuKernels, CountsOfARankingAreTheCpus) {
@@ -124,8 +129,7 @@ TEST(GpuKernels, CountsOfMixedScoresAreTheCpus) {
 
 TEST(GpuKernels, AFitOfItemRegressionIsTheCpus) {
   MICREC_NEEDS_GPU();
-  expect_fit_of_the_cpu(gpu_for_test(),
-                        [](Communicator&) { return std::make_unique<SelfCommunicator>(); }, {1});
+  expect_fit_of_the_cpu(gpu_for_test(), alone_on_gpu, {1});
 }
 
 TEST(GpuKernels, ReducesOverRanksInTheirOrder) {

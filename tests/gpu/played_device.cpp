@@ -520,7 +520,7 @@ void mixed_rows_on_gpu(const MixedRows& call, c10::Device /*device*/) {
   if (call.rows == 0) return;
   count_launch("mixed_rows");
   const MixedRows here = call_on_host(call);
-  for (std::int64_t i = here.rows * here.width - 1; i >= 0; --i) mix_number(here, i);
+  for (std::int64_t row = here.rows - 1; row >= 0; --row) mix_row(EmulatedWarp(), here, row);
 }
 
 void along_on_gpu(const MixedRowsGradient& call, c10::Device /*device*/) {
@@ -536,8 +536,9 @@ void of_mixed_on_gpu(const MixedRowsGradient& call, c10::Device /*device*/) {
   if (call.of.rows == 0) return;
   count_launch("of_mixed");
   const MixedRowsGradient here = call_on_host(call);
-  const std::int64_t numbers = here.of.sorts * here.of.rows * here.of.width;
-  for (std::int64_t i = numbers - 1; i >= 0; --i) gradient_of_mixed(here, i);
+  for (std::int64_t n = here.of.sorts * here.of.rows - 1; n >= 0; --n) {
+    gradient_of_mixed(EmulatedWarp(), here, n);
+  }
 }
 
 void of_tables_on_gpu(const MixedRowsGradient& call, c10::Device /*device*/) {

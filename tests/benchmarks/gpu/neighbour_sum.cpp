@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
@@ -122,8 +123,8 @@ int main(int argc, char** argv) {
   try {
     run(device == "cuda" ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU),
         argc > 2 && *argv[2] != '\0' ? argv[2] : nullptr, widths);
-  } catch (const c10::Error& error) {
-    std::fprintf(stderr, "benchmark_gpu: %s\n", error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "benchmark_gpu: %s\n", error.what());
     return 1;
   }
 }
