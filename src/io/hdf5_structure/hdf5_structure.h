@@ -1,8 +1,16 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <map>
+#include <set>
 #include <string>
+#include <utility>
+
+#include "io/hdf5_structure/b_trees.h"
+#include "io/hdf5_structure/bytes.h"
+#include "io/hdf5_structure/elements.h"
+#include "io/hdf5_structure/heaps.h"
+#include "io/hdf5_structure/object_header.h"
 
 namespace micrec {
 
@@ -38,11 +46,11 @@ inline constexpr const char* kPutDataThere =
 class Hdf5Structure {
  public:
   explicit Hdf5Structure(const std::string& path);
-  ~Hdf5Structure();
   Hdf5Structure(const Hdf5Structure&) = delete;
   Hdf5Structure& operator=(const Hdf5Structure&) = delete;
 
-  /// Goes on from an object that the library has found, where it was not come to before.
+  /// Goes on from an object that the library has found, where it was not come to before; not in a
+  /// file that was left to the library.
   void check(std::uint64_t object);
 
   /// Why the object at this address, as H5Oget_info has it, cannot be read here, and what to do
@@ -53,13 +61,25 @@ class Hdf5Structure {
 
   /// Whether the object is a dataset of variable strings whose chunks only the library finds. Each
   /// chunk, as it is stored, is to be checked before strings are read.
-  bool awaits_chunks(std::uint64_t object) const;
+  bool awaits_chunks(std::uint64_t object) const { return elements_.awaits_chunks(object); }
   void check_text_chunk(std::uint64_t object, const std::string& stored,
                         std::uint32_t skipped_filters);
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  /// Checks all that was found and what it leads to.
+  void follow();
+  void check_object(std::uint64_t address);
+
+  hdf5_structure::File file_;
+  hdf5_structure::TreeSizes sizes_;
+  hdf5_structure::Found found_;
+  hdf5_structure::GlobalHeap heap_{file_};
+  hdf5_structure::HeaderReader headers_{file_, heap_, sizes_, found_};
+  hdf5_structure::ElementCheck elements_{file_, heap_, sizes_};
+  std::uint64_t extension_ = hdf5_structure::kUndefined;  // of the superblock
+  std::set<std::uint64_t> seen_objects_;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> seen_groups_;
+  std::map<std::uint64_t, std::string> obstacles_;  // by the address of the object
 };
 
 }  // namespace micrec

@@ -51,9 +51,9 @@ void GlobalHeap::check_references(const Type& type, std::string_view elements,
     const std::uint64_t collection = c.address();
     const std::uint64_t index = c.number(4);
     if (collection == 0) continue;  // an empty string
-    const std::vector<std::uint64_t>& objects = collection_at(collection);
-    c.expect(index < objects.size() && objects[index] != kUndefined, "refers to nothing");
-    c.expect(length == objects[index], "is of another length than what it refers to");
+    const std::vector<HeapObject>& objects = collection_at(collection);
+    c.expect(index < objects.size() && objects[index].bytes != kUndefined, "refers to nothing");
+    c.expect(length == objects[index].bytes, "is of another length than what it refers to");
     text_bytes_ += length;
     // Written once each, so that all of them are in the file.
     c.expect(text_bytes_ <= file_.bytes(), "is one of more than the file holds");
@@ -69,37 +69,24 @@ void GlobalHeap::check_references_at(const Type& type, std::uint64_t address, st
 }
 
 std::string GlobalHeap::first_virtual_source(std::uint64_t collection, std::uint64_t index) {
-  const std::vector<std::uint64_t>& objects = collection_at(collection);
-  if (index >= objects.size() || objects[index] == kUndefined) return "";
-  const std::string size = file_.read(collection, 16, "a global heap");
-  Cursor head(file_, collection, size, "a global heap");
-  head.skip(8);
-  const std::string whole = file_.read(collection, head.number(8), "a global heap");
-  Cursor o(file_, collection, whole, "a global heap");
-  o.skip(16);
-  while (o.left() >= 16) {
-    const std::uint64_t number = o.number(2);
-    o.skip(6);
-    const std::uint64_t bytes = o.number(8);
-    if (number != index) {
-      o.skip(number == 0 ? bytes - 16 : (bytes + 7) / 8 * 8);
-      continue;
-    }
-    Cursor sources = o.part(bytes, "a list of sources");
-    if (bytes < 10 || sources.number(1) != 0 || sources.number(8) == 0) return "";
-    const std::string_view names = sources.take(sources.left());
-    const std::size_t end = names.find('\0');
-    const std::size_t second = names.find('\0', end + 1);
-    if (end == std::string_view::npos || second == std::string_view::npos) return "";
-    const std::string_view file = names.substr(0, end);
-    return text(excerpt(file == "." ? "this file" : file), ":",
-                excerpt(names.substr(end + 1, second - end - 1)));
-  }
-  return "";
+  const std::vector<HeapObject>& objects = collection_at(collection);
+  if (index >= objects.size() || objects[index].bytes == kUndefined) return "";
+  const auto [address, bytes] = objects[index];
+  if (bytes < 10) return "";
+  const std::string list = file_.read(address, bytes, "a list of sources");
+  Cursor sources(file_, address, list, "a list of sources");
+  if (sources.number(1) != 0 || sources.number(8) == 0) return "";
+  const std::string_view names = sources.take(sources.left());
+  const std::size_t end = names.find('\0');
+  const std::size_t second = names.find('\0', end + 1);
+  if (end == std::string_view::npos || second == std::string_view::npos) return "";
+  const std::string_view file = names.substr(0, end);
+  return text(excerpt(file == "." ? "this file" : file), ":",
+              excerpt(names.substr(end + 1, second - end - 1)));
 }
 
-/// Bytes of each object in a collection of the global heap, by its number; kUndefined: no object.
-const std::vector<std::uint64_t>& GlobalHeap::collection_at(std::uint64_t address) {
+/// The objects of a collection of the global heap, by their numbers.
+const std::vector<GlobalHeap::HeapObject>& GlobalHeap::collection_at(std::uint64_t address) {
   const auto known = collections_.find(address);
   if (known != collections_.end()) return known->second;
   const std::string head = file_.read(address, 16, "a global heap");
@@ -111,7 +98,7 @@ const std::vector<std::uint64_t>& GlobalHeap::collection_at(std::uint64_t addres
   const std::string whole = file_.read(address, size, "a global heap");
   Cursor o(file_, address, whole, "a global heap");
   o.skip(16);
-  std::vector<std::uint64_t> objects;
+  std::vector<HeapObject> objects;
   while (o.left() >= 16) {
     const std::uint64_t room = o.left();
     const std::uint64_t index = o.number(2);
@@ -123,9 +110,9 @@ const std::vector<std::uint64_t>& GlobalHeap::collection_at(std::uint64_t addres
       continue;
     }
     o.expect(bytes <= room - 16, "has an object that is longer than itself");
-    if (index >= objects.size()) objects.resize(index + 1, kUndefined);
-    o.expect(objects[index] == kUndefined, "has two objects of one number");
-    objects[index] = bytes;
+    if (index >= objects.size()) objects.resize(index + 1);
+    o.expect(objects[index].bytes == kUndefined, "has two objects of one number");
+    objects[index] = {o.position(), bytes};
     o.skip((bytes + 7) / 8 * 8);
   }
   return collections_.emplace(address, std::move(objects)).first->second;

@@ -38,10 +38,14 @@ class GlobalHeap {
   void forget() { collections_.clear(); }
 
  private:
-  const std::vector<std::uint64_t>& collection_at(std::uint64_t address);
+  struct HeapObject {
+    std::uint64_t address = 0;
+    std::uint64_t bytes = kUndefined;  // kUndefined: there is none of this number
+  };
+  const std::vector<HeapObject>& collection_at(std::uint64_t address);
 
   const File& file_;
-  std::map<std::uint64_t, std::vector<std::uint64_t>> collections_;
+  std::map<std::uint64_t, std::vector<HeapObject>> collections_;
   std::uint64_t text_bytes_ = 0;
 };
 
