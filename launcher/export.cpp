@@ -1,19 +1,23 @@
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "checkpoints/run_folder.h"
 #include "cluster/job.h"
+#include "io/paths.h"
 #include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/outputs.h"
 #include "launcher/trained_run.h"
+#include "serve/embedding_arrays.h"
 #include "serve/embedding_file.h"
 #include "serve/product_index.h"
-#include "serve/run_export.h"
 
 namespace micrec {
 namespace {
@@ -27,13 +31,35 @@ struct ExportOptions {
   JobOptions job = job_of("export");
 };
 
+/// Writes the embeddings alone, over no file that was read. `z`: (owned rows, dim) float32. Ranks:
+/// collective.
+void export_as_arrays(const TrainedRun& run, const at::Tensor& z, ArrayFormat format,
+                      const std::string& out, Job& job) {
+  const std::vector<ScoreMix> mixes = run.model->item_regression().mixes();
+  if (run.coefficients() != nullptr && std::ranges::none_of(mixes, &ScoreMix::embeddings)) {
+    throw Error(Cause::usage, text("the scores of ", run.checkpoint,
+                                   " are item regression alone, which has no embeddings to write; "
+                                   "give --format=hdf5"));
+  }
+  for (const std::string& file : files_of_arrays(run.dataset, format, out)) {
+    refuse_output_over_inputs("--out", file, {run.dataset.path()});
+    refuse_file_of_run("--out", file);
+  }
+  export_arrays(run.dataset, run.summary.space, run.shard.ownership, z, format, out,
+                job.communicator(), std::cerr);
+  if (run.coefficients() != nullptr) {
+    job.log_once() << "these are the embeddings alone; item regression, which scores beside them, "
+                      "is in what --format=hdf5 writes\n";
+  }
+}
+
 int export_run(const ExportOptions& options, Job& job) {
   const Timer timer;
   const std::string& out = options.run.out;
   const auto run = open_trained_run(options.run, job);
   const at::Tensor z = run->model->embeddings(run->epoch).cpu();
   if (options.format) {
-    export_as_arrays(*run, z, *options.format, out, job.communicator(), std::cerr, job.log_once());
+    export_as_arrays(*run, z, *options.format, out, job);
   } else {
     export_embeddings(run->dataset, run->summary.space, run->shard.ownership,
                       {z, run->coefficients(), run->model->item_regression().half_life()},
