@@ -12,7 +12,6 @@
 #include "io/run_lock.h"
 #include "launcher/program.h"
 #include "launcher/run_flags.h"
-#include "model/kind_defaults.h"
 #include "train/item_regression_run.h"
 #include "train/run_settings.h"
 #include "train/run_start.h"
@@ -98,8 +97,30 @@ void complete_flags(RunConfig& config, const Command& train, const Arguments& ar
 }  // namespace
 
 void complete_item_regression(ModelConfig& model, const Arguments& arguments) {
-  agree_on_item_regression(model, arguments.is_given("model"),
-                           arguments.is_given("item_regression"));
+  using Use = ItemRegressionUse;
+  const bool is_alone = model.kind == ModelKind::item_regression;
+  if (!arguments.is_given("item_regression")) {
+    if (is_alone) model.item_regression = Use::alone;
+    if (!is_alone && model.kind != ModelKind::micrec) model.item_regression = Use::off;
+    return;
+  }
+  if (model.item_regression == Use::automatic && is_alone) model.item_regression = Use::alone;
+  if (model.item_regression == Use::alone && !arguments.is_given("model")) {
+    model.kind = ModelKind::item_regression;
+  }
+  if ((model.item_regression == Use::alone) == (model.kind == ModelKind::item_regression)) return;
+  throw Error(Cause::usage,
+              text("--model=", name_of(model.kind),
+                   " and --item_regression=", model.item_regression == Use::alone ? "alone" : "off",
+                   " do not go together: for item regression alone give --model=item_regression "
+                   "and nothing else, for another model beside it --item_regression=auto"));
+}
+
+std::optional<std::int64_t> epochs_of_solved(ModelKind kind) {
+  constexpr std::int64_t kEpochsOfIals = 8;
+  if (kind == ModelKind::ials) return kEpochsOfIals;
+  if (kind == ModelKind::popularity || kind == ModelKind::item_regression) return 1;
+  return std::nullopt;
 }
 
 void complete(RunConfig& config, const Command& train, const Arguments& arguments) {

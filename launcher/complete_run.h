@@ -1,7 +1,7 @@
 #pragma once
 
-#include <string>
-#include <vector>
+#include <cstdint>
+#include <optional>
 
 #include "command_line/command.h"
 #include "model/model_config.h"
@@ -13,6 +13,9 @@ namespace micrec {
 /// what its paper says, and item regression alone is a model. Errors: Error(usage) where they do
 /// not go together.
 void complete_item_regression(ModelConfig& model, const Arguments& arguments);
+
+/// Epochs after which a kind that is solved has come to its end; nothing of the others.
+std::optional<std::int64_t> epochs_of_solved(ModelKind kind);
 
 /// Completes the configuration that the flags of `train` have set, before any rank is joined; a
 /// resumed run takes up what its config.txt has of flags that were not given, or where that is gone

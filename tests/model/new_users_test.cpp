@@ -17,9 +17,9 @@
 namespace micrec {
 namespace {
 
-constexpr std::int64_t kEpoch = 5;
+constexpr std::int64_t kRowEpoch = 5;
 
-ModelConfig small_config(ModelKind kind) {
+ModelConfig config_of_kind(ModelKind kind) {
   ModelConfig config;
   config.kind = kind;
   config.dim = 8;
@@ -86,25 +86,25 @@ constexpr double kRounding = 4e-7;
 // The inductive promise: who comes with the history of a known user gets that user's row; up to one
 // layer bit for bit.
 TEST_F(NewUsers, ACopyOfAUserHasTheUsersRow) {
-  std::vector<ModelConfig> configs = {small_config(ModelKind::inmo_mf),
-                                      small_config(ModelKind::inmo),
-                                      small_config(ModelKind::micrec)};
-  configs.push_back(small_config(ModelKind::micrec));
+  std::vector<ModelConfig> configs = {config_of_kind(ModelKind::inmo_mf),
+                                      config_of_kind(ModelKind::inmo),
+                                      config_of_kind(ModelKind::micrec)};
+  configs.push_back(config_of_kind(ModelKind::micrec));
   configs.back().template_ratio = 0.6;
   configs.back().feature_dim = 3;
-  configs.push_back(small_config(ModelKind::micrec));
+  configs.push_back(config_of_kind(ModelKind::micrec));
   configs.back().content = false;
-  configs.push_back(small_config(ModelKind::micrec));
+  configs.push_back(config_of_kind(ModelKind::micrec));
   configs.back().semantic = SemanticPlace::after;
-  configs.push_back(small_config(ModelKind::micrec));
+  configs.push_back(config_of_kind(ModelKind::micrec));
   configs.back().layers = 1;
   for (std::size_t c = 0; c < configs.size(); ++c) {
     for (const Observed observed : {Observed::training, Observed::all}) {
       with_model(configs[c], observed, [&](ModelRank& rank) {
-        const at::Tensor z = rank.model.embeddings(kEpoch);
+        const at::Tensor z = rank.model.embeddings(kRowEpoch);
         for (const int domain : {0, 1}) {
-          const at::Tensor copies =
-              new_user_embeddings(rank.model, domain, histories(world_, observed, domain), kEpoch);
+          const at::Tensor copies = new_user_embeddings(
+              rank.model, domain, histories(world_, observed, domain), kRowEpoch);
           const at::Tensor originals = rows_of_domain(z, domain);
           const double largest = (copies - originals).abs().max().item<double>();
           const bool exact = rank.model.config().layers <= 1;
@@ -118,31 +118,31 @@ TEST_F(NewUsers, ACopyOfAUserHasTheUsersRow) {
 }
 
 TEST_F(NewUsers, ComeOneByOneAsTogether) {
-  with_model(small_config(ModelKind::micrec), Observed::all, [&](ModelRank& rank) {
+  with_model(config_of_kind(ModelKind::micrec), Observed::all, [&](ModelRank& rank) {
     const auto all = histories(world_, Observed::all, 1);
-    const at::Tensor together = new_user_embeddings(rank.model, 1, all, kEpoch);
+    const at::Tensor together = new_user_embeddings(rank.model, 1, all, kRowEpoch);
     for (std::size_t n = 0; n < all.size(); n += 5) {
-      const at::Tensor alone = new_user_embeddings(rank.model, 1, {all[n]}, kEpoch);
+      const at::Tensor alone = new_user_embeddings(rank.model, 1, {all[n]}, kRowEpoch);
       EXPECT_TRUE(at::equal(alone[0], together[static_cast<std::int64_t>(n)]));
     }
-    EXPECT_EQ(new_user_embeddings(rank.model, 0, {}, kEpoch).size(0), 0);
+    EXPECT_EQ(new_user_embeddings(rank.model, 0, {}, kRowEpoch).size(0), 0);
   });
 }
 
 TEST_F(NewUsers, ChangeNobodyElse) {
-  with_model(small_config(ModelKind::micrec), Observed::all, [&](ModelRank& rank) {
-    const at::Tensor before = rank.model.embeddings(kEpoch);
-    new_user_embeddings(rank.model, 0, {{0, 1, 2}, {}, {3}}, kEpoch);
-    EXPECT_TRUE(at::equal(rank.model.embeddings(kEpoch), before));
+  with_model(config_of_kind(ModelKind::micrec), Observed::all, [&](ModelRank& rank) {
+    const at::Tensor before = rank.model.embeddings(kRowEpoch);
+    new_user_embeddings(rank.model, 0, {{0, 1, 2}, {}, {3}}, kRowEpoch);
+    EXPECT_TRUE(at::equal(rank.model.embeddings(kRowEpoch), before));
   });
 }
 
 TEST_F(NewUsers, WithoutHistoryAreTheToken) {
-  ModelConfig config = small_config(ModelKind::micrec);
+  ModelConfig config = config_of_kind(ModelKind::micrec);
   with_model(config, Observed::all, [&](ModelRank& rank) {
     const WholeTensors parameters = gather_parameters(rank);
     for (const int domain : {0, 1}) {
-      const at::Tensor row = new_user_embeddings(rank.model, domain, {{}}, kEpoch)[0];
+      const at::Tensor row = new_user_embeddings(rank.model, domain, {{}}, kRowEpoch)[0];
       EXPECT_TRUE(at::allclose(row, parameters.at("tokens")[domain] / (config.layers + 1)));
     }
   });
@@ -152,10 +152,10 @@ TEST_F(NewUsers, WithoutHistoryAreTheToken) {
 // say.
 TEST_F(NewUsers, OfPlainTablesStartFromTheMeanOfTheOld) {
   for (const ModelKind kind : {ModelKind::mf, ModelKind::lightgcn}) {
-    const ModelConfig config = resolve(small_config(kind), 2);
+    const ModelConfig config = resolve(config_of_kind(kind), 2);
     with_model(config, Observed::training, [&](ModelRank& rank) {
       const at::Tensor table = gather_parameters(rank).at("embedding");
-      const at::Tensor z = rank.model.embeddings(kEpoch);
+      const at::Tensor z = rank.model.embeddings(kRowEpoch);
       for (const int domain : {0, 1}) {
         const Range users = world_.space.users_of(domain);
         const at::Tensor old =
@@ -164,12 +164,12 @@ TEST_F(NewUsers, OfPlainTablesStartFromTheMeanOfTheOld) {
         const at::Tensor mean = old_rows.to(at::kDouble).mean(0).to(at::kFloat);
         const at::Tensor copies =
             new_user_embeddings(rank.model, domain, histories(world_, Observed::training, domain),
-                                kEpoch)
+                                kRowEpoch)
                 .index_select(0, old);
         const at::Tensor expected = rows_of_domain(z, domain).index_select(0, old) +
                                     (mean - old_rows) / (config.layers + 1);
         EXPECT_TRUE(at::allclose(copies, expected, 1e-4, 1e-6));
-        const at::Tensor stranger = new_user_embeddings(rank.model, domain, {{}}, kEpoch)[0];
+        const at::Tensor stranger = new_user_embeddings(rank.model, domain, {{}}, kRowEpoch)[0];
         EXPECT_TRUE(at::allclose(stranger, mean / (config.layers + 1), 1e-5, 1e-7));
       }
     });
@@ -179,12 +179,12 @@ TEST_F(NewUsers, OfPlainTablesStartFromTheMeanOfTheOld) {
 // A person's templates of other domains are not in a history of one domain, so a copy is the user
 // only where there are none.
 TEST_F(NewUsers, WithSharedTemplatesACopyIsExactForPeopleOfOneDomain) {
-  ModelConfig config = small_config(ModelKind::micrec);
+  ModelConfig config = config_of_kind(ModelKind::micrec);
   config.share_templates = 0.5;
   with_model(config, Observed::training, [&](ModelRank& rank) {
-    const at::Tensor z = rank.model.embeddings(kEpoch);
+    const at::Tensor z = rank.model.embeddings(kRowEpoch);
     const at::Tensor copies =
-        new_user_embeddings(rank.model, 0, histories(world_, Observed::training, 0), kEpoch);
+        new_user_embeddings(rank.model, 0, histories(world_, Observed::training, 0), kRowEpoch);
     const at::Tensor same = ((copies - rows_of_domain(z, 0)).abs() <= kRounding).all(1);
     const at::Tensor of_one_domain = rows_of_domain(world_.same_person.sum(1) == 0, 0);
     ASSERT_GT(of_one_domain.sum().item<std::int64_t>(), 5);
@@ -194,8 +194,8 @@ TEST_F(NewUsers, WithSharedTemplatesACopyIsExactForPeopleOfOneDomain) {
 }
 
 TEST_F(NewUsers, MapToDomainAppliesTheRidgeMap) {
-  with_model(small_config(ModelKind::micrec), Observed::training, [&](ModelRank& rank) {
-    const at::Tensor z = rank.model.embeddings(kEpoch);
+  with_model(config_of_kind(ModelKind::micrec), Observed::training, [&](ModelRank& rank) {
+    const at::Tensor z = rank.model.embeddings(kRowEpoch);
     EXPECT_FALSE(rank.model.map_to_domain(z, 0, 1).has_value());
     rank.model.fit_ridge(z);
     const at::Tensor map = gather_buffers(rank).at("ridge.0.1").to(at::kDouble);

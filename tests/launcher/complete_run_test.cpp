@@ -1,8 +1,9 @@
-#include "model/kind_defaults.h"
+#include "launcher/complete_run.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 
@@ -15,7 +16,10 @@ ModelConfig agreed(ModelKind kind, Use use, bool is_kind_given, bool is_use_give
   ModelConfig model;
   model.kind = kind;
   model.item_regression = use;
-  agree_on_item_regression(model, is_kind_given, is_use_given);
+  Arguments arguments;
+  if (is_kind_given) arguments.given.insert("model");
+  if (is_use_given) arguments.given.insert("item_regression");
+  complete_item_regression(model, arguments);
   return model;
 }
 
