@@ -29,7 +29,6 @@
 #include "train/item_regression_run.h"
 #include "train/optimizer.h"
 #include "train/plan_report.h"
-#include "train/run_facts.h"
 #include "train/run_logs.h"
 #include "train/run_planner.h"
 #include "train/run_start.h"
@@ -333,15 +332,17 @@ void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job&
   job.log_once() << "test of " << report.checkpoint << "\n" << report.to_table();
 }
 
-/// Where a run is computed, and with what.
+/// Where a run is computed, and with what, as its log tells it.
 nlohmann::ordered_json facts_of(const RunConfig& config, const DatasetFile& dataset,
                                 const ProcessGrid& grid, Job& job) {
-  return run_facts(dataset,
-                   {.ranks = job.world_size(),
-                    .threads = compute_threads(),
-                    .device = c10::DeviceTypeName(job.device().type(), /*lower_case=*/true),
-                    .grid = to_text(grid),
-                    .versions = config.versions});
+  nlohmann::ordered_json facts = {
+      {"ranks", job.world_size()},
+      {"threads", compute_threads()},
+      {"device", c10::DeviceTypeName(job.device().type(), /*lower_case=*/true)},
+      {"grid", to_text(grid)},
+      {"dataset", dataset_facts(dataset)}};
+  for (const auto& [name, version] : config.versions) facts["versions"][name] = version;
+  return facts;
 }
 
 /// A run and how its training ended, without what the training took.

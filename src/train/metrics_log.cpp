@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "checkpoints/store.h"
+#include "data/dataset_file.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
 #include "train/progress.h"
@@ -250,6 +251,25 @@ void MetricsLog::end(std::int64_t step, const std::string& reason, double second
   line["seconds"] = seconds;
   line["phases"] = to_json(phases);
   append(line);
+}
+
+ordered_json dataset_facts(const DatasetFile& dataset) {
+  ordered_json domains = ordered_json::object();
+  for (const DomainInfo& domain : dataset.domains()) {
+    ordered_json& told = domains[domain.name];
+    told["users"] = domain.users;
+    told["items"] = domain.items;
+    for (const Split split : {Split::train, Split::valid, Split::test, Split::later}) {
+      told[name_of(split)] = domain.interactions[static_cast<int>(split)];
+    }
+    ordered_json& modalities = told["modalities"] = ordered_json::object();
+    for (const ModalityInfo& modality : domain.modalities) {
+      modalities[modality.name] = modality.present;
+    }
+  }
+  return {{"path", dataset.path()},        {"fingerprint", dataset.fingerprint()},
+          {"split", dataset.split_rule()}, {"hold_out", dataset.hold_out()},
+          {"core", dataset.core()},        {"domains", std::move(domains)}};
 }
 
 }  // namespace micrec

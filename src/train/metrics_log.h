@@ -10,6 +10,7 @@
 
 namespace micrec {
 
+class DatasetFile;
 struct ChangedSetting;
 struct FittedRegression;
 struct RunPhase;
@@ -84,7 +85,7 @@ class MetricsLog {
   MetricsLog(const std::string& run_dir, std::int64_t step);
 
   // Each is in the hands of the operating system when it returns. `report` is Report::to_json(),
-  // `facts` run_facts().
+  // `facts` what the line of kind start has but for phases.
   void start(std::int64_t step, const nlohmann::ordered_json& facts,
              const std::vector<RunPhase>& phases);
   void step(const StepRecord& record);
@@ -109,5 +110,8 @@ class MetricsLog {
   std::string path_;
   Descriptor file_;
 };
+
+/// What the line of kind start says of a data set.
+nlohmann::ordered_json dataset_facts(const DatasetFile& dataset);
 
 }  // namespace micrec

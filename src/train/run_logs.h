@@ -33,7 +33,7 @@ class RunLogs {
   /// Opens the logs of a run that goes on from a state. `metric`: what validation looks at.
   void open(const std::string& run_dir, const TrainingState& state, const Trainer& trainer,
             const std::string& metric);
-  /// `facts`: run_facts(). The phases of the clock until now are told.
+  /// `facts`: as MetricsLog::start() takes them. The phases of the clock until now are told.
   void started(std::int64_t step, const nlohmann::ordered_json& facts, RunClock& clock);
   void resumed(const RunStart& run);
   /// What the fit of item regression took and this rank sent for it, beside what was planned; comes

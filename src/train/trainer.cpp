@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -38,8 +39,7 @@ Trainer::Trainer(const TrainingConfig& config, Model& model, Optimizer& optimize
       description_(std::move(description)),
       events_(std::move(events)),
       clock_(config.profile_steps, kWarmUpSteps, *model.shard().world, model.shard().device,
-             /*records_device=*/model.shard().world->rank() == 0),
-      ahead_(model.shard().device) {
+             /*records_device=*/model.shard().world->rank() == 0) {
   CHECK(!config_.lr_decay || config_.max_steps > 0) << "a decay needs an end";
 }
 
@@ -112,7 +112,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
   if (loss.values.is_cpu()) read_loss(state, record);
 
   optimizer_.step(record.learning_rate, state.steps_before + record.step, kept_loss_.taken());
-  ahead_.given();
+  stay_near_device();
   state.step = record.step;
   record.seconds = timer.seconds();
   record.triples_per_second = share ? static_cast<double>(rows) / record.seconds : 0;
@@ -152,6 +152,18 @@ double Trainer::seconds_of_reading(TrainingState& state, StepRecord& record) {
 void Trainer::refuse_if_diverged(TrainingState& state) {
   StepRecord record;
   if (kept_loss_.has_any()) read_loss(state, record);
+}
+
+void Trainer::stay_near_device() {
+  constexpr std::size_t kMostAhead = 2;
+  const c10::Device device = model_.shard().device;
+  if (device.is_cpu()) return;
+  c10::Event end(device.type());
+  end.record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
+  step_ends_.push_back(std::move(end));
+  if (step_ends_.size() <= kMostAhead) return;
+  step_ends_.front().synchronize();
+  step_ends_.pop_front();
 }
 
 void Trainer::tell(const std::optional<StepProfile>& profile) {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Event.h>
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -18,7 +20,6 @@
 #include "train/kept_loss.h"
 #include "train/optimizer.h"
 #include "train/step_clock.h"
-#include "train/steps_ahead.h"
 #include "train/training_state.h"
 
 namespace micrec {
@@ -120,6 +121,10 @@ class Trainer {
   void read_loss(TrainingState& state, StepRecord& record);
   double seconds_of_reading(TrainingState& state, StepRecord& record);
   void refuse_if_diverged(TrainingState& state);
+  /// A device has been given a step; the host waits for the last but two. So the device has always
+  /// something to do, and neither deadlines of collectives nor memory that is locked for copies run
+  /// away.
+  void stay_near_device();
   void tell(const std::optional<StepProfile>& profile);
   /// Begins to save unless this step is saved; the last save of a run is written as it is.
   void save(TrainingState& state, bool is_best, bool is_last);
@@ -136,7 +141,7 @@ class Trainer {
   TrainingEvents events_;
   StepClock clock_;
   KeptLoss kept_loss_;
-  StepsAhead ahead_;
+  std::deque<c10::Event> step_ends_;  // on a device, of the latest steps
   Timer since_start_;
   Timer since_save_;
   double longest_step_seconds_ = 0;
