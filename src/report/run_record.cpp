@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include "base/description.h"
 #include "base/text.h"
 #include "io/durable_files.h"
+#include "io/log_lines.h"
 #include "io/paths.h"
 
 namespace micrec {
@@ -18,14 +18,6 @@ namespace {
 using json = nlohmann::ordered_json;
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
-/// A member, or null where it is missing or `object` is none.
-const json& member(const json& object, const char* name) {
-  static const json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
-}
 
 /// The members of an object, by name; none of what is no object.
 auto members(const json& value) {
@@ -43,11 +35,6 @@ std::int64_t integer_in(const json& object, const char* name) {
     return static_cast<std::int64_t>(std::min(value.get<std::uint64_t>(), kMost));
   }
   return value.is_number_integer() ? value.get<std::int64_t>() : 0;
-}
-
-std::string text_in(const json& object, const char* name) {
-  const json& value = member(object, name);
-  return value.is_string() ? value.get<std::string>() : std::string();
 }
 
 /// A value as people write it: text as it is, numbers as JSON has them.
@@ -287,18 +274,11 @@ void add_line(const json& line, RunRecord& record, SentSums& sent) {
 
 void read_metrics(const std::string& path, RunRecord& record) {
   if (!is_there(path)) return;
-  refuse_unreadable(path);
   SentSums sent;
-  std::ifstream file(path);
-  for (std::string text; std::getline(file, text);) {
-    const json line = json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (text_in(line, "kind").empty()) {
-      ++record.unreadable;
-      continue;
-    }
+  record.unreadable = take_log_lines(path, [&](const json& line) {
     ++record.lines;
     add_line(line, record, sent);
-  }
+  });
   sent.tell(record);
 }
 

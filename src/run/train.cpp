@@ -286,8 +286,8 @@ TrainingEvents events_of(Job& job, RunLock* lock, Model& model, Validation& vali
       take_weights(validation, model);
     };
   }
-  events.saved = [&logs](const SavedCheckpoint& saved) { logs.saved(saved); };
-  events.profiled = [&logs](const StepProfile& profile) { logs.profiled(profile); };
+  events.saved = [&logs](const SavedCheckpoint& saved) { logs.metrics.save(saved); };
+  events.profiled = [&logs](const StepProfile& profile) { logs.metrics.profile(profile); };
   events.save_step = [lock, death = death_from_environment(job.rank())](SaveStep step) {
     // Before all that changes what is in the folder, to the removal of old checkpoints.
     const bool is_gate = step == SaveStep::begun || step >= SaveStep::manifest_written;
@@ -318,7 +318,7 @@ void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job&
   if (config.validate_users > 0) {
     if (const auto of_all = evaluate_run(*run, Split::valid, config.k, config.test_users)) {
       const Report& report = of_all->report;
-      logs.validated_on_all(run->info.step, report.to_json());
+      logs.metrics.result("validation_of_all", run->info.step, report.to_json());
       job.log_once() << "validation of " << (report.is_of_sample() ? "--test_users" : "all users")
                      << ", " << report.checkpoint << ": ndcg@20 "
                      << decimal("%.4f", report.mean(Metric::ndcg, kValidationCutoff)) << "\n";
@@ -328,7 +328,7 @@ void test(const RunConfig& config, const ModelConfig& model, RunLogs& logs, Job&
       evaluate_run(*run, Split::test, config.k, config.test_users);
   if (!evaluation) return;
   const Report& report = evaluation->report;
-  logs.tested(run->info.step, report.to_json());
+  logs.metrics.result("test", run->info.step, report.to_json());
   job.log_once() << "test of " << report.checkpoint << "\n" << report.to_table();
 }
 
@@ -353,6 +353,10 @@ struct TrainedSoFar {
   TrainingEnd end = TrainingEnd::finished;
 };
 
+void end_log(const TrainedSoFar& run, const char* reason, RunClock& clock) {
+  run.logs->metrics.end(run.state.step, reason, clock.seconds(), clock.take_phases());
+}
+
 /// Trains to the run's end and tells how that went. Ranks: collective.
 void train_to_end(const RunConfig& config, Trainer& trainer, const Validation& validation,
                   TrainedSoFar& run, RunClock& clock, Job& job) {
@@ -360,7 +364,7 @@ void train_to_end(const RunConfig& config, Trainer& trainer, const Validation& v
   try {
     run.end = trainer.run(run.state);
   } catch (const Error& error) {
-    if (error.cause() == Cause::diverged) run.logs->ended(run.state.step, "diverged", clock);
+    if (error.cause() == Cause::diverged) end_log(run, "diverged", clock);
     throw;
   }
   clock.phase_ended("training, with validation and saving");
@@ -376,7 +380,7 @@ int end_run(const RunConfig& config, const ModelConfig& model, const TrainedSoFa
             RunClock& clock, Job& job) {
   const std::int64_t step = run.state.step;
   if (run.end == TrainingEnd::interrupted) {
-    run.logs->ended(step, "interrupted", clock);
+    end_log(run, "interrupted", clock);
     job.log_once() << "stopped after step " << step
                    << " and saved; go on with: micrec train --run_dir=" << config.run_dir
                    << " --resume\n"
@@ -386,7 +390,7 @@ int end_run(const RunConfig& config, const ModelConfig& model, const TrainedSoFa
   test(config, model, *run.logs, job);
   clock.phase_ended("test");
   const char* reason = run.end == TrainingEnd::early_stopped ? "no improvement" : "finished";
-  run.logs->ended(step, reason, clock);
+  end_log(run, reason, clock);
   job.log_once() << reason << " after step " << step << " in " << in_time(clock.seconds())
                  << "; at most " << in_bytes(peak_memory_bytes()) << " of memory on rank 0\n"
                  << std::flush;
@@ -442,7 +446,9 @@ void read_and_train(const RunConfig& config, const DatasetFile& dataset,
   run.state = start.state;
   logs.open(config.run_dir, run.state, trainer, "ndcg@20");
   logs.started(run.state.step, facts_of(config, dataset, shard.grid, job), clock);
-  if (!start.checkpoint.empty()) logs.resumed(start);
+  if (!start.checkpoint.empty()) {
+    logs.metrics.resume(run.state.step, start.checkpoint, start.changes);
+  }
   train_to_end(config, trainer, validation, run, clock, job);
 }
 

@@ -91,6 +91,7 @@ MetricsLog::MetricsLog(const std::string& run_dir, std::int64_t step) : path_(pa
 }
 
 void MetricsLog::append(const ordered_json& object) {
+  if (!file_.ok()) return;
   // A line in one write, so that a crash cannot leave half of one before another.
   const std::string line =
       object.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
@@ -127,14 +128,8 @@ void MetricsLog::validation(std::int64_t epoch, std::int64_t step, const Validat
   append(line);
 }
 
-void MetricsLog::validation_of_all(std::int64_t step, const ordered_json& report) {
-  ordered_json line = line_of("validation_of_all", step);
-  line.update(report);
-  append(line);
-}
-
-void MetricsLog::test(std::int64_t step, const ordered_json& report) {
-  ordered_json line = line_of("test", step);
+void MetricsLog::result(const char* kind, std::int64_t step, const ordered_json& report) {
+  ordered_json line = line_of(kind, step);
   line.update(report);
   append(line);
 }
@@ -217,10 +212,10 @@ void MetricsLog::profile(const StepProfile& profile) {
   host["exchange"] = profile.exchange_ms;
   host["total"] = profile.total_ms;
   line["ms_per_step"] = host;
-  ordered_json device, counts;  // null where no GPU was recorded
+  const auto steps = static_cast<double>(profile.steps);
+  ordered_json device;  // null where no GPU was recorded
   if (profile.device) {
     const DeviceTime& time = *profile.device;
-    const auto steps = static_cast<double>(profile.steps);
     const auto ms = [&](double ns) { return ns / 1e6 / steps; };
     for (int part = 0; part < kStepParts; ++part) {
       device[name_of(static_cast<StepPart>(part))] = ms(time.busy_ns[part]);
@@ -228,18 +223,16 @@ void MetricsLog::profile(const StepProfile& profile) {
     device["exchange"] = ms(time.exchange_ns);
     device["idle"] = ms(time.idle_ns);
     device["total"] = ms(time.total_ns);
-    counts = {{"launches", time.launches},
-              {"uploads", time.uploads},
-              {"downloads", time.downloads},
-              {"waits", time.waits}};
   }
   line["device_ms_per_step"] = device;
-  for (const char* const what : {"launches", "uploads", "downloads", "waits"}) {
-    ordered_json& per_step = line[std::string(what) + "_per_step"];
-    if (profile.device) {
-      per_step = counts[what].get<double>() / static_cast<double>(profile.steps);
-    }
-  }
+  const auto per_step = [&](std::int64_t DeviceTime::*count) -> ordered_json {
+    if (!profile.device) return nullptr;
+    return static_cast<double>((*profile.device).*count) / steps;
+  };
+  line["launches_per_step"] = per_step(&DeviceTime::launches);
+  line["uploads_per_step"] = per_step(&DeviceTime::uploads);
+  line["downloads_per_step"] = per_step(&DeviceTime::downloads);
+  line["waits_per_step"] = per_step(&DeviceTime::waits);
   if (!profile.device_note.empty()) line["device_note"] = profile.device_note;
   append(line);
 }

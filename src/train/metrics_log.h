@@ -75,10 +75,12 @@ struct ValidatedMetric;
 /// Numbers that are not finite are null. A line is complete in the file, or at its very end and cut
 /// off by a crash.
 ///
-/// Ranks    rank 0 alone makes one.
+/// Ranks    rank 0 alone opens one.
 /// Errors   Error(Cause::io) where the file cannot be written.
 class MetricsLog {
  public:
+  /// Writes nothing.
+  MetricsLog() = default;
   /// Opens the log of a run that goes on from a checkpoint of `step` (0: a new run). What an
   /// earlier attempt wrote of later steps, and of its end, is dropped, so that the log reads as
   /// that of one run.
@@ -91,8 +93,8 @@ class MetricsLog {
   void step(const StepRecord& record);
   void validation(std::int64_t epoch, std::int64_t step, const ValidatedMetric& metric,
                   bool improved, const nlohmann::ordered_json& report);
-  void validation_of_all(std::int64_t step, const nlohmann::ordered_json& report);
-  void test(std::int64_t step, const nlohmann::ordered_json& report);
+  /// Of the result; `kind`: "test" or "validation_of_all".
+  void result(const char* kind, std::int64_t step, const nlohmann::ordered_json& report);
   void save(const SavedCheckpoint& saved);
   void ledger(std::int64_t step, const Traffic& traffic);
   void fit(std::int64_t step, const FittedRegression& fit);

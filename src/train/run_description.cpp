@@ -1,7 +1,6 @@
 #include "train/run_description.h"
 
 #include <deque>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -18,6 +17,7 @@
 #include "checkpoints/directory.h"
 #include "checkpoints/run_folder.h"
 #include "io/durable_files.h"
+#include "io/log_lines.h"
 #include "io/paths.h"
 #include "io/run_lock.h"
 #include "train/metrics_log.h"
@@ -38,40 +38,31 @@ struct MetricsSummary {
 MetricsSummary read_metrics(const std::string& path) {
   constexpr std::size_t kValidationsShown = 5;
   MetricsSummary summary;
-  refuse_unreadable(path);
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!object.is_object() || !object.contains("kind") || !object["kind"].is_string()) {
-      ++summary.unreadable;
-      continue;
-    }
+  summary.unreadable = take_log_lines(path, [&](json& line) {
     ++summary.lines;
-    const std::string kind = object["kind"];
+    const std::string kind = text_in(line, "kind");
     if (kind == "validation") {
-      summary.validations.push_back(object);
+      summary.validations.push_back(line);
       if (summary.validations.size() > kValidationsShown) summary.validations.pop_front();
     }
-    summary.last[kind] = std::move(object);
-  }
+    summary.last[kind] = std::move(line);
+  });
   return summary;
 }
 
 std::string integer_in(const json& object, const char* name) {
-  const auto field = object.find(name);
-  if (field == object.end() || !field->is_number_integer()) return "?";
-  return with_commas(field->get<std::int64_t>());
+  const json& value = member(object, name);
+  return value.is_number_integer() ? with_commas(value.get<std::int64_t>()) : "?";
 }
 
 std::string real_in(const json& object, const char* name, const char* format) {
-  const auto field = object.find(name);
-  if (field == object.end() || !field->is_number()) return "not a number";
-  return decimal(format, field->get<double>());
+  const json& value = member(object, name);
+  return value.is_number() ? decimal(format, value.get<double>()) : "not a number";
 }
 
 std::string seconds_in(const json& object) {
-  const auto field = object.find("seconds");
-  return field != object.end() && field->is_number() ? in_time(field->get<double>()) : "?";
+  const json& value = member(object, "seconds");
+  return value.is_number() ? in_time(value.get<double>()) : "?";
 }
 
 /// A line of kind step. What the model does not have is 0 there, and left out.

@@ -21,17 +21,13 @@ void RunLogs::open(const std::string& run_dir, const TrainingState& state, const
                     .best_metric = std::nullopt,
                     .best_step = state.best_step};
   if (state.best_step > 0) goal.best_metric = state.best_metric;
+  metrics = MetricsLog(run_dir, state.step);
   files_.emplace(run_dir, state.step, goal);
 }
 
 void RunLogs::started(std::int64_t step, const nlohmann::ordered_json& facts, RunClock& clock) {
-  if (!files_) return;
-  files_->metrics.start(step, facts, clock.take_phases());
-  if (fit_) files_->metrics.fit(step, *fit_);
-}
-
-void RunLogs::resumed(const RunStart& run) {
-  if (files_) files_->metrics.resume(run.state.step, run.checkpoint, run.changes);
+  metrics.start(step, facts, clock.take_phases());
+  if (fit_) metrics.fit(step, *fit_);
 }
 
 void RunLogs::fitted(double seconds, const LedgerEntries& sent,
@@ -49,7 +45,7 @@ void RunLogs::stepped(const StepRecord& record) {
   latest.bound_bytes = traffic_.bound_bytes;
   traffic_.add(latest);
   if (!files_) return;
-  files_->metrics.step(record);
+  metrics.step(record);
   files_->progress.stepped(record);
   std::vector<std::pair<std::string, double>> scalars = {{"loss/total", record.loss}};
   for (const auto& [name, part] : record.parts.by_name) {
@@ -57,7 +53,7 @@ void RunLogs::stepped(const StepRecord& record) {
   }
   scalars.emplace_back("speed/triples_per_second", record.triples_per_second);
   files_->tensorboard.scalars(record.step, scalars);
-  if (world_.size() > 1) files_->metrics.ledger(record.step, latest);
+  if (world_.size() > 1) metrics.ledger(record.step, latest);
 }
 
 void RunLogs::validated(std::int64_t epoch, const TrainingState& state,
@@ -65,7 +61,7 @@ void RunLogs::validated(std::int64_t epoch, const TrainingState& state,
                         const nlohmann::ordered_json& report,
                         const std::vector<std::pair<std::string, double>>& by_domain) {
   if (!files_) return;
-  files_->metrics.validation(epoch, state.step, metric, improved, report);
+  metrics.validation(epoch, state.step, metric, improved, report);
   files_->progress.validated(state.step, metric, improved);
   std::vector<std::pair<std::string, double>> values;
   for (const auto& [domain, value] : by_domain) {
@@ -75,29 +71,9 @@ void RunLogs::validated(std::int64_t epoch, const TrainingState& state,
   files_->tensorboard.scalars(state.step, values);
 }
 
-void RunLogs::validated_on_all(std::int64_t step, const nlohmann::ordered_json& report) {
-  if (files_) files_->metrics.validation_of_all(step, report);
-}
-
-void RunLogs::saved(const SavedCheckpoint& saved) {
-  if (files_) files_->metrics.save(saved);
-}
-
-void RunLogs::profiled(const StepProfile& profile) {
-  if (files_) files_->metrics.profile(profile);
-}
-
 std::string RunLogs::end_training() {
   if (files_) files_->progress.end_line();
   return traffic_.to_table();
-}
-
-void RunLogs::tested(std::int64_t step, const nlohmann::ordered_json& report) {
-  if (files_) files_->metrics.test(step, report);
-}
-
-void RunLogs::ended(std::int64_t step, const std::string& reason, RunClock& clock) {
-  if (files_) files_->metrics.end(step, reason, clock.seconds(), clock.take_phases());
 }
 
 }  // namespace micrec

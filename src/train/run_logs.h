@@ -13,7 +13,6 @@
 #include "train/progress.h"
 #include "train/run_clock.h"
 #include "train/run_planner.h"
-#include "train/run_start.h"
 #include "train/tensorboard.h"
 #include "train/traffic.h"
 #include "train/trainer.h"
@@ -35,7 +34,6 @@ class RunLogs {
             const std::string& metric);
   /// `facts`: as MetricsLog::start() takes them. The phases of the clock until now are told.
   void started(std::int64_t step, const nlohmann::ordered_json& facts, RunClock& clock);
-  void resumed(const RunStart& run);
   /// What the fit of item regression took and this rank sent for it, beside what was planned; comes
   /// before started(). Ranks: collective.
   void fitted(double seconds, const LedgerEntries& sent, const std::optional<FitPlan>& plan);
@@ -46,22 +44,18 @@ class RunLogs {
   void validated(std::int64_t epoch, const TrainingState& state, const ValidatedMetric& metric,
                  bool improved, const nlohmann::ordered_json& report,
                  const std::vector<std::pair<std::string, double>>& by_domain);
-  /// What the result of a run that validated samples reaches on all users.
-  void validated_on_all(std::int64_t step, const nlohmann::ordered_json& report);
-  void saved(const SavedCheckpoint& saved);
-  void profiled(const StepProfile& profile);
 
   /// Training is over: ends the line of progress and returns the table of what travelled, or "".
   std::string end_training();
-  void tested(std::int64_t step, const nlohmann::ordered_json& report);
-  void ended(std::int64_t step, const std::string& reason, RunClock& clock);
+
+  /// For what is told there alone. That of rank 0 writes, once it is open.
+  MetricsLog metrics;
 
  private:
   struct Files {
     Files(const std::string& run_dir, std::int64_t step, const ProgressGoal& goal)
-        : metrics(run_dir, step), tensorboard(run_dir, step), progress(goal) {}
+        : tensorboard(run_dir, step), progress(goal) {}
 
-    MetricsLog metrics;
     TensorBoardLog tensorboard;
     Progress progress;
   };

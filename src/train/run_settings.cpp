@@ -1,7 +1,6 @@
 #include "train/run_settings.h"
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -10,6 +9,7 @@
 #include "checkpoints/directory.h"
 #include "checkpoints/run_folder.h"
 #include "io/durable_files.h"
+#include "io/log_lines.h"
 #include "io/paths.h"
 #include "train/metrics_log.h"
 
@@ -24,17 +24,14 @@ const RunSetting* find(const std::vector<RunSetting>& settings, const std::strin
 /// The first checkpoint that the log of a run tells of.
 std::optional<std::string> saved_once(const std::string& run_dir) {
   const std::string path = MetricsLog::path_in(run_dir);
-  if (!is_there(path)) return std::nullopt;
-  refuse_unreadable(path);
-  std::ifstream lines(path);
-  for (std::string line; std::getline(lines, line);) {
-    const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!object.is_object() || !object.contains("kind") || object["kind"] != "save") continue;
-    if (object.contains("checkpoint") && object["checkpoint"].is_string()) {
-      return object["checkpoint"].get<std::string>();
-    }
-  }
-  return std::nullopt;
+  std::optional<std::string> saved;
+  if (!is_there(path)) return saved;
+  take_log_lines(path, [&](const nlohmann::ordered_json& line) {
+    if (saved || text_in(line, "kind") != "save") return;
+    const nlohmann::ordered_json& checkpoint = member(line, "checkpoint");
+    if (checkpoint.is_string()) saved = checkpoint.get<std::string>();
+  });
+  return saved;
 }
 
 }  // namespace

@@ -201,7 +201,7 @@ TEST_F(Inspect, DescribesARun) {
        "step 1,200: 0.04710\n", "it is running, or it was cut off", "2 checkpoints",
        "step-000000000600: epoch 10", "from 1 rank, the best", "step-000000001200: epoch 20"});
   MetricsLog log(folder_, 1200);
-  log.test(600, {{"mean", {{"ndcg@20", 0.0463}}}});
+  log.result("test", 600, {{"mean", {{"ndcg@20", 0.0463}}}});
   log.end(1200, "finished", 75);
   expect_all(inspect(folder_), {"ndcg@20 0.04630", "finished after step 1,200, 1 min 15 s"});
   expect_all(inspect(folder_ + "/checkpoints"), {"2 checkpoints", "step-000000001200: epoch 20"});

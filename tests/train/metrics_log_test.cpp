@@ -72,7 +72,7 @@ TEST_F(MetricsLogTest, WritesAnObjectALine) {
             .blocked_seconds = 0.0625,
             .copy_seconds = 0.03125,
             .write_seconds = 0.125});
-  log.test(10, kReport);
+  log.result("test", 10, kReport);
   log.end(10, "finished", 12.5, {{"test", 2.5, 4096}});
   const std::vector<json> all = lines();  // while the log is open: nothing is held back
   ASSERT_EQ(all.size(), 5u);
