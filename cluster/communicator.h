@@ -107,29 +107,21 @@ class Communicator {
   virtual at::Tensor all_gather(const char* name, const at::Tensor& local,
                                 const std::vector<std::int64_t>& rows_per_rank) = 0;
 
-  /// Transpose of all_gather: sums `full` over ranks and keeps this rank's rows.
-  /// Shapes   full: (sum of rows_per_rank, ...); returns (rows_per_rank[rank()], ...).
-  virtual at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
-                                    const std::vector<std::int64_t>& rows_per_rank) = 0;
-
   /// Sends the q-th block of rows to rank q and returns the blocks received, rank 0's first.
   /// Shapes   send: (sum of send_rows, ...); returns (sum of receive_rows, ...).
   virtual at::Tensor all_to_all(const char* name, const at::Tensor& send,
                                 const std::vector<std::int64_t>& send_rows,
                                 const std::vector<std::int64_t>& receive_rows) = 0;
 
-  /// As all_gather and all_to_all, but return at once: the rows travel while the caller does
-  /// something else, provided it calls poll() now and then. What was given must not change before
-  /// wait() has returned. Several may be in flight and other collectives may come between; all
-  /// ranks start and wait in one order.
+  /// As all_to_all, but returns at once: the rows travel while the caller does something else,
+  /// provided it calls poll() now and then. What was given must not change before wait() has
+  /// returned. Several may be in flight and other collectives may come between; all ranks start and
+  /// wait in one order.
   ///
-  /// What all_to_all receives goes into a tensor made beforehand, the rows of rank q to
-  /// first_rows[q] and after. What is there may be read and written meanwhile but for those rows;
-  /// wait() returns `into`.
+  /// What is received goes into a tensor made beforehand, the rows of rank q to first_rows[q] and
+  /// after. What is there may be read and written meanwhile but for those rows; wait() returns
+  /// `into`.
   /// Shapes   into: (any number of rows, ...) as send's; first_rows: (ranks), so that no rows meet.
-  virtual std::unique_ptr<PendingTensor> start_all_gather(
-      const char* name, const at::Tensor& local,
-      const std::vector<std::int64_t>& rows_per_rank) = 0;
   virtual std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,

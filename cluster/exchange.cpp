@@ -114,13 +114,6 @@ Rounds rounds_of(const Exchange& exchange, int rank, std::int64_t small_bytes) {
     case CollectiveKind::all_to_all:
       rounds.first = straight(exchange.sent, exchange.result, exchange.received);
       break;
-    case CollectiveKind::reduce_scatter:
-      rounds.parts = empty_rows(exchange.given, total(exchange.received.rows));
-      rounds.first = straight(exchange.sent, rounds.parts, exchange.received);
-      rounds.first.buffers.push_back(exchange.result);
-      rounds.into = writable_bytes_of(exchange.result);
-      rounds.count = exchange.result.numel();
-      break;
     case CollectiveKind::all_reduce:
       return rounds_of_all_reduce(exchange, rank, small_bytes);
     case CollectiveKind::broadcast: {

@@ -15,7 +15,6 @@ namespace micrec {
 enum class CollectiveKind : std::int32_t {
   barrier,
   all_gather,
-  reduce_scatter,
   all_to_all,
   all_reduce,
   broadcast,
@@ -38,12 +37,12 @@ struct Runs {
 struct Exchange {
   const char* name = nullptr;  ///< a literal
   CollectiveKind kind = CollectiveKind::barrier;
-  at::Tensor given;            // (rows, ...)
-  at::Tensor result;           // (rows, ...), on the same device
-  Runs sent;                   // of `given`, to each rank
-  Runs received;               // from each rank: of `result`, or of the parts that are reduced
-  std::int64_t row_bytes = 0;  // of `given` as of `result`
-  Reduction reduction = Reduction::sum;  ///< of reduce_scatter and all_reduce
+  at::Tensor given;                      // (rows, ...)
+  at::Tensor result;                     // (rows, ...), on the same device
+  Runs sent;                             // of `given`, to each rank
+  Runs received;                         // from each rank: of `result`
+  std::int64_t row_bytes = 0;            // of `given` as of `result`
+  Reduction reduction = Reduction::sum;  ///< of all_reduce
   int root = -1;                         ///< of broadcast
 };
 

@@ -52,37 +52,14 @@ void ExchangeCommunicator::barrier(const char* name) {
   run(exchange);
 }
 
-Exchange ExchangeCommunicator::of_all_gather(const char* name, const at::Tensor& local,
-                                             const std::vector<std::int64_t>& rows_per_rank) const {
+at::Tensor ExchangeCommunicator::all_gather(const char* name, const at::Tensor& local,
+                                            const std::vector<std::int64_t>& rows_per_rank) {
   Exchange exchange = exchange_of(name, CollectiveKind::all_gather, local);
   check_rows(name, rows_per_rank);
   CHECK_EQ(local.size(0), rows_per_rank[rank()]) << name;
   exchange.sent = Runs::shared(size(), 0, local.size(0));
   exchange.received = Runs::consecutive(rows_per_rank);
   exchange.result = empty_rows(local, total(rows_per_rank));
-  return exchange;
-}
-
-at::Tensor ExchangeCommunicator::all_gather(const char* name, const at::Tensor& local,
-                                            const std::vector<std::int64_t>& rows_per_rank) {
-  return run(of_all_gather(name, local, rows_per_rank));
-}
-
-std::unique_ptr<PendingTensor> ExchangeCommunicator::start_all_gather(
-    const char* name, const at::Tensor& local, const std::vector<std::int64_t>& rows_per_rank) {
-  return start(of_all_gather(name, local, rows_per_rank));
-}
-
-at::Tensor ExchangeCommunicator::reduce_scatter(const char* name, const at::Tensor& full,
-                                                const std::vector<std::int64_t>& rows_per_rank) {
-  Exchange exchange = exchange_of(name, CollectiveKind::reduce_scatter, full);
-  check_reducible(name, full.scalar_type());
-  check_rows(name, rows_per_rank);
-  CHECK_EQ(full.size(0), total(rows_per_rank)) << name;
-  const std::int64_t own_rows = rows_per_rank[rank()];
-  exchange.sent = Runs::consecutive(rows_per_rank);
-  exchange.received = Runs::consecutive(std::vector<std::int64_t>(rows_per_rank.size(), own_rows));
-  exchange.result = empty_rows(full, own_rows);
   return run(exchange);
 }
 

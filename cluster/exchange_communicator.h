@@ -16,14 +16,9 @@ class ExchangeCommunicator : public Communicator {
   void barrier(const char* name) final;
   at::Tensor all_gather(const char* name, const at::Tensor& local,
                         const std::vector<std::int64_t>& rows_per_rank) final;
-  at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
-                            const std::vector<std::int64_t>& rows_per_rank) final;
   at::Tensor all_to_all(const char* name, const at::Tensor& send,
                         const std::vector<std::int64_t>& send_rows,
                         const std::vector<std::int64_t>& receive_rows) final;
-  std::unique_ptr<PendingTensor> start_all_gather(
-      const char* name, const at::Tensor& local,
-      const std::vector<std::int64_t>& rows_per_rank) final;
   std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,
@@ -43,8 +38,6 @@ class ExchangeCommunicator : public Communicator {
 
  private:
   Exchange exchange_of(const char* name, CollectiveKind kind, const at::Tensor& given) const;
-  Exchange of_all_gather(const char* name, const at::Tensor& local,
-                         const std::vector<std::int64_t>& rows_per_rank) const;
   Exchange of_all_to_all(const char* name, const at::Tensor& send,
                          const std::vector<std::int64_t>& send_rows,
                          const std::vector<std::int64_t>& receive_rows) const;

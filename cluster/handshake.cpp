@@ -8,8 +8,8 @@
 namespace micrec {
 namespace {
 
-constexpr std::array<const char*, 6> kKinds = {"barrier",    "all_gather", "reduce_scatter",
-                                               "all_to_all", "all_reduce", "broadcast"};
+constexpr std::array<const char*, 5> kKinds = {"barrier", "all_gather", "all_to_all", "all_reduce",
+                                               "broadcast"};
 constexpr std::array<const char*, 3> kReductions = {"sum", "min", "max"};
 
 std::string describe(const Handshake& one) {
@@ -39,7 +39,6 @@ Handshake::Handshake(const Exchange& exchange, std::uint64_t its_number, const c
     dtype = static_cast<std::int32_t>(exchange.given.scalar_type());
     row_bytes = exchange.row_bytes;
   }
-  // A reduce_scatter has but one.
   if (kind == CollectiveKind::all_reduce) {
     reduction = static_cast<std::int32_t>(exchange.reduction);
   }

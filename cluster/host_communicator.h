@@ -52,8 +52,7 @@ struct Transfer {
 /// shows on the progress board where this rank waits.
 ///
 /// Cost     A rank sends (ranks - 1) messages an exchange. all_reduce moves ranks * bytes while
-///          that is little and 2 * bytes otherwise; reduce_scatter takes as much memory again as
-///          `full`.
+///          that is little and 2 * bytes otherwise.
 class HostCommunicator : public ExchangeCommunicator {
  public:
   HostCommunicator(const HostCommunicator&) = delete;

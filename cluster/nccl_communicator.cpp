@@ -58,7 +58,6 @@ class NcclCommunicator::Collective {
 
   /// Gives all of it to the GPU.
   std::shared_ptr<NcclLink::Mark> give() {
-    const bool in_rank_order = communicator_.options_.reproducible;
     switch (exchange_.kind) {
       case CollectiveKind::all_gather:
         if (const auto share = equal_share(exchange_.received.rows)) {
@@ -66,15 +65,9 @@ class NcclCommunicator::Collective {
           return finish();
         }
         break;
-      case CollectiveKind::reduce_scatter:
-        if (const auto share = equal_share(exchange_.sent.rows); share && !in_rank_order) {
-          give_reduce_scatter(*share);
-          return finish();
-        }
-        break;
       case CollectiveKind::all_reduce: {
         const bool is_sum = exchange_.reduction == Reduction::sum;
-        if (is_sum ? !in_rank_order : !exchange_.given.is_floating_point()) {
+        if (is_sum ? !communicator_.options_.reproducible : !exchange_.given.is_floating_point()) {
           give_all_reduce();
           return finish();
         }
@@ -112,27 +105,6 @@ class NcclCommunicator::Collective {
       copy(writable_bytes_of(result) + exchange_.received.first[q] * exchange_.row_bytes,
            bytes_of(all) + q * share_bytes, exchange_.received.rows[q] * exchange_.row_bytes);
     }
-  }
-
-  void give_reduce_scatter(std::int64_t share) {
-    const std::int64_t share_bytes = share * exchange_.row_bytes;
-    const at::Tensor& full = exchange_.given;
-    const at::Tensor& result = exchange_.result;
-    const bool is_even = full.size(0) == share * communicator_.size();
-    const at::Tensor all = is_even ? full : empty_rows(full, share * communicator_.size());
-    const at::Tensor own = result.size(0) == share ? result : empty_rows(full, share);
-    follow_current_stream({full, all, own, result});
-    for (int q = 0; !is_even && q < communicator_.size(); ++q) {
-      copy(writable_bytes_of(all) + q * share_bytes,
-           bytes_of(full) + exchange_.sent.first[q] * exchange_.row_bytes,
-           exchange_.sent.rows[q] * exchange_.row_bytes);
-    }
-    if (share_bytes > 0) {
-      link_.reduce_scatter(full.scalar_type(), writable_bytes_of(own), bytes_of(all), own.numel());
-      wait_until_given();
-      count(share_bytes * (communicator_.size() - 1));
-    }
-    copy(writable_bytes_of(result), bytes_of(own), result.size(0) * exchange_.row_bytes);
   }
 
   void give_all_reduce() {

@@ -85,9 +85,6 @@ class NcclLink {
                         const std::vector<Message>& receives) = 0;
   /// Shapes   from: `bytes`, of each rank; to: (ranks, bytes).
   virtual void all_gather(std::byte* to, const std::byte* from, std::int64_t bytes) = 0;
-  /// Sums. Shapes   from: (ranks, count); to: (count).
-  virtual void reduce_scatter(c10::ScalarType dtype, std::byte* to, const std::byte* from,
-                              std::int64_t count) = 0;
   /// In place. A minimum or maximum may lose a NaN.
   virtual void all_reduce(c10::ScalarType dtype, Reduction reduction, std::byte* values,
                           std::int64_t count) = 0;

@@ -224,13 +224,6 @@ class CudaNcclLink final : public NcclLink {
                            stream_.stream());
     });
   }
-  void reduce_scatter(c10::ScalarType dtype, std::byte* to, const std::byte* from,
-                      std::int64_t count) override {
-    give("ncclReduceScatter", [&](ncclComm_t all) {
-      return ncclReduceScatter(from, to, static_cast<std::size_t>(count), nccl_type(dtype), ncclSum,
-                               all, stream_.stream());
-    });
-  }
   void all_reduce(c10::ScalarType dtype, Reduction reduction, std::byte* values,
                   std::int64_t count) override {
     give("ncclAllReduce", [&](ncclComm_t all) {

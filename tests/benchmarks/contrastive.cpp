@@ -3,7 +3,7 @@
 //     whole steps, forward and backward, on BATCH people (0: all) chosen out of PEOPLE whose rows
 //     are there; with the choice itself
 //   benchmark_contrastive compare PEOPLE BATCH [RANKS [THREADS [DIM [REPEATS]]]]
-//     the same in turn with tiles of LibTorch's products whose backward is a reduce-scatter
+//     the same in turn with tiles of LibTorch's products whose backward sums over ranks
 //   benchmark_contrastive slice PEOPLE ROWS [RANKS [THREADS [DIM]]]
 //     the rows of all PEOPLE are gathered on every rank and everything a step on all of them keeps
 //     is taken, but logits are computed for ROWS people of each rank only, against all; and the
@@ -92,8 +92,8 @@ at::Tensor unit_rows(const at::Tensor& x) {
 }
 
 // The loss as tiles of LibTorch's products: each direction computes its logits again in the
-// backward pass, and the gradients of the rows of all people are summed over ranks by a
-// reduce-scatter. Rows are taken as normalised.
+// backward pass, and the gradients of the rows of all people are summed over ranks. Rows are taken
+// as normalised.
 class LibTorchTiles {
  public:
   LibTorchTiles(Communicator& communicator, std::vector<std::int64_t> rows_per_rank)
@@ -117,8 +117,10 @@ class LibTorchTiles {
   std::pair<at::Tensor, at::Tensor> backward() {
     auto [a_of_own, b_of_all] = gradients(a_, all_b_, a_log_sums_);
     auto [b_of_own, a_of_all] = gradients(b_, all_a_, b_log_sums_);
-    return {a_of_own + communicator_.reduce_scatter("first", a_of_all, rows_per_rank_),
-            b_of_own + communicator_.reduce_scatter("second", b_of_all, rows_per_rank_)};
+    communicator_.all_reduce("first", a_of_all);
+    communicator_.all_reduce("second", b_of_all);
+    return {a_of_own + a_of_all.narrow(0, offset_, a_.size(0)),
+            b_of_own + b_of_all.narrow(0, offset_, b_.size(0))};
   }
 
  private:

@@ -139,20 +139,6 @@ void all_gather_concatenates_in_rank_order(const RunGroup& run) {
   });
 }
 
-void reduce_scatter_sums_and_keeps_own_rows(const RunGroup& run) {
-  run_in_both_modes(run, [](Communicator& group) {
-    const std::vector<std::int64_t> rows = shares(group.size());
-    for (const at::ScalarType dtype : reduced_dtypes()) {
-      const at::Tensor full = numbers(sum(rows), 2, group.rank(), dtype);
-      at::Tensor expected = at::zeros({sum(rows), 2}, dtype);
-      for (int q = 0; q < group.size(); ++q) expected += numbers(sum(rows), 2, q, dtype);
-      const std::int64_t begin = sum({rows.begin(), rows.begin() + group.rank()});
-      const at::Tensor own = group.reduce_scatter("test.scatter", full, rows);
-      EXPECT_TRUE(at::equal(own, expected.narrow(0, begin, rows[group.rank()]))) << dtype;
-    }
-  });
-}
-
 void all_to_all_delivers_each_block(const RunGroup& run) {
   run_in_both_modes(run, [](Communicator& group) {
     // From p to q: (2p + q) % 4 rows, so some pairs have nothing for each other.
@@ -241,10 +227,6 @@ void sums_have_the_bits_of_rank_order(const RunGroup& run) {
       group.all_reduce("test.bits", values);
       EXPECT_TRUE(at::equal(values, expected.narrow(0, 0, count))) << count;
     }
-    std::vector<std::int64_t> rows(static_cast<std::size_t>(group.size()), 0);
-    rows.back() = 6'001;
-    const at::Tensor own = group.reduce_scatter("test.bits", values_of(group.rank()), rows);
-    EXPECT_TRUE(at::equal(own, expected.narrow(0, 0, rows[group.rank()])));
   });
 }
 
@@ -253,7 +235,6 @@ void nothing_at_all_is_legal(const RunGroup& run) {
     const std::vector<std::int64_t> none(static_cast<std::size_t>(group.size()), 0);
     const at::Tensor no_rows = at::empty({0, 4}, at::kFloat);
     EXPECT_EQ(group.all_gather("test.none", no_rows, none).sizes(), (at::IntArrayRef{0, 4}));
-    EXPECT_EQ(group.reduce_scatter("test.none", no_rows, none).sizes(), (at::IntArrayRef{0, 4}));
     EXPECT_EQ(group.all_to_all("test.none", no_rows, none, none).sizes(), (at::IntArrayRef{0, 4}));
     at::Tensor empty = no_rows.clone();
     group.all_reduce("test.none", empty);
@@ -271,12 +252,10 @@ void results_share_no_memory_with_arguments(const RunGroup& run) {
     const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
     const at::Tensor all = group.all_gather("test.memory", local, one_each);
     at::Tensor full = at::ones({group.size()}, at::kFloat);
-    const at::Tensor own = group.reduce_scatter("test.memory", full, one_each);
     const at::Tensor exchanged = group.all_to_all("test.memory", full, one_each, one_each);
     local.fill_(9);
     full.fill_(9);
     EXPECT_TRUE(at::equal(all, at::ones({group.size()})));
-    EXPECT_TRUE(at::equal(own, at::full({1}, static_cast<double>(group.size()), at::kFloat)));
     EXPECT_TRUE(at::equal(exchanged, at::ones({group.size()})));
   });
 }
@@ -370,26 +349,22 @@ struct Started {
 
 void started_collectives_give_what_waiting_gives(const RunGroup& run) {
   run_in_both_modes(run, [](Communicator& group) {
-    // Two of a kind and one of another in flight, others in between, one never polled for.
+    // Three in flight, of rows of two kinds, others in between, one never polled for.
     for (int turn = 0; turn < 3; ++turn) {
       const Started first(group, turn);
       const Started second(group, turn + 1);
+      const Started third(group, turn + 2);
       const auto one =
           start_all_to_all(group, "test.one", first.send, first.send_rows, first.receive_rows);
-      const auto all = group.start_all_gather(
-          "test.all", numbers(share_of(group.rank()), 3, group.rank(), at::kInt),
-          shares(group.size()));
+      const auto whole = start_all_to_all(group, "test.whole", third.send.to(at::kInt),
+                                          third.send_rows, third.receive_rows);
       EXPECT_EQ(gather_counts(group, "test.between", group.rank()).back(), group.size() - 1);
       for (int i = 0; i < 10 * turn; ++i) group.poll("test.poll");
       const auto two =
           start_all_to_all(group, "test.two", second.send, second.send_rows, second.receive_rows);
       EXPECT_TRUE(at::equal(one->wait(), first.expected));
       group.barrier("test.between");
-      std::vector<at::Tensor> expected;
-      for (int q = 0; q < group.size(); ++q) {
-        expected.push_back(numbers(share_of(q), 3, q, at::kInt));
-      }
-      EXPECT_TRUE(at::equal(all->wait(), at::cat(expected)));
+      EXPECT_TRUE(at::equal(whole->wait(), third.expected.to(at::kInt)));
       EXPECT_TRUE(at::equal(two->wait(), second.expected));
     }
   });
@@ -425,7 +400,8 @@ void large_rows_travel_while_ranks_poll(const RunGroup& run) {
       return at::arange(300'000, at::kInt).mul(rank + 3).view({-1, 4});
     };
     const std::vector<std::int64_t> rows(static_cast<std::size_t>(group.size()), 75'000);
-    const auto pending = group.start_all_gather("test.large", values_of(group.rank()), rows);
+    const at::Tensor to_each = values_of(group.rank()).repeat({group.size(), 1});
+    const auto pending = start_all_to_all(group, "test.large", to_each, rows, rows);
     for (int i = 0; i < 100; ++i) group.poll("test.work");
     const at::Tensor all = pending->wait();
     for (int q = 0; q < group.size(); ++q) {
@@ -439,12 +415,11 @@ void a_failure_ends_what_is_in_flight(const RunGroup& run) {
     run(options, [](Communicator& group) {
       if (group.size() == 1) return;
       const Started rows(group, 0);
-      const at::Tensor large = at::ones({100'000}, at::kDouble);
+      const std::vector<std::int64_t> large(static_cast<std::size_t>(group.size()), 100'000);
       const auto one =
           start_all_to_all(group, "test.flight", rows.send, rows.send_rows, rows.receive_rows);
-      const auto two = group.start_all_gather(
-          "test.large", large,
-          std::vector<std::int64_t>(static_cast<std::size_t>(group.size()), large.size(0)));
+      const auto two =
+          start_all_to_all(group, "test.large", at::ones({sum(large)}, at::kDouble), large, large);
       tell_the_last(group);
       if (group.rank() == group.size() - 1) throw std::runtime_error("the disk is full");
       const Timer timer;
@@ -465,7 +440,7 @@ void what_nobody_waits_for_ends_the_communicator(const RunGroup& run) {
   run(patient(), [](Communicator& group) {
     if (group.size() == 1) return;
     const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
-    group.start_all_gather("test.dropped", at::ones({1}), one_each);
+    start_all_to_all(group, "test.dropped", at::ones({group.size()}), one_each, one_each);
     EXPECT_THAT(message_of([&] { group.barrier("test.after"); }),
                 AllOf(HasSubstr("'test.after'"), HasSubstr("'test.dropped' (collective 1)"),
                       HasSubstr("nobody waited for")));
@@ -480,7 +455,8 @@ void the_deadline_holds_for_what_is_in_flight(const RunGroup& run) {
       return;
     }
     const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
-    const auto pending = group.start_all_gather("test.deadline", at::ones({1}), one_each);
+    const auto pending =
+        start_all_to_all(group, "test.deadline", at::ones({group.size()}), one_each, one_each);
     const std::string message = message_of([&] { pending->wait(); });
     EXPECT_THAT(message, AllOf(HasSubstr("'test.deadline' (collective 1)"),
                                HasSubstr(named(group, 0)), HasSubstr("waited 0.5 s")));
@@ -494,7 +470,8 @@ void checked_mode_compares_what_is_started(const RunGroup& run) {
     const bool astray = group.rank() == group.size() - 1;
     const std::vector<std::int64_t> one_each(static_cast<std::size_t>(group.size()), 1);
     const std::string message = message_of([&] {
-      group.start_all_gather("test.started", at::ones({1, astray ? 2 : 3}), one_each);
+      start_all_to_all(group, "test.started", at::ones({group.size(), astray ? 2 : 3}), one_each,
+                       one_each);
     });
     EXPECT_THAT(message, AllOf(HasSubstr("'test.started' (collective 1)"), HasSubstr("8 bytes"),
                                HasSubstr("12 bytes")));
@@ -820,7 +797,6 @@ const std::vector<ContractTest>& contract_tests_of_gpus() {
   static const std::vector<ContractTest> tests = {
       MICREC_CONTRACT_TEST(barrier_waits_for_all),
       MICREC_CONTRACT_TEST(all_gather_concatenates_in_rank_order),
-      MICREC_CONTRACT_TEST(reduce_scatter_sums_and_keeps_own_rows),
       MICREC_CONTRACT_TEST(all_to_all_delivers_each_block),
       MICREC_CONTRACT_TEST(all_reduce_reduces_every_element),
       MICREC_CONTRACT_TEST(all_reduce_keeps_a_nan),

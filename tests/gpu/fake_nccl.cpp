@@ -157,18 +157,6 @@ class FakeNccl::Link final : public NcclLink {
       }
     });
   }
-  void reduce_scatter(c10::ScalarType dtype, std::byte* to, const std::byte* from,
-                      std::int64_t count) override {
-    begin_work(&Seen::reduce_scatters, "ncclReduceScatter");
-    const auto bytes = count * static_cast<std::int64_t>(c10::elementSize(dtype));
-    check_memory(to, bytes);
-    make_noise(to, bytes, {{const_cast<std::byte*>(from), bytes * size_, rank_}});
-    together(text("reduce_scatter of ", count, " ", dtype), from, bytes * size_,
-             [=, this](const Together& all) {
-               reduce_all(dtype, Reduction::sum, to,
-                          in_other_order(all, rank_ * bytes, bytes).data(), count, size_);
-             });
-  }
   void all_reduce(c10::ScalarType dtype, Reduction reduction, std::byte* values,
                   std::int64_t count) override {
     EXPECT_TRUE(reduction == Reduction::sum || !c10::isFloatingType(dtype))
@@ -177,8 +165,7 @@ class FakeNccl::Link final : public NcclLink {
     const auto bytes = count * static_cast<std::int64_t>(c10::elementSize(dtype));
     together(text("all_reduce of ", count, " ", dtype, ", ", static_cast<int>(reduction)), values,
              bytes, [=, this](const Together& all) {
-               reduce_all(dtype, reduction, values, in_other_order(all, 0, bytes).data(), count,
-                          size_);
+               reduce_all(dtype, reduction, values, in_other_order(all).data(), count, size_);
              });
   }
   void broadcast(std::byte* data, std::int64_t bytes, int root) override {
@@ -331,13 +318,11 @@ class FakeNccl::Link final : public NcclLink {
     });
   }
 
-  // `bytes` of each rank from `offset`, the last rank's first.
-  static std::vector<std::byte> in_other_order(const Together& all, std::int64_t offset,
-                                               std::int64_t bytes) {
+  // What each rank brought, the last rank's first.
+  static std::vector<std::byte> in_other_order(const Together& all) {
     std::vector<std::byte> parts;
     for (auto rank = all.brought.rbegin(); rank != all.brought.rend(); ++rank) {
-      const auto begin = rank->second.begin() + offset;
-      parts.insert(parts.end(), begin, begin + bytes);
+      parts.insert(parts.end(), rank->second.begin(), rank->second.end());
     }
     return parts;
   }

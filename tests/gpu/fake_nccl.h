@@ -37,14 +37,13 @@ class FakeNccl {
     int calls = 0;        ///< of any kind, on any link of the rank
     int groups = 0;       ///< of sends and receives
     int all_gathers = 0;  ///< and other collectives of NCCL's own
-    int reduce_scatters = 0;
     int all_reduces = 0;
     int broadcasts = 0;
     int aborts = 0;
     int leaves = 0;
     std::int64_t bytes_sent = 0;  ///< in groups
 
-    int work() const { return groups + all_gathers + reduce_scatters + all_reduces + broadcasts; }
+    int work() const { return groups + all_gathers + all_reduces + broadcasts; }
   };
 
   FakeNccl() = default;

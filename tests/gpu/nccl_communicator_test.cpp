@@ -67,6 +67,14 @@ at::Tensor read(FakeNccl& nccl, NcclCommunicator& group, const at::Tensor& resul
   return result;
 }
 
+// As many rows to every rank as from it, into a tensor of their own.
+std::unique_ptr<PendingTensor> start_all_to_all(NcclCommunicator& group, const char* name,
+                                                const at::Tensor& send,
+                                                const std::vector<std::int64_t>& rows) {
+  return group.start_all_to_all_into(name, send, rows, rows, at::empty_like(send),
+                                     Runs::consecutive(rows).first);
+}
+
 class NcclContract : public testing::TestWithParam<std::tuple<ContractTest, int, bool>> {};
 
 TEST_P(NcclContract, Holds) {
@@ -152,7 +160,6 @@ TEST(NcclCommunicator, ARankAloneTouchesNeitherNcclNorItsLink) {
   run_on(nccl, 1, {.check_collectives = true}, [](NcclCommunicator& group) {
     const at::Tensor rows = some_rows(3);
     EXPECT_TRUE(at::equal(group.all_gather("test.gather", rows, {3}), rows));
-    EXPECT_TRUE(at::equal(group.reduce_scatter("test.scatter", rows, {3}), rows));
     EXPECT_TRUE(at::equal(group.all_to_all("test.exchange", rows, {3}, {3}), rows));
     const at::Tensor into = at::zeros({5, 2}, at::kFloat);
     const auto pending = group.start_all_to_all_into("test.into", rows, {3}, {3}, into, {2});
@@ -190,7 +197,6 @@ TEST(NcclCommunicator, EqualSharesMoveByNcclsOwnCollectives) {
   FakeNccl nccl;
   run_on(nccl, 3, {}, [&](NcclCommunicator& group) {
     group.all_gather("test.gather", some_rows(2), {2, 2, 2});
-    group.reduce_scatter("test.scatter", some_rows(6), {2, 2, 2});
     at::Tensor values = some_rows(5);
     group.all_reduce("test.sum", values);
     at::Tensor numbers = at::arange(4, at::kLong);
@@ -199,7 +205,6 @@ TEST(NcclCommunicator, EqualSharesMoveByNcclsOwnCollectives) {
     group.settle();
     const LedgerEntries moved = group.ledger().snapshot();
     EXPECT_EQ(moved.at("test.gather").bytes_sent, 2 * 2 * 8);
-    EXPECT_EQ(moved.at("test.scatter").bytes_sent, 2 * 2 * 8);
     EXPECT_EQ(moved.at("test.sum").bytes_sent, 2 * 5 * 8 * 2 / 3);
     EXPECT_EQ(moved.at("test.broadcast").bytes_received, group.rank() == 2 ? 0 : 5 * 8);
     EXPECT_GT(moved.at("test.sum").hidden_seconds, 0);
@@ -207,7 +212,6 @@ TEST(NcclCommunicator, EqualSharesMoveByNcclsOwnCollectives) {
   const FakeNccl::Seen seen = nccl.seen(1);
   EXPECT_EQ(seen.groups, 0);
   EXPECT_EQ(seen.all_gathers, 1);
-  EXPECT_EQ(seen.reduce_scatters, 1);
   EXPECT_EQ(seen.all_reduces, 2);
   EXPECT_EQ(seen.broadcasts, 1);
 }
@@ -226,17 +230,13 @@ TEST(NcclCommunicator, NearlyEqualSharesArePaddedAndOthersAreNot) {
       EXPECT_TRUE(at::equal(all, at::cat({at::full({rows[0], 2}, 1, at::kFloat),
                                           at::full({rows[1], 2}, 2, at::kFloat),
                                           at::full({rows[2], 2}, 3, at::kFloat)})));
-      const at::Tensor sum =
-          read(nccl, group, group.reduce_scatter("test.sum", some_rows(all_rows), rows));
-      EXPECT_TRUE(at::equal(sum, 3 * some_rows(all_rows).narrow(0, 10 * group.rank(), own)));
       const LedgerEntry moved = group.ledger().snapshot().at(name);
       EXPECT_EQ(moved.bytes_sent, 2 * 8 * (padded ? 10 : own));
       EXPECT_EQ(moved.bytes_received, 8 * (padded ? 2 * 10 : all_rows - own));
     }
   });
   EXPECT_EQ(nccl.seen(0).all_gathers, 1);
-  EXPECT_EQ(nccl.seen(0).reduce_scatters, 1);
-  EXPECT_EQ(nccl.seen(0).groups, 2);
+  EXPECT_EQ(nccl.seen(0).groups, 1);
 }
 
 TEST(NcclCommunicator, AReproducibleSumIsNotLeftToNccl) {
@@ -245,14 +245,11 @@ TEST(NcclCommunicator, AReproducibleSumIsNotLeftToNccl) {
     // In rank order the first is lost in the second; the last two first would cancel each other.
     const std::array<float, 3> values = {1e-3F, 1e9F, -1e9F};
     at::Tensor value = at::full({3}, values.at(static_cast<std::size_t>(group.rank())), at::kFloat);
-    const at::Tensor part =
-        read(nccl, group, group.reduce_scatter("test.scatter", value, {1, 1, 1}));
     group.all_reduce("test.sum", value);
     read(nccl, group, value);
-    EXPECT_EQ(part.item<float>(), (1e-3F + 1e9F) - 1e9F);
     EXPECT_EQ(value[0].item<float>(), (1e-3F + 1e9F) - 1e9F);
   });
-  EXPECT_EQ(nccl.seen(0).all_reduces + nccl.seen(0).reduce_scatters, 0);
+  EXPECT_EQ(nccl.seen(0).all_reduces, 0);
 }
 
 TEST(NcclCommunicator, MovesOnlyWhatRanksHaveForEachOther) {
@@ -280,15 +277,14 @@ TEST(NcclCommunicator, HasSeveralTransfersInFlight) {
   FakeNccl nccl;
   run_on(nccl, 3, {}, [&](NcclCommunicator& group) {
     const std::vector<std::int64_t> one_each = {1, 1, 1};
-    const at::Tensor own = at::full({1, 2}, group.rank(), at::kFloat);
+    const at::Tensor own = at::full({3, 2}, group.rank(), at::kFloat);
     const at::Tensor full = at::add(at::arange(6, at::kFloat).view({3, 2}), 10 * group.rank());
-    const auto gathered = group.start_all_gather("test.gather", own, one_each);
-    const auto exchanged = group.start_all_to_all_into("test.exchange", full, one_each, one_each,
-                                                       at::empty_like(full), {0, 1, 2});
+    const auto shown = start_all_to_all(group, "test.show", own, one_each);
+    const auto exchanged = start_all_to_all(group, "test.exchange", full, one_each);
     at::Tensor sum = at::full({1}, 2, at::kInt);
     group.all_reduce("test.between", sum);
     EXPECT_EQ(read(nccl, group, sum).item<int>(), 6);
-    const at::Tensor all = read(nccl, group, gathered->wait());
+    const at::Tensor all = read(nccl, group, shown->wait());
     const at::Tensor received = read(nccl, group, exchanged->wait());
     for (int q = 0; q < 3; ++q) {
       EXPECT_EQ(all[q][1].item<float>(), q);
@@ -296,7 +292,7 @@ TEST(NcclCommunicator, HasSeveralTransfersInFlight) {
     }
     group.settle();
     const LedgerEntries entries = group.ledger().snapshot();
-    const LedgerEntry& entry = entries.at("test.gather");
+    const LedgerEntry& entry = entries.at("test.show");
     EXPECT_EQ(entry.calls, 1);
     EXPECT_EQ(entry.bytes_sent, 2 * 8);
     EXPECT_EQ(entry.bytes_received, 2 * 8);
@@ -323,7 +319,7 @@ TEST(NcclCommunicator, ATransferThatNobodyWaitsForIsAFailure) {
   FakeNccl nccl;
   EXPECT_THROW(run_on(nccl, 2, {.deadline_seconds = 60},
                       [](NcclCommunicator& group) {
-                        group.start_all_gather("test.lost", some_rows(1), {1, 1}).reset();
+                        start_all_to_all(group, "test.lost", some_rows(2), {1, 1}).reset();
                         group.barrier("test.after");
                       }),
                Error);
@@ -521,10 +517,10 @@ TEST(NcclCommunicator, AGpuThatFailsEndsAllRanksAndNotTheProcess) {
       run_on(nccl, 3, {.deadline_seconds = 60}, [&](NcclCommunicator& group) {
         const std::vector<std::int64_t> one_each = {1, 1, 1};
         try {
-          const auto first = group.start_all_gather("test.first", some_rows(1), one_each);
+          const auto first = start_all_to_all(group, "test.first", some_rows(3), one_each);
           if (!is_in_flight) first->wait();
           // Whatever this rank has in flight is destroyed on the way out.
-          const auto second = group.start_all_gather("test.broken", some_rows(1), one_each);
+          const auto second = start_all_to_all(group, "test.broken", some_rows(3), one_each);
           second->wait();
           nccl.synchronize(group.rank());
           group.settle();

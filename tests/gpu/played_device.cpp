@@ -224,20 +224,12 @@ class PlayedCommunicator final : public Communicator {
                         const std::vector<std::int64_t>& rows) override {
     return back(local, host_->all_gather(name, there(local), rows));
   }
-  at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
-                            const std::vector<std::int64_t>& rows) override {
-    return back(full, host_->reduce_scatter(name, there(full), rows));
-  }
   at::Tensor all_to_all(const char* name, const at::Tensor& send,
                         const std::vector<std::int64_t>& send_rows,
                         const std::vector<std::int64_t>& receive_rows) override {
     return back(send, host_->all_to_all(name, there(send), send_rows, receive_rows));
   }
-  // Have it done when they return.
-  std::unique_ptr<PendingTensor> start_all_gather(const char* name, const at::Tensor& local,
-                                                  const std::vector<std::int64_t>& rows) override {
-    return finished(all_gather(name, local, rows));
-  }
+  // Has it done when it returns.
   std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
       const std::vector<std::int64_t>& receive_rows, const at::Tensor& into,

@@ -39,18 +39,10 @@ class ThroughGpu final : public Communicator {
                         const std::vector<std::int64_t>& rows) override {
     return back(inner_.all_gather(name, there(local), rows));
   }
-  at::Tensor reduce_scatter(const char* name, const at::Tensor& full,
-                            const std::vector<std::int64_t>& rows) override {
-    return back(inner_.reduce_scatter(name, there(full), rows));
-  }
   at::Tensor all_to_all(const char* name, const at::Tensor& send,
                         const std::vector<std::int64_t>& send_rows,
                         const std::vector<std::int64_t>& receive_rows) override {
     return back(inner_.all_to_all(name, there(send), send_rows, receive_rows));
-  }
-  std::unique_ptr<PendingTensor> start_all_gather(const char* name, const at::Tensor& local,
-                                                  const std::vector<std::int64_t>& rows) override {
-    return std::make_unique<Back>(*this, inner_.start_all_gather(name, there(local), rows));
   }
   std::unique_ptr<PendingTensor> start_all_to_all_into(
       const char* name, const at::Tensor& send, const std::vector<std::int64_t>& send_rows,
@@ -77,17 +69,6 @@ class ThroughGpu final : public Communicator {
   void abort(const std::string& why) noexcept override { inner_.abort(why); }
 
  private:
-  class Back final : public PendingTensor {
-   public:
-    Back(ThroughGpu& through, std::unique_ptr<PendingTensor> inner)
-        : through_(through), inner_(std::move(inner)) {}
-    at::Tensor wait() override { return through_.back(inner_->wait()); }
-
-   private:
-    ThroughGpu& through_;
-    std::unique_ptr<PendingTensor> inner_;
-  };
-
   // Only the rows received go back: the others may have changed here meanwhile.
   class BackInto final : public PendingTensor {
    public:
