@@ -180,19 +180,16 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
                          const at::Tensor& row_scale, const at::Tensor& template_mask,
                          EdgeDropout dropout, const RowTokens* tokens,
                          const std::shared_ptr<const SelectedRows>& table_rows) {
-  std::vector<at::Tensor> results;
-  {
-    const at::NoGradGuard no_grad;
-    Horner token;
-    if (tokens) {
-      token.addend = tokens->tokens.reshape({-1, table.size(1)}).contiguous();
-      token.scale = tokens->weight;
-      token.addend_of = tokens->of_row;
-    }
-    results.push_back(scaled_sum(graph, "halo.template", table.contiguous(),
-                                 {row_scale, template_mask, true}, dropout, token));
-    if (table_rows) results.push_back(gather_rows(table, table_rows->list));
+  const at::Tensor values = table.detach().contiguous();
+  Horner token;
+  if (tokens) {
+    token.addend = tokens->tokens.detach().reshape({-1, table.size(1)}).contiguous();
+    token.scale = tokens->weight;
+    token.addend_of = tokens->of_row;
   }
+  std::vector<at::Tensor> results = {
+      scaled_sum(graph, "halo.template", values, {row_scale, template_mask, true}, dropout, token)};
+  if (table_rows) results.push_back(gather_rows(values, table_rows->list));
   dropout.transposed = !dropout.transposed;
   std::vector<JointInput> inputs;
   inputs.push_back({table, [&graph, row_scale, template_mask, dropout,
@@ -226,12 +223,8 @@ at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
   CHECK_EQ(e.size(0), graph.owned_rows());
   if (layers == 0) return rows ? take_rows(e, rows->list.rows()) : e;
   const float factor = 1.0F / static_cast<float>(layers + 1);
-  at::Tensor y;
-  {
-    const at::NoGradGuard no_grad;
-    y = horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, inverse_degree, layers,
-               rows.get(), factor);
-  }
+  const at::Tensor y = horner(graph, e.detach().contiguous(), nullptr, inverse_sqrt_degree,
+                              inverse_degree, layers, rows.get(), factor);
   return with_transpose(
       "propagate", e, y,
       [&graph, rows, inverse_sqrt_degree, inverse_degree, layers, factor](const at::Tensor& g) {
@@ -243,9 +236,9 @@ at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
 at::Tensor propagate_before_last(const ShardedGraph& graph, const at::Tensor& e,
                                  const at::Tensor& inverse_sqrt_degree, int layers) {
   CHECK_GE(layers, 1);
-  const at::NoGradGuard no_grad;
   if (layers == 1) return e.detach();
-  return horner(graph, e.contiguous(), nullptr, inverse_sqrt_degree, {}, layers - 1, nullptr, 1);
+  return horner(graph, e.detach().contiguous(), nullptr, inverse_sqrt_degree, {}, layers - 1,
+                nullptr, 1);
 }
 
 at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x) {
@@ -255,11 +248,8 @@ at::Tensor weighted_sum(const WeightedGraph& graph, const at::Tensor& x) {
     options.edge_weights = weights;
     return neighbour_sum(half.pattern(), half.with_halo(name, factor), options);
   };
-  at::Tensor y;
-  {
-    const at::NoGradGuard no_grad;
-    y = product(graph.graph(), "halo.weighted", graph.weights(), x.contiguous());
-  }
+  const at::Tensor y =
+      product(graph.graph(), "halo.weighted", graph.weights(), x.detach().contiguous());
   return with_transpose("weighted_sum", x, y, [&graph, product](const at::Tensor& g) {
     return product(graph.transpose(), "halo.weighted.backward", graph.transpose_weights(), g);
   });
@@ -269,16 +259,12 @@ at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor
   const std::shared_ptr<const RowExchange::Plan>& plan = exchange.plan();
   CHECK_EQ(rows_of_owner.size(0), static_cast<std::int64_t>(plan->requested_rows.size()));
   const bool travels = plan->communicator->size() > 1;
-  at::Tensor y;
-  {
-    const at::NoGradGuard no_grad;
-    at::Tensor received = rows_of_owner.contiguous();
-    if (travels) {
-      received = plan->communicator->all_to_all(name, gather_rows(received, plan->send_positions),
-                                                plan->send_rows, plan->receive_rows);
-    }
-    y = gather_rows(received, plan->entry_rows);
+  at::Tensor received = rows_of_owner.detach().contiguous();
+  if (travels) {
+    received = plan->communicator->all_to_all(name, gather_rows(received, plan->send_positions),
+                                              plan->send_rows, plan->receive_rows);
   }
+  const at::Tensor y = gather_rows(received, plan->entry_rows);
   return with_transpose("fetch", rows_of_owner, y, [plan, name, travels](const at::Tensor& g) {
     if (plan->by_entry) {
       const at::Tensor home =

@@ -1,7 +1,6 @@
 #include "model/column_exchange.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
 #include <utility>
@@ -68,24 +67,18 @@ at::Tensor ColumnExchange::Plan::to_columns(const char* name, const at::Tensor& 
 
 at::Tensor ColumnExchange::to_whole(const char* name, const at::Tensor& x) const {
   if (plan_->columns == nullptr) return x;
-  at::Tensor y;
-  {
-    const c10::NoGradGuard no_gradient;
-    y = plan_->to_whole(name, x.detach());
-  }
+  const at::Tensor y = plan_->to_whole(name, x.detach());
   return with_transpose("to_whole", x, y, [plan = plan_, name](const at::Tensor& gradient) {
     return plan->to_columns(name, gradient);
   });
 }
 
 at::Tensor ColumnExchange::to_columns(const char* name, const at::Tensor& whole) const {
-  const c10::NoGradGuard no_gradient;
   return plan_->to_columns(name, whole.detach());
 }
 
 at::Tensor gather_columns(Communicator* columns, const char* name, const at::Tensor& x) {
   if (columns == nullptr) return x;
-  const c10::NoGradGuard no_gradient;
   const std::int64_t width = x.size(-1);
   // Columns as rows: the columns of a rank then lie together.
   const at::Tensor own = x.detach().reshape({-1, width}).t().contiguous();

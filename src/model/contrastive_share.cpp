@@ -1,7 +1,6 @@
 #include "model/contrastive_share.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -368,14 +367,11 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
       std::make_shared<SharedPeople>(first, rows_per_rank, communicator.rank(), temperature);
   people->positions = positions;
   people->take_places();
-  at::Tensor loss;
-  {
-    const c10::NoGradGuard no_gradient;
-    people->send_rows(first, second, rows_per_rank, communicator);
-    const double sum = people->sum_losses(rows_per_rank, communicator);
-    loss = at::scalar_tensor(communicator.rank() == 0 ? sum / people->halves() * weight : 0.0,
-                             people->rows.options().dtype(at::kDouble));
-  }
+  people->send_rows(first.detach(), second.detach(), rows_per_rank, communicator);
+  const double sum = people->sum_losses(rows_per_rank, communicator);
+  const at::Tensor loss =
+      at::scalar_tensor(communicator.rank() == 0 ? sum / people->halves() * weight : 0.0,
+                        people->rows.options().dtype(at::kDouble));
   const auto gradient_of = [&](bool of_second) {
     return [people, of_second, weight](const at::Tensor& upstream) {
       return people->gradient(of_second, upstream.item<double>() * weight);
@@ -393,14 +389,10 @@ at::Tensor contrastive_on_device(const at::Tensor& first, const at::Tensor& seco
       std::make_shared<DevicePeople>(first, rows_per_rank, communicator.rank(), temperature);
   people->weight = weight;
   people->tiles = tiles_of(people->own, people->count, tile_numbers);
-  at::Tensor loss;
-  {
-    const c10::NoGradGuard no_gradient;
-    people->send_rows(first, second, rows_per_rank, communicator);
-    people->send_sums(rows_per_rank, communicator);
-    loss = people->told.select(1, 2).sum(at::kDouble) *
-           (communicator.rank() == 0 ? weight / people->halves() : 0.0);
-  }
+  people->send_rows(first.detach(), second.detach(), rows_per_rank, communicator);
+  people->send_sums(rows_per_rank, communicator);
+  const at::Tensor loss = people->told.select(1, 2).sum(at::kDouble) *
+                          (communicator.rank() == 0 ? weight / people->halves() : 0.0);
   const auto gradient_of = [&](int side) {
     return [people, side](const at::Tensor& upstream) { return people->gradient(side, upstream); };
   };

@@ -1,7 +1,6 @@
 #include "model/row_functions.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -204,13 +203,8 @@ at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
   CHECK_EQ(groups.rows, x.size(0));
   const at::Tensor left = x.detach().contiguous();
   const at::Tensor weight = first_copy(copies);
-  at::Tensor y;
-  {
-    const c10::NoGradGuard no_gradient;
-    y = row_product(left, weight);
-  }
   return with_transposes(
-      "grouped_row_product", y,
+      "grouped_row_product", row_product(left, weight),
       {{x, [weight](const at::Tensor& g) { return row_product_transposed(g, weight); }},
        {copies, [left, groups](const at::Tensor& g) {
           if (!groups.of_group) return row_product_gradient(left, g).unsqueeze(0);
@@ -252,14 +246,9 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::T
     });
     return to;
   };
-  at::Tensor y;
-  {
-    const c10::NoGradGuard no_gradient;
-    y = multiplied(rows);
-  }
   const std::vector<std::int64_t> shape = copies.sizes().vec();
   return with_transposes(
-      "times_table", y,
+      "times_table", multiplied(rows),
       {{x, multiplied}, {copies, [rows, index, groups, shape, width](const at::Tensor& g) {
                            const float* const a = rows.const_data_ptr<float>();
                            const float* const b = g.const_data_ptr<float>();
@@ -294,11 +283,6 @@ at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern
       ContentRows{projections.detach().contiguous(), pattern, groups, sums, {}, {}});
   check_rows(content->p);
   for (const at::Tensor& copy : copies) content->tables.push_back(first_copy(copy));
-  at::Tensor y;
-  {
-    const c10::NoGradGuard no_gradient;
-    y = content->forward();
-  }
   std::vector<LinearInput> inputs;
   inputs.push_back({projections, [content](const at::Tensor& g) {
                       return content->gradient_of_projections(g);
@@ -309,7 +293,7 @@ at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern
            return content->gradient_of_table(static_cast<std::int64_t>(m), shape, g);
          }});
   }
-  return with_transposes("content_rows", y, std::move(inputs));
+  return with_transposes("content_rows", content->forward(), std::move(inputs));
 }
 
 at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
@@ -321,26 +305,21 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
   check_rows(rows);
   const std::int64_t n = rows.size(0) / blocks;
   const std::int64_t width = rows.size(1);
-  at::Tensor y;
-  {
-    const c10::NoGradGuard no_gradient;
-    at::Tensor partial =
-        at::empty({static_cast<std::int64_t>(pairs.size()), n}, rows.options().dtype(at::kDouble));
-    const float* const in = rows.const_data_ptr<float>();
-    double* const out = partial.mutable_data_ptr<double>();
-    parallel_for(n, kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t t = begin; t < end; ++t) {
-        for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
-          out[static_cast<std::int64_t>(pair) * n + t] = sums.dot(
-              in + (pairs[pair].first * n + t) * width, in + (pairs[pair].second * n + t) * width);
-        }
+  at::Tensor partial =
+      at::empty({static_cast<std::int64_t>(pairs.size()), n}, rows.options().dtype(at::kDouble));
+  const float* const in = rows.const_data_ptr<float>();
+  double* const dots = partial.mutable_data_ptr<double>();
+  parallel_for(n, kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
+        dots[static_cast<std::int64_t>(pair) * n + t] = sums.dot(
+            in + (pairs[pair].first * n + t) * width, in + (pairs[pair].second * n + t) * width);
       }
-    });
-    y = sums.finish(name, partial);
-  }
-  return with_transpose("block_dots", x, y, [rows, pairs, n, width](const at::Tensor& g) {
+    }
+  });
+  const at::Tensor y = sums.finish(name, partial);
+  return with_transpose("block_dots", x, y, [rows, in, pairs, n, width](const at::Tensor& g) {
     at::Tensor result = at::zeros_like(rows);
-    const float* const in = rows.const_data_ptr<float>();
     const double* const slope = g.const_data_ptr<double>();
     float* const out = result.mutable_data_ptr<float>();
     parallel_for(n, kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {

@@ -1,6 +1,5 @@
 // The functions of row_functions.h for rows that are not on the CPU.
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
 #include <memory>
@@ -105,12 +104,8 @@ at::Tensor mixed(const char* name, const at::Tensor& x, const std::vector<at::Te
     CHECK(copy.size(0) == 1 && copy.size(2) == 1) << "beside a GPU a table has a number an entry";
     mix->tables.push_back(copy.detach().view({-1}));
   }
-  at::Tensor y;
-  {
-    const c10::NoGradGuard no_gradient;
-    y = at::empty({mix->x.size(1), mix->x.size(2)}, mix->x.options());
-    mixed_rows_on_gpu(mix->call(y), y.device());
-  }
+  const at::Tensor y = at::empty({mix->x.size(1), mix->x.size(2)}, mix->x.options());
+  mixed_rows_on_gpu(mix->call(y), y.device());
   std::vector<LinearInput> inputs;
   inputs.push_back({x, [mix, shape = x.sizes().vec()](const at::Tensor& g) {
                       return mix->gradient_of_x(g).view(shape);
@@ -136,12 +131,7 @@ at::Tensor times_row(const at::Tensor& x, const at::Tensor& copies, const RowGro
   check_one_group(groups);
   const at::Tensor rows = x.detach();
   const at::Tensor factor = copies.detach()[0];  // (1, width)
-  at::Tensor y;
-  {
-    const c10::NoGradGuard no_gradient;
-    y = rows * factor;
-  }
-  return with_transposes("times_row", y,
+  return with_transposes("times_row", rows * factor,
                          {{x, [factor](const at::Tensor& g) { return g * factor; }},
                           {copies, [rows](const at::Tensor& g) {
                              return (g * rows).sum(0, /*keepdim=*/true).unsqueeze(0);
@@ -166,11 +156,7 @@ at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks
   CHECK_EQ(rows.scalar_type(), at::kFloat);
   const BlockPairs of_blocks = pairs_of(pairs);
   const std::int64_t n = rows.size(0) / blocks;
-  at::Tensor y;
-  {
-    const c10::NoGradGuard no_gradient;
-    y = sums.finish(name, partial_dots(rows, blocks, of_blocks));
-  }
+  const at::Tensor y = sums.finish(name, partial_dots(rows, blocks, of_blocks));
   return with_transpose("block_dots", x, y, [rows, of_blocks, blocks, n](const at::Tensor& g) {
     at::Tensor result = at::empty_like(rows);
     block_slopes_on_gpu({rows.const_data_ptr<float>(), g.const_data_ptr<double>(), n, rows.size(1),
@@ -185,17 +171,13 @@ at::Tensor triple_loss(const at::Tensor& dots, const at::Tensor& weight, double 
   const at::Tensor values = dots.detach().contiguous();
   check_one_group(groups);
   const std::int64_t n = values.size(1);
-  at::Tensor slope, sums;  // (2 or 5, n); (3): of the ranking, of the squares, of both
-  {
-    const c10::NoGradGuard no_gradient;
-    slope = at::empty_like(values);
-    sums = at::empty({3}, values.options());
-    const at::Tensor partial = at::empty({2 * triple_chunks(n)}, values.options());
-    triple_loss_on_gpu({values.const_data_ptr<double>(), weight.const_data_ptr<double>(), n,
-                        square_weight, values.size(0) == 5, slope.mutable_data_ptr<double>(),
-                        partial.mutable_data_ptr<double>(), sums.mutable_data_ptr<double>()},
-                       values.device());
-  }
+  const at::Tensor slope = at::empty_like(values);           // (2 or 5, n)
+  const at::Tensor sums = at::empty({3}, values.options());  // of the ranking, the squares, both
+  const at::Tensor partial = at::empty({2 * triple_chunks(n)}, values.options());
+  triple_loss_on_gpu({values.const_data_ptr<double>(), weight.const_data_ptr<double>(), n,
+                      square_weight, values.size(0) == 5, slope.mutable_data_ptr<double>(),
+                      partial.mutable_data_ptr<double>(), sums.mutable_data_ptr<double>()},
+                     values.device());
   parts.ranking = sums.slice(0, 0, 1);
   parts.squares = sums.slice(0, 1, 2);
   // Detached, so that autograd sees no view.
