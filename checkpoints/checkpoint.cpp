@@ -13,11 +13,9 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "checkpoints/element_type.h"
-#include "checkpoints/format.h"
 #include "checkpoints/manifest.h"
 #include "checkpoints/shard_file.h"
 #include "cluster/agreement.h"
-#include "io/durable_files.h"
 #include "io/hdf5.h"
 
 namespace micrec {

@@ -1,7 +1,6 @@
 #include "checkpoints/shard_file.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <system_error>
 #include <utility>

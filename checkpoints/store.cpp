@@ -7,7 +7,6 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "base/error.h"

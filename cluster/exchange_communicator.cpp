@@ -4,8 +4,6 @@
 #include <ATen/ops/zeros.h>
 #include <glog/logging.h>
 
-#include <utility>
-
 namespace micrec {
 namespace {
 

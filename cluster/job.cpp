@@ -9,8 +9,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
-#include <exception>
 #include <iostream>
 #include <memory>
 #include <optional>

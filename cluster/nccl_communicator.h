@@ -4,9 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "base/timer.h"
 #include "cluster/health/nccl_watch.h"
 #include "cluster/host_communicator.h"
 #include "cluster/nccl_link.h"

@@ -13,7 +13,6 @@
 #include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 #include "serve/embedding_arrays.h"
 #include "serve/embedding_file.h"

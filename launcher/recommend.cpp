@@ -2,7 +2,6 @@
 #include <memory>
 #include <optional>
 
-#include "base/text.h"
 #include "cluster/job.h"
 #include "io/paths.h"
 #include "launcher/additions.h"

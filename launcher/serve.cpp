@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -10,7 +9,6 @@
 #include "cluster/job.h"
 #include "launcher/additions.h"
 #include "launcher/commands.h"
-#include "launcher/common_flags.h"
 #include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 #include "serve/later_files.h"

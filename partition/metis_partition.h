@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstdint>
-
 #include "partition/adjacency.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/ids.h"
 #include "partition/adjacency.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"

@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cmath>
 #include <fstream>
-#include <sstream>
 
 #include "base/error.h"
 #include "base/excerpt.h"

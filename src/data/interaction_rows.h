@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <ostream>
-#include <string>
 #include <vector>
 
 #include "data/dataset_file.h"

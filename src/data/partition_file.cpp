@@ -15,7 +15,6 @@
 #include "base/text.h"
 #include "data/key_table.h"
 #include "io/csv.h"
-#include "io/line_reader.h"
 #include "io/paths.h"
 #include "io/unfinished_file.h"
 

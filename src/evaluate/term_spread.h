@@ -7,7 +7,6 @@
 #include "data/dataset_file.h"
 #include "evaluate/evaluator.h"
 #include "evaluate/histories.h"
-#include "evaluate/ranking.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <span>
 
 namespace micrec {
 namespace {

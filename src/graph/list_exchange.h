@@ -7,7 +7,6 @@
 #include <functional>
 #include <span>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "base/huge_pages.h"

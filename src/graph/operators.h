@@ -6,7 +6,6 @@
 #include <memory>
 #include <vector>
 
-#include "cluster/communicator.h"
 #include "graph/row_exchange.h"
 #include "graph/sharded_graph.h"
 #include "graph/weighted_graph.h"

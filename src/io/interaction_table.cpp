@@ -2,7 +2,6 @@
 #include <string>
 #include <utility>
 
-#include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
 #include "io/csv.h"

@@ -1,7 +1,6 @@
 #include "io/interactions_reader.h"
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <utility>
 

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/excerpt.h"
 
 namespace micrec {
 

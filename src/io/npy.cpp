@@ -14,7 +14,6 @@
 #include <optional>
 #include <string_view>
 #include <type_traits>
-#include <utility>
 
 #include "base/error.h"
 #include "base/excerpt.h"

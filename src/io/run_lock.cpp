@@ -12,13 +12,11 @@
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
-#include <iterator>
 #include <random>
 #include <utility>
 
 #include "base/error.h"
 #include "base/excerpt.h"
-#include "base/path_error.h"
 #include "base/text.h"
 #include "io/descriptor.h"
 #include "io/paths.h"

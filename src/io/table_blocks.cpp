@@ -1,9 +1,7 @@
 #include "io/table_blocks.h"
 
-#include <algorithm>
 #include <array>
 #include <exception>
-#include <functional>
 #include <span>
 #include <utility>
 #include <vector>

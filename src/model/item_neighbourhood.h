@@ -1,11 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
-#include "model/item_features.h"
 #include "model/training_histories.h"
 
 namespace micrec {

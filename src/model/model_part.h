@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "data/dataset_file.h"
-#include "model/column_sums.h"
 #include "model/model_config.h"
 #include "model/overlap.h"
 #include "model/parameter.h"

@@ -4,7 +4,6 @@
 #include <c10/core/GradMode.h>
 
 #include <utility>
-#include <vector>
 
 #include "base/parallel.h"
 #include "base/random.h"

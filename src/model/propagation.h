@@ -2,8 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
-
 #include "kernels/pattern.h"
 #include "model/model_part.h"
 #include "model/semantic_neighbours.h"

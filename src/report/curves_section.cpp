@@ -2,7 +2,6 @@
 #include <cmath>
 #include <functional>
 
-#include "base/description.h"
 #include "base/text.h"
 #include "report/html_text.h"
 #include "report/sections.h"

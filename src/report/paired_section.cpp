@@ -1,4 +1,3 @@
-#include <algorithm>
 
 #include "base/description.h"
 #include "base/text.h"

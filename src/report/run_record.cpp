@@ -4,9 +4,9 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 
-#include "base/description.h"
 #include "base/text.h"
 #include "io/durable_files.h"
 #include "io/log_lines.h"

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <sstream>
 
 #include "base/description.h"
-#include "base/text.h"
 #include "report/html_text.h"
 
 namespace micrec {

@@ -6,7 +6,6 @@
 #include <optional>
 #include <ostream>
 #include <string_view>
-#include <utility>
 
 #include "base/error.h"
 #include "base/excerpt.h"

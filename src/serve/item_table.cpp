@@ -4,7 +4,6 @@
 #include <iterator>
 #include <utility>
 
-#include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
 #include "io/table_shape.h"

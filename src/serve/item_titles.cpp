@@ -1,6 +1,5 @@
 #include "serve/item_titles.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 

@@ -1,6 +1,5 @@
 #include "serve/list_writer.h"
 
-#include <algorithm>
 #include <map>
 #include <ostream>
 #include <vector>

@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "checkpoints/checkpoint.h"
 #include "kernels/sparse_rows.h"
 #include "serve/trained_run.h"
 #include "train/node_origins.h"

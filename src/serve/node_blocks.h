@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "cluster/communicator.h"
-#include "partition/node_space.h"
 #include "partition/ownership.h"
 
 namespace micrec {

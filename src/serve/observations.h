@@ -5,8 +5,6 @@
 #include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "data/key_table.h"

@@ -1,7 +1,6 @@
 #include "serve/served_model.h"
 
 #include <algorithm>
-#include <iterator>
 #include <ostream>
 #include <utility>
 

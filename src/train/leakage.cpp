@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/flagfile.h"
 #include "base/text.h"
-#include "checkpoints/directory.h"
 #include "io/paths.h"
 #include "train/node_origins.h"
 #include "train/run_start.h"

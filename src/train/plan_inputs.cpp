@@ -1,7 +1,5 @@
 #include "train/plan_inputs.h"
 
-#include <algorithm>
-#include <utility>
 #include <vector>
 
 #include "data/training_graph.h"

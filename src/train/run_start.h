@@ -10,7 +10,7 @@
 #include "model/model.h"
 #include "train/optimizer.h"
 #include "train/run_settings.h"
-#include "train/trainer.h"
+#include "train/training_state.h"
 
 namespace micrec {
 

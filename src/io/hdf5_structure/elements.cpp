@@ -1,6 +1,5 @@
 #include "io/hdf5_structure/elements.h"
 
-#include "base/text.h"
 #include "io/hdf5_structure/storage.h"
 
 namespace micrec::hdf5_structure {
