@@ -102,9 +102,9 @@ enum class Verify {
 /// A published checkpoint, opened for reading by any number of ranks, also by none of those that
 /// saved it.
 ///
-/// Errors   Error(Cause::checkpoint) where it is missing, not a checkpoint, incomplete, of a version
-///          that this program does not read, damaged (file, dataset and rows are named) or does not
-///          hold what is asked for; Error(Cause::io) where the system cannot read it.
+/// Errors   Error(Cause::checkpoint) where it is missing, not a checkpoint, incomplete, of a
+///          version that this program does not read, damaged (file, dataset and rows are named) or
+///          does not hold what is asked for; Error(Cause::io) where the system cannot read it.
 class Checkpoint {
  public:
   /// Opens a step-... directory. Ranks: local, each reads all it verifies; with `ranks` collective,

@@ -99,9 +99,9 @@ StoredFile write_coefficients(const std::string& path, std::int64_t items,
 ///
 /// Shapes   as of write_coefficients().
 /// Ranks    collective; these need not be the ranks that wrote it, nor as many.
-/// Errors   Error(Cause::checkpoint) on all ranks where it is missing, damaged, not the one that the
-///          manifest names, of another data set, or holds what cannot be; Error(Cause::io) where
-///          the system cannot read it.
+/// Errors   Error(Cause::checkpoint) on all ranks where it is missing, damaged, not the one that
+///          the manifest names, of another data set, or holds what cannot be; Error(Cause::io)
+///          where the system cannot read it.
 /// Cost     rank 0 reads the file once, every rank besides the blocks that hold rows of its own;
 ///          memory beyond the result is bounded by two blocks.
 SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
@@ -110,8 +110,8 @@ SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
                              std::int64_t block_bytes = kCoefficientBlockBytes);
 
 /// What a manifest is to say of the file that is there, if it is whole and was fitted on this data
-/// set with settings that begin with these; nothing otherwise, and `why` says in what it differs (empty where there
-/// is none). For a run that ended between its fit and its first checkpoint.
+/// set with settings that begin with these; nothing otherwise, and `why` says in what it differs
+/// (empty where there is none). For a run that ended between its fit and its first checkpoint.
 ///
 /// Ranks    collective; rank 0 reads. Errors   none: what cannot be read does not match.
 /// Cost     The file is read twice.

@@ -11,7 +11,8 @@ namespace micrec {
 
 // What a directory of checkpoints holds, for programs that only read. Ranks: local.
 
-/// The folder of a run's checkpoints, there or not. Errors: Error(Cause::io) where run_dir is a file.
+/// The folder of a run's checkpoints, there or not. Errors: Error(Cause::io) where run_dir is a
+/// file.
 std::string checkpoints_of(const std::string& run_dir);
 
 /// Names of the complete checkpoints, by rising step.

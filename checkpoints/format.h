@@ -58,8 +58,8 @@
 //   best_metric, best_step, validations_without_improvement
 //                               early stopping; a number that is not finite is "nan", "inf" or
 //                               "-inf"
-//   config                      the flagfile of the run, as text; lines that begin with kHistoryLine
-//                               say which settings were changed on the way
+//   config                      the flagfile of the run, as text; lines that begin with
+//                               kHistoryLine say which settings were changed on the way
 //   dataset                     {path, fingerprint}
 //   world_size, grid            of the run that saved; a reader needs neither
 //   extra                       object of strings, for whoever saves

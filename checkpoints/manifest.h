@@ -28,8 +28,8 @@ StoredShard parse_shard(const std::string& json_text);
 Manifest parse_manifest(const std::string& json_text, const std::string& path);
 
 /// The manifest of a checkpoint, which must be complete.
-/// Errors   as parse_manifest, and Error(Cause::checkpoint) where `directory` is no checkpoint or an
-///          incomplete one; Error(Cause::io) where the system cannot read it.
+/// Errors   as parse_manifest, and Error(Cause::checkpoint) where `directory` is no checkpoint or
+///          an incomplete one; Error(Cause::io) where the system cannot read it.
 Manifest read_manifest(const std::string& directory);
 
 }  // namespace micrec

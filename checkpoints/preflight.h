@@ -21,7 +21,8 @@ struct PreflightNeeds {
 
 /// Looks for what would end a run hours later, or let it compute something wrong: another program
 /// or another dataset on some rank, different devices, too little shared memory, a run folder in
-/// which a rank cannot save as it will have to, too little room there for two checkpoints and the coefficients.
+/// which a rank cannot save as it will have to, too little room there for two checkpoints and the
+/// coefficients.
 ///
 /// Ranks    collective.
 /// Errors   Error(cluster|data|io) on all ranks, one sentence for the first thing that is wrong.

@@ -92,7 +92,8 @@ std::vector<std::string> list_together(Communicator& communicator, const char* n
 
 }  // namespace
 
-// A save that is under way. While a phase runs in the background, it alone touches what is marked so.
+// A save that is under way. While a phase runs in the background, it alone touches what is marked
+// so.
 struct CheckpointStore::Pending {
   enum class Phase { writing, publishing, tidying };
 

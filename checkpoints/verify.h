@@ -46,8 +46,8 @@ struct VerifiedRun {
   std::string unreadable;    // why the system does not let read the first such file, or empty
 
   bool whole() const { return damaged == 0 && unreadable.empty(); }
-  /// {"path", "whole", "checkpoints": [{"path", "whole", "files": [{"file", "bytes", "whole", "damage"}]}],
-  ///  "item_regression", "best"}
+  /// {"path", "whole", "checkpoints": [{"path", "whole", "files": [{"file", "bytes", "whole",
+  ///  "damage"}]}], "item_regression", "best"}
   nlohmann::ordered_json to_json() const;
 };
 

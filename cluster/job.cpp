@@ -47,8 +47,8 @@ void sleep_seconds(double seconds) {
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
 }
 
-// The device of a rank, and a communicator that moves tensors on it as well as those in main memory:
-// over NCCL for a GPU, the host's own for a CPU.
+// The device of a rank, and a communicator that moves tensors on it as well as those in main
+// memory: over NCCL for a GPU, the host's own for a CPU.
 class JoinedDevice {
  public:
   // `host` outlives this; the ranks agree over `meeting`, a communicator of the same ranks, so that

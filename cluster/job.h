@@ -30,9 +30,9 @@ struct JobOptions {
 /// rank has one, with collectives compared in a debug build.
 JobOptions job_of(const std::string& command);
 
-/// One rank of a run: its communicator, device and threads, which are those that its thread computes
-/// with (compute_threads()) for as long as this lives. Made by run_job, or by tests over the
-/// communicators of run_ranks.
+/// One rank of a run: its communicator, device and threads, which are those that its thread
+/// computes with (compute_threads()) for as long as this lives. Made by run_job, or by tests over
+/// the communicators of run_ranks.
 class Job {
  public:
   explicit Job(Communicator& world, int threads = 1, c10::Device device = c10::Device(c10::kCPU),

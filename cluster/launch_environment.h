@@ -20,8 +20,8 @@ struct LaunchEnvironment {
 LaunchEnvironment read_launch_environment();
 LaunchEnvironment read_launch_environment(const std::function<const char*(const char*)>& lookup);
 
-/// The same before anything is joined, when usage errors are told: a process alone where the launcher
-/// cannot be made sense of, which the Job says when it joins.
+/// The same before anything is joined, when usage errors are told: a process alone where the
+/// launcher cannot be made sense of, which the Job says when it joins.
 LaunchEnvironment launched_or_alone();
 
 /// Wall-clock seconds until the batch system ends this job (SLURM_JOB_END_TIME); negative where

@@ -31,8 +31,8 @@ namespace micrec {
 /// then to its end on the GPU, what it queued behind included, as noticed to 2 ms. Bytes are those
 /// of a ring, padding included; NCCL may find a shorter way.
 ///
-/// Cost     An all_gather moves (ranks - 1) shares a rank, all_reduce 2 * (ranks - 1) / ranks of its
-///          bytes. Uneven shares and our own reductions send
+/// Cost     An all_gather moves (ranks - 1) shares a rank, all_reduce 2 * (ranks - 1) / ranks of
+///          its bytes. Uneven shares and our own reductions send
 ///          (ranks - 1) messages; the latter take as much memory again as what they reduce.
 class NcclCommunicator final : public ExchangeCommunicator {
  public:

@@ -7,8 +7,8 @@
 
 namespace micrec {
 
-/// Which items lists are made of: --only_items, --exclude_items, --attributes, --where, --at_most and
-/// --min_degree.
+/// Which items lists are made of: --only_items, --exclude_items, --attributes, --where, --at_most
+/// and --min_degree.
 std::vector<Flag> filter_flags(FilterOptions& options);
 
 }  // namespace micrec

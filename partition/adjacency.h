@@ -20,8 +20,8 @@ struct Adjacency {
   std::int64_t degree(std::int64_t node) const { return offsets[node + 1] - offsets[node]; }
 };
 
-/// The symmetric graph of interactions. for_each(use) calls use(user, item) for all of them, user by
-/// user, each user's items rising, each pair once; it does so twice.
+/// The symmetric graph of interactions. for_each(use) calls use(user, item) for all of them, user
+/// by user, each user's items rising, each pair once; it does so twice.
 ///
 /// Cost     8 bytes an interaction and 16 a node.
 template <typename ForEach>

@@ -27,8 +27,9 @@ struct Lists {
 };
 using NumberLists = Lists<std::int32_t>;
 
-/// So many lists, each in the order in which its values come. for_each(use) calls use(list, value) for
-/// all values; it is called twice and does the same both times. CHECK: so many values to each list.
+/// So many lists, each in the order in which its values come. for_each(use) calls use(list, value)
+/// for all values; it is called twice and does the same both times. CHECK: so many values to each
+/// list.
 template <typename T, typename ForEach>
 Lists<T> lists_of(std::int64_t lists, const ForEach& for_each) {
   Lists<T> made;

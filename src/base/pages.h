@@ -5,8 +5,8 @@
 namespace micrec {
 
 /// Memory of the system's own: zeros at first, taken a page at a time as it is written, and the
-/// system's again as soon as this ends, whichever thread that is in. What the C library has freed stays
-/// with the thread that took it.
+/// system's again as soon as this ends, whichever thread that is in. What the C library has freed
+/// stays with the thread that took it.
 class Pages {
  public:
   Pages() = default;
@@ -18,7 +18,8 @@ class Pages {
 
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
-  /// Gives the system back what lies before this byte, whole pages of it, which is zeros from now on.
+  /// Gives the system back what lies before this byte, whole pages of it, which is zeros from now
+  /// on.
   void give_back(std::size_t end) const;
 
  private:

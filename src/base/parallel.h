@@ -14,9 +14,9 @@ namespace micrec {
 /// itself, a test or a benchmark for what it compares. Nothing that is computed depends on it.
 ///
 /// Any other thread computes alone, as it is 1 there until the thread says otherwise: those that
-/// write checkpoints, answer HTTP requests or watch over a run, and those of OpenMP. The thread of an
-/// Ahead and those of run_ranks() have the number of whoever started them. Inside a loop on several
-/// threads it is 1 as well: loops do not nest.
+/// write checkpoints, answer HTTP requests or watch over a run, and those of OpenMP. The thread of
+/// an Ahead and those of run_ranks() have the number of whoever started them. Inside a loop on
+/// several threads it is 1 as well: loops do not nest.
 int compute_threads();
 
 /// Says it to the calling thread, until the end of the object, which lives in that thread.

@@ -21,8 +21,8 @@ struct Command {
   /// What plain arguments are, "a file or a run folder"; empty where it takes none.
   std::string arguments;
 
-  /// Its run() sets more flags by those that were given, and tells then which have no effect; of other
-  /// commands the program tells it.
+  /// Its run() sets more flags by those that were given, and tells then which have no effect; of
+  /// other commands the program tells it.
   bool tells_idle_flags = false;
 
   /// Does the work, with the flags already checked and in the fields that they set, and returns the

@@ -10,8 +10,8 @@
 
 namespace micrec {
 
-/// The field of a command's options that a flag sets, read and written as text. What the field holds
-/// when the table of flags is made is the flag's default. The field outlives it.
+/// The field of a command's options that a flag sets, read and written as text. What the field
+/// holds when the table of flags is made is the flag's default. The field outlives it.
 class FlagValue {
  public:
   enum class Kind {

@@ -14,8 +14,8 @@ namespace micrec {
 
 struct Command;
 
-/// Which values a flag takes besides those of its field's type. Help and error messages are made from
-/// the same data as the check.
+/// Which values a flag takes besides those of its field's type. Help and error messages are made
+/// from the same data as the check.
 struct Bound {
   std::optional<double> minimum = {};  ///< of a list: of each number
   std::optional<double> maximum = {};
@@ -35,8 +35,8 @@ Bound required();
 Bound written_as(std::string grammar,
                  std::function<std::string(const std::string&)> check = nullptr);
 
-/// "auto", or numbers with commas between, one for all domains or one each; at most a million, beyond
-/// which a float32 has nothing left of what they are added to.
+/// "auto", or numbers with commas between, one for all domains or one each; at most a million,
+/// beyond which a float32 has nothing left of what they are added to.
 Bound auto_or_numbers(double minimum, bool above_minimum);
 
 /// One flag of a command: a row of its table. All that is known of a flag is here; the default is
@@ -81,9 +81,9 @@ struct Arguments {
 };
 
 /// Sets the flags of a command from the words after the command's name, all others to their
-/// defaults: --name=value, --name value, --name and --noname for switches, --flagfile=FILE, -- before arguments that begin with a
-/// dash. Of a flag that is repeated the last value holds. `all_commands` serves the hint where a
-/// flag is another command's.
+/// defaults: --name=value, --name value, --name and --noname for switches, --flagfile=FILE, --
+/// before arguments that begin with a dash. Of a flag that is repeated the last value holds.
+/// `all_commands` serves the hint where a flag is another command's.
 ///
 /// Errors   Error(usage): unknown flag (with the nearest), bad or missing value, value out of
 ///          bounds, too few or too many arguments. Error(io): a flagfile that cannot be read.

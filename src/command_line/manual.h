@@ -14,8 +14,8 @@ std::string help_of(const std::vector<Command>& commands);
 std::string help_of(const Command& command);
 
 /// All commands and their flags in the form that another program reads: "man" (a page for man),
-/// "bash" or "zsh" (completion of commands, flags and their values). Made of the table that the help
-/// and the checks of flags are made of; `cmake --install` writes each to its place.
+/// "bash" or "zsh" (completion of commands, flags and their values). Made of the table that the
+/// help and the checks of flags are made of; `cmake --install` writes each to its place.
 /// Errors   Error(usage): another format.
 std::string manual_of(const std::vector<Command>& commands, const std::string& format);
 

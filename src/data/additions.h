@@ -43,8 +43,8 @@ enum class FeaturesOf {
   new_items,  ///< each key is a new item, met or not, of a modality that the data set has
 };
 
-/// Refuses interactions of files that somebody wrote for a data set, where they cannot be of it; warns
-/// on `report` where they may be of another.
+/// Refuses interactions of files that somebody wrote for a data set, where they cannot be of it;
+/// warns on `report` where they may be of another.
 ///
 /// Errors   Error(usage) where the domain is unknown; Error(data) where it has no interaction,
 ///          where user and item columns look swapped, or where the times of one are dates and those

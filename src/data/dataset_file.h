@@ -60,8 +60,8 @@ class DatasetFile {
   static DatasetFile open(const std::string& path);
   /// A data set and what came after it was made (data/additions.h), in memory, as if that had been
   /// held out: new users and items are new, or cold where nobody has met them; interactions are in
-  /// Split::later; all else stays as in the file. It extends() the file and has a fingerprint of its
-  /// own. Memory: what was added, and the interactions in Split::later.
+  /// Split::later; all else stays as in the file. It extends() the file and has a fingerprint of
+  /// its own. Memory: what was added, and the interactions in Split::later.
   static DatasetFile with(DatasetFile dataset, Additions additions);
   ~DatasetFile();
   DatasetFile(DatasetFile&&) noexcept;
@@ -122,8 +122,8 @@ class DatasetFile {
   // (items)
   std::vector<std::uint8_t> features_present(int domain, const std::string& modality) const;
 
-  /// Reads everything of the file and compares it with the fingerprint. Errors: Error(data) where they
-  /// differ or a number is not finite.
+  /// Reads everything of the file and compares it with the fingerprint. Errors: Error(data) where
+  /// they differ or a number is not finite.
   void verify() const;
 
  private:

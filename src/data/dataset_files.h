@@ -23,10 +23,12 @@ struct DatasetFiles {
 /// All their paths, and that of the data set that they extend, where it is not empty.
 std::vector<std::string> files_to_read(const DatasetFiles& files, const std::string& extended);
 
-/// Reads them and makes a data set, or adds them to the one that they extend: of that comes how it is
-/// filtered and held out, of `options` the split of what is added. Says on `report` what each step did.
+/// Reads them and makes a data set, or adds them to the one that they extend: of that comes how it
+/// is filtered and held out, of `options` the split of what is added. Says on `report` what each
+/// step did.
 ///
-/// Errors   those of read_domain() and prepare(), or of refuse_foreign(), make_additions() and append().
+/// Errors   those of read_domain() and prepare(), or of refuse_foreign(), make_additions() and
+///          append().
 /// Cost     that of prepare(), and the raw interactions.
 PreparedDataset prepare_files(const DatasetFiles& files, const PreparationOptions& options,
                               const std::shared_ptr<const DatasetFile>& extended,

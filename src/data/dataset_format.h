@@ -5,17 +5,17 @@
 
 #include "data/dataset_file.h"
 
-/// The dataset file, versions 1 to 3. HDF5; everything can be read with h5ls, h5py or pandas, without
-/// this program.
+/// The dataset file, versions 1 to 3. HDF5; everything can be read with h5ls, h5py or pandas,
+/// without this program.
 ///
 /// Numbers of users and items are rows: user 17 of a domain is row 17 of its `users` group. Keys
 /// are sorted, so a number does not depend on the order of the raw file: keys that are plain
 /// decimal numbers (no sign, no leading zero) come first, by value; all others follow by their
 /// bytes. Each key is UTF-8 and unique in its list.
 ///
-/// The lists of users, items and people of a file that extends another (prepare --append) begin with
-/// those of that file, in their order, so that numbers stay; those that came follow. Keys are then
-/// sorted within each of these parts only.
+/// The lists of users, items and people of a file that extends another (prepare --append) begin
+/// with those of that file, in their order, so that numbers stay; those that came follow. Keys are
+/// then sorted within each of these parts only.
 ///
 ///   /                              attributes
 ///     format          text         "micrec dataset"
@@ -64,10 +64,10 @@
 ///
 /// The fingerprint is XXH3 (128 bits) over what matters to a model, so neither the provenance nor
 /// HDF5's own bytes: for each domain its name, users, items, the keys of users and of items,
-/// users/new, items/new, items/cold; for train, valid, test, later: n, the users, the items and, from
-/// version 3 and where there are any, the timestamps; the number of modalities and for each by name:
-/// its name, width, present, value. Texts are their length and their bytes, lengths and counts int64;
-/// numbers are little-endian.
+/// users/new, items/new, items/cold; for train, valid, test, later: n, the users, the items and,
+/// from version 3 and where there are any, the timestamps; the number of modalities and for each by
+/// name: its name, width, present, value. Texts are their length and their bytes, lengths and
+/// counts int64; numbers are little-endian.
 ///
 /// A reader accepts every version up to its own. A version changes when a reader of the old one
 /// would misread the file; unknown additional groups and attributes are ignored.

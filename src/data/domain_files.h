@@ -34,8 +34,8 @@ std::vector<DomainFiles> parse_domains(const std::vector<std::string>& arguments
 /// Errors   Those of for_each_interaction() and TimeCensus; Error(data) where one file has dates
 ///          and another positions; Error(io) where a file is missing, and says that several of them
 ///          need --split=files.
-/// Cost     As many bits an interaction as the numbers of its user, item and time have (PackedColumn),
-///          and the bytes of the distinct keys.
+/// Cost     As many bits an interaction as the numbers of its user, item and time have
+///          (PackedColumn), and the bytes of the distinct keys.
 RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& options,
                       std::ostream& report);
 

@@ -24,8 +24,8 @@ struct InteractionRows {
   void keep_only(const std::vector<std::uint8_t>& keep);
 };
 
-/// The interactions by their new numbers, of every pair the first: the earliest, and of given splits
-/// the earlier one. Says on `report` how many others there were. Frees those of `raw`.
+/// The interactions by their new numbers, of every pair the first: the earliest, and of given
+/// splits the earlier one. Says on `report` how many others there were. Frees those of `raw`.
 ///
 /// Shapes   user_number, item_number: by the numbers in raw.users and raw.items.
 /// Cost     An interaction is a number of 64 bits that orders as it does (20 bytes, where it has

@@ -65,7 +65,8 @@ struct KeyTable::Wanted {
       key.first = word_of(text.substr(0, 8));
       key.rest = std::uint64_t{size} << 56;
       if (size > 8) key.rest |= word_of(text.substr(8));
-      // A product of the two words, folded, as wyhash has it (Wang Yi 2019): cheaper than XXH3 here.
+      // A product of the two words, folded, as wyhash has it (Wang Yi 2019): cheaper than XXH3
+      // here.
       const auto product = static_cast<unsigned __int128>(key.first ^ 0x9E3779B97F4A7C15) *
                            (key.rest ^ 0xD1B54A32D192ED03);
       all = static_cast<std::uint64_t>(product >> 64) ^ static_cast<std::uint64_t>(product);

@@ -17,12 +17,12 @@
 
 namespace micrec {
 
-/// Whole numbers one behind the other, as many as there may be, in blocks: the least of a block, and
-/// how far each of it is from that, in as many bits as the farthest needs. Room is never taken
+/// Whole numbers one behind the other, as many as there may be, in blocks: the least of a block,
+/// and how far each of it is from that, in as many bits as the farthest needs. Room is never taken
 /// twice, as a vector takes it while it grows, and can be given back from the front.
 ///
-/// Cost     A number takes the bits of its block, 1/4 of a bit more, and some nanoseconds to be read
-///          by its place; a tenth of that where blocks are read.
+/// Cost     A number takes the bits of its block, 1/4 of a bit more, and some nanoseconds to be
+///          read by its place; a tenth of that where blocks are read.
 /// Source   Frame of reference (Goldstein, Ramakrishnan, Shaft 1998).
 template <typename T>
 class PackedColumn {

@@ -34,8 +34,8 @@ using FeatureReader = std::function<std::vector<FeatureTable>(const PreparedDoma
 /// Errors   Error(data) where a domain has no interaction (left), where user and item columns look
 ///          swapped, and as assign_splits() and apply_hold_outs(); Error(usage) for names of
 ///          domains; whatever `features` throws.
-/// Cost     The bits of an interaction (PackedColumn), or 8 bytes of it while it is sorted, one byte for
-///          its split, and 100 bytes a key at the peak; frees `raw` as it goes.
+/// Cost     The bits of an interaction (PackedColumn), or 8 bytes of it while it is sorted, one
+///          byte for its split, and 100 bytes a key at the peak; frees `raw` as it goes.
 PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& options,
                         const FeatureReader& features, std::ostream& report);
 

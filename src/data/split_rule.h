@@ -51,8 +51,8 @@ SplitCounts split_counts(const SplitRule& rule, std::int64_t n);
 /// being later.
 ///
 /// Those that are kept (PreparedDomain::kept) stay too, and the rule is for the others: a user's go
-/// to validation and test as far as the rule lacks there of all that the user has; global_time takes
-/// two points in time of theirs alone.
+/// to validation and test as far as the rule lacks there of all that the user has; global_time
+/// takes two points in time of theirs alone.
 ///
 /// Errors   Error(data) where time is asked for and a domain has no timestamps, and where
 ///          global_time leaves a domain without training interactions.

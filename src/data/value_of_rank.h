@@ -10,8 +10,8 @@ struct RankedValue {
   std::int64_t among_equals = 0;  // how many of its equals come before it
 };
 
-/// The value before which `rank` others come, of all that for_each(use) hands to `use`: by counting,
-/// 16 bits at a time, so that they need not be held.
+/// The value before which `rank` others come, of all that for_each(use) hands to `use`: by
+/// counting, 16 bits at a time, so that they need not be held.
 ///
 /// Shapes   0 <= rank < number of values.
 /// Cost     for_each is called four times, and hands on the same values each time.

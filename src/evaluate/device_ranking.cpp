@@ -36,8 +36,8 @@ at::Tensor offsets_on(c10::Device device, const std::vector<std::int64_t>& offse
       .view(at::kLong);
 }
 
-/// The number of the list that each of `values` is of. Shapes: lengths (lists) int64; returns (values)
-/// int64.
+/// The number of the list that each of `values` is of. Shapes: lengths (lists) int64; returns
+/// (values) int64.
 at::Tensor list_of_values(const at::Tensor& lengths, std::int64_t values) {
   return at::repeat_interleave(lengths, std::optional(values));  // told how many, nothing waits
 }

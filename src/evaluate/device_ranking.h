@@ -12,8 +12,8 @@
 #include "kernels/count_ahead_block.h"
 #include "kernels/score_mix.h"
 
-// What ranking.h does, on a GPU where the rows are: the same counts, as every score has the same bits
-// (kernels/count_ahead_block.h).
+// What ranking.h does, on a GPU where the rows are: the same counts, as every score has the same
+// bits (kernels/count_ahead_block.h).
 namespace micrec {
 
 /// Candidates by position; see Candidates, which has the same in main memory.
@@ -34,7 +34,8 @@ class DeviceCandidates {
 
   /// Puts them into a call, which they outlive.
   void put_into(RankCall& call) const;
-  /// Positions of items, -1 of one that is no candidate. Shapes: items (n) int32; returns (n) int64.
+  /// Positions of items, -1 of one that is no candidate. Shapes: items (n) int32; returns (n)
+  /// int64.
   at::Tensor positions_of(const at::Tensor& items) const;
 
  private:
@@ -66,7 +67,8 @@ class DeviceRanking {
   /// As count_ahead(); the caller has seen to it that scores are finite.
   ///
   /// Cost     2 * users * candidates * dim operations, an addition for each coefficient that a
-  ///          history meets; kRankSumsBytes where there are linear terms; no matrix of scores is stored.
+  ///          history meets; kRankSumsBytes where there are linear terms; no matrix of scores is
+  ///          stored.
   void count(const DeviceCandidates& candidates);
   /// Shapes: returns (mixes, positives, groups). The only wait.
   std::vector<std::int32_t> ahead() const;
@@ -89,7 +91,8 @@ class DeviceRanking {
   at::Tensor ahead_;                                         // (mixes, positives, groups) int32
 };
 
-/// Largest Euclidean norm of a row, infinite where a value is not finite; of a device as of the CPU.
+/// Largest Euclidean norm of a row, infinite where a value is not finite; of a device as of the
+/// CPU.
 ///
 /// Shapes   rows: (n, dim) float32.
 double largest_row_norm(const at::Tensor& rows);

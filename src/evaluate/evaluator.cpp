@@ -23,8 +23,8 @@ std::span<const float> values_of(const at::Tensor& rows) {
   return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
 }
 
-/// Calls use(gathered) with all items in one block, or in several twice: a relevant item may be in any
-/// block and is compared with all, so that its score must be known before the first is counted.
+/// Calls use(gathered) with all items in one block, or in several twice: a relevant item may be in
+/// any block and is compared with all, so that its score must be known before the first is counted.
 template <typename Gather, typename Score, typename Count>
 void score_and_count(std::int64_t items, std::int64_t block, const Gather& gather,
                      const Score& score, const Count& count) {

@@ -10,8 +10,8 @@
 namespace micrec {
 namespace {
 
-/// Calls use(list, item, n) with the n-th interaction of a split of a domain, where its person has a
-/// list.
+/// Calls use(list, item, n) with the n-th interaction of a split of a domain, where its person has
+/// a list.
 template <typename Use>
 void for_each_of(const DatasetFile& dataset, const NodeSpace& space, int domain, Split split,
                  std::span<const std::int32_t> list_of_person, const Use& use) {

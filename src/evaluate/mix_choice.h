@@ -35,10 +35,10 @@ struct MixChoice {
 
 /// Weighs the regression against the product of embeddings, in each domain by itself.
 ///
-/// The mix of weight w is the product plus w * (spread of products / spread of regression) times the
-/// sum of coefficients; weight 0 is the product alone, and "alone" the regression alone. Whatever
-/// has no spread is left out: without coefficients the product scores alone, without embeddings the
-/// regression.
+/// The mix of weight w is the product plus w * (spread of products / spread of regression) times
+/// the sum of coefficients; weight 0 is the product alone, and "alone" the regression alone.
+/// Whatever has no spread is left out: without coefficients the product scores alone, without
+/// embeddings the regression.
 class MixChooser {
  public:
   /// Where there is no validation: what validation chooses in four of five domains of real data.
@@ -48,8 +48,8 @@ class MixChooser {
 
   /// `options` are those of the report, its sample of users included; the cutoffs must have 20.
   /// Where that has more than `most_users` of a domain, weights are tried on so many, the same ones
-  /// whatever the report's sample, and only the mix that was chosen on all of it. `weights`: of each
-  /// domain, where they are not to be chosen; else empty.
+  /// whatever the report's sample, and only the mix that was chosen on all of it. `weights`: of
+  /// each domain, where they are not to be chosen; else empty.
   ///
   /// Ranks    not collective.
   /// Errors   those of Evaluator.

@@ -31,7 +31,8 @@
 ///     candidates           int64   items ranked for every user
 ///     slices               text    names of the slices below, with commas between
 ///
-///     user         (users)  text     keys of those with relevant items, in the order of user numbers
+///     user         (users)  text     keys of those with relevant items, in the order of user
+///                  numbers
 ///     positives    (users)  int32    their relevant items
 ///     <metric>@<k> (users)  float64  "recall@20", ...; evaluate/metrics.h says of which
 ///
@@ -90,8 +91,8 @@ struct EvaluatedUsers {
 /// Writes all metrics of every user, the same bytes at any number of ranks; the file appears under
 /// its name only when it is complete.
 ///
-/// Ranks    collective; rank 0 receives the users in blocks of `block_bytes` and writes; `device` is
-///          the communicator's.
+/// Ranks    collective; rank 0 receives the users in blocks of `block_bytes` and writes; `device`
+///          is the communicator's.
 /// Errors   Error(Cause::io) on rank 0 where the file cannot be written.
 void write_per_user(const EvaluatedUsers& users, const std::string& path,
                     Communicator& communicator, c10::Device device,

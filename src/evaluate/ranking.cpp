@@ -98,8 +98,8 @@ struct Chosen {
 };
 
 /// Scores the chosen users against all candidates, tile by tile as for_each_tile does, masked items
-/// as -infinity, once a mix: use(r, mix, begin, count, scores) gets the index into chosen for a user
-/// and the scores of `count` positions.
+/// as -infinity, once a mix: use(r, mix, begin, count, scores) gets the index into chosen for a
+/// user and the scores of `count` positions.
 template <typename Use>
 void for_each_scored_tile(const Candidates& candidates, const Chosen& chosen,
                           std::span<const ScoreMix> mixes, const Use& use) {

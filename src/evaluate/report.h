@@ -37,8 +37,8 @@ struct Report {
   /// A metric of one slice. CHECK: k is one of the cutoffs.
   double value(const SliceReport& slice, Metric metric, std::int64_t k) const;
 
-  /// How far a domain's "all" slice may be, with 95% confidence, from that of all eligible users, of
-  /// whom the ranked ones are a sample without replacement; 0 where they are all, nothing where
+  /// How far a domain's "all" slice may be, with 95% confidence, from that of all eligible users,
+  /// of whom the ranked ones are a sample without replacement; 0 where they are all, nothing where
   /// fewer than two were ranked. CHECK: k is one of the cutoffs, and there are squares.
   /// Source   Cochran, Sampling Techniques (3rd edition, 1977), chapter 2: the normal
   ///          approximation with the finite population correction.

@@ -12,8 +12,8 @@ namespace {
 // Columns of a travelling row before the metrics; all are whole numbers that a double holds.
 enum Column : int { kView, kUser, kPositives, kClasses, kColumns };
 
-/// The rows (view, user, positives, classes, metrics) of this rank's users from number `begin` up to
-/// `end`, a row for every view that selects something of a user.
+/// The rows (view, user, positives, classes, metrics) of this rank's users from number `begin` up
+/// to `end`, a row for every view that selects something of a user.
 std::vector<double> rows_of_users(const RankedDomain& ranked, Range numbers) {
   const EvaluatedDomain& domain = ranked.domain;
   const auto first = std::lower_bound(domain.user.begin(), domain.user.end(), numbers.begin);

@@ -45,12 +45,13 @@ class Validation {
   std::vector<double> rate_alone(const SparseRows& coefficients, std::span<const double> half_life,
                                  std::int64_t rows, c10::Device device, Communicator& world) const;
 
-  /// How the last one, or weigh_result() after it, weighed the terms (domains); none without item regression.
+  /// How the last one, or weigh_result() after it, weighed the terms (domains); none without item
+  /// regression.
   const std::vector<ScoreMix>& mixes() const { return mixes_; }
   /// The same for people, a line a domain.
   const std::vector<std::string>& weights_in_words() const { return weights_in_words_; }
-  /// Where the last one was of a sample, how far its NDCG@20 may be from that of all users, with 95%
-  /// confidence.
+  /// Where the last one was of a sample, how far its NDCG@20 may be from that of all users, with
+  /// 95% confidence.
   std::optional<double> margin() const;
   /// NDCG@20 of each domain that has users, in the last one.
   std::vector<std::pair<std::string, double>> by_domain() const;

@@ -320,7 +320,8 @@ class ApproximateSearch {
     }
   }
 
-  /// Draws the sample and finds its true neighbours, each rank those of its part. Ranks: collective.
+  /// Draws the sample and finds its true neighbours, each rank those of its part. Ranks:
+  /// collective.
   void find_truth() {
     // Of those that ask: an item that is in a graph is found more easily than one that is not.
     std::vector<std::int64_t> asking;

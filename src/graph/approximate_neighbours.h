@@ -31,8 +31,8 @@ struct NeighbourOptions {
 /// eligible ones and by one thread in the order of their numbers; ranks and threads share the
 /// graphs, and every query asks all of them. Within a graph rows are whole numbers of a byte, whose
 /// products are exact, so that a graph is the same on every processor; what it offers is ranked by
-/// the cosines of nearest_neighbours(). How far it is searched is the least that finds enough of the
-/// true neighbours of a sample of the items that ask, which are searched for exactly; where no
+/// the cosines of nearest_neighbours(). How far it is searched is the least that finds enough of
+/// the true neighbours of a sample of the items that ask, which are searched for exactly; where no
 /// distance does, all are.
 ///
 /// Ranks    collective among those of `communicator`, null for one alone; the answer is the same on

@@ -25,7 +25,8 @@ NumberLists fetch_lists(Communicator& communicator, const char* name,
                         const std::function<int(std::int32_t number)>& owner,
                         const std::function<std::span<const std::int32_t>(std::int32_t)>& own);
 
-/// The values of all ranks, rank 0's first. Ranks: collective; two exchanges where there are several.
+/// The values of all ranks, rank 0's first. Ranks: collective; two exchanges where there are
+/// several.
 template <typename T>
 std::vector<T> gather_lists(Communicator& communicator, const char* name, std::vector<T> own) {
   static_assert(std::is_trivially_copyable_v<T>, "its bytes travel");

@@ -45,8 +45,8 @@ at::Tensor scaled_sum(const ShardedGraph& graph, const char* name, const at::Ten
   return owned_sum(graph, graph.with_halo(name, x), options);
 }
 
-// What the rows of a symmetric pattern have of the given columns alone, as positions among them: the
-// lists of these turned round, in the same order.
+// What the rows of a symmetric pattern have of the given columns alone, as positions among them:
+// the lists of these turned round, in the same order.
 Pattern turned(const Pattern& symmetric, const std::vector<std::int32_t>& columns) {
   constexpr std::size_t kListsAhead = 8;
   const auto each = [&](const auto& use) {
@@ -82,7 +82,8 @@ bool goes_along_lists(const ShardedGraph& graph, const SelectedRows& columns) {
   return is_worth_turning(static_cast<double>(nonzeros), static_cast<double>(pattern.nonzeros()));
 }
 
-// y = the first product of horner(), of an x that has the rows `active` alone; `options` say the rest.
+// y = the first product of horner(), of an x that has the rows `active` alone; `options` say the
+// rest.
 void sum_of_active(const ShardedGraph& graph, at::Tensor& y, const at::Tensor& x,
                    const SelectedRows& active, const SumOptions& options) {
   const Pattern& pattern = graph.pattern();

@@ -35,8 +35,8 @@ struct TemplateSum {
   at::Tensor templates;  // (table_rows, dim) float32: these rows of the table itself
 };
 
-/// The sums of template rows, y = diag(s) B diag(t) table + weight * token, with nonzeros dropped by
-/// `dropout`; B symmetric. Beside them the rows of the table that something else reads, so that
+/// The sums of template rows, y = diag(s) B diag(t) table + weight * token, with nonzeros dropped
+/// by `dropout`; B symmetric. Beside them the rows of the table that something else reads, so that
 /// their gradient is added in the transposed sum.
 ///
 /// Shapes   table: (owned_rows, dim) float32; row_scale s, template_mask t: (local_rows) float32, t
@@ -64,8 +64,9 @@ at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const std::shared_ptr<const SelectedRows>& rows,
                      const at::Tensor& inverse_degree = {});
 
-/// Whether its first backward product goes along the lists of `rows` turned round, as a CPU does where
-/// one rank has all rows: these have so many nonzeros, and several threads share going through all.
+/// Whether its first backward product goes along the lists of `rows` turned round, as a CPU does
+/// where one rank has all rows: these have so many nonzeros, and several threads share going
+/// through all.
 bool is_worth_turning(double nonzeros, double all);
 
 /// The sum of E^(0) .. E^(layers - 1) of all owned rows, without gradient: what a node added to the

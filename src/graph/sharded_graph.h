@@ -40,8 +40,8 @@ class ShardedGraph {
   Communicator& communicator() const { return *communicator_; }
 
   /// Stores the rows of each part in an order in which those that share neighbours are near one
-  /// another (see order_of_near_rows), those below `first_rows` before the others. No number of a row
-  /// and no bit of a sum changes; sums of rows that do not fit into caches take less time.
+  /// another (see order_of_near_rows), those below `first_rows` before the others. No number of a
+  /// row and no bit of a sum changes; sums of rows that do not fit into caches take less time.
   /// Not where the pattern goes to a GPU. Ranks: local.
   void store_near_rows_together(std::int64_t first_rows);
 
@@ -89,7 +89,8 @@ class ShardedGraph {
     RowSet columns;   // of local_rows: those that are not zero
     at::Tensor rows;  // (columns.size(), dim) float32
   };
-  /// `active`: of the owned rows; `x`: (their number, dim) float32, their values. Ranks: collective.
+  /// `active`: of the owned rows; `x`: (their number, dim) float32, their values. Ranks:
+  /// collective.
   ActiveRows with_active_halo(const char* name, const SelectedRows& active,
                               const at::Tensor& x) const;
 

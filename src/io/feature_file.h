@@ -26,8 +26,8 @@ namespace micrec {
 class FeatureFile {
  public:
   static FeatureFile open(const std::string& path);
-  /// The same of what is in memory; `origin` is for messages. Shapes   values: (keys, width). Errors:
-  /// Error(Cause::data) where a key is empty or there twice.
+  /// The same of what is in memory; `origin` is for messages. Shapes   values: (keys, width).
+  /// Errors: Error(Cause::data) where a key is empty or there twice.
   static FeatureFile of(const std::string& origin, std::vector<std::string> keys,
                         std::int64_t width, std::vector<float> values);
   ~FeatureFile();

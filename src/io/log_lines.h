@@ -24,8 +24,8 @@ inline std::string text_in(const nlohmann::ordered_json& object, const char* nam
   return value.is_string() ? value.get<std::string>() : std::string();
 }
 
-/// Calls `take` with each line of a log of JSON objects (train/metrics_log.h) that says of what kind
-/// it is, and returns how many do not, as a crash leaves one.
+/// Calls `take` with each line of a log of JSON objects (train/metrics_log.h) that says of what
+/// kind it is, and returns how many do not, as a crash leaves one.
 ///
 /// Errors   Error(Cause::io) where it cannot be read.
 template <typename Take>

@@ -69,8 +69,8 @@ std::string as_json(std::string_view letters) {
   return json;
 }
 
-/// Reads a header such as {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }; nothing where
-/// it is not as numpy writes it.
+/// Reads a header such as {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }; nothing
+/// where it is not as numpy writes it.
 std::optional<Header> parse_header(std::string_view letters) {
   simdjson::dom::parser parser;
   simdjson::dom::object fields;

@@ -15,8 +15,8 @@ namespace micrec {
 
 /// What the records of a table have in common, once its first record has been looked at.
 struct TableDescription {
-  // The first record, which may be a header: as it stands there; without spaces and RecBole's types;
-  // those in small letters.
+  // The first record, which may be a header: as it stands there; without spaces and RecBole's
+  // types; those in small letters.
   Names raw;
   Names names;
   Names small;

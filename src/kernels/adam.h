@@ -22,9 +22,9 @@ struct AdamTensors {
   at::Tensor gradient;  // undefined: zero
 };
 
-/// One step of Adam on this rank's rows, in one pass over value, gradient and both moments; on a GPU
-/// one launch for all parameters. A row whose gradient is zero moves too, by what is left in its
-/// moments.
+/// One step of Adam on this rank's rows, in one pass over value, gradient and both moments; on a
+/// GPU one launch for all parameters. A row whose gradient is zero moves too, by what is left in
+/// its moments.
 ///
 /// Shapes   `time`: 1 for the first step. `taken`: () float64 beside the parameters: where it is
 ///          zero nothing changes; undefined: the step is taken.

@@ -6,8 +6,8 @@
 #include "base/kernel_inline.h"
 #include "kernels/block_dots_warp.h"
 
-// The contrastive loss on a GPU but for the products of its rows, which are LibTorch's: a warp a row,
-// whose lanes take every 32nd column. A warp has, beside what neighbour_sum_warp.h and
+// The contrastive loss on a GPU but for the products of its rows, which are LibTorch's: a warp a
+// row, whose lanes take every 32nd column. A warp has, beside what neighbour_sum_warp.h and
 // block_dots_warp.h say,
 //   warp.largest(numbers)   the largest of all lanes' numbers, known to all
 //
@@ -142,8 +142,8 @@ MICREC_KERNEL_INLINE void attract(const AttractionCall& call, std::int64_t i) {
   call.cosines[i] = of_row + of_column - (row == column ? 2.0F : 0.0F);
 }
 
-/// The gradient in rows from that in their unit rows u, in place: upstream * factor * (g - u <u, g>)
-/// / |x|.
+/// The gradient in rows from that in their unit rows u, in place: upstream * factor * (g - u <u,
+/// g>) / |x|.
 struct UnitGradientCall {
   const float* unit;       // of a side; rows lie 2 * dim apart
   const double* divisors;  // (people) of the side

@@ -7,10 +7,10 @@
 #include "kernels/neighbour_sum_warp.h"
 #include "kernels/score_mix.h"
 
-// How many items come before relevant ones, on a GPU. Every score has the bits that the CPU gives it
-// (scores.h, history_sums.h), so that ranks are the CPU's, ties included: the product of two rows is
-// one chain of fused multiply-adds over the columns, a sum over a history has an addition for each
-// source in rising order, and a mix is one fused multiply-add of both.
+// How many items come before relevant ones, on a GPU. Every score has the bits that the CPU gives
+// it (scores.h, history_sums.h), so that ranks are the CPU's, ties included: the product of two
+// rows is one chain of fused multiply-adds over the columns, a sum over a history has an addition
+// for each source in rising order, and a mix is one fused multiply-add of both.
 //
 // A block of threads takes tiles of users and items. `Block` says what threads are: on a GPU each
 // runs the code for itself, in tests a loop runs it for all. It has:
@@ -176,8 +176,8 @@ struct RankTile {
   std::uint32_t masked[kRankUsers][kRankItems / 32];  // a bit an item
 };
 
-// A thread multiplies 4 users with 2 times 4 items: those from item_of_thread() on, and as many half
-// a tile further.
+// A thread multiplies 4 users with 2 times 4 items: those from item_of_thread() on, and as many
+// half a tile further.
 inline constexpr int kThreadUsers = 4;
 inline constexpr int kThreadPacks = 2;
 inline constexpr int kThreadsOfItems = kRankItems / (kThreadPacks * kPackLanes);

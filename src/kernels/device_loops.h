@@ -44,8 +44,8 @@ __device__ __forceinline__ void by_warps(std::int64_t tasks, const Body& body) {
   }
 }
 
-/// The sum of a number of each thread of a block, or of several side by side, in one order; thread 0
-/// has it.
+/// The sum of a number of each thread of a block, or of several side by side, in one order; thread
+/// 0 has it.
 template <int threads, typename Numbers>
 __device__ __forceinline__ Numbers sum_of_block(const Numbers& own) {
   __shared__ Numbers sums[threads];

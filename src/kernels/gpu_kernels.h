@@ -10,8 +10,8 @@
 #include "kernels/neighbour_sum_row.h"
 #include "kernels/triple_element.h"
 
-/// The kernels that a GPU has, as kernel(NAME, CALL, WHAT): what one is given, and what it computes.
-/// Each is gpu.h's NAME_on_gpu() and a .cu source's launch_NAME().
+/// The kernels that a GPU has, as kernel(NAME, CALL, WHAT): what one is given, and what it
+/// computes. Each is gpu.h's NAME_on_gpu() and a .cu source's launch_NAME().
 // clang-format off
 #define MICREC_GPU_KERNELS(kernel)                                                                 \
   kernel(neighbour_sum, SumCall, "the sum of neighbours")                                          \

@@ -18,12 +18,12 @@ MICREC_SHARED_INLINE float matrix_number(float product, float keep_row, float ke
   return product * (keep_row * keep_column);
 }
 
-/// How much less a column that many met may say by itself: as if each of its numbers were left out at
-/// random in a third of all histories (EDLAE; Steck, NeurIPS 2020).
+/// How much less a column that many met may say by itself: as if each of its numbers were left out
+/// at random in a third of all histories (EDLAE; Steck, NeurIPS 2020).
 inline constexpr float kDenoising = 0.5F;  // p / (1 - p), p = 1/3
 
-/// A number of the diagonal with what the ridge adds. The row of a neighbour that does not stay is the
-/// identity's.
+/// A number of the diagonal with what the ridge adds. The row of a neighbour that does not stay is
+/// the identity's.
 MICREC_SHARED_INLINE float on_diagonal(float number, float keep, float lambda) {
   return keep > 0 ? (1 + kDenoising) * number + lambda : 1;
 }

@@ -75,7 +75,8 @@ MICREC_KERNEL_INLINE int neighbours_of(const ItemSystemsCall& call, std::int64_t
   return static_cast<int>(call.of.first_neighbour[item + 1] - call.of.first_neighbour[item]);
 }
 
-// The products of an item's features: of the neighbours' rows, and of the item's own, which is the last.
+// The products of an item's features: of the neighbours' rows, and of the item's own, which is the
+// last.
 
 inline constexpr int kAlikeSides = (kMostUnknowns + kAlikeSide) / kAlikeSide;
 inline constexpr int kAlikeRows = kAlikeSides * kAlikeSide;

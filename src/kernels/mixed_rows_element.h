@@ -6,8 +6,8 @@
 #include "base/kernel_inline.h"
 #include "kernels/block_dots_warp.h"
 
-// Rows of several sorts, one below the other, each times a number that is looked up for its row, and
-// the tables in which these numbers are; on a GPU.
+// Rows of several sorts, one below the other, each times a number that is looked up for its row,
+// and the tables in which these numbers are; on a GPU.
 //
 //   y_r = sum over sorts m of table^m[index_r] * f^m_r * x^m_r,
 //
@@ -122,8 +122,8 @@ MICREC_KERNEL_INLINE double entry_of_thread(const MixedRowsGradient& call, std::
   return sum;
 }
 
-/// The tables of modalities: of every group and every set of modalities its gain times the share of a
-/// modality in the set, shares being the softmax of `logits` over the set.
+/// The tables of modalities: of every group and every set of modalities its gain times the share of
+/// a modality in the set, shares being the softmax of `logits` over the set.
 struct ModalityTables {
   const float* logits;  // (sorts)
   const float* gains;   // (groups), or null: all 1

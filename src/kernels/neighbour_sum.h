@@ -52,8 +52,8 @@ struct Scaling {
 /// The step y = factor * (product + scale * addend) of a polynomial in the operator (Horner's
 /// rule), in the same pass.
 struct Horner {
-  /// (rows of the pattern, dim), (addend_rows->size(), dim) or, with addend_of, any rows; undefined:
-  /// zero
+  /// (rows of the pattern, dim), (addend_rows->size(), dim) or, with addend_of, any rows;
+  /// undefined: zero
   at::Tensor addend;
   at::Tensor scale;  // (rows of the pattern) float32, undefined: ones
   /// The rows that the compact addend holds; it is zero elsewhere.
@@ -92,11 +92,12 @@ inline constexpr std::int64_t kRangeStep = 64;
 /// y_r = factor * (a_r / (1 - p) * sum_{c in N(r), kept} b_c * w_rc * x_c + scale_r * addend_r).
 ///
 /// The bits of a row depend on its neighbours in their order and on their values alone: not on the
-/// place at which the pattern stores it, on the number of threads, on which rank owns the row, on the other rows requested, nor on the
-/// processor's instruction set or whether it is a GPU.
+/// place at which the pattern stores it, on the number of threads, on which rank owns the row, on
+/// the other rows requested, nor on the processor's instruction set or whether it is a GPU.
 ///
-/// On a GPU all tensors are there, compute_threads() means nothing, and the pattern, whose rows must be stored
-/// rising, is copied there when it is first used; x and out may also be bfloat16, and are added up as float32 all the same.
+/// On a GPU all tensors are there, compute_threads() means nothing, and the pattern, whose rows
+/// must be stored rising, is copied there when it is first used; x and out may also be bfloat16,
+/// and are added up as float32 all the same.
 ///
 /// Shapes   x: (local rows, dim) float32, dim >= 1; returns (rows, dim) of x's type.
 /// Ranks    local; halo rows of x must have arrived.

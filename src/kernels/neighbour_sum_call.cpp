@@ -14,7 +14,8 @@
 namespace micrec {
 namespace {
 
-// In the memory of a device, of some rows: the hubs among them, and the order in which they are taken.
+// In the memory of a device, of some rows: the hubs among them, and the order in which they are
+// taken.
 struct DeviceTasks {
   std::int64_t piece_count = 0;
   std::int64_t hub_count = 0;

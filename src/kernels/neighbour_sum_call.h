@@ -32,15 +32,15 @@ struct PreparedSum {
 /// Where the call reads the host's lists: the pattern, numbers of rows and sets of them.
 enum class ListsOf { host, device };
 
-/// Lets a pattern's numbers go to the device of a batch with the others of it, so that sums find them
-/// there once it is sent.
+/// Lets a pattern's numbers go to the device of a batch with the others of it, so that sums find
+/// them there once it is sent.
 void add_pattern(const Pattern& pattern, UploadBatch& batch);
 
 /// Checks the arguments of neighbour_sum_into and makes a call of them.
 ///
 /// `lists`: where a tensor of x's device is. On a device the pattern, the numbers of its rows, its
-/// hubs and their order by falling degree where all rows of a range are wanted, and a set of rows are
-/// copied only the first time.
+/// hubs and their order by falling degree where all rows of a range are wanted, and a set of rows
+/// are copied only the first time.
 PreparedSum prepare_sum(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,
                         const SumOptions& options, ListsOf lists);
 

@@ -55,7 +55,8 @@ MICREC_INLINE float* row_of_out(const SumCall& call, std::int64_t output_row) {
   return static_cast<float*>(call.out) + output_row * call.dim;
 }
 
-// The i-th row wanted: the pattern's row, the place where that is stored, and its row of the result.
+// The i-th row wanted: the pattern's row, the place where that is stored, and its row of the
+// result.
 struct WantedRow {
   std::int64_t row;
   std::int64_t place;
@@ -225,8 +226,8 @@ MICREC_INLINE Entries collected_entries(const SumCall& call, const std::int32_t*
   return {rows, call.edge_weights || call.column_scale ? weights : nullptr, nullptr, count};
 }
 
-// Starts reading the addend of a row that follows soon: rows that are not stored rising jump about in
-// it, which no processor foresees.
+// Starts reading the addend of a row that follows soon: rows that are not stored rising jump about
+// in it, which no processor foresees.
 MICREC_INLINE void start_addend(const SumCall& call, std::int64_t place, std::int64_t end) {
   constexpr std::int64_t kRowsAhead = 4;
   if (!call.row_at || !call.addend || place + kRowsAhead >= end) return;

@@ -66,8 +66,8 @@ MICREC_KERNEL_INLINE int count_bits(std::uint32_t bits) {
 #endif
 }
 
-/// Adds the first `count` of the neighbours `left`, whose rows of x are all under way before the first
-/// is added: without a branch between, so that the reads overlap.
+/// Adds the first `count` of the neighbours `left`, whose rows of x are all under way before the
+/// first is added: without a branch between, so that the reads overlap.
 template <typename Number, int width, int count, typename Warp>
 MICREC_KERNEL_INLINE void add_neighbours(const Warp& warp, const SumCall& call, std::int64_t first,
                                          const typename Warp::template Lanes<Neighbour>& neighbours,

@@ -8,9 +8,9 @@ namespace micrec {
 
 struct DevicePattern;
 
-/// A sparse 0/1 matrix by rows (CSR). Row r has the columns columns[begin(r)] .. columns[end(r) - 1],
-/// in rising order of their GLOBAL numbers whatever their local ones are, so that a row is always
-/// summed in the same order.
+/// A sparse 0/1 matrix by rows (CSR). Row r has the columns columns[begin(r)] .. columns[end(r) -
+/// 1], in rising order of their GLOBAL numbers whatever their local ones are, so that a row is
+/// always summed in the same order.
 struct Pattern {
   std::vector<std::int64_t> offsets = {0};  // (rows + 1) of the places, one after the other
   std::vector<std::int32_t> columns;        // (nonzeros) local rows of the factor

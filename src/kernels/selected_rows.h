@@ -9,7 +9,8 @@
 
 namespace micrec {
 
-/// Some rows of many: as a set that is asked, and as a rising list. Copies share what is on a device.
+/// Some rows of many: as a set that is asked, and as a rising list. Copies share what is on a
+/// device.
 struct SelectedRows {
   RowSet set;
   RowList list;

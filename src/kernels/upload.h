@@ -58,8 +58,8 @@ class RowList {
   std::shared_ptr<DeviceNumbers> there_;
 };
 
-/// Lists of the host that go to a device in one copy, so that each is there when it is asked for. To
-/// a CPU nothing goes.
+/// Lists of the host that go to a device in one copy, so that each is there when it is asked for.
+/// To a CPU nothing goes.
 class UploadBatch {
  public:
   explicit UploadBatch(c10::Device device) : device_(device) {}

@@ -64,8 +64,8 @@ class ContentTerm {
   Parameter* scale_ = nullptr;
   Parameter* logits_ = nullptr;
   at::Tensor every_set_;  // every_modality_set() of them
-  // On the host: of every item of all ranks the set of its modalities, from the first item's node on;
-  // of each modality the ContentInputs::count of the owned rows.
+  // On the host: of every item of all ranks the set of its modalities, from the first item's node
+  // on; of each modality the ContentInputs::count of the owned rows.
   std::vector<std::uint16_t> set_of_item_;
   std::vector<at::Tensor> items_with_;
 };

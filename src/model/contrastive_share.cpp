@@ -237,7 +237,8 @@ at::Tensor SharedPeople::gradient(bool second, double upstream) const {
   return result;
 }
 
-// From here on the same for other devices than the CPU: products of LibTorch's, and kernels of ours.
+// From here on the same for other devices than the CPU: products of LibTorch's, and kernels of
+// ours.
 
 constexpr std::int64_t kTileColumns = 16'384;
 

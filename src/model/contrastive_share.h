@@ -15,12 +15,12 @@ namespace micrec {
 ///   C_kl = sum over people p of [-log softmax_q(<a_p, b_q> / tau)_p
 ///                                - log softmax_q(<b_p, a_q> / tau)_p] / (2 P)
 ///
-/// times `weight`, with a and b the rows divided by their norms (at least 1e-8, so a row of zeros has cosines of
-/// zero). The shares of all ranks add up to C_kl in any order without rounding, as rank 0's is the
-/// whole. Differentiable: every rank's gradient is that of the whole loss in its own rows, and all
-/// must scale their shares alike. The loss and the gradient of a person's rows depend on the people
-/// and their positions alone: on CPUs they have the same bits whichever rank owns whom, on any
-/// threads.
+/// times `weight`, with a and b the rows divided by their norms (at least 1e-8, so a row of zeros
+/// has cosines of zero). The shares of all ranks add up to C_kl in any order without rounding, as
+/// rank 0's is the whole. Differentiable: every rank's gradient is that of the whole loss in its
+/// own rows, and all must scale their shares alike. The loss and the gradient of a person's rows
+/// depend on the people and their positions alone: on CPUs they have the same bits whichever rank
+/// owns whom, on any threads.
 ///
 /// Shapes   first, second: (rows_per_rank[rank], dim) float32, in the order of this rank's part of
 ///          `positions`; positions: (sum of rows_per_rank) each of 0 .. P - 1 once, the same on

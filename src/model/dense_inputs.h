@@ -26,7 +26,8 @@ class DenseInputs {
   /// The same leaf for every use in the step. Shapes   returns (groups, value's shape), a vector as
   /// one row: (groups, 1, width).
   at::Tensor parameter(Parameter& parameter);
-  /// Shapes   scalars: (entries) float32; returns (groups, entries, width), or on another device than the
+  /// Shapes   scalars: (entries) float32; returns (groups, entries, width), or on another device
+  ///          than the
   /// CPU (1, entries, 1).
   at::Tensor table(const at::Tensor& scalars);
 
@@ -56,8 +57,8 @@ class DenseInputs {
     at::Tensor scalars;  // where it is a table
     std::int64_t size = 0;
   };
-  /// Totals of an exchange, apart by input: gradients of parameters, and of tables what is summed over
-  /// the columns.
+  /// Totals of an exchange, apart by input: gradients of parameters, and of tables what is summed
+  /// over the columns.
   struct Totals {
     std::vector<at::Tensor> of_inputs;  // each (size) or (entries)
     Extra extra;

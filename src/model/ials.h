@@ -22,8 +22,8 @@ namespace micrec {
 /// for all users with the items held, then for all items, each exactly.
 ///
 /// The sum over all pairs needs only the Gram matrix of the other side. In the basis of its
-/// eigenvectors what all rows of a side share is diagonal, whatever a row's own penalty, and a row of
-/// few interactions then takes a system of their number, not of `dim` (implicit_rows.h).
+/// eigenvectors what all rows of a side share is diagonal, whatever a row's own penalty, and a row
+/// of few interactions then takes a system of their number, not of `dim` (implicit_rows.h).
 ///
 /// A node that training did not see gets its row by its own problem, from trained rows.
 /// Source   Hu, Koren and Volinsky 2008; Rendle, Krichene, Zhang and Koren 2022 (arXiv:2110.14037)

@@ -30,13 +30,13 @@ struct SolvedRows {
 };
 
 /// Solves them. A row of at most `dim` neighbours takes a system of its neighbours' size, by
-/// (D + Z'Z)^-1 Z' 1 = D^-1 Z' (I + Z D^-1 Z')^-1 1, any other one of `dim`. The bits of a row depend
-/// on its neighbours in their order alone.
+/// (D + Z'Z)^-1 Z' 1 = D^-1 Z' (I + Z D^-1 Z')^-1 1, any other one of `dim`. The bits of a row
+/// depend on its neighbours in their order alone.
 ///
 /// Ranks    local.
 /// Errors   CHECK on shapes. A row is NaN where its system is not positive in float32.
-/// Cost     min(degree, dim)^2 * (max(degree, dim) + min(degree, dim) / 3) operations a row near the
-///          processor's peak; for each thread 16 systems.
+/// Cost     min(degree, dim)^2 * (max(degree, dim) + min(degree, dim) / 3) operations a row near
+///          the processor's peak; for each thread 16 systems.
 SolvedRows solve_implicit_rows(const ImplicitRows& problem);
 
 /// The same by LibTorch's batched operators on the device of z: for a GPU.

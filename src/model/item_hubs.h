@@ -18,8 +18,8 @@ namespace micrec {
 /// as a neighbour. From 48 people on a product is looked up in less time than a column is walked.
 ///
 /// Products of a hub with an item that is none come from the hub's column, or from what is told of
-/// the people who met the other, whichever is less; of hubs that more than `walked_up_to` people met
-/// from the latter.
+/// the people who met the other, whichever is less; of hubs that more than `walked_up_to` people
+/// met from the latter.
 struct HubRule {
   std::int64_t more_people_than = 48;
   std::int64_t most = 65535;
@@ -28,12 +28,12 @@ struct HubRule {
   std::int64_t walked_up_to = 1024;
 };
 
-/// Hubs, the products of each two of their columns, and of every person the hubs that they met. With
-/// these the system of an item needs the columns of its other neighbours, and of hubs only those that
-/// are short beside them, so that it costs the same however popular its neighbours are.
+/// Hubs, the products of each two of their columns, and of every person the hubs that they met.
+/// With these the system of an item needs the columns of its other neighbours, and of hubs only
+/// those that are short beside them, so that it costs the same however popular its neighbours are.
 ///
-/// Most of the products are zero where hubs are many, so the table has a bit for each two hubs and a
-/// number for each two that somebody met together: what it has grows as the interactions.
+/// Most of the products are zero where hubs are many, so the table has a bit for each two hubs and
+/// a number for each two that somebody met together: what it has grows as the interactions.
 class ItemHubs {
  public:
   /// Ranks    collective; every rank has the same, and makes an equal share of the table.
@@ -51,9 +51,9 @@ class ItemHubs {
   /// most people met first. Shapes   degree: (items).
   static std::vector<std::int32_t> candidates(const std::vector<std::int32_t>& degree,
                                               const HubRule& rule);
-  /// The most of these whose table is not too large for certain: it has no more products than two of
-  /// them were met by a person, each pair of a person counted. Shapes   pairs: (candidates) of each
-  /// and those before it, itself too.
+  /// The most of these whose table is not too large for certain: it has no more products than two
+  /// of them were met by a person, each pair of a person counted. Shapes   pairs: (candidates) of
+  /// each and those before it, itself too.
   static std::int64_t most_within(std::span<const double> pairs, double interactions,
                                   const HubRule& rule);
   /// Rows of the table that take about as long: the first of each rank's, and the end of all.

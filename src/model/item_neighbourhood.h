@@ -23,10 +23,10 @@ struct NeighbourhoodRule {
 
 inline constexpr int kMostByFeatures = 30;
 
-/// Chooses the neighbourhoods of some items: those j with the largest c x_j'x_i / sqrt(c^2 |x_j|^2 +
-/// lambda) over the people's columns x, where c is 1 for items of the domain and `cross` for others,
-/// and besides them those with the most similar features, which leave the more room the fewer they
-/// are. The quota of each matters: the 100 largest of a sum of both rank worse.
+/// Chooses the neighbourhoods of some items: those j with the largest c x_j'x_i / sqrt(c^2 |x_j|^2
+/// + lambda) over the people's columns x, where c is 1 for items of the domain and `cross` for
+/// others, and besides them those with the most similar features, which leave the more room the
+/// fewer they are. The quota of each matters: the 100 largest of a sum of both rank worse.
 ///
 /// Shapes   people[n]: who met the n-th of the items; `people_fetched`: whose histories there are,
 ///          rising; similar[n]: the nearest by features.

@@ -15,10 +15,10 @@ namespace micrec {
 ///
 ///   y_ui = <z_u, z_i> + rho_k * sum over j in H(u) of w_uj B_ji
 ///
-/// with H(u) all that the person of u interacted with, in every domain, and w_uj what that counts by
-/// its age (model/recency.h). B is fitted once, before the steps (ItemRegressionFit), and lies in the
-/// run folder with the half-lives; rho_k is chosen anew at every validation and lies in every
-/// checkpoint.
+/// with H(u) all that the person of u interacted with, in every domain, and w_uj what that counts
+/// by its age (model/recency.h). B is fitted once, before the steps (ItemRegressionFit), and lies
+/// in the run folder with the half-lives; rho_k is chosen anew at every validation and lies in
+/// every checkpoint.
 class ItemRegression {
  public:
   explicit ItemRegression(const PartInputs& inputs);

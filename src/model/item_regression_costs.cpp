@@ -17,8 +17,8 @@ namespace micrec {
 namespace {
 
 constexpr double kCountBytes = 8;  // of a list, sent ahead of it
-/// Rows that a query is compared with while graphs of near items are built and asked: as measured of
-/// 300,000 items.
+/// Rows that a query is compared with while graphs of near items are built and asked: as measured
+/// of 300,000 items.
 constexpr double kComparedByGraphs = 12'000;
 
 /// What one rank sends, by exchange.

@@ -37,13 +37,14 @@ struct ItemRegressionShape {
 /// count the coefficients.
 ///
 /// Bytes are exact, but for four that depend on who becomes a neighbour, on which products are zero
-/// or on whether an approximate search is given up: item_regression.columns, item_regression.features
-/// with its question batch.plan, item_regression.hub_products and neighbours.found; these are the most
-/// that can be. What is done is estimated, for neighbours drawn as interactions are; a GPU's share of
-/// it, features and systems, as the CPU's.
+/// or on whether an approximate search is given up: item_regression.columns,
+/// item_regression.features with its question batch.plan, item_regression.hub_products and
+/// neighbours.found; these are the most that can be. What is done is estimated, for neighbours
+/// drawn as interactions are; a GPU's share of it, features and systems, as the CPU's.
 ///
 /// Shapes   returns (ranks). Ranks: local.
-/// Cost     a few passes over the interactions and, of each batch, over the histories of its people.
+/// Cost     a few passes over the interactions and, of each batch, over the histories of its
+///          people.
 std::vector<StepCosts> costs_of_item_regression(const ItemRegressionShape& shape);
 
 }  // namespace micrec

@@ -60,15 +60,16 @@ class ItemRegressionFit {
                                                         std::span<const std::int64_t> met_by,
                                                         std::int64_t width);
 
-  /// What the feature rows of a batch's neighbours take at the most, of so many items. Ranks: local.
+  /// What the feature rows of a batch's neighbours take at the most, of so many items. Ranks:
+  /// local.
   static double most_feature_bytes(double items, double width);
 
   /// Whether an item is among the `most_items` of a domain's, all where that is 0. Ranks: local.
   static bool is_drawn(std::uint64_t seed, std::int32_t item, std::int64_t most_items,
                        std::int64_t of_domain);
 
-  /// From now on solves for these alone, and leaves the rows of others empty. Shapes   wanted: (items
-  /// of all domains) 0 or 1.
+  /// From now on solves for these alone, and leaves the rows of others empty. Shapes   wanted:
+  /// (items of all domains) 0 or 1.
   void solve_only(std::vector<std::uint8_t> wanted) { wanted_ = std::move(wanted); }
 
   /// Solutions for every domain, as many for each: the n-th result has the n-th settings of every

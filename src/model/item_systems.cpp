@@ -152,8 +152,8 @@ std::int32_t ItemSystems::person_at(std::int32_t place) const {
 }
 
 /// Notes who of people_ met which hubs among the neighbours, by what is told of each, without a
-/// branch for each: which of a person's hubs are neighbours cannot be foreseen, and few are. Returns
-/// how many there are.
+/// branch for each: which of a person's hubs are neighbours cannot be foreseen, and few are.
+/// Returns how many there are.
 std::size_t ItemSystems::find_met_hubs(const ItemSystem& item) {
   constexpr std::size_t kAhead = 8;
   for (std::size_t n = 0; n < item.hub.size(); ++n) {
@@ -175,7 +175,8 @@ std::size_t ItemSystems::find_met_hubs(const ItemSystem& item) {
   return found;
 }
 
-/// The same by the columns of the hubs: first who may be among people_, without a branch, then who is.
+/// The same by the columns of the hubs: first who may be among people_, without a branch, then who
+/// is.
 std::size_t ItemSystems::walk_hubs(const ItemSystem& item) {
   std::size_t found = 0;
   for (std::size_t n = 0; n < item.columns.size(); ++n) {

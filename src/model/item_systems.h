@@ -18,7 +18,8 @@ struct ItemRegressionSettings {
   std::vector<double> alpha;  ///< [modality] weight of its features
 };
 
-/// lambda and the squares of the alphas, as systems have them. Errors: CHECK: an alpha for each modality.
+/// lambda and the squares of the alphas, as systems have them. Errors: CHECK: an alpha for each
+/// modality.
 std::vector<float> solver_numbers(const ItemRegressionSettings& settings, std::size_t modalities);
 
 /// What the system of one item is made of.
@@ -41,8 +42,9 @@ struct ItemSystem {
 ///   (G + kDenoising diag(G) + lambda I) b = X_N'x_i + F_N f_i,   G = X_N'X_N + F_N F_N'
 ///
 /// over the people's columns X and alpha times the features F, both times `cross` where a neighbour
-/// is of another domain. What the item lacks is in neither F: nothing is known of its f_i there, and a zero
-/// would say that the item is like no other. Only neighbours with a positive right side stay; others have b = 0.
+/// is of another domain. What the item lacks is in neither F: nothing is known of its f_i there,
+/// and a zero would say that the item is like no other. Only neighbours with a positive right side
+/// stay; others have b = 0.
 class ItemSystems {
  public:
   static constexpr std::int64_t kMostNeighbours = kMostUnknowns;
@@ -52,9 +54,9 @@ class ItemSystems {
 
   /// Shapes   items: at most kSystemLanes, each with at most kMostNeighbours neighbours.
   /// Cost     for each item the people of those neighbours that are no hubs, for each of them the
-  ///          square of how many of the neighbours they met, and the hubs that all of them met or, if
-  ///          that is less, the people of the neighbours that are hubs; neighbours^2 x width / 2 for
-  ///          the features.
+  ///          square of how many of the neighbours they met, and the hubs that all of them met or,
+  ///          if that is less, the people of the neighbours that are hubs; neighbours^2 x width / 2
+  ///          for the features.
   void make(const std::vector<ItemSystem>& items);
 
   /// Puts what make() takes of one item but for its features where a GPU goes on with it

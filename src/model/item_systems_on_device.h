@@ -35,8 +35,8 @@ struct DeviceBatch {
 /// Does ItemSystems::pack() for each of these items of a batch.
 using PackItems = std::function<void(Range items, const PackedSystems& to)>;
 
-/// The coefficients of all neighbours of a batch for every setting. The items are taken in chunks, of which
-/// one is packed while the one before is solved.
+/// The coefficients of all neighbours of a batch for every setting. The items are taken in chunks,
+/// of which one is packed while the one before is solved.
 ///
 /// Shapes   returns (settings, neighbours).
 /// Cost     four copies to the device; of each chunk one there, two launches and one copy back, the

@@ -28,8 +28,8 @@ struct FeatureStatistics {
 /// domain has it (names those there are); Error(Cause::data) where widths differ.
 std::int64_t modality_width(const DatasetFile& dataset, const std::string& modality);
 
-/// The modalities of a configuration, all that the dataset has where they are "all". Errors: those of
-/// modality_width().
+/// The modalities of a configuration, all that the dataset has where they are "all". Errors: those
+/// of modality_width().
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
                                             const DatasetFile& dataset);
 
@@ -76,8 +76,9 @@ at::Tensor every_modality_set(std::int64_t modalities);
 /// Differentiable in the logits.
 at::Tensor modality_shares(const at::Tensor& logits, const at::Tensor& sets);
 
-/// Of each modality its share in every set, times the gain of a group where there are gains: `gains`
-/// (1) for all, or (groups, 1), where the entries of a group follow those of the one before.
+/// Of each modality its share in every set, times the gain of a group where there are gains:
+/// `gains` (1) for all, or (groups, 1), where the entries of a group follow those of the one
+/// before.
 /// Shapes   returns of each modality (sets) or (groups * sets) float32. Differentiable.
 std::vector<at::Tensor> modality_tables(const at::Tensor& logits, const at::Tensor& sets,
                                         const at::Tensor& gains = {});

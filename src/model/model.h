@@ -31,7 +31,8 @@
 namespace micrec {
 
 /// MICRec and the baselines it contains (mf, lightgcn, inmo_mf, inmo), or beside it (ials,
-/// popularity, item_regression), on one rank's shard: what joins the parts, each of which has a file of its own.
+/// popularity, item_regression), on one rank's shard: what joins the parts, each of which has a
+/// file of its own.
 ///
 /// Life: make it, then either initialise() it, or restore every tensor of parameters() and
 /// buffers() in place and call refresh(). A model may be made on another graph than it was trained
@@ -63,9 +64,9 @@ class Model {
   const Shard& shard() const { return *shard_; }
 
   /// Plans a step: what it needs that follows from its batch alone. `batch_rows`: triples of all
-  /// ranks together. The ranks of a row part are given the same triples. It reads nothing that a step
-  /// changes, and may be called while one is computed. Ranks: collective in the row group, so that
-  /// with one row part it is local.
+  /// ranks together. The ranks of a row part are given the same triples. It reads nothing that a
+  /// step changes, and may be called while one is computed. Ranks: collective in the row group, so
+  /// that with one row part it is local.
   std::unique_ptr<StepContext> plan(TripleBatch batch, std::int64_t batch_rows, StepTime time);
 
   /// This rank's share of the loss of a planned step, once.
@@ -73,7 +74,8 @@ class Model {
 
   /// The backward pass of loss(): afterwards grad() of every parameter is its gradient of the whole
   /// loss (undefined where there is none). `votes`: (n) float64 of this rank, summed over all ranks
-  /// in the same exchange; beside a GPU in one of the host's own, for which no host waits on its GPU.
+  /// in the same exchange; beside a GPU in one of the host's own, for which no host waits on its
+  /// GPU.
   LossValues backward(const StepShare& share, at::Tensor& votes);
 
   /// The step of a kind that is_solved(), instead of loss() and backward(): an epoch, which
@@ -92,10 +94,11 @@ class Model {
   }
 
   /// What gives people who join after training their final rows, one-directionally: they read the
-  /// rows of the items they interacted with and change nobody else's. It holds while the model stays
-  /// as it is, and several threads may call it at once. `history`: (users) item numbers of one
-  /// domain, each rising without repeats. A person with an empty history gets the row of an unknown
-  /// user (token or mean of the old users). Shapes   returns (users, dim) float32 on the host.
+  /// rows of the items they interacted with and change nobody else's. It holds while the model
+  /// stays as it is, and several threads may call it at once. `history`: (users) item numbers of
+  /// one domain, each rising without repeats. A person with an empty history gets the row of an
+  /// unknown user (token or mean of the old users). Shapes   returns (users, dim) float32 on the
+  /// host.
   ///
   /// Ranks    one alone.
   /// Cost     making it, an inference of the whole graph and a row of it a node; a call, the rows
@@ -104,10 +107,10 @@ class Model {
       std::function<at::Tensor(int domain, const std::vector<std::vector<std::int32_t>>& history)>;
   NewUserRows new_user_rows(std::int64_t epoch);
 
-  /// What gives, of somebody who joins later, what each item of their history adds to their row, and
-  /// in the last row what belongs to no item: a row of new_user_rows() is the sum. Of the kinds that
-  /// are solved rows belong to no item. It holds while the model stays as it is. Shapes   returns
-  /// (items + 1, dim) float32 on the host. Ranks: one alone.
+  /// What gives, of somebody who joins later, what each item of their history adds to their row,
+  /// and in the last row what belongs to no item: a row of new_user_rows() is the sum. Of the kinds
+  /// that are solved rows belong to no item. It holds while the model stays as it is. Shapes
+  /// returns (items + 1, dim) float32 on the host. Ranks: one alone.
   using NewUserShares =
       std::function<at::Tensor(int domain, const std::vector<std::int32_t>& history)>;
   NewUserShares new_user_shares(std::int64_t epoch);

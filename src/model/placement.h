@@ -20,8 +20,8 @@ constexpr bool is_cut_in_columns(Placement placement) {
   return placement == Placement::columns || placement == Placement::nodes_and_columns;
 }
 
-/// Mean of the chosen rows of each kind: of the users of each domain, then of the items of each. It is
-/// summed in fixed point, so that its bits do not depend on how rows are shared out.
+/// Mean of the chosen rows of each kind: of the users of each domain, then of the items of each. It
+/// is summed in fixed point, so that its bits do not depend on how rows are shared out.
 ///
 /// Shapes   rows: (owned rows, width) float32, of numbers below 2^23 / nodes; chosen: (owned rows)
 ///          bool; returns (2 domains, width). Ranks: collective.

@@ -8,10 +8,11 @@
 
 namespace micrec {
 
-/// The Bayesian personalised ranking of the triples' final rows, each triple weighted by its domain,
-/// with the squared norms of its three rows:
+/// The Bayesian personalised ranking of the triples' final rows, each triple weighted by its
+/// domain, with the squared norms of its three rows:
 ///
-///   sum over triples of w * (softplus(<z_u, z_j> - <z_u, z_i>) + l2 * (|z_u|^2 + |z_i|^2 + |z_j|^2))
+///   sum over triples of w * (softplus(<z_u, z_j> - <z_u, z_i>) + l2 * (|z_u|^2 + |z_i|^2 +
+///   |z_j|^2))
 ///
 /// Source   BPR (Rendle et al. 2009, arXiv:1205.2618).
 class RankingLoss : public LossTerm {

@@ -28,8 +28,8 @@ double half_life_of_domain(std::span<const double> half_life, int domain);
 /// Shapes   times: (n) in any order; returns (n).
 std::vector<std::int32_t> count_newer(std::span<const std::int64_t> times);
 
-/// What interactions count, in float32, none less than 2^-30; none, for each 1, where there is no half-life or `newer` is empty because
-/// nobody knows what came when.
+/// What interactions count, in float32, none less than 2^-30; none, for each 1, where there is no
+/// half-life or `newer` is empty because nobody knows what came when.
 ///
 /// Shapes   newer: (n) or none; returns (n) or none.
 std::vector<float> recency_weights(std::span<const std::int32_t> newer, double half_life);

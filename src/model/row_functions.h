@@ -25,7 +25,8 @@ at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
                                const RowGroups& groups);
 
 /// Every row times the row of a table that `index` names; zero where index is -1.
-/// Shapes   x: (n, width) float32; index: (n) int32; copies: (groups, entries, width) float32, or on
+/// Shapes   x: (n, width) float32; index: (n) int32; copies: (groups, entries, width) float32, or
+///          on
 /// another device than the CPU (1, entries, 1); returns (n, width). Ranks: local.
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& index, const at::Tensor& copies,
                        const RowGroups& groups);
@@ -39,7 +40,8 @@ at::Tensor times_row(const at::Tensor& x, const at::Tensor& copies, const RowGro
 /// The content term: sum_m c^m p^m / |p^m|, c^m the coefficient of the modalities present.
 /// Shapes   projections: (modalities, n, width) float32, x W_m or any positive multiple of it;
 /// pattern: (n) int32, bit m where modality m is present; copies[m]: (groups, patterns, width)
-/// float32, or (1, patterns, 1), as times_table(), zero where the pattern lacks m; returns (n, width).
+/// float32, or (1, patterns, 1), as times_table(), zero where the pattern lacks m; returns (n,
+/// width).
 /// Ranks    collective in the column group, once each way.
 at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern,
                         const std::vector<at::Tensor>& copies, const RowGroups& groups,

@@ -37,7 +37,8 @@ at::Tensor partial_dots(const at::Tensor& rows, std::int64_t blocks, const Block
   return dots;
 }
 
-/// Rows of several sorts that are mixed (kernels/mixed_rows_element.h), and what the way back reads.
+/// Rows of several sorts that are mixed (kernels/mixed_rows_element.h), and what the way back
+/// reads.
 struct Mix {
   at::Tensor x;                    // (sorts, rows, width) float32
   at::Tensor index;                // (rows) int32

@@ -7,8 +7,8 @@
 
 namespace micrec {
 
-/// The self-enhanced loss of inductive kinds: the ranking of the triples' trained rows by a diagonal
-/// bilinear form, where all three nodes are templates.
+/// The self-enhanced loss of inductive kinds: the ranking of the triples' trained rows by a
+/// diagonal bilinear form, where all three nodes are templates.
 /// Source   INMO (Wu et al. 2022, arXiv:2107.05247).
 class SelfLoss : public LossTerm {
  public:

@@ -169,9 +169,9 @@ class StepContext {
 
   StepShare share;
   void add_loss(const at::Tensor& term);
-  /// This rank's share of a part of the loss, for logs: by summand, the same on all ranks of the row
-  /// part, or a number of its own, which is added to those before. Shapes   of_summands: (summands
-  /// of this rank) float64, of_rank: a float64 scalar, both on the shard's device.
+  /// This rank's share of a part of the loss, for logs: by summand, the same on all ranks of the
+  /// row part, or a number of its own, which is added to those before. Shapes   of_summands:
+  /// (summands of this rank) float64, of_rank: a float64 scalar, both on the shard's device.
   void report(std::string_view part, const at::Tensor& of_summands);
   void report_of_rank(std::string_view part, const at::Tensor& of_rank);
 

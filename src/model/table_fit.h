@@ -31,9 +31,9 @@ class TableFit {
 /// That of the kind in `inputs`; none where it descends by gradients.
 std::unique_ptr<TableFit> make_table_fit(const PartInputs& inputs, TemplateEmbedding& embedding);
 
-/// Sums, of what a step's loss is reported in, over all summands and ranks, and the votes with them:
-/// the exchange of Model::backward(). Shapes   of_summands: (summands of this rank, n) float64;
-/// returns (n). Ranks: collective.
+/// Sums, of what a step's loss is reported in, over all summands and ranks, and the votes with
+/// them: the exchange of Model::backward(). Shapes   of_summands: (summands of this rank, n)
+/// float64; returns (n). Ranks: collective.
 at::Tensor sum_over_ranks(const Shard& shard, const ColumnSums& sums, const at::Tensor& of_summands,
                           at::Tensor& votes);
 

@@ -46,8 +46,8 @@ class TemplateEmbedding {
   RowsOfNew rows_of_new(std::int64_t epoch) const;
 
   /// What each of the owned rows that somebody of `domain` who joins later has interacted with adds
-  /// to their row, and in the last row what belongs to none. Shapes   returns (rows + 1, dim). Ranks:
-  /// one alone.
+  /// to their row, and in the last row what belongs to none. Shapes   returns (rows + 1, dim).
+  /// Ranks: one alone.
   at::Tensor shares_of_new(const at::Tensor& rows, int domain, std::int64_t epoch) const;
 
   /// Shapes   (owned rows, width), a leaf.

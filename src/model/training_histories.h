@@ -21,8 +21,8 @@ class TrainingHistories {
  public:
   /// Of a person with more than this many items a seeded sample of so many stands for all.
   static constexpr std::int64_t kLongestHistory = 1000;
-  /// Takes the others out of a person's items, where there are more. Returns what decides for one of
-  /// them: those with keys above it are out. Ranks: local.
+  /// Takes the others out of a person's items, where there are more. Returns what decides for one
+  /// of them: those with keys above it are out. Ranks: local.
   static std::optional<std::uint64_t> sample(std::uint64_t seed, std::int32_t person,
                                              std::vector<std::int32_t>& items);
   static constexpr double kUnit = 1.0 / (1 << 20);

@@ -241,7 +241,8 @@ LoggedFit fit_of(const json& line) {
   return fit;
 }
 
-/// Appends what was logged of a step, in the place of what an earlier attempt logged of it or later.
+/// Appends what was logged of a step, in the place of what an earlier attempt logged of it or
+/// later.
 template <typename Line>
 void append(std::vector<Line>& lines, Line line) {
   while (!lines.empty() && lines.back().step >= line.step) lines.pop_back();

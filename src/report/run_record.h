@@ -31,8 +31,8 @@ using NamedValues = std::vector<std::pair<std::string, double>>;
 /// The value of that name; not a number where there is none.
 double value_of(const NamedValues& values, const std::string& name);
 
-/// A line of kind "step". A number that the log has as null, or not at all, is not a number here, as
-/// in all that follows.
+/// A line of kind "step". A number that the log has as null, or not at all, is not a number here,
+/// as in all that follows.
 struct LoggedStep {
   std::int64_t step = 0;
   double loss = 0;

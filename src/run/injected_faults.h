@@ -9,7 +9,8 @@ namespace micrec {
 enum class SaveStep;  // checkpoints/store.h
 
 // What tests of whole programs may do to a run by its environment. micrec itself has
-// injected_faults_none.cpp and reads nothing; micrec_with_faults has tests/faults/injected_faults.cpp.
+// injected_faults_none.cpp and reads nothing; micrec_with_faults has
+// tests/faults/injected_faults.cpp.
 
 /// Has this process kill itself at an instant of a save; empty where it is not to.
 std::function<void(SaveStep)> death_from_environment(int rank);

@@ -26,8 +26,8 @@ std::vector<std::string> files_of_arrays(const DatasetFile& dataset, ArrayFormat
 
 /// Writes final embeddings for others' programs, a set of files a domain: PREFIX.<domain>.users.npy
 /// and PREFIX.<domain>.items.npy (n, dim) float32, or .items.faiss, whose ids are numbers of rows,
-/// and beside each the keys of its rows, PREFIX.<domain>.users.keys.txt and .items.keys.txt, a key a
-/// line. None appears under its name before all are complete. An index is read back and asked for
+/// and beside each the keys of its rows, PREFIX.<domain>.users.keys.txt and .items.keys.txt, a key
+/// a line. None appears under its name before all are complete. An index is read back and asked for
 /// the best 20 items of a sample of users; `report` is told how many of the exact ones it gives.
 ///
 /// Shapes   z: (owned rows, dim) float32, dim from 1.

@@ -15,9 +15,9 @@
 #include "partition/node_space.h"
 #include "partition/ownership.h"
 
-/// The file of exported embeddings, versions 1 and 2. HDF5; everything can be read with h5ls and h5py,
-/// without this program. Items are recommended by falling score. The score of a user and an item of
-/// the same domain is the dot product of their rows; where there is item regression, it is
+/// The file of exported embeddings, versions 1 and 2. HDF5; everything can be read with h5ls and
+/// h5py, without this program. Items are recommended by falling score. The score of a user and an
+/// item of the same domain is the dot product of their rows; where there is item regression, it is
 ///
 ///   embeddings * (dot product) + regression * (sum of the item's coefficients over all items that
 ///   the user's person interacted with, in any domain: in `train` and `later` of the dataset file)

@@ -19,9 +19,9 @@ struct RunEvaluation {
   double ranking_seconds = 0;  ///< without reading the interactions and computing the embeddings
 };
 
-/// Ranks every user of a run's data set exactly, new users and items let in; nothing where the split
-/// has no interactions. The report has the same bits at any number of ranks. Of a domain with more
-/// than `most_users` (0: any number) it ranks so many, always the same ones.
+/// Ranks every user of a run's data set exactly, new users and items let in; nothing where the
+/// split has no interactions. The report has the same bits at any number of ranks. Of a domain with
+/// more than `most_users` (0: any number) it ranks so many, always the same ones.
 ///
 /// Ranks    collective, over those that opened the run.
 /// Errors   those of Evaluator.

@@ -21,7 +21,8 @@ struct ItemShare {
   double share = 0;
 };
 
-/// A score as a sum: that of the shares of the history's items, and of what belongs to none of them.
+/// A score as a sum: that of the shares of the history's items, and of what belongs to none of
+/// them.
 struct Explanation {
   std::vector<ItemShare> items;  ///< of the whole history, the largest share first
   double no_item = 0;            ///< tokens, offsets, and rows that are not a sum over items
@@ -42,8 +43,8 @@ Reasons largest(const Explanation& explanation, std::int64_t count);
 /// Says of scores which items of the person's history carried them. A score is linear in what the
 /// items of the history give: the sum of coefficients is a sum over them, and the person's row is
 /// the sum of what each of their rows adds to it (Model::new_user_shares), with the norms and
-/// degrees of the whole history; so is the row that a ridge map makes of it in another domain. A row
-/// that was solved from a whole history (ials) belongs to no item.
+/// degrees of the whole history; so is the row that a ridge map makes of it in another domain. A
+/// row that was solved from a whole history (ials) belongs to no item.
 ///
 /// Ranks    the model lives on one rank.
 class Explainer {

@@ -34,7 +34,8 @@ class FilterRules {
  public:
   /// `prefix` begins the names of the rules in sentences: "--" of flags.
   ///
-  /// Errors   those of WhereExpression::parse(); Error(Cause::usage) where at_most is not as "2:brand".
+  /// Errors   those of WhereExpression::parse(); Error(Cause::usage) where at_most is not as
+  ///          "2:brand".
   FilterRules(const ItemRules& rules, const std::string& prefix);
 
   /// What is said of each rule after it was applied: its name.
@@ -42,8 +43,8 @@ class FilterRules {
 
   /// Takes from a filter what the rules do not let through.
   ///
-  /// Shapes   degree: (items) training interactions; attributes: of the domain, where they are asked
-  ///          about.
+  /// Shapes   degree: (items) training interactions; attributes: of the domain, where they are
+  ///          asked about.
   /// Errors   those of WhereExpression::evaluate() and ItemAttributes::column().
   void apply(std::span<const std::int32_t> degree, const ItemAttributes* attributes,
              ItemFilter& filter, const Say& say = nullptr) const;

@@ -36,8 +36,8 @@ struct History {
   const MetItems* of(std::string_view key) const;
 };
 
-/// The file of every domain number in "FILE" or "DOMAIN=FILE,...", the value of `flag`, "--history".
-/// A file alone is of `domain`, or of the data set's only one where that is empty.
+/// The file of every domain number in "FILE" or "DOMAIN=FILE,...", the value of `flag`,
+/// "--history". A file alone is of `domain`, or of the data set's only one where that is empty.
 ///
 /// Errors   Error(Cause::usage) where it does not say which domain it is of, names one that is
 ///          unknown, or names two files for one.

@@ -62,8 +62,8 @@ bool are_equal(const std::string& given, const std::string& token) {
   return differences == 0;
 }
 
-/// The bytes of the body that a request's headers announce; nothing where they do not say it, or not
-/// as one number.
+/// The bytes of the body that a request's headers announce; nothing where they do not say it, or
+/// not as one number.
 std::optional<std::int64_t> announced_bytes(const httplib::Request& request) {
   if (request.has_header("Transfer-Encoding")) return std::nullopt;
   const std::size_t count = request.get_header_value_count("Content-Length");

@@ -22,12 +22,13 @@ struct HttpOptions {
 /// Whether an address reaches this machine alone.
 bool is_loopback(const std::string& host);
 
-/// A service over HTTP: what openapi.json says, and a page for people. Every refusal is JSON with one
-/// member, "error". A connection that is one too many is answered 503 and closed; a request that is
-/// not whole in time, or whose headers are longer than 64 KiB, ends its connection.
+/// A service over HTTP: what openapi.json says, and a page for people. Every refusal is JSON with
+/// one member, "error". A connection that is one too many is answered 503 and closed; a request
+/// that is not whole in time, or whose headers are longer than 64 KiB, ends its connection.
 class HttpServer {
  public:
-  /// Takes the address; connections wait until start(). Errors: Error(io) where it is not to be had.
+  /// Takes the address; connections wait until start(). Errors: Error(io) where it is not to be
+  /// had.
   explicit HttpServer(const HttpOptions& options);
   /// As drain().
   ~HttpServer();

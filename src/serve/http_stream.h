@@ -30,8 +30,8 @@ class HttpStream final : public httplib::Stream {
   bool skip(std::int64_t bytes);
   /// Sends what was written; false where it does not leave.
   bool flush();
-  /// Says that nothing more is sent and reads for a moment what is on its way, so that the other side
-  /// gets to read the answer.
+  /// Says that nothing more is sent and reads for a moment what is on its way, so that the other
+  /// side gets to read the answer.
   void close_gently();
 
   bool is_readable() const override;

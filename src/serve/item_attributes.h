@@ -28,9 +28,9 @@ class ItemAttributes {
     std::vector<std::int32_t> groups() const;
   };
 
-  /// Reads an ItemTable. An empty field is a missing value, and so are all of an item without a line.
-  /// Columns without a name are left out. Says on `report` what there is, and how many lines are of
-  /// items that the domain does not have.
+  /// Reads an ItemTable. An empty field is a missing value, and so are all of an item without a
+  /// line. Columns without a name are left out. Says on `report` what there is, and how many lines
+  /// are of items that the domain does not have.
   ///
   /// Errors   those of ItemTable; Error(Cause::data) where it has nothing or no item is known, and
   ///          with file and line where an item comes twice.

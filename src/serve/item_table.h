@@ -18,8 +18,8 @@ inline constexpr const char* kItemNames[] = {"item_id", "parent_asin", "asin"};
 /// item. Spaces and tabs around a field are no part of it.
 class ItemTable {
  public:
-  /// Errors   those of CsvReader; Error(Cause::data) with file and line where no column has keys, or
-  ///          two have one name.
+  /// Errors   those of CsvReader; Error(Cause::data) with file and line where no column has keys,
+  ///          or two have one name.
   explicit ItemTable(LineReader lines);
 
   /// Whether there is not even a header.

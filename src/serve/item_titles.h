@@ -13,7 +13,8 @@ using ItemTitles = std::map<std::string, std::unordered_map<std::string, std::st
 /// title, a line each; or an ItemTable with a column title. Plain or compressed. Items without a
 /// title, or with an empty one, have none; of two the last holds.
 ///
-/// Errors   those of LineReader and ItemTable; Error(data) with file and line where a line is neither.
+/// Errors   those of LineReader and ItemTable; Error(data) with file and line where a line is
+///          neither.
 std::unordered_map<std::string, std::string> read_item_titles(const std::string& path);
 
 /// The file of every domain in "DOMAIN=FILE,...", the value of `flag`, "--titles". Errors:

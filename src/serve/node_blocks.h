@@ -12,8 +12,8 @@
 
 namespace micrec {
 
-/// Nodes of all ranks in their order, some at a time, for rank 0 to write. Refers to what it is made
-/// from.
+/// Nodes of all ranks in their order, some at a time, for rank 0 to write. Refers to what it is
+/// made from.
 class NodeBlocks {
  public:
   /// Some nodes, how they arrive from all ranks, and what this rank has of them.

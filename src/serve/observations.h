@@ -29,8 +29,8 @@ struct NewItems {
 /// Gives them.
 using ToldReader = std::function<NewItems(const IsLater& is_later)>;
 
-/// What a server was told, by keys alone, so that any model may be asked about it. Nobody adds while
-/// another reads.
+/// What a server was told, by keys alone, so that any model may be asked about it. Nobody adds
+/// while another reads.
 class Observations {
  public:
   struct Added {

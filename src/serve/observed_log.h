@@ -49,12 +49,12 @@ struct Observation {
 ///          space, JSON. The first line's is {"format": "micrec observed events", "format_version":
 ///          1}, the others' {"events": [["DOMAIN", "USER", "ITEM"], ...]} and, where there are new
 ///          items, "items": [{"domain": "DOMAIN", "item": "ITEM", "features": {"MODALITY": [numbers
-///          that are float32]}, "title": "TITLE"}, ...], the last two where they are known. An event
-///          or item may come twice; it counts once, and the first holds.
+///          that are float32]}, "title": "TITLE"}, ...], the last two where they are known. An
+///          event or item may come twice; it counts once, and the first holds.
 ///
 /// A commit is on the disk before append() returns, and before the next one begins. So a crash can
-/// damage nothing but the last line, which nobody was told is kept: it is cut off by the next start.
-/// Several threads may append at once; those who wait for the disk share the next commit.
+/// damage nothing but the last line, which nobody was told is kept: it is cut off by the next
+/// start. Several threads may append at once; those who wait for the disk share the next commit.
 class ObservedLog {
  public:
   using Use = std::function<void(const Observation& commit)>;

@@ -34,8 +34,8 @@ class ServedModel {
  public:
   /// Says on `report` what the attributes are.
   ///
-  /// Errors   Error(usage) where files name domains that it does not have; those of reading the data
-  ///          set and of ItemAttributes.
+  /// Errors   Error(usage) where files name domains that it does not have; those of reading the
+  ///          data set and of ItemAttributes.
   /// Cost     that of a Recommender, and keys, titles and attributes of all items.
   ServedModel(std::unique_ptr<TrainedRun> run, const ServedFiles& files, std::ostream& report);
 

@@ -165,10 +165,10 @@ struct ServiceState {
 /// Cost     a list: the rows of the person's history, one product with the items of each domain.
 class RecommendationService {
  public:
-  /// Opens the model, once, on what `log` holds. What is told is appended to it; without one nothing
-  /// can be observed. Says on `report` what of it is of no use to the model; where that cannot be
-  /// opened on the new items, answers are without them. `notify` is called, by any thread, when
-  /// has_news() may have become true.
+  /// Opens the model, once, on what `log` holds. What is told is appended to it; without one
+  /// nothing can be observed. Says on `report` what of it is of no use to the model; where that
+  /// cannot be opened on the new items, answers are without them. `notify` is called, by any
+  /// thread, when has_news() may have become true.
   ///
   /// Errors   those of `load` without additions, and of ObservedLog.
   RecommendationService(ModelLoader load, ServiceLimits limits, const std::string& log,
@@ -193,8 +193,8 @@ class RecommendationService {
   bool has_news() const;
   /// Whether they do, and it is time for one: making models takes at most a fifth of the time.
   bool has_news_in_time() const;
-  /// Opens the model again, on all that was observed, and answers from it from now on; requests that
-  /// are being answered keep theirs.
+  /// Opens the model again, on all that was observed, and answers from it from now on; requests
+  /// that are being answered keep theirs.
   ///
   /// Errors   those of the loader; Error(checkpoint) where it is of another data set. Then the old
   ///          one stays.

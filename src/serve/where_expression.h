@@ -32,8 +32,8 @@ class WhereExpression {
 
   /// For which items it holds. Shapes   returns (items), 1 or 0.
   ///
-  /// Errors   Error(Cause::usage), of the same form: no such column, a number compared with texts or
-  ///          a text with numbers.
+  /// Errors   Error(Cause::usage), of the same form: no such column, a number compared with texts
+  ///          or a text with numbers.
   /// Cost     a pass over the items a comparison; values are compared once each.
   std::vector<std::uint8_t> evaluate(const ItemAttributes& attributes) const;
 

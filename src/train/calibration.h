@@ -6,8 +6,8 @@
 namespace micrec {
 
 /// Measures this machine for a second or two: neighbour sums over rows of `dim` columns, a matrix
-/// product and a copy, with compute_threads() threads. The median of a few repeats each; what is not
-/// measured stays at its default. Ranks: local.
+/// product and a copy, with compute_threads() threads. The median of a few repeats each; what is
+/// not measured stays at its default. Ranks: local.
 MachineRates calibrate(int dim);
 
 /// Measures messages between two ranks; with ranks that are threads, the memory between them, than

@@ -11,8 +11,8 @@
 
 namespace micrec {
 
-/// Something that a GPU did: a kernel, a copy or a fill; or that the host waited for all that it had
-/// given it. Times are nanoseconds since 1970.
+/// Something that a GPU did: a kernel, a copy or a fill; or that the host waited for all that it
+/// had given it. Times are nanoseconds since 1970.
 struct DeviceActivity {
   enum class Kind { work, exchange, upload, download, wait };
 

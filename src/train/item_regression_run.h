@@ -44,9 +44,9 @@ struct ItemRegressionRun {
 /// file; nothing where item regression is off. Tells on `log` what was chosen.
 ///
 /// Ranks    collective.
-/// Errors   StoppedWhileFitting; Error(checkpoint) where a resumed run's file is missing or damaged,
-///          Error(io) where it cannot be written, Error(usage) where a setting fits neither one nor
-///          all domains.
+/// Errors   StoppedWhileFitting; Error(checkpoint) where a resumed run's file is missing or
+///          damaged, Error(io) where it cannot be written, Error(usage) where a setting fits
+///          neither one nor all domains.
 std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
                                                   const DatasetFile& dataset, Model& model,
                                                   std::ostream& log);

@@ -12,8 +12,8 @@
 
 namespace micrec {
 
-/// Settings that were asked for; an empty list is chosen on validation. One value is of every domain,
-/// else there is one a domain.
+/// Settings that were asked for; an empty list is chosen on validation. One value is of every
+/// domain, else there is one a domain.
 struct ItemRegressionWish {
   std::vector<double> lambda;
   std::vector<double> cross;
@@ -46,14 +46,15 @@ using RateCoefficients = std::function<std::vector<double>(const SparseRows& coe
 ///
 /// `rate`: empty where there is no validation: the defaults are taken.
 /// Ranks    collective. Errors   Error(usage) where a list fits neither one nor all domains.
-/// Cost     a fit of all solutions of one setting each. `progress`: as of ItemRegressionFit::solve().
+/// Cost     a fit of all solutions of one setting each. `progress`: as of
+///          ItemRegressionFit::solve().
 ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int domains,
                                             const ItemRegressionWish& wish,
                                             const RateCoefficients& rate,
                                             const std::function<void(double)>& progress);
 
-/// What a fit solves for, in order, as a plan has it: what choose_item_regression() does where there is
-/// a validation, then fit_item_regression(). Neighbours cross if they do in any domain.
+/// What a fit solves for, in order, as a plan has it: what choose_item_regression() does where
+/// there is a validation, then fit_item_regression(). Neighbours cross if they do in any domain.
 std::vector<ItemRegressionSolve> solves_of_fit(const ItemRegressionWish& wish, int domains,
                                                int modalities, bool has_validation);
 
@@ -61,8 +62,9 @@ std::vector<ItemRegressionSolve> solves_of_fit(const ItemRegressionWish& wish, i
 SparseRows fit_item_regression(const ItemRegressionFit& fit, const ItemRegressionChoice& choice,
                                const std::function<void(double)>& progress);
 
-/// Chooses the half-life of every domain by the coefficients that were fitted, where the wish leaves
-/// it open; a tie goes to the longer one. Ranks: collective. Cost: an evaluation for each of six.
+/// Chooses the half-life of every domain by the coefficients that were fitted, where the wish
+/// leaves it open; a tie goes to the longer one. Ranks: collective. Cost: an evaluation for each of
+/// six.
 void choose_half_life(const SparseRows& coefficients, const ItemRegressionWish& wish,
                       const RateCoefficients& rate, ItemRegressionChoice& choice);
 

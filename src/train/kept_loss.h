@@ -9,9 +9,9 @@
 
 namespace micrec {
 
-/// The loss of the latest step, where the model computes it; once one is no finite number, that one,
-/// and no later step is taken. So a GPU's loss need not be read in every step, and no parameter is
-/// changed before it is.
+/// The loss of the latest step, where the model computes it; once one is no finite number, that
+/// one, and no later step is taken. So a GPU's loss need not be read in every step, and no
+/// parameter is changed before it is.
 class KeptLoss {
  public:
   /// Notes the loss of a step. Nothing waits.

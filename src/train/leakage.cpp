@@ -54,8 +54,8 @@ std::string leaked(const DatasetFile& now, const DatasetFile& then, const NodeOr
                     split == Split::valid ? "validation" : "test", " interactions of ", info.name);
 }
 
-/// The same of all domains, for the data set of a run. Errors: those of opening it; Error(checkpoint)
-/// where the file is another now.
+/// The same of all domains, for the data set of a run. Errors: those of opening it;
+/// Error(checkpoint) where the file is another now.
 std::vector<std::string> leaked_from(const CheckpointInfo& run, const DatasetFile& dataset) {
   // One that it extends has the same splits, as has the same one.
   if (run.dataset_fingerprint == dataset.fingerprint() ||

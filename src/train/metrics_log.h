@@ -23,10 +23,10 @@ struct ValidatedMetric;
 /// The log of a run for programs: RUN_DIR/metrics.jsonl, one JSON object a line, each with "kind"
 /// and "step":
 ///
-///   start       where this process begins, a new run or one that goes on: ranks, threads of a rank,
-///               device, grid; dataset: path, fingerprint, split, hold_out, core, and of each of its
-///               domains how many users, items, interactions of each split and items with each
-///               modality; versions of the program and its libraries; phases until then
+///   start       where this process begins, a new run or one that goes on: ranks, threads of a
+///               rank, device, grid; dataset: path, fingerprint, split, hold_out, core, and of each
+///               of its domains how many users, items, interactions of each split and items with
+///               each modality; versions of the program and its libraries; phases until then
 ///   step        epoch, loss, learning_rate, seconds, triples_per_second; what is a number beside
 ///               these is a part of the loss: ranking, l2, self, contrastive
 ///   validation  epoch, metric (what early stopping looks at), improved, and evaluate's JSON:
@@ -34,7 +34,8 @@ struct ValidatedMetric;
 ///               each domain the weights that were tried beside the embeddings, with the factor
 ///               that each makes and its ndcg@20; with --validate_users also margin, half the
 ///               width of the metric's 95% interval, and the sample of evaluate's JSON
-///   validation_of_all  with --validate_users, at the end: evaluate's JSON of the best checkpoint on
+///   validation_of_all  with --validate_users, at the end: evaluate's JSON of the best checkpoint
+///                      on
 ///               the validation split, of all users or --test_users
 ///   test        evaluate's JSON
 ///   save        checkpoint; bytes of all its files; seconds from the moment asked for until it was
@@ -53,8 +54,8 @@ struct ValidatedMetric;
 ///   fit         where item regression was fitted: seconds that its preparation and the fit of all
 ///               items took, without the choice of settings; between several ranks also bytes, sent
 ///               from one rank to another for these, and collectives by name: calls, of a rank,
-///               bytes, largest_rank_bytes; beside them planned_seconds and, by name and of all that
-///               was planned, planned_bytes, the most that could be sent
+///               bytes, largest_rank_bytes; beside them planned_seconds and, by name and of all
+///               that was planned, planned_bytes, the most that could be sent
 ///   resume      where the run goes on: checkpoint, and changed, the settings that are others from
 ///               there on, by flag: before, now
 ///   profile     once a process that was asked for it (--profile_steps): steps timed; ms_per_step,

@@ -26,8 +26,8 @@ class Optimizer {
   void step(double learning_rate, std::int64_t time, const at::Tensor& taken = {});
 
   /// Gives rows of nodes that no gradient has met yet the second moments that those of their kind
-  /// have on average, so that their steps are no longer than theirs, where time goes on from another
-  /// run's. Ranks: collective.
+  /// have on average, so that their steps are no longer than theirs, where time goes on from
+  /// another run's. Ranks: collective.
   void let_in();
 
   const std::vector<Moments>& moments() const { return moments_; }  // as Model::parameters()

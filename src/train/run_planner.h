@@ -24,8 +24,8 @@ namespace micrec {
 std::string file_of_partition(const std::string& partition);
 
 /// The grids among which --grid=auto chooses. Those of a file have as many row parts as the file
-/// has parts; those of a kind that is_solved() cut no columns. Errors: Error(Cause::usage) where no such grid has `ranks` ranks; those of
-/// count_parts().
+/// has parts; those of a kind that is_solved() cut no columns. Errors: Error(Cause::usage) where no
+/// such grid has `ranks` ranks; those of count_parts().
 std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks,
                                    const ModelConfig& model);
 
@@ -54,8 +54,8 @@ struct FitInputs {
   std::vector<ItemRegressionSolve> solves;  ///< as solves_of_fit()
 };
 
-/// The fit of item regression on this data set, whose training graph is `graph`, where the ranks have
-/// the whole rows of `whole`. Ranks: local. Errors: those of modality_width().
+/// The fit of item regression on this data set, whose training graph is `graph`, where the ranks
+/// have the whole rows of `whole`. Ranks: local. Errors: those of modality_width().
 FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, const Adjacency& graph,
                  const Ownership& whole, const FitInputs& with, const MachineRates& rates = {});
 
@@ -69,8 +69,8 @@ FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, cons
 /// Errors   those of assign_by_metis(), read_partition_file() and modality_width().
 class RunPlanner {
  public:
-  /// `model`: resolved; `modalities`: that the run reads, if only for item regression. The references
-  /// outlive it.
+  /// `model`: resolved; `modalities`: that the run reads, if only for item regression. The
+  /// references outlive it.
   RunPlanner(const DatasetFile& dataset, const DatasetSummary& summary, const ModelConfig& model,
              const std::vector<std::string>& modalities, const SamplingConfig& sampling,
              const MachineRates& rates = {});
@@ -89,8 +89,8 @@ class RunPlanner {
   /// where that takes seconds, no longer estimated.
   void find_neighbours();
 
-  /// What would fit in the memory instead of so many ranks, in words; found by planning it, with the
-  /// balanced partition, which any number of parts can have.
+  /// What would fit in the memory instead of so many ranks, in words; found by planning it, with
+  /// the balanced partition, which any number of parts can have.
   std::string what_fits(int ranks, double memory_limit_bytes);
 
   /// The partitioner beside hash, balanced and, if wanted, METIS, on the same grid; none where that

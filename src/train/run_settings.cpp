@@ -83,8 +83,8 @@ SavedSettings settings_to_resume(const std::string& run_dir) {
   if (const auto begun = settings_before_first_checkpoint(run_dir)) {
     return {*begun, config_file_of(run_dir)};
   }
-  // The ranks, once joined, verify every byte, may step back to an older one and compare its settings
-  // with these.
+  // The ranks, once joined, verify every byte, may step back to an older one and compare its
+  // settings with these.
   const Checkpoint checkpoint = open_newest_valid(checkpoints_of(run_dir), Verify::sizes);
   const std::string config = config_file_of(run_dir);
   if (is_there(config)) return {read_small_file(config, kMostFlagfileBytes), config};

@@ -34,8 +34,9 @@ std::vector<ChangedSetting> changed_settings(const std::vector<RunSetting>& now,
 
 /// The text of config.txt of a run that has no checkpoint: it ended before its first, and --resume
 /// begins it again. Nothing where it has one, or has no config.txt.
-/// Errors   Error(checkpoint) where metrics.jsonl tells of a checkpoint that is no longer there: what
-///          was trained once is not trained anew unasked. Error(io) where a file cannot be read.
+/// Errors   Error(checkpoint) where metrics.jsonl tells of a checkpoint that is no longer there:
+///          what was trained once is not trained anew unasked. Error(io) where a file cannot be
+///          read.
 std::optional<std::string> settings_before_first_checkpoint(const std::string& run_dir);
 
 /// A flagfile, and where it is, for messages.

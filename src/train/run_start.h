@@ -26,7 +26,8 @@ struct RunStart {
 /// Gives the model its first values. Ranks: collective.
 RunStart begin(Model& model);
 
-/// The checkpoint of a run that another begins from: its best, or where none was validated its newest.
+/// The checkpoint of a run that another begins from: its best, or where none was validated its
+/// newest.
 /// Errors   Error(Cause::checkpoint) where there is none, or best.json is damaged.
 std::string checkpoint_to_begin_from(const std::string& run_dir);
 
@@ -36,8 +37,8 @@ std::string checkpoint_to_begin_from(const std::string& run_dir);
 ///
 /// Ranks    collective.
 /// Errors   Error(Cause::checkpoint) on all ranks where there is none, or where it does not fit the
-///          model; Error(Cause::data|io) where nodes must be matched by key and the data set that it
-///          was trained on cannot be read or has other domains.
+///          model; Error(Cause::data|io) where nodes must be matched by key and the data set that
+///          it was trained on cannot be read or has other domains.
 RunStart begin_from(const std::string& run_dir, const DatasetFile& dataset, Model& model,
                     Optimizer& optimizer, std::ostream& log);
 

@@ -91,9 +91,10 @@ class Trainer {
           CheckpointStore& checkpoints, CheckpointInfo description, TrainingEvents events);
 
   /// Trains from the state until the run ends. Ranks: collective.
-  /// Errors   Error(Cause::diverged) on all ranks when the loss is not finite: neither that step nor
-  /// any after it is taken, the last checkpoint stays. On a CPU in that very step, on a GPU where the
-  /// loss is read: before it is told and before anything is validated or saved.
+  /// Errors   Error(Cause::diverged) on all ranks when the loss is not finite: neither that step
+  ///          nor
+  /// any after it is taken, the last checkpoint stays. On a CPU in that very step, on a GPU where
+  /// the loss is read: before it is told and before anything is validated or saved.
   TrainingEnd run(TrainingState& state);
 
   /// Takes one step; run() is made of these. The record has its loss on a CPU; on a GPU once
@@ -109,8 +110,8 @@ class Trainer {
   std::int64_t last_step() const;
 
  private:
-  /// The plan of the step that follows `state.step`. Beside a GPU the next one is begun meanwhile, unless
-  /// planning is collective.
+  /// The plan of the step that follows `state.step`. Beside a GPU the next one is begun meanwhile,
+  /// unless planning is collective.
   std::unique_ptr<StepContext> plan_of_step(const TrainingState& state);
   /// The one whose annealing inference uses now.
   std::int64_t annealing_epoch(const TrainingState& state) const;

@@ -2,8 +2,9 @@
 //
 //   benchmark_item_regression DATASET THREADS
 //
-// CPU seconds are of all threads: of histories with the table of hubs, then of neighbourhoods and their systems, for
-// one setting of every item. Memory is the most that the process had. The digest is of the coefficients.
+// CPU seconds are of all threads: of histories with the table of hubs, then of neighbourhoods and
+// their systems, for one setting of every item. Memory is the most that the process had. The digest
+// is of the coefficients.
 #include <xxhash.h>
 
 #include <cstdio>

@@ -2,9 +2,9 @@
 //
 //   benchmark_nearest_items SEARCH THREADS ITEMS...      SEARCH: exact or approximate
 //
-// Rows are those that `micrec synth` would make: 8 hidden columns around topics of a hundred items, 384 columns that
-// are a linear image of these with noise of half its size. CPU seconds are of all threads; memory is what the search
-// added to the rows, beside what micrec plan would count for it.
+// Rows are those that `micrec synth` would make: 8 hidden columns around topics of a hundred items,
+// 384 columns that are a linear image of these with noise of half its size. CPU seconds are of all
+// threads; memory is what the search added to the rows, beside what micrec plan would count for it.
 #include <ATen/ATen.h>
 
 #include <cmath>

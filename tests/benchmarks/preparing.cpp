@@ -1,8 +1,9 @@
-// What a CSV file costs on its way into a dataset, step by step: seconds of the processor, MB of the
-// file to each of them, and the most memory so far, beside a mere read of the file in the same run:
-//   benchmark_preparing FOLDER [millions of lines] [threads] [split]
-// The file is made where it is not there: 27 bytes a line, users and items skewed and in no order, 30,000
-// users and 10,000 items to a million lines. FOLDER/table.csv.gz is read where it is newer than the table.
+// What a CSV file costs on its way into a dataset, step by step: seconds of the processor, MB of
+// the file to each of them, and the most memory so far, beside a mere read of the file in the same
+//   run: benchmark_preparing FOLDER [millions of lines] [threads] [split]
+// The file is made where it is not there: 27 bytes a line, users and items skewed and in no order,
+// 30,000 users and 10,000 items to a million lines. FOLDER/table.csv.gz is read where it is newer
+// than the table.
 
 #include <cmath>
 #include <cstdio>

@@ -78,7 +78,8 @@ class MixChoiceTest : public testing::Test {
     return all;
   }
 
-  /// Both spreads from their definition; everybody and everything is in the sample of a small world.
+  /// Both spreads from their definition; everybody and everything is in the sample of a small
+  /// world.
   std::pair<double, double> plain_spreads(int domain) const {
     const PreparedDomain& of = prepared_.domains[domain];
     std::set<std::int32_t> users, items;

@@ -96,8 +96,8 @@ void read_shard(const std::string& path, int /*variant*/) {
   });
 }
 
-/// Variant 0 reads all of the file, variant 1 what a rank of a run reads, as if a manifest had named
-/// these bytes but for their digest.
+/// Variant 0 reads all of the file, variant 1 what a rank of a run reads, as if a manifest had
+/// named these bytes but for their digest.
 void read_coefficient_file(const std::string& path, int variant) {
   const CoefficientSummary head = look_at_coefficients(path);
   if (variant == 0) {

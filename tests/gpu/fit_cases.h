@@ -13,7 +13,8 @@
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 
-// What a device must fit of item regression as the CPU does, whether it is a GPU or one that is played.
+// What a device must fit of item regression as the CPU does, whether it is a GPU or one that is
+// played.
 namespace micrec {
 
 /// Solutions of a fit by rank.
@@ -43,8 +44,8 @@ inline bool same_bits(const SparseRows& a, const SparseRows& b) {
          std::memcmp(a.value.data(), b.value.data(), a.value.size() * sizeof(float)) == 0;
 }
 
-/// Columns of features that do and do not fill what a block holds of them; systems of all sizes up to
-/// the largest; items that nobody wants; other domains' items; an item, some or all in a chunk.
+/// Columns of features that do and do not fill what a block holds of them; systems of all sizes up
+/// to the largest; items that nobody wants; other domains' items; an item, some or all in a chunk.
 inline void expect_fit_of_the_cpu(c10::Device device, decltype(ShardedSetting::over) over,
                                   const std::vector<int>& rank_counts) {
   const TemporaryFolder folder;

@@ -54,8 +54,8 @@ inline void expect_adam_of_the_cpu(c10::Device device) {
   }
 }
 
-/// The ranking of triples whose rows are on the device, against the CPU's and autograd: `triples` of
-/// them, more than a chunk where there are many.
+/// The ranking of triples whose rows are on the device, against the CPU's and autograd: `triples`
+/// of them, more than a chunk where there are many.
 inline void expect_triple_loss_of_the_cpu(c10::Device device, std::int64_t triples,
                                           std::int64_t width) {
   const ColumnSums sums({1, 1}, static_cast<int>(width), nullptr);
@@ -96,8 +96,8 @@ inline void expect_triple_loss_of_the_cpu(c10::Device device, std::int64_t tripl
   }
 }
 
-/// The contrastive loss of rows that are on the device against the CPU's, on so many ranks; `over` makes
-/// the device's communicator over one of the host.
+/// The contrastive loss of rows that are on the device against the CPU's, on so many ranks; `over`
+/// makes the device's communicator over one of the host.
 inline void expect_contrastive_loss_of_the_cpu(
     c10::Device device, const std::vector<std::vector<std::int64_t>>& divisions,
     const std::function<std::unique_ptr<Communicator>(Communicator&)>& over) {

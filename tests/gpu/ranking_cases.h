@@ -98,7 +98,8 @@ inline void expect_counts_of_the_cpu(c10::Device device) {
   }
 }
 
-/// Linear terms in every mix at once and weighed by age, in blocks of items and few users at a time.
+/// Linear terms in every mix at once and weighed by age, in blocks of items and few users at a
+/// time.
 inline void expect_mixed_counts_of_the_cpu(c10::Device device) {
   for (const bool whole : {true, false}) {
     World world(150, 300, 17, 3, whole);

@@ -34,7 +34,8 @@ ModelConfig model_of(ModelKind kind) {
   return config;
 }
 
-// Of the step before the last, in the middle of an epoch, which prints, saves and validates nothing.
+// Of the step before the last, in the middle of an epoch, which prints, saves and validates
+// nothing.
 DeviceWork work_of_a_step(const ModelConfig& model) {
   const TemporaryFolder folder;
   const DatasetFile dataset = write_small_world({}, folder / "world.h5");

@@ -148,6 +148,10 @@ def format(repository):
     faults = [line for line in run.stderr.splitlines() if ": error: " in line]
     if run.returncode and not faults:
         faults = [run.stderr.strip() or f"clang-format ended with {run.returncode}"]
+    # It leaves comments as they are.
+    faults += [f"{path}:{n}: a comment of more than 100 columns" for path in paths
+               for n, line in enumerate(read_lines(repository, path), 1)
+               if len(line) > 100 and line.lstrip().startswith("//")]
     return faults
 
 

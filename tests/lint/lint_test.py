@@ -113,6 +113,9 @@ class Lint(unittest.TestCase):
         code, output = lint("format", tree)
         self.assertIn(code, (1, 77), output)
         self.assertIn("a.cpp:1" if code == 1 else "not installed", output)
+        if code == 1:
+            self.expect_fault("format", {".clang-format": "BasedOnStyle: Google\n", "a.cpp": f"int a;\n// {'a ' * 50}b\n"},
+                              "a.cpp:2: a comment of more than 100 columns")
 
 
 if __name__ == "__main__":

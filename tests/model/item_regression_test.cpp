@@ -366,8 +366,8 @@ TEST_F(ItemRegressionTest, HubsAreTheItemsOfMostPeopleWithTheProductsOfTheirColu
   });
 }
 
-/// What a fit on this grid was planned to send, on each rank held against what it sent; of some names
-/// that is a bound.
+/// What a fit on this grid was planned to send, on each rank held against what it sent; of some
+/// names that is a bound.
 void expect_sent_as_planned(const DatasetFile& dataset, const std::vector<std::string>& modalities,
                             ProcessGrid grid, NeighbourSearch search, double cross) {
   const std::set<std::string> bounded = {"item_regression.columns", "item_regression.features",

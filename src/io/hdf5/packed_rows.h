@@ -16,8 +16,8 @@ struct libdeflate_compressor;
 
 namespace micrec::hdf5 {
 
-/// Packs chunks as the library's filters shuffle (2) and deflate (1) do, by libdeflate, in a third of
-/// their time. It does not call the library; one serves one thread.
+/// Packs chunks as the library's filters shuffle (2) and deflate (1) do, by libdeflate, in a third
+/// of their time. It does not call the library; one serves one thread.
 class ChunkPacker {
  public:
   static constexpr int kLevel = 1;

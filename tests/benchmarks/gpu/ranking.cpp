@@ -2,8 +2,8 @@
 //
 //   benchmark_gpu_ranking [users] [items] [columns]
 //
-// gowalla's size by default. Prints a JSON object for the product alone, for a mix with a linear term
-// and for nine mixes at once. Exit code 1 where a count differs, 5 where there is no GPU.
+// gowalla's size by default. Prints a JSON object for the product alone, for a mix with a linear
+// term and for nine mixes at once. Exit code 1 where a count differs, 5 where there is no GPU.
 #include "evaluate/ranking.h"
 
 #include <ATen/ATen.h>
