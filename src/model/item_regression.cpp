@@ -102,8 +102,10 @@ void ItemRegression::declare(const ModelShape& shape, const RankPlace& at, StepC
   costs.memory(MemoryKind::evaluation,
                2 * items * ItemSystems::kMostNeighbours * kCoefficientBytes);
   // A GPU sums over the histories of some users at a time.
+  const double row_bytes = items * kFloatBytes;
   costs.memory(MemoryKind::evaluation,
-               std::max(static_cast<double>(kRankSumsBytes), kRankUsers * items * kFloatBytes));
+               std::min(static_cast<double>(at.of.dataset.users) * row_bytes,
+                        std::max(static_cast<double>(kRankSumsBytes), kRankUsers * row_bytes)));
 }
 
 }  // namespace micrec

@@ -16,6 +16,10 @@ Propagation::Propagation(const PartInputs& inputs, SemanticNeighbours& semantic)
                           ? at::mul(shard_.inverse_sqrt_degree, shard_.inverse_sqrt_degree)
                           : at::Tensor()) {}
 
+at::Tensor Propagation::refine(StepContext& context, const at::Tensor& e) {
+  return is_refined(SemanticPlace::before) ? e + semantic_.sum(context, e) : e;
+}
+
 bool Propagation::takes_wanted() const {
   return config_.layers == 0 || is_refined(SemanticPlace::after);
 }

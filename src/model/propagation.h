@@ -44,9 +44,7 @@ class Propagation {
     return semantic_.is_on() && config_.semantic == place;
   }
   /// Base rows as propagation takes them.
-  at::Tensor refine(StepContext& context, const at::Tensor& e) {
-    return is_refined(SemanticPlace::before) ? e + semantic_.sum(context, e) : e;
-  }
+  at::Tensor refine(StepContext& context, const at::Tensor& e);
 
   const ModelConfig& config_;
   const Shard& shard_;

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -191,10 +192,12 @@ TEST_F(Plan, SaysWhatDoesNotFitAndWhatWould) {
   }
   EXPECT_EQ(plan({"--ranks=2", "--memory=64"}).code, 0);
   // Between what two ranks need and what more do.
-  const json two = plan_json({"--ranks=2", "--dim=1024"});
-  const double needed = two["plan"]["memory_bytes_of_fullest_rank"].get<double>();
+  const auto needed = [&](const char* ranks) {
+    return plan_json({ranks, "--dim=1024"})["plan"]["memory_bytes_of_fullest_rank"].get<double>();
+  };
+  const double between = (needed("--ranks=2") + needed("--ranks=4")) / 2;
   std::ostringstream given;
-  given << "--memory=" << 0.9 * needed / (1024.0 * 1024 * 1024);
+  given << std::setprecision(12) << "--memory=" << between / (1024.0 * 1024 * 1024);
   const Outcome tight = plan({"--ranks=2", "--dim=1024", given.str()});
   EXPECT_EQ(tight.code, 2) << tight.out;
   EXPECT_NE(tight.err.find("--ranks=4 would fit as"), std::string::npos) << tight.err;
