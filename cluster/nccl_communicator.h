@@ -32,8 +32,8 @@ namespace micrec {
 /// of a ring, padding included; NCCL may find a shorter way.
 ///
 /// Cost     An all_gather moves (ranks - 1) shares a rank, all_reduce 2 * (ranks - 1) / ranks of
-///          its bytes. Uneven shares and our own reductions send
-///          (ranks - 1) messages; the latter take as much memory again as what they reduce.
+///          its bytes. Uneven shares and our own reductions send (ranks - 1) messages; the latter
+///          take as much memory again as what they reduce.
 class NcclCommunicator final : public ExchangeCommunicator {
  public:
   /// Padding may take a tenth of the bytes again.

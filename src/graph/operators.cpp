@@ -281,8 +281,7 @@ at::Tensor fetch(const RowExchange& exchange, const char* name, const at::Tensor
   });
 }
 
-TakenRows::TakenRows(std::vector<std::int32_t> indices, std::int64_t count)
-    : rows(std::move(indices)) {
+TakenRows::TakenRows(RowList indices, std::int64_t count) : rows(std::move(indices)) {
   check_indices(rows.rows(), count);
   back = std::make_shared<const Pattern>(gathered_from(rows.rows(), count));
 }
@@ -305,7 +304,7 @@ at::Tensor take_rows(const at::Tensor& x, const TakenRows& taken) {
 }
 
 at::Tensor take_rows(const at::Tensor& x, const std::vector<std::int32_t>& indices) {
-  return take_rows(x, TakenRows(indices, x.size(0)));
+  return take_rows(x, TakenRows(RowList(indices), x.size(0)));
 }
 
 }  // namespace micrec

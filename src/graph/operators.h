@@ -100,7 +100,7 @@ struct TakenRows {
   std::shared_ptr<const Pattern> back;  // (count) the places of each row among them
 
   /// Each of `indices` in [0, count).
-  TakenRows(std::vector<std::int32_t> indices, std::int64_t count);
+  TakenRows(RowList indices, std::int64_t count);
   void add_to(UploadBatch& batch) const;
 };
 

@@ -143,13 +143,14 @@ void StepContext::finish_plan() {
     for (const std::int32_t row : list.owned.rows()) {
       positions.push_back(static_cast<std::int32_t>(wanted_->set.position(row)));
     }
-    list.taken.emplace(std::move(positions), wanted_->list.size());
+    list.taken.emplace(RowList(std::move(positions)), wanted_->list.size());
   }
   uploads_.add(wanted_->set);
-  uploads_.add(wanted_->list);
   if (takes_wanted) {
-    taken_.emplace(wanted_->list.rows(), shard.owned_rows());
-    taken_->add_to(uploads_);
+    taken_.emplace(wanted_->list, shard.owned_rows());
+    taken_->add_to(uploads_);  // the list with the rest
+  } else {
+    uploads_.add(wanted_->list);
   }
   for (const WantedList& list : lists_) {
     uploads_.add(list.owned);

@@ -5,9 +5,12 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "graph/linear_operator.h"
+#include "kernels/upload.h"
 #include "model/modality.h"
 #include "played_device.h"
 #include "tests/support/test_graphs.h"
@@ -49,18 +52,35 @@ TEST(RowFunctionsOnDevice, TimesTableIsTheCpus) {
   struct Run {
     at::Tensor y, of_x, of_table;
   };
-  const auto run = [&](c10::Device device) {
-    const at::Tensor x = leaf(random_matrix(kRows, 16, 1).to(device));
-    const at::Tensor copies = table_of(table, device, 16);
-    const at::Tensor y = times_table(x, index.to(device), copies, one_group(kRows));
-    run_backward({y}, {random_matrix(kRows, 16, 9).to(device)});
-    return Run{y.detach().cpu(), x.grad().cpu(), gradient_of_table(copies)};
-  };
-  const Run expected = run(at::kCPU);
-  const Run actual = run(played_device());
-  EXPECT_TRUE(at::equal(actual.y, expected.y));
-  EXPECT_TRUE(at::equal(actual.of_x, expected.of_x));
-  EXPECT_LT(relative_error(actual.of_table, expected.of_table), kClose);
+  for (const std::int64_t width : {16, 80}) {  // of one pass of a warp, and of several
+    const auto run = [&](c10::Device device) {
+      const at::Tensor x = leaf(random_matrix(kRows, width, 1).to(device));
+      const at::Tensor copies = table_of(table, device, width);
+      const at::Tensor y = times_table(x, index.to(device), copies, one_group(kRows));
+      run_backward({y}, {random_matrix(kRows, width, 9).to(device)});
+      return Run{y.detach().cpu(), x.grad().cpu(), gradient_of_table(copies)};
+    };
+    const Run expected = run(at::kCPU);
+    const Run actual = run(played_device());
+    EXPECT_TRUE(at::equal(actual.y, expected.y)) << width;
+    EXPECT_TRUE(at::equal(actual.of_x, expected.of_x)) << width;
+    EXPECT_LT(relative_error(actual.of_table, expected.of_table), kClose) << width;
+  }
+}
+
+TEST(Uploads, AreCopiesOfAnySizeOnAnyDevice) {
+  for (const std::size_t count : {std::size_t{0}, std::size_t{1000}, (std::size_t{64} << 18) + 3}) {
+    std::vector<std::int32_t> numbers(count);
+    std::iota(numbers.begin(), numbers.end(), 7);
+    const at::Tensor expected = at::tensor(numbers, at::kInt);
+    for (const c10::Device device : {c10::Device(at::kCPU), played_device()}) {
+      std::vector<std::int32_t> given = numbers;
+      const at::Tensor there = upload(given, device);
+      std::ranges::fill(given, -1);
+      EXPECT_EQ(there.device(), device);
+      EXPECT_TRUE(at::equal(there.cpu(), expected)) << count << " on " << device;
+    }
+  }
 }
 
 TEST(RowFunctionsOnDevice, TimesRowIsTheCpus) {
