@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "checkpoints/coefficient_file.h"
 #include "checkpoints/directory.h"
+#include "checkpoints/manifest.h"
 #include "io/paths.h"
 #include "model/modality.h"
 #include "serve/new_items.h"
@@ -78,6 +79,17 @@ Checkpoint open_or_name_others(const std::string& path, Communicator& communicat
   throw Error(why.cause,
               text(why.message, "; ",
                    other_checkpoints(folder.parent_path().string(), folder.filename().string())));
+}
+
+/// Says where the best was asked for and is gone, and best.json with it: then this is the newest.
+void tell_of_lost_best(const TrainedRunOptions& options, const Checkpoint& checkpoint) {
+  const std::int64_t best = checkpoint.info().best_step;
+  if (options.checkpoint != "best" || options.report == nullptr || best <= 0) return;
+  if (best == checkpoint.info().step || best_checkpoint_name(checkpoints_of(options.run_dir))) {
+    return;
+  }
+  *options.report << checkpoint.name() << " is taken, the newest: " << checkpoint_name(best)
+                  << ", which validated best, is not there\n";
 }
 
 /// The data set of a checkpoint, where it is now.
@@ -149,6 +161,7 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
   const std::string path = checkpoint_path(options.run_dir, options.checkpoint);
   const Checkpoint checkpoint = open_or_name_others(path, communicator);
   const CheckpointInfo& info = checkpoint.info();
+  tell_of_lost_best(options, checkpoint);
   ModelConfig config = options.read_settings(info.config, path);
   DatasetFile known = open_dataset(options, checkpoint);
   config.modalities = resolve_modalities(config.modalities, known);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -48,11 +49,13 @@ class TrainedRunTest : public testing::Test {
   }
 
   /// Saves the initial model of a seed from two ranks; returns its embeddings, by node.
-  at::Tensor save(std::int64_t step, bool is_best = false) {
+  /// `best_step`: of the best so far, 0 for none.
+  at::Tensor save(std::int64_t step, bool is_best = false, std::int64_t best_step = 0) {
     ModelConfig config = small_config();
     config.modalities = {"image", "text"};
     CheckpointInfo info;
     info.step = step;
+    info.best_step = best_step;
     info.config = kSettings;
     info.dataset_path = path_;
     info.dataset_fingerprint = dataset_.fingerprint();
@@ -160,6 +163,22 @@ TEST_F(TrainedRunTest, NamesOtherCheckpointsWhereOneCannotBeUsed) {
   expect_error(Cause::checkpoint, {"best.json", "there are step-000000000010"});
   options_.checkpoint = "newest";
   EXPECT_EQ(opened(), "step-000000000010");
+}
+
+TEST_F(TrainedRunTest, SaysWhereTheBestIsGoneWithItsFile) {
+  namespace fs = std::filesystem;
+  save(10, /*is_best=*/true, 10);
+  save(20, /*is_best=*/false, 10);
+  std::ostringstream report;
+  options_.report = &report;
+  fs::remove(folder_ / "run/checkpoints/best.json");
+  EXPECT_EQ(opened(), "step-000000000010") << "the newest names it";
+  EXPECT_EQ(report.str(), "");
+  fs::remove_all(folder_ / "run/checkpoints/step-000000000010");
+  EXPECT_EQ(opened(), "step-000000000020");
+  EXPECT_EQ(report.str(),
+            "step-000000000020 is taken, the newest: step-000000000010, which "
+            "validated best, is not there\n");
 }
 
 TEST_F(TrainedRunTest, RefusesWhatItCannotOpen) {
