@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "base/text.h"
@@ -57,8 +58,16 @@ VisibleGpus find_gpus() {
 void use_device(c10::Device device) {
   if (device.is_cpu()) return;
   CHECK(device.is_cuda() && device.has_index()) << device;
-  // cuBLAS reads it when it starts; without it, it may share the sum of a product among streams.
-  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  // cuBLAS reads it when it starts; with another than these two it may share the sum of a product
+  // among streams, and LibTorch refuses to multiply.
+  const char* const given = std::getenv("CUBLAS_WORKSPACE_CONFIG");
+  const std::string workspace = given == nullptr ? "" : given;
+  if (workspace != ":4096:8" && workspace != ":16:8") {
+    LOG_IF(WARNING, !workspace.empty())
+        << "CUBLAS_WORKSPACE_CONFIG=" << workspace
+        << " would let products differ from run to run; :4096:8 is taken";
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/1);
+  }
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
   at::globalContext().setDeterministicFillUninitializedMemory(false);
   c10::cuda::set_device(device.index());
