@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "base/text.h"
 #include "evaluate/device_ranking.h"
+#include "kernels/device_pace.h"
 #include "model/recency.h"
 
 namespace micrec {
@@ -25,9 +26,10 @@ std::span<const float> values_of(const at::Tensor& rows) {
 
 /// Calls use(gathered) with all items in one block, or in several twice: a relevant item may be in
 /// any block and is compared with all, so that its score must be known before the first is counted.
+/// A block is gathered when a device has done the one before.
 template <typename Gather, typename Score, typename Count>
-void score_and_count(std::int64_t items, std::int64_t block, const Gather& gather,
-                     const Score& score, const Count& count) {
+void score_and_count(std::int64_t items, std::int64_t block, c10::Device device,
+                     const Gather& gather, const Score& score, const Count& count) {
   const auto gathered = [&](std::int64_t begin) {
     return gather(Range{begin, std::min(items, begin + block)});
   };
@@ -37,8 +39,15 @@ void score_and_count(std::int64_t items, std::int64_t block, const Gather& gathe
     count(candidates);
     return;
   }
-  for (std::int64_t begin = 0; begin < items; begin += block) score(gathered(begin));
-  for (std::int64_t begin = 0; begin < items; begin += block) count(gathered(begin));
+  DevicePace pace(0);
+  const auto in_blocks = [&](const auto& use) {
+    for (std::int64_t begin = 0; begin < items; begin += block) {
+      use(gathered(begin));
+      pace.given(device);
+    }
+  };
+  in_blocks(score);
+  in_blocks(count);
 }
 
 /// Those of the terms that a mix takes.
@@ -162,7 +171,7 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(int number, const ScoreTe
   if (!z.is_cpu()) {
     DeviceRanking ranking(user_rows, users, domain.positives, domain.masked, mixes, domain.groups);
     score_and_count(
-        items, block,
+        items, block, z.device(),
         [&](Range range) {
           const GatheredItems gathered = gather(range);
           return DeviceCandidates(gathered.rows, range.begin, gathered.row_of, group_of(range),
@@ -177,7 +186,7 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(int number, const ScoreTe
   std::vector<float> scores(mixes.size() * pairs);
   std::vector<std::int32_t> ahead(mixes.size() * pairs * domain.groups, 0);
   score_and_count(
-      items, block,
+      items, block, z.device(),
       [&](Range range) {
         const GatheredItems gathered = gather(range);
         return Candidates(

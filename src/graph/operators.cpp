@@ -109,32 +109,26 @@ void sum_of_active(const ShardedGraph& graph, at::Tensor& y, const at::Tensor& x
 //
 // Between the first product and the last the rows are kept multiplied by q, so that the products in
 // between are plain sums of rows: z = q * y, z <- q^2 * (B z) + q * x.
-at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x, const SelectedRows* active,
+at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x, const ActiveRows* active,
                   const at::Tensor& q, const at::Tensor& kept_square, int layers,
                   const SelectedRows* rows, float factor) {
   CHECK_GE(layers, 1);
   CHECK_EQ(q.size(0), graph.local_rows());
-  const std::int64_t owned = graph.owned_rows();
   const at::Tensor scale = q.contiguous();
   const at::Tensor squared =
       layers == 1 || kept_square.defined() ? kept_square : at::mul(scale, scale);
-  ShardedGraph::ActiveRows factor_rows;
   at::Tensor y;
   SumOptions options;
   options.scaling = {{}, scale, false};
   options.horner.addend = x;
   if (active) {
-    factor_rows = graph.with_active_halo("halo.propagate.active", *active, x);
-    y = factor_rows.rows;
-    options.active_columns = &factor_rows.columns;
-    options.horner.addend_rows = &factor_rows.columns;
-    if (graph.local_rows() > owned) {  // With a halo the sets differ.
-      options.horner.addend_rows = &active->set;
-    }
+    y = graph.with_active_halo("halo.propagate.active", *active, x);
+    options.active_columns = &active->columns();
+    options.horner.addend_rows = &active->owned->set;
   } else {
     y = graph.with_halo("halo.propagate", x);
   }
-  const bool is_turned = active && x.is_cpu() && goes_along_lists(graph, *active);
+  const bool is_turned = active && x.is_cpu() && goes_along_lists(graph, *active->owned);
   for (int layer = 1; layer < layers; ++layer) {
     options.scaling.row = squared;
     options.horner.scale = scale;
@@ -145,7 +139,7 @@ at::Tensor horner(const ShardedGraph& graph, const at::Tensor& x, const Selected
     for (int part = 0; part < graph.parts(); ++part) {
       options.range = graph.rows_of_part(part);
       if (is_turned && layer == 1) {
-        sum_of_active(graph, next, y, *active, options);
+        sum_of_active(graph, next, y, *active->owned, options);
       } else {
         neighbour_sum_into(next, graph.pattern(), y, options);
       }
@@ -218,14 +212,14 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
 
 at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const at::Tensor& inverse_sqrt_degree, int layers,
-                     const std::shared_ptr<const SelectedRows>& rows,
+                     const std::shared_ptr<const ActiveRows>& rows,
                      const at::Tensor& inverse_degree) {
   CHECK_GE(layers, 0);
   CHECK_EQ(e.size(0), graph.owned_rows());
-  if (layers == 0) return rows ? take_rows(e, rows->list.rows()) : e;
+  if (layers == 0) return rows ? take_rows(e, rows->owned->list.rows()) : e;
   const float factor = 1.0F / static_cast<float>(layers + 1);
   const at::Tensor y = horner(graph, e.detach().contiguous(), nullptr, inverse_sqrt_degree,
-                              inverse_degree, layers, rows.get(), factor);
+                              inverse_degree, layers, rows ? rows->owned.get() : nullptr, factor);
   return with_transpose(
       "propagate", e, y,
       [&graph, rows, inverse_sqrt_degree, inverse_degree, layers, factor](const at::Tensor& g) {

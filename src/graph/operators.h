@@ -51,9 +51,9 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
 /// The mean of E^(0) .. E^(layers), where E^(l) = A E^(l-1) and A = diag(q) B diag(q), for the rows
 /// wanted.
 ///
-/// Shapes   e: (owned_rows, dim) float32; inverse_sqrt_degree q: (local_rows) float32; rows: owned
-///          local rows, or nullptr for all; inverse_degree: q^2, undefined where it is not kept;
-///          returns (rows, dim) float32.
+/// Shapes   e: (owned_rows, dim) float32; inverse_sqrt_degree q: (local_rows) float32; rows: those
+///          of plan_active(), or nullptr for all; inverse_degree: q^2, undefined where it is not
+///          kept; returns (rows, dim) float32.
 /// Ranks    collective, `layers` halo exchanges each way (the first backward one only of rows that
 ///          have a gradient).
 /// Cost     No layer is stored. The last product reads only the neighbours of `rows`, the first
@@ -61,7 +61,7 @@ TemplateSum template_sum(const ShardedGraph& graph, const at::Tensor& table,
 /// Source   LightGCN (He et al. 2020, arXiv:2002.02126), equations 3 and 4, by Horner's rule.
 at::Tensor propagate(const ShardedGraph& graph, const at::Tensor& e,
                      const at::Tensor& inverse_sqrt_degree, int layers,
-                     const std::shared_ptr<const SelectedRows>& rows,
+                     const std::shared_ptr<const ActiveRows>& rows,
                      const at::Tensor& inverse_degree = {});
 
 /// Whether its first backward product goes along the lists of `rows` turned round, as a CPU does

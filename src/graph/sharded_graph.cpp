@@ -222,57 +222,65 @@ at::Tensor ShardedGraph::with_halo(const char* name, const at::Tensor& x) const 
   return halo->wait();
 }
 
-ShardedGraph::ActiveRows ShardedGraph::with_active_halo(const char* name,
-                                                        const SelectedRows& active_rows,
-                                                        const at::Tensor& x) const {
-  const RowSet& owned_active = active_rows.set;
-  CHECK_EQ(owned_active.universe(), owned_rows());
-  CHECK_EQ(owned_active.size(), x.size(0));
-  if (communicator_->size() == 1) return {owned_active, x};
+std::shared_ptr<const ActiveRows> ShardedGraph::plan_active(
+    const char* name, std::shared_ptr<const SelectedRows> owned) const {
+  CHECK_EQ(owned->set.universe(), owned_rows());
+  const auto plan = std::make_shared<ActiveRows>();
+  plan->owned = std::move(owned);
+  if (communicator_->size() == 1) return plan;
 
-  // First a byte for every halo row, which says what will come, then only the rows that are not
-  // zero.
+  const RowSet& owned_active = plan->owned->set;
+  const int ranks = communicator_->size();
   const auto send_count = static_cast<std::int64_t>(halo_plan_.send_local_rows.size());
   at::Tensor send_active = at::empty({send_count}, at::kByte);
   auto* const send_flags = send_active.mutable_data_ptr<std::uint8_t>();
-  std::vector<std::int64_t> send_rows(communicator_->size());
-  std::vector<std::int32_t> send_positions;  // in x
+  std::vector<std::int32_t> positions;
   std::int64_t next = 0;
-  for (int q = 0; q < communicator_->size(); ++q) {
-    const std::size_t before = send_positions.size();
+  for (int q = 0; q < ranks; ++q) {
+    const std::size_t before = positions.size();
     for (std::int64_t i = 0; i < halo_plan_.send_rows[q]; ++i, ++next) {
       const std::int32_t row = halo_plan_.send_local_rows[next];
       send_flags[next] = owned_active.contains(row);
       if (send_flags[next]) {
-        send_positions.push_back(static_cast<std::int32_t>(owned_active.position(row)));
+        positions.push_back(static_cast<std::int32_t>(owned_active.position(row)));
       }
     }
-    send_rows[q] = static_cast<std::int64_t>(send_positions.size() - before);
+    plan->send_rows.push_back(static_cast<std::int64_t>(positions.size() - before));
   }
+  plan->send_positions = RowList(std::move(positions));
   const at::Tensor halo_active =
       communicator_->all_to_all(name, send_active, halo_plan_.send_rows, halo_plan_.receive_rows);
   const auto* const halo_flags = halo_active.const_data_ptr<std::uint8_t>();
-  std::vector<std::int64_t> receive_rows(communicator_->size());
-  std::vector<std::int32_t> active = active_rows.list.rows();
+  std::vector<std::int32_t> active = plan->owned->list.rows();
   next = 0;
-  for (int q = 0; q < communicator_->size(); ++q) {
+  for (int q = 0; q < ranks; ++q) {  // one rank's after the other's
+    plan->first_rows.push_back(static_cast<std::int64_t>(active.size()));
     for (std::int64_t i = 0; i < halo_plan_.receive_rows[q]; ++i, ++next) {
-      if (!halo_flags[next]) continue;
-      active.push_back(static_cast<std::int32_t>(owned_rows() + next));
-      ++receive_rows[q];
+      if (halo_flags[next]) active.push_back(static_cast<std::int32_t>(owned_rows() + next));
     }
+    plan->receive_rows.push_back(static_cast<std::int64_t>(active.size()) - plan->first_rows[q]);
   }
-  const at::Tensor all =
-      empty_rows({static_cast<std::int64_t>(active.size()), x.size(1)}, x.options());
-  std::vector<std::int64_t> first_rows = {x.size(0)};  // one rank's after the other's
-  for (int q = 1; q < communicator_->size(); ++q) {
-    first_rows.push_back(first_rows.back() + receive_rows[q - 1]);
-  }
-  const auto halo = communicator_->start_all_to_all_into(name, gather_rows(x, send_positions),
-                                                         send_rows, receive_rows, all, first_rows);
+  plan->with_halo.emplace(local_rows(), active);
+  return plan;
+}
+
+at::Tensor ShardedGraph::with_active_halo(const char* name, const ActiveRows& active,
+                                          const at::Tensor& x) const {
+  CHECK_EQ(active.owned->set.universe(), owned_rows());
+  CHECK_EQ(active.owned->set.size(), x.size(0));
+  if (communicator_->size() == 1) return x;
+  const at::Tensor all = empty_rows({active.columns().size(), x.size(1)}, x.options());
+  const auto halo = communicator_->start_all_to_all_into(
+      name, gather_rows(x, active.send_positions), active.send_rows, active.receive_rows, all,
+      active.first_rows);
   all.narrow(0, 0, x.size(0)).copy_(x);
-  RowSet columns(local_rows(), active);
-  return {std::move(columns), halo->wait()};
+  return halo->wait();
+}
+
+void ActiveRows::add_to(UploadBatch& batch) const {
+  if (!with_halo) return;
+  batch.add(*with_halo);
+  batch.add(send_positions);
 }
 
 }  // namespace micrec

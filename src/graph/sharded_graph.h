@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/ids.h"
@@ -16,6 +17,22 @@
 #include "partition/ownership.h"
 
 namespace micrec {
+
+/// Owned rows outside of which an x will be zero, and what of them is to travel into whose halo.
+/// It is made before x, so that nothing waits for lists once rows are computed.
+struct ActiveRows {
+  std::shared_ptr<const SelectedRows> owned;
+  std::optional<RowSet> with_halo;         // of the local rows; none where nothing travels
+  RowList send_positions;                  // in `owned`, grouped by receiver
+  std::vector<std::int64_t> send_rows;     // (ranks)
+  std::vector<std::int64_t> receive_rows;  // (ranks)
+  std::vector<std::int64_t> first_rows;    // (ranks) among columns() at which they land
+
+  /// The local rows that are not zero.
+  const RowSet& columns() const { return with_halo ? *with_halo : owned->set; }
+  /// Lets its own lists go to a device with others; `owned` is its owner's.
+  void add_to(UploadBatch& batch) const;
+};
 
 /// One rank's rows of a sparse operator over all nodes, with the exchange that brings the remote
 /// rows it reads. Local numbering of its columns: owned nodes by rising global number, then the
@@ -82,16 +99,17 @@ class ShardedGraph {
   /// A tensor (local_rows, dim) that holds no numbers yet, in the memory of an earlier one that is
   /// no longer in use, where there is one: new memory has to be cleared and mapped page by page.
   at::Tensor local_buffer(std::int64_t dim, const at::TensorOptions& options) const;
+  /// Lets go of the memory that is kept for later tensors, as where they will have other shapes.
+  void forget_buffers() const { buffers_.clear(); }
 
+  /// Plans with_active_halo(). Ranks: collective, one exchange of a byte for every halo row.
+  std::shared_ptr<const ActiveRows> plan_active(const char* name,
+                                                std::shared_ptr<const SelectedRows> owned) const;
   /// As with_halo for an x that is zero outside some owned rows: only rows that are not zero
   /// travel.
-  struct ActiveRows {
-    RowSet columns;   // of local_rows: those that are not zero
-    at::Tensor rows;  // (columns.size(), dim) float32
-  };
-  /// `active`: of the owned rows; `x`: (their number, dim) float32, their values. Ranks:
-  /// collective.
-  ActiveRows with_active_halo(const char* name, const SelectedRows& active,
+  /// Shapes   x: (active.owned, dim) float32, their values; returns (active.columns(), dim).
+  /// Ranks    collective.
+  at::Tensor with_active_halo(const char* name, const ActiveRows& active,
                               const at::Tensor& x) const;
 
  private:

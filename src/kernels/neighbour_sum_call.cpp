@@ -37,6 +37,8 @@ struct DevicePattern {
   std::vector<std::int32_t> hubs;  // rows with more than kHubChunk nonzeros, rising
   std::map<std::pair<std::int64_t, std::int64_t>, DeviceTasks> tasks_of_range;
   bool is_planned = false;  // went there with a step's plan, for which it pays to sort nothing
+  RowList planned_rows;     // those of add_hubs()
+  DeviceTasks planned_tasks;
 
   // Global numbers of the local rows, of the vector at this place.
   const GlobalNode* host_numbers = nullptr;
@@ -134,16 +136,22 @@ std::vector<std::int32_t> by_falling_degree(const Pattern& pattern, Range range)
   return order;
 }
 
+DeviceTasks tasks_of(const HubLists& hubs) {
+  DeviceTasks tasks;
+  tasks.piece_count = static_cast<std::int64_t>(hubs.pieces.size());
+  tasks.hub_count = static_cast<std::int64_t>(hubs.hubs.size());
+  return tasks;
+}
+
 DeviceTasks device_tasks(DevicePattern& there, const Pattern& pattern,
                          const std::vector<std::int32_t>* rows, Range range) {
+  if (rows == &there.planned_rows.rows() && !rows->empty()) return there.planned_tasks;
   // Of all rows of a range they are always the same.
   const auto key = std::make_pair(range.begin, range.end);
   const auto known = there.tasks_of_range.find(key);
   if (!rows && known != there.tasks_of_range.end()) return known->second;
   const HubLists wanted = wanted_hubs(pattern, there.hubs, rows, range);
-  DeviceTasks made;
-  made.piece_count = static_cast<std::int64_t>(wanted.pieces.size());
-  made.hub_count = static_cast<std::int64_t>(wanted.hubs.size());
+  DeviceTasks made = tasks_of(wanted);
   std::vector<std::int32_t> order;
   if (!rows && !there.is_planned) order = by_falling_degree(pattern, range);
   made.has_order = !order.empty();
@@ -318,6 +326,23 @@ void add_pattern(const Pattern& pattern, UploadBatch& batch) {
   batch.add(bytes_of(pattern.offsets, pattern.columns),
             [made](at::Tensor there) { made->bytes = std::move(there); });
   pattern.on_device = made;
+}
+
+void add_hubs(const Pattern& pattern, const RowList& rows, UploadBatch& batch) {
+  if (batch.device().is_cpu()) return;
+  std::vector<std::int32_t> hub_rows;
+  for (const std::int32_t row : rows.rows()) {
+    if (pattern.degree(row) > kHubChunk) hub_rows.push_back(row);
+  }
+  if (hub_rows.empty()) return;
+  const HubLists wanted = wanted_hubs(pattern, hub_rows, &rows.rows(), {0, rows.size()});
+  batch.add(bytes_of(wanted.pieces, wanted.hubs),
+            [&pattern, rows, tasks = tasks_of(wanted), device = batch.device()](at::Tensor there) {
+              DevicePattern& of = device_pattern(pattern, device);
+              of.planned_rows = rows;
+              of.planned_tasks = tasks;
+              of.planned_tasks.bytes = std::move(there);
+            });
 }
 
 PreparedSum prepare_sum(at::Tensor& out, const Pattern& pattern, const at::Tensor& x,

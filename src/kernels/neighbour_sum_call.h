@@ -36,6 +36,10 @@ enum class ListsOf { host, device };
 /// them there once it is sent.
 void add_pattern(const Pattern& pattern, UploadBatch& batch);
 
+/// The same for the hubs among some of its rows, which a sum of these rows will ask for. On the
+/// device of the pattern they stay until the next such batch is sent.
+void add_hubs(const Pattern& pattern, const RowList& rows, UploadBatch& batch);
+
 /// Checks the arguments of neighbour_sum_into and makes a call of them.
 ///
 /// `lists`: where a tensor of x's device is. On a device the pattern, the numbers of its rows, its

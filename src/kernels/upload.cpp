@@ -26,7 +26,8 @@ constexpr std::int64_t kMostLockedBytes = std::int64_t{64} << 20;
 }  // namespace
 
 at::Tensor locked_bytes(std::int64_t bytes, c10::Device device) {
-  return at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(device.is_cuda()));
+  const bool is_locked = device.is_cuda() && bytes <= kMostLockedBytes;
+  return at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(is_locked));
 }
 
 at::Tensor upload(const void* data, std::int64_t bytes, c10::Device device) {

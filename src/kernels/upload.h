@@ -13,12 +13,13 @@ namespace micrec {
 
 class RowSet;
 
-/// Memory of the host, (bytes) uint8, that the device can read while the host goes on.
+/// Memory of the host, (bytes) uint8, that the device can read while the host goes on; more than 64
+/// MiB at once are not locked, and copying them is waited for.
 at::Tensor locked_bytes(std::int64_t bytes, c10::Device device);
 
 /// Takes numbers of the host to a device; every upload of a step is one of these. To a GPU they go
 /// from locked memory, which LibTorch keeps until the stream has read it: nothing waits. Only more
-/// than 64 MiB at once, which no step has, go without it and are waited for.
+/// than 64 MiB at once go without it and are waited for.
 ///
 /// Shapes   returns (bytes) uint8, or (numbers) of the numbers' type.
 /// Cost     a call of the driver and a copy, however little it is: what does not change is kept by

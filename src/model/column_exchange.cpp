@@ -27,7 +27,12 @@ ColumnExchange::ColumnExchange(const std::vector<std::int32_t>& part_of_row,
     by_part.insert(by_part.end(), rows.begin(), rows.end());
     plan->rows_of_part.push_back(static_cast<std::int64_t>(rows.size()));
   }
+  std::vector<std::int32_t> place_of_row(by_part.size());
+  for (std::size_t place = 0; place < by_part.size(); ++place) {
+    place_of_row[by_part[place]] = static_cast<std::int32_t>(place);
+  }
   plan->by_part = RowList(std::move(by_part));
+  plan->place_of_row = RowList(std::move(place_of_row));
   plan->whole_rows = plan->rows_of_part[columns->rank()];
   plan->rows_from_ranks.assign(columns->size(), plan->whole_rows);
 }
@@ -61,8 +66,7 @@ at::Tensor ColumnExchange::Plan::to_columns(const char* name, const at::Tensor& 
                                 .reshape({columns->size() * whole_rows, width});
     received = columns->all_to_all(name, send.contiguous(), rows_from_ranks, rows_of_part);
   }
-  return at::empty_like(received).index_copy_(0, by_part.on(whole.device()).to(at::kLong),
-                                              received);
+  return received.index_select(0, place_of_row.on(whole.device()));
 }
 
 at::Tensor ColumnExchange::to_whole(const char* name, const at::Tensor& x) const {

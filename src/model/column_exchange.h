@@ -33,12 +33,19 @@ class ColumnExchange {
   /// width) or (rows). Ranks: collective, one exchange.
   at::Tensor to_columns(const char* name, const at::Tensor& whole) const;
 
+  /// Lets its lists go to a device with others.
+  void add_to(UploadBatch& batch) const {
+    batch.add(plan_->by_part);
+    batch.add(plan_->place_of_row);
+  }
+
  private:
   struct Plan {
     Communicator* columns = nullptr;
     std::int64_t rows = 0;
     std::int64_t whole_rows = 0;
     RowList by_part;                            // (rows) rows of part 0, of part 1, ...
+    RowList place_of_row;                       // (rows) where by_part has each
     std::vector<std::int64_t> rows_of_part;     // (ranks)
     std::vector<std::int64_t> rows_from_ranks;  // (ranks) whole_rows each
 

@@ -45,9 +45,16 @@ void ContrastiveLoss::want_rows(StepContext& step) const {
   for (const OverlapPair& pair : overlaps_) {
     ContrastiveBatch people =
         choose_people(pair, shard_, config_.contrastive_batch, step.seed, step.time.step);
+    // Logits need whole rows: every rank of the row part takes those of some of its people.
+    std::vector<std::int32_t> part_of_person;
+    for (const std::int32_t row : people.first_rows) {
+      part_of_person.push_back(
+          shard_.grid.column_part(shard_.whole.owner[value(shard_.owned()[row])]));
+    }
     const auto first = step.want(people.first_rows);
     const auto second = step.want(people.second_rows);
-    step.people.push_back({std::move(people), first, second});
+    step.people.push_back(
+        {std::move(people), ColumnExchange(part_of_person, shard_.columns), first, second});
   }
 }
 
@@ -61,19 +68,11 @@ void ContrastiveLoss::add_loss(StepContext& step) {
 
 at::Tensor ContrastiveLoss::loss_of(const StepContext& step,
                                     const StepContext::People& people) const {
-  at::Tensor first = step.rows_of(step.z, people.first);
-  at::Tensor second = step.rows_of(step.z, people.second);
-  if (shard_.columns != nullptr) {
-    // Logits need whole rows: every rank of the row part takes those of some of its people.
-    std::vector<std::int32_t> part_of_person;
-    for (const std::int32_t row : people.batch.first_rows) {
-      part_of_person.push_back(
-          shard_.grid.column_part(shard_.whole.owner[value(shard_.owned()[row])]));
-    }
-    const ColumnExchange exchange(part_of_person, shard_.columns);
-    first = exchange.to_whole("contrastive.columns", first);
-    second = exchange.to_whole("contrastive.columns", second);
-  }
+  const auto whole_rows = [&](StepContext::Wanted which) {
+    return people.columns.to_whole("contrastive.columns", step.rows_of(step.z, which));
+  };
+  const at::Tensor first = whole_rows(people.first);
+  const at::Tensor second = whole_rows(people.second);
   return contrastive_share(first, second, people.batch.rows_per_rank, people.batch.positions,
                            config_.temperature, *shard_.world, config_.contrastive_weight);
 }

@@ -119,9 +119,10 @@ ImplicitAls::SideRows ImplicitAls::rows_of(Side side, const std::vector<Basis>& 
   }
   const std::int64_t begin = owned_of(side, 0).begin;
   const std::int64_t end = owned_of(side, shard_.space().domains() - 1).end;
-  auto [columns, z] = shard_.graph->with_active_halo(
-      "halo.ials", SelectedRows(shard_.owned_rows(), numbers(begin, end)), at::cat(turned));
-  return {std::move(columns), z.contiguous()};
+  const std::shared_ptr<const ActiveRows> active =
+      shard_.graph->plan_active("halo.ials", select_rows(shard_.owned_rows(), numbers(begin, end)));
+  const at::Tensor z = shard_.graph->with_active_halo("halo.ials", *active, at::cat(turned));
+  return {active->columns(), z.contiguous()};
 }
 
 at::Tensor ImplicitAls::solve(const Pattern& pattern, std::vector<std::int64_t> rows,

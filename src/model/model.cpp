@@ -96,6 +96,7 @@ void Model::refresh() {
   const c10::NoGradGuard no_gradient;
   embedding_.refresh();
   content_.refresh();
+  shard_->graph->forget_buffers();  // no step has sums as wide as features
 }
 
 std::unique_ptr<StepContext> Model::plan(TripleBatch batch, std::int64_t batch_rows,
@@ -106,7 +107,9 @@ std::unique_ptr<StepContext> Model::plan(TripleBatch batch, std::int64_t batch_r
   embedding_.plan(*step);
   content_.plan(*step);
   if (config_.cold_simulation > 0) semantic_.plan_cold(*step);
-  step->takes_wanted = config_.cold_simulation > 0 || propagation_.takes_wanted();
+  const bool all = config_.cold_simulation > 0;  // rows are computed
+  step->takes_wanted = all || propagation_.takes_wanted();
+  step->propagates_wanted = !all && config_.layers > 0;
   step->finish_plan();
   return step;
 }

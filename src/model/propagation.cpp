@@ -29,7 +29,7 @@ at::Tensor Propagation::wanted_rows(StepContext& context, const at::Tensor& e) {
   const at::Tensor z = config_.layers == 0
                            ? context.wanted_of(refined)
                            : propagate(*shard_.graph, refined, shard_.inverse_sqrt_degree,
-                                       config_.layers, context.wanted_rows(), inverse_degree_);
+                                       config_.layers, context.active_rows(), inverse_degree_);
   if (!is_refined(SemanticPlace::after)) return z;
   return z + context.wanted_of(semantic_.sum(context, e));
 }

@@ -174,8 +174,8 @@ at::Tensor ContentRows::gradient_of_table(std::int64_t m, at::IntArrayRef shape,
                          });
 }
 
-/// What is reported of a value a row: its sums over each group's rows in order.
-/// Shapes   values: (n) float64; returns (groups).
+}  // namespace
+
 at::Tensor sums_of_rows(const at::Tensor& values, const RowGroups& groups) {
   CHECK_EQ(values.numel(), groups.rows);
   const at::Tensor rows = values.detach().contiguous();
@@ -195,8 +195,6 @@ at::Tensor sums_of_rows(const at::Tensor& values, const RowGroups& groups) {
   }
   return result;
 }
-
-}  // namespace
 
 at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
                                const RowGroups& groups) {

@@ -55,6 +55,10 @@ at::Tensor content_rows(const at::Tensor& projections, const at::Tensor& pattern
 at::Tensor block_dots(const char* name, const at::Tensor& x, std::int64_t blocks,
                       const std::vector<std::pair<int, int>>& pairs, const ColumnSums& sums);
 
+/// What a term of the loss reports of a value a triple: its sums over each group's rows in order.
+/// Shapes   values: (n) float64; returns (groups). Ranks: local.
+at::Tensor sums_of_rows(const at::Tensor& values, const RowGroups& groups);
+
 /// What a triple's loss is made of, summed over the triples of each group in order.
 struct TripleSums {
   at::Tensor ranking;  // (groups) float64 of weight * softplus(negative - positive)

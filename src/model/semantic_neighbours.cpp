@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/parallel.h"
 #include "base/random.h"
 #include "graph/approximate_neighbours.h"
 #include "graph/operators.h"
@@ -136,9 +137,11 @@ void SemanticNeighbours::plan_cold(StepContext& step) const {
   const Random random(step.seed, Purpose::cold_simulation,
                       static_cast<std::uint32_t>(step.time.step));
   std::vector<float> cold(shard_.owned_rows());
-  for (std::int64_t row = 0; row < shard_.owned_rows(); ++row) {
-    cold[row] = random.uniform(value(shard_.owned()[row])) < config_.cold_simulation ? 1 : 0;
-  }
+  parallel_for(shard_.owned_rows(), 4096, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      cold[row] = random.uniform(value(shard_.owned()[row])) < config_.cold_simulation ? 1 : 0;
+    }
+  });
   step.cold_items = step.plan(std::move(cold));
 }
 

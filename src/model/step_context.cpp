@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/neighbour_sum_call.h"
+
 namespace micrec {
 namespace {
 
@@ -146,6 +148,11 @@ void StepContext::finish_plan() {
     list.taken.emplace(RowList(std::move(positions)), wanted_->list.size());
   }
   uploads_.add(wanted_->set);
+  if (propagates_wanted) {
+    active_ = shard.graph->plan_active("halo.propagate.active", wanted_);
+    active_->add_to(uploads_);
+    add_hubs(shard.graph->pattern(), wanted_->list, uploads_);
+  }
   if (takes_wanted) {
     taken_.emplace(wanted_->list, shard.owned_rows());
     taken_->add_to(uploads_);  // the list with the rest
@@ -156,6 +163,7 @@ void StepContext::finish_plan() {
     uploads_.add(list.owned);
     list.taken->add_to(uploads_);
   }
+  for (const People& of_pair : people) of_pair.columns.add_to(uploads_);
   for (const PlannedList& list : planned_) {
     const auto [data, bytes] = bytes_of(list);
     uploads_.add(list.there, data, bytes);
@@ -187,6 +195,11 @@ at::Tensor StepContext::planned(Planned which) const {
   const auto [data, bytes] = bytes_of(list);
   constexpr at::ScalarType kTypes[] = {at::kFloat, at::kDouble, at::kInt};  // as `here` has them
   return list.there->on(shard.device, data, bytes).view(kTypes[list.here.index()]);
+}
+
+const std::shared_ptr<const ActiveRows>& StepContext::active_rows() const {
+  CHECK(active_) << "no part has said that propagates_wanted rows";
+  return active_;
 }
 
 const std::vector<double>& StepContext::planned_here(Planned which) const {

@@ -16,6 +16,7 @@
 #include "graph/row_exchange.h"
 #include "kernels/selected_rows.h"
 #include "kernels/upload.h"
+#include "model/column_exchange.h"
 #include "model/column_sums.h"
 #include "model/contrastive_batch.h"
 #include "model/dense_inputs.h"
@@ -118,13 +119,15 @@ class StepContext {
   Planned plan(std::vector<float> numbers);
   Planned plan(std::vector<double> numbers);
   Planned plan(std::vector<std::int32_t> numbers);
-  /// Nobody wants more.
+  /// Nobody wants more. Ranks: collective in the row group where propagates_wanted.
   void finish_plan();
   /// The loss begins to be computed: what was planned goes to the device.
   void begin_forward();
 
   /// Owned rows whose final rows somebody wants.
   const std::shared_ptr<const SelectedRows>& wanted_rows() const { return wanted_; }
+  /// The same with what of their gradients travels, where propagates_wanted was set.
+  const std::shared_ptr<const ActiveRows>& active_rows() const;
   /// Shapes   of_wanted: (wanted rows, width); returns (rows of `which`, width).
   at::Tensor rows_of(const at::Tensor& of_wanted, Wanted which) const;
   /// Shapes   returns (numbers) of their type, on the shard's device.
@@ -144,7 +147,8 @@ class StepContext {
   // What parts have planned.
   struct People {
     ContrastiveBatch batch;
-    Wanted first{}, second{};  // its rows in either domain
+    ColumnExchange columns;    // to the ranks of the row part that take their whole rows
+    Wanted first{}, second{};  // their rows in either domain
   };
   std::vector<People> people;  // of each pair of domains
   Planned triple_weights{};    // (n) float64
@@ -158,10 +162,11 @@ class StepContext {
   RowGroups groups_of_triples(int blocks = 1) const;
   RowGroups groups_of_requested() const;
 
-  bool takes_wanted = false;     // whether somebody asks for wanted_of(); set before the plan ends
-  bool wants_templates = false;  // whether somebody reads what follows; set where rows are wanted
-  at::Tensor templates;          // (wanted rows, width) of the trained table
-  at::Tensor z;                  // (wanted rows, width) graph rows
+  bool takes_wanted = false;       // whether somebody asks for wanted_of(), ...
+  bool propagates_wanted = false;  // ... and for active_rows(); both set before the plan ends
+  bool wants_templates = false;    // whether somebody reads what follows; set where rows are wanted
+  at::Tensor templates;            // (wanted rows, width) of the trained table
+  at::Tensor z;                    // (wanted rows, width) graph rows
   BatchItems items;
   void exchange_items() { items.exchange(*exchange_, "batch.items"); }
   // (3n, width) final rows of the triples: of the users, of the positives, of the negatives
@@ -205,6 +210,7 @@ class StepContext {
   Wanted users_{};
   Wanted requested_{};
   std::shared_ptr<const SelectedRows> wanted_;
+  std::shared_ptr<const ActiveRows> active_;
   std::optional<TakenRows> taken_;  // those wanted, of all owned
   UploadBatch uploads_{c10::Device(c10::kCPU)};
 };

@@ -39,6 +39,12 @@ at::Tensor template_scale(const at::Tensor& count, double annealing) {
   return scale;
 }
 
+/// The scales of counts 0 to `most`.
+std::vector<float> scales_of_counts(std::int64_t most, double annealing) {
+  const at::Tensor scales = template_scale(at::arange(most + 1, at::kFloat), annealing);
+  return {scales.const_data_ptr<float>(), scales.const_data_ptr<float>() + scales.numel()};
+}
+
 double annealed(const ModelConfig& config, std::int64_t epoch) {
   return std::pow(config.annealing, static_cast<double>(epoch));
 }
@@ -173,6 +179,11 @@ void TemplateEmbedding::refresh() {
                         count.index_select(0, shard_.link_from.cpu()) * config_.share_templates);
   }
   template_count_ = graph.with_halo("halo.template_count", count.contiguous());
+  if (config_.share_templates == 0) {  // Then they are whole numbers.
+    template_count_ = template_count_.to(at::kInt);
+    most_templates_ = template_count_.numel() > 0 ? template_count_.max().item<std::int32_t>() : 0;
+    template_count_ = template_count_.to(shard_.device);
+  }
   is_template_ = is_template_.to(shard_.device);
   sum_mask_ = is_masked ? is_template_ : at::Tensor();
   scale_epoch_ = -1;
@@ -212,7 +223,11 @@ void TemplateEmbedding::let_in(const at::Tensor& is_new, std::int64_t epoch) {
 
 const at::Tensor& TemplateEmbedding::scale(std::int64_t epoch) {
   if (scale_epoch_ != epoch) {
-    scale_ = template_scale(template_count_, annealed(config_, epoch)).to(shard_.device);
+    const double annealing = annealed(config_, epoch);
+    scale_ = config_.share_templates == 0
+                 ? upload(scales_of_counts(most_templates_, annealing), shard_.device)
+                       .index_select(0, template_count_)
+                 : template_scale(template_count_, annealing).to(shard_.device);
     scale_epoch_ = epoch;
   }
   return scale_;
@@ -230,11 +245,13 @@ void TemplateEmbedding::plan(StepContext& step) const {
   if (!config_.inductive() || dropout.probability == 0) return;
   const std::vector<GlobalNode>& owned = shard_.owned();
   std::vector<float> keep(owned.size());
-  for (std::size_t row = 0; row < keep.size(); ++row) {
-    keep[row] = keeps_edge(dropout.seed, dropout.probability, value(owned[row]), kTokenColumn)
-                    ? 1 / (1 - dropout.probability)
-                    : 0;
-  }
+  parallel_for(shard_.owned_rows(), 4096, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      keep[row] = keeps_edge(dropout.seed, dropout.probability, value(owned[row]), kTokenColumn)
+                      ? 1 / (1 - dropout.probability)
+                      : 0;
+    }
+  });
   step.token_keep = step.plan(std::move(keep));
 }
 

@@ -78,8 +78,9 @@ class TemplateEmbedding {
   at::Tensor template_mask_;             // (owned rows) uint8, a buffer
   at::Tensor is_template_;               // (local rows) float32
   std::vector<std::uint8_t> templates_;  // (nodes) 1 for templates
-  at::Tensor sum_mask_;        // is_template_, undefined where sums are the same without it
-  at::Tensor template_count_;  // (local rows) float32, s - 1
+  at::Tensor sum_mask_;              // is_template_, undefined where sums are the same without it
+  at::Tensor template_count_;        // (local rows) s - 1: int32, or float32 with share_templates
+  std::int64_t most_templates_ = 0;  // the largest of them, where they are int32
   std::int64_t scale_epoch_ = -1;
   at::Tensor scale_;
   at::Tensor token_of_;  // (owned rows) int32, of the summands' copies of the tokens

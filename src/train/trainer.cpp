@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -61,19 +60,25 @@ bool Trainer::out_of_time() const {
 }
 
 std::unique_ptr<StepContext> Trainer::plan_of_step(const TrainingState& state) {
+  using Batches = Ahead<TripleBatch>;
   using Plans = Ahead<std::unique_ptr<StepContext>>;
   const Shard& shard = model_.shard();
   if (!plans_) {
-    const bool is_ahead = !shard.device.is_cpu() && shard.communicator->size() == 1;
+    const bool is_alone = shard.communicator->size() == 1;
+    const bool is_beside = !shard.device.is_cpu();  // a GPU
+    batches_.emplace(
+        [this](std::int64_t step) {
+          return sampler_.batch(step / steps_per_epoch(), step % steps_per_epoch());
+        },
+        is_beside && !is_alone ? Batches::Where::on_a_thread : Batches::Where::in_place);
     plans_.emplace(
         [this, epochs_before = state.epochs_before](std::int64_t step) {
           const std::int64_t epoch = step / steps_per_epoch();
-          const std::int64_t step_in_epoch = step % steps_per_epoch();
-          return model_.plan(sampler_.batch(epoch, step_in_epoch),
-                             sampler_.global_batch_rows(step_in_epoch),
+          return model_.plan(batches_->take(step, /*next_follows=*/step + 1 < last_step()),
+                             sampler_.global_batch_rows(step % steps_per_epoch()),
                              {step, epochs_before + epoch, &clock_});
         },
-        is_ahead ? Plans::Where::on_a_thread : Plans::Where::in_place);
+        is_beside && is_alone ? Plans::Where::on_a_thread : Plans::Where::in_place);
   }
   return plans_->take(state.step, /*next_follows=*/state.step + 1 < last_step());
 }
@@ -112,7 +117,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
   if (loss.values.is_cpu()) read_loss(state, record);
 
   optimizer_.step(record.learning_rate, state.steps_before + record.step, kept_loss_.taken());
-  stay_near_device();
+  pace_.given(model_.shard().device);
   state.step = record.step;
   record.seconds = timer.seconds();
   record.triples_per_second = share ? static_cast<double>(rows) / record.seconds : 0;
@@ -152,18 +157,6 @@ double Trainer::seconds_of_reading(TrainingState& state, StepRecord& record) {
 void Trainer::refuse_if_diverged(TrainingState& state) {
   StepRecord record;
   if (kept_loss_.has_any()) read_loss(state, record);
-}
-
-void Trainer::stay_near_device() {
-  constexpr std::size_t kMostAhead = 2;
-  const c10::Device device = model_.shard().device;
-  if (device.is_cpu()) return;
-  c10::Event end(device.type());
-  end.record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
-  step_ends_.push_back(std::move(end));
-  if (step_ends_.size() <= kMostAhead) return;
-  step_ends_.front().synchronize();
-  step_ends_.pop_front();
 }
 
 void Trainer::tell(const std::optional<StepProfile>& profile) {

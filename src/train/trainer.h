@@ -1,10 +1,8 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/Event.h>
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -14,6 +12,7 @@
 #include "checkpoints/store.h"
 #include "cluster/communicator.h"
 #include "data/batches.h"
+#include "kernels/device_pace.h"
 #include "model/model.h"
 #include "train/kept_loss.h"
 #include "train/optimizer.h"
@@ -111,7 +110,7 @@ class Trainer {
 
  private:
   /// The plan of the step that follows `state.step`. Beside a GPU the next one is begun meanwhile,
-  /// unless planning is collective.
+  /// or where planning is collective its batch.
   std::unique_ptr<StepContext> plan_of_step(const TrainingState& state);
   /// The one whose annealing inference uses now.
   std::int64_t annealing_epoch(const TrainingState& state) const;
@@ -120,10 +119,6 @@ class Trainer {
   void read_loss(TrainingState& state, StepRecord& record);
   double seconds_of_reading(TrainingState& state, StepRecord& record);
   void refuse_if_diverged(TrainingState& state);
-  /// A device has been given a step; the host waits for the last but two. So the device has always
-  /// something to do, and neither deadlines of collectives nor memory that is locked for copies run
-  /// away.
-  void stay_near_device();
   void tell(const std::optional<StepProfile>& profile);
   /// Begins to save unless this step is saved; the last save of a run is written as it is.
   void save(TrainingState& state, bool is_best, bool is_last);
@@ -140,7 +135,7 @@ class Trainer {
   TrainingEvents events_;
   StepClock clock_;
   KeptLoss kept_loss_;
-  std::deque<c10::Event> step_ends_;  // on a device, of the latest steps
+  DevicePace pace_{2};  // steps, so that a device has always something to do
   Timer since_start_;
   Timer since_save_;
   double longest_step_seconds_ = 0;
@@ -148,7 +143,8 @@ class Trainer {
   bool save_part_done_ = false;   // on all ranks
   double longest_validation_seconds_ = 0;
   bool stop_agreed_ = false;
-  std::optional<Ahead<std::unique_ptr<StepContext>>> plans_;  // of steps counted from 0
+  std::optional<Ahead<TripleBatch>> batches_;  // of steps counted from 0, as the plans
+  std::optional<Ahead<std::unique_ptr<StepContext>>> plans_;
 };
 
 }  // namespace micrec

@@ -88,7 +88,8 @@ int measure(const Setting& setting, Job& job) {
   const auto wanted = select_rows(graph.owned_rows(), batch);
   at::Tensor e = at::randn({graph.owned_rows(), setting.dim}).set_requires_grad(true);
   const auto step = [&] {
-    const at::Tensor z = propagate(graph, e, q, setting.layers, wanted);
+    const at::Tensor z =
+        propagate(graph, e, q, setting.layers, graph.plan_active("halo.propagate.active", wanted));
     z.backward(z.detach());
     e.mutable_grad() = at::Tensor();
   };

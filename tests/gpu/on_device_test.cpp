@@ -21,6 +21,7 @@
 #include "data/batches.h"
 #include "graph/linear_operator.h"
 #include "kernel_cases.h"
+#include "kernels/neighbour_sum_call.h"
 #include "kernels/triple_element.h"
 #include "played_device.h"
 #include "tests/support/sharded_model.h"
@@ -103,8 +104,8 @@ class OnDevice : public testing::Test {
       config.max_steps = steps;
       config.log_every = 1;
       config.validate_every = 0;
-      config.validate_every_steps = 3;
-      config.save_every_steps = 2;
+      config.validate_every_steps = has_breaks_ ? 3 : 0;
+      config.save_every_steps = has_breaks_ ? 2 : 0;
       TrainingEvents events;
       events.stepped = [&](const StepRecord& record) {
         if (!is_first) return;
@@ -203,6 +204,7 @@ class OnDevice : public testing::Test {
 
   TemporaryFolder folder_;
   DatasetFile dataset_;
+  bool has_breaks_ = true;  // validations and savings between steps
 };
 
 void expect_close(const at::Tensor& got, const at::Tensor& expected, const std::string& what) {
@@ -285,6 +287,51 @@ TEST_F(OnDevice, AStepUploadsAllThatItHasDrawnInOneCopy) {
         train(model, setting, text("layers", layers), kSteps).uploads;
     ASSERT_EQ(uploads.size(), static_cast<std::size_t>(kSteps));
     EXPECT_EQ(uploads[kSteps - 1] - uploads[kSteps - 2], 1) << layers << " layers";
+  }
+}
+
+TEST_F(OnDevice, EachRankUploadsOnceAStep) {
+  has_breaks_ = false;
+  for (const auto& [rows, columns] :
+       std::vector<std::pair<int, int>>{{1, 1}, {2, 1}, {1, 2}, {2, 2}}) {
+    ShardedSetting setting;
+    setting.device = played_device();
+    setting.ranks = rows;
+    setting.columns = columns;
+    for (const std::string name : {"mf", "lightgcn", "micrec"}) {
+      ModelConfig model = model_of(name);
+      model.cold_simulation = 0;
+      const auto uploads = [&](std::int64_t steps) {
+        return train(model, setting, text(name, rows, columns, steps), steps).all_uploads;
+      };
+      EXPECT_EQ(uploads(kSteps) - uploads(kSteps - 2), 2 * rows * columns)
+          << name << " on " << rows << "x" << columns;
+    }
+  }
+}
+
+TEST_F(OnDevice, HubsAmongPlannedRowsGoWithTheirBatch) {
+  Pattern pattern;
+  for (const std::int64_t degree : {3L, 2 * kHubChunk + 5, kHubChunk + 1}) {
+    for (std::int32_t column = 0; column < degree; ++column) pattern.columns.push_back(column);
+    pattern.offsets.push_back(static_cast<std::int64_t>(pattern.columns.size()));
+  }
+  const at::Tensor x = random_matrix(2 * kHubChunk + 5, 8, 1);
+  const at::Tensor there = x.to(played_device());
+  for (const std::vector<std::int32_t>& wanted : {std::vector<std::int32_t>{1, 2}, {0, 2}, {0}}) {
+    const RowList rows(wanted);
+    SumOptions options;
+    options.rows = &rows;
+    neighbour_sum(pattern, there, {});  // From here on the pattern is there.
+    UploadBatch batch(played_device());
+    batch.add(rows);
+    add_hubs(pattern, rows, batch);
+    batch.pack();
+    batch.send();
+    const std::int64_t before = device_work().uploads;
+    const at::Tensor y = neighbour_sum(pattern, there, options);
+    EXPECT_EQ(device_work().uploads, before) << wanted.size();
+    EXPECT_TRUE(same_bits(y.cpu(), neighbour_sum(pattern, x, options)));
   }
 }
 

@@ -232,8 +232,10 @@ at::Tensor dense_propagation(const TestGraph& graph, const at::Tensor& x, int la
 auto propagation(const TestGraph& graph, int layers) {
   return [q = graph.inverse_sqrt_degree(), layers](const ShardedGraph& shard, const at::Tensor& own,
                                                    const std::vector<std::int32_t>* rows) {
-    return propagate(shard, own, local_values(shard, q), layers,
-                     rows == nullptr ? nullptr : select_rows(shard.owned_rows(), *rows));
+    return propagate(
+        shard, own, local_values(shard, q), layers,
+        rows == nullptr ? nullptr
+                        : shard.plan_active("test.active", select_rows(shard.owned_rows(), *rows)));
   };
 }
 
@@ -260,7 +262,8 @@ TEST(Propagate, HasTheSameBitsWhereNearRowsAreStoredTogether) {
             }
           }
           const at::Tensor q = local_values(shard, graph.inverse_sqrt_degree());
-          const auto some = select_rows(shard.owned_rows(), rows_of_every_third_node(shard));
+          const auto some = shard.plan_active(
+              "test.active", select_rows(shard.owned_rows(), rows_of_every_third_node(shard)));
           for (const auto& wanted : {some, decltype(some)()}) {
             at::Tensor own = x.index_select(0, node_numbers(owned)).set_requires_grad(true);
             const at::Tensor y = propagate(shard, own, q, 3, wanted);

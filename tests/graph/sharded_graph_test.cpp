@@ -156,16 +156,16 @@ TEST(ShardedGraph, BringsOnlyActiveRows) {
           active_nodes.push_back(shard.owned()[row]);
         }
       }
-      const ShardedGraph::ActiveRows result =
-          shard.with_active_halo("test.active", SelectedRows(shard.owned_rows(), active),
-                                 values.index_select(0, node_numbers(active_nodes)));
+      const auto plan = shard.plan_active("test.active", select_rows(shard.owned_rows(), active));
+      const at::Tensor result = shard.with_active_halo(
+          "test.active", *plan, values.index_select(0, node_numbers(active_nodes)));
       std::vector<GlobalNode> wanted;
       for (std::int32_t local = 0; local < shard.local_rows(); ++local) {
         const GlobalNode node = shard.local_to_global()[local];
-        EXPECT_EQ(result.columns.contains(local), is_active(node));
+        EXPECT_EQ(plan->columns().contains(local), is_active(node));
         if (is_active(node)) wanted.push_back(node);
       }
-      EXPECT_TRUE(same_bits(result.rows, values.index_select(0, node_numbers(wanted))));
+      EXPECT_TRUE(same_bits(result, values.index_select(0, node_numbers(wanted))));
     });
   }
 }
