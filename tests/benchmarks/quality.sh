@@ -12,11 +12,12 @@
 # training, drawn with a seed, serves for the choice, and the chosen setting is fitted on all. A row that cannot be made
 # (no such package, no such flag) says why and the others go on.
 #
-# SETS="food_kitchen beauty_toys gowalla"   data sets          SEEDS="0 1 2 3 4"   of micrec's rows; 0 by default
+# SETS="food_kitchen beauty_toys gowalla"   data sets, and food_kitchen_plain and beauty_toys_plain, without texts
+# SEEDS="0 1 2 3 4"                         of micrec's rows; 0 by default
 # ROWS="mf ease ..."                        rows alone         THREADS=N           of every fit; all cores by default
 # MICREC=FILE                               another program    PYTHON=FILE         with quality_peers.requirements.txt
 set -euo pipefail
-[[ $# -eq 3 ]] || { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[[ $# -eq 3 ]] || { sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 data=$1 features=$2 out=$3
 here=$(cd "$(dirname "$0")" && pwd)
 micrec=${MICREC:-$here/../../build/micrec}
@@ -61,9 +62,11 @@ prepare() {  # NAME, then the words of prepare
   [[ -e $out/data/$name.h5 ]] || "$micrec" prepare --out="$out/data/$name.h5" "$@" 2>"$out/data/$name.log"
 }
 
-pair() {  # SET FIRST SECOND
-  prepare "$1" --features="text:$2=$features/$2_text.h5,text:$3=$features/$3_text.h5" \
-    "$2=$data/$1/$2.interactions.csv.gz" "$3=$data/$1/$3.interactions.csv.gz"
+pair() {  # FIRST SECOND [plain]: with texts, or without
+  local -a texts=("--features=text:$1=$features/$1_text.h5,text:$2=$features/$2_text.h5")
+  [[ -z ${3:-} ]] || texts=()
+  prepare "$1_$2${3:+_$3}" "${texts[@]}" \
+    "$1=$data/$1_$2/$1.interactions.csv.gz" "$2=$data/$1_$2/$2.interactions.csv.gz"
 }
 
 lend_validation() {  # a tenth of the training of gowalla, drawn with a seed, in files of their own
@@ -83,9 +86,11 @@ PYTHON
 }
 
 dataset() {  # SET
+  local -a names
   case $1 in
-    food_kitchen) pair food_kitchen food kitchen ;;
-    beauty_toys) pair beauty_toys beauty toys ;;
+    food_kitchen | beauty_toys | food_kitchen_plain | beauty_toys_plain)
+      IFS=_ read -ra names <<<"$1"
+      pair "${names[@]}" ;;
     gowalla)
       prepare gowalla --split=files gowalla="$data/gowalla/train.txt.gz,$data/gowalla/test.txt.gz"
       if [[ ! -e $out/data/gowalla_choice.h5 ]]; then
@@ -93,7 +98,7 @@ dataset() {  # SET
         prepare gowalla_choice --split=files \
           gowalla="$out/data/gowalla_part.txt,$out/data/gowalla_lent.txt,$data/gowalla/test.txt.gz"
       fi ;;
-    *) echo "quality.sh: no data set $1; there are food_kitchen, beauty_toys and gowalla" >&2; exit 2 ;;
+    *) echo "quality.sh: no data set $1; there are food_kitchen, beauty_toys, each with _plain, and gowalla" >&2; exit 2 ;;
   esac
 }
 

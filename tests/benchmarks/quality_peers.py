@@ -4,7 +4,8 @@
 
 PEER    ease     EASE (Steck, WWW 2019), dense, in numpy: B = I - P / diag(P), P = (X'X + alpha^2 F'F + lambda I)^-1. The
                  columns of the features F are rows beside the people's, so that items alike in their texts go together.
-        sansa    SANSA (Spisak et al., RecSys 2023), the package of its authors: EASE by sparse approximate inverses
+        sansa    SANSA (Spisak et al., RecSys 2023), the package of its authors: EASE by sparse approximate inverses, of an
+                 exact factor; beyond 25,000 items, where that is as large as a dense one, of an incomplete one
         als      implicit's AlternatingLeastSquares (Hu, Koren and Volinsky, ICDM 2008)
 
 Every domain by itself. Settings are chosen by NDCG@20 of the validation split, one after the other, each over its small
@@ -13,7 +14,8 @@ and is then fitted on all of it. OUT.h5 is as `micrec evaluate --per_user` write
 say besides which settings were chosen, of how many that were tried, and how many seconds the last fit took. What was
 tried is kept in OUT.h5.tried.json, so that a search that was stopped goes on; OUT.h5 appears when it is complete.
 
-quality_peers.requirements.txt has the packages. sansa needs the library SuiteSparse (libsuitesparse-dev).
+quality_peers.requirements.txt has the packages. sansa needs the library SuiteSparse (libsuitesparse-dev), and a BLAS that
+is fast (libopenblas0-pthread), as an exact factor takes much longer by the one that comes with it.
 """
 
 import argparse
@@ -96,9 +98,10 @@ class Sansa:
 
     def fit(self, domain, setting):
         x = history(domain)
+        exact, incomplete = self.package.CHOLMODGramianFactorizerConfig, self.package.ICFGramianFactorizerConfig
+        factorizer = exact() if domain.items <= MOST_DENSE_ITEMS else incomplete()
         model = self.package.SANSA(self.package.SANSAConfig(
-            l2=float(setting["lambda"]), weight_matrix_density=setting["density"],
-            gramian_factorizer_config=self.package.CHOLMODGramianFactorizerConfig(),
+            l2=float(setting["lambda"]), weight_matrix_density=setting["density"], gramian_factorizer_config=factorizer,
             lower_triangle_inverter_config=self.package.UMRUnitLowerTriangleInverterConfig(scans=1, finetune_steps=5)))
         model.fit(x)
         return lambda users: np.asarray(model.forward(x[users]).todense(), np.float32)
