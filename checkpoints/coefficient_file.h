@@ -21,7 +21,7 @@
 //   /                              attributes
 //     format               text    "micrec item regression"
 //     format_version       int64   1; 2 where the settings of a domain name a recency: then not all
-//                                  of a history counts 1 (src/model/recency.h)
+//                                  of a history counts 1 (src/model/item_regression/recency.h)
 //     dataset_fingerprint  text    of the dataset file it was fitted on
 //     settings             text    how it was fitted, as JSON
 //     items                int64   over all domains; each is a target and may be a source

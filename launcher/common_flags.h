@@ -7,7 +7,7 @@
 #include "cluster/job.h"
 #include "command_line/flags.h"
 #include "data/dataset_file.h"
-#include "io/interactions_reader.h"
+#include "io/tables/interactions_reader.h"
 
 /// Flags that several commands have; each command has them set a field of its own.
 

@@ -14,9 +14,9 @@
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/trained_run.h"
-#include "serve/embedding_arrays.h"
-#include "serve/embedding_file.h"
-#include "serve/product_index.h"
+#include "serve/export/embedding_arrays.h"
+#include "serve/export/embedding_file.h"
+#include "serve/export/product_index.h"
 
 namespace micrec {
 namespace {

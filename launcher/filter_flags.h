@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "command_line/flags.h"
-#include "serve/filter_files.h"
+#include "serve/filter/filter_files.h"
 
 namespace micrec {
 

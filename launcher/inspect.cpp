@@ -17,8 +17,8 @@
 #include "io/hdf5.h"
 #include "io/paths.h"
 #include "launcher/commands.h"
-#include "serve/embedding_file.h"
-#include "train/run_description.h"
+#include "serve/export/embedding_file.h"
+#include "train/log/run_description.h"
 
 namespace micrec {
 namespace {

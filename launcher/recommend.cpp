@@ -11,7 +11,7 @@
 #include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 #include "serve/explanation.h"
-#include "serve/filter_files.h"
+#include "serve/filter/filter_files.h"
 #include "serve/list_writer.h"
 #include "serve/recommender.h"
 

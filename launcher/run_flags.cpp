@@ -3,7 +3,7 @@
 #include "base/text.h"
 #include "cluster/signals.h"
 #include "launcher/common_flags.h"
-#include "train/run_planner.h"
+#include "train/plan/run_planner.h"
 
 namespace micrec {
 namespace {

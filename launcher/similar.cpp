@@ -10,7 +10,7 @@
 #include "launcher/filter_flags.h"
 #include "launcher/outputs.h"
 #include "launcher/trained_run.h"
-#include "serve/filter_files.h"
+#include "serve/filter/filter_files.h"
 #include "serve/recommender.h"
 #include "serve/similar_items.h"
 

@@ -10,7 +10,7 @@
 #include "data/dataset_format.h"
 #include "data/interaction_rows.h"
 #include "data/key_table.h"
-#include "io/interactions_reader.h"
+#include "io/tables/interactions_reader.h"
 
 namespace micrec {
 namespace {

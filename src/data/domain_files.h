@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "data/raw_domain.h"
-#include "io/interactions_reader.h"
+#include "io/tables/interactions_reader.h"
 
 namespace micrec {
 

@@ -14,8 +14,8 @@
 #include "base/excerpt.h"
 #include "base/text.h"
 #include "data/key_table.h"
-#include "io/csv.h"
 #include "io/paths.h"
+#include "io/tables/csv.h"
 #include "io/unfinished_file.h"
 
 namespace micrec {

@@ -13,7 +13,7 @@
 #include "base/text.h"
 #include "evaluate/device_ranking.h"
 #include "kernels/device_pace.h"
-#include "model/recency.h"
+#include "model/item_regression/recency.h"
 
 namespace micrec {
 namespace {

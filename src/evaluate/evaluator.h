@@ -27,7 +27,8 @@ struct ScoreTerms {
   at::Tensor z;
   /// Of this rank's items by rising number, source items numbered over all domains; null: none.
   const SparseRows* coefficients = nullptr;
-  /// (domains) how fast histories fade in the sums of a domain's items (model/recency.h), or none.
+  /// (domains) how fast histories fade in the sums of a domain's items, or none: see
+  /// model/item_regression/recency.h.
   std::span<const double> half_life = {};
 };
 

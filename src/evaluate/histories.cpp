@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "model/recency.h"
+#include "model/item_regression/recency.h"
 
 namespace micrec {
 namespace {

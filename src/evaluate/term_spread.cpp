@@ -9,7 +9,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "evaluate/gathered_rows.h"
-#include "model/recency.h"
+#include "model/item_regression/recency.h"
 
 namespace micrec {
 namespace {

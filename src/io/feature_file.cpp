@@ -17,8 +17,8 @@
 #include "base/excerpt.h"
 #include "base/text.h"
 #include "io/hdf5.h"
-#include "io/line_reader.h"
 #include "io/npy.h"
+#include "io/tables/line_reader.h"
 
 namespace micrec {
 namespace {

@@ -1,7 +1,7 @@
 #include "io/foreign_content.h"
 
 #include "base/text.h"
-#include "io/byte_source.h"
+#include "io/tables/byte_source.h"
 
 namespace micrec {
 namespace {

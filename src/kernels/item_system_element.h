@@ -2,8 +2,8 @@
 
 #include "base/kernel_inline.h"
 
-// How the numbers of a system of item regression (model/item_systems.h) are made of products of
-// columns and of features: the same operations in the same order wherever it is solved.
+// How the numbers of a system of item regression (model/item_regression/item_systems.h) are made of
+// products of columns and of features: the same operations in the same order wherever it is solved.
 namespace micrec {
 
 /// A product with that of a modality's features, times the square of its alpha.

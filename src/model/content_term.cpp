@@ -7,7 +7,7 @@
 
 #include "graph/row_product.h"
 #include "kernels/neighbour_sum.h"
-#include "model/row_functions.h"
+#include "model/step/row_functions.h"
 
 namespace micrec {
 

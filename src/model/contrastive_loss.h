@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/contrastive_batch.h"
 #include "model/model_part.h"
 #include "model/overlap.h"
+#include "model/step/contrastive_batch.h"
 
 namespace micrec {
 

@@ -8,7 +8,7 @@
 
 #include "data/dataset_file.h"
 #include "model/model_config.h"
-#include "model/shard.h"
+#include "model/step/shard.h"
 
 namespace micrec {
 

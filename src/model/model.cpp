@@ -4,43 +4,12 @@
 #include <c10/core/GradMode.h>
 #include <glog/logging.h>
 
-#include <span>
 #include <utility>
 
 #include "graph/linear_operator.h"
-#include "model/contrastive_loss.h"
-#include "model/ranking_loss.h"
-#include "model/self_loss.h"
 
 namespace micrec {
 namespace {
-
-struct LossKind {
-  std::span<const char* const> parts;
-  std::unique_ptr<LossTerm> (*make)(const PartInputs& inputs);
-  void (*declare)(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
-};
-
-template <typename Loss>
-constexpr LossKind loss() {
-  return {Loss::kParts,
-          [](const PartInputs& inputs) -> std::unique_ptr<LossTerm> {
-            return std::make_unique<Loss>(inputs);
-          },
-          &Loss::declare};
-}
-
-/// The terms of the loss, in the order in which they are added.
-constexpr LossKind kLosses[] = {loss<RankingLoss>(), loss<SelfLoss>(), loss<ContrastiveLoss>()};
-
-/// Their parts, in the order in which they are added.
-std::vector<const char*> loss_parts() {
-  std::vector<const char*> all;
-  for (const auto& [parts, make, declare] : kLosses) {
-    all.insert(all.end(), parts.begin(), parts.end());
-  }
-  return all;
-}
 
 /// Shares of the parts, `shape` each, as (shape, parts); undefined ones are zero.
 at::Tensor side_by_side(std::vector<at::Tensor> shares, at::IntArrayRef shape,
@@ -49,14 +18,6 @@ at::Tensor side_by_side(std::vector<at::Tensor> shares, at::IntArrayRef shape,
     if (!share.defined()) share = zero.expand(shape);
   }
   return at::stack(shares, -1);
-}
-
-std::vector<std::unique_ptr<LossTerm>> make_losses(PartInputs inputs,
-                                                   const TemplateEmbedding& embedding) {
-  inputs.embedding = &embedding;
-  std::vector<std::unique_ptr<LossTerm>> losses;
-  for (const LossKind& kind : kLosses) losses.push_back(kind.make(inputs));
-  return losses;
 }
 
 }  // namespace
@@ -74,7 +35,7 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
       zero_(at::zeros_like(one_)),
       embedding_(inputs(seed, dataset)),
       fit_(make_table_fit(inputs(seed, dataset), embedding_)),
-      losses_(make_losses(inputs(seed, dataset), embedding_)),
+      losses_(inputs(seed, dataset), embedding_),
       content_(inputs(seed, dataset)),
       semantic_(inputs(seed, dataset)),
       propagation_(inputs(seed, dataset), semantic_),
@@ -102,8 +63,8 @@ void Model::refresh() {
 std::unique_ptr<StepContext> Model::plan(TripleBatch batch, std::int64_t batch_rows,
                                          StepTime time) {
   auto step = std::make_unique<StepContext>(*shard_, sums_, dense_, seed_, std::move(batch),
-                                            batch_rows, time, loss_parts());
-  for (const auto& loss : losses_) loss->want_rows(*step);
+                                            batch_rows, time, Losses::parts());
+  losses_.want_rows(*step);
   embedding_.plan(*step);
   content_.plan(*step);
   if (config_.cold_simulation > 0) semantic_.plan_cold(*step);
@@ -130,13 +91,13 @@ StepShare Model::loss(StepContext& step) {
   // What the batch needs of its items, in one exchange.
   const BatchItems::Handle z_of_items = step.items.add(step.rows_of_requested(step.z));
   content_.want_of_items(step);
-  for (const auto& loss : losses_) loss->want_of_items(step);
+  losses_.want_of_items(step);
   step.exchange_items();
 
   // Final rows of the triples: a block for the users, one for the positives, one for the negatives.
   step.final_rows = at::cat({step.rows_of_users(step.z), step.items.of(z_of_items)});
   if (content_.is_on()) step.final_rows = step.final_rows + content_.rows(step);
-  for (const auto& loss : losses_) loss->add_loss(step);
+  losses_.add(step);
   return step.share;
 }
 
@@ -163,8 +124,9 @@ LossValues Model::solve(at::Tensor& votes) {
   CHECK(fit_) << name_of(config_.kind) << " descends by gradients";
   const StepLoss fitted = fit_->step(votes);
   std::vector<double> values;
-  for (const char* part : loss_parts()) values.push_back(fitted.of(part));
-  return {loss_parts(), at::tensor(values, at::kDouble)};
+  const std::vector<const char*> parts = Losses::parts();
+  for (const char* part : parts) values.push_back(fitted.of(part));
+  return {parts, at::tensor(values, at::kDouble)};
 }
 
 at::Tensor Model::embeddings(std::int64_t epoch) {
@@ -260,8 +222,8 @@ void Model::declare(const ModelShape& shape, const RankPlace& at, StepCosts& cos
   Propagation::declare(shape, at, costs);
   BatchItems::declare(at, costs);
   ContentTerm::declare(shape, at, costs);
-  for (const LossKind& kind : kLosses) kind.declare(shape, at, costs);
-  const auto parts = static_cast<double>(loss_parts().size());
+  Losses::declare(shape, at, costs);
+  const auto parts = static_cast<double>(Losses::parts().size());
   DenseInputs::declare(at, costs, parts, parts);
   ItemRegression::declare(shape, at, costs);
 }

@@ -11,21 +11,22 @@
 
 #include "data/batches.h"
 #include "data/dataset_file.h"
-#include "model/column_sums.h"
 #include "model/content_term.h"
-#include "model/dense_inputs.h"
-#include "model/item_regression.h"
+#include "model/item_regression/item_regression.h"
+#include "model/losses.h"
 #include "model/model_config.h"
 #include "model/model_part.h"
 #include "model/overlap.h"
-#include "model/parameter.h"
 #include "model/propagation.h"
 #include "model/ridge_map.h"
 #include "model/rows_of_new.h"
 #include "model/semantic_neighbours.h"
-#include "model/shard.h"
-#include "model/step_context.h"
-#include "model/table_fit.h"
+#include "model/solved/table_fit.h"
+#include "model/step/column_sums.h"
+#include "model/step/dense_inputs.h"
+#include "model/step/parameter.h"
+#include "model/step/shard.h"
+#include "model/step/step_context.h"
 #include "model/template_embedding.h"
 
 namespace micrec {
@@ -151,7 +152,7 @@ class Model {
 
   TemplateEmbedding embedding_;
   std::unique_ptr<TableFit> fit_;  // of a kind that is_solved()
-  std::vector<std::unique_ptr<LossTerm>> losses_;
+  Losses losses_;
   ContentTerm content_;
   SemanticNeighbours semantic_;
   Propagation propagation_;

@@ -6,10 +6,10 @@
 #include "data/dataset_file.h"
 #include "model/model_config.h"
 #include "model/overlap.h"
-#include "model/parameter.h"
-#include "model/shard.h"
-#include "model/step_context.h"
-#include "model/step_shape.h"
+#include "model/step/parameter.h"
+#include "model/step/shard.h"
+#include "model/step/step_context.h"
+#include "model/step/step_shape.h"
 #include "partition/planning/step_costs.h"
 
 namespace micrec {

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "model/shard.h"
+#include "model/step/shard.h"
 
 namespace micrec {
 

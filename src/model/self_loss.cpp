@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "model/row_functions.h"
+#include "model/step/row_functions.h"
 
 namespace micrec {
 namespace {

@@ -10,7 +10,7 @@
 #include "graph/approximate_neighbours.h"
 #include "graph/operators.h"
 #include "model/modality.h"
-#include "model/row_functions.h"
+#include "model/step/row_functions.h"
 
 namespace micrec {
 namespace {

@@ -16,7 +16,7 @@
 #include "kernels/neighbour_sum.h"
 #include "kernels/rows.h"
 #include "kernels/upload.h"
-#include "model/row_functions.h"
+#include "model/step/row_functions.h"
 
 namespace micrec {
 namespace {

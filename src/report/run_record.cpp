@@ -9,8 +9,8 @@
 
 #include "base/text.h"
 #include "io/durable_files.h"
-#include "io/log_lines.h"
 #include "io/paths.h"
+#include "io/tables/log_lines.h"
 
 namespace micrec {
 namespace {
@@ -60,7 +60,7 @@ std::vector<std::pair<std::string, std::string>> texts_of(const json& object) {
   return texts;
 }
 
-/// The parts of the loss: what is a number beside the rest, see train/metrics_log.h.
+/// The parts of the loss: what is a number beside the rest, see train/log/metrics_log.h.
 NamedValues parts_of(const json& line) {
   NamedValues parts = numbers_of(line);
   std::erase_if(parts, [](const auto& value) {

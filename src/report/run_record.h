@@ -13,7 +13,7 @@ namespace micrec {
 /// Where a run's own account of itself lies, and what its other files say.
 struct RunSources {
   std::string run_dir;
-  std::string metrics;          ///< path of metrics.jsonl (train/metrics_log.h), there or not
+  std::string metrics;          ///< path of metrics.jsonl (train/log/metrics_log.h), there or not
   std::string config;           ///< path of config.txt, there or not
   std::string holder;           ///< who has the folder now, in words; empty: nobody
   std::string item_regression;  ///< settings of item_regression.h5, JSON; empty: there is none

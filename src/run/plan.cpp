@@ -13,10 +13,10 @@
 #include "evaluate/validation.h"
 #include "io/unfinished_file.h"
 #include "model/modality.h"
-#include "train/calibration.h"
 #include "train/item_regression_search.h"
-#include "train/plan_report.h"
-#include "train/run_planner.h"
+#include "train/plan/calibration.h"
+#include "train/plan/plan_report.h"
+#include "train/plan/run_planner.h"
 
 namespace micrec {
 namespace {

@@ -10,7 +10,7 @@
 #include "data/batches.h"
 #include "model/model_config.h"
 #include "train/item_regression_search.h"
-#include "train/run_planner.h"
+#include "train/plan/run_planner.h"
 #include "train/trainer.h"
 
 namespace micrec {

@@ -14,7 +14,7 @@
 #include "io/run_lock.h"
 #include "io/unfinished_file.h"
 #include "report/html_page.h"
-#include "train/metrics_log.h"
+#include "train/log/metrics_log.h"
 
 namespace micrec {
 namespace {

@@ -8,7 +8,7 @@
 #include "base/path_list.h"
 #include "base/text.h"
 #include "data/time_unit.h"
-#include "model/recency.h"
+#include "model/item_regression/recency.h"
 
 namespace micrec {
 namespace {

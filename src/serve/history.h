@@ -10,7 +10,7 @@
 
 #include "data/dataset_file.h"
 #include "data/key_table.h"
-#include "io/interactions_reader.h"
+#include "io/tables/interactions_reader.h"
 
 namespace micrec {
 

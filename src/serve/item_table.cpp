@@ -6,7 +6,7 @@
 
 #include "base/excerpt.h"
 #include "base/text.h"
-#include "io/table_shape.h"
+#include "io/tables/table_shape.h"
 
 namespace micrec {
 namespace {

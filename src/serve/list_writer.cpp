@@ -6,7 +6,7 @@
 
 #include "base/description.h"
 #include "base/text.h"
-#include "io/csv.h"
+#include "io/tables/csv.h"
 
 namespace micrec {
 namespace {

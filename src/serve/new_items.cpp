@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "checkpoints/coefficient_file.h"
-#include "model/item_regression_fit.h"
+#include "model/item_regression/item_regression_fit.h"
 #include "train/item_regression_search.h"
 
 namespace micrec {

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "evaluate/histories.h"
-#include "model/recency.h"
+#include "model/item_regression/recency.h"
 
 namespace micrec {
 namespace {

@@ -15,8 +15,8 @@
 #include "data/key_table.h"
 #include "evaluate/ranking.h"
 #include "model/model.h"
+#include "serve/filter/item_filter.h"
 #include "serve/history.h"
-#include "serve/item_filter.h"
 #include "serve/trained_run.h"
 
 namespace micrec {
@@ -82,7 +82,7 @@ struct PersonScores {
 /// people; all others get the items with the most training interactions. Where there is item
 /// regression, lists are by the mix of both terms, and the linear term is over what a person did in
 /// all domains: in each what they did since, or else what they did as a user of the data set. What
-/// each of it counts is told by the domain's half-life (model/recency.h).
+/// each of it counts is told by the domain's half-life (model/item_regression/recency.h).
 ///
 /// Ranks    the model lives on one rank. Once it is made, and prepare() was called, several threads
 ///          may ask at once.

@@ -12,9 +12,9 @@
 
 #include "data/key_table.h"
 #include "serve/explanation.h"
-#include "serve/filter_rules.h"
-#include "serve/item_attributes.h"
-#include "serve/item_filter.h"
+#include "serve/filter/filter_rules.h"
+#include "serve/filter/item_attributes.h"
+#include "serve/filter/item_filter.h"
 #include "serve/item_titles.h"
 #include "serve/observations.h"
 #include "serve/recommender.h"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "serve/held_signals.h"
-#include "serve/http_server.h"
+#include "serve/http/http_server.h"
 #include "serve/observations.h"
 #include "serve/service.h"
 #include "serve/trained_run.h"

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "serve/filter_rules.h"
+#include "serve/filter/filter_rules.h"
 #include "serve/observed_log.h"
 
 namespace micrec {

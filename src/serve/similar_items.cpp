@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
-#include "io/csv.h"
-#include "io/line_reader.h"
+#include "io/tables/csv.h"
+#include "io/tables/line_reader.h"
 
 namespace micrec {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "data/dataset_file.h"
-#include "serve/item_filter.h"
+#include "serve/filter/item_filter.h"
 #include "serve/recommender.h"
 
 namespace micrec {

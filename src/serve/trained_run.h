@@ -14,10 +14,10 @@
 #include "cluster/communicator.h"
 #include "data/additions.h"
 #include "data/dataset_file.h"
-#include "io/interactions_reader.h"
+#include "io/tables/interactions_reader.h"
 #include "model/model.h"
 #include "model/model_config.h"
-#include "model/shard.h"
+#include "model/step/shard.h"
 
 namespace micrec {
 

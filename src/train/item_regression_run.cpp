@@ -14,8 +14,8 @@
 #include "base/timer.h"
 #include "checkpoints/coefficient_file.h"
 #include "graph/approximate_neighbours.h"
-#include "model/item_regression_fit.h"
-#include "model/item_systems.h"
+#include "model/item_regression/item_regression_fit.h"
+#include "model/item_regression/item_systems.h"
 
 namespace micrec {
 namespace {

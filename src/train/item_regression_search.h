@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "model/item_regression_costs.h"
-#include "model/item_regression_fit.h"
-#include "model/recency.h"
+#include "model/item_regression/item_regression_costs.h"
+#include "model/item_regression/item_regression_fit.h"
+#include "model/item_regression/recency.h"
 
 namespace micrec {
 
@@ -18,7 +18,7 @@ struct ItemRegressionWish {
   std::vector<double> lambda;
   std::vector<double> cross;
   std::vector<double> alpha;      ///< of all modalities
-  std::vector<double> half_life;  ///< of histories; see model/recency.h
+  std::vector<double> half_life;  ///< of histories; see model/item_regression/recency.h
 };
 
 /// The settings of each domain, and what was tried for them.

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/step_context.h"
+#include "model/step/step_context.h"
 
 namespace micrec {
 

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "data/key_table.h"
-#include "model/shard.h"
+#include "model/step/shard.h"
 
 namespace micrec {
 

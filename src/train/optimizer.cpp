@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
-#include "model/placement.h"
+#include "model/step/placement.h"
 
 namespace micrec {
 

@@ -9,9 +9,9 @@
 #include "checkpoints/directory.h"
 #include "checkpoints/run_folder.h"
 #include "io/durable_files.h"
-#include "io/log_lines.h"
 #include "io/paths.h"
-#include "train/metrics_log.h"
+#include "io/tables/log_lines.h"
+#include "train/log/metrics_log.h"
 
 namespace micrec {
 namespace {

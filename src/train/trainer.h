@@ -15,8 +15,8 @@
 #include "kernels/device_pace.h"
 #include "model/model.h"
 #include "train/kept_loss.h"
+#include "train/log/step_clock.h"
 #include "train/optimizer.h"
-#include "train/step_clock.h"
 #include "train/training_state.h"
 
 namespace micrec {

@@ -14,7 +14,7 @@
 #include "base/parallel.h"
 #include "base/timer.h"
 #include "cluster/self_communicator.h"
-#include "model/item_regression_fit.h"
+#include "model/item_regression/item_regression_fit.h"
 #include "tests/benchmarks/processor_seconds.h"
 
 namespace micrec {

@@ -24,7 +24,7 @@
 
 #include "base/random.h"
 #include "base/timer.h"
-#include "model/step_shape.h"
+#include "model/step/step_shape.h"
 #include "partition/metis_partition.h"
 #include "partition/planning/run_plan.h"
 

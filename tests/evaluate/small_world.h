@@ -14,7 +14,7 @@
 #include "data/dataset_writer.h"
 #include "data/prepared_dataset.h"
 #include "kernels/sparse_rows.h"
-#include "model/shard.h"
+#include "model/step/shard.h"
 #include "partition/node_space.h"
 #include "partition/ownership.h"
 #include "tests/support/temporary_folder.h"

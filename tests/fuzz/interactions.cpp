@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <stdexcept>
 
-#include "io/interactions_reader.h"
+#include "io/tables/interactions_reader.h"
 #include "tests/fuzz/reader.h"
 
 namespace micrec::fuzz {

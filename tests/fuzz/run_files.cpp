@@ -6,7 +6,7 @@
 #include "command_line/command.h"
 #include "command_line/flags.h"
 #include "tests/fuzz/reader.h"
-#include "train/metrics_log.h"
+#include "train/log/metrics_log.h"
 
 namespace micrec::fuzz {
 namespace {

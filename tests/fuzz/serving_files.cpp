@@ -6,10 +6,10 @@
 #include <string>
 
 #include "io/durable_files.h"
-#include "serve/item_attributes.h"
+#include "serve/filter/item_attributes.h"
+#include "serve/filter/where_expression.h"
 #include "serve/item_titles.h"
 #include "serve/observed_log.h"
-#include "serve/where_expression.h"
 #include "tests/fuzz/reader.h"
 
 namespace micrec::fuzz {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "model/item_regression_fit.h"
+#include "model/item_regression/item_regression_fit.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"

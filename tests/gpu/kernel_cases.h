@@ -16,7 +16,7 @@
 #include "kernels/adam.h"
 #include "kernels/adam_element.h"
 #include "model/contrastive_share.h"
-#include "model/row_functions.h"
+#include "model/step/row_functions.h"
 #include "tests/support/test_graphs.h"
 
 // What a device other than the CPU must do as the CPU does, whether it is a GPU or one that is

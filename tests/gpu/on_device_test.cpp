@@ -27,8 +27,8 @@
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
-#include "train/device_activity.h"
-#include "train/plan_inputs.h"
+#include "train/log/device_activity.h"
+#include "train/plan/plan_inputs.h"
 #include "train/trainer.h"
 
 namespace micrec {

@@ -1,6 +1,6 @@
 // The row functions and the tables that rows are multiplied with on a device that the host plays,
 // against those of the CPU.
-#include "model/row_functions.h"
+#include "model/step/row_functions.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -1,11 +1,11 @@
-#include "io/byte_source.h"
+#include "io/tables/byte_source.h"
 
 #include <bzlib.h>
 #include <lzma.h>
 #include <zstd.h>
 
 #include "base/text.h"
-#include "io/line_reader.h"
+#include "io/tables/line_reader.h"
 #include "tests/io/files.h"
 
 namespace micrec {

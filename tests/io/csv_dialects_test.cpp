@@ -11,8 +11,8 @@
 
 #include "base/excerpt.h"
 #include "base/text.h"
-#include "io/interactions_reader.h"
-#include "io/line_reader.h"
+#include "io/tables/interactions_reader.h"
+#include "io/tables/line_reader.h"
 #include "tests/io/files.h"
 
 namespace micrec {

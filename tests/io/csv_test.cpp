@@ -1,4 +1,4 @@
-#include "io/csv.h"
+#include "io/tables/csv.h"
 
 #include "base/text.h"
 #include "tests/io/files.h"

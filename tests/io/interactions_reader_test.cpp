@@ -1,4 +1,4 @@
-#include "io/interactions_reader.h"
+#include "io/tables/interactions_reader.h"
 
 #include <gmock/gmock.h>
 
@@ -7,7 +7,7 @@
 
 #include "base/parallel.h"
 #include "base/text.h"
-#include "io/line_reader.h"
+#include "io/tables/line_reader.h"
 #include "tests/io/files.h"
 
 namespace micrec {

@@ -1,4 +1,4 @@
-#include "io/line_reader.h"
+#include "io/tables/line_reader.h"
 
 #include "base/text.h"
 #include "tests/io/files.h"

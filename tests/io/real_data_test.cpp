@@ -3,7 +3,7 @@
 #include <unordered_set>
 
 #include "base/text.h"
-#include "io/interactions_reader.h"
+#include "io/tables/interactions_reader.h"
 #include "tests/io/files.h"
 
 namespace micrec {

@@ -25,8 +25,8 @@
 #include "launcher/commands.h"
 #include "launcher/program.h"
 #include "tests/support/feature_file.h"
-#include "train/metrics_log.h"
-#include "train/progress.h"
+#include "train/log/metrics_log.h"
+#include "train/log/progress.h"
 #include "train/trainer.h"
 
 namespace micrec {

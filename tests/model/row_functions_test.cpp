@@ -1,4 +1,4 @@
-#include "model/row_functions.h"
+#include "model/step/row_functions.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 
 #include "base/parallel.h"
 #include "cluster/thread_communicator.h"
-#include "model/column_exchange.h"
+#include "model/step/column_exchange.h"
 
 namespace micrec {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "model/step_shape.h"
+#include "model/step/step_shape.h"
 #include "tests/partition/random_world.h"
 
 namespace micrec {

@@ -1,4 +1,4 @@
-#include "model/shard.h"
+#include "model/step/shard.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "serve/embedding_arrays.h"
+#include "serve/export/embedding_arrays.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "cluster/thread_communicator.h"
 #include "io/npy.h"
-#include "serve/product_index.h"
+#include "serve/export/product_index.h"
 #include "tests/evaluate/small_world.h"
 
 namespace micrec {

@@ -1,4 +1,4 @@
-#include "serve/embedding_file.h"
+#include "serve/export/embedding_file.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "serve/item_attributes.h"
+#include "serve/filter/item_attributes.h"
 
 #include <gtest/gtest.h>
 

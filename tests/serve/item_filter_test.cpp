@@ -1,4 +1,4 @@
-#include "serve/item_filter.h"
+#include "serve/filter/item_filter.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/random.h"
-#include "serve/filter_files.h"
+#include "serve/filter/filter_files.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 

@@ -21,7 +21,7 @@
 #include "data/dataset_writer.h"
 #include "data/key_table.h"
 #include "io/feature_file.h"
-#include "model/item_regression_fit.h"
+#include "model/item_regression/item_regression_fit.h"
 #include "serve/evaluation.h"
 #include "serve/later_files.h"
 #include "serve/new_items.h"

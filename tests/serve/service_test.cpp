@@ -19,7 +19,7 @@
 #include "base/text.h"
 #include "cluster/thread_communicator.h"
 #include "serve/explanation.h"
-#include "serve/filter_files.h"
+#include "serve/filter/filter_files.h"
 #include "serve/list_writer.h"
 #include "serve/recommender.h"
 #include "serve/requests.h"

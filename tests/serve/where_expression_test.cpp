@@ -1,4 +1,4 @@
-#include "serve/where_expression.h"
+#include "serve/filter/where_expression.h"
 
 #include <gtest/gtest.h>
 

@@ -10,7 +10,7 @@
 
 #include "data/dataset_file.h"
 #include "model/model_config.h"
-#include "model/shard.h"
+#include "model/step/shard.h"
 #include "partition/node_space.h"
 
 namespace micrec {

@@ -14,7 +14,7 @@
 #include "data/batches.h"
 #include "data/dataset_file.h"
 #include "model/model.h"
-#include "model/shard.h"
+#include "model/step/shard.h"
 #include "tests/support/dense_model.h"
 
 namespace micrec {

@@ -1,4 +1,4 @@
-#include "train/metrics_log.h"
+#include "train/log/metrics_log.h"
 
 #include <gtest/gtest.h>
 
@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "train/progress.h"
-#include "train/run_clock.h"
+#include "train/log/progress.h"
+#include "train/log/run_clock.h"
+#include "train/log/step_clock.h"
 #include "train/run_settings.h"
-#include "train/step_clock.h"
 #include "train/trainer.h"
 
 namespace micrec {

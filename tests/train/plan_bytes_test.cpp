@@ -10,12 +10,12 @@
 #include "cluster/thread_communicator.h"
 #include "data/batches.h"
 #include "model/model.h"
-#include "model/shard.h"
+#include "model/step/shard.h"
 #include "partition/planning/run_plan.h"
 #include "partition/process_grid.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
-#include "train/plan_inputs.h"
+#include "train/plan/plan_inputs.h"
 #include "train/trainer.h"
 
 namespace micrec {

@@ -1,4 +1,4 @@
-#include "train/run_planner.h"
+#include "train/plan/run_planner.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "train/step_clock.h"
+#include "train/log/step_clock.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cluster/self_communicator.h"
-#include "train/device_activity.h"
+#include "train/log/device_activity.h"
 
 namespace micrec {
 namespace {

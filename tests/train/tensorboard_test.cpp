@@ -1,4 +1,4 @@
-#include "train/tensorboard.h"
+#include "train/log/tensorboard.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "train/crc32c.h"
+#include "train/log/crc32c.h"
 
 namespace micrec {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/traffic.h"
+#include "train/log/traffic.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 
 #include "cluster/thread_communicator.h"
 #include "tests/support/temporary_folder.h"
-#include "train/metrics_log.h"
+#include "train/log/metrics_log.h"
 
 namespace micrec {
 namespace {

@@ -1,0 +1,205 @@
+#include "model/step/dense_inputs.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <glog/logging.h>
+
+#include "graph/linear_operator.h"
+
+namespace micrec {
+
+at::Tensor DenseInputs::add(const at::Tensor& value, Parameter* parameter,
+                            const at::Tensor& scalars) {
+  std::vector<std::int64_t> shape = value.sizes().vec();
+  shape.insert(shape.begin(), groups_);
+  // All copies are one in memory.
+  at::Tensor leaf = value.detach().unsqueeze(0).expand(shape);
+  if (!c10::GradMode::is_enabled()) return leaf;
+  leaf.requires_grad_(true);
+  inputs_.push_back({leaf, parameter, scalars, value.numel()});
+  return leaf;
+}
+
+at::Tensor DenseInputs::parameter(Parameter& parameter) {
+  for (const Input& input : inputs_) {
+    if (input.parameter == &parameter) return input.leaf;
+  }
+  const at::Tensor& value = parameter.value;
+  CHECK_EQ(value.size(-1), width_) << parameter.name;
+  return add(value.dim() == 1 ? value.detach().unsqueeze(0) : value, &parameter, {});
+}
+
+at::Tensor DenseInputs::table(const at::Tensor& scalars) {
+  const std::int64_t width = scalars.is_cpu() ? width_ : 1;
+  return add(scalars.detach().unsqueeze(1).expand({scalars.size(0), width}), nullptr, scalars);
+}
+
+// A row a group: gradients of all inputs, then the numbers of the group, then (in the first) of the
+// rank.
+at::Tensor DenseInputs::summands(std::int64_t size, const Extra& extra) const {
+  const c10::NoGradGuard no_gradient;
+  const std::int64_t of_groups = extra.of_groups.size(1);
+  at::Tensor parts = at::zeros({groups_, size + of_groups + extra.of_ranks.size(0)}, at::kDouble);
+  if (!inputs_.empty()) {
+    std::vector<at::Tensor> gradients;
+    for (const Input& input : inputs_) {
+      const at::Tensor& gradient = input.leaf.grad();
+      gradients.push_back(gradient.defined()
+                              ? gradient.reshape({groups_, -1})
+                              : at::zeros({groups_, input.size}, input.leaf.options()));
+    }
+    parts.slice(1, 0, size).copy_(at::cat(gradients, 1));
+  }
+  parts.slice(1, size, size + of_groups).copy_(extra.of_groups);
+  parts[0].slice(0, size + of_groups).copy_(extra.of_ranks);
+  return parts;
+}
+
+void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extra) {
+  if (!extra.of_groups.device().is_cpu()) return finish_on_device(shard, sums, extra);
+  std::int64_t size = 0;
+  for (const Input& input : inputs_) size += input.size;
+  const std::int64_t of_groups = extra.of_groups.size(1);
+  at::Tensor parts = summands(size, extra);
+  Communicator& rows = *shard.communicator;
+  at::Tensor total;
+  if (shard.reproducible) {
+    total = tree_sum(rows.all_gather("step.dense", parts, shard.summands_of_part));
+  } else {
+    CHECK_EQ(groups_, 1);
+    rows.all_reduce("step.dense", parts);
+    total = parts[0];
+  }
+
+  // Of tables the sums over columns are left, and of the ranks' numbers those of the column group.
+  std::vector<double> partial;
+  const double* const values = total.const_data_ptr<double>();
+  std::int64_t at = 0;
+  for (const Input& input : inputs_) {
+    if (input.parameter == nullptr) {
+      for (std::int64_t entry = 0; entry < input.size; entry += width_) {
+        partial.push_back(sums.sum(values + at + entry));
+      }
+    }
+    at += input.size;
+  }
+  const auto entries = static_cast<std::int64_t>(partial.size());
+  partial.insert(partial.end(), values + size + of_groups, values + total.numel());
+  const at::Tensor finished =
+      sums.finish("step.columns", at::tensor(partial, at::TensorOptions(at::kDouble)));
+  extra.of_groups = total.slice(0, size, size + of_groups).clone();
+  extra.of_ranks = finished.slice(0, entries);
+  if (!inputs_.empty()) give_gradients(total, finished);
+  inputs_.clear();
+}
+
+void DenseInputs::give_gradients(const at::Tensor& total, const at::Tensor& finished) const {
+  std::vector<at::Tensor> of_inputs;
+  std::int64_t at = 0;
+  std::int64_t entry = 0;
+  for (const Input& input : inputs_) {
+    if (input.parameter != nullptr) {
+      of_inputs.push_back(total.slice(0, at, at + input.size));
+    } else {
+      const std::int64_t count = input.size / width_;
+      of_inputs.push_back(finished.slice(0, entry, entry + count));
+      entry += count;
+    }
+    at += input.size;
+  }
+  give(of_inputs);
+}
+
+// Of each input what is summed over all ranks, and of tables over columns: any floating type.
+void DenseInputs::give(const std::vector<at::Tensor>& of_inputs) const {
+  std::vector<at::Tensor> tables, gradients;
+  for (std::size_t n = 0; n < inputs_.size(); ++n) {
+    const Input& input = inputs_[n];
+    const at::Tensor gradient = of_inputs[n].to(at::kFloat);
+    if (input.parameter != nullptr) {
+      at::Tensor& value = input.parameter->value;
+      value.mutable_grad() = gradient.reshape(value.sizes());
+    } else if (input.scalars.requires_grad()) {
+      tables.push_back(input.scalars);
+      gradients.push_back(gradient);
+    }
+  }
+  if (!tables.empty()) run_backward(tables, gradients);
+}
+
+// With one row part everything is summed already and nothing is put together.
+DenseInputs::Totals DenseInputs::summed_on_device(const Shard& shard, const Extra& extra) const {
+  CHECK_EQ(groups_, 1);
+  Totals totals{{}, {extra.of_groups[0], extra.of_ranks}};
+  std::vector<std::int64_t> sizes;
+  for (const Input& input : inputs_) {
+    const at::Tensor& gradient = input.leaf.grad();
+    totals.of_inputs.push_back(gradient.defined() ? gradient.reshape({-1})
+                                                  : at::zeros({input.size}, input.leaf.options()));
+    sizes.push_back(input.size);
+  }
+  if (shard.communicator->size() > 1) {
+    std::vector<at::Tensor> pieces;
+    if (!inputs_.empty()) pieces.push_back(at::cat(totals.of_inputs).to(at::kDouble));
+    pieces.insert(pieces.end(), {totals.extra.of_groups, totals.extra.of_ranks});
+    at::Tensor all = at::cat(pieces);
+    shard.communicator->all_reduce("step.dense", all);
+    sizes.insert(sizes.end(), {totals.extra.of_groups.size(0), totals.extra.of_ranks.size(0)});
+    totals.of_inputs = at::split_with_sizes(all, sizes);
+    totals.extra.of_ranks = totals.of_inputs.back();
+    totals.of_inputs.pop_back();
+    totals.extra.of_groups = totals.of_inputs.back();
+    totals.of_inputs.pop_back();
+  }
+  return totals;
+}
+
+void DenseInputs::finish_on_device(const Shard& shard, const ColumnSums& sums, Extra& extra) {
+  Totals totals = summed_on_device(shard, extra);
+  if (shard.columns != nullptr) {
+    std::vector<at::Tensor> partial;
+    std::vector<std::int64_t> sizes;
+    const auto add = [&](const at::Tensor& numbers) {
+      partial.push_back(numbers);
+      sizes.push_back(numbers.size(0));
+    };
+    for (std::size_t n = 0; n < inputs_.size(); ++n) {
+      if (inputs_[n].parameter == nullptr) add(totals.of_inputs[n]);
+    }
+    add(totals.extra.of_ranks);
+    const std::vector<at::Tensor> finished =
+        at::split_with_sizes(sums.finish("step.columns", at::cat(partial)), sizes);
+    std::size_t next = 0;
+    for (std::size_t n = 0; n < inputs_.size(); ++n) {
+      if (inputs_[n].parameter == nullptr) totals.of_inputs[n] = finished[next++];
+    }
+    totals.extra.of_ranks = finished.back();
+  }
+  extra = totals.extra;
+  give(totals.of_inputs);
+  inputs_.clear();
+}
+
+void DenseInputs::declare(const RankPlace& at, StepCosts& costs, double of_groups,
+                          double of_ranks) {
+  constexpr double kVotes = 2;  // whether to stop, whether a save is done
+  if (at.on_gpu) {
+    costs.exchange("step.votes", Group::world, 1, at.summed_bytes(Group::world, kVotes));
+  } else {
+    of_ranks += kVotes;
+  }
+  costs.exchange("step.dense", Group::rows, 2, at.summed_bytes(Group::rows, of_groups + of_ranks));
+  costs.exchange("step.columns", Group::columns, 1, at.gathered_bytes(Group::columns, of_ranks));
+}
+
+void DenseInputs::declare_parameter(const RankPlace& at, double rows, StepCosts& costs) {
+  costs.joins("step.dense", at.summed_bytes(Group::rows, rows * at.columns));
+}
+
+// Gradients of a table travel by column until these are summed; from a GPU they come summed.
+void DenseInputs::declare_table(const RankPlace& at, double entries, StepCosts& costs) {
+  costs.joins("step.dense", at.summed_bytes(Group::rows, entries * (at.on_gpu ? 1 : at.columns)));
+  costs.joins("step.columns", at.gathered_bytes(Group::columns, entries));
+}
+
+}  // namespace micrec

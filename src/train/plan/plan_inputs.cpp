@@ -1,0 +1,111 @@
+#include "train/plan/plan_inputs.h"
+
+#include <vector>
+
+#include "data/training_graph.h"
+#include "graph/approximate_neighbours.h"
+#include "model/modality.h"
+#include "model/step/step_shape.h"
+
+namespace micrec {
+namespace {
+
+// About five seconds of one core: more items than that are estimated.
+constexpr double kMostSearchOperations = 3e11;
+
+/// The choices of every item of a modality, over all nodes.
+Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& summary,
+                           const std::string& modality, const SemanticGraph& graph,
+                           const ModelConfig& config) {
+  const NodeSpace& space = summary.space;
+  const std::int64_t width = modality_width(dataset, modality);
+  Adjacency result;
+  result.offsets.reserve(static_cast<std::size_t>(space.nodes()) + 1);
+  result.offsets.assign(static_cast<std::size_t>(space.users()) + 1, 0);
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    const Range items = space.items_of(domain);
+    NeighbourQuestion question{{items.size(), width,
+                                [&](std::int64_t begin, std::int64_t end, float* rows) {
+                                  dataset.read_features(domain, modality, begin, end, rows);
+                                }},
+                               std::vector<std::uint8_t>(items.size(), 0),
+                               std::vector<std::int32_t>(items.size(), -1),
+                               config.semantic_neighbors};
+    for (std::int64_t item = 0; item < items.size(); ++item) {
+      if (graph.present[items.begin - space.users() + item] == 0) continue;
+      question.asked_by[item] = 0;
+      question.eligible[item] = summary.training_degree[items.begin + item] > 0 ? 1 : 0;
+    }
+    const NearestNeighbours nearest =
+        find_neighbours(question, {.search = config.neighbor_search}, nullptr);
+    std::size_t query = 0;
+    for (std::int64_t item = 0; item < items.size(); ++item) {
+      if (question.asked_by[item] == 0) {
+        for (std::int64_t n = nearest.offsets[query]; n < nearest.offsets[query + 1]; ++n) {
+          result.columns.push_back(value(space.item(domain, nearest.neighbours[n])));
+        }
+        ++query;
+      }
+      result.offsets.push_back(static_cast<std::int64_t>(result.columns.size()));
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
+                                           const DatasetSummary& summary, const ModelConfig& config,
+                                           SemanticDetail detail) {
+  std::vector<SemanticGraph> graphs;
+  double operations = 0;
+  for (const std::string& modality : config.modalities) {
+    const auto width = static_cast<double>(modality_width(dataset, modality));
+    for (const DomainInfo& domain : dataset.domains()) {
+      for (const ModalityInfo& info : domain.modalities) {
+        if (info.name != modality) continue;
+        const auto count = static_cast<double>(info.present);
+        operations += 2 * count * count * width;
+      }
+    }
+    graphs.push_back({items_with(dataset, modality), std::nullopt});
+  }
+  if (detail == SemanticDetail::found && operations <= kMostSearchOperations) {
+    for (std::size_t m = 0; m < graphs.size(); ++m) {
+      graphs[m].neighbours =
+          choices_of_items(dataset, summary, config.modalities[m], graphs[m], config);
+    }
+  }
+  return graphs;
+}
+
+PlanInputs read_plan_inputs(const DatasetFile& dataset, const DatasetSummary& summary,
+                            const ModelConfig& config, const SamplingConfig& sampling,
+                            SemanticDetail detail) {
+  const NodeSpace& space = summary.space;
+  PlanInputs inputs{space,
+                    summary.people,
+                    read_training_graph(dataset, space),
+                    eligible_items(dataset, space),
+                    {},
+                    step_shape(dataset, summary, config, sampling),
+                    {}};
+  if (config.has_semantic()) {
+    inputs.semantic = semantic_graphs(dataset, summary, config, detail);
+  }
+  inputs.dataset.nodes = space.nodes();
+  inputs.dataset.users = space.users();
+  inputs.dataset.has_evaluation = false;
+  for (const DomainInfo& domain : dataset.domains()) {
+    inputs.dataset.items_of_domain.push_back(domain.items);
+    for (const Split split : {Split::valid, Split::test}) {
+      inputs.dataset.has_evaluation |= domain.interactions[static_cast<int>(split)] > 0;
+    }
+  }
+  for (const std::string& modality : config.modalities) {
+    inputs.dataset.feature_width.push_back(modality_width(dataset, modality));
+  }
+  return inputs;
+}
+
+}  // namespace micrec
