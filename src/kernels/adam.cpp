@@ -8,6 +8,7 @@
 
 #include "base/parallel.h"
 #include "kernels/adam_element.h"
+#include "kernels/dispatch.h"
 #include "kernels/gpu.h"
 
 namespace micrec {
@@ -38,16 +39,9 @@ AdamNumbers numbers_of(const AdamTensors& of) {
 }
 
 void step_on_cpu(const AdamFactors& factors, const AdamNumbers& of) {
-  float* const x = of.value;
-  float* const m = of.m;
-  float* const v = of.v;
-  const float* const g = of.gradient;
   constexpr std::int64_t kChunk = 1 << 15;
   parallel_for(of.count, kChunk, [&](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-    for (std::int64_t i = begin; i < end; ++i) {
-      adam_element(factors, g != nullptr ? g[i] : 0.0F, x[i], m[i], v[i]);
-    }
+    kernels().adam_numbers(factors, of, begin, end);
   });
 }
 

@@ -4,6 +4,7 @@ namespace micrec {
 
 #define MICREC_DECLARE_KERNELS(set)                                                       \
   namespace set {                                                                         \
+  void adam_numbers(const AdamFactors&, const AdamNumbers&, std::int64_t, std::int64_t);  \
   void sum_rows(const SumCall&, std::int64_t, std::int64_t);                              \
   void sum_hub_piece(const SumCall&, std::int64_t);                                       \
   void finish_hub(const SumCall&, std::int64_t);                                          \
@@ -22,12 +23,12 @@ namespace micrec {
   void interleave(const SystemMatrices&);                                                 \
   }
 
-#define MICREC_KERNELS(set, name)                                                              \
-  Kernels {                                                                                    \
-    name, set::sum_rows, set::sum_hub_piece, set::finish_hub, set::multiply, set::panel_width, \
-        set::panel_rows, set::add_exponentials, set::weigh, set::score_tile, set::score_pair,  \
-        set::multiply_bytes, set::count_above, set::count_at_least, set::mix_scores,           \
-        set::solve_positive, set::interleave                                                   \
+#define MICREC_KERNELS(set, name)                                                               \
+  Kernels {                                                                                     \
+    name, set::adam_numbers, set::sum_rows, set::sum_hub_piece, set::finish_hub, set::multiply, \
+        set::panel_width, set::panel_rows, set::add_exponentials, set::weigh, set::score_tile,  \
+        set::score_pair, set::multiply_bytes, set::count_above, set::count_at_least,            \
+        set::mix_scores, set::solve_positive, set::interleave                                   \
   }
 
 #if defined(__x86_64__)

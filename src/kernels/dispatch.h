@@ -5,6 +5,8 @@
 
 namespace micrec {
 
+struct AdamFactors;
+struct AdamNumbers;
 struct SumCall;
 struct ProductBlock;
 struct SoftmaxTile;
@@ -18,6 +20,11 @@ struct SystemMatrices;
 /// other headers: the linker would keep one copy of them, of any instruction set.
 struct Kernels {
   const char* instruction_set;
+
+  // adam_element.h
+  /// Numbers [begin, end) of a tensor.
+  void (*adam_numbers)(const AdamFactors& factors, const AdamNumbers& of, std::int64_t begin,
+                       std::int64_t end);
 
   // neighbour_sum_row.h
   /// Output rows [begin, end), but for hubs.

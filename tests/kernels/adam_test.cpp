@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/adam_element.h"
+#include "kernels/dispatch.h"
 #include "tests/support/on_threads.h"
 
 namespace micrec {
@@ -73,6 +75,33 @@ TEST(AdamStep, IsThatOfTorch) {
       ASSERT_LT(largest, 1e-6) << "step " << step;
     }
     EXPECT_GT((parameter.value - normal(kRows, kColumns, 1, 0.1)).abs().max().item<double>(), 0.05);
+  }
+}
+
+TEST(AdamStep, HasTheSameBitsWithEveryInstructionSet) {
+  constexpr std::int64_t kNumbers = 1003;  // no multiple of a vector's
+  const at::Tensor gradient = normal(1, kNumbers, 2, 1);
+  const AdamFactors factors{0.01F, 1.5F, 1e-8F, 0.9F, 0.999F, 0.1F, 0.001F};
+  const auto after_steps = [&](auto&& step) {
+    std::vector<at::Tensor> numbers = {normal(1, kNumbers, 1, 0.1), at::zeros({1, kNumbers}),
+                                       at::zeros({1, kNumbers})};
+    for (const float* const slopes :
+         {gradient.const_data_ptr<float>(), gradient.const_data_ptr<float>(),
+          static_cast<const float*>(nullptr)}) {
+      step(AdamNumbers{slopes, numbers[0].data_ptr<float>(), numbers[1].data_ptr<float>(),
+                       numbers[2].data_ptr<float>(), kNumbers, 0});
+    }
+    return at::cat(numbers);
+  };
+  const at::Tensor plainly = after_steps([&](const AdamNumbers& of) {
+    supported_kernels().front()->adam_numbers(factors, of, 0, of.count);
+  });
+  for (const Kernels* const kernel : supported_kernels()) {
+    const at::Tensor all = after_steps([&](const AdamNumbers& of) {
+      kernel->adam_numbers(factors, of, 0, 500);
+      kernel->adam_numbers(factors, of, 500, of.count);
+    });
+    EXPECT_TRUE(at::equal(all, plainly)) << kernel->instruction_set;
   }
 }
 
