@@ -46,7 +46,7 @@ double Validation::operator()(const ScoreTerms& terms, Communicator& world) {
 }
 
 std::optional<double> Validation::margin() const {
-  if (!is_sampled_) return std::nullopt;
+  if (!is_sampled_ || !last_.is_of_sample()) return std::nullopt;
   return last_.margin_95(Metric::ndcg, kValidationCutoff);
 }
 

@@ -286,6 +286,11 @@ TEST_F(MixChoiceTest, ValidationOfASampleTellsItsMarginAndWeighsTheResultOnAll) 
       EXPECT_FALSE(all.margin().has_value());
       EXPECT_FALSE(all.last_json().contains("sample"));
 
+      Validation no_fewer(*dataset_, *space_, ownership, rank,
+                          {.k = {20}, .most_users = 1000, .sample_seed = 4}, chosen);
+      EXPECT_EQ(no_fewer(terms, communicator), ndcg_of_all);
+      EXPECT_FALSE(no_fewer.margin().has_value()) << "all are in the sample";
+
       Validation some(*dataset_, *space_, ownership, rank,
                       {.k = {20}, .most_users = 15, .sample_seed = 4}, chosen);
       const double ndcg = some(terms, communicator);
