@@ -207,13 +207,15 @@ std::vector<Flag> descent_flags(RunConfig& config) {
       {{"batch", "Training", "triples",
         "triples a step, of all ranks together; auto: a sixteenth of the training interactions, at "
         "least 2,048, so that an epoch of much data has 16 steps and not more",
-        whole_or_auto(config.sampling.batch_size), written_as("auto, or a whole number from 1")},
+        positive_or_auto(config.sampling.batch_size), written_as("auto, or a whole number from 1")},
        {"sampling", "Training", "",
         "what an epoch goes through: every interaction once, or users drawn uniformly",
         one_of(config.sampling.sampling,
                {{"interactions", Sampling::interactions}, {"user", Sampling::users}})},
-       recorded(
-           {"lr", "Training", "", "learning rate of Adam", training.adam.learning_rate, above(0)}),
+       recorded({"lr", "Training", "",
+                 "learning rate of Adam; auto: 0.001, with --batch=auto 0.01 times the root of the "
+                 "batch over 8,192, and at most 0.05",
+                 positive_or_auto(config.learning_rate), written_as("auto, or a number above 0")}),
        {"lr_decay", "Training", "", "after half of --max_steps let the learning rate fall to 5%",
         training.lr_decay}});
 }

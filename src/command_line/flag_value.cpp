@@ -149,17 +149,20 @@ FlagValue::FlagValue(std::optional<double>& field)
             return true;
           })) {}
 
-FlagValue whole_or_auto(std::int64_t& field) {
+template <typename Number>
+FlagValue positive_or_auto(Number& field) {
   constexpr const char* kAuto = "auto";
   const FlagValue number(field);
   return {FlagValue::Kind::words,
           [&field, number] { return field == 0 ? std::string(kAuto) : number.text(); },
           [&field, number](const std::string& text) {
-            if (text != kAuto) return parse_integer(text).value_or(0) > 0 && number.set(text);
+            if (text != kAuto) return parse_finite(text).value_or(0) > 0 && number.set(text);
             field = 0;
             return true;
           }};
 }
+template FlagValue positive_or_auto(std::int64_t& field);
+template FlagValue positive_or_auto(double& field);
 
 FlagValue one_of(std::string& field, std::vector<std::string> words) {
   std::vector<std::pair<std::string, std::string>> values;

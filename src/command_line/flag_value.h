@@ -52,7 +52,8 @@ class FlagValue {
   FlagValue(Kind kind, Read read, Write write, std::vector<std::string> choices = {});
   static FlagValue as_written(Kind kind, const std::string& now, Write write);
   friend FlagValue one_of(std::string& field, std::vector<std::string> words);
-  friend FlagValue whole_or_auto(std::int64_t& field);
+  template <typename Number>
+  friend FlagValue positive_or_auto(Number& field);
   template <typename Value>
   friend FlagValue one_of(Value& field,
                           std::type_identity_t<std::vector<std::pair<std::string, Value>>> values);
@@ -67,8 +68,9 @@ class FlagValue {
 /// A field that takes one of these words.
 FlagValue one_of(std::string& field, std::vector<std::string> words);
 
-/// A whole number from 1, or "auto", which the field has as 0.
-FlagValue whole_or_auto(std::int64_t& field);
+/// A number above 0, std::int64_t or double, or "auto", which the field has as 0.
+template <typename Number>
+FlagValue positive_or_auto(Number& field);
 
 /// A field, as a rule an enum, of which each value has a word: one_of(config.semantic,
 /// {{"before", SemanticPlace::before}, {"after", SemanticPlace::after}}).

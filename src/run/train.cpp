@@ -157,6 +157,11 @@ CheckpointInfo description_of(const RunConfig& config, const RunStart& start,
   return info;
 }
 
+double learning_rate_in(const RunConfig& config, const SamplingConfig& sampling) {
+  return learning_rate_of(config.learning_rate, config.sampling.batch_size == 0,
+                          sampling.batch_size);
+}
+
 /// The training configuration within the time that is left after `passed` seconds of this process.
 TrainingConfig within_time_left(TrainingConfig training, double passed, Job& job) {
   if (training.time_limit_seconds > 0) {
@@ -439,9 +444,10 @@ void read_and_train(const RunConfig& config, const DatasetFile& dataset,
       job.log_once() << "--validate_users has no effect without them\n";
   }
 
+  TrainingConfig training = within_time_left(config.training, clock.seconds(), job);
+  training.adam.learning_rate = learning_rate_in(config, sampling);
   Trainer trainer(
-      within_time_left(config.training, clock.seconds(), job), model, optimizer, sampler,
-      checkpoints, description,
+      training, model, optimizer, sampler, checkpoints, description,
       events_of(job, lock, model, validation, validates, logs, sampler.steps_per_epoch()));
   run.state = start.state;
   logs.open(config.run_dir, run.state, trainer, "ndcg@20");
@@ -471,7 +477,8 @@ int train_from_start(const RunConfig& config, Job& job) {
   print_run(job.log_once(), dataset, summary, model_config, config.sharing.partition, plan.layout);
   if (config.sampling.batch_size == 0 && !model_config.is_solved()) {
     job.log_once() << "batch     " << with_commas(sampling.batch_size) << " triples, at most "
-                   << kStepsOfEpoch << " steps an epoch\n";
+                   << kStepsOfEpoch << " steps an epoch, learning rate "
+                   << decimal("%.2g", learning_rate_in(config, sampling)) << "\n";
   }
   if (config.dry_run) return 0;
 

@@ -5,6 +5,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/error.h"
@@ -19,6 +20,15 @@ enum Vote : std::int64_t { kStop, kSavePartDone, kVotes };
 constexpr std::int64_t kWarmUpSteps = 10;  // before those that are timed
 
 }  // namespace
+
+double learning_rate_of(double asked, bool is_automatic_batch, std::int64_t batch_size) {
+  if (asked > 0) return asked;
+  if (!is_automatic_batch) return AdamConfig().learning_rate;
+  constexpr double kRate = 0.01;
+  constexpr double kItsBatch = 8192;
+  constexpr double kMost = 0.05;
+  return std::min(kMost, kRate * std::sqrt(static_cast<double>(batch_size) / kItsBatch));
+}
 
 double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
   const double base = config.adam.learning_rate;

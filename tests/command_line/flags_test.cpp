@@ -305,10 +305,12 @@ TEST_F(Flags, ANumberThatMayBeMissingIsFinite) {
   EXPECT_EQ(least, std::nullopt);
 }
 
-TEST_F(Flags, AWholeNumberMayBeLeftToTheProgram) {
+TEST_F(Flags, ANumberMayBeLeftToTheProgram) {
   std::int64_t cups = 8;
+  double heat = 0;
   command.flags = {
-      {"cups", "", "", "c", whole_or_auto(cups), written_as("auto, or a whole number from 1")}};
+      {"cups", "", "", "c", positive_or_auto(cups), written_as("auto, or a whole number from 1")},
+      {"heat", "", "", "h", positive_or_auto(heat), written_as("auto, or a number above 0")}};
   const auto written = [&] { return find_flag(command, "cups")->value.text(); };
   EXPECT_EQ(written(), "8");
   parse_flags(command, {"--cups=auto"});
@@ -319,6 +321,13 @@ TEST_F(Flags, AWholeNumberMayBeLeftToTheProgram) {
   EXPECT_EQ(written(), "12");
   for (const char* bad : {"0", "-1", "1.5", "Auto", "12,13"}) {
     EXPECT_HAS(refusal({std::string("--cups=") + bad}), "auto, or a whole number from 1") << bad;
+  }
+  EXPECT_EQ(find_flag(command, "heat")->value.text(), "auto");
+  parse_flags(command, {"--heat=0.5"});
+  EXPECT_EQ(heat, 0.5);
+  EXPECT_EQ(find_flag(command, "heat")->value.text(), "0.5");
+  for (const char* bad : {"0", "-1", "nan", "inf", "1e999", "Auto", "", "0.5,0.6"}) {
+    EXPECT_HAS(refusal({std::string("--heat=") + bad}), "auto, or a number above 0") << bad;
   }
 }
 

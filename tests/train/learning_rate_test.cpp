@@ -7,6 +7,21 @@
 namespace micrec {
 namespace {
 
+TEST(LearningRate, RisesWithTheRootOfAnAutomaticBatch) {
+  EXPECT_EQ(learning_rate_of(0, true, 8192), 0.01);
+  EXPECT_DOUBLE_EQ(learning_rate_of(0, true, 4 * 8192), 0.02);
+  EXPECT_DOUBLE_EQ(learning_rate_of(0, true, 2048), 0.005);
+  EXPECT_EQ(learning_rate_of(0, true, 100'000'000), 0.05);
+}
+
+TEST(LearningRate, IsTheOneAskedForAndElseThatOfAGivenBatch) {
+  for (const bool is_automatic : {false, true}) {
+    EXPECT_EQ(learning_rate_of(0.3, is_automatic, 100'000), 0.3);
+  }
+  EXPECT_EQ(learning_rate_of(0, false, 2048), 0.001);
+  EXPECT_EQ(learning_rate_of(0, false, 100'000), 0.001);
+}
+
 TEST(LearningRate, IsConstantUnlessItDecays) {
   TrainingConfig config;
   config.adam.learning_rate = 0.02;
