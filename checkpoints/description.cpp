@@ -66,6 +66,16 @@ void describe_settings(const std::string& flagfile, std::ostream& out) {
 
 namespace {
 
+/// NAME=VALUE of each member; or the whole, where it has none.
+std::vector<std::string> settings_of(const nlohmann::ordered_json& json) {
+  std::vector<std::string> settings;
+  if (!json.is_object()) settings.push_back(printable(json.dump()));
+  for (const auto& [name, value] : json.items()) {
+    if (json.is_object()) settings.push_back(printable(name + "=" + value.dump()));
+  }
+  return settings;
+}
+
 /// How coefficients were fitted: a line a domain, and one for each that was tried for it; or the
 /// text as it is, where another program wrote it.
 void describe_fit(const std::string& settings, std::ostream& out) {
@@ -81,8 +91,8 @@ void describe_fit(const std::string& settings, std::ostream& out) {
       tried = chosen["tried"];
       chosen.erase("tried");
     }
-    print_row(out, "fitted " + printable(domain), printable(chosen.dump()));
-    for (const auto& one : tried) print_row(out, "  tried", printable(one.dump()));
+    print_words(out, "fitted " + printable(domain), settings_of(chosen));
+    for (const auto& one : tried) print_words(out, "  tried", settings_of(one));
   }
 }
 

@@ -69,6 +69,12 @@ void complete_flags(RunConfig& config, const Command& train, const Arguments& ar
   }
   if (config.resume) {
     take_up_old_flags(config.run_dir, train, arguments);
+    if (config.dataset.empty()) {
+      throw Error(Cause::checkpoint,
+                  text(config_file_of(config.run_dir),
+                       " names no --dataset; remove the file, and the settings are those of the "
+                       "run's newest checkpoint, or give --dataset=FILE"));
+    }
   } else {
     if (config.dataset.empty()) {
       throw Error(

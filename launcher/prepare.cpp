@@ -64,7 +64,7 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
                      {}};
   std::vector<std::string> names;
   for (const DomainFiles& domain : files.domains) names.push_back(domain.name);
-  files.features = parse_feature_inputs(options.features, names);
+  files.features = parse_feature_inputs(options.features, old ? old->domain_names() : names);
   check_output("--out", out, arguments, files_to_read(files, options.append));
   for (const std::string& name : names) {
     if (old) old->domain_number(name);  // refuses unknown ones

@@ -71,10 +71,12 @@ std::vector<Flag> flags_of(RecommendOptions& options) {
        "item_id), for several domains DOMAIN=FILE with commas between; they are inferred from it, "
        "nothing is retrained",
        options.history}};
-  people.push_back({"users", "People", "keys",
-                    "whom to recommend to, with commas between; empty: everyone in --history, or "
-                    "without it everyone in the dataset",
-                    options.users});
+  people.push_back(
+      {"users", "People", "keys",
+       "whom to recommend to, with commas between, a key with commas in double quotes; empty: "
+       "everyone in --history, or "
+       "without it everyone in the dataset",
+       options.users});
   const std::vector<Flag> results = {
       {"domain", "Results", "", "recommend items of this domain alone; empty: of every domain",
        options.domain},

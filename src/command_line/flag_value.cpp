@@ -7,6 +7,7 @@
 #include <cmath>
 #include <memory>
 
+#include "base/path_list.h"
 #include "base/text.h"
 
 // gflags reads the values, one flag of each type for all; the flags of the commands are fields of
@@ -127,7 +128,7 @@ FlagValue::FlagValue(std::vector<std::int64_t>& field)
 
 FlagValue::FlagValue(std::vector<std::string>& field)
     : FlagValue(as_written(Kind::words, join(field, ","), [&field](const std::string& text) {
-        field = split(text, ',');
+        field = split_paths(text);
         return true;
       })) {}
 

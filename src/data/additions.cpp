@@ -155,9 +155,8 @@ FeatureTable match(const FeatureInput& input, std::shared_ptr<const FeatureFile>
     throw Error(Cause::data,
                 text("None of the ", with_commas(static_cast<std::int64_t>(file->keys().size())),
                      " keys of ", input.path, " is an item of the domain ", known.info.name,
-                     file->keys().empty() ? "" : ": it has keys like '" + file->keys()[0] + "'",
-                     " and the items have keys like '", known.items.key(0),
-                     "'; check that the file belongs to this domain."));
+                     ": it has keys like '", file->keys()[0], "' and the items have keys like '",
+                     known.items.key(0), "'; check that the file belongs to this domain."));
   }
   tell_features(input, *file, matched, had_it, unknown, report);
   FeatureTable table = table_of_rows(std::move(file), input.modality, std::move(row_of_item));
@@ -229,9 +228,7 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
   additions.domains.resize(dataset.domains().size());
   std::vector<std::shared_ptr<const FeatureFile>> files;
   for (const FeatureInput& input : features) {
-    files.push_back(input.file
-                        ? input.file
-                        : std::make_shared<const FeatureFile>(FeatureFile::open(input.path)));
+    files.push_back(open_features(input));
     refuse_other_width(input, *files.back(), dataset, kind);
   }
   for (const RawDomain& domain : raw) dataset.domain_number(domain.name);  // refuses unknown ones

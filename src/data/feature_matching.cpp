@@ -46,7 +46,7 @@ void copy_rows(const FeatureFile& file, const std::vector<SourceRow>& wanted, st
 }
 
 FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std::ostream& report) {
-  const auto file = std::make_shared<const FeatureFile>(FeatureFile::open(input.path));
+  const std::shared_ptr<const FeatureFile> file = open_features(input);
   std::vector<std::int64_t> row_of_item(domain.items(), -1);
   const auto find = [](const std::vector<std::string>& keys, const std::string& key) {
     const auto at = std::lower_bound(keys.begin(), keys.end(), key, key_less);
@@ -68,8 +68,8 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
         Cause::data,
         text("None of the ", with_commas(static_cast<std::int64_t>(file->keys().size())),
              " keys of ", input.path, " is an item of the domain ", domain.name,
-             file->keys().empty() ? "" : ": it has keys like '" + file->keys()[0] + "'",
-             " and the items have keys like '", domain.item_keys[0], "'",
+             ": it has keys like '", file->keys()[0], "' and the items have keys like '",
+             domain.item_keys[0], "'",
              users_matched > 0
                  ? text("; ", with_commas(users_matched),
                         " of its keys are users, so the user and item columns of the interactions "
@@ -113,6 +113,16 @@ void warn_of_equal_rows(const FeatureTable& table, const FeatureInput& input,
   report << "warning: " << input.domain << ": " << input.path << ": all rows of " << input.modality
          << (are_zeros ? " are zeros" : " are equal")
          << ", which tells no item from another; check how it was encoded\n";
+}
+
+std::shared_ptr<const FeatureFile> open_features(const FeatureInput& input) {
+  if (input.file) return input.file;
+  auto file = std::make_shared<const FeatureFile>(FeatureFile::open(input.path));
+  if (file->keys().empty()) {
+    throw Error(Cause::data,
+                text(input.path, " has no rows; expected a key and its features for each item."));
+  }
+  return file;
 }
 
 FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::string& modality,

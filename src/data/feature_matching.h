@@ -28,6 +28,9 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
                                                const std::vector<std::string>& domains,
                                                const std::string& flag = "--features");
 
+/// The file of an input. Errors: those of opening it; Error(Cause::data) where it has no rows.
+std::shared_ptr<const FeatureFile> open_features(const FeatureInput& input);
+
 /// What a feature file has of the items of a domain. Shapes   row_of_item: (items) row in the file,
 /// -1 where it has none.
 FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::string& modality,

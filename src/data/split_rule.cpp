@@ -17,6 +17,8 @@
 namespace micrec {
 namespace {
 
+constexpr double kLargestShare = 1e9;  // whose sums are exact enough
+
 constexpr std::pair<const char*, SplitKind> kKinds[] = {
     {"ratio", SplitKind::ratio},
     {"time", SplitKind::time},
@@ -232,7 +234,7 @@ SplitRule parse_split_rule(const std::string& rule) {
   bool readable = has_shares(parsed.kind) && parts.size() == 4;
   for (std::size_t i = 0; readable && i < 3; ++i) {
     const auto share = parse_real(parts[i + 1]);
-    readable = share && std::isfinite(*share) && *share >= 0;
+    readable = share && std::isfinite(*share) && *share >= 0 && *share <= kLargestShare;
     if (readable) shares[i] = *share;
   }
   if (!readable || shares[0] <= 0) {

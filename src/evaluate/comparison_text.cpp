@@ -70,8 +70,9 @@ void print_table(const Comparison& comparison, std::size_t run, std::ostream& ou
        {"first", "this", "difference", "95% interval", "better", "worse", "equal"});
   out << "|---|---|--:|---|--:|--:|--:|:-:|--:|--:|--:|\n";
   for (std::size_t m = 0; m < comparison.metrics.size(); ++m) {
-    line({"mean of " + count_of(static_cast<std::int64_t>(comparison.domains.size()), "domain"),
-          "all", "", comparison.metrics[m]},
+    const auto counted = std::ranges::count_if(
+        comparison.domains, [](const DomainComparison& domain) { return !domain.slices.empty(); });
+    line({"mean of " + count_of(counted, "domain"), "all", "", comparison.metrics[m]},
          cells(comparison.mean[m][0], comparison.mean[m][run], /*shares=*/false));
   }
   for (const DomainComparison& domain : comparison.domains) {

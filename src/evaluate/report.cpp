@@ -114,7 +114,8 @@ nlohmann::ordered_json Report::to_json() const {
       of_slice["positives"] = slice.positives;
       for (const std::int64_t cutoff : k) {
         for (const Metric metric : kMetrics) {
-          of_slice[metric_name(metric, cutoff)] = value(slice, metric, cutoff);
+          nlohmann::ordered_json& out_value = of_slice[metric_name(metric, cutoff)];
+          if (slice.users > 0) out_value = value(slice, metric, cutoff);
         }
       }
     }
@@ -166,7 +167,9 @@ std::string Report::to_table() const {
     lines.print(table);
   }
   const bool has_interval = is_of_sample() && !domains.front().slices.front().squares.empty();
-  table << "mean of " << domains.size() << (domains.size() == 1 ? " domain:" : " domains:");
+  const auto counted = std::ranges::count_if(
+      domains, [](const DomainReport& domain) { return domain.slices.front().users > 0; });
+  table << "mean of " << count_of(counted, "domain") << ":";
   for (const auto& [metric, cutoff] : columns) {
     table << ' ' << metric_name(metric, cutoff) << ' ' << decimal("%.4f", mean(metric, cutoff));
     if (metric != Metric::ndcg || !has_interval) continue;

@@ -92,7 +92,7 @@ void tell_of_lost_best(const TrainedRunOptions& options, const Checkpoint& check
                   << ", which validated best, is not there\n";
 }
 
-/// The data set of a checkpoint, where it is now.
+/// The data set of a checkpoint, where it is now, all of it compared with its fingerprint.
 DatasetFile open_dataset(const TrainedRunOptions& options, const Checkpoint& checkpoint) {
   const CheckpointInfo& info = checkpoint.info();
   const std::string path = options.dataset.empty() ? info.dataset_path : options.dataset;
@@ -116,6 +116,7 @@ DatasetFile open_dataset(const TrainedRunOptions& options, const Checkpoint& che
                      info.dataset_fingerprint, ", but ", path, " has ", dataset.fingerprint(),
                      "; give --dataset=FILE with the one it was trained on"));
   }
+  dataset.verify();
   return dataset;
 }
 

@@ -12,6 +12,7 @@ namespace micrec {
 
 std::optional<NodeOrigins> origins_by_record(const DatasetFile& now,
                                              const std::string& fingerprint) {
+  if (now.fingerprint() == fingerprint) return std::nullopt;  // nothing came with what was added
   const auto extended =
       std::ranges::find(now.extends(), fingerprint, &ExtendedDataset::fingerprint);
   if (extended == now.extends().end()) return std::nullopt;

@@ -19,7 +19,7 @@ struct NodeOrigins {
 };
 
 /// Of a data set that says that it extends the one with this fingerprint; nothing where it does
-/// not.
+/// not, or has the same contents.
 std::optional<NodeOrigins> origins_by_record(const DatasetFile& now,
                                              const std::string& fingerprint);
 

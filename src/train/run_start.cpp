@@ -65,6 +65,24 @@ std::optional<NodeOrigins> origins_in(const CheckpointInfo& info, const DatasetF
   return origins_by_keys(dataset, then);
 }
 
+/// Refuses to begin a model with tensors of which the checkpoint has nothing.
+void refuse_missing_parts(const Checkpoint& checkpoint, Model& model, const std::string& run_dir) {
+  std::vector<std::string> missing;
+  const auto note = [&](const std::string& name) {
+    const bool is_there = std::ranges::any_of(
+        checkpoint.tensors(), [&](const StoredTensor& tensor) { return tensor.name == name; });
+    if (!is_there) missing.push_back(name);
+  };
+  for (const Parameter& parameter : model.parameters()) note(parameter.name);
+  for (const Buffer& buffer : model.buffers()) note(buffer.name);
+  if (missing.empty()) return;
+  throw Error(Cause::usage,
+              text("--init_from: the run in ", run_dir, " has nothing of what ",
+                   name_of(model.config().kind), " as it is set begins with (", join(missing, ", "),
+                   "); leave the flags of the model out, which are then that run's, or begin from "
+                   "nothing"));
+}
+
 /// (owned rows) bool, 1 where the node was not there.
 at::Tensor new_rows(const Shard& shard, const std::optional<NodeOrigins>& origins) {
   at::Tensor is_new = at::zeros({shard.owned_rows()}, at::kBool);
@@ -88,6 +106,7 @@ RunStart begin_from(const std::string& run_dir, const DatasetFile& dataset, Mode
   const Checkpoint checkpoint = Checkpoint::open(checkpoint_to_begin_from(run_dir), *shard.world);
   const CheckpointInfo& info = checkpoint.info();
   log << "begun     from " << checkpoint.directory() << "\n";
+  refuse_missing_parts(checkpoint, model, run_dir);
   const std::optional<NodeOrigins> origins = origins_in(info, dataset, log);
   if (shard.world->rank() == 0) warn_of_leakage(info, dataset, log);
   const TrainingState then = restore(checkpoint, model, &optimizer, origins ? &*origins : nullptr);

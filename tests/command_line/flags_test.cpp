@@ -395,6 +395,15 @@ TEST_F(Flags, ThoseThatHaveNoEffectAreToldWhereTheyWereGiven) {
             Lines{"--test_lr has no effect with --test_rate=0"});
 }
 
+TEST_F(Flags, AWordWithCommasGoesInQuotes) {
+  std::vector<std::string> people;
+  command.flags = {{"people", "", "keys", "p", people}};
+  parse_flags(command, {R"(--people=ann,"b, c",d "e)"});
+  EXPECT_EQ(people, (std::vector<std::string>{"ann", "b, c", "d \"e"}));
+  parse_flags(command, {"--people="});
+  EXPECT_EQ(people, std::vector<std::string>());
+}
+
 TEST_F(Flags, ASwitchTakesTheWordsOfGflags) {
   for (const char* on : {"true", "t", "1", "yes", "Y"}) {
     parse_flags(command, {text("--test_resume=", on)});

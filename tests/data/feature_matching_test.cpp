@@ -122,6 +122,11 @@ TEST_F(FeatureMatching, RefusesAFileOfNoKnownItem) {
                [&] { match(path); });
 }
 
+TEST_F(FeatureMatching, RefusesAFileWithoutRows) {
+  const std::string path = write({});
+  expect_error(Cause::data, {path, "has no rows"}, [&] { match(path); });
+}
+
 TEST_F(FeatureMatching, SaysWhenTheFileHasTheUsersInstead) {
   const std::string path = write(dataset_.domains[0].user_keys);
   expect_error(Cause::data, {"probably swapped", "--columns"}, [&] { match(path); });

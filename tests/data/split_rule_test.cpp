@@ -45,7 +45,7 @@ TEST(SplitRule, ReadsWhatItWrites) {
 TEST(SplitRule, RefusesWhatItCannotRead) {
   for (const char* wrong :
        {"", "ratoi:8:1:1", "ratio:8:1", "ratio:8:1:1:1", "ratio:0:1:1", "ratio:8:-1:1",
-        "ratio:8:x:1", "leave_one_out:1:1:1", "ratio:inf:1:1"}) {
+        "ratio:8:x:1", "leave_one_out:1:1:1", "ratio:inf:1:1", "ratio:1e308:1e308:1"}) {
     expect_error(Cause::usage, {"--split", "expected"}, [&] { parse_split_rule(wrong); });
   }
   expect_error(Cause::usage, {"did you mean ratio?"}, [] { parse_split_rule("ratoi"); });

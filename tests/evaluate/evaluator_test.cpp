@@ -631,7 +631,10 @@ TEST(Report, TableHasTheSameColumnsForAllDomains) {
             "kitchen (test, 70 items ranked)\n"
             "  slice                 users  positives  recall@20   ndcg@20\n"
             "  all                       0          0          -         -\n"
-            "mean of 2 domains: recall@20 0.1452 ndcg@20 0.0686\n");
+            "mean of 1 domain: recall@20 0.1452 ndcg@20 0.0686\n");
+  const nlohmann::json json = report.to_json();
+  EXPECT_EQ(json["domains"]["food"]["slices"]["all"]["ndcg@20"], 0.06857);
+  EXPECT_TRUE(json["domains"]["kitchen"]["slices"]["all"]["ndcg@20"].is_null()) << "of nobody";
 }
 
 TEST_F(EvaluatorTest, JsonIsAsDocumented) {

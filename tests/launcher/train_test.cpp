@@ -164,6 +164,16 @@ TEST_F(Train, ResumesWithTheSettingsOfItsConfigAndRefusesAnEndThatItHasPassed) {
   EXPECT_EQ(refusal_of(2, config_of("run", {"--resume", "--nowatchdog"}), message),
             Cause::checkpoint);
   EXPECT_NE(message.find("--dim=16 (the checkpoint has 8)"), std::string::npos) << message;
+  std::ofstream(folder_ / "run/config.txt") << "";
+  try {
+    config_of("run", {"--resume"});
+    ADD_FAILURE() << "an empty config.txt";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.cause(), Cause::checkpoint) << error.what();
+    EXPECT_NE(std::string(error.what()).find("run/config.txt names no --dataset"),
+              std::string::npos)
+        << error.what();
+  }
   std::filesystem::remove(folder_ / "run/config.txt");
   EXPECT_EQ(config_of("run", {"--resume"}).model.dim, 8) << "of the checkpoint";
 }

@@ -3,7 +3,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -14,6 +17,7 @@
 #include "checkpoints/store.h"
 #include "cluster/thread_communicator.h"
 #include "data/dataset_writer.h"
+#include "io/hdf5.h"
 #include "serve/evaluation.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
@@ -196,6 +200,23 @@ TEST_F(TrainedRunTest, RefusesWhatItCannotOpen) {
   options_.dataset = "";
   options_.run_dir = "";
   expect_error(Cause::usage, {"no run is named"});
+}
+
+TEST_F(TrainedRunTest, RefusesADataSetWithAChangedByte) {
+  save(10);
+  const std::vector<std::uint8_t> present = dataset_.features_present(0, "text");
+  const auto item = std::ranges::find(present, 1) - present.begin();
+  const auto place = static_cast<std::streamoff>(
+      Hdf5File::open(path_).offset_in_file("/domains/domain0/features/text/value").value() +
+      item * dataset_.domains()[0].modalities.back().width * sizeof(float));
+  dataset_ = write_small_world({}, folder_ / "other.h5");  // HDF5 keeps what it read of open files
+  std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(place + 2);
+  const char byte = static_cast<char>(file.get() ^ 8);
+  file.seekp(place + 2);
+  file.put(byte);
+  file.close();
+  expect_error(Cause::data, {path_, "its contents have the fingerprint"});
 }
 
 TEST_F(TrainedRunTest, IsEvaluatedWithTheSameBitsAtAnyNumberOfRanks) {

@@ -301,6 +301,36 @@ TEST_F(BeginFrom, IsTheSameModelOnTheSameDataSet) {
   EXPECT_TRUE(at::equal(begun.buffers.at("template_mask"), buffers_.at("template_mask")));
 }
 
+TEST_F(BeginFrom, IsTheSameModelWhereNothingWasAdded) {
+  std::ostringstream report;
+  write_dataset(
+      append(known_,
+             make_additions(*known_, {}, {}, FeaturesOf::met_items, SplitKind::ratio, report),
+             {parse_split_rule("ratio:1:0:0"), "a test"}, report),
+      folder_ / "same.h5");
+  const DatasetFile same = DatasetFile::open(folder_ / "same.h5");
+  ASSERT_EQ(same.fingerprint(), known_->fingerprint());
+  EXPECT_FALSE(origins_by_record(same, known_->fingerprint()));
+  const ModelConfig config = small_config(ModelKind::micrec);
+  save(config, *known_);
+  EXPECT_EQ(begun(config, same, 1).said.find("extends"), std::string::npos);
+}
+
+TEST_F(BeginFrom, NamesWhatTheOldRunHasNothingOf) {
+  save(small_config(ModelKind::lightgcn), *known_);
+  try {
+    begun(small_config(ModelKind::micrec), *known_, 2);
+    ADD_FAILURE() << "not refused";
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    EXPECT_EQ(error.cause(), Cause::usage) << what;
+    for (const char* part :
+         {"--init_from", "micrec", "tokens", "leave the flags of the model out"}) {
+      EXPECT_NE(what.find(part), std::string::npos) << what;
+    }
+  }
+}
+
 TEST_F(BeginFrom, TellsWhatAnotherModelLeavesBehind) {
   save(small_config(ModelKind::micrec), *known_);
   const std::string said = begun(small_config(ModelKind::lightgcn), *known_, 2).said;
