@@ -21,7 +21,8 @@ struct Literal {
   std::string text;  // where it is no number
 };
 
-enum class Test { equal, unequal, less, at_most, more, at_least, among, missing };
+/// Of a missing value none holds but the last.
+enum class Test { equal, unequal, less, at_most, more, at_least, among, not_among, there, missing };
 
 }  // namespace
 
@@ -223,31 +224,20 @@ class Parser {
     node.at = token_.at;
     advance();
     if (take("is")) {
-      const bool is_not = take("not");
+      node.test = take("not") ? Test::there : Test::missing;
       require("missing");
-      node.test = Test::missing;
-      return is_not ? negated(std::move(node)) : node;
+      return node;
     }
     const bool is_not = take("not");
     if (is_not && !token_.is("in")) throw expected("'in'");
     if (take("in")) {
-      node.test = Test::among;
+      node.test = is_not ? Test::not_among : Test::among;
       require("(");
       do {
         node.values.push_back(value());
       } while (take(","));
       if (!take(")")) throw expected("',' or ')'");
-      // Not Kind::none: of a missing value neither holds.
-      if (!is_not) return node;
-      Node both;
-      both.kind = Kind::all;
-      Node there;
-      there.column = node.column;
-      there.at = node.at;
-      there.test = Test::missing;
-      both.parts.push_back(negated(std::move(there)));
-      both.parts.push_back(negated(std::move(node)));
-      return both;
+      return node;
     }
     constexpr std::string_view kSigns[] = {"=", "!=", "<", "<=", ">", ">="};
     for (int test = 0; test < 6; ++test) {
@@ -271,13 +261,6 @@ class Parser {
     }
     advance();
     return literal;
-  }
-
-  static Node negated(Node part) {
-    Node node;
-    node.kind = Kind::none;
-    node.parts.push_back(std::move(part));
-    return node;
   }
 
   static constexpr std::string_view kWords[] = {"and", "or", "not", "in", "is", "missing"};
@@ -306,7 +289,7 @@ bool holds(Test test, const T& value, const std::vector<T>& among) {
     case Test::at_least:
       return value >= other;
     default:
-      return std::ranges::find(among, value) != among.end();
+      return (std::ranges::find(among, value) != among.end()) == (test == Test::among);
   }
 }
 
@@ -337,8 +320,8 @@ class Evaluation {
     const ItemAttributes::Column& column =
         attributes_.column(node.column, place(asked_, condition_, node.at));
     const auto count = static_cast<std::int32_t>(column.values.size());
-    std::vector<std::uint8_t> of_value(count, 0);
-    if (node.test != Test::missing) {
+    std::vector<std::uint8_t> of_value(count, node.test == Test::there ? 1 : 0);
+    if (!node.values.empty()) {
       if (count > 0) check_values(node, column);
       std::vector<double> numbers;
       std::vector<std::string_view> texts;
