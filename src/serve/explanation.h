@@ -70,7 +70,7 @@ class Explainer {
   using Shares = std::map<std::pair<int, std::int32_t>, double>;  // by (domain, item)
   std::optional<RowShares> own_shares(int domain, const Person& person) const;
   std::optional<RowShares> row_shares(int domain, const Person& person, Basis basis) const;
-  void add_coefficients(int domain, std::int32_t item, const Person& person,
+  void add_coefficients(int domain, std::int32_t item, const Recommender::WeighedHistories& history,
                         Shares& share_of) const;
 
   const Recommender& recommender_;
