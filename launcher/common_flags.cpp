@@ -135,12 +135,12 @@ std::vector<Flag> filter_flags(FilterOptions& options) {
           {"where", "Items", "",
            "list the items alone whose attributes are so, as in 'price < 20 and brand in (\"a\", "
            "\"b\")': and, or, not, ( ), = != < <= > >=, in (...), is missing",
-           options.where},
+           options.rules.where},
           {"at_most", "Items", "N:COLUMN",
            "how many items of one value of a column of --attributes a list may have, as in 2:brand",
-           options.at_most},
+           options.rules.at_most},
           {"min_degree", "Items", "interactions",
-           "list the items alone that have so many training interactions", options.min_degree,
+           "list the items alone that have so many training interactions", options.rules.min_degree,
            at_least(0)}};
 }
 
