@@ -24,7 +24,6 @@
 #include "model/item_regression/item_regression_fit.h"
 #include "serve/evaluation.h"
 #include "serve/later_files.h"
-#include "serve/new_items.h"
 #include "serve/recommender.h"
 #include "serve/served_model.h"
 #include "serve/service.h"
