@@ -51,7 +51,6 @@ class FlagValue {
 
   FlagValue(Kind kind, Read read, Write write, std::vector<std::string> choices = {});
   static FlagValue as_written(Kind kind, const std::string& now, Write write);
-  friend FlagValue one_of(std::string& field, std::vector<std::string> words);
   friend FlagValue whole_or_auto(std::int64_t& field);
   template <typename Value>
   friend FlagValue one_of(Value& field,
@@ -63,9 +62,6 @@ class FlagValue {
   std::vector<std::string> choices_;
   std::string default_;
 };
-
-/// A field that takes one of these words.
-FlagValue one_of(std::string& field, std::vector<std::string> words);
 
 /// A whole number from 1, or "auto", which the field has as 0.
 FlagValue whole_or_auto(std::int64_t& field);
