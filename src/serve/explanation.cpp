@@ -10,12 +10,6 @@
 
 namespace micrec {
 
-double Explanation::score() const {
-  double sum = no_item;
-  for (const ItemShare& item : items) sum += item.share;
-  return sum;
-}
-
 Reasons largest(const Explanation& explanation, std::int64_t count) {
   std::size_t named = 0;
   while (named < explanation.items.size() && static_cast<std::int64_t>(named) < count &&

@@ -27,8 +27,6 @@ struct Explanation {
   std::vector<ItemShare> items;  ///< of the whole history, the largest share first
   double no_item = 0;            ///< tokens, offsets, and rows that are not a sum over items
   double embeddings = 0;         ///< how much of the score is the product of embeddings
-
-  double score() const;
 };
 
 /// An explanation in few words: its score is the sum of the shares, of the rest and of what belongs

@@ -529,7 +529,6 @@ ServiceState RecommendationService::state() const {
   const TrainedRun& run = model->run();
   ServiceState state;
   state.checkpoint = run.checkpoint;
-  state.dataset = run.dataset.path();
   state.fingerprint = run.dataset.fingerprint();
   state.model = name_of(run.model->config().kind);
   state.dim = run.model->config().dim;
