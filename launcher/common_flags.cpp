@@ -1,6 +1,11 @@
 #include "launcher/common_flags.h"
 
 #include "base/text.h"
+#include "checkpoints/run_folder.h"
+#include "io/paths.h"
+#include "io/unfinished_file.h"
+#include "serve/filter/filter_files.h"
+#include "serve/trained_run.h"
 
 namespace micrec {
 namespace {
@@ -25,6 +30,15 @@ Flag run_dir_flag(std::string& path) {
 
 Flag out_flag(std::string& path, const std::string& meaning, bool is_required) {
   return {"out", "Files", "FILE", meaning, path, is_required ? required() : Bound{}};
+}
+
+void check_output(const std::string& flag, const std::string& path, const Arguments& arguments,
+                  const std::vector<std::string>& inputs) {
+  if (path.empty()) return;
+  refuse_unwritable(path);
+  refuse_output_over_inputs(flag, path, inputs);
+  refuse_output_over_inputs(flag, path, arguments.flagfiles);
+  refuse_file_of_run(flag, path);
 }
 
 Flag seed_flag(std::uint64_t& seed) {
@@ -87,6 +101,47 @@ std::vector<Flag> table_flags(const std::string& group, InteractionsOptions& rea
        "characters separate the fields, else twice)",
        one_of(reading.quotes,
               {{"auto", Quotes::automatic}, {"twice", Quotes::twice}, {"none", Quotes::none}})}};
+}
+
+std::vector<Flag> addition_flags(LaterFiles& files, const std::string* history) {
+  const std::vector<Flag> flags = {
+      {"items", "What came later", "MODALITY:DOMAIN=FILE",
+       "feature files of new items with commas between, as in text:food=new_food_text.h5; each key "
+       "is an item that the dataset does not have, and joins the catalogue",
+       files.items},
+      {"observed", "What came later", "DOMAIN=FILE",
+       "what people did since the dataset was made, old and new ones with old and new items: "
+       "DOMAIN=FILE with commas between, files as micrec prepare reads them; they join the graph, "
+       "nothing is retrained",
+       files.observed}};
+  const auto unread = [&files, history]() -> std::string {
+    if (!files.observed.empty() || (history != nullptr && !history->empty())) return "";
+    return history == nullptr ? "without --observed" : "with neither --observed nor --history";
+  };
+  return flags + idle_where(unread, table_flags("What came later", files.reading));
+}
+
+std::vector<Flag> filter_flags(FilterOptions& options) {
+  return {{"only_items", "Items", "FILE",
+           "the only items to list: a file with a key a line, for several domains DOMAIN=FILE with "
+           "commas between",
+           options.only_items},
+          {"exclude_items", "Items", "FILE", "items not to list, written likewise",
+           options.exclude_items},
+          {"attributes", "Items", "FILE",
+           "what --where and --at_most ask about: a table with a header line, item_id and other "
+           "columns of numbers or texts; for several domains DOMAIN=FILE with commas between",
+           options.attributes},
+          {"where", "Items", "",
+           "list the items alone whose attributes are so, as in 'price < 20 and brand in (\"a\", "
+           "\"b\")': and, or, not, ( ), = != < <= > >=, in (...), is missing",
+           options.rules.where},
+          {"at_most", "Items", "N:COLUMN",
+           "how many items of one value of a column of --attributes a list may have, as in 2:brand",
+           options.rules.at_most},
+          {"min_degree", "Items", "interactions",
+           "list the items alone that have so many training interactions", options.rules.min_degree,
+           at_least(0)}};
 }
 
 Flag device_flag(JobOptions& job) {

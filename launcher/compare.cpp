@@ -7,13 +7,13 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/run_folder.h"
 #include "cluster/job.h"
 #include "evaluate/comparison.h"
 #include "io/paths.h"
 #include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 #include "serve/evaluation.h"
 

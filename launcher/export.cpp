@@ -10,7 +10,6 @@
 #include "checkpoints/run_folder.h"
 #include "cluster/job.h"
 #include "io/paths.h"
-#include "launcher/additions.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/trained_run.h"

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "io/result_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
 #include "launcher/complete_run.h"
-#include "launcher/outputs.h"
 #include "launcher/run_flags.h"
 
 namespace micrec {

@@ -14,7 +14,6 @@
 #include "data/split_rule.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/outputs.h"
 #include "launcher/preparation.h"
 
 namespace micrec {

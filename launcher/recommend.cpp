@@ -4,11 +4,9 @@
 
 #include "cluster/job.h"
 #include "io/paths.h"
-#include "launcher/additions.h"
+#include "io/result_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/filter_flags.h"
-#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 #include "serve/explanation.h"
 #include "serve/filter/filter_files.h"

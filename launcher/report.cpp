@@ -7,12 +7,12 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/run_folder.h"
 #include "io/durable_files.h"
 #include "io/paths.h"
 #include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/outputs.h"
 #include "launcher/run_flags.h"
 #include "report/html_page.h"
 #include "report/paired_runs.h"

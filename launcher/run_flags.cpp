@@ -159,17 +159,17 @@ std::vector<Flag> item_regression_flags(RunConfig& config) {
                              "with --item_regression=alone");
   const std::vector<Flag> fit = {
       {"regression_lambda", "Item regression", "", "ridge of item regression", wish.lambda,
-       auto_or_numbers(0, /*above_minimum=*/true)},
+       auto_or_numbers(/*above_zero=*/true)},
       {"regression_alpha", "Item regression", "",
        "weight of the items' features in item regression", wish.alpha,
-       auto_or_numbers(0, /*above_minimum=*/false)},
+       auto_or_numbers(/*above_zero=*/false)},
       {"regression_cross", "Item regression", "",
        "weight of the other domains' interactions in item regression; 0: none", wish.cross,
-       auto_or_numbers(0, /*above_minimum=*/false)},
+       auto_or_numbers(/*above_zero=*/false)},
       {"recency", "Item regression", "interactions",
        "half-life of a history in item regression: so many newer interactions of the person in the "
        "domain halve what one counts; 0: all count the same",
-       wish.half_life, auto_or_numbers(0, /*above_minimum=*/false)}};
+       wish.half_life, auto_or_numbers(/*above_zero=*/false)}};
   return std::vector<Flag>{
              {"item_regression", "Item regression", "",
               "item regression in the score: auto (beside the embeddings, weighed on validation), "
@@ -180,12 +180,11 @@ std::vector<Flag> item_regression_flags(RunConfig& config) {
                                              {"alone", ItemRegressionUse::alone}})}} +
          idle_where(
              is_off,
-             fit + idle_where(
-                       is_alone,
-                       {{"regression_weight", "Item regression", "",
-                         "weight of item regression beside the embeddings, both divided by "
-                         "their spread",
-                         config.regression_weight, auto_or_numbers(0, /*above_minimum=*/false)}}));
+             fit + idle_where(is_alone,
+                              {{"regression_weight", "Item regression", "",
+                                "weight of item regression beside the embeddings, both divided by "
+                                "their spread",
+                                config.regression_weight, auto_or_numbers(/*above_zero=*/false)}}));
 }
 
 std::vector<Flag> ials_flags(ModelConfig& model) {

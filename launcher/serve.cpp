@@ -7,9 +7,8 @@
 
 #include "base/parallel.h"
 #include "cluster/job.h"
-#include "launcher/additions.h"
 #include "launcher/commands.h"
-#include "launcher/outputs.h"
+#include "launcher/common_flags.h"
 #include "launcher/trained_run.h"
 #include "serve/later_files.h"
 #include "serve/server.h"

@@ -127,22 +127,19 @@ fi
 # --- clang-tidy and schemathesis ------------------------------------------------------------------------------------------
 # For continuous integration: a clang-tidy newer than the system's, which looks at our declarations and not at LibTorch's,
 # and what asks the server wrong questions.
+fetch_tool() {  # PROGRAM REQUIREMENTS WHAT: into an environment of its own; without it WHAT is skipped
+  local folder
+  folder="$cache/$(sed 's/==/-/' "$2")"
+  if "$folder/bin/$1" --version >/dev/null 2>&1; then return; fi
+  say "Fetching $1 into $folder"
+  mkdir -p "$cache"
+  { python3 -m venv --clear "$folder" &&
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir -r "$2" >&2; } ||
+    say "pip could not install $1; $3 will be skipped"
+}
 if [[ "${CI:-}" == true ]]; then
-  tidy="$cache/$(sed 's/==/-/' tests/lint/requirements.txt)"
-  if ! "$tidy/bin/clang-tidy" --version >/dev/null 2>&1; then
-    say "Fetching clang-tidy into $tidy"
-    mkdir -p "$cache"
-    { python3 -m venv --clear "$tidy" &&
-      "$tidy/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir -r tests/lint/requirements.txt >&2; } ||
-      say "pip could not install clang-tidy; its lint will be skipped"
-  fi
-  schemathesis="$cache/$(sed 's/==/-/' tests/serve/requirements.txt)"
-  if ! "$schemathesis/bin/schemathesis" --version >/dev/null 2>&1; then
-    say "Fetching schemathesis into $schemathesis"
-    { python3 -m venv --clear "$schemathesis" &&
-      "$schemathesis/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir -r tests/serve/requirements.txt >&2; } ||
-      say "pip could not install schemathesis; its test of the server will be skipped"
-  fi
+  fetch_tool clang-tidy tests/lint/requirements.txt "its lint"
+  fetch_tool schemathesis tests/serve/requirements.txt "its test of the server"
 fi
 
 # --- Build --------------------------------------------------------------------------------------------------------------

@@ -5,10 +5,9 @@
 
 #include "cluster/job.h"
 #include "io/paths.h"
+#include "io/result_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/filter_flags.h"
-#include "launcher/outputs.h"
 #include "launcher/trained_run.h"
 #include "serve/filter/filter_files.h"
 #include "serve/recommender.h"

@@ -11,7 +11,6 @@
 #include "data/synthetic.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/outputs.h"
 #include "launcher/preparation.h"
 
 namespace micrec {

@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoints/run_folder.h"
 #include "command_line/command.h"
 #include "launcher/common_flags.h"
-#include "launcher/outputs.h"
 #include "launcher/run_flags.h"
 #include "serve/later_files.h"
 

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "checkpoints/run_folder.h"
 #include "io/unfinished_file.h"
 #include "launcher/commands.h"
 #include "launcher/common_flags.h"
-#include "launcher/outputs.h"
 
 namespace micrec {
 namespace {

@@ -165,10 +165,4 @@ FlagValue positive_or_auto(Number& field) {
 template FlagValue positive_or_auto(std::int64_t& field);
 template FlagValue positive_or_auto(double& field);
 
-FlagValue one_of(std::string& field, std::vector<std::string> words) {
-  std::vector<std::pair<std::string, std::string>> values;
-  for (const std::string& word : words) values.emplace_back(word, word);
-  return one_of<std::string>(field, values);
-}
-
 }  // namespace micrec

@@ -51,7 +51,6 @@ class FlagValue {
 
   FlagValue(Kind kind, Read read, Write write, std::vector<std::string> choices = {});
   static FlagValue as_written(Kind kind, const std::string& now, Write write);
-  friend FlagValue one_of(std::string& field, std::vector<std::string> words);
   template <typename Number>
   friend FlagValue positive_or_auto(Number& field);
   template <typename Value>
@@ -64,9 +63,6 @@ class FlagValue {
   std::vector<std::string> choices_;
   std::string default_;
 };
-
-/// A field that takes one of these words.
-FlagValue one_of(std::string& field, std::vector<std::string> words);
 
 /// A number above 0, std::int64_t or double, or "auto", which the field has as 0.
 template <typename Number>

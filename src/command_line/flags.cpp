@@ -164,6 +164,24 @@ std::string read_all(const std::string& path, const std::string& place) {
   return contents;
 }
 
+/// Sets the flag that a setting names, and gives it.
+const Flag& set_named(const Command& command, const FlagSetting& setting,
+                      const std::vector<Command>& all_commands) {
+  const std::string place = place_of(setting);
+  const Named named = find_named(command, {setting.name, setting.value});
+  if (named.flag == nullptr) refuse_unknown(command, setting.name, place, all_commands);
+  std::string value = setting.value;
+  if (!named.positive) {
+    if (value != "true") {
+      refuse(command, text(place, "--", setting.name, " takes no value; write --", setting.name,
+                           " or --", named.flag->name, "=", printable(value)));
+    }
+    value = "false";
+  }
+  set(command, *named.flag, value, place);
+  return *named.flag;
+}
+
 /// Sets flags from settings, following those that are themselves --flagfile. `flagfiles` counts
 /// them: a few that name each other many times would otherwise be read without end.
 void apply(const Command& command, const std::vector<FlagSetting>& settings,
@@ -182,12 +200,7 @@ void apply(const Command& command, const std::vector<FlagSetting>& settings,
             arguments);
       continue;
     }
-    const Named named = find_named(command, {setting.name, setting.value});
-    if (named.flag == nullptr) {
-      refuse_unknown(command, setting.name, place_of(setting), all_commands);
-    }
-    set_flag(command, setting);
-    arguments.given.insert(named.flag->name);
+    arguments.given.insert(set_named(command, setting, all_commands).name);
   }
 }
 
@@ -235,17 +248,17 @@ Bound written_as(std::string grammar, std::function<std::string(const std::strin
   return {.grammar = std::move(grammar), .check = std::move(check)};
 }
 
-Bound auto_or_numbers(double minimum, bool above_minimum) {
+Bound auto_or_numbers(bool above_zero) {
   constexpr double kMost = 1e6;
-  const std::string grammar = text("auto, or numbers ", above_minimum ? "above " : "from ", minimum,
-                                   above_minimum ? " and at most " : " to ", kMost,
-                                   ", one for all domains or one each with commas between");
+  const std::string grammar =
+      text("auto, or numbers ", above_zero ? "above 0 and at most " : "from 0 to ", kMost,
+           ", one for all domains or one each with commas between");
   return written_as(grammar, [=](const std::string& value) {
     if (value == "auto") return std::string();
     for (const std::string& part : split(value, ',')) {
       const std::optional<double> number = parse_real(part);
-      const bool is_in = number && *number >= minimum && *number <= kMost &&
-                         !(above_minimum && *number == minimum);
+      const bool is_in =
+          number && *number >= 0 && *number <= kMost && !(above_zero && *number == 0);
       if (!is_in) return grammar;  // not a number is in no range
     }
     return split(value, ',').empty() ? grammar : std::string();
@@ -356,18 +369,7 @@ Arguments parse_flags(const Command& command, const std::vector<std::string>& wo
 }
 
 void set_flag(const Command& command, const FlagSetting& setting) {
-  const std::string place = place_of(setting);
-  const Named named = find_named(command, {setting.name, setting.value});
-  if (named.flag == nullptr) refuse_unknown(command, setting.name, place, {});
-  std::string value = setting.value;
-  if (!named.positive) {
-    if (value != "true") {
-      refuse(command, text(place, "--", setting.name, " takes no value; write --", setting.name,
-                           " or --", named.flag->name, "=", printable(value)));
-    }
-    value = "false";
-  }
-  set(command, *named.flag, value, place);
+  set_named(command, setting, {});
 }
 
 void set_flags_not_given(const Command& command, const std::vector<FlagSetting>& settings,

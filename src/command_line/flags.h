@@ -35,9 +35,9 @@ Bound required();
 Bound written_as(std::string grammar,
                  std::function<std::string(const std::string&)> check = nullptr);
 
-/// "auto", or numbers with commas between, one for all domains or one each; at most a million,
+/// "auto", or numbers from 0 with commas between, for all domains or one each; at most a million,
 /// beyond which a float32 has nothing left of what they are added to.
-Bound auto_or_numbers(double minimum, bool above_minimum);
+Bound auto_or_numbers(bool above_zero);
 
 /// One flag of a command: a row of its table. All that is known of a flag is here; the default is
 /// what the field holds when the table is made.

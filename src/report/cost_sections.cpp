@@ -112,45 +112,36 @@ std::string time_table(const RunRecord& record) {
   return table.empty() ? "" : table.to_html();
 }
 
+std::string told_of_sent(const RunRecord& record) {
+  std::string html;
+  if (!record.sent.empty()) {
+    html = text("<p>Mean of ", count_of(record.steps_sent, "step"), ".</p>\n", sent_table(record));
+  }
+  return record.fit ? html + fit_table(*record.fit) : html;
+}
+
+std::string told_of_time(const RunRecord& record) {
+  const std::string table = time_table(record);
+  if (table.empty() || record.saves.count == 0) return table;
+  return text(table, "<p class=\"note\">A checkpoint has ", bytes_text(record.saves.bytes),
+              " and was published ",
+              time_text(record.saves.seconds / static_cast<double>(record.saves.count)),
+              " after it was asked for, on average.</p>\n");
+}
+
 }  // namespace
 
 std::string sent_section(const ReportedRuns& runs) {
-  std::string html;
-  for (const ReportedRun& run : runs) {
-    const std::string of_fit = run.record.fit ? fit_table(*run.record.fit) : "";
-    if (run.record.sent.empty() && of_fit.empty()) continue;
-    html += heading_of(run, runs);
-    if (!run.record.sent.empty()) {
-      html += text("<p>Mean of ", count_of(run.record.steps_sent, "step"), ".</p>\n",
-                   sent_table(run.record));
-    }
-    html += of_fit;
-  }
-  if (html.empty()) return "";
   return section_of("sent", "Sent between ranks",
                     "<p>Bytes from one rank to another, over all ranks; the bound, a line across "
                     "the bar, is the least that must "
                     "travel. Waited is what a rank stood still for on average, hidden what "
-                    "travelled while it worked.</p>\n" +
-                        html);
+                    "travelled while it worked.</p>\n",
+                    by_run(runs, told_of_sent));
 }
 
 std::string time_section(const ReportedRuns& runs) {
-  std::string html;
-  for (const ReportedRun& run : runs) {
-    const std::string table = time_table(run.record);
-    if (table.empty()) continue;
-    html += heading_of(run, runs) + table;
-    if (run.record.saves.count > 0) {
-      html +=
-          text("<p class=\"note\">A checkpoint has ", bytes_text(run.record.saves.bytes),
-               " and was published ",
-               time_text(run.record.saves.seconds / static_cast<double>(run.record.saves.count)),
-               " after it was asked for, on average.</p>\n");
-    }
-  }
-  if (html.empty()) return "";
-  return section_of("time", "Time and memory", "<p>Of rank 0.</p>\n" + html);
+  return section_of("time", "Time and memory", "<p>Of rank 0.</p>\n", by_run(runs, told_of_time));
 }
 
 }  // namespace micrec

@@ -66,15 +66,12 @@ std::string validation_charts(const ReportedRuns& runs) {
       LineChart{.title = domains.size() > 1 ? text("NDCG@20, mean of ", domains.size(), " domains")
                                             : "NDCG@20",
                 .note = note,
-                .scale = Scale::linear,
                 .curves = curves_of<LoggedEvaluation>(
                     runs, &RunRecord::validations, [](const auto& line) { return line.metric; })});
   if (domains.size() < 2) return html;
   for (const std::string& name : domains) {
     html += to_svg(
         LineChart{.title = "NDCG@20 of " + name,
-                  .note = "",
-                  .scale = Scale::linear,
                   .curves = curves_of<LoggedEvaluation>(
                       runs, &RunRecord::validations, [&name](const LoggedEvaluation& line) {
                         const LoggedDomain* domain = line.domain(name);
@@ -112,6 +109,12 @@ std::string step_chart(const ReportedRuns& runs, const std::string& title,
                           .curves = std::move(curves)});
 }
 
+std::string charts_section(const std::string& anchor, const std::string& heading,
+                           const ReportedRuns& runs, const std::string& charts) {
+  if (charts.empty()) return "";
+  return section_of(anchor, heading, legend_of(runs), "<div class=\"charts\">" + charts + "</div>");
+}
+
 }  // namespace
 
 std::string curves_section(const ReportedRuns& runs) {
@@ -130,16 +133,8 @@ std::string curves_section(const ReportedRuns& runs) {
   steps += step_chart(trained, "Learning rate", &LoggedStep::learning_rate, true);
   steps +=
       step_chart(trained, "Training triples per second", &LoggedStep::triples_per_second, false);
-  std::string html;
-  if (!validation.empty()) {
-    html += section_of("validation", "Validation",
-                       legend_of(runs) + "<div class=\"charts\">" + validation + "</div>");
-  }
-  if (!steps.empty()) {
-    html += section_of("training", "Training",
-                       legend_of(runs) + "<div class=\"charts\">" + steps + "</div>");
-  }
-  return html;
+  return charts_section("validation", "Validation", runs, validation) +
+         charts_section("training", "Training", runs, steps);
 }
 
 }  // namespace micrec

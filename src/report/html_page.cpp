@@ -171,8 +171,19 @@ std::string without_slash(std::string run_dir) {
 }
 
 std::string section_of(const std::string& anchor, const std::string& heading,
-                       const std::string& contents) {
-  return text("<section><h2 id=\"", anchor, "\">", heading, "</h2>\n", contents, "</section>\n");
+                       const std::string& introduction, const std::string& contents) {
+  if (contents.empty()) return "";
+  return text("<section><h2 id=\"", anchor, "\">", heading, "</h2>\n", introduction, contents,
+              "</section>\n");
+}
+
+std::string by_run(const ReportedRuns& runs, std::string (*told_of)(const RunRecord&)) {
+  std::string html;
+  for (const ReportedRun& run : runs) {
+    const std::string told = told_of(run.record);
+    if (!told.empty()) html += heading_of(run, runs) + told;
+  }
+  return html;
 }
 
 std::string heading_of(const ReportedRun& run, const ReportedRuns& runs) {

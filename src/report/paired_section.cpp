@@ -23,8 +23,7 @@ std::string degree_chart(const PairedRun& run, const PairedDomain& domain,
                     .note = domain.name + ", with 95% intervals",
                     .x_label = "training interactions of the item",
                     .wide = true,
-                    .runs = {{run.name, style_of(run.name, runs)}},
-                    .groups = {}};
+                    .runs = {{run.name, style_of(run.name, runs)}}};
   for (const PairedSlice& slice : domain.slices) {
     const std::string degree = slice.name == "all" ? "all items" : degree_of(slice.name);
     if (degree.empty()) continue;
@@ -61,12 +60,11 @@ std::string paired_section(const std::vector<PairedRun>& paired, const ReportedR
               table_of(domain);
     }
   }
-  if (html.empty()) return "";
   return section_of("paired", "Paired, user by user",
                     "<p>Differences of the same users, as micrec compare found them; where an "
                     "interval holds zero, there is no "
-                    "difference to speak of.</p>\n" +
-                        html);
+                    "difference to speak of.</p>\n",
+                    html);
 }
 
 }  // namespace micrec

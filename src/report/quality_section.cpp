@@ -93,11 +93,8 @@ std::vector<ChartRun> chart_runs(const ReportedRuns& runs) {
 /// How each domain did as a whole.
 std::string overview(const ReportedRuns& runs, const std::vector<std::string>& domains) {
   BarChart chart = {.title = "NDCG@20 by domain",
-                    .note = "",
-                    .x_label = "",
                     .wide = domains.size() * runs.size() > 6,
-                    .runs = chart_runs(runs),
-                    .groups = {}};
+                    .runs = chart_runs(runs)};
   for (const std::string& domain : domains) {
     chart.groups.push_back(group_of(runs, domain, "all", shortened(domain, 14)));
   }
@@ -128,9 +125,7 @@ std::string domain_charts(const ReportedRuns& runs, const std::string& domain) {
     BarChart chart = {.title = text("NDCG@20 ", picture.title),
                       .note = domain,
                       .x_label = picture.x_label,
-                      .wide = false,
-                      .runs = chart_runs(runs),
-                      .groups = {}};
+                      .runs = chart_runs(runs)};
     for (const std::string& slice : slices_of(runs, domain)) {
       const std::optional<Placed> placed = place_of(slice);
       if (placed && placed->kind == picture.kind) {
@@ -208,8 +203,7 @@ std::string degree_of(const std::string& slice) {
 std::string quality_section(const ReportedRuns& runs) {
   const std::vector<std::string> domains = domains_of(runs);
   if (domains.empty()) return "";
-  std::string html = warning_of(runs, domains) + legend_of(runs);
-  html +=
+  std::string html =
       "<p>Exact ranking of the whole catalogue for every user of the test split; below a label "
       "stands how many users a bar "
       "is the mean of.</p>\n<div class=\"charts\">" +
@@ -219,7 +213,7 @@ std::string quality_section(const ReportedRuns& runs) {
             domain_charts(runs, domain) + "</div>\n";
     for (const ReportedRun& run : runs) html += table_of(runs, run, domain);
   }
-  return section_of("test", "Test", html);
+  return section_of("test", "Test", warning_of(runs, domains) + legend_of(runs), html);
 }
 
 }  // namespace micrec

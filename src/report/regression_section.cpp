@@ -59,16 +59,17 @@ std::string weights_table(const LoggedDomain& domain) {
   return table.to_html();
 }
 
-std::string of_run(const ReportedRun& run) {
+/// The tables of one run.
+std::string tables_of(const RunRecord& record) {
   std::string html;
-  for (const RegressionOfDomain& domain : run.record.regression) {
+  for (const RegressionOfDomain& domain : record.regression) {
     html += text("<div><h4>", escaped(domain.domain), ": settings</h4>\n", settings_table(domain),
                  domain.tried.empty()
                      ? "<p class=\"note\">Given, or the defaults: nothing was tried.</p>"
                      : "",
                  "</div>\n");
   }
-  const LoggedEvaluation* best = run.record.best();
+  const LoggedEvaluation* best = record.best();
   if (best == nullptr) return html;
   for (const LoggedDomain& domain : best->domains) {
     if (domain.weights.empty()) continue;
@@ -78,22 +79,21 @@ std::string of_run(const ReportedRun& run) {
   return html;
 }
 
+std::string told_of(const RunRecord& record) {
+  const std::string tables = tables_of(record);
+  return tables.empty() ? "" : "<div class=\"tables\">" + tables + "</div>\n";
+}
+
 }  // namespace
 
 std::string regression_section(const ReportedRuns& runs) {
-  std::string html;
-  for (const ReportedRun& run : runs) {
-    const std::string told = of_run(run);
-    if (!told.empty()) html += heading_of(run, runs) + "<div class=\"tables\">" + told + "</div>\n";
-  }
-  if (html.empty()) return "";
   return section_of("regression", "Item regression",
                     "<p>Tried on the validation split; what was chosen stands out. λ is the ridge, "
                     "then the weight of each kind "
                     "of features and of histories in other domains, and the newer interactions "
                     "that halve what one counts; \"alone\" is a score without "
-                    "embeddings.</p>\n" +
-                        html);
+                    "embeddings.</p>\n",
+                    by_run(runs, told_of));
 }
 
 }  // namespace micrec

@@ -189,10 +189,10 @@ class SentSums {
     if (steps <= 0 || !collectives.is_object()) return;
     steps_ += steps;
     for (const auto& [name, told] : collectives.items()) {
-      Sums& sums = names_[name];
+      SentByName& sums = names_[name];
       sums.bytes += steps * finite(real_in(told, "bytes_per_step"));
-      sums.waited += steps * finite(real_in(told, "waited_seconds_per_step"));
-      sums.hidden += steps * finite(real_in(told, "hidden_seconds_per_step"));
+      sums.waited_seconds += steps * finite(real_in(told, "waited_seconds_per_step"));
+      sums.hidden_seconds += steps * finite(real_in(told, "hidden_seconds_per_step"));
       const double bound = real_in(told, "bound_bytes_per_step");
       if (!std::isfinite(bound)) continue;
       sums.bound = sums.bound.value_or(0) + steps * bound;
@@ -203,27 +203,17 @@ class SentSums {
   void tell(RunRecord& record) const {
     record.steps_sent = static_cast<std::int64_t>(steps_);
     for (const auto& [name, sums] : names_) {
-      SentByName& sent = record.sent.emplace_back();
+      SentByName& sent = record.sent.emplace_back(sums);
       sent.name = name;
-      sent.bytes = sums.bytes / steps_;
-      if (sums.bound) sent.bound = *sums.bound / steps_;
-      sent.over_bound = sums.over_bound;
-      sent.waited_seconds = sums.waited / steps_;
-      sent.hidden_seconds = sums.hidden / steps_;
+      for (double* sum : {&sent.bytes, &sent.waited_seconds, &sent.hidden_seconds}) *sum /= steps_;
+      if (sent.bound) *sent.bound /= steps_;
     }
     std::ranges::stable_sort(record.sent, std::ranges::greater(), &SentByName::bytes);
   }
 
  private:
-  struct Sums {
-    double bytes = 0;
-    double waited = 0;
-    double hidden = 0;
-    std::optional<double> bound;
-    std::optional<double> over_bound;
-  };
   double steps_ = 0;
-  std::map<std::string, Sums> names_;
+  std::map<std::string, SentByName> names_;  // sums over steps, but for over_bound
 };
 
 LoggedFit fit_of(const json& line) {

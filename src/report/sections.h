@@ -46,11 +46,13 @@ std::string legend_of(const ReportedRuns& runs);
 std::string degree_of(const std::string& slice);
 /// The name of a run's folder without slashes at its end.
 std::string without_slash(std::string run_dir);
-/// A section with its heading and an anchor.
+/// A section with its heading and an anchor; empty where nothing follows the introduction.
 std::string section_of(const std::string& anchor, const std::string& heading,
-                       const std::string& contents);
+                       const std::string& introduction, const std::string& contents);
 /// The name of a run as a heading where there are several.
 std::string heading_of(const ReportedRun& run, const ReportedRuns& runs);
+/// What is told of each run, with its heading; empty where nothing is of any.
+std::string by_run(const ReportedRuns& runs, std::string (*told_of)(const RunRecord&));
 /// Adds a name where it is not among them.
 void add_once(std::vector<std::string>& names, const std::string& name);
 

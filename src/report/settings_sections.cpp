@@ -92,26 +92,20 @@ std::string facts_table(const LoggedStart& start) {
   return table.empty() ? "" : table.to_html();
 }
 
+std::string told_of_data(const RunRecord& record) {
+  return domains_table(record.start) + facts_table(record.start);
+}
+
 }  // namespace
 
 std::string settings_section(const ReportedRuns& runs,
                              const std::map<std::string, std::string>& defaults) {
-  std::string html = differing_table(runs, defaults);
-  for (const ReportedRun& run : runs) {
-    const std::string resumes = resumes_of(run.record);
-    if (!resumes.empty()) html += heading_of(run, runs) + resumes;
-  }
-  if (html.empty()) return "";
-  return section_of("settings", "Settings", "<p>What differs from the defaults.</p>\n" + html);
+  return section_of("settings", "Settings", "<p>What differs from the defaults.</p>\n",
+                    differing_table(runs, defaults) + by_run(runs, resumes_of));
 }
 
 std::string data_section(const ReportedRuns& runs) {
-  std::string html;
-  for (const ReportedRun& run : runs) {
-    const std::string told = domains_table(run.record.start) + facts_table(run.record.start);
-    if (!told.empty()) html += heading_of(run, runs) + told;
-  }
-  return html.empty() ? "" : section_of("data", "Data and program", html);
+  return section_of("data", "Data and program", "", by_run(runs, told_of_data));
 }
 
 }  // namespace micrec

@@ -24,7 +24,7 @@ struct Curve {
 
 struct LineChart {
   std::string title;
-  std::string note;  ///< a line below the title; may be empty
+  std::string note = {};  ///< a line below the title
   Scale scale = Scale::linear;
   std::vector<Curve> curves;
 };
@@ -47,11 +47,11 @@ struct BarGroup {
 
 struct BarChart {
   std::string title;
-  std::string note;     ///< a line below the title; may be empty
-  std::string x_label;  ///< what the groups are
-  bool wide = false;    ///< over two columns of the page
+  std::string note = {};     ///< a line below the title
+  std::string x_label = {};  ///< what the groups are
+  bool wide = false;         ///< over two columns of the page
   std::vector<ChartRun> runs;
-  std::vector<BarGroup> groups;
+  std::vector<BarGroup> groups = {};
 };
 
 /// Groups of bars, a bar a run, each with its value above it; empty where there is no value.

@@ -10,12 +10,6 @@
 
 namespace micrec {
 
-double Explanation::score() const {
-  double sum = no_item;
-  for (const ItemShare& item : items) sum += item.share;
-  return sum;
-}
-
 Reasons largest(const Explanation& explanation, std::int64_t count) {
   std::size_t named = 0;
   while (named < explanation.items.size() && static_cast<std::int64_t>(named) < count &&
@@ -95,6 +89,8 @@ std::vector<Explanation> Explainer::explain(int domain, const Person& person, Ba
     const at::Tensor rows = recommender_.z_.index_select(0, at::tensor(listed, at::kLong));
     products = rows.to(at::kDouble).mm(row->rows.to(at::kDouble).t()).contiguous();
   }
+  Recommender::WeighedHistories history;
+  if (!mix.is_product_alone()) history = recommender_.histories_for(domain, {&person, 1});
   for (std::size_t n = 0; n < items.size(); ++n) {
     Explanation& explanation = explanations[n];
     Shares share_of;
@@ -105,7 +101,7 @@ std::vector<Explanation> Explainer::explain(int domain, const Person& person, Ba
       explanation.no_item = product[width - 1];
       explanation.embeddings = std::accumulate(product, product + width, 0.0);
     }
-    if (!mix.is_product_alone()) add_coefficients(domain, items[n].item, person, share_of);
+    if (!mix.is_product_alone()) add_coefficients(domain, items[n].item, history, share_of);
     for (const auto& [item, share] : share_of) {
       explanation.items.push_back({item.first, item.second, share});
     }
@@ -121,7 +117,8 @@ std::vector<Explanation> Explainer::explain(int domain, const Recommendation& li
 }
 
 /// The summands of the linear term of an item of a domain.
-void Explainer::add_coefficients(int domain, std::int32_t item, const Person& person,
+void Explainer::add_coefficients(int domain, std::int32_t item,
+                                 const Recommender::WeighedHistories& history,
                                  Shares& share_of) const {
   const NodeSpace& space = recommender_.model_.shard().space();
   const SparseRows& coefficients = *recommender_.coefficients_;
@@ -130,13 +127,12 @@ void Explainer::add_coefficients(int domain, std::int32_t item, const Person& pe
   const auto end = coefficients.column.begin() + coefficients.offsets[target + 1];
   const ScoreMix& mix = recommender_.mixes_[domain];
   const double factor = mix.embeddings ? mix.regression : 1;
-  const NumberLists history = recommender_.histories_of({&person, 1});
-  const std::vector<float> weights = recommender_.weights_of(domain, {&person, 1});
-  for (std::size_t n = 0; n < history.values.size(); ++n) {
-    const auto found = std::lower_bound(begin, end, history.values[n]);
-    if (found == end || *found != history.values[n]) continue;
-    const double weight = factor * (weights.empty() ? 1 : weights[n]);
-    const auto source = GlobalNode{static_cast<std::int32_t>(space.users() + history.values[n])};
+  const std::vector<std::int32_t>& items = history.items.values;
+  for (std::size_t n = 0; n < items.size(); ++n) {
+    const auto found = std::lower_bound(begin, end, items[n]);
+    if (found == end || *found != items[n]) continue;
+    const double weight = factor * (history.weights.empty() ? 1 : history.weights[n]);
+    const auto source = GlobalNode{static_cast<std::int32_t>(space.users() + items[n])};
     const auto number = static_cast<std::int32_t>(space.number_in_domain(source));
     share_of[{space.domain_of(source), number}] +=
         weight * coefficients.value[found - coefficients.column.begin()];

@@ -27,8 +27,6 @@ struct Explanation {
   std::vector<ItemShare> items;  ///< of the whole history, the largest share first
   double no_item = 0;            ///< tokens, offsets, and rows that are not a sum over items
   double embeddings = 0;         ///< how much of the score is the product of embeddings
-
-  double score() const;
 };
 
 /// An explanation in few words: its score is the sum of the shares, of the rest and of what belongs
@@ -70,7 +68,7 @@ class Explainer {
   using Shares = std::map<std::pair<int, std::int32_t>, double>;  // by (domain, item)
   std::optional<RowShares> own_shares(int domain, const Person& person) const;
   std::optional<RowShares> row_shares(int domain, const Person& person, Basis basis) const;
-  void add_coefficients(int domain, std::int32_t item, const Person& person,
+  void add_coefficients(int domain, std::int32_t item, const Recommender::WeighedHistories& history,
                         Shares& share_of) const;
 
   const Recommender& recommender_;

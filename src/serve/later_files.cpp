@@ -157,7 +157,7 @@ AdditionsReader additions_reader(const LaterFiles& files, const ToldReader& told
     if (told) {
       const KeysOfDomains known = items_of(dataset);
       const KeysOfDomains in_files = items_of(came);
-      const NewItems items = told([&](const std::string& domain, std::string_view item) {
+      const Observation items = told([&](const std::string& domain, std::string_view item) {
         return has(in_files, domain, item) && !has(known, domain, item);
       });
       join_events(items.events, known, came.interactions);

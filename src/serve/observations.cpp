@@ -63,8 +63,8 @@ bool Observations::is_new_item(const std::string& domain, std::string_view item)
   return found != domains_.end() && found->second.new_keys.find(item) >= 0;
 }
 
-NewItems Observations::new_items(const IsLater& is_later) const {
-  NewItems told;
+Observation Observations::new_items(const IsLater& is_later) const {
+  Observation told;
   for (const auto& [name, domain] : domains_) {
     told.items.insert(told.items.end(), domain.new_items.begin(), domain.new_items.end());
     std::vector<std::uint8_t> is_new;  // (items)

@@ -20,14 +20,9 @@ const ModalityInfo* find_modality(const DatasetFile& dataset, const std::string&
 /// Whether an item came after the data set was made, by what else is known of it than was told.
 using IsLater = std::function<bool(const std::string& domain, std::string_view item)>;
 
-/// New items that were told of, and what was done with them and with those that else came later:
-/// what a model is opened with to have them.
-struct NewItems {
-  std::vector<NewItem> items;
-  std::vector<ObservedEvent> events;
-};
-/// Gives them.
-using ToldReader = std::function<NewItems(const IsLater& is_later)>;
+/// Gives the new items that were told of, and what was done with them and with those that else came
+/// later: what a model is opened with to have them.
+using ToldReader = std::function<Observation(const IsLater& is_later)>;
 
 /// What a server was told, by keys alone, so that any model may be asked about it. Nobody adds
 /// while another reads.
@@ -53,7 +48,7 @@ class Observations {
   }
   bool is_new_item(const std::string& domain, std::string_view item) const;
 
-  NewItems new_items(const IsLater& is_later) const;
+  Observation new_items(const IsLater& is_later) const;
   /// Of the new items that have one.
   ItemTitles titles() const;
   /// Rises with every new item, and every event with one or with one that came later.

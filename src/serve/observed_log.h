@@ -70,7 +70,6 @@ class ObservedLog {
   ///          kept before stays.
   void append(const Observation& observation);
 
-  const std::string& path() const { return path_; }
   std::int64_t bytes() const;  ///< committed
 
  private:

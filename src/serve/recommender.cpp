@@ -55,22 +55,21 @@ struct Recommender::Catalogue {
   std::vector<ScoredItem> popular;  // all items
   std::vector<double> length;       // (items) of final rows
   std::once_flag is_held_out_read;
-  Items held_out;  // [user] of validation and test
+  std::vector<std::vector<std::int32_t>> held_out;  // [user] of validation and test, rising
 };
 
 struct Recommender::Ranked {
   at::Tensor z;  // (people, dim of the candidates)
   std::vector<Basis> basis;
-  NumberLists histories;                 // where the mix takes them
+  WeighedHistories histories;            // where the mix takes them
   std::vector<std::int32_t> history_of;  // (people)
-  std::vector<float> history_weights;    // (histories.values), or none
 
   RankedUsers users() const {
     RankedUsers users = {values_of(z)};
     if (history_of.empty()) return users;
-    users.histories = &histories;
+    users.histories = &histories.items;
     users.history_of = history_of;
-    users.history_weights = history_weights;
+    users.history_weights = histories.weights;
     return users;
   }
 };
@@ -161,7 +160,13 @@ void Recommender::prepare(int domain, Exclude exclude) const {
   });
   if (exclude != Exclude::all) return;
   std::call_once(made.is_held_out_read, [&] {
-    made.held_out = items_of_users(domain, {{Split::valid, Split::test}});
+    made.held_out.resize(users_[domain].size());
+    for (const Split split : {Split::valid, Split::test}) {
+      dataset_.for_each_interaction(domain, split, [&](std::int32_t user, std::int32_t item) {
+        made.held_out[user].push_back(item);
+      });
+    }
+    for (std::vector<std::int32_t>& list : made.held_out) std::ranges::sort(list);
   });
 }
 
@@ -197,7 +202,7 @@ PeopleRows Recommender::own_rows(int domain, std::span<const Person> people) con
       lists.push_back(given->items);
       continue;
     }
-    const std::int32_t user = people[n].key ? users_[domain].find(*people[n].key) : -1;
+    const std::int32_t user = user_of(domain, people[n]);
     if (user < 0) continue;
     rows.basis[n] = Basis::dataset;
     known_people.push_back(n);
@@ -212,10 +217,6 @@ PeopleRows Recommender::own_rows(int domain, std::span<const Person> people) con
     rows.z.index_copy_(0, at::tensor(new_people, at::kLong), new_user_rows_(domain, lists));
   }
   return rows;
-}
-
-PeopleRows Recommender::rows_for(int domain, std::span<const std::string> keys) const {
-  return rows_for(domain, people_of(keys));
 }
 
 PeopleRows Recommender::rows_for(int domain, std::span<const Person> people) const {
@@ -261,31 +262,20 @@ std::vector<ScoredItem> Recommender::popular_items(int domain) const {
   return items;
 }
 
-Recommender::Items Recommender::items_of_users(int domain, std::span<const Split> splits) const {
-  Items items(dataset_.domains()[domain].users);
-  for (const Split split : splits) {
-    dataset_.for_each_interaction(
-        domain, split, [&](std::int32_t user, std::int32_t item) { items[user].push_back(item); });
-  }
-  for (std::vector<std::int32_t>& list : items) std::ranges::sort(list);
-  return items;
-}
-
 /// What people have interacted with, each by what their row comes from.
 NumberLists Recommender::left_out(int domain, std::span<const Person> people,
                                   std::span<const Basis> basis, Exclude exclude) const {
   NumberLists lists;
   for (std::size_t n = 0; n < people.size(); ++n) {
     std::vector<std::int32_t> items;
-    if (exclude != Exclude::none && basis[n] == Basis::history) {
-      items = people[n].history(domain)->items;
-    } else if (exclude != Exclude::none && basis[n] == Basis::dataset) {
-      const std::int32_t user = users_[domain].find(*people[n].key);
-      items = seen_[domain][user].items;
-      if (exclude == Exclude::all) {
-        const std::vector<std::int32_t>& more = catalogues_[domain]->held_out[user];
-        items.insert(items.end(), more.begin(), more.end());
-      }
+    const bool is_of_dataset = basis[n] == Basis::dataset;
+    if (exclude != Exclude::none && (is_of_dataset || basis[n] == Basis::history)) {
+      items = met(domain, people[n])->items;
+    }
+    if (exclude == Exclude::all && is_of_dataset) {
+      const std::vector<std::int32_t>& more =
+          catalogues_[domain]->held_out[user_of(domain, people[n])];
+      items.insert(items.end(), more.begin(), more.end());
     }
     lists.add(items);
   }
@@ -309,45 +299,39 @@ Candidates Recommender::candidates(int domain) const {
   return {values_of(rows), rows.size(1), 0, row_of, one_group, 1, std::move(coefficients)};
 }
 
-/// What a person did in a domain; null: nothing.
+/// The number of a person in a domain, -1 where they are no user of it.
+std::int32_t Recommender::user_of(int domain, const Person& person) const {
+  return person.key ? users_[domain].find(*person.key) : -1;
+}
+
 const MetItems* Recommender::met(int domain, const Person& person) const {
   if (const MetItems* const given = person.history(domain)) return given;
-  const std::int32_t user = person.key ? users_[domain].find(*person.key) : -1;
+  const std::int32_t user = user_of(domain, person);
   return user < 0 ? nullptr : &seen_[domain][user];
 }
 
-/// What people did in all domains, numbered over all of them.
-NumberLists Recommender::histories_of(std::span<const Person> people) const {
+Recommender::WeighedHistories Recommender::histories_for(int target,
+                                                         std::span<const Person> people) const {
   const NodeSpace& space = model_.shard().space();
-  NumberLists lists;
+  const bool is_weighed = fades() && half_life_[target] != kNoRecency;
+  WeighedHistories made;
+  std::vector<std::int32_t>& items = made.items.values;
   for (const Person& person : people) {
     for (int domain = 0; domain < static_cast<int>(users_.size()); ++domain) {
       const MetItems* const history = met(domain, person);
       if (history == nullptr) continue;
       const std::int64_t first = space.item_numbers(domain).begin;
       for (const std::int32_t item : history->items) {
-        lists.values.push_back(static_cast<std::int32_t>(first + item));
+        items.push_back(static_cast<std::int32_t>(first + item));
       }
+      if (!is_weighed) continue;
+      const std::vector<float> weights = recency_weights(history->newer, half_life_[target]);
+      made.weights.insert(made.weights.end(), weights.begin(), weights.end());
+      made.weights.resize(items.size(), 1.F);  // where nobody knows what came when
     }
-    lists.offsets.push_back(static_cast<std::int64_t>(lists.values.size()));
+    made.items.offsets.push_back(static_cast<std::int64_t>(items.size()));
   }
-  return lists;
-}
-
-/// What each of histories_of() counts for the scores of a domain; none: 1.
-std::vector<float> Recommender::weights_of(int target, std::span<const Person> people) const {
-  std::vector<float> weights;
-  if (!fades() || half_life_[target] == kNoRecency) return weights;
-  for (const Person& person : people) {
-    for (int domain = 0; domain < static_cast<int>(users_.size()); ++domain) {
-      const MetItems* const history = met(domain, person);
-      if (history == nullptr) continue;
-      const std::vector<float> of_domain = recency_weights(history->newer, half_life_[target]);
-      weights.insert(weights.end(), of_domain.begin(), of_domain.end());
-      if (of_domain.empty()) weights.insert(weights.end(), history->items.size(), 1.F);
-    }
-  }
-  return weights;
+  return made;
 }
 
 Recommender::Ranked Recommender::rank(int domain, std::span<const Person> people) const {
@@ -358,13 +342,12 @@ Recommender::Ranked Recommender::rank(int domain, std::span<const Person> people
   ranked.z = rows.z.slice(1, 0, items.dim()).contiguous();
   ranked.basis = std::move(rows.basis);
   if (mix.is_product_alone()) return ranked;
-  ranked.histories = histories_of(people);
-  ranked.history_weights = weights_of(domain, people);
+  ranked.histories = histories_for(domain, people);
   ranked.history_of.resize(people.size());
   std::iota(ranked.history_of.begin(), ranked.history_of.end(), 0);
   for (std::size_t n = 0; n < people.size(); ++n) {
     Basis& basis = ranked.basis[n];
-    const bool is_reached = reaches(items, ranked.histories.of(static_cast<std::int64_t>(n)));
+    const bool is_reached = reaches(items, ranked.histories.items.of(static_cast<std::int64_t>(n)));
     if (basis == Basis::popular && is_reached) basis = Basis::other_domain;
     if (!mix.embeddings && !is_reached) basis = Basis::popular;
   }

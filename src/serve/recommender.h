@@ -107,8 +107,9 @@ class Recommender {
   const ModelConfig& config() const { return model_.config(); }
   /// The keys of the users of a domain, numbered as in the data set.
   const KeyTable& users(int domain) const { return users_[domain]; }
-  /// What the model has seen of a user of a domain.
-  const MetItems& seen(int domain, std::int32_t user) const { return seen_[domain][user]; }
+  /// What a person did in a domain: their history there, or what the model has seen of them as its
+  /// user; null: nothing.
+  const MetItems* met(int domain, const Person& person) const;
   /// Whether it matters what of a history came when.
   bool fades() const { return !half_life_.empty(); }
   /// Has the people of a history served from it in that domain.
@@ -122,8 +123,9 @@ class Recommender {
   /// Errors   those of reading the data set.
   void prepare(int domain, Exclude exclude) const;
 
+  /// People who are known by key, with what histories have of them.
+  std::vector<Person> people_of(std::span<const std::string> keys) const;
   PeopleRows rows_for(int domain, std::span<const Person> people) const;
-  PeopleRows rows_for(int domain, std::span<const std::string> keys) const;
 
   /// Calls `use` with a list for each of the people, in order.
   ///
@@ -151,22 +153,24 @@ class Recommender {
 
  private:
   friend class Explainer;
-  using Items = std::vector<std::vector<std::int32_t>>;  // of each user, rising
-  struct Catalogue;                                      // of a domain
-  struct Ranked;                                         // people as the kernels take them
+  struct Catalogue;  // of a domain
+  struct Ranked;     // people as the kernels take them
 
-  std::vector<Person> people_of(std::span<const std::string> keys) const;
+  /// What people did in all domains, numbered over all of them.
+  struct WeighedHistories {
+    NumberLists items;
+    std::vector<float> weights;  // (items.values) what each counts for a domain's scores; none: 1
+  };
+
+  std::int32_t user_of(int domain, const Person& person) const;
   PeopleRows own_rows(int domain, std::span<const Person> people) const;
   std::vector<ScoredItem> popular_items(int domain) const;
-  Items items_of_users(int domain, std::span<const Split> splits) const;
   void read_seen();
-  const MetItems* met(int domain, const Person& person) const;
   NumberLists left_out(int domain, std::span<const Person> people, std::span<const Basis> basis,
                        Exclude exclude) const;
   Candidates candidates(int domain) const;
   const Catalogue& catalogue(int domain) const;
-  NumberLists histories_of(std::span<const Person> people) const;
-  std::vector<float> weights_of(int target, std::span<const Person> people) const;
+  WeighedHistories histories_for(int target, std::span<const Person> people) const;
   Ranked rank(int domain, std::span<const Person> people) const;
 
   const DatasetFile& dataset_;

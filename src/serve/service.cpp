@@ -139,14 +139,12 @@ MetItems observed_and_seen(const ServedModel& model, int domain, const std::stri
     if (model.is_new(domain, item)) since.push_back(item);
   }
   if (items.empty()) return {};
-  const std::int32_t user = model.recommender().users(domain).find(key);
-  if (user >= 0) {
-    const MetItems& before = model.recommender().seen(domain, user);
+  if (const MetItems* const before = model.recommender().met(domain, {key, {}})) {
     std::ranges::sort(since);
-    for (std::size_t n = 0; n < before.items.size(); ++n) {
-      if (std::ranges::binary_search(since, before.items[n])) continue;
-      items.push_back(before.items[n]);
-      times.push_back(before.newer.empty() ? -1 : -1 - std::int64_t{before.newer[n]});
+    for (std::size_t n = 0; n < before->items.size(); ++n) {
+      if (std::ranges::binary_search(since, before->items[n])) continue;
+      items.push_back(before->items[n]);
+      times.push_back(before->newer.empty() ? -1 : -1 - std::int64_t{before->newer[n]});
     }
   }
   return met_items(items, times);
@@ -156,12 +154,8 @@ MetItems observed_and_seen(const ServedModel& model, int domain, const std::stri
 void check_shares(const ServedModel& model, const Person& person, std::int64_t k) {
   std::int64_t items = 0;
   for (int domain = 0; domain < model.domains(); ++domain) {
-    if (const auto* const given = person.history(domain)) {
-      items += std::ssize(given->items);
-    } else if (person.key) {
-      const std::int32_t user = model.recommender().users(domain).find(*person.key);
-      if (user >= 0) items += std::ssize(model.recommender().seen(domain, user).items);
-    }
+    const MetItems* const met = model.recommender().met(domain, person);
+    if (met != nullptr) items += std::ssize(met->items);
   }
   if (items * k <= kMostShares) return;
   throw Error(Cause::usage, text("reasons for ", with_commas(k), " items by a history of ",
@@ -535,7 +529,6 @@ ServiceState RecommendationService::state() const {
   const TrainedRun& run = model->run();
   ServiceState state;
   state.checkpoint = run.checkpoint;
-  state.dataset = run.dataset.path();
   state.fingerprint = run.dataset.fingerprint();
   state.model = name_of(run.model->config().kind);
   state.dim = run.model->config().dim;

@@ -140,7 +140,6 @@ struct ServedDomain {
 
 struct ServiceState {
   std::string checkpoint;
-  std::string dataset;  // path
   std::string fingerprint;
   std::string model;  // its kind
   std::int64_t dim = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -13,9 +14,11 @@
 #include "checkpoints/directory.h"
 #include "checkpoints/manifest.h"
 #include "io/paths.h"
+#include "kernels/sparse_rows.h"
+#include "model/item_regression/item_regression_fit.h"
 #include "model/modality.h"
-#include "serve/new_items.h"
 #include "train/item_regression_run.h"
+#include "train/item_regression_search.h"
 #include "train/node_origins.h"
 #include "train/trainer.h"
 
@@ -153,6 +156,92 @@ DatasetFile with_additions(const TrainedRunOptions& options, DatasetFile dataset
       options.read_additions(dataset, cold, options.report != nullptr ? *options.report : unheard);
   if (!additions) return dataset;
   return DatasetFile::with(std::move(dataset), *std::move(additions));
+}
+
+/// How coefficients were fitted, as their file says.
+struct FitSettings {
+  std::vector<std::string> modalities;
+  ItemRegressionChoice choice;
+  std::uint64_t seed = 0;
+};
+
+FitSettings settings_of(const std::string& path, const TrainedRun& run) {
+  const std::string text_of_file = look_at_coefficients(path).origin.settings;
+  const nlohmann::json settings =
+      nlohmann::json::parse(text_of_file, nullptr, /*allow_exceptions=*/false);
+  if (!settings.is_object() || !settings.contains("chosen") || !settings.contains("asked")) {
+    throw Error(Cause::checkpoint,
+                text(path,
+                     " does not say with which settings item regression was fitted, so new "
+                     "items cannot join it; train the run again"));
+  }
+  FitSettings fit;
+  fit.modalities = settings["asked"].value("modalities", std::vector<std::string>());
+  fit.choice.chosen =
+      chosen_settings(settings["chosen"], run.dataset.domain_names(), fit.modalities, path);
+  fit.seed = settings["asked"].value("seed", std::uint64_t{0});
+  return fit;
+}
+
+/// Coefficients of the new items of this rank; rows of others are empty. Ranks: collective.
+SparseRows solve_new(const TrainedRun& run, const FitSettings& settings,
+                     std::vector<std::uint8_t> is_new) {
+  const DatasetSummary observed = summarise(run.dataset, Observed::all);
+  const Shard shard =
+      load_shard(run.dataset, observed, run.shard.ownership, Observed::all, *run.shard.world);
+  ItemRegressionFit fit(run.dataset, shard, settings.modalities, ItemFeatures::kColumns,
+                        settings.seed, HubRule{}, run.model->config().neighbor_search);
+  fit.solve_only(std::move(is_new));
+  return fit_item_regression(fit, settings.choice, [](double) {});
+}
+
+/// Item regression of a run whose data set holds items that came after training: those that it was
+/// fitted for keep their coefficients; new ones are solved for from what was observed of them
+/// since, and from their features, with the settings of that fit, among all items that anybody has
+/// met.
+///
+/// Shapes   rows: this rank's items of run.shard, numbered now as the columns are.
+/// Ranks    collective.
+/// Errors   those of read_coefficients(); Error(Cause::checkpoint) where the file does not say how
+///          it was fitted.
+/// Cost     without new items that of reading; else one fit for them alone, and three passes over
+///          the features.
+SparseRows coefficients_with_new_items(const TrainedRun& run, const std::string& path,
+                                       const NodeOrigins& origins) {
+  const NodeSpace& now = run.summary.space;
+  const NodeSpace& then = origins.then;
+  const std::vector<std::int32_t> own = whole_items(run.shard);
+  std::vector<std::uint8_t> is_new(now.items(), 0);
+  for (std::size_t item = 0; item < is_new.size(); ++item) {
+    is_new[item] = origins.is_new(now.users() + static_cast<std::int64_t>(item)) ? 1 : 0;
+  }
+  std::vector<std::int32_t> known;  // of this rank, numbered then; rising as now
+  for (const std::int32_t item : own) {
+    if (is_new[item] == 0) {
+      known.push_back(origins.node[now.users() + item] - static_cast<std::int32_t>(then.users()));
+    }
+  }
+  const SparseRows old =
+      read_coefficients(path, *run.info.item_regression, run.info.dataset_fingerprint, then.items(),
+                        known, *run.shard.world);
+  SparseRows added;
+  if (std::ranges::find(is_new, 1) != is_new.end()) {
+    added = solve_new(run, settings_of(path, run), is_new);
+  }
+  const std::vector<std::int32_t> column_now = items_now(origins, now);
+  SparseRows rows;
+  std::int64_t next_old = 0;
+  for (std::size_t n = 0; n < own.size(); ++n) {
+    const bool from_fit = is_new[own[n]] != 0;
+    const SparseRows& from = from_fit ? added : old;
+    const std::int64_t row = from_fit ? static_cast<std::int64_t>(n) : next_old++;
+    for (std::int64_t at = from.offsets[row]; at < from.offsets[row + 1]; ++at) {
+      rows.column.push_back(from_fit ? from.column[at] : column_now[from.column[at]]);
+      rows.value.push_back(from.value[at]);
+    }
+    rows.offsets.push_back(static_cast<std::int64_t>(rows.column.size()));
+  }
+  return rows;
 }
 
 }  // namespace

@@ -44,7 +44,8 @@ Command brew_command(Tea& tea) {
       {"test_rate", "Training", "", "share of edges that are dropped", tea.rate, between(0, 1)},
       {"test_resume", "Training", "", "go on from the newest checkpoint", tea.resume},
       {"test_model", "Model", "", "which model",
-       one_of(tea.model, {"mf", "lightgcn", "inmo", "micrec"})},
+       one_of(tea.model,
+              {{"mf", "mf"}, {"lightgcn", "lightgcn"}, {"inmo", "inmo"}, {"micrec", "micrec"}})},
       {"test_weights", "Model", "", "weights", tea.weights},
       {"k", "Results", "items", "sizes", tea.k, between(1, 10000)},
       {"kettle", "Running", "", "in what", tea.kettle,
@@ -282,8 +283,8 @@ TEST_F(Flags, ACommandIsFoundByItsNameAndTheNearestIsNamed) {
 TEST_F(Flags, NumbersForEachDomainOrAuto) {
   std::vector<double> cross;
   std::vector<double> lambda;
-  command.flags = {{"cross", "", "", "c", cross, auto_or_numbers(0, /*above_minimum=*/false)},
-                   {"lambda", "", "", "l", lambda, auto_or_numbers(0, /*above_minimum=*/true)}};
+  command.flags = {{"cross", "", "", "c", cross, auto_or_numbers(/*above_zero=*/false)},
+                   {"lambda", "", "", "l", lambda, auto_or_numbers(/*above_zero=*/true)}};
   parse_flags(command, {"--cross=0,1e6", "--lambda=3,7.5"});
   EXPECT_EQ(cross, (std::vector<double>{0, 1e6}));
   EXPECT_EQ(lambda, (std::vector<double>{3, 7.5}));

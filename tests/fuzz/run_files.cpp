@@ -49,7 +49,8 @@ Command command_with_each_kind_of_flag(Options& options) {
       {"fuzzed_count", "Flags", "", "a whole number", options.count, between(1, 1000)},
       {"fuzzed_rate", "Flags", "", "a number", options.rate, above(0)},
       {"fuzzed_switch", "Flags", "", "a switch", options.is_on},
-      {"fuzzed_word", "Flags", "", "a word", one_of(options.word, {"red", "green"})},
+      {"fuzzed_word", "Flags", "", "a word",
+       one_of(options.word, {{"red", "red"}, {"green", "green"}})},
       {"fuzzed_sizes", "Flags", "", "numbers", options.sizes, at_least(1)},
   };
   return command;

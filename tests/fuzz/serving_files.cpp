@@ -47,7 +47,7 @@ void read_where(const std::string& path, int /*variant*/) {
         << "item_id,price,brand,day\na,1.5,x,2024-01-31\nb,-2,\"y \"\"z\",\nc,,x,a\n";
   }
   static const ItemAttributes attributes = read_attributes_of(table);
-  const auto holds = WhereExpression::parse(bytes_of(path), path).evaluate(attributes);
+  const auto holds = WhereExpression(bytes_of(path), path).evaluate(attributes);
   if (holds.size() != 3) throw std::logic_error("the condition is not of the three items");
   for (const std::uint8_t one : holds) {
     if (one > 1) throw std::logic_error("a condition neither holds nor not");

@@ -189,9 +189,7 @@ TEST_F(FilterFilesTest, ReadsKeysAndAttributesAndSaysWhatIsLeft) {
   const std::optional<ItemFilter> filter = read({.only_items = only,
                                                  .exclude_items = "domain0=" + out,
                                                  .attributes = table,
-                                                 .where = "price < 20",
-                                                 .at_most = "2:brand",
-                                                 .min_degree = 4});
+                                                 .rules = {"price < 20", "2:brand", 4}});
   ASSERT_TRUE(filter);
   EXPECT_TRUE(filter->has_groups());
   EXPECT_EQ(filter->count(), 1);
@@ -205,12 +203,12 @@ TEST_F(FilterFilesTest, ReadsKeysAndAttributesAndSaysWhatIsLeft) {
                     "--min_degree leaves 2, --where leaves 1\n")}) {
     EXPECT_NE(report.find(part), std::string::npos) << report;
   }
-  EXPECT_EQ(read({.min_degree = 5})->count(), 0);
+  EXPECT_EQ(read({.rules = {.min_degree = 5}})->count(), 0);
   EXPECT_NE(report_.str().find("nothing of domain0 is left to list"), std::string::npos);
 }
 
 TEST_F(FilterFilesTest, ThereIsNoneWhereNothingIsAsked) {
-  EXPECT_TRUE(FilterOptions().is_empty());
+  EXPECT_TRUE(FilterOptions().rules.is_empty());
   EXPECT_FALSE(read({}));
   const std::string out = folder_.write("out.txt", keys_[1] + "\n");
   EXPECT_FALSE(read({.exclude_items = out}, 1)) << "the file is of domain0";
@@ -229,16 +227,18 @@ TEST_F(FilterFilesTest, RefusesWhatItCannotServe) {
       {Cause::data,
        {.exclude_items = nothing},
        "nothing.txt is empty; expected the key of an item"},
-      {Cause::usage, {.at_most = "brand"}, "--at_most: expected how many items"},
-      {Cause::usage, {.at_most = "0:brand"}, "as 2:brand, got '0:brand'"},
-      {Cause::usage, {.at_most = "2:"}, "as 2:brand, got '2:'"},
+      {Cause::usage, {.rules = {.at_most = "brand"}}, "--at_most: expected how many items"},
+      {Cause::usage, {.rules = {.at_most = "0:brand"}}, "as 2:brand, got '0:brand'"},
+      {Cause::usage, {.rules = {.at_most = "2:"}}, "as 2:brand, got '2:'"},
       {Cause::usage, {.attributes = table}, "--attributes is given and nothing asks about them"},
       {Cause::usage,
-       {.where = "price < 3"},
+       {.rules = {.where = "price < 3"}},
        "--where asks about items of domain0, which have no "
        "attributes; give --attributes=domain0=items.csv"},
-      {Cause::usage, {.attributes = table, .at_most = "2:brand"}, "--at_most: "},
-      {Cause::usage, {.attributes = table, .where = "price <"}, "--where, column 8 of 'price <'"},
+      {Cause::usage, {.attributes = table, .rules = {.at_most = "2:brand"}}, "--at_most: "},
+      {Cause::usage,
+       {.attributes = table, .rules = {.where = "price <"}},
+       "--where, column 8 of 'price <'"},
       {Cause::usage, {.only_items = "a,domain0=b"}, "--only_items names two files for the domain"},
       {Cause::io, {.only_items = folder_ / "missing.txt"}, "missing.txt"},
   };

@@ -24,7 +24,6 @@
 #include "model/item_regression/item_regression_fit.h"
 #include "serve/evaluation.h"
 #include "serve/later_files.h"
-#include "serve/new_items.h"
 #include "serve/recommender.h"
 #include "serve/served_model.h"
 #include "serve/service.h"
@@ -438,10 +437,8 @@ void set_histories(const Observation& told, const DatasetFile& dataset, Recommen
     }
     for (std::int32_t u = 0; u < history.users.size(); ++u) {
       std::vector<std::int32_t>& list = history.met[u].items;
-      const std::int32_t user = recommender.users(d).find(history.users.key(u));
-      if (user >= 0) {
-        const std::vector<std::int32_t>& seen = recommender.seen(d, user).items;
-        list.insert(list.end(), seen.begin(), seen.end());
+      if (const MetItems* const seen = recommender.met(d, {history.users.key(u), {}})) {
+        list.insert(list.end(), seen->items.begin(), seen->items.end());
       }
       std::ranges::sort(list);
       list.erase(std::unique(list.begin(), list.end()), list.end());

@@ -315,12 +315,12 @@ TEST_F(ServiceTest, AListIsMadeOfTheItemsThatARequestChooses) {
   const std::string out = folder_.write("out.txt", join(keys(0, {3, 9}), "\n"));
   with_service([&](RecommendationService& service) {
     for (int twice = 0; twice < 2; ++twice) {  // then from what was made before
-      expect_as_with_files(
-          service, {.rules = {.where = "price < 9 and brand = 'Zed'"}},
-          {.attributes = attributes_["domain0"], .where = "price < 9 and brand = 'Zed'"});
+      expect_as_with_files(service, {.rules = {.where = "price < 9 and brand = 'Zed'"}},
+                           {.attributes = attributes_["domain0"],
+                            .rules = {.where = "price < 9 and brand = 'Zed'"}});
       expect_as_with_files(service, {.rules = {.at_most = "1:brand"}},
-                           {.attributes = attributes_["domain0"], .at_most = "1:brand"});
-      expect_as_with_files(service, {.rules = {.min_degree = 5}}, {.min_degree = 5});
+                           {.attributes = attributes_["domain0"], .rules = {.at_most = "1:brand"}});
+      expect_as_with_files(service, {.rules = {.min_degree = 5}}, {.rules = {.min_degree = 5}});
     }
     expect_as_with_files(service,
                          {{{"domain0", keys(0, {2, 3, 4, 6, 8, 9})}},

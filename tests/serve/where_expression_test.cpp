@@ -43,7 +43,7 @@ class WhereExpressionTest : public testing::Test {
   }
 
   Bits of(const std::string& condition) const {
-    return WhereExpression::parse(condition, "--where").evaluate(*attributes_);
+    return WhereExpression(condition, "--where").evaluate(*attributes_);
   }
 
   std::string refusal(const std::string& condition) const {

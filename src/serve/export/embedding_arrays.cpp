@@ -29,14 +29,17 @@ struct ArrayFiles {
   std::string keys;
 };
 
-ArrayFiles array_files(const DatasetFile& dataset, int domain, const char* kind, const char* ending,
-                       const std::string& prefix) {
-  const std::string name = text(prefix, ".", dataset.domains()[domain].name, ".", kind);
-  return {name + ending, name + ".keys.txt"};
-}
+struct DomainArrays {
+  ArrayFiles users;
+  ArrayFiles items;
+};
 
-const char* ending_of_items(ArrayFormat format) {
-  return format == ArrayFormat::faiss ? ".faiss" : ".npy";
+DomainArrays arrays_of(const DatasetFile& dataset, int domain, ArrayFormat format,
+                       const std::string& prefix) {
+  const std::string name = text(prefix, ".", dataset.domains()[domain].name);
+  return {{name + ".users.npy", name + ".users.keys.txt"},
+          {name + (format == ArrayFormat::faiss ? ".items.faiss" : ".items.npy"),
+           name + ".items.keys.txt"}};
 }
 
 void write_keys(const std::vector<std::string>& keys, const UnfinishedFile& file) {
@@ -110,12 +113,8 @@ std::vector<std::string> files_of_arrays(const DatasetFile& dataset, ArrayFormat
                                          const std::string& prefix) {
   std::vector<std::string> files;
   for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
-    for (const ArrayFiles& of :
-         {array_files(dataset, d, "users", ".npy", prefix),
-          array_files(dataset, d, "items", ending_of_items(format), prefix)}) {
-      files.push_back(of.rows);
-      files.push_back(of.keys);
-    }
+    const auto [users, items] = arrays_of(dataset, d, format, prefix);
+    files.insert(files.end(), {users.rows, users.keys, items.rows, items.keys});
   }
   return files;
 }
@@ -133,8 +132,7 @@ void export_arrays(const DatasetFile& dataset, const NodeSpace& space, const Own
   for (int d = 0; d < space.domains(); ++d) {
     const Range users = space.users_of(d);
     const Range items = space.items_of(d);
-    const ArrayFiles of_users = array_files(dataset, d, "users", ".npy", prefix);
-    const ArrayFiles of_items = array_files(dataset, d, "items", ending_of_items(format), prefix);
+    const auto [of_users, of_items] = arrays_of(dataset, d, format, prefix);
     if (writes) {
       write_keys(dataset.user_keys(d), files.emplace_back(of_users.keys));
       write_keys(dataset.item_keys(d), files.emplace_back(of_items.keys));

@@ -60,12 +60,12 @@ std::vector<std::int32_t> read_item_keys(const std::string& path, const std::str
 FilterFiles::FilterFiles(const FilterOptions& options, const std::string& domain,
                          const DatasetFile& dataset)
     : options_(options),
-      rules_(options.rules(), "--"),
+      rules_(options.rules, "--"),
       dataset_(dataset),
       only_(parse_domain_files("--only_items", options.only_items, domain, dataset)),
       excluded_(parse_domain_files("--exclude_items", options.exclude_items, domain, dataset)),
       attributes_(parse_domain_files("--attributes", options.attributes, domain, dataset)) {
-  if (!attributes_.empty() && !options.rules().asks_attributes()) {
+  if (!attributes_.empty() && !options.rules.asks_attributes()) {
     throw Error(Cause::usage,
                 "--attributes is given and nothing asks about them; give --where, as in "
                 "--where='price < 20', or --at_most, as in --at_most=2:brand");
@@ -83,10 +83,9 @@ std::vector<std::string> FilterFiles::paths() const {
 std::optional<ItemFilter> FilterFiles::read(int domain, std::span<const std::int32_t> degree,
                                             std::ostream& report) const {
   const std::string& name = dataset_.domains()[domain].name;
-  const bool asks_attributes = options_.rules().asks_attributes();
   const auto only = only_.find(domain);
   const auto excluded = excluded_.find(domain);
-  if (only == only_.end() && excluded == excluded_.end() && options_.rules().is_empty()) {
+  if (only == only_.end() && excluded == excluded_.end() && options_.rules.is_empty()) {
     return std::nullopt;
   }
   const KeyTable items = number_keys(dataset_.item_keys(domain));
@@ -104,7 +103,7 @@ std::optional<ItemFilter> FilterFiles::read(int domain, std::span<const std::int
     say("--exclude_items");
   }
   std::optional<ItemAttributes> attributes;
-  if (asks_attributes) {
+  if (options_.rules.asks_attributes()) {
     const auto path = attributes_.find(domain);
     if (path == attributes_.end()) {
       throw Error(Cause::usage, text(rules_.asking(), " asks about items of ", name,

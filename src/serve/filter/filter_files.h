@@ -20,14 +20,7 @@ struct FilterOptions {
   std::string only_items = {};     // FILE or DOMAIN=FILE,...: a key a line
   std::string exclude_items = {};  // likewise
   std::string attributes = {};     // FILE or DOMAIN=FILE,...: see ItemAttributes
-  std::string where = {};          // see WhereExpression
-  std::string at_most = {};        // N:COLUMN
-  std::int64_t min_degree = 0;
-
-  ItemRules rules() const { return {where, at_most, min_degree}; }
-  bool is_empty() const {
-    return only_items.empty() && exclude_items.empty() && rules().is_empty();
-  }
+  ItemRules rules = {};
 };
 
 /// Filters from the files and conditions that options name.

@@ -27,7 +27,7 @@ AtMost parse_at_most(const std::string& value, const std::string& asked) {
 
 FilterRules::FilterRules(const ItemRules& rules, const std::string& prefix)
     : prefix_(prefix), min_degree_(rules.min_degree) {
-  if (!rules.where.empty()) where_ = WhereExpression::parse(rules.where, prefix + "where");
+  if (!rules.where.empty()) where_.emplace(rules.where, prefix + "where");
   if (!rules.at_most.empty()) at_most_ = parse_at_most(rules.at_most, prefix + "at_most");
 }
 

@@ -34,7 +34,7 @@ class FilterRules {
  public:
   /// `prefix` begins the names of the rules in sentences: "--" of flags.
   ///
-  /// Errors   those of WhereExpression::parse(); Error(Cause::usage) where at_most is not as
+  /// Errors   those of WhereExpression; Error(Cause::usage) where at_most is not as
   ///          "2:brand".
   FilterRules(const ItemRules& rules, const std::string& prefix);
 

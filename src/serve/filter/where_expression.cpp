@@ -14,52 +14,6 @@ namespace {
 
 constexpr int kDeepest = 100;
 
-/// A value that a column is compared with.
-struct Literal {
-  std::size_t at = 0;  // where it begins in the condition
-  std::optional<double> number;
-  std::string text;  // where it is no number
-};
-
-enum class Test { equal, unequal, less, at_most, more, at_least, among, missing };
-
-}  // namespace
-
-struct WhereExpression::Node {
-  enum class Kind { any, all, none, comparison };  // of the parts; none: not
-  Kind kind = Kind::comparison;
-  std::vector<Node> parts;
-  // Of a comparison:
-  std::string column;
-  std::size_t at = 0;
-  Test test = Test::equal;
-  std::vector<Literal> values;
-};
-
-namespace {
-
-using Node = WhereExpression::Node;
-using Kind = Node::Kind;
-
-/// "--where, column 9 of 'price < '". Columns are of characters, from 1.
-std::string place(const std::string& asked, const std::string& condition, std::size_t at) {
-  const auto characters =
-      std::ranges::count_if(condition.substr(0, at), [](char c) { return (c & 0xC0) != 0x80; });
-  return text(asked, ", column ", characters + 1, " of ", excerpt(condition));
-}
-
-Error error_at(const std::string& asked, const std::string& condition, std::size_t at,
-               const std::string& what) {
-  return {Cause::usage, text(place(asked, condition, at), ": ", what)};
-}
-
-bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-/// A letter, of any alphabet, or _.
-bool begins_word(char c) {
-  return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80) != 0;
-}
-
 struct Token {
   enum class Kind { word, name, number, text, sign, end };  // name: in [ ], a column and no keyword
   Kind kind = Kind::end;
@@ -73,10 +27,49 @@ struct Token {
   }
 };
 
+/// Of a missing value none holds but the last.
+enum class Test { equal, unequal, less, at_most, more, at_least, among, not_among, there, missing };
+
+}  // namespace
+
+struct WhereExpression::Node {
+  enum class Kind { any, all, none, comparison };  // of the parts; none: not
+  Kind kind = Kind::comparison;
+  std::vector<Node> parts;
+  // Of a comparison:
+  std::string column;
+  std::size_t at = 0;
+  Test test = Test::equal;
+  std::vector<Token> values;  // numbers and texts
+};
+
+/// "--where, column 9 of 'price < '". Columns are of characters, from 1.
+std::string WhereExpression::place(std::size_t at) const {
+  const auto characters =
+      std::ranges::count_if(condition_.substr(0, at), [](char c) { return (c & 0xC0) != 0x80; });
+  return text(asked_, ", column ", characters + 1, " of ", excerpt(condition_));
+}
+
+Error WhereExpression::error_at(std::size_t at, const std::string& what) const {
+  return {Cause::usage, text(place(at), ": ", what)};
+}
+
+namespace {
+
+using Node = WhereExpression::Node;
+using Kind = Node::Kind;
+
+bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+/// A letter, of any alphabet, or _.
+bool begins_word(char c) {
+  return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80) != 0;
+}
+
 class Parser {
  public:
-  Parser(const std::string& condition, const std::string& asked)
-      : condition_(condition), asked_(asked) {
+  Parser(const WhereExpression& whole, const std::string& condition)
+      : whole_(whole), condition_(condition) {
     advance();
   }
 
@@ -125,7 +118,7 @@ class Parser {
     while (true) {
       const std::size_t end = condition_.find(close, next_);
       if (end == std::string::npos) {
-        throw at(token_.at, text("this ", open, " has no closing ", close));
+        throw whole_.error_at(token_.at, text("this ", open, " has no closing ", close));
       }
       token_.value += condition_.substr(next_, end - next_);
       next_ = end + 1;
@@ -147,20 +140,18 @@ class Parser {
     const std::string_view digits =
         std::string_view(token_.value).substr(token_.value.front() == '+' ? 1 : 0);
     const std::optional<double> number = parse_real(digits);
-    if (!number) throw at(token_.at, text("expected a number, got ", excerpt(token_.value)));
+    if (!number)
+      throw whole_.error_at(token_.at, text("expected a number, got ", excerpt(token_.value)));
     token_.kind = Token::Kind::number;
     token_.number = *number;
   }
 
-  Error at(std::size_t place, const std::string& what) const {
-    return error_at(asked_, condition_, place, what);
-  }
-
   Error expected(const std::string& what) const {
-    return at(token_.at, text("expected ", what, ", got ",
-                              token_.kind == Token::Kind::end
-                                  ? "its end"
-                                  : excerpt(condition_.substr(token_.at, next_ - token_.at))));
+    return whole_.error_at(token_.at,
+                           text("expected ", what, ", got ",
+                                token_.kind == Token::Kind::end
+                                    ? "its end"
+                                    : excerpt(condition_.substr(token_.at, next_ - token_.at))));
   }
 
   bool take(std::string_view word) {
@@ -196,7 +187,8 @@ class Parser {
     const bool is_not = token_.is("not");
     if (!is_not && !token_.is("(")) return comparison();
     if (++depth_ > kDeepest) {
-      throw at(token_.at, text("more than ", kDeepest, " parentheses or negations in each other"));
+      throw whole_.error_at(
+          token_.at, text("more than ", kDeepest, " parentheses or negations in each other"));
     }
     advance();
     Node node;
@@ -223,31 +215,20 @@ class Parser {
     node.at = token_.at;
     advance();
     if (take("is")) {
-      const bool is_not = take("not");
+      node.test = take("not") ? Test::there : Test::missing;
       require("missing");
-      node.test = Test::missing;
-      return is_not ? negated(std::move(node)) : node;
+      return node;
     }
     const bool is_not = take("not");
     if (is_not && !token_.is("in")) throw expected("'in'");
     if (take("in")) {
-      node.test = Test::among;
+      node.test = is_not ? Test::not_among : Test::among;
       require("(");
       do {
         node.values.push_back(value());
       } while (take(","));
       if (!take(")")) throw expected("',' or ')'");
-      // Not Kind::none: of a missing value neither holds.
-      if (!is_not) return node;
-      Node both;
-      both.kind = Kind::all;
-      Node there;
-      there.column = node.column;
-      there.at = node.at;
-      there.test = Test::missing;
-      both.parts.push_back(negated(std::move(there)));
-      both.parts.push_back(negated(std::move(node)));
-      return both;
+      return node;
     }
     constexpr std::string_view kSigns[] = {"=", "!=", "<", "<=", ">", ">="};
     for (int test = 0; test < 6; ++test) {
@@ -259,31 +240,20 @@ class Parser {
     throw expected("=, !=, <, <=, >, >=, 'in', 'not in' or 'is'");
   }
 
-  Literal value() {
-    Literal literal;
-    literal.at = token_.at;
-    if (token_.kind == Token::Kind::number) {
-      literal.number = token_.number;
-    } else if (token_.kind == Token::Kind::text) {
-      literal.text = token_.value;
-    } else {
+  /// A value that a column is compared with.
+  Token value() {
+    if (token_.kind != Token::Kind::number && token_.kind != Token::Kind::text) {
       throw expected("a number or a text in quotes");
     }
+    Token value = std::move(token_);
     advance();
-    return literal;
-  }
-
-  static Node negated(Node part) {
-    Node node;
-    node.kind = Kind::none;
-    node.parts.push_back(std::move(part));
-    return node;
+    return value;
   }
 
   static constexpr std::string_view kWords[] = {"and", "or", "not", "in", "is", "missing"};
 
+  const WhereExpression& whole_;
   const std::string& condition_;
-  const std::string& asked_;
   std::size_t next_ = 0;  // behind the token
   Token token_;
   int depth_ = 0;
@@ -306,93 +276,68 @@ bool holds(Test test, const T& value, const std::vector<T>& among) {
     case Test::at_least:
       return value >= other;
     default:
-      return std::ranges::find(among, value) != among.end();
+      return (std::ranges::find(among, value) != among.end()) == (test == Test::among);
   }
 }
-
-/// Evaluates the nodes of a condition on one table.
-class Evaluation {
- public:
-  Evaluation(const std::string& condition, const std::string& asked,
-             const ItemAttributes& attributes)
-      : condition_(condition), asked_(asked), attributes_(attributes) {}
-
-  std::vector<std::uint8_t> of(const Node& node) const {
-    if (node.kind == Kind::comparison) return compared(node);
-    std::vector<std::uint8_t> result = of(node.parts.front());
-    if (node.kind == Kind::none) {
-      for (std::uint8_t& item : result) item ^= 1;
-    }
-    for (std::size_t p = 1; p < node.parts.size(); ++p) {
-      const std::vector<std::uint8_t> part = of(node.parts[p]);
-      for (std::size_t i = 0; i < result.size(); ++i) {
-        result[i] = node.kind == Kind::any ? result[i] | part[i] : result[i] & part[i];
-      }
-    }
-    return result;
-  }
-
- private:
-  std::vector<std::uint8_t> compared(const Node& node) const {
-    const ItemAttributes::Column& column =
-        attributes_.column(node.column, place(asked_, condition_, node.at));
-    const auto count = static_cast<std::int32_t>(column.values.size());
-    std::vector<std::uint8_t> of_value(count, 0);
-    if (node.test != Test::missing) {
-      if (count > 0) check_values(node, column);
-      std::vector<double> numbers;
-      std::vector<std::string_view> texts;
-      for (const Literal& value : node.values) {
-        numbers.push_back(value.number.value_or(0));
-        texts.push_back(value.text);
-      }
-      for (std::int32_t v = 0; v < count; ++v) {
-        of_value[v] = column.has_numbers ? holds(node.test, column.number[v], numbers)
-                                         : holds(node.test, column.values.key(v), texts);
-      }
-    }
-    std::vector<std::uint8_t> result;
-    result.reserve(column.of_item.size());
-    for (const std::int32_t value : column.of_item) {
-      result.push_back(value < 0 ? static_cast<std::uint8_t>(node.test == Test::missing)
-                                 : of_value[value]);
-    }
-    return result;
-  }
-
-  void check_values(const Node& node, const ItemAttributes::Column& column) const {
-    for (const Literal& value : node.values) {
-      if (value.number && !column.has_numbers) {
-        throw error_at(
-            asked_, condition_, value.at,
-            text("expected a text in quotes, as the column ", printable(column.name), " of ",
-                 attributes_.path(), " has texts (", excerpt(column.a_text()), "), got a number"));
-      }
-      if (!value.number && column.has_numbers) {
-        throw error_at(asked_, condition_, value.at,
-                       text("expected a number, as the column ", printable(column.name), " of ",
-                            attributes_.path(), " has numbers, got a text"));
-      }
-    }
-  }
-
-  const std::string& condition_;
-  const std::string& asked_;
-  const ItemAttributes& attributes_;
-};
 
 }  // namespace
 
-WhereExpression::WhereExpression(std::string condition, std::string asked,
-                                 std::shared_ptr<const Node> root)
-    : condition_(std::move(condition)), asked_(std::move(asked)), root_(std::move(root)) {}
-
-WhereExpression WhereExpression::parse(const std::string& condition, const std::string& asked) {
-  return {condition, asked, std::make_shared<const Node>(Parser(condition, asked).parse())};
-}
+WhereExpression::WhereExpression(const std::string& condition, const std::string& asked)
+    : condition_(condition),
+      asked_(asked),
+      root_(std::make_shared<const Node>(Parser(*this, condition_).parse())) {}
 
 std::vector<std::uint8_t> WhereExpression::evaluate(const ItemAttributes& attributes) const {
-  return Evaluation(condition_, asked_, attributes).of(*root_);
+  return holds_for(*root_, attributes);
+}
+
+std::vector<std::uint8_t> WhereExpression::holds_for(const Node& node,
+                                                     const ItemAttributes& attributes) const {
+  if (node.kind == Kind::comparison) return compared(node, attributes);
+  std::vector<std::uint8_t> result = holds_for(node.parts.front(), attributes);
+  if (node.kind == Kind::none) {
+    for (std::uint8_t& item : result) item ^= 1;
+  }
+  for (std::size_t p = 1; p < node.parts.size(); ++p) {
+    const std::vector<std::uint8_t> part = holds_for(node.parts[p], attributes);
+    for (std::size_t i = 0; i < result.size(); ++i) {
+      result[i] = node.kind == Kind::any ? result[i] | part[i] : result[i] & part[i];
+    }
+  }
+  return result;
+}
+
+std::vector<std::uint8_t> WhereExpression::compared(const Node& node,
+                                                    const ItemAttributes& attributes) const {
+  const ItemAttributes::Column& column = attributes.column(node.column, place(node.at));
+  const auto count = static_cast<std::int32_t>(column.values.size());
+  std::vector<std::uint8_t> of_value(count, node.test == Test::there ? 1 : 0);
+  std::vector<double> numbers;
+  std::vector<std::string_view> texts;
+  for (const Token& value : node.values) {
+    const bool is_number = value.kind == Token::Kind::number;
+    if (count > 0 && is_number != column.has_numbers) {
+      throw error_at(
+          value.at,
+          text(is_number ? "expected a text in quotes" : "expected a number", ", as the column ",
+               printable(column.name), " of ", attributes.path(),
+               is_number ? text(" has texts (", excerpt(column.a_text()), "), got a number")
+                         : " has numbers, got a text"));
+    }
+    numbers.push_back(value.number);
+    texts.push_back(value.value);
+  }
+  for (std::int32_t v = 0; v < count && !node.values.empty(); ++v) {
+    of_value[v] = column.has_numbers ? holds(node.test, column.number[v], numbers)
+                                     : holds(node.test, column.values.key(v), texts);
+  }
+  std::vector<std::uint8_t> result;
+  result.reserve(column.of_item.size());
+  for (const std::int32_t value : column.of_item) {
+    result.push_back(value < 0 ? static_cast<std::uint8_t>(node.test == Test::missing)
+                               : of_value[value]);
+  }
+  return result;
 }
 
 }  // namespace micrec

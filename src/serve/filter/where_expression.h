@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "serve/filter/item_attributes.h"
 
 namespace micrec {
@@ -28,7 +29,7 @@ class WhereExpression {
   /// Errors   Error(Cause::usage): names the column, from 1, what was expected there and what it
   ///          got; also where more than 100 parentheses or negations are in each other. `asked`
   ///          begins the sentence: "--where".
-  static WhereExpression parse(const std::string& condition, const std::string& asked);
+  WhereExpression(const std::string& condition, const std::string& asked);
 
   /// For which items it holds. Shapes   returns (items), 1 or 0.
   ///
@@ -38,9 +39,13 @@ class WhereExpression {
   std::vector<std::uint8_t> evaluate(const ItemAttributes& attributes) const;
 
   struct Node;
+  /// Of something at a byte of the condition.
+  Error error_at(std::size_t at, const std::string& what) const;
 
  private:
-  WhereExpression(std::string condition, std::string asked, std::shared_ptr<const Node> root);
+  std::string place(std::size_t at) const;
+  std::vector<std::uint8_t> holds_for(const Node& node, const ItemAttributes& attributes) const;
+  std::vector<std::uint8_t> compared(const Node& node, const ItemAttributes& attributes) const;
 
   std::string condition_;
   std::string asked_;

@@ -82,14 +82,15 @@ bool may_be_another_sites_name(const std::string& host) {
          inet_pton(AF_INET6, name.c_str(), &address) != 1;
 }
 
-void refuse(httplib::Response& response, int status, const std::string& sentence) {
-  response.status = status;
-  response.set_content(error_json(sentence), kJson);
-}
-
 void reply(httplib::Response& response, const Reply& reply) {
   response.status = reply.status;
   response.set_content(reply.body, kJson);
+}
+
+/// Returns false: the request goes no further.
+bool refuse(httplib::Response& response, int status, const std::string& sentence) {
+  reply(response, {status, error_json(sentence)});
+  return false;
 }
 
 /// What httplib refuses by itself.
@@ -301,20 +302,16 @@ class HttpServer::Server final : public httplib::Server {
       if (!is_too_long) body.append(bytes, size);
       return !is_too_long;
     });
-    if (is_too_long) {
-      refuse_body(response);
-    } else if (!is_whole) {
-      const int status = response.status == 415 ? 415 : 400;
-      refuse(response, status,
-             status == 415 ? sentence_of(415) : "the body did not come whole and in time");
-    }
-    return is_whole && !is_too_long;
+    if (is_too_long) return refuse_body(response);
+    if (is_whole) return true;
+    if (response.status == 415) return refuse(response, 415, sentence_of(415));
+    return refuse(response, 400, "the body did not come whole and in time");
   }
 
-  void refuse_body(httplib::Response& response) const {
-    refuse(response, 413,
-           text("the body is longer than the ", with_commas(options_.body_bytes),
-                " bytes that this server takes; send less at once"));
+  bool refuse_body(httplib::Response& response) const {
+    return refuse(response, 413,
+                  text("the body is longer than the ", with_commas(options_.body_bytes),
+                       " bytes that this server takes; send less at once"));
   }
 
   /// Answers when one of the threads that compute is free.
@@ -335,14 +332,13 @@ class HttpServer::Server final : public httplib::Server {
   bool check(const httplib::Request& request, httplib::Response& response) {
     const Path* const path = find_path(request.path);
     if (path == nullptr) {
-      refuse(response, 404, text("there is nothing at this address; /openapi.json lists what is"));
-      return false;
+      return refuse(response, 404, "there is nothing at this address; /openapi.json lists what is");
     }
     const std::string method = request.method == "HEAD" ? "GET" : request.method;
     if (method != path->method) {
       response.set_header("Allow", path->method == std::string("GET") ? "GET, HEAD" : "POST");
-      refuse(response, 405, text(path->path, " takes ", path->method, ", not ", request.method));
-      return false;
+      return refuse(response, 405,
+                    text(path->path, " takes ", path->method, ", not ", request.method));
     }
     if (!path->needs_token) return true;
     return check_asker(request, response) && (method == "GET" || check_body(request, response));
@@ -351,42 +347,37 @@ class HttpServer::Server final : public httplib::Server {
   bool check_asker(const httplib::Request& request, httplib::Response& response) {
     if (options_.token.empty()) {
       if (may_be_another_sites_name(request.get_header_value("Host"))) {
-        refuse(response, 421,
-               "a server without a token answers to localhost or an address of numbers alone");
-        return false;
+        return refuse(
+            response, 421,
+            "a server without a token answers to localhost or an address of numbers alone");
       }
     } else if (!are_equal(request.get_header_value("Authorization"), "Bearer " + options_.token)) {
       response.set_header("WWW-Authenticate", "Bearer");
-      refuse(response, 401, "the header \"Authorization: Bearer TOKEN\" is missing or wrong");
-      return false;
+      return refuse(response, 401,
+                    "the header \"Authorization: Bearer TOKEN\" is missing or wrong");
     }
     if (rate_.take()) return true;
     response.set_header("Retry-After", "1");
-    refuse(response, 429,
-           text("this server answers ", options_.requests_per_second, " requests a second"));
-    return false;
+    return refuse(response, 429,
+                  text("this server answers ", options_.requests_per_second, " requests a second"));
   }
 
   bool check_body(const httplib::Request& request, httplib::Response& response) const {
     const std::string type = small_letters(request.get_header_value("Content-Type"));
     if (type.substr(0, type.find_first_of("; ")) != kJson) {
-      refuse(response, 415, "the header \"Content-Type: application/json\" is missing");
-      return false;
+      return refuse(response, 415, "the header \"Content-Type: application/json\" is missing");
     }
     if (std::ranges::find(kEncodings, small_letters(request.get_header_value(
                                           "Content-Encoding"))) == std::end(kEncodings)) {
-      refuse(response, 415, sentence_of(415));
-      return false;
+      return refuse(response, 415, sentence_of(415));
     }
     const std::optional<std::int64_t> bytes = announced_bytes(request);
     if (!bytes && (request.has_header("Content-Length") ||
                    small_letters(request.get_header_value("Transfer-Encoding")) != "chunked")) {
-      refuse(response, 400, "the headers do not say how long the body is");
-      return false;
+      return refuse(response, 400, "the headers do not say how long the body is");
     }
     if (bytes.value_or(0) > options_.body_bytes) {
-      refuse_body(response);
-      return false;
+      return refuse_body(response);
     }
     return true;
   }
