@@ -135,7 +135,7 @@ at::Tensor ImplicitAls::solve(const Pattern& pattern, std::vector<std::int64_t> 
   SolvedRows solved =
       shard_.device.is_cpu() ? solve_implicit_rows(problem) : solve_implicit_rows_by_torch(problem);
   if (misfit != nullptr) *misfit = std::move(solved.misfit);
-  return row_product_values(solved.x, basis.vectors);
+  return row_product(solved.x, basis.vectors);
 }
 
 void ImplicitAls::update(Side side, std::vector<double>& misfit) {

@@ -10,7 +10,7 @@
 
 #include "base/parallel.h"
 #include "graph/linear_operator.h"
-#include "graph/row_product.h"
+#include "kernels/row_product.h"
 #include "kernels/rows.h"
 #include "kernels/triple_element.h"
 
