@@ -116,9 +116,11 @@ class StepContext {
 
   // First, the plan: who needs which rows, in any order, and what is drawn.
   Wanted want(std::vector<std::int32_t> owned_rows);
-  Planned plan(std::vector<float> numbers);
-  Planned plan(std::vector<double> numbers);
-  Planned plan(std::vector<std::int32_t> numbers);
+  template <typename Number>
+  Planned plan(std::vector<Number> numbers) {
+    planned_.emplace_back(KeptNumbers<Number>(std::move(numbers)));
+    return static_cast<Planned>(planned_.size() - 1);
+  }
   /// Nobody wants more. Ranks: collective in the row group where propagates_wanted.
   void finish_plan();
   /// The loss begins to be computed: what was planned goes to the device.
@@ -191,16 +193,11 @@ class StepContext {
     RowList owned;
     std::optional<TakenRows> taken;
   };
-  struct PlannedList {
-    std::variant<std::vector<float>, std::vector<double>, std::vector<std::int32_t>> here;
-    std::shared_ptr<DeviceNumbers> there;
-  };
+  using PlannedList =
+      std::variant<KeptNumbers<float>, KeptNumbers<double>, KeptNumbers<std::int32_t>>;
   const WantedList& list_of(Wanted which) const {
     return lists_.at(static_cast<std::size_t>(which));
   }
-  template <typename Numbers>
-  Planned keep_planned(Numbers numbers);
-  static std::pair<const void*, std::int64_t> bytes_of(const PlannedList& list);
 
   std::optional<TripleBatch> batch_;
   std::int64_t batch_rows_ = 0;
