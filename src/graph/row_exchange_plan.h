@@ -27,7 +27,7 @@ struct RowExchange::Plan {
 
   // The way back entry by entry, with an order and more than one rank.
   bool by_entry = false;
-  std::vector<std::int32_t> entries_by_owner;   // (needed) entries, grouped by owner
+  RowList entries_by_owner;                     // (needed) entries, grouped by owner
   std::vector<std::int64_t> entries_to_owner;   // (ranks)
   std::vector<std::int64_t> entries_from_rank;  // (ranks)
   Pattern arrivals_of_row;                      // (requested_rows) arrived entries, in their order

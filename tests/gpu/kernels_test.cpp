@@ -66,9 +66,10 @@ TEST(GpuKernels, GathersAndScattersInTheOrderOfTheCpu) {
   const std::vector<std::int32_t> rows = {5, 0, 0, 9, 5, 5, 2};
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kLong, at::kByte}) {
     const at::Tensor x = random_matrix(10, 33, 1).mul(100).to(dtype);
-    EXPECT_TRUE(same_bits(gather_rows(x.to(gpu), rows).cpu(), gather_rows(x, rows)));
+    const RowList list(rows);
+    EXPECT_TRUE(same_bits(gather_rows(x.to(gpu), list).cpu(), gather_rows(x, list)));
   }
-  EXPECT_EQ(gather_rows(random_matrix(3, 4, 1).to(gpu), std::vector<std::int32_t>{}).size(0), 0);
+  EXPECT_EQ(gather_rows(random_matrix(3, 4, 1).to(gpu), RowList()).size(0), 0);
 
   const at::Tensor weights = random_matrix(7, 33, 2);
   at::Tensor here = random_matrix(10, 33, 3).requires_grad_(true);

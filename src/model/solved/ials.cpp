@@ -36,7 +36,7 @@ at::Tensor rows_of_summand(const at::Tensor& table, Range rows, const RowGroups&
                            std::int64_t summand) {
   if (!groups.of_group) return table.slice(0, rows.begin, rows.end);
   std::vector<std::int64_t> chosen;
-  for (const std::int32_t row : (*groups.of_group)[summand]) {
+  for (const std::int32_t row : (*groups.of_group)[summand].rows()) {
     if (rows.contains(row)) chosen.push_back(row);
   }
   return table.index_select(0, at::tensor(chosen, at::kLong));
