@@ -57,9 +57,8 @@ MetisGraph make_graph(const Units& units, const Adjacency& graph) {
   result.adjacent.resize(static_cast<std::size_t>(result.begin.back()));
   std::vector<idx_t> next(result.begin.begin(), result.begin.end() - 1);
   for (std::int64_t node = 0; node < graph.nodes(); ++node) {
-    for (std::int64_t i = graph.offsets[node]; i < graph.offsets[node + 1]; ++i) {
-      result.adjacent[next[units.of_node[node]]++] =
-          static_cast<idx_t>(units.of_node[graph.columns[i]]);
+    for (const std::int32_t column : graph.of(node)) {
+      result.adjacent[next[units.of_node[node]]++] = static_cast<idx_t>(units.of_node[column]);
     }
   }
   for (std::int64_t unit = 0; unit < count; ++unit) {

@@ -222,8 +222,7 @@ void count_items(const Setting& setting, int domain, const Eligible& eligible,
     around.start(item);
     double drawn_by_all = 0;
     double excluded_of_all = 0;
-    for (std::int64_t i = graph.offsets[item]; i < graph.offsets[item + 1]; ++i) {
-      const std::int32_t user = graph.columns[i];
+    for (const std::int32_t user : graph.of(item)) {
       const double chance = users.drawn[user] / static_cast<double>(graph.degree(user));
       around.add(setting.part(user), chance, users.negative[user]);
       drawn_by_all += chance;
@@ -267,8 +266,8 @@ void count_rows(const Setting& setting, const std::vector<double>& not_wanted, P
     needs.wanted_rows[owner] += wanted;
     needs.wanted_nonzeros[owner] += wanted * static_cast<double>(graph.degree(node));
     around.start(nodes + node);
-    for (std::int64_t i = graph.offsets[node]; i < graph.offsets[node + 1]; ++i) {
-      const std::int32_t part = setting.part(graph.columns[i]);
+    for (const std::int32_t neighbour : graph.of(node)) {
+      const std::int32_t part = setting.part(neighbour);
       if (part == owner || around.has(part)) continue;
       around.add(part, 0, 0);
       ++needs.halo.sent[owner];
@@ -293,8 +292,8 @@ HaloCounts count_halo(const Adjacency& readers, const Ownership& ownership) {
   for (std::int64_t node = 0; node < readers.nodes(); ++node) {
     const std::int32_t owner = ownership.owner[node];
     seen[owner] = node;
-    for (std::int64_t i = readers.offsets[node]; i < readers.offsets[node + 1]; ++i) {
-      const std::int32_t part = ownership.owner[readers.columns[i]];
+    for (const std::int32_t reader : readers.of(node)) {
+      const std::int32_t part = ownership.owner[reader];
       if (seen[part] == node) continue;
       seen[part] = node;
       ++counts.sent[owner];

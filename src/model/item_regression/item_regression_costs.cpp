@@ -92,8 +92,8 @@ Histories::Histories(const ItemRegressionShape& shape)
   for (std::int32_t person = 0; person < static_cast<std::int32_t>(people()); ++person) {
     history.clear();
     for (const std::int32_t user : users_of_person.of(person)) {
-      for (std::int64_t n = shape.graph.offsets[user]; n < shape.graph.offsets[user + 1]; ++n) {
-        history.push_back(static_cast<std::int32_t>(shape.graph.columns[n] - users));
+      for (const std::int32_t item : shape.graph.of(user)) {
+        history.push_back(static_cast<std::int32_t>(item - users));
       }
     }
     std::ranges::sort(history);

@@ -127,17 +127,12 @@ ItemRegressionFit::Similar ItemRegressionFit::search_similar(Range own_places,
       question.asked_by[item] = shard_.whole.owner[users + item];
     }
   }
-  const NearestNeighbours nearest =
+  const NumberLists nearest =
       find_neighbours(question, {.search = search_}, shard_.world, &searches_.emplace_back());
   std::int64_t query = 0;
   for (std::int64_t n = own_places.begin; n < own_places.end; ++n) {
-    if (question.asked_by[own[n]] >= 0) {
-      found.nearest.neighbours.insert(found.nearest.neighbours.end(),
-                                      nearest.neighbours.begin() + nearest.offsets[query],
-                                      nearest.neighbours.begin() + nearest.offsets[query + 1]);
-      ++query;
-    }
-    found.nearest.offsets.push_back(static_cast<std::int64_t>(found.nearest.neighbours.size()));
+    const bool is_asked = question.asked_by[own[n]] >= 0;
+    found.nearest.add(is_asked ? nearest.of(query++) : std::span<const std::int32_t>());
   }
   return found;
 }
@@ -222,10 +217,9 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
   for (std::int64_t n = items.begin; n < items.end; ++n) {
     const bool sampled =
         is_wanted(own[n]) && is_drawn(seed_, own[n], task.most_items, of_domain.size());
-    people.push_back(sampled ? histories_.people_of_own(n) : std::span<const std::int32_t>());
-    const std::int64_t from = similar.offsets[n - first_own];
-    alike.push_back(std::span(similar.neighbours)
-                        .subspan(from, sampled ? similar.offsets[n - first_own + 1] - from : 0));
+    const std::span<const std::int32_t> nobody;
+    people.push_back(sampled ? histories_.people_of_own(n) : nobody);
+    alike.push_back(sampled ? similar.of(n - first_own) : nobody);
     all_people.insert(all_people.end(), people.back().begin(), people.back().end());
   }
   const auto sort_once = [](std::vector<std::int32_t>& numbers) {

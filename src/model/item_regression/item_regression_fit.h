@@ -90,7 +90,7 @@ class ItemRegressionFit {
   /// The nearest by features of some of the rank's items.
   struct Similar {
     std::int64_t first_own = 0;  ///< place of the first in own_items()
-    NearestNeighbours nearest;
+    NumberLists nearest;
   };
 
   Range items_of(int domain) const;
