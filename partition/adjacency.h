@@ -32,6 +32,9 @@ Adjacency symmetric_graph(std::int64_t nodes, const ForEach& for_each) {
   })};
 }
 
+/// (nodes) of each how many it is summed into.
+std::vector<std::int32_t> degrees_of(const Adjacency& graph);
+
 /// Exchanges the roles of rows and columns.
 Adjacency transposed(const Adjacency& graph);
 

@@ -284,10 +284,7 @@ Ownership assign_by_metis(const NodeSpace& space, const People& people, const Ad
                           int parts, const PartBalance& balance) {
   CHECK_GE(parts, 1);
   CHECK_EQ(graph.nodes(), space.nodes());
-  std::vector<std::int32_t> degree(static_cast<std::size_t>(graph.nodes()));
-  for (std::int64_t node = 0; node < graph.nodes(); ++node) {
-    degree[node] = static_cast<std::int32_t>(graph.degree(node));
-  }
+  const std::vector<std::int32_t> degree = degrees_of(graph);
   const Units units = units_of(space, people, degree);
   if (parts == 1 || graph.nonzeros() == 0 || units.count() < kFewestUnitsPerPart * parts) {
     return assign_balanced(space, people, degree, parts);

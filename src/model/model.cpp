@@ -29,7 +29,8 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
       shard_(&shard),
       seed_(seed),
       sums_(shard.grid, config.dim, shard.columns),
-      overlaps_(find_overlaps(*shard.summary)),
+      overlaps_(
+          find_overlaps(shard.space(), shard.summary->people, shard.summary->training_degree)),
       dense_(shard.summands(), sums_.width()),
       one_(at::ones({}, at::TensorOptions(at::kDouble).device(shard.device))),
       zero_(at::zeros_like(one_)),

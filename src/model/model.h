@@ -16,7 +16,6 @@
 #include "model/losses.h"
 #include "model/model_config.h"
 #include "model/model_part.h"
-#include "model/overlap.h"
 #include "model/propagation.h"
 #include "model/ridge_map.h"
 #include "model/rows_of_new.h"
@@ -28,6 +27,7 @@
 #include "model/step/shard.h"
 #include "model/step/step_context.h"
 #include "model/template_embedding.h"
+#include "partition/overlap.h"
 
 namespace micrec {
 

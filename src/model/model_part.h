@@ -5,11 +5,11 @@
 
 #include "data/dataset_file.h"
 #include "model/model_config.h"
-#include "model/overlap.h"
 #include "model/step/parameter.h"
 #include "model/step/shard.h"
 #include "model/step/step_context.h"
 #include "model/step/step_shape.h"
+#include "partition/overlap.h"
 #include "partition/planning/step_costs.h"
 
 namespace micrec {
