@@ -152,7 +152,7 @@ class Model {
 
   TemplateEmbedding embedding_;
   std::unique_ptr<TableFit> fit_;  // of a kind that is_solved()
-  Losses losses_;
+  std::vector<std::unique_ptr<LossTerm>> losses_;
   ContentTerm content_;
   SemanticNeighbours semantic_;
   Propagation propagation_;

@@ -31,7 +31,7 @@ struct PartInputs {
   const std::vector<OverlapPair>& overlaps;
   std::uint64_t seed;
   ModelState& state;
-  const TemplateEmbedding* embedding;  // of losses
+  const TemplateEmbedding& embedding;  // made before the terms of the loss
 };
 
 /// A term of the loss. What it needs of others it asks for in two rounds, before anything is
