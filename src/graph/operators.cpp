@@ -11,7 +11,6 @@
 
 #include "base/parallel.h"
 #include "graph/linear_operator.h"
-#include "graph/row_exchange_plan.h"
 #include "kernels/neighbour_sum_call.h"
 #include "kernels/rows.h"
 

@@ -6,7 +6,6 @@
 #include <bit>
 #include <utility>
 
-#include "graph/row_exchange_plan.h"
 #include "kernels/neighbour_sum_call.h"
 #include "kernels/row_set.h"
 

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "model/model_part.h"
-#include "model/step/contrastive_batch.h"
 #include "partition/overlap.h"
 
 namespace micrec {

@@ -18,7 +18,6 @@
 #include "model/model_part.h"
 #include "model/propagation.h"
 #include "model/ridge_map.h"
-#include "model/rows_of_new.h"
 #include "model/semantic_neighbours.h"
 #include "model/solved/table_fit.h"
 #include "model/step/column_sums.h"

@@ -18,7 +18,6 @@
 #include "kernels/upload.h"
 #include "model/step/column_exchange.h"
 #include "model/step/column_sums.h"
-#include "model/step/contrastive_batch.h"
 #include "model/step/dense_inputs.h"
 #include "model/step/row_groups.h"
 #include "model/step/shard.h"
@@ -58,6 +57,17 @@ struct StepShare {
   std::vector<const char*> parts;       // their names
   std::vector<at::Tensor> of_summands;  // of each part (summands of this rank), once a row part
   std::vector<at::Tensor> of_rank;      // of each part a scalar, once a rank
+};
+
+/// A rank's part of the contrastive batch of one pair of domains.
+struct ContrastiveBatch {
+  std::vector<std::int32_t> first_rows;   // (people of the row part) owned rows in one domain
+  std::vector<std::int32_t> second_rows;  // and in the other
+  // (ranks of the world) people of the batch whose whole rows each rank takes
+  std::vector<std::int64_t> rows_per_rank;
+  // (people) the place in the step's choice of every person of the batch, rank 0's people first;
+  // rising within a rank
+  std::vector<std::int32_t> positions;
 };
 
 /// What a step needs of the items of its batch, from their owners in one exchange.
