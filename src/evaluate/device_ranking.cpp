@@ -187,10 +187,7 @@ void DeviceRanking::count(const DeviceCandidates& candidates) {
   }
 }
 
-std::vector<std::int32_t> DeviceRanking::ahead() const {
-  const at::Tensor here = ahead_.cpu();
-  return {here.const_data_ptr<std::int32_t>(), here.const_data_ptr<std::int32_t>() + here.numel()};
-}
+std::vector<std::int32_t> DeviceRanking::ahead() const { return download<std::int32_t>(ahead_); }
 
 double largest_row_norm(const at::Tensor& rows) {
   if (rows.is_cpu()) {

@@ -41,6 +41,13 @@ at::Tensor upload(const List& list, c10::Device device) {
   }
 }
 
+/// The numbers of a tensor, wherever it is. Errors: CHECK: they are of this type.
+template <typename Number>
+std::vector<Number> download(const at::Tensor& tensor) {
+  const at::Tensor here = tensor.cpu().contiguous();
+  return {here.const_data_ptr<Number>(), here.const_data_ptr<Number>() + here.numel()};
+}
+
 /// What is on a device of numbers of the host that never change: copied there when it is first
 /// asked for. Their owner holds a pointer to it, and copies of the owner share it.
 class DeviceNumbers {

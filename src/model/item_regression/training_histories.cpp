@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "base/random.h"
+#include "kernels/upload.h"
 
 namespace micrec {
 namespace {
@@ -150,8 +151,7 @@ void TrainingHistories::weigh_people() {
     lengths.mutable_data_ptr<double>()[own_items_[n]] = length;
   }
   shard_.world->all_reduce("item_regression.lengths", lengths);
-  const double* const values = lengths.const_data_ptr<double>();
-  squared_length_.assign(values, values + lengths.numel());
+  squared_length_ = download<double>(lengths);
 }
 
 NumberLists TrainingHistories::items_of(std::span<const std::int32_t> people) const {

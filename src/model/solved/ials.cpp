@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "kernels/row_product.h"
+#include "kernels/upload.h"
 #include "model/solved/implicit_rows.h"
 #include "model/solved/symmetric_eigen.h"
 
@@ -100,9 +101,7 @@ std::vector<ImplicitAls::Basis> ImplicitAls::bases_of(Side side) const {
   }
   std::vector<Basis> bases;
   for (int domain = 0; domain < domains; ++domain) {
-    const at::Tensor gram = grams[domain].contiguous();
-    const double* const values = gram.const_data_ptr<double>();
-    SymmetricEigen eigen = symmetric_eigen(std::vector<double>(values, values + gram.numel()), dim);
+    SymmetricEigen eigen = symmetric_eigen(download<double>(grams[domain]), dim);
     for (double& value : eigen.values) value = config_.ials_weight * std::max(value, 0.0);
     const at::Tensor vectors = at::tensor(eigen.vectors, at::kDouble).view({dim, dim});
     bases.push_back({vectors.to(at::kFloat).to(shard_.device), std::move(eigen.values)});
