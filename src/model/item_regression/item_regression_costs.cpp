@@ -125,12 +125,10 @@ struct Hubs {
   std::vector<double> products;         // (hubs) at most
 };
 
-Hubs::Hubs(const Histories& histories, const HubRule& rule) : number_of(histories.items(), -1) {
+Hubs::Hubs(const Histories& histories, const HubRule& rule) {
   const std::vector<std::int32_t> items = ItemHubs::candidates(histories.degree, rule);
   candidates = static_cast<std::int64_t>(items.size());
-  for (std::size_t hub = 0; hub < items.size(); ++hub) {
-    number_of[items[hub]] = static_cast<std::int32_t>(hub);
-  }
+  number_of = places_in(items, histories.items());
   products.assign(items.size(), 0);
   std::vector<std::int32_t> met;
   for (std::int64_t person = 0; person < histories.people(); ++person) {
