@@ -41,7 +41,7 @@ int GridPlan::fullest_rank() const {
   return static_cast<int>(most - memory.begin());
 }
 
-int GridPlan::slowest_rank() const {
+int RankCosts::slowest_rank() const {
   const auto most = std::ranges::max_element(time, {}, &StepSeconds::total);
   return static_cast<int>(most - time.begin());
 }

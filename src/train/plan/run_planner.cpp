@@ -212,11 +212,6 @@ std::vector<const Candidate*> RunPlanner::alternatives(const std::string& partit
   return candidates;
 }
 
-int FitPlan::slowest_rank() const {
-  const auto slowest = std::ranges::max_element(time, {}, &StepSeconds::total);
-  return static_cast<int>(slowest - time.begin());
-}
-
 FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, const Adjacency& graph,
                  const Ownership& whole, const FitInputs& with, const MachineRates& rates) {
   const ItemRegressionShape shape{
