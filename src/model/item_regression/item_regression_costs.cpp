@@ -226,12 +226,12 @@ class Planned {
   const ItemRegressionShape& shape_;
   Histories histories_;
   Hubs hubs_;
-  std::int64_t columns_ = 0;                          // of all features
-  std::vector<Sent> sent_;                            // (ranks)
-  std::vector<std::vector<std::int32_t>> own_items_;  // (ranks)
-  std::vector<std::int32_t> met_;                     // by the people of the last batch, each once
-  std::vector<std::int32_t> asked_by_, met_in_;       // (people), (items) the last batch, from 1
-  std::int32_t batches_ = 0;                          // planned so far
+  std::int64_t columns_ = 0;                     // of all features
+  std::vector<Sent> sent_;                       // (ranks)
+  NumberLists own_items_;                        // (ranks)
+  std::vector<std::int32_t> met_;                // by the people of the last batch, each once
+  std::vector<std::int32_t> asked_by_, met_in_;  // (people), (items) the last batch, from 1
+  std::int32_t batches_ = 0;                     // planned so far
   // (domains, 2, 2) the columns of all items or of those that are walked, of all domains or of one,
   // where they are asked for.
   std::vector<std::optional<ByOwner>> columns_of_all_;
@@ -257,10 +257,7 @@ void Planned::features() {
 }
 
 void Planned::histories() {
-  own_items_.resize(ranks());
-  for (std::int32_t item = 0; item < static_cast<std::int32_t>(histories_.items()); ++item) {
-    own_items_[histories_.owner_of_item[item]].push_back(item);
-  }
+  own_items_ = places_by_number(histories_.owner_of_item, ranks());
   for (int rank = 0; rank < ranks(); ++rank) {
     sent_[rank].gathered_list("item_regression.sampled",
                               16 * static_cast<double>(histories_.sampled_of_rank[rank]));
@@ -333,11 +330,11 @@ void Planned::batches(const ItemRegressionSolve& solve) {
   std::size_t most = 0;
   for (int rank = 0; rank < ranks(); ++rank) {
     std::vector<std::int64_t> met_by;
-    for (const std::int32_t item : own_items_[rank]) {
+    for (const std::int32_t item : own_items_.of(rank)) {
       met_by.push_back(static_cast<std::int64_t>(histories_.of_item.of(item).size()));
     }
     of_rank.push_back(
-        ItemRegressionFit::cut_batches(shape_.space, own_items_[rank], met_by, columns_));
+        ItemRegressionFit::cut_batches(shape_.space, own_items_.of(rank), met_by, columns_));
     most = std::max(most, of_rank.back().size());
     sent_[rank].reduced("item_regression.batches", 1);
   }
@@ -353,7 +350,7 @@ void Planned::batches(const ItemRegressionSolve& solve) {
     for (const auto& [places, domain] : of_rank[rank]) {
       std::vector<std::int32_t> items;
       for (std::int64_t n = places.begin; n < places.end; ++n) {
-        const std::int32_t item = own_items_[rank][n];
+        const std::int32_t item = own_items_.of(rank)[n];
         if (ItemRegressionFit::is_drawn(shape_.seed, item, solve.most_items,
                                         items_of(domain).size())) {
           items.push_back(item);
@@ -495,7 +492,7 @@ void Planned::work() {
     solutions += share * solve.settings;
   }
   for (int rank = 0; rank < ranks(); ++rank) {
-    const double items = systems * static_cast<double>(own_items_[rank].size());
+    const double items = systems * static_cast<double>(own_items_.of(rank).size());
     StepCosts& costs = sent_[rank].costs();
     costs.matrix_operations(items *
                             (kNeighbours * kNeighbours * kNeighbours / 3 * solutions / systems +
