@@ -4,16 +4,23 @@
 
 namespace micrec {
 
+std::vector<std::int32_t> degrees_of(const Adjacency& graph) {
+  std::vector<std::int32_t> degrees;
+  for (std::int64_t node = 0; node < graph.nodes(); ++node) {
+    degrees.push_back(static_cast<std::int32_t>(graph.degree(node)));
+  }
+  return degrees;
+}
+
 Adjacency transposed(const Adjacency& graph) {
-  NumberLists lists = lists_of<std::int32_t>(graph.nodes(), [&](const auto& use) {
+  return {lists_of<std::int32_t>(graph.nodes(), [&](const auto& use) {
     for (std::int32_t node = 0; node < graph.nodes(); ++node) {
-      for (std::int64_t i = graph.offsets[node]; i < graph.offsets[node + 1]; ++i) {
-        CHECK(graph.columns[i] >= 0 && graph.columns[i] < graph.nodes());
-        use(graph.columns[i], node);
+      for (const std::int32_t column : graph.of(node)) {
+        CHECK(column >= 0 && column < graph.nodes());
+        use(column, node);
       }
     }
-  });
-  return {std::move(lists.offsets), std::move(lists.values)};
+  })};
 }
 
 }  // namespace micrec

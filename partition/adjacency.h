@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -11,11 +10,10 @@ namespace micrec {
 
 /// For every node the nodes that it is summed into: its readers. Of the symmetric interaction graph
 /// these are its neighbours; of a directed operator, the rows whose column it is.
-struct Adjacency {
-  std::vector<std::int64_t> offsets = {0};  // (nodes + 1)
-  std::vector<std::int32_t> columns;        // (nonzeros) rising within a node
-
-  std::int64_t nodes() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+///
+/// Shapes   (nodes) lists, rising.
+struct Adjacency : NumberLists {
+  std::int64_t nodes() const { return size(); }
   std::int64_t nonzeros() const { return offsets.back(); }
   std::int64_t degree(std::int64_t node) const { return offsets[node + 1] - offsets[node]; }
 };
@@ -26,14 +24,16 @@ struct Adjacency {
 /// Cost     8 bytes an interaction and 16 a node.
 template <typename ForEach>
 Adjacency symmetric_graph(std::int64_t nodes, const ForEach& for_each) {
-  NumberLists lists = lists_of<std::int32_t>(nodes, [&](const auto& use) {
+  return {lists_of<std::int32_t>(nodes, [&](const auto& use) {
     for_each([&](GlobalNode user, GlobalNode item) {
       use(value(user), value(item));
       use(value(item), value(user));
     });
-  });
-  return {std::move(lists.offsets), std::move(lists.values)};
+  })};
 }
+
+/// (nodes) of each how many it is summed into.
+std::vector<std::int32_t> degrees_of(const Adjacency& graph);
 
 /// Exchanges the roles of rows and columns.
 Adjacency transposed(const Adjacency& graph);

@@ -57,9 +57,8 @@ MetisGraph make_graph(const Units& units, const Adjacency& graph) {
   result.adjacent.resize(static_cast<std::size_t>(result.begin.back()));
   std::vector<idx_t> next(result.begin.begin(), result.begin.end() - 1);
   for (std::int64_t node = 0; node < graph.nodes(); ++node) {
-    for (std::int64_t i = graph.offsets[node]; i < graph.offsets[node + 1]; ++i) {
-      result.adjacent[next[units.of_node[node]]++] =
-          static_cast<idx_t>(units.of_node[graph.columns[i]]);
+    for (const std::int32_t column : graph.of(node)) {
+      result.adjacent[next[units.of_node[node]]++] = static_cast<idx_t>(units.of_node[column]);
     }
   }
   for (std::int64_t unit = 0; unit < count; ++unit) {
@@ -285,10 +284,7 @@ Ownership assign_by_metis(const NodeSpace& space, const People& people, const Ad
                           int parts, const PartBalance& balance) {
   CHECK_GE(parts, 1);
   CHECK_EQ(graph.nodes(), space.nodes());
-  std::vector<std::int32_t> degree(static_cast<std::size_t>(graph.nodes()));
-  for (std::int64_t node = 0; node < graph.nodes(); ++node) {
-    degree[node] = static_cast<std::int32_t>(graph.degree(node));
-  }
+  const std::vector<std::int32_t> degree = degrees_of(graph);
   const Units units = units_of(space, people, degree);
   if (parts == 1 || graph.nonzeros() == 0 || units.count() < kFewestUnitsPerPart * parts) {
     return assign_balanced(space, people, degree, parts);

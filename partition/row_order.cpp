@@ -20,10 +20,9 @@ constexpr std::int64_t kFewClusters = 8;
 
 /// An undirected graph; without weights all are 1.
 struct Graph {
-  std::vector<std::int64_t> offsets;     // (nodes + 1)
-  std::vector<std::int32_t> neighbours;  // (edges, both ways)
-  std::vector<std::int64_t> weights;     // (edges) or none
-  std::vector<std::int64_t> sizes;       // (nodes) of the nodes of the first graph in it
+  NumberLists edges;                  // of each node its neighbours, both ways
+  std::vector<std::int64_t> weights;  // (edges) or none
+  std::vector<std::int64_t> sizes;    // (nodes) of the nodes of the first graph in it
 
   std::int64_t nodes() const { return static_cast<std::int64_t>(sizes.size()); }
   std::int64_t weight(std::int64_t edge) const { return weights.empty() ? 1 : weights[edge]; }
@@ -33,22 +32,15 @@ struct Graph {
 Graph graph_of(const std::vector<std::int64_t>& offsets, const std::vector<std::int32_t>& columns,
                std::int64_t column_count) {
   const auto rows = static_cast<std::int64_t>(offsets.size()) - 1;
-  Graph graph{offsets, columns, {}, std::vector<std::int64_t>(column_count, 1)};
-  if (column_count == rows) return graph;
-  graph.offsets.resize(column_count + 1, 0);
-  std::fill(graph.offsets.begin() + rows + 1, graph.offsets.end(), 0);
-  for (const std::int32_t column : columns) {
-    if (column >= rows) ++graph.offsets[column + 1];
-  }
-  std::partial_sum(graph.offsets.begin() + rows, graph.offsets.end(), graph.offsets.begin() + rows);
-  graph.neighbours.resize(graph.offsets.back());
-  std::vector<std::int64_t> next(graph.offsets.begin() + rows, graph.offsets.end() - 1);
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t i = offsets[row]; i < offsets[row + 1]; ++i) {
-      if (columns[i] < rows) continue;
-      graph.neighbours[next[columns[i] - rows]++] = static_cast<std::int32_t>(row);
+  Graph graph{{offsets, columns}, {}, std::vector<std::int64_t>(column_count, 1)};
+  const auto rows_of = lists_of<std::int32_t>(column_count - rows, [&](const auto& use) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::int64_t i = offsets[row]; i < offsets[row + 1]; ++i) {
+        if (columns[i] >= rows) use(columns[i] - rows, static_cast<std::int32_t>(row));
+      }
     }
-  }
+  });
+  for (std::int64_t list = 0; list < rows_of.size(); ++list) graph.edges.add(rows_of.of(list));
   return graph;
 }
 
@@ -76,21 +68,22 @@ class Votes {
 /// A label each node: in turn, those with few neighbours first, a node takes the label that most of
 /// its neighbours have, if the cluster stays below `most`.
 std::vector<std::int32_t> propagated_labels(const Graph& graph, std::int64_t most) {
+  const auto& [offsets, neighbours] = graph.edges;
   std::vector<std::int32_t> label(graph.nodes());
   std::iota(label.begin(), label.end(), 0);
   std::vector<std::int64_t> size = graph.sizes;
   std::vector<std::int32_t> degree(graph.nodes());
   for (std::int64_t node = 0; node < graph.nodes(); ++node) {
     degree[node] = static_cast<std::int32_t>(
-        std::min<std::int64_t>(graph.offsets[node + 1] - graph.offsets[node], graph.nodes()));
+        std::min<std::int64_t>(std::ssize(graph.edges.of(node)), graph.nodes()));
   }
   const std::vector<std::int32_t> turns = places_by_number(degree, graph.nodes() + 1).values;
   Votes votes(graph.nodes());
   for (int round = 0; round < kRounds; ++round) {
     std::int64_t moved = 0;
     for (const std::int32_t node : turns) {
-      for (std::int64_t e = graph.offsets[node]; e < graph.offsets[node + 1]; ++e) {
-        votes.add(label[graph.neighbours[e]], graph.weight(e));
+      for (std::int64_t e = offsets[node]; e < offsets[node + 1]; ++e) {
+        votes.add(label[neighbours[e]], graph.weight(e));
       }
       const std::int32_t own = label[node];
       std::int32_t best = own;
@@ -126,22 +119,20 @@ std::int64_t number_labels(std::vector<std::int32_t>& label) {
 Graph contracted(const Graph& graph, const std::vector<std::int32_t>& cluster_of,
                  std::int64_t clusters) {
   const NumberLists members = places_by_number(cluster_of, clusters);
-  Graph result{{0}, {}, {}, std::vector<std::int64_t>(clusters, 0)};
+  const auto& [offsets, neighbours] = graph.edges;
+  Graph result{{}, {}, std::vector<std::int64_t>(clusters, 0)};
   Votes votes(clusters);
   for (std::int64_t cluster = 0; cluster < clusters; ++cluster) {
     for (const std::int32_t node : members.of(cluster)) {
       result.sizes[cluster] += graph.sizes[node];
-      for (std::int64_t e = graph.offsets[node]; e < graph.offsets[node + 1]; ++e) {
-        const std::int32_t other = cluster_of[graph.neighbours[e]];
+      for (std::int64_t e = offsets[node]; e < offsets[node + 1]; ++e) {
+        const std::int32_t other = cluster_of[neighbours[e]];
         if (other != cluster) votes.add(other, graph.weight(e));
       }
     }
-    for (const std::int32_t other : votes.labels()) {
-      result.neighbours.push_back(other);
-      result.weights.push_back(votes.of(other));
-    }
+    for (const std::int32_t other : votes.labels()) result.weights.push_back(votes.of(other));
+    result.edges.add(votes.labels());
     votes.clear();
-    result.offsets.push_back(static_cast<std::int64_t>(result.neighbours.size()));
   }
   return result;
 }

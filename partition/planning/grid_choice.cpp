@@ -42,18 +42,16 @@ GridChoice choose_grid(const std::vector<ProcessGrid>& grids, double memory_limi
     }
   }
   if (fitting.empty()) {
-    const GridCost& smallest = *std::min_element(choice.costs.begin(), choice.costs.end(),
-                                                 [](const GridCost& a, const GridCost& b) {
-                                                   return a.most_memory_bytes < b.most_memory_bytes;
-                                                 });
+    const GridCost& smallest =
+        *std::ranges::min_element(choice.costs, {}, &GridCost::most_memory_bytes);
     choice.grid = smallest.grid;
     choice.fits = false;
     choice.reason = text("no grid fits; ", to_text(smallest.grid), " needs least memory, ",
                          in_bytes(smallest.most_memory_bytes), " on its fullest rank");
     return choice;
   }
-  double shortest = fitting.front()->step_seconds;
-  for (const GridCost* cost : fitting) shortest = std::min(shortest, cost->step_seconds);
+  const double shortest =
+      (*std::ranges::min_element(fitting, {}, &GridCost::step_seconds))->step_seconds;
   const GridCost* chosen = nullptr;
   for (const GridCost* cost : fitting) {
     if (cost->step_seconds > kSameTime * shortest) continue;
@@ -67,17 +65,13 @@ GridChoice choose_grid(const std::vector<ProcessGrid>& grids, double memory_limi
   }
   choice.reason = text(to_text(chosen->grid), " has the shortest predicted step, ",
                        in_time(chosen->step_seconds), " with ", bytes_of(*chosen));
-  const GridCost* other = nullptr;
-  for (const GridCost* cost : fitting) {
-    if (cost != chosen && (other == nullptr || cost->step_seconds < other->step_seconds)) {
-      other = cost;
-    }
-  }
-  if (other != nullptr) {
+  const std::size_t left_out = choice.costs.size() - fitting.size();
+  std::erase(fitting, chosen);
+  if (!fitting.empty()) {
+    const GridCost* const other = *std::ranges::min_element(fitting, {}, &GridCost::step_seconds);
     choice.reason += text("; next is ", to_text(other->grid), " with ",
                           in_time(other->step_seconds), " and ", bytes_of(*other));
   }
-  const std::size_t left_out = choice.costs.size() - fitting.size();
   if (left_out > 0) {
     choice.reason += text("; ", left_out, left_out == 1 ? " grid needs" : " grids need",
                           " more memory than there is");

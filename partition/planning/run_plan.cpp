@@ -41,7 +41,7 @@ int GridPlan::fullest_rank() const {
   return static_cast<int>(most - memory.begin());
 }
 
-int GridPlan::slowest_rank() const {
+int RankCosts::slowest_rank() const {
   const auto most = std::ranges::max_element(time, {}, &StepSeconds::total);
   return static_cast<int>(most - time.begin());
 }
@@ -53,16 +53,13 @@ GridCost GridPlan::cost() const {
 GridPlan plan_grid(const PlanInputs& inputs, const Ownership& rows, ProcessGrid grid,
                    const MachineRates& rates) {
   CHECK_EQ(rows.ranks, grid.rows);
-  const std::int64_t nodes = inputs.space.nodes();
-  std::vector<std::int32_t> degree(static_cast<std::size_t>(nodes));
-  std::vector<std::int64_t> user_nonzeros(grid.rows);
-  for (std::int64_t node = 0; node < nodes; ++node) {
-    degree[node] = static_cast<std::int32_t>(inputs.graph.degree(node));
-    if (node < inputs.space.users()) user_nonzeros[rows.owner[node]] += degree[node];
-  }
+  const std::vector<std::int32_t> degree = degrees_of(inputs.graph);
   StepLoads loads;
   loads.loads = loads_of(inputs.space, rows, degree);
-  loads.user_nonzeros = std::move(user_nonzeros);
+  loads.user_nonzeros.resize(grid.rows);
+  for (std::int64_t user = 0; user < inputs.space.users(); ++user) {
+    loads.user_nonzeros[rows.owner[user]] += degree[user];
+  }
   loads.needs = expected_needs(inputs.space, inputs.people, inputs.graph, inputs.eligible, rows,
                                inputs.shape.batch);
   loads.semantic = semantic_halos_of(inputs, rows);

@@ -41,18 +41,23 @@ struct Balance {
   double memory = 1;
 };
 
+/// What ranks send, and how long each takes.
+struct RankCosts {
+  BytePlan bytes;                 // (ranks)
+  std::vector<StepSeconds> time;  // (ranks)
+
+  int slowest_rank() const;
+};
+
 /// What a run on one grid with one assignment would do.
-struct GridPlan {
+struct GridPlan : RankCosts {
   ProcessGrid grid;
   std::vector<RankLoad> loads;     // (row parts)
   StepNeeds needs;                 // (row parts)
-  BytePlan bytes;                  // (ranks)
   std::vector<RankMemory> memory;  // (ranks)
-  std::vector<StepSeconds> time;   // (ranks)
   Balance balance;
 
   int fullest_rank() const;  ///< the rank with most memory
-  int slowest_rank() const;
   GridCost cost() const;
 };
 

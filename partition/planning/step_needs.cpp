@@ -4,7 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
+#include <utility>
+
+#include "partition/overlap.h"
 
 namespace micrec {
 namespace {
@@ -91,37 +95,18 @@ std::vector<OverlapCounts> count_overlaps(const NodeSpace& space, const People& 
                                           std::vector<double>& not_chosen) {
   std::vector<OverlapCounts> overlaps;
   if (!batch.has_contrastive) return overlaps;
-  const int domains = space.domains();
-  std::vector<std::vector<std::int32_t>> node_of(
-      domains, std::vector<std::int32_t>(static_cast<std::size_t>(people.count), -1));
-  for (int domain = 0; domain < domains; ++domain) {
-    const Range users = space.users_of(domain);
-    for (std::int64_t user = users.begin; user < users.end; ++user) {
-      if (graph.degree(user) > 0) {
-        node_of[domain][people.person[user]] = static_cast<std::int32_t>(user);
-      }
+  for (const OverlapPair& found : find_overlaps(space, people, degrees_of(graph))) {
+    OverlapCounts pair{std::ssize(found.first), std::vector<std::int64_t>(ownership.ranks), 0};
+    pair.chosen = static_cast<double>(batch.contrastive_batch <= 0
+                                          ? pair.people
+                                          : std::min(pair.people, batch.contrastive_batch));
+    const double left_out = 1 - pair.chosen / static_cast<double>(pair.people);
+    for (std::int64_t n = 0; n < pair.people; ++n) {
+      ++pair.people_of_part[ownership.owner[value(found.first[n])]];
+      not_chosen[value(found.first[n])] *= left_out;
+      not_chosen[value(found.second[n])] *= left_out;
     }
-  }
-  for (int k = 0; k < domains; ++k) {
-    for (int l = k + 1; l < domains; ++l) {
-      OverlapCounts pair{k, l, 0, std::vector<std::int64_t>(ownership.ranks), 0};
-      for (std::int64_t person = 0; person < people.count; ++person) {
-        if (node_of[k][person] < 0 || node_of[l][person] < 0) continue;
-        ++pair.people;
-        ++pair.people_of_part[ownership.owner[node_of[k][person]]];
-      }
-      if (pair.people < 2) continue;  // One alone has no negatives.
-      pair.chosen = static_cast<double>(batch.contrastive_batch <= 0
-                                            ? pair.people
-                                            : std::min(pair.people, batch.contrastive_batch));
-      const double left_out = 1 - pair.chosen / static_cast<double>(pair.people);
-      for (std::int64_t person = 0; person < people.count; ++person) {
-        if (node_of[k][person] < 0 || node_of[l][person] < 0) continue;
-        not_chosen[node_of[k][person]] *= left_out;
-        not_chosen[node_of[l][person]] *= left_out;
-      }
-      overlaps.push_back(std::move(pair));
-    }
+    overlaps.push_back(std::move(pair));
   }
   return overlaps;
 }
@@ -222,8 +207,7 @@ void count_items(const Setting& setting, int domain, const Eligible& eligible,
     around.start(item);
     double drawn_by_all = 0;
     double excluded_of_all = 0;
-    for (std::int64_t i = graph.offsets[item]; i < graph.offsets[item + 1]; ++i) {
-      const std::int32_t user = graph.columns[i];
+    for (const std::int32_t user : graph.of(item)) {
       const double chance = users.drawn[user] / static_cast<double>(graph.degree(user));
       around.add(setting.part(user), chance, users.negative[user]);
       drawn_by_all += chance;
@@ -267,8 +251,8 @@ void count_rows(const Setting& setting, const std::vector<double>& not_wanted, P
     needs.wanted_rows[owner] += wanted;
     needs.wanted_nonzeros[owner] += wanted * static_cast<double>(graph.degree(node));
     around.start(nodes + node);
-    for (std::int64_t i = graph.offsets[node]; i < graph.offsets[node + 1]; ++i) {
-      const std::int32_t part = setting.part(graph.columns[i]);
+    for (const std::int32_t neighbour : graph.of(node)) {
+      const std::int32_t part = setting.part(neighbour);
       if (part == owner || around.has(part)) continue;
       around.add(part, 0, 0);
       ++needs.halo.sent[owner];
@@ -293,8 +277,8 @@ HaloCounts count_halo(const Adjacency& readers, const Ownership& ownership) {
   for (std::int64_t node = 0; node < readers.nodes(); ++node) {
     const std::int32_t owner = ownership.owner[node];
     seen[owner] = node;
-    for (std::int64_t i = readers.offsets[node]; i < readers.offsets[node + 1]; ++i) {
-      const std::int32_t part = ownership.owner[readers.columns[i]];
+    for (const std::int32_t reader : readers.of(node)) {
+      const std::int32_t part = ownership.owner[reader];
       if (seen[part] == node) continue;
       seen[part] = node;
       ++counts.sent[owner];

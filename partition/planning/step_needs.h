@@ -43,10 +43,8 @@ struct BatchShape {
   std::int64_t contrastive_batch = 0;  ///< people of each pair of domains; 0: all
 };
 
-/// People who are trained on in both domains of a pair, as model/overlap.h pairs them.
+/// People who are trained on in both domains of an OverlapPair.
 struct OverlapCounts {
-  int first_domain = 0;
-  int second_domain = 0;
   std::int64_t people = 0;
   std::vector<std::int64_t> people_of_part;  // (parts)
   double chosen = 0;                         ///< of them in a step

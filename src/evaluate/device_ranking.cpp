@@ -30,12 +30,6 @@ ListsOfPositions sort_by_row(const at::Tensor& row, const at::Tensor& position, 
   return {at::searchsorted(sorted, begins), at::remainder(sorted, candidates).to(at::kInt), order};
 }
 
-at::Tensor offsets_on(c10::Device device, const std::vector<std::int64_t>& offsets) {
-  return upload(offsets.data(), static_cast<std::int64_t>(offsets.size() * sizeof(std::int64_t)),
-                device)
-      .view(at::kLong);
-}
-
 /// The number of the list that each of `values` is of. Shapes: lengths (lists) int64; returns
 /// (values) int64.
 at::Tensor list_of_values(const at::Tensor& lengths, std::int64_t values) {
@@ -62,7 +56,7 @@ DeviceCandidates::DeviceCandidates(const at::Tensor& rows, std::int64_t first_it
   const at::Tensor row_there = upload(row_at, device);
   rows_ = rows.index_select(0, row_there);
   numbers_ = upload(order.values, device);
-  group_begin_ = offsets_on(device, order.offsets);
+  group_begin_ = upload(order.offsets, device);
   const at::Tensor positions = at::arange(size(), group_begin_.options());
   position_of_ = at::full({items}, -1, group_begin_.options());
   position_of_.index_copy_(0, numbers_.to(at::kLong) - first_item, positions);
@@ -114,24 +108,20 @@ DeviceRanking::DeviceRanking(at::Tensor rows, const RankedUsers& users,
   const auto mix_count = static_cast<std::int64_t>(mixes.size());
   CHECK(rows_.is_contiguous() && rows_.size(0) == users_);
   CHECK_EQ(masked.size(), users_);
-  positive_offsets_ = offsets_on(device, positives.offsets);
+  positive_offsets_ = upload(positives.offsets, device);
   positive_items_ = upload(positives.values, device);
   positive_user_ = list_of_values(lengths_of(positive_offsets_), count).to(at::kInt);
-  masked_offsets_ = offsets_on(device, masked.offsets);
+  masked_offsets_ = upload(masked.offsets, device);
   masked_items_ = upload(masked.values, device);
   masked_user_ = list_of_values(lengths_of(masked_offsets_), masked_items_.size(0));
   if (users.histories != nullptr) {
     CHECK_EQ(static_cast<std::int64_t>(users.history_of.size()), users_);
-    history_offsets_ = offsets_on(device, users.histories->offsets);
+    history_offsets_ = upload(users.histories->offsets, device);
     history_items_ = upload(users.histories->values, device);
-    history_of_ =
-        upload(std::vector<std::int32_t>(users.history_of.begin(), users.history_of.end()), device);
-    if (!users.history_weights.empty()) {
-      history_weights_ = upload(
-          std::vector<float>(users.history_weights.begin(), users.history_weights.end()), device);
-    }
+    history_of_ = upload(users.history_of, device);
+    if (!users.history_weights.empty()) history_weights_ = upload(users.history_weights, device);
   }
-  mixes_ = upload(mixes.data(), mix_count * static_cast<std::int64_t>(sizeof(ScoreMix)), device);
+  mixes_ = upload(mixes, device);
   thresholds_ = at::empty({mix_count, count}, rows_.options());
   turns_ = at::empty({count, groups}, positive_items_.options());
   ahead_ = at::zeros({mix_count, count, groups}, positive_items_.options());
@@ -197,10 +187,7 @@ void DeviceRanking::count(const DeviceCandidates& candidates) {
   }
 }
 
-std::vector<std::int32_t> DeviceRanking::ahead() const {
-  const at::Tensor here = ahead_.cpu();
-  return {here.const_data_ptr<std::int32_t>(), here.const_data_ptr<std::int32_t>() + here.numel()};
-}
+std::vector<std::int32_t> DeviceRanking::ahead() const { return download<std::int32_t>(ahead_); }
 
 double largest_row_norm(const at::Tensor& rows) {
   if (rows.is_cpu()) {

@@ -105,8 +105,7 @@ Evaluator::Evaluator(const DatasetFile& dataset, const NodeSpace& space, const O
     }
   }
   histories_ = load_histories(
-      dataset, space,
-      options_.with_new_nodes ? KnownInteractions::all : KnownInteractions::training,
+      dataset, space, options_.with_new_nodes ? Observed::all : Observed::training,
       options_.ages ? HistoryAges::counted : HistoryAges::unknown, list_of_person, lists);
 }
 

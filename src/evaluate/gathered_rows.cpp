@@ -9,23 +9,13 @@
 
 namespace micrec {
 
-namespace {
-
-template <typename T>
-std::vector<T> numbers_of(const at::Tensor& tensor) {
-  const at::Tensor here = tensor.cpu().contiguous();
-  return {here.const_data_ptr<T>(), here.const_data_ptr<T>() + here.numel()};
-}
-
-}  // namespace
-
 SparseRows to_host(const DeviceRows& rows) {
   SparseRows here;
-  for (const std::int32_t length : numbers_of<std::int32_t>(rows.lengths)) {
+  for (const std::int32_t length : download<std::int32_t>(rows.lengths)) {
     here.offsets.push_back(here.offsets.back() + length);
   }
-  here.column = numbers_of<std::int32_t>(rows.columns);
-  here.value = numbers_of<float>(rows.values);
+  here.column = download<std::int32_t>(rows.columns);
+  here.value = download<float>(rows.values);
   return here;
 }
 
@@ -46,7 +36,7 @@ DeviceRows gather_rows(const char* name, const SparseRows& matrix,
   }
   DeviceRows gathered;
   gathered.lengths = communicator.all_gather(name, upload(lengths, device), rows_per_rank);
-  const std::vector<std::int32_t> all_lengths = numbers_of<std::int32_t>(gathered.lengths);
+  const std::vector<std::int32_t> all_lengths = download<std::int32_t>(gathered.lengths);
   std::vector<std::int64_t> coefficients_per_rank;
   auto next = all_lengths.begin();
   for (const std::int64_t rows : rows_per_rank) {

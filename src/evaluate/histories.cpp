@@ -49,12 +49,11 @@ std::vector<std::int32_t> sort_with_ages(const NodeSpace& space, std::span<std::
 
 }  // namespace
 
-Histories load_histories(const DatasetFile& dataset, const NodeSpace& space,
-                         KnownInteractions known, HistoryAges ages,
-                         std::span<const std::int32_t> list_of_person, std::int64_t lists) {
+Histories load_histories(const DatasetFile& dataset, const NodeSpace& space, Observed observed,
+                         HistoryAges ages, std::span<const std::int32_t> list_of_person,
+                         std::int64_t lists) {
   CHECK_EQ(static_cast<std::int64_t>(list_of_person.size()), dataset.people());
-  std::vector<Split> splits = {Split::train};
-  if (known == KnownInteractions::all) splits.push_back(Split::later);
+  const std::vector<Split> splits = splits_of(observed);
   const auto for_each_split = [&](const auto& use) {  // use(domain, split)
     for (int domain = 0; domain < space.domains(); ++domain) {
       for (const Split split : splits) use(domain, split);

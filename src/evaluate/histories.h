@@ -6,15 +6,10 @@
 
 #include "data/dataset_file.h"
 #include "evaluate/ranking.h"
+#include "model/step/shard.h"
 #include "partition/node_space.h"
 
 namespace micrec {
-
-/// Which interactions people's histories are made of.
-enum class KnownInteractions {
-  training,  ///< those of the training graph
-  all,       ///< those observed later too
-};
 
 /// Whether it is told what of a history came when.
 enum class HistoryAges {
@@ -32,8 +27,8 @@ struct Histories {
 /// Ranks    not collective.
 /// Cost     two passes over the interactions in pieces; 4 bytes an interaction of those people,
 ///          with ages 16, and 8 an interaction of a domain's split while they are read.
-Histories load_histories(const DatasetFile& dataset, const NodeSpace& space,
-                         KnownInteractions known, HistoryAges ages,
-                         std::span<const std::int32_t> list_of_person, std::int64_t lists);
+Histories load_histories(const DatasetFile& dataset, const NodeSpace& space, Observed observed,
+                         HistoryAges ages, std::span<const std::int32_t> list_of_person,
+                         std::int64_t lists);
 
 }  // namespace micrec

@@ -64,8 +64,7 @@ PairSample::PairSample(const DatasetFile& dataset, const NodeSpace& space,
       domain.history_of.push_back(list);
     }
   }
-  histories_ =
-      load_histories(dataset, space, KnownInteractions::training, ages, list_of_person, lists);
+  histories_ = load_histories(dataset, space, Observed::training, ages, list_of_person, lists);
   gathered_ = gathered(ownership, rank);
 }
 

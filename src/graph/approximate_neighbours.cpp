@@ -266,7 +266,7 @@ class ApproximateSearch {
   std::int64_t sampled() const { return static_cast<std::int64_t>(sample_.size()); }
 
   /// Brings together what the ranks have found. Ranks: collective.
-  NearestNeighbours exchange() {
+  NumberLists exchange() {
     const int ranks = this->ranks();
     const std::int64_t columns = 2 * static_cast<std::int64_t>(question_.k);
     std::vector<std::int64_t> send_rows(ranks, 0), receive_rows(ranks, 0);
@@ -573,9 +573,8 @@ std::string in_words(const NeighbourSearchReport& report) {
   return text(words, ", in ", in_time(report.seconds));
 }
 
-NearestNeighbours find_neighbours(const NeighbourQuestion& question,
-                                  const NeighbourOptions& options, Communicator* communicator,
-                                  NeighbourSearchReport* report) {
+NumberLists find_neighbours(const NeighbourQuestion& question, const NeighbourOptions& options,
+                            Communicator* communicator, NeighbourSearchReport* report) {
   CHECK_EQ(static_cast<std::int64_t>(question.eligible.size()), question.source.items);
   CHECK_EQ(static_cast<std::int64_t>(question.asked_by.size()), question.source.items);
   CHECK_GE(question.k, 1);
@@ -583,7 +582,7 @@ NearestNeighbours find_neighbours(const NeighbourQuestion& question,
   NeighbourSearchReport told;
   told.eligible = std::ranges::count(question.eligible, 1);
   told.tried_graphs = is_approximate(options.search, told.eligible);
-  NearestNeighbours result;
+  NumberLists result;
   if (told.tried_graphs) {
     ApproximateSearch search(question, options.graphs, communicator);
     search.search();

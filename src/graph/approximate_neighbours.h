@@ -41,9 +41,8 @@ struct NeighbourOptions {
 /// Cost     exact: see there. Approximate: about as items^1.1; of a graph at a time and thread the
 ///          rows as floats and as bytes with 64 links, and of every query k numbers and cosines.
 /// Source   HNSW (Malkov and Yashunin, arXiv:1603.09320), by hnswlib.
-NearestNeighbours find_neighbours(const NeighbourQuestion& question,
-                                  const NeighbourOptions& options, Communicator* communicator,
-                                  NeighbourSearchReport* report = nullptr);
+NumberLists find_neighbours(const NeighbourQuestion& question, const NeighbourOptions& options,
+                            Communicator* communicator, NeighbourSearchReport* report = nullptr);
 
 /// "among 1,000,000 items, approximately: recall .9923 of 512 items, in 5 min".
 std::string in_words(const NeighbourSearchReport& report);

@@ -100,13 +100,13 @@ void to_unit_length(const float* row, std::int64_t width, std::int64_t item, flo
   for (std::int64_t c = 0; c < width; ++c) to[c] = static_cast<float>(row[c] * scale);
 }
 
-NearestNeighbours by_number(const std::vector<std::vector<ScoredItem>>& found) {
-  NearestNeighbours result;
+NumberLists by_number(const std::vector<std::vector<ScoredItem>>& found) {
+  NumberLists result;
   for (const std::vector<ScoredItem>& of_query : found) {
-    const auto begin = static_cast<std::int64_t>(result.neighbours.size());
-    for (const ScoredItem& one : of_query) result.neighbours.push_back(one.item);
-    std::sort(result.neighbours.begin() + begin, result.neighbours.end());
-    result.offsets.push_back(static_cast<std::int64_t>(result.neighbours.size()));
+    std::vector<std::int32_t> items;
+    for (const ScoredItem& one : of_query) items.push_back(one.item);
+    std::ranges::sort(items);
+    result.add(items);
   }
   return result;
 }
@@ -142,9 +142,9 @@ std::vector<std::vector<ScoredItem>> nearest_with_cosines(const std::vector<std:
   return found;
 }
 
-NearestNeighbours nearest_neighbours(const std::vector<std::int64_t>& queries,
-                                     const at::Tensor& query_rows, const FeatureSource& targets,
-                                     const std::vector<std::uint8_t>& eligible, int k) {
+NumberLists nearest_neighbours(const std::vector<std::int64_t>& queries,
+                               const at::Tensor& query_rows, const FeatureSource& targets,
+                               const std::vector<std::uint8_t>& eligible, int k) {
   return by_number(nearest_with_cosines(queries, query_rows, targets, eligible, k));
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/number_lists.h"
 #include "kernels/scores.h"
 
 namespace micrec {
@@ -26,26 +27,19 @@ at::Tensor read_rows(const FeatureSource& source, const std::vector<std::int64_t
 /// row / |row|, or zeros. Shapes   row, to: (width). Errors: CHECK on numbers that are not finite.
 void to_unit_length(const float* row, std::int64_t width, std::int64_t item, float* to);
 
-/// The neighbours of some items: those of the q-th are neighbours[offsets[q]] ..
-/// neighbours[offsets[q + 1] - 1], rising.
-struct NearestNeighbours {
-  std::vector<std::int64_t> offsets = {0};  // (queries + 1)
-  std::vector<std::int32_t> neighbours;     // item numbers in the domain
-};
-
 /// Exact: for every query item the k eligible items of the same domain with the largest cosine,
 /// itself excluded; equal cosines go to the smaller number, a row of zeros has cosine 0 with
 /// everything. Fewer than k where fewer are eligible.
 ///
 /// Shapes   queries: (n) item numbers; query_rows: (n, width) float32, their features;
-///          eligible: (items) 1 where an item may be a neighbour.
+///          eligible: (items) 1 where an item may be a neighbour; returns (n) lists, each rising.
 /// Ranks    local: each rank asks for its own items and reads all targets; the answer for an item
 ///          has the same bits on any rank, among any other queries and with any number of threads.
 /// Errors   CHECK on shapes, on k < 1 and on numbers that are not finite.
 /// Cost     2 * n * eligible * width operations; memory for one block of targets beside query_rows.
-NearestNeighbours nearest_neighbours(const std::vector<std::int64_t>& queries,
-                                     const at::Tensor& query_rows, const FeatureSource& targets,
-                                     const std::vector<std::uint8_t>& eligible, int k);
+NumberLists nearest_neighbours(const std::vector<std::int64_t>& queries,
+                               const at::Tensor& query_rows, const FeatureSource& targets,
+                               const std::vector<std::uint8_t>& eligible, int k);
 
 /// The same with the cosines, the largest first.
 std::vector<std::vector<ScoredItem>> nearest_with_cosines(const std::vector<std::int64_t>& queries,
@@ -55,6 +49,6 @@ std::vector<std::vector<ScoredItem>> nearest_with_cosines(const std::vector<std:
                                                           int k);
 
 /// Only the numbers, rising. Shapes   found: (queries).
-NearestNeighbours by_number(const std::vector<std::vector<ScoredItem>>& found);
+NumberLists by_number(const std::vector<std::vector<ScoredItem>>& found);
 
 }  // namespace micrec

@@ -11,7 +11,6 @@
 
 #include "base/parallel.h"
 #include "graph/linear_operator.h"
-#include "graph/row_exchange_plan.h"
 #include "kernels/neighbour_sum_call.h"
 #include "kernels/rows.h"
 
@@ -89,7 +88,7 @@ void sum_of_active(const ShardedGraph& graph, at::Tensor& y, const at::Tensor& x
   const Pattern& pattern = graph.pattern();
   SumOptions of_turned = options;
   of_turned.active_columns = nullptr;
-  of_turned.scaling.column = gather_rows(options.scaling.column, active.list.rows());
+  of_turned.scaling.column = gather_rows(options.scaling.column, active.list);
   neighbour_sum_into(y, turned(pattern, active.list.rows()), x, of_turned);
   // Hubs are summed in pieces, which are cut by all of their nonzeros.
   std::vector<std::int32_t> hubs;

@@ -6,7 +6,6 @@
 #include <bit>
 #include <utility>
 
-#include "graph/row_exchange_plan.h"
 #include "kernels/neighbour_sum_call.h"
 #include "kernels/row_set.h"
 
@@ -73,10 +72,12 @@ void plan_entries(const Ownership& ownership, const std::vector<GlobalNode>& own
         {value(needed[i]), std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(number >> 32)),
          std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(number))});
   }
+  std::vector<std::int32_t> by_owner;
   for (const std::vector<std::int32_t>& to : entries) {
-    plan.entries_by_owner.insert(plan.entries_by_owner.end(), to.begin(), to.end());
+    by_owner.insert(by_owner.end(), to.begin(), to.end());
     plan.entries_to_owner.push_back(static_cast<std::int64_t>(to.size()));
   }
+  plan.entries_by_owner = RowList(std::move(by_owner));
   struct Arrival {
     std::int32_t row;
     std::uint64_t order;

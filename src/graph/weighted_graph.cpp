@@ -5,25 +5,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 namespace micrec {
-namespace {
-
-at::Tensor as_tensor(const std::vector<float>& values) {
-  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kFloat);
-  if (!values.empty()) {
-    std::memcpy(tensor.mutable_data_ptr(), values.data(), values.size() * sizeof(float));
-  }
-  return tensor;
-}
-
-}  // namespace
 
 WeightedGraph::WeightedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
                              const std::vector<GlobalNode>& neighbours,
                              const std::vector<float>& weights, Communicator& communicator)
-    : forward_{ShardedGraph(ownership, offsets, neighbours, communicator), as_tensor(weights)},
+    : forward_{ShardedGraph(ownership, offsets, neighbours, communicator), at::tensor(weights)},
       backward_(transposed(ownership, forward_.graph, neighbours, weights, communicator)) {
   CHECK_EQ(weights.size(), neighbours.size());
 }
@@ -78,7 +66,7 @@ WeightedGraph::Half WeightedGraph::transposed(const Ownership& ownership, const 
     }
     offsets.push_back(static_cast<std::int64_t>(next));
   }
-  return {ShardedGraph(ownership, offsets, rows, communicator), as_tensor(row_weights)};
+  return {ShardedGraph(ownership, offsets, rows, communicator), at::tensor(row_weights)};
 }
 
 }  // namespace micrec

@@ -68,10 +68,6 @@ std::vector<std::byte> bytes_of(const std::vector<T>&... lists) {
   return all;
 }
 
-at::Tensor upload_bytes(const std::vector<std::byte>& bytes, c10::Device device) {
-  return upload(bytes.data(), static_cast<std::int64_t>(bytes.size()), device);
-}
-
 // What is known of it before its numbers are on the device.
 std::shared_ptr<DevicePattern> describe(const Pattern& pattern, c10::Device device) {
   auto made = std::make_shared<DevicePattern>();
@@ -94,7 +90,7 @@ DevicePattern& device_pattern(const Pattern& pattern, c10::Device device) {
     return *made;
   }
   made = describe(pattern, device);
-  made->bytes = upload_bytes(bytes_of(pattern.offsets, pattern.columns), device);
+  made->bytes = upload(bytes_of(pattern.offsets, pattern.columns), device);
   return *made;
 }
 
@@ -103,8 +99,7 @@ const std::int32_t* device_numbers(DevicePattern& pattern, const std::vector<Glo
   if (pattern.host_numbers != numbers.data() || pattern.number_count != count) {
     pattern.host_numbers = numbers.data();
     pattern.number_count = count;
-    pattern.numbers = upload(numbers.data(), count * static_cast<std::int64_t>(sizeof(GlobalNode)),
-                             pattern.device);
+    pattern.numbers = upload(numbers, pattern.device);
   }
   return pointer<std::int32_t>(pattern.numbers);
 }
@@ -156,7 +151,7 @@ DeviceTasks device_tasks(DevicePattern& there, const Pattern& pattern,
   if (!rows && !there.is_planned) order = by_falling_degree(pattern, range);
   made.has_order = !order.empty();
   if (made.hub_count > 0 || made.has_order) {
-    made.bytes = upload_bytes(bytes_of(wanted.pieces, wanted.hubs, order), there.device);
+    made.bytes = upload(bytes_of(wanted.pieces, wanted.hubs, order), there.device);
   }
   if (!rows) there.tasks_of_range.emplace(key, made);
   return made;

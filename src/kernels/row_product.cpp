@@ -44,14 +44,16 @@ at::Tensor multiply(const at::Tensor& x, const PackedMatrix& weight) {
 
 }  // namespace
 
-at::Tensor row_product_values(const at::Tensor& x, const at::Tensor& weight) {
+at::Tensor row_product(const at::Tensor& x, const at::Tensor& weight) {
   check_matrix("x", x, x.device());
   check_matrix("the weight", weight, x.device());
-  CHECK(x.is_contiguous() && weight.is_contiguous());
   CHECK_EQ(x.size(1), weight.size(0));
-  if (!x.device().is_cpu()) return at::mm(x, weight);
-  return multiply(x, PackedMatrix(weight.const_data_ptr<float>(), weight.size(0), weight.size(1),
-                                  weight.size(1), 1));
+  const at::NoGradGuard no_grad;
+  const at::Tensor left = x.detach().contiguous();
+  const at::Tensor right = weight.detach().contiguous();
+  if (!x.device().is_cpu()) return at::mm(left, right);
+  return multiply(left, PackedMatrix(right.const_data_ptr<float>(), right.size(0), right.size(1),
+                                     right.size(1), 1));
 }
 
 // x^T g: every thread owns rows of the result and adds the sums over chunks of rows of x and g to

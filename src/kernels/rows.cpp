@@ -18,18 +18,21 @@ at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options) {
   return tensor;
 }
 
-namespace {
+at::Tensor gather_rows(const at::Tensor& x, const RowList& rows) {
+  std::vector<std::int64_t> shape = x.sizes().vec();
+  shape[0] = rows.size();
+  at::Tensor gathered = empty_rows(shape, x.options());
+  gather_rows_into(gathered, x, rows);
+  return gathered;
+}
 
-// `there` says where the numbers are on x's device, which is not the CPU.
-template <typename There>
-void gather_into(at::Tensor& gathered, const at::Tensor& x, const std::vector<std::int32_t>& rows,
-                 const There& there) {
+void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& list) {
   CHECK(x.is_contiguous() && x.device() == gathered.device());
-  const auto count = static_cast<std::int64_t>(rows.size());
-  CHECK(gathered.is_contiguous() && gathered.size(0) == count);
+  CHECK(gathered.is_contiguous() && gathered.size(0) == list.size());
+  const std::vector<std::int32_t>& rows = list.rows();
   if (rows.empty()) return;
   if (!x.device().is_cpu()) {
-    at::index_select_out(gathered, x, 0, there());
+    at::index_select_out(gathered, x, 0, list.on(x.device()));
     return;
   }
   const std::size_t row_bytes = gathered.nbytes() / rows.size();
@@ -39,36 +42,14 @@ void gather_into(at::Tensor& gathered, const at::Tensor& x, const std::vector<st
   constexpr std::int64_t kRowsAhead = 16;
   const std::int64_t chunk =
       std::max<std::int64_t>(1, kChunkBytes / static_cast<std::int64_t>(row_bytes + 1));
-  const std::int64_t last = count - 1;
-  parallel_for(count, chunk, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t last = list.size() - 1;
+  parallel_for(list.size(), chunk, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const char* const ahead = from + rows[std::min(i + kRowsAhead, last)] * row_bytes;
       for (std::size_t line = 0; line < row_bytes; line += 64) __builtin_prefetch(ahead + line);
       std::memcpy(to + i * row_bytes, from + rows[i] * row_bytes, row_bytes);
     }
   });
-}
-
-}  // namespace
-
-at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows) {
-  std::vector<std::int64_t> shape = x.sizes().vec();
-  shape[0] = static_cast<std::int64_t>(rows.size());
-  at::Tensor gathered = empty_rows(shape, x.options());
-  gather_into(gathered, x, rows, [&] { return upload(rows, x.device()); });
-  return gathered;
-}
-
-at::Tensor gather_rows(const at::Tensor& x, const RowList& rows) {
-  std::vector<std::int64_t> shape = x.sizes().vec();
-  shape[0] = rows.size();
-  at::Tensor gathered = empty_rows(shape, x.options());
-  gather_rows_into(gathered, x, rows);
-  return gathered;
-}
-
-void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows) {
-  gather_into(gathered, x, rows.rows(), [&] { return rows.on(x.device()); });
 }
 
 Pattern gathered_from(const std::vector<std::int32_t>& rows, std::int64_t count) {

@@ -15,12 +15,8 @@ namespace micrec {
 /// sum over a million rows). Shapes: returns (shape[0], ...), not initialised.
 at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options);
 
-/// The rows of x named by `rows`, in their order; any dtype. Shapes: x (n, ...), contiguous;
-/// returns (rows, ...).
-at::Tensor gather_rows(const at::Tensor& x, const std::vector<std::int32_t>& rows);
-
-/// The same of a list that is used again and again, of which a GPU is given one copy; or into
-/// `gathered` (rows, ...), contiguous.
+/// The rows of x named by `rows`, in their order, where it is or into `gathered`; any dtype.
+/// Shapes: x (n, ...), contiguous; returns and gathered: (rows, ...), contiguous.
 at::Tensor gather_rows(const at::Tensor& x, const RowList& rows);
 void gather_rows_into(at::Tensor& gathered, const at::Tensor& x, const RowList& rows);
 

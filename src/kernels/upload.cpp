@@ -12,12 +12,6 @@
 namespace micrec {
 namespace {
 
-template <typename T>
-at::Tensor upload_all(const std::vector<T>& numbers, at::ScalarType type, c10::Device device) {
-  const auto bytes = static_cast<std::int64_t>(numbers.size() * sizeof(T));
-  return upload(numbers.data(), bytes, device).view(type);
-}
-
 constexpr std::int64_t kAlignment = 64;  // bytes, of a list in a batch
 // More in one upload is of what is made once. LibTorch never gives locked memory back, which this
 // would be for the rest of the run.
@@ -39,31 +33,10 @@ at::Tensor upload(const void* data, std::int64_t bytes, c10::Device device) {
   return host.to(device, /*non_blocking=*/true);
 }
 
-at::Tensor upload(const std::vector<std::int32_t>& numbers, c10::Device device) {
-  return upload_all(numbers, at::kInt, device);
-}
-
-at::Tensor upload(const std::vector<float>& numbers, c10::Device device) {
-  return upload_all(numbers, at::kFloat, device);
-}
-
-at::Tensor upload(const std::vector<double>& numbers, c10::Device device) {
-  return upload_all(numbers, at::kDouble, device);
-}
-
 const at::Tensor& DeviceNumbers::on(c10::Device device, const void* data, std::int64_t bytes) {
   if (!made_.defined() || made_.device() != device) made_ = upload(data, bytes, device);
   CHECK_EQ(made_.size(0), bytes);
   return made_;
-}
-
-RowList::RowList(std::vector<std::int32_t> rows)
-    : rows_(std::make_shared<const std::vector<std::int32_t>>(std::move(rows))),
-      there_(std::make_shared<DeviceNumbers>()) {}
-
-at::Tensor RowList::on(c10::Device device) const {
-  const auto bytes = static_cast<std::int64_t>(rows_->size() * sizeof(std::int32_t));
-  return there_->on(device, rows_->data(), bytes).view(at::kInt);
 }
 
 void UploadBatch::add(const void* data, std::int64_t bytes,
@@ -82,11 +55,6 @@ void UploadBatch::add(std::vector<std::byte> data, std::function<void(at::Tensor
 void UploadBatch::add(const std::shared_ptr<DeviceNumbers>& numbers, const void* data,
                       std::int64_t bytes) {
   add(data, bytes, [numbers](at::Tensor there) { numbers->take(std::move(there)); });
-}
-
-void UploadBatch::add(const RowList& list) {
-  add(list.there(), list.rows().data(),
-      static_cast<std::int64_t>(list.rows().size() * sizeof(std::int32_t)));
 }
 
 void UploadBatch::add(const RowSet& set) {

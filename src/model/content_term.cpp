@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "graph/row_product.h"
 #include "kernels/neighbour_sum.h"
+#include "kernels/row_product.h"
 #include "model/step/row_functions.h"
 
 namespace micrec {

@@ -6,8 +6,7 @@
 #include <vector>
 
 #include "model/model_part.h"
-#include "model/overlap.h"
-#include "model/step/contrastive_batch.h"
+#include "partition/overlap.h"
 
 namespace micrec {
 

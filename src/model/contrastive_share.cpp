@@ -84,8 +84,7 @@ struct Sums {
     float inverse;   // 1 / the sum of exponentials ...
     float exponent;  // ... in units of this power of two
   };
-  Side first;
-  Side second;
+  Side sides[2];
   float loss;  // their two cross entropies
 };
 constexpr std::int64_t kSumsWidth = sizeof(Sums) / sizeof(float);
@@ -146,26 +145,24 @@ struct SharedPeople : StepPeople {
   std::vector<std::int32_t> positions;  // (count) of the people of all ranks, rank 0's first ...
   std::vector<std::int32_t> places;     // (count) ... and where among them a position is
   at::Tensor rows;                      // (count, 2 dim) unit rows of both sides, rank 0's first
-  std::vector<double> first_divisors;   // (own)
-  std::vector<double> second_divisors;  // (own)
-  OrderedSums first_sums{0};
-  OrderedSums second_sums{0};
+  std::vector<double> divisors[2];      // (own) of each side
+  OrderedSums sums[2] = {OrderedSums(0), OrderedSums(0)};
 
   // The rows of one side: own ones, and all in the order of their positions.
-  SoftmaxRows own_rows(bool second) const {
-    return {side(second) + offset * 2 * dim, 2 * dim, own, positions.data() + offset};
+  SoftmaxRows own_rows(int side) const {
+    return {rows_of(side) + offset * 2 * dim, 2 * dim, own, positions.data() + offset};
   }
-  SoftmaxFactor all_rows(bool second) const {
-    return {side(second), 2 * dim, dim, count, places.data()};
+  SoftmaxFactor all_rows(int side) const {
+    return {rows_of(side), 2 * dim, dim, count, places.data()};
   }
-  const float* side(bool second) const { return rows.const_data_ptr<float>() + (second ? dim : 0); }
+  const float* rows_of(int side) const { return rows.const_data_ptr<float>() + side * dim; }
   float scale() const { return static_cast<float>(1 / (kLn2 * temperature)); }
 
   void take_places();
   void send_rows(const at::Tensor& first, const at::Tensor& second,
                  const std::vector<std::int64_t>& rows_per_rank, Communicator& communicator);
   double sum_losses(const std::vector<std::int64_t>& rows_per_rank, Communicator& communicator);
-  at::Tensor gradient(bool second, double upstream) const;
+  at::Tensor gradient(int side, double upstream) const;
 };
 
 void SharedPeople::take_places() {
@@ -184,8 +181,8 @@ void SharedPeople::send_rows(const at::Tensor& first, const at::Tensor& second,
                              Communicator& communicator) {
   const at::Tensor unit = at::empty({own, 2 * dim}, first.options());
   float* const to = unit.mutable_data_ptr<float>();
-  first_divisors = normalise(first.contiguous(), to, 2 * dim);
-  second_divisors = normalise(second.contiguous(), to + dim, 2 * dim);
+  divisors[0] = normalise(first.contiguous(), to, 2 * dim);
+  divisors[1] = normalise(second.contiguous(), to + dim, 2 * dim);
   rows = communicator.all_gather("contrastive.rows", unit, rows_per_rank);
 }
 
@@ -193,47 +190,44 @@ void SharedPeople::send_rows(const at::Tensor& first, const at::Tensor& second,
 // the order of positions.
 double SharedPeople::sum_losses(const std::vector<std::int64_t>& rows_per_rank,
                                 Communicator& communicator) {
-  OwnSums of_first(own), of_second(own);
-  softmax_sums(own_rows(false), all_rows(true), scale(), of_first.sums.data(),
-               of_first.exponents.data(), of_first.own_logits.data());
-  softmax_sums(own_rows(true), all_rows(false), scale(), of_second.sums.data(),
-               of_second.exponents.data(), of_second.own_logits.data());
-  const at::Tensor sums = at::empty({own, kSumsWidth}, rows.options());
-  auto* const of_own = reinterpret_cast<Sums*>(sums.mutable_data_ptr<float>());
-  for (std::int64_t n = 0; n < own; ++n) {
-    const double both = of_first.cross_entropy(n) + of_second.cross_entropy(n);
-    of_own[n] = {of_first.side(n), of_second.side(n), static_cast<float>(both)};
+  OwnSums of_sides[2] = {OwnSums(own), OwnSums(own)};
+  for (const int side : {0, 1}) {
+    OwnSums& of = of_sides[side];
+    softmax_sums(own_rows(side), all_rows(1 - side), scale(), of.sums.data(), of.exponents.data(),
+                 of.own_logits.data());
   }
-  const at::Tensor gathered = communicator.all_gather("contrastive.sums", sums, rows_per_rank);
+  const at::Tensor told = at::empty({own, kSumsWidth}, rows.options());
+  auto* const of_own = reinterpret_cast<Sums*>(told.mutable_data_ptr<float>());
+  for (std::int64_t n = 0; n < own; ++n) {
+    const double both = of_sides[0].cross_entropy(n) + of_sides[1].cross_entropy(n);
+    of_own[n] = {{of_sides[0].side(n), of_sides[1].side(n)}, static_cast<float>(both)};
+  }
+  const at::Tensor gathered = communicator.all_gather("contrastive.sums", told, rows_per_rank);
   const auto* const of_all = reinterpret_cast<const Sums*>(gathered.const_data_ptr<float>());
-  first_sums = OrderedSums(count);
-  second_sums = OrderedSums(count);
+  for (OrderedSums& of_side : sums) of_side = OrderedSums(count);
   double losses = 0;
   for (std::int64_t position = 0; position < count; ++position) {
     const Sums& of_person = of_all[places[position]];
-    first_sums.inverse[position] = of_person.first.inverse;
-    first_sums.exponent[position] = of_person.first.exponent;
-    second_sums.inverse[position] = of_person.second.inverse;
-    second_sums.exponent[position] = of_person.second.exponent;
+    for (const int side : {0, 1}) {
+      sums[side].inverse[position] = of_person.sides[side].inverse;
+      sums[side].exponent[position] = of_person.sides[side].exponent;
+    }
     losses += of_person.loss;
   }
   return losses;
 }
 
-at::Tensor SharedPeople::gradient(bool second, double upstream) const {
-  const OrderedSums& own_side = second ? second_sums : first_sums;
-  const OrderedSums& other_side = second ? first_sums : second_sums;
+at::Tensor SharedPeople::gradient(int side, double upstream) const {
   OrderedSums own_sums(own);
-  const SoftmaxRows of_own = own_rows(second);
+  const SoftmaxRows of_own = own_rows(side);
   for (std::int64_t n = 0; n < own; ++n) {
-    own_sums.inverse[n] = own_side.inverse[of_own.own[n]];
-    own_sums.exponent[n] = own_side.exponent[of_own.own[n]];
+    own_sums.inverse[n] = sums[side].inverse[of_own.own[n]];
+    own_sums.exponent[n] = sums[side].exponent[of_own.own[n]];
   }
   at::Tensor result = at::empty({own, dim}, rows.options());
-  softmax_gradient(of_own, all_rows(!second), scale(), own_sums.view(), other_side.view(),
+  softmax_gradient(of_own, all_rows(1 - side), scale(), own_sums.view(), sums[1 - side].view(),
                    result.mutable_data_ptr<float>());
-  through_normalising(of_own.data, of_own.stride, second ? second_divisors : first_divisors,
-                      upstream / divisor(), result);
+  through_normalising(of_own.data, of_own.stride, divisors[side], upstream / divisor(), result);
   return result;
 }
 
@@ -372,13 +366,12 @@ at::Tensor contrastive_share(const at::Tensor& first, const at::Tensor& second,
   const at::Tensor loss =
       at::scalar_tensor(communicator.rank() == 0 ? sum / people->halves() * weight : 0.0,
                         people->rows.options().dtype(at::kDouble));
-  const auto gradient_of = [&](bool of_second) {
-    return [people, of_second, weight](const at::Tensor& upstream) {
-      return people->gradient(of_second, upstream.item<double>() * weight);
+  const auto gradient_of = [&](int side) {
+    return [people, side, weight](const at::Tensor& upstream) {
+      return people->gradient(side, upstream.item<double>() * weight);
     };
   };
-  return with_transposes("contrastive", loss,
-                         {{first, gradient_of(false)}, {second, gradient_of(true)}});
+  return with_transposes("contrastive", loss, {{first, gradient_of(0)}, {second, gradient_of(1)}});
 }
 
 at::Tensor contrastive_on_device(const at::Tensor& first, const at::Tensor& second,

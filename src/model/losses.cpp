@@ -28,30 +28,19 @@ constexpr LossKind kLosses[] = {loss<RankingLoss>(), loss<SelfLoss>(), loss<Cont
 
 }  // namespace
 
-Losses::Losses(PartInputs inputs, const TemplateEmbedding& embedding) {
-  inputs.embedding = &embedding;
-  for (const LossKind& kind : kLosses) terms_.push_back(kind.make(inputs));
+std::vector<std::unique_ptr<LossTerm>> make_losses(const PartInputs& inputs) {
+  std::vector<std::unique_ptr<LossTerm>> terms;
+  for (const LossKind& kind : kLosses) terms.push_back(kind.make(inputs));
+  return terms;
 }
 
-std::vector<const char*> Losses::parts() {
+std::vector<const char*> parts_of_losses() {
   std::vector<const char*> all;
   for (const LossKind& kind : kLosses) all.insert(all.end(), kind.parts.begin(), kind.parts.end());
   return all;
 }
 
-void Losses::want_rows(StepContext& step) const {
-  for (const auto& term : terms_) term->want_rows(step);
-}
-
-void Losses::want_of_items(StepContext& step) {
-  for (const auto& term : terms_) term->want_of_items(step);
-}
-
-void Losses::add(StepContext& step) {
-  for (const auto& term : terms_) term->add_loss(step);
-}
-
-void Losses::declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
+void declare_losses(const ModelShape& shape, const RankPlace& at, StepCosts& costs) {
   for (const LossKind& kind : kLosses) kind.declare(shape, at, costs);
 }
 

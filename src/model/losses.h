@@ -9,22 +9,11 @@ namespace micrec {
 
 /// The terms of the loss, in the order in which they are added: ranking, self-enhanced and
 /// contrastive. One that a configuration weighs with 0 does nothing.
-class Losses {
- public:
-  /// `embedding` must outlive them; `inputs.embedding` is not read.
-  Losses(PartInputs inputs, const TemplateEmbedding& embedding);
+std::vector<std::unique_ptr<LossTerm>> make_losses(const PartInputs& inputs);
 
-  /// What the terms report, in their order.
-  static std::vector<const char*> parts();
+/// What the terms report, in their order.
+std::vector<const char*> parts_of_losses();
 
-  void want_rows(StepContext& step) const;
-  void want_of_items(StepContext& step);
-  void add(StepContext& step);
-
-  static void declare(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
-
- private:
-  std::vector<std::unique_ptr<LossTerm>> terms_;
-};
+void declare_losses(const ModelShape& shape, const RankPlace& at, StepCosts& costs);
 
 }  // namespace micrec

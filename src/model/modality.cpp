@@ -11,9 +11,9 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "graph/linear_operator.h"
-#include "graph/row_product.h"
 #include "kernels/gpu.h"
 #include "kernels/neighbour_sum.h"
+#include "kernels/row_product.h"
 
 namespace micrec {
 namespace {

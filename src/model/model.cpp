@@ -29,13 +29,14 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
       shard_(&shard),
       seed_(seed),
       sums_(shard.grid, config.dim, shard.columns),
-      overlaps_(find_overlaps(*shard.summary)),
+      overlaps_(
+          find_overlaps(shard.space(), shard.summary->people, shard.summary->training_degree)),
       dense_(shard.summands(), sums_.width()),
       one_(at::ones({}, at::TensorOptions(at::kDouble).device(shard.device))),
       zero_(at::zeros_like(one_)),
       embedding_(inputs(seed, dataset)),
       fit_(make_table_fit(inputs(seed, dataset), embedding_)),
-      losses_(inputs(seed, dataset), embedding_),
+      losses_(make_losses(inputs(seed, dataset))),
       content_(inputs(seed, dataset)),
       semantic_(inputs(seed, dataset)),
       propagation_(inputs(seed, dataset), semantic_),
@@ -43,7 +44,7 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
       item_regression_(inputs(seed, dataset)) {}
 
 PartInputs Model::inputs(std::uint64_t seed, const DatasetFile& dataset) {
-  return {config_, dataset, *shard_, overlaps_, seed, state_, nullptr};
+  return {config_, dataset, *shard_, overlaps_, seed, state_, embedding_};
 }
 
 void Model::initialise() {
@@ -63,8 +64,8 @@ void Model::refresh() {
 std::unique_ptr<StepContext> Model::plan(TripleBatch batch, std::int64_t batch_rows,
                                          StepTime time) {
   auto step = std::make_unique<StepContext>(*shard_, sums_, dense_, seed_, std::move(batch),
-                                            batch_rows, time, Losses::parts());
-  losses_.want_rows(*step);
+                                            batch_rows, time, parts_of_losses());
+  for (const auto& term : losses_) term->want_rows(*step);
   embedding_.plan(*step);
   content_.plan(*step);
   if (config_.cold_simulation > 0) semantic_.plan_cold(*step);
@@ -91,13 +92,13 @@ StepShare Model::loss(StepContext& step) {
   // What the batch needs of its items, in one exchange.
   const BatchItems::Handle z_of_items = step.items.add(step.rows_of_requested(step.z));
   content_.want_of_items(step);
-  losses_.want_of_items(step);
+  for (const auto& term : losses_) term->want_of_items(step);
   step.exchange_items();
 
   // Final rows of the triples: a block for the users, one for the positives, one for the negatives.
   step.final_rows = at::cat({step.rows_of_users(step.z), step.items.of(z_of_items)});
   if (content_.is_on()) step.final_rows = step.final_rows + content_.rows(step);
-  losses_.add(step);
+  for (const auto& term : losses_) term->add_loss(step);
   return step.share;
 }
 
@@ -124,7 +125,7 @@ LossValues Model::solve(at::Tensor& votes) {
   CHECK(fit_) << name_of(config_.kind) << " descends by gradients";
   const StepLoss fitted = fit_->step(votes);
   std::vector<double> values;
-  const std::vector<const char*> parts = Losses::parts();
+  const std::vector<const char*> parts = parts_of_losses();
   for (const char* part : parts) values.push_back(fitted.of(part));
   return {parts, at::tensor(values, at::kDouble)};
 }
@@ -222,8 +223,8 @@ void Model::declare(const ModelShape& shape, const RankPlace& at, StepCosts& cos
   Propagation::declare(shape, at, costs);
   BatchItems::declare(at, costs);
   ContentTerm::declare(shape, at, costs);
-  Losses::declare(shape, at, costs);
-  const auto parts = static_cast<double>(Losses::parts().size());
+  declare_losses(shape, at, costs);
+  const auto parts = static_cast<double>(parts_of_losses().size());
   DenseInputs::declare(at, costs, parts, parts);
   ItemRegression::declare(shape, at, costs);
 }

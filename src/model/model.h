@@ -16,10 +16,8 @@
 #include "model/losses.h"
 #include "model/model_config.h"
 #include "model/model_part.h"
-#include "model/overlap.h"
 #include "model/propagation.h"
 #include "model/ridge_map.h"
-#include "model/rows_of_new.h"
 #include "model/semantic_neighbours.h"
 #include "model/solved/table_fit.h"
 #include "model/step/column_sums.h"
@@ -28,6 +26,7 @@
 #include "model/step/shard.h"
 #include "model/step/step_context.h"
 #include "model/template_embedding.h"
+#include "partition/overlap.h"
 
 namespace micrec {
 
@@ -152,7 +151,7 @@ class Model {
 
   TemplateEmbedding embedding_;
   std::unique_ptr<TableFit> fit_;  // of a kind that is_solved()
-  Losses losses_;
+  std::vector<std::unique_ptr<LossTerm>> losses_;
   ContentTerm content_;
   SemanticNeighbours semantic_;
   Propagation propagation_;

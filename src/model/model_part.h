@@ -1,15 +1,19 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "data/dataset_file.h"
+#include "kernels/pattern.h"
 #include "model/model_config.h"
-#include "model/overlap.h"
 #include "model/step/parameter.h"
 #include "model/step/shard.h"
 #include "model/step/step_context.h"
 #include "model/step/step_shape.h"
+#include "partition/overlap.h"
 #include "partition/planning/step_costs.h"
 
 namespace micrec {
@@ -31,8 +35,13 @@ struct PartInputs {
   const std::vector<OverlapPair>& overlaps;
   std::uint64_t seed;
   ModelState& state;
-  const TemplateEmbedding* embedding;  // of losses
+  const TemplateEmbedding& embedding;  // made before the terms of the loss
 };
+
+/// Rows of people of a domain who join later, from the owned rows that each has interacted with.
+/// Made once, while what it was made from stays as it is; several threads may call it at once.
+/// Shapes   items: (users) of owned rows; returns (users, dim).
+using RowsOfNew = std::function<at::Tensor(const Pattern& items, int domain)>;
 
 /// A term of the loss. What it needs of others it asks for in two rounds, before anything is
 /// computed and once the final rows are. Beside declare() it has the names of the parts that it

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "base/text.h"
-#include "graph/row_product.h"
+#include "kernels/row_product.h"
 
 namespace micrec {
 namespace {

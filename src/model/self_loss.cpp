@@ -14,7 +14,7 @@ bool is_on(const ModelConfig& config) { return config.inductive() && config.self
 }  // namespace
 
 SelfLoss::SelfLoss(const PartInputs& inputs)
-    : config_(inputs.config), embedding_(*inputs.embedding) {
+    : config_(inputs.config), embedding_(inputs.embedding) {
   if (!config_.inductive()) return;
   form_ = inputs.state.add_parameter("self_weight", at::ones({embedding_.table().size(1)}),
                                      inputs.shard.device, Placement::columns,

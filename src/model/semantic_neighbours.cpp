@@ -53,21 +53,18 @@ ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard&
       question.asked_by[item] = shard.ownership.owner[node];
       if (shard.row_of[node] >= 0) queries.push_back(item);
     }
-    const NearestNeighbours nearest = find_neighbours(
-        question, {.search = search}, shard.communicator, &semantic.searches.emplace_back());
+    const NumberLists nearest = find_neighbours(question, {.search = search}, shard.communicator,
+                                                &semantic.searches.emplace_back());
     // Items of a domain are consecutive nodes and domains come in order, so rows are met by rising
     // number.
     for (std::size_t q = 0; q < queries.size(); ++q) {
-      const std::int64_t begin = nearest.offsets[q];
-      const std::int64_t found = nearest.offsets[q + 1] - begin;
-      if (found == 0) continue;
+      const std::span<const std::int32_t> found = nearest.of(static_cast<std::int64_t>(q));
+      if (found.empty()) continue;
       const std::int32_t row = shard.row_of[value(space.item(domain, queries[q]))];
-      degree[row + 1] = found;
+      degree[row + 1] = std::ssize(found);
       present_rows[row] = 1;
-      for (std::int64_t n = begin; n < begin + found; ++n) {
-        columns.push_back(space.item(domain, nearest.neighbours[n]));
-        weights.push_back(1.0F / static_cast<float>(found));
-      }
+      for (const std::int32_t item : found) columns.push_back(space.item(domain, item));
+      weights.insert(weights.end(), found.size(), 1.0F / static_cast<float>(found.size()));
     }
   }
   for (std::int64_t row = 0; row < shard.owned_rows(); ++row) degree[row + 1] += degree[row];

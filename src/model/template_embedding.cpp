@@ -12,8 +12,8 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "graph/operators.h"
-#include "graph/row_product.h"
 #include "kernels/neighbour_sum.h"
+#include "kernels/row_product.h"
 #include "kernels/rows.h"
 #include "kernels/upload.h"
 #include "model/step/row_functions.h"
@@ -41,8 +41,7 @@ at::Tensor template_scale(const at::Tensor& count, double annealing) {
 
 /// The scales of counts 0 to `most`.
 std::vector<float> scales_of_counts(std::int64_t most, double annealing) {
-  const at::Tensor scales = template_scale(at::arange(most + 1, at::kFloat), annealing);
-  return {scales.const_data_ptr<float>(), scales.const_data_ptr<float>() + scales.numel()};
+  return download<float>(template_scale(at::arange(most + 1, at::kFloat), annealing));
 }
 
 double annealed(const ModelConfig& config, std::int64_t epoch) {
@@ -155,14 +154,13 @@ void TemplateEmbedding::choose_templates() {
 
 // A rank's rows are those of its nodes by rising number.
 void TemplateEmbedding::gather_templates() {
-  const std::vector<std::int32_t>& owner = shard_.ownership.owner;
-  std::vector<std::int64_t> rows(shard_.communicator->size(), 0);
-  for (const std::int32_t rank : owner) ++rows[rank];
-  const at::Tensor all = shard_.communicator->all_gather("templates.mask", template_mask_, rows);
-  std::vector<const std::uint8_t*> next = {all.const_data_ptr<std::uint8_t>()};
-  for (const std::int64_t count : rows) next.push_back(next.back() + count);
-  templates_.resize(owner.size());
-  for (std::size_t node = 0; node < owner.size(); ++node) templates_[node] = *next[owner[node]]++;
+  const Arrival arrival = arrival_of(shard_.ownership.owner, shard_.communicator->size());
+  const at::Tensor all =
+      shard_.communicator->all_gather("templates.mask", template_mask_, arrival.rows_per_rank);
+  templates_.clear();
+  for (const std::int32_t row : arrival.row_of) {
+    templates_.push_back(all.const_data_ptr<std::uint8_t>()[row]);
+  }
 }
 
 void TemplateEmbedding::refresh() {

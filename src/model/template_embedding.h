@@ -7,7 +7,6 @@
 
 #include "kernels/pattern.h"
 #include "model/model_part.h"
-#include "model/rows_of_new.h"
 
 namespace micrec {
 

@@ -111,9 +111,11 @@ RunStart begin_or_resume(const RunConfig& config, const DatasetFile& dataset,
                          const CheckpointStore& checkpoints, Model& model, Optimizer& optimizer,
                          Job& job) {
   const auto begin_anew = [&] {
-    return config.init_from.empty()
-               ? begin(model)
-               : begin_from(config.init_from, dataset, model, optimizer, job.log_once());
+    if (!config.init_from.empty()) {
+      return begin_from(config.init_from, dataset, model, optimizer, job.log_once());
+    }
+    model.initialise();
+    return RunStart{};
   };
   if (!config.resume) return begin_anew();
   if (!is_before_first_checkpoint(config.run_dir, job)) {

@@ -110,7 +110,7 @@ void Recommender::read_seen() {
   const NodeSpace& space = model_.shard().space();
   std::vector<std::int32_t> everybody(dataset_.people());
   std::iota(everybody.begin(), everybody.end(), 0);
-  const Histories all = load_histories(dataset_, space, KnownInteractions::all,
+  const Histories all = load_histories(dataset_, space, Observed::all,
                                        fades() ? HistoryAges::counted : HistoryAges::unknown,
                                        everybody, dataset_.people());
   for (int domain = 0; domain < space.domains(); ++domain) {

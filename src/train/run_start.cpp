@@ -14,11 +14,6 @@
 
 namespace micrec {
 
-RunStart begin(Model& model) {
-  model.initialise();
-  return {};
-}
-
 std::string checkpoint_to_begin_from(const std::string& run_dir) {
   const std::string directory = checkpoints_of(run_dir);
   std::optional<std::string> found = best_checkpoint(directory);

@@ -23,9 +23,6 @@ struct RunStart {
   std::optional<StoredFile> item_regression;  ///< as the checkpoint names it
 };
 
-/// Gives the model its first values. Ranks: collective.
-RunStart begin(Model& model);
-
 /// The checkpoint of a run that another begins from: its best, or where none was validated its
 /// newest.
 /// Errors   Error(Cause::checkpoint) where there is none, or best.json is damaged.

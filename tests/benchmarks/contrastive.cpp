@@ -193,7 +193,8 @@ void run_steps(const Options& options, bool compare) {
   }
   summary.training_degree.assign(summary.space.nodes(), 1);
   const Timer finding;
-  const std::vector<OverlapPair> pairs = find_overlaps(summary);
+  const std::vector<OverlapPair> pairs =
+      find_overlaps(summary.space, summary.people, summary.training_degree);
   report("find_overlaps, once", {finding.seconds(), finding.seconds()}, 0);
   const Ownership ownership = assign_by_hash(summary.space, summary.people, options.ranks);
 

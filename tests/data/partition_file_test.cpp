@@ -189,12 +189,10 @@ TEST_F(PartitionFile, TheTrainingGraphHasEachInteractionBothWays) {
   EXPECT_EQ(graph.nodes(), 10);
   EXPECT_EQ(graph.nonzeros(), 2 * 9);
   for (std::int64_t node = 0; node < graph.nodes(); ++node) {
-    for (std::int64_t i = graph.offsets[node]; i < graph.offsets[node + 1]; ++i) {
-      const std::int32_t other = graph.columns[i];
-      EXPECT_TRUE(i == graph.offsets[node] || graph.columns[i - 1] < other);
-      EXPECT_TRUE(std::binary_search(graph.columns.begin() + graph.offsets[other],
-                                     graph.columns.begin() + graph.offsets[other + 1],
-                                     static_cast<std::int32_t>(node)));
+    std::int32_t before = -1;
+    for (const std::int32_t other : graph.of(node)) {
+      EXPECT_LT(std::exchange(before, other), other);
+      EXPECT_TRUE(std::ranges::binary_search(graph.of(other), static_cast<std::int32_t>(node)));
     }
   }
 }

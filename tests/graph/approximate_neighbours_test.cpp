@@ -52,18 +52,17 @@ std::map<std::int64_t, std::vector<std::int32_t>> answers(const at::Tensor& feat
   std::mutex writing;
   run_ranks(ranks, [&](Communicator& communicator) {
     NeighbourSearchReport report;
-    const NearestNeighbours found = on_threads(threads, [&] {
+    const NumberLists found = on_threads(threads, [&] {
       return find_neighbours(question, options, ranks == 1 ? nullptr : &communicator, &report);
     });
     const std::lock_guard lock(writing);
-    std::size_t query = 0;
+    std::int64_t query = 0;
     for (std::int64_t item = 0; item < features.size(0); ++item) {
       if (question.asked_by[item] != communicator.rank()) continue;
-      lists[item] = {found.neighbours.begin() + found.offsets[query],
-                     found.neighbours.begin() + found.offsets[query + 1]};
-      ++query;
+      const std::span<const std::int32_t> of_item = found.of(query++);
+      lists[item] = {of_item.begin(), of_item.end()};
     }
-    EXPECT_EQ(found.offsets.size(), query + 1);
+    EXPECT_EQ(found.size(), query);
     if (told != nullptr && communicator.rank() == 0) *told = report;
   });
   return lists;
@@ -154,8 +153,8 @@ TEST(ApproximateNeighbours, AreAnsweredOfFewItemsAndOfNone) {
   NeighbourQuestion none = question_of(features, 1);
   none.eligible.assign(6, 0);
   run_ranks(2, [&](Communicator& communicator) {
-    const NearestNeighbours found = find_neighbours(none, options, &communicator);
-    EXPECT_TRUE(found.neighbours.empty());
+    const NumberLists found = find_neighbours(none, options, &communicator);
+    EXPECT_TRUE(found.values.empty());
   });
 }
 

@@ -27,9 +27,8 @@ std::vector<std::int64_t> all_items(std::int64_t items) {
   return numbers;
 }
 
-std::vector<std::int32_t> list_of(const NearestNeighbours& result, std::int64_t query) {
-  return {result.neighbours.begin() + result.offsets[query],
-          result.neighbours.begin() + result.offsets[query + 1]};
+std::vector<std::int32_t> list_of(const NumberLists& result, std::int64_t query) {
+  return {result.of(query).begin(), result.of(query).end()};
 }
 
 TEST(NearestNeighbours, AreTheEligibleItemsOfLargestCosine) {
@@ -41,7 +40,7 @@ TEST(NearestNeighbours, AreTheEligibleItemsOfLargestCosine) {
   std::vector<std::int64_t> queries;
   for (std::int64_t i = 0; i < kItems; i += 7) queries.push_back(i);
   const at::Tensor rows = features.index_select(0, at::tensor(queries));
-  const NearestNeighbours found = on_threads(2, [&] {
+  const NumberLists found = on_threads(2, [&] {
     return nearest_neighbours(queries, rows, source_of(features), eligible, kNeighbours);
   });
   const at::Tensor unit = features.to(at::kDouble) / features.to(at::kDouble).norm(2, 1, true);
@@ -68,8 +67,8 @@ TEST(NearestNeighbours, GiveTiesToTheSmallerNumber) {
   for (int i = 0; i < 30; ++i) {
     features.mutable_data_ptr<float>()[i * 3 + i % 3] = static_cast<float>(1 << (i % 5));
   }
-  const NearestNeighbours found = nearest_neighbours(all_items(30), features, source_of(features),
-                                                     std::vector<std::uint8_t>(30, 1), 3);
+  const NumberLists found = nearest_neighbours(all_items(30), features, source_of(features),
+                                               std::vector<std::uint8_t>(30, 1), 3);
   EXPECT_EQ(list_of(found, 0), (std::vector<std::int32_t>{3, 6, 9}));
   EXPECT_EQ(list_of(found, 4), (std::vector<std::int32_t>{1, 7, 10}));
   EXPECT_EQ(list_of(found, 29), (std::vector<std::int32_t>{2, 5, 8}));
@@ -79,7 +78,7 @@ TEST(NearestNeighbours, AreFewerWhereFewerAreEligible) {
   const at::Tensor features = random_matrix(20, 4, 2);
   std::vector<std::uint8_t> eligible(20, 0);
   eligible[3] = eligible[11] = 1;
-  const NearestNeighbours found = on_threads(2, [&] {
+  const NumberLists found = on_threads(2, [&] {
     return nearest_neighbours(all_items(20), features, source_of(features), eligible, 5);
   });
   EXPECT_EQ(list_of(found, 0), (std::vector<std::int32_t>{3, 11}));
@@ -88,14 +87,14 @@ TEST(NearestNeighbours, AreFewerWhereFewerAreEligible) {
   EXPECT_TRUE(on_threads(2, [&] {
                 return nearest_neighbours(all_items(20), features, source_of(features), eligible,
                                           5);
-              }).neighbours.empty());
+              }).values.empty());
 }
 
 TEST(NearestNeighbours, OfARowOfZerosAreTheSmallestNumbers) {
   at::Tensor features = random_matrix(10, 4, 2);
   features[6].zero_();
-  const NearestNeighbours found = nearest_neighbours(all_items(10), features, source_of(features),
-                                                     std::vector<std::uint8_t>(10, 1), 2);
+  const NumberLists found = nearest_neighbours(all_items(10), features, source_of(features),
+                                               std::vector<std::uint8_t>(10, 1), 2);
   EXPECT_EQ(list_of(found, 6), (std::vector<std::int32_t>{0, 1}));
 }
 
@@ -103,7 +102,7 @@ TEST(NearestNeighbours, AreTheSameForAnyShareOfTheQueriesAndAnyThreads) {
   // Many near ties: few different values a column.
   const at::Tensor features = (random_matrix(1300, 40, 3) * 2).round() + 0.25;
   const std::vector<std::uint8_t> eligible(1300, 1);
-  const NearestNeighbours whole =
+  const NumberLists whole =
       nearest_neighbours(all_items(1300), features, source_of(features), eligible, 10);
   for (const int ranks : kRankCounts) {
     const Ownership ownership = scattered_ownership(1300, ranks);
@@ -111,7 +110,7 @@ TEST(NearestNeighbours, AreTheSameForAnyShareOfTheQueriesAndAnyThreads) {
       std::vector<std::int64_t> queries;
       for (const GlobalNode node : ownership.nodes_of(rank)) queries.push_back(value(node));
       const ComputeThreads threads(1 + rank % 3);
-      const NearestNeighbours part =
+      const NumberLists part =
           nearest_neighbours(queries, features.index_select(0, at::tensor(queries, at::kLong)),
                              source_of(features), eligible, 10);
       ASSERT_EQ(part.offsets.size(), queries.size() + 1);

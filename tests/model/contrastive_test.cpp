@@ -15,7 +15,7 @@
 #include "cluster/thread_communicator.h"
 #include "model/contrastive_loss.h"
 #include "model/contrastive_share.h"
-#include "model/overlap.h"
+#include "partition/overlap.h"
 #include "tests/support/dense_model.h"
 #include "tests/support/on_threads.h"
 #include "tests/support/sharded_model.h"
@@ -236,7 +236,7 @@ class ChoosePeople : public testing::Test {
   ChoosePeople()
       : dataset_(write_small_world({.domains = 3, .users = 60}, folder_ / "world.h5")),
         summary_(summarise(dataset_)),
-        pairs_(find_overlaps(summary_)) {}
+        pairs_(find_overlaps(summary_.space, summary_.people, summary_.training_degree)) {}
 
   /// The chosen people of a pair as (first, second) nodes, and that every rank knows who owns them.
   std::set<std::pair<std::int32_t, std::int32_t>> chosen(const OverlapPair& pair, int ranks,
@@ -347,15 +347,14 @@ TEST_F(ChoosePeople, TakesEverybodyAboutAsOften) {
 
 // One person has no negatives: there is no pair of domains then.
 TEST(FindOverlaps, NeedsTwoPeople) {
-  DatasetSummary summary{NodeSpace({2, 2}, {1, 1}), {}, {}, {}};
-  summary.people.count = 3;
-  summary.people.person = {0, 1, 0, 2};
-  summary.training_degree = {1, 1, 1, 1, 2, 2};
-  EXPECT_TRUE(find_overlaps(summary).empty());
-  summary.people.person = {0, 1, 0, 1};
-  EXPECT_EQ(find_overlaps(summary).size(), 1U);
-  summary.training_degree[3] = 0;
-  EXPECT_TRUE(find_overlaps(summary).empty());
+  const NodeSpace space({2, 2}, {1, 1});
+  People people{3, {0, 1, 0, 2}};
+  std::vector<std::int32_t> training_degree = {1, 1, 1, 1, 2, 2};
+  EXPECT_TRUE(find_overlaps(space, people, training_degree).empty());
+  people.person = {0, 1, 0, 1};
+  EXPECT_EQ(find_overlaps(space, people, training_degree).size(), 1U);
+  training_degree[3] = 0;
+  EXPECT_TRUE(find_overlaps(space, people, training_degree).empty());
 }
 
 }  // namespace

@@ -198,8 +198,7 @@ TEST(RunPlan, EstimatedSemanticHaloIsThatOfRandomChoicesOnAverage) {
           own.push_back(target);
         }
       }
-      choices.columns.insert(choices.columns.end(), own.begin(), own.end());
-      choices.offsets.push_back(static_cast<std::int64_t>(choices.columns.size()));
+      choices.add(own);
     }
     forward += static_cast<double>(count_halo(transposed(choices), rows).total()) / kRepeats;
     backward += static_cast<double>(count_halo(choices, rows).total()) / kRepeats;

@@ -27,8 +27,7 @@ double share_of_misses(const Adjacency& graph, const std::vector<std::int32_t>& 
   std::set<std::pair<std::int64_t, std::int32_t>> held;  // by time of the last read
   std::int64_t time = 0, misses = 0;
   for (const std::int32_t row : order) {
-    for (std::int64_t i = graph.offsets[row]; i < graph.offsets[row + 1]; ++i) {
-      const std::int32_t column = graph.columns[i];
+    for (const std::int32_t column : graph.of(row)) {
       misses += static_cast<std::int64_t>(held.erase({last_read[column], column}) == 0);
       held.emplace(last_read[column] = time++, column);
       if (static_cast<std::int64_t>(held.size()) > cached) held.erase(held.begin());
@@ -44,14 +43,14 @@ TEST(RowOrder, PutsRowsThatShareColumnsTogether) {
   options.tastes = 20;  // numbered in turns, so that neighbours in number share nothing
   const Adjacency graph = make_random_world(options).graph;
   const std::vector<std::int32_t> order =
-      order_of_near_rows(graph.offsets, graph.columns, graph.nodes());
+      order_of_near_rows(graph.offsets, graph.values, graph.nodes());
   expect_permutation(order, graph.nodes());
   std::vector<std::int32_t> by_number(graph.nodes());
   std::iota(by_number.begin(), by_number.end(), 0);
   constexpr std::int64_t kCached = 800;
   EXPECT_LT(share_of_misses(graph, order, kCached),
             0.5 * share_of_misses(graph, by_number, kCached));
-  EXPECT_EQ(order_of_near_rows(graph.offsets, graph.columns, graph.nodes()), order);
+  EXPECT_EQ(order_of_near_rows(graph.offsets, graph.values, graph.nodes()), order);
 }
 
 TEST(RowOrder, KnowsColumnsThatAreNoRows) {

@@ -18,9 +18,7 @@ namespace {
 std::vector<GlobalNode> columns_of(const Adjacency& graph, const Ownership& ownership, int part) {
   std::vector<GlobalNode> columns;
   for (const GlobalNode node : ownership.nodes_of(part)) {
-    for (std::int64_t i = graph.offsets[value(node)]; i < graph.offsets[value(node) + 1]; ++i) {
-      columns.push_back(GlobalNode(graph.columns[i]));
-    }
+    for (const std::int32_t column : graph.of(value(node))) columns.push_back(GlobalNode(column));
   }
   return columns;
 }
@@ -45,7 +43,7 @@ TEST(StepNeeds, CountsTheHaloOfADirectedOperatorBothWays) {
   // Node 0 reads 1 and 2, node 3 reads 1; parts are the halves.
   Adjacency rows;
   rows.offsets = {0, 2, 2, 2, 3};
-  rows.columns = {1, 2, 1};
+  rows.values = {1, 2, 1};
   const Ownership ownership{2, {0, 0, 1, 1}};
   const HaloCounts forward = count_halo(transposed(rows), ownership);
   EXPECT_EQ(forward.received, (std::vector<std::int64_t>{1, 1}));  // node 2; node 1
@@ -73,9 +71,7 @@ Drawn draw(const RandomWorld& world, const Ownership& ownership, const BatchShap
   std::vector<std::int32_t> users;
   for (std::int32_t user = 0; user < world.space.users(); ++user) {
     if (world.degree[user] > 0) users.push_back(user);
-    for (std::int64_t i = world.graph.offsets[user]; i < world.graph.offsets[user + 1]; ++i) {
-      edges.emplace_back(user, world.graph.columns[i]);
-    }
+    for (const std::int32_t item : world.graph.of(user)) edges.emplace_back(user, item);
   }
   const auto index = [&](std::size_t size) {
     return std::uniform_int_distribution<std::size_t>(0, size - 1)(random);
@@ -98,17 +94,15 @@ Drawn draw(const RandomWorld& world, const Ownership& ownership, const BatchShap
       auto [user, positive] = edges[static_cast<std::size_t>(t) % edges.size()];
       if (batch.by_user) {
         user = users[index(users.size())];
-        positive = world.graph.columns[world.graph.offsets[user] +
-                                       static_cast<std::int64_t>(index(world.degree[user]))];
+        positive = world.graph.of(user)[index(world.degree[user])];
       }
       const Range items = world.space.items_of(world.space.domain_of(GlobalNode(user)));
-      const auto begin = world.graph.columns.begin() + world.graph.offsets[user];
-      const auto end = world.graph.columns.begin() + world.graph.offsets[user + 1];
+      const std::span<const std::int32_t> own = world.graph.of(user);
       std::int32_t negative = 0;
       do {
         negative =
             static_cast<std::int32_t>(items.begin + static_cast<std::int64_t>(index(items.size())));
-      } while (std::find(begin, end, negative) != end ||
+      } while (std::ranges::find(own, negative) != own.end() ||
                world.eligible[negative - world.space.users()] == 0);
       const std::int32_t part = ownership.owner[user];
       ++drawn.triples[part];
@@ -141,8 +135,8 @@ Drawn draw(const RandomWorld& world, const Ownership& ownership, const BatchShap
       ++drawn.wanted_rows[owner];
       drawn.wanted_nonzeros[owner] += world.degree[node];
       std::set<std::int32_t> readers;
-      for (std::int64_t i = world.graph.offsets[node]; i < world.graph.offsets[node + 1]; ++i) {
-        readers.insert(ownership.owner[world.graph.columns[i]]);
+      for (const std::int32_t neighbour : world.graph.of(node)) {
+        readers.insert(ownership.owner[neighbour]);
       }
       readers.erase(owner);
       for (const std::int32_t part : readers) {

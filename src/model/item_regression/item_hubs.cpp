@@ -76,7 +76,7 @@ std::vector<double> ItemHubs::choose(const TrainingHistories& histories, const H
   double interactions = 0;
   for (const std::int32_t people : degree) interactions += people;
   items_ = candidates(degree, rule);
-  number_items(histories);
+  number_of_ = places_in(items_, histories.items());
 
   if (items_.empty()) return {};
   at::Tensor pairs = at::zeros({count()}, at::kDouble);  // of a hub and those before it
@@ -89,15 +89,8 @@ std::vector<double> ItemHubs::choose(const TrainingHistories& histories, const H
   }
   world.all_reduce("item_regression.hubs", pairs);
   items_.resize(most_within({of_hub, items_.size()}, interactions, rule));
-  number_items(histories);
+  number_of_ = places_in(items_, histories.items());
   return {of_hub, of_hub + count()};
-}
-
-void ItemHubs::number_items(const TrainingHistories& histories) {
-  number_of_.assign(histories.items(), -1);
-  for (std::size_t n = 0; n < items_.size(); ++n) {
-    number_of_[items_[n]] = static_cast<std::int32_t>(n);
-  }
 }
 
 /// The hubs that the n-th of the rank's people met, rising.

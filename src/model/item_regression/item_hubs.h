@@ -129,7 +129,6 @@ class ItemHubs {
 
   std::vector<double> choose(const TrainingHistories& histories, const HubRule& rule,
                              Communicator& world);
-  void number_items(const TrainingHistories& histories);
   void gather_met(const TrainingHistories& histories, Communicator& world);
   std::vector<std::uint16_t> met_by_own(const TrainingHistories& histories, std::int64_t n) const;
   NumberLists places_of_people(Range rows) const;

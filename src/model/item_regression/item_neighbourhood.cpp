@@ -131,10 +131,7 @@ std::vector<ItemNeighbourhood> choose_neighbourhoods(
     std::span<const std::int32_t> people_fetched, const NumberLists& histories,
     const TrainingHistories& training, const std::vector<std::span<const std::int32_t>>& similar) {
   const auto count = static_cast<std::int64_t>(items.size());
-  std::vector<std::int32_t> place_of(training.people(), -1);
-  for (std::size_t n = 0; n < people_fetched.size(); ++n) {
-    place_of[people_fetched[n]] = static_cast<std::int32_t>(n);
-  }
+  const std::vector<std::int32_t> place_of = places_in(people_fetched, training.people());
   std::vector<ItemNeighbourhood> chosen(count);
   std::vector<Together> of_worker(compute_threads(), Together(training));
   const std::int64_t chunk = std::clamp<std::int64_t>(count / (8 * compute_threads()), 1, 1024);

@@ -92,8 +92,8 @@ Histories::Histories(const ItemRegressionShape& shape)
   for (std::int32_t person = 0; person < static_cast<std::int32_t>(people()); ++person) {
     history.clear();
     for (const std::int32_t user : users_of_person.of(person)) {
-      for (std::int64_t n = shape.graph.offsets[user]; n < shape.graph.offsets[user + 1]; ++n) {
-        history.push_back(static_cast<std::int32_t>(shape.graph.columns[n] - users));
+      for (const std::int32_t item : shape.graph.of(user)) {
+        history.push_back(static_cast<std::int32_t>(item - users));
       }
     }
     std::ranges::sort(history);
@@ -125,12 +125,10 @@ struct Hubs {
   std::vector<double> products;         // (hubs) at most
 };
 
-Hubs::Hubs(const Histories& histories, const HubRule& rule) : number_of(histories.items(), -1) {
+Hubs::Hubs(const Histories& histories, const HubRule& rule) {
   const std::vector<std::int32_t> items = ItemHubs::candidates(histories.degree, rule);
   candidates = static_cast<std::int64_t>(items.size());
-  for (std::size_t hub = 0; hub < items.size(); ++hub) {
-    number_of[items[hub]] = static_cast<std::int32_t>(hub);
-  }
+  number_of = places_in(items, histories.items());
   products.assign(items.size(), 0);
   std::vector<std::int32_t> met;
   for (std::int64_t person = 0; person < histories.people(); ++person) {
@@ -228,12 +226,12 @@ class Planned {
   const ItemRegressionShape& shape_;
   Histories histories_;
   Hubs hubs_;
-  std::int64_t columns_ = 0;                          // of all features
-  std::vector<Sent> sent_;                            // (ranks)
-  std::vector<std::vector<std::int32_t>> own_items_;  // (ranks)
-  std::vector<std::int32_t> met_;                     // by the people of the last batch, each once
-  std::vector<std::int32_t> asked_by_, met_in_;       // (people), (items) the last batch, from 1
-  std::int32_t batches_ = 0;                          // planned so far
+  std::int64_t columns_ = 0;                     // of all features
+  std::vector<Sent> sent_;                       // (ranks)
+  NumberLists own_items_;                        // (ranks)
+  std::vector<std::int32_t> met_;                // by the people of the last batch, each once
+  std::vector<std::int32_t> asked_by_, met_in_;  // (people), (items) the last batch, from 1
+  std::int32_t batches_ = 0;                     // planned so far
   // (domains, 2, 2) the columns of all items or of those that are walked, of all domains or of one,
   // where they are asked for.
   std::vector<std::optional<ByOwner>> columns_of_all_;
@@ -259,10 +257,7 @@ void Planned::features() {
 }
 
 void Planned::histories() {
-  own_items_.resize(ranks());
-  for (std::int32_t item = 0; item < static_cast<std::int32_t>(histories_.items()); ++item) {
-    own_items_[histories_.owner_of_item[item]].push_back(item);
-  }
+  own_items_ = places_by_number(histories_.owner_of_item, ranks());
   for (int rank = 0; rank < ranks(); ++rank) {
     sent_[rank].gathered_list("item_regression.sampled",
                               16 * static_cast<double>(histories_.sampled_of_rank[rank]));
@@ -335,11 +330,11 @@ void Planned::batches(const ItemRegressionSolve& solve) {
   std::size_t most = 0;
   for (int rank = 0; rank < ranks(); ++rank) {
     std::vector<std::int64_t> met_by;
-    for (const std::int32_t item : own_items_[rank]) {
+    for (const std::int32_t item : own_items_.of(rank)) {
       met_by.push_back(static_cast<std::int64_t>(histories_.of_item.of(item).size()));
     }
     of_rank.push_back(
-        ItemRegressionFit::cut_batches(shape_.space, own_items_[rank], met_by, columns_));
+        ItemRegressionFit::cut_batches(shape_.space, own_items_.of(rank), met_by, columns_));
     most = std::max(most, of_rank.back().size());
     sent_[rank].reduced("item_regression.batches", 1);
   }
@@ -355,7 +350,7 @@ void Planned::batches(const ItemRegressionSolve& solve) {
     for (const auto& [places, domain] : of_rank[rank]) {
       std::vector<std::int32_t> items;
       for (std::int64_t n = places.begin; n < places.end; ++n) {
-        const std::int32_t item = own_items_[rank][n];
+        const std::int32_t item = own_items_.of(rank)[n];
         if (ItemRegressionFit::is_drawn(shape_.seed, item, solve.most_items,
                                         items_of(domain).size())) {
           items.push_back(item);
@@ -497,7 +492,7 @@ void Planned::work() {
     solutions += share * solve.settings;
   }
   for (int rank = 0; rank < ranks(); ++rank) {
-    const double items = systems * static_cast<double>(own_items_[rank].size());
+    const double items = systems * static_cast<double>(own_items_.of(rank).size());
     StepCosts& costs = sent_[rank].costs();
     costs.matrix_operations(items *
                             (kNeighbours * kNeighbours * kNeighbours / 3 * solutions / systems +

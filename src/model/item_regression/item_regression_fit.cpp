@@ -20,7 +20,6 @@ constexpr std::int64_t kBatchPairs = std::int64_t{1} << 22;  // of items and peo
 constexpr std::int64_t kBatchItems = std::int64_t{1} << 15;
 constexpr std::int64_t kBatchFeatures = std::int64_t{1} << 27;  // numbers of all neighbours' rows
 static_assert(kMostByFeatures < ItemSystems::kMostNeighbours);
-constexpr std::int64_t kFeatureBlock = 4096;  // rows read at once
 
 }  // namespace
 
@@ -48,8 +47,7 @@ ItemRegressionFit::ItemRegressionFit(const DatasetFile& dataset, const Shard& sh
                                      const std::vector<std::string>& modalities, int feature_dim,
                                      std::uint64_t seed, const HubRule& hubs,
                                      NeighbourSearch search, std::int64_t chunk_products)
-    : dataset_(dataset),
-      shard_(shard),
+    : shard_(shard),
       seed_(seed),
       features_(dataset, shard, modalities, feature_dim),
       histories_(shard, seed),
@@ -58,21 +56,17 @@ ItemRegressionFit::ItemRegressionFit(const DatasetFile& dataset, const Shard& sh
       chunk_products_(chunk_products),
       similar_(shard.space().domains() + 1) {
   const std::vector<std::int32_t>& own = histories_.own_items();
-  const std::int64_t width = features_.width();
-  own_features_ = at::zeros({static_cast<std::int64_t>(own.size()), width}, at::kFloat);
-  std::vector<float> block(kFeatureBlock * width);
-  for (std::size_t n = 0; n < own.size() && width > 0;) {
-    const std::int64_t begin = own[n] / kFeatureBlock * kFeatureBlock;
-    const std::int64_t end = std::min(histories_.items(), begin + kFeatureBlock);
-    features_.read(begin, end, block.data());
-    for (; n < own.size() && own[n] < end; ++n) {
-      std::copy_n(block.data() + (own[n] - begin) * width, width,
-                  own_features_.mutable_data_ptr<float>() + static_cast<std::int64_t>(n) * width);
-    }
-  }
+  own_features_ = read_rows(feature_source(), {own.begin(), own.end()});
 }
 
 ItemRegressionFit::~ItemRegressionFit() = default;
+
+/// Of the items of all domains.
+FeatureSource ItemRegressionFit::feature_source() const {
+  return {
+      histories_.items(), features_.width(),
+      [this](std::int64_t from, std::int64_t to, float* out) { features_.read(from, to, out); }};
+}
 
 /// The items of a domain, numbered over all.
 Range ItemRegressionFit::items_of(int domain) const { return shard_.space().item_numbers(domain); }
@@ -114,12 +108,8 @@ ItemRegressionFit::Similar ItemRegressionFit::search_similar(Range own_places,
     return found;
   }
   const std::int64_t users = shard_.space().users();
-  NeighbourQuestion question{
-      {histories_.items(), features_.width(),
-       [&](std::int64_t from, std::int64_t to, float* out) { features_.read(from, to, out); }},
-      std::vector<std::uint8_t>(histories_.items(), 0),
-      std::vector<std::int32_t>(histories_.items(), -1),
-      kMostByFeatures};
+  NeighbourQuestion question{feature_source(), std::vector<std::uint8_t>(histories_.items(), 0),
+                             std::vector<std::int32_t>(histories_.items(), -1), kMostByFeatures};
   for (std::int64_t item = targets.begin; item < targets.end; ++item) {
     if (features_.held()[item] == 0) continue;
     question.eligible[item] = histories_.squared_length()[item] > 0;
@@ -127,17 +117,12 @@ ItemRegressionFit::Similar ItemRegressionFit::search_similar(Range own_places,
       question.asked_by[item] = shard_.whole.owner[users + item];
     }
   }
-  const NearestNeighbours nearest =
+  const NumberLists nearest =
       find_neighbours(question, {.search = search_}, shard_.world, &searches_.emplace_back());
   std::int64_t query = 0;
   for (std::int64_t n = own_places.begin; n < own_places.end; ++n) {
-    if (question.asked_by[own[n]] >= 0) {
-      found.nearest.neighbours.insert(found.nearest.neighbours.end(),
-                                      nearest.neighbours.begin() + nearest.offsets[query],
-                                      nearest.neighbours.begin() + nearest.offsets[query + 1]);
-      ++query;
-    }
-    found.nearest.offsets.push_back(static_cast<std::int64_t>(found.nearest.neighbours.size()));
+    const bool is_asked = question.asked_by[own[n]] >= 0;
+    found.nearest.add(is_asked ? nearest.of(query++) : std::span<const std::int32_t>());
   }
   return found;
 }
@@ -222,10 +207,9 @@ ItemRegressionFit::Batch ItemRegressionFit::gather(Range items, int domain,
   for (std::int64_t n = items.begin; n < items.end; ++n) {
     const bool sampled =
         is_wanted(own[n]) && is_drawn(seed_, own[n], task.most_items, of_domain.size());
-    people.push_back(sampled ? histories_.people_of_own(n) : std::span<const std::int32_t>());
-    const std::int64_t from = similar.offsets[n - first_own];
-    alike.push_back(std::span(similar.neighbours)
-                        .subspan(from, sampled ? similar.offsets[n - first_own + 1] - from : 0));
+    const std::span<const std::int32_t> nobody;
+    people.push_back(sampled ? histories_.people_of_own(n) : nobody);
+    alike.push_back(sampled ? similar.of(n - first_own) : nobody);
     all_people.insert(all_people.end(), people.back().begin(), people.back().end());
   }
   const auto sort_once = [](std::vector<std::int32_t>& numbers) {

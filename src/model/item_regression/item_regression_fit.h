@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/dataset_file.h"
+#include "graph/nearest_neighbours.h"
 #include "graph/neighbour_search.h"
 #include "kernels/sparse_rows.h"
 #include "model/item_regression/item_features.h"
@@ -90,9 +91,10 @@ class ItemRegressionFit {
   /// The nearest by features of some of the rank's items.
   struct Similar {
     std::int64_t first_own = 0;  ///< place of the first in own_items()
-    NearestNeighbours nearest;
+    NumberLists nearest;
   };
 
+  FeatureSource feature_source() const;
   Range items_of(int domain) const;
   bool crosses(const ItemRegressionTask& task) const;
   void find_similar(const std::vector<ItemRegressionTask>& tasks) const;
@@ -113,7 +115,6 @@ class ItemRegressionFit {
   void solve_batch(const Batch& batch, const ItemRegressionTask& task,
                    std::vector<ItemSystems>& of_worker, std::vector<SparseRows>& results) const;
 
-  const DatasetFile& dataset_;
   const Shard& shard_;
   std::uint64_t seed_;
   ItemFeatures features_;

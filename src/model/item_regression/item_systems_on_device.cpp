@@ -29,8 +29,7 @@ class SolvingBatch {
     settings_ = upload(settings, batch.device);
     call_.settings = address<float>(settings_);
     if (columns.empty()) return;
-    columns_ = upload(columns.data(), static_cast<std::int64_t>(columns.size() * sizeof(Range)),
-                      batch.device);
+    columns_ = upload(columns, batch.device);
     features_ = batch.features.to(batch.device);
     own_features_ = batch.own_features.to(batch.device);
     call_.columns = address<Range>(columns_);

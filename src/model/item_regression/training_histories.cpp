@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "base/random.h"
+#include "kernels/upload.h"
 
 namespace micrec {
 namespace {
@@ -25,14 +26,13 @@ struct Sampled {
   std::uint64_t largest_key;
 };
 
-/// The place of each number below `count` in a list, -1 where it is not there.
-std::vector<std::int32_t> places_of(const std::vector<std::int32_t>& list, std::int64_t count) {
+}  // namespace
+
+std::vector<std::int32_t> places_in(std::span<const std::int32_t> list, std::int64_t count) {
   std::vector<std::int32_t> places(count, -1);
   for (std::size_t n = 0; n < list.size(); ++n) places[list[n]] = static_cast<std::int32_t>(n);
   return places;
 }
-
-}  // namespace
 
 std::optional<std::uint64_t> TrainingHistories::sample(std::uint64_t seed, std::int32_t person,
                                                        std::vector<std::int32_t>& items) {
@@ -59,8 +59,8 @@ TrainingHistories::TrainingHistories(const Shard& shard, std::uint64_t seed)
       own_people_.push_back(static_cast<std::int32_t>(person));
     }
   }
-  place_of_person_ = places_of(own_people_, shard.summary->people.count);
-  place_of_item_ = places_of(own_items_, space.items());
+  place_of_person_ = places_in(own_people_, shard.summary->people.count);
+  place_of_item_ = places_in(own_items_, space.items());
   training_degree_.assign(shard.summary->training_degree.begin() + space.users(),
                           shard.summary->training_degree.end());
   std::vector<std::vector<std::int32_t>> rows = collect_rows();
@@ -150,8 +150,7 @@ void TrainingHistories::weigh_people() {
     lengths.mutable_data_ptr<double>()[own_items_[n]] = length;
   }
   shard_.world->all_reduce("item_regression.lengths", lengths);
-  const double* const values = lengths.const_data_ptr<double>();
-  squared_length_.assign(values, values + lengths.numel());
+  squared_length_ = download<double>(lengths);
 }
 
 NumberLists TrainingHistories::items_of(std::span<const std::int32_t> people) const {

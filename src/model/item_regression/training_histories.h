@@ -10,6 +10,9 @@
 
 namespace micrec {
 
+/// The place of each number below `count` in a list without repeats, -1 where it is not there.
+std::vector<std::int32_t> places_in(std::span<const std::int32_t> list, std::int64_t count);
+
 /// What people did in training, as a matrix of people and items of all domains, sharded over the
 /// ranks by person and, once more, by item. A row is weighted by the person's activity, the number
 /// of their training interactions, to the power -1/4; then all rows by one number, so that the mean

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "kernels/row_product.h"
+#include "kernels/upload.h"
 #include "model/solved/implicit_rows.h"
 #include "model/solved/symmetric_eigen.h"
 
@@ -36,7 +37,7 @@ at::Tensor rows_of_summand(const at::Tensor& table, Range rows, const RowGroups&
                            std::int64_t summand) {
   if (!groups.of_group) return table.slice(0, rows.begin, rows.end);
   std::vector<std::int64_t> chosen;
-  for (const std::int32_t row : (*groups.of_group)[summand]) {
+  for (const std::int32_t row : (*groups.of_group)[summand].rows()) {
     if (rows.contains(row)) chosen.push_back(row);
   }
   return table.index_select(0, at::tensor(chosen, at::kLong));
@@ -100,9 +101,7 @@ std::vector<ImplicitAls::Basis> ImplicitAls::bases_of(Side side) const {
   }
   std::vector<Basis> bases;
   for (int domain = 0; domain < domains; ++domain) {
-    const at::Tensor gram = grams[domain].contiguous();
-    const double* const values = gram.const_data_ptr<double>();
-    SymmetricEigen eigen = symmetric_eigen(std::vector<double>(values, values + gram.numel()), dim);
+    SymmetricEigen eigen = symmetric_eigen(download<double>(grams[domain]), dim);
     for (double& value : eigen.values) value = config_.ials_weight * std::max(value, 0.0);
     const at::Tensor vectors = at::tensor(eigen.vectors, at::kDouble).view({dim, dim});
     bases.push_back({vectors.to(at::kFloat).to(shard_.device), std::move(eigen.values)});
@@ -135,7 +134,7 @@ at::Tensor ImplicitAls::solve(const Pattern& pattern, std::vector<std::int64_t> 
   SolvedRows solved =
       shard_.device.is_cpu() ? solve_implicit_rows(problem) : solve_implicit_rows_by_torch(problem);
   if (misfit != nullptr) *misfit = std::move(solved.misfit);
-  return row_product_values(solved.x, basis.vectors);
+  return row_product(solved.x, basis.vectors);
 }
 
 void ImplicitAls::update(Side side, std::vector<double>& misfit) {

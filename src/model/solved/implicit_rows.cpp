@@ -98,7 +98,7 @@ class RowSolver {
   /// Of `places` in the list of rows, at most 16, all of which have at most dim neighbours or all
   /// more.
   void solve(std::span<const std::int64_t> places, Workspace& work) const {
-    const bool is_small = degree(places.front()) <= dim_;
+    const bool is_small = problem_.degree(places.front()) <= dim_;
     for (std::int64_t lane = 0; lane < kSystemLanes; ++lane) {
       if (lane >= std::ssize(places)) {
         work.fill_up(lane, 0);
@@ -118,10 +118,6 @@ class RowSolver {
     }
   }
 
-  std::int64_t degree(std::int64_t place) const {
-    return problem_.pattern.degree(problem_.rows[place]);
-  }
-
  private:
   const float* neighbour(std::int64_t place, std::int64_t number) const {
     const std::int64_t at = problem_.pattern.begin(problem_.rows[place]) + number;
@@ -134,7 +130,7 @@ class RowSolver {
 
   // I + Z D^-1 Z', and ones.
   void fill_small(std::int64_t place, std::int64_t lane, Workspace& work) const {
-    const std::int64_t size = degree(place);
+    const std::int64_t size = problem_.degree(place);
     const double penalty = problem_.penalty(size);
     std::vector<float> scale(dim_);
     for (std::int64_t c = 0; c < dim_; ++c) {
@@ -159,7 +155,7 @@ class RowSolver {
 
   // The solution is 1 - <z_c, x> for every neighbour; x = D^-1 Z' of it.
   void take_small(std::int64_t place, std::int64_t lane, const Workspace& work) const {
-    const std::int64_t size = degree(place);
+    const std::int64_t size = problem_.degree(place);
     const double penalty = problem_.penalty(size);
     float* const x = x_ + place * dim_;
     double sum = 0;
@@ -177,7 +173,7 @@ class RowSolver {
 
   // D + Z'Z, and the sum of the neighbours, which is kept in x.
   void fill_large(std::int64_t place, std::int64_t lane, Workspace& work) const {
-    const std::int64_t size = degree(place);
+    const std::int64_t size = problem_.degree(place);
     const double penalty = problem_.penalty(size);
     float* const sum = x_ + place * dim_;
     for (std::int64_t begin = 0; begin < size; begin += kNeighbours) {
@@ -203,7 +199,7 @@ class RowSolver {
 
   void take_large(std::int64_t place, std::int64_t lane, const Workspace& work) const {
     float* const x = x_ + place * dim_;
-    auto misfit = static_cast<double>(degree(place));
+    auto misfit = static_cast<double>(problem_.degree(place));
     for (std::int64_t c = 0; c < dim_; ++c) {
       const float solution = work.right[c * kSystemLanes + lane];
       misfit -= static_cast<double>(x[c]) * solution;
@@ -230,11 +226,9 @@ SolvedRows unsolved(const ImplicitRows& problem) {
 std::vector<std::int64_t> by_degree(const ImplicitRows& problem) {
   std::vector<std::int64_t> places(problem.rows.size());
   std::iota(places.begin(), places.end(), 0);
-  const auto degree = [&](std::int64_t place) {
-    return problem.pattern.degree(problem.rows[place]);
-  };
-  std::erase_if(places, [&](std::int64_t place) { return degree(place) == 0; });
-  std::ranges::stable_sort(places, std::ranges::greater(), degree);
+  std::erase_if(places, [&](std::int64_t place) { return problem.degree(place) == 0; });
+  std::ranges::stable_sort(places, std::ranges::greater(),
+                           [&](std::int64_t place) { return problem.degree(place); });
   return places;
 }
 
@@ -246,8 +240,8 @@ SolvedRows solve_implicit_rows(const ImplicitRows& problem) {
   const RowSolver solver(problem, result);
   const std::vector<std::int64_t> places = by_degree(problem);
   const auto first_small = static_cast<std::int64_t>(
-      std::ranges::partition_point(places,
-                                   [&](std::int64_t place) { return solver.degree(place) > dim; }) -
+      std::ranges::partition_point(
+          places, [&](std::int64_t place) { return problem.degree(place) > dim; }) -
       places.begin());
   const auto solve_between = [&](std::int64_t first, std::int64_t last) {
     parallel_for(last - first, kTaskRows, [&](std::int64_t begin, std::int64_t end) {
@@ -255,7 +249,7 @@ SolvedRows solve_implicit_rows(const ImplicitRows& problem) {
       for (std::int64_t at = first + begin; at < first + end; at += kSystemLanes) {
         const std::span<const std::int64_t> group(
             places.data() + at, std::min<std::int64_t>(kSystemLanes, first + end - at));
-        const std::int64_t n = padded_system(std::min(dim, solver.degree(group.front())));
+        const std::int64_t n = padded_system(std::min(dim, problem.degree(group.front())));
         if (!work) work = std::make_unique<Workspace>(n, dim);  // no later group has more
         work->n = n;
         solver.solve(group, *work);
@@ -277,11 +271,8 @@ SolvedRows solve_implicit_rows_by_torch(const ImplicitRows& problem) {
   // One more row, of zeros, for lists that are shorter than the longest of a batch.
   const at::Tensor z = at::cat({problem.z, at::zeros({1, dim}, problem.z.options())});
   const std::vector<std::int64_t> places = by_degree(problem);
-  const auto degree = [&](std::int64_t place) {
-    return problem.pattern.degree(problem.rows[place]);
-  };
   for (std::size_t begin = 0; begin < places.size();) {
-    const std::int64_t longest = degree(places[begin]);
+    const std::int64_t longest = problem.degree(places[begin]);
     const std::int64_t most = std::max<std::int64_t>(1, kMostNumbers / (dim * dim + dim * longest));
     const std::size_t end =
         std::min<std::size_t>(places.size(), begin + static_cast<std::size_t>(most));
@@ -291,9 +282,9 @@ SolvedRows solve_implicit_rows_by_torch(const ImplicitRows& problem) {
     std::vector<float> penalty;
     for (const std::int64_t place : to) {
       const std::int64_t first = problem.pattern.begin(problem.rows[place]);
-      penalty.push_back(static_cast<float>(problem.penalty(degree(place))));
+      penalty.push_back(static_cast<float>(problem.penalty(problem.degree(place))));
       for (std::int64_t k = 0; k < longest; ++k) {
-        const bool is_there = k < degree(place);
+        const bool is_there = k < problem.degree(place);
         list.push_back(static_cast<std::int32_t>(
             is_there ? problem.columns.position(problem.pattern.columns[first + k])
                      : problem.z.size(0)));
@@ -309,7 +300,8 @@ SolvedRows solve_implicit_rows_by_torch(const ImplicitRows& problem) {
     result.x.index_copy_(0, at::tensor(to, at::kLong).to(device), x.squeeze(2));
     const at::Tensor fit = (sums * x).sum(1).to(at::kDouble).cpu();
     for (std::int64_t r = 0; r < rows; ++r) {
-      result.misfit[to[r]] = static_cast<double>(degree(to[r])) - fit.const_data_ptr<double>()[r];
+      result.misfit[to[r]] =
+          static_cast<double>(problem.degree(to[r])) - fit.const_data_ptr<double>()[r];
     }
     begin = end;
   }

@@ -22,6 +22,9 @@ struct ImplicitRows {
   const at::Tensor& z;         // (columns.size(), dim) float32
   std::vector<double> shared;  // (dim), at least 0
   std::function<double(std::int64_t degree)> penalty;  // above 0
+
+  /// Neighbours of the row at a place in `rows`.
+  std::int64_t degree(std::int64_t place) const { return pattern.degree(rows[place]); }
 };
 
 struct SolvedRows {

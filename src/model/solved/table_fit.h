@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "model/model_part.h"
-#include "model/rows_of_new.h"
 #include "model/step/column_sums.h"
 #include "model/step/step_context.h"
 #include "model/template_embedding.h"

@@ -3,9 +3,12 @@
 #include <ATen/ATen.h>
 #include <glog/logging.h>
 
+#include <numeric>
 #include <utility>
 
+#include "base/number_lists.h"
 #include "graph/linear_operator.h"
+#include "partition/ownership.h"
 
 namespace micrec {
 
@@ -17,22 +20,11 @@ ColumnExchange::ColumnExchange(const std::vector<std::int32_t>& part_of_row,
   plan->rows = static_cast<std::int64_t>(part_of_row.size());
   plan->whole_rows = plan->rows;
   if (columns == nullptr) return;
-  std::vector<std::vector<std::int32_t>> of_part(columns->size());
-  for (std::size_t row = 0; row < part_of_row.size(); ++row) {
-    CHECK(part_of_row[row] >= 0 && part_of_row[row] < columns->size());
-    of_part[part_of_row[row]].push_back(static_cast<std::int32_t>(row));
-  }
-  std::vector<std::int32_t> by_part;
-  for (const std::vector<std::int32_t>& rows : of_part) {
-    by_part.insert(by_part.end(), rows.begin(), rows.end());
-    plan->rows_of_part.push_back(static_cast<std::int64_t>(rows.size()));
-  }
-  std::vector<std::int32_t> place_of_row(by_part.size());
-  for (std::size_t place = 0; place < by_part.size(); ++place) {
-    place_of_row[by_part[place]] = static_cast<std::int32_t>(place);
-  }
-  plan->by_part = RowList(std::move(by_part));
-  plan->place_of_row = RowList(std::move(place_of_row));
+  for (const std::int32_t part : part_of_row) CHECK(part >= 0 && part < columns->size());
+  Arrival arrival = arrival_of(part_of_row, columns->size());
+  plan->by_part = RowList(places_by_number(part_of_row, columns->size()).values);
+  plan->place_of_row = RowList(std::move(arrival.row_of));
+  plan->rows_of_part = std::move(arrival.rows_per_rank);
   plan->whole_rows = plan->rows_of_part[columns->rank()];
   plan->rows_from_ranks.assign(columns->size(), plan->whole_rows);
 }
@@ -42,8 +34,8 @@ at::Tensor ColumnExchange::Plan::to_whole(const char* name, const at::Tensor& x)
   if (columns == nullptr) return x;
   const at::Tensor send = x.index_select(0, by_part.on(x.device()));
   if (x.dim() == 1) {
-    std::int64_t begin = 0;
-    for (int part = 0; part < columns->rank(); ++part) begin += rows_of_part[part];
+    const std::int64_t begin = std::accumulate(
+        rows_of_part.begin(), rows_of_part.begin() + columns->rank(), std::int64_t{0});
     return send.slice(0, begin, begin + whole_rows).clone();
   }
   const std::int64_t width = x.size(1);

@@ -36,8 +36,10 @@ at::Tensor DenseInputs::table(const at::Tensor& scalars) {
 
 // A row a group: gradients of all inputs, then the numbers of the group, then (in the first) of the
 // rank.
-at::Tensor DenseInputs::summands(std::int64_t size, const Extra& extra) const {
+at::Tensor DenseInputs::summands(const Extra& extra) const {
   const c10::NoGradGuard no_gradient;
+  std::int64_t size = 0;
+  for (const Input& input : inputs_) size += input.size;
   const std::int64_t of_groups = extra.of_groups.size(1);
   at::Tensor parts = at::zeros({groups_, size + of_groups + extra.of_ranks.size(0)}, at::kDouble);
   if (!inputs_.empty()) {
@@ -56,11 +58,27 @@ at::Tensor DenseInputs::summands(std::int64_t size, const Extra& extra) const {
 }
 
 void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extra) {
-  if (!extra.of_groups.device().is_cpu()) return finish_on_device(shard, sums, extra);
-  std::int64_t size = 0;
-  for (const Input& input : inputs_) size += input.size;
-  const std::int64_t of_groups = extra.of_groups.size(1);
-  at::Tensor parts = summands(size, extra);
+  Totals totals = extra.of_groups.device().is_cpu() ? summed_here(shard, sums, extra)
+                                                    : summed_on_device(shard, extra);
+  if (shard.columns != nullptr) finish_columns(sums, totals);
+  extra = totals.extra;
+  give(totals.of_inputs);
+  inputs_.clear();
+}
+
+// What was put together: the inputs one after the other, then the numbers beside them.
+DenseInputs::Totals DenseInputs::taken_apart(const at::Tensor& all, const Extra& extra) const {
+  std::vector<std::int64_t> sizes;
+  for (const Input& input : inputs_) sizes.push_back(input.size);
+  sizes.insert(sizes.end(), {extra.of_groups.size(1), extra.of_ranks.size(0)});
+  const std::vector<at::Tensor> parts = at::split_with_sizes(all, sizes);
+  const auto beside = parts.end() - 2;
+  return {{parts.begin(), beside}, {beside[0], beside[1]}};
+}
+
+DenseInputs::Totals DenseInputs::summed_here(const Shard& shard, const ColumnSums& sums,
+                                             const Extra& extra) const {
+  at::Tensor parts = summands(extra);
   Communicator& rows = *shard.communicator;
   at::Tensor total;
   if (shard.reproducible) {
@@ -70,44 +88,17 @@ void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extr
     rows.all_reduce("step.dense", parts);
     total = parts[0];
   }
-
-  // Of tables the sums over columns are left, and of the ranks' numbers those of the column group.
-  std::vector<double> partial;
-  const double* const values = total.const_data_ptr<double>();
-  std::int64_t at = 0;
-  for (const Input& input : inputs_) {
-    if (input.parameter == nullptr) {
-      for (std::int64_t entry = 0; entry < input.size; entry += width_) {
-        partial.push_back(sums.sum(values + at + entry));
-      }
+  Totals totals = taken_apart(total, extra);
+  for (std::size_t n = 0; n < inputs_.size(); ++n) {
+    if (inputs_[n].parameter != nullptr) continue;
+    const double* const values = totals.of_inputs[n].const_data_ptr<double>();
+    std::vector<double> entries;
+    for (std::int64_t entry = 0; entry < inputs_[n].size; entry += width_) {
+      entries.push_back(sums.sum(values + entry));
     }
-    at += input.size;
+    totals.of_inputs[n] = at::tensor(entries, at::TensorOptions(at::kDouble));
   }
-  const auto entries = static_cast<std::int64_t>(partial.size());
-  partial.insert(partial.end(), values + size + of_groups, values + total.numel());
-  const at::Tensor finished =
-      sums.finish("step.columns", at::tensor(partial, at::TensorOptions(at::kDouble)));
-  extra.of_groups = total.slice(0, size, size + of_groups).clone();
-  extra.of_ranks = finished.slice(0, entries);
-  if (!inputs_.empty()) give_gradients(total, finished);
-  inputs_.clear();
-}
-
-void DenseInputs::give_gradients(const at::Tensor& total, const at::Tensor& finished) const {
-  std::vector<at::Tensor> of_inputs;
-  std::int64_t at = 0;
-  std::int64_t entry = 0;
-  for (const Input& input : inputs_) {
-    if (input.parameter != nullptr) {
-      of_inputs.push_back(total.slice(0, at, at + input.size));
-    } else {
-      const std::int64_t count = input.size / width_;
-      of_inputs.push_back(finished.slice(0, entry, entry + count));
-      entry += count;
-    }
-    at += input.size;
-  }
-  give(of_inputs);
+  return totals;
 }
 
 // Of each input what is summed over all ranks, and of tables over columns: any floating type.
@@ -131,53 +122,36 @@ void DenseInputs::give(const std::vector<at::Tensor>& of_inputs) const {
 DenseInputs::Totals DenseInputs::summed_on_device(const Shard& shard, const Extra& extra) const {
   CHECK_EQ(groups_, 1);
   Totals totals{{}, {extra.of_groups[0], extra.of_ranks}};
-  std::vector<std::int64_t> sizes;
   for (const Input& input : inputs_) {
     const at::Tensor& gradient = input.leaf.grad();
     totals.of_inputs.push_back(gradient.defined() ? gradient.reshape({-1})
                                                   : at::zeros({input.size}, input.leaf.options()));
-    sizes.push_back(input.size);
   }
-  if (shard.communicator->size() > 1) {
-    std::vector<at::Tensor> pieces;
-    if (!inputs_.empty()) pieces.push_back(at::cat(totals.of_inputs).to(at::kDouble));
-    pieces.insert(pieces.end(), {totals.extra.of_groups, totals.extra.of_ranks});
-    at::Tensor all = at::cat(pieces);
-    shard.communicator->all_reduce("step.dense", all);
-    sizes.insert(sizes.end(), {totals.extra.of_groups.size(0), totals.extra.of_ranks.size(0)});
-    totals.of_inputs = at::split_with_sizes(all, sizes);
-    totals.extra.of_ranks = totals.of_inputs.back();
-    totals.of_inputs.pop_back();
-    totals.extra.of_groups = totals.of_inputs.back();
-    totals.of_inputs.pop_back();
-  }
-  return totals;
+  if (shard.communicator->size() == 1) return totals;
+  std::vector<at::Tensor> pieces;
+  if (!inputs_.empty()) pieces.push_back(at::cat(totals.of_inputs).to(at::kDouble));
+  pieces.insert(pieces.end(), {totals.extra.of_groups, totals.extra.of_ranks});
+  at::Tensor all = at::cat(pieces);
+  shard.communicator->all_reduce("step.dense", all);
+  return taken_apart(all, extra);
 }
 
-void DenseInputs::finish_on_device(const Shard& shard, const ColumnSums& sums, Extra& extra) {
-  Totals totals = summed_on_device(shard, extra);
-  if (shard.columns != nullptr) {
-    std::vector<at::Tensor> partial;
-    std::vector<std::int64_t> sizes;
-    const auto add = [&](const at::Tensor& numbers) {
-      partial.push_back(numbers);
-      sizes.push_back(numbers.size(0));
-    };
-    for (std::size_t n = 0; n < inputs_.size(); ++n) {
-      if (inputs_[n].parameter == nullptr) add(totals.of_inputs[n]);
-    }
-    add(totals.extra.of_ranks);
-    const std::vector<at::Tensor> finished =
-        at::split_with_sizes(sums.finish("step.columns", at::cat(partial)), sizes);
-    std::size_t next = 0;
-    for (std::size_t n = 0; n < inputs_.size(); ++n) {
-      if (inputs_[n].parameter == nullptr) totals.of_inputs[n] = finished[next++];
-    }
-    totals.extra.of_ranks = finished.back();
+// Of tables the sums over columns are left, and of the ranks' numbers those of the column group.
+void DenseInputs::finish_columns(const ColumnSums& sums, Totals& totals) const {
+  std::vector<at::Tensor*> partial;
+  for (std::size_t n = 0; n < inputs_.size(); ++n) {
+    if (inputs_[n].parameter == nullptr) partial.push_back(&totals.of_inputs[n]);
   }
-  extra = totals.extra;
-  give(totals.of_inputs);
-  inputs_.clear();
+  partial.push_back(&totals.extra.of_ranks);
+  std::vector<at::Tensor> numbers;
+  std::vector<std::int64_t> sizes;
+  for (const at::Tensor* const one : partial) {
+    numbers.push_back(*one);
+    sizes.push_back(one->size(0));
+  }
+  const std::vector<at::Tensor> finished =
+      at::split_with_sizes(sums.finish("step.columns", at::cat(numbers)), sizes);
+  for (std::size_t n = 0; n < partial.size(); ++n) *partial[n] = finished[n];
 }
 
 void DenseInputs::declare(const RankPlace& at, StepCosts& costs, double of_groups,

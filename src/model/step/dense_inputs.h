@@ -63,12 +63,13 @@ class DenseInputs {
     std::vector<at::Tensor> of_inputs;  // each (size) or (entries)
     Extra extra;
   };
+  Totals taken_apart(const at::Tensor& all, const Extra& extra) const;
+  Totals summed_here(const Shard& shard, const ColumnSums& sums, const Extra& extra) const;
   Totals summed_on_device(const Shard& shard, const Extra& extra) const;
-  void finish_on_device(const Shard& shard, const ColumnSums& sums, Extra& extra);
+  void finish_columns(const ColumnSums& sums, Totals& totals) const;
   void give(const std::vector<at::Tensor>& of_inputs) const;
   at::Tensor add(const at::Tensor& value, Parameter* parameter, const at::Tensor& scalars);
-  at::Tensor summands(std::int64_t size, const Extra& extra) const;
-  void give_gradients(const at::Tensor& total, const at::Tensor& finished) const;
+  at::Tensor summands(const Extra& extra) const;
 
   std::int64_t groups_;
   std::int64_t width_;

@@ -10,7 +10,7 @@
 
 #include "base/parallel.h"
 #include "graph/linear_operator.h"
-#include "graph/row_product.h"
+#include "kernels/row_product.h"
 #include "kernels/rows.h"
 #include "kernels/triple_element.h"
 
@@ -40,25 +40,23 @@ at::Tensor summed_by_entry(const RowGroups& groups, const std::int32_t* index,
   };
   std::vector<Task> tasks;
   for (std::int64_t group = 0; group < groups.groups; ++group) {
-    const std::int64_t rows = !groups.of_group
-                                  ? groups.rows
-                                  : static_cast<std::int64_t>((*groups.of_group)[group].size());
+    const std::int64_t rows = groups.size(group);
     for (std::int64_t begin = 0; begin < rows; begin += kSummedRows) {
       tasks.push_back({group, begin, std::min(rows, begin + kSummedRows)});
     }
   }
   std::vector<double> partial(tasks.size() * size);
-  parallel_for(
-      static_cast<std::int64_t>(tasks.size()), 1, [&](std::int64_t first, std::int64_t last) {
-        for (std::int64_t t = first; t < last; ++t) {
-          const Task& task = tasks[t];
-          for (std::int64_t n = task.begin; n < task.end; ++n) {
-            const std::int64_t row = !groups.of_group ? n : (*groups.of_group)[task.group][n];
-            if (index[row] < 0) continue;
-            add(row, partial.data() + t * size + index[row] * shape[2]);
-          }
-        }
-      });
+  parallel_for(static_cast<std::int64_t>(tasks.size()), 1,
+               [&](std::int64_t first, std::int64_t last) {
+                 for (std::int64_t t = first; t < last; ++t) {
+                   const Task& task = tasks[t];
+                   for (std::int64_t n = task.begin; n < task.end; ++n) {
+                     const std::int64_t row = groups.row(task.group, n);
+                     if (index[row] < 0) continue;
+                     add(row, partial.data() + t * size + index[row] * shape[2]);
+                   }
+                 }
+               });
   std::vector<double> sums(groups.groups * size);
   for (std::size_t t = 0; t < tasks.size(); ++t) {
     double* const to = sums.data() + tasks[t].group * size;
@@ -187,11 +185,7 @@ at::Tensor sums_of_rows(const at::Tensor& values, const RowGroups& groups) {
   const at::Tensor result = at::zeros({groups.groups}, rows.options());
   double* const sums = result.mutable_data_ptr<double>();
   for (std::int64_t group = 0; group < groups.groups; ++group) {
-    if (!groups.of_group) {
-      for (std::int64_t row = 0; row < groups.rows; ++row) sums[group] += of[row];
-    } else {
-      for (const std::int32_t row : (*groups.of_group)[group]) sums[group] += of[row];
-    }
+    for (std::int64_t n = 0; n < groups.size(group); ++n) sums[group] += of[groups.row(group, n)];
   }
   return result;
 }
@@ -207,7 +201,7 @@ at::Tensor grouped_row_product(const at::Tensor& x, const at::Tensor& copies,
        {copies, [left, groups](const at::Tensor& g) {
           if (!groups.of_group) return row_product_gradient(left, g).unsqueeze(0);
           std::vector<at::Tensor> parts;
-          for (const std::vector<std::int32_t>& rows : *groups.of_group) {
+          for (const RowList& rows : *groups.of_group) {
             parts.push_back(row_product_gradient(gather_rows(left, rows), gather_rows(g, rows)));
           }
           return at::stack(parts);

@@ -11,11 +11,6 @@
 namespace micrec {
 namespace {
 
-std::vector<Split> splits_of(Observed observed) {
-  if (observed == Observed::training) return {Split::train};
-  return {Split::train, Split::later};
-}
-
 /// Calls use(user node, item node) for every interaction of the graph.
 template <typename Use>
 void for_each_edge(const DatasetFile& dataset, const NodeSpace& space,
@@ -83,6 +78,11 @@ void share_out(Shard& shard, Layout layout) {
 }
 
 }  // namespace
+
+std::vector<Split> splits_of(Observed observed) {
+  if (observed == Observed::training) return {Split::train};
+  return {Split::train, Split::later};
+}
 
 void move_to(Shard& shard, c10::Device device) {
   CHECK(!shard.reproducible || device.is_cpu());

@@ -26,11 +26,14 @@ struct DatasetSummary {
   std::vector<std::int64_t> training_interactions;  // (domains)
 };
 
-/// Which interactions make the graph.
+/// Which interactions make the graph, and people's histories.
 enum class Observed {
   training,  ///< what the model is trained on
   all,       ///< those observed later too: new users and items are let in without retraining
 };
+
+/// The splits that they are in.
+std::vector<Split> splits_of(Observed observed);
 
 /// How the nodes of a data set are numbered.
 NodeSpace node_space(const DatasetFile& dataset);

@@ -115,24 +115,6 @@ StepContext::Wanted StepContext::want(std::vector<std::int32_t> owned_rows) {
   return static_cast<Wanted>(lists_.size() - 1);
 }
 
-template <typename Numbers>
-StepContext::Planned StepContext::keep_planned(Numbers numbers) {
-  planned_.push_back({std::move(numbers), std::make_shared<DeviceNumbers>()});
-  return static_cast<Planned>(planned_.size() - 1);
-}
-
-StepContext::Planned StepContext::plan(std::vector<float> numbers) {
-  return keep_planned(std::move(numbers));
-}
-
-StepContext::Planned StepContext::plan(std::vector<double> numbers) {
-  return keep_planned(std::move(numbers));
-}
-
-StepContext::Planned StepContext::plan(std::vector<std::int32_t> numbers) {
-  return keep_planned(std::move(numbers));
-}
-
 void StepContext::finish_plan() {
   std::vector<std::int32_t> all;
   for (const WantedList& list : lists_) {
@@ -165,8 +147,7 @@ void StepContext::finish_plan() {
   }
   for (const People& of_pair : people) of_pair.columns.add_to(uploads_);
   for (const PlannedList& list : planned_) {
-    const auto [data, bytes] = bytes_of(list);
-    uploads_.add(list.there, data, bytes);
+    std::visit([&](const auto& numbers) { uploads_.add(numbers); }, list);
   }
   exchange_->add_to(uploads_);
   uploads_.pack();
@@ -181,20 +162,9 @@ at::Tensor StepContext::rows_of(const at::Tensor& of_wanted, Wanted which) const
   return take_rows(of_wanted, *list_of(which).taken);
 }
 
-std::pair<const void*, std::int64_t> StepContext::bytes_of(const PlannedList& list) {
-  return std::visit(
-      [](const auto& numbers) {
-        return std::pair<const void*, std::int64_t>(
-            numbers.data(), static_cast<std::int64_t>(numbers.size() * sizeof(numbers[0])));
-      },
-      list.here);
-}
-
 at::Tensor StepContext::planned(Planned which) const {
-  const PlannedList& list = planned_.at(static_cast<std::size_t>(which));
-  const auto [data, bytes] = bytes_of(list);
-  constexpr at::ScalarType kTypes[] = {at::kFloat, at::kDouble, at::kInt};  // as `here` has them
-  return list.there->on(shard.device, data, bytes).view(kTypes[list.here.index()]);
+  return std::visit([&](const auto& numbers) { return numbers.on(shard.device); },
+                    planned_.at(static_cast<std::size_t>(which)));
 }
 
 const std::shared_ptr<const ActiveRows>& StepContext::active_rows() const {
@@ -203,7 +173,7 @@ const std::shared_ptr<const ActiveRows>& StepContext::active_rows() const {
 }
 
 const std::vector<double>& StepContext::planned_here(Planned which) const {
-  return std::get<std::vector<double>>(planned_.at(static_cast<std::size_t>(which)).here);
+  return std::get<KeptNumbers<double>>(planned_.at(static_cast<std::size_t>(which))).here();
 }
 
 at::Tensor StepContext::wanted_of(const at::Tensor& of_owned) const {

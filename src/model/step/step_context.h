@@ -18,7 +18,6 @@
 #include "kernels/upload.h"
 #include "model/step/column_exchange.h"
 #include "model/step/column_sums.h"
-#include "model/step/contrastive_batch.h"
 #include "model/step/dense_inputs.h"
 #include "model/step/row_groups.h"
 #include "model/step/shard.h"
@@ -58,6 +57,17 @@ struct StepShare {
   std::vector<const char*> parts;       // their names
   std::vector<at::Tensor> of_summands;  // of each part (summands of this rank), once a row part
   std::vector<at::Tensor> of_rank;      // of each part a scalar, once a rank
+};
+
+/// A rank's part of the contrastive batch of one pair of domains.
+struct ContrastiveBatch {
+  std::vector<std::int32_t> first_rows;   // (people of the row part) owned rows in one domain
+  std::vector<std::int32_t> second_rows;  // and in the other
+  // (ranks of the world) people of the batch whose whole rows each rank takes
+  std::vector<std::int64_t> rows_per_rank;
+  // (people) the place in the step's choice of every person of the batch, rank 0's people first;
+  // rising within a rank
+  std::vector<std::int32_t> positions;
 };
 
 /// What a step needs of the items of its batch, from their owners in one exchange.
@@ -116,9 +126,11 @@ class StepContext {
 
   // First, the plan: who needs which rows, in any order, and what is drawn.
   Wanted want(std::vector<std::int32_t> owned_rows);
-  Planned plan(std::vector<float> numbers);
-  Planned plan(std::vector<double> numbers);
-  Planned plan(std::vector<std::int32_t> numbers);
+  template <typename Number>
+  Planned plan(std::vector<Number> numbers) {
+    planned_.emplace_back(KeptNumbers<Number>(std::move(numbers)));
+    return static_cast<Planned>(planned_.size() - 1);
+  }
   /// Nobody wants more. Ranks: collective in the row group where propagates_wanted.
   void finish_plan();
   /// The loss begins to be computed: what was planned goes to the device.
@@ -191,16 +203,11 @@ class StepContext {
     RowList owned;
     std::optional<TakenRows> taken;
   };
-  struct PlannedList {
-    std::variant<std::vector<float>, std::vector<double>, std::vector<std::int32_t>> here;
-    std::shared_ptr<DeviceNumbers> there;
-  };
+  using PlannedList =
+      std::variant<KeptNumbers<float>, KeptNumbers<double>, KeptNumbers<std::int32_t>>;
   const WantedList& list_of(Wanted which) const {
     return lists_.at(static_cast<std::size_t>(which));
   }
-  template <typename Numbers>
-  Planned keep_planned(Numbers numbers);
-  static std::pair<const void*, std::int64_t> bytes_of(const PlannedList& list);
 
   std::optional<TripleBatch> batch_;
   std::int64_t batch_rows_ = 0;

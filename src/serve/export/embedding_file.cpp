@@ -120,8 +120,8 @@ void write_numbering(const DatasetFile& dataset, const NodeSpace& space, Hdf5Fil
 void write_histories(const DatasetFile& dataset, const NodeSpace& space, Hdf5File& file) {
   std::vector<std::int32_t> everybody(dataset.people());
   std::iota(everybody.begin(), everybody.end(), 0);
-  const Histories histories = load_histories(dataset, space, KnownInteractions::all,
-                                             HistoryAges::counted, everybody, dataset.people());
+  const Histories histories = load_histories(dataset, space, Observed::all, HistoryAges::counted,
+                                             everybody, dataset.people());
   const std::string group = "/item_regression/history";
   file.write_text(group + "/person", dataset.person_keys());
   file.write(group + "/newer", histories.newer);

@@ -9,8 +9,8 @@
 
 #include "base/random.h"
 #include "base/timer.h"
-#include "graph/row_product.h"
 #include "kernels/neighbour_sum.h"
+#include "kernels/row_product.h"
 
 namespace micrec {
 namespace {

@@ -36,17 +36,17 @@ Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& sum
       question.asked_by[item] = 0;
       question.eligible[item] = summary.training_degree[items.begin + item] > 0 ? 1 : 0;
     }
-    const NearestNeighbours nearest =
+    const NumberLists nearest =
         find_neighbours(question, {.search = config.neighbor_search}, nullptr);
-    std::size_t query = 0;
+    std::int64_t query = 0;
     for (std::int64_t item = 0; item < items.size(); ++item) {
+      std::vector<std::int32_t> nodes;
       if (question.asked_by[item] == 0) {
-        for (std::int64_t n = nearest.offsets[query]; n < nearest.offsets[query + 1]; ++n) {
-          result.columns.push_back(value(space.item(domain, nearest.neighbours[n])));
+        for (const std::int32_t neighbour : nearest.of(query++)) {
+          nodes.push_back(value(space.item(domain, neighbour)));
         }
-        ++query;
       }
-      result.offsets.push_back(static_cast<std::int64_t>(result.columns.size()));
+      result.add(nodes);
     }
   }
   return result;

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "data/partition_file.h"
+#include "kernels/upload.h"
 #include "model/modality.h"
 #include "partition/metis_partition.h"
 #include "train/plan/plan_inputs.h"
@@ -47,8 +48,7 @@ Ownership assign(const std::string& partition, int parts, RunPlanner& planner, s
     std::ranges::copy(ownership.owner, owner.mutable_data_ptr<std::int32_t>());
   }
   communicator.broadcast("partition.owners", owner, 0);
-  const std::int32_t* const owners = owner.const_data_ptr<std::int32_t>();
-  ownership.owner.assign(owners, owners + owner.numel());
+  ownership.owner = download<std::int32_t>(owner);
   return ownership;
 }
 
@@ -210,11 +210,6 @@ std::vector<const Candidate*> RunPlanner::alternatives(const std::string& partit
   std::vector<const Candidate*> candidates;
   for (const std::string& one : partitions) candidates.push_back(&candidate(one, grid));
   return candidates;
-}
-
-int FitPlan::slowest_rank() const {
-  const auto slowest = std::ranges::max_element(time, {}, &StepSeconds::total);
-  return static_cast<int>(slowest - time.begin());
 }
 
 FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, const Adjacency& graph,

@@ -39,12 +39,7 @@ struct Candidate {
 
 /// What item regression sends and takes to be fitted, with the choice of its settings, as
 /// costs_of_item_regression() says.
-struct FitPlan {
-  BytePlan bytes;                 // (ranks)
-  std::vector<StepSeconds> time;  // (ranks)
-
-  int slowest_rank() const;
-};
+using FitPlan = RankCosts;
 
 /// What item regression is fitted with, as far as its costs depend on it.
 struct FitInputs {

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
-#include "model/step/shard.h"
+#include "base/ids.h"
+#include "partition/node_space.h"
+#include "partition/ownership.h"
 
 namespace micrec {
 
@@ -16,6 +19,8 @@ struct OverlapPair {
 };
 
 /// All pairs of domains with at least two such people; one alone has no negatives.
-std::vector<OverlapPair> find_overlaps(const DatasetSummary& summary);
+/// `training_degree`: (nodes) training interactions.
+std::vector<OverlapPair> find_overlaps(const NodeSpace& space, const People& people,
+                                       const std::vector<std::int32_t>& training_degree);
 
 }  // namespace micrec
