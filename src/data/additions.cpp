@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -111,6 +112,27 @@ void refuse_other_width(const FeatureInput& input, const FeatureFile& file,
   throw Error(Cause::data, text(input.path, " has ", file.width(), " columns, and the modality ",
                                 input.modality, " of ", dataset.path(), " has ", width,
                                 "; encode it with the model that was taken there."));
+}
+
+/// Refuses rows of new items that are far longer than all that were trained on.
+void refuse_longer_rows(const FeatureInput& input, const FeatureFile& file,
+                        const DatasetFile& dataset) {
+  constexpr std::int64_t kBlockRows = 1024;
+  const double longest = longest_row(dataset, input.modality);
+  const std::int64_t width = file.width();
+  std::vector<float> block;
+  for (std::int64_t begin = 0; begin < std::ssize(file.keys()); begin += kBlockRows) {
+    const Range rows{begin, std::min(std::ssize(file.keys()), begin + kBlockRows)};
+    block.resize(rows.size() * width);
+    file.read_rows(rows, block.data());
+    for (std::int64_t row = 0; row < rows.size(); ++row) {
+      const std::string problem =
+          problem_of_length(std::span(block).subspan(row * width, width), input.modality, longest);
+      if (problem.empty()) continue;
+      throw Error(Cause::data, text(input.path, ": the item ", excerpt(file.keys()[begin + row]),
+                                    " ", problem, "."));
+    }
+  }
 }
 
 /// Says how many items are told of by a feature file.
@@ -230,6 +252,7 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
   for (const FeatureInput& input : features) {
     files.push_back(open_features(input));
     refuse_other_width(input, *files.back(), dataset, kind);
+    if (kind == FeaturesOf::new_items) refuse_longer_rows(input, *files.back(), dataset);
   }
   for (const RawDomain& domain : raw) dataset.domain_number(domain.name);  // refuses unknown ones
   for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {

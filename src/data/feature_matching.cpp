@@ -1,10 +1,12 @@
 #include "data/feature_matching.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <set>
 #include <utility>
 
+#include "base/description.h"
 #include "base/error.h"
 #include "base/path_list.h"
 #include "base/text.h"
@@ -43,6 +45,12 @@ void copy_rows(const FeatureFile& file, const std::vector<SourceRow>& wanted, st
                   out + (wanted[first].item - begin) * width);
     }
   }
+}
+
+double square_of(std::span<const float> row) {
+  double sum = 0;
+  for (const float number : row) sum += static_cast<double>(number) * number;
+  return sum;
 }
 
 FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std::ostream& report) {
@@ -145,6 +153,37 @@ FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::s
     copy_rows(*file, wanted, begin, out);
   };
   return table;
+}
+
+double longest_row(const DatasetFile& dataset, const std::string& modality) {
+  double longest = 0;  // its square
+  for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
+    const DomainInfo& domain = dataset.domains()[d];
+    const auto info = std::ranges::find(domain.modalities, modality, &ModalityInfo::name);
+    if (info == domain.modalities.end()) continue;
+    const std::int64_t block_rows = std::max<std::int64_t>(
+        1, kReadBytes / (info->width * static_cast<std::int64_t>(sizeof(float))));
+    std::vector<float> block;
+    for (std::int64_t begin = 0; begin < domain.items; begin += block_rows) {
+      const std::int64_t end = std::min(domain.items, begin + block_rows);
+      block.resize((end - begin) * info->width);
+      dataset.read_features(d, modality, begin, end, block.data());
+      for (const float* row = block.data(); row != block.data() + block.size();
+           row += info->width) {
+        longest = std::max(longest, square_of({row, static_cast<std::size_t>(info->width)}));
+      }
+    }
+  }
+  return std::sqrt(longest);
+}
+
+std::string problem_of_length(std::span<const float> row, const std::string& modality,
+                              double longest) {
+  const double length = std::sqrt(square_of(row));
+  if (longest == 0 || length <= kMostTimesAsLong * longest) return "";
+  return text("has a row of length ", decimal("%.3g", length), ", where the longest of ", modality,
+              " has ", decimal("%.3g", longest),
+              "; encode it as the data set's rows were, which were scaled in another way");
 }
 
 std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,

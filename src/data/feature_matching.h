@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <memory>
 #include <ostream>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "data/dataset_file.h"
 #include "data/preparation.h"
 #include "data/prepared_dataset.h"
 #include "io/feature_file.h"
@@ -35,6 +37,19 @@ std::shared_ptr<const FeatureFile> open_features(const FeatureInput& input);
 /// -1 where it has none.
 FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::string& modality,
                            std::vector<std::int64_t> row_of_item);
+
+/// The length (Euclidean) of the longest row of a modality, over all domains; 0 where there is none.
+/// Cost   All of its rows, once.
+double longest_row(const DatasetFile& dataset, const std::string& modality);
+
+/// A new row this many times as long as the longest that was trained on was made in another way: a
+/// score grows with it, so its item would come first for everybody.
+inline constexpr double kMostTimesAsLong = 10;
+
+/// "has a row of length 30, where the longest of text has 1; ...": why the row of a new item cannot
+/// be taken beside rows of at most `longest`; "" where it can.
+std::string problem_of_length(std::span<const float> row, const std::string& modality,
+                              double longest);
 
 /// Warns on `report` where several items have features from a file, and all of them the same.
 /// Cost   One block of the file, or all of it where they are the same.

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
+#include "data/feature_matching.h"
 #include "io/paths.h"
 #include "serve/observations.h"
 #include "serve/recommender.h"
@@ -378,6 +379,14 @@ void check_key(const char* what, const std::string& key) {
   throw Error(Cause::usage, text("the key ", excerpt(key), " of ", what, " ", problem));
 }
 
+double RecommendationService::longest_row_of(const ServedModel& model,
+                                             const std::string& modality) const {
+  const std::lock_guard<std::mutex> lock(longest_mutex_);
+  const auto [known, is_new] = longest_rows_.try_emplace(modality, 0.0);
+  if (is_new) known->second = longest_row(model.run().dataset, modality);
+  return known->second;
+}
+
 /// Errors   Error(usage) where its key is none, or its features are not as the data set has them.
 void RecommendationService::check_new_item(const ServedModel& model, const NewItem& item) const {
   const DatasetFile& dataset = model.run().dataset;
@@ -406,6 +415,10 @@ void RecommendationService::check_new_item(const ServedModel& model, const NewIt
     if (!std::ranges::all_of(row, [](float number) { return std::isfinite(number); })) {
       throw Error(Cause::usage, text("the item ", excerpt(item.item), " has a number of ", modality,
                                      " that is too large for float32; check how it was encoded"));
+    }
+    const std::string problem = problem_of_length(row, modality, longest_row_of(model, modality));
+    if (!problem.empty()) {
+      throw Error(Cause::usage, text("the item ", excerpt(item.item), " ", problem));
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <set>
@@ -10,6 +11,7 @@
 
 #include "data/dataset_format.h"
 #include "data/dataset_writer.h"
+#include "data/feature_matching.h"
 #include "data/key_table.h"
 #include "io/hdf5.h"
 #include "tests/data/worlds.h"
@@ -361,6 +363,37 @@ TEST_F(AppendTest, RefusesNewItemsWhoseKeysNoInteractionCouldHave) {
     expect_error(Cause::data, {"more.h5: the key", "of an item"}, [&] {
       additions({}, {{"text", "food", features_of({key})}}, FeaturesOf::new_items);
     });
+  }
+}
+
+TEST_F(AppendTest, RefusesNewItemsWithRowsFarLongerThanAnyThatWas) {
+  double longest = 0;
+  for (int d = 0; d < 2; ++d) {
+    const std::int64_t items = old_->domains()[d].items;
+    std::vector<float> rows(items * kWidth);
+    if (old_->domains()[d].modalities.empty()) continue;
+    old_->read_features(d, "text", 0, items, rows.data());
+    for (std::int64_t item = 0; item < items; ++item) {
+      double square = 0;
+      for (std::int64_t c = 0; c < kWidth; ++c) {
+        square += std::pow(static_cast<double>(rows[item * kWidth + c]), 2);
+      }
+      longest = std::max(longest, std::sqrt(square));
+    }
+  }
+  EXPECT_DOUBLE_EQ(longest_row(*old_, "text"), longest);
+  EXPECT_EQ(longest_row(*old_, "image"), 0);
+  const auto take = [&](double times) {
+    std::vector<float> values(2 * kWidth, 0.0F);
+    values.back() = static_cast<float>(times * longest);
+    const std::string path = folder_ / "more.h5";
+    write_feature_file(path, {"food-a", "food-b"}, kWidth, values.data());
+    additions({}, {{"text", "food", path}}, FeaturesOf::new_items);
+  };
+  take(9.9);
+  for (const double times : {10.1, 1e30}) {
+    expect_error(Cause::data, {"more.h5: the item 'food-b' has a row of length", "of text"},
+                 [&] { take(times); });
   }
 }
 

@@ -488,6 +488,8 @@ TEST_F(ServiceTest, JsonHasTheSameAnswersAndASentenceForEachRefusal) {
           R"({"items": [{"domain": "domain0", "item": "n", "features": {"text": ["1"]}}]})",
           R"({"items": [{"domain": "domain0", "item": "n", "features": {"text": [1]}}]})",
           R"({"items": [{"domain": "domain0", "item": "n", "features": {"sound": [1]}}]})",
+          R"({"items": [{"domain": "domain0", "item": "n",
+                         "features": {"text": [1e30, 0, 0, 0, 0, 0, 0]}}]})",
           R"({"items": [{"domain": "domain0", "item": "n", "titel": "x"}]})"}) {
       ask(Route::observe, wrong, 422);
     }
