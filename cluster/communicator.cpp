@@ -6,14 +6,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/text.h"
-
 namespace micrec {
 
 PeerFailure::PeerFailure(const std::string& this_rank, const std::string& where, int failed_rank,
                          const std::string& why)
-    : Error(Cause::cluster, text(this_rank, " gave up in ", where, " because rank ", failed_rank,
-                                 " failed: ", why)),
+    : Error(Cause::cluster, this_rank, " gave up in ", where, " because rank ", failed_rank,
+            " failed: ", why),
       failed_rank_(failed_rank) {}
 
 std::vector<std::byte> gather_bytes(Communicator& communicator, const char* name, const void* own,

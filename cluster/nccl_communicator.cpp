@@ -293,12 +293,11 @@ void NcclCommunicator::join(const NcclId& id) {
   CHECK(link_ != nullptr && link_->device() == device_);
   const NcclLink::Versions versions = link_->versions();
   if (!serves(versions)) {
-    throw Error(Cause::cluster,
-                text("this program was built with NCCL ", nccl_version_name(versions.header),
-                     " and has loaded NCCL ", nccl_version_name(versions.library),
-                     ", which must be that or a newer one of the same major version; put such a "
-                     "library first in LD_LIBRARY_PATH, or build with the header of this one "
-                     "(MICREC_NCCL_INCLUDE)"));
+    throw Error(
+        Cause::cluster, "this program was built with NCCL ", nccl_version_name(versions.header),
+        " and has loaded NCCL ", nccl_version_name(versions.library),
+        ", which must be that or a newer one of the same major version; put such a library first "
+        "in LD_LIBRARY_PATH, or build with the header of this one (MICREC_NCCL_INCLUDE)");
   }
   constexpr const char* kName = "nccl.join";
   try {
@@ -318,8 +317,8 @@ bool NcclCommunicator::on_gpu(const Exchange& exchange) const {
 void NcclCommunicator::refuse(const std::string& what) {
   if (link_) link_->abort();  // another group of this rank may have failed
   const std::string where = failure_->tell();
-  throw Error(Cause::cluster, text(host_->this_rank(), " cannot ", what,
-                                   ": the communicator failed earlier, in ", where));
+  throw Error(Cause::cluster, host_->this_rank(), " cannot ", what,
+              ": the communicator failed earlier, in ", where);
 }
 
 void NcclCommunicator::refuse_if_failed(const char* name) {
@@ -368,8 +367,8 @@ void NcclCommunicator::wait_until_ready(const char* name, std::uint64_t begun, c
       host_->poll(name);  // the rank that is to blame for a failure may have said so
     }
     if (has_failed) {
-      throw Error(Cause::cluster, text(host_->this_rank(), " heard of a failure of NCCL in ",
-                                       host_->place(name, number), ": ", progress.failure));
+      throw Error(Cause::cluster, host_->this_rank(), " heard of a failure of NCCL in ",
+                  host_->place(name, number), ": ", progress.failure);
     }
     if (seconds > deadline_seconds) {
       const std::string behind = host_->behind_in(number);

@@ -127,7 +127,7 @@ class ThreadCommunicator::Group {
     wait_for_all(lock, round, rank, this_rank, &Slot::posted);
     const std::string mismatch = find_mismatch(round);
     if (!mismatch.empty()) {
-      throw Error(Cause::cluster, text("the ranks disagree: ", mismatch));
+      throw Error(Cause::cluster, "the ranks disagree: ", mismatch);
     }
     own.copying = true;
     lock.unlock();
@@ -199,10 +199,8 @@ class ThreadCommunicator::Group {
     }
     const std::string waited =
         in_time ? " waits in vain in " : text(" waited ", run_->deadline_seconds_, " s in ");
-    throw Error(
-        Cause::cluster,
-        text(this_rank, waited, place(own), " for ", join(missing, "; "),
-             in_time ? "" : "; a longer deadline helps only if the rank is slow, not stuck"));
+    throw Error(Cause::cluster, this_rank, waited, place(own), " for ", join(missing, "; "),
+                in_time ? "" : "; a longer deadline helps only if the rank is slow, not stuck");
   }
 
   std::string last_seen(std::size_t q) const {

@@ -128,8 +128,8 @@ void NcclWatch::look(const UnderWay& oldest, int looks, double waited_seconds) {
   if (const std::exception_ptr heard = host_.heard_beside(place)) std::rethrow_exception(heard);
   if (const NcclLink::Progress progress = link_.progress();
       progress.state == NcclLink::State::failed) {
-    throw Error(Cause::cluster, text(host_.this_rank(), " heard of a failure of NCCL in ", place,
-                                     ": ", progress.failure));
+    throw Error(Cause::cluster, host_.this_rank(), " heard of a failure of NCCL in ", place, ": ",
+                progress.failure);
   }
   if (!is_late) return;
   const std::string behind = host_.behind_in(oldest.number);

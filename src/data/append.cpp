@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "data/dataset_format.h"
 #include "data/preparation.h"
 
@@ -51,10 +50,10 @@ std::vector<Row> rows_of(const DatasetFile& old, int domain, const DomainAdditio
 bool takes_times(const DatasetFile& old, const DomainInfo& info, const DomainAdditions& added,
                  std::ostream& report) {
   if (info.has_timestamps && added.timestamp.empty() && !added.user.empty()) {
-    throw Error(Cause::data,
-                text(old.path(), " has a time for every interaction of the domain ", info.name,
-                     ", and the files that are added to it have none; name their column of times "
-                     "with --columns=USER,ITEM,TIME."));
+    throw Error(Cause::data, old.path(), " has a time for every interaction of the domain ",
+                info.name,
+                ", and the files that are added to it have none; name their column of times with "
+                "--columns=USER,ITEM,TIME.");
   }
   if (!info.has_timestamps && !added.timestamp.empty()) {
     report << info.name << ": the times are not used, as " << old.path() << " has none\n";

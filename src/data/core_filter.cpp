@@ -13,17 +13,15 @@ namespace micrec {
 namespace {
 
 [[noreturn]] void refuse(const std::string& rule, const std::string& part) {
-  throw Error(Cause::usage,
-              text("--core=", rule, ": cannot read '", part,
-                   "'; expected 5, user:5,item:3 or, for one domain, kitchen/user:5."));
+  throw Error(Cause::usage, "--core=", rule, ": cannot read '", part,
+              "'; expected 5, user:5,item:3 or, for one domain, kitchen/user:5.");
 }
 
 [[noreturn]] void refuse_second(const std::string& rule, const std::string& part,
                                 const std::string& domain, const char* side) {
-  throw Error(Cause::usage,
-              text("--core=", rule, ": '", part, "' gives the threshold of ", side, "s",
-                   domain.empty() ? "" : " in " + domain,
-                   " a second time; give it once, as in 5 (users and items) or user:5,item:3."));
+  throw Error(Cause::usage, "--core=", rule, ": '", part, "' gives the threshold of ", side, "s",
+              domain.empty() ? "" : " in " + domain,
+              " a second time; give it once, as in 5 (users and items) or user:5,item:3.");
 }
 
 std::string describe(const CoreThresholds& thresholds) {
