@@ -1,6 +1,5 @@
 #include "cluster/job.h"
 
-#include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 #include <glog/logging.h>
@@ -135,21 +134,15 @@ std::unique_ptr<ProgressBoard> make_board(Communicator& machine, int rank) {
 
 // Connects the watchdogs of the machines, one a machine, with that of rank 0. Ranks: collective.
 void connect_watchdogs(Communicator& world, bool is_first_of_machine, WatchdogLink& watchdog) {
-  constexpr std::int64_t kAddressBytes = 512;
   constexpr double kConnectSeconds = 5;
-  at::Tensor bytes = at::zeros({kAddressBytes}, at::kByte);
-  char* const letters = reinterpret_cast<char*>(bytes.mutable_data_ptr<std::uint8_t>());
   VerdictAddress address;
   if (world.rank() == 0) {
     const int socket = listen_for_verdicts(address);
-    const std::string description = address.to_text();
-    CHECK_LT(description.size(), static_cast<std::size_t>(kAddressBytes));
-    std::copy(description.begin(), description.end(), letters);
     if (socket >= 0) watchdog.connect(socket, /*is_hub=*/true, address.token);
   }
-  world.broadcast("job.watchdogs", bytes, 0);
+  const std::string description = broadcast_text(world, "job.watchdogs", address.to_text());
   if (!is_first_of_machine || world.rank() == 0) return;
-  address = VerdictAddress::from_text(letters);
+  address = VerdictAddress::from_text(description);
   const int socket = connect_for_verdicts(address, kConnectSeconds);
   if (socket >= 0) {
     watchdog.connect(socket, /*is_hub=*/false, address.token);
@@ -210,11 +203,10 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
   try {
     session = std::make_unique<MpiSession>(argc, argv);
     if (session->size() == 1 && launch.size > 1) {
-      throw Error(Cause::cluster,
-                  text(launch.size,
-                       " processes were started together, but each is alone in MPI: "
-                       "the launcher belongs to another MPI than the one this "
-                       "program was built with; use that one's mpirun"));
+      throw Error(
+          Cause::cluster, launch.size,
+          " processes were started together, but each is alone in MPI: the launcher belongs to "
+          "another MPI than the one this program was built with; use that one's mpirun");
     }
     int threads = 1;
     int ranks_of_machine = 1;
