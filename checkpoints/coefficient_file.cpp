@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
+#include "checkpoints/manifest.h"
 #include "checkpoints/shard_file.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
@@ -66,13 +67,11 @@ struct Checksums {
 [[noreturn]] void refuse(const std::string& path, std::string what) {
   const std::string of_any_file = "; make or fetch it again";
   if (what.ends_with(of_any_file)) what.resize(what.size() - of_any_file.size());
-  throw Error(Cause::checkpoint, text(path, " ", what, kAdvice));
+  throw Error(Cause::checkpoint, path, " ", what, kAdvice);
 }
 
-/// What cannot be in such a file; read_or_refuse() says in which.
-[[noreturn]] void fail(const std::string& what) { throw Error(Cause::data, what); }
-
-/// Reads a file of which the contents, and not the system, may be what is wrong.
+/// Reads a file of which the contents, and not the system, may be what is wrong: an
+/// Error(Cause::data) of it, which need not name the file.
 template <typename Read>
 auto read_or_refuse(const std::string& path, const Read& read) {
   if (!is_there(path)) refuse(path, "is missing");
@@ -97,37 +96,32 @@ OpenFile open_file(const std::string& path, Hdf5Content content) {
   const std::string format =
       file.has_attribute("/", "format") ? file.text_attribute("/", "format") : "";
   if (format != kItemRegressionFormat) {
-    fail(text("its format is ", excerpt(format), ", expected '", kItemRegressionFormat, "'"));
+    throw Error(Cause::data, "its format is ", excerpt(format), ", expected '",
+                kItemRegressionFormat, "'");
   }
   const std::int64_t version = file.integer_attribute("/", "format_version");
-  if (version > kItemRegressionFormatVersion) {
-    throw NewerFormat(text(path, " is of format version ", version,
-                           ", this program reads versions up to ", kItemRegressionFormatVersion,
-                           "; use the micrec that wrote it, or a newer one"));
-  }
-  if (version < 1) fail(text("its format version is ", version));
+  refuse_newer_format(path, version, kItemRegressionFormatVersion);
+  if (version < 1) throw Error(Cause::data, "its format version is ", version);
   what.origin.dataset_fingerprint = file.text_attribute("/", "dataset_fingerprint");
   what.origin.settings = file.text_attribute("/", "settings");
   what.origin.has_recency = version > kItemRegressionWithoutRecency;
   what.items = file.integer_attribute("/", "items");
   if (what.items < 0 || what.items > std::numeric_limits<std::int32_t>::max()) {
-    fail(text("it has ", what.items, " items, expected 0 to ",
-              std::numeric_limits<std::int32_t>::max()));
+    throw Error(Cause::data, "it has ", what.items, " items, expected 0 to ",
+                std::numeric_limits<std::int32_t>::max());
   }
   for (const auto& [name, type] :
        {std::pair(kOffsets, Hdf5Type::int64), std::pair(kSource, Hdf5Type::int32),
         std::pair(kValue, Hdf5Type::float32)}) {
     const Hdf5Type found = file.info(name).type;
     if (found != type) {
-      fail(text(name, " is of ", name_of(found), ", expected ", name_of(type)));
+      throw Error(Cause::data, name, " is of ", name_of(found), ", expected ", name_of(type));
     }
   }
   file.expect_shape(kOffsets, {what.items + 1});
   what.coefficients = file.expect_shape(kSource, {-1})[0];
   file.expect_shape(kValue, {what.coefficients});
-  std::error_code error;
-  what.bytes = static_cast<std::int64_t>(fs::file_size(path, error));
-  if (error) refuse_path("read", path, error.value());
+  what.bytes = bytes_of_file(path);
   return opened;
 }
 
@@ -203,20 +197,20 @@ class RowReader {
 
   void check_offsets(std::int64_t first, const std::vector<std::int64_t>& offsets) const {
     if (first == 0 && offsets.front() != 0) {
-      fail(text(kOffsets, " begins with ", offsets.front(), ", not 0"));
+      throw Error(Cause::data, kOffsets, " begins with ", offsets.front(), ", not 0");
     }
     for (std::size_t t = 1; t < offsets.size(); ++t) {
       const std::int64_t size = offsets[t] - offsets[t - 1];
       if (offsets[t] < 0 || offsets[t] > coefficients_ || size < 0 || size > items_) {
-        fail(text(kOffsets, " goes from ", offsets[t - 1], " to ", offsets[t], " at item ",
-                  first + static_cast<std::int64_t>(t) - 1, ", expected 0 to ", items_,
-                  " more, and at most ", coefficients_));
+        throw Error(Cause::data, kOffsets, " goes from ", offsets[t - 1], " to ", offsets[t],
+                    " at item ", first + static_cast<std::int64_t>(t) - 1, ", expected 0 to ",
+                    items_, " more, and at most ", coefficients_);
       }
     }
     const bool is_last = first + static_cast<std::int64_t>(offsets.size()) == items_ + 1;
     if (is_last && offsets.back() != coefficients_) {
-      fail(text(kOffsets, " ends with ", offsets.back(), ", but the file has ", coefficients_,
-                " coefficients"));
+      throw Error(Cause::data, kOffsets, " ends with ", offsets.back(), ", but the file has ",
+                  coefficients_, " coefficients");
     }
   }
 
@@ -272,12 +266,12 @@ class RowReader {
     for (std::size_t k = 0; k < row.source.size(); ++k) {
       const std::int64_t at = begin + static_cast<std::int64_t>(k);
       if (row.source[k] <= previous || row.source[k] >= items_) {
-        fail(text(kSource, " has ", row.source[k], " at ", at, ", of item ", row.target,
-                  ", expected numbers that rise within 0 to ", items_ - 1));
+        throw Error(Cause::data, kSource, " has ", row.source[k], " at ", at, ", of item ",
+                    row.target, ", expected numbers that rise within 0 to ", items_ - 1);
       }
       if (!std::isfinite(row.value[k])) {
-        fail(text(kValue, " has ", row.value[k], " at ", at, ", of item ", row.target,
-                  ", expected a finite number"));
+        throw Error(Cause::data, kValue, " has ", row.value[k], " at ", at, ", of item ",
+                    row.target, ", expected a finite number");
       }
       previous = row.source[k];
     }
@@ -293,8 +287,8 @@ class RowReader {
 void compare_checksum(const Hdf5File& file, const char* dataset, const Checksum& found) {
   const std::int64_t expected = file.integer_attribute(dataset, kChecksum);
   if (expected == found.sum()) return;
-  fail(text(dataset, " is not what was written: its CRC-32 is ", found.sum(), ", and was ",
-            expected));
+  throw Error(Cause::data, dataset, " is not what was written: its CRC-32 is ", found.sum(),
+              ", and was ", expected);
 }
 
 /// Reads and checks every element of a file. Errors: Error(Cause::data) on what cannot be.
@@ -474,15 +468,6 @@ void check_rows(std::int64_t items, std::span<const std::int32_t> own_items,
   }
 }
 
-/// Gives the file its name, once it is on the disk.
-void publish(const std::string& written, const std::string& path) {
-  std::error_code failure;
-  fs::rename(written, path, failure);
-  if (failure) refuse_path("rename a new file to", path, failure.value());
-  const fs::path folder = fs::path(path).parent_path();
-  sync_to_disk(folder.empty() ? "." : folder.string());
-}
-
 StoredFile description_of(const std::string& file, const std::string& path) {
   FileDigest digest = digest_file(file);
   return {fs::path(path).filename().string(), digest.bytes, std::move(digest.xxh3_128)};
@@ -546,7 +531,7 @@ StoredFile write_coefficients(const std::string& path, std::int64_t items,
       writer->finish();
       stored = description_of(written, path);
       if (options.before_rename) options.before_rename();
-      publish(written, path);
+      rename_file_durably(written, path);
     });
   }
   writer.reset();
