@@ -21,15 +21,8 @@ bool has_quote(std::string_view line) { return line.find('"') != std::string_vie
 
 std::vector<std::string_view> words_of(std::string_view line) {
   std::vector<std::string_view> words;
-  for (std::size_t at = 0; at < line.size();) {
-    if (line[at] == ' ' || line[at] == '\t') {
-      ++at;
-      continue;
-    }
-    const std::size_t end = std::min(line.find_first_of(" \t", at), line.size());
-    words.push_back(line.substr(at, end - at));
-    at = end;
-  }
+  while (words.empty() || !words.back().empty()) words.push_back(take_word(line));
+  words.pop_back();
   return words;
 }
 
@@ -75,6 +68,14 @@ std::vector<std::string_view> fields_of(std::string_view line, std::string_view 
     if (end == std::string_view::npos) return fields;
     begin = end + separator.size();
   }
+}
+
+std::string_view take_word(std::string_view& line) {
+  const auto is_blank = [](char letter) { return letter == ' ' || letter == '\t'; };
+  const auto begin = std::find_if_not(line.begin(), line.end(), is_blank);
+  const std::string_view word(begin, std::find_if(begin, line.end(), is_blank));
+  line.remove_prefix(static_cast<std::size_t>(word.end() - line.begin()));
+  return word;
 }
 
 std::optional<std::size_t> common_width(const std::vector<std::string_view>& lines,
