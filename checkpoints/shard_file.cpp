@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -154,10 +153,9 @@ std::vector<StoredDataset> write_shard(const std::string& path, const ShardConte
       file.set_attribute(group, "description", tensor.description);
     }
     if (tensor.sharded) writer.write(group + "/row", contents.owned);
-    writer.write(group + "/value", tensor.value);
-    if (!tensor.adam_m.defined()) continue;
-    writer.write(group + "/adam_m", tensor.adam_m);
-    writer.write(group + "/adam_v", tensor.adam_v);
+    for (const auto& [name, part] : kTensorParts) {
+      if ((tensor.*part).defined()) writer.write(text(group, "/", name), tensor.*part);
+    }
   }
   file.close();
   return writer.take_datasets();
@@ -200,9 +198,7 @@ std::optional<std::string> damage_of(const std::string& path, const StoredShard&
                                      Verify verify) {
   if (!is_there(path)) return "it is missing, though the manifest lists it";
   refuse_unreadable(path);
-  std::error_code error;
-  const auto bytes = static_cast<std::int64_t>(fs::file_size(path, error));
-  if (error) refuse_path("read", path, error.value());
+  const std::int64_t bytes = bytes_of_file(path);
   if (bytes != shard.bytes) {
     return text("it has ", with_commas(bytes), " bytes, the manifest says ",
                 with_commas(shard.bytes), lost_beyond(shard, bytes));
