@@ -88,8 +88,8 @@ void report_file(const DomainFiles& files, const std::string& path,
 }
 
 /// Numbers the keys of a part's interactions.
-void number_keys(std::span<const Interaction> part, std::string_view Interaction::*key,
-                 KeyTable& table, PackedColumn<std::int32_t>& column) {
+void take_keys(std::span<const Interaction> part, std::string_view Interaction::*key,
+               KeyTable& table, PackedColumn<std::int32_t>& column) {
   PackedColumn<std::int32_t>::Block numbers;
   for (; !part.empty(); part = part.subspan(std::min(part.size(), numbers.size()))) {
     const auto some = part.first(std::min(part.size(), numbers.size()));
@@ -136,8 +136,8 @@ InteractionsSummary read_file(const std::string& path, const InteractionsOptions
   const std::size_t begin = raw.timestamp.size();
   TimeCensus census;
   const std::vector<UseInteractions> uses = {
-      [&](auto part) { number_keys(part, &Interaction::user, raw.users, raw.user); },
-      [&](auto part) { number_keys(part, &Interaction::item, raw.items, raw.item); },
+      [&](auto part) { take_keys(part, &Interaction::user, raw.users, raw.user); },
+      [&](auto part) { take_keys(part, &Interaction::item, raw.items, raw.item); },
       [&](auto part) { take_times(part, raw, census); },
   };
   InteractionsSummary summary = for_each_part(path, options, uses);
