@@ -19,19 +19,26 @@ struct FeatureTable {
   std::function<void(std::int64_t begin, std::int64_t end, float* out)> read;
 };
 
-/// A domain in memory, as the dataset file will hold it.
-struct PreparedDomain {
-  std::string name;
-  std::vector<std::string> user_keys;  // (users) by key_less, in each part (see ExtendedDataset)
-  std::vector<std::string> item_keys;  // (items) likewise
-
-  // The interactions, sorted by (user, item), each pair once.
+/// Interactions by the numbers of users and items, sorted by (user, item), each pair once.
+struct InteractionRows {
   PackedColumn<std::int32_t> user;        // (n)
   PackedColumn<std::int32_t> item;        // (n)
   PackedColumn<std::int64_t> timestamp;   // (n), or empty where the raw data had none
   PackedColumn<std::int32_t> billionths;  // (n) below the timestamp, for its order alone; or empty
-  std::vector<Split> split;               // (n)
-  std::vector<std::uint8_t> kept;         // (n) 1: of the data set that this one extends; or empty
+  std::vector<Split> split;               // (n), or empty where none is given yet
+
+  std::size_t size() const { return user.size(); }
+  /// Drops the others. keep: (n).
+  void keep_only(const std::vector<std::uint8_t>& keep);
+};
+
+/// A domain in memory, as the dataset file will hold it.
+struct PreparedDomain : InteractionRows {
+  std::string name;
+  std::vector<std::string> user_keys;  // (users) by key_less, in each part (see ExtendedDataset)
+  std::vector<std::string> item_keys;  // (items) likewise
+
+  std::vector<std::uint8_t> kept;  // (n) 1: of the data set that this one extends; or empty
 
   std::vector<std::uint8_t> new_users;   // (users)
   std::vector<std::uint8_t> new_items;   // (items)
