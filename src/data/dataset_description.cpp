@@ -13,10 +13,6 @@
 namespace micrec {
 namespace {
 
-std::int64_t ones_in(const std::vector<std::uint8_t>& flags) {
-  return std::count(flags.begin(), flags.end(), std::uint8_t{1});
-}
-
 std::string with_average(std::int64_t count, double training_interactions) {
   return text(with_commas(count), "; ",
               decimal("%.1f", training_interactions / std::max<double>(1, count)),

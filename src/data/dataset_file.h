@@ -23,6 +23,9 @@ struct Interactions {
   std::vector<std::int32_t> item;  // (n) item number in the domain
 };
 
+/// How many of some flags are 1.
+std::int64_t ones_in(const std::vector<std::uint8_t>& flags);
+
 struct ModalityInfo {
   std::string name;          // "text"
   std::int64_t width = 0;    // columns

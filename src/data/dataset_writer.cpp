@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 #include "data/dataset_format.h"
-#include "data/fingerprint.h"
+#include "io/fingerprint.h"
 #include "io/hdf5.h"
 #include "io/unfinished_file.h"
 
@@ -68,8 +68,7 @@ void write_features(const PreparedDomain& domain, const FeatureTable& table, Hdf
   CHECK_GE(table.width, 1);
   const std::string path = dataset_format::modality_path(domain.name, table.modality);
   file.write(path + "/present", table.present, kCompressed);
-  file.set_attribute(path, "present",
-                     std::count(table.present.begin(), table.present.end(), std::uint8_t{1}));
+  file.set_attribute(path, "present", ones_in(table.present));
   fingerprint.add_text(table.modality);
   fingerprint.add_count(table.width);
   fingerprint.add_numbers(table.present);
@@ -160,9 +159,7 @@ void check_shapes(const PreparedDataset& dataset) {
     CHECK_EQ(domain.new_items.size(), domain.item_keys.size());
     CHECK_EQ(domain.cold_items.size(), domain.item_keys.size());
     CHECK_EQ(dataset.person_of_user[d].size(), domain.user_keys.size());
-    CHECK(std::is_sorted(
-        domain.features.begin(), domain.features.end(),
-        [](const FeatureTable& a, const FeatureTable& b) { return a.modality < b.modality; }));
+    CHECK(std::ranges::is_sorted(domain.features, {}, &FeatureTable::modality));
   }
 }
 
