@@ -68,7 +68,7 @@ void read_hits(const Hdf5File& file, const std::string& dataset, const std::vect
   T* const out = part.host.mutable_data_ptr<T>();
   const std::int64_t elements = part.row_elements;
   if (elements == 0 || hits.empty()) return;
-  const auto count = static_cast<std::int64_t>(hits.size());
+  const auto count = std::ssize(hits);
   const Hit first = hits.front();
   const Hit last = hits.back();
   if (last.file_row - first.file_row == count - 1 &&
@@ -276,7 +276,7 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
   for (const CheckpointTensor& wanted : into) {
     const std::optional<Failure> difference = attempt([&] {
       const StoredTensor& stored = find_tensor(*this, wanted.name);
-      check_matches(stored, wanted, directory_, static_cast<std::int64_t>(owned.size()));
+      check_matches(stored, wanted, directory_, std::ssize(owned));
       std::vector<Part> parts = parts_of(stored, wanted, with_optimizer_state, directory_);
       if (stored.sharded) {
         sharded.push_back({&stored, std::move(parts), std::vector<std::int32_t>(owned.size(), -1)});
@@ -305,7 +305,7 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
   }
 
   for (const ShardedRead& read : sharded) {
-    const auto lost = std::find(read.found_in.begin(), read.found_in.end(), -1);
+    const auto lost = std::ranges::find(read.found_in, -1);
     if (lost == read.found_in.end()) continue;
     const std::int32_t row = value(owned[static_cast<std::size_t>(lost - read.found_in.begin())]);
     throw Error(Cause::checkpoint, "row ", row, " of tensor '", read.stored->name,

@@ -207,7 +207,7 @@ class RowReader {
                     items_, " more, and at most ", coefficients_);
       }
     }
-    const bool is_last = first + static_cast<std::int64_t>(offsets.size()) == items_ + 1;
+    const bool is_last = first + std::ssize(offsets) == items_ + 1;
     if (is_last && offsets.back() != coefficients_) {
       throw Error(Cause::data, kOffsets, " ends with ", offsets.back(), ", but the file has ",
                   coefficients_, " coefficients");
@@ -217,7 +217,7 @@ class RowReader {
   /// Those of `own` that the block has.
   static std::span<const std::int32_t> within(std::span<const std::int32_t> own, std::int64_t first,
                                               const std::vector<std::int64_t>& offsets) {
-    const std::int64_t last = first + static_cast<std::int64_t>(offsets.size()) - 1;
+    const std::int64_t last = first + std::ssize(offsets) - 1;
     const auto begin = std::lower_bound(own.begin(), own.end(), first);
     return {begin, std::lower_bound(begin, own.end(), last)};
   }
@@ -296,7 +296,7 @@ CoefficientSummary read_whole(const std::string& path, std::int64_t block_bytes)
   OpenFile opened = open_file(path, Hdf5Content::foreign);
   std::int64_t most = 0;
   const Checksums sums = RowReader(opened, block_bytes).read_all([&](const Row& row) {
-    most = std::max(most, static_cast<std::int64_t>(row.source.size()));
+    most = std::max(most, std::ssize(row.source));
   });
   compare_checksum(opened.file, kOffsets, sums.offsets);
   compare_checksum(opened.file, kSource, sums.source);
@@ -342,7 +342,7 @@ class FileWriter {
   FileWriter(const std::string& path, const CoefficientOrigin& origin,
              const std::vector<std::int64_t>& offsets)
       : path_(path), file_(Hdf5File::create(path)) {
-    const auto items = static_cast<std::int64_t>(offsets.size()) - 1;
+    const auto items = std::ssize(offsets) - 1;
     file_.set_attribute("/", "format", kItemRegressionFormat);
     file_.set_attribute(
         "/", "format_version",
@@ -360,7 +360,7 @@ class FileWriter {
   /// collective for the disk.
   void write(const std::vector<std::int32_t>& source, const std::vector<float>& value) {
     if (source.empty()) return;
-    const Range range{written_, written_ + static_cast<std::int64_t>(source.size())};
+    const Range range{written_, written_ + std::ssize(source)};
     file_.write_rows(kSource, range, source.data());
     file_.write_rows(kValue, range, value.data());
     sums_.source.add(std::span<const std::int32_t>(source));
@@ -451,8 +451,8 @@ class BlockExchange {
 
 void check_rows(std::int64_t items, std::span<const std::int32_t> own_items,
                 const SparseRows& rows) {
-  CHECK_EQ(rows.rows(), static_cast<std::int64_t>(own_items.size()));
-  CHECK_EQ(rows.nonzeros(), static_cast<std::int64_t>(rows.column.size()));
+  CHECK_EQ(rows.rows(), std::ssize(own_items));
+  CHECK_EQ(rows.nonzeros(), std::ssize(rows.column));
   CHECK_EQ(rows.column.size(), rows.value.size());
   for (std::size_t t = 0; t < own_items.size(); ++t) {
     CHECK_LT(t == 0 ? -1 : own_items[t - 1], own_items[t]);
@@ -569,7 +569,7 @@ SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
       reader.read(own_items, [&](const Row& row) {
         own.column.insert(own.column.end(), row.source.begin(), row.source.end());
         own.value.insert(own.value.end(), row.value.begin(), row.value.end());
-        own.offsets.push_back(static_cast<std::int64_t>(own.column.size()));
+        own.offsets.push_back(std::ssize(own.column));
       });
     });
   });

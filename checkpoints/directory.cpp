@@ -54,7 +54,7 @@ std::vector<std::string> list_checkpoints(const std::string& directory) {
       names.push_back(path.filename().string());
     }
   }
-  std::sort(names.begin(), names.end());
+  std::ranges::sort(names);
   return names;
 }
 

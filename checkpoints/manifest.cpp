@@ -222,7 +222,7 @@ void check_marker(const std::string& directory, const std::string& checksum) {
 }
 
 void check_consistency(const Manifest& manifest, const Fields& fields) {
-  if (static_cast<std::int64_t>(manifest.shards.size()) != manifest.info.world_size) {
+  if (std::ssize(manifest.shards) != manifest.info.world_size) {
     fields.fail("it lists ", manifest.shards.size(), " files, but its world size is ",
                 manifest.info.world_size);
   }

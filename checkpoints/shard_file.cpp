@@ -38,8 +38,7 @@ class ShardWriter {
 
   void write(const std::string& name, const std::vector<GlobalNode>& owned) {
     write_rows<std::int64_t>(
-        name, {static_cast<std::int64_t>(owned.size())},
-        [&](Range range, std::vector<std::int64_t>& numbers) {
+        name, {std::ssize(owned)}, [&](Range range, std::vector<std::int64_t>& numbers) {
           numbers.resize(static_cast<std::size_t>(range.size()));
           std::transform(owned.begin() + range.begin, owned.begin() + range.end, numbers.begin(),
                          [](GlobalNode node) { return std::int64_t{value(node)}; });
@@ -165,7 +164,7 @@ StoredShard describe_shard(const std::string& path, const ShardContents& content
                            std::vector<StoredDataset> datasets) {
   StoredShard shard;
   shard.file = shard_name(contents.rank);
-  shard.rows = static_cast<std::int64_t>(contents.owned.size());
+  shard.rows = std::ssize(contents.owned);
   shard.block_bytes = kCheckpointBlockBytes;
   shard.datasets = std::move(datasets);
   FileDigest digest = digest_file(path, parts_of(shard), shard.block_bytes);

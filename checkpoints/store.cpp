@@ -37,8 +37,7 @@ void check_tensors(const std::vector<GlobalNode>& owned,
     CHECK(!element_type_name(tensor.value.scalar_type()).empty())
         << tensor.name << " is of type " << tensor.value.scalar_type();
     if (tensor.sharded) {
-      CHECK(tensor.value.dim() >= 1 &&
-            tensor.value.size(0) == static_cast<std::int64_t>(owned.size()))
+      CHECK(tensor.value.dim() >= 1 && tensor.value.size(0) == std::ssize(owned))
           << tensor.name << " has " << tensor.value.sizes() << " for " << owned.size() << " rows";
     }
     CHECK_EQ(tensor.adam_m.defined(), tensor.adam_v.defined()) << tensor.name;

@@ -113,8 +113,7 @@ nlohmann::ordered_json json_of(const VerifiedFile& file, bool with_bytes) {
 }  // namespace
 
 bool VerifiedCheckpoint::whole() const {
-  return std::all_of(files.begin(), files.end(),
-                     [](const VerifiedFile& file) { return file.damage.empty(); });
+  return std::ranges::all_of(files, [](const VerifiedFile& file) { return file.damage.empty(); });
 }
 
 VerifiedCheckpoint verify_checkpoint(const std::string& path) {

@@ -37,7 +37,7 @@ std::vector<std::vector<std::int32_t>> exchange_lists(
   std::vector<std::int64_t> send_rows;
   std::int64_t total = 0;
   for (const std::vector<std::int32_t>& list : lists) {
-    send_rows.push_back(static_cast<std::int64_t>(list.size()));
+    send_rows.push_back(std::ssize(list));
     total += send_rows.back();
   }
   at::Tensor send_counts = at::empty({ranks}, at::kLong);

@@ -65,7 +65,7 @@ class Assignment {
     }
   }
 
-  std::int64_t gpus() const { return static_cast<std::int64_t>(numbers_.size()); }
+  std::int64_t gpus() const { return std::ssize(numbers_); }
   const std::vector<int>& ranks_without() const { return without_; }
   int ranks_that_see_the_gpus_of(int rank) const {
     int count = 0;
@@ -179,8 +179,7 @@ DeviceChoice choose_device(const std::string& wanted, const VisibleGpus& visible
                                  " no GPU: ", reports[q].why_none.data());
     if (wanted == "auto") {
       const bool is_surprising =
-          std::any_of(reports.begin(), reports.end(),
-                      [](const Report& report) { return report.has_driver != 0; });
+          std::ranges::any_of(reports, [](const Report& report) { return report.has_driver != 0; });
       return {c10::Device(c10::kCPU), is_surprising ? why : ""};
     }
     throw Error(Cause::cluster, "--device=cuda, but ", why,

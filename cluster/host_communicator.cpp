@@ -132,8 +132,7 @@ std::unique_ptr<Communicator> HostCommunicator::split(const char* name, int colo
   group.run_size = membership_.run_size;
   group.progress = membership_.progress;
   group.ledger = membership_.ledger;
-  const auto first =
-      static_cast<int>(std::find(colors.begin(), colors.end(), color) - colors.begin());
+  const auto first = static_cast<int>(std::ranges::find(colors, color) - colors.begin());
   for (int q = first; q < size_; ++q) {
     if (colors[q] != color) continue;
     if (q == rank_) group.rank = static_cast<int>(group.ranks_in_run.size());
@@ -340,7 +339,7 @@ std::string HostCommunicator::behind_in(std::uint64_t /*number*/) const {
   const std::vector<int>& members = membership_.ranks_in_run;
   std::vector<std::string> behind;
   for (const RankProgress& other : membership_.progress->read_all()) {
-    const bool is_member = std::find(members.begin(), members.end(), other.rank) != members.end();
+    const bool is_member = std::ranges::find(members, other.rank) != members.end();
     const bool waits = other.state == State::waiting || other.state == State::failing;
     if (!is_member || waits || other.rank == rank_in_run(rank_)) continue;
     behind.push_back(text("rank ", other.rank, ", ", other.describe()));

@@ -176,7 +176,7 @@ std::string unheard(const RankFailures& failures, int ranks) {
   const RankFailures failures = world.collect_failures(kGraceSeconds);
   const RankFailure& blame = blamed(failures);
   const bool by_all = static_cast<int>(failures.size()) == world.size() &&
-                      std::all_of(failures.begin(), failures.end(), [&](const auto& other) {
+                      std::ranges::all_of(failures, [&](const auto& other) {
                         return other.second.message == blame.message;
                       });
   if (blame.rank != world.rank()) sleep_seconds(kEndedByOtherSeconds);

@@ -47,8 +47,8 @@ void add(LedgerEntries& into, const LedgerEntries& more) {
 void Ledger::record(const char* name, const LedgerEntry& what) {
   const std::lock_guard<std::mutex> lock(mutex_);
   // Literals of the same text may have several addresses, so an address says enough only if known.
-  auto entry = std::find_if(entries_.begin(), entries_.end(),
-                            [name](const auto& known) { return known.first == name; });
+  auto entry =
+      std::ranges::find_if(entries_, [name](const auto& known) { return known.first == name; });
   if (entry == entries_.end()) entry = entries_.emplace(entries_.end(), name, LedgerEntry{});
   entry->second += what;
 }

@@ -27,11 +27,11 @@ constexpr double kShownAfterSeconds = 0.1;  // of waiting
 
 // Rows of every rank, where all have the same or are padded to it for little; nothing elsewhere.
 std::optional<std::int64_t> equal_share(const std::vector<std::int64_t>& rows_per_rank) {
-  const std::int64_t largest = *std::max_element(rows_per_rank.begin(), rows_per_rank.end());
+  const std::int64_t largest = *std::ranges::max_element(rows_per_rank);
   const auto moved = static_cast<double>(largest) * static_cast<double>(rows_per_rank.size());
   const auto needed = static_cast<double>(total(rows_per_rank));
-  const bool is_equal = std::all_of(rows_per_rank.begin(), rows_per_rank.end(),
-                                    [&](std::int64_t rows) { return rows == largest; });
+  const bool is_equal =
+      std::ranges::all_of(rows_per_rank, [&](std::int64_t rows) { return rows == largest; });
   if (is_equal || moved < (1 + NcclCommunicator::kMostPadding) * needed) return largest;
   return std::nullopt;
 }

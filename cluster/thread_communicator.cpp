@@ -171,7 +171,7 @@ class ThreadCommunicator::Group {
     const Messages& own = slots[rank].messages;
     const auto left = [&](std::size_t q) { return run_->ranks_[ranks_in_run_[q]].left; };
     const auto all_done = [&] {
-      return std::all_of(slots.begin(), slots.end(), [&](const Slot& slot) { return slot.*done; });
+      return std::ranges::all_of(slots, [&](const Slot& slot) { return slot.*done; });
     };
     const auto any_lost = [&] {
       for (std::size_t q = 0; q < slots.size(); ++q) {
@@ -185,8 +185,7 @@ class ThreadCommunicator::Group {
     if (all_done()) return;
     // Another rank may have begun to copy from this one before the failure was known.
     run_->changed_.wait(lock, [&] {
-      return std::none_of(slots.begin(), slots.end(),
-                          [](const Slot& slot) { return slot.copying; });
+      return std::ranges::none_of(slots, [](const Slot& slot) { return slot.copying; });
     });
     if (run_->failed_rank_ >= 0) {
       throw PeerFailure(this_rank, place(own), run_->failed_rank_, run_->why_);

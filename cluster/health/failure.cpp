@@ -143,9 +143,8 @@ void end_with_last_words() {
 }  // namespace
 
 const RankFailure& blamed(const RankFailures& failures) {
-  const auto least = std::min_element(failures.begin(), failures.end(), [](auto& a, auto& b) {
-    return a.second.standing < b.second.standing;
-  });
+  const auto least = std::ranges::min_element(
+      failures, [](auto& a, auto& b) { return a.second.standing < b.second.standing; });
   return least->second;
 }
 

@@ -82,8 +82,8 @@ void NcclWatch::run() {
     if (stops_) return;
     const Entry oldest = under_way_.front();
     // The stream is one queue, so what is awaited waits for all before it too.
-    const bool waits = std::any_of(under_way_.begin(), under_way_.end(),
-                                   [](const Entry& entry) { return entry.collective.is_awaited; });
+    const bool waits = std::ranges::any_of(
+        under_way_, [](const Entry& entry) { return entry.collective.is_awaited; });
     if (waits) waited_seconds += std::min(tick.seconds(), kMostTickSeconds);
     tick.restart();
     lock.unlock();

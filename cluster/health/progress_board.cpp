@@ -305,9 +305,8 @@ namespace {
 std::optional<Suspect> find_disagreement(const ProgressBoard& board, int ranks) {
   const std::vector<RankProgress> all = board.read_all();
   const auto together = [&](const RankProgress& progress) {
-    return std::count_if(all.begin(), all.end(), [&](const RankProgress& other) {
-      return place(other) == place(progress);
-    });
+    return std::ranges::count_if(
+        all, [&](const RankProgress& other) { return place(other) == place(progress); });
   };
   const auto [odd, usual] = std::minmax_element(
       all.begin(), all.end(),

@@ -150,8 +150,7 @@ FeatureTable match(const FeatureInput& input, std::shared_ptr<const FeatureFile>
     }
   }
   if (matched + had_it == 0) {
-    throw Error(Cause::data, "None of the ",
-                with_commas(static_cast<std::int64_t>(file->keys().size())), " keys of ",
+    throw Error(Cause::data, "None of the ", with_commas(std::ssize(file->keys())), " keys of ",
                 input.path, " is an item of the domain ", known.info.name,
                 file->keys().empty() ? "" : ": it has keys like '" + file->keys()[0] + "'",
                 " and the items have keys like '", known.items.key(0),
@@ -259,10 +258,9 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
       added.features.push_back(match(features[f], files[f], known, kind, report));
     }
     std::ranges::sort(added.features, {}, &FeatureTable::modality);
-    report << info.name << ": " << with_commas(static_cast<std::int64_t>(added.user.size()))
-           << " new interactions, "
-           << with_commas(static_cast<std::int64_t>(added.user_keys.size())) << " new users, "
-           << with_commas(static_cast<std::int64_t>(added.item_keys.size())) << " new items\n";
+    report << info.name << ": " << with_commas(std::ssize(added.user)) << " new interactions, "
+           << with_commas(std::ssize(added.user_keys)) << " new users, "
+           << with_commas(std::ssize(added.item_keys)) << " new items\n";
   }
   match_people(dataset, additions);
   return additions;

@@ -40,7 +40,7 @@ std::vector<Row> rows_of(const DatasetFile& old, int domain, const DomainAdditio
                     added.billionths.empty() ? 0 : added.billionths[i],
                     added.given_split.empty() ? Split::train : added.given_split[i], false});
   }
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+  std::ranges::sort(rows, [](const Row& a, const Row& b) {
     return std::tie(a.user, a.item) < std::tie(b.user, b.item);
   });
   return rows;

@@ -97,7 +97,7 @@ CoreReport find_core(const PackedColumn<std::int32_t>& user_column,
     ++item_degree[item[i]];
   }
   const auto present = [](const std::vector<std::int32_t>& degree) {
-    return std::count_if(degree.begin(), degree.end(), [](std::int32_t d) { return d > 0; });
+    return std::ranges::count_if(degree, [](std::int32_t d) { return d > 0; });
   };
   const std::int64_t users_before = present(user_degree);
   const std::int64_t items_before = present(item_degree);

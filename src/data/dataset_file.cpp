@@ -35,12 +35,12 @@ const char* name_of(Split split) {
 }
 
 std::int64_t ones_in(const std::vector<std::uint8_t>& flags) {
-  return std::count(flags.begin(), flags.end(), std::uint8_t{1});
+  return std::ranges::count(flags, std::uint8_t{1});
 }
 
 bool dataset_format::is_valid_name(const std::string& name) {
   if (name.empty() || name == "key" || name == "." || name == "..") return false;
-  return std::all_of(name.begin(), name.end(), [](char c) {
+  return std::ranges::all_of(name, [](char c) {
     return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') || c == '_' ||
            c == '-' || c == '.';
   });
@@ -138,9 +138,9 @@ struct DatasetFile::State {
 void DatasetFile::State::read_extends() {
   const std::string group = dataset_format::kExtends;
   if (!file.exists(group)) return;
-  const auto count = static_cast<std::int64_t>(domains.size());
+  const auto count = std::ssize(domains);
   const std::vector<std::string> fingerprints = file.read_text(group + "/fingerprint");
-  const auto files = static_cast<std::int64_t>(fingerprints.size());
+  const auto files = std::ssize(fingerprints);
   file.expect_shape(group + "/users", {files, count});
   file.expect_shape(group + "/items", {files, count});
   file.expect_shape(group + "/people", {files});
@@ -246,8 +246,7 @@ DatasetFile DatasetFile::open(const std::string& path) {
       damaged(path, "the attribute domains names a domain ", excerpt(name));
     }
     const std::vector<DomainInfo>& known = state->domains;
-    if (std::any_of(known.begin(), known.end(),
-                    [&](const DomainInfo& domain) { return domain.name == name; })) {
+    if (std::ranges::any_of(known, [&](const DomainInfo& domain) { return domain.name == name; })) {
       damaged(path, "the attribute domains names ", name, " twice");
     }
     state->read_domain(name);
@@ -305,8 +304,8 @@ std::string fingerprint_with(const std::string& fingerprint, const Additions& ad
     digest.add_numbers(domain.item);
     digest.add_numbers(domain.timestamp);
     for (const FeatureTable& table : domain.features) {
-      const auto items = static_cast<std::int64_t>(table.present.size());
-      const auto count = static_cast<std::int64_t>(domain.item_keys.size());
+      const auto items = std::ssize(table.present);
+      const auto count = std::ssize(domain.item_keys);
       std::vector<float> rows(count * table.width);
       table.read(items - count, items, rows.data());
       digest.add_text(table.modality);
@@ -337,14 +336,13 @@ DatasetFile DatasetFile::with(DatasetFile dataset, Additions additions) {
   }
   state.fingerprint = fingerprint_with(state.fingerprint, additions);
   state.in_file = state.domains;
-  state.people += static_cast<std::int64_t>(additions.person_keys.size());
+  state.people += std::ssize(additions.person_keys);
   for (std::size_t d = 0; d < state.domains.size(); ++d) {
     const DomainAdditions& added = additions.domains[d];
     DomainInfo& info = state.domains[d];
-    info.users += static_cast<std::int64_t>(added.user_keys.size());
-    info.items += static_cast<std::int64_t>(added.item_keys.size());
-    info.interactions[static_cast<int>(Split::later)] +=
-        static_cast<std::int64_t>(added.user.size());
+    info.users += std::ssize(added.user_keys);
+    info.items += std::ssize(added.item_keys);
+    info.interactions[static_cast<int>(Split::later)] += std::ssize(added.user);
     add_modalities(added, info);
     std::vector<std::uint8_t>& met = state.met_since.emplace_back(info.items, 0);
     for (const std::int32_t item : added.item) met[item] = 1;
@@ -470,7 +468,7 @@ std::vector<std::int32_t> DatasetFile::person_of_user(int domain) const {
     }
     person[user] = static_cast<std::int32_t>(p);
   }
-  const auto lost = std::find(person.begin(), person.end(), -1);
+  const auto lost = std::ranges::find(person, -1);
   if (lost != person.end()) {
     damaged(path(), dataset, " names no person for user ", lost - person.begin());
   }
@@ -576,7 +574,7 @@ void DatasetFile::verify() const {
                                         [&](const auto& part) { fingerprint.add_numbers(part); });
       }
     }
-    fingerprint.add_count(static_cast<std::int64_t>(info.modalities.size()));
+    fingerprint.add_count(std::ssize(info.modalities));
     for (const ModalityInfo& modality : info.modalities) {
       const auto present = features_present(d, modality.name);
       if (ones_in(present) != modality.present) {

@@ -64,7 +64,7 @@ void write_split(const PreparedDomain& domain, Split split, Hdf5File& file,
 
 void write_features(const PreparedDomain& domain, const FeatureTable& table, Hdf5File& file,
                     Fingerprint& fingerprint) {
-  CHECK_EQ(static_cast<std::int64_t>(table.present.size()), domain.items());
+  CHECK_EQ(std::ssize(table.present), domain.items());
   CHECK_GE(table.width, 1);
   const std::string path = dataset_format::modality_path(domain.name, table.modality);
   file.write(path + "/present", table.present, kCompressed);
@@ -111,7 +111,7 @@ void write_domain(const PreparedDomain& domain, Hdf5File& file, Fingerprint& fin
   for (const Split split : dataset_format::kSplits) write_split(domain, split, file, fingerprint);
 
   file.make_group(dataset_format::features_path(domain.name));
-  fingerprint.add_count(static_cast<std::int64_t>(domain.features.size()));
+  fingerprint.add_count(std::ssize(domain.features));
   for (const FeatureTable& table : domain.features) {
     write_features(domain, table, file, fingerprint);
   }
@@ -138,8 +138,8 @@ void write_extends(const std::vector<ExtendedDataset>& extends, Hdf5File& file) 
     items.insert(items.end(), one.items.begin(), one.items.end());
     people.push_back(one.people);
   }
-  const auto files = static_cast<std::int64_t>(extends.size());
-  const auto domains = static_cast<std::int64_t>(extends.front().users.size());
+  const auto files = std::ssize(extends);
+  const auto domains = std::ssize(extends.front().users);
   const std::string group = dataset_format::kExtends;
   file.write_text(group + "/fingerprint", fingerprints);
   file.write(group + "/users", users.data(), {files, domains});

@@ -44,7 +44,7 @@ DomainFiles parse_domain_files(const std::string& argument, bool is_split) {
                 files.paths.size() == 1 ? " file" : " files", "; expected ", expected,
                 " (double quotes go around a path with commas).");
   }
-  if (std::find(files.paths.begin(), files.paths.end(), "") != files.paths.end()) {
+  if (std::ranges::find(files.paths, "") != files.paths.end()) {
     throw Error(Cause::usage, is_split ? "--split=files: " : "The argument ", argument,
                 " lacks the name of a file; expected ", expected, ".");
   }

@@ -65,8 +65,8 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
   }
   if (matched == 0) {
     throw Error(
-        Cause::data, "None of the ", with_commas(static_cast<std::int64_t>(file->keys().size())),
-        " keys of ", input.path, " is an item of the domain ", domain.name,
+        Cause::data, "None of the ", with_commas(std::ssize(file->keys())), " keys of ", input.path,
+        " is an item of the domain ", domain.name,
         file->keys().empty() ? "" : ": it has keys like '" + file->keys()[0] + "'",
         " and the items have keys like '", domain.item_keys[0], "'",
         users_matched > 0
@@ -78,7 +78,7 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
   report << domain.name << ": " << input.path << ": " << input.modality << " (" << file->width()
          << " wide) of " << with_commas(matched) << " of " << with_commas(domain.items())
          << " items";
-  const std::int64_t unused = static_cast<std::int64_t>(file->keys().size()) - matched;
+  const std::int64_t unused = std::ssize(file->keys()) - matched;
   if (unused > 0) report << "; " << with_commas(unused) << " of its keys are not items here";
   report << "\n";
   FeatureTable table = table_of_rows(file, input.modality, std::move(row_of_item));
@@ -90,7 +90,7 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
 
 void warn_of_equal_rows(const FeatureTable& table, const FeatureInput& input,
                         std::ostream& report) {
-  const auto items = static_cast<std::int64_t>(table.present.size());
+  const auto items = std::ssize(table.present);
   const std::int64_t most = std::max<std::int64_t>(
       1, kReadBytes / (table.width * static_cast<std::int64_t>(sizeof(float))));
   std::vector<float> first;  // (width) of the first item that has one
@@ -156,7 +156,7 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
           Cause::usage, flag, ": '", input.modality,
           "' cannot be the name of a modality: expected letters, digits, '_', '-' and '.'.");
     }
-    if (std::find(domains.begin(), domains.end(), input.domain) == domains.end()) {
+    if (std::ranges::find(domains, input.domain) == domains.end()) {
       const auto close = nearest(input.domain, domains);
       throw Error(Cause::usage, flag, ": '", part, "' is for the domain '", input.domain,
                   "', but the domains are ", join(domains, ", "),

@@ -45,10 +45,10 @@ void hold_out_cold_items(double share, std::uint64_t seed, PreparedDomain& domai
   const Random random(seed, Purpose::hold_out, kCold);
   std::vector<Candidate> candidates;
   for (std::int64_t item = 0; item < domain.items(); ++item) {
-    const bool described =
-        domain.features.empty() ||
-        std::any_of(domain.features.begin(), domain.features.end(),
-                    [&](const FeatureTable& table) { return table.present[item] != 0; });
+    const bool described = domain.features.empty() ||
+                           std::ranges::any_of(domain.features, [&](const FeatureTable& table) {
+                             return table.present[item] != 0;
+                           });
     if (described) candidates.push_back({random.first_word(item, domain.random_stream()), item});
   }
   for (const std::int64_t item : choose(share, std::move(candidates))) domain.cold_items[item] = 1;

@@ -44,7 +44,7 @@ struct Layout {
   std::int64_t first_time = 0;
   std::vector<std::int64_t> begin = {0};  // (ranges + 1)
 
-  std::int64_t ranges() const { return static_cast<std::int64_t>(begin.size()) - 1; }
+  std::int64_t ranges() const { return std::ssize(begin) - 1; }
   int pair_bits() const { return user_bits + item_bits; }
   int bits_behind_pair() const { return split_bits + time_bits + billionth_bits; }
 };
@@ -54,7 +54,7 @@ Layout layout_of(const RawDomain& raw, const std::vector<std::int32_t>& user_num
   Layout layout;
   if (raw.user.empty()) return layout;
   const auto most = [](const std::vector<std::int32_t>& numbers) {
-    return static_cast<std::uint32_t>(*std::max_element(numbers.begin(), numbers.end()));
+    return static_cast<std::uint32_t>(*std::ranges::max_element(numbers));
   };
   const std::uint32_t last = most(user_number);
   const auto wanted = static_cast<std::uint64_t>(raw.user.size()) / kBucketRows;

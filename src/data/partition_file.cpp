@@ -33,7 +33,7 @@ std::array<std::size_t, kColumns.size()> read_header(CsvReader& csv) {
   const std::vector<std::string_view>& fields = csv.fields();
   std::array<std::size_t, kColumns.size()> places{};
   for (std::size_t c = 0; c < kColumns.size(); ++c) {
-    const auto at = std::find(fields.begin(), fields.end(), kColumns[c]);
+    const auto at = std::ranges::find(fields, kColumns[c]);
     if (at == fields.end() || fields.size() != kColumns.size()) {
       std::string got;
       for (const std::string_view field : fields) {
@@ -81,7 +81,7 @@ class Reader {
     const std::vector<std::string_view>& fields = csv_.fields();
     const int domain = domain_named(fields[column_[0]]);
     const std::string_view kind_word = fields[column_[1]];
-    const auto kind = std::find(kKinds.begin(), kKinds.end(), kind_word) - kKinds.begin();
+    const auto kind = std::ranges::find(kKinds, kind_word) - kKinds.begin();
     if (kind == static_cast<std::ptrdiff_t>(kKinds.size())) {
       throw csv_.error("expected the kind user or item and got ", excerpt(kind_word));
     }
@@ -124,9 +124,9 @@ class Reader {
   }
 
   void check_complete() const {
-    const auto first = std::find(owner_.begin(), owner_.end(), -1);
+    const auto first = std::ranges::find(owner_, -1);
     if (first == owner_.end()) return;
-    const auto missing = std::count(owner_.begin(), owner_.end(), -1);
+    const auto missing = std::ranges::count(owner_, -1);
     throw Error(Cause::data, csv_.path(), " says nothing of ", with_commas(missing), " of ",
                 with_commas(space_.nodes()), " users and items, ", describe(first - owner_.begin()),
                 " among them; every one needs a line with its part");
@@ -147,7 +147,7 @@ class Reader {
   }
 
   void check_parts() const {
-    const std::int32_t used = *std::max_element(owner_.begin(), owner_.end()) + 1;
+    const std::int32_t used = *std::ranges::max_element(owner_) + 1;
     if (used == parts_) return;
     throw Error(Cause::data, csv_.path(), " has ", used, used == 1 ? " part" : " parts",
                 " and the run has ", parts_, " row parts; start ", used,

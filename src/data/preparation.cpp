@@ -42,7 +42,7 @@ std::vector<std::int32_t> close_gaps(PackedColumn<std::int32_t>& numbers, std::i
     renumbered[number] = static_cast<std::int32_t>(old.size());
     old.push_back(static_cast<std::int32_t>(number));
   }
-  if (static_cast<std::int64_t>(old.size()) == size) return old;
+  if (std::ssize(old) == size) return old;
   PackedColumn<std::int32_t> closed;
   for (std::size_t at = 0; at < numbers.size(); at += room.size()) {
     numbers.give_back_before(at);
@@ -73,7 +73,7 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
   raw.users.forget_places();
   raw.items.forget_places();
   InteractionRows rows = take_rows(raw, places(sorted_users), places(sorted_items), split, report);
-  const auto count = static_cast<std::int64_t>(rows.size());
+  const auto count = std::ssize(rows);
   if (thresholds.user > 1 || thresholds.item > 1) {
     std::vector<std::uint8_t> keep;
     const CoreReport core =
@@ -130,8 +130,7 @@ std::int64_t shared_people(const PreparedDataset& dataset, std::size_t a, std::s
   std::vector<std::uint8_t> is_user(dataset.people(), 0);
   for (const std::int32_t person : dataset.person_of_user[a]) is_user[person] = 1;
   const std::vector<std::int32_t>& others = dataset.person_of_user[b];
-  return std::count_if(others.begin(), others.end(),
-                       [&](std::int32_t person) { return is_user[person] != 0; });
+  return std::ranges::count_if(others, [&](std::int32_t person) { return is_user[person] != 0; });
 }
 
 void attach_features(const FeatureReader& features, PreparedDataset& dataset) {

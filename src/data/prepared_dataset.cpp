@@ -36,7 +36,7 @@ void InteractionRows::keep_only(const std::vector<std::uint8_t>& keep) {
 }
 
 std::int64_t PreparedDomain::interactions(Split wanted) const {
-  return std::count(split.begin(), split.end(), wanted);
+  return std::ranges::count(split, wanted);
 }
 
 std::uint32_t PreparedDomain::random_stream() const {

@@ -46,9 +46,9 @@ struct PreparedDomain : InteractionRows {
   std::vector<FeatureTable> features;    // by name of the modality
 
   bool is_kept(std::int64_t i) const { return !kept.empty() && kept[i] != 0; }
-  std::int64_t users() const { return static_cast<std::int64_t>(user_keys.size()); }
-  std::int64_t items() const { return static_cast<std::int64_t>(item_keys.size()); }
-  std::int64_t interactions() const { return static_cast<std::int64_t>(user.size()); }
+  std::int64_t users() const { return std::ssize(user_keys); }
+  std::int64_t items() const { return std::ssize(item_keys); }
+  std::int64_t interactions() const { return std::ssize(user); }
   std::int64_t interactions(Split wanted) const;
   /// Tells the random numbers of domains apart (as `draw` of base/random.h). It comes from the
   /// name, so that another order of the domains changes nothing.
@@ -70,7 +70,7 @@ struct PreparedDataset {
   std::string core;
   std::uint64_t seed = 0;
 
-  std::int64_t people() const { return static_cast<std::int64_t>(person_keys.size()); }
+  std::int64_t people() const { return std::ssize(person_keys); }
 };
 
 }  // namespace micrec

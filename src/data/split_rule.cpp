@@ -74,7 +74,7 @@ void split_by_user(const SplitRule& rule, PreparedDomain& domain, const Rank& ra
       }
     }
     const SplitCounts counts = split_counts(rule, end - begin);
-    const auto size = static_cast<std::int64_t>(order.size());
+    const auto size = std::ssize(order);
     const std::int64_t test = std::clamp<std::int64_t>(counts.test - there.test, 0, size);
     const std::int64_t valid = std::clamp<std::int64_t>(counts.valid - there.valid, 0, size - test);
     if (test + valid > 0) {

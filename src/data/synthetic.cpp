@@ -115,7 +115,7 @@ std::vector<std::int32_t> choose_items(const Catalogue& catalogue, const Taste& 
   std::vector<std::int32_t> seen;  // the same, sorted
   std::uint64_t attempt = 0;
   const std::uint64_t give_up = 20 * static_cast<std::uint64_t>(count) + 100;
-  while (static_cast<std::int64_t>(items.size()) < count) {
+  while (std::ssize(items) < count) {
     std::int32_t chosen = 0;
     if (attempt < give_up) {
       // 2^24 attempts a user are more than give_up of any user that int32 items allow.

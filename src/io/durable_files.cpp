@@ -111,7 +111,7 @@ std::string read_small_file(const std::string& path, std::int64_t limit_bytes) {
   char piece[16384];
   while (const std::size_t got = read_some(file, path, piece, sizeof piece)) {
     contents.append(piece, got);
-    if (static_cast<std::int64_t>(contents.size()) > limit_bytes) {
+    if (std::ssize(contents) > limit_bytes) {
       throw Error(Cause::io, path, " is longer than the ",
                   in_bytes(static_cast<double>(limit_bytes)), " that it may have");
     }
@@ -123,8 +123,8 @@ FileDigest digest_file(const std::string& path, const std::vector<FilePart>& par
                        std::int64_t block_bytes) {
   std::vector<std::size_t> order(parts.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return parts[a].offset < parts[b].offset; });
+  std::ranges::sort(
+      order, [&](std::size_t a, std::size_t b) { return parts[a].offset < parts[b].offset; });
 
   const Descriptor file = open_to("open", path, O_RDONLY);
   Fingerprint whole;

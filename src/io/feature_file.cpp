@@ -51,7 +51,7 @@ std::vector<std::string> read_key_file(const std::string& path, std::int64_t row
   std::string_view line;
   while (lines.next(&line)) {
     // At once: a packed file of some MiB can hold a thousand times as many empty lines.
-    if (static_cast<std::int64_t>(keys.size()) == rows) {
+    if (std::ssize(keys) == rows) {
       throw lines.error("expected ", with_commas(rows),
                         " keys, one for each row of values, got more");
     }
@@ -99,7 +99,7 @@ struct FeatureFile::State {
   void verify() const {
     if (hdf5->has_attribute(kKey, kChecksum)) compare_checksum(kKey, checksum_of(keys));
     if (!hdf5->has_attribute(kValue, kChecksum)) return;
-    const auto rows = static_cast<std::int64_t>(keys.size());
+    const auto rows = std::ssize(keys);
     const auto row_bytes = width * static_cast<std::int64_t>(sizeof(float));
     const std::int64_t rows_at_once = std::max<std::int64_t>(1, kBytesAtOnce / row_bytes);
     std::vector<float> block(static_cast<std::size_t>(std::min(rows, rows_at_once) * width));
@@ -160,7 +160,7 @@ FeatureFile FeatureFile::open(const std::string& path) {
     state->set_width(shape);
     state->keys_path = files_of_features(path).back();
     state->keys = read_key_file(state->keys_path, shape[0]);
-    state->check_count(static_cast<std::int64_t>(state->keys.size()), shape[0]);
+    state->check_count(std::ssize(state->keys), shape[0]);
   } else {
     if (Hdf5File::is_another_format(path)) {
       throw Error(Cause::data, path,
@@ -210,8 +210,7 @@ const std::vector<std::string>& FeatureFile::keys() const { return state_->keys;
 
 void FeatureFile::read_rows(Range rows, float* out) const {
   const State& s = *state_;
-  CHECK(0 <= rows.begin && rows.begin <= rows.end &&
-        rows.end <= static_cast<std::int64_t>(s.keys.size()))
+  CHECK(0 <= rows.begin && rows.begin <= rows.end && rows.end <= std::ssize(s.keys))
       << s.path << ": rows " << rows.begin << " to " << rows.end;
   s.read(rows, out);
   for (std::int64_t i = 0; i < rows.size() * s.width; ++i) {

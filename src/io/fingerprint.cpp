@@ -24,7 +24,7 @@ void Fingerprint::add_bytes(const void* bytes, std::size_t count) {
 }
 
 void Fingerprint::add_text(std::string_view value) {
-  add_count(static_cast<std::int64_t>(value.size()));
+  add_count(std::ssize(value));
   add_bytes(value.data(), value.size());
 }
 

@@ -31,7 +31,7 @@ class Fingerprint {
   }
   template <typename T>
   void add_numbers(const std::vector<T>& values) {
-    add_numbers(values.data(), static_cast<std::int64_t>(values.size()));
+    add_numbers(values.data(), std::ssize(values));
   }
 
   /// 32 hexadecimal digits, as xxh128sum prints them.

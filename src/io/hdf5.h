@@ -121,7 +121,7 @@ class Hdf5File {
   template <Hdf5Number T>
   void write(const std::string& dataset, const std::vector<T>& values,
              const Hdf5Storage& storage = {}) {
-    write(dataset, values.data(), {static_cast<std::int64_t>(values.size())}, storage);
+    write(dataset, values.data(), {std::ssize(values)}, storage);
   }
 
   /// A new dataset of zeros (Hdf5Storage), to be filled by write_rows().

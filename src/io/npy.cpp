@@ -214,7 +214,7 @@ NpyWriter::NpyWriter(const UnfinishedFile& file, std::int64_t rows, std::int64_t
 }
 
 void NpyWriter::write(std::span<const float> values) {
-  values_left_ -= static_cast<std::int64_t>(values.size());
+  values_left_ -= std::ssize(values);
   file_.write(reinterpret_cast<const char*>(values.data()),
               static_cast<std::streamsize>(values.size_bytes()));
 }

@@ -63,7 +63,7 @@ std::vector<std::string> list_folder(const std::string& path) {
     errno = 0;
   }
   if (errno != 0) refuse_path("list", path, errno);
-  std::sort(entries.begin(), entries.end());
+  std::ranges::sort(entries);
   return entries;
 }
 

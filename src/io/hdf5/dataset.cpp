@@ -279,15 +279,14 @@ void check_rows(const OpenFile& file, const std::string& name, const Hdf5Info& w
 void make_dataset(OpenFile& file, const std::string& name, hid_t type,
                   const std::vector<std::int64_t>& shape, bool compress, Fill fill) {
   file.check_writable(name);
-  CHECK(!shape.empty() &&
-        std::all_of(shape.begin(), shape.end(), [](auto size) { return size >= 0; }))
+  CHECK(!shape.empty() && std::ranges::all_of(shape, [](auto size) { return size >= 0; }))
       << file.at(name) << ": cannot make a dataset of shape " << shape_text(shape);
   refuse_existing(file, name);
   const std::vector<hsize_t> sizes(shape.begin(), shape.end());
   const Handle plist = property_list(H5P_DATASET_CREATE);
   // Equal contents make equal files.
   must("H5Pset_obj_track_times", H5Pset_obj_track_times(plist.id(), false));
-  const bool has_elements = std::find(shape.begin(), shape.end(), 0) == shape.end();
+  const bool has_elements = std::ranges::find(shape, 0) == shape.end();
   if (fill != Fill::by_caller && has_elements) {
     // In the file at once: a reader refuses a dataset that is larger than what its file holds.
     must("H5Pset_alloc_time", H5Pset_alloc_time(plist.id(), H5D_ALLOC_TIME_EARLY));

@@ -140,7 +140,7 @@ std::vector<std::string> children(const OpenFile& file, const std::string& group
           &names, H5P_DEFAULT) < 0) {
     file.fail_reading(group, "listing the group");
   }
-  std::sort(names.begin(), names.end());
+  std::ranges::sort(names);
   return names;
 }
 

@@ -106,7 +106,7 @@ void Hdf5File::write_text(const std::string& dataset, const std::vector<std::str
   for (const std::string& value : values) longest = std::max(longest, value.size());
   const Lock lock(library_mutex());
   const std::string name = absolute(dataset);
-  const auto rows = static_cast<std::int64_t>(values.size());
+  const auto rows = std::ssize(values);
   const std::size_t width = fit_fields(values, longest) ? longest : 0;
   hdf5::make_dataset(*file_, name, hdf5::text_type(width).id(), {rows}, storage.compress,
                      hdf5::Fill::by_caller);

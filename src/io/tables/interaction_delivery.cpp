@@ -30,7 +30,7 @@ bool has_line_end(std::string_view value) {
 
 /// A number with a comma where we write a point.
 const char* comma_hint(std::string_view value) {
-  const bool is_one = std::count(value.begin(), value.end(), ',') == 1 &&
+  const bool is_one = std::ranges::count(value, ',') == 1 &&
                       value.find_first_not_of("+-0123456789,") == std::string_view::npos;
   return is_one ? "; write decimals with a point" : "";
 }
@@ -139,7 +139,7 @@ std::string did_you_mean(std::string_view name, const Names& there) {
 
 std::optional<std::size_t> find_any(const Names& there, const Names& candidates) {
   for (const std::string& name : candidates) {
-    const auto found = std::find(there.begin(), there.end(), name);
+    const auto found = std::ranges::find(there, name);
     if (found != there.end()) return static_cast<std::size_t>(found - there.begin());
   }
   return std::nullopt;

@@ -33,7 +33,7 @@ FieldNames find_fields(const LineReader& lines, Object object, const ColumnNames
   }
   if (columns.given) {
     for (const std::string& name : columns.names) {
-      if (name.empty() || std::find(names.begin(), names.end(), name) != names.end()) continue;
+      if (name.empty() || std::ranges::find(names, name) != names.end()) continue;
       throw lines.error("no field '", name, "'; the object has ", listed(names),
                         did_you_mean(name, names));
     }

@@ -297,11 +297,10 @@ class TableReader {
       return contains(names_of(role), table_.small[*place(role)]);
     };
     bool is_header = is_name(Role::user) || is_name(Role::item);
-    if (!is_header && sample_.size() > 1 &&
-        std::all_of(table_.raw.begin(), table_.raw.end(), is_name_like)) {
+    if (!is_header && sample_.size() > 1 && std::ranges::all_of(table_.raw, is_name_like)) {
       const auto second = fields_of(sample_[1], format_.separator);
       is_header = second.size() == table_.raw.size() &&
-                  std::any_of(second.begin(), second.end(), [](std::string_view field) {
+                  std::ranges::any_of(second, [](std::string_view field) {
                     return parse_real(trim(field)).has_value();
                   });
     }

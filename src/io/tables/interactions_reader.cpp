@@ -140,7 +140,7 @@ class ByContent {
   bool has_header(std::string_view separator) const {
     for (const std::string_view field : fields_of(sample_.front(), separator)) {
       const Names& names = names_of(Role::user);
-      if (std::find(names.begin(), names.end(), small_letters(field)) != names.end()) return true;
+      if (std::ranges::find(names, small_letters(field)) != names.end()) return true;
     }
     return false;
   }

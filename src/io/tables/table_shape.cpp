@@ -118,7 +118,7 @@ NumberLines number_lines(const std::vector<std::string_view>& lines) {
   bool all_end_with_ratings = true;
   for (const std::string_view line : lines) {
     const std::vector<std::string_view> words = words_of(line);
-    if (words.empty() || !std::all_of(words.begin(), words.end(), is_count)) {
+    if (words.empty() || !std::ranges::all_of(words, is_count)) {
       all_end_with_ratings = false;
       continue;
     }
@@ -136,9 +136,8 @@ NumberLines number_lines(const std::vector<std::string_view>& lines) {
     return static_cast<double>(part) >= kMostOfThem * static_cast<double>(all);
   };
   if (of_numbers == 0 || !share(of_numbers, lines.size())) return NumberLines::other;
-  const auto widest =
-      std::max_element(lines_of_width.begin(), lines_of_width.end(),
-                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto widest = std::ranges::max_element(
+      lines_of_width, [](const auto& a, const auto& b) { return a.second < b.second; });
   // Of width 2 both are the same.
   if (widest->first < 3 || !share(widest->second, of_numbers)) return NumberLines::lists;
   if (firsts.size() < of_numbers) return NumberLines::table;
