@@ -68,16 +68,11 @@ class Assignment {
   std::int64_t gpus() const { return std::ssize(numbers_); }
   const std::vector<int>& ranks_without() const { return without_; }
   int ranks_that_see_the_gpus_of(int rank) const {
-    int count = 0;
-    for (const Report& report : reports_) {
-      for (std::int32_t g = 0; g < report.gpus; ++g) {
-        if (sees(reports_[rank], report.identities[g])) {
-          ++count;
-          break;
-        }
-      }
-    }
-    return count;
+    const auto shares_one = [&](const Report& report) {
+      return std::any_of(report.identities.begin(), report.identities.begin() + report.gpus,
+                         [&](const auto& gpu) { return sees(reports_[rank], gpu); });
+    };
+    return static_cast<int>(std::ranges::count_if(reports_, shares_one));
   }
   /// The rank's own number of the GPU it holds, or nothing.
   std::optional<int> device_of(int rank) const {

@@ -279,27 +279,21 @@ int run_job(int argc, char** argv, const JobOptions& options,
             const std::function<int(Job&)>& body) {
   // From before MPI starts until after it has ended: a wish that comes then must not kill the rank.
   const StopSignals signals(options.stop_signals);
-  LaunchEnvironment launch;
   try {
-    launch = read_launch_environment();
-  } catch (const Error& error) {
+    const LaunchEnvironment launch = read_launch_environment();
+    const GpuFailureGuard guard(
+        options.program, launch.size > 1 ? text("rank ", launch.rank, " of ", launch.size) : "");
+    if (!launch.has_mpi) return run_alone(options, body);
+    std::unique_ptr<WatchdogLink> watchdog;
+    if (options.watchdog && launch.size > 1) {
+      watchdog = fork_under_watchdog(
+          {options.program, launch.rank, launch.size, options.communicator.deadline_seconds});
+    }
+    return run_under_mpi(argc, argv, launch, options, watchdog.get(), body);
+  } catch (const Error& error) {  // before anything was joined
     say(options, error.what());
     return static_cast<int>(error.cause());
   }
-  const GpuFailureGuard guard(
-      options.program, launch.size > 1 ? text("rank ", launch.rank, " of ", launch.size) : "");
-  if (!launch.has_mpi) return run_alone(options, body);
-  std::unique_ptr<WatchdogLink> watchdog;
-  if (options.watchdog && launch.size > 1) {
-    try {
-      watchdog = fork_under_watchdog(
-          {options.program, launch.rank, launch.size, options.communicator.deadline_seconds});
-    } catch (const Error& error) {
-      say(options, error.what());
-      return static_cast<int>(error.cause());
-    }
-  }
-  return run_under_mpi(argc, argv, launch, options, watchdog.get(), body);
 }
 
 }  // namespace micrec

@@ -94,7 +94,8 @@ void NcclWatch::run() {
       if (!failure_.is_set()) has_passed = oldest.collective.mark->has_passed();
       if (!has_passed) look(oldest.collective, looks, waited_seconds);
     } catch (...) {
-      fail(oldest.collective, std::current_exception());
+      failure_.set(host_.place(oldest.collective.name, oldest.collective.number),
+                   std::current_exception());
     }
     if (failure_.is_set()) {
       link_.abort();
@@ -136,10 +137,6 @@ void NcclWatch::look(const UnderWay& oldest, int looks, double waited_seconds) {
   throw DeadlinePassed(text(host_.this_rank(), " waited ", deadline_seconds_, " s in ", place,
                             " for ", behind.empty() ? "NCCL to move the data" : behind,
                             "; NCCL_DEBUG=INFO says what NCCL does on each rank"));
-}
-
-void NcclWatch::fail(const UnderWay& oldest, const std::exception_ptr& what) {
-  failure_.set(host_.place(oldest.name, oldest.number), what);
 }
 
 }  // namespace micrec
