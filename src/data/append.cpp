@@ -165,15 +165,12 @@ void keep_held_out(PreparedDomain& domain) {
 PreparedDataset append(std::shared_ptr<const DatasetFile> old, Additions additions,
                        const AppendOptions& options, std::ostream& report) {
   PreparedDataset dataset;
-  dataset.extends = old->extends();
+  static_cast<DatasetOrigin&>(dataset) = old->origin();
   ExtendedDataset& extended = dataset.extends.emplace_back();
   extended.fingerprint = old->fingerprint();
   extended.people = old->people();
   dataset.provenance = options.provenance;
   dataset.split_rule = options.split.to_string();
-  dataset.hold_out = old->hold_out();
-  dataset.core = old->core();
-  dataset.seed = static_cast<std::uint64_t>(old->seed());
   dataset.person_keys = old->person_keys();
   append_to(dataset.person_keys, additions.person_keys);
   for (std::size_t d = 0; d < old->domains().size(); ++d) {
@@ -188,7 +185,7 @@ PreparedDataset append(std::shared_ptr<const DatasetFile> old, Additions additio
   }
   refuse_too_many_nodes(dataset);
   refuse_two_widths(dataset);
-  assign_splits(options.split, dataset.seed, dataset);
+  assign_splits(options.split, static_cast<std::uint64_t>(dataset.seed), dataset);
   for (PreparedDomain& domain : dataset.domains) keep_held_out(domain);
   return dataset;
 }

@@ -61,12 +61,7 @@ struct DatasetFile::State {
   Hdf5File file;
   std::int64_t version = 0;  // of the format
   std::string fingerprint;
-  std::string provenance;
-  std::string split_rule;
-  std::string hold_out;
-  std::string core;
-  std::int64_t seed = 0;
-  std::vector<ExtendedDataset> extends;
+  DatasetOrigin origin;
   std::vector<DomainInfo> domains;
   std::int64_t people = 0;
 
@@ -148,7 +143,7 @@ void DatasetFile::State::read_extends() {
   const auto items = file.read<std::int64_t>(group + "/items");
   const auto people_of = file.read<std::int64_t>(group + "/people");
   for (std::int64_t f = 0; f < files; ++f) {
-    ExtendedDataset& one = extends.emplace_back();
+    ExtendedDataset& one = origin.extends.emplace_back();
     one.fingerprint = fingerprints[f];
     one.people = people_of[f];
     bool fits = one.people >= 0 && one.people <= (f + 1 < files ? people_of[f + 1] : people);
@@ -235,11 +230,11 @@ DatasetFile DatasetFile::open(const std::string& path) {
   }
   state->version = version;
   state->fingerprint = file.text_attribute("/", "fingerprint");
-  state->provenance = file.text_attribute("/", "provenance");
-  state->split_rule = file.text_attribute("/", "split");
-  state->hold_out = file.text_attribute("/", "hold_out");
-  state->core = file.text_attribute("/", "core");
-  state->seed = file.integer_attribute("/", "seed");
+  state->origin.provenance = file.text_attribute("/", "provenance");
+  state->origin.split_rule = file.text_attribute("/", "split");
+  state->origin.hold_out = file.text_attribute("/", "hold_out");
+  state->origin.core = file.text_attribute("/", "core");
+  state->origin.seed = file.integer_attribute("/", "seed");
   state->people = file.expect_shape(dataset_format::kPeopleKeys, {-1})[0];
   for (const std::string& name : split(file.text_attribute("/", "domains"), ',')) {
     if (!dataset_format::is_valid_name(name)) {
@@ -322,7 +317,7 @@ DatasetFile DatasetFile::with(DatasetFile dataset, Additions additions) {
   State& state = *dataset.state_;
   CHECK(!state.added) << "what came later is added once";
   CHECK_EQ(additions.domains.size(), state.domains.size());
-  ExtendedDataset& file = state.extends.emplace_back();
+  ExtendedDataset& file = state.origin.extends.emplace_back();
   file.fingerprint = state.fingerprint;
   file.people = state.people;
   for (std::size_t d = 0; d < state.domains.size(); ++d) {
@@ -353,15 +348,12 @@ DatasetFile DatasetFile::with(DatasetFile dataset, Additions additions) {
 
 const std::string& DatasetFile::path() const { return state_->file.path(); }
 const std::string& DatasetFile::fingerprint() const { return state_->fingerprint; }
-const std::string& DatasetFile::provenance() const { return state_->provenance; }
-const std::string& DatasetFile::split_rule() const { return state_->split_rule; }
-const std::string& DatasetFile::hold_out() const { return state_->hold_out; }
-const std::string& DatasetFile::core() const { return state_->core; }
-std::int64_t DatasetFile::seed() const { return state_->seed; }
+const DatasetOrigin& DatasetFile::origin() const { return state_->origin; }
 const std::vector<DomainInfo>& DatasetFile::domains() const { return state_->domains; }
 std::int64_t DatasetFile::people() const { return state_->people; }
-bool DatasetFile::has_hold_outs() const { return !state_->hold_out.empty() || state_->added; }
-const std::vector<ExtendedDataset>& DatasetFile::extends() const { return state_->extends; }
+bool DatasetFile::has_hold_outs() const {
+  return !state_->origin.hold_out.empty() || state_->added;
+}
 std::vector<std::string> DatasetFile::person_keys() const {
   return state_->keys(dataset_format::kPeopleKeys,
                       state_->added ? &state_->added->person_keys : nullptr);

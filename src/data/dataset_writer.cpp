@@ -186,7 +186,7 @@ std::string write_dataset(const PreparedDataset& dataset, const std::string& pat
     file.set_attribute("/", "split", dataset.split_rule);
     file.set_attribute("/", "hold_out", dataset.hold_out);
     file.set_attribute("/", "core", dataset.core);
-    file.set_attribute("/", "seed", static_cast<std::int64_t>(dataset.seed));
+    file.set_attribute("/", "seed", dataset.seed);
     file.close();
   }
   unfinished.finish();

@@ -316,7 +316,7 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
   dataset.split_rule = options.split.to_string();
   dataset.hold_out = options.hold_out.to_string();
   dataset.core = options.core.to_string();
-  dataset.seed = options.seed;
+  dataset.seed = static_cast<std::int64_t>(options.seed);
   for (RawDomain& domain : raw) {
     const CoreThresholds thresholds = options.core.of(domain.name);
     dataset.domains.push_back(

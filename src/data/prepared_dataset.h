@@ -56,19 +56,10 @@ struct PreparedDomain : InteractionRows {
 };
 
 /// A data set in memory: what preparation makes and write_dataset() writes.
-struct PreparedDataset {
+struct PreparedDataset : DatasetOrigin {
   std::vector<PreparedDomain> domains;
   std::vector<std::string> person_keys;                   // (people) by key_less, in each part
   std::vector<std::vector<std::int32_t>> person_of_user;  // [domain] (users)
-
-  std::vector<ExtendedDataset> extends;  // the oldest first
-
-  // How it was made, as the file records it.
-  std::string provenance;
-  std::string split_rule;
-  std::string hold_out;
-  std::string core;
-  std::uint64_t seed = 0;
 
   std::int64_t people() const { return std::ssize(person_keys); }
 };
