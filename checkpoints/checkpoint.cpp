@@ -25,8 +25,9 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kRowNumbersAtOnce = kTransferBytes / std::int64_t{sizeof(std::int64_t)};
 
-[[noreturn]] void fail_damaged(const std::string& path, const std::string& what) {
-  throw Error(Cause::checkpoint, text(path, " is damaged: ", what, "; restore another checkpoint"));
+template <typename... Parts>
+[[noreturn]] void fail_damaged(const std::string& path, const Parts&... what) {
+  throw Error(Cause::checkpoint, path, " is damaged: ", what..., "; restore another checkpoint");
 }
 
 void verify_shard(const std::string& directory, const StoredShard& shard, Verify verify) {
@@ -67,7 +68,7 @@ void read_hits(const Hdf5File& file, const std::string& dataset, const std::vect
   T* const out = part.host.mutable_data_ptr<T>();
   const std::int64_t elements = part.row_elements;
   if (elements == 0 || hits.empty()) return;
-  const auto count = static_cast<std::int64_t>(hits.size());
+  const auto count = std::ssize(hits);
   const Hit first = hits.front();
   const Hit last = hits.back();
   if (last.file_row - first.file_row == count - 1 &&
@@ -103,16 +104,16 @@ struct ShardedRead {
 
 void check_matches(const StoredTensor& stored, const CheckpointTensor& wanted,
                    const std::string& directory, std::int64_t owned_rows) {
-  const auto fail = [&](const std::string& what) {
-    throw Error(Cause::checkpoint, text("tensor '", stored.name, "' of ", directory, " ", what,
-                                        "; was it saved by a run with other settings?"));
+  const auto fail = [&](const auto&... what) {
+    throw Error(Cause::checkpoint, "tensor '", stored.name, "' of ", directory, " ", what...,
+                "; was it saved by a run with other settings?");
   };
   if (stored.sharded != wanted.sharded) {
-    fail(text("is ", stored.sharded ? "sharded" : "replicated", ", expected it ",
-              wanted.sharded ? "sharded" : "replicated"));
+    fail("is ", stored.sharded ? "sharded" : "replicated", ", expected it ",
+         wanted.sharded ? "sharded" : "replicated");
   }
   const std::string type = element_type_name(wanted.value.scalar_type());
-  if (stored.type != type) fail(text("is of type ", stored.type, ", expected ", type));
+  if (stored.type != type) fail("is of type ", stored.type, ", expected ", type);
   std::vector<std::int64_t> shape = wanted.value.sizes().vec();
   if (stored.sharded) {
     CHECK(!shape.empty() && shape[0] == owned_rows)
@@ -120,7 +121,7 @@ void check_matches(const StoredTensor& stored, const CheckpointTensor& wanted,
     shape[0] = stored.shape[0];
   }
   if (stored.shape != shape) {
-    fail(text("has the shape ", shape_text(stored.shape), ", expected ", shape_text(shape)));
+    fail("has the shape ", shape_text(stored.shape), ", expected ", shape_text(shape));
   }
 }
 
@@ -130,10 +131,8 @@ std::vector<Part> parts_of(const StoredTensor& stored, const CheckpointTensor& w
   parts.push_back(make_part("value", wanted.value));
   if (!with_optimizer_state || !wanted.adam_m.defined()) return parts;
   if (!stored.trained) {
-    throw Error(
-        Cause::checkpoint,
-        text("tensor '", stored.name, "' of ", directory,
-             " has no optimizer state, expected adam_m and adam_v; was it trained in that run?"));
+    throw Error(Cause::checkpoint, "tensor '", stored.name, "' of ", directory,
+                " has no optimizer state, expected adam_m and adam_v; was it trained in that run?");
   }
   CHECK(wanted.adam_v.defined()) << stored.name << " has adam_m without adam_v";
   for (const auto& [leaf, moment] :
@@ -185,17 +184,17 @@ void read_sharded_parts(const Hdf5File& file, const StoredShard& shard, int shar
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t row = numbers[static_cast<std::size_t>(i - begin)];
       if (row <= previous || row >= stored.shape[0]) {
-        fail_damaged(file.path(),
-                     text("row numbers of tensor '", stored.name, "' do not rise within 0 to ",
-                          stored.shape[0] - 1, " at row ", i, " of the file"));
+        fail_damaged(file.path(), "row numbers of tensor '", stored.name,
+                     "' do not rise within 0 to ", stored.shape[0] - 1, " at row ", i,
+                     " of the file");
       }
       previous = row;
       while (next_owned < owned.size() && value(owned[next_owned]) < row) ++next_owned;
       if (next_owned == owned.size() || value(owned[next_owned]) != row) continue;
       std::int32_t& found_in = read.found_in[next_owned];
       if (found_in >= 0) {
-        fail_damaged(file.path(), text("row ", row, " of tensor '", stored.name, "' is also in ",
-                                       shards[static_cast<std::size_t>(found_in)].file));
+        fail_damaged(file.path(), "row ", row, " of tensor '", stored.name, "' is also in ",
+                     shards[static_cast<std::size_t>(found_in)].file);
       }
       found_in = shard_number;
       hits.push_back({i, static_cast<std::int64_t>(next_owned)});
@@ -218,7 +217,7 @@ void read_shard(const std::string& directory, const StoredShard& shard, Verify v
     read(Hdf5File::open((fs::path(directory) / shard.file).string(), content));
   } catch (const Error& error) {
     if (error.cause() != Cause::data) throw;
-    throw Error(Cause::checkpoint, text("checkpoint ", directory, " is damaged: ", error.what()));
+    throw Error(Cause::checkpoint, "checkpoint ", directory, " is damaged: ", error.what());
   }
 }
 
@@ -228,8 +227,8 @@ const StoredTensor& find_tensor(const Checkpoint& checkpoint, const std::string&
     if (tensor.name == name) return tensor;
     names.push_back(tensor.name);
   }
-  throw Error(Cause::checkpoint, text(checkpoint.directory(), " has no tensor '", name,
-                                      "'; it has ", names.empty() ? "none" : join(names, ", ")));
+  throw Error(Cause::checkpoint, checkpoint.directory(), " has no tensor '", name, "'; it has ",
+              names.empty() ? "none" : join(names, ", "));
 }
 
 }  // namespace
@@ -277,7 +276,7 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
   for (const CheckpointTensor& wanted : into) {
     const std::optional<Failure> difference = attempt([&] {
       const StoredTensor& stored = find_tensor(*this, wanted.name);
-      check_matches(stored, wanted, directory_, static_cast<std::int64_t>(owned.size()));
+      check_matches(stored, wanted, directory_, std::ssize(owned));
       std::vector<Part> parts = parts_of(stored, wanted, with_optimizer_state, directory_);
       if (stored.sharded) {
         sharded.push_back({&stored, std::move(parts), std::vector<std::int32_t>(owned.size(), -1)});
@@ -306,13 +305,12 @@ void Checkpoint::restore(const std::vector<GlobalNode>& owned, std::vector<Check
   }
 
   for (const ShardedRead& read : sharded) {
-    const auto lost = std::find(read.found_in.begin(), read.found_in.end(), -1);
+    const auto lost = std::ranges::find(read.found_in, -1);
     if (lost == read.found_in.end()) continue;
     const std::int32_t row = value(owned[static_cast<std::size_t>(lost - read.found_in.begin())]);
-    throw Error(Cause::checkpoint,
-                text("row ", row, " of tensor '", read.stored->name, "' is in none of the ",
-                     shards.size(), " files of ", directory_, ", which hold ", with_commas(rows()),
-                     " rows; was it saved for another dataset?"));
+    throw Error(Cause::checkpoint, "row ", row, " of tensor '", read.stored->name,
+                "' is in none of the ", shards.size(), " files of ", directory_, ", which hold ",
+                with_commas(rows()), " rows; was it saved for another dataset?");
   }
   const auto deliver = [](const std::vector<Part>& parts) {
     for (const Part& part : parts) {

@@ -26,6 +26,14 @@ struct CheckpointTensor {
   std::string description;  // for people who open the file
 };
 
+/// What a file of a checkpoint has of a tensor, by the names of its datasets; moments may not be
+/// defined.
+inline constexpr std::pair<const char*, at::Tensor CheckpointTensor::*> kTensorParts[] = {
+    {"value", &CheckpointTensor::value},
+    {"adam_m", &CheckpointTensor::adam_m},
+    {"adam_v", &CheckpointTensor::adam_v},
+};
+
 /// A file as a manifest names it.
 struct StoredFile {
   std::string file;  // its name in the checkpoint, or of item regression in the run's folder

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
+#include "checkpoints/manifest.h"
 #include "checkpoints/shard_file.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
@@ -66,13 +67,11 @@ struct Checksums {
 [[noreturn]] void refuse(const std::string& path, std::string what) {
   const std::string of_any_file = "; make or fetch it again";
   if (what.ends_with(of_any_file)) what.resize(what.size() - of_any_file.size());
-  throw Error(Cause::checkpoint, text(path, " ", what, kAdvice));
+  throw Error(Cause::checkpoint, path, " ", what, kAdvice);
 }
 
-/// What cannot be in such a file; read_or_refuse() says in which.
-[[noreturn]] void fail(const std::string& what) { throw Error(Cause::data, what); }
-
-/// Reads a file of which the contents, and not the system, may be what is wrong.
+/// Reads a file of which the contents, and not the system, may be what is wrong: an
+/// Error(Cause::data) of it, which need not name the file.
 template <typename Read>
 auto read_or_refuse(const std::string& path, const Read& read) {
   if (!is_there(path)) refuse(path, "is missing");
@@ -97,37 +96,32 @@ OpenFile open_file(const std::string& path, Hdf5Content content) {
   const std::string format =
       file.has_attribute("/", "format") ? file.text_attribute("/", "format") : "";
   if (format != kItemRegressionFormat) {
-    fail(text("its format is ", excerpt(format), ", expected '", kItemRegressionFormat, "'"));
+    throw Error(Cause::data, "its format is ", excerpt(format), ", expected '",
+                kItemRegressionFormat, "'");
   }
   const std::int64_t version = file.integer_attribute("/", "format_version");
-  if (version > kItemRegressionFormatVersion) {
-    throw NewerFormat(text(path, " is of format version ", version,
-                           ", this program reads versions up to ", kItemRegressionFormatVersion,
-                           "; use the micrec that wrote it, or a newer one"));
-  }
-  if (version < 1) fail(text("its format version is ", version));
+  refuse_newer_format(path, version, kItemRegressionFormatVersion);
+  if (version < 1) throw Error(Cause::data, "its format version is ", version);
   what.origin.dataset_fingerprint = file.text_attribute("/", "dataset_fingerprint");
   what.origin.settings = file.text_attribute("/", "settings");
   what.origin.has_recency = version > kItemRegressionWithoutRecency;
   what.items = file.integer_attribute("/", "items");
   if (what.items < 0 || what.items > std::numeric_limits<std::int32_t>::max()) {
-    fail(text("it has ", what.items, " items, expected 0 to ",
-              std::numeric_limits<std::int32_t>::max()));
+    throw Error(Cause::data, "it has ", what.items, " items, expected 0 to ",
+                std::numeric_limits<std::int32_t>::max());
   }
   for (const auto& [name, type] :
        {std::pair(kOffsets, Hdf5Type::int64), std::pair(kSource, Hdf5Type::int32),
         std::pair(kValue, Hdf5Type::float32)}) {
     const Hdf5Type found = file.info(name).type;
     if (found != type) {
-      fail(text(name, " is of ", name_of(found), ", expected ", name_of(type)));
+      throw Error(Cause::data, name, " is of ", name_of(found), ", expected ", name_of(type));
     }
   }
   file.expect_shape(kOffsets, {what.items + 1});
   what.coefficients = file.expect_shape(kSource, {-1})[0];
   file.expect_shape(kValue, {what.coefficients});
-  std::error_code error;
-  what.bytes = static_cast<std::int64_t>(fs::file_size(path, error));
-  if (error) refuse_path("read", path, error.value());
+  what.bytes = bytes_of_file(path);
   return opened;
 }
 
@@ -203,27 +197,27 @@ class RowReader {
 
   void check_offsets(std::int64_t first, const std::vector<std::int64_t>& offsets) const {
     if (first == 0 && offsets.front() != 0) {
-      fail(text(kOffsets, " begins with ", offsets.front(), ", not 0"));
+      throw Error(Cause::data, kOffsets, " begins with ", offsets.front(), ", not 0");
     }
     for (std::size_t t = 1; t < offsets.size(); ++t) {
       const std::int64_t size = offsets[t] - offsets[t - 1];
       if (offsets[t] < 0 || offsets[t] > coefficients_ || size < 0 || size > items_) {
-        fail(text(kOffsets, " goes from ", offsets[t - 1], " to ", offsets[t], " at item ",
-                  first + static_cast<std::int64_t>(t) - 1, ", expected 0 to ", items_,
-                  " more, and at most ", coefficients_));
+        throw Error(Cause::data, kOffsets, " goes from ", offsets[t - 1], " to ", offsets[t],
+                    " at item ", first + static_cast<std::int64_t>(t) - 1, ", expected 0 to ",
+                    items_, " more, and at most ", coefficients_);
       }
     }
-    const bool is_last = first + static_cast<std::int64_t>(offsets.size()) == items_ + 1;
+    const bool is_last = first + std::ssize(offsets) == items_ + 1;
     if (is_last && offsets.back() != coefficients_) {
-      fail(text(kOffsets, " ends with ", offsets.back(), ", but the file has ", coefficients_,
-                " coefficients"));
+      throw Error(Cause::data, kOffsets, " ends with ", offsets.back(), ", but the file has ",
+                  coefficients_, " coefficients");
     }
   }
 
   /// Those of `own` that the block has.
   static std::span<const std::int32_t> within(std::span<const std::int32_t> own, std::int64_t first,
                                               const std::vector<std::int64_t>& offsets) {
-    const std::int64_t last = first + static_cast<std::int64_t>(offsets.size()) - 1;
+    const std::int64_t last = first + std::ssize(offsets) - 1;
     const auto begin = std::lower_bound(own.begin(), own.end(), first);
     return {begin, std::lower_bound(begin, own.end(), last)};
   }
@@ -272,12 +266,12 @@ class RowReader {
     for (std::size_t k = 0; k < row.source.size(); ++k) {
       const std::int64_t at = begin + static_cast<std::int64_t>(k);
       if (row.source[k] <= previous || row.source[k] >= items_) {
-        fail(text(kSource, " has ", row.source[k], " at ", at, ", of item ", row.target,
-                  ", expected numbers that rise within 0 to ", items_ - 1));
+        throw Error(Cause::data, kSource, " has ", row.source[k], " at ", at, ", of item ",
+                    row.target, ", expected numbers that rise within 0 to ", items_ - 1);
       }
       if (!std::isfinite(row.value[k])) {
-        fail(text(kValue, " has ", row.value[k], " at ", at, ", of item ", row.target,
-                  ", expected a finite number"));
+        throw Error(Cause::data, kValue, " has ", row.value[k], " at ", at, ", of item ",
+                    row.target, ", expected a finite number");
       }
       previous = row.source[k];
     }
@@ -293,8 +287,8 @@ class RowReader {
 void compare_checksum(const Hdf5File& file, const char* dataset, const Checksum& found) {
   const std::int64_t expected = file.integer_attribute(dataset, kChecksum);
   if (expected == found.sum()) return;
-  fail(text(dataset, " is not what was written: its CRC-32 is ", found.sum(), ", and was ",
-            expected));
+  throw Error(Cause::data, dataset, " is not what was written: its CRC-32 is ", found.sum(),
+              ", and was ", expected);
 }
 
 /// Reads and checks every element of a file. Errors: Error(Cause::data) on what cannot be.
@@ -302,7 +296,7 @@ CoefficientSummary read_whole(const std::string& path, std::int64_t block_bytes)
   OpenFile opened = open_file(path, Hdf5Content::foreign);
   std::int64_t most = 0;
   const Checksums sums = RowReader(opened, block_bytes).read_all([&](const Row& row) {
-    most = std::max(most, static_cast<std::int64_t>(row.source.size()));
+    most = std::max(most, std::ssize(row.source));
   });
   compare_checksum(opened.file, kOffsets, sums.offsets);
   compare_checksum(opened.file, kSource, sums.source);
@@ -348,7 +342,7 @@ class FileWriter {
   FileWriter(const std::string& path, const CoefficientOrigin& origin,
              const std::vector<std::int64_t>& offsets)
       : path_(path), file_(Hdf5File::create(path)) {
-    const auto items = static_cast<std::int64_t>(offsets.size()) - 1;
+    const auto items = std::ssize(offsets) - 1;
     file_.set_attribute("/", "format", kItemRegressionFormat);
     file_.set_attribute(
         "/", "format_version",
@@ -366,7 +360,7 @@ class FileWriter {
   /// collective for the disk.
   void write(const std::vector<std::int32_t>& source, const std::vector<float>& value) {
     if (source.empty()) return;
-    const Range range{written_, written_ + static_cast<std::int64_t>(source.size())};
+    const Range range{written_, written_ + std::ssize(source)};
     file_.write_rows(kSource, range, source.data());
     file_.write_rows(kValue, range, value.data());
     sums_.source.add(std::span<const std::int32_t>(source));
@@ -457,8 +451,8 @@ class BlockExchange {
 
 void check_rows(std::int64_t items, std::span<const std::int32_t> own_items,
                 const SparseRows& rows) {
-  CHECK_EQ(rows.rows(), static_cast<std::int64_t>(own_items.size()));
-  CHECK_EQ(rows.nonzeros(), static_cast<std::int64_t>(rows.column.size()));
+  CHECK_EQ(rows.rows(), std::ssize(own_items));
+  CHECK_EQ(rows.nonzeros(), std::ssize(rows.column));
   CHECK_EQ(rows.column.size(), rows.value.size());
   for (std::size_t t = 0; t < own_items.size(); ++t) {
     CHECK_LT(t == 0 ? -1 : own_items[t - 1], own_items[t]);
@@ -472,15 +466,6 @@ void check_rows(std::int64_t items, std::span<const std::int32_t> own_items,
       previous = rows.column[at];
     }
   }
-}
-
-/// Gives the file its name, once it is on the disk.
-void publish(const std::string& written, const std::string& path) {
-  std::error_code failure;
-  fs::rename(written, path, failure);
-  if (failure) refuse_path("rename a new file to", path, failure.value());
-  const fs::path folder = fs::path(path).parent_path();
-  sync_to_disk(folder.empty() ? "." : folder.string());
 }
 
 StoredFile description_of(const std::string& file, const std::string& path) {
@@ -546,7 +531,7 @@ StoredFile write_coefficients(const std::string& path, std::int64_t items,
       writer->finish();
       stored = description_of(written, path);
       if (options.before_rename) options.before_rename();
-      publish(written, path);
+      rename_file_durably(written, path);
     });
   }
   writer.reset();
@@ -584,7 +569,7 @@ SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
       reader.read(own_items, [&](const Row& row) {
         own.column.insert(own.column.end(), row.source.begin(), row.source.end());
         own.value.insert(own.value.end(), row.value.begin(), row.value.end());
-        own.offsets.push_back(static_cast<std::int64_t>(own.column.size()));
+        own.offsets.push_back(std::ssize(own.column));
       });
     });
   });

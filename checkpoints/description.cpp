@@ -140,9 +140,9 @@ void describe_checkpoint(const std::string& path, std::ostream& out) {
                    in_bytes(static_cast<double>(info.item_regression->bytes))));
   }
   describe_settings(info.config, out);
-  print_row(out, "verified",
-            text(count_of(static_cast<std::int64_t>(checkpoint.shards().size()), "file"),
-                 ", every byte as the manifest says"));
+  print_row(
+      out, "verified",
+      text(count_of(std::ssize(checkpoint.shards()), "file"), ", every byte as the manifest says"));
   out << "\ntensors\n";
   for (const StoredTensor& tensor : checkpoint.tensors()) {
     out << "  " << tensor.name << ": " << in_words(tensor.shape) << " " << tensor.type
@@ -155,9 +155,7 @@ void describe_checkpoints(const std::string& directory, std::ostream& out) {
   const std::vector<std::string> names = list_checkpoints(directory);
   std::optional<std::string> best;
   const std::optional<Failure> no_best = attempt([&] { best = best_checkpoint(directory); });
-  out << "\n"
-      << count_of(static_cast<std::int64_t>(names.size()), "checkpoint") << " in " << directory
-      << "\n";
+  out << "\n" << count_of(std::ssize(names), "checkpoint") << " in " << directory << "\n";
   for (const std::string& name : names) {
     const std::string path = (std::filesystem::path(directory) / name).string();
     out << "  " << name;

@@ -28,6 +28,10 @@ bool is_half_written(const fs::path& checkpoint) {
          !is_there((checkpoint / kCheckpointCompleteFile).string());
 }
 
+bool is_complete(const fs::path& checkpoint) {
+  return is_there((checkpoint / kCheckpointManifestFile).string()) && !is_half_written(checkpoint);
+}
+
 void mark_incomplete(const fs::path& checkpoint) {
   write_file_durably((checkpoint / kCheckpointIncompleteFile).string(),
                      "This checkpoint is being written or removed, or was when its run died.\n");
@@ -46,12 +50,11 @@ std::vector<std::string> list_checkpoints(const std::string& directory) {
   if (!is_folder(directory)) return names;
   for (const std::string& entry : list_folder(directory)) {
     const fs::path path(entry);
-    if (step_of_checkpoint_name(path.filename().string()) >= 0 &&
-        is_there((path / kCheckpointManifestFile).string()) && !is_half_written(path)) {
+    if (step_of_checkpoint_name(path.filename().string()) >= 0 && is_complete(path)) {
       names.push_back(path.filename().string());
     }
   }
-  std::sort(names.begin(), names.end());
+  std::ranges::sort(names);
   return names;
 }
 
@@ -71,10 +74,9 @@ std::optional<std::string> name_in_best_file(const std::string& directory) {
       read_small_file(file.string(), kBestLimitBytes), nullptr, /*allow_exceptions=*/false);
   if (!object.is_object() || !object.contains("checkpoint") || !object["checkpoint"].is_string() ||
       step_of_checkpoint_name(object["checkpoint"].get<std::string>()) < 0) {
-    throw Error(Cause::checkpoint,
-                text(file.string(),
-                     " is damaged: it does not name a checkpoint; remove it, then the newest "
-                     "checkpoint tells which was the best"));
+    throw Error(Cause::checkpoint, file.string(),
+                " is damaged: it does not name a checkpoint; remove it, then the newest checkpoint "
+                "tells which was the best");
   }
   return object["checkpoint"].get<std::string>();
 }
@@ -107,10 +109,7 @@ std::optional<std::string> best_checkpoint(const std::string& directory) {
   const std::optional<std::string> name = best_checkpoint_name(directory);
   if (!name) return std::nullopt;
   const fs::path path = fs::path(directory) / *name;
-  if (!is_there((path / kCheckpointManifestFile).string()) || is_half_written(path)) {
-    return std::nullopt;
-  }
-  return path.string();
+  return is_complete(path) ? std::optional(path.string()) : std::nullopt;
 }
 
 Checkpoint open_newest_valid(const std::string& directory, Verify verify,
@@ -122,10 +121,9 @@ Checkpoint open_first_valid(const std::string& directory, const std::vector<std:
                             Verify verify, Communicator* ranks,
                             std::vector<std::string>* stepped_over) {
   if (names.empty()) {
-    throw Error(Cause::checkpoint, text(directory,
-                                        " holds no checkpoint to go on from; leave "
-                                        "--resume out to start, or give another "
-                                        "--run_dir"));
+    throw Error(Cause::checkpoint, directory,
+                " holds no checkpoint to go on from; leave --resume out to start, or give another "
+                "--run_dir");
   }
   std::vector<std::string> reasons;
   bool all_io = true;
@@ -139,9 +137,9 @@ Checkpoint open_first_valid(const std::string& directory, const std::vector<std:
     all_io = all_io && why.cause == Cause::io;
     reasons.push_back(std::move(why.message));
   }
-  throw Error(all_io ? Cause::io : Cause::checkpoint,
-              text("none of the ", reasons.size(), " checkpoints in ", directory, " can be used: ",
-                   join(reasons, "; "), "; to start from scratch, give another --run_dir"));
+  throw Error(all_io ? Cause::io : Cause::checkpoint, "none of the ", reasons.size(),
+              " checkpoints in ", directory, " can be used: ", join(reasons, "; "),
+              "; to start from scratch, give another --run_dir");
 }
 
 std::string place_to_write(const std::string& directory, const std::string& name, Commit commit) {
@@ -213,8 +211,7 @@ void correct_best(const std::string& directory, const std::string& published,
   const std::string file = (fs::path(directory) / kCheckpointBestFile).string();
   LOG(WARNING) << file << (damage ? " was damaged" : " named a checkpoint of an earlier attempt")
                << "; it is put right";
-  const fs::path path = fs::path(directory) / best_so_far;
-  if (is_there((path / kCheckpointManifestFile).string()) && !is_half_written(path)) {
+  if (is_complete(fs::path(directory) / best_so_far)) {
     name_best(directory, best_so_far);
   } else {
     fs::remove(file);

@@ -5,41 +5,34 @@
 #include <cstdint>
 #include <string>
 
+#include "io/hdf5.h"
+
 namespace micrec {
 
-/// The name of an element type that a checkpoint can hold, or "" for others.
-inline std::string element_type_name(at::ScalarType type) {
+/// Calls visit(T{}) with the C++ type T of the elements; false where a checkpoint cannot hold such.
+template <typename Visit>
+bool visit_element_type(at::ScalarType type, const Visit& visit) {
   switch (type) {
     case at::kFloat:
-      return "float32";
+      return visit(float{}), true;
     case at::kDouble:
-      return "float64";
+      return visit(double{}), true;
     case at::kLong:
-      return "int64";
+      return visit(std::int64_t{}), true;
     case at::kInt:
-      return "int32";
+      return visit(std::int32_t{}), true;
     case at::kByte:
-      return "uint8";
+      return visit(std::uint8_t{}), true;
     default:
-      return "";
+      return false;
   }
 }
 
-/// Calls visit(T{}) with the C++ type T of the elements.
-template <typename Visit>
-void visit_element_type(at::ScalarType type, const Visit& visit) {
-  switch (type) {
-    case at::kDouble:
-      return visit(double{});
-    case at::kLong:
-      return visit(std::int64_t{});
-    case at::kInt:
-      return visit(std::int32_t{});
-    case at::kByte:
-      return visit(std::uint8_t{});
-    default:
-      return visit(float{});
-  }
+/// The name of an element type that a checkpoint can hold, or "" for others.
+inline std::string element_type_name(at::ScalarType type) {
+  std::string name;
+  visit_element_type(type, [&]<typename T>(T) { name = name_of(hdf5_type_of<T>()); });
+  return name;
 }
 
 /// Bytes of values that are moved at once between a file and a tensor that is elsewhere or in

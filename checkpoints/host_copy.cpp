@@ -3,16 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 
-#include <array>
-
 namespace micrec {
-namespace {
-
-std::array<at::Tensor CheckpointTensor::*, 3> parts() {
-  return {&CheckpointTensor::value, &CheckpointTensor::adam_m, &CheckpointTensor::adam_v};
-}
-
-}  // namespace
 
 void HostCopy::reserve(const std::vector<CheckpointTensor>& tensors) {
   copies_.resize(tensors.size());
@@ -21,7 +12,7 @@ void HostCopy::reserve(const std::vector<CheckpointTensor>& tensors) {
     copy.name = tensors[i].name;
     copy.sharded = tensors[i].sharded;
     copy.description = tensors[i].description;
-    for (const auto part : parts()) {
+    for (const auto& [name, part] : kTensorParts) {
       const at::Tensor& from = tensors[i].*part;
       at::Tensor& to = copy.*part;
       if (!from.defined()) {
@@ -38,7 +29,7 @@ void HostCopy::reserve(const std::vector<CheckpointTensor>& tensors) {
 const std::vector<CheckpointTensor>& HostCopy::take(const std::vector<CheckpointTensor>& tensors) {
   reserve(tensors);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    for (const auto part : parts()) {
+    for (const auto& [name, part] : kTensorParts) {
       const at::Tensor& from = tensors[i].*part;
       if (from.defined()) (copies_[i].*part).copy_(from.detach());
     }
@@ -49,7 +40,7 @@ const std::vector<CheckpointTensor>& HostCopy::take(const std::vector<Checkpoint
 std::int64_t bytes_of(const std::vector<CheckpointTensor>& tensors) {
   std::int64_t bytes = 0;
   for (const CheckpointTensor& tensor : tensors) {
-    for (const auto part : parts()) {
+    for (const auto& [name, part] : kTensorParts) {
       if ((tensor.*part).defined()) bytes += static_cast<std::int64_t>((tensor.*part).nbytes());
     }
   }

@@ -50,7 +50,7 @@ class Fields {
  public:
   Fields(const json& object, std::string path, std::string place)
       : object_(object), path_(std::move(path)), place_(std::move(place)) {
-    if (!object.is_object()) fail(text("what is ", place_, " is not an object"));
+    if (!object.is_object()) fail("what is ", place_, " is not an object");
   }
 
   bool has(const char* name) const { return object_.contains(name); }
@@ -61,37 +61,26 @@ class Fields {
     // As what it is: a number above the largest int64 would become a negative one.
     const bool too_large =
         field.is_number_unsigned() && field.get<std::uint64_t>() > static_cast<std::uint64_t>(most);
-    if (!field.is_number_integer() || too_large || field.get<std::int64_t>() < least) {
-      const bool has_most = most < std::numeric_limits<std::int64_t>::max();
-      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected an integer of at least ",
-                least, has_most ? text(" and at most ", most) : ""));
-    }
+    const bool has_most = most < std::numeric_limits<std::int64_t>::max();
+    expect(field.is_number_integer() && !too_large && field.get<std::int64_t>() >= least, name,
+           text("an integer of at least ", least, has_most ? text(" and at most ", most) : ""));
     return field.get<std::int64_t>();
   }
 
   double real(const char* name) const {
     const json& field = at(name);
-    if (field.is_number()) return field.get<double>();
     if (field == "nan") return std::numeric_limits<double>::quiet_NaN();
     if (field == "inf") return std::numeric_limits<double>::infinity();
     if (field == "-inf") return -std::numeric_limits<double>::infinity();
-    fail(text("'", name, "' ", place_, " is ", shown(field), ", expected a number"));
+    return expect(field.is_number(), name, "a number").get<double>();
   }
 
   std::string string(const char* name) const {
-    const json& field = at(name);
-    if (!field.is_string()) {
-      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected a string"));
-    }
-    return field.get<std::string>();
+    return expect(at(name).is_string(), name, "a string").get<std::string>();
   }
 
   bool boolean(const char* name) const {
-    const json& field = at(name);
-    if (!field.is_boolean()) {
-      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected true or false"));
-    }
-    return field.get<bool>();
+    return expect(at(name).is_boolean(), name, "true or false").get<bool>();
   }
 
   Fields object(const char* name) const { return {at(name), path_, text("in '", name, "'")}; }
@@ -109,13 +98,13 @@ class Fields {
     double elements = 1;
     for (const json& size : array(name)) {
       if (!size.is_number_unsigned() || size.get<std::uint64_t>() > kMostElements) {
-        fail(text("'", name, "' ", place_, " has the element ", shown(size), ", expected sizes"));
+        fail("'", name, "' ", place_, " has the element ", shown(size), ", expected sizes");
       }
       shape.push_back(size.get<std::int64_t>());
       elements *= static_cast<double>(std::max<std::int64_t>(shape.back(), 1));
     }
     if (elements > static_cast<double>(kMostElements))
-      fail(text("'", name, "' ", place_, " is too large to be a tensor"));
+      fail("'", name, "' ", place_, " is too large to be a tensor");
     return shape;
   }
 
@@ -127,23 +116,26 @@ class Fields {
     return all;
   }
 
-  [[noreturn]] void fail(const std::string& what) const {
-    throw Error(Cause::checkpoint,
-                text(path_, " is damaged: ", what, "; restore another checkpoint"));
+  template <typename... Parts>
+  [[noreturn]] void fail(const Parts&... what) const {
+    throw Error(Cause::checkpoint, path_, " is damaged: ", what..., "; restore another checkpoint");
   }
 
  private:
   const json& at(const char* name) const {
     const auto field = object_.find(name);
-    if (field == object_.end()) fail(text("there is no '", name, "' ", place_));
+    if (field == object_.end()) fail("there is no '", name, "' ", place_);
     return *field;
   }
 
   const json& array(const char* name) const {
+    return expect(at(name).is_array(), name, "an array");
+  }
+
+  /// The field of this name, where it is right.
+  const json& expect(bool right, const char* name, const std::string& expected) const {
     const json& field = at(name);
-    if (!field.is_array()) {
-      fail(text("'", name, "' ", place_, " is ", shown(field), ", expected an array"));
-    }
+    if (!right) fail("'", name, "' ", place_, " is ", shown(field), ", expected ", expected);
     return field;
   }
 
@@ -163,8 +155,8 @@ StoredFile file_of(const Fields& fields) {
 StoredFile item_regression_of(const Fields& fields) {
   StoredFile stored = file_of(fields);
   if (stored.file != kItemRegressionFile) {
-    fields.fail(text("the file of its item regression is ", excerpt(stored.file), ", expected '",
-                     kItemRegressionFile, "'"));
+    fields.fail("the file of its item regression is ", excerpt(stored.file), ", expected '",
+                kItemRegressionFile, "'");
   }
   return stored;
 }
@@ -203,14 +195,14 @@ void check_datasets(const StoredShard& shard, const Fields& fields) {
   std::int64_t end = 0;
   for (const StoredDataset* dataset : by_offset) {
     if (dataset->offset < end || dataset->offset > shard.bytes - dataset->bytes) {
-      fields.fail(text("dataset ", excerpt(dataset->name), " does not fit into ", shard.file));
+      fields.fail("dataset ", excerpt(dataset->name), " does not fit into ", shard.file);
     }
     end = dataset->offset + dataset->bytes;
     const std::int64_t blocks = (dataset->bytes - 1) / shard.block_bytes + 1;
     if (dataset->xxh3_64.size() != 16 * static_cast<std::size_t>(blocks) ||
         dataset->bytes % dataset->rows != 0) {
-      fields.fail(text("dataset ", excerpt(dataset->name), " of ", shard.file, " has ",
-                       dataset->bytes, " bytes, which its rows or its digests do not fit"));
+      fields.fail("dataset ", excerpt(dataset->name), " of ", shard.file, " has ", dataset->bytes,
+                  " bytes, which its rows or its digests do not fit");
     }
   }
 }
@@ -219,37 +211,34 @@ void check_datasets(const StoredShard& shard, const Fields& fields) {
 void check_marker(const std::string& directory, const std::string& checksum) {
   const fs::path path = fs::path(directory) / kCheckpointCompleteFile;
   if (!is_there(path.string())) {
-    throw Error(Cause::checkpoint,
-                text(directory, " is incomplete: it has no file '", kCheckpointCompleteFile,
-                     "', which is written last; restore another checkpoint"));
+    throw Error(Cause::checkpoint, directory, " is incomplete: it has no file '",
+                kCheckpointCompleteFile, "', which is written last; restore another checkpoint");
   }
   const std::string marked = read_small_file(path.string(), kMarkerLimitBytes);
   if (marked != checksum + "\n") {
-    throw Error(
-        Cause::checkpoint,
-        text(path.string(), " is damaged: it names the manifest of checksum ", excerpt(marked),
-             ", the manifest has ", checksum, "; restore another checkpoint"));
+    throw Error(Cause::checkpoint, path.string(), " is damaged: it names the manifest of checksum ",
+                excerpt(marked), ", the manifest has ", checksum, "; restore another checkpoint");
   }
 }
 
 void check_consistency(const Manifest& manifest, const Fields& fields) {
-  if (static_cast<std::int64_t>(manifest.shards.size()) != manifest.info.world_size) {
-    fields.fail(text("it lists ", manifest.shards.size(), " files, but its world size is ",
-                     manifest.info.world_size));
+  if (std::ssize(manifest.shards) != manifest.info.world_size) {
+    fields.fail("it lists ", manifest.shards.size(), " files, but its world size is ",
+                manifest.info.world_size);
   }
   std::int64_t rows = 0;
   for (std::size_t i = 0; i < manifest.shards.size(); ++i) {
     const StoredShard& shard = manifest.shards[i];
     if (shard.file != shard_name(static_cast<std::int64_t>(i))) {
-      fields.fail(text("file ", i, " is ", excerpt(shard.file), ", expected '",
-                       shard_name(static_cast<std::int64_t>(i)), "'"));
+      fields.fail("file ", i, " is ", excerpt(shard.file), ", expected '",
+                  shard_name(static_cast<std::int64_t>(i)), "'");
     }
     if (shard.rows > manifest.rows - rows) fields.fail("its files have more rows than its tensors");
     rows += shard.rows;
     check_datasets(shard, fields);
   }
   if (rows != manifest.rows) {
-    fields.fail(text("its files have ", rows, " rows, its tensors ", manifest.rows));
+    fields.fail("its files have ", rows, " rows, its tensors ", manifest.rows);
   }
   static const std::map<std::string, int> kTypeBytes = {
       {"float32", 4}, {"float64", 8}, {"int64", 8}, {"int32", 4}, {"uint8", 1}};
@@ -260,15 +249,15 @@ void check_consistency(const Manifest& manifest, const Fields& fields) {
   for (const StoredTensor& tensor : manifest.tensors) {
     if (tensor.name.empty() || tensor.name.find('/') != std::string::npos ||
         !names.insert(tensor.name).second) {
-      fields.fail(text(excerpt(tensor.name), " is no name of a tensor, or is listed twice"));
+      fields.fail(excerpt(tensor.name), " is no name of a tensor, or is listed twice");
     }
     if (!kTypeBytes.contains(tensor.type)) {
-      fields.fail(
-          text("tensor ", excerpt(tensor.name), " is of the unknown type ", excerpt(tensor.type)));
+      fields.fail("tensor ", excerpt(tensor.name), " is of the unknown type ",
+                  excerpt(tensor.type));
     }
     if (tensor.sharded && (tensor.shape.empty() || tensor.shape[0] != manifest.rows)) {
-      fields.fail(text("the sharded tensor ", excerpt(tensor.name), " does not have ",
-                       manifest.rows, " rows"));
+      fields.fail("the sharded tensor ", excerpt(tensor.name), " does not have ", manifest.rows,
+                  " rows");
     }
     double bytes = kTypeBytes.at(tensor.type) * (tensor.trained ? 3.0 : 1.0);
     for (const std::int64_t size : tensor.shape) bytes *= static_cast<double>(size);
@@ -276,8 +265,7 @@ void check_consistency(const Manifest& manifest, const Fields& fields) {
   }
   // Whoever restores takes memory for the tensors before it reads them, and nothing is compressed.
   if (tensor_bytes > file_bytes) {
-    fields.fail(
-        text("its tensors take ", in_bytes(tensor_bytes), ", its files ", in_bytes(file_bytes)));
+    fields.fail("its tensors take ", in_bytes(tensor_bytes), ", its files ", in_bytes(file_bytes));
   }
 }
 
@@ -306,6 +294,13 @@ std::string shard_name(std::int64_t number) {
   char name[32];
   std::snprintf(name, sizeof name, "shard-%05lld.h5", static_cast<long long>(number));
   return name;
+}
+
+void refuse_newer_format(const std::string& path, std::int64_t version, std::int64_t newest) {
+  if (version <= newest) return;
+  throw NewerFormat(text(path, " is of format version ", version,
+                         ", this program reads versions up to ", newest,
+                         "; use the micrec that wrote it, or a newer one"));
 }
 
 std::string to_json_text(const Manifest& manifest, std::string* checksum) {
@@ -357,32 +352,26 @@ StoredShard parse_shard(const std::string& json_text) {
 Manifest parse_manifest(const std::string& json_text, const std::string& path) {
   json object = json::parse(json_text, nullptr, /*allow_exceptions=*/false);
   if (object.is_discarded()) {
-    throw Error(Cause::checkpoint,
-                text(path, " is damaged: it is not JSON; restore another checkpoint"));
+    throw Error(Cause::checkpoint, path, " is damaged: it is not JSON; restore another checkpoint");
   }
   const Fields fields(object, path, "at the top");
   if (!object.contains("format") || object["format"] != kCheckpointFormat) {
-    throw Error(Cause::checkpoint,
-                text(path, " is not of a micrec checkpoint: its 'format' is not '",
-                     kCheckpointFormat, "'"));
+    throw Error(Cause::checkpoint, path, " is not of a micrec checkpoint: its 'format' is not '",
+                kCheckpointFormat, "'");
   }
   const std::int64_t version = fields.integer("format_version", 1);
-  if (version > kCheckpointFormatVersion) {
-    throw NewerFormat(text(path, " is of format version ", version,
-                           ", this program reads versions up to ", kCheckpointFormatVersion,
-                           "; use the micrec that wrote it, or a newer one"));
-  }
+  refuse_newer_format(path, version, kCheckpointFormatVersion);
   Manifest manifest;
   manifest.checksum = fields.string("checksum");
   object.erase("checksum");
   if (const std::string digest = digest_bytes(dump(object, -1)); digest != manifest.checksum) {
-    fields.fail(text("its contents do not match its own checksum: they have ", digest, ", it says ",
-                     printable(manifest.checksum), " (was it edited?)"));
+    fields.fail("its contents do not match its own checksum: they have ", digest, ", it says ",
+                printable(manifest.checksum), " (was it edited?)");
   }
   if (fields.has("commit")) {
     const std::string commit = fields.string("commit");
     if (commit != "rename" && commit != "marker") {
-      fields.fail(text("'commit' is ", excerpt(commit), ", expected 'rename' or 'marker'"));
+      fields.fail("'commit' is ", excerpt(commit), ", expected 'rename' or 'marker'");
     }
     manifest.commit = commit == "marker" ? Commit::marker : Commit::rename;
   }
@@ -418,15 +407,14 @@ Manifest parse_manifest(const std::string& json_text, const std::string& path) {
 Manifest read_manifest(const std::string& directory) {
   const fs::path path = fs::path(directory) / kCheckpointManifestFile;
   if (!is_folder(directory)) {
-    throw Error(Cause::checkpoint,
-                text("there is no checkpoint ", directory,
-                     is_there(directory) ? ": it is not a directory" : "",
-                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
+    throw Error(Cause::checkpoint, "there is no checkpoint ", directory,
+                is_there(directory) ? ": it is not a directory" : "",
+                "; a checkpoint is a directory step-... in RUN_DIR/checkpoints");
   }
   if (!is_there(path.string())) {
-    throw Error(Cause::checkpoint,
-                text(directory, " is not a checkpoint: it has no ", kCheckpointManifestFile,
-                     "; a checkpoint is a directory step-... in RUN_DIR/checkpoints"));
+    throw Error(Cause::checkpoint, directory, " is not a checkpoint: it has no ",
+                kCheckpointManifestFile,
+                "; a checkpoint is a directory step-... in RUN_DIR/checkpoints");
   }
   Manifest manifest =
       parse_manifest(read_small_file(path.string(), kManifestLimitBytes), path.string());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "checkpoints/checkpoint.h"
@@ -14,6 +15,9 @@ std::int64_t step_of_checkpoint_name(const std::string& name);
 
 /// Name of the n-th file: "shard-00000.h5".
 std::string shard_name(std::int64_t number);
+
+/// Throws NewerFormat where a file's version is above the newest that this program reads.
+void refuse_newer_format(const std::string& path, std::int64_t version, std::int64_t newest);
 
 /// As text, with its own checksum, which `checksum` takes.
 std::string to_json_text(const Manifest& manifest, std::string* checksum = nullptr);

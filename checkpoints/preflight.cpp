@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/path_error.h"
 #include "base/text.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
 #include "io/hdf5.h"
+#include "io/paths.h"
 
 namespace micrec {
 namespace {
@@ -30,15 +30,15 @@ void check_same(Communicator& communicator, const char* name, Cause cause, const
   const std::vector<std::string> all = gather_texts(communicator, name, own);
   for (int q = 1; q < communicator.size(); ++q) {
     if (all[q] == all[0]) continue;
-    throw Error(cause, text("rank ", q, " has another ", what, " than rank 0: expected ", all[0],
-                            ", got ", all[q], "; ", advice));
+    throw Error(cause, "rank ", q, " has another ", what, " than rank 0: expected ", all[0],
+                ", got ", all[q], "; ", advice);
   }
 }
 
 double free_bytes(const std::string& path) {
   struct statvfs system {};
   if (statvfs(path.c_str(), &system) != 0) {
-    throw Error(Cause::io, path_error("ask for the free space of", path, errno));
+    refuse_path("ask for the free space of", path, errno);
   }
   return static_cast<double>(system.f_bavail) * static_cast<double>(system.f_frsize);
 }
@@ -47,10 +47,9 @@ void check_shared_memory(const PreflightNeeds& needs) {
   const double needed = kSharedBytesOfARank * needs.ranks_of_machine;
   const double there = free_bytes("/dev/shm");
   if (there >= needed) return;
-  throw Error(Cause::io, text("/dev/shm has ", in_bytes(there), " free, expected ",
-                              in_bytes(needed), " for the messages of ", needs.ranks_of_machine,
-                              " ranks; make room there, or give the container more (docker run "
-                              "--shm-size=1g)"));
+  throw Error(Cause::io, "/dev/shm has ", in_bytes(there), " free, expected ", in_bytes(needed),
+              " for the messages of ", needs.ranks_of_machine,
+              " ranks; make room there, or give the container more (docker run --shm-size=1g)");
 }
 
 /// Does in small what a save does: a folder, an HDF5 file in it, both on the disk, the folder's
@@ -72,9 +71,9 @@ void try_to_save(const std::string& folder, int rank, Commit commit) {
   fs::remove_all(probe, ignored);
   fs::remove_all(renamed, ignored);
   if (!failure) return;
-  throw Error(Cause::io,
-              text("no checkpoint can be saved in the run folder ", folder, ": ", failure->message,
-                   "; every rank writes its share there, give a --run_dir where it may"));
+  throw Error(Cause::io, "no checkpoint can be saved in the run folder ", folder, ": ",
+              failure->message,
+              "; every rank writes its share there, give a --run_dir where it may");
 }
 
 }  // namespace
@@ -104,11 +103,10 @@ void preflight(const PreflightNeeds& needs, Communicator& communicator) {
     const double there = free_bytes(needs.run_dir);
     const double needed = 2 * needs.checkpoint_bytes + needs.coefficient_bytes;
     if (there >= needed) return;
-    throw Error(Cause::io,
-                text("the file system of ", needs.run_dir, " has ", in_bytes(there),
-                     " free, expected ", in_bytes(needed), " for two checkpoints",
-                     needs.coefficient_bytes > 0 ? " and the coefficients of item regression" : "",
-                     "; make room, or give another --run_dir"));
+    throw Error(Cause::io, "the file system of ", needs.run_dir, " has ", in_bytes(there),
+                " free, expected ", in_bytes(needed), " for two checkpoints",
+                needs.coefficient_bytes > 0 ? " and the coefficients of item regression" : "",
+                "; make room, or give another --run_dir");
   });
 }
 

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "checkpoints/coefficient_file.h"
 #include "cluster/agreement.h"
 #include "io/durable_files.h"
@@ -49,9 +48,8 @@ bool is_of_checkpoints(const fs::path& folder) {
 
 void refuse_old_run(const std::string& run_dir) {
   if (newest_checkpoint(checkpoints_of(run_dir))) {
-    throw Error(Cause::usage, text(run_dir,
-                                   " holds a run already: go on with it by --resume, or give "
-                                   "another --run_dir"));
+    throw Error(Cause::usage, run_dir,
+                " holds a run already: go on with it by --resume, or give another --run_dir");
   }
 }
 
@@ -121,9 +119,9 @@ void refuse_file_of_run(const std::string& flag, const std::string& path) {
   if (!is_folder((folder / "checkpoints").string()) && !is_of_checkpoints(folder)) return;
   for (const std::string& file : files_of_run(folder.string())) {
     if (!fs::equivalent(file, path)) continue;
-    throw Error(Cause::usage, text(flag, "=", path, " is the same file as ", file,
-                                   ", which a run has written about itself: writing it would "
-                                   "destroy it; name another file"));
+    throw Error(
+        Cause::usage, flag, "=", path, " is the same file as ", file,
+        ", which a run has written about itself: writing it would destroy it; name another file");
   }
 }
 

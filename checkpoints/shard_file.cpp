@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -39,8 +38,7 @@ class ShardWriter {
 
   void write(const std::string& name, const std::vector<GlobalNode>& owned) {
     write_rows<std::int64_t>(
-        name, {static_cast<std::int64_t>(owned.size())},
-        [&](Range range, std::vector<std::int64_t>& numbers) {
+        name, {std::ssize(owned)}, [&](Range range, std::vector<std::int64_t>& numbers) {
           numbers.resize(static_cast<std::size_t>(range.size()));
           std::transform(owned.begin() + range.begin, owned.begin() + range.end, numbers.begin(),
                          [](GlobalNode node) { return std::int64_t{value(node)}; });
@@ -154,10 +152,9 @@ std::vector<StoredDataset> write_shard(const std::string& path, const ShardConte
       file.set_attribute(group, "description", tensor.description);
     }
     if (tensor.sharded) writer.write(group + "/row", contents.owned);
-    writer.write(group + "/value", tensor.value);
-    if (!tensor.adam_m.defined()) continue;
-    writer.write(group + "/adam_m", tensor.adam_m);
-    writer.write(group + "/adam_v", tensor.adam_v);
+    for (const auto& [name, part] : kTensorParts) {
+      if ((tensor.*part).defined()) writer.write(text(group, "/", name), tensor.*part);
+    }
   }
   file.close();
   return writer.take_datasets();
@@ -167,7 +164,7 @@ StoredShard describe_shard(const std::string& path, const ShardContents& content
                            std::vector<StoredDataset> datasets) {
   StoredShard shard;
   shard.file = shard_name(contents.rank);
-  shard.rows = static_cast<std::int64_t>(contents.owned.size());
+  shard.rows = std::ssize(contents.owned);
   shard.block_bytes = kCheckpointBlockBytes;
   shard.datasets = std::move(datasets);
   FileDigest digest = digest_file(path, parts_of(shard), shard.block_bytes);
@@ -200,9 +197,7 @@ std::optional<std::string> damage_of(const std::string& path, const StoredShard&
                                      Verify verify) {
   if (!is_there(path)) return "it is missing, though the manifest lists it";
   refuse_unreadable(path);
-  std::error_code error;
-  const auto bytes = static_cast<std::int64_t>(fs::file_size(path, error));
-  if (error) refuse_path("read", path, error.value());
+  const std::int64_t bytes = bytes_of_file(path);
   if (bytes != shard.bytes) {
     return text("it has ", with_commas(bytes), " bytes, the manifest says ",
                 with_commas(shard.bytes), lost_beyond(shard, bytes));

@@ -37,8 +37,7 @@ void check_tensors(const std::vector<GlobalNode>& owned,
     CHECK(!element_type_name(tensor.value.scalar_type()).empty())
         << tensor.name << " is of type " << tensor.value.scalar_type();
     if (tensor.sharded) {
-      CHECK(tensor.value.dim() >= 1 &&
-            tensor.value.size(0) == static_cast<std::int64_t>(owned.size()))
+      CHECK(tensor.value.dim() >= 1 && tensor.value.size(0) == std::ssize(owned))
           << tensor.name << " has " << tensor.value.sizes() << " for " << owned.size() << " rows";
     }
     CHECK_EQ(tensor.adam_m.defined(), tensor.adam_v.defined()) << tensor.name;
@@ -122,8 +121,8 @@ struct CheckpointStore::Pending {
       const Timer timer;
       if (options.refuse_not_finite) {
         if (const std::optional<std::string> bad = tensor_not_finite(contents.tensors)) {
-          throw Error(Cause::diverged, text("a value of '", *bad,
-                                            "' is not finite; try a smaller --lr or more --l2"));
+          throw Error(Cause::diverged, "a value of '", *bad,
+                      "' is not finite; try a smaller --lr or more --l2");
         }
       }
       begin_checkpoint(place, options.commit);
@@ -298,8 +297,8 @@ std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
           first_failure(communicator_, "checkpoint.phase", save.failure)) {
     const std::unique_ptr<Pending> ended = std::move(pending_);
     if (save.phase == Phase::tidying) {
-      throw Error(failure->cause, text("checkpoint ", save.published, " is saved, but could not ",
-                                       "be named the best: ", failure->message));
+      throw Error(failure->cause, "checkpoint ", save.published, " is saved, but could not ",
+                  "be named the best: ", failure->message);
     }
     if (leads) {
       static_cast<void>(attempt([&] {
@@ -311,10 +310,10 @@ std::optional<SavedCheckpoint> CheckpointStore::end_phase() {
         }
       }));
     }
-    throw Error(failure->cause,
-                text("checkpoint ", save.published, " could not be saved: ", failure->message,
-                     names_there_.size() > 1 ? "; all earlier checkpoints are untouched"
-                                             : "; it would have been the first"));
+    throw Error(failure->cause, "checkpoint ", save.published,
+                " could not be saved: ", failure->message,
+                names_there_.size() > 1 ? "; all earlier checkpoints are untouched"
+                                        : "; it would have been the first");
   }
 
   if (save.phase == Phase::writing) {

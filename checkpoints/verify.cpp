@@ -29,8 +29,8 @@ struct Subject {
 
 Subject find_subject(const std::string& path) {
   if (!is_folder(path)) {
-    throw Error(Cause::io, text(path, is_there(path) ? " is not a folder" : " is not there",
-                                "; expected a run's folder or one of its checkpoints"));
+    throw Error(Cause::io, path, is_there(path) ? " is not a folder" : " is not there",
+                "; expected a run's folder or one of its checkpoints");
   }
   const fs::path folder = fs::path(path).lexically_normal();
   const fs::path name = folder.has_filename() ? folder.filename() : folder.parent_path().filename();
@@ -45,9 +45,8 @@ Subject find_subject(const std::string& path) {
     subject.checkpoints.push_back((fs::path(directory) / checkpoint).string());
   }
   if (subject.checkpoints.empty()) {
-    throw Error(Cause::checkpoint, text(directory,
-                                        " holds no checkpoint; expected a run's folder "
-                                        "or one of its checkpoints"));
+    throw Error(Cause::checkpoint, directory,
+                " holds no checkpoint; expected a run's folder or one of its checkpoints");
   }
   return subject;
 }
@@ -114,8 +113,7 @@ nlohmann::ordered_json json_of(const VerifiedFile& file, bool with_bytes) {
 }  // namespace
 
 bool VerifiedCheckpoint::whole() const {
-  return std::all_of(files.begin(), files.end(),
-                     [](const VerifiedFile& file) { return file.damage.empty(); });
+  return std::ranges::all_of(files, [](const VerifiedFile& file) { return file.damage.empty(); });
 }
 
 VerifiedCheckpoint verify_checkpoint(const std::string& path) {
@@ -184,14 +182,13 @@ nlohmann::ordered_json VerifiedRun::to_json() const {
 void refuse_damage(const VerifiedRun& run) {
   if (run.damaged > 0) {
     const bool has_lost_coefficients = run.item_regression && !run.item_regression->damage.empty();
-    throw Error(
-        Cause::checkpoint,
-        text(run.damaged, " of ", run.files, " files of ", run.path, " are damaged, as listed; ",
-             has_lost_coefficients
-                 ? text("no checkpoint that names ", run.item_regression->file,
-                        " can be used without it: put it back from a copy, or fit anew "
-                        "in another --run_dir")
-                 : "--resume steps over damaged checkpoints to the newest whole one"));
+    throw Error(Cause::checkpoint, run.damaged, " of ", run.files, " files of ", run.path,
+                " are damaged, as listed; ",
+                has_lost_coefficients
+                    ? text("no checkpoint that names ", run.item_regression->file,
+                           " can be used without it: put it back from a copy, or fit anew in "
+                           "another --run_dir")
+                    : "--resume steps over damaged checkpoints to the newest whole one");
   }
   if (!run.unreadable.empty()) throw Error(Cause::io, run.unreadable);
 }

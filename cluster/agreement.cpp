@@ -13,7 +13,7 @@ namespace {
 // The text that `root` gives, on all ranks.
 std::string text_of(Communicator& communicator, const char* name, const std::string& text,
                     int root) {
-  at::Tensor size = at::full({1}, static_cast<std::int64_t>(text.size()), at::kLong);
+  at::Tensor size = at::full({1}, std::ssize(text), at::kLong);
   communicator.broadcast(name, size, root);
   at::Tensor bytes = at::empty({size.item<std::int64_t>()}, at::kByte);
   if (communicator.rank() == root && !text.empty()) {
@@ -58,7 +58,7 @@ void throw_failure(const Failure& failure) {
 
 std::vector<std::string> gather_texts(Communicator& communicator, const char* name,
                                       const std::string& text) {
-  const auto size = static_cast<std::int64_t>(text.size());
+  const auto size = std::ssize(text);
   const std::vector<std::int64_t> sizes = gather_counts(communicator, name, size);
   at::Tensor local = at::empty({size}, at::kByte);
   if (size > 0) std::memcpy(local.mutable_data_ptr(), text.data(), text.size());

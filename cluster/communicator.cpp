@@ -6,14 +6,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/text.h"
-
 namespace micrec {
 
 PeerFailure::PeerFailure(const std::string& this_rank, const std::string& where, int failed_rank,
                          const std::string& why)
-    : Error(Cause::cluster, text(this_rank, " gave up in ", where, " because rank ", failed_rank,
-                                 " failed: ", why)),
+    : Error(Cause::cluster, this_rank, " gave up in ", where, " because rank ", failed_rank,
+            " failed: ", why),
       failed_rank_(failed_rank) {}
 
 std::vector<std::byte> gather_bytes(Communicator& communicator, const char* name, const void* own,
@@ -39,7 +37,7 @@ std::vector<std::vector<std::int32_t>> exchange_lists(
   std::vector<std::int64_t> send_rows;
   std::int64_t total = 0;
   for (const std::vector<std::int32_t>& list : lists) {
-    send_rows.push_back(static_cast<std::int64_t>(list.size()));
+    send_rows.push_back(std::ssize(list));
     total += send_rows.back();
   }
   at::Tensor send_counts = at::empty({ranks}, at::kLong);

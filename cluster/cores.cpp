@@ -63,13 +63,10 @@ int choose_threads(int wanted, Communicator& machine, bool is_first, pid_t launc
 
 int share_of_cores(const std::vector<std::vector<int>>& cores_of_ranks, int own) {
   const std::vector<int>& mine = cores_of_ranks.at(static_cast<std::size_t>(own));
-  const auto shares = std::count_if(
-      cores_of_ranks.begin(), cores_of_ranks.end(), [&](const std::vector<int>& others) {
-        return std::find_first_of(mine.begin(), mine.end(), others.begin(), others.end()) !=
-               mine.end();
-      });
-  return std::max(1, static_cast<int>(static_cast<std::int64_t>(mine.size()) /
-                                      std::max<std::int64_t>(1, shares)));
+  const auto shares = std::ranges::count_if(cores_of_ranks, [&](const std::vector<int>& others) {
+    return std::find_first_of(mine.begin(), mine.end(), others.begin(), others.end()) != mine.end();
+  });
+  return std::max(1, static_cast<int>(std::ssize(mine) / std::max<std::int64_t>(1, shares)));
 }
 
 int chosen_threads(int threads) {

@@ -65,19 +65,14 @@ class Assignment {
     }
   }
 
-  std::int64_t gpus() const { return static_cast<std::int64_t>(numbers_.size()); }
+  std::int64_t gpus() const { return std::ssize(numbers_); }
   const std::vector<int>& ranks_without() const { return without_; }
   int ranks_that_see_the_gpus_of(int rank) const {
-    int count = 0;
-    for (const Report& report : reports_) {
-      for (std::int32_t g = 0; g < report.gpus; ++g) {
-        if (sees(reports_[rank], report.identities[g])) {
-          ++count;
-          break;
-        }
-      }
-    }
-    return count;
+    const auto shares_one = [&](const Report& report) {
+      return std::any_of(report.identities.begin(), report.identities.begin() + report.gpus,
+                         [&](const auto& gpu) { return sees(reports_[rank], gpu); });
+    };
+    return static_cast<int>(std::ranges::count_if(reports_, shares_one));
   }
   /// The rank's own number of the GPU it holds, or nothing.
   std::optional<int> device_of(int rank) const {
@@ -125,18 +120,17 @@ void check_sharing(const Assignment& assignment, const std::vector<Report>& repo
   const bool asked = reports[rank].sharing_asked_for != 0;
   if (asked && reports[rank].nccl_version >= kFirstNcclThatShares) return;
   const std::string first = nccl_version_name(kFirstNcclThatShares);
-  throw Error(Cause::cluster,
-              text(assignment.ranks_that_see_the_gpus_of(rank), " ranks see the ",
-                   reports[rank].gpus == 1 ? "one GPU" : text(reports[rank].gpus, " GPUs"),
-                   " of rank ", rank,
-                   asked ? text(", and NCCL ", nccl_version_name(reports[rank].nccl_version),
-                                " cannot share a GPU although NCCL_MULTI_RANK_GPU_ENABLE is set (",
-                                first, " or newer can)")
-                         : "",
-                   "; start one rank a GPU, or use --device=cpu",
-                   asked ? ""
-                         : text(" (with NCCL ", first,
-                                " or newer NCCL_MULTI_RANK_GPU_ENABLE=1 lets ranks share)")));
+  throw Error(Cause::cluster, assignment.ranks_that_see_the_gpus_of(rank), " ranks see the ",
+              reports[rank].gpus == 1 ? "one GPU" : text(reports[rank].gpus, " GPUs"), " of rank ",
+              rank,
+              asked ? text(", and NCCL ", nccl_version_name(reports[rank].nccl_version),
+                           " cannot share a GPU although NCCL_MULTI_RANK_GPU_ENABLE is set (",
+                           first, " or newer can)")
+                    : "",
+              "; start one rank a GPU, or use --device=cpu",
+              asked ? ""
+                    : text(" (with NCCL ", first,
+                           " or newer NCCL_MULTI_RANK_GPU_ENABLE=1 lets ranks share)"));
 }
 
 }  // namespace
@@ -155,8 +149,8 @@ bool nvidia_driver_is_loaded() {
 DeviceChoice choose_device(const std::string& wanted, const VisibleGpus& visible,
                            const LaunchEnvironment& launch, Communicator& world) {
   if (wanted != "auto" && wanted != "cpu" && wanted != "cuda") {
-    throw Error(Cause::usage,
-                text("the device '", wanted, "' cannot be used; expected auto, cpu or cuda"));
+    throw Error(Cause::usage, "the device '", wanted,
+                "' cannot be used; expected auto, cpu or cuda");
   }
   const Report own = report_of(wanted, visible, launch);
   const std::vector<Report> reports = gather_values(world, "job.devices", own);
@@ -164,16 +158,15 @@ DeviceChoice choose_device(const std::string& wanted, const VisibleGpus& visible
 
   for (int q = 1; q < ranks; ++q) {
     if (word_of(reports[q]) == word_of(reports[0])) continue;
-    throw Error(Cause::cluster,
-                text("rank 0 was started with --device=", word_of(reports[0]), " and rank ", q,
-                     " with --device=", word_of(reports[q]), "; give all ranks the same"));
+    throw Error(Cause::cluster, "rank 0 was started with --device=", word_of(reports[0]),
+                " and rank ", q, " with --device=", word_of(reports[q]),
+                "; give all ranks the same");
   }
   if (wanted == "cpu") return {};
   if (ranks == 1 && own.started_together > 1) {
-    throw Error(Cause::cluster,
-                text("the launcher started ", own.started_together,
-                     " processes, but each is alone and would take the same GPU; use the mpirun of "
-                     "the MPI that this program was built with, or srun --mpi=pmix"));
+    throw Error(Cause::cluster, "the launcher started ", own.started_together,
+                " processes, but each is alone and would take the same GPU; use the mpirun of the "
+                "MPI that this program was built with, or srun --mpi=pmix");
   }
   for (int q = 0; q < ranks; ++q) {
     if (reports[q].gpus > 0) continue;
@@ -181,12 +174,11 @@ DeviceChoice choose_device(const std::string& wanted, const VisibleGpus& visible
                                  " no GPU: ", reports[q].why_none.data());
     if (wanted == "auto") {
       const bool is_surprising =
-          std::any_of(reports.begin(), reports.end(),
-                      [](const Report& report) { return report.has_driver != 0; });
+          std::ranges::any_of(reports, [](const Report& report) { return report.has_driver != 0; });
       return {c10::Device(c10::kCPU), is_surprising ? why : ""};
     }
-    throw Error(Cause::cluster, text("--device=cuda, but ", why,
-                                     "; mend that, or compute on the CPU with --device=cpu"));
+    throw Error(Cause::cluster, "--device=cuda, but ", why,
+                "; mend that, or compute on the CPU with --device=cpu");
   }
 
   const Assignment assignment(reports);

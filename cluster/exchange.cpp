@@ -48,7 +48,7 @@ class Finished final : public PendingTensor {
 
 // Each rank reduces one run of elements, or all of them if they are few, and then shows it around.
 Rounds rounds_of_all_reduce(const Exchange& exchange, int rank, std::int64_t small_bytes) {
-  const auto ranks = static_cast<std::int64_t>(exchange.sent.rows.size());
+  const auto ranks = std::ssize(exchange.sent.rows);
   const at::Tensor& values = exchange.given;
   const std::int64_t count = values.numel();
   const bool small = count * exchange.row_bytes * ranks <= small_bytes;

@@ -5,13 +5,13 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <numeric>
 #include <optional>
 #include <utility>
 
 #include "base/text.h"
-#include "cluster/handshake.h"
 #include "cluster/health/progress_board.h"
 
 namespace micrec {
@@ -19,6 +19,76 @@ namespace {
 
 double seconds_between(Transfer::Clock::time_point begin, Transfer::Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
+}
+
+/// What one rank tells another about the collective it is in, in the checked mode, as it travels.
+struct Handshake {
+  std::array<char, 64> name{};
+  std::array<char, 64> group{};  // empty: the whole run
+  std::uint64_t number = 0;
+  CollectiveKind kind = CollectiveKind::barrier;
+  std::int32_t dtype = -1;  // -1 where the kind has no such thing, as the next two
+  std::int32_t reduction = -1;
+  std::int32_t root = -1;
+  std::int64_t row_bytes = 0;
+  std::int64_t rows_to_you = 0;    // from the sender to the receiver
+  std::int64_t rows_from_you = 0;  // that the sender expects of the receiver
+
+  Handshake() = default;
+  /// To rank `to` of the group; `its_group` may be null.
+  Handshake(const Exchange& exchange, std::uint64_t its_number, const char* its_group, int to)
+      : number(its_number),
+        kind(exchange.kind),
+        root(exchange.root),
+        rows_to_you(exchange.sent.rows[to]),
+        rows_from_you(exchange.received.rows[to]) {
+    std::strncpy(name.data(), exchange.name, name.size() - 1);
+    if (its_group != nullptr) std::strncpy(group.data(), its_group, group.size() - 1);
+    if (kind != CollectiveKind::barrier) {
+      dtype = static_cast<std::int32_t>(exchange.given.scalar_type());
+      row_bytes = exchange.row_bytes;
+    }
+    if (kind == CollectiveKind::all_reduce) {
+      reduction = static_cast<std::int32_t>(exchange.reduction);
+    }
+  }
+};
+
+constexpr std::array<const char*, 5> kKinds = {"barrier", "all_gather", "all_to_all", "all_reduce",
+                                               "broadcast"};
+constexpr std::array<const char*, 3> kReductions = {"sum", "min", "max"};
+
+std::string describe(const Handshake& one) {
+  std::string description = text(kKinds.at(static_cast<std::size_t>(one.kind)), " ",
+                                 place_of(one.name.data(), one.number, one.group.data()));
+  if (one.dtype >= 0) {
+    description += text(" of ", c10::toString(static_cast<at::ScalarType>(one.dtype)), ", ",
+                        one.row_bytes, " bytes a row");
+  }
+  if (one.reduction >= 0) description += text(", ", kReductions.at(one.reduction));
+  if (one.root >= 0) description += text(", root ", one.root);
+  return description;
+}
+
+/// The sentence about two ranks that are not in the same, named by their numbers in the run: what
+/// the first told the second and the second the first; empty where they agree.
+std::string disagreement(const Handshake& own, int own_rank, const Handshake& other,
+                         int other_rank) {
+  if (own.name != other.name || own.group != other.group || own.number != other.number ||
+      own.kind != other.kind || own.dtype != other.dtype || own.reduction != other.reduction ||
+      own.root != other.root || own.row_bytes != other.row_bytes) {
+    return text("rank ", own_rank, " is in ", describe(own), " while rank ", other_rank, " is in ",
+                describe(other));
+  }
+  if (own.rows_from_you != other.rows_to_you) {
+    return text("in ", describe(own), " rank ", own_rank, " expects ", own.rows_from_you,
+                " rows of rank ", other_rank, ", which sends ", other.rows_to_you);
+  }
+  if (own.rows_to_you != other.rows_from_you) {
+    return text("in ", describe(own), " rank ", own_rank, " sends ", own.rows_to_you,
+                " rows to rank ", other_rank, ", which expects ", other.rows_from_you);
+  }
+  return "";
 }
 
 }  // namespace
@@ -62,8 +132,7 @@ std::unique_ptr<Communicator> HostCommunicator::split(const char* name, int colo
   group.run_size = membership_.run_size;
   group.progress = membership_.progress;
   group.ledger = membership_.ledger;
-  const auto first =
-      static_cast<int>(std::find(colors.begin(), colors.end(), color) - colors.begin());
+  const auto first = static_cast<int>(std::ranges::find(colors, color) - colors.begin());
   for (int q = first; q < size_; ++q) {
     if (colors[q] != color) continue;
     if (q == rank_) group.rank = static_cast<int>(group.ranks_in_run.size());
@@ -79,8 +148,8 @@ std::unique_ptr<Communicator> HostCommunicator::split(const char* name, int colo
 }
 
 void HostCommunicator::refuse(const std::string& what) const {
-  throw Error(Cause::cluster, text(this_rank(), " cannot ", what,
-                                   ": the communicator failed earlier, in ", failed_in_));
+  throw Error(Cause::cluster, this_rank(), " cannot ", what,
+              ": the communicator failed earlier, in ", failed_in_);
 }
 
 void HostCommunicator::poll(const char* name) {
@@ -236,7 +305,7 @@ void HostCommunicator::check(const Exchange& exchange) {
     const std::string verdict(reinterpret_cast<const char*>(bytes_of(texts) + q * kTextBytes));
     if (verdict.empty()) continue;
     failed_in_ = place(exchange.name, number_);
-    throw Error(Cause::cluster, text("the ranks disagree: ", verdict));
+    throw Error(Cause::cluster, "the ranks disagree: ", verdict);
   }
 }
 
@@ -270,7 +339,7 @@ std::string HostCommunicator::behind_in(std::uint64_t /*number*/) const {
   const std::vector<int>& members = membership_.ranks_in_run;
   std::vector<std::string> behind;
   for (const RankProgress& other : membership_.progress->read_all()) {
-    const bool is_member = std::find(members.begin(), members.end(), other.rank) != members.end();
+    const bool is_member = std::ranges::find(members, other.rank) != members.end();
     const bool waits = other.state == State::waiting || other.state == State::failing;
     if (!is_member || waits || other.rank == rank_in_run(rank_)) continue;
     behind.push_back(text("rank ", other.rank, ", ", other.describe()));

@@ -1,6 +1,5 @@
 #include "cluster/job.h"
 
-#include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 #include <glog/logging.h>
@@ -135,21 +134,15 @@ std::unique_ptr<ProgressBoard> make_board(Communicator& machine, int rank) {
 
 // Connects the watchdogs of the machines, one a machine, with that of rank 0. Ranks: collective.
 void connect_watchdogs(Communicator& world, bool is_first_of_machine, WatchdogLink& watchdog) {
-  constexpr std::int64_t kAddressBytes = 512;
   constexpr double kConnectSeconds = 5;
-  at::Tensor bytes = at::zeros({kAddressBytes}, at::kByte);
-  char* const letters = reinterpret_cast<char*>(bytes.mutable_data_ptr<std::uint8_t>());
   VerdictAddress address;
   if (world.rank() == 0) {
     const int socket = listen_for_verdicts(address);
-    const std::string description = address.to_text();
-    CHECK_LT(description.size(), static_cast<std::size_t>(kAddressBytes));
-    std::copy(description.begin(), description.end(), letters);
     if (socket >= 0) watchdog.connect(socket, /*is_hub=*/true, address.token);
   }
-  world.broadcast("job.watchdogs", bytes, 0);
+  const std::string description = broadcast_text(world, "job.watchdogs", address.to_text());
   if (!is_first_of_machine || world.rank() == 0) return;
-  address = VerdictAddress::from_text(letters);
+  address = VerdictAddress::from_text(description);
   const int socket = connect_for_verdicts(address, kConnectSeconds);
   if (socket >= 0) {
     watchdog.connect(socket, /*is_hub=*/false, address.token);
@@ -183,7 +176,7 @@ std::string unheard(const RankFailures& failures, int ranks) {
   const RankFailures failures = world.collect_failures(kGraceSeconds);
   const RankFailure& blame = blamed(failures);
   const bool by_all = static_cast<int>(failures.size()) == world.size() &&
-                      std::all_of(failures.begin(), failures.end(), [&](const auto& other) {
+                      std::ranges::all_of(failures, [&](const auto& other) {
                         return other.second.message == blame.message;
                       });
   if (blame.rank != world.rank()) sleep_seconds(kEndedByOtherSeconds);
@@ -210,11 +203,10 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
   try {
     session = std::make_unique<MpiSession>(argc, argv);
     if (session->size() == 1 && launch.size > 1) {
-      throw Error(Cause::cluster,
-                  text(launch.size,
-                       " processes were started together, but each is alone in MPI: "
-                       "the launcher belongs to another MPI than the one this "
-                       "program was built with; use that one's mpirun"));
+      throw Error(
+          Cause::cluster, launch.size,
+          " processes were started together, but each is alone in MPI: the launcher belongs to "
+          "another MPI than the one this program was built with; use that one's mpirun");
     }
     int threads = 1;
     int ranks_of_machine = 1;
@@ -287,27 +279,21 @@ int run_job(int argc, char** argv, const JobOptions& options,
             const std::function<int(Job&)>& body) {
   // From before MPI starts until after it has ended: a wish that comes then must not kill the rank.
   const StopSignals signals(options.stop_signals);
-  LaunchEnvironment launch;
   try {
-    launch = read_launch_environment();
-  } catch (const Error& error) {
+    const LaunchEnvironment launch = read_launch_environment();
+    const GpuFailureGuard guard(
+        options.program, launch.size > 1 ? text("rank ", launch.rank, " of ", launch.size) : "");
+    if (!launch.has_mpi) return run_alone(options, body);
+    std::unique_ptr<WatchdogLink> watchdog;
+    if (options.watchdog && launch.size > 1) {
+      watchdog = fork_under_watchdog(
+          {options.program, launch.rank, launch.size, options.communicator.deadline_seconds});
+    }
+    return run_under_mpi(argc, argv, launch, options, watchdog.get(), body);
+  } catch (const Error& error) {  // before anything was joined
     say(options, error.what());
     return static_cast<int>(error.cause());
   }
-  const GpuFailureGuard guard(
-      options.program, launch.size > 1 ? text("rank ", launch.rank, " of ", launch.size) : "");
-  if (!launch.has_mpi) return run_alone(options, body);
-  std::unique_ptr<WatchdogLink> watchdog;
-  if (options.watchdog && launch.size > 1) {
-    try {
-      watchdog = fork_under_watchdog(
-          {options.program, launch.rank, launch.size, options.communicator.deadline_seconds});
-    } catch (const Error& error) {
-      say(options, error.what());
-      return static_cast<int>(error.cause());
-    }
-  }
-  return run_under_mpi(argc, argv, launch, options, watchdog.get(), body);
 }
 
 }  // namespace micrec

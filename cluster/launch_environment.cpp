@@ -37,16 +37,15 @@ LaunchEnvironment read_launch_environment(const std::function<const char*(const 
   const int step_tasks = number({"SLURM_STEP_NUM_TASKS"}).value_or(1);
   if (!environment.has_mpi) {
     if (step_tasks > 1) {
-      throw Error(Cause::cluster,
-                  text("srun started ", step_tasks,
-                       " copies of this program without MPI between them; use srun --mpi=pmix "
-                       "(srun --mpi=list shows what there is) or mpirun"));
+      throw Error(Cause::cluster, "srun started ", step_tasks,
+                  " copies of this program without MPI between them; use srun --mpi=pmix (srun "
+                  "--mpi=list shows what there is) or mpirun");
     }
     const int torchrun_copies = number({"WORLD_SIZE"}).value_or(1);
     if (lookup("TORCHELASTIC_RUN_ID") != nullptr && torchrun_copies > 1) {
-      throw Error(Cause::cluster, text("torchrun started ", torchrun_copies,
-                                       " copies of this program, which joins its ranks by MPI; use "
-                                       "mpirun or srun --mpi=pmix"));
+      throw Error(
+          Cause::cluster, "torchrun started ", torchrun_copies,
+          " copies of this program, which joins its ranks by MPI; use mpirun or srun --mpi=pmix");
     }
     return environment;
   }

@@ -1,12 +1,10 @@
 #include "cluster/ledger.h"
 
-#include <ATen/Functions.h>
-
 #include <algorithm>
 #include <cstring>
 #include <string_view>
 
-#include "cluster/communicator.h"
+#include "cluster/agreement.h"
 
 namespace micrec {
 namespace {
@@ -49,8 +47,8 @@ void add(LedgerEntries& into, const LedgerEntries& more) {
 void Ledger::record(const char* name, const LedgerEntry& what) {
   const std::lock_guard<std::mutex> lock(mutex_);
   // Literals of the same text may have several addresses, so an address says enough only if known.
-  auto entry = std::find_if(entries_.begin(), entries_.end(),
-                            [name](const auto& known) { return known.first == name; });
+  auto entry =
+      std::ranges::find_if(entries_, [name](const auto& known) { return known.first == name; });
   if (entry == entries_.end()) entry = entries_.emplace(entries_.end(), name, LedgerEntry{});
   entry->second += what;
 }
@@ -70,23 +68,18 @@ std::map<std::string, LedgerOverRanks> over_ranks(Communicator& communicator,
     bytes.append(name.c_str(), name.size() + 1);
     bytes.append(reinterpret_cast<const char*>(&entry), sizeof entry);
   }
-  at::Tensor sent = at::empty({static_cast<std::int64_t>(bytes.size())}, at::kByte);
-  if (!bytes.empty()) std::memcpy(sent.mutable_data_ptr(), bytes.data(), bytes.size());
-  const at::Tensor all = communicator.all_gather(
-      "ledger.entries", sent,
-      gather_counts(communicator, "ledger.sizes", static_cast<std::int64_t>(bytes.size())));
-  std::string_view rest(static_cast<const char*>(all.const_data_ptr()),
-                        static_cast<std::size_t>(all.numel()));
   std::map<std::string, LedgerOverRanks> entries;
-  while (!rest.empty()) {
-    const std::string name(rest.substr(0, rest.find('\0')));
-    LedgerEntry entry;
-    std::memcpy(&entry, rest.data() + name.size() + 1, sizeof entry);
-    rest.remove_prefix(name.size() + 1 + sizeof entry);
-    LedgerOverRanks& known = entries[name];
-    known.total += entry;
-    for_each_number(known.largest, entry,
-                    [](auto& most, auto value) { most = std::max(most, value); });
+  for (const std::string& of_rank : gather_texts(communicator, "ledger.entries", bytes)) {
+    for (std::string_view rest = of_rank; !rest.empty();) {
+      const std::string name(rest.substr(0, rest.find('\0')));
+      LedgerEntry entry;
+      std::memcpy(&entry, rest.data() + name.size() + 1, sizeof entry);
+      rest.remove_prefix(name.size() + 1 + sizeof entry);
+      LedgerOverRanks& known = entries[name];
+      known.total += entry;
+      for_each_number(known.largest, entry,
+                      [](auto& most, auto value) { most = std::max(most, value); });
+    }
   }
   return entries;
 }

@@ -43,7 +43,7 @@ std::string describe_mpi_error(int code) {
 
 void check_mpi(int code, const std::string& where) {
   if (code == MPI_SUCCESS) return;
-  throw Error(Cause::cluster, text("MPI failed in ", where, ": ", describe_mpi_error(code)));
+  throw Error(Cause::cluster, "MPI failed in ", where, ": ", describe_mpi_error(code));
 }
 
 // Ranks that are in different collectives have, all but certainly, different tags: their messages
@@ -381,18 +381,16 @@ bool MpiCommunicator::test(Requests& transfer) {
       if (!piece.is_receive || error_class != MPI_ERR_TRUNCATE) {
         check_mpi(status.MPI_ERROR, place(transfer.messages));
       }
-      throw Error(Cause::cluster,
-                  text(this_rank(), " expects ", piece.bytes, " bytes of rank ", piece.peer, " in ",
-                       place(transfer.messages), ", which sends more"));
+      throw Error(Cause::cluster, this_rank(), " expects ", piece.bytes, " bytes of rank ",
+                  piece.peer, " in ", place(transfer.messages), ", which sends more");
     }
     if (piece.is_receive) {
       const int counted = MPI_Get_count(&status, MPI_BYTE, &received);
       if (counted != MPI_SUCCESS) check_mpi(counted, place(transfer.messages));
     }
     if (received != piece.bytes) {
-      throw Error(Cause::cluster,
-                  text(this_rank(), " expects ", piece.bytes, " bytes of rank ", piece.peer, " in ",
-                       place(transfer.messages), ", which sends ", received));
+      throw Error(Cause::cluster, this_rank(), " expects ", piece.bytes, " bytes of rank ",
+                  piece.peer, " in ", place(transfer.messages), ", which sends ", received);
     }
   }
   transfer.open -= static_cast<std::size_t>(count);

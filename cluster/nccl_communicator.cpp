@@ -27,11 +27,11 @@ constexpr double kShownAfterSeconds = 0.1;  // of waiting
 
 // Rows of every rank, where all have the same or are padded to it for little; nothing elsewhere.
 std::optional<std::int64_t> equal_share(const std::vector<std::int64_t>& rows_per_rank) {
-  const std::int64_t largest = *std::max_element(rows_per_rank.begin(), rows_per_rank.end());
+  const std::int64_t largest = *std::ranges::max_element(rows_per_rank);
   const auto moved = static_cast<double>(largest) * static_cast<double>(rows_per_rank.size());
   const auto needed = static_cast<double>(total(rows_per_rank));
-  const bool is_equal = std::all_of(rows_per_rank.begin(), rows_per_rank.end(),
-                                    [&](std::int64_t rows) { return rows == largest; });
+  const bool is_equal =
+      std::ranges::all_of(rows_per_rank, [&](std::int64_t rows) { return rows == largest; });
   if (is_equal || moved < (1 + NcclCommunicator::kMostPadding) * needed) return largest;
   return std::nullopt;
 }
@@ -293,12 +293,11 @@ void NcclCommunicator::join(const NcclId& id) {
   CHECK(link_ != nullptr && link_->device() == device_);
   const NcclLink::Versions versions = link_->versions();
   if (!serves(versions)) {
-    throw Error(Cause::cluster,
-                text("this program was built with NCCL ", nccl_version_name(versions.header),
-                     " and has loaded NCCL ", nccl_version_name(versions.library),
-                     ", which must be that or a newer one of the same major version; put such a "
-                     "library first in LD_LIBRARY_PATH, or build with the header of this one "
-                     "(MICREC_NCCL_INCLUDE)"));
+    throw Error(
+        Cause::cluster, "this program was built with NCCL ", nccl_version_name(versions.header),
+        " and has loaded NCCL ", nccl_version_name(versions.library),
+        ", which must be that or a newer one of the same major version; put such a library first "
+        "in LD_LIBRARY_PATH, or build with the header of this one (MICREC_NCCL_INCLUDE)");
   }
   constexpr const char* kName = "nccl.join";
   try {
@@ -318,8 +317,8 @@ bool NcclCommunicator::on_gpu(const Exchange& exchange) const {
 void NcclCommunicator::refuse(const std::string& what) {
   if (link_) link_->abort();  // another group of this rank may have failed
   const std::string where = failure_->tell();
-  throw Error(Cause::cluster, text(host_->this_rank(), " cannot ", what,
-                                   ": the communicator failed earlier, in ", where));
+  throw Error(Cause::cluster, host_->this_rank(), " cannot ", what,
+              ": the communicator failed earlier, in ", where);
 }
 
 void NcclCommunicator::refuse_if_failed(const char* name) {
@@ -368,8 +367,8 @@ void NcclCommunicator::wait_until_ready(const char* name, std::uint64_t begun, c
       host_->poll(name);  // the rank that is to blame for a failure may have said so
     }
     if (has_failed) {
-      throw Error(Cause::cluster, text(host_->this_rank(), " heard of a failure of NCCL in ",
-                                       host_->place(name, number), ": ", progress.failure));
+      throw Error(Cause::cluster, host_->this_rank(), " heard of a failure of NCCL in ",
+                  host_->place(name, number), ": ", progress.failure);
     }
     if (seconds > deadline_seconds) {
       const std::string behind = host_->behind_in(number);

@@ -23,7 +23,7 @@ namespace {
 void check_cuda(cudaError_t code, const char* call) {
   if (code == cudaSuccess) return;
   static_cast<void>(cudaGetLastError());
-  throw Error(Cause::cluster, text("CUDA refused ", call, ": ", cudaGetErrorString(code)));
+  throw Error(Cause::cluster, "CUDA refused ", call, ": ", cudaGetErrorString(code));
 }
 
 ReducedType reduced_type(c10::ScalarType dtype) {
@@ -293,8 +293,8 @@ class CudaNcclLink final : public NcclLink {
   // Under the lock, as the next two.
   ncclComm_t communicator(const char* call) const {
     if (communicator_ == nullptr) {
-      throw Error(Cause::cluster, text("NCCL refused ", call,
-                                       ": its communicator is not connected, or was aborted"));
+      throw Error(Cause::cluster, "NCCL refused ", call,
+                  ": its communicator is not connected, or was aborted");
     }
     return communicator_;
   }
@@ -308,7 +308,7 @@ class CudaNcclLink final : public NcclLink {
   // A call may go on in the background; progress() tells how it ended.
   void check(ncclResult_t code, const char* call) const {
     if (code == ncclSuccess || code == ncclInProgress) return;
-    throw Error(Cause::cluster, text("NCCL refused ", call, ": ", describe(code)));
+    throw Error(Cause::cluster, "NCCL refused ", call, ": ", describe(code));
   }
 
   template <typename Call>

@@ -73,7 +73,7 @@ std::optional<std::vector<int>> parse_signals(const std::string& names) {
         std::begin(kSignals), std::end(kSignals),
         [&](auto& one) { return name == one.first || name == text("SIG", one.first); });
     if (found == std::end(kSignals)) return std::nullopt;
-    if (std::find(numbers.begin(), numbers.end(), found->second) == numbers.end()) {
+    if (std::ranges::find(numbers, found->second) == numbers.end()) {
       numbers.push_back(found->second);
     }
   }

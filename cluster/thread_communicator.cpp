@@ -127,7 +127,7 @@ class ThreadCommunicator::Group {
     wait_for_all(lock, round, rank, this_rank, &Slot::posted);
     const std::string mismatch = find_mismatch(round);
     if (!mismatch.empty()) {
-      throw Error(Cause::cluster, text("the ranks disagree: ", mismatch));
+      throw Error(Cause::cluster, "the ranks disagree: ", mismatch);
     }
     own.copying = true;
     lock.unlock();
@@ -171,7 +171,7 @@ class ThreadCommunicator::Group {
     const Messages& own = slots[rank].messages;
     const auto left = [&](std::size_t q) { return run_->ranks_[ranks_in_run_[q]].left; };
     const auto all_done = [&] {
-      return std::all_of(slots.begin(), slots.end(), [&](const Slot& slot) { return slot.*done; });
+      return std::ranges::all_of(slots, [&](const Slot& slot) { return slot.*done; });
     };
     const auto any_lost = [&] {
       for (std::size_t q = 0; q < slots.size(); ++q) {
@@ -185,8 +185,7 @@ class ThreadCommunicator::Group {
     if (all_done()) return;
     // Another rank may have begun to copy from this one before the failure was known.
     run_->changed_.wait(lock, [&] {
-      return std::none_of(slots.begin(), slots.end(),
-                          [](const Slot& slot) { return slot.copying; });
+      return std::ranges::none_of(slots, [](const Slot& slot) { return slot.copying; });
     });
     if (run_->failed_rank_ >= 0) {
       throw PeerFailure(this_rank, place(own), run_->failed_rank_, run_->why_);
@@ -199,10 +198,8 @@ class ThreadCommunicator::Group {
     }
     const std::string waited =
         in_time ? " waits in vain in " : text(" waited ", run_->deadline_seconds_, " s in ");
-    throw Error(
-        Cause::cluster,
-        text(this_rank, waited, place(own), " for ", join(missing, "; "),
-             in_time ? "" : "; a longer deadline helps only if the rank is slow, not stuck"));
+    throw Error(Cause::cluster, this_rank, waited, place(own), " for ", join(missing, "; "),
+                in_time ? "" : "; a longer deadline helps only if the rank is slow, not stuck");
   }
 
   std::string last_seen(std::size_t q) const {

@@ -2,7 +2,6 @@
 #include <glog/logging.h>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "cluster/device.h"
 #include "cluster/nccl_link.h"
 
@@ -18,10 +17,8 @@ VisibleGpus find_gpus() {
 void use_device(c10::Device device) { CHECK(device.is_cpu()) << device; }
 
 std::unique_ptr<NcclLink> make_nccl_link(c10::Device device) {
-  throw Error(Cause::cluster,
-              text("there is no NCCL for ", device.str(),
-                   " because this program was built without CUDA (MICREC_WITH_CUDA); use "
-                   "--device=cpu"));
+  throw Error(Cause::cluster, "there is no NCCL for ", device.str(),
+              " because this program was built without CUDA (MICREC_WITH_CUDA); use --device=cpu");
 }
 
 }  // namespace micrec

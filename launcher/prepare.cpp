@@ -50,7 +50,7 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
   const ComputeThreads threads(chosen_threads(options.threads));
   const std::string& out = options.common.out;
   const std::shared_ptr<const DatasetFile> old = dataset_to_extend(options, arguments);
-  if (old && !arguments.is_given("split")) options.common.split = old->split_rule();
+  if (old && !arguments.is_given("split")) options.common.split = old->origin().split_rule;
   const PreparationOptions preparation =
       preparation_options("prepare", options.common, flags, arguments);
   if (old && !arguments.is_given("split") && is_given(preparation.split.kind)) {

@@ -143,59 +143,52 @@ void end_with_last_words() {
 }  // namespace
 
 const RankFailure& blamed(const RankFailures& failures) {
-  const auto least = std::min_element(failures.begin(), failures.end(), [](auto& a, auto& b) {
-    return a.second.standing < b.second.standing;
-  });
+  const auto least = std::ranges::min_element(
+      failures, [](auto& a, auto& b) { return a.second.standing < b.second.standing; });
   return least->second;
 }
 
 RankFailure describe_exception(int rank, int ranks, const ProgressBoard* board) {
-  RankFailure failure;
-  failure.rank = rank;
-  failure.exit_code = kExitUnexpected;
+  using Standing = RankFailure::Standing;
+  const auto failure = [rank](int exit_code, const std::string& message,
+                              Standing standing = Standing::cause) {
+    return RankFailure{rank, exit_code, standing, message};
+  };
+  constexpr int kExitCluster = static_cast<int>(Cause::cluster);
   try {
     throw;
   } catch (const PeerFailure& error) {
-    failure.exit_code = static_cast<int>(error.cause());
-    failure.standing = RankFailure::Standing::consequence;
-    failure.message = error.what();
+    return failure(kExitCluster, error.what(), Standing::consequence);
   } catch (const DeadlinePassed& error) {
-    failure.exit_code = static_cast<int>(error.cause());
     const std::optional<Suspect> suspect =
         board == nullptr ? std::nullopt : find_suspect(*board, ranks);
-    failure.standing = suspect ? RankFailure::Standing::witness : RankFailure::Standing::symptom;
-    failure.message = text(suspect ? suspect->sentence + "; " : "", error.what(),
-                           "; a longer --deadline helps only if a rank is slow, not stuck");
+    return failure(kExitCluster,
+                   text(suspect ? suspect->sentence + "; " : "", error.what(),
+                        "; a longer --deadline helps only if a rank is slow, not stuck"),
+                   suspect ? Standing::witness : Standing::symptom);
   } catch (const Error& error) {
-    failure.exit_code = static_cast<int>(error.cause());
-    if (error.cause() == Cause::cluster) failure.standing = RankFailure::Standing::symptom;
-    failure.message = error.what();
+    return failure(static_cast<int>(error.cause()), error.what(),
+                   error.cause() == Cause::cluster ? Standing::symptom : Standing::cause);
   } catch (const std::filesystem::filesystem_error& error) {
-    failure.exit_code = static_cast<int>(Cause::io);
-    failure.message = path_error(error);
+    return failure(static_cast<int>(Cause::io), path_error(error));
   } catch (const std::bad_alloc&) {
-    failure.exit_code = static_cast<int>(Cause::cluster);
-    failure.message = describe_host_out_of_memory("", ranks);
+    return failure(kExitCluster, describe_host_out_of_memory("", ranks));
   } catch (const c10::OutOfMemoryError& error) {
-    failure.exit_code = static_cast<int>(Cause::cluster);
-    failure.message = describe_gpu_out_of_memory(error.what_without_backtrace(), ranks);
+    return failure(kExitCluster, describe_gpu_out_of_memory(error.what_without_backtrace(), ranks));
   } catch (const c10::Error& error) {
     if (const std::optional<std::string> of_gpu = describe_gpu_failure(error)) {
-      failure.exit_code = static_cast<int>(Cause::cluster);
-      failure.message = *of_gpu;
-      return failure;
+      return failure(kExitCluster, *of_gpu);
     }
     const std::string message = error.what_without_backtrace();
-    const bool host_memory = message.find("can't allocate memory") != std::string::npos;
-    if (host_memory) failure.exit_code = static_cast<int>(Cause::cluster);
-    failure.message = host_memory ? describe_host_out_of_memory(message, ranks)
-                                  : text("unexpected error in LibTorch: ", message);
+    if (message.find("can't allocate memory") != std::string::npos) {
+      return failure(kExitCluster, describe_host_out_of_memory(message, ranks));
+    }
+    return failure(kExitUnexpected, text("unexpected error in LibTorch: ", message));
   } catch (const std::exception& error) {
-    failure.message = text("unexpected error: ", error.what());
+    return failure(kExitUnexpected, text("unexpected error: ", error.what()));
   } catch (...) {
-    failure.message = "unexpected exception without a description";
+    return failure(kExitUnexpected, "unexpected exception without a description");
   }
-  return failure;
 }
 
 std::optional<std::string> describe_gpu_failure(const std::exception& error) {

@@ -82,8 +82,8 @@ void NcclWatch::run() {
     if (stops_) return;
     const Entry oldest = under_way_.front();
     // The stream is one queue, so what is awaited waits for all before it too.
-    const bool waits = std::any_of(under_way_.begin(), under_way_.end(),
-                                   [](const Entry& entry) { return entry.collective.is_awaited; });
+    const bool waits = std::ranges::any_of(
+        under_way_, [](const Entry& entry) { return entry.collective.is_awaited; });
     if (waits) waited_seconds += std::min(tick.seconds(), kMostTickSeconds);
     tick.restart();
     lock.unlock();
@@ -94,7 +94,8 @@ void NcclWatch::run() {
       if (!failure_.is_set()) has_passed = oldest.collective.mark->has_passed();
       if (!has_passed) look(oldest.collective, looks, waited_seconds);
     } catch (...) {
-      fail(oldest.collective, std::current_exception());
+      failure_.set(host_.place(oldest.collective.name, oldest.collective.number),
+                   std::current_exception());
     }
     if (failure_.is_set()) {
       link_.abort();
@@ -128,18 +129,14 @@ void NcclWatch::look(const UnderWay& oldest, int looks, double waited_seconds) {
   if (const std::exception_ptr heard = host_.heard_beside(place)) std::rethrow_exception(heard);
   if (const NcclLink::Progress progress = link_.progress();
       progress.state == NcclLink::State::failed) {
-    throw Error(Cause::cluster, text(host_.this_rank(), " heard of a failure of NCCL in ", place,
-                                     ": ", progress.failure));
+    throw Error(Cause::cluster, host_.this_rank(), " heard of a failure of NCCL in ", place, ": ",
+                progress.failure);
   }
   if (!is_late) return;
   const std::string behind = host_.behind_in(oldest.number);
   throw DeadlinePassed(text(host_.this_rank(), " waited ", deadline_seconds_, " s in ", place,
                             " for ", behind.empty() ? "NCCL to move the data" : behind,
                             "; NCCL_DEBUG=INFO says what NCCL does on each rank"));
-}
-
-void NcclWatch::fail(const UnderWay& oldest, const std::exception_ptr& what) {
-  failure_.set(host_.place(oldest.name, oldest.number), what);
 }
 
 }  // namespace micrec

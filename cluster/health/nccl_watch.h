@@ -71,7 +71,6 @@ class NcclWatch {
 
   void run();
   void look(const UnderWay& oldest, int looks, double waited_seconds);
-  void fail(const UnderWay& oldest, const std::exception_ptr& what);
 
   NcclLink& link_;
   HostCommunicator& host_;

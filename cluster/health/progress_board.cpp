@@ -96,16 +96,16 @@ std::unique_ptr<ProgressBoard> ProgressBoard::create(int lines) {
   const std::string name = text("/micrec-", getpid(), "-", now_nanoseconds());
   const int descriptor = shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
   if (descriptor < 0) {
-    throw Error(Cause::io, text("cannot make shared memory in /dev/shm: ", std::strerror(errno),
-                                "; it needs a few kilobytes there"));
+    throw Error(Cause::io, "cannot make shared memory in /dev/shm: ", std::strerror(errno),
+                "; it needs a few kilobytes there");
   }
   const std::size_t bytes = sizeof(Memory) + static_cast<std::size_t>(lines) * sizeof(Line);
   // Taken now: a full /dev/shm is an error here and not a signal at the first write.
   if (const int error = posix_fallocate(descriptor, 0, static_cast<off_t>(bytes)); error != 0) {
     shm_unlink(name.c_str());
     ::close(descriptor);
-    throw Error(Cause::io, text("cannot take ", bytes, " bytes of shared memory in /dev/shm: ",
-                                std::strerror(error), "; make room there"));
+    throw Error(Cause::io, "cannot take ", bytes,
+                " bytes of shared memory in /dev/shm: ", std::strerror(error), "; make room there");
   }
   auto board = std::unique_ptr<ProgressBoard>(new ProgressBoard(name, descriptor));
   board->memory_->lines = lines;
@@ -116,9 +116,9 @@ std::unique_ptr<ProgressBoard> ProgressBoard::create(int lines) {
 std::unique_ptr<ProgressBoard> ProgressBoard::open(const std::string& name) {
   const int descriptor = shm_open(name.c_str(), O_RDWR, 0);
   if (descriptor < 0) {
-    throw Error(Cause::io,
-                text("cannot open the shared memory ", name, " in /dev/shm: ", std::strerror(errno),
-                     "; do all ranks of the machine see the same /dev/shm?"));
+    throw Error(Cause::io, "cannot open the shared memory ", name,
+                " in /dev/shm: ", std::strerror(errno),
+                "; do all ranks of the machine see the same /dev/shm?");
   }
   return std::unique_ptr<ProgressBoard>(new ProgressBoard(name, descriptor));
 }
@@ -305,9 +305,8 @@ namespace {
 std::optional<Suspect> find_disagreement(const ProgressBoard& board, int ranks) {
   const std::vector<RankProgress> all = board.read_all();
   const auto together = [&](const RankProgress& progress) {
-    return std::count_if(all.begin(), all.end(), [&](const RankProgress& other) {
-      return place(other) == place(progress);
-    });
+    return std::ranges::count_if(
+        all, [&](const RankProgress& other) { return place(other) == place(progress); });
   };
   const auto [odd, usual] = std::minmax_element(
       all.begin(), all.end(),

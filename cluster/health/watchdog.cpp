@@ -271,8 +271,8 @@ std::unique_ptr<WatchdogLink> fork_under_watchdog(const WatchdogOptions& options
   const pid_t watchdog = getpid();
   const pid_t worker = fork();
   if (worker < 0) {
-    throw Error(Cause::cluster, text("cannot start a process beside this one: ",
-                                     std::strerror(errno), "; raise the limit (ulimit -u)"));
+    throw Error(Cause::cluster, "cannot start a process beside this one: ", std::strerror(errno),
+                "; raise the limit (ulimit -u)");
   }
   if (worker == 0) {
     ::close(sockets[0]);

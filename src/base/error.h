@@ -1,8 +1,8 @@
 #pragma once
 
 #include <stdexcept>
-#include <string>
-#include <utility>
+
+#include "base/text.h"
 
 namespace micrec {
 
@@ -20,10 +20,12 @@ enum class Cause : int {
 inline constexpr int kExitStopped = 75;
 
 /// The user's input or the world does not allow to go on; our own bugs are glog CHECKs instead.
-/// The message is one sentence: what happened, where, what was expected and got, what to try.
+/// The message, which the parts make together, is one sentence: what happened, where, what was
+/// expected and got, what to try.
 class Error : public std::runtime_error {
  public:
-  Error(Cause cause, const std::string& message) : std::runtime_error(message), cause_(cause) {}
+  template <typename... Parts>
+  Error(Cause cause, const Parts&... parts) : std::runtime_error(text(parts...)), cause_(cause) {}
   Cause cause() const { return cause_; }
 
  private:

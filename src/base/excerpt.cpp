@@ -30,7 +30,7 @@ std::size_t shown(std::string_view value) {
 
 bool is_printable(std::string_view value) {
   return simdjson::validate_utf8(value.data(), value.size()) &&
-         std::none_of(value.begin(), value.end(), is_control);
+         std::ranges::none_of(value, is_control);
 }
 
 std::size_t letter_bytes(std::string_view value) {

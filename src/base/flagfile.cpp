@@ -33,7 +33,7 @@ std::vector<FlagSetting> parse_flagfile(const std::string& contents, const std::
     const std::string place = text(origin, ":", number);
     const FlagWord word = take_apart(line);
     if (line[0] != '-' || word.name.empty()) {
-      throw Error(Cause::usage, text(place, ": expected --name=value, got ", excerpt(line)));
+      throw Error(Cause::usage, place, ": expected --name=value, got ", excerpt(line));
     }
     settings.push_back({word.name, word.value.value_or("true"), place});
   }

@@ -38,6 +38,11 @@ std::array<std::uint32_t, 4> Random::bits(std::uint64_t id, std::uint32_t draw) 
   return c;
 }
 
+std::uint64_t Random::first_word(std::uint64_t id, std::uint32_t draw) const {
+  const auto b = bits(id, draw);
+  return static_cast<std::uint64_t>(b[0]) << 32 | b[1];
+}
+
 void Random::first_words(std::uint64_t* ids, std::size_t count, std::uint32_t draw) const {
   std::size_t at = 0;
 #if defined(__SSE2__)
@@ -76,21 +81,17 @@ void Random::first_words(std::uint64_t* ids, std::size_t count, std::uint32_t dr
   }
 #endif
   for (; at < count; ++at) {
-    const auto words = bits(ids[at], draw);
-    ids[at] = static_cast<std::uint64_t>(words[0]) << 32 | words[1];
+    ids[at] = first_word(ids[at], draw);
   }
 }
 
 double Random::uniform(std::uint64_t id, std::uint32_t draw) const {
-  const auto b = bits(id, draw);
-  const std::uint64_t wide = (static_cast<std::uint64_t>(b[0]) << 32) | b[1];
-  return static_cast<double>(wide >> 11) * 0x1.0p-53;
+  return static_cast<double>(first_word(id, draw) >> 11) * 0x1.0p-53;
 }
 
 std::uint64_t Random::index(std::uint64_t size, std::uint64_t id, std::uint32_t draw) const {
-  const auto b = bits(id, draw);
-  const std::uint64_t wide = (static_cast<std::uint64_t>(b[0]) << 32) | b[1];
-  return static_cast<std::uint64_t>((static_cast<unsigned __int128>(wide) * size) >> 64);
+  return static_cast<std::uint64_t>((static_cast<unsigned __int128>(first_word(id, draw)) * size) >>
+                                    64);
 }
 
 std::array<double, 2> Random::normal(std::uint64_t id, std::uint32_t draw) const {

@@ -36,8 +36,9 @@ class Random {
   /// 128 random bits of the thing numbered `id`; `draw` (below 65,536) tells repeated draws apart.
   std::array<std::uint32_t, 4> bits(std::uint64_t id, std::uint32_t draw = 0) const;
 
-  /// Writes the first 64 of these bits over every id, the first 32 in the upper half; half the
-  /// cost. ids: (count).
+  /// The first 64 of these bits, the first 32 in the upper half.
+  std::uint64_t first_word(std::uint64_t id, std::uint32_t draw = 0) const;
+  /// Writes the same over every id, at half the cost. ids: (count).
   void first_words(std::uint64_t* ids, std::size_t count, std::uint32_t draw = 0) const;
 
   /// Uniform in [0, 1), 53 bits.

@@ -104,14 +104,13 @@ void refuse_other_width(const FeatureInput& input, const FeatureFile& file,
                         const DatasetFile& dataset, FeaturesOf kind) {
   const std::int64_t width = width_of(dataset, input.modality);
   if (width == 0 && kind == FeaturesOf::new_items) {
-    throw Error(Cause::usage, text(dataset.path(), " has no modality '", input.modality,
-                                   "', so nothing was learned about it; name one that micrec "
-                                   "inspect tells of it."));
+    throw Error(Cause::usage, dataset.path(), " has no modality '", input.modality,
+                "', so nothing was learned about it; name one that micrec inspect tells of it.");
   }
   if (width == 0 || width == file.width()) return;
-  throw Error(Cause::data, text(input.path, " has ", file.width(), " columns, and the modality ",
-                                input.modality, " of ", dataset.path(), " has ", width,
-                                "; encode it with the model that was taken there."));
+  throw Error(Cause::data, input.path, " has ", file.width(), " columns, and the modality ",
+              input.modality, " of ", dataset.path(), " has ", width,
+              "; encode it with the model that was taken there.");
 }
 
 /// Refuses rows of new items that are far longer than all that were trained on.
@@ -162,10 +161,9 @@ FeatureTable match(const FeatureInput& input, std::shared_ptr<const FeatureFile>
     if (item < 0) {
       ++unknown;
     } else if (kind == FeaturesOf::new_items && item < known.info.items) {
-      throw Error(Cause::data,
-                  text(input.path, ": '", file->keys()[row], "' is an item of the domain ",
-                       known.info.name, " already, in ", known.dataset.path(),
-                       "; give new items alone: their features are what the model has of them."));
+      throw Error(Cause::data, input.path, ": '", file->keys()[row], "' is an item of the domain ",
+                  known.info.name, " already, in ", known.dataset.path(),
+                  "; give new items alone: their features are what the model has of them.");
     } else if (present[item] != 0) {
       ++had_it;
     } else {
@@ -174,11 +172,10 @@ FeatureTable match(const FeatureInput& input, std::shared_ptr<const FeatureFile>
     }
   }
   if (matched + had_it == 0) {
-    throw Error(Cause::data,
-                text("None of the ", with_commas(static_cast<std::int64_t>(file->keys().size())),
-                     " keys of ", input.path, " is an item of the domain ", known.info.name,
-                     ": it has keys like '", file->keys()[0], "' and the items have keys like '",
-                     known.items.key(0), "'; check that the file belongs to this domain."));
+    throw Error(Cause::data, "None of the ", with_commas(std::ssize(file->keys())), " keys of ",
+                input.path, " is an item of the domain ", known.info.name, ": it has keys like '",
+                file->keys()[0], "'", " and the items have keys like '", known.items.key(0),
+                "'; check that the file belongs to this domain.");
   }
   tell_features(input, *file, matched, had_it, unknown, report);
   FeatureTable table = table_of_rows(std::move(file), input.modality, std::move(row_of_item));
@@ -209,11 +206,11 @@ void refuse_other_scale(const KnownDomain& known, const RawDomain& raw) {
   }
   if (scale == *raw.time_scale) return;
   const bool are_dates = scale == TimeScale::dates;
-  throw Error(Cause::data,
-              text("The times of the domain ", raw.name, " are ", are_dates ? "dates" : "positions",
-                   " in ", known.dataset.path(), " and ", are_dates ? "positions" : "dates",
-                   " in what came to it, so nothing says which are later; write those that came ",
-                   are_dates ? "in Unix seconds (since 1970)." : "as positions after these."));
+  throw Error(Cause::data, "The times of the domain ", raw.name, " are ",
+              are_dates ? "dates" : "positions", " in ", known.dataset.path(), " and ",
+              are_dates ? "positions" : "dates",
+              " in what came to it, so nothing says which are later; write those that came ",
+              are_dates ? "in Unix seconds (since 1970)." : "as positions after these.");
 }
 
 }  // namespace
@@ -221,15 +218,14 @@ void refuse_other_scale(const KnownDomain& known, const RawDomain& raw) {
 void refuse_foreign(const DatasetFile& dataset, const RawDomain& raw, std::ostream& report) {
   const KnownDomain known = known_domain(dataset, dataset.domain_number(raw.name));
   if (raw.user.empty()) {
-    throw Error(Cause::data, text("The files of the domain ", raw.name, " have no interactions."));
+    throw Error(Cause::data, "The files of the domain ", raw.name, " have no interactions.");
   }
   const std::int64_t crossed = words_in_both(raw.users, known.items);
   if (crossed > words_in_both(raw.users, known.users) &&
       crossed > words_in_both(raw.items, known.items)) {
-    throw Error(Cause::data,
-                text(with_commas(crossed), " of the ", with_commas(raw.users.size()),
-                     " users that came to ", raw.name, " are items of it in ", known.dataset.path(),
-                     ": user and item columns are swapped; name them with --columns=USER,ITEM."));
+    throw Error(Cause::data, with_commas(crossed), " of the ", with_commas(raw.users.size()),
+                " users that came to ", raw.name, " are items of it in ", known.dataset.path(),
+                ": user and item columns are swapped; name them with --columns=USER,ITEM.");
   }
   refuse_other_scale(known, raw);
   const auto none_is_known = [](const KeyTable& keys, const KeyTable& table) {
@@ -269,8 +265,8 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
       if (features[f].domain != info.name) continue;
       for (const std::string& key : files[f]->keys()) {
         if (const char* const problem = problem_of_key(key)) {
-          throw Error(Cause::data,
-                      text(features[f].path, ": the key ", excerpt(key), " of an item ", problem));
+          throw Error(Cause::data, features[f].path, ": the key ", excerpt(key), " of an item ",
+                      problem);
         }
         items.add(key);
       }
@@ -282,10 +278,9 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
       added.features.push_back(match(features[f], files[f], known, kind, report));
     }
     std::ranges::sort(added.features, {}, &FeatureTable::modality);
-    report << info.name << ": " << with_commas(static_cast<std::int64_t>(added.user.size()))
-           << " new interactions, "
-           << with_commas(static_cast<std::int64_t>(added.user_keys.size())) << " new users, "
-           << with_commas(static_cast<std::int64_t>(added.item_keys.size())) << " new items\n";
+    report << info.name << ": " << with_commas(std::ssize(added.user)) << " new interactions, "
+           << with_commas(std::ssize(added.user_keys)) << " new users, "
+           << with_commas(std::ssize(added.item_keys)) << " new items\n";
   }
   match_people(dataset, additions);
   return additions;

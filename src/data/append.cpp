@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "data/dataset_format.h"
 #include "data/preparation.h"
 
@@ -41,7 +40,7 @@ std::vector<Row> rows_of(const DatasetFile& old, int domain, const DomainAdditio
                     added.billionths.empty() ? 0 : added.billionths[i],
                     added.given_split.empty() ? Split::train : added.given_split[i], false});
   }
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+  std::ranges::sort(rows, [](const Row& a, const Row& b) {
     return std::tie(a.user, a.item) < std::tie(b.user, b.item);
   });
   return rows;
@@ -51,10 +50,10 @@ std::vector<Row> rows_of(const DatasetFile& old, int domain, const DomainAdditio
 bool takes_times(const DatasetFile& old, const DomainInfo& info, const DomainAdditions& added,
                  std::ostream& report) {
   if (info.has_timestamps && added.timestamp.empty() && !added.user.empty()) {
-    throw Error(Cause::data,
-                text(old.path(), " has a time for every interaction of the domain ", info.name,
-                     ", and the files that are added to it have none; name their column of times "
-                     "with --columns=USER,ITEM,TIME."));
+    throw Error(Cause::data, old.path(), " has a time for every interaction of the domain ",
+                info.name,
+                ", and the files that are added to it have none; name their column of times with "
+                "--columns=USER,ITEM,TIME.");
   }
   if (!info.has_timestamps && !added.timestamp.empty()) {
     report << info.name << ": the times are not used, as " << old.path() << " has none\n";
@@ -166,15 +165,12 @@ void keep_held_out(PreparedDomain& domain) {
 PreparedDataset append(std::shared_ptr<const DatasetFile> old, Additions additions,
                        const AppendOptions& options, std::ostream& report) {
   PreparedDataset dataset;
-  dataset.extends = old->extends();
+  static_cast<DatasetOrigin&>(dataset) = old->origin();
   ExtendedDataset& extended = dataset.extends.emplace_back();
   extended.fingerprint = old->fingerprint();
   extended.people = old->people();
   dataset.provenance = options.provenance;
   dataset.split_rule = options.split.to_string();
-  dataset.hold_out = old->hold_out();
-  dataset.core = old->core();
-  dataset.seed = static_cast<std::uint64_t>(old->seed());
   dataset.person_keys = old->person_keys();
   append_to(dataset.person_keys, additions.person_keys);
   for (std::size_t d = 0; d < old->domains().size(); ++d) {
@@ -189,7 +185,7 @@ PreparedDataset append(std::shared_ptr<const DatasetFile> old, Additions additio
   }
   refuse_too_many_nodes(dataset);
   refuse_two_widths(dataset);
-  assign_splits(options.split, dataset.seed, dataset);
+  assign_splits(options.split, static_cast<std::uint64_t>(dataset.seed), dataset);
   for (PreparedDomain& domain : dataset.domains) keep_held_out(domain);
   return dataset;
 }

@@ -78,7 +78,7 @@ std::vector<std::uint8_t> eligible_items(const DatasetFile& dataset, const NodeS
     const auto fresh = dataset.new_items(domain);
     const auto cold = dataset.cold_items(domain);
     const Range items = space.items_of(domain);
-    CHECK_EQ(static_cast<std::int64_t>(fresh.size()), items.size());
+    CHECK_EQ(std::ssize(fresh), items.size());
     for (std::int64_t i = 0; i < items.size(); ++i) {
       eligible[items.begin - space.users() + i] = fresh[i] == 0 && cold[i] == 0 ? 1 : 0;
     }
@@ -95,7 +95,7 @@ EpochSampler::EpochSampler(const NodeSpace& space, TrainingShare share,
   CHECK_LE(count, static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()));
   CHECK_GE(share_.all_edges, 1) << "no training interactions";
   CHECK_GE(config_.batch_size, 1);
-  CHECK_EQ(static_cast<std::int64_t>(eligible.size()), space_.items());
+  CHECK_EQ(std::ssize(eligible), space_.items());
 
   for (std::size_t i = 0; i < count; ++i) {
     if (i == 0 || share_.user[i] != share_.user[i - 1]) {
@@ -136,7 +136,7 @@ Range EpochSampler::history_around(std::int64_t own) const {
   std::int64_t before = own - 1;
   for (std::int64_t step = 1; before >= 0 && users[before] == user; step *= 2) before -= step;
   std::int64_t after = own + 1;
-  const auto count = static_cast<std::int64_t>(share_.user.size());
+  const auto count = std::ssize(share_.user);
   for (std::int64_t step = 1; after < count && users[after] == user; step *= 2) after += step;
   const auto begin = std::lower_bound(users + std::max<std::int64_t>(before, 0), users + own, user);
   const auto end = std::upper_bound(users + own, users + std::min(after, count), user);
@@ -145,7 +145,7 @@ Range EpochSampler::history_around(std::int64_t own) const {
 
 void EpochSampler::lay_out_epoch(std::int64_t epoch) {
   if (epoch_ == epoch) return;
-  const auto count = static_cast<std::int64_t>(share_.edge.size());
+  const auto count = std::ssize(share_.edge);
   const Permutation permutation(share_.all_edges, config_.seed, Purpose::permutation,
                                 static_cast<std::uint32_t>(epoch));
   std::vector<std::int32_t> step_of(count);
@@ -170,8 +170,7 @@ std::vector<EpochSampler::Draw> EpochSampler::draws_by_permutation(std::int64_t 
   for (const std::int64_t own : of_step) {
     draws.push_back({static_cast<std::int64_t>(permutation.position_of(share_.edge[own])), own});
   }
-  std::sort(draws.begin(), draws.end(),
-            [](const Draw& a, const Draw& b) { return a.position < b.position; });
+  std::ranges::sort(draws, [](const Draw& a, const Draw& b) { return a.position < b.position; });
   return draws;
 }
 
@@ -199,7 +198,7 @@ TripleBatch EpochSampler::batch(std::int64_t epoch, std::int64_t step_in_epoch) 
   const std::vector<Draw> draws = config_.sampling == Sampling::interactions
                                       ? draws_by_permutation(epoch, step_in_epoch)
                                       : draws_by_user(epoch, step_in_epoch);
-  const auto count = static_cast<std::int64_t>(draws.size());
+  const auto count = std::ssize(draws);
   TripleBatch batch;
   batch.user.resize(count);
   batch.positive.resize(count);

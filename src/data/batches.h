@@ -62,7 +62,7 @@ struct TripleBatch {
   std::vector<std::int64_t> position;  // in the epoch; unique over all ranks
   std::vector<float> weight;           // 1, or 0 where the user has no item left to be a negative
 
-  std::int64_t size() const { return static_cast<std::int64_t>(user.size()); }
+  std::int64_t size() const { return std::ssize(user); }
 };
 
 /// Gives each rank its part of every training step. Which triple stands at which position of an

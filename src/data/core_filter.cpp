@@ -13,17 +13,15 @@ namespace micrec {
 namespace {
 
 [[noreturn]] void refuse(const std::string& rule, const std::string& part) {
-  throw Error(Cause::usage,
-              text("--core=", rule, ": cannot read '", part,
-                   "'; expected 5, user:5,item:3 or, for one domain, kitchen/user:5."));
+  throw Error(Cause::usage, "--core=", rule, ": cannot read '", part,
+              "'; expected 5, user:5,item:3 or, for one domain, kitchen/user:5.");
 }
 
 [[noreturn]] void refuse_second(const std::string& rule, const std::string& part,
                                 const std::string& domain, const char* side) {
-  throw Error(Cause::usage,
-              text("--core=", rule, ": '", part, "' gives the threshold of ", side, "s",
-                   domain.empty() ? "" : " in " + domain,
-                   " a second time; give it once, as in 5 (users and items) or user:5,item:3."));
+  throw Error(Cause::usage, "--core=", rule, ": '", part, "' gives the threshold of ", side, "s",
+              domain.empty() ? "" : " in " + domain,
+              " a second time; give it once, as in 5 (users and items) or user:5,item:3.");
 }
 
 std::string describe(const CoreThresholds& thresholds) {
@@ -99,7 +97,7 @@ CoreReport find_core(const PackedColumn<std::int32_t>& user_column,
     ++item_degree[item[i]];
   }
   const auto present = [](const std::vector<std::int32_t>& degree) {
-    return std::count_if(degree.begin(), degree.end(), [](std::int32_t d) { return d > 0; });
+    return std::ranges::count_if(degree, [](std::int32_t d) { return d > 0; });
   };
   const std::int64_t users_before = present(user_degree);
   const std::int64_t items_before = present(item_degree);

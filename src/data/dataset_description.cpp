@@ -13,10 +13,6 @@
 namespace micrec {
 namespace {
 
-std::int64_t ones_in(const std::vector<std::uint8_t>& flags) {
-  return std::count(flags.begin(), flags.end(), std::uint8_t{1});
-}
-
 std::string with_average(std::int64_t count, double training_interactions) {
   return text(with_commas(count), "; ",
               decimal("%.1f", training_interactions / std::max<double>(1, count)),
@@ -86,8 +82,9 @@ void describe_dataset(const std::string& path, std::ostream& out) {
   const DatasetFile dataset = DatasetFile::open(path);
   print_title(out, path, "a dataset");
   print_row(out, "fingerprint", dataset.fingerprint());
-  print_row(out, "made by", or_none(dataset.provenance()));
-  for (const ExtendedDataset& extended : dataset.extends()) {
+  const DatasetOrigin& origin = dataset.origin();
+  print_row(out, "made by", or_none(origin.provenance));
+  for (const ExtendedDataset& extended : origin.extends) {
     std::vector<std::string> sizes;
     for (std::size_t d = 0; d < extended.users.size(); ++d) {
       sizes.push_back(text(with_commas(extended.users[d]), " users and ",
@@ -96,9 +93,9 @@ void describe_dataset(const std::string& path, std::ostream& out) {
     }
     print_row(out, "extends", text(extended.fingerprint, ": ", join(sizes, ", ")));
   }
-  print_row(out, "split", text(or_none(dataset.split_rule()), ", seed ", dataset.seed()));
-  print_row(out, "core", dataset.core().empty() ? "everything kept" : dataset.core());
-  print_row(out, "held out", dataset.hold_out().empty() ? "nothing" : dataset.hold_out());
+  print_row(out, "split", text(or_none(origin.split_rule), ", seed ", origin.seed));
+  print_row(out, "core", origin.core.empty() ? "everything kept" : origin.core);
+  print_row(out, "held out", origin.hold_out.empty() ? "nothing" : origin.hold_out);
   print_row(
       out, "domains",
       text(dataset.domains().size(), ", with ", with_commas(dataset.people()), " distinct people"));

@@ -13,7 +13,7 @@
 #include "base/text.h"
 #include "data/additions.h"
 #include "data/dataset_format.h"
-#include "data/fingerprint.h"
+#include "io/fingerprint.h"
 #include "io/hdf5.h"
 
 namespace micrec {
@@ -21,10 +21,10 @@ namespace {
 
 constexpr std::int64_t kFeatureBytes = 32 << 20;
 
-[[noreturn]] void damaged(const std::string& path, const std::string& where,
-                          const std::string& what) {
-  throw Error(Cause::data, text(path, ": the dataset file is damaged: ", where, " ", what,
-                                "; make it again with micrec prepare."));
+template <typename... Parts>
+[[noreturn]] void damaged(const std::string& path, const Parts&... what) {
+  throw Error(Cause::data, path, ": the dataset file is damaged: ", what...,
+              "; make it again with micrec prepare.");
 }
 
 }  // namespace
@@ -34,9 +34,13 @@ const char* name_of(Split split) {
   return kNames[static_cast<std::size_t>(split)];
 }
 
+std::int64_t ones_in(const std::vector<std::uint8_t>& flags) {
+  return std::ranges::count(flags, std::uint8_t{1});
+}
+
 bool dataset_format::is_valid_name(const std::string& name) {
   if (name.empty() || name == "key" || name == "." || name == "..") return false;
-  return std::all_of(name.begin(), name.end(), [](char c) {
+  return std::ranges::all_of(name, [](char c) {
     return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') || c == '_' ||
            c == '-' || c == '.';
   });
@@ -57,12 +61,7 @@ struct DatasetFile::State {
   Hdf5File file;
   std::int64_t version = 0;  // of the format
   std::string fingerprint;
-  std::string provenance;
-  std::string split_rule;
-  std::string hold_out;
-  std::string core;
-  std::int64_t seed = 0;
-  std::vector<ExtendedDataset> extends;
+  DatasetOrigin origin;
   std::vector<DomainInfo> domains;
   std::int64_t people = 0;
 
@@ -85,18 +84,17 @@ struct DatasetFile::State {
       if (modality.name == name) return modality;
       known.push_back(modality.name);
     }
-    throw Error(Cause::usage,
-                text(file.path(), ": the domain ", info.name, " has no modality '", name, "'",
-                     known.empty() ? "; it has no features at all."
-                                   : "; it has " + join(known, ", ") + "."));
+    throw Error(
+        Cause::usage, file.path(), ": the domain ", info.name, " has no modality '", name, "'",
+        known.empty() ? "; it has no features at all." : "; it has " + join(known, ", ") + ".");
   }
 
   std::vector<std::uint8_t> flags(const std::string& dataset) const {
     std::vector<std::uint8_t> values = file.read<std::uint8_t>(dataset);
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (values[i] > 1) {
-        damaged(file.path(), text(dataset, ", row ", i),
-                text("is ", static_cast<int>(values[i]), " and not 0 or 1"));
+        damaged(file.path(), dataset, ", row ", i, " is ", static_cast<int>(values[i]),
+                " and not 0 or 1");
       }
     }
     return values;
@@ -135,9 +133,9 @@ struct DatasetFile::State {
 void DatasetFile::State::read_extends() {
   const std::string group = dataset_format::kExtends;
   if (!file.exists(group)) return;
-  const auto count = static_cast<std::int64_t>(domains.size());
+  const auto count = std::ssize(domains);
   const std::vector<std::string> fingerprints = file.read_text(group + "/fingerprint");
-  const auto files = static_cast<std::int64_t>(fingerprints.size());
+  const auto files = std::ssize(fingerprints);
   file.expect_shape(group + "/users", {files, count});
   file.expect_shape(group + "/items", {files, count});
   file.expect_shape(group + "/people", {files});
@@ -145,7 +143,7 @@ void DatasetFile::State::read_extends() {
   const auto items = file.read<std::int64_t>(group + "/items");
   const auto people_of = file.read<std::int64_t>(group + "/people");
   for (std::int64_t f = 0; f < files; ++f) {
-    ExtendedDataset& one = extends.emplace_back();
+    ExtendedDataset& one = origin.extends.emplace_back();
     one.fingerprint = fingerprints[f];
     one.people = people_of[f];
     bool fits = one.people >= 0 && one.people <= (f + 1 < files ? people_of[f + 1] : people);
@@ -158,8 +156,8 @@ void DatasetFile::State::read_extends() {
              one.items[d] <= (is_last ? domains[d].items : items[(f + 1) * count + d]);
     }
     if (!fits) {
-      damaged(file.path(), text(group, ", row ", f),
-              "has more users, items or people than what extends it");
+      damaged(file.path(), group, ", row ", f,
+              " has more users, items or people than what extends it");
     }
   }
 }
@@ -173,7 +171,7 @@ void DatasetFile::State::read_domain(const std::string& name) {
   info.users = file.integer_attribute(group, "users");
   info.items = file.integer_attribute(group, "items");
   if (info.users < 1 || info.items < 1) {
-    damaged(file.path(), group, text("has ", info.users, " users and ", info.items, " items"));
+    damaged(file.path(), group, " has ", info.users, " users and ", info.items, " items");
   }
   file.expect_shape(users + "/key", {info.users});
   file.expect_shape(users + "/new", {info.users});
@@ -193,8 +191,8 @@ void DatasetFile::State::read_domain(const std::string& name) {
   }
   for (const std::string& modality : file.children(dataset_format::features_path(name))) {
     if (!dataset_format::is_valid_name(modality)) {
-      damaged(file.path(), dataset_format::features_path(name),
-              text("has a modality ", excerpt(modality)));
+      damaged(file.path(), dataset_format::features_path(name), " has a modality ",
+              excerpt(modality));
     }
     const std::string path = dataset_format::modality_path(name, modality);
     ModalityInfo table;
@@ -203,9 +201,8 @@ void DatasetFile::State::read_domain(const std::string& name) {
     file.expect_shape(path + "/present", {info.items});
     table.present = file.integer_attribute(path, "present");
     if (table.width < 1 || table.present < 0 || table.present > info.items) {
-      damaged(file.path(), path,
-              text("has width ", table.width, " and ", table.present, " items present of ",
-                   info.items));
+      damaged(file.path(), path, " has width ", table.width, " and ", table.present,
+              " items present of ", info.items);
     }
     info.modalities.push_back(table);
   }
@@ -222,37 +219,34 @@ DatasetFile DatasetFile::open(const std::string& path) {
   Hdf5File& file = state->file;
   if (!file.has_attribute("/", "format") ||
       file.text_attribute("/", "format") != dataset_format::kFormat) {
-    throw Error(
-        Cause::data,
-        text(path, " is not a dataset file: expected the attribute format = \"",
-             dataset_format::kFormat, "\"; micrec prepare makes dataset files from raw ones."));
+    throw Error(Cause::data, path, " is not a dataset file: expected the attribute format = \"",
+                dataset_format::kFormat, "\"; micrec prepare makes dataset files from raw ones.");
   }
   const std::int64_t version = file.integer_attribute("/", "format_version");
   if (version < 1 || version > dataset_format::kVersion) {
-    throw Error(Cause::data, text(path, " has dataset format version ", version,
-                                  ", and this program reads up to ", dataset_format::kVersion,
-                                  "; use the micrec that made it, or a newer one."));
+    throw Error(Cause::data, path, " has dataset format version ", version,
+                ", and this program reads up to ", dataset_format::kVersion,
+                "; use the micrec that made it, or a newer one.");
   }
   state->version = version;
   state->fingerprint = file.text_attribute("/", "fingerprint");
-  state->provenance = file.text_attribute("/", "provenance");
-  state->split_rule = file.text_attribute("/", "split");
-  state->hold_out = file.text_attribute("/", "hold_out");
-  state->core = file.text_attribute("/", "core");
-  state->seed = file.integer_attribute("/", "seed");
+  state->origin.provenance = file.text_attribute("/", "provenance");
+  state->origin.split_rule = file.text_attribute("/", "split");
+  state->origin.hold_out = file.text_attribute("/", "hold_out");
+  state->origin.core = file.text_attribute("/", "core");
+  state->origin.seed = file.integer_attribute("/", "seed");
   state->people = file.expect_shape(dataset_format::kPeopleKeys, {-1})[0];
   for (const std::string& name : split(file.text_attribute("/", "domains"), ',')) {
     if (!dataset_format::is_valid_name(name)) {
-      damaged(path, "the attribute domains", text("names a domain ", excerpt(name)));
+      damaged(path, "the attribute domains names a domain ", excerpt(name));
     }
     const std::vector<DomainInfo>& known = state->domains;
-    if (std::any_of(known.begin(), known.end(),
-                    [&](const DomainInfo& domain) { return domain.name == name; })) {
-      damaged(path, "the attribute domains", text("names ", name, " twice"));
+    if (std::ranges::any_of(known, [&](const DomainInfo& domain) { return domain.name == name; })) {
+      damaged(path, "the attribute domains names ", name, " twice");
     }
     state->read_domain(name);
   }
-  if (state->domains.empty()) damaged(path, "the attribute domains", "is empty");
+  if (state->domains.empty()) damaged(path, "the attribute domains is empty");
   state->read_extends();
   return DatasetFile(std::move(state));
 }
@@ -283,8 +277,7 @@ LaterInteractions merged(const LaterInteractions& a, bool has_times, const Domai
 /// The modalities of a domain with what was added.
 void add_modalities(const DomainAdditions& added, DomainInfo& info) {
   for (const FeatureTable& table : added.features) {
-    const std::int64_t count =
-        std::count(table.present.begin(), table.present.end(), std::uint8_t{1});
+    const std::int64_t count = ones_in(table.present);
     const auto known = std::ranges::find(info.modalities, table.modality, &ModalityInfo::name);
     if (known != info.modalities.end()) {
       known->present += count;
@@ -306,8 +299,8 @@ std::string fingerprint_with(const std::string& fingerprint, const Additions& ad
     digest.add_numbers(domain.item);
     digest.add_numbers(domain.timestamp);
     for (const FeatureTable& table : domain.features) {
-      const auto items = static_cast<std::int64_t>(table.present.size());
-      const auto count = static_cast<std::int64_t>(domain.item_keys.size());
+      const auto items = std::ssize(table.present);
+      const auto count = std::ssize(domain.item_keys);
       std::vector<float> rows(count * table.width);
       table.read(items - count, items, rows.data());
       digest.add_text(table.modality);
@@ -324,7 +317,7 @@ DatasetFile DatasetFile::with(DatasetFile dataset, Additions additions) {
   State& state = *dataset.state_;
   CHECK(!state.added) << "what came later is added once";
   CHECK_EQ(additions.domains.size(), state.domains.size());
-  ExtendedDataset& file = state.extends.emplace_back();
+  ExtendedDataset& file = state.origin.extends.emplace_back();
   file.fingerprint = state.fingerprint;
   file.people = state.people;
   for (std::size_t d = 0; d < state.domains.size(); ++d) {
@@ -338,14 +331,13 @@ DatasetFile DatasetFile::with(DatasetFile dataset, Additions additions) {
   }
   state.fingerprint = fingerprint_with(state.fingerprint, additions);
   state.in_file = state.domains;
-  state.people += static_cast<std::int64_t>(additions.person_keys.size());
+  state.people += std::ssize(additions.person_keys);
   for (std::size_t d = 0; d < state.domains.size(); ++d) {
     const DomainAdditions& added = additions.domains[d];
     DomainInfo& info = state.domains[d];
-    info.users += static_cast<std::int64_t>(added.user_keys.size());
-    info.items += static_cast<std::int64_t>(added.item_keys.size());
-    info.interactions[static_cast<int>(Split::later)] +=
-        static_cast<std::int64_t>(added.user.size());
+    info.users += std::ssize(added.user_keys);
+    info.items += std::ssize(added.item_keys);
+    info.interactions[static_cast<int>(Split::later)] += std::ssize(added.user);
     add_modalities(added, info);
     std::vector<std::uint8_t>& met = state.met_since.emplace_back(info.items, 0);
     for (const std::int32_t item : added.item) met[item] = 1;
@@ -356,15 +348,12 @@ DatasetFile DatasetFile::with(DatasetFile dataset, Additions additions) {
 
 const std::string& DatasetFile::path() const { return state_->file.path(); }
 const std::string& DatasetFile::fingerprint() const { return state_->fingerprint; }
-const std::string& DatasetFile::provenance() const { return state_->provenance; }
-const std::string& DatasetFile::split_rule() const { return state_->split_rule; }
-const std::string& DatasetFile::hold_out() const { return state_->hold_out; }
-const std::string& DatasetFile::core() const { return state_->core; }
-std::int64_t DatasetFile::seed() const { return state_->seed; }
+const DatasetOrigin& DatasetFile::origin() const { return state_->origin; }
 const std::vector<DomainInfo>& DatasetFile::domains() const { return state_->domains; }
 std::int64_t DatasetFile::people() const { return state_->people; }
-bool DatasetFile::has_hold_outs() const { return !state_->hold_out.empty() || state_->added; }
-const std::vector<ExtendedDataset>& DatasetFile::extends() const { return state_->extends; }
+bool DatasetFile::has_hold_outs() const {
+  return !state_->origin.hold_out.empty() || state_->added;
+}
 std::vector<std::string> DatasetFile::person_keys() const {
   return state_->keys(dataset_format::kPeopleKeys,
                       state_->added ? &state_->added->person_keys : nullptr);
@@ -381,9 +370,8 @@ int DatasetFile::domain_number(const std::string& name) const {
   const auto found = std::ranges::find(known, name);
   if (found != known.end()) return static_cast<int>(found - known.begin());
   const auto close = nearest(name, known);
-  throw Error(Cause::usage,
-              text(path(), " has no domain ", excerpt(name), "; it has ", join(known, ", "),
-                   close ? ". Did you mean '" + *close + "'?" : "."));
+  throw Error(Cause::usage, path(), " has no domain ", excerpt(name), "; it has ",
+              join(known, ", "), close ? ". Did you mean '" + *close + "'?" : ".");
 }
 
 void DatasetFile::for_each_chunk(int domain, Split split,
@@ -414,13 +402,12 @@ void DatasetFile::for_each_chunk(int domain, Split split,
       const std::int64_t user = part.user[i];
       const std::int64_t item = part.item[i];
       if (user < 0 || user >= info.users || item < 0 || item >= info.items) {
-        damaged(path(), text(group, ", row ", begin + i),
-                text("is the pair (", user, ", ", item, ") where there are ", info.users,
-                     " users and ", info.items, " items"));
+        damaged(path(), group, ", row ", begin + i, " is the pair (", user, ", ", item,
+                ") where there are ", info.users, " users and ", info.items, " items");
       }
       const std::int64_t pair = user * info.items + item;
       if (pair <= last) {
-        damaged(path(), text(group, ", row ", begin + i), "does not follow the row before it");
+        damaged(path(), group, ", row ", begin + i, " does not follow the row before it");
       }
       last = pair;
     }
@@ -468,14 +455,14 @@ std::vector<std::int32_t> DatasetFile::person_of_user(int domain) const {
     const std::int32_t user = user_of_person[p];
     if (user == -1) continue;
     if (user < 0 || user >= in_file || person[user] != -1) {
-      damaged(path(), text(dataset, ", row ", p),
-              text("is ", user, ", which is no user or belongs to another person"));
+      damaged(path(), dataset, ", row ", p, " is ", user,
+              ", which is no user or belongs to another person");
     }
     person[user] = static_cast<std::int32_t>(p);
   }
-  const auto lost = std::find(person.begin(), person.end(), -1);
+  const auto lost = std::ranges::find(person, -1);
   if (lost != person.end()) {
-    damaged(path(), dataset, text("names no person for user ", lost - person.begin()));
+    damaged(path(), dataset, " names no person for user ", lost - person.begin());
   }
   if (added != nullptr) person.insert(person.end(), added->person.begin(), added->person.end());
   return person;
@@ -579,12 +566,12 @@ void DatasetFile::verify() const {
                                         [&](const auto& part) { fingerprint.add_numbers(part); });
       }
     }
-    fingerprint.add_count(static_cast<std::int64_t>(info.modalities.size()));
+    fingerprint.add_count(std::ssize(info.modalities));
     for (const ModalityInfo& modality : info.modalities) {
       const auto present = features_present(d, modality.name);
-      if (std::count(present.begin(), present.end(), std::uint8_t{1}) != modality.present) {
-        damaged(path(), text("the modality ", modality.name, " of the domain ", info.name),
-                text("does not have ", modality.present, " items present"));
+      if (ones_in(present) != modality.present) {
+        damaged(path(), "the modality ", modality.name, " of the domain ", info.name,
+                " does not have ", modality.present, " items present");
       }
       fingerprint.add_text(modality.name);
       fingerprint.add_count(modality.width);
@@ -598,11 +585,9 @@ void DatasetFile::verify() const {
         read_features(d, modality.name, begin, end, block.data());
         for (std::size_t i = 0; i < block.size(); ++i) {
           if (!std::isfinite(block[i])) {
-            damaged(path(),
-                    text("the modality ", modality.name, " of the domain ", info.name, ", item ",
-                         begin + static_cast<std::int64_t>(i) / modality.width, ", column ",
-                         static_cast<std::int64_t>(i) % modality.width),
-                    "is not finite");
+            damaged(path(), "the modality ", modality.name, " of the domain ", info.name, ", item ",
+                    begin + static_cast<std::int64_t>(i) / modality.width, ", column ",
+                    static_cast<std::int64_t>(i) % modality.width, " is not finite");
           }
         }
         fingerprint.add_numbers(block);
@@ -611,9 +596,8 @@ void DatasetFile::verify() const {
     person_of_user(d);
   }
   if (fingerprint.digits() != state_->fingerprint) {
-    damaged(path(), "its contents",
-            text("have the fingerprint ", fingerprint.digits(), " and not ",
-                 excerpt(state_->fingerprint)));
+    damaged(path(), "its contents have the fingerprint ", fingerprint.digits(), " and not ",
+            excerpt(state_->fingerprint));
   }
 }
 

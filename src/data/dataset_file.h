@@ -23,6 +23,9 @@ struct Interactions {
   std::vector<std::int32_t> item;  // (n) item number in the domain
 };
 
+/// How many of some flags are 1.
+std::int64_t ones_in(const std::vector<std::uint8_t>& flags);
+
 struct ModalityInfo {
   std::string name;          // "text"
   std::int64_t width = 0;    // columns
@@ -49,6 +52,18 @@ struct ExtendedDataset {
   bool operator==(const ExtendedDataset&) const = default;
 };
 
+/// How a data set was made.
+struct DatasetOrigin {
+  std::string provenance;  // the command line that made it, for people
+  // How the interactions were split, held out and filtered, as prepare's flags of these names take
+  // it; empty: not at all.
+  std::string split_rule;
+  std::string hold_out;
+  std::string core;
+  std::int64_t seed = 0;
+  std::vector<ExtendedDataset> extends;  // the data sets that this one extends, the oldest first
+};
+
 struct Additions;
 
 /// A prepared data set, opened for reading; the format is described in data/dataset_format.h.
@@ -60,7 +75,7 @@ class DatasetFile {
   static DatasetFile open(const std::string& path);
   /// A data set and what came after it was made (data/additions.h), in memory, as if that had been
   /// held out: new users and items are new, or cold where nobody has met them; interactions are in
-  /// Split::later; all else stays as in the file. It extends() the file and has a fingerprint of
+  /// Split::later; all else stays as in the file. It extends the file and has a fingerprint of
   /// its own. Memory: what was added, and the interactions in Split::later.
   static DatasetFile with(DatasetFile dataset, Additions additions);
   ~DatasetFile();
@@ -70,16 +85,7 @@ class DatasetFile {
   const std::string& path() const;
   /// Hexadecimal digest of the contents that matter to a model; equal files have equal ones.
   const std::string& fingerprint() const;
-  /// The command line that made it, for people.
-  const std::string& provenance() const;
-  /// How the interactions were split, held out and filtered, as prepare's flags of these names take
-  /// it; empty: not at all.
-  const std::string& split_rule() const;
-  const std::string& hold_out() const;
-  const std::string& core() const;
-  std::int64_t seed() const;
-  /// The data sets that this one extends, the oldest first.
-  const std::vector<ExtendedDataset>& extends() const;
+  const DatasetOrigin& origin() const;
   const std::vector<DomainInfo>& domains() const;
   std::vector<std::string> domain_names() const;
   int domain_number(const std::string& name) const;  ///< Error(usage) names the known domains

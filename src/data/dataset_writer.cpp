@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 #include "data/dataset_format.h"
-#include "data/fingerprint.h"
+#include "io/fingerprint.h"
 #include "io/hdf5.h"
 #include "io/unfinished_file.h"
 
@@ -64,12 +64,11 @@ void write_split(const PreparedDomain& domain, Split split, Hdf5File& file,
 
 void write_features(const PreparedDomain& domain, const FeatureTable& table, Hdf5File& file,
                     Fingerprint& fingerprint) {
-  CHECK_EQ(static_cast<std::int64_t>(table.present.size()), domain.items());
+  CHECK_EQ(std::ssize(table.present), domain.items());
   CHECK_GE(table.width, 1);
   const std::string path = dataset_format::modality_path(domain.name, table.modality);
   file.write(path + "/present", table.present, kCompressed);
-  file.set_attribute(path, "present",
-                     std::count(table.present.begin(), table.present.end(), std::uint8_t{1}));
+  file.set_attribute(path, "present", ones_in(table.present));
   fingerprint.add_text(table.modality);
   fingerprint.add_count(table.width);
   fingerprint.add_numbers(table.present);
@@ -112,7 +111,7 @@ void write_domain(const PreparedDomain& domain, Hdf5File& file, Fingerprint& fin
   for (const Split split : dataset_format::kSplits) write_split(domain, split, file, fingerprint);
 
   file.make_group(dataset_format::features_path(domain.name));
-  fingerprint.add_count(static_cast<std::int64_t>(domain.features.size()));
+  fingerprint.add_count(std::ssize(domain.features));
   for (const FeatureTable& table : domain.features) {
     write_features(domain, table, file, fingerprint);
   }
@@ -139,8 +138,8 @@ void write_extends(const std::vector<ExtendedDataset>& extends, Hdf5File& file) 
     items.insert(items.end(), one.items.begin(), one.items.end());
     people.push_back(one.people);
   }
-  const auto files = static_cast<std::int64_t>(extends.size());
-  const auto domains = static_cast<std::int64_t>(extends.front().users.size());
+  const auto files = std::ssize(extends);
+  const auto domains = std::ssize(extends.front().users);
   const std::string group = dataset_format::kExtends;
   file.write_text(group + "/fingerprint", fingerprints);
   file.write(group + "/users", users.data(), {files, domains});
@@ -160,9 +159,7 @@ void check_shapes(const PreparedDataset& dataset) {
     CHECK_EQ(domain.new_items.size(), domain.item_keys.size());
     CHECK_EQ(domain.cold_items.size(), domain.item_keys.size());
     CHECK_EQ(dataset.person_of_user[d].size(), domain.user_keys.size());
-    CHECK(std::is_sorted(
-        domain.features.begin(), domain.features.end(),
-        [](const FeatureTable& a, const FeatureTable& b) { return a.modality < b.modality; }));
+    CHECK(std::ranges::is_sorted(domain.features, {}, &FeatureTable::modality));
   }
 }
 
@@ -189,7 +186,7 @@ std::string write_dataset(const PreparedDataset& dataset, const std::string& pat
     file.set_attribute("/", "split", dataset.split_rule);
     file.set_attribute("/", "hold_out", dataset.hold_out);
     file.set_attribute("/", "core", dataset.core);
-    file.set_attribute("/", "seed", static_cast<std::int64_t>(dataset.seed));
+    file.set_attribute("/", "seed", dataset.seed);
     file.close();
   }
   unfinished.finish();

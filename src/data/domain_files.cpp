@@ -24,30 +24,29 @@ DomainFiles parse_domain_files(const std::string& argument, bool is_split) {
                  "checkins=train.txt,test.txt"
                : "DOMAIN=FILE, as in food=food.interactions.csv.gz";
   if (equals == std::string::npos || equals + 1 == argument.size()) {
-    throw Error(Cause::usage,
-                text("Cannot read the argument '", argument, "': expected ", expected, "."));
+    throw Error(Cause::usage, "Cannot read the argument '", argument, "': expected ", expected,
+                ".");
   }
   DomainFiles files;
   files.name = argument.substr(0, equals);
   files.is_split = is_split;
   constexpr std::size_t kLongestName = 100;  // bytes; files of results have it in their names
   if (!dataset_format::is_valid_name(files.name) || files.name.size() > kLongestName) {
-    throw Error(Cause::usage,
-                text("'", files.name, "' cannot be the name of a domain: expected 1 to ",
-                     kLongestName, " letters, digits, '_', '-' and '.', and not 'key'."));
+    throw Error(Cause::usage, "'", files.name, "' cannot be the name of a domain: expected 1 to ",
+                kLongestName, " letters, digits, '_', '-' and '.', and not 'key'.");
   }
   const std::string paths = argument.substr(equals + 1);
   files.paths = split_paths(paths);
   // Commas and quotes inside of one path are characters; quotes around the whole are not.
   if (!is_split && (files.paths.size() != 1 || !paths.starts_with('"'))) files.paths = {paths};
   if (is_split && (files.paths.size() < 2 || files.paths.size() > 3)) {
-    throw Error(Cause::usage, text("--split=files: ", argument, " names ", files.paths.size(),
-                                   files.paths.size() == 1 ? " file" : " files", "; expected ",
-                                   expected, " (double quotes go around a path with commas)."));
+    throw Error(Cause::usage, "--split=files: ", argument, " names ", files.paths.size(),
+                files.paths.size() == 1 ? " file" : " files", "; expected ", expected,
+                " (double quotes go around a path with commas).");
   }
-  if (std::find(files.paths.begin(), files.paths.end(), "") != files.paths.end()) {
-    throw Error(Cause::usage, text(is_split ? "--split=files: " : "The argument ", argument,
-                                   " lacks the name of a file; expected ", expected, "."));
+  if (std::ranges::find(files.paths, "") != files.paths.end()) {
+    throw Error(Cause::usage, is_split ? "--split=files: " : "The argument ", argument,
+                " lacks the name of a file; expected ", expected, ".");
   }
   return files;
 }
@@ -69,10 +68,9 @@ Split split_of(SplitLabel label) {
 /// Refuses TRAIN,TEST for the one file that is expected.
 void refuse_list_of_files(const std::string& path) {
   if (path.find(',') == std::string::npos || look_at(path) != PathKind::missing) return;
-  throw Error(Cause::io,
-              text("cannot open ", path,
-                   ": No such file or directory; the files of a published split, TRAIN,TEST or "
-                   "TRAIN,VALID,TEST, need --split=files"));
+  throw Error(Cause::io, "cannot open ", path,
+              ": No such file or directory; the files of a published split, TRAIN,TEST or "
+              "TRAIN,VALID,TEST, need --split=files");
 }
 
 /// A line of the report: what was read and what it was taken for.
@@ -90,8 +88,8 @@ void report_file(const DomainFiles& files, const std::string& path,
 }
 
 /// Numbers the keys of a part's interactions.
-void number_keys(std::span<const Interaction> part, std::string_view Interaction::*key,
-                 KeyTable& table, PackedColumn<std::int32_t>& column) {
+void take_keys(std::span<const Interaction> part, std::string_view Interaction::*key,
+               KeyTable& table, PackedColumn<std::int32_t>& column) {
   PackedColumn<std::int32_t>::Block numbers;
   for (; !part.empty(); part = part.subspan(std::min(part.size(), numbers.size()))) {
     const auto some = part.first(std::min(part.size(), numbers.size()));
@@ -138,8 +136,8 @@ InteractionsSummary read_file(const std::string& path, const InteractionsOptions
   const std::size_t begin = raw.timestamp.size();
   TimeCensus census;
   const std::vector<UseInteractions> uses = {
-      [&](auto part) { number_keys(part, &Interaction::user, raw.users, raw.user); },
-      [&](auto part) { number_keys(part, &Interaction::item, raw.items, raw.item); },
+      [&](auto part) { take_keys(part, &Interaction::user, raw.users, raw.user); },
+      [&](auto part) { take_keys(part, &Interaction::item, raw.items, raw.item); },
       [&](auto part) { take_times(part, raw, census); },
   };
   InteractionsSummary summary = for_each_part(path, options, uses);
@@ -157,9 +155,9 @@ std::vector<DomainFiles> parse_domains(const std::vector<std::string>& arguments
     DomainFiles files = parse_domain_files(argument, is_split);
     const auto same = std::ranges::find(domains, files.name, &DomainFiles::name);
     if (same != domains.end()) {
-      throw Error(Cause::usage,
-                  text("The domain ", files.name, " is given twice, as ", join(same->paths, ","),
-                       " and as ", join(files.paths, ","), "; put its files together in one."));
+      throw Error(Cause::usage, "The domain ", files.name, " is given twice, as ",
+                  join(same->paths, ","), " and as ", join(files.paths, ","),
+                  "; put its files together in one.");
     }
     domains.push_back(std::move(files));
   }
@@ -190,13 +188,11 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
     if (settled) {
       details.push_back(settled->in_words);
       if (raw.time_scale && *raw.time_scale != settled->scale) {
-        throw Error(Cause::data,
-                    text(path, ": its times are ",
-                         settled->scale == TimeScale::dates ? "dates and those of "
-                                                            : "positions and those of ",
-                         files.paths[0],
-                         settled->scale == TimeScale::dates ? " are positions" : " are dates",
-                         "; give both the same, or leave the times out with --columns=USER,ITEM."));
+        throw Error(
+            Cause::data, path, ": its times are ",
+            settled->scale == TimeScale::dates ? "dates and those of " : "positions and those of ",
+            files.paths[0], settled->scale == TimeScale::dates ? " are positions" : " are dates",
+            "; give both the same, or leave the times out with --columns=USER,ITEM.");
       }
       raw.time_scale = settled->scale;
     }
@@ -204,10 +200,10 @@ RawDomain read_domain(const DomainFiles& files, const InteractionsOptions& optio
     report_file(files, path, summary, details, report);
   }
   if (raw.user.empty() && below_min_rating > 0) {
-    throw Error(Cause::data, text("The domain ", files.name, " has no interaction left: all ",
-                                  with_commas(below_min_rating),
-                                  " have a lower rating than --min_rating=", *options.min_rating,
-                                  "; give a lower one."));
+    throw Error(Cause::data, "The domain ", files.name, " has no interaction left: all ",
+                with_commas(below_min_rating),
+                " have a lower rating than --min_rating=", *options.min_rating,
+                "; give a lower one.");
   }
   if (without_times != nullptr) {
     if (!raw.timestamp.empty()) {

@@ -73,21 +73,19 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
   }
   if (matched == 0) {
     throw Error(
-        Cause::data,
-        text("None of the ", with_commas(static_cast<std::int64_t>(file->keys().size())),
-             " keys of ", input.path, " is an item of the domain ", domain.name,
-             ": it has keys like '", file->keys()[0], "' and the items have keys like '",
-             domain.item_keys[0], "'",
-             users_matched > 0
-                 ? text("; ", with_commas(users_matched),
-                        " of its keys are users, so the user and item columns of the interactions "
-                        "are probably swapped (--columns names them).")
-                 : "; check that the file belongs to this domain and has the same kind of keys."));
+        Cause::data, "None of the ", with_commas(std::ssize(file->keys())), " keys of ", input.path,
+        " is an item of the domain ", domain.name, ": it has keys like '", file->keys()[0], "'",
+        " and the items have keys like '", domain.item_keys[0], "'",
+        users_matched > 0
+            ? text("; ", with_commas(users_matched),
+                   " of its keys are users, so the user and item columns of the interactions are "
+                   "probably swapped (--columns names them).")
+            : "; check that the file belongs to this domain and has the same kind of keys.");
   }
   report << domain.name << ": " << input.path << ": " << input.modality << " (" << file->width()
          << " wide) of " << with_commas(matched) << " of " << with_commas(domain.items())
          << " items";
-  const std::int64_t unused = static_cast<std::int64_t>(file->keys().size()) - matched;
+  const std::int64_t unused = std::ssize(file->keys()) - matched;
   if (unused > 0) report << "; " << with_commas(unused) << " of its keys are not items here";
   report << "\n";
   FeatureTable table = table_of_rows(file, input.modality, std::move(row_of_item));
@@ -99,7 +97,7 @@ FeatureTable match(const FeatureInput& input, const PreparedDomain& domain, std:
 
 void warn_of_equal_rows(const FeatureTable& table, const FeatureInput& input,
                         std::ostream& report) {
-  const auto items = static_cast<std::int64_t>(table.present.size());
+  const auto items = std::ssize(table.present);
   const std::int64_t most = std::max<std::int64_t>(
       1, kReadBytes / (table.width * static_cast<std::int64_t>(sizeof(float))));
   std::vector<float> first;  // (width) of the first item that has one
@@ -148,8 +146,7 @@ FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::s
     for (std::int64_t item = begin; item < end; ++item) {
       if ((*row_of)[item] >= 0) wanted.push_back({(*row_of)[item], item});
     }
-    std::sort(wanted.begin(), wanted.end(),
-              [](const SourceRow& a, const SourceRow& b) { return a.row < b.row; });
+    std::ranges::sort(wanted, {}, &SourceRow::row);
     copy_rows(*file, wanted, begin, out);
   };
   return table;
@@ -196,27 +193,26 @@ std::vector<FeatureInput> parse_feature_inputs(const std::string& inputs,
     const std::size_t colon = part.find(':');
     if (equals == std::string::npos || colon == std::string::npos || colon > equals ||
         equals + 1 == part.size()) {
-      throw Error(Cause::usage, text(flag, ": cannot read '", part,
-                                     "'; expected MODALITY:DOMAIN=FILE, as in "
-                                     "text:food=food_text.h5."));
+      throw Error(Cause::usage, flag, ": cannot read '", part,
+                  "'; expected MODALITY:DOMAIN=FILE, as in text:food=food_text.h5.");
     }
     FeatureInput input{.modality = part.substr(0, colon),
                        .domain = part.substr(colon + 1, equals - colon - 1),
                        .path = part.substr(equals + 1)};
     if (!dataset_format::is_valid_name(input.modality)) {
-      throw Error(Cause::usage, text(flag, ": '", input.modality,
-                                     "' cannot be the name of a modality: "
-                                     "expected letters, digits, '_', '-' and '.'."));
+      throw Error(
+          Cause::usage, flag, ": '", input.modality,
+          "' cannot be the name of a modality: expected letters, digits, '_', '-' and '.'.");
     }
-    if (std::find(domains.begin(), domains.end(), input.domain) == domains.end()) {
+    if (std::ranges::find(domains, input.domain) == domains.end()) {
       const auto close = nearest(input.domain, domains);
-      throw Error(Cause::usage, text(flag, ": '", part, "' is for the domain '", input.domain,
-                                     "', but the domains are ", join(domains, ", "),
-                                     close ? "; did you mean " + *close + "?" : "."));
+      throw Error(Cause::usage, flag, ": '", part, "' is for the domain '", input.domain,
+                  "', but the domains are ", join(domains, ", "),
+                  close ? "; did you mean " + *close + "?" : ".");
     }
     if (!seen.emplace(input.modality, input.domain).second) {
-      throw Error(Cause::usage, text(flag, ": ", input.modality, ":", input.domain,
-                                     " is given twice; a modality of a domain is one file."));
+      throw Error(Cause::usage, flag, ": ", input.modality, ":", input.domain,
+                  " is given twice; a modality of a domain is one file.");
     }
     parsed.push_back(std::move(input));
   }
@@ -229,8 +225,7 @@ FeatureReader features_from_files(std::vector<FeatureInput> inputs, std::ostream
     for (const FeatureInput& input : inputs) {
       if (input.domain == domain.name) tables.push_back(match(input, domain, report));
     }
-    std::sort(tables.begin(), tables.end(),
-              [](const FeatureTable& a, const FeatureTable& b) { return a.modality < b.modality; });
+    std::ranges::sort(tables, {}, &FeatureTable::modality);
     return tables;
   };
 }

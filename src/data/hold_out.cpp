@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <compare>
 #include <set>
 #include <utility>
 #include <vector>
@@ -27,16 +28,8 @@ enum HoldOutStream : std::uint32_t { kCold = 1, kUsers = 2, kItems = 3, kInterac
 struct Candidate {
   std::uint64_t random;
   std::int64_t number;
-  bool operator<(const Candidate& other) const {
-    return std::pair(random, number) < std::pair(other.random, other.number);
-  }
+  auto operator<=>(const Candidate&) const = default;
 };
-
-Candidate candidate(const Random& random, std::uint64_t id, std::uint32_t stream,
-                    std::int64_t number) {
-  const auto bits = random.bits(id, stream);
-  return {static_cast<std::uint64_t>(bits[0]) << 32 | bits[1], number};
-}
 
 /// The numbers of round(share * candidates) of them, those with the smallest random numbers.
 std::vector<std::int64_t> choose(double share, std::vector<Candidate> candidates) {
@@ -52,11 +45,11 @@ void hold_out_cold_items(double share, std::uint64_t seed, PreparedDomain& domai
   const Random random(seed, Purpose::hold_out, kCold);
   std::vector<Candidate> candidates;
   for (std::int64_t item = 0; item < domain.items(); ++item) {
-    const bool described =
-        domain.features.empty() ||
-        std::any_of(domain.features.begin(), domain.features.end(),
-                    [&](const FeatureTable& table) { return table.present[item] != 0; });
-    if (described) candidates.push_back(candidate(random, item, domain.random_stream(), item));
+    const bool described = domain.features.empty() ||
+                           std::ranges::any_of(domain.features, [&](const FeatureTable& table) {
+                             return table.present[item] != 0;
+                           });
+    if (described) candidates.push_back({random.first_word(item, domain.random_stream()), item});
   }
   for (const std::int64_t item : choose(share, std::move(candidates))) domain.cold_items[item] = 1;
   PackedReader<std::int32_t> item_of(domain.item);
@@ -69,7 +62,7 @@ void hold_out_people(double share, std::uint64_t seed, PreparedDataset& dataset)
   const Random random(seed, Purpose::hold_out, kUsers);
   std::vector<Candidate> candidates;
   for (std::int64_t person = 0; person < dataset.people(); ++person) {
-    candidates.push_back(candidate(random, person, 0, person));
+    candidates.push_back({random.first_word(person), person});
   }
   std::vector<std::uint8_t> is_new(dataset.people(), 0);
   for (const std::int64_t person : choose(share, std::move(candidates))) is_new[person] = 1;
@@ -86,7 +79,7 @@ void hold_out_items(double share, std::uint64_t seed, PreparedDomain& domain) {
   std::vector<Candidate> candidates;
   for (std::int64_t item = 0; item < domain.items(); ++item) {
     if (domain.cold_items[item] != 0) continue;
-    candidates.push_back(candidate(random, item, domain.random_stream(), item));
+    candidates.push_back({random.first_word(item, domain.random_stream()), item});
   }
   for (const std::int64_t item : choose(share, std::move(candidates))) domain.new_items[item] = 1;
 }
@@ -101,7 +94,7 @@ void hold_out_interactions(double share, std::uint64_t seed, PreparedDomain& dom
       if (domain.split[i] != Split::train) continue;
       const std::uint64_t pair =
           static_cast<std::uint64_t>(user[i]) << 32 | static_cast<std::uint32_t>(item[i]);
-      use(candidate(random, pair, stream, i));
+      use({random.first_word(pair, stream), i});
     }
   };
   const std::int64_t count =
@@ -139,14 +132,13 @@ HoldOutShares parse_hold_out(const std::string& shares) {
     const auto share =
         colon == std::string::npos ? std::nullopt : parse_real(part.substr(colon + 1));
     if (found == std::end(kParts) || !share || !(*share >= 0 && *share < 1)) {
-      throw Error(Cause::usage,
-                  text("--hold_out=", shares, ": cannot read '", part,
-                       "'; expected interactions:0.2,users:0.2,items:0.2,cold_items:0.1 or some of "
-                       "them, each share at least 0 and below 1."));
+      throw Error(Cause::usage, "--hold_out=", shares, ": cannot read '", part,
+                  "'; expected interactions:0.2,users:0.2,items:0.2,cold_items:0.1 or some of "
+                  "them, each share at least 0 and below 1.");
     }
     if (!given.insert(name).second) {
-      throw Error(Cause::usage, text("--hold_out=", shares, ": '", part, "' gives the share of ",
-                                     name, " a second time; give it once."));
+      throw Error(Cause::usage, "--hold_out=", shares, ": '", part, "' gives the share of ", name,
+                  " a second time; give it once.");
     }
     parsed.*(found->second) = *share;
   }
@@ -171,9 +163,9 @@ void apply_hold_outs(const HoldOutShares& shares, std::uint64_t seed, PreparedDa
     }
     if (shares.interactions > 0) hold_out_interactions(shares.interactions, seed, domain);
     if (domain.interactions(Split::train) == 0) {
-      throw Error(Cause::data, text("--hold_out=", shares.to_string(), " leaves the domain ",
-                                    domain.name, " without a training interaction (it has ",
-                                    domain.interactions(), " in all); use smaller shares."));
+      throw Error(Cause::data, "--hold_out=", shares.to_string(), " leaves the domain ",
+                  domain.name, " without a training interaction (it has ", domain.interactions(),
+                  " in all); use smaller shares.");
     }
   }
 }

@@ -14,20 +14,6 @@
 namespace micrec {
 namespace {
 
-template <typename T>
-void keep_only(const std::vector<std::uint8_t>& keep, PackedColumn<T>& column) {
-  PackedColumn<T> kept;
-  typename PackedColumn<T>::Block room;
-  for (std::size_t at = 0; at < column.size(); at += room.size()) {
-    column.give_back_before(at);
-    const std::span<const T> values = column.block(at, room);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (keep[at + i] != 0) kept.push_back(values[i]);
-    }
-  }
-  column = std::move(kept);
-}
-
 /// Interactions of users that follow one another, about as many as a core's cache holds while they
 /// are sorted.
 constexpr std::int64_t kBucketRows = 1 << 14;
@@ -58,7 +44,7 @@ struct Layout {
   std::int64_t first_time = 0;
   std::vector<std::int64_t> begin = {0};  // (ranges + 1)
 
-  std::int64_t ranges() const { return static_cast<std::int64_t>(begin.size()) - 1; }
+  std::int64_t ranges() const { return std::ssize(begin) - 1; }
   int pair_bits() const { return user_bits + item_bits; }
   int bits_behind_pair() const { return split_bits + time_bits + billionth_bits; }
 };
@@ -68,7 +54,7 @@ Layout layout_of(const RawDomain& raw, const std::vector<std::int32_t>& user_num
   Layout layout;
   if (raw.user.empty()) return layout;
   const auto most = [](const std::vector<std::int32_t>& numbers) {
-    return static_cast<std::uint32_t>(*std::max_element(numbers.begin(), numbers.end()));
+    return static_cast<std::uint32_t>(*std::ranges::max_element(numbers));
   };
   const std::uint32_t last = most(user_number);
   const auto wanted = static_cast<std::uint64_t>(raw.user.size()) / kBucketRows;
@@ -284,18 +270,6 @@ Dropped sort_rows(const Layout& layout, const std::vector<std::int32_t>& user_nu
 }
 
 }  // namespace
-
-void InteractionRows::keep_only(const std::vector<std::uint8_t>& keep) {
-  micrec::keep_only(keep, user);
-  micrec::keep_only(keep, item);
-  micrec::keep_only(keep, timestamp);
-  micrec::keep_only(keep, billionths);
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < split.size(); ++i) {
-    if (keep[i] != 0) split[kept++] = split[i];
-  }
-  split.resize(kept);
-}
 
 InteractionRows take_rows(RawDomain& raw, const std::vector<std::int32_t>& user_number,
                           const std::vector<std::int32_t>& item_number, SplitKind split,

@@ -4,25 +4,11 @@
 #include <ostream>
 #include <vector>
 
-#include "data/dataset_file.h"
-#include "data/packed_column.h"
+#include "data/prepared_dataset.h"
 #include "data/raw_domain.h"
 #include "data/split_rule.h"
 
 namespace micrec {
-
-/// Interactions by the numbers of users and items, sorted by (user, item), each pair once.
-struct InteractionRows {
-  PackedColumn<std::int32_t> user;        // (n)
-  PackedColumn<std::int32_t> item;        // (n)
-  PackedColumn<std::int64_t> timestamp;   // (n), or empty
-  PackedColumn<std::int32_t> billionths;  // (n), or empty
-  std::vector<Split> split;               // (n), or empty where no split is given
-
-  std::size_t size() const { return user.size(); }
-  /// Drops the others. keep: (n).
-  void keep_only(const std::vector<std::uint8_t>& keep);
-};
 
 /// The interactions by their new numbers, of every pair the first: the earliest, and of given
 /// splits the earlier one. Says on `report` how many others there were. Frees those of `raw`.

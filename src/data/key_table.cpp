@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/huge_pages.h"
+#include "base/pages.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -121,9 +121,9 @@ std::int32_t KeyTable::add(const Wanted& wanted, std::size_t slot) {
   slot = slot_of(wanted, slot);
   if (slots_[slot].number >= 0) return slots_[slot].number;
   if (size() >= std::numeric_limits<std::int32_t>::max() - 1) {
-    throw Error(Cause::data, text("There are more than ", with_commas(size()),
-                                  " distinct keys, and numbers of users and items are 32 bits wide"
-                                  "; filter the data first."));
+    throw Error(
+        Cause::data, "There are more than ", with_commas(size()),
+        " distinct keys, and numbers of users and items are 32 bits wide; filter the data first.");
   }
   const auto number = static_cast<std::int32_t>(size());
   Key key = wanted.key;

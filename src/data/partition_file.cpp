@@ -27,19 +27,19 @@ constexpr std::array<const char*, 2> kKinds = {"user", "item"};
 /// The places of the columns in the header, which is the next record.
 std::array<std::size_t, kColumns.size()> read_header(CsvReader& csv) {
   if (!csv.next()) {
-    throw Error(Cause::data, text(csv.path(), ": the file is empty; expected the header ",
-                                  "domain,kind,key,part and a line a user and item"));
+    throw Error(Cause::data, csv.path(), ": the file is empty; expected the header ",
+                "domain,kind,key,part and a line a user and item");
   }
   const std::vector<std::string_view>& fields = csv.fields();
   std::array<std::size_t, kColumns.size()> places{};
   for (std::size_t c = 0; c < kColumns.size(); ++c) {
-    const auto at = std::find(fields.begin(), fields.end(), kColumns[c]);
+    const auto at = std::ranges::find(fields, kColumns[c]);
     if (at == fields.end() || fields.size() != kColumns.size()) {
       std::string got;
       for (const std::string_view field : fields) {
         got += (got.empty() ? "" : ",") + std::string(field);
       }
-      throw csv.error(text("expected the header domain,kind,key,part and got ", excerpt(got)));
+      throw csv.error("expected the header domain,kind,key,part and got ", excerpt(got));
     }
     places[c] = static_cast<std::size_t>(at - fields.begin());
   }
@@ -50,17 +50,10 @@ std::array<std::size_t, kColumns.size()> read_header(CsvReader& csv) {
 bool read_fields(CsvReader& csv) {
   if (!csv.next()) return false;
   if (csv.fields().size() != kColumns.size()) {
-    throw csv.error(text("expected 4 fields (domain, kind, key, part) and got ",
-                         csv.fields().size(), "; a key with a comma is written in double quotes"));
+    throw csv.error("expected 4 fields (domain, kind, key, part) and got ", csv.fields().size(),
+                    "; a key with a comma is written in double quotes");
   }
   return true;
-}
-
-/// The keys of one kind of one domain, numbered as in the data set file.
-KeyTable numbered(const std::vector<std::string>& keys) {
-  KeyTable table;
-  for (const std::string& key : keys) table.add(key);
-  return table;
 }
 
 class Reader {
@@ -69,8 +62,8 @@ class Reader {
       : csv_(path, ','), dataset_(dataset), space_(space), parts_(parts) {
     owner_.assign(static_cast<std::size_t>(space.nodes()), -1);
     for (int domain = 0; domain < space.domains(); ++domain) {
-      keys_[0].push_back(numbered(dataset.user_keys(domain)));
-      keys_[1].push_back(numbered(dataset.item_keys(domain)));
+      keys_[0].push_back(number_keys(dataset.user_keys(domain)));
+      keys_[1].push_back(number_keys(dataset.item_keys(domain)));
     }
   }
 
@@ -88,27 +81,27 @@ class Reader {
     const std::vector<std::string_view>& fields = csv_.fields();
     const int domain = domain_named(fields[column_[0]]);
     const std::string_view kind_word = fields[column_[1]];
-    const auto kind = std::find(kKinds.begin(), kKinds.end(), kind_word) - kKinds.begin();
+    const auto kind = std::ranges::find(kKinds, kind_word) - kKinds.begin();
     if (kind == static_cast<std::ptrdiff_t>(kKinds.size())) {
-      throw csv_.error(text("expected the kind user or item and got ", excerpt(kind_word)));
+      throw csv_.error("expected the kind user or item and got ", excerpt(kind_word));
     }
     const std::string_view key = fields[column_[2]];
     const std::int32_t number = keys_[kind][domain].find(key);
     if (number < 0) {
-      throw csv_.error(text("domain ", dataset_.domains()[domain].name, " has no ", kKinds[kind],
-                            " with the key ", excerpt(key), "; was the file made for ",
-                            dataset_.path(), "?"));
+      throw csv_.error("domain ", dataset_.domains()[domain].name, " has no ", kKinds[kind],
+                       " with the key ", excerpt(key), "; was the file made for ", dataset_.path(),
+                       "?");
     }
     const std::optional<std::int64_t> part = parse_integer(fields[column_[3]]);
     if (!part || *part < 0 || *part >= parts_) {
-      throw csv_.error(text("expected a part from 0 to ", parts_ - 1, ", as there are ", parts_,
-                            " row parts, and got ", excerpt(fields[column_[3]])));
+      throw csv_.error("expected a part from 0 to ", parts_ - 1, ", as there are ", parts_,
+                       " row parts, and got ", excerpt(fields[column_[3]]));
     }
     const GlobalNode node = kind == 0 ? space_.user(domain, number) : space_.item(domain, number);
     std::int32_t& owner = owner_[value(node)];
     if (owner >= 0) {
-      throw csv_.error(text("the ", kKinds[kind], " ", excerpt(key), " of domain ",
-                            dataset_.domains()[domain].name, " is here a second time"));
+      throw csv_.error("the ", kKinds[kind], " ", excerpt(key), " of domain ",
+                       dataset_.domains()[domain].name, " is here a second time");
     }
     owner = static_cast<std::int32_t>(*part);
   }
@@ -117,8 +110,8 @@ class Reader {
     const std::vector<std::string> known = dataset_.domain_names();
     const auto found = std::ranges::find(known, name);
     if (found != known.end()) return static_cast<int>(found - known.begin());
-    throw csv_.error(
-        text("there is no domain ", excerpt(name), "; the data set has ", join(known, ", ")));
+    throw csv_.error("there is no domain ", excerpt(name), "; the data set has ",
+                     join(known, ", "));
   }
 
   std::string describe(std::int64_t node) const {
@@ -131,13 +124,12 @@ class Reader {
   }
 
   void check_complete() const {
-    const auto first = std::find(owner_.begin(), owner_.end(), -1);
+    const auto first = std::ranges::find(owner_, -1);
     if (first == owner_.end()) return;
-    const auto missing = std::count(owner_.begin(), owner_.end(), -1);
-    throw Error(Cause::data, text(csv_.path(), " says nothing of ", with_commas(missing), " of ",
-                                  with_commas(space_.nodes()), " users and items, ",
-                                  describe(first - owner_.begin()),
-                                  " among them; every one needs a line with its part"));
+    const auto missing = std::ranges::count(owner_, -1);
+    throw Error(Cause::data, csv_.path(), " says nothing of ", with_commas(missing), " of ",
+                with_commas(space_.nodes()), " users and items, ", describe(first - owner_.begin()),
+                " among them; every one needs a line with its part");
   }
 
   void check_people(const People& people) const {
@@ -147,20 +139,19 @@ class Reader {
       if (first < 0) {
         first = static_cast<std::int32_t>(user);
       } else if (owner_[first] != owner_[user]) {
-        throw Error(Cause::data,
-                    text(csv_.path(), " puts one person into two parts: ", describe(first),
-                         " into ", owner_[first], " and ", describe(user), " into ", owner_[user],
-                         "; a person's users stay together"));
+        throw Error(Cause::data, csv_.path(), " puts one person into two parts: ", describe(first),
+                    " into ", owner_[first], " and ", describe(user), " into ", owner_[user],
+                    "; a person's users stay together");
       }
     }
   }
 
   void check_parts() const {
-    const std::int32_t used = *std::max_element(owner_.begin(), owner_.end()) + 1;
+    const std::int32_t used = *std::ranges::max_element(owner_) + 1;
     if (used == parts_) return;
-    throw Error(Cause::data, text(csv_.path(), " has ", used, used == 1 ? " part" : " parts",
-                                  " and the run has ", parts_, " row parts; start ", used,
-                                  " ranks, or make an assignment to ", parts_, " parts"));
+    throw Error(Cause::data, csv_.path(), " has ", used, used == 1 ? " part" : " parts",
+                " and the run has ", parts_, " row parts; start ", used,
+                " ranks, or make an assignment to ", parts_, " parts");
   }
 
   CsvReader csv_;
@@ -186,8 +177,8 @@ int count_parts(const std::string& path) {
   while (read_fields(csv)) {
     const std::optional<std::int64_t> part = parse_integer(csv.fields()[column]);
     if (!part || *part < 0 || *part >= std::numeric_limits<std::int32_t>::max()) {
-      throw csv.error(
-          text("expected a part, a whole number from 0, and got ", excerpt(csv.fields()[column])));
+      throw csv.error("expected a part, a whole number from 0, and got ",
+                      excerpt(csv.fields()[column]));
     }
     parts = std::max(parts, *part + 1);
   }

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/huge_pages.h"
+#include "base/pages.h"
 #include "base/parallel.h"
 #include "base/table.h"
 #include "base/text.h"
@@ -42,7 +42,7 @@ std::vector<std::int32_t> close_gaps(PackedColumn<std::int32_t>& numbers, std::i
     renumbered[number] = static_cast<std::int32_t>(old.size());
     old.push_back(static_cast<std::int32_t>(number));
   }
-  if (static_cast<std::int64_t>(old.size()) == size) return old;
+  if (std::ssize(old) == size) return old;
   PackedColumn<std::int32_t> closed;
   for (std::size_t at = 0; at < numbers.size(); at += room.size()) {
     numbers.give_back_before(at);
@@ -73,7 +73,7 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
   raw.users.forget_places();
   raw.items.forget_places();
   InteractionRows rows = take_rows(raw, places(sorted_users), places(sorted_items), split, report);
-  const auto count = static_cast<std::int64_t>(rows.size());
+  const auto count = std::ssize(rows);
   if (thresholds.user > 1 || thresholds.item > 1) {
     std::vector<std::uint8_t> keep;
     const CoreReport core =
@@ -85,11 +85,7 @@ PreparedDomain number_domain(RawDomain raw, const CoreThresholds& thresholds, Sp
            << with_commas(core.interactions_dropped) << " interactions dropped in " << core.rounds
            << (core.rounds == 1 ? " round" : " rounds") << "\n";
   }
-  domain.user = std::move(rows.user);
-  domain.item = std::move(rows.item);
-  domain.timestamp = std::move(rows.timestamp);
-  domain.billionths = std::move(rows.billionths);
-  domain.split = std::move(rows.split);
+  static_cast<InteractionRows&>(domain) = std::move(rows);
   if (domain.user.empty()) {
     throw Error(Cause::data, count == 0
                                  ? text("The domain ", raw.name, " has no interactions.")
@@ -134,8 +130,7 @@ std::int64_t shared_people(const PreparedDataset& dataset, std::size_t a, std::s
   std::vector<std::uint8_t> is_user(dataset.people(), 0);
   for (const std::int32_t person : dataset.person_of_user[a]) is_user[person] = 1;
   const std::vector<std::int32_t>& others = dataset.person_of_user[b];
-  return std::count_if(others.begin(), others.end(),
-                       [&](std::int32_t person) { return is_user[person] != 0; });
+  return std::ranges::count_if(others, [&](std::int32_t person) { return is_user[person] != 0; });
 }
 
 void attach_features(const FeatureReader& features, PreparedDataset& dataset) {
@@ -146,10 +141,9 @@ void attach_features(const FeatureReader& features, PreparedDataset& dataset) {
 void refuse_no_training(const PreparedDataset& dataset) {
   for (const PreparedDomain& domain : dataset.domains) {
     if (domain.interactions(Split::train) == 0) {
-      throw Error(
-          Cause::data,
-          text("The domain ", domain.name, " has no training interaction among its ",
-               with_commas(domain.interactions()), "; check --split=", dataset.split_rule, "."));
+      throw Error(Cause::data, "The domain ", domain.name,
+                  " has no training interaction among its ", with_commas(domain.interactions()),
+                  "; check --split=", dataset.split_rule, ".");
     }
   }
 }
@@ -163,12 +157,10 @@ void refuse_two_scales(const std::vector<RawDomain>& domains, const SplitRule& r
     if (first == nullptr) first = &domain;
     if (domain.time_scale == first->time_scale) continue;
     const bool dates_first = *first->time_scale == TimeScale::dates;
-    throw Error(Cause::data,
-                text("--split=", rule.to_string(), ": the times of the domain ",
-                     (dates_first ? *first : domain).name, " are dates and those of ",
-                     (dates_first ? domain : *first).name,
-                     " positions, so no point in time divides both; split per user with "
-                     "--split=time."));
+    throw Error(Cause::data, "--split=", rule.to_string(), ": the times of the domain ",
+                (dates_first ? *first : domain).name, " are dates and those of ",
+                (dates_first ? domain : *first).name,
+                " positions, so no point in time divides both; split per user with --split=time.");
   }
 }
 
@@ -207,10 +199,6 @@ std::string in_percent(double share, int decimals) {
   std::ostringstream stream;
   stream << std::fixed << std::setprecision(decimals) << 100 * share << " %";
   return stream.str();
-}
-
-std::int64_t ones_in(const std::vector<std::uint8_t>& flags) {
-  return std::count(flags.begin(), flags.end(), std::uint8_t{1});
 }
 
 /// A line a domain: its sizes, and how many of its items have which modality.
@@ -261,11 +249,10 @@ void refuse_two_widths(const PreparedDataset& dataset) {
       for (const PreparedDomain& other : dataset.domains) {
         for (const FeatureTable& same : other.features) {
           if (same.modality != table.modality || same.width == table.width) continue;
-          throw Error(Cause::data, text("The modality ", table.modality, " has ", table.width,
-                                        " columns in the domain ", domain.name, " and ", same.width,
-                                        " in ", other.name,
-                                        "; encode both with the same model, or give them different "
-                                        "names."));
+          throw Error(Cause::data, "The modality ", table.modality, " has ", table.width,
+                      " columns in the domain ", domain.name, " and ", same.width, " in ",
+                      other.name,
+                      "; encode both with the same model, or give them different names.");
         }
       }
     }
@@ -276,9 +263,9 @@ void refuse_too_many_nodes(const PreparedDataset& dataset) {
   std::int64_t nodes = 0;
   for (const PreparedDomain& domain : dataset.domains) nodes += domain.users() + domain.items();
   if (nodes > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(Cause::data, text("The domains have ", with_commas(nodes),
-                                  " users and items together, and "
-                                  "their numbers are 32 bits wide; filter them with --core."));
+    throw Error(
+        Cause::data, "The domains have ", with_commas(nodes),
+        " users and items together, and their numbers are 32 bits wide; filter them with --core.");
   }
 }
 
@@ -291,13 +278,12 @@ void refuse_swapped_columns(const std::vector<RawDomain>& domains) {
           crossed <= words_in_both(a.items, b.items)) {
         continue;
       }
-      throw Error(Cause::data,
-                  text(with_commas(crossed), " of the ", with_commas(a.users.size()),
-                       " user keys of the domain ", a.name, " are item keys of the domain ", b.name,
-                       " (a user of ", a.name, " is '", a.users.key(0), "', an item of ", b.name,
-                       " '", b.items.key(0),
-                       "'): the user and item columns of one of them are "
-                       "swapped; name them with --columns=USER,ITEM."));
+      throw Error(Cause::data, with_commas(crossed), " of the ", with_commas(a.users.size()),
+                  " user keys of the domain ", a.name, " are item keys of the domain ", b.name,
+                  " (a user of ", a.name, " is '", a.users.key(0), "', an item of ", b.name, " '",
+                  b.items.key(0),
+                  "'): the user and item columns of one of them are swapped; name them with "
+                  "--columns=USER,ITEM.");
     }
   }
 }
@@ -307,16 +293,16 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
   std::set<std::string> names;
   for (const RawDomain& domain : raw) {
     if (!dataset_format::is_valid_name(domain.name) || !names.insert(domain.name).second) {
-      throw Error(Cause::usage, text("'", domain.name,
-                                     "' cannot name a domain: it is used twice, "
-                                     "or is not made of letters, digits, '_', '-' and '.'."));
+      throw Error(Cause::usage, "'", domain.name,
+                  "' cannot name a domain: it is used twice, or is not made of letters, digits, "
+                  "'_', '-' and '.'.");
     }
   }
   if (raw.empty()) throw Error(Cause::usage, "There is no domain to prepare.");
   for (const auto& [domain, thresholds] : options.core.by_domain) {
     if (names.count(domain) == 0) {
-      throw Error(Cause::usage, text("--core names the domain '", domain, "', but the domains are ",
-                                     join({names.begin(), names.end()}, ", "), "."));
+      throw Error(Cause::usage, "--core names the domain '", domain, "', but the domains are ",
+                  join({names.begin(), names.end()}, ", "), ".");
     }
   }
   refuse_swapped_columns(raw);
@@ -330,7 +316,7 @@ PreparedDataset prepare(std::vector<RawDomain> raw, const PreparationOptions& op
   dataset.split_rule = options.split.to_string();
   dataset.hold_out = options.hold_out.to_string();
   dataset.core = options.core.to_string();
-  dataset.seed = options.seed;
+  dataset.seed = static_cast<std::int64_t>(options.seed);
   for (RawDomain& domain : raw) {
     const CoreThresholds thresholds = options.core.of(domain.name);
     dataset.domains.push_back(

@@ -19,19 +19,26 @@ struct FeatureTable {
   std::function<void(std::int64_t begin, std::int64_t end, float* out)> read;
 };
 
-/// A domain in memory, as the dataset file will hold it.
-struct PreparedDomain {
-  std::string name;
-  std::vector<std::string> user_keys;  // (users) by key_less, in each part (see ExtendedDataset)
-  std::vector<std::string> item_keys;  // (items) likewise
-
-  // The interactions, sorted by (user, item), each pair once.
+/// Interactions by the numbers of users and items, sorted by (user, item), each pair once.
+struct InteractionRows {
   PackedColumn<std::int32_t> user;        // (n)
   PackedColumn<std::int32_t> item;        // (n)
   PackedColumn<std::int64_t> timestamp;   // (n), or empty where the raw data had none
   PackedColumn<std::int32_t> billionths;  // (n) below the timestamp, for its order alone; or empty
-  std::vector<Split> split;               // (n)
-  std::vector<std::uint8_t> kept;         // (n) 1: of the data set that this one extends; or empty
+  std::vector<Split> split;               // (n), or empty where none is given yet
+
+  std::size_t size() const { return user.size(); }
+  /// Drops the others. keep: (n).
+  void keep_only(const std::vector<std::uint8_t>& keep);
+};
+
+/// A domain in memory, as the dataset file will hold it.
+struct PreparedDomain : InteractionRows {
+  std::string name;
+  std::vector<std::string> user_keys;  // (users) by key_less, in each part (see ExtendedDataset)
+  std::vector<std::string> item_keys;  // (items) likewise
+
+  std::vector<std::uint8_t> kept;  // (n) 1: of the data set that this one extends; or empty
 
   std::vector<std::uint8_t> new_users;   // (users)
   std::vector<std::uint8_t> new_items;   // (items)
@@ -39,9 +46,9 @@ struct PreparedDomain {
   std::vector<FeatureTable> features;    // by name of the modality
 
   bool is_kept(std::int64_t i) const { return !kept.empty() && kept[i] != 0; }
-  std::int64_t users() const { return static_cast<std::int64_t>(user_keys.size()); }
-  std::int64_t items() const { return static_cast<std::int64_t>(item_keys.size()); }
-  std::int64_t interactions() const { return static_cast<std::int64_t>(user.size()); }
+  std::int64_t users() const { return std::ssize(user_keys); }
+  std::int64_t items() const { return std::ssize(item_keys); }
+  std::int64_t interactions() const { return std::ssize(user); }
   std::int64_t interactions(Split wanted) const;
   /// Tells the random numbers of domains apart (as `draw` of base/random.h). It comes from the
   /// name, so that another order of the domains changes nothing.
@@ -49,21 +56,12 @@ struct PreparedDomain {
 };
 
 /// A data set in memory: what preparation makes and write_dataset() writes.
-struct PreparedDataset {
+struct PreparedDataset : DatasetOrigin {
   std::vector<PreparedDomain> domains;
   std::vector<std::string> person_keys;                   // (people) by key_less, in each part
   std::vector<std::vector<std::int32_t>> person_of_user;  // [domain] (users)
 
-  std::vector<ExtendedDataset> extends;  // the oldest first
-
-  // How it was made, as the file records it.
-  std::string provenance;
-  std::string split_rule;
-  std::string hold_out;
-  std::string core;
-  std::uint64_t seed = 0;
-
-  std::int64_t people() const { return static_cast<std::int64_t>(person_keys.size()); }
+  std::int64_t people() const { return std::ssize(person_keys); }
 };
 
 }  // namespace micrec

@@ -43,10 +43,9 @@ void refuse_without_timestamps(const SplitRule& rule, const PreparedDataset& dat
   if (rule.kind == SplitKind::ratio || is_given(rule.kind)) return;
   for (const PreparedDomain& domain : dataset.domains) {
     if (domain.timestamp.empty() && domain.interactions() > 0) {
-      throw Error(Cause::data, text("--split=", rule.to_string(), " needs a time for every ",
-                                    "interaction, and the domain ", domain.name,
-                                    " has none; use --split=ratio:8:1:1, or name the column with "
-                                    "--columns."));
+      throw Error(Cause::data, "--split=", rule.to_string(), " needs a time for every ",
+                  "interaction, and the domain ", domain.name,
+                  " has none; use --split=ratio:8:1:1, or name the column with --columns.");
     }
   }
 }
@@ -77,7 +76,7 @@ void split_by_user(const SplitRule& rule, PreparedDomain& domain, const Rank& ra
       }
     }
     const SplitCounts counts = split_counts(rule, end - begin);
-    const auto size = static_cast<std::int64_t>(order.size());
+    const auto size = std::ssize(order);
     const std::int64_t test = std::clamp<std::int64_t>(counts.test - there.test, 0, size);
     const std::int64_t valid = std::clamp<std::int64_t>(counts.valid - there.valid, 0, size - test);
     if (test + valid > 0) {
@@ -194,11 +193,10 @@ void split_by_global_time(const SplitRule& rule, PreparedDataset& dataset) {
       }
     }
     if (!any_training) {
-      throw Error(Cause::data,
-                  text("--split=", rule.to_string(), ": the domain ", domain.name,
-                       " has no interaction before time ", (has_first ? first : second).first,
-                       ", where the training of all domains ends; its times and those of the other "
-                       "domains do not fit together, so split per user with --split=time."));
+      throw Error(Cause::data, "--split=", rule.to_string(), ": the domain ", domain.name,
+                  " has no interaction before time ", (has_first ? first : second).first,
+                  ", where the training of all domains ends; its times and those of the other "
+                  "domains do not fit together, so split per user with --split=time.");
     }
   }
 }
@@ -226,8 +224,8 @@ SplitRule parse_split_rule(const std::string& rule) {
   }
   if (!known) {
     const auto close = nearest(parts.empty() ? "" : parts[0], names);
-    throw Error(Cause::usage, text("--split=", rule, ": expected one of ", join(names, ", "),
-                                   close ? "; did you mean " + *close + "?" : "."));
+    throw Error(Cause::usage, "--split=", rule, ": expected one of ", join(names, ", "),
+                close ? "; did you mean " + *close + "?" : ".");
   }
   if (parts.size() == 1) return parsed;
   double shares[3] = {0, 0, 0};
@@ -239,13 +237,11 @@ SplitRule parse_split_rule(const std::string& rule) {
   }
   if (!readable || shares[0] <= 0) {
     throw Error(
-        Cause::usage,
-        text("--split=", rule, ": expected ",
-             has_shares(parsed.kind) ? text(parts[0],
-                                            ":8:1:1, the shares of training (above 0), validation "
-                                            "and test")
-                                     : text(parts[0], " alone, without shares"),
-             "."));
+        Cause::usage, "--split=", rule, ": expected ",
+        has_shares(parsed.kind)
+            ? text(parts[0], ":8:1:1, the shares of training (above 0), validation and test")
+            : text(parts[0], " alone, without shares"),
+        ".");
   }
   parsed.train = shares[0];
   parsed.valid = shares[1];

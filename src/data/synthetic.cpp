@@ -115,7 +115,7 @@ std::vector<std::int32_t> choose_items(const Catalogue& catalogue, const Taste& 
   std::vector<std::int32_t> seen;  // the same, sorted
   std::uint64_t attempt = 0;
   const std::uint64_t give_up = 20 * static_cast<std::uint64_t>(count) + 100;
-  while (static_cast<std::int64_t>(items.size()) < count) {
+  while (std::ssize(items) < count) {
     std::int32_t chosen = 0;
     if (attempt < give_up) {
       // 2^24 attempts a user are more than give_up of any user that int32 items allow.
@@ -236,31 +236,31 @@ struct SyntheticWorld::State {
 
 SyntheticWorld::SyntheticWorld(const SyntheticOptions& options)
     : state_(std::make_unique<State>()) {
-  const auto refuse = [](const std::string& what) { throw Error(Cause::usage, what); };
+  const auto refuse = [](const auto&... what) { throw Error(Cause::usage, what...); };
   if (options.domains < 1 || options.domains > 1000) {
-    refuse(text("--domains=", options.domains, ": expected 1 to 1000."));
+    refuse("--domains=", options.domains, ": expected 1 to 1000.");
   }
   if (options.users < 1 || options.items < 2) {
-    refuse(text("--users=", options.users, " --items=", options.items,
-                ": expected at least 1 user and 2 items."));
+    refuse("--users=", options.users, " --items=", options.items,
+           ": expected at least 1 user and 2 items.");
   }
   const std::int64_t most =
       options.users *
       std::max<std::int64_t>(options.items / 2,
                              std::min<std::int64_t>(3, options.interactions / options.users));
   if (options.interactions < options.users || options.interactions > most) {
-    refuse(text("--interactions=", options.interactions, ": expected ", options.users,
-                " (one a user) to ", most, " (half of the items for every user)."));
+    refuse("--interactions=", options.interactions, ": expected ", options.users,
+           " (one a user) to ", most, " (half of the items for every user).");
   }
   if (!(options.overlap >= 0 && options.overlap <= 1) ||
       !(options.missing >= 0 && options.missing <= 1)) {
-    refuse(text("--overlap=", options.overlap, " --missing=", options.missing,
-                ": expected shares from 0 to 1."));
+    refuse("--overlap=", options.overlap, " --missing=", options.missing,
+           ": expected shares from 0 to 1.");
   }
   for (const SyntheticModality& modality : options.modalities) {
     if (modality.width < 1 || modality.width > 65536) {
-      refuse(text("--modalities: the width of ", modality.name, " is ", modality.width,
-                  "; expected 1 to 65536."));
+      refuse("--modalities: the width of ", modality.name, " is ", modality.width,
+             "; expected 1 to 65536.");
     }
   }
   state_->options = options;
@@ -375,8 +375,7 @@ std::vector<FeatureTable> SyntheticWorld::features(const PreparedDomain& domain)
     };
     tables.push_back(std::move(table));
   }
-  std::sort(tables.begin(), tables.end(),
-            [](const FeatureTable& a, const FeatureTable& b) { return a.modality < b.modality; });
+  std::ranges::sort(tables, {}, &FeatureTable::modality);
   return tables;
 }
 
@@ -389,9 +388,9 @@ std::vector<SyntheticModality> parse_synthetic_modalities(const std::string& val
     const std::int64_t width =
         parse_integer(std::string_view(part).substr(std::min(colon + 1, part.size()))).value_or(0);
     if (width < 1 || !dataset_format::is_valid_name(name) || !names.insert(name).second) {
-      throw Error(Cause::usage, text("--modalities=", value, ": cannot read '", part,
-                                     "'; expected NAME:WIDTH with commas between, as in "
-                                     "text:32,image:48, each name once."));
+      throw Error(
+          Cause::usage, "--modalities=", value, ": cannot read '", part,
+          "'; expected NAME:WIDTH with commas between, as in text:32,image:48, each name once.");
     }
     modalities.push_back({name, width});
   }

@@ -121,24 +121,21 @@ void TimeCensus::add(std::int64_t time, std::int64_t line) {
 void TimeCensus::refuse_written_dates(const std::string& path) const {
   const Odd& odd = written_dates_;
   if (odd.count <= count() - odd.count) return;
-  throw Error(Cause::data,
-              text(path, ":", odd.line_of_first, ": ", with_commas(odd.count), " of the ",
-                   with_commas(count()), " times look like dates written as numbers (", odd.first,
-                   " as ", pattern_of_date(odd.first), ")", kWayOut));
+  throw Error(Cause::data, path, ":", odd.line_of_first, ": ", with_commas(odd.count), " of the ",
+              with_commas(count()), " times look like dates written as numbers (", odd.first,
+              " as ", pattern_of_date(odd.first), ")", kWayOut);
 }
 
 void TimeCensus::refuse_other_centuries(const std::string& path) const {
   const Odd& odd = other_centuries_;
   if (odd.count <= count() - odd.count) return;
   const Unit unit = unit_of(odd.first);
-  throw Error(
-      Cause::data,
-      text(path, ":", odd.line_of_first, ": ", with_commas(odd.count), " of the ",
-           with_commas(count()), " times are no dates between 1980 and 2100 in any unit (",
-           odd.first, " would be ", kNames[unit],
-           odd.first < 0 || floor_divided(odd.first, kPerSecond[unit]) < kOf1980 ? " before 1980"
-                                                                                 : " after 2100",
-           ")", kWayOut));
+  throw Error(Cause::data, path, ":", odd.line_of_first, ": ", with_commas(odd.count), " of the ",
+              with_commas(count()), " times are no dates between 1980 and 2100 in any unit (",
+              odd.first, " would be ", kNames[unit],
+              odd.first < 0 || floor_divided(odd.first, kPerSecond[unit]) < kOf1980 ? " before 1980"
+                                                                                    : " after 2100",
+              ")", kWayOut);
 }
 
 void TimeCensus::refuse_mixture(const std::string& path) const {
@@ -152,12 +149,11 @@ void TimeCensus::refuse_mixture(const std::string& path) const {
       if (of_[other].count > 0)
         counts.push_back(text(with_commas(of_[other].count), " ", kNames[other]));
     }
-    throw Error(
-        Cause::data,
-        text(path, ":", too_early ? of.line_of_least : of.line_of_most,
-             ": the units of the times cannot be told apart: by their sizes they are ",
-             join(counts, " and "), ", and ", too_early ? of.least : of.most, " would be a date ",
-             too_early ? "before 1980" : "after 2100", "; write all of them in Unix seconds"));
+    throw Error(Cause::data, path, ":", too_early ? of.line_of_least : of.line_of_most,
+                ": the units of the times cannot be told apart: by their sizes they are ",
+                join(counts, " and "), ", and ", too_early ? of.least : of.most,
+                " would be a date ", too_early ? "before 1980" : "after 2100",
+                "; write all of them in Unix seconds");
   }
 }
 

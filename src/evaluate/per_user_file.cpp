@@ -41,8 +41,8 @@ PerUserOrigin origin_of(const EvaluatedUsers& users) {
           .checkpoint = users.report.checkpoint,
           .dataset_fingerprint = users.dataset.fingerprint(),
           .split = users.report.split,
-          .split_rule = users.dataset.split_rule(),
-          .hold_out = users.dataset.hold_out()};
+          .split_rule = users.dataset.origin().split_rule,
+          .hold_out = users.dataset.origin().hold_out};
 }
 
 void write_origin(const PerUserOrigin& origin, const std::vector<std::int64_t>& k, Hdf5File& file) {

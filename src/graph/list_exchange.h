@@ -9,8 +9,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "base/huge_pages.h"
 #include "base/number_lists.h"
+#include "base/pages.h"
 #include "cluster/communicator.h"
 
 namespace micrec {

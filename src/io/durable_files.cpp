@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "io/descriptor.h"
+#include "io/fingerprint.h"
 #include "io/paths.h"
 
 namespace micrec {
@@ -42,18 +43,6 @@ void sync(const Descriptor& file, const std::string& path) {
   if (!file.sync()) refuse_path("write to the disk", path, errno);
 }
 
-std::string parent_of(const std::string& path) {
-  const fs::path parent = fs::path(path).parent_path();
-  return parent.empty() ? "." : parent.string();
-}
-
-std::string hexadecimal(XXH128_hash_t digest) {
-  char out[33];
-  std::snprintf(out, sizeof out, "%016llx%016llx", static_cast<unsigned long long>(digest.high64),
-                static_cast<unsigned long long>(digest.low64));
-  return out;
-}
-
 }  // namespace
 
 void sync_to_disk(const std::string& path) { sync(open_to("open", path, O_RDONLY), path); }
@@ -69,22 +58,25 @@ void make_directory_durably(const std::string& path) {
   fs::create_directories(path, error);
   if (error) refuse_path("make the directory", path, error.value());
   if (!is_folder(path)) {
-    throw Error(Cause::io, text(path, " exists and is not a directory; give another path"));
+    throw Error(Cause::io, path, " exists and is not a directory; give another path");
   }
-  for (const fs::path& folder : missing) sync_to_disk(parent_of(folder.string()));
+  for (const fs::path& folder : missing) sync_to_disk(folder_of(folder.string()));
 }
 
 void replace_file_durably(const std::string& path, std::string_view contents) {
   const std::string beside = path + ".writing";
   try {
     write_file_durably(beside, contents);
-    if (std::rename(beside.c_str(), path.c_str()) != 0)
-      refuse_path("rename a new file to", path, errno);
+    rename_file_durably(beside, path);
   } catch (...) {
     ::unlink(beside.c_str());
     throw;
   }
-  sync_to_disk(parent_of(path));
+}
+
+void rename_file_durably(const std::string& from, const std::string& to) {
+  if (std::rename(from.c_str(), to.c_str()) != 0) refuse_path("rename a new file to", to, errno);
+  sync_to_disk(folder_of(to));
 }
 
 void write_file_durably(const std::string& path, std::string_view contents) {
@@ -119,9 +111,9 @@ std::string read_small_file(const std::string& path, std::int64_t limit_bytes) {
   char piece[16384];
   while (const std::size_t got = read_some(file, path, piece, sizeof piece)) {
     contents.append(piece, got);
-    if (static_cast<std::int64_t>(contents.size()) > limit_bytes) {
-      throw Error(Cause::io, text(path, " is longer than the ",
-                                  in_bytes(static_cast<double>(limit_bytes)), " that it may have"));
+    if (std::ssize(contents) > limit_bytes) {
+      throw Error(Cause::io, path, " is longer than the ",
+                  in_bytes(static_cast<double>(limit_bytes)), " that it may have");
     }
   }
   return contents;
@@ -131,15 +123,13 @@ FileDigest digest_file(const std::string& path, const std::vector<FilePart>& par
                        std::int64_t block_bytes) {
   std::vector<std::size_t> order(parts.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return parts[a].offset < parts[b].offset; });
+  std::ranges::sort(
+      order, [&](std::size_t a, std::size_t b) { return parts[a].offset < parts[b].offset; });
 
   const Descriptor file = open_to("open", path, O_RDONLY);
-  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> whole(XXH3_createState(),
-                                                                              XXH3_freeState);
+  Fingerprint whole;
   const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> block(XXH3_createState(),
                                                                               XXH3_freeState);
-  XXH3_128bits_reset(whole.get());
   std::vector<char> piece(kPieceBytes);
   FileDigest digest;
   digest.parts.resize(parts.size());
@@ -153,7 +143,7 @@ FileDigest digest_file(const std::string& path, const std::vector<FilePart>& par
     block_begin = -1;
   };
   while (const std::size_t got = read_some(file, path, piece.data(), piece.size())) {
-    XXH3_128bits_update(whole.get(), piece.data(), got);
+    whole.add_bytes(piece.data(), got);
     const std::int64_t begin = digest.bytes;
     digest.bytes += static_cast<std::int64_t>(got);
     for (std::int64_t at = begin; part != order.end() && at < digest.bytes;) {
@@ -178,12 +168,14 @@ FileDigest digest_file(const std::string& path, const std::vector<FilePart>& par
     }
   }
   if (block_begin >= 0) end_block(*part);
-  digest.xxh3_128 = hexadecimal(XXH3_128bits_digest(whole.get()));
+  digest.xxh3_128 = whole.digits();
   return digest;
 }
 
 std::string digest_bytes(std::string_view bytes) {
-  return hexadecimal(XXH3_128bits(bytes.data(), bytes.size()));
+  Fingerprint digest;
+  digest.add_bytes(bytes.data(), bytes.size());
+  return digest.digits();
 }
 
 }  // namespace micrec

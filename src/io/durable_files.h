@@ -21,6 +21,9 @@ void make_directory_durably(const std::string& path);
 /// Replaces a file, or makes it, in one instant: a reader sees the old contents or the new.
 void replace_file_durably(const std::string& path, std::string_view contents);
 
+/// Gives a file its name, in place of one that has it.
+void rename_file_durably(const std::string& from, const std::string& to);
+
 /// Writes a file under its own name, for file systems whose renames are not one instant: a reader
 /// may see a part of it.
 void write_file_durably(const std::string& path, std::string_view contents);

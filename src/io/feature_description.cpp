@@ -16,7 +16,7 @@ void describe_features(const std::string& path, std::ostream& out) {
   const FeatureFile file = FeatureFile::open(path);
   constexpr std::int64_t kRowsAtOnce = 4096;
   constexpr std::int64_t kKeysShown = 5;
-  const auto rows = static_cast<std::int64_t>(file.keys().size());
+  const auto rows = std::ssize(file.keys());
   std::vector<float> block;
   double length_sum = 0;
   std::int64_t zero_rows = 0;

@@ -51,9 +51,9 @@ std::vector<std::string> read_key_file(const std::string& path, std::int64_t row
   std::string_view line;
   while (lines.next(&line)) {
     // At once: a packed file of some MiB can hold a thousand times as many empty lines.
-    if (static_cast<std::int64_t>(keys.size()) == rows) {
-      throw lines.error(
-          text("expected ", with_commas(rows), " keys, one for each row of values, got more"));
+    if (std::ssize(keys) == rows) {
+      throw lines.error("expected ", with_commas(rows),
+                        " keys, one for each row of values, got more");
     }
     keys.emplace_back(line);
   }
@@ -74,33 +74,32 @@ struct FeatureFile::State {
   /// Before the keys are read: how many there may be is the number of rows.
   void set_width(const std::vector<std::int64_t>& shape) {
     if (shape.size() != 2) {
-      throw Error(Cause::data, text(path, ": expected a table (items, width), got an array of ",
-                                    shape.size(), " dimensions"));
+      throw Error(Cause::data, path, ": expected a table (items, width), got an array of ",
+                  shape.size(), " dimensions");
     }
-    if (shape[1] < 1) throw Error(Cause::data, text(path, ": the values have no columns"));
+    if (shape[1] < 1) throw Error(Cause::data, path, ": the values have no columns");
     width = shape[1];
   }
 
   void check_count(std::int64_t count, std::int64_t rows) const {
     if (count == rows) return;
-    throw Error(Cause::data,
-                text(path, ": ", count, " keys", keys_path == path ? "" : " in " + keys_path,
-                     ", but ", rows, " rows of values; expected a row a key"));
+    throw Error(Cause::data, path, ": ", count, " keys",
+                keys_path == path ? "" : " in " + keys_path, ", but ", rows,
+                " rows of values; expected a row a key");
   }
 
   void compare_checksum(const char* dataset, std::uint32_t found) const {
     const std::int64_t expected = hdf5->integer_attribute(dataset, kChecksum);
     if (expected == found) return;
-    throw Error(Cause::data,
-                text(path, ":", dataset, ": not what was written: its CRC-32 is ",
-                     hexadecimal(found), ", and the file was made with ", hexadecimal(expected),
-                     "; it is damaged or was changed since, make or fetch it again"));
+    throw Error(Cause::data, path, ":", dataset, ": not what was written: its CRC-32 is ",
+                hexadecimal(found), ", and the file was made with ", hexadecimal(expected),
+                "; it is damaged or was changed since, make or fetch it again");
   }
 
   void verify() const {
     if (hdf5->has_attribute(kKey, kChecksum)) compare_checksum(kKey, checksum_of(keys));
     if (!hdf5->has_attribute(kValue, kChecksum)) return;
-    const auto rows = static_cast<std::int64_t>(keys.size());
+    const auto rows = std::ssize(keys);
     const auto row_bytes = width * static_cast<std::int64_t>(sizeof(float));
     const std::int64_t rows_at_once = std::max<std::int64_t>(1, kBytesAtOnce / row_bytes);
     std::vector<float> block(static_cast<std::size_t>(std::min(rows, rows_at_once) * width));
@@ -137,12 +136,11 @@ struct FeatureFile::State {
     rows.reserve(keys.size());
     for (std::size_t row = 0; row < keys.size(); ++row) {
       if (keys[row].empty())
-        throw Error(Cause::data, text(keys_path, ": the key of row ", row, " is empty"));
+        throw Error(Cause::data, keys_path, ": the key of row ", row, " is empty");
       const auto [first, is_new] = rows.emplace(keys[row], row);
       if (!is_new) {
-        throw Error(Cause::data,
-                    text(keys_path, ": rows ", first->second, " and ", row, " both have the key ",
-                         excerpt(keys[row]), "; expected each item once"));
+        throw Error(Cause::data, keys_path, ": rows ", first->second, " and ", row,
+                    " both have the key ", excerpt(keys[row]), "; expected each item once");
       }
     }
   }
@@ -162,27 +160,26 @@ FeatureFile FeatureFile::open(const std::string& path) {
     state->set_width(shape);
     state->keys_path = files_of_features(path).back();
     state->keys = read_key_file(state->keys_path, shape[0]);
-    state->check_count(static_cast<std::int64_t>(state->keys.size()), shape[0]);
+    state->check_count(std::ssize(state->keys), shape[0]);
   } else {
     if (Hdf5File::is_another_format(path)) {
-      throw Error(Cause::data, text(path,
-                                    ": not an HDF5 file; expected features as NAME.h5 with /key "
-                                    "and /value, as launcher/encode_features.py writes them, or as "
-                                    "NAME.npy beside NAME.keys.txt"));
+      throw Error(Cause::data, path,
+                  ": not an HDF5 file; expected features as NAME.h5 with /key and /value, as "
+                  "launcher/encode_features.py writes them, or as NAME.npy beside NAME.keys.txt");
     }
     state->hdf5 = Hdf5File::open(path);
     for (const char* name : {kKey, kValue}) {
       if (!state->hdf5->is_dataset(name)) {
-        throw Error(Cause::data, text(path, ": no dataset ", name,
-                                      "; expected /key (strings) and /value (items, width), as "
-                                      "launcher/encode_features.py writes them, got ",
-                                      listed(state->hdf5->children("/"))));
+        throw Error(Cause::data, path, ": no dataset ", name,
+                    "; expected /key (strings) and /value (items, width), as "
+                    "launcher/encode_features.py writes them, got ",
+                    listed(state->hdf5->children("/")));
       }
     }
     const Hdf5Info values = state->hdf5->info(kValue);
     const Hdf5Type type = values.type;
     if (type != Hdf5Type::float32 && type != Hdf5Type::float64 && type != Hdf5Type::float16) {
-      throw Error(Cause::data, text(path, ":", kValue, ": expected floats, got ", name_of(type)));
+      throw Error(Cause::data, path, ":", kValue, ": expected floats, got ", name_of(type));
     }
     state->set_width(values.shape);
     state->keys_path = path;
@@ -213,22 +210,20 @@ const std::vector<std::string>& FeatureFile::keys() const { return state_->keys;
 
 void FeatureFile::read_rows(Range rows, float* out) const {
   const State& s = *state_;
-  CHECK(0 <= rows.begin && rows.begin <= rows.end &&
-        rows.end <= static_cast<std::int64_t>(s.keys.size()))
+  CHECK(0 <= rows.begin && rows.begin <= rows.end && rows.end <= std::ssize(s.keys))
       << s.path << ": rows " << rows.begin << " to " << rows.end;
   s.read(rows, out);
   for (std::int64_t i = 0; i < rows.size() * s.width; ++i) {
     if (std::isfinite(out[i])) continue;
     const std::int64_t row = rows.begin + i / s.width;
     const double written = s.value_in_file(row, i % s.width);
-    throw Error(
-        Cause::data,
-        text(s.path, ": row ", row, " (key ", excerpt(s.keys[static_cast<std::size_t>(row)]),
-             "), column ", i % s.width, ": expected a finite number, got ", written,
-             std::isfinite(written)
-                 ? text(", which is too large for float32 (at most ",
-                        std::numeric_limits<float>::max(), "); scale the features")
-                 : "; leave the item out where its features could not be made"));
+    throw Error(Cause::data, s.path, ": row ", row, " (key ",
+                excerpt(s.keys[static_cast<std::size_t>(row)]), "), column ", i % s.width,
+                ": expected a finite number, got ", written,
+                std::isfinite(written)
+                    ? text(", which is too large for float32 (at most ",
+                           std::numeric_limits<float>::max(), "); scale the features")
+                    : "; leave the item out where its features could not be made");
   }
 }
 

@@ -121,7 +121,7 @@ class Hdf5File {
   template <Hdf5Number T>
   void write(const std::string& dataset, const std::vector<T>& values,
              const Hdf5Storage& storage = {}) {
-    write(dataset, values.data(), {static_cast<std::int64_t>(values.size())}, storage);
+    write(dataset, values.data(), {std::ssize(values)}, storage);
   }
 
   /// A new dataset of zeros (Hdf5Storage), to be filled by write_rows().
@@ -139,8 +139,9 @@ class Hdf5File {
   /// All elements, row by row.
   template <Hdf5Number T>
   std::vector<T> read(const std::string& dataset) const {
-    std::vector<T> values(elements_to_read(dataset, hdf5_type_of<T>()));
-    read_all_numbers(dataset, hdf5_type_of<T>(), values.data());
+    const Hdf5Info what = info(dataset);
+    std::vector<T> values(static_cast<std::size_t>(what.rows() * what.row_elements()));
+    read_rows(dataset, Range{0, what.rows()}, values.data());
     return values;
   }
   /// Rows [rows.begin, rows.end) into out: (rows.size() * row_elements).
@@ -182,8 +183,6 @@ class Hdf5File {
   void reserve_numbers(const std::string& dataset, Hdf5Type type,
                        const std::vector<std::int64_t>& shape, const Hdf5Storage& storage);
   void write_number_rows(const std::string& dataset, Hdf5Type type, Range rows, const void* values);
-  std::size_t elements_to_read(const std::string& dataset, Hdf5Type type) const;
-  void read_all_numbers(const std::string& dataset, Hdf5Type type, void* out) const;
   void read_number_rows(const std::string& dataset, Hdf5Type type, Range rows, void* out) const;
 
   std::unique_ptr<hdf5::OpenFile> file_;

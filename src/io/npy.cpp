@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -106,28 +105,24 @@ Real value_at(const char* from, std::int64_t value_bytes) {
 
 }  // namespace
 
-Error NpyFile::error(const std::string& what) const {
-  return {Cause::data, text(path_, ": ", what)};
-}
-
 // By position, so that threads may share the file.
 void NpyFile::read_bytes(std::int64_t from, void* out, std::size_t bytes) const {
   const std::int64_t got = file_.read_at(from, static_cast<char*>(out), bytes);
-  if (got < 0) throw Error(Cause::io, text(path_, ": cannot be read: ", std::strerror(errno)));
+  if (got < 0) throw Error(Cause::io, path_, ": cannot be read: ", std::strerror(errno));
   if (got < static_cast<std::int64_t>(bytes))
     throw error("the .npy file is cut off; make or fetch it again");
 }
 
 void NpyFile::read_header(std::int64_t file_bytes) {
   std::array<unsigned char, 12> start{};
-  if (file_bytes < 10) throw error(text("not a .npy file: it has ", file_bytes, " bytes"));
+  if (file_bytes < 10) throw error("not a .npy file: it has ", file_bytes, " bytes");
   read_bytes(0, start.data(), 8);
   if (std::memcmp(start.data(), "\x93NUMPY", 6) != 0) {
     throw error("not a .npy file; save the array with numpy.save");
   }
   const int version = start[6];
   if (version < 1 || version > 3)
-    throw error(text("version ", version, " of the .npy format; expected 1, 2 or 3"));
+    throw error("version ", version, " of the .npy format; expected 1, 2 or 3");
   const std::size_t length_bytes = version == 1 ? 2 : 4;
   read_bytes(8, start.data() + 8, length_bytes);
   std::int64_t header_bytes = 0;
@@ -135,17 +130,16 @@ void NpyFile::read_header(std::int64_t file_bytes) {
     header_bytes |= std::int64_t{start[8 + i]} << (8 * i);
   data_begin_ = 8 + static_cast<std::int64_t>(length_bytes) + header_bytes;
   if (data_begin_ > file_bytes) {
-    throw error(text("the header claims ", header_bytes, " bytes, but the file has ", file_bytes,
-                     "; it is cut off or damaged"));
+    throw error("the header claims ", header_bytes, " bytes, but the file has ", file_bytes,
+                "; it is cut off or damaged");
   }
   std::string letters(static_cast<std::size_t>(header_bytes), '\0');
   read_bytes(data_begin_ - header_bytes, letters.data(), letters.size());
   const std::optional<Header> header = parse_header(letters);
-  if (!header) throw error(text("the header cannot be understood: ", excerpt(letters)));
+  if (!header) throw error("the header cannot be understood: ", excerpt(letters));
   if (header->type != "<f4" && header->type != "<f8" && header->type != "<f2") {
-    throw error(text("the values have type ", excerpt(header->type),
-                     "; expected little-endian float16, float32 or float64: "
-                     "save array.astype('<f4')"));
+    throw error("the values have type ", excerpt(header->type),
+                "; expected little-endian float16, float32 or float64: save array.astype('<f4')");
   }
   if (header->fortran_order && header->shape.size() > 1) {
     throw error("the array is in Fortran order; save numpy.ascontiguousarray(array)");
@@ -160,9 +154,9 @@ void NpyFile::read_header(std::int64_t file_bytes) {
   fits &= !__builtin_mul_overflow(row_elements_, shape_[0], &expected);
   fits &= !__builtin_mul_overflow(expected, value_bytes_, &expected);
   if (!fits || expected != file_bytes - data_begin_) {
-    throw error(text("the header tells an array of shape ", shape_text(shape_), " of ",
-                     value_bytes_, " bytes each, but ", file_bytes - data_begin_,
-                     " bytes follow it; the file is cut off or damaged"));
+    throw error("the header tells an array of shape ", shape_text(shape_), " of ", value_bytes_,
+                " bytes each, but ", file_bytes - data_begin_,
+                " bytes follow it; the file is cut off or damaged");
   }
 }
 
@@ -170,12 +164,10 @@ NpyFile NpyFile::open(const std::string& path) {
   NpyFile npy;
   npy.path_ = path;
   refuse_unreadable(path);
-  std::error_code error;
-  const auto file_bytes = std::filesystem::file_size(path, error);
-  if (error) refuse_path("read", path, error.value());
+  const std::int64_t bytes = bytes_of_file(path);
   npy.file_ = Descriptor(path, O_RDONLY);
   if (!npy.file_.ok()) refuse_path("open", path, errno);
-  npy.read_header(static_cast<std::int64_t>(file_bytes));
+  npy.read_header(bytes);
   return npy;
 }
 
@@ -222,7 +214,7 @@ NpyWriter::NpyWriter(const UnfinishedFile& file, std::int64_t rows, std::int64_t
 }
 
 void NpyWriter::write(std::span<const float> values) {
-  values_left_ -= static_cast<std::int64_t>(values.size());
+  values_left_ -= std::ssize(values);
   file_.write(reinterpret_cast<const char*>(values.data()),
               static_cast<std::streamsize>(values.size_bytes()));
 }

@@ -32,7 +32,10 @@ class NpyFile {
 
  private:
   NpyFile() = default;
-  Error error(const std::string& what) const;
+  template <typename... Parts>
+  Error error(const Parts&... what) const {
+    return {Cause::data, path_, ": ", what...};
+  }
   void read_bytes(std::int64_t from, void* out, std::size_t bytes) const;
   void read_header(std::int64_t file_bytes);
   template <typename Real>

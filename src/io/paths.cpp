@@ -6,12 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <optional>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/path_error.h"
-#include "base/text.h"
 #include "io/descriptor.h"
 
 namespace micrec {
@@ -38,6 +39,18 @@ bool is_there(const std::string& path) { return look_at(path) != PathKind::missi
 
 bool is_folder(const std::string& path) { return look_at(path) == PathKind::folder; }
 
+std::string folder_of(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  return folder.empty() ? "." : folder.string();
+}
+
+std::int64_t bytes_of_file(const std::string& path) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(path, error);
+  if (error) refuse_path("read", path, error.value());
+  return static_cast<std::int64_t>(bytes);
+}
+
 std::vector<std::string> list_folder(const std::string& path) {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
   if (!folder) refuse_path("list", path, errno);
@@ -50,7 +63,7 @@ std::vector<std::string> list_folder(const std::string& path) {
     errno = 0;
   }
   if (errno != 0) refuse_path("list", path, errno);
-  std::sort(entries.begin(), entries.end());
+  std::ranges::sort(entries);
   return entries;
 }
 
@@ -74,10 +87,10 @@ void refuse_output_over_inputs(const std::string& flag, const std::string& outpu
     // An input that cannot be looked at is refused by whoever reads it, with the reason.
     if (::stat(input.c_str(), &read) != 0) continue;
     if (read.st_dev == written->st_dev && read.st_ino == written->st_ino) {
-      throw Error(Cause::usage, text(flag, "=", output, " is the same file as ",
-                                     output == input ? "an input of this command" : input,
-                                     output == input ? "" : ", which this command reads",
-                                     ": writing it would destroy it; name another file"));
+      throw Error(Cause::usage, flag, "=", output, " is the same file as ",
+                  output == input ? "an input of this command" : input,
+                  output == input ? "" : ", which this command reads",
+                  ": writing it would destroy it; name another file");
     }
   }
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,11 @@ PathKind look_at(const std::string& path);
 /// Whether there is anything.
 bool is_there(const std::string& path);
 bool is_folder(const std::string& path);
+
+/// The folder that a path is in.
+std::string folder_of(const std::string& path);
+
+std::int64_t bytes_of_file(const std::string& path);
 
 /// The whole paths of a folder's entries, sorted by name.
 std::vector<std::string> list_folder(const std::string& path);

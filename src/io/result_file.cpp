@@ -4,7 +4,6 @@
 #include <filesystem>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "io/paths.h"
 
 namespace micrec {
@@ -15,8 +14,8 @@ void refuse_one_file_for_two(const std::string& flag, const std::string& path,
   refuse_output_over_inputs(flag, path, {other});
   if (look_at(path) == PathKind::missing &&
       std::filesystem::weakly_canonical(path) == std::filesystem::weakly_canonical(other)) {
-    throw Error(Cause::usage, text(flag, " and ", other_flag, " both name ", path,
-                                   "; give each a file of its own"));
+    throw Error(Cause::usage, flag, " and ", other_flag, " both name ", path,
+                "; give each a file of its own");
   }
 }
 

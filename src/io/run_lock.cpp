@@ -304,9 +304,8 @@ bool RunLock::is_dead(const FoundLock& found) {
   if (life == Life::dead) return true;
   const bool is_watched = watched_.holder.token == holder.token;
   if (life == Life::alive || (is_watched && found.touched != watched_.touched)) {
-    throw Error(Cause::io,
-                text("the run folder ", folder_, " is in use by another run (", in_words(holder),
-                     "); wait until it has ended, end it, or give another --run_dir"));
+    throw Error(Cause::io, "the run folder ", folder_, " is in use by another run (",
+                in_words(holder), "); wait until it has ended, end it, or give another --run_dir");
   }
   if (!is_watched) {
     watched_ = found;
@@ -343,8 +342,8 @@ bool RunLock::try_take() {
     begin();
   }
   if (!taken_) {
-    throw Error(Cause::io, text("cannot take ", path_, ": others took it ", kMostRounds,
-                                " times meanwhile; start again"));
+    throw Error(Cause::io, "cannot take ", path_, ": others took it ", kMostRounds,
+                " times meanwhile; start again");
   }
   return true;
 }
@@ -397,10 +396,9 @@ void RunLock::check() {
   }
   if (!lost_to_) return;
   const std::string who = lost_to_->token.empty() ? "that has ended since" : in_words(*lost_to_);
-  throw Error(Cause::io,
-              text("the run folder ", folder_, " was taken over by another run (", who,
-                   "), as this one gave no sign of life for ", in_time(self_.stale_seconds),
-                   "; it ends here, so that one alone writes there"));
+  throw Error(Cause::io, "the run folder ", folder_, " was taken over by another run (", who,
+              "), as this one gave no sign of life for ", in_time(self_.stale_seconds),
+              "; it ends here, so that one alone writes there");
 }
 
 /// Names that takers who died have left.

@@ -17,19 +17,14 @@ namespace {
 
 constexpr char kLongestSuffix[] = ".unfinished-4194304";  // the highest process number
 
-std::filesystem::path folder_of(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  return folder.empty() ? "." : folder;
-}
-
 }  // namespace
 
 void refuse_unwritable(const std::string& path) {
-  const std::string folder = folder_of(path).string();
+  const std::string folder = folder_of(path);
   const PathKind kind = look_at(path);
   if (kind == PathKind::missing && !is_folder(folder)) {
-    throw Error(Cause::io, text("cannot write ", path, ": there is no folder ", folder,
-                                "; make it or choose another place"));
+    throw Error(Cause::io, "cannot write ", path, ": there is no folder ", folder,
+                "; make it or choose another place");
   }
   if (kind == PathKind::folder) refuse_path("write", path, EISDIR);
   // A file is replaced, which its folder must allow, and one that its owner has made read-only is
@@ -64,10 +59,7 @@ void UnfinishedFile::sync() {
 void UnfinishedFile::finish() {
   if (name_ == path_) return;
   sync();
-  std::error_code failure;
-  std::filesystem::rename(name_, path_, failure);
-  if (failure) refuse_path("rename a new file to", path_, failure.value());
-  sync_to_disk(folder_of(path_).string());
+  rename_file_durably(name_, path_);
 }
 
 void write_contents(const UnfinishedFile& file, std::string_view contents) {

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/huge_pages.h"
 #include "base/number_lists.h"
+#include "base/pages.h"
 #include "base/parallel.h"
 
 namespace micrec {

@@ -20,7 +20,7 @@ ServedModel::ServedModel(std::unique_ptr<TrainedRun> run, const ServedFiles& fil
     items_.push_back(number_keys(run_->dataset.item_keys(domain)));
     titles_.emplace_back(items_.back().size());
     const bool is_extended = run_->dataset.fingerprint() != run_->info.dataset_fingerprint;
-    first_new_.push_back(is_extended ? run_->dataset.extends().back().items[domain]
+    first_new_.push_back(is_extended ? run_->dataset.origin().extends.back().items[domain]
                                      : items_.back().size());
   }
   for (const auto& [name, path] : files.attributes) {

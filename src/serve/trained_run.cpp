@@ -137,7 +137,8 @@ ColdItems cold_items_of(const ModelConfig& config) {
 void refuse_cold_items(const DatasetFile& dataset, const char* model) {
   for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
     const std::vector<std::uint8_t> cold = dataset.cold_items(d);
-    const auto item = std::find(cold.begin() + dataset.extends().back().items[d], cold.end(), 1);
+    const auto item =
+        std::find(cold.begin() + dataset.origin().extends.back().items[d], cold.end(), 1);
     if (item == cold.end()) continue;
     throw Error(
         Cause::usage,

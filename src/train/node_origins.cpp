@@ -14,8 +14,8 @@ std::optional<NodeOrigins> origins_by_record(const DatasetFile& now,
                                              const std::string& fingerprint) {
   if (now.fingerprint() == fingerprint) return std::nullopt;  // nothing came with what was added
   const auto extended =
-      std::ranges::find(now.extends(), fingerprint, &ExtendedDataset::fingerprint);
-  if (extended == now.extends().end()) return std::nullopt;
+      std::ranges::find(now.origin().extends, fingerprint, &ExtendedDataset::fingerprint);
+  if (extended == now.origin().extends.end()) return std::nullopt;
   NodeOrigins origins{NodeSpace(extended->users, extended->items), {}};
   const NodeSpace space = node_space(now);
   origins.node.assign(space.nodes(), -1);

@@ -118,8 +118,8 @@ TEST_F(AppendTest, KeepsEveryNumberSplitAndFlagOfTheOldFile) {
     }
   }
   EXPECT_TRUE(begins_with(extended.person_keys(), old_->person_keys()));
-  EXPECT_EQ(extended.hold_out(), old_->hold_out());
-  EXPECT_EQ(extended.seed(), old_->seed());
+  EXPECT_EQ(extended.origin().hold_out, old_->origin().hold_out);
+  EXPECT_EQ(extended.origin().seed, old_->origin().seed);
   EXPECT_EQ(extended.domains()[1].users, old_->domains()[1].users) << "nothing came to tools";
 }
 
@@ -182,7 +182,7 @@ TEST_F(AppendTest, TrainsOnAllThatCameWhereThatIsTheRule) {
     for (const std::int32_t item : old_->read(0, split).item) of_cold -= cold[item];
     EXPECT_EQ(extended.domains()[0].interactions[static_cast<int>(split)], before + of_cold);
   }
-  EXPECT_EQ(extended.split_rule(), "ratio:1:0:0");
+  EXPECT_EQ(extended.origin().split_rule, "ratio:1:0:0");
   EXPECT_GT(extended.domains()[0].interactions[0], old_->domains()[0].interactions[0]);
 }
 
@@ -200,8 +200,8 @@ TEST_F(AppendTest, LetsHeldOutUsersAndItemsStayUnknownToTraining) {
 
 TEST_F(AppendTest, SaysWhatItExtendsAlsoOverSeveralSteps) {
   const DatasetFile first = appended(next_week());
-  ASSERT_EQ(first.extends().size(), 1U);
-  const ExtendedDataset& one = first.extends()[0];
+  ASSERT_EQ(first.origin().extends.size(), 1U);
+  const ExtendedDataset& one = first.origin().extends[0];
   EXPECT_EQ(one.fingerprint, old_->fingerprint());
   EXPECT_EQ(one.users, (std::vector{old_->domains()[0].users, old_->domains()[1].users}));
   EXPECT_EQ(one.items, (std::vector{old_->domains()[0].items, old_->domains()[1].items}));
@@ -209,9 +209,9 @@ TEST_F(AppendTest, SaysWhatItExtendsAlsoOverSeveralSteps) {
   std::filesystem::rename(folder_ / "new.h5", folder_ / "first.h5");
   reopen("first.h5");
   const DatasetFile second = appended(next_week(10, 170, 90));
-  ASSERT_EQ(second.extends().size(), 2U);
-  EXPECT_EQ(second.extends()[0], one);
-  EXPECT_EQ(second.extends()[1].fingerprint, first.fingerprint());
+  ASSERT_EQ(second.origin().extends.size(), 2U);
+  EXPECT_EQ(second.origin().extends[0], one);
+  EXPECT_EQ(second.origin().extends[1].fingerprint, first.fingerprint());
   EXPECT_TRUE(begins_with(second.item_keys(0), first.item_keys(0)));
 }
 
@@ -223,7 +223,7 @@ TEST_F(AppendTest, ExtendsFilesOfOlderVersions) {
     reopen(version);
     const DatasetFile extended = appended(next_week());
     extended.verify();
-    EXPECT_EQ(extended.extends().back().fingerprint, old_->fingerprint());
+    EXPECT_EQ(extended.origin().extends.back().fingerprint, old_->fingerprint());
     EXPECT_EQ(Hdf5File::open(extended.path()).integer_attribute("/", "format_version"), 3);
   }
 }
@@ -325,7 +325,7 @@ TEST_F(AppendTest, IsTheSameInMemoryWithAllThatCameHeldOut) {
   const DatasetFile on_disk = appended(next_week());
   EXPECT_NE(extended.fingerprint(), old_->fingerprint());
   EXPECT_TRUE(extended.has_hold_outs());
-  EXPECT_EQ(extended.extends().back().fingerprint, old_->fingerprint());
+  EXPECT_EQ(extended.origin().extends.back().fingerprint, old_->fingerprint());
   EXPECT_EQ(extended.user_keys(0), on_disk.user_keys(0));
   EXPECT_EQ(extended.person_of_user(0), on_disk.person_of_user(0));
   EXPECT_EQ(extended.domains()[0].items, on_disk.domains()[0].items + 2);

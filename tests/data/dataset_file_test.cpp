@@ -56,11 +56,11 @@ TEST_F(DatasetFileTest, GivesBackWhatWasWritten) {
   const DatasetFile file = DatasetFile::open(path_);
   EXPECT_EQ(file.path(), path_);
   EXPECT_EQ(file.fingerprint(), fingerprint);
-  EXPECT_EQ(file.provenance(), dataset.provenance);
-  EXPECT_EQ(file.split_rule(), "ratio:8:1:1");
-  EXPECT_EQ(file.hold_out(), dataset.hold_out);
-  EXPECT_EQ(file.core(), "2");
-  EXPECT_EQ(file.seed(), 11);
+  EXPECT_EQ(file.origin().provenance, dataset.provenance);
+  EXPECT_EQ(file.origin().split_rule, "ratio:8:1:1");
+  EXPECT_EQ(file.origin().hold_out, dataset.hold_out);
+  EXPECT_EQ(file.origin().core, "2");
+  EXPECT_EQ(file.origin().seed, 11);
   EXPECT_TRUE(file.has_hold_outs());
   EXPECT_EQ(file.people(), dataset.people());
   ASSERT_EQ(file.domains().size(), dataset.domains.size());
@@ -271,7 +271,7 @@ TEST(GoldenDataset, OfVersions1And2AreReadForever) {
   EXPECT_EQ(first.timestamps(0, Split::train).size(), 36U);
   const DatasetFile second = DatasetFile::open(golden + "2/dataset.h5");
   second.verify();
-  EXPECT_EQ(second.extends()[0].fingerprint, first.fingerprint());
+  EXPECT_EQ(second.origin().extends[0].fingerprint, first.fingerprint());
   EXPECT_EQ(second.domains()[0].interactions[0], 39);
 }
 

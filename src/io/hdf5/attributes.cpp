@@ -23,8 +23,8 @@ std::string place(const std::string& object, const std::string& name) {
 Handle open_owner(const OpenFile& file, const std::string& object) {
   const std::optional<hdf5::Object> found = hdf5::find(file, object);
   if (!found) {
-    throw Error(Cause::data,
-                text(file.at(object), ": no such group or dataset", hdf5::not_there(file, object)));
+    throw Error(Cause::data, file.at(object), ": no such group or dataset",
+                hdf5::not_there(file, object));
   }
   Handle owner(H5Oopen(file.id, found->name.c_str(), H5P_DEFAULT), H5Oclose);
   if (!owner.ok()) file.fail_reading(object, "opening the object");
@@ -53,7 +53,7 @@ Handle open_attribute(const OpenFile& file, const std::string& object, const std
   const Handle owner = open_owner(file, object);
   const std::string where = place(object, name);
   if (!file.told(where, H5Aexists(owner.id(), name.c_str())))
-    throw Error(Cause::data, text(file.at(where), ": no such attribute"));
+    throw Error(Cause::data, file.at(where), ": no such attribute");
   Handle attribute(H5Aopen(owner.id(), name.c_str(), H5P_DEFAULT), H5Aclose);
   if (!attribute.ok()) file.fail_reading(where, "opening the attribute");
   const Handle type = file.held(where, H5Aget_type(attribute.id()), H5Tclose);
@@ -61,8 +61,8 @@ Handle open_attribute(const OpenFile& file, const std::string& object, const std
   const hssize_t points = H5Sget_simple_extent_npoints(space.id());
   if (points < 0) file.fail_reading(where, "reading its shape");
   if (must("H5Tget_class", H5Tget_class(type.id())) != wanted || points != 1) {
-    throw Error(Cause::data, text(file.at(where), ": expected ", expected, ", got ", points, " of ",
-                                  name_of(hdf5::classify(type.id()))));
+    throw Error(Cause::data, file.at(where), ": expected ", expected, ", got ", points, " of ",
+                name_of(hdf5::classify(type.id())));
   }
   return attribute;
 }

@@ -76,11 +76,10 @@ void check_filters(const OpenFile& file, const std::string& name, const Storage&
                        sizeof filter_name - 1, filter_name, nullptr);
     if (filter < 0) file.fail_reading(name, "reading its filters");
     if (must("H5Zfilter_avail", H5Zfilter_avail(filter)) > 0) continue;
-    throw Error(Cause::data,
-                text(file.at(name), " is compressed by the filter ", filter,
-                     filter_name[0] == '\0' ? "" : " (" + excerpt(filter_name) + ")",
-                     ", which this program's HDF5 library does not have; write it again with "
-                     "gzip or without compression"));
+    throw Error(Cause::data, file.at(name), " is compressed by the filter ", filter,
+                filter_name[0] == '\0' ? "" : " (" + excerpt(filter_name) + ")",
+                ", which this program's HDF5 library does not have; write it again with gzip or "
+                "without compression");
   }
 }
 
@@ -99,10 +98,10 @@ void check_size(const OpenFile& file, const std::string& name, hid_t id, const S
     fits = fits && chunk_bytes && *chunk_bytes <= std::max(limit, kMostChunkBytes);
   }
   if (!fits) {
-    throw Error(Cause::data, text(file.at(name), ": claims to be ", shape_text(what.shape), " of ",
-                                  element_bytes, " bytes each, which a file of ",
-                                  in_bytes(static_cast<double>(file.bytes)),
-                                  " cannot hold; the file is damaged or was never filled"));
+    throw Error(Cause::data, file.at(name), ": claims to be ", shape_text(what.shape), " of ",
+                element_bytes, " bytes each, which a file of ",
+                in_bytes(static_cast<double>(file.bytes)),
+                " cannot hold; the file is damaged or was never filled");
   }
 }
 
@@ -123,8 +122,8 @@ void check_text_chunks(const OpenFile& file, const std::string& name, hid_t id, 
       file.fail_reading(name, "finding its chunks");
     if (begin == HADDR_UNDEF) continue;
     if (bytes > static_cast<hsize_t>(file.bytes)) {
-      throw Error(Cause::data, text(file.at(name), ": a chunk of ", bytes, " bytes in a file of ",
-                                    file.bytes, "; the file is damaged"));
+      throw Error(Cause::data, file.at(name), ": a chunk of ", bytes, " bytes in a file of ",
+                  file.bytes, "; the file is damaged");
     }
     std::string stored(bytes, '\0');
     std::uint32_t mask = 0;
@@ -224,11 +223,11 @@ hid_t dataset(OpenFile& file, const std::string& name) {
   if (known != file.datasets.end()) return known->second.id();
   const std::optional<Object> found = find(file, name);
   if (!found) {
-    throw Error(Cause::data, text(file.at(name), ": no such dataset", not_there(file, name)));
+    throw Error(Cause::data, file.at(name), ": no such dataset", not_there(file, name));
   }
   if (found->type != H5O_TYPE_DATASET) {
-    throw Error(Cause::data, text(file.at(name), ": expected a dataset, got a ",
-                                  found->type == H5O_TYPE_GROUP ? "group" : "type"));
+    throw Error(Cause::data, file.at(name), ": expected a dataset, got a ",
+                found->type == H5O_TYPE_GROUP ? "group" : "type");
   }
   Handle opened(H5Dopen2(file.id, found->name.c_str(), H5P_DEFAULT), H5Dclose);
   if (!opened.ok()) file.fail_reading(name, "opening the dataset");
@@ -254,8 +253,8 @@ Hdf5Info info_of(const OpenFile& file, const std::string& name, hid_t id) {
 Hdf5Info expect(OpenFile& file, const std::string& name, Hdf5Type wanted) {
   Hdf5Info what = info_of(file, name, dataset(file, name));
   if (!readable_as(what.type, wanted)) {
-    throw Error(Cause::data,
-                text(file.at(name), ": expected ", name_of(wanted), ", got ", name_of(what.type)));
+    throw Error(Cause::data, file.at(name), ": expected ", name_of(wanted), ", got ",
+                name_of(what.type));
   }
   return what;
 }
@@ -269,26 +268,25 @@ std::size_t stored_element_bytes(const OpenFile& file, const std::string& name, 
 
 void check_rows(const OpenFile& file, const std::string& name, const Hdf5Info& what, Range rows) {
   if (what.shape.empty()) {
-    throw Error(Cause::data, text(file.at(name), ": expected rows, got a single value"));
+    throw Error(Cause::data, file.at(name), ": expected rows, got a single value");
   }
   if (rows.begin < 0 || rows.end < rows.begin || rows.end > what.rows()) {
-    throw Error(Cause::data, text(file.at(name), ": rows ", rows.begin, " to ", rows.end,
-                                  " asked for, but it has ", what.rows(), " rows"));
+    throw Error(Cause::data, file.at(name), ": rows ", rows.begin, " to ", rows.end,
+                " asked for, but it has ", what.rows(), " rows");
   }
 }
 
 void make_dataset(OpenFile& file, const std::string& name, hid_t type,
                   const std::vector<std::int64_t>& shape, bool compress, Fill fill) {
   file.check_writable(name);
-  CHECK(!shape.empty() &&
-        std::all_of(shape.begin(), shape.end(), [](auto size) { return size >= 0; }))
+  CHECK(!shape.empty() && std::ranges::all_of(shape, [](auto size) { return size >= 0; }))
       << file.at(name) << ": cannot make a dataset of shape " << shape_text(shape);
   refuse_existing(file, name);
   const std::vector<hsize_t> sizes(shape.begin(), shape.end());
   const Handle plist = property_list(H5P_DATASET_CREATE);
   // Equal contents make equal files.
   must("H5Pset_obj_track_times", H5Pset_obj_track_times(plist.id(), false));
-  const bool has_elements = std::find(shape.begin(), shape.end(), 0) == shape.end();
+  const bool has_elements = std::ranges::find(shape, 0) == shape.end();
   if (fill != Fill::by_caller && has_elements) {
     // In the file at once: a reader refuses a dataset that is larger than what its file holds.
     must("H5Pset_alloc_time", H5Pset_alloc_time(plist.id(), H5D_ALLOC_TIME_EARLY));
@@ -378,8 +376,8 @@ std::vector<std::int64_t> Hdf5File::expect_shape(const std::string& dataset,
       std::equal(shape.begin(), shape.end(), expected.begin(), expected.end(),
                  [](std::int64_t got, std::int64_t want) { return want == -1 || got == want; });
   if (!fits) {
-    throw Error(Cause::data, text(file_->at(absolute(dataset)), ": expected shape ",
-                                  shape_text(expected), ", got ", shape_text(shape)));
+    throw Error(Cause::data, file_->at(absolute(dataset)), ": expected shape ",
+                shape_text(expected), ", got ", shape_text(shape));
   }
   return shape;
 }
@@ -417,20 +415,6 @@ void Hdf5File::write_number_rows(const std::string& dataset, Hdf5Type type, Rang
   const Hdf5Info what = hdf5::expect(*file_, name, type);
   hdf5::check_rows(*file_, name, what, rows);
   hdf5::write_rows(*file_, name, memory_type(type), what, rows, values);
-}
-
-std::size_t Hdf5File::elements_to_read(const std::string& dataset, Hdf5Type type) const {
-  const Lock lock(library_mutex());
-  const Hdf5Info what = hdf5::expect(*file_, absolute(dataset), type);
-  return static_cast<std::size_t>(what.rows() * what.row_elements());
-}
-
-void Hdf5File::read_all_numbers(const std::string& dataset, Hdf5Type type, void* out) const {
-  const Lock lock(library_mutex());
-  const std::string name = absolute(dataset);
-  const hid_t id = hdf5::dataset(*file_, name);
-  if (H5Dread(id, memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, out) < 0)
-    file_->fail_reading(name, "reading");
 }
 
 void Hdf5File::read_number_rows(const std::string& dataset, Hdf5Type type, Range rows,

@@ -18,7 +18,6 @@
 #include "base/text.h"
 #include "io/descriptor.h"
 #include "io/hdf5.h"
-#include "io/hdf5/file_access.h"
 #include "io/hdf5/open_file.h"
 #include "io/paths.h"
 
@@ -43,13 +42,13 @@ void OpenFile::fail_reading(const std::string& name, const std::string& what) co
   // What the system refused has its reason; the rest, a filter that fails, is in the contents.
   const std::string message = library_message();
   const Cause cause = message.find("(errno: ") != std::string::npos ? Cause::io : Cause::data;
-  throw Error(cause, text(at(name), ": ", what, " failed: ", message,
-                          "; the file may be damaged, make or fetch it again"));
+  throw Error(cause, at(name), ": ", what, " failed: ", message,
+              "; the file may be damaged, make or fetch it again");
 }
 
 void OpenFile::fail_writing(const std::string& name) const {
-  throw Error(Cause::io,
-              text(at(name), ": cannot be written: ", library_message(), "; is the disk full?"));
+  throw Error(Cause::io, at(name), ": cannot be written: ", library_message(),
+              "; is the disk full?");
 }
 
 Handle OpenFile::held(const std::string& name, hid_t object, herr_t (*release)(hid_t)) const {
@@ -104,16 +103,16 @@ void refuse_being_written(const std::string& path) {
   if (::flock(opened.id(), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   struct stat status {};
   const bool is_known = ::fstat(opened.id(), &status) == 0;
-  throw Error(Cause::io, text("cannot read ", path, ": ",
-                              is_known ? holder_of_lock(status) : std::string("another process"),
-                              " has it open for writing; wait until it has closed the file"));
+  throw Error(Cause::io, "cannot read ", path, ": ",
+              is_known ? holder_of_lock(status) : std::string("another process"),
+              " has it open for writing; wait until it has closed the file");
 }
 
 /// What may be wrong with a path, found before HDF5 says it less clearly.
 void check_readable(const std::string& path) {
   refuse_unreadable(path);
   if (look_at(path) == PathKind::other) {
-    throw Error(Cause::io, text("cannot read ", path, ": expected an HDF5 file, got a device"));
+    throw Error(Cause::io, "cannot read ", path, ": expected an HDF5 file, got a device");
   }
   refuse_being_written(path);
 }
@@ -133,20 +132,20 @@ Handle file_access() {
   const std::string message = library_message();
   const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
   if (is_hdf5 == 0)
-    throw Error(Cause::data, text(path, ": not an HDF5 file; is it another format, or empty?"));
+    throw Error(Cause::data, path, ": not an HDF5 file; is it another format, or empty?");
   if (message.find("truncated") != std::string::npos) {
-    throw Error(Cause::data, text(path, ": cut off (", message, "); make or fetch it again"));
+    throw Error(Cause::data, path, ": cut off (", message, "); make or fetch it again");
   }
   if (message.find("unable to lock file") != std::string::npos) {  // against our own wish
-    throw Error(Cause::io, text("cannot open ", path, ": ", message,
-                                "; micrec needs no locks of HDF5: unset HDF5_USE_FILE_LOCKING"));
+    throw Error(Cause::io, "cannot open ", path, ": ", message,
+                "; micrec needs no locks of HDF5: unset HDF5_USE_FILE_LOCKING");
   }
   if (message.find("errno") != std::string::npos) {  // The system refused, not the contents.
-    throw Error(Cause::io, text(path, ": cannot be opened as HDF5: ", message));
+    throw Error(Cause::io, path, ": cannot be opened as HDF5: ", message);
   }
   const std::string obstacle = structure == nullptr ? "" : structure->first_obstacle();
-  if (!obstacle.empty()) throw Error(Cause::data, text(path, " ", obstacle));
-  throw Error(Cause::data, text(path, ": damaged (", message, "); make or fetch it again"));
+  if (!obstacle.empty()) throw Error(Cause::data, path, " ", obstacle);
+  throw Error(Cause::data, path, ": damaged (", message, "); make or fetch it again");
 }
 
 }  // namespace
@@ -176,7 +175,7 @@ Hdf5File Hdf5File::create(const std::string& path) {
   if (file->id < 0) {
     const std::string message = hdf5::library_message();
     if (!Descriptor(path, O_WRONLY | O_CREAT).ok()) refuse_path("write", path, errno);
-    throw Error(Cause::io, text("cannot write ", path, ": ", message));
+    throw Error(Cause::io, "cannot write ", path, ": ", message);
   }
   return Hdf5File(std::move(file));
 }
@@ -213,9 +212,9 @@ void Hdf5File::close() {
   const bool flushed = !file_->writable || H5Fflush(file_->id, H5F_SCOPE_LOCAL) >= 0;
   const std::string message = flushed ? "" : hdf5::library_message();
   if (!file_->shut() || !flushed) {
-    throw Error(Cause::io,
-                text(path(), ": cannot be written: ", flushed ? hdf5::library_message() : message,
-                     "; is the disk full?"));
+    throw Error(Cause::io, path(),
+                ": cannot be written: ", flushed ? hdf5::library_message() : message,
+                "; is the disk full?");
   }
 }
 

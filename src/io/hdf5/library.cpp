@@ -4,8 +4,6 @@
 #include <cstring>
 #include <string_view>
 
-#include "io/hdf5/file_access.h"
-
 namespace micrec::hdf5 {
 
 std::mutex& library_mutex() {

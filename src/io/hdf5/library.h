@@ -9,7 +9,14 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/text.h"
+
+// HDF5's own locks are off: a file system may lack them (NFS, Lustre without flock), a file that is
+// written has an unfinished name, and a run folder has one run at a time (io/run_lock.h).
+//
+// The library is told so since 1.10.7, but for 1.12.0; others know the environment variable alone.
+#if H5_VERSION_GE(1, 10, 7) && !(H5_VERS_MAJOR == 1 && H5_VERS_MINOR == 12 && H5_VERS_RELEASE == 0)
+#define MICREC_HDF5_HAS_FILE_LOCKING
+#endif
 
 namespace micrec::hdf5 {
 
@@ -56,8 +63,8 @@ std::string library_message();
 template <typename Answer>
 Answer must(const char* call, Answer answer) {
   if (answer < 0) {
-    throw Error(Cause::io, text("the HDF5 library failed in ", call, ": ", library_message(),
-                                "; is there memory left?"));
+    throw Error(Cause::io, "the HDF5 library failed in ", call, ": ", library_message(),
+                "; is there memory left?");
   }
   return answer;
 }

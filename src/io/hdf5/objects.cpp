@@ -23,13 +23,13 @@ std::string folder_of(const std::string& name) {
   const char* other_object = nullptr;
   if (type == H5L_TYPE_EXTERNAL && H5Lunpack_elink_val(target.data(), target.size() - 1, nullptr,
                                                        &other_file, &other_object) >= 0) {
-    throw Error(Cause::data, text(file.at(path), " is a link into another file (",
-                                  excerpt(other_object), " of ", excerpt(other_file),
-                                  "), which this program does not follow; ", kPutDataThere));
+    throw Error(Cause::data, file.at(path), " is a link into another file (", excerpt(other_object),
+                " of ", excerpt(other_file), "), which this program does not follow; ",
+                kPutDataThere);
   }
-  throw Error(Cause::data,
-              text(file.at(path), " is a link of a kind that this program does not follow (",
-                   static_cast<int>(type), "); put a dataset or a group there"));
+  throw Error(Cause::data, file.at(path),
+              " is a link of a kind that this program does not follow (", static_cast<int>(type),
+              "); put a dataset or a group there");
 }
 
 /// What lies at a path of hard links. asked: the name in messages.
@@ -47,8 +47,7 @@ Object object_at(const OpenFile& file, const std::string& path, const std::strin
     obstacle = file.structure->obstacle(info.addr);
   }
   if (!obstacle.empty()) {
-    throw Error(Cause::data,
-                text(file.at(asked), path == asked ? " " : " leads to what ", obstacle));
+    throw Error(Cause::data, file.at(asked), path == asked ? " " : " leads to what ", obstacle);
   }
   return {path, info.type, info.addr};
 }
@@ -99,8 +98,8 @@ std::optional<Object> find(const OpenFile& file, const std::string& name) {
     if (found.type != H5O_TYPE_GROUP ||
         !file.told(path, H5Lexists(file.id, path.c_str(), H5P_DEFAULT))) {
       if (soft_links == 0) return std::nullopt;
-      throw Error(Cause::data, text(file.at(name), " is a soft link to ", excerpt(path),
-                                    ", where there is nothing"));
+      throw Error(Cause::data, file.at(name), " is a soft link to ", excerpt(path),
+                  ", where there is nothing");
     }
     const std::optional<std::string> target = soft_target(file, path);
     if (!target) {
@@ -108,8 +107,8 @@ std::optional<Object> find(const OpenFile& file, const std::string& name) {
       continue;
     }
     if (++soft_links > kMostSoftLinks) {
-      throw Error(Cause::data, text(file.at(name), ": leads through more than ", kMostSoftLinks,
-                                    " soft links; they seem to lead to each other"));
+      throw Error(Cause::data, file.at(name), ": leads through more than ", kMostSoftLinks,
+                  " soft links; they seem to lead to each other");
     }
     const std::vector<std::string> onward = split(*target, '/');
     left.insert(left.end(), onward.rbegin(), onward.rend());
@@ -126,8 +125,8 @@ bool is(const OpenFile& file, H5O_type_t type, const std::string& name) {
 std::vector<std::string> children(const OpenFile& file, const std::string& group) {
   const std::optional<Object> found = find(file, group);
   if (!found || found->type != H5O_TYPE_GROUP) {
-    throw Error(Cause::data, text(file.at(group), ": expected a group, got ",
-                                  found ? "something else" : "nothing", not_there(file, group)));
+    throw Error(Cause::data, file.at(group), ": expected a group, got ",
+                found ? "something else" : "nothing", not_there(file, group));
   }
   // In native order: for another the library makes a table of a large group, and when it finds
   // damage it frees what it has not yet filled in.
@@ -141,7 +140,7 @@ std::vector<std::string> children(const OpenFile& file, const std::string& group
           &names, H5P_DEFAULT) < 0) {
     file.fail_reading(group, "listing the group");
   }
-  std::sort(names.begin(), names.end());
+  std::ranges::sort(names);
   return names;
 }
 
@@ -154,7 +153,7 @@ std::string not_there(const OpenFile& file, const std::string& name) {
 }
 
 void refuse_existing(const OpenFile& file, const std::string& name) {
-  if (find(file, name)) throw Error(Cause::data, text(file.at(name), ": exists already"));
+  if (find(file, name)) throw Error(Cause::data, file.at(name), ": exists already");
 }
 
 }  // namespace micrec::hdf5

@@ -38,8 +38,8 @@ Strings strings_of(OpenFile& file, const std::string& name) {
   Strings strings{hdf5::dataset(file, name), {}, {}, false, 0};
   strings.what = hdf5::expect(file, name, Hdf5Type::text);
   if (strings.what.shape.size() != 1) {
-    throw Error(Cause::data, text(file.at(name), ": expected a list of strings, got shape ",
-                                  shape_text(strings.what.shape)));
+    throw Error(Cause::data, file.at(name), ": expected a list of strings, got shape ",
+                shape_text(strings.what.shape));
   }
   strings.type = file.held(name, H5Dget_type(strings.id), H5Tclose);
   strings.variable = hdf5::is_variable_text(strings.type.id());
@@ -63,8 +63,8 @@ void write_block(OpenFile& file, const std::string& name, const Strings& strings
   for (std::int64_t i = rows.begin; i < rows.end; ++i) {
     const std::string& value = values[static_cast<std::size_t>(i)];
     if (value.find('\0') != std::string::npos) {
-      throw Error(Cause::data, text(file.at(name), ": the string '", value.c_str(), "...' in row ",
-                                    i, " has a zero byte inside, which HDF5 strings cannot hold"));
+      throw Error(Cause::data, file.at(name), ": the string '", value.c_str(), "...' in row ", i,
+                  " has a zero byte inside, which HDF5 strings cannot hold");
     }
     if (strings.variable) {
       pointers.push_back(value.c_str());
@@ -106,7 +106,7 @@ void Hdf5File::write_text(const std::string& dataset, const std::vector<std::str
   for (const std::string& value : values) longest = std::max(longest, value.size());
   const Lock lock(library_mutex());
   const std::string name = absolute(dataset);
-  const auto rows = static_cast<std::int64_t>(values.size());
+  const auto rows = std::ssize(values);
   const std::size_t width = fit_fields(values, longest) ? longest : 0;
   hdf5::make_dataset(*file_, name, hdf5::text_type(width).id(), {rows}, storage.compress,
                      hdf5::Fill::by_caller);

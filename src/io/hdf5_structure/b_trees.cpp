@@ -17,133 +17,115 @@ enum class NodeKind : std::uint64_t { names = 0, chunks = 1 };
 /// What an entry of a list of names has beside it of the object that it leads to.
 enum class Cached : std::uint64_t { nothing = 0, group = 1, soft_link = 2 };
 
-struct NodeHead {
-  std::uint64_t level;
-  std::uint64_t entries;
+/// A B-tree: what its nodes are of and how large they are, and what to do with their entries.
+struct Tree {
+  NodeKind kind;
+  const char* what;
+  std::uint64_t most_entries;
+  std::uint64_t node_bytes;
+  std::function<void(Cursor&)> begin;   // reads what a node has before its entries
+  std::function<Chunk(Cursor&)> entry;  // reads an entry: where it leads to
+  std::function<void(const Chunk&)> use_leaf;
 };
 
-NodeHead read_node_head(Cursor& c, NodeKind kind, std::uint64_t most_entries,
-                        std::optional<std::uint64_t> expected_level) {
-  c.expect(c.take(4) == "TREE" && c.number(1) == static_cast<std::uint64_t>(kind),
+void follow(const File& file, const Tree& tree, std::uint64_t address,
+            std::optional<std::uint64_t> expected_level, std::set<std::uint64_t>& seen) {
+  if (!seen.insert(address).second) file.fail(address, "a B-tree that contains itself");
+  const std::string bytes = file.read(address, tree.node_bytes, tree.what);
+  Cursor c(file, address, bytes, tree.what);
+  c.expect(c.take(4) == "TREE" && c.number(1) == static_cast<std::uint64_t>(tree.kind),
            "has another signature");
   const std::uint64_t level = c.number(1);
   const std::uint64_t entries = c.number(2);
   c.expect(level <= kDeepestTree && (!expected_level || level == *expected_level),
            "is of a wrong level");
-  c.expect(entries <= most_entries, "has too many entries");
+  c.expect(entries <= tree.most_entries, "has too many entries");
   c.skip(16);  // siblings
-  return {level, entries};
+  tree.begin(c);
+  for (std::uint64_t i = 0; i < entries; ++i) {
+    const Chunk child = tree.entry(c);
+    if (level == 0) {
+      tree.use_leaf(child);
+    } else {
+      follow(file, tree, child.at, level - 1, seen);
+    }
+  }
 }
 
-class GroupTree {
- public:
-  GroupTree(const File& file, const TreeSizes& sizes, const std::string& names, Found& found)
-      : file_(file), sizes_(sizes), names_(names), found_(found) {}
-
-  void check(std::uint64_t address, std::optional<std::uint64_t> expected_level) {
-    if (!seen_.insert(address).second) file_.fail(address, "a B-tree that contains itself");
-    const std::uint64_t node_bytes = 24 + 2 * sizes_.internal * 16 + 8;
-    const std::string bytes = file_.read(address, node_bytes, "a B-tree of names");
-    Cursor c(file_, address, bytes, "a B-tree of names");
-    const auto [level, entries] =
-        read_node_head(c, NodeKind::names, 2 * sizes_.internal, expected_level);
-    check_name(c, c.number(8), names_);
-    for (std::uint64_t i = 0; i < entries; ++i) {
-      const std::uint64_t child = c.address();
-      check_name(c, c.number(8), names_);
-      if (level == 0) {
-        check_symbols(child);
-      } else {
-        check(child, level - 1);
-      }
+void check_symbols(const File& file, const TreeSizes& sizes, std::uint64_t address,
+                   const std::string& names, Found& found) {
+  const std::string bytes = file.read(address, 8 + 2 * sizes.leaf * 40, "a list of names");
+  Cursor c(file, address, bytes, "a list of names");
+  c.expect(c.take(4) == "SNOD" && c.number(1) == 1, "has another signature");
+  c.skip(1);
+  const std::uint64_t entries = c.number(2);
+  c.expect(entries <= 2 * sizes.leaf, "has too many entries");
+  for (std::uint64_t i = 0; i < entries; ++i) {
+    check_name(c, c.number(8), names);
+    const std::uint64_t object = c.address();
+    const std::uint64_t cached = c.number(4);
+    c.skip(4);
+    Cursor scratch = c.part(16, "a list of names");
+    c.expect(cached <= static_cast<std::uint64_t>(Cached::soft_link),
+             "has an entry of an unknown kind");
+    if (static_cast<Cached>(cached) == Cached::soft_link) {
+      check_name(c, scratch.number(4), names);
+      continue;
     }
-  }
-
- private:
-  void check_symbols(std::uint64_t address) {
-    if (!seen_.insert(address).second) file_.fail(address, "a list of names that comes twice");
-    const std::string bytes = file_.read(address, 8 + 2 * sizes_.leaf * 40, "a list of names");
-    Cursor c(file_, address, bytes, "a list of names");
-    c.expect(c.take(4) == "SNOD" && c.number(1) == 1, "has another signature");
-    c.skip(1);
-    const std::uint64_t entries = c.number(2);
-    c.expect(entries <= 2 * sizes_.leaf, "has too many entries");
-    for (std::uint64_t i = 0; i < entries; ++i) {
-      check_name(c, c.number(8), names_);
-      const std::uint64_t object = c.address();
-      const std::uint64_t cached = c.number(4);
-      c.skip(4);
-      Cursor scratch = c.part(16, "a list of names");
-      c.expect(cached <= static_cast<std::uint64_t>(Cached::soft_link),
-               "has an entry of an unknown kind");
-      if (static_cast<Cached>(cached) == Cached::soft_link) {
-        check_name(c, scratch.number(4), names_);
-        continue;
-      }
-      if (static_cast<Cached>(cached) == Cached::group) {
-        const std::uint64_t tree = scratch.address();
-        found_.groups.emplace_back(tree, scratch.address());
-      }
-      found_.objects.push_back(object);
+    if (static_cast<Cached>(cached) == Cached::group) {
+      const std::uint64_t tree = scratch.address();
+      found.groups.emplace_back(tree, scratch.address());
     }
+    found.objects.push_back(object);
   }
-
-  const File& file_;
-  const TreeSizes& sizes_;
-  const std::string& names_;
-  Found& found_;
-  std::set<std::uint64_t> seen_;
-};
-
-class ChunkTree {
- public:
-  ChunkTree(const File& file, const TreeSizes& sizes, int dimensions,
-            const std::function<void(const Chunk&)>& use)
-      : file_(file),
-        sizes_(sizes),
-        coordinate_bytes_(8 * static_cast<unsigned>(dimensions)),
-        use_(use) {}
-
-  void check(std::uint64_t address, std::optional<std::uint64_t> expected_level) {
-    if (!seen_.insert(address).second) file_.fail(address, "a B-tree that contains itself");
-    const std::uint64_t key_bytes = 8 + coordinate_bytes_;
-    const std::uint64_t node_bytes = 24 + 2 * sizes_.chunk * (8 + key_bytes) + key_bytes;
-    const std::string bytes = file_.read(address, node_bytes, "a B-tree of chunks");
-    Cursor c(file_, address, bytes, "a B-tree of chunks");
-    const auto [level, entries] =
-        read_node_head(c, NodeKind::chunks, 2 * sizes_.chunk, expected_level);
-    for (std::uint64_t i = 0; i < entries; ++i) {
-      const std::uint64_t stored = c.number(4);
-      const std::uint64_t skipped = c.number(4);
-      c.skip(coordinate_bytes_);
-      const std::uint64_t child = c.address();
-      if (level == 0) {
-        use_({child, stored, skipped});
-      } else {
-        check(child, level - 1);
-      }
-    }
-  }
-
- private:
-  const File& file_;
-  const TreeSizes& sizes_;
-  std::uint64_t coordinate_bytes_;
-  const std::function<void(const Chunk&)>& use_;
-  std::set<std::uint64_t> seen_;
-};
+}
 
 }  // namespace
 
 void check_group(const File& file, const TreeSizes& sizes, std::uint64_t tree, std::uint64_t heap,
                  Found& found) {
   const std::string names = read_local_heap(file, heap);
-  GroupTree(file, sizes, names, found).check(tree, std::nullopt);
+  std::set<std::uint64_t> seen;
+  const auto entry = [&](Cursor& c) {
+    const Chunk child{c.address(), 0, 0};
+    check_name(c, c.number(8), names);
+    return child;
+  };
+  const auto use_leaf = [&](const Chunk& leaf) {
+    if (!seen.insert(leaf.at).second) file.fail(leaf.at, "a list of names that comes twice");
+    check_symbols(file, sizes, leaf.at, names, found);
+  };
+  const Tree of_names{NodeKind::names,
+                      "a B-tree of names",
+                      2 * sizes.internal,
+                      24 + 2 * sizes.internal * 16 + 8,
+                      [&](Cursor& c) { check_name(c, c.number(8), names); },
+                      entry,
+                      use_leaf};
+  follow(file, of_names, tree, std::nullopt, seen);
 }
 
 void check_chunk_tree(const File& file, const TreeSizes& sizes, int dimensions,
                       std::uint64_t address, const std::function<void(const Chunk&)>& use) {
-  ChunkTree(file, sizes, dimensions, use).check(address, std::nullopt);
+  const std::uint64_t coordinate_bytes = 8 * static_cast<std::uint64_t>(dimensions);
+  const std::uint64_t key_bytes = 8 + coordinate_bytes;
+  const auto entry = [&](Cursor& c) {
+    Chunk chunk{};
+    chunk.stored = c.number(4);
+    chunk.skipped = c.number(4);
+    c.skip(coordinate_bytes);
+    chunk.at = c.address();
+    return chunk;
+  };
+  const Tree of_chunks{NodeKind::chunks,
+                       "a B-tree of chunks",
+                       2 * sizes.chunk,
+                       24 + 2 * sizes.chunk * (8 + key_bytes) + key_bytes,
+                       [](Cursor&) {},
+                       entry,
+                       use};
+  std::set<std::uint64_t> seen;
+  follow(file, of_chunks, address, std::nullopt, seen);
 }
 
 }  // namespace micrec::hdf5_structure

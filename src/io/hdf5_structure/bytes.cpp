@@ -22,7 +22,7 @@ constexpr std::uint64_t kVersionsToCome = 3;
 File::File(const std::string& path) : path_(path), descriptor_(path, O_RDONLY) {
   struct stat status {};
   if (!descriptor_.ok() || fstat(descriptor_.id(), &status) != 0)
-    throw Error(Cause::io, text(path, ": cannot be opened: ", std::strerror(errno)));
+    throw Error(Cause::io, path, ": cannot be opened: ", std::strerror(errno));
   bytes_ = static_cast<std::uint64_t>(status.st_size);
 }
 
@@ -32,19 +32,17 @@ std::string File::read(std::uint64_t address, std::uint64_t size, const char* wh
   std::string all(size, '\0');
   const auto place = static_cast<std::int64_t>(base_ + address);
   const std::int64_t got = descriptor_.read_at(place, all.data(), size);
-  if (got < 0) throw Error(Cause::io, text(path_, ": cannot be read: ", std::strerror(errno)));
+  if (got < 0) throw Error(Cause::io, path_, ": cannot be read: ", std::strerror(errno));
   if (got < static_cast<std::int64_t>(size)) fail(address, text(what, " is cut off"));
   return all;
 }
 
 void File::fail(std::uint64_t address, const std::string& what) const {
-  throw Error(Cause::data, text(path_, ": damaged near byte ", in_file(address), ": ", what,
-                                "; make or fetch it again"));
+  throw Error(Cause::data, path_, ": damaged near byte ", in_file(address), ": ", what,
+              "; make or fetch it again");
 }
 
-void File::refuse(const std::string& what) const {
-  throw Error(Cause::data, text(path_, " ", what));
-}
+void File::refuse(const std::string& what) const { throw Error(Cause::data, path_, " ", what); }
 
 std::uint64_t Cursor::number(std::size_t size) {
   const std::string_view digits = take(size);

@@ -3,7 +3,6 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "io/hdf5_structure/superblock.h"
 
 namespace micrec {
@@ -22,7 +21,7 @@ Hdf5Structure::Hdf5Structure(const std::string& path) : file_(path) {
     if (extension_ != hdf5_structure::kUndefined) found_.objects.push_back(extension_);
     follow();
   } catch (const Foreign& foreign) {  // of the superblock
-    throw Error(Cause::data, text(path, " ", foreign.what));
+    throw Error(Cause::data, path, " ", foreign.what);
   }
 }
 
@@ -75,7 +74,7 @@ void Hdf5Structure::check_text_chunk(std::uint64_t object, const std::string& st
                                      std::uint32_t skipped_filters) try {
   elements_.check_text_chunk(object, stored, skipped_filters);
 } catch (const Foreign& foreign) {
-  throw Error(Cause::data, text(file_.path(), " ", foreign.what));
+  throw Error(Cause::data, file_.path(), " ", foreign.what);
 }
 
 }  // namespace micrec

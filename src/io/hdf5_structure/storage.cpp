@@ -208,7 +208,7 @@ std::optional<std::uint64_t> stored_bytes(std::uint64_t chunk_bytes,
 }
 
 bool are_known(const std::vector<Filter>& filters) {
-  return std::all_of(filters.begin(), filters.end(), [](const Filter& filter) {
+  return std::ranges::all_of(filters, [](const Filter& filter) {
     return filter.kind == FilterKind::deflate || filter.kind == FilterKind::shuffle ||
            filter.kind == FilterKind::fletcher32;
   });

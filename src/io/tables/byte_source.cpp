@@ -51,6 +51,20 @@ class Decoder {
   virtual std::string reason() const = 0;
 };
 
+/// Calls decode() with the buffers in the fields that zlib, bzip2 and lzma name alike, and moves
+/// them as far as it has come.
+template <typename Stream, typename Decode>
+auto decode_with(Stream& stream, Buffers& b, const Decode& decode) {
+  stream.next_in = reinterpret_cast<decltype(stream.next_in)>(const_cast<char*>(b.in));
+  stream.avail_in = static_cast<decltype(stream.avail_in)>(b.in_bytes);
+  stream.next_out = reinterpret_cast<decltype(stream.next_out)>(b.out);
+  stream.avail_out = static_cast<decltype(stream.avail_out)>(b.out_bytes);
+  const auto status = decode();
+  b = {reinterpret_cast<const char*>(stream.next_in), stream.avail_in,
+       reinterpret_cast<char*>(stream.next_out), stream.avail_out};
+  return status;
+}
+
 [[noreturn]] void out_of_memory() { throw std::bad_alloc(); }
 
 class GzipDecoder : public Decoder {
@@ -64,13 +78,7 @@ class GzipDecoder : public Decoder {
   void begin_stream() override { inflateReset(&stream_); }
 
   Progress decode(Buffers& b) override {
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(b.in));
-    stream_.avail_in = static_cast<uInt>(b.in_bytes);
-    stream_.next_out = reinterpret_cast<Bytef*>(b.out);
-    stream_.avail_out = static_cast<uInt>(b.out_bytes);
-    const int status = inflate(&stream_, Z_NO_FLUSH);
-    b = {reinterpret_cast<const char*>(stream_.next_in), stream_.avail_in,
-         reinterpret_cast<char*>(stream_.next_out), stream_.avail_out};
+    const int status = decode_with(stream_, b, [&] { return inflate(&stream_, Z_NO_FLUSH); });
     if (status == Z_STREAM_END) return Progress::end_of_stream;
     if (status == Z_OK || status == Z_BUF_ERROR) return Progress::more;
     if (status == Z_MEM_ERROR) out_of_memory();
@@ -95,12 +103,7 @@ class Bzip2Decoder : public Decoder {
   }
 
   Progress decode(Buffers& b) override {
-    stream_.next_in = const_cast<char*>(b.in);
-    stream_.avail_in = static_cast<unsigned>(b.in_bytes);
-    stream_.next_out = b.out;
-    stream_.avail_out = static_cast<unsigned>(b.out_bytes);
-    status_ = BZ2_bzDecompress(&stream_);
-    b = {stream_.next_in, stream_.avail_in, stream_.next_out, stream_.avail_out};
+    status_ = decode_with(stream_, b, [&] { return BZ2_bzDecompress(&stream_); });
     if (status_ == BZ_STREAM_END) return Progress::end_of_stream;
     if (status_ == BZ_OK) return Progress::more;
     if (status_ == BZ_MEM_ERROR) out_of_memory();
@@ -129,13 +132,7 @@ class XzDecoder : public Decoder {
   }
 
   Progress decode(Buffers& b) override {
-    stream_.next_in = reinterpret_cast<const std::uint8_t*>(b.in);
-    stream_.avail_in = b.in_bytes;
-    stream_.next_out = reinterpret_cast<std::uint8_t*>(b.out);
-    stream_.avail_out = b.out_bytes;
-    status_ = lzma_code(&stream_, LZMA_RUN);
-    b = {reinterpret_cast<const char*>(stream_.next_in), stream_.avail_in,
-         reinterpret_cast<char*>(stream_.next_out), stream_.avail_out};
+    status_ = decode_with(stream_, b, [&] { return lzma_code(&stream_, LZMA_RUN); });
     switch (status_) {
       case LZMA_STREAM_END:
         return Progress::end_of_stream;

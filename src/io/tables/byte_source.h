@@ -19,6 +19,10 @@ const char* name_of(Compression compression);
 /// What the beginning of some bytes says.
 Compression compression_of(std::string_view start);
 
+/// Names what a file is by its first bytes, where that is certainly not a text of records, and says
+/// what to do: "a zip archive; take the file out of it: unzip". Nothing for all else.
+std::optional<std::string> foreign_content(std::string_view start);
+
 /// The bytes of a file, front to back, decompressed. Files of one compression may follow each other
 /// in one, as `cat` joins them; zero bytes may follow the last.
 ///

@@ -53,12 +53,8 @@ CsvReader::CsvReader(const std::string& path, char separator)
 CsvReader::CsvReader(LineReader lines, CsvFormat format)
     : lines_(std::move(lines)), format_(std::move(format)) {}
 
-Error CsvReader::error(const std::string& what) const {
-  return {Cause::data, text(path(), ":", line_number_, ": ", what)};
-}
-
 Error CsvReader::quote_error(std::int64_t line, const std::string& what) const {
-  return {Cause::data, text(path(), ":", line, ": ", what, quote_hint_)};
+  return {Cause::data, path(), ":", line, ": ", what, quote_hint_};
 }
 
 bool CsvReader::next() {

@@ -64,7 +64,10 @@ class CsvReader {
   void set_quote_hint(std::string hint) { quote_hint_ = std::move(hint); }
 
   /// Error(Cause::data) "path:line: what", of the record.
-  Error error(const std::string& what) const;
+  template <typename... Parts>
+  Error error(const Parts&... what) const {
+    return {Cause::data, path(), ":", line_number_, ": ", what...};
+  }
 
  private:
   struct Span {

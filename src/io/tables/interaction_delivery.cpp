@@ -30,7 +30,7 @@ bool has_line_end(std::string_view value) {
 
 /// A number with a comma where we write a point.
 const char* comma_hint(std::string_view value) {
-  const bool is_one = std::count(value.begin(), value.end(), ',') == 1 &&
+  const bool is_one = std::ranges::count(value, ',') == 1 &&
                       value.find_first_not_of("+-0123456789,") == std::string_view::npos;
   return is_one ? "; write decimals with a point" : "";
 }
@@ -114,10 +114,9 @@ ColumnNames parse_columns(const std::string& columns) {
   }
   if (parts.size() < 2 || parts.size() > kRoles || out.of(Role::user).empty() ||
       out.of(Role::item).empty() || (numbers > 0 && named > 0)) {
-    throw Error(Cause::usage,
-                text("columns ", excerpt(columns),
-                     ": expected user,item[,timestamp[,rating[,split]]], all of them names or "
-                     "all numbers from 1, for example user_id,item_id,timestamp or 1,2,4"));
+    throw Error(Cause::usage, "columns ", excerpt(columns),
+                ": expected user,item[,timestamp[,rating[,split]]], all of them names or all "
+                "numbers from 1, for example user_id,item_id,timestamp or 1,2,4");
   }
   out.numbers = numbers > 0;
   for (std::size_t i = 0; i < kRoles; ++i) {
@@ -125,9 +124,9 @@ ColumnNames parse_columns(const std::string& columns) {
       const bool same = out.names[i] == out.names[j] ||
                         (out.numbers && parse_integer(out.names[i]) == parse_integer(out.names[j]));
       if (out.names[i].empty() || !same) continue;
-      throw Error(Cause::usage, text("columns ", excerpt(columns), ": ", excerpt(out.names[i]),
-                                     " is named twice, as ", word_for(static_cast<Role>(i)),
-                                     " and as ", word_for(static_cast<Role>(j))));
+      throw Error(Cause::usage, "columns ", excerpt(columns), ": ", excerpt(out.names[i]),
+                  " is named twice, as ", word_for(static_cast<Role>(i)), " and as ",
+                  word_for(static_cast<Role>(j)));
     }
   }
   return out;
@@ -140,14 +139,14 @@ std::string did_you_mean(std::string_view name, const Names& there) {
 
 std::optional<std::size_t> find_any(const Names& there, const Names& candidates) {
   for (const std::string& name : candidates) {
-    const auto found = std::find(there.begin(), there.end(), name);
+    const auto found = std::ranges::find(there, name);
     if (found != there.end()) return static_cast<std::size_t>(found - there.begin());
   }
   return std::nullopt;
 }
 
 void refuse_empty(const std::string& path, const char* what) {
-  throw Error(Cause::data, text(path, ": ", what, "; expected interactions of users and items"));
+  throw Error(Cause::data, path, ": ", what, "; expected interactions of users and items");
 }
 
 const char* problem_of_key(std::string_view key) {

@@ -28,15 +28,14 @@ using FieldNames = std::array<std::string, kRoles>;
 FieldNames find_fields(const LineReader& lines, Object object, const ColumnNames& columns) {
   const Names names = field_names(object);
   if (columns.numbers) {
-    throw Error(
-        Cause::usage,
-        text(lines.path(), ": columns of a JSON file are given by name; it has ", listed(names)));
+    throw Error(Cause::usage, lines.path(), ": columns of a JSON file are given by name; it has ",
+                listed(names));
   }
   if (columns.given) {
     for (const std::string& name : columns.names) {
-      if (name.empty() || std::find(names.begin(), names.end(), name) != names.end()) continue;
-      throw lines.error(
-          text("no field '", name, "'; the object has ", listed(names), did_you_mean(name, names)));
+      if (name.empty() || std::ranges::find(names, name) != names.end()) continue;
+      throw lines.error("no field '", name, "'; the object has ", listed(names),
+                        did_you_mean(name, names));
     }
     return columns.names;
   }
@@ -48,11 +47,11 @@ FieldNames find_fields(const LineReader& lines, Object object, const ColumnNames
     if (const auto at = find_any(small, names_of(role))) {
       found[r] = names[*at];
     } else if (role == Role::user || role == Role::item) {
-      throw lines.error(text("no field for the ", word_for(role), ": expected ",
-                             role == Role::user ? "reviewerID (Amazon 2014, 2018) or user_id"
-                                                : "asin, parent_asin (Amazon) or item_id",
-                             ", got ", listed(names),
-                             "; name the fields: --columns=USER,ITEM[,TIMESTAMP[,RATING]]"));
+      throw lines.error("no field for the ", word_for(role), ": expected ",
+                        role == Role::user ? "reviewerID (Amazon 2014, 2018) or user_id"
+                                           : "asin, parent_asin (Amazon) or item_id",
+                        ", got ", listed(names),
+                        "; name the fields: --columns=USER,ITEM[,TIMESTAMP[,RATING]]");
     }
   }
   return found;
@@ -74,10 +73,10 @@ std::optional<std::string_view> scalar(const LineReader& lines, simdjson::dom::e
   if (element.get(large) == simdjson::SUCCESS) return written(large);
   double real = 0;
   if (element.is_double() && element.get(real) == simdjson::SUCCESS) return written(real);
-  throw lines.error(text("field '", name, "': expected a string or a number, got ",
-                         element.is_array()    ? "an array"
-                         : element.is_object() ? "an object"
-                                               : "another value"));
+  throw lines.error("field '", name, "': expected a string or a number, got ",
+                    element.is_array()    ? "an array"
+                    : element.is_object() ? "an object"
+                                          : "another value");
 }
 
 /// What a line that is no JSON object is instead, and what to do about it; nothing where it is just
@@ -165,17 +164,16 @@ class ObjectReader {
     simdjson::dom::element element;
     if (const auto error = parser_.parse(line.data(), line.size()).get(element)) {
       const std::string other = other_notation(line);
-      throw lines_.error(text("broken JSON (", simdjson::error_message(error),
-                              "): expected an object a line, got ", excerpt(line),
-                              other.empty() ? "" : "; it seems to be " + other));
+      throw lines_.error("broken JSON (", simdjson::error_message(error),
+                         "): expected an object a line, got ", excerpt(line),
+                         other.empty() ? "" : "; it seems to be " + other);
     }
     Object object;
     if (element.get(object) != simdjson::SUCCESS) {
-      throw lines_.error(text("expected a JSON object a line, got ", excerpt(line),
-                              element.is_array()
-                                  ? "; write each element of the array on a line of its own: jq -c "
-                                    "'.[]' FILE > OUT.jsonl"
-                                  : ""));
+      throw lines_.error("expected a JSON object a line, got ", excerpt(line),
+                         element.is_array() ? "; write each element of the array on a line of its "
+                                              "own: jq -c '.[]' FILE > OUT.jsonl"
+                                            : "");
     }
     return object;
   }
@@ -195,13 +193,13 @@ class ObjectReader {
     summary.has_timestamps = !name(Role::timestamp).empty();
     if (delivery_.wants_rating() && name(Role::rating).empty()) {
       throw lines_.error(
-          text("a least rating is asked for, but there is no field for ratings; the object has ",
-               listed(field_names(object)), "; name it: --columns=USER,ITEM,TIMESTAMP,RATING"));
+          "a least rating is asked for, but there is no field for ratings; the object has ",
+          listed(field_names(object)), "; name it: --columns=USER,ITEM,TIMESTAMP,RATING");
     }
     if (delivery_.wants_label() && name(Role::label).empty()) {
-      throw lines_.error(text("--split=column: no field for the split: expected x_label, got ",
-                              listed(field_names(object)),
-                              "; name it: --columns=USER,ITEM,TIMESTAMP,RATING,SPLIT"));
+      throw lines_.error("--split=column: no field for the split: expected x_label, got ",
+                         listed(field_names(object)),
+                         "; name it: --columns=USER,ITEM,TIMESTAMP,RATING,SPLIT");
     }
     if (!delivery_.wants_label()) {
       summary.unused_label = name(Role::label);
@@ -219,8 +217,7 @@ class ObjectReader {
     for (const auto field : object) {
       for (std::size_t role = 0; role < kRoles; ++role) {
         if (fields_[role] != field.key || fields_[role].empty()) continue;
-        if (elements[role])
-          throw lines_.error(text("the object has two fields ", excerpt(field.key)));
+        if (elements[role]) throw lines_.error("the object has two fields ", excerpt(field.key));
         elements[role] = field.value;
       }
     }
@@ -231,13 +228,12 @@ class ObjectReader {
       const bool required = role != index(Role::rating) && !fields_[role].empty();
       if (values[role] || !required) continue;
       if (elements[role]) {
-        throw lines_.error(
-            text("field '", fields_[role], "' is null; expected ",
-                 role == index(Role::timestamp) ? "a number" : "a string or a number",
-                 "; leave the line out where it is not known"));
+        throw lines_.error("field '", fields_[role], "' is null; expected ",
+                           role == index(Role::timestamp) ? "a number" : "a string or a number",
+                           "; leave the line out where it is not known");
       }
-      throw lines_.error(text("field '", fields_[role], "' is missing; the object has ",
-                              listed(field_names(object))));
+      throw lines_.error("field '", fields_[role], "' is missing; the object has ",
+                         listed(field_names(object)));
     }
     delivery_.deliver(lines_, {{*values[0], true},
                                {*values[1], true},

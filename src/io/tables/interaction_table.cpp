@@ -111,9 +111,9 @@ class TableReader {
     for (const std::string_view field : csv_.fields()) {
       if (!csv_.is_quoted(table_.raw.size()) &&
           field.find_first_of("\r\n") != std::string_view::npos) {
-        throw csv_.error(text("field ", table_.raw.size() + 1, ", ", excerpt(field),
-                              ", has a line end inside; the line ends of the file are mixed, make "
-                              "all of them LF"));
+        throw csv_.error(
+            "field ", table_.raw.size() + 1, ", ", excerpt(field),
+            ", has a line end inside; the line ends of the file are mixed, make all of them LF");
       }
       table_.raw.emplace_back(field);
       table_.names.emplace_back(without_type(trim(field)));
@@ -146,19 +146,19 @@ class TableReader {
     if (table_.has_header) refuse_sequences();
     if (!table_.has_header) refuse_other_separator();
     if (delivery_.wants_rating() && !place(Role::rating)) {
-      throw csv_.error(text(
-          "a least rating is asked for, but there is no column for ratings; the ",
-          table_.has_header ? text("header has ", listed(table_.names))
-                            : text("columns given are ",
-                                   join({columns_.names.begin(), columns_.names.begin() + 4}, ",")),
-          "; name it: --columns=USER,ITEM,TIMESTAMP,RATING"));
+      throw csv_.error("a least rating is asked for, but there is no column for ratings; the ",
+                       table_.has_header
+                           ? text("header has ", listed(table_.names))
+                           : text("columns given are ",
+                                  join({columns_.names.begin(), columns_.names.begin() + 4}, ",")),
+                       "; name it: --columns=USER,ITEM,TIMESTAMP,RATING");
     }
     if (delivery_.wants_label()) {
       if (!place(Role::label)) {
         throw csv_.error(
-            text("--split=column: no column for the split: expected x_label",
-                 table_.has_header ? text(" in the header line, got ", listed(table_.names)) : "",
-                 "; name it: --columns=USER,ITEM,TIMESTAMP,RATING,SPLIT"));
+            "--split=column: no column for the split: expected x_label",
+            table_.has_header ? text(" in the header line, got ", listed(table_.names)) : "",
+            "; name it: --columns=USER,ITEM,TIMESTAMP,RATING,SPLIT");
       }
     } else if (place(Role::label)) {
       delivery_.summary().unused_label = table_.names[*place(Role::label)];
@@ -173,8 +173,8 @@ class TableReader {
       if (columns_.names[role].empty()) continue;
       const auto number = static_cast<std::size_t>(*parse_integer(columns_.names[role]));
       if (number > csv_.fields().size()) {
-        throw csv_.error(text("no column ", number, "; the line has ", csv_.fields().size(),
-                              " columns", separator_hint()));
+        throw csv_.error("no column ", number, "; the line has ", csv_.fields().size(), " columns",
+                         separator_hint());
       }
       table_.places[role] = number - 1;
     }
@@ -189,8 +189,8 @@ class TableReader {
       refuse_second(*names, found - names->begin());
       return static_cast<std::size_t>(found - names->begin());
     }
-    throw csv_.error(text("no column '", name, "'; the header has ", listed(table_.names),
-                          did_you_mean(name, table_.names), separator_hint()));
+    throw csv_.error("no column '", name, "'; the header has ", listed(table_.names),
+                     did_you_mean(name, table_.names), separator_hint());
   }
 
   std::optional<std::size_t> find_by_name(Role role) const {
@@ -204,30 +204,29 @@ class TableReader {
       if (!hint.empty()) break;
     }
     const std::string separator = separator_hint();
-    throw csv_.error(
-        text("no column for the ", word_for(role), "s: expected ", names[0],
-             " in the header line, got ", listed(table_.names), hint, separator,
-             "; name the columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]], as "
-             "numbers if there is no header",
-             delivery_.summary().why == kByName
-                 ? ""
-                 : text(" (the file is taken for a table ", delivery_.summary().why, ")")));
+    throw csv_.error("no column for the ", word_for(role), "s: expected ", names[0],
+                     " in the header line, got ", listed(table_.names), hint, separator,
+                     "; name the columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]], as numbers if "
+                     "there is no header",
+                     delivery_.summary().why == kByName
+                         ? ""
+                         : text(" (the file is taken for a table ", delivery_.summary().why, ")"));
   }
 
   void refuse_second(const Names& names, std::ptrdiff_t first) const {
     const auto same = std::find(names.begin() + first + 1, names.end(), names[first]);
     if (same == names.end()) return;
-    throw csv_.error(text("the header has two columns ", excerpt(names[first]), ", ", first + 1,
-                          " and ", same - names.begin() + 1, "; take one of them out"));
+    throw csv_.error("the header has two columns ", excerpt(names[first]), ", ", first + 1, " and ",
+                     same - names.begin() + 1, "; take one of them out");
   }
 
   /// RecBole's files for sequence models hold a history a line, of which an interaction is the end.
   void refuse_sequences() const {
     const std::string& item = table_.names[*place(Role::item)];
     if (!contains(table_.names, item + "_list")) return;
-    throw csv_.error(text("the column ", excerpt(item + "_list"),
-                          " holds whole histories; expected a table with an interaction a line, "
-                          "as RecBole makes it without benchmark_filename"));
+    throw csv_.error("the column ", excerpt(item + "_list"),
+                     " holds whole histories; expected a table with an interaction a line, as "
+                     "RecBole makes it without benchmark_filename");
   }
 
   bool has_shape() const {
@@ -262,8 +261,8 @@ class TableReader {
   void refuse_other_separator() const {
     const std::string hint = separator_hint();
     if (hint.empty()) return;
-    throw csv_.error(text("it is in doubt what separates the fields of ", excerpt(sample_.front()),
-                          hint, ", or ", separator_flag(format_.separator)));
+    throw csv_.error("it is in doubt what separates the fields of ", excerpt(sample_.front()), hint,
+                     ", or ", separator_flag(format_.separator));
   }
 
   // --- what the file is, in words ---
@@ -298,11 +297,10 @@ class TableReader {
       return contains(names_of(role), table_.small[*place(role)]);
     };
     bool is_header = is_name(Role::user) || is_name(Role::item);
-    if (!is_header && sample_.size() > 1 &&
-        std::all_of(table_.raw.begin(), table_.raw.end(), is_name_like)) {
+    if (!is_header && sample_.size() > 1 && std::ranges::all_of(table_.raw, is_name_like)) {
       const auto second = fields_of(sample_[1], format_.separator);
       is_header = second.size() == table_.raw.size() &&
-                  std::any_of(second.begin(), second.end(), [](std::string_view field) {
+                  std::ranges::any_of(second, [](std::string_view field) {
                     return parse_real(trim(field)).has_value();
                   });
     }

@@ -35,9 +35,8 @@ std::string parse_separator(const std::string& separator) {
   if (separator == "space") return " ";
   constexpr std::size_t kLongest = 8;
   if (separator.size() > kLongest || separator.find_first_of("\"\r\n") != std::string::npos) {
-    throw Error(Cause::usage, text("separator ", excerpt(separator),
-                                   ": expected one character or a few, without "
-                                   "quotes and line ends, tab or space"));
+    throw Error(Cause::usage, "separator ", excerpt(separator),
+                ": expected one character or a few, without quotes and line ends, tab or space");
   }
   return separator;
 }
@@ -46,19 +45,12 @@ void read_lists(LineReader lines, Delivery& delivery) {
   std::string_view line;
   while (lines.next(&line)) {
     std::string_view user;
-    for (std::size_t at = 0; at < line.size();) {
-      if (line[at] == ' ' || line[at] == '\t') {
-        ++at;
-        continue;
-      }
-      const std::size_t end = std::min(line.find_first_of(" \t", at), line.size());
-      const std::string_view word = line.substr(at, end - at);
-      at = end;
+    for (std::string_view word = take_word(line); !word.empty(); word = take_word(line)) {
       const auto number = parse_integer(word);
       if (!number || *number < 0) {
-        throw lines.error(text("expected whole numbers 'user item item ...', got ", excerpt(word),
-                               "; of a table say the columns, --columns=USER,ITEM[,TIMESTAMP"
-                               "[,RATING]], or name it .csv or .tsv"));
+        throw lines.error("expected whole numbers 'user item item ...', got ", excerpt(word),
+                          "; of a table say the columns, --columns=USER,ITEM[,TIMESTAMP[,RATING]], "
+                          "or name it .csv or .tsv");
       }
       if (user.empty()) {
         user = word;
@@ -97,12 +89,10 @@ class ByContent {
     }
     if (numbers == NumberLines::doubtful && !asks_for_table) {
       throw Error(
-          Cause::data,
-          text(path_, ":1: it is in doubt whether ", excerpt(sample_.front()),
-               " is a record of a table or a list 'user item item ...'; of a table say the "
-               "columns: --columns=USER,ITEM[,TIMESTAMP[,RATING]] as numbers from 1, or give it a "
-               "header line such as 'user_id item_id rating'; a list may be written as a .csv of "
-               "user_id,item_id"));
+          Cause::data, path_, ":1: it is in doubt whether ", excerpt(sample_.front()),
+          " is a record of a table or a list 'user item item ...'; of a table say the columns: "
+          "--columns=USER,ITEM[,TIMESTAMP[,RATING]] as numbers from 1, or give it a header line "
+          "such as 'user_id item_id rating'; a list may be written as a .csv of user_id,item_id");
     }
     const auto separator = separator_of(numbers);
     if (separator) {
@@ -114,8 +104,8 @@ class ByContent {
                                     columns_, delivery);
     }
     if (!is_text_file_ && !columns_.given) {
-      throw Error(Cause::usage, text(path_, ": unknown kind of file; expected ", kKindsOfFile,
-                                     ", or a table whose fields --separator tells"));
+      throw Error(Cause::usage, path_, ": unknown kind of file; expected ", kKindsOfFile,
+                  ", or a table whose fields --separator tells");
     }
     read_as_lists(std::move(lines), delivery);
   }
@@ -123,11 +113,10 @@ class ByContent {
  private:
   void read_as_lists(LineReader lines, Delivery& delivery) const {
     if (columns_.given || delivery.wants_rating() || options_.split_column) {
-      throw Error(Cause::usage,
-                  text(path_,
-                       ": its lines are read as 'user item item ...', which have neither columns "
-                       "nor ratings nor a split; leave --columns, --min_rating and --split=column "
-                       "out, or say how a table is written: --separator"));
+      throw Error(Cause::usage, path_,
+                  ": its lines are read as 'user item item ...', which have neither columns nor "
+                  "ratings nor a split; leave --columns, --min_rating and --split=column out, or "
+                  "say how a table is written: --separator");
     }
     if (delivery.summary().why.empty()) delivery.summary().why = kByName;
     delivery.summary().format = "LightGCN's lines 'user item item ...'";
@@ -144,14 +133,14 @@ class ByContent {
       const bool is_table = columns_.given || numbers == NumberLines::table || has_header(" ");
       return is_table ? likely : std::nullopt;
     }
-    throw Error(Cause::data, text(path_, ":1: the fields seem to be separated by '", *likely,
-                                  "': give ", separator_flag(*likely)));
+    throw Error(Cause::data, path_, ":1: the fields seem to be separated by '", *likely, "': give ",
+                separator_flag(*likely));
   }
 
   bool has_header(std::string_view separator) const {
     for (const std::string_view field : fields_of(sample_.front(), separator)) {
       const Names& names = names_of(Role::user);
-      if (std::find(names.begin(), names.end(), small_letters(field)) != names.end()) return true;
+      if (std::ranges::find(names, small_letters(field)) != names.end()) return true;
     }
     return false;
   }
@@ -170,8 +159,8 @@ InteractionsSummary for_each_part(const std::string& path, const InteractionsOpt
                                   const std::vector<UseInteractions>& uses) {
   const ColumnNames columns = parse_columns(options.columns);
   if (!columns.of(Role::label).empty() && !options.split_column) {
-    throw Error(Cause::usage, text("columns ", excerpt(options.columns),
-                                   " name a split, which only --split=column reads"));
+    throw Error(Cause::usage, "columns ", excerpt(options.columns),
+                " name a split, which only --split=column reads");
   }
   const std::string separator = parse_separator(options.separator);
   const std::string kind = kind_of_name(path);
@@ -180,7 +169,7 @@ InteractionsSummary for_each_part(const std::string& path, const InteractionsOpt
   LineReader lines(path);
   const bool is_json = kind == ".json" || kind == ".jsonl" || kind == ".ndjson";
   if (is_json && !separator.empty()) {
-    throw Error(Cause::usage, text(path, ": a JSON file has no separator; leave --separator out"));
+    throw Error(Cause::usage, path, ": a JSON file has no separator; leave --separator out");
   }
   if (is_json) {
     why = kByName;

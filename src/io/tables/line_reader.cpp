@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/text.h"
-#include "io/foreign_content.h"
 #include "io/tables/byte_source.h"
 
 namespace micrec {
@@ -48,10 +47,6 @@ struct LineReader::State {
 
   explicit State(const std::string& file) : path(file), source(file), buffer(kBufferBytes) {}
 
-  Error error(Cause cause, std::int64_t number, const std::string& what) const {
-    return {cause, text(path, ":", number, ": ", what)};
-  }
-
   /// Fills the buffer again; false at the end of the file.
   bool fill() {
     begin = 0;
@@ -65,8 +60,8 @@ struct LineReader::State {
   void refuse_failure(std::int64_t lines) const {
     const auto& failure = source.failure();
     if (!failure) return;
-    throw Error(failure->cause, text(path, ": ", failure->what, " after line ", with_commas(lines),
-                                     failure->cause == Cause::io ? ": " : "; ", failure->advice));
+    throw Error(failure->cause, path, ": ", failure->what, " after line ", with_commas(lines),
+                failure->cause == Cause::io ? ": " : "; ", failure->advice);
   }
 
   /// The same until the buffer is full.
@@ -81,9 +76,9 @@ struct LineReader::State {
 
   void check_length(std::size_t bytes) const {
     if (bytes <= most_line_bytes) return;
-    throw error(Cause::data, line_number + 1,
-                text("the line is longer than ", in_bytes(static_cast<double>(most_line_bytes)),
-                     "; expected a text file with a record a line"));
+    throw Error(Cause::data, path, ":", line_number + 1, ": the line is longer than ",
+                in_bytes(static_cast<double>(most_line_bytes)),
+                "; expected a text file with a record a line");
   }
 };
 
@@ -93,7 +88,7 @@ LineReader::LineReader(const std::string& path, std::int64_t most_line_bytes)
   s.most_line_bytes = static_cast<std::size_t>(most_line_bytes);
   s.fill_whole();
   if (const auto foreign = foreign_content(start())) {
-    throw s.error(Cause::data, 1, text("the file is ", *foreign));
+    throw Error(Cause::data, path, ":1: the file is ", *foreign);
   }
   if (start().starts_with("\xEF\xBB\xBF")) s.begin = 3;
   s.feed = most_line_ends(start());
@@ -208,9 +203,5 @@ bool LineReader::is_given_back() const { return state_->begin < state_->given_ba
 const std::string& LineReader::path() const { return state_->path; }
 
 std::int64_t LineReader::line_number() const { return state_->line_number; }
-
-Error LineReader::error(const std::string& what) const {
-  return state_->error(Cause::data, state_->line_number, what);
-}
 
 }  // namespace micrec

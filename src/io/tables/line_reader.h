@@ -59,7 +59,10 @@ class LineReader {
   std::int64_t line_number() const;
 
   /// Error(Cause::data) "path:line: what", of the line that next() gave last.
-  Error error(const std::string& what) const;
+  template <typename... Parts>
+  Error error(const Parts&... what) const {
+    return {Cause::data, path(), ":", line_number(), ": ", what...};
+  }
 
  private:
   struct State;

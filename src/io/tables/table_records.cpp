@@ -144,7 +144,7 @@ void TableCounts::add(const TableCounts& of_later) {
 }
 
 Error TableRecord::error(const std::string& what) const {
-  return {Cause::data, text(path, ":", line, ": ", what)};
+  return {Cause::data, path, ":", line, ": ", what};
 }
 
 // --- plain lines ---
@@ -400,11 +400,10 @@ void TableRecords::refuse_quoted_columns(const TableCounts& counts,
   for (const Role role : {Role::user, Role::item}) {
     const std::int64_t quoted = counts.quoted[index(role)];
     if (counts.records == 0 || quoted < counts.records - repeated_headers) continue;
-    throw Error(Cause::data,
-                text(path_, ":", counts.first_quoted_line[index(role)], ": every ", word_for(role),
-                     " key of the file is in quotes, which in a table of tabs are characters; give "
-                     "--quotes=none to keep them, or --quotes=twice if fields are in quotes here "
-                     "as in CSV"));
+    throw Error(
+        Cause::data, path_, ":", counts.first_quoted_line[index(role)], ": every ", word_for(role),
+        " key of the file is in quotes, which in a table of tabs are characters; give "
+        "--quotes=none to keep them, or --quotes=twice if fields are in quotes here as in CSV");
   }
 }
 

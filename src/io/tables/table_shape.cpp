@@ -21,15 +21,8 @@ bool has_quote(std::string_view line) { return line.find('"') != std::string_vie
 
 std::vector<std::string_view> words_of(std::string_view line) {
   std::vector<std::string_view> words;
-  for (std::size_t at = 0; at < line.size();) {
-    if (line[at] == ' ' || line[at] == '\t') {
-      ++at;
-      continue;
-    }
-    const std::size_t end = std::min(line.find_first_of(" \t", at), line.size());
-    words.push_back(line.substr(at, end - at));
-    at = end;
-  }
+  while (words.empty() || !words.back().empty()) words.push_back(take_word(line));
+  words.pop_back();
   return words;
 }
 
@@ -77,6 +70,14 @@ std::vector<std::string_view> fields_of(std::string_view line, std::string_view 
   }
 }
 
+std::string_view take_word(std::string_view& line) {
+  const auto is_blank = [](char letter) { return letter == ' ' || letter == '\t'; };
+  const auto begin = std::find_if_not(line.begin(), line.end(), is_blank);
+  const std::string_view word(begin, std::find_if(begin, line.end(), is_blank));
+  line.remove_prefix(static_cast<std::size_t>(word.end() - line.begin()));
+  return word;
+}
+
 std::optional<std::size_t> common_width(const std::vector<std::string_view>& lines,
                                         std::string_view separator) {
   std::optional<std::size_t> width;
@@ -117,7 +118,7 @@ NumberLines number_lines(const std::vector<std::string_view>& lines) {
   bool all_end_with_ratings = true;
   for (const std::string_view line : lines) {
     const std::vector<std::string_view> words = words_of(line);
-    if (words.empty() || !std::all_of(words.begin(), words.end(), is_count)) {
+    if (words.empty() || !std::ranges::all_of(words, is_count)) {
       all_end_with_ratings = false;
       continue;
     }
@@ -135,9 +136,8 @@ NumberLines number_lines(const std::vector<std::string_view>& lines) {
     return static_cast<double>(part) >= kMostOfThem * static_cast<double>(all);
   };
   if (of_numbers == 0 || !share(of_numbers, lines.size())) return NumberLines::other;
-  const auto widest =
-      std::max_element(lines_of_width.begin(), lines_of_width.end(),
-                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto widest = std::ranges::max_element(
+      lines_of_width, [](const auto& a, const auto& b) { return a.second < b.second; });
   // Of width 2 both are the same.
   if (widest->first < 3 || !share(widest->second, of_numbers)) return NumberLines::lists;
   if (firsts.size() < of_numbers) return NumberLines::table;

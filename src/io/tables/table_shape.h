@@ -17,6 +17,9 @@ std::vector<std::string_view> first_lines(std::string_view start, char line_feed
 /// The fields of a line, without regard to quotes.
 std::vector<std::string_view> fields_of(std::string_view line, std::string_view separator);
 
+/// Takes the next word off the front of a line, up to a space or tab; empty after the last.
+std::string_view take_word(std::string_view& line);
+
 /// How many fields every one of the lines has, or nothing where they differ.
 std::optional<std::size_t> common_width(const std::vector<std::string_view>& lines,
                                         std::string_view separator);

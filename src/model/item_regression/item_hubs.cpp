@@ -8,7 +8,7 @@
 #include <span>
 #include <utility>
 
-#include "base/huge_pages.h"
+#include "base/pages.h"
 #include "graph/list_exchange.h"
 
 namespace micrec {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "base/huge_pages.h"
+#include "base/pages.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "graph/approximate_neighbours.h"

@@ -260,9 +260,12 @@ ordered_json dataset_facts(const DatasetFile& dataset) {
       modalities[modality.name] = modality.present;
     }
   }
-  return {{"path", dataset.path()},        {"fingerprint", dataset.fingerprint()},
-          {"split", dataset.split_rule()}, {"hold_out", dataset.hold_out()},
-          {"core", dataset.core()},        {"domains", std::move(domains)}};
+  return {{"path", dataset.path()},
+          {"fingerprint", dataset.fingerprint()},
+          {"split", dataset.origin().split_rule},
+          {"hold_out", dataset.origin().hold_out},
+          {"core", dataset.origin().core},
+          {"domains", std::move(domains)}};
 }
 
 }  // namespace micrec

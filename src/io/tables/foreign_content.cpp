@@ -1,5 +1,3 @@
-#include "io/foreign_content.h"
-
 #include "base/text.h"
 #include "io/tables/byte_source.h"
 

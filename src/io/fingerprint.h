@@ -1,15 +1,17 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
+struct XXH3_state_s;
+
 namespace micrec {
 
-/// XXH3, 128 bits, of values added one after the other; data/dataset_format.h says of which.
+/// XXH3, 128 bits, of values added one after the other.
 class Fingerprint {
  public:
   Fingerprint();
@@ -17,6 +19,7 @@ class Fingerprint {
   Fingerprint(const Fingerprint&) = delete;
   Fingerprint& operator=(const Fingerprint&) = delete;
 
+  void add_bytes(const void* bytes, std::size_t count);
   void add_count(std::int64_t count) { add_bytes(&count, sizeof count); }
   void add_text(std::string_view value);  ///< its length and its bytes
   void add_texts(const std::vector<std::string>& values);
@@ -28,17 +31,14 @@ class Fingerprint {
   }
   template <typename T>
   void add_numbers(const std::vector<T>& values) {
-    add_numbers(values.data(), static_cast<std::int64_t>(values.size()));
+    add_numbers(values.data(), std::ssize(values));
   }
 
-  /// 32 hexadecimal digits.
+  /// 32 hexadecimal digits, as xxh128sum prints them.
   std::string digits() const;
 
  private:
-  void add_bytes(const void* bytes, std::size_t count);
-
-  struct State;
-  std::unique_ptr<State> state_;
+  XXH3_state_s* state_;
 };
 
 }  // namespace micrec

@@ -1,4 +1,4 @@
-#include "data/fingerprint.h"
+#include "io/fingerprint.h"
 
 #include <glog/logging.h>
 #include <xxhash.h>
@@ -11,25 +11,20 @@ namespace micrec {
 static_assert(std::endian::native == std::endian::little,
               "fingerprints are defined over little-endian numbers");
 
-struct Fingerprint::State {
-  XXH3_state_t* hash = nullptr;
-};
-
-Fingerprint::Fingerprint() : state_(std::make_unique<State>()) {
-  state_->hash = XXH3_createState();
-  CHECK(state_->hash != nullptr);
-  CHECK_EQ(XXH3_128bits_reset(state_->hash), XXH_OK);
+Fingerprint::Fingerprint() : state_(XXH3_createState()) {
+  CHECK(state_ != nullptr);
+  CHECK_EQ(XXH3_128bits_reset(state_), XXH_OK);
 }
 
-Fingerprint::~Fingerprint() { XXH3_freeState(state_->hash); }
+Fingerprint::~Fingerprint() { XXH3_freeState(state_); }
 
 void Fingerprint::add_bytes(const void* bytes, std::size_t count) {
   if (count == 0) return;
-  CHECK_EQ(XXH3_128bits_update(state_->hash, bytes, count), XXH_OK);
+  CHECK_EQ(XXH3_128bits_update(state_, bytes, count), XXH_OK);
 }
 
 void Fingerprint::add_text(std::string_view value) {
-  add_count(static_cast<std::int64_t>(value.size()));
+  add_count(std::ssize(value));
   add_bytes(value.data(), value.size());
 }
 
@@ -38,7 +33,7 @@ void Fingerprint::add_texts(const std::vector<std::string>& values) {
 }
 
 std::string Fingerprint::digits() const {
-  const XXH128_hash_t digest = XXH3_128bits_digest(state_->hash);
+  const XXH128_hash_t digest = XXH3_128bits_digest(state_);
   char out[33];
   std::snprintf(out, sizeof out, "%016llx%016llx", static_cast<unsigned long long>(digest.high64),
                 static_cast<unsigned long long>(digest.low64));
