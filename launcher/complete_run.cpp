@@ -29,9 +29,9 @@ void take_up_old_flags(const std::string& run_dir, const Command& train,
   });
   const std::vector<std::string> differences = differences_from(train, taken, arguments);
   if (!differences.empty()) {
-    throw Error(Cause::usage, text("a resumed run keeps its own settings, but these differ: ",
-                                   join(differences, ", "),
-                                   "; leave them out, or start a new run in another --run_dir"));
+    throw Error(Cause::usage,
+                "a resumed run keeps its own settings, but these differ: ", join(differences, ", "),
+                "; leave them out, or start a new run in another --run_dir");
   }
   set_flags_not_given(train, taken, arguments);
 }
@@ -54,9 +54,8 @@ void take_up_model_flags(RunConfig& config, const Command& train, const Argument
   std::erase_if(columns, [](const FlagSetting& setting) { return setting.name != "dim"; });
   const std::vector<std::string> differences = differences_from(train, columns, arguments);
   if (!differences.empty()) {
-    throw Error(Cause::usage,
-                text("--init_from takes rows over as they are, but ", join(differences, ", "),
-                     "; leave it out, or begin a run from nothing"));
+    throw Error(Cause::usage, "--init_from takes rows over as they are, but ",
+                join(differences, ", "), "; leave it out, or begin a run from nothing");
   }
   for (FlagSetting& chosen : chosen_item_regression(checkpoint)) taken.push_back(std::move(chosen));
   set_flags_not_given(train, taken, arguments);
@@ -70,10 +69,9 @@ void complete_flags(RunConfig& config, const Command& train, const Arguments& ar
   if (config.resume) {
     take_up_old_flags(config.run_dir, train, arguments);
     if (config.dataset.empty()) {
-      throw Error(Cause::checkpoint,
-                  text(config_file_of(config.run_dir),
-                       " names no --dataset; remove the file, and the settings are those of the "
-                       "run's newest checkpoint, or give --dataset=FILE"));
+      throw Error(Cause::checkpoint, config_file_of(config.run_dir),
+                  " names no --dataset; remove the file, and the settings are those of the "
+                  "run's newest checkpoint, or give --dataset=FILE");
     }
   } else {
     if (config.dataset.empty()) {
@@ -115,11 +113,10 @@ void complete_item_regression(ModelConfig& model, const Arguments& arguments) {
     model.kind = ModelKind::item_regression;
   }
   if ((model.item_regression == Use::alone) == (model.kind == ModelKind::item_regression)) return;
-  throw Error(Cause::usage,
-              text("--model=", name_of(model.kind),
-                   " and --item_regression=", model.item_regression == Use::alone ? "alone" : "off",
-                   " do not go together: for item regression alone give --model=item_regression "
-                   "and nothing else, for another model beside it --item_regression=auto"));
+  throw Error(Cause::usage, "--model=", name_of(model.kind),
+              " and --item_regression=", model.item_regression == Use::alone ? "alone" : "off",
+              " do not go together: for item regression alone give --model=item_regression "
+              "and nothing else, for another model beside it --item_regression=auto");
 }
 
 std::optional<std::int64_t> epochs_of_solved(ModelKind kind) {

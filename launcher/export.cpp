@@ -35,9 +35,9 @@ void export_as_arrays(const TrainedRun& run, const at::Tensor& z, ArrayFormat fo
                       const std::string& out, Job& job) {
   const std::vector<ScoreMix> mixes = run.model->item_regression().mixes();
   if (run.coefficients() != nullptr && std::ranges::none_of(mixes, &ScoreMix::embeddings)) {
-    throw Error(Cause::usage, text("the scores of ", run.checkpoint,
-                                   " are item regression alone, which has no embeddings to write; "
-                                   "give --format=hdf5"));
+    throw Error(Cause::usage, "the scores of ", run.checkpoint,
+                " are item regression alone, which has no embeddings to write; "
+                "give --format=hdf5");
   }
   for (const std::string& file : files_of_arrays(run.dataset, format, out)) {
     refuse_output_over_inputs("--out", file, {run.dataset.path()});

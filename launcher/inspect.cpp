@@ -60,8 +60,8 @@ void inspect_hdf5(const std::string& path) {
     const fs::path folder = fs::path(path).parent_path();
     return describe_checkpoint(folder.empty() ? "." : folder.string(), std::cout);
   }
-  throw Error(Cause::data, text(path, " is an HDF5 file of something else (it has ",
-                                contents.empty() ? "nothing" : contents, "); ", kKnown));
+  throw Error(Cause::data, path, " is an HDF5 file of something else (it has ",
+              contents.empty() ? "nothing" : contents, "); ", kKnown);
 }
 
 void inspect_file(const std::string& path) {
@@ -76,9 +76,8 @@ void inspect_file(const std::string& path) {
   file.close();
   if (head == "\x89HDF\r\n\x1a\n") return inspect_hdf5(path);
   if (head.starts_with("\x93NUMPY")) return describe_features(path, std::cout);
-  throw Error(Cause::data,
-              text(path, head.empty() ? " is empty; " : " is none of what inspect reads; ", kKnown,
-                   "; raw interactions are read by micrec prepare"));
+  throw Error(Cause::data, path, head.empty() ? " is empty; " : " is none of what inspect reads; ",
+              kKnown, "; raw interactions are read by micrec prepare");
 }
 
 void inspect_folder(const std::string& path) {
@@ -87,8 +86,7 @@ void inspect_folder(const std::string& path) {
   }
   if (is_run(path)) return describe_run(path, std::cout);
   if (!list_checkpoints(path).empty()) return describe_checkpoints(path, std::cout);
-  throw Error(Cause::data,
-              text(path, " is a folder without a run or a checkpoint in it; ", kKnown));
+  throw Error(Cause::data, path, " is a folder without a run or a checkpoint in it; ", kKnown);
 }
 
 int run_inspect(const Arguments& arguments) {

@@ -34,10 +34,9 @@ std::shared_ptr<const DatasetFile> dataset_to_extend(const PrepareOptions& optio
   if (options.append.empty()) return nullptr;
   for (const char* flag : {"core", "hold_out", "seed"}) {
     if (!arguments.is_given(flag)) continue;
-    throw Error(
-        Cause::usage,
-        text("--", flag, " is decided when a dataset is made, and stays as it is in --append=",
-             options.append, "; leave it out."));
+    throw Error(Cause::usage, "--", flag,
+                " is decided when a dataset is made, and stays as it is in --append=",
+                options.append, "; leave it out.");
   }
   auto old = std::make_shared<const DatasetFile>(DatasetFile::open(options.append));
   old->verify();

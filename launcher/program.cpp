@@ -70,8 +70,8 @@ Task prepare_task(const std::vector<std::string>& words, const std::vector<Comma
     return {};
   }
   if (first.starts_with("-")) {
-    throw Error(Cause::usage, text("expected a command before the flag '", first,
-                                   "', as in micrec train ", first, "; micrec help lists them"));
+    throw Error(Cause::usage, "expected a command before the flag '", first,
+                "', as in micrec train ", first, "; micrec help lists them");
   }
   const Command& command = command_named(commands, first);
   Task task{&command, parse_flags(command, {words.begin() + 1, words.end()}, commands)};

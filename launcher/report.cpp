@@ -41,10 +41,10 @@ int run_report(const PageWish& wish, const Arguments& arguments) {
   std::vector<std::string> folders = arguments.plain;
   const std::string out = wish.out.empty() ? report_file_of(folders.front()) : wish.out;
   if (wish.out.empty() && folders.size() > 1) {
-    throw Error(Cause::usage, text("a report of ", folders.size(),
-                                   " runs belongs to none of their folders; name its "
-                                   "file, as in --out=",
-                                   kReportFile));
+    throw Error(Cause::usage, "a report of ", folders.size(),
+                " runs belongs to none of their folders; name its "
+                "file, as in --out=",
+                kReportFile);
   }
   if (!wish.against.empty()) folders.push_back(wish.against);
   std::vector<std::string> inputs;

@@ -33,8 +33,8 @@ int run_synth(SynthOptions& options, const std::vector<Flag>& flags, const Argum
   const PreparationOptions preparation =
       preparation_options("synth", options.common, flags, arguments);
   if (is_given(preparation.split.kind)) {
-    throw Error(Cause::usage, text("--split=", options.common.split,
-                                   " is for micrec prepare; made-up data come without files."));
+    throw Error(Cause::usage, "--split=", options.common.split,
+                " is for micrec prepare; made-up data come without files.");
   }
   check_output("--out", options.common.out, arguments, {});
 

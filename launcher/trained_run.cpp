@@ -30,8 +30,8 @@ ModelConfig read_model_settings(const std::string& settings, const std::string& 
 
 void require_one_process(const std::string& command, const Job& job) {
   if (job.world_size() == 1) return;
-  throw Error(Cause::usage, text(command, " runs as one process, but was started as ",
-                                 job.world_size(), "; start it without mpirun"));
+  throw Error(Cause::usage, command, " runs as one process, but was started as ", job.world_size(),
+              "; start it without mpirun");
 }
 
 std::vector<Flag> trained_run_flags(TrainedRunOptions& run, const std::vector<Flag>& own,

@@ -36,12 +36,11 @@ struct MetisGraph {
 void check_limits(const Adjacency& graph, const Units& units) {
   constexpr std::int64_t kMost = std::numeric_limits<idx_t>::max();
   if (graph.nonzeros() <= kMost && units.count() <= kMost) return;
-  throw Error(
-      Cause::usage,
-      text("--partition=metis cannot take this graph: the installed METIS numbers at most ",
-           with_commas(kMost), " nonzeros, and this graph has ", with_commas(graph.nonzeros()),
-           "; use --partition=balanced, or --partition=file:PATH with an assignment made "
-           "elsewhere"));
+  throw Error(Cause::usage,
+              "--partition=metis cannot take this graph: the installed METIS numbers at most ",
+              with_commas(kMost), " nonzeros, and this graph has ", with_commas(graph.nonzeros()),
+              "; use --partition=balanced, or --partition=file:PATH with an assignment made "
+              "elsewhere");
 }
 
 MetisGraph make_graph(const Units& units, const Adjacency& graph) {
@@ -124,16 +123,15 @@ std::vector<idx_t> run_metis(MetisGraph& graph, const std::vector<double>& share
                             limits, options, &objective_value, group_of.data());
     if (status == METIS_OK) return group_of;
     if (status == METIS_ERROR_MEMORY) {
-      throw Error(Cause::usage,
-                  text("METIS ran out of memory on ", with_commas(graph.begin.back()),
-                       " nonzeros; use --partition=balanced, or make the assignment once on a "
-                       "larger machine by micrec plan --partition=metis --write_partition=FILE"));
+      throw Error(Cause::usage, "METIS ran out of memory on ", with_commas(graph.begin.back()),
+                  " nonzeros; use --partition=balanced, or make the assignment once on a "
+                  "larger machine by micrec plan --partition=metis --write_partition=FILE");
     }
     CHECK_NE(status, METIS_ERROR_INPUT) << "METIS refused its input";
   }
-  throw Error(Cause::usage,
-              text("METIS could not divide ", with_commas(graph.units()), " people and items into ",
-                   groups, " groups; use --partition=balanced, or fewer row parts"));
+  throw Error(Cause::usage, "METIS could not divide ", with_commas(graph.units()),
+              " people and items into ", groups,
+              " groups; use --partition=balanced, or fewer row parts");
 }
 
 /// Divides a subset into parts first_part .. first_part + parts - 1, in groups of parts where they

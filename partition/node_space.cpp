@@ -26,11 +26,9 @@ NodeSpace::NodeSpace(const std::vector<std::int64_t>& users_per_domain,
   }
   constexpr std::int64_t kMostNodes = std::numeric_limits<std::int32_t>::max();
   if (nodes() > kMostNodes) {
-    throw Error(
-        Cause::data,
-        text("the dataset has ", with_commas(nodes()),
-             " users and items over all domains, and the graph numbers at most ",
-             with_commas(kMostNodes), "; prepare it with a higher --core or with fewer domains"));
+    throw Error(Cause::data, "the dataset has ", with_commas(nodes()),
+                " users and items over all domains, and the graph numbers at most ",
+                with_commas(kMostNodes), "; prepare it with a higher --core or with fewer domains");
   }
 }
 

@@ -35,26 +35,25 @@ std::optional<ProcessGrid> read_grid(const std::string& text) {
 ProcessGrid parse_grid(const std::string& text_of_grid, int ranks, int dim) {
   const std::optional<ProcessGrid> grid = read_grid(text_of_grid);
   if (!grid) {
-    throw Error(Cause::usage, text("--grid=", text_of_grid,
-                                   ": expected RxC, row parts x column parts, such as 4x2, or "
-                                   "auto"));
+    throw Error(Cause::usage, "--grid=", text_of_grid,
+                ": expected RxC, row parts x column parts, such as 4x2, or "
+                "auto");
   }
   const int columns = grid->columns;
   if (grid->ranks() != ranks) {
-    throw Error(Cause::usage,
-                text("--grid=", text_of_grid, " has ", grid->rows, " x ", columns, " parts, but ",
-                     ranks, ranks == 1 ? " rank was" : " ranks were",
-                     " started; expected as many parts as ranks: change --grid or the number of "
-                     "ranks"));
+    throw Error(Cause::usage, "--grid=", text_of_grid, " has ", grid->rows, " x ", columns,
+                " parts, but ", ranks, ranks == 1 ? " rank was" : " ranks were",
+                " started; expected as many parts as ranks: change --grid or the number of "
+                "ranks");
   }
   const int leaves = column_leaves(dim);
   if (columns > leaves || leaves % columns != 0) {
     std::vector<std::string> possible;
     for (int c = 1; c <= leaves; c *= 2) possible.push_back(std::to_string(c));
-    throw Error(Cause::usage, text("--grid=", text_of_grid, " cuts the columns in ", columns,
-                                   ", but --dim=", dim, " can be cut in ", join(possible, ", "),
-                                   " (powers of two that divide it, at most ", kMostLeaves,
-                                   "); choose another grid or another --dim"));
+    throw Error(Cause::usage, "--grid=", text_of_grid, " cuts the columns in ", columns,
+                ", but --dim=", dim, " can be cut in ", join(possible, ", "),
+                " (powers of two that divide it, at most ", kMostLeaves,
+                "); choose another grid or another --dim");
   }
   return *grid;
 }

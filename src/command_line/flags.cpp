@@ -60,7 +60,7 @@ std::string expectation(const Flag& flag) {
 }
 
 [[noreturn]] void refuse(const Command& command, const std::string& message) {
-  throw Error(Cause::usage, text(message, "; see micrec ", command.name, " --help"));
+  throw Error(Cause::usage, message, "; see micrec ", command.name, " --help");
 }
 
 bool inside(const Bound& bound, double value) {
@@ -132,8 +132,8 @@ Named find_named(const Command& command, const FlagWord& word) {
     hint = text("; did you mean --", *near, "?");
   }
   // The nearest name is a question, after which "see ..." would read badly.
-  throw Error(Cause::usage, text(place, "micrec ", command.name, " has no flag --", printable(name),
-                                 hint.empty() ? "; see micrec " + command.name + " --help" : hint));
+  throw Error(Cause::usage, place, "micrec ", command.name, " has no flag --", printable(name),
+              hint.empty() ? "; see micrec " + command.name + " --help" : hint);
 }
 
 void set(const Command& command, const Flag& flag, const std::string& value,
@@ -155,11 +155,11 @@ std::string read_all(const std::string& path, const std::string& place) {
   std::string contents;
   for (char letter; contents.size() <= kMostFlagfileBytes && file.get(letter);) contents += letter;
   if (contents.size() > kMostFlagfileBytes) {
-    throw Error(Cause::io, text(place, "the flagfile '", printable(path), "' is longer than ",
-                                in_bytes(kMostFlagfileBytes), "; is it another kind of file?"));
+    throw Error(Cause::io, place, "the flagfile '", printable(path), "' is longer than ",
+                in_bytes(kMostFlagfileBytes), "; is it another kind of file?");
   }
   if (!file.eof()) {  // Not opened, or a folder, which opens and cannot be read.
-    throw Error(Cause::io, text(place, path_error("read the flagfile", printable(path), errno)));
+    throw Error(Cause::io, place, path_error("read the flagfile", printable(path), errno));
   }
   return contents;
 }
@@ -190,9 +190,8 @@ void apply(const Command& command, const std::vector<FlagSetting>& settings,
   for (const FlagSetting& setting : settings) {
     if (setting.name == "flagfile") {
       if (depth == kDeepestFlagfile || ++flagfiles > kMostFlagfiles) {
-        throw Error(Cause::usage, text(place_of(setting), "flagfiles name each other more than ",
-                                       kDeepestFlagfile, " deep or ", kMostFlagfiles,
-                                       " times; does one name itself?"));
+        throw Error(Cause::usage, place_of(setting), "flagfiles name each other more than ",
+                    kDeepestFlagfile, " deep or ", kMostFlagfiles, " times; does one name itself?");
       }
       const std::string contents = read_all(setting.value, place_of(setting));
       arguments.flagfiles.push_back(setting.value);
@@ -296,9 +295,8 @@ const Command& command_named(const std::vector<Command>& commands, const std::st
   std::vector<std::string> names = {"help"};
   for (const Command& known : commands) names.push_back(known.name);
   const std::optional<std::string> near = nearest(name, names);
-  throw Error(Cause::usage,
-              text("there is no command '", name, "'",
-                   near ? "; did you mean micrec " + *near + "?" : "; micrec help lists them"));
+  throw Error(Cause::usage, "there is no command '", name, "'",
+              near ? "; did you mean micrec " + *near + "?" : "; micrec help lists them");
 }
 
 std::string details_of(const Flag& flag) {

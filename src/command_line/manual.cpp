@@ -285,7 +285,7 @@ std::string manual_of(const std::vector<Command>& commands, const std::string& f
   if (format == "man") return man_page_of(commands);
   if (format == "bash") return bash_completion_of(commands);
   if (format == "zsh") return zsh_completion_of(commands);
-  throw Error(Cause::usage, text("--format is '", format, "', expected one of man, bash, zsh"));
+  throw Error(Cause::usage, "--format is '", format, "', expected one of man, bash, zsh");
 }
 
 }  // namespace micrec

@@ -128,8 +128,8 @@ void refuse_longer_rows(const FeatureInput& input, const FeatureFile& file,
       const std::string problem =
           problem_of_length(std::span(block).subspan(row * width, width), input.modality, longest);
       if (problem.empty()) continue;
-      throw Error(Cause::data, text(input.path, ": the item ", excerpt(file.keys()[begin + row]),
-                                    " ", problem, "."));
+      throw Error(Cause::data, input.path, ": the item ", excerpt(file.keys()[begin + row]), " ",
+                  problem, ".");
     }
   }
 }

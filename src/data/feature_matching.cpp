@@ -125,8 +125,8 @@ std::shared_ptr<const FeatureFile> open_features(const FeatureInput& input) {
   if (input.file) return input.file;
   auto file = std::make_shared<const FeatureFile>(FeatureFile::open(input.path));
   if (file->keys().empty()) {
-    throw Error(Cause::data,
-                text(input.path, " has no rows; expected a key and its features for each item."));
+    throw Error(Cause::data, input.path,
+                " has no rows; expected a key and its features for each item.");
   }
   return file;
 }

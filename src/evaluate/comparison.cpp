@@ -28,11 +28,10 @@ void refuse_other_splits(const std::vector<NamedRun>& runs) {
   const NamedRun& first = runs.front();
   for (const NamedRun& run : runs) {
     if (run.metrics.origin.split == first.metrics.origin.split) continue;
-    throw Error(Cause::data,
-                text(run.name, " was evaluated on '", name_of(run.metrics.origin.split), "' and ",
-                     first.name, " on '", name_of(first.metrics.origin.split),
-                     "', so their users look for different items; evaluate both with the same "
-                     "--split"));
+    throw Error(Cause::data, run.name, " was evaluated on '", name_of(run.metrics.origin.split),
+                "' and ", first.name, " on '", name_of(first.metrics.origin.split),
+                "', so their users look for different items; evaluate both with the same "
+                "--split");
   }
 }
 
@@ -299,9 +298,9 @@ class Comparer {
   Comparison take() {
     for (const std::string& name : common_domains()) add_domain(name);
     if (people_.domains() == 0) {
-      throw Error(Cause::data,
-                  text("no user with relevant items is in all of ", join(result_.names, ", "),
-                       ", so nothing can be paired; compare runs on one data set"));
+      throw Error(Cause::data, "no user with relevant items is in all of ",
+                  join(result_.names, ", "),
+                  ", so nothing can be paired; compare runs on one data set");
     }
     add_mean();
     return std::move(result_);

@@ -171,11 +171,10 @@ class DomainLoader {
       const std::span<const std::int32_t> mask = domain_.masked.of(static_cast<std::int64_t>(u));
       for (const std::int32_t item : domain_.positives.of(static_cast<std::int64_t>(u))) {
         if (!std::binary_search(mask.begin(), mask.end(), item)) continue;
-        throw Error(Cause::data,
-                    text(source_.dataset.path(), ": user ", users_[u], " of domain ", info_.name,
-                         " has item ", item, " in '", name_of(options_.split),
-                         "' and in an earlier split too; each pair belongs to one split; "
-                         "prepare the dataset again"));
+        throw Error(Cause::data, source_.dataset.path(), ": user ", users_[u], " of domain ",
+                    info_.name, " has item ", item, " in '", name_of(options_.split),
+                    "' and in an earlier split too; each pair belongs to one split; "
+                    "prepare the dataset again");
       }
     }
   }

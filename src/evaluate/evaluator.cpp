@@ -255,10 +255,9 @@ std::int64_t Evaluator::refuse_infinite_scores(const ScoreTerms& terms,
   const bool linear = terms.coefficients != nullptr;
   const double linear_term = linear ? largest_linear_term(mixes, of(4), of(2)) : 0;
   if (!scores_are_finite(of(0), of(1), linear_term)) {
-    throw Error(Cause::diverged,
-                text("scores are not finite (largest norms of embeddings: ", of(0), " of a user, ",
-                     of(1), " of an item; largest linear term: ", linear_term,
-                     "), so items cannot be ranked; train again with a lower --lr"));
+    throw Error(Cause::diverged, "scores are not finite (largest norms of embeddings: ", of(0),
+                " of a user, ", of(1), " of an item; largest linear term: ", linear_term,
+                "), so items cannot be ranked; train again with a lower --lr");
   }
   return linear ? static_cast<std::int64_t>(of(3)) : 0;
 }

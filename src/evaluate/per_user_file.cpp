@@ -236,25 +236,25 @@ Split split_of(const Hdf5File& file) {
   for (const Split split : {Split::valid, Split::test}) {
     if (name == name_of(split)) return split;
   }
-  throw Error(Cause::data, text(file.path(), ": attribute split is '", name,
-                                "', expected valid or test; write it again with micrec evaluate "
-                                "--per_user"));
+  throw Error(Cause::data, file.path(), ": attribute split is '", name,
+              "', expected valid or test; write it again with micrec evaluate "
+              "--per_user");
 }
 
 PerUserOrigin read_origin(const Hdf5File& file) {
   const bool is_ours =
       file.has_attribute("/", "format") && file.text_attribute("/", "format") == kPerUserFormat;
   if (!is_ours) {
-    throw Error(Cause::data, text(file.path(),
-                                  " is no file of metrics by user; make one with "
-                                  "micrec evaluate --run_dir=FOLDER --per_user=FILE"));
+    throw Error(Cause::data, file.path(),
+                " is no file of metrics by user; make one with "
+                "micrec evaluate --run_dir=FOLDER --per_user=FILE");
   }
   const std::int64_t version = file.integer_attribute("/", "format_version");
   if (version < 1 || version > kPerUserVersion) {
-    throw Error(Cause::data, text(file.path(), " has version ", version,
-                                  " of metrics by user, and this program "
-                                  "reads up to ",
-                                  kPerUserVersion, "; use a newer micrec"));
+    throw Error(Cause::data, file.path(), " has version ", version,
+                " of metrics by user, and this program "
+                "reads up to ",
+                kPerUserVersion, "; use a newer micrec");
   }
   return {.model = file.text_attribute("/", "model"),
           .checkpoint = file.text_attribute("/", "checkpoint"),
@@ -269,9 +269,9 @@ void refuse_missing_metric(const Hdf5File& file, const std::string& domain,
   if (file.is_dataset(text(domain_path(domain), '/', metric))) return;
   std::vector<std::string> known = file.children(domain_path(domain));
   std::erase_if(known, [](const std::string& name) { return name.find('@') == std::string::npos; });
-  throw Error(Cause::data, text(file.path(), " has no ", metric, " of domain ", domain, "; it has ",
-                                known.empty() ? "none" : join(known, ", "),
-                                "; evaluate again with the --k that is wanted"));
+  throw Error(Cause::data, file.path(), " has no ", metric, " of domain ", domain, "; it has ",
+              known.empty() ? "none" : join(known, ", "),
+              "; evaluate again with the --k that is wanted");
 }
 
 /// Rows must be numbers of users, each once, and values numbers.
@@ -280,16 +280,15 @@ void check_slice(const Hdf5File& file, const std::string& path, const PerUserSli
   for (std::size_t n = 0; n < slice.row.size(); ++n) {
     const std::int32_t before = n == 0 ? -1 : slice.row[n - 1];
     if (slice.row[n] > before && slice.row[n] < static_cast<std::int64_t>(users)) continue;
-    throw Error(Cause::data, text(file.path(), ": ", path, "/row is ", slice.row[n], " at ", n,
-                                  ", expected rising rows below ", users,
-                                  "; write it again with micrec evaluate --per_user"));
+    throw Error(Cause::data, file.path(), ": ", path, "/row is ", slice.row[n], " at ", n,
+                ", expected rising rows below ", users,
+                "; write it again with micrec evaluate --per_user");
   }
   for (const std::vector<double>& column : slice.values) {
     const auto bad = std::ranges::find_if_not(column, [](double v) { return std::isfinite(v); });
     if (bad == column.end()) continue;
-    throw Error(Cause::data,
-                text(file.path(), ": ", path, " has a metric of ", *bad, " at row ",
-                     bad - column.begin(), "; write it again with micrec evaluate --per_user"));
+    throw Error(Cause::data, file.path(), ": ", path, " has a metric of ", *bad, " at row ",
+                bad - column.begin(), "; write it again with micrec evaluate --per_user");
   }
 }
 
@@ -300,8 +299,8 @@ PerUserDomain read_domain(const Hdf5File& file, const std::string& name,
   std::set<std::string> seen;
   for (const std::string& key : domain.user) {
     if (seen.insert(key).second) continue;
-    throw Error(Cause::data, text(file.path(), ": ", path, "/user has '", key,
-                                  "' twice; each user has one row"));
+    throw Error(Cause::data, file.path(), ": ", path, "/user has '", key,
+                "' twice; each user has one row");
   }
   for (const std::string& metric : metrics) refuse_missing_metric(file, name, metric);
   for (const std::string& slice_name : slices_of(file, name)) {

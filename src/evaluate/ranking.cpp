@@ -55,10 +55,10 @@ void check_scores(const Candidates& candidates, const RankedUsers& users,
         largest_linear_term(mixes, static_cast<double>(longest), candidates.largest_coefficient());
   }
   if (!scores_are_finite(user_norm, candidates.largest_norm(), linear_term)) {
-    throw Error(Cause::diverged,
-                text("scores are not finite (largest norms: ", user_norm, " of a user, ",
-                     candidates.largest_norm(), " of an item; largest linear term: ", linear_term,
-                     "), so items cannot be ranked; train again with a lower --lr"));
+    throw Error(Cause::diverged, "scores are not finite (largest norms: ", user_norm,
+                " of a user, ", candidates.largest_norm(),
+                " of an item; largest linear term: ", linear_term,
+                "), so items cannot be ranked; train again with a lower --lr");
   }
 }
 

@@ -12,7 +12,7 @@ namespace {
 void check_started(const char* what, cudaError_t code) {
   if (code == cudaSuccess) return;
   static_cast<void>(cudaGetLastError());
-  throw Error(Cause::cluster, text("CUDA refused to start ", what, ": ", cudaGetErrorString(code)));
+  throw Error(Cause::cluster, "CUDA refused to start ", what, ": ", cudaGetErrorString(code));
 }
 
 /// Gives a call's kernels to the device's current stream.

@@ -117,22 +117,19 @@ std::int64_t modality_width(const DatasetFile& dataset, const std::string& modal
       known.insert(info.name);
       if (info.name != modality) continue;
       if (width != 0 && info.width != width) {
-        throw Error(
-            Cause::data,
-            text(dataset.path(), ": modality '", modality, "' is ", width, " wide in domain '",
-                 first, "' and ", info.width, " wide in domain '", domain.name,
-                 "'; encode both with the same model and prepare the data again"));
+        throw Error(Cause::data, dataset.path(), ": modality '", modality, "' is ", width,
+                    " wide in domain '", first, "' and ", info.width, " wide in domain '",
+                    domain.name, "'; encode both with the same model and prepare the data again");
       }
       width = info.width;
       first = domain.name;
     }
   }
   if (width == 0) {
-    throw Error(Cause::usage,
-                text(dataset.path(), " has no modality '", modality, "'; it has ",
-                     known.empty() ? std::string("none") : join({known.begin(), known.end()}, ", "),
-                     ": give --modalities from those, or prepare the data with --features=",
-                     modality, ":DOMAIN=FILE"));
+    throw Error(Cause::usage, dataset.path(), " has no modality '", modality, "'; it has ",
+                known.empty() ? std::string("none") : join({known.begin(), known.end()}, ", "),
+                ": give --modalities from those, or prepare the data with --features=", modality,
+                ":DOMAIN=FILE");
   }
   return width;
 }
@@ -181,8 +178,8 @@ FeatureStatistics fit_statistics(const DatasetFile& dataset, const DatasetSummar
       sum += block.to(at::kDouble).sum(0);
     });
     if (rows == 0) {
-      throw Error(Cause::data, text(dataset.path(), ": no item with modality '", modality,
-                                    "' has a training interaction; leave it out of --modalities"));
+      throw Error(Cause::data, dataset.path(), ": no item with modality '", modality,
+                  "' has a training interaction; leave it out of --modalities");
     }
     const at::Tensor mean = sum / static_cast<double>(rows);
     at::Tensor covariance = at::zeros({width, width}, at::kDouble);

@@ -10,7 +10,7 @@ namespace {
 
 void require(bool holds, const char* flag, const char* expected, double got) {
   if (!holds) {
-    throw Error(Cause::usage, text("--", flag, "=", got, " is out of range: expected ", expected));
+    throw Error(Cause::usage, "--", flag, "=", got, " is out of range: expected ", expected);
   }
 }
 

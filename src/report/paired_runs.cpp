@@ -48,9 +48,8 @@ std::vector<PairedRun> read_comparison(const std::string& text_of_file, const st
   try {
     return runs_of(json::parse(text_of_file));
   } catch (const json::exception& error) {
-    throw Error(Cause::data,
-                text(path, " is not what micrec compare --json=FILE writes of ", kReportedMetric,
-                     " (", error.what(), "); make it again, with 20 among its --k"));
+    throw Error(Cause::data, path, " is not what micrec compare --json=FILE writes of ",
+                kReportedMetric, " (", error.what(), "); make it again, with 20 among its --k");
   }
 }
 

@@ -51,14 +51,12 @@ std::string report_file_of(const std::string& run_dir) {
 RunRecord read_run(const std::string& run_dir) {
   RunSources sources = sources_of(run_dir);
   if (!is_there(run_dir)) {
-    throw Error(Cause::io,
-                text(run_dir, " is not there; name the folder that was a run's --run_dir"));
+    throw Error(Cause::io, run_dir, " is not there; name the folder that was a run's --run_dir");
   }
   if (!is_there(sources.metrics) && !is_there(sources.config)) {
-    throw Error(Cause::data,
-                text(run_dir,
-                     " has no metrics.jsonl and no config.txt, as micrec train leaves them; name "
-                     "the folder that was a run's --run_dir"));
+    throw Error(Cause::data, run_dir,
+                " has no metrics.jsonl and no config.txt, as micrec train leaves them; name "
+                "the folder that was a run's --run_dir");
   }
   if (const std::optional<LockHolder> holder = lock_holder_of(run_dir)) {
     sources.holder = in_words(*holder);

@@ -131,11 +131,10 @@ void refuse_passed_end(const TrainingConfig& training, std::int64_t step,
                        std::int64_t steps_per_epoch) {
   const bool by_steps = training.max_steps > 0 && training.max_steps < step;
   if (!by_steps && training.epochs * steps_per_epoch >= step) return;
-  throw Error(
-      Cause::usage,
-      text(by_steps ? "--max_steps=" : "--epochs=", by_steps ? training.max_steps : training.epochs,
-           ": the run is at step ", with_commas(step),
-           " already; give a later end, or leave --resume out and begin another run"));
+  throw Error(Cause::usage, by_steps ? "--max_steps=" : "--epochs=",
+              by_steps ? training.max_steps : training.epochs, ": the run is at step ",
+              with_commas(step),
+              " already; give a later end, or leave --resume out and begin another run");
 }
 
 /// What must travel in a step, by collective; empty on all ranks but 0. Ranks: collective.

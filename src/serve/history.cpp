@@ -64,13 +64,12 @@ std::map<int, std::string> parse_domain_files(const std::string& flag, const std
     } else if (name.empty() && dataset.domains().size() == 1) {
       name = dataset.domains().front().name;
     } else if (name.empty()) {
-      throw Error(Cause::usage,
-                  text(flag, "=", part, " does not say which domain it is of: write ", flag, "=",
-                       dataset.domains().front().name, "=", part, " or give --domain"));
+      throw Error(Cause::usage, flag, "=", part, " does not say which domain it is of: write ",
+                  flag, "=", dataset.domains().front().name, "=", part, " or give --domain");
     }
     const int number = dataset.domain_number(name);
     if (!files.emplace(number, part.substr(equals == std::string::npos ? 0 : equals + 1)).second) {
-      throw Error(Cause::usage, text(flag, " names two files for the domain ", name));
+      throw Error(Cause::usage, flag, " names two files for the domain ", name);
     }
   }
   return files;
@@ -112,11 +111,11 @@ History read_history(const std::string& path, const InteractionsOptions& reading
          << with_commas(history.users.size()) << " people in " << name << " ("
          << join(summary.in_words(), "; ") << ")\n";
   if (unknown == read) {
-    throw Error(Cause::data,
-                text(path, ": none of its items is an item of the domain ", name, " (it has '",
-                     unknown_example, "', the domain has '", items.size() > 0 ? items.key(0) : "",
-                     "'); check that user and item columns are not swapped, or name "
-                     "the domain by --history=DOMAIN=FILE"));
+    throw Error(Cause::data, path, ": none of its items is an item of the domain ", name,
+                " (it has '", unknown_example, "', the domain has '",
+                items.size() > 0 ? items.key(0) : "",
+                "'); check that user and item columns are not swapped, or name "
+                "the domain by --history=DOMAIN=FILE");
   }
   if (fades && times.empty()) {
     report << "  it has no times: all of a person's items count the same in item regression\n";

@@ -74,12 +74,12 @@ std::map<std::string, std::string> files_by_domain(const std::string& flag,
   for (const std::string& part : split_paths(list)) {
     const std::size_t equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw Error(Cause::usage, text(flag, "=", part, " does not say which domain it is of: write ",
-                                     flag, "=DOMAIN=FILE,..."));
+      throw Error(Cause::usage, flag, "=", part, " does not say which domain it is of: write ",
+                  flag, "=DOMAIN=FILE,...");
     }
     const std::string domain = part.substr(0, equals);
     if (!files.emplace(domain, part.substr(equals + 1)).second) {
-      throw Error(Cause::usage, text(flag, " names two files for the domain ", domain));
+      throw Error(Cause::usage, flag, " names two files for the domain ", domain);
     }
   }
   return files;

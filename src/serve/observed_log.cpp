@@ -60,11 +60,10 @@ Observation observation_of(const Json& line, const std::string& where) {
     if (!line.contains("items")) return observation;
     for (const Json& item : line["items"]) observation.items.push_back(item_of(item));
   } catch (const Json::exception&) {
-    throw Error(Cause::data,
-                text(where,
-                     ": expected {\"events\": [[domain, user, item], ...], \"items\": "
-                     "[{\"domain\", \"item\", \"features\"}, ...]}; this program did not "
-                     "write it, give another --log"));
+    throw Error(Cause::data, where,
+                ": expected {\"events\": [[domain, user, item], ...], \"items\": "
+                "[{\"domain\", \"item\", \"features\"}, ...]}; this program did not "
+                "write it, give another --log");
   }
   return observation;
 }
@@ -91,11 +90,10 @@ std::string line_of(const Observation& observation) {
 void check_format(const Json& first, const std::string& path) {
   const bool is_ours = first.is_object() && first.value("format", "") == kFormat;
   if (is_ours && first.value("format_version", 0) == kVersion) return;
-  throw Error(Cause::data,
-              text(path,
-                   is_ours ? " is of another version of the log of observed events"
-                           : " is no log of observed events, or its first line is damaged",
-                   "; give another file by --log"));
+  throw Error(Cause::data, path,
+              is_ours ? " is of another version of the log of observed events"
+                      : " is no log of observed events, or its first line is damaged",
+              "; give another file by --log");
 }
 
 }  // namespace
@@ -103,17 +101,17 @@ void check_format(const Json& first, const std::string& path) {
 ObservedLog::ObservedLog(const std::string& path, const Use& use, std::ostream& report)
     : path_(path), file_(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC) {
   if (!file_.ok()) {
-    throw Error(Cause::io, text(path_error("open", path, errno),
-                                "; --log names another file to keep events in"));
+    throw Error(Cause::io, path_error("open", path, errno),
+                "; --log names another file to keep events in");
   }
   struct stat status {};
   if (fstat(file_.id(), &status) != 0 || !S_ISREG(status.st_mode)) {
-    throw Error(Cause::io, text(path, " is no file that events can be kept in; name one by --log"));
+    throw Error(Cause::io, path, " is no file that events can be kept in; name one by --log");
   }
   if (flock(file_.id(), LOCK_EX | LOCK_NB) != 0) {
-    throw Error(Cause::io, text(path,
-                                " is in use by another server; stop it, or give this one a "
-                                "file of its own by --log"));
+    throw Error(Cause::io, path,
+                " is in use by another server; stop it, or give this one a "
+                "file of its own by --log");
   }
   read(use, report);
   if (is_torn_ && !cut()) throw Error(Cause::io, path_error("shorten", path, errno));
@@ -143,9 +141,9 @@ void ObservedLog::read(const Use& use, std::ostream& report) {
       continue;
     }
     if (damaged > 0) {
-      throw Error(Cause::data, text(path_, ":", damaged,
-                                    ": the line is damaged, and whole ones follow it; restore the "
-                                    "file, or take the line out and lose its events"));
+      throw Error(Cause::data, path_, ":", damaged,
+                  ": the line is damaged, and whole ones follow it; restore the "
+                  "file, or take the line out and lose its events");
     }
     if (number == 1) {
       check_format(json, path_);

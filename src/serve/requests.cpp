@@ -39,8 +39,8 @@ class Members {
       if (std::ranges::find(known, name) != known.end()) continue;
       const std::optional<std::string> near = nearest(name, known);
       const std::string there = known.empty() ? "it has none" : "it may have " + join(known, ", ");
-      throw Error(Cause::usage, text("a request has no member \"", printable(name), "\" here; ",
-                                     near ? "did you mean \"" + *near + "\"?" : there));
+      throw Error(Cause::usage, "a request has no member \"", printable(name), "\" here; ",
+                  near ? "did you mean \"" + *near + "\"?" : there);
     }
   }
 
@@ -107,7 +107,7 @@ class Members {
   }
 
   [[noreturn]] static void refuse(const char* name, const char* expected) {
-    throw Error(Cause::usage, text("\"", name, "\" must be ", expected));
+    throw Error(Cause::usage, "\"", name, "\" must be ", expected);
   }
 
  private:

@@ -67,10 +67,9 @@ std::shared_ptr<const ItemFilter> ServedModel::filter(int domain, const ItemRule
   const FilterRules understood(rules, /*prefix=*/"");
   const std::optional<ItemAttributes>& attributes = attributes_[domain];
   if (rules.asks_attributes() && !attributes) {
-    throw Error(Cause::usage,
-                text(understood.asking(), " asks about items of ", name(domain),
-                     ", which have no attributes here; start the server with --attributes=",
-                     name(domain), "=items.csv, or name other domains by \"domains\""));
+    throw Error(Cause::usage, understood.asking(), " asks about items of ", name(domain),
+                ", which have no attributes here; start the server with --attributes=",
+                name(domain), "=items.csv, or name other domains by \"domains\"");
   }
   auto made = std::make_shared<ItemFilter>(items_[domain].size());
   understood.apply(run_->degree_of_items(domain), attributes ? &*attributes : nullptr, *made);

@@ -24,8 +24,8 @@ std::string read_token(const std::string& path) {
                             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
                             "=") == std::string::npos;
   if (token.size() >= kShortestToken && is_plain) return token;
-  throw Error(Cause::usage, text(path, " must hold one secret of at least ", kShortestToken,
-                                 " letters, digits and -._~+/=; openssl rand -hex 32 makes one"));
+  throw Error(Cause::usage, path, " must hold one secret of at least ", kShortestToken,
+              " letters, digits and -._~+/=; openssl rand -hex 32 makes one");
 }
 
 /// `options`, `open` and `report` are of whoever asks, and outlive it.
@@ -69,10 +69,9 @@ std::vector<std::string> files_of(const ServerOptions& options) {
 void take_token(const std::string& file, HttpOptions& http) {
   if (!file.empty()) http.token = read_token(file);
   if (!http.token.empty() || is_loopback(http.host)) return;
-  throw Error(Cause::usage,
-              text("other machines may reach --host=", http.host,
-                   ", where a secret must keep strangers out: give --token_file=FILE, or listen "
-                   "on 127.0.0.1"));
+  throw Error(Cause::usage, "other machines may reach --host=", http.host,
+              ", where a secret must keep strangers out: give --token_file=FILE, or listen "
+              "on 127.0.0.1");
 }
 
 void serve_http(const ServerOptions& options, const RunOpener& open, const HeldSignals& signals,

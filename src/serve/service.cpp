@@ -35,9 +35,8 @@ std::vector<int> chosen_domains(const ServedModel& model, const std::vector<std:
 
 void check_size(std::size_t size, std::int64_t limit, const char* what) {
   if (static_cast<std::int64_t>(size) <= limit) return;
-  throw Error(Cause::usage,
-              text("the request has ", with_commas(static_cast<std::int64_t>(size)), " ", what,
-                   ", and this server takes at most ", with_commas(limit), "; send fewer"));
+  throw Error(Cause::usage, "the request has ", with_commas(static_cast<std::int64_t>(size)), " ",
+              what, ", and this server takes at most ", with_commas(limit), "; send fewer");
 }
 
 std::size_t size_of(const KeysByDomain& items) {
@@ -115,10 +114,10 @@ void check_times(const Asker& asker) {
     const auto keys = asker.history.find(domain);
     const std::size_t items = keys == asker.history.end() ? 0 : keys->second.size();
     if (times.size() == items) continue;
-    throw Error(Cause::usage, text("\"history_times\" has ", times.size(), " times for ",
-                                   excerpt(domain), ", and \"history\" has ", items,
-                                   " items there; expected one for each, in "
-                                   "the same order"));
+    throw Error(Cause::usage, "\"history_times\" has ", times.size(), " times for ",
+                excerpt(domain), ", and \"history\" has ", items,
+                " items there; expected one for each, in "
+                "the same order");
   }
 }
 
@@ -159,10 +158,10 @@ void check_shares(const ServedModel& model, const Person& person, std::int64_t k
     if (met != nullptr) items += std::ssize(met->items);
   }
   if (items * k <= kMostShares) return;
-  throw Error(Cause::usage, text("reasons for ", with_commas(k), " items by a history of ",
-                                 with_commas(items), " are more than this server gives; ask for ",
-                                 with_commas(std::max<std::int64_t>(1, kMostShares / items)),
-                                 " items or fewer by \"k\""));
+  throw Error(Cause::usage, "reasons for ", with_commas(k), " items by a history of ",
+              with_commas(items), " are more than this server gives; ask for ",
+              with_commas(std::max<std::int64_t>(1, kMostShares / items)),
+              " items or fewer by \"k\"");
 }
 
 /// Errors   Error(checkpoint) where a model is of another data set than the one before.
@@ -170,9 +169,8 @@ void check_same_dataset(const ServedModel& before, const ServedModel& made) {
   const std::string& was = before.run().info.dataset_fingerprint;
   const std::string& is = made.run().info.dataset_fingerprint;
   if (was == is) return;
-  throw Error(Cause::checkpoint,
-              text(made.run().checkpoint, " is of a data set with fingerprint ", is,
-                   ", and this server has ", was, "; start another server for it"));
+  throw Error(Cause::checkpoint, made.run().checkpoint, " is of a data set with fingerprint ", is,
+              ", and this server has ", was, "; start another server for it");
 }
 
 }  // namespace
@@ -227,8 +225,8 @@ std::shared_ptr<const ServedModel> RecommendationService::model() const {
 
 std::int64_t RecommendationService::checked_length(std::int64_t k) const {
   if (k >= 1 && k <= limits_.k) return k;
-  throw Error(Cause::usage, text("k is ", k, ", and this server gives lists of 1 to ",
-                                 with_commas(limits_.k), " items"));
+  throw Error(Cause::usage, "k is ", k, ", and this server gives lists of 1 to ",
+              with_commas(limits_.k), " items");
 }
 
 /// Each domain's history is what the request gives, or else what was observed since joined to what
@@ -268,11 +266,10 @@ void RecommendationService::check_choice(const ServedModel& model, const ItemCho
              "items in only_items and exclude_items");
   for (const std::string* rule : {&choice.rules.where, &choice.rules.at_most}) {
     if (rule->size() <= kLongestCondition) continue;
-    throw Error(Cause::usage,
-                text("\"", rule == &choice.rules.where ? "where" : "at_most", "\" has ",
-                     with_commas(std::ssize(*rule)), " bytes, and this server takes at most ",
-                     with_commas(kLongestCondition),
-                     "; name items by \"only_items\" or \"exclude_items\" instead"));
+    throw Error(Cause::usage, "\"", rule == &choice.rules.where ? "where" : "at_most", "\" has ",
+                with_commas(std::ssize(*rule)), " bytes, and this server takes at most ",
+                with_commas(kLongestCondition),
+                "; name items by \"only_items\" or \"exclude_items\" instead");
   }
 }
 
@@ -345,9 +342,8 @@ Answer RecommendationService::similar(const SimilarRequest& request) const {
     const SimilarItems list =
         similar_items(model->recommender(), items.person, domain, k, chosen.filter());
     if (list.likeness == Likeness::none) {
-      throw Error(Cause::usage,
-                  text("nothing relates the items given to those of ", model->name(domain), ": ",
-                       kUnrelated, "; leave it out of \"domains\""));
+      throw Error(Cause::usage, "nothing relates the items given to those of ", model->name(domain),
+                  ": ", kUnrelated, "; leave it out of \"domains\"");
     }
     AnsweredList of_domain = {model->name(domain), name_of(list.likeness), {}};
     for (const ScoredItem& item : list.items) {
@@ -376,7 +372,7 @@ Answer RecommendationService::find_items(const ItemSearch& search) const {
 void check_key(const char* what, const std::string& key) {
   const char* const problem = problem_of_key(key);
   if (problem == nullptr) return;
-  throw Error(Cause::usage, text("the key ", excerpt(key), " of ", what, " ", problem));
+  throw Error(Cause::usage, "the key ", excerpt(key), " of ", what, " ", problem);
 }
 
 double RecommendationService::longest_row_of(const ServedModel& model,
@@ -401,24 +397,23 @@ void RecommendationService::check_new_item(const ServedModel& model, const NewIt
           if (std::ranges::find(names, one.name) == names.end()) names.push_back(one.name);
         }
       }
-      throw Error(Cause::usage, text("the item ", excerpt(item.item), " has features of ",
-                                     excerpt(modality), ", and nothing was learned of these; ",
-                                     names.empty() ? "leave them out"
-                                                   : text("the modalities are ", listed(names))));
+      throw Error(Cause::usage, "the item ", excerpt(item.item), " has features of ",
+                  excerpt(modality), ", and nothing was learned of these; ",
+                  names.empty() ? "leave them out" : text("the modalities are ", listed(names)));
     }
     if (std::ssize(row) != info->width) {
-      throw Error(Cause::usage,
-                  text("the item ", excerpt(item.item), " has ", with_commas(std::ssize(row)),
-                       " numbers of ", modality, ", expected ", with_commas(info->width),
-                       "; encode it with the model that was taken for the dataset"));
+      throw Error(Cause::usage, "the item ", excerpt(item.item), " has ",
+                  with_commas(std::ssize(row)), " numbers of ", modality, ", expected ",
+                  with_commas(info->width),
+                  "; encode it with the model that was taken for the dataset");
     }
     if (!std::ranges::all_of(row, [](float number) { return std::isfinite(number); })) {
-      throw Error(Cause::usage, text("the item ", excerpt(item.item), " has a number of ", modality,
-                                     " that is too large for float32; check how it was encoded"));
+      throw Error(Cause::usage, "the item ", excerpt(item.item), " has a number of ", modality,
+                  " that is too large for float32; check how it was encoded");
     }
     const std::string problem = problem_of_length(row, modality, longest_row_of(model, modality));
     if (!problem.empty()) {
-      throw Error(Cause::usage, text("the item ", excerpt(item.item), " ", problem));
+      throw Error(Cause::usage, "the item ", excerpt(item.item), " ", problem);
     }
   }
 }

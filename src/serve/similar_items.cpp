@@ -40,11 +40,10 @@ std::pair<int, std::string> domain_and_key(const std::string& part, const Datase
   }
   if (domains.size() == 1) return {0, part};
   const std::vector<std::string> names = dataset.domain_names();
-  throw Error(Cause::usage,
-              text("--items: expected DOMAIN:KEY, as in ", names.front(), ":",
-                   dataset.item_keys(0).empty() ? "KEY" : dataset.item_keys(0).front(), ", got ",
-                   excerpt(part), "; the domains are ", listed(names),
-                   ", and there is no file of that name"));
+  throw Error(Cause::usage, "--items: expected DOMAIN:KEY, as in ", names.front(), ":",
+              dataset.item_keys(0).empty() ? "KEY" : dataset.item_keys(0).front(), ", got ",
+              excerpt(part), "; the domains are ", listed(names),
+              ", and there is no file of that name");
 }
 
 }  // namespace

@@ -45,9 +45,8 @@ std::optional<std::string> named_best(const std::string& directory) {
   if (!name) return std::nullopt;
   const std::optional<std::string> found = best_checkpoint(directory);
   if (!found) {
-    throw Error(Cause::checkpoint,
-                text(directory, "/best.json names ", *name, ", which is not there or incomplete; ",
-                     other_checkpoints(directory, *name)));
+    throw Error(Cause::checkpoint, directory, "/best.json names ", *name,
+                ", which is not there or incomplete; ", other_checkpoints(directory, *name));
   }
   return found;
 }
@@ -65,8 +64,8 @@ std::string checkpoint_path(const std::string& run_dir, const std::string& which
     found = (std::filesystem::path(directory) / which).string();
   }
   if (!found) {
-    throw Error(Cause::checkpoint,
-                text(directory, " holds no checkpoint; train first, or give another --run_dir"));
+    throw Error(Cause::checkpoint, directory,
+                " holds no checkpoint; train first, or give another --run_dir");
   }
   return *found;
 }
@@ -100,24 +99,23 @@ DatasetFile open_dataset(const TrainedRunOptions& options, const Checkpoint& che
   const CheckpointInfo& info = checkpoint.info();
   const std::string path = options.dataset.empty() ? info.dataset_path : options.dataset;
   if (!is_there(path)) {
-    throw Error(Cause::io, text("the run's data set ", path,
-                                " is not there; give --dataset=FILE where it is now"));
+    throw Error(Cause::io, "the run's data set ", path,
+                " is not there; give --dataset=FILE where it is now");
   }
   refuse_output_over_inputs("--out", options.out, {path});
   DatasetFile dataset = DatasetFile::open(path);
   if (origins_by_record(dataset, info.dataset_fingerprint)) {
     throw Error(
-        Cause::checkpoint,
-        text(path, " extends the data set on which ", checkpoint.directory(),
-             " was trained: refresh the run on it with micrec train --init_from=", options.run_dir,
-             ", or give the data set it was trained on, and what came since by --observed "
-             "and --items"));
+        Cause::checkpoint, path, " extends the data set on which ", checkpoint.directory(),
+        " was trained: refresh the run on it with micrec train --init_from=", options.run_dir,
+        ", or give the data set it was trained on, and what came since by --observed "
+        "and --items");
   }
   if (dataset.fingerprint() != info.dataset_fingerprint) {
-    throw Error(Cause::checkpoint,
-                text(checkpoint.directory(), " was trained on a data set with fingerprint ",
-                     info.dataset_fingerprint, ", but ", path, " has ", dataset.fingerprint(),
-                     "; give --dataset=FILE with the one it was trained on"));
+    throw Error(Cause::checkpoint, checkpoint.directory(),
+                " was trained on a data set with fingerprint ", info.dataset_fingerprint, ", but ",
+                path, " has ", dataset.fingerprint(),
+                "; give --dataset=FILE with the one it was trained on");
   }
   dataset.verify();
   return dataset;
@@ -140,12 +138,11 @@ void refuse_cold_items(const DatasetFile& dataset, const char* model) {
     const auto item =
         std::find(cold.begin() + dataset.origin().extends.back().items[d], cold.end(), 1);
     if (item == cold.end()) continue;
-    throw Error(
-        Cause::usage,
-        text("--items: '", dataset.item_keys(d)[item - cold.begin()], "' of ",
-             dataset.domains()[d].name, " has features and no interaction, and this model (", model,
-             ") looks at no features, so it cannot place it; give what people did with it "
-             "by --observed, or leave it out"));
+    throw Error(Cause::usage, "--items: '", dataset.item_keys(d)[item - cold.begin()], "' of ",
+                dataset.domains()[d].name, " has features and no interaction, and this model (",
+                model,
+                ") looks at no features, so it cannot place it; give what people did with it "
+                "by --observed, or leave it out");
   }
 }
 
@@ -171,10 +168,9 @@ FitSettings settings_of(const std::string& path, const TrainedRun& run) {
   const nlohmann::json settings =
       nlohmann::json::parse(text_of_file, nullptr, /*allow_exceptions=*/false);
   if (!settings.is_object() || !settings.contains("chosen") || !settings.contains("asked")) {
-    throw Error(Cause::checkpoint,
-                text(path,
-                     " does not say with which settings item regression was fitted, so new "
-                     "items cannot join it; train the run again"));
+    throw Error(Cause::checkpoint, path,
+                " does not say with which settings item regression was fitted, so new "
+                "items cannot join it; train the run again");
   }
   FitSettings fit;
   fit.modalities = settings["asked"].value("modalities", std::vector<std::string>());

@@ -100,9 +100,9 @@ ItemRegressionWish with_times(ItemRegressionWish wish, const DatasetFile& datase
                               std::ostream& log) {
   if (std::ranges::any_of(dataset.domains(), &DomainInfo::has_timestamps)) return wish;
   if (has_recency(wish.half_life)) {
-    throw Error(Cause::usage, text("--recency needs to know what came when, and ", dataset.path(),
-                                   " has no times; prepare it from files with a timestamp, or "
-                                   "leave the flag out"));
+    throw Error(Cause::usage, "--recency needs to know what came when, and ", dataset.path(),
+                " has no times; prepare it from files with a timestamp, or "
+                "leave the flag out");
   }
   if (wish.half_life.empty()) log << "recency   off: the data set has no times\n";
   wish.half_life = {kNoRecency};

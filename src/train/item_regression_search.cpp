@@ -95,8 +95,8 @@ struct Search {
 
 void check_one_a_domain(const std::vector<double>& list, int domains, const char* flag) {
   if (list.size() <= 1 || static_cast<int>(list.size()) == domains) return;
-  throw Error(Cause::usage, text("--", flag, " has ", list.size(), " values; expected one, or one ",
-                                 "for each of the ", domains, " domains"));
+  throw Error(Cause::usage, "--", flag, " has ", list.size(), " values; expected one, or one ",
+              "for each of the ", domains, " domains");
 }
 
 ItemRegressionChoice choose_item_regression(const ItemRegressionFit& fit, int domains,
@@ -226,10 +226,10 @@ std::vector<ItemRegressionSettings> chosen_settings(const nlohmann::json& chosen
       }
     }
   } catch (const nlohmann::json::exception& error) {
-    throw Error(Cause::checkpoint, text(origin,
-                                        " does not say with which settings item regression "
-                                        "was fitted: ",
-                                        error.what()));
+    throw Error(Cause::checkpoint, origin,
+                " does not say with which settings item regression "
+                "was fitted: ",
+                error.what());
   }
   return settings;
 }
@@ -242,8 +242,8 @@ std::vector<double> chosen_half_life(const nlohmann::json& chosen,
     const nlohmann::json of =
         chosen.value(domain, nlohmann::json::object()).value("recency", nlohmann::json(kNoRecency));
     if (!of.is_number() || !(of.get<double>() >= 0)) {
-      throw Error(Cause::checkpoint, text(origin, ": expected a number from 0 as the recency of ",
-                                          domain, ", got ", excerpt(of.dump())));
+      throw Error(Cause::checkpoint, origin, ": expected a number from 0 as the recency of ",
+                  domain, ", got ", excerpt(of.dump()));
     }
     half_life.push_back(of);
   }

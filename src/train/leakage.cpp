@@ -65,7 +65,7 @@ std::vector<std::string> leaked_from(const CheckpointInfo& run, const DatasetFil
   refuse_unreadable(run.dataset_path);
   const DatasetFile then = DatasetFile::open(run.dataset_path);
   if (then.fingerprint() != run.dataset_fingerprint) {
-    throw Error(Cause::checkpoint, text(then.path(), " is another data set now"));
+    throw Error(Cause::checkpoint, then.path(), " is another data set now");
   }
   const NodeOrigins origins = origins_by_keys(dataset, then);
   const NodeSpace space = node_space(dataset);

@@ -34,9 +34,9 @@ NodeOrigins origins_by_keys(const DatasetFile& now, const DatasetFile& then) {
   const std::string names = join(now.domain_names(), ", ");
   const std::string names_then = join(then.domain_names(), ", ");
   if (names != names_then) {
-    throw Error(Cause::data, text(now.path(), " has the domains ", names, ", and ", then.path(),
-                                  ", on which the model was trained, has ", names_then,
-                                  "; both need the same, in the same order"));
+    throw Error(Cause::data, now.path(), " has the domains ", names, ", and ", then.path(),
+                ", on which the model was trained, has ", names_then,
+                "; both need the same, in the same order");
   }
   NodeOrigins origins{node_space(then), {}};
   const NodeSpace space = node_space(now);

@@ -71,10 +71,9 @@ std::optional<std::string> settings_before_first_checkpoint(const std::string& r
   const std::string directory = checkpoints_of(run_dir);
   if (!is_there(config) || newest_checkpoint(directory)) return std::nullopt;
   if (const std::optional<std::string> saved = saved_once(run_dir)) {
-    throw Error(Cause::checkpoint,
-                text(directory, " holds no checkpoint to go on from, though ",
-                     MetricsLog::path_in(run_dir), " tells of ", excerpt(*saved),
-                     "; bring the run's checkpoints back, or leave --resume out to start anew"));
+    throw Error(Cause::checkpoint, directory, " holds no checkpoint to go on from, though ",
+                MetricsLog::path_in(run_dir), " tells of ", excerpt(*saved),
+                "; bring the run's checkpoints back, or leave --resume out to start anew");
   }
   return read_small_file(config, kMostFlagfileBytes);
 }

@@ -19,10 +19,9 @@ std::string checkpoint_to_begin_from(const std::string& run_dir) {
   std::optional<std::string> found = best_checkpoint(directory);
   if (!found) found = newest_checkpoint(directory);
   if (!found) {
-    throw Error(Cause::checkpoint,
-                text(directory,
-                     " holds no checkpoint to begin from; name the folder of a run that "
-                     "was trained by --init_from"));
+    throw Error(Cause::checkpoint, directory,
+                " holds no checkpoint to begin from; name the folder of a run that "
+                "was trained by --init_from");
   }
   return *found;
 }
@@ -40,21 +39,19 @@ std::optional<NodeOrigins> origins_in(const CheckpointInfo& info, const DatasetF
     return origins;
   }
   if (!is_there(info.dataset_path)) {
-    throw Error(Cause::io,
-                text(dataset.path(),
-                     " does not say that it extends the data set of --init_from, "
-                     "so users and items are matched by key; but that data set, ",
-                     info.dataset_path,
-                     ", is not there. Put it back, or make the new one with micrec prepare "
-                     "--append"));
+    throw Error(Cause::io, dataset.path(),
+                " does not say that it extends the data set of --init_from, "
+                "so users and items are matched by key; but that data set, ",
+                info.dataset_path,
+                ", is not there. Put it back, or make the new one with micrec prepare "
+                "--append");
   }
   const DatasetFile then = DatasetFile::open(info.dataset_path);
   if (then.fingerprint() != info.dataset_fingerprint) {
-    throw Error(Cause::checkpoint,
-                text(then.path(),
-                     " is no longer the data set that the run of --init_from was "
-                     "trained on: it has the fingerprint ",
-                     then.fingerprint(), " and not ", info.dataset_fingerprint));
+    throw Error(Cause::checkpoint, then.path(),
+                " is no longer the data set that the run of --init_from was "
+                "trained on: it has the fingerprint ",
+                then.fingerprint(), " and not ", info.dataset_fingerprint);
   }
   log << "           users and items matched by the keys of " << then.path() << "\n";
   return origins_by_keys(dataset, then);
@@ -71,11 +68,10 @@ void refuse_missing_parts(const Checkpoint& checkpoint, Model& model, const std:
   for (const Parameter& parameter : model.parameters()) note(parameter.name);
   for (const Buffer& buffer : model.buffers()) note(buffer.name);
   if (missing.empty()) return;
-  throw Error(Cause::usage,
-              text("--init_from: the run in ", run_dir, " has nothing of what ",
-                   name_of(model.config().kind), " as it is set begins with (", join(missing, ", "),
-                   "); leave the flags of the model out, which are then that run's, or begin from "
-                   "nothing"));
+  throw Error(Cause::usage, "--init_from: the run in ", run_dir, " has nothing of what ",
+              name_of(model.config().kind), " as it is set begins with (", join(missing, ", "),
+              "); leave the flags of the model out, which are then that run's, or begin from "
+              "nothing");
 }
 
 /// (owned rows) bool, 1 where the node was not there.
@@ -93,9 +89,9 @@ at::Tensor new_rows(const Shard& shard, const std::optional<NodeOrigins>& origin
 RunStart begin_from(const std::string& run_dir, const DatasetFile& dataset, Model& model,
                     Optimizer& optimizer, std::ostream& log) {
   if (model.config().is_solved()) {
-    throw Error(Cause::usage, text("--init_from: ", name_of(model.config().kind),
-                                   " is solved whole in each epoch and needs no beginning; leave "
-                                   "it out"));
+    throw Error(Cause::usage, "--init_from: ", name_of(model.config().kind),
+                " is solved whole in each epoch and needs no beginning; leave "
+                "it out");
   }
   const Shard& shard = model.shard();
   const Checkpoint checkpoint = Checkpoint::open(checkpoint_to_begin_from(run_dir), *shard.world);
@@ -146,10 +142,9 @@ RunStart resume(const std::vector<RunSetting>& settings, const DatasetFile& data
                                " with ", info.dataset_fingerprint, ")"));
   }
   if (!differences.empty()) {
-    throw Error(
-        Cause::checkpoint,
-        text(newest.directory(), " is of a run with other settings: ", join(differences, ", "),
-             "; give those of the run, or start a new one in another --run_dir"));
+    throw Error(Cause::checkpoint, newest.directory(),
+                " is of a run with other settings: ", join(differences, ", "),
+                "; give those of the run, or start a new one in another --run_dir");
   }
   RunStart resumed;
   resumed.state = restore(newest, model, &optimizer);

@@ -145,15 +145,13 @@ void Trainer::read_loss(TrainingState& state, StepRecord& record) {
   state.step = reading.step - 1;
   std::vector<std::string> parts;
   for (const auto& [name, part] : reading.loss.by_name) parts.push_back(text(name, " ", part));
-  throw Error(
-      Cause::diverged,
-      text("the loss of step ", reading.step, " (epoch ",
-           (reading.step - 1) / steps_per_epoch() + 1, ") is ", record.loss, " (",
-           join(parts, ", "), "), expected a finite number; ",
-           saved_step_ > 0
-               ? text("the checkpoint of step ", saved_step_,
-                      " is kept: go on from it by --resume with a smaller --lr or more --l2")
-               : "nothing was saved before: start again with a smaller --lr or more --l2"));
+  throw Error(Cause::diverged, "the loss of step ", reading.step, " (epoch ",
+              (reading.step - 1) / steps_per_epoch() + 1, ") is ", record.loss, " (",
+              join(parts, ", "), "), expected a finite number; ",
+              saved_step_ > 0
+                  ? text("the checkpoint of step ", saved_step_,
+                         " is kept: go on from it by --resume with a smaller --lr or more --l2")
+                  : "nothing was saved before: start again with a smaller --lr or more --l2");
 }
 
 double Trainer::seconds_of_reading(TrainingState& state, StepRecord& record) {

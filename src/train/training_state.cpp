@@ -36,8 +36,8 @@ std::int64_t number_in(const CheckpointInfo& info, const char* name) {
   if (found == info.extra.end()) return 0;
   const auto number = parse_integer(found->second);
   if (!number || *number < 0) {
-    throw Error(Cause::checkpoint,
-                text("the checkpoint says ", name, " = '", found->second, "', which is no number"));
+    throw Error(Cause::checkpoint, "the checkpoint says ", name, " = '", found->second,
+                "', which is no number");
   }
   return *number;
 }

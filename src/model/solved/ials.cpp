@@ -95,9 +95,10 @@ std::vector<ImplicitAls::Basis> ImplicitAls::bases_of(Side side) const {
     grams = grams[0];
   }
   if (!grams.isfinite().all().item<bool>()) {
-    throw Error(Cause::diverged, text("the rows of ials are not finite numbers; try a larger "
-                                      "--ials_reg than ",
-                                      config_.ials_reg));
+    throw Error(Cause::diverged,
+                "the rows of ials are not finite numbers; try a larger "
+                "--ials_reg than ",
+                config_.ials_reg);
   }
   std::vector<Basis> bases;
   for (int domain = 0; domain < domains; ++domain) {

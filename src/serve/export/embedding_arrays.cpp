@@ -46,9 +46,8 @@ void write_keys(const std::vector<std::string>& keys, const UnfinishedFile& file
   std::string lines;
   for (const std::string& key : keys) {
     if (key.find_first_of("\r\n") != std::string::npos) {
-      throw Error(Cause::data,
-                  text("the key ", excerpt(key), " has a line end in it, so ", file.path(),
-                       " could not have a key a line; give --format=hdf5"));
+      throw Error(Cause::data, "the key ", excerpt(key), " has a line end in it, so ", file.path(),
+                  " could not have a key a line; give --format=hdf5");
     }
     lines += key + "\n";
   }

@@ -24,7 +24,7 @@ void write_product_index(const UnfinishedFile& file, std::span<const float> rows
   try {
     faiss::write_index(&index, file.name().c_str());
   } catch (const faiss::FaissException& error) {
-    throw Error(Cause::io, text("cannot write ", file.path(), ": ", error.what()));
+    throw Error(Cause::io, "cannot write ", file.path(), ": ", error.what());
   }
 }
 
@@ -39,7 +39,7 @@ std::vector<std::int64_t> search_product_index(const std::string& path,
     index->search(count, queries.data(), k, products.data(), found.data());
     return found;
   } catch (const faiss::FaissException& error) {
-    throw Error(Cause::io, text("cannot read ", path, ": ", error.what()));
+    throw Error(Cause::io, "cannot read ", path, ": ", error.what());
   }
 }
 

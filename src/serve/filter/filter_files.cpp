@@ -36,13 +36,13 @@ std::vector<std::int32_t> read_item_keys(const std::string& path, const std::str
     }
   }
   if (read == 0) {
-    throw Error(Cause::data, text(path, " is empty; expected the key of an item a line"));
+    throw Error(Cause::data, path, " is empty; expected the key of an item a line");
   }
   if (unknown == read) {
-    throw Error(Cause::data,
-                text(path, ": none of its ", with_commas(read), " lines is an item of the domain ",
-                     domain, " (it has '", unknown_example, "', the domain has '", items.key(0),
-                     "'); expected a key a line; name the domain by DOMAIN=FILE"));
+    throw Error(Cause::data, path, ": none of its ", with_commas(read),
+                " lines is an item of the domain ", domain, " (it has '", unknown_example,
+                "', the domain has '", items.key(0),
+                "'); expected a key a line; name the domain by DOMAIN=FILE");
   }
   std::ranges::sort(known);
   known.erase(std::unique(known.begin(), known.end()), known.end());
@@ -106,9 +106,9 @@ std::optional<ItemFilter> FilterFiles::read(int domain, std::span<const std::int
   if (options_.rules.asks_attributes()) {
     const auto path = attributes_.find(domain);
     if (path == attributes_.end()) {
-      throw Error(Cause::usage, text(rules_.asking(), " asks about items of ", name,
-                                     ", which have no attributes; give --attributes=", name,
-                                     "=items.csv, or list another domain alone by --domain"));
+      throw Error(Cause::usage, rules_.asking(), " asks about items of ", name,
+                  ", which have no attributes; give --attributes=", name,
+                  "=items.csv, or list another domain alone by --domain");
     }
     attributes = ItemAttributes::read(path->second, name, items, report);
   }

@@ -14,11 +14,10 @@ AtMost parse_at_most(const std::string& value, const std::string& asked) {
   const std::size_t colon = value.find(':');
   const std::optional<std::int64_t> most = parse_integer(value.substr(0, colon));
   if (colon == std::string::npos || !most || *most < 1 || colon + 1 == value.size()) {
-    throw Error(Cause::usage,
-                text(asked,
-                     ": expected how many items of one value of a column a list may have, "
-                     "as 2:brand, got ",
-                     excerpt(value)));
+    throw Error(Cause::usage, asked,
+                ": expected how many items of one value of a column a list may have, "
+                "as 2:brand, got ",
+                excerpt(value));
   }
   return {*most, value.substr(colon + 1)};
 }

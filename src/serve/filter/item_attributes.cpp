@@ -70,9 +70,9 @@ ItemAttributes ItemAttributes::read(const std::string& path, const std::string& 
                                     const KeyTable& items, std::ostream& report) {
   ItemTable table{LineReader(path)};
   if (table.is_empty()) {
-    throw Error(Cause::data, text(path,
-                                  " is empty; expected a table of attributes with a header line "
-                                  "that names item_id and other columns"));
+    throw Error(Cause::data, path,
+                " is empty; expected a table of attributes with a header line "
+                "that names item_id and other columns");
   }
   ItemAttributes attributes;
   attributes.path_ = path;
@@ -108,12 +108,12 @@ ItemAttributes ItemAttributes::read(const std::string& path, const std::string& 
     }
   }
   if (unknown == read) {
-    throw Error(Cause::data, text(path, ": none of its ", with_commas(read),
-                                  " items is an item of the domain ", domain,
-                                  read == 0 ? std::string()
-                                            : text(" (it has '", unknown_example,
-                                                   "', the domain has '", items.key(0), "')"),
-                                  "; check item_id, or name the domain by DOMAIN=FILE"));
+    throw Error(
+        Cause::data, path, ": none of its ", with_commas(read), " items is an item of the domain ",
+        domain,
+        read == 0 ? std::string()
+                  : text(" (it has '", unknown_example, "', the domain has '", items.key(0), "')"),
+        "; check item_id, or name the domain by DOMAIN=FILE");
   }
   std::vector<std::string> words;
   for (Column& column : attributes.columns_) {
@@ -137,10 +137,9 @@ const ItemAttributes::Column& ItemAttributes::column(const std::string& name,
   std::vector<std::string> names;
   for (const Column& column : columns_) names.push_back(column.name);
   const std::optional<std::string> near = nearest(name, names);
-  throw Error(Cause::usage,
-              text(asked, ": ", path_, " has no column ", excerpt(name), "; ",
-                   near ? text("did you mean ", printable(*near), "?")
-                        : text("it has ", names.empty() ? "item_id alone" : listed(names))));
+  throw Error(Cause::usage, asked, ": ", path_, " has no column ", excerpt(name), "; ",
+              near ? text("did you mean ", printable(*near), "?")
+                   : text("it has ", names.empty() ? "item_id alone" : listed(names)));
 }
 
 }  // namespace micrec

@@ -165,9 +165,8 @@ class HttpServer::Server final : public httplib::Server {
       port_ = -1;
     }
     if (port_ < 0) {
-      throw Error(Cause::io,
-                  text(path_error("listen on", text(options.host, ":", options.port), errno),
-                       "; give another --host or --port"));
+      throw Error(Cause::io, path_error("listen on", text(options.host, ":", options.port), errno),
+                  "; give another --host or --port");
     }
     ::listen(svr_sock_, kBacklog);
     new_task_queue = [this] {

@@ -93,9 +93,9 @@ SamplingConfig sampling_of(const ModelConfig& model, const DatasetSummary& summa
 ProcessGrid parse_grid_for(const ModelConfig& model, const std::string& grid, int ranks) {
   const std::optional<ProcessGrid> wish = read_grid(grid);
   if (model.is_solved() && wish && wish->columns > 1) {
-    throw Error(Cause::usage, text("--grid=", grid, " cuts the columns in ", wish->columns,
-                                   ", but --model=", name_of(model.kind),
-                                   " computes whole rows; give --grid=", ranks, "x1 or auto"));
+    throw Error(Cause::usage, "--grid=", grid, " cuts the columns in ", wish->columns,
+                ", but --model=", name_of(model.kind), " computes whole rows; give --grid=", ranks,
+                "x1 or auto");
   }
   return parse_grid(grid, ranks, model.dim);
 }
@@ -111,11 +111,10 @@ std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks,
   const int parts = count_parts(path);
   std::erase_if(grids, [&](ProcessGrid grid) { return grid.rows != parts; });
   if (grids.empty()) {
-    throw Error(Cause::usage,
-                text(path, " has ", parts, parts == 1 ? " part" : " parts", ", and ", ranks,
-                     ranks == 1 ? " rank makes" : " ranks make",
-                     " no grid with as many row parts and --dim=", model.dim, "; start ", parts,
-                     " ranks, or make an assignment to ", ranks, " parts"));
+    throw Error(Cause::usage, path, " has ", parts, parts == 1 ? " part" : " parts", ", and ",
+                ranks, ranks == 1 ? " rank makes" : " ranks make",
+                " no grid with as many row parts and --dim=", model.dim, "; start ", parts,
+                " ranks, or make an assignment to ", ranks, " parts");
   }
   return grids;
 }
@@ -243,10 +242,9 @@ RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const Dataset
   RunPlanner planner(dataset, summary, model, modalities, sampling);
   const ProcessGrid grid = grid_of(wish, planner, model, communicator);
   if (wish.reproducible && grid.rows > kSummands) {
-    throw Error(Cause::usage,
-                text("--reproducible sums over ", kSummands, " parts, but the grid ", to_text(grid),
-                     " has ", grid.rows, " row parts; give --grid with at most ", kSummands,
-                     " row parts and more column parts, or leave --reproducible out"));
+    throw Error(Cause::usage, "--reproducible sums over ", kSummands, " parts, but the grid ",
+                to_text(grid), " has ", grid.rows, " row parts; give --grid with at most ",
+                kSummands, " row parts and more column parts, or leave --reproducible out");
   }
   RunPlan plan;
   plan.layout = make_layout(summary.space, summary.people,
