@@ -38,7 +38,7 @@ std::shared_ptr<const FeatureFile> open_features(const FeatureInput& input);
 FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::string& modality,
                            std::vector<std::int64_t> row_of_item);
 
-/// The length (Euclidean) of the longest row of a modality, over all domains; 0 where there is none.
+/// The Euclidean length of the longest row of a modality in all domains; 0 where there is none.
 /// Cost   All of its rows, once.
 double longest_row(const DatasetFile& dataset, const std::string& modality);
 

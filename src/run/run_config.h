@@ -30,11 +30,11 @@ struct RunConfig {
   ModelConfig model = {.modalities = {"all"}, .item_regression = ItemRegressionUse::automatic};
   ItemRegressionWish item_regression;
   std::vector<double> regression_weight;  ///< (domains) or one for all; empty: chosen
-  double learning_rate = 0;  ///< 0: as the batch has it, see learning_rate_of()
-  TrainingConfig training;   ///< with the learning rate once the batch is known
-  std::int64_t validate_users = 0;  ///< of a domain, in validations while it trains; 0: all
-  std::int64_t test_users = 0;      ///< of a domain, of the result once it is trained; 0: all
-  double time_limit_minutes = 0;    ///< of the training, which has it in seconds
+  double learning_rate = 0;               ///< 0: as the batch has it, see learning_rate_of()
+  TrainingConfig training;                ///< with the learning rate once the batch is known
+  std::int64_t validate_users = 0;        ///< of a domain, in validations while it trains; 0: all
+  std::int64_t test_users = 0;            ///< of a domain, of the result once it is trained; 0: all
+  double time_limit_minutes = 0;          ///< of the training, which has it in seconds
   SamplingConfig sampling;
   std::vector<std::int64_t> k = {10, 20, 50};  ///< cutoffs of the metrics; once read, they rise and
                                                ///< kValidationCutoff is among them

@@ -40,9 +40,9 @@ struct TrainingConfig {
   std::int64_t profile_steps = 0;  ///< steps whose parts are timed, after some that warm up
 };
 
-/// The learning rate that was asked for or, where none was (0), that of the batch: with an automatic
-/// batch it rises with the root of the triples, as the noise of their mean falls, up to the largest
-/// that was tried.
+/// The learning rate that was asked for or, where none was (0), that of the batch: with an
+/// automatic batch it rises with the root of the triples, as the noise of their mean falls, up to
+/// the largest that was tried.
 double learning_rate_of(double asked, bool is_automatic_batch, std::int64_t batch_size);
 
 /// Learning rate of a step, counted from 0.
