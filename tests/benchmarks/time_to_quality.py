@@ -4,8 +4,8 @@ validation of at least 98% of the best, and the exponent of that time against th
 
     time_to_quality.py PROGRAM FOLDER MILLIONS... [--train="FLAGS"] [--share=0.98] [--users=20000] [--threads=N]
 
-MILLIONS: of interactions, in worlds as scale.py makes them, whose degrees and tastes are the same at any size. Every run takes --batch=auto, so
-an epoch has 16 steps, and is validated on --users of a domain. Processor seconds are those that the process has used when the line of a
+MILLIONS: of interactions, in worlds as scale.py makes them, whose degrees and tastes are the same at any size. Every run takes --batch=auto and its
+learning rate, so an epoch has 16 steps, and is validated on --users of a domain. Processor seconds are those that the process has used when the line of a
 validation is in its metrics, so what else the machine does changes them little. Prints a table; FOLDER keeps worlds and finished runs.
 """
 
@@ -66,7 +66,7 @@ def main():
     parser.add_argument("program")
     parser.add_argument("folder", type=Path)
     parser.add_argument("millions", type=float, nargs="+")
-    parser.add_argument("--train", default="--lr=0.01 --max_steps=160")
+    parser.add_argument("--train", default="--max_steps=96")
     parser.add_argument("--share", type=float, default=0.98)
     parser.add_argument("--users", type=int, default=20000)
     parser.add_argument("--every", type=int, default=8, help="steps between validations")
