@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -62,7 +63,11 @@ int run_prepare(PrepareOptions& options, const std::vector<Flag>& flags,
                      {}};
   std::vector<std::string> names;
   for (const DomainFiles& domain : files.domains) names.push_back(domain.name);
-  files.features = parse_feature_inputs(options.features, old ? old->domain_names() : names);
+  std::vector<std::string> with_old = names;
+  for (const std::string& name : old ? old->domain_names() : names) {
+    if (std::ranges::find(names, name) == names.end()) with_old.push_back(name);
+  }
+  files.features = parse_feature_inputs(options.features, with_old);
   check_output("--out", out, arguments, files_to_read(files, options.append));
   for (const std::string& name : names) {
     if (old) old->domain_number(name);  // refuses unknown ones

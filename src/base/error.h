@@ -25,7 +25,8 @@ inline constexpr int kExitStopped = 75;
 class Error : public std::runtime_error {
  public:
   template <typename... Parts>
-  Error(Cause cause, const Parts&... parts) : std::runtime_error(text(parts...)), cause_(cause) {}
+  requires(sizeof...(Parts) > 0) Error(Cause cause, const Parts&... parts)
+      : std::runtime_error(text(parts...)), cause_(cause) {}
   Cause cause() const { return cause_; }
 
  private:

@@ -24,16 +24,15 @@ std::optional<std::pair<std::string, std::size_t>> quoted(std::string_view list)
   return std::nullopt;
 }
 
-}  // namespace
-
-std::vector<std::string> split_paths(std::string_view list) {
+std::vector<std::string> split_list(std::string_view list, bool has_names) {
   std::vector<std::string> parts;
   if (list.empty()) return parts;
   while (true) {
     std::size_t end = std::min(list.find(','), list.size());
     std::string part(list.substr(0, end));
     const std::size_t equals = part.find('=');
-    const std::size_t path = part.starts_with('"') || equals == std::string::npos ? 0 : equals + 1;
+    const bool is_named = has_names && !part.starts_with('"') && equals != std::string::npos;
+    const std::size_t path = is_named ? equals + 1 : 0;
     if (path < part.size() && part[path] == '"') {
       if (const auto in_quotes = quoted(list.substr(path))) {
         part = part.substr(0, path) + in_quotes->first;
@@ -45,5 +44,11 @@ std::vector<std::string> split_paths(std::string_view list) {
     list.remove_prefix(end + 1);
   }
 }
+
+}  // namespace
+
+std::vector<std::string> split_paths(std::string_view list) { return split_list(list, true); }
+
+std::vector<std::string> split_words(std::string_view list) { return split_list(list, false); }
 
 }  // namespace micrec

@@ -11,4 +11,7 @@ namespace micrec {
 /// is written twice. What is not written so is taken as it is. An empty list has no parts.
 std::vector<std::string> split_paths(std::string_view list);
 
+/// The same of words, in which an equals sign is a letter like others: `ann,"b, c",size="5"`.
+std::vector<std::string> split_words(std::string_view list);
+
 }  // namespace micrec

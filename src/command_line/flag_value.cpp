@@ -128,7 +128,7 @@ FlagValue::FlagValue(std::vector<std::int64_t>& field)
 
 FlagValue::FlagValue(std::vector<std::string>& field)
     : FlagValue(as_written(Kind::words, join(field, ","), [&field](const std::string& text) {
-        field = split_paths(text);
+        field = split_words(text);
         return true;
       })) {}
 

@@ -152,7 +152,8 @@ FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::s
   return table;
 }
 
-double longest_row(const DatasetFile& dataset, const std::string& modality) {
+double longest_row(const DatasetFile& dataset, const std::string& modality,
+                   std::span<const std::int64_t> items) {
   double longest = 0;  // its square
   for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
     const DomainInfo& domain = dataset.domains()[d];
@@ -161,8 +162,9 @@ double longest_row(const DatasetFile& dataset, const std::string& modality) {
     const std::int64_t block_rows = std::max<std::int64_t>(
         1, kReadBytes / (info->width * static_cast<std::int64_t>(sizeof(float))));
     std::vector<float> block;
-    for (std::int64_t begin = 0; begin < domain.items; begin += block_rows) {
-      const std::int64_t end = std::min(domain.items, begin + block_rows);
+    const std::int64_t count = items.empty() ? domain.items : items[d];
+    for (std::int64_t begin = 0; begin < count; begin += block_rows) {
+      const std::int64_t end = std::min(count, begin + block_rows);
       block.resize((end - begin) * info->width);
       dataset.read_features(d, modality, begin, end, block.data());
       for (const float* row = block.data(); row != block.data() + block.size();

@@ -39,8 +39,9 @@ FeatureTable table_of_rows(std::shared_ptr<const FeatureFile> file, const std::s
                            std::vector<std::int64_t> row_of_item);
 
 /// The Euclidean length of the longest row of a modality in all domains; 0 where there is none.
-/// Cost   All of its rows, once.
-double longest_row(const DatasetFile& dataset, const std::string& modality);
+/// `items`: (domains) how many of the first items count; empty: all do. Cost   Their rows, once.
+double longest_row(const DatasetFile& dataset, const std::string& modality,
+                   std::span<const std::int64_t> items = {});
 
 /// A new row this many times as long as the longest that was trained on was made in another way: a
 /// score grows with it, so its item would come first for everybody.

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/excerpt.h"
 #include "base/path_list.h"
 #include "base/text.h"
 #include "data/domain_files.h"
@@ -123,10 +124,12 @@ void join_rows(const std::string& modality, const std::string& domain, std::int6
                         origin, std::move(rows.keys), width, std::move(rows.values)))});
 }
 
-/// Adds the features of items that the data set does not have.
+/// Adds the features of items that the data set does not have; rows that /observe would refuse now
+/// are left out and told on `report`.
 void join_features(const std::vector<NewItem>& items, const DatasetFile& dataset,
-                   const KeysOfDomains& known, ColdItems cold, Came& came) {
+                   const KeysOfDomains& known, ColdItems cold, Came& came, std::ostream& report) {
   std::map<std::pair<std::string, std::string>, Rows> tables;  // by modality and domain
+  std::map<std::string, double> longest;                       // by modality
   for (const NewItem& item : items) {
     if (!known.contains(item.domain) || has(known, item.domain, item.item)) continue;
     if (cold == ColdItems::unplaced) {
@@ -136,6 +139,12 @@ void join_features(const std::vector<NewItem>& items, const DatasetFile& dataset
     for (const auto& [modality, row] : item.features) {
       const ModalityInfo* const info = find_modality(dataset, modality);
       if (info == nullptr || std::ssize(row) != info->width) continue;
+      if (!longest.contains(modality)) longest[modality] = longest_row(dataset, modality);
+      const std::string problem = problem_of_length(row, modality, longest[modality]);
+      if (!problem.empty()) {
+        report << "left out: the item " << excerpt(item.item) << " " << problem << "\n";
+        continue;
+      }
       Rows& rows = tables[{modality, item.domain}];
       rows.keys.push_back(item.item);
       rows.values.insert(rows.values.end(), row.begin(), row.end());
@@ -161,7 +170,7 @@ AdditionsReader additions_reader(const LaterFiles& files, const ToldReader& told
         return has(in_files, domain, item) && !has(known, domain, item);
       });
       join_events(items.events, known, came.interactions);
-      join_features(items.items, dataset, known, cold, came);
+      join_features(items.items, dataset, known, cold, came, report);
     }
     if (came.interactions.empty() && came.features.empty()) return std::nullopt;
     return make_additions(dataset, std::move(came.interactions), came.features,

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "data/feature_matching.h"
 
 namespace micrec {
 
@@ -41,6 +42,14 @@ ServedModel::ServedModel(std::unique_ptr<TrainedRun> run, const ServedFiles& fil
           small_letters(text(items_[domain].key(item), '\n', titles_[domain][item])));
     }
   }
+}
+
+double ServedModel::longest_row(const std::string& modality) const {
+  const std::lock_guard<std::mutex> lock(longest_mutex_);
+  if (!longest_rows_.contains(modality)) {
+    longest_rows_.emplace(modality, micrec::longest_row(run_->dataset, modality, first_new_));
+  }
+  return longest_rows_.at(modality);
 }
 
 std::int64_t ServedModel::new_items() const {

@@ -55,6 +55,9 @@ class ServedModel {
   /// How many did.
   std::int64_t new_items() const;
 
+  /// longest_row() of the data set's own items, found when it is first asked for.
+  double longest_row(const std::string& modality) const;
+
   /// The items that rules let through, of the last kFilters different ones made once.
   ///
   /// Errors   those of FilterRules, whose names have no prefix; Error(usage) where attributes are
@@ -77,6 +80,8 @@ class ServedModel {
   std::vector<std::vector<std::string>> titles_;           // [domain][item]
   std::vector<std::vector<std::string>> searched_;         // [domain][item]
   std::vector<std::optional<ItemAttributes>> attributes_;  // [domain]
+  mutable std::mutex longest_mutex_;
+  mutable std::map<std::string, double> longest_rows_;
   mutable std::mutex filters_mutex_;
   mutable std::list<MadeFilter> filters_;  // the last asked for first
 };

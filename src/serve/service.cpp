@@ -375,14 +375,6 @@ void check_key(const char* what, const std::string& key) {
   throw Error(Cause::usage, "the key ", excerpt(key), " of ", what, " ", problem);
 }
 
-double RecommendationService::longest_row_of(const ServedModel& model,
-                                             const std::string& modality) const {
-  const std::lock_guard<std::mutex> lock(longest_mutex_);
-  const auto [known, is_new] = longest_rows_.try_emplace(modality, 0.0);
-  if (is_new) known->second = longest_row(model.run().dataset, modality);
-  return known->second;
-}
-
 /// Errors   Error(usage) where its key is none, or its features are not as the data set has them.
 void RecommendationService::check_new_item(const ServedModel& model, const NewItem& item) const {
   const DatasetFile& dataset = model.run().dataset;
@@ -411,7 +403,7 @@ void RecommendationService::check_new_item(const ServedModel& model, const NewIt
       throw Error(Cause::usage, "the item ", excerpt(item.item), " has a number of ", modality,
                   " that is too large for float32; check how it was encoded");
     }
-    const std::string problem = problem_of_length(row, modality, longest_row_of(model, modality));
+    const std::string problem = problem_of_length(row, modality, model.longest_row(modality));
     if (!problem.empty()) {
       throw Error(Cause::usage, "the item ", excerpt(item.item), " ", problem);
     }

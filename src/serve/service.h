@@ -211,7 +211,6 @@ class RecommendationService {
   Resolved resolve(const ServedModel& model, const Asker& person, UnknownByDomain& unknown) const;
   void check_choice(const ServedModel& model, const ItemChoice& choice) const;
   void check_new_item(const ServedModel& model, const NewItem& item) const;
-  double longest_row_of(const ServedModel& model, const std::string& modality) const;
   std::int64_t checked_length(std::int64_t k) const;
 
   const ModelLoader load_;
@@ -224,8 +223,6 @@ class RecommendationService {
   mutable std::shared_mutex observed_mutex_;
   std::unique_ptr<Observations> observed_;
   std::unique_ptr<ObservedLog> log_;
-  mutable std::mutex longest_mutex_;
-  mutable std::map<std::string, double> longest_rows_;  // of modalities that were told of
 };
 
 }  // namespace micrec

@@ -401,6 +401,8 @@ TEST_F(Flags, AWordWithCommasGoesInQuotes) {
   command.flags = {{"people", "", "keys", "p", people}};
   parse_flags(command, {R"(--people=ann,"b, c",d "e)"});
   EXPECT_EQ(people, (std::vector<std::string>{"ann", "b, c", "d \"e"}));
+  parse_flags(command, {R"(--people=size="5",k="a,b")"});
+  EXPECT_EQ(people, (std::vector<std::string>{R"(size="5")", R"(k="a)", R"(b")"}));
   parse_flags(command, {"--people="});
   EXPECT_EQ(people, std::vector<std::string>());
 }

@@ -19,6 +19,7 @@
 #include "cluster/thread_communicator.h"
 #include "data/additions.h"
 #include "data/dataset_writer.h"
+#include "data/feature_matching.h"
 #include "data/key_table.h"
 #include "io/feature_file.h"
 #include "model/item_regression/item_regression_fit.h"
@@ -654,6 +655,36 @@ TEST_F(ServedLaterTest, WhatWasToldIsJoinedToFilesThatCameAfterIt) {
     const RecommendationService service(loader(communicator, files), {}, log, report_);
     EXPECT_NE(report_.str().find("fewer.h5 and what was observed"), std::string::npos);
     expect_lists(service, expected);
+  });
+}
+
+TEST_F(ServedLaterTest, RowsFarLongerThanThoseThatWereTrainedOnAreRefusedAndHarmNoOther) {
+  const ModalityInfo& info = known_.domains()[0].modalities.front();
+  const double longest = longest_row(known_, info.name);
+  const auto item = [&](const std::string& key, double times) {
+    std::vector<float> row(info.width, 0.0F);
+    row.back() = static_cast<float>(times * longest);
+    return NewItem{"domain0", key, {{info.name, row}}};
+  };
+  const std::string log = folder_ / "observed.log";
+  run_ranks(1, [&](Communicator& communicator) {
+    RecommendationService service(loader(communicator), {}, log, report_);
+    EXPECT_EQ(service.observe({{}, {item("as before", 1)}}).added_items, 1);
+    EXPECT_EQ(service.observe({{}, {item("long", 9)}}).added_items, 1);
+    EXPECT_THROW(service.observe({{}, {item("longer", 80)}}), Error);
+    service.reload();
+    EXPECT_EQ(service.state().new_items, 2);
+    EXPECT_THROW(service.observe({{}, {item("longer", 80)}}), Error) << "beside the long one too";
+  });
+  ObservedLog(
+      log, [](const Observation&) {}, report_)
+      .append({{}, {item("of an old log", 80)}});
+  run_ranks(1, [&](Communicator& communicator) {
+    const RecommendationService service(loader(communicator), {}, log, report_);
+    EXPECT_EQ(service.state().new_items, 2);
+    EXPECT_NE(report_.str().find("left out: the item 'of an old log' has a row of length"),
+              std::string::npos)
+        << report_.str();
   });
 }
 
