@@ -912,7 +912,7 @@ class RecencyTest(unittest.TestCase):
         for domain in self.DOMAINS:
             self.assertGreater(half_life[domain], 0)
             self.assertRegex(told, rf"recency of {domain}: half-life of [\d.]+ newer interactions \(0: ")
-        self.assertIn('"recency":', run("inspect", run_dir / "item_regression.h5").stdout)
+        self.assertIn("recency=", run("inspect", run_dir / "item_regression.h5").stdout)
 
         off, _ = self.trained("off", dataset, "--recency=0")
         version, of_off, fitted_off = self.coefficients(off)
