@@ -1,6 +1,7 @@
 #include "data/additions.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -114,10 +115,8 @@ void refuse_other_width(const FeatureInput& input, const FeatureFile& file,
 }
 
 /// Refuses rows of new items that are far longer than all that were trained on.
-void refuse_longer_rows(const FeatureInput& input, const FeatureFile& file,
-                        const DatasetFile& dataset) {
+void refuse_longer_rows(const FeatureInput& input, const FeatureFile& file, double longest) {
   constexpr std::int64_t kBlockRows = 1024;
-  const double longest = longest_row(dataset, input.modality);
   const std::int64_t width = file.width();
   std::vector<float> block;
   for (std::int64_t begin = 0; begin < std::ssize(file.keys()); begin += kBlockRows) {
@@ -245,10 +244,15 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
   Additions additions;
   additions.domains.resize(dataset.domains().size());
   std::vector<std::shared_ptr<const FeatureFile>> files;
+  std::map<std::string, double> longest;  // rows of modalities, read once
   for (const FeatureInput& input : features) {
     files.push_back(open_features(input));
     refuse_other_width(input, *files.back(), dataset, kind);
-    if (kind == FeaturesOf::new_items) refuse_longer_rows(input, *files.back(), dataset);
+    if (kind != FeaturesOf::new_items) continue;
+    if (!longest.contains(input.modality)) {
+      longest[input.modality] = longest_row(dataset, input.modality);
+    }
+    refuse_longer_rows(input, *files.back(), longest[input.modality]);
   }
   for (const RawDomain& domain : raw) dataset.domain_number(domain.name);  // refuses unknown ones
   for (int d = 0; d < static_cast<int>(dataset.domains().size()); ++d) {
