@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <random>
 #include <thread>
 
 #include "base/parallel.h"
@@ -277,6 +278,26 @@ TEST(Hdf5, MakesEqualFilesAtAnyNumberOfThreadsAndOfRowsAtATime) {
     }
   }
   EXPECT_LT(expected.size(), values.size() * sizeof(std::int32_t) * 9 / 10);
+}
+
+TEST(Hdf5, PacksNumbersWhoseLowBytesAreNoise) {
+  const TemporaryFolder folder;
+  std::mt19937_64 noise(1);
+  for (const std::size_t rows : {1UL, 1'000UL, 100'000UL}) {
+    for (int bytes = 0; bytes <= 8; ++bytes) {
+      SCOPED_TRACE(text(rows, " numbers of ", bytes, " random bytes"));
+      const std::uint64_t mask = bytes == 8 ? ~0UL : (1UL << 8 * bytes) - 1;
+      std::vector<std::int64_t> values(rows);
+      for (std::int64_t& value : values) value = static_cast<std::int64_t>(noise() & mask);
+      Hdf5File file = Hdf5File::create(folder / "a.h5");
+      file.write("x", values, {.compress = true});
+      file.close();
+      EXPECT_EQ(Hdf5File::open(folder / "a.h5").read<std::int64_t>("x"), values);
+      const std::size_t numbers = (rows + 65'535) / 65'536 * 65'536;  // of whole chunks
+      EXPECT_LT(TemporaryFolder::read(folder / "a.h5").size(),
+                numbers * bytes * 101 / 100 + 12'000);
+    }
+  }
 }
 
 TEST(Hdf5, ServesManyThreads) {

@@ -4,13 +4,18 @@
 #include <libdeflate.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <new>
 
 #include "base/parallel.h"
 
 namespace micrec::hdf5 {
 namespace {
+
+constexpr std::size_t kMostStored = 0xFFFF;  // bytes of a stored block of deflate
+constexpr std::size_t kMostSample = 8192;    // bytes that tell whether a plane can be compressed
 
 /// The first bytes of all elements, then the second ones, and so on.
 template <typename Word>
@@ -42,14 +47,42 @@ ChunkPacker::ChunkPacker() : compressor_(libdeflate_alloc_compressor(kLevel)) {
 
 ChunkPacker::~ChunkPacker() { libdeflate_free_compressor(compressor_); }
 
+bool ChunkPacker::is_noise(std::span<const char> plane) {
+  const auto sample = plane.subspan(plane.size() / 2, std::min(plane.size() / 8, kMostSample));
+  packed_.resize(sample.size());
+  return !sample.empty() &&
+         libdeflate_deflate_compress(compressor_, sample.data(), sample.size(), packed_.data(),
+                                     sample.size() / 64 * 63) == 0;
+}
+
 std::string_view ChunkPacker::pack(std::span<const char> chunk, std::size_t element_bytes) {
   shuffled_.resize(chunk.size());
   shuffle(chunk, element_bytes, shuffled_.data());
-  packed_.resize(libdeflate_zlib_compress_bound(compressor_, chunk.size()));
-  const std::size_t bytes = libdeflate_zlib_compress(compressor_, shuffled_.data(), chunk.size(),
-                                                     packed_.data(), packed_.size());
+  const std::span<const char> all(shuffled_);
+  const std::size_t plane = all.size() / element_bytes;
+  std::size_t noise = 0;
+  while (noise + plane < all.size() && is_noise(all.subspan(noise, plane))) noise += plane;
+  const auto rest = all.subspan(noise);
+  const std::size_t most = libdeflate_deflate_compress_bound(compressor_, rest.size());
+  packed_.resize(2 + noise + (noise / kMostStored + 1) * 5 + most + 4);
+  char* out = packed_.data();
+  const auto put = [&out](std::initializer_list<std::uint32_t> bytes) {
+    for (const std::uint32_t byte : bytes) *out++ = static_cast<char>(byte);
+  };
+  put({0x78, 0x01});  // RFC 1950: deflate, a window of 32 KiB, the fastest level
+  for (std::size_t at = 0; at < noise; at += kMostStored) {
+    const auto block = all.subspan(at, std::min(kMostStored, noise - at));
+    const auto size = static_cast<std::uint32_t>(block.size());
+    put({0, size, size >> 8, ~size, ~size >> 8});  // RFC 1951: stored, and not the last block
+    out = std::ranges::copy(block, out).out;
+  }
+  const std::size_t bytes =
+      libdeflate_deflate_compress(compressor_, rest.data(), rest.size(), out, most);
   CHECK_GT(bytes, 0U);
-  return {packed_.data(), bytes};
+  out += bytes;
+  const std::uint32_t checksum = libdeflate_adler32(1, all.data(), all.size());
+  put({checksum >> 24, checksum >> 16, checksum >> 8, checksum});
+  return {packed_.data(), out};
 }
 
 PackedRows::PackedRows(const Shape& shape)
