@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kernels/gpu.h"
+#include "kernels/rows.h"
 #include "kernels/upload.h"
 
 namespace micrec {
@@ -191,8 +192,7 @@ std::vector<std::int32_t> DeviceRanking::ahead() const { return download<std::in
 
 double largest_row_norm(const at::Tensor& rows) {
   if (rows.is_cpu()) {
-    return largest_row_norm({rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())},
-                            rows.size(1));
+    return largest_row_norm(values_of(rows), rows.size(1));
   }
   if (rows.numel() == 0) return 0;
   constexpr std::int64_t kRowsAtATime = 1 << 20;  // of which there is a copy in float64

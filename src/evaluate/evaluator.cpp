@@ -13,16 +13,13 @@
 #include "base/text.h"
 #include "evaluate/device_ranking.h"
 #include "kernels/device_pace.h"
+#include "kernels/rows.h"
 #include "model/item_regression/recency.h"
 
 namespace micrec {
 namespace {
 
 constexpr double kUnit = 1.0 / (1LL << 36);  // metrics are added as multiples of it
-
-std::span<const float> values_of(const at::Tensor& rows) {
-  return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
-}
 
 /// Calls use(gathered) with all items in one block, or in several twice: a relevant item may be in
 /// any block and is compared with all, so that its score must be known before the first is counted.
@@ -254,11 +251,7 @@ std::int64_t Evaluator::refuse_infinite_scores(const ScoreTerms& terms,
   const auto of = [&](int n) { return host[n].item<double>(); };
   const bool linear = terms.coefficients != nullptr;
   const double linear_term = linear ? largest_linear_term(mixes, of(4), of(2)) : 0;
-  if (!scores_are_finite(of(0), of(1), linear_term)) {
-    throw Error(Cause::diverged, "scores are not finite (largest norms of embeddings: ", of(0),
-                " of a user, ", of(1), " of an item; largest linear term: ", linear_term,
-                "), so items cannot be ranked; train again with a lower --lr");
-  }
+  micrec::refuse_infinite_scores(of(0), of(1), linear_term);
   return linear ? static_cast<std::int64_t>(of(3)) : 0;
 }
 

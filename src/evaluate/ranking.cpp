@@ -54,12 +54,7 @@ void check_scores(const Candidates& candidates, const RankedUsers& users,
     linear_term =
         largest_linear_term(mixes, static_cast<double>(longest), candidates.largest_coefficient());
   }
-  if (!scores_are_finite(user_norm, candidates.largest_norm(), linear_term)) {
-    throw Error(Cause::diverged, "scores are not finite (largest norms: ", user_norm,
-                " of a user, ", candidates.largest_norm(),
-                " of an item; largest linear term: ", linear_term,
-                "), so items cannot be ranked; train again with a lower --lr");
-  }
+  refuse_infinite_scores(user_norm, candidates.largest_norm(), linear_term);
 }
 
 /// A user's masked items as rising positions, with a mark of how far the walk over tiles has come.
@@ -267,12 +262,18 @@ double largest_absolute(std::span<const float> values) {
   return largest;
 }
 
-bool scores_are_finite(double largest_user_norm, double largest_item_norm,
-                       double largest_linear_term) {
+void refuse_infinite_scores(double largest_user_norm, double largest_item_norm,
+                            double largest_linear_term) {
   // Half the range leaves room for the rounding of the partial sums. An infinite norm is refused
   // even beside a zero one, whose product with it would not be a number.
-  return std::isfinite(largest_user_norm) && std::isfinite(largest_item_norm) &&
-         largest_user_norm * largest_item_norm + largest_linear_term < FLT_MAX / 2;
+  if (std::isfinite(largest_user_norm) && std::isfinite(largest_item_norm) &&
+      largest_user_norm * largest_item_norm + largest_linear_term < FLT_MAX / 2) {
+    return;
+  }
+  throw Error(
+      Cause::diverged, "scores are not finite (largest norms of embeddings: ", largest_user_norm,
+      " of a user, ", largest_item_norm, " of an item; largest linear term: ", largest_linear_term,
+      "), so items cannot be ranked; train again with a lower --lr");
 }
 
 double largest_linear_term(std::span<const ScoreMix> mixes, double longest_history,

@@ -99,10 +99,10 @@ double largest_row_norm(std::span<const float> rows, std::int64_t dim);
 /// Largest absolute value; infinite where one is not a number.
 double largest_absolute(std::span<const float> values);
 
-/// Whether every score is finite of rows with these largest norms, as |<u, i>| <= |u| |i|, beside
-/// linear terms that are at most as large.
-bool scores_are_finite(double largest_user_norm, double largest_item_norm,
-                       double largest_linear_term = 0);
+/// Refuses scores that would have no order: of rows with these largest norms, as |<u, i>| <=
+/// |u| |i|, beside linear terms that are at most as large. Errors: Error(Cause::diverged).
+void refuse_infinite_scores(double largest_user_norm, double largest_item_norm,
+                            double largest_linear_term = 0);
 
 /// A bound of the linear terms of scores: of histories of this length, coefficients of this size.
 double largest_linear_term(std::span<const ScoreMix> mixes, double longest_history,

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/pattern.h"
@@ -14,6 +15,11 @@ namespace micrec {
 /// which every read of a row would first have to look up its page (twice the time of a neighbour
 /// sum over a million rows). Shapes: returns (shape[0], ...), not initialised.
 at::Tensor empty_rows(at::IntArrayRef shape, const at::TensorOptions& options);
+
+/// The numbers of a contiguous float32 tensor of the host, row after row; the tensor keeps them.
+inline std::span<const float> values_of(const at::Tensor& rows) {
+  return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
+}
 
 /// The rows of x named by `rows`, in their order, where it is or into `gathered`; any dtype.
 /// Shapes: x (n, ...), contiguous; returns and gathered: (rows, ...), contiguous.

@@ -12,16 +12,13 @@
 #include <utility>
 
 #include "evaluate/histories.h"
+#include "kernels/rows.h"
 #include "model/item_regression/recency.h"
 
 namespace micrec {
 namespace {
 
 constexpr std::int64_t kBlock = 4096;  // people served at a time
-
-std::span<const float> values_of(const at::Tensor& rows) {
-  return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
-}
 
 SparseRows rows_between(const SparseRows& matrix, Range rows) {
   const std::int64_t begin = matrix.offsets[rows.begin];

@@ -282,9 +282,9 @@ TEST(LargestRowNorm, IsOfTheLongestRow) {
   const std::vector<float> rows = {3, 4, 0, 0, -6, 8, 1, 1};
   EXPECT_DOUBLE_EQ(largest_row_norm(rows, 2), 10);
   EXPECT_DOUBLE_EQ(largest_row_norm({}, 2), 0);
-  EXPECT_TRUE(scores_are_finite(1e18, 1e18));
-  EXPECT_FALSE(scores_are_finite(1e20, 1e20));
-  EXPECT_FALSE(scores_are_finite(HUGE_VAL, 0));
+  EXPECT_NO_THROW(refuse_infinite_scores(1e18, 1e18));
+  EXPECT_THROW(refuse_infinite_scores(1e20, 1e20), Error);
+  EXPECT_THROW(refuse_infinite_scores(HUGE_VAL, 0), Error);
 }
 
 }  // namespace

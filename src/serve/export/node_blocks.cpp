@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "kernels/rows.h"
+
 namespace micrec {
 
 std::int64_t NodeBlocks::owned_before(std::int64_t node) const {
@@ -44,8 +46,7 @@ void NodeBlocks::gather(
     if (rank != 0) return;
     const at::Tensor in_order =
         received.index_select(0, at::tensor(block.row_of, at::kLong)).contiguous();
-    use(block.nodes,
-        {in_order.const_data_ptr<float>(), static_cast<std::size_t>(in_order.numel())});
+    use(block.nodes, values_of(in_order));
   });
 }
 

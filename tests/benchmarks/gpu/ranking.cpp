@@ -20,6 +20,7 @@
 #include "base/timer.h"
 #include "cluster/device.h"
 #include "evaluate/device_ranking.h"
+#include "kernels/rows.h"
 #include "made_ranking.h"
 
 namespace micrec {
@@ -51,13 +52,13 @@ class MadeUpRanking {
   Ranked on_cpu(std::span<const ScoreMix> mixes, bool linear) const {
     const ComputeThreads threads(at::get_num_threads());
     const Timer timer;
-    const Candidates candidates(numbers(items_), items_.size(1), 0, row_of_, group_, 1,
+    const Candidates candidates(values_of(items_), items_.size(1), 0, row_of_, group_, 1,
                                 linear ? coefficients_ : SparseRows{});
     const std::size_t pairs = positives_.values.size();
     std::vector<float> scores(mixes.size() * pairs);
     std::vector<std::int32_t> ahead(mixes.size() * pairs, 0);
     RankedUsers of_users = people(linear);
-    of_users.rows = numbers(users_);
+    of_users.rows = values_of(users_);
     score_pairs(candidates, of_users, positives_, mixes, scores);
     count_ahead(candidates, of_users, positives_, mixes, scores, masked_, ahead);
     return {ahead, timer.seconds()};
@@ -91,9 +92,6 @@ class MadeUpRanking {
   }
 
  private:
-  static std::span<const float> numbers(const at::Tensor& rows) {
-    return {rows.const_data_ptr<float>(), static_cast<std::size_t>(rows.numel())};
-  }
   RankedUsers people(bool linear) const {
     return {{}, linear ? &histories_ : nullptr, own_history_, {}};
   }
