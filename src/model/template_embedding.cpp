@@ -59,9 +59,9 @@ EdgeDropout dropout_of(const ModelConfig& config, const StepContext& context) {
 }  // namespace
 
 TemplateEmbedding::TemplateEmbedding(const PartInputs& inputs)
-    : config_(inputs.config), shard_(inputs.shard), seed_(inputs.seed) {
+    : config_(inputs.config), shard_(inputs.shard), sums_(inputs.sums), seed_(inputs.seed) {
   const std::int64_t rows = shard_.owned_rows();
-  const std::int64_t width = columns_of(shard_.grid, config_.dim, shard_.column_part()).size();
+  const std::int64_t width = sums_.width();
   if (config_.is_solved()) {
     table_ = inputs.state.add_buffer("embedding", at::zeros({rows, width}).to(shard_.device),
                                      Placement::nodes_and_columns, "embedding table (node, dim)");
@@ -209,9 +209,7 @@ void TemplateEmbedding::let_in(const at::Tensor& is_new, std::int64_t epoch) {
     table_->value.copy_(at::where(is_new.unsqueeze(1), mean, table()));
     return;
   }
-  DenseInputs dense(shard_.summands(), table().size(1));
-  const ColumnSums sums(shard_.grid, config_.dim, shard_.columns);
-  StepContext context(shard_, sums, dense, epoch);
+  StepContext context(shard_, sums_, epoch);
   const at::Tensor inferred = rows(context);
   const at::Tensor was_template = template_mask_.to(at::kBool).to(shard_.device);
   table_->value.copy_(at::where(was_template.unsqueeze(1), table(), inferred));

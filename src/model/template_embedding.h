@@ -70,6 +70,7 @@ class TemplateEmbedding {
 
   const ModelConfig& config_;
   const Shard& shard_;
+  const ColumnSums& sums_;
   std::uint64_t seed_;
   StateTensor* table_;
   Parameter* tokens_ = nullptr;
