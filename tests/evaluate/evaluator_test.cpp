@@ -502,10 +502,8 @@ TEST_F(EvaluatorTest, TheMarginOfASampleIsThatOfItsUsersValuesAndOfABootstrap) {
     eligible = static_cast<double>(report.domains[0].eligible_users);
     for_each_user_block({evaluator.domains()[0], ahead[0], metrics}, communicator, at::kCPU,
                         1 << 20, [&](const UserBlock& block) {
-                          const std::vector<double>& values = block.slices[0].values;
-                          for (std::size_t v = 0; v < values.size(); v += metrics.values()) {
-                            ndcg.push_back(values[v + 6 + 1]);  // of the second cutoff
-                          }
+                          const auto& values = block.slices[0].values[6 + 1];  // second cutoff
+                          ndcg.insert(ndcg.end(), values.begin(), values.end());
                         });
   });
   ASSERT_EQ(ndcg.size(), 150U);
