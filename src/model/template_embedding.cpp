@@ -102,6 +102,21 @@ void TemplateEmbedding::initialise() {
   choose_templates();
 }
 
+// A rank's rows are those of its nodes by rising number.
+template <typename Number>
+std::vector<Number> TemplateEmbedding::of_all_nodes(const char* name,
+                                                    const at::Tensor& of_owned) const {
+  const Arrival arrival = arrival_of(shard_.ownership.owner, shard_.communicator->size());
+  const at::Tensor all =
+      shard_.communicator->all_gather(name, of_owned.contiguous(), arrival.rows_per_rank);
+  std::vector<Number> numbers;
+  numbers.reserve(arrival.row_of.size());
+  for (const std::int32_t row : arrival.row_of) {
+    numbers.push_back(all.const_data_ptr<Number>()[row]);
+  }
+  return numbers;
+}
+
 // The top share of the users and of the items of each domain by s(u) = sum of 1 / |N(i)| over N(u);
 // nodes without a training interaction are never templates. Ties go to the smaller number.
 void TemplateEmbedding::choose_templates() {
@@ -118,18 +133,7 @@ void TemplateEmbedding::choose_templates() {
   const at::Tensor score =
       neighbour_sum(graph.pattern(), inverse_degree.unsqueeze(1), {}).squeeze(1);
   const NodeSpace& space = shard_.space();
-  const std::vector<std::int64_t> rows_per_rank =
-      gather_counts(*shard_.communicator, "templates.counts", graph.owned_rows());
-  std::vector<std::int64_t> own_nodes;
-  for (const GlobalNode node : graph.owned()) own_nodes.push_back(value(node));
-  const at::Tensor scores =
-      shard_.communicator->all_gather("templates.scores", score.contiguous(), rows_per_rank);
-  const at::Tensor nodes = shard_.communicator->all_gather(
-      "templates.nodes", at::tensor(own_nodes, at::kLong), rows_per_rank);
-  std::vector<float> score_of(space.nodes(), 0);
-  for (std::int64_t n = 0; n < nodes.size(0); ++n) {
-    score_of[nodes.data_ptr<std::int64_t>()[n]] = scores.data_ptr<float>()[n];
-  }
+  const std::vector<float> score_of = of_all_nodes<float>("templates.scores", score);
   template_mask_.zero_();
   const auto choose = [&](Range range) {
     std::vector<std::int32_t> order;
@@ -152,20 +156,9 @@ void TemplateEmbedding::choose_templates() {
   }
 }
 
-// A rank's rows are those of its nodes by rising number.
-void TemplateEmbedding::gather_templates() {
-  const Arrival arrival = arrival_of(shard_.ownership.owner, shard_.communicator->size());
-  const at::Tensor all =
-      shard_.communicator->all_gather("templates.mask", template_mask_, arrival.rows_per_rank);
-  templates_.clear();
-  for (const std::int32_t row : arrival.row_of) {
-    templates_.push_back(all.const_data_ptr<std::uint8_t>()[row]);
-  }
-}
-
 void TemplateEmbedding::refresh() {
   if (!config_.inductive()) return;
-  gather_templates();
+  templates_ = of_all_nodes<std::uint8_t>("templates.mask", template_mask_);
   const ShardedGraph& graph = *shard_.graph;
   const at::Tensor mask = template_mask_.to(at::kFloat);
   is_template_ = graph.with_halo("halo.template_mask", mask);
