@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <utility>
 
 #include "base/parallel.h"
@@ -49,8 +50,8 @@ ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard&
                                         const std::string& modality, int neighbours,
                                         NeighbourSearch search) {
   const NodeSpace& space = shard.space();
-  std::vector<std::int64_t> degree(shard.owned_rows() + 1, 0);
-  std::vector<GlobalNode> columns;
+  Lists<GlobalNode> rows;
+  rows.offsets.resize(shard.owned_rows() + 1, 0);
   std::vector<float> weights;
   ItemNeighbours semantic;
   semantic.present = at::zeros({shard.owned_rows(), 1}, at::kFloat);
@@ -70,15 +71,15 @@ ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard&
       const std::span<const std::int32_t> found = nearest.of(query++);
       if (found.empty()) continue;
       const std::int32_t row = shard.row_of[value(space.item(domain, item))];
-      degree[row + 1] = std::ssize(found);
+      rows.offsets[row + 1] = std::ssize(found);
       present_rows[row] = 1;
-      for (const std::int32_t near : found) columns.push_back(space.item(domain, near));
+      for (const std::int32_t near : found) rows.values.push_back(space.item(domain, near));
       weights.insert(weights.end(), found.size(), 1.0F / static_cast<float>(found.size()));
     }
   }
-  for (std::int64_t row = 0; row < shard.owned_rows(); ++row) degree[row + 1] += degree[row];
-  semantic.graph = std::make_unique<WeightedGraph>(shard.ownership, degree, columns, weights,
-                                                   *shard.communicator);
+  std::partial_sum(rows.offsets.begin(), rows.offsets.end(), rows.offsets.begin());
+  semantic.graph =
+      std::make_unique<WeightedGraph>(shard.ownership, rows, weights, *shard.communicator);
   return semantic;
 }
 
