@@ -30,16 +30,16 @@ HaloPlan plan_receives(const Ownership& ownership, int rank,
 }
 
 void plan_sends(HaloPlan& plan, const std::vector<GlobalNode>& owned,
-                const std::vector<std::vector<GlobalNode>>& wanted) {
+                const std::vector<std::vector<std::int32_t>>& wanted) {
   CHECK_EQ(wanted.size(), plan.receive_rows.size()) << "one list a rank";
   plan.send_rows.clear();
   plan.send_local_rows.clear();
-  for (const std::vector<GlobalNode>& nodes : wanted) {
+  for (const std::vector<std::int32_t>& nodes : wanted) {
     plan.send_rows.push_back(static_cast<std::int64_t>(nodes.size()));
-    for (const GlobalNode node : nodes) {
-      const auto row = std::lower_bound(owned.begin(), owned.end(), node);
-      CHECK(row != owned.end() && *row == node)
-          << "node " << value(node) << " was asked of a rank that does not own it";
+    for (const std::int32_t node : nodes) {
+      const auto row = std::lower_bound(owned.begin(), owned.end(), GlobalNode(node));
+      CHECK(row != owned.end() && value(*row) == node)
+          << "node " << node << " was asked of a rank that does not own it";
       plan.send_local_rows.push_back(static_cast<std::int32_t>(row - owned.begin()));
     }
   }

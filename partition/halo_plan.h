@@ -27,6 +27,6 @@ HaloPlan plan_receives(const Ownership& ownership, int rank, const std::vector<G
 /// The sending half: `wanted[q]` is the receive list that rank q has for this rank, as global
 /// numbers; `owned` are this rank's nodes by rising number.
 void plan_sends(HaloPlan& plan, const std::vector<GlobalNode>& owned,
-                const std::vector<std::vector<GlobalNode>>& wanted);
+                const std::vector<std::vector<std::int32_t>>& wanted);
 
 }  // namespace micrec

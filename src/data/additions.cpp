@@ -76,21 +76,6 @@ void drop_known(const KnownDomain& known, InteractionRows& rows, std::ostream& r
          << "\n";
 }
 
-void add_interactions(const KnownDomain& known, RawDomain raw, SplitKind split,
-                      std::ostream& report, DomainAdditions& added) {
-  InteractionRows rows = take_rows(raw, numbers_of(raw.users, known.users),
-                                   numbers_of(raw.items, known.items), split, report);
-  drop_known(known, rows, report);
-  const auto append = [](auto& list, const auto& more) {
-    list.insert(list.end(), more.begin(), more.end());
-  };
-  append(added.user, rows.user);
-  append(added.item, rows.item);
-  append(added.timestamp, rows.timestamp);
-  append(added.billionths, rows.billionths);
-  append(added.given_split, rows.split);
-}
-
 /// Columns of a modality in the data set; 0 where no domain has it.
 std::int64_t width_of(const DatasetFile& dataset, const std::string& modality) {
   for (const DomainInfo& domain : dataset.domains()) {
@@ -276,7 +261,13 @@ Additions make_additions(const DatasetFile& dataset, std::vector<RawDomain> raw,
       }
     }
     added.item_keys = add_new(items, known.items);
-    if (came != raw.end()) add_interactions(known, std::move(*came), split, report, added);
+    if (came != raw.end()) {
+      InteractionRows& rows = added;
+      rows = take_rows(*came, numbers_of(came->users, known.users),
+                       numbers_of(came->items, known.items), split, report);
+      drop_known(known, rows, report);
+      *came = {};
+    }
     for (std::size_t f = 0; f < features.size(); ++f) {
       if (features[f].domain != info.name) continue;
       added.features.push_back(match(features[f], files[f], known, kind, report));

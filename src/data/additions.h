@@ -13,19 +13,13 @@
 
 namespace micrec {
 
-/// What came to one domain after a data set was made. New users and items have the numbers after
-/// those of the data set, in the order of their keys.
-struct DomainAdditions {
+/// What came to one domain after a data set was made: interactions that it does not have, without
+/// times where they are after all of it. New users and items have the numbers after those of the
+/// data set, in the order of their keys.
+struct DomainAdditions : InteractionRows {
   std::vector<std::string> user_keys;  // (new users) by key_less
   std::vector<std::string> item_keys;  // (new items) by key_less
   std::vector<std::int32_t> person;    // (new users)
-
-  // Interactions that the data set does not have, sorted by (user, item).
-  std::vector<std::int32_t> user;        // (n)
-  std::vector<std::int32_t> item;        // (n)
-  std::vector<std::int64_t> timestamp;   // (n), or empty: after all of the data set
-  std::vector<std::int32_t> billionths;  // (n), or empty
-  std::vector<Split> given_split;        // (n), or empty
 
   /// By name, over all items of old and new: what files have for those that lack the modality.
   std::vector<FeatureTable> features;

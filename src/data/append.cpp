@@ -38,7 +38,7 @@ std::vector<Row> rows_of(const DatasetFile& old, int domain, const DomainAdditio
   for (std::size_t i = 0; i < added.user.size(); ++i) {
     rows.push_back({added.user[i], added.item[i], has_times ? added.timestamp[i] : 0,
                     added.billionths.empty() ? 0 : added.billionths[i],
-                    added.given_split.empty() ? Split::train : added.given_split[i], false});
+                    added.split.empty() ? Split::train : added.split[i], false});
   }
   std::ranges::sort(rows, [](const Row& a, const Row& b) {
     return std::tie(a.user, a.item) < std::tie(b.user, b.item);
@@ -180,8 +180,7 @@ PreparedDataset append(std::shared_ptr<const DatasetFile> old, Additions additio
     dataset.person_of_user.push_back(old->person_of_user(number));
     append_to(dataset.person_of_user.back(), additions.domains[d].person);
     dataset.domains.push_back(join_domain(old, number, additions.domains[d], report));
-    additions.domains[d].user = {};
-    additions.domains[d].item = {};
+    static_cast<InteractionRows&>(additions.domains[d]) = {};
   }
   refuse_too_many_nodes(dataset);
   refuse_two_widths(dataset);

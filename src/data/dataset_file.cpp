@@ -256,7 +256,9 @@ namespace {
 /// Interactions of both, which have none in common, in their order; with times where `a` is of a
 /// domain that has them.
 LaterInteractions merged(const LaterInteractions& a, bool has_times, const DomainAdditions& b) {
-  constexpr std::int64_t kAfterAll = INT64_MAX;
+  const auto time = [](const auto& times, std::size_t n) {
+    return times.empty() ? INT64_MAX : times[n];  // after all
+  };
   const std::vector<std::int32_t>& user = a.pairs.user;
   LaterInteractions all;
   std::size_t i = 0;
@@ -267,8 +269,7 @@ LaterInteractions merged(const LaterInteractions& a, bool has_times, const Domai
         (i < user.size() && std::pair(user[i], a.pairs.item[i]) < std::pair(b.user[j], b.item[j]));
     all.pairs.user.push_back(is_first ? user[i] : b.user[j]);
     all.pairs.item.push_back(is_first ? a.pairs.item[i] : b.item[j]);
-    const std::vector<std::int64_t>& times = is_first ? a.times : b.timestamp;
-    if (has_times) all.times.push_back(times.empty() ? kAfterAll : times[is_first ? i : j]);
+    if (has_times) all.times.push_back(is_first ? time(a.times, i) : time(b.timestamp, j));
     ++(is_first ? i : j);
   }
   return all;
@@ -292,12 +293,15 @@ void add_modalities(const DomainAdditions& added, DomainInfo& info) {
 std::string fingerprint_with(const std::string& fingerprint, const Additions& added) {
   Fingerprint digest;
   digest.add_text(fingerprint);
+  const auto add_column = [&](const auto& column) {
+    digest.add_numbers(std::vector(column.begin(), column.end()));
+  };
   for (const DomainAdditions& domain : added.domains) {
     digest.add_texts(domain.user_keys);
     digest.add_texts(domain.item_keys);
-    digest.add_numbers(domain.user);
-    digest.add_numbers(domain.item);
-    digest.add_numbers(domain.timestamp);
+    add_column(domain.user);
+    add_column(domain.item);
+    add_column(domain.timestamp);
     for (const FeatureTable& table : domain.features) {
       const auto items = std::ssize(table.present);
       const auto count = std::ssize(domain.item_keys);

@@ -73,7 +73,7 @@ class Draws {
 }  // namespace
 
 std::vector<double> resampled_means(std::span<const double> values, std::int64_t columns,
-                                    const BootstrapOptions& options) {
+                                    const BootstrapOptions& options, std::uint32_t stream) {
   CHECK_GE(columns, 1);
   CHECK_EQ(static_cast<std::int64_t>(values.size()) % columns, 0);
   const std::int64_t users = static_cast<std::int64_t>(values.size()) / columns;
@@ -89,7 +89,7 @@ std::vector<double> resampled_means(std::span<const double> values, std::int64_t
   }
   const std::int64_t chosen = static_cast<std::int64_t>(kept.size()) / columns;
   const Draws draws(users, chosen);
-  const Random random(options.seed, Purpose::resampling, options.stream);
+  const Random random(options.seed, Purpose::resampling, stream);
   parallel_for(options.resamples, 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       Sequence sequence(random.bits(r));

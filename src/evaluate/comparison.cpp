@@ -166,7 +166,7 @@ RunFigures figures_of(const Samples& samples, std::size_t columns, std::size_t f
 }
 
 Samples sample(const Pairing& pairing, const std::string& slice, std::size_t metrics,
-               const std::string& domain, const ComparisonOptions& options) {
+               const std::string& domain, const BootstrapOptions& options) {
   const std::vector<std::int32_t> places = pairing.places(slice);
   const std::size_t runs = pairing.runs();
   Samples samples;
@@ -180,9 +180,8 @@ Samples sample(const Pairing& pairing, const std::string& slice, std::size_t met
     }
   }
   if (samples.users == 0) return samples;
-  samples.means = resampled_means(
-      samples.values, static_cast<std::int64_t>(metrics * runs),
-      {.resamples = options.resamples, .seed = options.seed, .stream = stream_of(domain, slice)});
+  samples.means = resampled_means(samples.values, static_cast<std::int64_t>(metrics * runs),
+                                  options, stream_of(domain, slice));
   return samples;
 }
 
@@ -237,7 +236,7 @@ class People {
 
   /// Means over domains of the domains' means, over resampled people: (resamples, columns). Of a
   /// domain of which a resample drew nobody the mean over all its users stands.
-  std::vector<double> resampled_means(const BootstrapOptions& options) const {
+  std::vector<double> resampled_means(const BootstrapOptions& options, std::uint32_t stream) const {
     // A person's row: for each domain, that they are in it and then their values there.
     const std::size_t width = columns_ + 1;
     const std::size_t row_width = domains() * width;
@@ -255,7 +254,7 @@ class People {
       }
     }
     const std::vector<double> drawn =
-        micrec::resampled_means(rows, static_cast<std::int64_t>(row_width), options);
+        micrec::resampled_means(rows, static_cast<std::int64_t>(row_width), options, stream);
     std::vector<double> means(options.resamples * columns_, 0.0);
     for (std::int64_t r = 0; r < options.resamples; ++r) {
       for (std::size_t d = 0; d < domains(); ++d) {
@@ -279,7 +278,7 @@ class People {
 /// Compares domain after domain.
 class Comparer {
  public:
-  Comparer(const std::vector<NamedRun>& runs, const ComparisonOptions& options)
+  Comparer(const std::vector<NamedRun>& runs, const BootstrapOptions& options)
       : runs_(runs),
         options_(options),
         metrics_(runs.front().metrics.metrics.size()),
@@ -290,8 +289,7 @@ class Comparer {
       result_.origins.push_back(run.metrics.origin);
     }
     result_.metrics = runs.front().metrics.metrics;
-    result_.resamples = options.resamples;
-    result_.seed = options.seed;
+    result_.bootstrap = options;
     result_.warnings = warnings_of_origins(runs);
   }
 
@@ -360,9 +358,7 @@ class Comparer {
   void add_mean() {
     const std::size_t runs = runs_.size();
     const std::vector<double> means =
-        people_.resampled_means({.resamples = options_.resamples,
-                                 .seed = options_.seed,
-                                 .stream = stream_of("", "mean of domains")});
+        people_.resampled_means(options_, stream_of("", "mean of domains"));
     const auto domains = static_cast<double>(people_.domains());
     result_.mean.resize(metrics_);
     for (std::size_t m = 0; m < metrics_; ++m) {
@@ -382,7 +378,7 @@ class Comparer {
   }
 
   const std::vector<NamedRun>& runs_;
-  const ComparisonOptions& options_;
+  const BootstrapOptions& options_;
   std::size_t metrics_;
   Comparison result_;
   People people_;  // of whole domains
@@ -390,7 +386,7 @@ class Comparer {
 
 }  // namespace
 
-Comparison compare(const std::vector<NamedRun>& runs, const ComparisonOptions& options) {
+Comparison compare(const std::vector<NamedRun>& runs, const BootstrapOptions& options) {
   CHECK_GE(runs.size(), 2U);
   refuse_other_splits(runs);
   return Comparer(runs, options).take();

@@ -10,11 +10,6 @@
 
 namespace micrec {
 
-struct ComparisonOptions {
-  std::int64_t resamples = 10'000;
-  std::uint64_t seed = 0;
-};
-
 /// One metric of one run over the users who are compared, and held against the first run's.
 struct RunFigures {
   double value = 0;
@@ -42,15 +37,13 @@ struct Comparison {
   std::vector<std::string> names;      // of the runs
   std::vector<PerUserOrigin> origins;  // likewise
   std::vector<std::string> metrics;
-  std::int64_t resamples = 0;
-  std::uint64_t seed = 0;
+  BootstrapOptions bootstrap;
   std::vector<std::string> warnings;  // sentences: in what the runs are not alike
   std::vector<DomainComparison> domains;
   /// [metric][run] means of the "all" slices over domains; better and worse are not counted.
   std::vector<std::vector<RunFigures>> mean;
 
-  /// For people: a table a run other than the first. What overlapping and other users find among
-  /// the kinds of items is in the JSON alone.
+  /// For people: a table a run other than the first.
   std::string to_markdown() const;
   nlohmann::ordered_json to_json() const;
 };
@@ -68,6 +61,6 @@ struct NamedRun {
 /// Errors   Error(Cause::data) where the runs were evaluated on different splits, or have no domain
 ///          or no user in common. CHECK: two runs or more with the same metrics.
 /// Cost     As resampled_means with runs * metrics columns, a slice.
-Comparison compare(const std::vector<NamedRun>& runs, const ComparisonOptions& options);
+Comparison compare(const std::vector<NamedRun>& runs, const BootstrapOptions& options);
 
 }  // namespace micrec

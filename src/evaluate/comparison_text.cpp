@@ -40,10 +40,6 @@ std::string row(const std::vector<std::string>& words) {
 
 std::string share(double part) { return decimal("%.1f%%", 100 * part); }
 
-bool is_shown(const std::string& slice) {
-  return !slice.starts_with("overlapping_users.") && !slice.starts_with("other_users.");
-}
-
 /// The cells of a line that are of one run: values, difference, interval, shares.
 std::vector<std::string> cells(const RunFigures& first, const RunFigures& run, bool shares) {
   const Interval& interval = run.difference_interval;
@@ -77,7 +73,7 @@ void print_table(const Comparison& comparison, std::size_t run, std::ostream& ou
   }
   for (const DomainComparison& domain : comparison.domains) {
     for (const SliceComparison& slice : domain.slices) {
-      if (!is_shown(slice.name)) continue;
+      if (!is_in_tables(slice.name)) continue;
       for (std::size_t m = 0; m < comparison.metrics.size(); ++m) {
         line({domain.name, slice.name, with_commas(slice.users), comparison.metrics[m]},
              cells(slice.figures[m][0], slice.figures[m][run], /*shares=*/true));
@@ -101,8 +97,8 @@ std::string Comparison::to_markdown() const {
   out << "\n";
   for (const std::string& warning : warnings) out << "**Warning:** " << warning << ".\n\n";
   for (std::size_t run = 1; run < names.size(); ++run) print_table(*this, run, out);
-  out << "Users are paired. Intervals are the middle 95% of " << with_commas(resamples)
-      << " bootstrap samples of users (seed " << seed
+  out << "Users are paired. Intervals are the middle 95% of " << with_commas(bootstrap.resamples)
+      << " bootstrap samples of users (seed " << bootstrap.seed
       << "); (none): the interval of the difference holds zero.\n";
   return out.str();
 }
@@ -121,8 +117,8 @@ nlohmann::ordered_json Comparison::to_json() const {
                     {"dataset_fingerprint", origin.dataset_fingerprint}});
   }
   json["metrics"] = metrics;
-  json["resamples"] = resamples;
-  json["seed"] = seed;
+  json["resamples"] = bootstrap.resamples;
+  json["seed"] = bootstrap.seed;
   json["warnings"] = warnings;
   json["mean"] = micrec::to_json(*this, mean, /*shares=*/false);
   nlohmann::ordered_json& by_domain = json["domains"] = nlohmann::ordered_json::object();

@@ -49,9 +49,11 @@ std::string joined(const char* users, const std::string& items) {
 /// Fills one domain, step by step, in the order of load().
 class DomainLoader {
  public:
-  DomainLoader(const EvaluationSource& source, int number)
+  DomainLoader(const EvaluationSource& source, const EvaluationOptions& options,
+               std::span<const std::uint8_t> domains_of_person, int number)
       : source_(source),
-        options_(source.options),
+        options_(options),
+        domains_of_person_(domains_of_person),
         number_(number),
         info_(source.dataset.domains()[number]),
         users_begin_(source.space.users_of(number).begin),
@@ -101,9 +103,8 @@ class DomainLoader {
 
   /// Those of this rank who have at least one relevant item that is a candidate.
   void choose_users() {
-    Pairs relevant;  // (user number, item)
-    std::vector<std::uint8_t> has(info_.users,
-                                  0);  // of all ranks: whether there is a relevant item
+    Pairs relevant;                                 // (user number, item)
+    std::vector<std::uint8_t> has(info_.users, 0);  // of all ranks: a relevant item
     const auto add = [&](std::int32_t user, std::int32_t item) {
       if (!options_.with_new_nodes && new_users_[user] != 0) return;
       if (domain_.group[item] == Candidates::kExcluded) return;
@@ -186,8 +187,8 @@ class DomainLoader {
     bool any_overlapping = false;
     bool any_other = false;
     for (const std::int32_t p : person) {
-      any_overlapping |= source_.domains_of_person[p] > 1;
-      any_other |= source_.domains_of_person[p] == 1;
+      any_overlapping |= domains_of_person_[p] > 1;
+      any_other |= domains_of_person_[p] == 1;
     }
     has_class_[kAllUsers] = true;
     has_class_[kOldUsers] = has_class_[kNewUsers] = any_new_user_ && options_.with_new_nodes;
@@ -201,8 +202,7 @@ class DomainLoader {
         domain_.user_row.push_back(row);
         domain_.person.push_back(person[user]);
         const int held_out = new_users_[user] != 0 ? kNewUsers : kOldUsers;
-        const int overlap =
-            source_.domains_of_person[person[user]] > 1 ? kOverlappingUsers : kOtherUsers;
+        const int overlap = domains_of_person_[person[user]] > 1 ? kOverlappingUsers : kOtherUsers;
         domain_.user_classes.push_back(
             static_cast<std::uint8_t>(1 << kAllUsers | 1 << held_out | 1 << overlap));
       }
@@ -272,6 +272,7 @@ class DomainLoader {
 
   const EvaluationSource& source_;
   const EvaluationOptions& options_;
+  std::span<const std::uint8_t> domains_of_person_;
   int number_;
   const DomainInfo& info_;
   std::int64_t users_begin_;  // node of the domain's first user
@@ -289,8 +290,10 @@ class DomainLoader {
 
 }  // namespace
 
-EvaluatedDomain load_evaluated_domain(const EvaluationSource& source, int domain) {
-  return DomainLoader(source, domain).load();
+EvaluatedDomain load_evaluated_domain(const EvaluationSource& source,
+                                      const EvaluationOptions& options,
+                                      std::span<const std::uint8_t> domains_of_person, int domain) {
+  return DomainLoader(source, options, domains_of_person, domain).load();
 }
 
 void ranks_of(const EvaluatedDomain& domain, const ItemView& view, std::int64_t user,

@@ -76,23 +76,24 @@ struct EvaluatedDomain {
   std::vector<std::string> slice_names;
 };
 
-/// What domains are loaded from; all of it outlives the loading.
+/// What a rank evaluates on; all of it outlives the loading.
 struct EvaluationSource {
   const DatasetFile& dataset;
   const NodeSpace& space;
   const Ownership& ownership;
   int rank;
-  const EvaluationOptions& options;
-  std::vector<std::uint8_t> domains_of_person;  // (people) in how many a person is, at most 2
 };
 
 /// Loads one domain: which users of this rank are ranked, which items are masked for them, and the
 /// slices of the report.
 ///
+/// Shapes   domains_of_person: (people) in how many a person is, at most 2.
 /// Ranks    not collective.
 /// Errors   Error(Cause::data) where a relevant item of a user is masked too.
 /// Cost     One pass over the interactions in pieces.
-EvaluatedDomain load_evaluated_domain(const EvaluationSource& source, int domain);
+EvaluatedDomain load_evaluated_domain(const EvaluationSource& source,
+                                      const EvaluationOptions& options,
+                                      std::span<const std::uint8_t> domains_of_person, int domain);
 
 /// Ranks of a user's relevant items that a view selects, rising, from 0; of `user`, an index among
 /// the evaluated users.

@@ -72,9 +72,9 @@ std::int64_t longest(const std::vector<std::int64_t>& offsets) {
 
 }  // namespace
 
-Evaluator::Evaluator(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-                     int rank, EvaluationOptions options)
-    : options_(std::move(options)), ranks_(ownership.ranks) {
+Evaluator::Evaluator(const EvaluationSource& source, EvaluationOptions options)
+    : options_(std::move(options)), ranks_(source.ownership.ranks) {
+  const auto& [dataset, space, ownership, rank] = source;
   CHECK(options_.split == Split::valid || options_.split == Split::test);
   CHECK(!options_.k.empty());
   for (const std::int64_t k : options_.k) CHECK_GE(k, 1);
@@ -84,14 +84,15 @@ Evaluator::Evaluator(const DatasetFile& dataset, const NodeSpace& space, const O
   owned_rows_ = std::count(ownership.owner.begin(), ownership.owner.end(), rank);
   owned_users_ = std::count(ownership.owner.begin(), ownership.owner.begin() + space.users(), rank);
 
-  EvaluationSource source = {dataset, space,    ownership,
-                             rank,    options_, std::vector<std::uint8_t>(dataset.people(), 0)};
+  std::vector<std::uint8_t> domains_of_person(dataset.people(), 0);
   for (int d = 0; d < space.domains(); ++d) {
     for (const std::int32_t person : dataset.person_of_user(d)) {
-      source.domains_of_person[person] = std::min(source.domains_of_person[person] + 1, 2);
+      domains_of_person[person] = std::min(domains_of_person[person] + 1, 2);
     }
   }
-  for (int d = 0; d < space.domains(); ++d) domains_.push_back(load_evaluated_domain(source, d));
+  for (int d = 0; d < space.domains(); ++d) {
+    domains_.push_back(load_evaluated_domain(source, options_, domains_of_person, d));
+  }
   if (!options_.histories) return;
   std::vector<std::int32_t> list_of_person(dataset.people(), -1);
   std::int32_t lists = 0;

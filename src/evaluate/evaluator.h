@@ -64,8 +64,7 @@ class Evaluator {
   /// Ranks    not collective.
   /// Errors   Error(Cause::data) where a relevant item of a user is masked too.
   /// Cost     One pass over the interactions in pieces.
-  Evaluator(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-            int rank, EvaluationOptions options);
+  Evaluator(const EvaluationSource& source, EvaluationOptions options);
 
   /// Metrics of embeddings: the score of a pair is the dot product of its rows.
   ///

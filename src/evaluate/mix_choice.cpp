@@ -76,19 +76,17 @@ std::vector<std::string> MixChoice::in_words(const std::vector<std::string>& dom
   return lines;
 }
 
-MixChooser::MixChooser(const DatasetFile& dataset, const NodeSpace& space,
-                       const Ownership& ownership, int rank, const EvaluationOptions& options,
+MixChooser::MixChooser(const EvaluationSource& source, const EvaluationOptions& options,
                        std::vector<double> weights, std::int64_t most_users)
-    : domains_(space.domains()),
+    : domains_(source.space.domains()),
       weights_(std::move(weights)),
-      sample_(dataset, space, ownership, rank,
-              options.ages ? HistoryAges::counted : HistoryAges::unknown),
-      trial_(dataset, space, ownership, rank, of_trial(options, most_users)) {
+      sample_(source, options.ages ? HistoryAges::counted : HistoryAges::unknown),
+      trial_(source, of_trial(options, most_users)) {
   const EvaluationOptions& tried = trial_.options();
   const bool are_the_same =
       tried.most_users == options.most_users && tried.sample_seed == options.sample_seed;
   if (trial_.leaves_out_users() && !are_the_same) {
-    full_.emplace(dataset, space, ownership, rank, with_histories(options));
+    full_.emplace(source, with_histories(options));
   }
 }
 

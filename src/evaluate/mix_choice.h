@@ -53,9 +53,8 @@ class MixChooser {
   ///
   /// Ranks    not collective.
   /// Errors   those of Evaluator.
-  MixChooser(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-             int rank, const EvaluationOptions& options, std::vector<double> weights = {},
-             std::int64_t most_users = kTrialUsers);
+  MixChooser(const EvaluationSource& source, const EvaluationOptions& options,
+             std::vector<double> weights = {}, std::int64_t most_users = kTrialUsers);
 
   /// The mix with the highest NDCG@20 in each domain; of equal ones that with the smaller weight. A
   /// domain without validation interactions has the default weight.

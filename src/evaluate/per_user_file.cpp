@@ -13,7 +13,6 @@
 #include "base/description.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "evaluate/user_metrics.h"
 #include "io/unfinished_file.h"
 
 namespace micrec {
@@ -108,10 +107,8 @@ class DomainWriter {
     CHECK_LE(rows.end, slice.users);
     if (!is_whole) file_.write_rows(slice.path + "/row", rows, users.row.data());
     file_.write_rows(slice.path + "/positives", rows, users.positives.data());
-    std::vector<double> column(count);
     for (std::size_t m = 0; m < metrics_.size(); ++m) {
-      for (std::int64_t r = 0; r < count; ++r) column[r] = users.values[r * metrics_.size() + m];
-      file_.write_rows(text(slice.path, '/', metrics_[m]), rows, column.data());
+      file_.write_rows(text(slice.path, '/', metrics_[m]), rows, users.values[m].data());
     }
     slice.written = rows.end;
   }
@@ -191,24 +188,23 @@ PerUserMetrics collect_per_user(const EvaluatedUsers& users,
       PerUserDomain& out = result.domains.emplace_back();
       out.name = domain.name;
       for (const std::string& name : domain.slice_names) {
-        out.slices.push_back({name, {}, {}, std::vector<std::vector<double>>(metrics.size())});
+        out.slices.push_back({{{}, {}, std::vector<std::vector<double>>(metrics.size())}, name});
       }
     }
   }
-  const auto append = [&](int d, const UserBlock& block) {
+  const auto append = [](auto& to, const auto& more) {
+    to.insert(to.end(), more.begin(), more.end());
+  };
+  const auto take = [&](int d, const UserBlock& block) {
     for (std::size_t s = 0; s < block.slices.size(); ++s) {
       const SliceOfUsers& from = block.slices[s];
       PerUserSlice& to = result.domains[d].slices[s];
-      to.row.insert(to.row.end(), from.row.begin(), from.row.end());
-      to.positives.insert(to.positives.end(), from.positives.begin(), from.positives.end());
-      for (std::size_t m = 0; m < chosen.size(); ++m) {
-        for (std::size_t r = 0; r < from.row.size(); ++r) {
-          to.values[m].push_back(from.values[r * known.size() + chosen[m]]);
-        }
-      }
+      append(to.row, from.row);
+      append(to.positives, from.positives);
+      for (std::size_t m = 0; m < chosen.size(); ++m) append(to.values[m], from.values[chosen[m]]);
     }
   };
-  for_each_block(users, communicator, device, block_bytes, append,
+  for_each_block(users, communicator, device, block_bytes, take,
                  [&](int d, std::vector<std::string> keys) {
                    PerUserDomain& domain = result.domains[d];
                    domain.user = std::move(keys);

@@ -11,6 +11,7 @@
 #include "data/dataset_file.h"
 #include "evaluate/evaluator.h"
 #include "evaluate/report.h"
+#include "evaluate/user_metrics.h"
 #include "io/hdf5.h"
 
 /// The file of metrics by user, version 1. HDF5; everything can be read with h5ls and h5py, and
@@ -59,11 +60,9 @@ struct PerUserOrigin {
   std::string hold_out;
 };
 
-struct PerUserSlice {
-  std::string name;                         // "all" first
-  std::vector<std::int32_t> row;            // (n) of PerUserDomain::user, rising
-  std::vector<std::int32_t> positives;      // (n)
-  std::vector<std::vector<double>> values;  // [metric of PerUserMetrics] (n)
+/// Its rows are of PerUserDomain::user, its metrics those of PerUserMetrics.
+struct PerUserSlice : SliceOfUsers {
+  std::string name;  // "all" first
 };
 
 struct PerUserDomain {

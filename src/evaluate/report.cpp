@@ -15,6 +15,10 @@
 
 namespace micrec {
 
+bool is_in_tables(const std::string& slice) {
+  return !slice.starts_with("overlapping_users.") && !slice.starts_with("other_users.");
+}
+
 std::size_t Report::place_of(Metric metric, std::int64_t k) const {
   const auto cutoff = std::find(this->k.begin(), this->k.end(), k);
   CHECK(cutoff != this->k.end()) << "no cutoff " << k << " in this report";
@@ -124,9 +128,6 @@ nlohmann::ordered_json Report::to_json() const {
 }
 
 std::string Report::to_table() const {
-  const auto is_shown = [](const SliceReport& slice) {
-    return !slice.name.starts_with("overlapping_users.") && !slice.name.starts_with("other_users.");
-  };
   std::vector<std::pair<Metric, std::int64_t>> columns;
   for (const std::int64_t cutoff : k) {
     columns.emplace_back(Metric::recall, cutoff);
@@ -136,7 +137,7 @@ std::string Report::to_table() const {
   std::string slices = "slice";
   for (const DomainReport& domain : domains) {
     for (const SliceReport& slice : domain.slices) {
-      if (is_shown(slice)) slices.resize(std::max(slices.size(), slice.name.size()), ' ');
+      if (is_in_tables(slice.name)) slices.resize(std::max(slices.size(), slice.name.size()), ' ');
     }
   }
   std::vector<std::string> header = {slices, "    users", "positives"};
@@ -156,7 +157,7 @@ std::string Report::to_table() const {
     table << ")\n";
     Table lines(header, 2);
     for (const SliceReport& slice : domain.slices) {
-      if (!is_shown(slice)) continue;
+      if (!is_in_tables(slice.name)) continue;
       std::vector<std::string> words = {slice.name, with_commas(slice.users),
                                         with_commas(slice.positives)};
       for (const auto& [metric, cutoff] : columns) {

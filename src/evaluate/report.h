@@ -11,6 +11,10 @@
 
 namespace micrec {
 
+/// Whether tables for people have a slice; what overlapping and other users find among the kinds of
+/// items is in the JSON alone.
+bool is_in_tables(const std::string& slice);
+
 /// Metrics averaged over the users of a slice who have at least one relevant item in it.
 struct SliceReport {
   std::string name;                  // as evaluator.h describes
@@ -60,8 +64,7 @@ struct Report {
   /// "sample" only where there is one, margins with EvaluationOptions::squares.
   nlohmann::ordered_json to_json() const;
 
-  /// For people: a line a slice with recall and ndcg at every cutoff. What overlapping and other
-  /// users find among the kinds of items is in the JSON alone.
+  /// For people: a line a slice with recall and ndcg at every cutoff.
   std::string to_table() const;
 
  private:

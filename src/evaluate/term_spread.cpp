@@ -34,10 +34,10 @@ std::vector<std::int64_t> draw(const std::vector<std::uint8_t>& present) {
 
 }  // namespace
 
-PairSample::PairSample(const DatasetFile& dataset, const NodeSpace& space,
-                       const Ownership& ownership, int rank, HistoryAges ages)
-    : owned_users_(
-          std::count(ownership.owner.begin(), ownership.owner.begin() + space.users(), rank)) {
+PairSample::PairSample(const EvaluationSource& source, HistoryAges ages) {
+  const auto& [dataset, space, ownership, rank] = source;
+  const auto owner = ownership.owner.begin();
+  owned_users_ = std::count(owner, owner + space.users(), rank);
   std::vector<std::int32_t> list_of_person(dataset.people(), -1);
   std::int32_t lists = 0;
   for (int d = 0; d < space.domains(); ++d) {

@@ -25,8 +25,7 @@ class PairSample {
  public:
   /// Ranks    not collective; every rank draws the same sample.
   /// Cost     three passes over the training interactions in pieces.
-  PairSample(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-             int rank, HistoryAges ages = HistoryAges::unknown);
+  explicit PairSample(const EvaluationSource& source, HistoryAges ages = HistoryAges::unknown);
 
   /// Shapes   returns (domains).
   /// Ranks    collective; the same bits on all, and at any number of ranks for the same terms.

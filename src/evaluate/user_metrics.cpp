@@ -65,7 +65,9 @@ UserBlock to_block(const EvaluatedDomain& domain, const at::Tensor& received, st
   });
 
   UserBlock block;
-  block.slices.resize(domain.slice_names.size());
+  const std::size_t metrics = width - kColumns;
+  block.slices.resize(domain.slice_names.size(),
+                      {{}, {}, std::vector<std::vector<double>>(metrics)});
   for (const std::int64_t r : order) {
     const double* row = rows + r * width;
     const auto user = static_cast<std::int32_t>(row[kUser]);
@@ -78,7 +80,7 @@ UserBlock to_block(const EvaluatedDomain& domain, const at::Tensor& received, st
       SliceOfUsers& slice = block.slices[view.slice[c]];
       slice.row.push_back(static_cast<std::int32_t>(before + (place - block.user.begin())));
       slice.positives.push_back(static_cast<std::int32_t>(row[kPositives]));
-      slice.values.insert(slice.values.end(), row + kColumns, row + width);
+      for (std::size_t m = 0; m < metrics; ++m) slice.values[m].push_back(row[kColumns + m]);
     }
   }
   return block;

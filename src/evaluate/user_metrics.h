@@ -14,9 +14,9 @@ namespace micrec {
 
 /// Metrics of users who are in one slice.
 struct SliceOfUsers {
-  std::vector<std::int32_t> row;        // (n) among all evaluated users of the domain, rising
-  std::vector<std::int32_t> positives;  // (n) relevant items in the slice
-  std::vector<double> values;           // (n, metrics) as MetricTable orders them
+  std::vector<std::int32_t> row;            // (n) among all evaluated users of the domain, rising
+  std::vector<std::int32_t> positives;      // (n) relevant items in the slice
+  std::vector<std::vector<double>> values;  // [metric] (n), as MetricTable orders them
 };
 
 /// Evaluated users of a domain whose numbers follow each other.

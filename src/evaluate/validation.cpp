@@ -12,23 +12,22 @@ bool has_validation(const DatasetFile& dataset) {
   });
 }
 
-Validation::Validation(const DatasetFile& dataset, const NodeSpace& space,
-                       const Ownership& ownership, int rank, EvaluationOptions options,
+Validation::Validation(const EvaluationSource& source, EvaluationOptions options,
                        const std::optional<std::vector<double>>& weights)
-    : domains_(dataset.domain_names()) {
+    : domains_(source.dataset.domain_names()) {
   options.split = Split::valid;
   options.slices = false;
   is_sampled_ = options.most_users > 0;
   options.squares = is_sampled_;
   if (!weights) {
-    product_alone_.emplace(dataset, space, ownership, rank, options);
+    product_alone_.emplace(source, options);
     return;
   }
-  mix_.emplace(dataset, space, ownership, rank, options, *weights);
+  mix_.emplace(source, options, *weights);
   if (!is_sampled_ || options.most_users >= MixChooser::kTrialUsers) return;
   options.most_users = MixChooser::kTrialUsers;
   options.sample_seed.reset();
-  mix_of_result_.emplace(dataset, space, ownership, rank, options, *weights);
+  mix_of_result_.emplace(source, options, *weights);
 }
 
 /// Keeps the weights, and returns the report.

@@ -27,8 +27,7 @@ class Validation {
   ///
   /// Ranks    not collective.
   /// Errors   those of Evaluator.
-  Validation(const DatasetFile& dataset, const NodeSpace& space, const Ownership& ownership,
-             int rank, EvaluationOptions options,
+  Validation(const EvaluationSource& source, EvaluationOptions options,
              const std::optional<std::vector<double>>& weights);
 
   /// Ranks the validation split and returns NDCG@20, the mean over the domains.

@@ -5,10 +5,10 @@
 #include <hnswlib/hnswlib.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -34,7 +34,7 @@ constexpr int kWidths[] = {8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 51
 constexpr double kRecallOfGraph = 0.985;  // of the sample's neighbours in it
 constexpr float kSameCosine = 1e-6F;
 constexpr ScoredItem kNone{-1, 0};
-constexpr std::int64_t kBytesOfFound = 2 * sizeof(std::int32_t);  // a number and its cosine
+constexpr std::int64_t kBytesOfFound = sizeof(ScoredItem);  // as it travels
 
 /// Whether a rank with this share asks its graphs for an item.
 bool is_handled(std::int64_t item, const GraphShare& share) {
@@ -268,15 +268,14 @@ class ApproximateSearch {
   /// Brings together what the ranks have found. Ranks: collective.
   NumberLists exchange() {
     const int ranks = this->ranks();
-    const std::int64_t columns = 2 * static_cast<std::int64_t>(question_.k);
     std::vector<std::int64_t> send_rows(ranks, 0), receive_rows(ranks, 0);
     for (const std::int64_t item : queries_) ++send_rows[question_.asked_by[item]];
     std::vector<std::int64_t> next(ranks, 0);
     std::exclusive_scan(send_rows.begin(), send_rows.end(), next.begin(), std::int64_t{0});
-    at::Tensor send = at::empty({static_cast<std::int64_t>(queries_.size()), columns}, at::kInt);
+    const at::Tensor send = room_for_lists(std::ssize(queries_));
     for (std::size_t n = 0; n < queries_.size(); ++n) {
-      write(n, send.mutable_data_ptr<std::int32_t>() +
-                   next[question_.asked_by[queries_[n]]]++ * columns);
+      std::copy_n(best_.begin() + static_cast<std::int64_t>(n) * question_.k, question_.k,
+                  list_at(send, next[question_.asked_by[queries_[n]]]++));
     }
     const std::vector<std::int64_t> own = asked_by(question_, rank());
     std::vector<GraphShare> shares;
@@ -295,7 +294,7 @@ class ApproximateSearch {
       std::vector<ScoredItem>& all = found.emplace_back();
       for (int rank = 0; rank < ranks; ++rank) {
         if (!is_handled(item, shares[rank])) continue;
-        read(received.const_data_ptr<std::int32_t>() + next[rank]++ * columns, all);
+        take_list(received, next[rank]++, all);
       }
       keep_best(all, question_.k);
     }
@@ -306,18 +305,17 @@ class ApproximateSearch {
   int rank() const { return communicator_ == nullptr ? 0 : communicator_->rank(); }
   int ranks() const { return communicator_ == nullptr ? 1 : communicator_->size(); }
 
-  // A found list as it travels: of each of the k numbers and cosines, -1 and 0 where there is none.
-  void write(std::size_t query, std::int32_t* to) const {
-    for (int n = 0; n < question_.k; ++n) {
-      const ScoredItem& one = best_[query * question_.k + n];
-      *to++ = one.item;
-      *to++ = std::bit_cast<std::int32_t>(one.score);
-    }
+  // Found lists as they travel: k items each, kNone where there are fewer.
+  at::Tensor room_for_lists(std::int64_t lists) const {
+    static_assert(kBytesOfFound == 2 * sizeof(std::int32_t));
+    return at::empty({lists, 2 * static_cast<std::int64_t>(question_.k)}, at::kInt);
   }
-  void read(const std::int32_t* from, std::vector<ScoredItem>& to) const {
-    for (int n = 0; n < question_.k; ++n, from += 2) {
-      if (from[0] >= 0) to.push_back({from[0], std::bit_cast<float>(from[1])});
-    }
+  ScoredItem* list_at(const at::Tensor& lists, std::int64_t n) const {
+    return static_cast<ScoredItem*>(lists.mutable_data_ptr()) + n * question_.k;
+  }
+  void take_list(const at::Tensor& lists, std::int64_t n, std::vector<ScoredItem>& to) const {
+    std::copy_if(list_at(lists, n), list_at(lists, n + 1), std::back_inserter(to),
+                 [](const ScoredItem& one) { return one.item >= 0; });
   }
 
   /// Draws the sample and finds its true neighbours, each rank those of its part. Ranks:
@@ -343,21 +341,15 @@ class ApproximateSearch {
                                         sample_.begin() + cut(rank() + 1));
     const std::vector<std::vector<ScoredItem>> found = nearest_with_cosines(
         own, read_rows(question_.source, own), question_.source, question_.eligible, question_.k);
-    const std::int64_t columns = 2 * static_cast<std::int64_t>(question_.k);
-    at::Tensor local = at::full({static_cast<std::int64_t>(own.size()), columns}, -1, at::kInt);
-    auto* to = local.mutable_data_ptr<std::int32_t>();
-    for (std::size_t n = 0; n < found.size(); ++n) {
-      for (std::size_t f = 0; f < found[n].size(); ++f) {
-        to[n * columns + 2 * f] = found[n][f].item;
-        to[n * columns + 2 * f + 1] = std::bit_cast<std::int32_t>(found[n][f].score);
-      }
+    const at::Tensor local = room_for_lists(std::ssize(own));
+    std::fill(list_at(local, 0), list_at(local, std::ssize(own)), kNone);
+    for (std::int64_t n = 0; n < std::ssize(found); ++n) {
+      std::ranges::copy(found[n], list_at(local, n));
     }
     const at::Tensor all = communicator_ == nullptr
                                ? local
                                : communicator_->all_gather("neighbours.sample", local, rows);
-    for (std::int64_t n = 0; n < sampled(); ++n) {
-      read(all.const_data_ptr<std::int32_t>() + n * columns, truth_.emplace_back());
-    }
+    for (std::int64_t n = 0; n < sampled(); ++n) take_list(all, n, truth_.emplace_back());
     const at::Tensor features = read_rows(question_.source, sample_);
     sample_rows_ = std::make_unique<UnitRows>(space_, sampled(), question_.source.width);
     convert(features.const_data_ptr<float>(), sample_, *sample_rows_);

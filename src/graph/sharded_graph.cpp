@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "kernels/neighbour_sum.h"
@@ -13,10 +14,10 @@
 
 namespace micrec {
 
-ShardedGraph::ShardedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
-                           const std::vector<GlobalNode>& neighbours, Communicator& communicator,
-                           int parts)
+ShardedGraph::ShardedGraph(const Ownership& ownership, const Lists<GlobalNode>& rows,
+                           Communicator& communicator, int parts)
     : communicator_(&communicator), owned_(ownership.nodes_of(communicator.rank())) {
+  const auto& [offsets, neighbours] = rows;
   const auto nodes = static_cast<std::int64_t>(ownership.owner.size());
   CHECK_EQ(ownership.ranks, communicator.size());
   CHECK_EQ(static_cast<std::int64_t>(offsets.size()), owned_rows() + 1);
@@ -45,19 +46,10 @@ ShardedGraph::ShardedGraph(const Ownership& ownership, const std::vector<std::in
 
   halo_plan_ = plan_receives(ownership, communicator.rank(), neighbours);
   std::vector<std::vector<std::int32_t>> wanted(communicator.size());
-  std::int64_t next = 0;
-  for (int q = 0; q < communicator.size(); ++q) {
-    for (std::int64_t i = 0; i < halo_plan_.receive_rows[q]; ++i) {
-      wanted[q].push_back(value(halo_plan_.halo[next++]));
-    }
+  for (const GlobalNode node : halo_plan_.halo) {
+    wanted[ownership.owner[value(node)]].push_back(value(node));
   }
-  const std::vector<std::vector<std::int32_t>> asked =
-      exchange_lists(communicator, "halo.plan", wanted);
-  std::vector<std::vector<GlobalNode>> asked_nodes(asked.size());
-  for (std::size_t q = 0; q < asked.size(); ++q) {
-    for (const std::int32_t node : asked[q]) asked_nodes[q].push_back(GlobalNode(node));
-  }
-  plan_sends(halo_plan_, owned_, asked_nodes);
+  plan_sends(halo_plan_, owned_, exchange_lists(communicator, "halo.plan", wanted));
 
   local_to_global_ = owned_;
   local_to_global_.insert(local_to_global_.end(), halo_plan_.halo.begin(), halo_plan_.halo.end());
@@ -67,10 +59,9 @@ ShardedGraph::ShardedGraph(const Ownership& ownership, const std::vector<std::in
   }
   std::transform(neighbours.begin(), neighbours.end(), pattern_.columns.begin(),
                  [&](GlobalNode node) { return local_of[value(node)]; });
-  first_halo_rows_ = {owned_rows()};
-  for (int q = 1; q < communicator.size(); ++q) {
-    first_halo_rows_.push_back(first_halo_rows_.back() + halo_plan_.receive_rows[q - 1]);
-  }
+  first_halo_rows_.resize(halo_plan_.receive_rows.size());
+  std::exclusive_scan(halo_plan_.receive_rows.begin(), halo_plan_.receive_rows.end(),
+                      first_halo_rows_.begin(), owned_rows());
   make_parts(parts);
 }
 

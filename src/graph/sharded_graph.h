@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/number_lists.h"
 #include "cluster/communicator.h"
 #include "kernels/pattern.h"
 #include "kernels/row_set.h"
@@ -40,12 +41,10 @@ struct ActiveRows {
 class ShardedGraph {
  public:
   /// The rows of this rank's nodes. Ranks: collective (the ranks tell each other what they read).
-  /// `offsets` (owned + 1) and `neighbours` (nonzeros) list, for every owned node, the columns as
-  /// global numbers, rising.
+  /// `rows` lists, for every owned node, the columns as global numbers, rising.
   /// `parts`: see there; 0: as many as are worth their messages.
-  ShardedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
-               const std::vector<GlobalNode>& neighbours, Communicator& communicator,
-               int parts = 0);
+  ShardedGraph(const Ownership& ownership, const Lists<GlobalNode>& rows,
+               Communicator& communicator, int parts = 0);
 
   std::int64_t owned_rows() const { return static_cast<std::int64_t>(owned_.size()); }
   std::int64_t local_rows() const { return owned_rows() + halo_plan_.halo_rows(); }

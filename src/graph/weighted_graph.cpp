@@ -8,12 +8,11 @@
 
 namespace micrec {
 
-WeightedGraph::WeightedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
-                             const std::vector<GlobalNode>& neighbours,
+WeightedGraph::WeightedGraph(const Ownership& ownership, const Lists<GlobalNode>& rows,
                              const std::vector<float>& weights, Communicator& communicator)
-    : forward_{ShardedGraph(ownership, offsets, neighbours, communicator), at::tensor(weights)},
-      backward_(transposed(ownership, forward_.graph, neighbours, weights, communicator)) {
-  CHECK_EQ(weights.size(), neighbours.size());
+    : forward_{ShardedGraph(ownership, rows, communicator), at::tensor(weights)},
+      backward_(transposed(ownership, forward_.graph, rows, weights, communicator)) {
+  CHECK_EQ(weights.size(), rows.values.size());
 }
 
 void WeightedGraph::move_to(c10::Device device) {
@@ -22,7 +21,7 @@ void WeightedGraph::move_to(c10::Device device) {
 }
 
 WeightedGraph::Half WeightedGraph::transposed(const Ownership& ownership, const ShardedGraph& graph,
-                                              const std::vector<GlobalNode>& neighbours,
+                                              const Lists<GlobalNode>& rows,
                                               const std::vector<float>& weights,
                                               Communicator& communicator) {
   // Three numbers a nonzero, to the owner of its column: column, row, bits of the weight. Each rank
@@ -31,7 +30,7 @@ WeightedGraph::Half WeightedGraph::transposed(const Ownership& ownership, const 
   const Pattern& pattern = graph.pattern();
   for (std::int64_t row = 0; row < pattern.rows(); ++row) {
     for (std::int64_t i = pattern.begin(row); i < pattern.end(row); ++i) {
-      const std::int32_t column = value(neighbours[i]);
+      const std::int32_t column = value(rows.values[i]);
       sent[ownership.owner[column]].insert(
           sent[ownership.owner[column]].end(),
           {column, value(graph.owned()[row]), std::bit_cast<std::int32_t>(weights[i])});
@@ -42,9 +41,7 @@ WeightedGraph::Half WeightedGraph::transposed(const Ownership& ownership, const 
 
   struct Nonzero {
     std::int32_t column, row, weight;
-    bool operator<(const Nonzero& other) const {
-      return column != other.column ? column < other.column : row < other.row;
-    }
+    auto operator<=>(const Nonzero&) const = default;
   };
   std::vector<Nonzero> nonzeros;
   for (const std::vector<std::int32_t>& list : received) {
@@ -54,19 +51,17 @@ WeightedGraph::Half WeightedGraph::transposed(const Ownership& ownership, const 
   }
   std::sort(nonzeros.begin(), nonzeros.end());
 
-  const std::vector<GlobalNode>& owned = graph.owned();
-  std::vector<std::int64_t> offsets = {0};
-  std::vector<GlobalNode> rows(nonzeros.size());
-  std::vector<float> row_weights(nonzeros.size());
-  std::size_t next = 0;
-  for (const GlobalNode node : owned) {
-    for (; next < nonzeros.size() && nonzeros[next].column == value(node); ++next) {
-      rows[next] = GlobalNode(nonzeros[next].row);
-      row_weights[next] = std::bit_cast<float>(nonzeros[next].weight);
+  Lists<GlobalNode> columns;
+  std::vector<float> column_weights;
+  auto next = nonzeros.begin();
+  for (const GlobalNode node : graph.owned()) {
+    for (; next != nonzeros.end() && next->column == value(node); ++next) {
+      columns.values.push_back(GlobalNode(next->row));
+      column_weights.push_back(std::bit_cast<float>(next->weight));
     }
-    offsets.push_back(static_cast<std::int64_t>(next));
+    columns.offsets.push_back(std::ssize(columns.values));
   }
-  return {ShardedGraph(ownership, offsets, rows, communicator), at::tensor(row_weights)};
+  return {ShardedGraph(ownership, columns, communicator), at::tensor(column_weights)};
 }
 
 }  // namespace micrec

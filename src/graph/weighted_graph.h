@@ -16,12 +16,10 @@ namespace micrec {
 /// item-item graph of a modality's nearest neighbours.
 class WeightedGraph {
  public:
-  /// The rows of this rank's nodes, as for ShardedGraph; `weights`: (nonzeros), beside
-  /// `neighbours`. The transpose is made by sending each nonzero to the owner of its column.
-  /// Ranks: collective.
-  WeightedGraph(const Ownership& ownership, const std::vector<std::int64_t>& offsets,
-                const std::vector<GlobalNode>& neighbours, const std::vector<float>& weights,
-                Communicator& communicator);
+  /// The rows of this rank's nodes, as for ShardedGraph; `weights`: (nonzeros), beside them. The
+  /// transpose is made by sending each nonzero to the owner of its column. Ranks: collective.
+  WeightedGraph(const Ownership& ownership, const Lists<GlobalNode>& rows,
+                const std::vector<float>& weights, Communicator& communicator);
 
   /// The operator S, and its transpose; each knows its own halo.
   const ShardedGraph& graph() const { return forward_.graph; }
@@ -39,8 +37,8 @@ class WeightedGraph {
     at::Tensor weights;
   };
   static Half transposed(const Ownership& ownership, const ShardedGraph& graph,
-                         const std::vector<GlobalNode>& neighbours,
-                         const std::vector<float>& weights, Communicator& communicator);
+                         const Lists<GlobalNode>& rows, const std::vector<float>& weights,
+                         Communicator& communicator);
 
   Half forward_;
   Half backward_;

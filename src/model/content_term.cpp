@@ -16,7 +16,7 @@ ContentTerm::ContentTerm(const PartInputs& inputs)
   for (const std::string& name : config_.modalities) modality_width(dataset_, name);
   if (!is_on()) return;
   ModelState& state = inputs.state;
-  const std::int64_t width = columns_of(shard_.grid, config_.dim, shard_.column_part()).size();
+  const std::int64_t width = inputs.sums.width();
   for (const std::string& name : config_.modalities) {
     FeatureStatistics statistics = empty_statistics(dataset_, name, config_.feature_dim);
     const std::string features = "features." + name;

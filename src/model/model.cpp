@@ -31,7 +31,6 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
       sums_(shard.grid, config.dim, shard.columns),
       overlaps_(
           find_overlaps(shard.space(), shard.summary->people, shard.summary->training_degree)),
-      dense_(shard.summands(), sums_.width()),
       one_(at::ones({}, at::TensorOptions(at::kDouble).device(shard.device))),
       zero_(at::zeros_like(one_)),
       embedding_(inputs(seed, dataset)),
@@ -44,7 +43,7 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
       item_regression_(inputs(seed, dataset)) {}
 
 PartInputs Model::inputs(std::uint64_t seed, const DatasetFile& dataset) {
-  return {config_, dataset, *shard_, overlaps_, seed, state_, embedding_};
+  return {config_, dataset, *shard_, sums_, overlaps_, seed, state_, embedding_};
 }
 
 void Model::initialise() {
@@ -63,8 +62,8 @@ void Model::refresh() {
 
 std::unique_ptr<StepContext> Model::plan(TripleBatch batch, std::int64_t batch_rows,
                                          StepTime time) {
-  auto step = std::make_unique<StepContext>(*shard_, sums_, dense_, seed_, std::move(batch),
-                                            batch_rows, time, parts_of_losses());
+  auto step = std::make_unique<StepContext>(*shard_, sums_, seed_, std::move(batch), batch_rows,
+                                            time, parts_of_losses());
   for (const auto& term : losses_) term->want_rows(*step);
   embedding_.plan(*step);
   content_.plan(*step);
@@ -76,8 +75,7 @@ std::unique_ptr<StepContext> Model::plan(TripleBatch batch, std::int64_t batch_r
   return step;
 }
 
-StepShare Model::loss(StepContext& step) {
-  dense_ = DenseInputs(shard_->summands(), sums_.width());
+void Model::loss(StepContext& step) {
   step.begin_forward();
 
   // Graph rows of the nodes that somebody wants.
@@ -99,10 +97,10 @@ StepShare Model::loss(StepContext& step) {
   step.final_rows = at::cat({step.rows_of_users(step.z), step.items.of(z_of_items)});
   if (content_.is_on()) step.final_rows = step.final_rows + content_.rows(step);
   for (const auto& term : losses_) term->add_loss(step);
-  return step.share;
 }
 
-LossValues Model::backward(const StepShare& share, at::Tensor& votes) {
+LossValues Model::backward(StepContext& step, at::Tensor& votes) {
+  const StepShare& share = step.share;
   run_backward(share.terms, std::vector<at::Tensor>(share.terms.size(), one_));
   const c10::NoGradGuard no_gradient;
   const auto parts = static_cast<std::int64_t>(share.parts.size());
@@ -111,7 +109,7 @@ LossValues Model::backward(const StepShare& share, at::Tensor& votes) {
   extra.of_groups = side_by_side(share.of_summands, {shard_->summands()}, zero_);
   extra.of_ranks = side_by_side(share.of_rank, {}, zero_);
   if (is_here) extra.of_ranks = at::cat({extra.of_ranks, votes});
-  dense_.finish(*shard_, sums_, extra);
+  step.dense.finish(extra);
   if (is_here) {
     votes.copy_(extra.of_ranks.slice(0, parts));
   } else {
@@ -132,8 +130,7 @@ LossValues Model::solve(at::Tensor& votes) {
 
 at::Tensor Model::embeddings(std::int64_t epoch) {
   const c10::NoGradGuard no_gradient;
-  DenseInputs dense(shard_->summands(), sums_.width());
-  StepContext context(*shard_, sums_, dense, epoch);
+  StepContext context(*shard_, sums_, epoch);
   at::Tensor e = embedding_.inferred_rows(context);
   if (fit_) fit_->infer_new(e);
   at::Tensor z = propagation_.rows(context, e);
@@ -148,8 +145,7 @@ at::Tensor Model::embeddings(std::int64_t epoch) {
 /// What people who join later read of the graph; undefined where nothing is propagated.
 at::Tensor Model::read_by_new(std::int64_t epoch) {
   if (config_.layers == 0) return {};
-  DenseInputs dense(shard_->summands(), sums_.width());
-  StepContext context(*shard_, sums_, dense, epoch);
+  StepContext context(*shard_, sums_, epoch);
   return propagation_.read_by_new(context, embedding_.inferred_rows(context));
 }
 
@@ -160,8 +156,7 @@ RowsOfNew Model::rows_of_new(std::int64_t epoch) {
     at::Tensor z = base(items, domain);
     if (read.defined()) z = propagation_.rows_of_new(items, z, read);
     if (!content_.is_on()) return z;
-    DenseInputs dense(shard_->summands(), sums_.width());
-    StepContext context(*shard_, sums_, dense, epoch);
+    StepContext context(*shard_, sums_, epoch);
     return z + content_.rows_of_new(context, items);
   };
 }

@@ -21,7 +21,6 @@
 #include "model/semantic_neighbours.h"
 #include "model/solved/table_fit.h"
 #include "model/step/column_sums.h"
-#include "model/step/dense_inputs.h"
 #include "model/step/parameter.h"
 #include "model/step/shard.h"
 #include "model/step/step_context.h"
@@ -69,14 +68,14 @@ class Model {
   /// that with one row part it is local.
   std::unique_ptr<StepContext> plan(TripleBatch batch, std::int64_t batch_rows, StepTime time);
 
-  /// This rank's share of the loss of a planned step, once.
-  StepShare loss(StepContext& step);
+  /// Computes this rank's share of the loss of a planned step, once.
+  void loss(StepContext& step);
 
   /// The backward pass of loss(): afterwards grad() of every parameter is its gradient of the whole
   /// loss (undefined where there is none). `votes`: (n) float64 of this rank, summed over all ranks
   /// in the same exchange; beside a GPU in one of the host's own, for which no host waits on its
   /// GPU.
-  LossValues backward(const StepShare& share, at::Tensor& votes);
+  LossValues backward(StepContext& step, at::Tensor& votes);
 
   /// The step of a kind that is_solved(), instead of loss() and backward(): an epoch, which
   /// computes the table anew. `votes` as in backward().
@@ -146,7 +145,6 @@ class Model {
   ColumnSums sums_;
   std::vector<OverlapPair> overlaps_;
   ModelState state_;
-  DenseInputs dense_;      // of the step that is being computed
   at::Tensor one_, zero_;  // float64 scalars on the shard's device
 
   TemplateEmbedding embedding_;

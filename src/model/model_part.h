@@ -9,6 +9,7 @@
 #include "data/dataset_file.h"
 #include "kernels/pattern.h"
 #include "model/model_config.h"
+#include "model/step/column_sums.h"
 #include "model/step/parameter.h"
 #include "model/step/shard.h"
 #include "model/step/step_context.h"
@@ -32,6 +33,7 @@ struct PartInputs {
   const ModelConfig& config;  // resolved
   const DatasetFile& dataset;
   const Shard& shard;
+  const ColumnSums& sums;
   const std::vector<OverlapPair>& overlaps;
   std::uint64_t seed;
   ModelState& state;

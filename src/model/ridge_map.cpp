@@ -222,8 +222,7 @@ void RidgeMaps::fill_in(at::Tensor z) const {
       ++sources[target];
     }
     if (target_rows.empty()) continue;
-    const at::Tensor x = z.index_select(0, at::tensor(source_rows, at::kLong).to(z.device())).cpu();
-    sums.index_add_(0, at::tensor(target_rows, at::kLong), mapped(map, x));
+    sums.index_add_(0, at::tensor(target_rows, at::kLong), mapped(map, rows_here(z, source_rows)));
   }
   std::vector<std::int64_t> rows;
   std::vector<float> counts;

@@ -3,11 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
+#include <numeric>
 #include <utility>
 
 #include "base/parallel.h"
 #include "base/random.h"
-#include "graph/approximate_neighbours.h"
 #include "graph/operators.h"
 #include "model/modality.h"
 #include "model/step/row_functions.h"
@@ -22,54 +23,63 @@ double coefficients_of(int modalities) {
 
 }  // namespace
 
+NeighbourQuestion semantic_question(const DatasetFile& dataset, const DatasetSummary& summary,
+                                    const Ownership& ownership, int domain,
+                                    const std::string& modality, int neighbours) {
+  const DomainInfo& info = dataset.domains()[domain];
+  NeighbourQuestion question{
+      {info.items, modality_width(dataset, modality),
+       [&dataset, domain, modality](std::int64_t begin, std::int64_t end, float* rows) {
+         dataset.read_features(domain, modality, begin, end, rows);
+       }},
+      std::vector<std::uint8_t>(info.items, 0),
+      std::vector<std::int32_t>(info.items, -1),
+      neighbours};
+  if (!has_modality(info, modality)) return question;
+  const std::vector<std::uint8_t> present = dataset.features_present(domain, modality);
+  for (std::int64_t item = 0; item < info.items; ++item) {
+    if (present[item] == 0) continue;
+    const std::int32_t node = value(summary.space.item(domain, item));
+    question.eligible[item] = summary.training_degree[node] > 0;
+    question.asked_by[item] = ownership.owner[node];
+  }
+  return question;
+}
+
 ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
                                         const std::string& modality, int neighbours,
                                         NeighbourSearch search) {
   const NodeSpace& space = shard.space();
-  const std::int64_t width = modality_width(dataset, modality);
-  std::vector<std::int64_t> degree(shard.owned_rows() + 1, 0);
-  std::vector<GlobalNode> columns;
+  Lists<GlobalNode> rows;
+  rows.offsets.resize(shard.owned_rows() + 1, 0);
   std::vector<float> weights;
   ItemNeighbours semantic;
   semantic.present = at::zeros({shard.owned_rows(), 1}, at::kFloat);
   float* present_rows = semantic.present.data_ptr<float>();
 
   for (int domain = 0; domain < space.domains(); ++domain) {
-    const DomainInfo& info = dataset.domains()[domain];
-    if (!has_modality(info, modality)) continue;
-    const std::vector<std::uint8_t> present = dataset.features_present(domain, modality);
-    NeighbourQuestion question{{info.items, width,
-                                [&](std::int64_t begin, std::int64_t end, float* rows) {
-                                  dataset.read_features(domain, modality, begin, end, rows);
-                                }},
-                               std::vector<std::uint8_t>(info.items, 0),
-                               std::vector<std::int32_t>(info.items, -1),
-                               neighbours};
-    std::vector<std::int64_t> queries;
-    for (std::int64_t item = 0; item < info.items; ++item) {
-      if (!present[item]) continue;
-      const std::int32_t node = value(space.item(domain, item));
-      question.eligible[item] = shard.summary->training_degree[node] > 0;
-      question.asked_by[item] = shard.ownership.owner[node];
-      if (shard.row_of[node] >= 0) queries.push_back(item);
-    }
+    if (!has_modality(dataset.domains()[domain], modality)) continue;
+    const NeighbourQuestion question =
+        semantic_question(dataset, *shard.summary, shard.ownership, domain, modality, neighbours);
     const NumberLists nearest = find_neighbours(question, {.search = search}, shard.communicator,
                                                 &semantic.searches.emplace_back());
     // Items of a domain are consecutive nodes and domains come in order, so rows are met by rising
     // number.
-    for (std::size_t q = 0; q < queries.size(); ++q) {
-      const std::span<const std::int32_t> found = nearest.of(static_cast<std::int64_t>(q));
+    std::int64_t query = 0;
+    for (std::int64_t item = 0; item < question.source.items; ++item) {
+      if (question.asked_by[item] != shard.rank()) continue;
+      const std::span<const std::int32_t> found = nearest.of(query++);
       if (found.empty()) continue;
-      const std::int32_t row = shard.row_of[value(space.item(domain, queries[q]))];
-      degree[row + 1] = std::ssize(found);
+      const std::int32_t row = shard.row_of[value(space.item(domain, item))];
+      rows.offsets[row + 1] = std::ssize(found);
       present_rows[row] = 1;
-      for (const std::int32_t item : found) columns.push_back(space.item(domain, item));
+      for (const std::int32_t near : found) rows.values.push_back(space.item(domain, near));
       weights.insert(weights.end(), found.size(), 1.0F / static_cast<float>(found.size()));
     }
   }
-  for (std::int64_t row = 0; row < shard.owned_rows(); ++row) degree[row + 1] += degree[row];
-  semantic.graph = std::make_unique<WeightedGraph>(shard.ownership, degree, columns, weights,
-                                                   *shard.communicator);
+  std::partial_sum(rows.offsets.begin(), rows.offsets.end(), rows.offsets.begin());
+  semantic.graph =
+      std::make_unique<WeightedGraph>(shard.ownership, rows, weights, *shard.communicator);
   return semantic;
 }
 
@@ -154,22 +164,15 @@ at::Tensor SemanticNeighbours::fill_cold(StepContext& context, const at::Tensor&
 }
 
 std::vector<SemanticHalo> SemanticNeighbours::halos() const {
-  Communicator& rows = *shard_.communicator;
   std::vector<SemanticHalo> halos;
   for (const ItemNeighbours& modality : modalities_) {
     const HaloPlan& forward = modality.graph->graph().halo_plan();
     const HaloPlan& backward = modality.graph->transpose().halo_plan();
-    at::Tensor own = at::empty({1, 4}, at::kLong);
-    auto* const counts = own.mutable_data_ptr<std::int64_t>();
-    counts[0] = static_cast<std::int64_t>(forward.send_local_rows.size());
-    counts[1] = forward.halo_rows();
-    counts[2] = static_cast<std::int64_t>(backward.send_local_rows.size());
-    counts[3] = backward.halo_rows();
-    const at::Tensor all = rows.all_gather(
-        "plan.semantic", own, std::vector<std::int64_t>(static_cast<std::size_t>(rows.size()), 1));
+    const std::array<std::int64_t, 4> own = {
+        std::ssize(forward.send_local_rows), forward.halo_rows(),
+        std::ssize(backward.send_local_rows), backward.halo_rows()};
     SemanticHalo halo;
-    for (int part = 0; part < rows.size(); ++part) {
-      const std::int64_t* const of = all.const_data_ptr<std::int64_t>() + 4 * part;
+    for (const auto& of : gather_values(*shard_.communicator, "plan.semantic", own)) {
       halo.forward.sent.push_back(of[0]);
       halo.forward.received.push_back(of[1]);
       halo.backward.sent.push_back(of[2]);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/neighbour_search.h"
+#include "graph/approximate_neighbours.h"
 #include "graph/weighted_graph.h"
 #include "model/model_part.h"
 
@@ -20,6 +20,12 @@ struct ItemNeighbours {
   at::Tensor present;                    // (owned rows, 1) float32: 1 where the row has neighbours
   std::vector<NeighbourSearchReport> searches;  // how they were found, a domain
 };
+
+/// Which items of a domain search for them in a modality, each for the rank that owns it, and among
+/// which. Refers to the data set. Ranks: local. Errors: as modality_width().
+NeighbourQuestion semantic_question(const DatasetFile& dataset, const DatasetSummary& summary,
+                                    const Ownership& ownership, int domain,
+                                    const std::string& modality, int neighbours);
 
 /// Ranks    collective.
 /// Errors   as modality_width().

@@ -59,9 +59,9 @@ EdgeDropout dropout_of(const ModelConfig& config, const StepContext& context) {
 }  // namespace
 
 TemplateEmbedding::TemplateEmbedding(const PartInputs& inputs)
-    : config_(inputs.config), shard_(inputs.shard), seed_(inputs.seed) {
+    : config_(inputs.config), shard_(inputs.shard), sums_(inputs.sums), seed_(inputs.seed) {
   const std::int64_t rows = shard_.owned_rows();
-  const std::int64_t width = columns_of(shard_.grid, config_.dim, shard_.column_part()).size();
+  const std::int64_t width = sums_.width();
   if (config_.is_solved()) {
     table_ = inputs.state.add_buffer("embedding", at::zeros({rows, width}).to(shard_.device),
                                      Placement::nodes_and_columns, "embedding table (node, dim)");
@@ -102,6 +102,21 @@ void TemplateEmbedding::initialise() {
   choose_templates();
 }
 
+// A rank's rows are those of its nodes by rising number.
+template <typename Number>
+std::vector<Number> TemplateEmbedding::of_all_nodes(const char* name,
+                                                    const at::Tensor& of_owned) const {
+  const Arrival arrival = arrival_of(shard_.ownership.owner, shard_.communicator->size());
+  const at::Tensor all =
+      shard_.communicator->all_gather(name, of_owned.contiguous(), arrival.rows_per_rank);
+  std::vector<Number> numbers;
+  numbers.reserve(arrival.row_of.size());
+  for (const std::int32_t row : arrival.row_of) {
+    numbers.push_back(all.const_data_ptr<Number>()[row]);
+  }
+  return numbers;
+}
+
 // The top share of the users and of the items of each domain by s(u) = sum of 1 / |N(i)| over N(u);
 // nodes without a training interaction are never templates. Ties go to the smaller number.
 void TemplateEmbedding::choose_templates() {
@@ -118,18 +133,7 @@ void TemplateEmbedding::choose_templates() {
   const at::Tensor score =
       neighbour_sum(graph.pattern(), inverse_degree.unsqueeze(1), {}).squeeze(1);
   const NodeSpace& space = shard_.space();
-  const std::vector<std::int64_t> rows_per_rank =
-      gather_counts(*shard_.communicator, "templates.counts", graph.owned_rows());
-  std::vector<std::int64_t> own_nodes;
-  for (const GlobalNode node : graph.owned()) own_nodes.push_back(value(node));
-  const at::Tensor scores =
-      shard_.communicator->all_gather("templates.scores", score.contiguous(), rows_per_rank);
-  const at::Tensor nodes = shard_.communicator->all_gather(
-      "templates.nodes", at::tensor(own_nodes, at::kLong), rows_per_rank);
-  std::vector<float> score_of(space.nodes(), 0);
-  for (std::int64_t n = 0; n < nodes.size(0); ++n) {
-    score_of[nodes.data_ptr<std::int64_t>()[n]] = scores.data_ptr<float>()[n];
-  }
+  const std::vector<float> score_of = of_all_nodes<float>("templates.scores", score);
   template_mask_.zero_();
   const auto choose = [&](Range range) {
     std::vector<std::int32_t> order;
@@ -152,20 +156,9 @@ void TemplateEmbedding::choose_templates() {
   }
 }
 
-// A rank's rows are those of its nodes by rising number.
-void TemplateEmbedding::gather_templates() {
-  const Arrival arrival = arrival_of(shard_.ownership.owner, shard_.communicator->size());
-  const at::Tensor all =
-      shard_.communicator->all_gather("templates.mask", template_mask_, arrival.rows_per_rank);
-  templates_.clear();
-  for (const std::int32_t row : arrival.row_of) {
-    templates_.push_back(all.const_data_ptr<std::uint8_t>()[row]);
-  }
-}
-
 void TemplateEmbedding::refresh() {
   if (!config_.inductive()) return;
-  gather_templates();
+  templates_ = of_all_nodes<std::uint8_t>("templates.mask", template_mask_);
   const ShardedGraph& graph = *shard_.graph;
   const at::Tensor mask = template_mask_.to(at::kFloat);
   is_template_ = graph.with_halo("halo.template_mask", mask);
@@ -209,9 +202,7 @@ void TemplateEmbedding::let_in(const at::Tensor& is_new, std::int64_t epoch) {
     table_->value.copy_(at::where(is_new.unsqueeze(1), mean, table()));
     return;
   }
-  DenseInputs dense(shard_.summands(), table().size(1));
-  const ColumnSums sums(shard_.grid, config_.dim, shard_.columns);
-  StepContext context(shard_, sums, dense, epoch);
+  StepContext context(shard_, sums_, epoch);
   const at::Tensor inferred = rows(context);
   const at::Tensor was_template = template_mask_.to(at::kBool).to(shard_.device);
   table_->value.copy_(at::where(was_template.unsqueeze(1), table(), inferred));

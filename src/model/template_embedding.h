@@ -62,7 +62,9 @@ class TemplateEmbedding {
  private:
   void choose_templates();
   void give_tokens();
-  void gather_templates();
+  /// Of every node a number that its owner has. Shapes   of_owned: (owned rows); returns (nodes).
+  template <typename Number>
+  std::vector<Number> of_all_nodes(const char* name, const at::Tensor& of_owned) const;
   /// `count`: (owned rows) of the templates around each
   bool mask_says_something(const at::Tensor& count) const;
   const at::Tensor& scale(std::int64_t epoch);  // (local rows) s^(a/2 - 1), kept for an epoch
@@ -70,6 +72,7 @@ class TemplateEmbedding {
 
   const ModelConfig& config_;
   const Shard& shard_;
+  const ColumnSums& sums_;
   std::uint64_t seed_;
   StateTensor* table_;
   Parameter* tokens_ = nullptr;

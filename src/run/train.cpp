@@ -195,10 +195,7 @@ Validation validation_of(const RunConfig& config, const DatasetFile& dataset, co
     check_one_a_domain(*weights, shard.space().domains(), "regression_weight");
     if (weights->size() == 1) weights->resize(dataset.domains().size(), weights->front());
   }
-  return {dataset,
-          shard.space(),
-          shard.whole,
-          job.rank(),
+  return {{dataset, shard.space(), shard.whole, job.rank()},
           {.k = config.k,
            .ages = may_fade(config.item_regression, dataset),
            .most_users = config.validate_users,

@@ -12,7 +12,7 @@ std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                                           std::int64_t most_users) {
   Communicator& communicator = *run.shard.world;
   const ItemRegression& regression = run.model->item_regression();
-  Evaluator evaluator(run.dataset, run.summary.space, run.shard.ownership, communicator.rank(),
+  Evaluator evaluator({run.dataset, run.summary.space, run.shard.ownership, communicator.rank()},
                       {.split = split,
                        .k = k,
                        .with_new_nodes = true,

@@ -101,19 +101,18 @@ StepRecord Trainer::take_step(TrainingState& state) {
   const std::int64_t rows = sampler_.global_batch_rows(step_in_epoch);
 
   std::unique_ptr<StepContext> step;  // where the kind descends by gradients
-  std::optional<StepShare> share;
   if (model_.config().is_solved()) {
     clock_.begin(StepPart::forward);
   } else {
     step = plan_of_step(state);
-    share = model_.loss(*step);
+    model_.loss(*step);
     clock_.begin(StepPart::backward);
   }
   const bool stop = (events_.stop_requested && events_.stop_requested()) || out_of_time();
   at::Tensor votes = at::zeros({kVotes}, at::kDouble);
   votes[kStop] = stop ? 1.0 : 0.0;
   votes[kSavePartDone] = checkpoints_.part_done() ? 1.0 : 0.0;
-  const LossValues loss = share ? model_.backward(*share, votes) : model_.solve(votes);
+  const LossValues loss = step ? model_.backward(*step, votes) : model_.solve(votes);
 
   clock_.begin(StepPart::optimizer);
   const c10::NoGradGuard no_gradient;
@@ -130,7 +129,7 @@ StepRecord Trainer::take_step(TrainingState& state) {
   pace_.given(model_.shard().device);
   state.step = record.step;
   record.seconds = timer.seconds();
-  record.triples_per_second = share ? static_cast<double>(rows) / record.seconds : 0;
+  record.triples_per_second = step ? static_cast<double>(rows) / record.seconds : 0;
   longest_step_seconds_ = std::max(longest_step_seconds_, record.seconds);
   tell(clock_.end_step(record.step));
   return record;

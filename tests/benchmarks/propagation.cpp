@@ -68,13 +68,12 @@ int measure(const Setting& setting, Job& job) {
         static_cast<std::int32_t>(mix(static_cast<std::uint32_t>(node)) % job.world_size()));
   }
   const std::vector<GlobalNode> owned = ownership.nodes_of(job.rank());
-  std::vector<std::int64_t> offsets = {0};
-  std::vector<GlobalNode> neighbours;
+  Lists<GlobalNode> rows;
   for (const GlobalNode node : owned) {
-    for (const std::int32_t other : lists[value(node)]) neighbours.push_back(GlobalNode(other));
-    offsets.push_back(static_cast<std::int64_t>(neighbours.size()));
+    for (const std::int32_t other : lists[value(node)]) rows.values.push_back(GlobalNode(other));
+    rows.offsets.push_back(std::ssize(rows.values));
   }
-  const ShardedGraph graph(ownership, offsets, neighbours, communicator, setting.parts);
+  const ShardedGraph graph(ownership, rows, communicator, setting.parts);
   at::Tensor q = at::zeros({graph.local_rows()});
   for (std::int64_t row = 0; row < graph.local_rows(); ++row) {
     const auto degree = static_cast<double>(lists[value(graph.local_to_global()[row])].size());

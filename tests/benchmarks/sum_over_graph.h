@@ -57,14 +57,7 @@ inline Edges made_up_edges() {
 }
 
 /// Users, then items, each with its neighbours rising; a pair that comes twice counts once.
-struct BipartiteGraph {
-  std::vector<std::int64_t> offsets = {0};
-  std::vector<GlobalNode> neighbours;
-
-  std::int64_t nodes() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
-};
-
-inline BipartiteGraph graph_of(Edges edges) {
+inline Lists<GlobalNode> graph_of(Edges edges) {
   std::sort(edges.pairs.begin(), edges.pairs.end());
   edges.pairs.erase(std::unique(edges.pairs.begin(), edges.pairs.end()), edges.pairs.end());
   std::vector<std::vector<GlobalNode>> lists(edges.users + edges.items);
@@ -73,11 +66,8 @@ inline BipartiteGraph graph_of(Edges edges) {
     lists[user].push_back(GlobalNode(item_node));
     lists[item_node].push_back(GlobalNode(user));
   }
-  BipartiteGraph graph;
-  for (const auto& list : lists) {
-    graph.neighbours.insert(graph.neighbours.end(), list.begin(), list.end());
-    graph.offsets.push_back(static_cast<std::int64_t>(graph.neighbours.size()));
-  }
+  Lists<GlobalNode> graph;
+  for (const auto& list : lists) graph.add(list);
   return graph;
 }
 
@@ -86,10 +76,10 @@ class SumOverGraph {
  public:
   explicit SumOverGraph(const char* path)
       : lists_(graph_of(path ? read_edges(path) : made_up_edges())),
-        ownership_{1, std::vector<std::int32_t>(lists_.nodes(), 0)},
-        graph_(ownership_, lists_.offsets, lists_.neighbours, communicator_) {}
+        ownership_{1, std::vector<std::int32_t>(lists_.size(), 0)},
+        graph_(ownership_, lists_, communicator_) {}
 
-  std::int64_t nodes() const { return lists_.nodes(); }
+  std::int64_t nodes() const { return lists_.size(); }
   SelfCommunicator& communicator() { return communicator_; }
   const Ownership& ownership() const { return ownership_; }
   const ShardedGraph& graph() const { return graph_; }
@@ -118,7 +108,7 @@ class SumOverGraph {
 
  private:
   SelfCommunicator communicator_;
-  BipartiteGraph lists_;
+  Lists<GlobalNode> lists_;
   Ownership ownership_;
   ShardedGraph graph_;
 };

@@ -91,7 +91,7 @@ TEST(Bootstrap, GivesTheSameBitsForASeedWhateverTheThreads) {
     EXPECT_EQ(resampled_means(values, 3, {.resamples = 700, .seed = 4}), expected);
   }
   EXPECT_NE(resampled_means(values, 3, {.resamples = 700, .seed = 5}), expected);
-  EXPECT_NE(resampled_means(values, 3, {.resamples = 700, .seed = 4, .stream = 1}), expected);
+  EXPECT_NE(resampled_means(values, 3, {.resamples = 700, .seed = 4}, 1), expected);
 }
 
 TEST(Bootstrap, TakesNoUsersAndUsersWithoutValues) {

@@ -38,7 +38,7 @@ class EvaluatorTest : public testing::Test {
     std::vector<Report> reports(ranks);
     run_ranks(ranks, [&](Communicator& communicator) {
       const int rank = communicator.rank();
-      const Evaluator evaluator(*dataset_, *space_, ownership, rank, options);
+      const Evaluator evaluator({*dataset_, *space_, ownership, rank}, options);
       const at::Tensor own =
           rows_of(ownership, rank, z, static_cast<std::int64_t>(z.size()) / space_->nodes());
       reports[rank] = evaluator.evaluate(own, communicator);
@@ -60,7 +60,7 @@ class EvaluatorTest : public testing::Test {
     std::vector<std::vector<Report>> reports(ranks);
     run_ranks(ranks, [&](Communicator& communicator) {
       const int rank = communicator.rank();
-      const Evaluator evaluator(*dataset_, *space_, ownership, rank, options);
+      const Evaluator evaluator({*dataset_, *space_, ownership, rank}, options);
       const SparseRows own = coefficients_of(*space_, ownership, rank, coefficients);
       reports[rank] =
           evaluator.evaluate_ways({rows_of(ownership, rank, z, kDim), &own}, ways, communicator);
@@ -495,17 +495,15 @@ TEST_F(EvaluatorTest, TheMarginOfASampleIsThatOfItsUsersValuesAndOfABootstrap) {
   double eligible = 0;
   run_ranks(1, [&](Communicator& communicator) {
     const Ownership ownership = make_ownership(*space_, 1);
-    const Evaluator evaluator(*dataset_, *space_, ownership, 0, options);
+    const Evaluator evaluator({*dataset_, *space_, ownership, 0}, options);
     ItemsAhead ahead;
     const Report report = evaluator.evaluate(rows_of(ownership, 0, z, kDim), communicator, &ahead);
     margin = report.margin_95(report.domains[0], Metric::ndcg, 20);
     eligible = static_cast<double>(report.domains[0].eligible_users);
     for_each_user_block({evaluator.domains()[0], ahead[0], metrics}, communicator, at::kCPU,
                         1 << 20, [&](const UserBlock& block) {
-                          const std::vector<double>& values = block.slices[0].values;
-                          for (std::size_t v = 0; v < values.size(); v += metrics.values()) {
-                            ndcg.push_back(values[v + 6 + 1]);  // of the second cutoff
-                          }
+                          const auto& values = block.slices[0].values[6 + 1];  // second cutoff
+                          ndcg.insert(ndcg.end(), values.begin(), values.end());
                         });
   });
   ASSERT_EQ(ndcg.size(), 150U);
@@ -565,7 +563,7 @@ TEST_F(EvaluatorTest, RefusesScoresThatAreNotFiniteOnAllRanks) {
     std::array<int, 3> refused = {};
     run_ranks(3, [&](Communicator& communicator) {
       const int rank = communicator.rank();
-      const Evaluator evaluator(*dataset_, *space_, ownership, rank, {});
+      const Evaluator evaluator({*dataset_, *space_, ownership, rank}, {});
       try {
         evaluator.evaluate(rows_of(ownership, rank, z, kDim), communicator);
       } catch (const Error& error) {
@@ -603,7 +601,7 @@ TEST_F(EvaluatorTest, RefusesAPairOfTwoSplits) {
   }
   try {
     const DatasetFile damaged = DatasetFile::open(path);
-    const Evaluator evaluator(damaged, *space_, make_ownership(*space_, 1), 0,
+    const Evaluator evaluator({damaged, *space_, make_ownership(*space_, 1), 0},
                               {.split = Split::test});
     FAIL() << "not refused";
   } catch (const Error& error) {

@@ -52,8 +52,8 @@ class MixChoiceTest : public testing::Test {
     std::vector<MixChoice> choices(ranks);
     on_ranks(ranks,
              [&](Communicator& communicator, const Ownership& ownership, const ScoreTerms& terms) {
-               const MixChooser chooser(*dataset_, *space_, ownership, communicator.rank(), options,
-                                        {}, most_users);
+               const MixChooser chooser({*dataset_, *space_, ownership, communicator.rank()},
+                                        options, {}, most_users);
                choices[communicator.rank()] = chooser.choose(terms, communicator);
              });
     for (const MixChoice& choice : choices) EXPECT_EQ(in_one(choice), in_one(choices.front()));
@@ -63,11 +63,11 @@ class MixChoiceTest : public testing::Test {
   Report evaluate(EvaluationOptions options, const std::vector<ScoreMix>& mixes) const {
     options.histories = true;
     Report report;
-    on_ranks(1, [&](Communicator& communicator, const Ownership& ownership,
-                    const ScoreTerms& terms) {
-      report =
-          Evaluator(*dataset_, *space_, ownership, 0, options).evaluate(terms, mixes, communicator);
-    });
+    on_ranks(1,
+             [&](Communicator& communicator, const Ownership& ownership, const ScoreTerms& terms) {
+               report = Evaluator({*dataset_, *space_, ownership, 0}, options)
+                            .evaluate(terms, mixes, communicator);
+             });
     return report;
   }
 
@@ -131,12 +131,13 @@ TEST_F(MixChoiceTest, SpreadsAreStandardDeviationsWithTheSameBitsAtAnyNumberOfRa
   std::vector<TermSpread> first;
   for (const int ranks : {1, 2, 3, 4}) {
     std::vector<std::vector<TermSpread>> spreads(ranks);
-    on_ranks(ranks, [&](Communicator& communicator, const Ownership& ownership,
-                        const ScoreTerms& terms) {
-      const int rank = communicator.rank();
-      const ComputeThreads threads(1 + rank % 2);
-      spreads[rank] = PairSample(*dataset_, *space_, ownership, rank).spreads(terms, communicator);
-    });
+    on_ranks(ranks,
+             [&](Communicator& communicator, const Ownership& ownership, const ScoreTerms& terms) {
+               const int rank = communicator.rank();
+               const ComputeThreads threads(1 + rank % 2);
+               spreads[rank] =
+                   PairSample({*dataset_, *space_, ownership, rank}).spreads(terms, communicator);
+             });
     if (ranks == 1) first = spreads[0];
     for (const std::vector<TermSpread>& of_rank : spreads) {
       for (int d = 0; d < 2; ++d) {
@@ -281,17 +282,17 @@ TEST_F(MixChoiceTest, ValidationOfASampleTellsItsMarginAndWeighsTheResultOnAll) 
     on_ranks(ranks, [&](Communicator& communicator, const Ownership& ownership,
                         const ScoreTerms& terms) {
       const int rank = communicator.rank();
-      Validation all(*dataset_, *space_, ownership, rank, {.k = {20}}, chosen);
+      Validation all({*dataset_, *space_, ownership, rank}, {.k = {20}}, chosen);
       const double ndcg_of_all = all(terms, communicator);
       EXPECT_FALSE(all.margin().has_value());
       EXPECT_FALSE(all.last_json().contains("sample"));
 
-      Validation no_fewer(*dataset_, *space_, ownership, rank,
+      Validation no_fewer({*dataset_, *space_, ownership, rank},
                           {.k = {20}, .most_users = 1000, .sample_seed = 4}, chosen);
       EXPECT_EQ(no_fewer(terms, communicator), ndcg_of_all);
       EXPECT_FALSE(no_fewer.margin().has_value()) << "all are in the sample";
 
-      Validation some(*dataset_, *space_, ownership, rank,
+      Validation some({*dataset_, *space_, ownership, rank},
                       {.k = {20}, .most_users = 15, .sample_seed = 4}, chosen);
       const double ndcg = some(terms, communicator);
       EXPECT_NE(ndcg, ndcg_of_all);
@@ -329,10 +330,10 @@ TEST_F(MixChoiceTest, ADomainWithoutValidationHasTheDefaultWeight) {
   EXPECT_EQ(choice.in_words({"a", "b"})[1], "b: nothing to validate on");
   on_ranks(2, [&](Communicator& communicator, const Ownership& ownership, const ScoreTerms& terms) {
     const EvaluationOptions options = {.split = Split::valid, .k = {20}};
-    const MixChooser chooser(*dataset_, *space_, ownership, communicator.rank(), options);
+    const MixChooser chooser({*dataset_, *space_, ownership, communicator.rank()}, options);
     EXPECT_EQ(chooser.without_validation(terms, communicator)[1].regression,
               choice.mixes[1].regression);
-    const MixChooser given(*dataset_, *space_, ownership, communicator.rank(), options, {2, 3});
+    const MixChooser given({*dataset_, *space_, ownership, communicator.rank()}, options, {2, 3});
     const MixChoice twice = given.choose(terms, communicator);
     EXPECT_EQ(twice.tried[0].size(), 1U);
     EXPECT_EQ(twice.tried[0][0].weight, 2);
@@ -345,10 +346,10 @@ TEST_F(MixChoiceTest, WhatIsMissingIsLeftOut) {
   make({});
   const EvaluationOptions options = {.split = Split::valid, .k = {20}};
   on_ranks(2, [&](Communicator& communicator, const Ownership& ownership, const ScoreTerms& terms) {
-    const MixChooser chooser(*dataset_, *space_, ownership, communicator.rank(), options);
+    const MixChooser chooser({*dataset_, *space_, ownership, communicator.rank()}, options);
     const MixChoice product = chooser.choose({terms.z, nullptr}, communicator);
     for (const ScoreMix& mix : product.mixes) EXPECT_TRUE(mix.is_product_alone());
-    const Evaluator evaluator(*dataset_, *space_, ownership, communicator.rank(), options);
+    const Evaluator evaluator({*dataset_, *space_, ownership, communicator.rank()}, options);
     EXPECT_EQ(product.report.to_json().dump(),
               evaluator.evaluate(terms.z, communicator).to_json().dump());
 

@@ -41,7 +41,7 @@ class PerUserFileTest : public testing::Test {
     PerUserMetrics collected;
     run_ranks(ranks, [&](Communicator& communicator) {
       const int rank = communicator.rank();
-      const Evaluator evaluator(*dataset_, *space_, ownership, rank,
+      const Evaluator evaluator({*dataset_, *space_, ownership, rank},
                                 {.split = Split::test, .k = {5, 20}, .with_new_nodes = true});
       ItemsAhead ahead;
       Report report = evaluator.evaluate(rows_of(ownership, rank, z, kWidth), communicator, &ahead);

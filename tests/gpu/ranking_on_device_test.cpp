@@ -56,7 +56,7 @@ class EvaluationOnDevice : public testing::Test {
     std::vector<std::string> told(ranks);
     run_ranks(ranks, [&](Communicator& host) {
       const int rank = host.rank();
-      const Evaluator evaluator(dataset_, space_, ownership, rank, options);
+      const Evaluator evaluator({dataset_, space_, ownership, rank}, options);
       const SparseRows own = coefficients_of(space_, ownership, rank, coefficients);
       const std::unique_ptr<Communicator> over = over_played_device(host);
       const at::Tensor rows = rows_of(ownership, rank, z, kDim).to(device);
@@ -95,7 +95,7 @@ TEST_F(EvaluationOnDevice, HasTheReportOfTheCpuAtAnyNumberOfRanksAndBlocks) {
 
 TEST_F(EvaluationOnDevice, RefusesScoresWithoutOrder) {
   const Ownership ownership = make_ownership(space_, 1);
-  const Evaluator evaluator(dataset_, space_, ownership, 0, {});
+  const Evaluator evaluator({dataset_, space_, ownership, 0}, {});
   run_ranks(1, [&](Communicator& host) {
     const std::unique_ptr<Communicator> over = over_played_device(host);
     at::Tensor rows = at::ones({space_.nodes(), 4});
@@ -109,7 +109,7 @@ TEST_F(EvaluationOnDevice, RefusesScoresWithoutOrder) {
 TEST_F(EvaluationOnDevice, AsksLittleOfTheDevice) {
   EvaluationOptions options;
   options.slices = false;
-  const Evaluator evaluator(dataset_, space_, make_ownership(space_, 1), 0, options);
+  const Evaluator evaluator({dataset_, space_, make_ownership(space_, 1), 0}, options);
   run_ranks(1, [&](Communicator& host) {
     const std::unique_ptr<Communicator> over = over_played_device(host);
     const at::Tensor rows = at::ones({space_.nodes(), 4}).to(played_device());

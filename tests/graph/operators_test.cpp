@@ -51,9 +51,9 @@ Answer answer_of(const TestGraph& graph, const at::Tensor& x, int ranks, const A
     const TestGraph::Rows rows = graph.rows_of(owned);
     const Shard shard = [&] {
       if constexpr (std::is_same_v<Shard, WeightedGraph>) {
-        return Shard(ownership, rows.offsets, rows.neighbours, rows.weights, communicator);
+        return Shard(ownership, rows.neighbours, rows.weights, communicator);
       } else {
-        return Shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
+        return Shard(ownership, rows.neighbours, communicator, parts);
       }
     }();
     std::vector<std::int32_t> wanted;
@@ -251,7 +251,7 @@ TEST(Propagate, HasTheSameBitsWhereNearRowsAreStoredTogether) {
         const TestGraph::Rows rows = graph.rows_of(owned);
         std::vector<at::Tensor> results;
         for (const bool is_near : {false, true}) {
-          ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
+          ShardedGraph shard(ownership, rows.neighbours, communicator, parts);
           if (is_near) {
             const auto users = std::ranges::lower_bound(owned, GlobalNode(500)) - owned.begin();
             shard.store_near_rows_together(users);
@@ -421,7 +421,7 @@ TEST(Operators, SendZerosBackWhereNothingFlowed) {
   const at::Tensor q = graph.inverse_sqrt_degree();
   run_ranks(2, [&](Communicator& communicator) {
     const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
-    const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+    const ShardedGraph shard(ownership, rows.neighbours, communicator);
     at::Tensor own = x.index_select(0, node_numbers(shard.owned())).set_requires_grad(true);
     const at::Tensor y = propagate(shard, own, local_values(shard, q), 2, nullptr);
     const at::Tensor loss =
@@ -440,7 +440,7 @@ TEST(Operators, BuildNoGraphWithoutNeed) {
   SelfCommunicator communicator;
   const Ownership ownership = scattered_ownership(graph.nodes(), 1);
   const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(0));
-  const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+  const ShardedGraph shard(ownership, rows.neighbours, communicator);
   const at::Tensor x = random_matrix(graph.nodes(), 4, 3);
   EXPECT_FALSE(propagate(shard, x, graph.inverse_sqrt_degree(), 2, nullptr).requires_grad());
   at::Tensor needs = x.clone().set_requires_grad(true);

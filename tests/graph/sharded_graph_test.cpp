@@ -21,7 +21,7 @@ TEST(ShardedGraph, KeepsEveryRowInRisingGlobalOrder) {
     run_ranks(ranks, [&](Communicator& communicator) {
       const std::vector<GlobalNode> owned = ownership.nodes_of(communicator.rank());
       const TestGraph::Rows rows = graph.rows_of(owned);
-      const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+      const ShardedGraph shard(ownership, rows.neighbours, communicator);
       ASSERT_EQ(shard.owned_rows(), static_cast<std::int64_t>(owned.size()));
       ASSERT_EQ(shard.local_rows(), static_cast<std::int64_t>(shard.local_to_global().size()));
       for (std::int64_t row = 0; row < shard.owned_rows(); ++row) {
@@ -43,7 +43,7 @@ TEST(ShardedGraph, BringsTheRowsOfRemoteNeighbours) {
     const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
     run_ranks(ranks, [&](Communicator& communicator) {
       const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
-      const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+      const ShardedGraph shard(ownership, rows.neighbours, communicator);
       const at::Tensor own = values.index_select(0, node_numbers(shard.owned()));
       const at::Tensor wanted = values.index_select(0, node_numbers(shard.local_to_global()));
       const at::Tensor local = shard.with_halo("test.halo", own);
@@ -67,7 +67,7 @@ TEST(ShardedGraph, BringsTheRowsOfAPartWhileTheNextIsMade) {
     for (const int parts : {1, 3, 40}) {  // 40: some without rows
       run_ranks(ranks, [&](Communicator& communicator) {
         const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
-        const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator, parts);
+        const ShardedGraph shard(ownership, rows.neighbours, communicator, parts);
         ASSERT_EQ(shard.parts(), ranks == 1 ? 1 : parts);
         const at::Tensor own = values.index_select(0, node_numbers(shard.owned()));
         at::Tensor filled = at::full({shard.local_rows(), 5}, -1.0);
@@ -100,8 +100,7 @@ TEST(ShardedGraph, AFailureEndsAnExchangeInFlight) {
                            [&](Communicator& communicator) {
                              const TestGraph::Rows rows =
                                  graph.rows_of(ownership.nodes_of(communicator.rank()));
-                             const ShardedGraph shard(ownership, rows.offsets, rows.neighbours,
-                                                      communicator, 3);
+                             const ShardedGraph shard(ownership, rows.neighbours, communicator, 3);
                              const at::Tensor x = at::zeros({shard.local_rows(), 5});
                              ShardedGraph::Flight flight = shard.start_halo("test.flight", x);
                              flight.send(0);
@@ -126,7 +125,7 @@ TEST(ShardedGraph, ReusesTheMemoryOfBuffersThatNobodyHolds) {
   const Ownership ownership = scattered_ownership(graph.nodes(), 2);
   run_ranks(2, [&](Communicator& communicator) {
     const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
-    const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+    const ShardedGraph shard(ownership, rows.neighbours, communicator);
     at::Tensor first = shard.local_buffer(8, at::kFloat);
     const at::Tensor second = shard.local_buffer(8, at::kFloat);
     EXPECT_NE(first.const_data_ptr(), second.const_data_ptr());
@@ -147,7 +146,7 @@ TEST(ShardedGraph, BringsOnlyActiveRows) {
     const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
     run_ranks(ranks, [&](Communicator& communicator) {
       const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
-      const ShardedGraph shard(ownership, rows.offsets, rows.neighbours, communicator);
+      const ShardedGraph shard(ownership, rows.neighbours, communicator);
       std::vector<std::int32_t> active;
       std::vector<GlobalNode> active_nodes;
       for (std::int32_t row = 0; row < shard.owned_rows(); ++row) {
@@ -176,7 +175,7 @@ TEST(ShardedGraphDeathTest, RefusesNeighboursThatDoNotRise) {
           1,
           [&](Communicator& communicator) {
             const Ownership ownership{1, {0, 0, 0}};
-            ShardedGraph(ownership, {0, 2, 2, 2}, {GlobalNode(2), GlobalNode(1)}, communicator);
+            ShardedGraph(ownership, {{0, 2, 2, 2}, {GlobalNode(2), GlobalNode(1)}}, communicator);
           }),
       "neighbours of node 0 are not rising");
 }
@@ -188,8 +187,7 @@ TEST(WeightedGraph, TransposesAcrossRanks) {
     const Ownership ownership = scattered_ownership(graph.nodes(), ranks);
     run_ranks(ranks, [&](Communicator& communicator) {
       const TestGraph::Rows rows = graph.rows_of(ownership.nodes_of(communicator.rank()));
-      const WeightedGraph shard(ownership, rows.offsets, rows.neighbours, rows.weights,
-                                communicator);
+      const WeightedGraph shard(ownership, rows.neighbours, rows.weights, communicator);
       const Pattern& pattern = shard.transpose().pattern();
       at::Tensor found = at::zeros({shard.transpose().owned_rows(), graph.nodes()}, at::kDouble);
       for (std::int64_t row = 0; row < pattern.rows(); ++row) {

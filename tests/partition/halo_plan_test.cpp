@@ -39,12 +39,14 @@ std::vector<HaloPlan> plans_of_all_ranks(const Ownership& ownership,
     plans.push_back(plan_receives(ownership, rank, needed[rank]));
   }
   for (int rank = 0; rank < ownership.ranks; ++rank) {
-    std::vector<std::vector<GlobalNode>> wanted;
+    std::vector<std::vector<std::int32_t>> wanted;
     for (const HaloPlan& plan : plans) {
-      const auto begin =
-          plan.halo.begin() + std::accumulate(plan.receive_rows.begin(),
-                                              plan.receive_rows.begin() + rank, std::int64_t{0});
-      wanted.emplace_back(begin, begin + plan.receive_rows[rank]);
+      std::vector<std::int32_t>& of_plan = wanted.emplace_back();
+      const auto begin = std::accumulate(plan.receive_rows.begin(),
+                                         plan.receive_rows.begin() + rank, std::int64_t{0});
+      for (std::int64_t row = 0; row < plan.receive_rows[rank]; ++row) {
+        of_plan.push_back(value(plan.halo[begin + row]));
+      }
     }
     plan_sends(plans[rank], ownership.nodes_of(rank), wanted);
   }
@@ -74,7 +76,7 @@ TEST(HaloPlan, ListsEachRemoteNeighbourOnceByOwnerThenNumber) {
 TEST(HaloPlan, SendsOwnedLocalRowsGroupedByReceiver) {
   const Ownership ownership{3, {2, 0, 1, 2, 0, 1}};
   HaloPlan plan = plan_receives(ownership, 2, {});
-  plan_sends(plan, ownership.nodes_of(2), {nodes({3}), nodes({0, 3}), {}});
+  plan_sends(plan, ownership.nodes_of(2), {{3}, {0, 3}, {}});
   EXPECT_EQ(plan.send_rows, (std::vector<std::int64_t>{1, 2, 0}));
   EXPECT_EQ(plan.send_local_rows, (std::vector<std::int32_t>{1, 0, 1}));
   EXPECT_EQ(plan.receive_rows, (std::vector<std::int64_t>{0, 0, 0}));
@@ -167,7 +169,7 @@ TEST(HaloPlan, AnAssignmentByPeopleOfSeveralDomainsHasAgreeingLists) {
 TEST(HaloPlanDeathTest, ANodeAskedOfTheWrongRankIsOurBug) {
   const Ownership ownership{2, {0, 1}};
   HaloPlan plan = plan_receives(ownership, 0, {});
-  EXPECT_DEATH(plan_sends(plan, ownership.nodes_of(0), {{}, nodes({1})}), "does not own it");
+  EXPECT_DEATH(plan_sends(plan, ownership.nodes_of(0), {{}, {1}}), "does not own it");
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ class EmbeddingFileTest : public testing::Test {
     const Ownership ownership = make_ownership(space_, 1);
     SelfCommunicator communicator;
     const Evaluator evaluator(
-        dataset_, space_, ownership, 0,
+        {dataset_, space_, ownership, 0},
         {.split = split, .k = {5, 20}, .with_new_nodes = true, .histories = true, .ages = true});
     return evaluator
         .evaluate({rows_of(ownership, 0, z, columns_of(z)), coefficients, half_life}, mixes,

@@ -154,7 +154,8 @@ ShardedStep sharded_step(const DatasetFile& dataset, const ModelConfig& config,
     }
     at::Tensor votes = at::ones({1}, at::kDouble);
     const std::unique_ptr<StepContext> step = rank.model.plan(batch, rows, time);
-    const StepLoss loss = rank.model.backward(rank.model.loss(*step), votes).read();
+    rank.model.loss(*step);
+    const StepLoss loss = rank.model.backward(*step, votes).read();
     CHECK_EQ(votes.item<double>(), rank.communicator.size());
     WholeTensors gradients;
     for (const Parameter& parameter : rank.model.parameters()) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/number_lists.h"
 #include "base/random.h"
 #include "kernels/pattern.h"
 #include "partition/ownership.h"
@@ -27,18 +28,17 @@ struct TestGraph {
 
   /// The rows of a rank, as the constructors of the sharded operators take them.
   struct Rows {
-    std::vector<std::int64_t> offsets = {0};
-    std::vector<GlobalNode> neighbours;
+    Lists<GlobalNode> neighbours;
     std::vector<float> weights;  // a function of (row, column)
   };
   Rows rows_of(const std::vector<GlobalNode>& owned) const {
     Rows rows;
     for (const GlobalNode node : owned) {
       for (const std::int32_t neighbour : lists[value(node)]) {
-        rows.neighbours.push_back(GlobalNode(neighbour));
+        rows.neighbours.values.push_back(GlobalNode(neighbour));
         rows.weights.push_back(weight(value(node), neighbour));
       }
-      rows.offsets.push_back(static_cast<std::int64_t>(rows.neighbours.size()));
+      rows.neighbours.offsets.push_back(std::ssize(rows.neighbours.values));
     }
     return rows;
   }

@@ -46,10 +46,7 @@ at::Tensor rows_of_summand(const at::Tensor& table, Range rows, const RowGroups&
 }  // namespace
 
 ImplicitAls::ImplicitAls(const PartInputs& inputs, TemplateEmbedding& embedding)
-    : config_(inputs.config),
-      shard_(inputs.shard),
-      embedding_(embedding),
-      sums_(shard_.grid, config_.dim, shard_.columns) {
+    : config_(inputs.config), shard_(inputs.shard), embedding_(embedding), sums_(inputs.sums) {
   CHECK_EQ(shard_.grid.columns, 1) << "rows are solved for whole";
   for (int domain = 0; domain < shard_.space().domains(); ++domain) {
     users_.push_back(seen(*shard_.summary, shard_.space().users_of(domain)));

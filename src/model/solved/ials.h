@@ -67,7 +67,7 @@ class ImplicitAls : public TableFit {
   const ModelConfig& config_;
   const Shard& shard_;
   TemplateEmbedding& embedding_;
-  ColumnSums sums_;
+  const ColumnSums& sums_;
   std::vector<double> users_;  // (domains) that training has seen
   std::vector<double> items_;
 };

@@ -7,7 +7,7 @@ namespace micrec {
 OneColumn::OneColumn(const PartInputs& inputs, TemplateEmbedding& embedding)
     : shard_(inputs.shard),
       embedding_(embedding),
-      sums_(shard_.grid, inputs.config.dim, shard_.columns),
+      sums_(inputs.sums),
       counts_(inputs.config.kind == ModelKind::popularity) {}
 
 at::Tensor OneColumn::is_user() const { return shard_.item_domain.sum(1, /*keepdim=*/true) == 0; }

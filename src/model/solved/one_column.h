@@ -26,7 +26,7 @@ class OneColumn : public TableFit {
 
   const Shard& shard_;
   TemplateEmbedding& embedding_;
-  ColumnSums sums_;
+  const ColumnSums& sums_;
   bool counts_;
 };
 

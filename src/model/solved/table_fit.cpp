@@ -21,9 +21,8 @@ std::unique_ptr<TableFit> make_table_fit(const PartInputs& inputs, TemplateEmbed
 
 at::Tensor sum_over_ranks(const Shard& shard, const ColumnSums& sums, const at::Tensor& of_summands,
                           at::Tensor& votes) {
-  DenseInputs none(shard.summands(), sums.width());
   DenseInputs::Extra extra{of_summands, votes};
-  none.finish(shard, sums, extra);
+  DenseInputs(shard, sums).finish(extra);
   votes.copy_(extra.of_ranks);
   return extra.of_groups;
 }

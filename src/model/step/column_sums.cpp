@@ -10,7 +10,16 @@ namespace {
 
 constexpr int kMostLeaves = 64;
 
-double add_leaves(double* leaves, std::int64_t count) {
+/// The sum of term(column) over leaves of so many columns.
+template <typename Term>
+double sum_of_leaves(std::int64_t count, std::int64_t width, const Term& term) {
+  double leaves[kMostLeaves];
+  leaves[0] = 0;  // there is one at least
+  for (std::int64_t leaf = 0; leaf < count; ++leaf) {
+    double sum = 0;
+    for (std::int64_t c = leaf * width; c < (leaf + 1) * width; ++c) sum += term(c);
+    leaves[leaf] = sum;
+  }
   for (; count > 1; count /= 2) {
     for (std::int64_t i = 0; i < count / 2; ++i) leaves[i] = leaves[2 * i] + leaves[2 * i + 1];
   }
@@ -29,27 +38,13 @@ ColumnSums::ColumnSums(const ProcessGrid& grid, int dim, Communicator* columns)
 }
 
 double ColumnSums::dot(const float* a, const float* b) const {
-  double leaves[kMostLeaves];
-  leaves[0] = 0;  // there is one at least
-  for (std::int64_t leaf = 0; leaf < leaves_; ++leaf) {
-    double sum = 0;
-    for (std::int64_t c = leaf * leaf_width_; c < (leaf + 1) * leaf_width_; ++c) {
-      sum += static_cast<double>(a[c]) * static_cast<double>(b[c]);
-    }
-    leaves[leaf] = sum;
-  }
-  return add_leaves(leaves, leaves_);
+  return sum_of_leaves(leaves_, leaf_width_, [&](std::int64_t c) {
+    return static_cast<double>(a[c]) * static_cast<double>(b[c]);
+  });
 }
 
 double ColumnSums::sum(const double* x) const {
-  double leaves[kMostLeaves];
-  leaves[0] = 0;  // there is one at least
-  for (std::int64_t leaf = 0; leaf < leaves_; ++leaf) {
-    double sum = 0;
-    for (std::int64_t c = leaf * leaf_width_; c < (leaf + 1) * leaf_width_; ++c) sum += x[c];
-    leaves[leaf] = sum;
-  }
-  return add_leaves(leaves, leaves_);
+  return sum_of_leaves(leaves_, leaf_width_, [&](std::int64_t c) { return x[c]; });
 }
 
 at::Tensor ColumnSums::finish(const char* name, const at::Tensor& partial) const {

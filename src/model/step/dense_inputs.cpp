@@ -11,7 +11,7 @@ namespace micrec {
 at::Tensor DenseInputs::add(const at::Tensor& value, Parameter* parameter,
                             const at::Tensor& scalars) {
   std::vector<std::int64_t> shape = value.sizes().vec();
-  shape.insert(shape.begin(), groups_);
+  shape.insert(shape.begin(), shard_.summands());
   // All copies are one in memory.
   at::Tensor leaf = value.detach().unsqueeze(0).expand(shape);
   if (!c10::GradMode::is_enabled()) return leaf;
@@ -25,12 +25,12 @@ at::Tensor DenseInputs::parameter(Parameter& parameter) {
     if (input.parameter == &parameter) return input.leaf;
   }
   const at::Tensor& value = parameter.value;
-  CHECK_EQ(value.size(-1), width_) << parameter.name;
+  CHECK_EQ(value.size(-1), sums_.width()) << parameter.name;
   return add(value.dim() == 1 ? value.detach().unsqueeze(0) : value, &parameter, {});
 }
 
 at::Tensor DenseInputs::table(const at::Tensor& scalars) {
-  const std::int64_t width = scalars.is_cpu() ? width_ : 1;
+  const std::int64_t width = scalars.is_cpu() ? sums_.width() : 1;
   return add(scalars.detach().unsqueeze(1).expand({scalars.size(0), width}), nullptr, scalars);
 }
 
@@ -41,14 +41,15 @@ at::Tensor DenseInputs::summands(const Extra& extra) const {
   std::int64_t size = 0;
   for (const Input& input : inputs_) size += input.size;
   const std::int64_t of_groups = extra.of_groups.size(1);
-  at::Tensor parts = at::zeros({groups_, size + of_groups + extra.of_ranks.size(0)}, at::kDouble);
+  at::Tensor parts =
+      at::zeros({shard_.summands(), size + of_groups + extra.of_ranks.size(0)}, at::kDouble);
   if (!inputs_.empty()) {
     std::vector<at::Tensor> gradients;
     for (const Input& input : inputs_) {
       const at::Tensor& gradient = input.leaf.grad();
       gradients.push_back(gradient.defined()
-                              ? gradient.reshape({groups_, -1})
-                              : at::zeros({groups_, input.size}, input.leaf.options()));
+                              ? gradient.reshape({shard_.summands(), -1})
+                              : at::zeros({shard_.summands(), input.size}, input.leaf.options()));
     }
     parts.slice(1, 0, size).copy_(at::cat(gradients, 1));
   }
@@ -57,10 +58,9 @@ at::Tensor DenseInputs::summands(const Extra& extra) const {
   return parts;
 }
 
-void DenseInputs::finish(const Shard& shard, const ColumnSums& sums, Extra& extra) {
-  Totals totals = extra.of_groups.device().is_cpu() ? summed_here(shard, sums, extra)
-                                                    : summed_on_device(shard, extra);
-  if (shard.columns != nullptr) finish_columns(sums, totals);
+void DenseInputs::finish(Extra& extra) {
+  Totals totals = extra.of_groups.device().is_cpu() ? summed_here(extra) : summed_on_device(extra);
+  if (shard_.columns != nullptr) finish_columns(totals);
   extra = totals.extra;
   give(totals.of_inputs);
   inputs_.clear();
@@ -76,15 +76,14 @@ DenseInputs::Totals DenseInputs::taken_apart(const at::Tensor& all, const Extra&
   return {{parts.begin(), beside}, {beside[0], beside[1]}};
 }
 
-DenseInputs::Totals DenseInputs::summed_here(const Shard& shard, const ColumnSums& sums,
-                                             const Extra& extra) const {
+DenseInputs::Totals DenseInputs::summed_here(const Extra& extra) const {
   at::Tensor parts = summands(extra);
-  Communicator& rows = *shard.communicator;
+  Communicator& rows = *shard_.communicator;
   at::Tensor total;
-  if (shard.reproducible) {
-    total = tree_sum(rows.all_gather("step.dense", parts, shard.summands_of_part));
+  if (shard_.reproducible) {
+    total = tree_sum(rows.all_gather("step.dense", parts, shard_.summands_of_part));
   } else {
-    CHECK_EQ(groups_, 1);
+    CHECK_EQ(shard_.summands(), 1);
     rows.all_reduce("step.dense", parts);
     total = parts[0];
   }
@@ -93,8 +92,8 @@ DenseInputs::Totals DenseInputs::summed_here(const Shard& shard, const ColumnSum
     if (inputs_[n].parameter != nullptr) continue;
     const double* const values = totals.of_inputs[n].const_data_ptr<double>();
     std::vector<double> entries;
-    for (std::int64_t entry = 0; entry < inputs_[n].size; entry += width_) {
-      entries.push_back(sums.sum(values + entry));
+    for (std::int64_t entry = 0; entry < inputs_[n].size; entry += sums_.width()) {
+      entries.push_back(sums_.sum(values + entry));
     }
     totals.of_inputs[n] = at::tensor(entries, at::TensorOptions(at::kDouble));
   }
@@ -119,25 +118,25 @@ void DenseInputs::give(const std::vector<at::Tensor>& of_inputs) const {
 }
 
 // With one row part everything is summed already and nothing is put together.
-DenseInputs::Totals DenseInputs::summed_on_device(const Shard& shard, const Extra& extra) const {
-  CHECK_EQ(groups_, 1);
+DenseInputs::Totals DenseInputs::summed_on_device(const Extra& extra) const {
+  CHECK_EQ(shard_.summands(), 1);
   Totals totals{{}, {extra.of_groups[0], extra.of_ranks}};
   for (const Input& input : inputs_) {
     const at::Tensor& gradient = input.leaf.grad();
     totals.of_inputs.push_back(gradient.defined() ? gradient.reshape({-1})
                                                   : at::zeros({input.size}, input.leaf.options()));
   }
-  if (shard.communicator->size() == 1) return totals;
+  if (shard_.communicator->size() == 1) return totals;
   std::vector<at::Tensor> pieces;
   if (!inputs_.empty()) pieces.push_back(at::cat(totals.of_inputs).to(at::kDouble));
   pieces.insert(pieces.end(), {totals.extra.of_groups, totals.extra.of_ranks});
   at::Tensor all = at::cat(pieces);
-  shard.communicator->all_reduce("step.dense", all);
+  shard_.communicator->all_reduce("step.dense", all);
   return taken_apart(all, extra);
 }
 
 // Of tables the sums over columns are left, and of the ranks' numbers those of the column group.
-void DenseInputs::finish_columns(const ColumnSums& sums, Totals& totals) const {
+void DenseInputs::finish_columns(Totals& totals) const {
   std::vector<at::Tensor*> partial;
   for (std::size_t n = 0; n < inputs_.size(); ++n) {
     if (inputs_[n].parameter == nullptr) partial.push_back(&totals.of_inputs[n]);
@@ -150,7 +149,7 @@ void DenseInputs::finish_columns(const ColumnSums& sums, Totals& totals) const {
     sizes.push_back(one->size(0));
   }
   const std::vector<at::Tensor> finished =
-      at::split_with_sizes(sums.finish("step.columns", at::cat(numbers)), sizes);
+      at::split_with_sizes(sums_.finish("step.columns", at::cat(numbers)), sizes);
   for (std::size_t n = 0; n < partial.size(); ++n) *partial[n] = finished[n];
 }
 

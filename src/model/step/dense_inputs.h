@@ -20,11 +20,11 @@ namespace micrec {
 /// from small parameters the same on all ranks (by autograd, with any function).
 class DenseInputs {
  public:
-  /// `groups`: of this rank, see Shard::summands.
-  DenseInputs(std::int64_t groups, std::int64_t width) : groups_(groups), width_(width) {}
+  /// Both outlive it.
+  DenseInputs(const Shard& shard, const ColumnSums& sums) : shard_(shard), sums_(sums) {}
 
   /// The same leaf for every use in the step. Shapes   returns (groups, value's shape), a vector as
-  /// one row: (groups, 1, width).
+  /// one row: (groups, 1, width); groups are Shard::summands().
   at::Tensor parameter(Parameter& parameter);
   /// Shapes   scalars: (entries) float32; returns (groups, entries, width), or on another device
   ///          than the
@@ -42,7 +42,7 @@ class DenseInputs {
   /// row group and, where there are column parts, one in the column group. All ranks have made the
   /// same inputs in the same order. All is summed where `extra` is, which has the inputs beside it
   /// where there are any: on a GPU, that no host waits for it.
-  void finish(const Shard& shard, const ColumnSums& sums, Extra& extra);
+  void finish(Extra& extra);
 
   /// Those exchanges, and that an input of this many rows takes part in them, or a table.
   /// `of_groups`, `of_ranks`: how many numbers of Extra there are, the votes left out.
@@ -64,15 +64,15 @@ class DenseInputs {
     Extra extra;
   };
   Totals taken_apart(const at::Tensor& all, const Extra& extra) const;
-  Totals summed_here(const Shard& shard, const ColumnSums& sums, const Extra& extra) const;
-  Totals summed_on_device(const Shard& shard, const Extra& extra) const;
-  void finish_columns(const ColumnSums& sums, Totals& totals) const;
+  Totals summed_here(const Extra& extra) const;
+  Totals summed_on_device(const Extra& extra) const;
+  void finish_columns(Totals& totals) const;
   void give(const std::vector<at::Tensor>& of_inputs) const;
   at::Tensor add(const at::Tensor& value, Parameter* parameter, const at::Tensor& scalars);
   at::Tensor summands(const Extra& extra) const;
 
-  std::int64_t groups_;
-  std::int64_t width_;
+  const Shard& shard_;
+  const ColumnSums& sums_;
   std::vector<Input> inputs_;
 };
 

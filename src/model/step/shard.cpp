@@ -209,7 +209,7 @@ Shard load_shard(const DatasetFile& dataset, const DatasetSummary& summary, Layo
       }
     });
   }
-  shard.graph = std::make_unique<ShardedGraph>(shard.ownership, offsets, neighbours, communicator);
+  shard.graph = std::make_unique<ShardedGraph>(shard.ownership, edges, communicator);
 
   at::Tensor degree = at::empty({rows}, at::kFloat);
   shard.training_degree = at::empty({rows}, at::kFloat);

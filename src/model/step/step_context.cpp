@@ -84,12 +84,12 @@ void BatchItems::declare_added(const RankPlace& at, double rows, StepCosts& cost
                (at.triples() * 2 * 4 + needs.requested_items[at.row] * 3) * rows * at.row_bytes());
 }
 
-StepContext::StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense,
-                         std::uint64_t seed, TripleBatch batch, std::int64_t batch_rows,
-                         StepTime time, std::vector<const char*> parts)
+StepContext::StepContext(const Shard& shard, const ColumnSums& sums, std::uint64_t seed,
+                         TripleBatch batch, std::int64_t batch_rows, StepTime time,
+                         std::vector<const char*> parts)
     : shard(shard),
       sums(sums),
-      dense(dense),
+      dense(shard, sums),
       time(time),
       seed(seed),
       batch_(std::move(batch)),
@@ -106,9 +106,8 @@ StepContext::StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs
   users_ = want(std::move(user_rows));
 }
 
-StepContext::StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense,
-                         std::int64_t epoch)
-    : shard(shard), sums(sums), dense(dense), time{0, epoch, nullptr} {}
+StepContext::StepContext(const Shard& shard, const ColumnSums& sums, std::int64_t epoch)
+    : shard(shard), sums(sums), dense(shard, sums), time{0, epoch, nullptr} {}
 
 StepContext::Wanted StepContext::want(std::vector<std::int32_t> owned_rows) {
   lists_.push_back({RowList(std::move(owned_rows)), std::nullopt});

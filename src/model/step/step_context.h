@@ -102,15 +102,14 @@ class StepContext {
  public:
   /// All references outlive it. `batch_rows`: triples of all ranks together; `parts`: names of
   /// the loss's. Ranks: collective in the row group.
-  StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense, std::uint64_t seed,
-              TripleBatch batch, std::int64_t batch_rows, StepTime time,
-              std::vector<const char*> parts);
+  StepContext(const Shard& shard, const ColumnSums& sums, std::uint64_t seed, TripleBatch batch,
+              std::int64_t batch_rows, StepTime time, std::vector<const char*> parts);
   /// Ranks: local.
-  StepContext(const Shard& shard, const ColumnSums& sums, DenseInputs& dense, std::int64_t epoch);
+  StepContext(const Shard& shard, const ColumnSums& sums, std::int64_t epoch);
 
   const Shard& shard;
   const ColumnSums& sums;
-  DenseInputs& dense;
+  DenseInputs dense;
   const StepTime time;
   const std::uint64_t seed = 0;
 

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "data/training_graph.h"
-#include "graph/approximate_neighbours.h"
 #include "model/modality.h"
+#include "model/semantic_neighbours.h"
 #include "model/step/step_shape.h"
 
 namespace micrec {
@@ -15,31 +15,19 @@ constexpr double kMostSearchOperations = 3e11;
 
 /// The choices of every item of a modality, over all nodes.
 Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& summary,
-                           const std::string& modality, const SemanticGraph& graph,
-                           const ModelConfig& config) {
+                           const std::string& modality, const ModelConfig& config) {
   const NodeSpace& space = summary.space;
-  const std::int64_t width = modality_width(dataset, modality);
+  const Ownership all_here{1, std::vector<std::int32_t>(space.nodes(), 0)};
   Adjacency result;
   result.offsets.reserve(static_cast<std::size_t>(space.nodes()) + 1);
   result.offsets.assign(static_cast<std::size_t>(space.users()) + 1, 0);
   for (int domain = 0; domain < space.domains(); ++domain) {
-    const Range items = space.items_of(domain);
-    NeighbourQuestion question{{items.size(), width,
-                                [&](std::int64_t begin, std::int64_t end, float* rows) {
-                                  dataset.read_features(domain, modality, begin, end, rows);
-                                }},
-                               std::vector<std::uint8_t>(items.size(), 0),
-                               std::vector<std::int32_t>(items.size(), -1),
-                               config.semantic_neighbors};
-    for (std::int64_t item = 0; item < items.size(); ++item) {
-      if (graph.present[items.begin - space.users() + item] == 0) continue;
-      question.asked_by[item] = 0;
-      question.eligible[item] = summary.training_degree[items.begin + item] > 0 ? 1 : 0;
-    }
+    const NeighbourQuestion question =
+        semantic_question(dataset, summary, all_here, domain, modality, config.semantic_neighbors);
     const NumberLists nearest =
         find_neighbours(question, {.search = config.neighbor_search}, nullptr);
     std::int64_t query = 0;
-    for (std::int64_t item = 0; item < items.size(); ++item) {
+    for (std::int64_t item = 0; item < question.source.items; ++item) {
       std::vector<std::int32_t> nodes;
       if (question.asked_by[item] == 0) {
         for (const std::int32_t neighbour : nearest.of(query++)) {
@@ -72,8 +60,7 @@ std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
   }
   if (detail == SemanticDetail::found && operations <= kMostSearchOperations) {
     for (std::size_t m = 0; m < graphs.size(); ++m) {
-      graphs[m].neighbours =
-          choices_of_items(dataset, summary, config.modalities[m], graphs[m], config);
+      graphs[m].neighbours = choices_of_items(dataset, summary, config.modalities[m], config);
     }
   }
   return graphs;
