@@ -6,12 +6,6 @@
 
 namespace micrec {
 
-bool has_validation(const DatasetFile& dataset) {
-  return std::ranges::any_of(dataset.domains(), [](const DomainInfo& domain) {
-    return domain.interactions[static_cast<int>(Split::valid)] > 0;
-  });
-}
-
 Validation::Validation(const DatasetFile& dataset, const NodeSpace& space,
                        const Ownership& ownership, int rank, EvaluationOptions options,
                        const std::optional<std::vector<double>>& weights)

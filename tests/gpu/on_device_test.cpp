@@ -402,8 +402,8 @@ TEST_F(OnDevice, APlanCountsSumsAsTheyTravel) {
   model.cold_simulation = 0;
   const Ownership ownership = scattered_ownership(summary, 2);
   const SamplingConfig sampling = {Sampling::interactions, kBatch, /*seed=*/3};
-  PlanInputs inputs = read_plan_inputs(dataset_, summary, resolve(model, summary.space.domains()),
-                                       sampling, SemanticDetail::estimated);
+  PlanInputs inputs = read_plan_inputs({dataset_.path(), model, sampling, {}, sampling.seed},
+                                       SemanticDetail::estimated);
   for (const bool on_gpu : {false, true}) {
     inputs.shape.on_gpu = on_gpu;
     const GridPlan plan = plan_grid(inputs, ownership, {2, 1}, {});
