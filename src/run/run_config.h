@@ -32,7 +32,7 @@ struct RunConfig {
   std::vector<double> regression_weight;  ///< (domains) or one for all; empty: chosen
   /// Its learning rate is 0 where that is as the batch has it, see learning_rate_of(); it has no
   /// time limit yet.
-  TrainingConfig training = {.adam = {.learning_rate = 0}};
+  TrainingConfig training = {.learning_rate = 0};
   std::int64_t validate_users = 0;  ///< of a domain, in validations while it trains; 0: all
   std::int64_t test_users = 0;      ///< of a domain, of the result once it is trained; 0: all
   double time_limit_minutes = 0;    ///< of this process; 0: none

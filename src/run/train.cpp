@@ -171,15 +171,15 @@ CheckpointInfo description_of(const Run& run, const RunStart& start, const Proce
 }
 
 double learning_rate_in(const Run& run) {
-  return learning_rate_of(run.config.training.adam.learning_rate,
-                          run.config.sampling.batch_size == 0, run.task.sampling.batch_size);
+  return learning_rate_of(run.config.training.learning_rate, run.config.sampling.batch_size == 0,
+                          run.task.sampling.batch_size);
 }
 
 /// The training configuration with the learning rate of the batch, within the time that is left.
 TrainingConfig training_of(const Run& run) {
   constexpr double kLeast = 1e-9;  // seconds; 0 would be without a limit
   TrainingConfig training = run.config.training;
-  training.adam.learning_rate = learning_rate_in(run);
+  training.learning_rate = learning_rate_in(run);
   double& limit = training.time_limit_seconds;
   if (run.config.time_limit_minutes > 0) {
     limit = std::max(60 * run.config.time_limit_minutes - run.clock.seconds(), kLeast);
@@ -429,7 +429,7 @@ void read_and_train(Run& run, RunPlan plan) {
   print_halo(log, shard);
   Model model(task.model, task.dataset, shard, task.seed);
   print_searches(log, model);
-  Optimizer optimizer(model, config.training.adam);
+  Optimizer optimizer(model);
   EpochSampler sampler(space,
                        read_training_share(task.dataset, space, shard.ownership, shard.rank()),
                        eligible_items(task.dataset, space), task.sampling);

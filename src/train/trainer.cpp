@@ -23,7 +23,7 @@ constexpr std::int64_t kWarmUpSteps = 10;  // before those that are timed
 
 double learning_rate_of(double asked, bool is_automatic_batch, std::int64_t batch_size) {
   if (asked > 0) return asked;
-  if (!is_automatic_batch) return AdamConfig().learning_rate;
+  if (!is_automatic_batch) return TrainingConfig().learning_rate;
   constexpr double kRate = 0.01;
   constexpr double kItsBatch = 8192;
   constexpr double kMost = 0.05;
@@ -31,7 +31,7 @@ double learning_rate_of(double asked, bool is_automatic_batch, std::int64_t batc
 }
 
 double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
-  const double base = config.adam.learning_rate;
+  const double base = config.learning_rate;
   if (!config.lr_decay || config.max_steps == 0) return base;
   const double left = 2 * (1 - static_cast<double>(step) / static_cast<double>(config.max_steps));
   return base * std::clamp(left, 0.05, 1.0);

@@ -40,7 +40,7 @@ std::map<std::string, double> counted_bytes(const DatasetFile& dataset,
                          read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
                          eligible_items(dataset, summary.space), sampling);
     CheckpointStore checkpoints(folder.path(), communicator);
-    Optimizer optimizer(model, {});
+    Optimizer optimizer(model);
     Trainer trainer({}, model, optimizer, sampler, checkpoints, {}, {});
     const LedgerEntries before = communicator.ledger().snapshot();
     TrainingState state;
