@@ -199,14 +199,7 @@ void Trainer::save(TrainingState& state, bool is_best, bool is_last) {
     events_.weigh(model_.embeddings(annealing_epoch(state)));
   }
   CheckpointInfo info = description_;
-  info.step = state.step;
-  info.epoch = state.step / steps_per_epoch();
-  info.best_metric = state.best_metric;
-  info.best_step = state.best_step;
-  info.validations_without_improvement = state.validations_without_improvement;
-  info.world_size = checkpoints_.ranks();
-  info.extra["steps_per_epoch"] = std::to_string(steps_per_epoch());
-  set_before(state, info);
+  put_state(state, steps_per_epoch(), info);
   const SaveOptions options = {.is_best = is_best,
                                .keep_last = config_.keep_last,
                                .commit = config_.commit,
