@@ -193,7 +193,7 @@ std::string unheard(const RankFailures& failures, int ranks) {
   MpiSession::end_all(other ? other->exit_code : blame.exit_code);
 }
 
-int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const JobOptions& options,
+int run_under_mpi(const LaunchEnvironment& launch, const JobOptions& options,
                   WatchdogLink* watchdog, const std::function<int(Job&)>& body) {
   std::unique_ptr<MpiSession> session;
   std::unique_ptr<ProgressBoard> board;
@@ -201,7 +201,7 @@ int run_under_mpi(int argc, char** argv, const LaunchEnvironment& launch, const 
   std::unique_ptr<JoinedDevice> joined;
   int exit_code = 0;
   try {
-    session = std::make_unique<MpiSession>(argc, argv);
+    session = std::make_unique<MpiSession>();
     if (session->size() == 1 && launch.size > 1) {
       throw Error(
           Cause::cluster, launch.size,
@@ -275,8 +275,7 @@ bool Job::agree_to_stop(const char* name) { return on_any_rank(world_, name, sto
 
 std::ostream& Job::log_once() { return rank() == 0 ? std::cerr : nowhere_; }
 
-int run_job(int argc, char** argv, const JobOptions& options,
-            const std::function<int(Job&)>& body) {
+int run_job(const JobOptions& options, const std::function<int(Job&)>& body) {
   // From before MPI starts until after it has ended: a wish that comes then must not kill the rank.
   const StopSignals signals(options.stop_signals);
   try {
@@ -289,7 +288,7 @@ int run_job(int argc, char** argv, const JobOptions& options,
       watchdog = fork_under_watchdog(
           {options.program, launch.rank, launch.size, options.communicator.deadline_seconds});
     }
-    return run_under_mpi(argc, argv, launch, options, watchdog.get(), body);
+    return run_under_mpi(launch, options, watchdog.get(), body);
   } catch (const Error& error) {  // before anything was joined
     say(options, error.what());
     return static_cast<int>(error.cause());

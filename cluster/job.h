@@ -76,6 +76,6 @@ class Job {
 /// exit code of Cause::cluster: at once, or when the others have waited for the deadline.
 ///
 /// Ranks    collective; once a process under MPI, before it has threads. Errors   none thrown.
-int run_job(int argc, char** argv, const JobOptions& options, const std::function<int(Job&)>& body);
+int run_job(const JobOptions& options, const std::function<int(Job&)>& body);
 
 }  // namespace micrec

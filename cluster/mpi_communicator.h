@@ -15,7 +15,7 @@ class MpiSession {
  public:
   /// Starts MPI. Ranks: collective over all processes of the launch.
   /// Errors   Error(Cause::cluster) if MPI cannot serve calls from more than one thread in turn.
-  MpiSession(int& argc, char**& argv);
+  MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
 

@@ -91,7 +91,7 @@ int run_compare(CompareOptions& options, const Arguments& arguments) {
     }
   }
   check_output("--json", options.json, arguments, inputs);
-  return run_job(0, nullptr, options.job, [&](Job& rank) { return compare_runs(options, rank); });
+  return run_job(options.job, [&](Job& rank) { return compare_runs(options, rank); });
 }
 
 }  // namespace

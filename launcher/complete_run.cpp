@@ -130,8 +130,6 @@ void complete(RunConfig& config, const Command& train, const Arguments& argument
   const bool resume = config.resume;
   complete_flags(config, train, arguments);
   config.grid_of_old_run = resume && !arguments.is_given("grid");
-  config.training.time_limit_seconds = 60 * config.time_limit_minutes;
-  config.sampling.seed = config.seed;
   if (std::ranges::find(config.k, kValidationCutoff) == config.k.end()) {
     config.k.push_back(kValidationCutoff);
   }

@@ -54,7 +54,7 @@ int run_evaluate(const EvaluateOptions& options, const Arguments& arguments) {
   check_output_of_run(run, arguments);
   check_output("--per_user", options.per_user, arguments, inputs_of_run(run));
   refuse_one_file_for_two("--out", run.out, "--per_user", options.per_user);
-  return run_job(0, nullptr, options.job, [&](Job& rank) { return evaluate(options, rank); });
+  return run_job(options.job, [&](Job& rank) { return evaluate(options, rank); });
 }
 
 }  // namespace

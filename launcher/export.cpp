@@ -100,7 +100,7 @@ Command export_command() {
   command.run = [options](const Arguments& arguments) {
     check_output_of_run(options->run, arguments);
     if (options->format == ArrayFormat::faiss) require_faiss();
-    return run_job(0, nullptr, options->job, [&](Job& rank) { return export_run(*options, rank); });
+    return run_job(options->job, [&](Job& rank) { return export_run(*options, rank); });
   };
   return command;
 }

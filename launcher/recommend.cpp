@@ -109,7 +109,7 @@ Command recommend_command() {
   command.flags = flags_of(*options);
   command.run = [options](const Arguments& arguments) {
     check_output_of_run(options->run, arguments);
-    return run_job(0, nullptr, options->job, [&](Job& self) { return recommend(*options, self); });
+    return run_job(options->job, [&](Job& self) { return recommend(*options, self); });
   };
   return command;
 }

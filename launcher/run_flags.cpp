@@ -214,7 +214,8 @@ std::vector<Flag> descent_flags(RunConfig& config) {
        recorded({"lr", "Training", "",
                  "learning rate of Adam; auto: 0.001, with --batch=auto 0.01 times the root of the "
                  "batch over 8,192, and at most 0.05",
-                 positive_or_auto(config.learning_rate), written_as("auto, or a number above 0")}),
+                 positive_or_auto(training.learning_rate),
+                 written_as("auto, or a number above 0")}),
        {"lr_decay", "Training", "", "after half of --max_steps let the learning rate fall to 5%",
         training.lr_decay}});
 }

@@ -121,8 +121,7 @@ Command serve_command() {
     std::optional<HeldSignals> signals;
     if (!options->from_stdin) signals.emplace();
     const HeldSignals* const held = signals ? &*signals : nullptr;
-    return run_job(0, nullptr, options->job,
-                   [&](Job& self) { return serve(*options, held, self); });
+    return run_job(options->job, [&](Job& self) { return serve(*options, held, self); });
   };
   return command;
 }

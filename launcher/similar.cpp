@@ -74,7 +74,7 @@ Command similar_command() {
   command.flags = flags_of(*options);
   command.run = [options](const Arguments& arguments) {
     check_output_of_run(options->run, arguments);
-    return run_job(0, nullptr, options->job, [&](Job& self) { return similar(*options, self); });
+    return run_job(options->job, [&](Job& self) { return similar(*options, self); });
   };
   return command;
 }

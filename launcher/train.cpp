@@ -19,7 +19,7 @@ Command train_command() {
   command.tells_idle_flags = true;
   command.run = [config, table = command](const Arguments& arguments) {
     complete(*config, table, arguments);
-    return run_job(0, nullptr, config->job, [&](Job& job) { return train(*config, job); });
+    return run_job(config->job, [&](Job& job) { return train(*config, job); });
   };
   return command;
 }

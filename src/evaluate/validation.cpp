@@ -6,12 +6,6 @@
 
 namespace micrec {
 
-bool has_validation(const DatasetFile& dataset) {
-  return std::ranges::any_of(dataset.domains(), [](const DomainInfo& domain) {
-    return domain.interactions[static_cast<int>(Split::valid)] > 0;
-  });
-}
-
 Validation::Validation(const EvaluationSource& source, EvaluationOptions options,
                        const std::optional<std::vector<double>>& weights)
     : domains_(source.dataset.domain_names()) {

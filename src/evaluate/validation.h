@@ -12,9 +12,6 @@ namespace micrec {
 
 inline constexpr std::int64_t kValidationCutoff = 20;  // early stopping looks at NDCG@20
 
-/// Whether a data set has validation interactions.
-bool has_validation(const DatasetFile& dataset);
-
 /// Validation of a run that is trained. Where the score has item regression beside the embeddings,
 /// both are weighed anew each time.
 ///

@@ -8,7 +8,6 @@
 namespace micrec {
 
 struct AdamConfig {
-  double learning_rate = 1e-3;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;

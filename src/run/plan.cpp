@@ -10,10 +10,7 @@
 #include "base/timer.h"
 #include "cluster/thread_communicator.h"
 #include "data/partition_file.h"
-#include "evaluate/validation.h"
 #include "io/unfinished_file.h"
-#include "model/modality.h"
-#include "train/item_regression_search.h"
 #include "train/plan/calibration.h"
 #include "train/plan/plan_report.h"
 #include "train/plan/run_planner.h"
@@ -55,24 +52,20 @@ Rates rates_of(const PlanOptions& options, int dim) {
 
 }  // namespace
 
-void plan(PlanOptions options, std::ostream& out, std::ostream& log) {
+void plan(const PlanOptions& options, std::ostream& out, std::ostream& log) {
   const ComputeThreads threads(options.threads);
-  RunConfig& run = options.run;
+  const RunConfig& run = options.run;
   const std::string& partition = run.sharing.partition;
   const std::string& grid = run.sharing.grid;
   if (grid != "auto") parse_grid_for(run.model, grid, options.ranks);
-  const DatasetFile dataset = DatasetFile::open(run.dataset);
-  const DatasetSummary summary = summarise(dataset);
-  run.model.modalities = resolve_modalities(run.model.modalities, dataset);
-  const ModelConfig model = resolve(run.model, summary.space.domains());
+  const TrainingTask task(run.dataset, run.model, run.sampling, run.item_regression, run.seed);
   const std::vector<ProcessGrid> grids =
-      grid == "auto" ? grids_for(partition, options.ranks, model)
-                     : std::vector{parse_grid_for(model, grid, options.ranks)};
-  const Rates rates = rates_of(options, model.dim);
+      grid == "auto" ? grids_for(partition, options.ranks, task.model)
+                     : std::vector{parse_grid_for(task.model, grid, options.ranks)};
+  const Rates rates = rates_of(options, task.model.dim);
   const double limit = options.memory_gib * kGiB;
 
-  const SamplingConfig sampling = sampling_of(model, summary, run.sampling);
-  RunPlanner planner(dataset, summary, model, run.model.modalities, sampling, rates.numbers);
+  RunPlanner planner(task, rates.numbers);
   const GridChoice choice = planner.choose(partition, grids, limit);
   std::string refusal;
   if (!choice.fits) {
@@ -85,20 +78,16 @@ void plan(PlanOptions options, std::ostream& out, std::ostream& log) {
       planner.alternatives(partition, choice.grid, options.compare);
   const Candidate& chosen = planner.candidate(partition, choice.grid);
 
-  print_dataset(out, dataset, model, sampling.batch_size);
-  const std::optional<FitPlan> fit = planner.fit(
-      chosen,
-      {run.model.modalities, run.seed, model.neighbor_search,
-       solves_of_fit(run.item_regression, summary.space.domains(),
-                     static_cast<int>(run.model.modalities.size()), has_validation(dataset))});
+  print_task(out, task);
+  const std::optional<FitPlan> fit = planner.fit(chosen);
   const PlanReport report{chosen, choice, others, rates, fit};
   report.print(out);
   if (!options.out.empty()) write_whole_file(options.out, report.to_json().dump(2) + "\n");
   if (!options.write_partition.empty()) {
-    write_partition_file(options.write_partition, dataset, summary.space, chosen.rows);
-    log << options.write_partition << ": " << with_commas(summary.space.nodes())
-        << " users and items in " << chosen.rows.ranks
-        << (chosen.rows.ranks == 1 ? " part\n" : " parts\n");
+    const NodeSpace& space = task.summary.space;
+    write_partition_file(options.write_partition, task.dataset, space, chosen.rows);
+    log << options.write_partition << ": " << with_commas(space.nodes()) << " users and items in "
+        << chosen.rows.ranks << (chosen.rows.ranks == 1 ? " part\n" : " parts\n");
   }
   if (!refusal.empty()) throw Error(Cause::usage, refusal);
 }

@@ -31,6 +31,6 @@ struct PlanOptions {
 /// Ranks    local; starts none.
 /// Errors   those of RunPlanner and parse_grid_for(); Error(usage) where the plan does not fit into
 ///          the memory, once all is told; Error(io) of a file that cannot be written.
-void plan(PlanOptions options, std::ostream& out, std::ostream& log);
+void plan(const PlanOptions& options, std::ostream& out, std::ostream& log);
 
 }  // namespace micrec

@@ -30,12 +30,13 @@ struct RunConfig {
   ModelConfig model = {.modalities = {"all"}, .item_regression = ItemRegressionUse::automatic};
   ItemRegressionWish item_regression;
   std::vector<double> regression_weight;  ///< (domains) or one for all; empty: chosen
-  double learning_rate = 0;               ///< 0: as the batch has it, see learning_rate_of()
-  TrainingConfig training;                ///< with the learning rate once the batch is known
-  std::int64_t validate_users = 0;        ///< of a domain, in validations while it trains; 0: all
-  std::int64_t test_users = 0;            ///< of a domain, of the result once it is trained; 0: all
-  double time_limit_minutes = 0;          ///< of the training, which has it in seconds
-  SamplingConfig sampling;
+  /// Its learning rate is 0 where that is as the batch has it, see learning_rate_of(); it has no
+  /// time limit yet.
+  TrainingConfig training = {.learning_rate = 0};
+  std::int64_t validate_users = 0;  ///< of a domain, in validations while it trains; 0: all
+  std::int64_t test_users = 0;      ///< of a domain, of the result once it is trained; 0: all
+  double time_limit_minutes = 0;    ///< of this process; 0: none
+  SamplingConfig sampling;          ///< with the seed once the task is there
   std::vector<std::int64_t> k = {10, 20, 50};  ///< cutoffs of the metrics; once read, they rise and
                                                ///< kValidationCutoff is among them
   std::string stop_signals = "TERM,INT,USR1,USR2";

@@ -16,6 +16,7 @@
 #include "graph/approximate_neighbours.h"
 #include "model/item_regression/item_regression_fit.h"
 #include "model/item_regression/item_systems.h"
+#include "train/plan/run_planner.h"
 
 namespace micrec {
 namespace {
@@ -34,16 +35,17 @@ std::function<void(double)> progress_of(const char* what, const ItemRegressionRu
 
 /// What decides the coefficients beside the data set, as far as it was asked for; with this begin
 /// the settings that the file has.
-std::string begin_of_settings(const ItemRegressionRun& run) {
-  const ItemRegressionWish& wish = run.wish;
-  nlohmann::ordered_json asked = {{"modalities", run.modalities},
-                                  {"seed", run.seed},
+std::string begin_of_settings(const TrainingTask& task) {
+  const ItemRegressionWish& wish = task.item_regression;
+  const NeighbourSearch search = task.model.neighbor_search;
+  nlohmann::ordered_json asked = {{"modalities", task.modalities},
+                                  {"seed", task.seed},
                                   {"lambda", wish.lambda},
                                   {"cross", wish.cross},
                                   {"alpha", wish.alpha}};
   if (!wish.half_life.empty()) asked["recency"] = wish.half_life;
-  if (run.neighbor_search != NeighbourSearch::automatic) {
-    asked["neighbors"] = run.neighbor_search == NeighbourSearch::exact ? "exact" : "approximate";
+  if (search != NeighbourSearch::automatic) {
+    asked["neighbors"] = search == NeighbourSearch::exact ? "exact" : "approximate";
   }
   return text("{\"asked\":", asked.dump(), ",");
 }
@@ -130,8 +132,16 @@ class FitMeter {
     begin();
     return result;
   }
-  double seconds() const { return seconds_; }
-  const LedgerEntries& sent() const { return sent_; }
+  /// All of that, beside what was planned. Ranks: collective.
+  FittedRegression total(const std::optional<FitPlan>& plan) const {
+    FittedRegression fit;
+    fit.seconds = seconds_;
+    fit.sent = Traffic::of(world_, 1, sent_);
+    if (!plan) return fit;
+    fit.planned_seconds = plan->time[plan->slowest_rank()].total();
+    fit.sent.bound_bytes = bytes_by_name(plan->bytes);
+    return fit;
+  }
 
  private:
   void begin() {
@@ -154,19 +164,22 @@ struct Fitted {
   SparseRows coefficients;
   std::vector<double> half_life;  // (domains)
   std::string settings;           // JSON
+  FittedRegression took;
 };
 
-Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const Model& model,
+/// Takes the run's graph, which is free again once the plan is made.
+Fitted fit_now(ItemRegressionRun& run, const TrainingTask& task, const Shard& shard,
                std::ostream& log) {
-  run.begins();
-  const Shard& shard = model.shard();
+  std::optional<FitPlan> plan;
+  if (run.graph) plan = plan_fit(task, *run.graph, shard.whole);
+  run.graph.reset();
   const Timer timer;
-  const std::vector<std::string> domains = dataset.domain_names();
+  const std::vector<std::string> domains = task.dataset.domain_names();
   FitMeter meter(*shard.world);
   const auto made = meter.measure([&] {
-    return std::make_unique<ItemRegressionFit>(dataset, shard, run.modalities,
-                                               ItemFeatures::kColumns, run.seed, HubRule{},
-                                               run.neighbor_search);
+    return std::make_unique<ItemRegressionFit>(task.dataset, shard, task.modalities,
+                                               ItemFeatures::kColumns, task.seed, HubRule{},
+                                               task.model.neighbor_search);
   });
   const ItemRegressionFit& fit = *made;
   if (fit.histories().people_sampled() > 0) {
@@ -178,7 +191,7 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
     log << "regression has no validation interactions to choose settings on: the documented "
            "defaults, or what was given\n";
   }
-  const ItemRegressionWish wish = with_times(run.wish, dataset, log);
+  const ItemRegressionWish wish = with_times(task.item_regression, task.dataset, log);
   RateCoefficients rate;
   if (run.rate) {
     rate = [&](const SparseRows& coefficients, std::span<const double> half_life) {
@@ -189,13 +202,13 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
     return choose_item_regression(fit, static_cast<int>(domains.size()), wish, rate,
                                   progress_of("settings", run, log));
   });
-  tell_choice(log, choice, domains, run.modalities);
+  tell_choice(log, choice, domains, task.modalities);
   Fitted fitted;
   const std::int64_t count = meter.measure([&] {
     fitted.coefficients = fit_item_regression(fit, choice, progress_of("fit", run, log));
     return fit.count(fitted.coefficients);
   });
-  run.fitted(meter.seconds(), meter.sent());
+  fitted.took = meter.total(plan);
   const std::size_t tried_before = choice.tried.size();
   choose_half_life(fitted.coefficients, wish, run.rate, choice);
   tell_half_life(log, choice, domains, tried_before);
@@ -206,8 +219,8 @@ Fitted fit_now(const ItemRegressionRun& run, const DatasetFile& dataset, const M
   log << "regression of " << with_commas(fit.histories().items()) << " items has "
       << with_commas(count) << " coefficients, fitted in " << in_time(timer.seconds()) << "\n"
       << std::flush;
-  fitted.settings = text(begin_of_settings(run),
-                         "\"chosen\":", to_json(choice, domains, run.modalities).dump(), "}");
+  fitted.settings = text(begin_of_settings(task),
+                         "\"chosen\":", to_json(choice, domains, task.modalities).dump(), "}");
   return fitted;
 }
 
@@ -220,37 +233,35 @@ double most_coefficient_bytes(std::int64_t items) {
          (kOffsetBytes + kCoefficientBytes * ItemSystems::kMostNeighbours);
 }
 
-std::optional<StoredFile> provide_item_regression(const ItemRegressionRun& run,
-                                                  const DatasetFile& dataset, Model& model,
-                                                  std::ostream& log) {
-  if (!model.item_regression().is_on()) return std::nullopt;
+ProvidedItemRegression provide_item_regression(ItemRegressionRun run, const TrainingTask& task,
+                                               Model& model, std::ostream& log) {
+  if (!model.item_regression().is_on()) return {};
   const Shard& shard = model.shard();
-  const NodeSpace& space = shard.space();
   Communicator& world = *shard.world;
   const std::string path = coefficient_file_of(run.run_dir);
+  const std::string fingerprint = task.dataset.fingerprint();
   const std::vector<std::int32_t> own = whole_items(shard);
-  const std::int64_t items = space.items();
+  const std::int64_t items = shard.space().items();
   std::optional<StoredFile> stored = run.of_checkpoint;
   if (!stored && run.resume) {
     std::string why;
-    stored = matching_coefficients(path, items, {dataset.fingerprint(), begin_of_settings(run)},
-                                   world, &why);
+    stored =
+        matching_coefficients(path, items, {fingerprint, begin_of_settings(task)}, world, &why);
     if (!why.empty()) log << "regression is fitted anew: " << why << "\n";
   }
   if (stored) {
     log << "regression read from " << path << ", as it was fitted before\n";
     model.item_regression().set_coefficients(
-        read_coefficients(path, *stored, dataset.fingerprint(), items, own, world));
-    model.item_regression().set_half_life(half_life_of(path, dataset));
-    return stored;
+        read_coefficients(path, *stored, fingerprint, items, own, world));
+    model.item_regression().set_half_life(half_life_of(path, task.dataset));
+    return {stored, std::nullopt};
   }
-  Fitted fitted = fit_now(run, dataset, model, log);
-  stored = write_coefficients(
-      path, items, own, fitted.coefficients,
-      {dataset.fingerprint(), fitted.settings, has_recency(fitted.half_life)}, world);
+  Fitted fitted = fit_now(run, task, shard, log);
+  stored = write_coefficients(path, items, own, fitted.coefficients,
+                              {fingerprint, fitted.settings, has_recency(fitted.half_life)}, world);
   model.item_regression().set_coefficients(std::move(fitted.coefficients));
   model.item_regression().set_half_life(std::move(fitted.half_life));
-  return stored;
+  return {stored, std::move(fitted.took)};
 }
 
 std::vector<double> half_life_of(const std::string& path, const DatasetFile& dataset) {

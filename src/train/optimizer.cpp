@@ -3,11 +3,12 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "kernels/adam.h"
 #include "model/step/placement.h"
 
 namespace micrec {
 
-Optimizer::Optimizer(Model& model, const AdamConfig& config) : model_(model), config_(config) {
+Optimizer::Optimizer(Model& model) : model_(model) {
   for (const Parameter& parameter : model_.parameters()) {
     const at::Tensor value = parameter.value.detach();
     moments_.push_back({at::zeros_like(value), at::zeros_like(value)});
@@ -21,7 +22,7 @@ void Optimizer::step(double learning_rate, std::int64_t time, const at::Tensor& 
     all.push_back({parameter.value, moments.first, moments.second, parameter.value.grad()});
     parameter.value.mutable_grad() = at::Tensor();
   }
-  adam_step(all, config_, learning_rate, time, taken);
+  adam_step(all, {}, learning_rate, time, taken);
 }
 
 // Means are of roots, in fixed point, so that their bits do not depend on how rows are shared out.

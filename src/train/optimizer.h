@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/adam.h"
 #include "model/model.h"
 
 namespace micrec {
@@ -19,7 +18,7 @@ class Optimizer {
   };
 
   /// The moments are zero. `model` outlives it.
-  Optimizer(Model& model, const AdamConfig& config);
+  explicit Optimizer(Model& model);
 
   /// One step by the gradients of the parameters, which it takes away. `time`: 1 for the first.
   /// `taken`: see adam_step(). Ranks: local.
@@ -34,7 +33,6 @@ class Optimizer {
 
  private:
   Model& model_;
-  AdamConfig config_;
   std::vector<Moments> moments_;
 };
 

@@ -23,7 +23,7 @@ constexpr std::int64_t kWarmUpSteps = 10;  // before those that are timed
 
 double learning_rate_of(double asked, bool is_automatic_batch, std::int64_t batch_size) {
   if (asked > 0) return asked;
-  if (!is_automatic_batch) return AdamConfig().learning_rate;
+  if (!is_automatic_batch) return TrainingConfig().learning_rate;
   constexpr double kRate = 0.01;
   constexpr double kItsBatch = 8192;
   constexpr double kMost = 0.05;
@@ -31,7 +31,7 @@ double learning_rate_of(double asked, bool is_automatic_batch, std::int64_t batc
 }
 
 double learning_rate_at(const TrainingConfig& config, std::int64_t step) {
-  const double base = config.adam.learning_rate;
+  const double base = config.learning_rate;
   if (!config.lr_decay || config.max_steps == 0) return base;
   const double left = 2 * (1 - static_cast<double>(step) / static_cast<double>(config.max_steps));
   return base * std::clamp(left, 0.05, 1.0);
@@ -198,14 +198,7 @@ void Trainer::save(TrainingState& state, bool is_best, bool is_last) {
     events_.weigh(model_.embeddings(annealing_epoch(state)));
   }
   CheckpointInfo info = description_;
-  info.step = state.step;
-  info.epoch = state.step / steps_per_epoch();
-  info.best_metric = state.best_metric;
-  info.best_step = state.best_step;
-  info.validations_without_improvement = state.validations_without_improvement;
-  info.world_size = checkpoints_.ranks();
-  info.extra["steps_per_epoch"] = std::to_string(steps_per_epoch());
-  set_before(state, info);
+  put_state(state, steps_per_epoch(), info);
   const SaveOptions options = {.is_best = is_best,
                                .keep_last = config_.keep_last,
                                .commit = config_.commit,

@@ -22,7 +22,7 @@
 namespace micrec {
 
 struct TrainingConfig {
-  AdamConfig adam;
+  double learning_rate = 1e-3;
   bool lr_decay = false;  ///< constant for the first half of max_steps, then linear to 5%
   std::int64_t epochs = 1000;
   std::int64_t max_steps = 0;             ///< 0: as many as the epochs have

@@ -16,20 +16,13 @@ std::int64_t epoch_of_last_step(std::int64_t step, std::int64_t steps_per_epoch)
   return step == 0 ? 0 : (step - 1) / steps_per_epoch;
 }
 
-std::int64_t annealing_epoch(const CheckpointInfo& info) {
-  const auto found = info.extra.find("steps_per_epoch");
-  const auto steps = found == info.extra.end() ? std::nullopt : parse_integer(found->second);
-  if (!steps || *steps < 1) {
-    throw Error(Cause::checkpoint, "the checkpoint does not say how many steps an epoch has");
-  }
-  return epochs_before(info) + epoch_of_last_step(info.step, *steps);
-}
-
 namespace {
 
+constexpr char kStepsPerEpoch[] = "steps_per_epoch";
 constexpr char kStepsBefore[] = "steps_before";
 constexpr char kEpochsBefore[] = "epochs_before";
 
+/// Of the runs before; 0 where there are none.
 /// Errors   Error(Cause::checkpoint) where it is no whole number from 0.
 std::int64_t number_in(const CheckpointInfo& info, const char* name) {
   const auto found = info.extra.find(name);
@@ -152,15 +145,30 @@ TrainingState restore(const Checkpoint& checkpoint, Model& model, Optimizer* opt
   }
   model.refresh();
   const CheckpointInfo& info = checkpoint.info();
-  return {info.step,          info.best_metric,
-          info.best_step,     info.validations_without_improvement,
-          steps_before(info), epochs_before(info)};
+  return {info.step,
+          info.best_metric,
+          info.best_step,
+          info.validations_without_improvement,
+          number_in(info, kStepsBefore),
+          number_in(info, kEpochsBefore)};
 }
 
-std::int64_t steps_before(const CheckpointInfo& info) { return number_in(info, kStepsBefore); }
-std::int64_t epochs_before(const CheckpointInfo& info) { return number_in(info, kEpochsBefore); }
+std::int64_t annealing_epoch(const CheckpointInfo& info) {
+  const auto found = info.extra.find(kStepsPerEpoch);
+  const auto steps = found == info.extra.end() ? std::nullopt : parse_integer(found->second);
+  if (!steps || *steps < 1) {
+    throw Error(Cause::checkpoint, "the checkpoint does not say how many steps an epoch has");
+  }
+  return number_in(info, kEpochsBefore) + epoch_of_last_step(info.step, *steps);
+}
 
-void set_before(const TrainingState& state, CheckpointInfo& info) {
+void put_state(const TrainingState& state, std::int64_t steps_per_epoch, CheckpointInfo& info) {
+  info.step = state.step;
+  info.epoch = state.step / steps_per_epoch;
+  info.best_metric = state.best_metric;
+  info.best_step = state.best_step;
+  info.validations_without_improvement = state.validations_without_improvement;
+  info.extra[kStepsPerEpoch] = std::to_string(steps_per_epoch);
   if (state.steps_before > 0) info.extra[kStepsBefore] = std::to_string(state.steps_before);
   if (state.epochs_before > 0) info.extra[kEpochsBefore] = std::to_string(state.epochs_before);
 }

@@ -39,11 +39,7 @@ std::vector<CheckpointTensor> checkpoint_tensors(Model& model, const Optimizer& 
 TrainingState restore(const Checkpoint& checkpoint, Model& model, Optimizer* optimizer,
                       const NodeOrigins* origins = nullptr);
 
-/// What a checkpoint says of the runs that its run began from: steps and epochs, 0 where there are
-/// none.
-std::int64_t steps_before(const CheckpointInfo& info);
-std::int64_t epochs_before(const CheckpointInfo& info);
-/// Has it say so.
-void set_before(const TrainingState& state, CheckpointInfo& info);
+/// Has a checkpoint say where its run stands, which restore() gives back.
+void put_state(const TrainingState& state, std::int64_t steps_per_epoch, CheckpointInfo& info);
 
 }  // namespace micrec

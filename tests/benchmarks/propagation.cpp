@@ -142,6 +142,5 @@ int main(int argc, char** argv) {
   take(6, setting.parts);
   micrec::JobOptions options;
   options.program = "benchmark_propagation";
-  return micrec::run_job(argc, argv, options,
-                         [&](micrec::Job& job) { return micrec::measure(setting, job); });
+  return micrec::run_job(options, [&](micrec::Job& job) { return micrec::measure(setting, job); });
 }

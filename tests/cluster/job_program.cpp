@@ -178,6 +178,6 @@ int main(int argc, char** argv) {
   if (argc > 3) options.communicator.deadline_seconds = std::atof(argv[3]);
   options.communicator.check_collectives = scene == "mismatch";
   options.stop_signals = micrec::StopSignals::usual();
-  return micrec::run_job(argc, argv, options,
+  return micrec::run_job(options,
                          [&](micrec::Job& job) { return micrec::act(job, scene, number); });
 }

@@ -76,7 +76,7 @@ TEST(MpiCommunicator, CollectsTheFailuresOfAllRanks) {
 }  // namespace micrec
 
 int main(int argc, char** argv) {
-  micrec::MpiSession session(argc, argv);
+  micrec::MpiSession session;
   testing::InitGoogleTest(&argc, argv);
   micrec::print_only_failures_of(session.rank());
   micrec::g_between_tests = micrec::MpiCommunicator::world({.deadline_seconds = 100});

@@ -184,6 +184,6 @@ int main(int argc, char** argv) {
   const micrec::LaunchEnvironment launch = micrec::read_launch_environment();
   testing::InitGoogleTest(&argc, argv);
   if (!launch.has_mpi) return micrec::run_all_as_threads();
-  micrec::MpiSession session(argc, argv);
+  micrec::MpiSession session;
   return micrec::run_all_as_process(session, launch);
 }

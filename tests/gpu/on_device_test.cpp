@@ -90,8 +90,8 @@ class OnDevice : public testing::Test {
       EpochSampler sampler = sampler_of(rank, setting.seed);
       CheckpointStore store(folder_ / directory, rank.communicator);
       TrainingConfig config;
-      config.adam.learning_rate = 0.02;
-      Optimizer optimizer(rank.model, config.adam);
+      config.learning_rate = 0.02;
+      Optimizer optimizer(rank.model);
       TrainingState state;
       if (resumes) {
         state = restore(
@@ -160,7 +160,7 @@ class OnDevice : public testing::Test {
       config.max_steps = 8;
       config.log_every = log_every;
       config.save_every_epochs = 0;
-      Optimizer optimizer(rank.model, config.adam);
+      Optimizer optimizer(rank.model);
       const auto collect = [&] {
         WholeTensors values = gather_parameters(rank);
         std::size_t next = 0;
@@ -402,8 +402,8 @@ TEST_F(OnDevice, APlanCountsSumsAsTheyTravel) {
   model.cold_simulation = 0;
   const Ownership ownership = scattered_ownership(summary, 2);
   const SamplingConfig sampling = {Sampling::interactions, kBatch, /*seed=*/3};
-  PlanInputs inputs = read_plan_inputs(dataset_, summary, resolve(model, summary.space.domains()),
-                                       sampling, SemanticDetail::estimated);
+  PlanInputs inputs = read_plan_inputs({dataset_.path(), model, sampling, {}, sampling.seed},
+                                       SemanticDetail::estimated);
   for (const bool on_gpu : {false, true}) {
     inputs.shape.on_gpu = on_gpu;
     const GridPlan plan = plan_grid(inputs, ownership, {2, 1}, {});

@@ -53,7 +53,7 @@ DeviceWork work_of_a_step(const ModelConfig& model) {
     TrainingConfig config;
     config.max_steps = kCountedSteps;
     config.log_every = 1000;
-    Optimizer optimizer(rank.model, config.adam);
+    Optimizer optimizer(rank.model);
     TrainingEvents events;
     events.stop_requested = [&] {  // once a step
       at_begin.push_back(device_work());

@@ -106,7 +106,7 @@ class LaterTest : public testing::Test {
       rank.model.refresh();
       rank.model.fit_ridge(rank.model.embeddings(epoch()));
       CheckpointStore store(folder_ / "run/checkpoints", rank.communicator);
-      const Optimizer optimizer(rank.model, AdamConfig());
+      const Optimizer optimizer(rank.model);
       store.save(info, rank.shard.whole_nodes, checkpoint_tensors(rank.model, optimizer));
       const WholeTensors buffers = gather_buffers(rank);
       if (rank.communicator.rank() == 0) buffers_ = buffers;

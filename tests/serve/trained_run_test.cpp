@@ -72,7 +72,7 @@ class TrainedRunTest : public testing::Test {
     setting.seed = static_cast<std::uint64_t>(step);
     on_ranks(dataset_, config, setting, [&](ModelRank& rank) {
       CheckpointStore store(folder_ / "run/checkpoints", rank.communicator);
-      const Optimizer optimizer(rank.model, AdamConfig());
+      const Optimizer optimizer(rank.model);
       store.save(info, rank.shard.whole_nodes, checkpoint_tensors(rank.model, optimizer),
                  {.is_best = is_best});
       const at::Tensor rows =

@@ -49,7 +49,7 @@ class SavedRun {
     on_ranks(dataset_, config(), setting, [&](ModelRank& rank) {
       rank.model.fit_ridge(rank.model.embeddings(2));
       CheckpointStore store(folder_ / "run/checkpoints", rank.communicator);
-      const Optimizer optimizer(rank.model, AdamConfig());
+      const Optimizer optimizer(rank.model);
       store.save(info, rank.shard.whole_nodes, checkpoint_tensors(rank.model, optimizer), {});
     });
   }

@@ -24,7 +24,7 @@ TEST(LearningRate, IsTheOneAskedForAndElseThatOfAGivenBatch) {
 
 TEST(LearningRate, IsConstantUnlessItDecays) {
   TrainingConfig config;
-  config.adam.learning_rate = 0.02;
+  config.learning_rate = 0.02;
   config.max_steps = 100;
   for (const std::int64_t step : {0, 50, 99, 1000}) {
     EXPECT_EQ(learning_rate_at(config, step), 0.02);
@@ -33,7 +33,7 @@ TEST(LearningRate, IsConstantUnlessItDecays) {
 
 TEST(LearningRate, DecaysLinearlyInTheSecondHalfToATwentieth) {
   TrainingConfig config;
-  config.adam.learning_rate = 0.02;
+  config.learning_rate = 0.02;
   config.max_steps = 100;
   config.lr_decay = true;
   EXPECT_DOUBLE_EQ(learning_rate_at(config, 0), 0.02);

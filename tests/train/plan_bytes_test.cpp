@@ -40,7 +40,7 @@ std::map<std::string, double> counted_bytes(const DatasetFile& dataset,
                          read_training_share(dataset, summary.space, shard.ownership, shard.rank()),
                          eligible_items(dataset, summary.space), sampling);
     CheckpointStore checkpoints(folder.path(), communicator);
-    Optimizer optimizer(model, {});
+    Optimizer optimizer(model);
     Trainer trainer({}, model, optimizer, sampler, checkpoints, {}, {});
     const LedgerEntries before = communicator.ledger().snapshot();
     TrainingState state;
@@ -67,11 +67,11 @@ class PlanBytes : public ::testing::Test {
         summary_(summarise(dataset_)) {}
 
   void expect_as_counted(ModelConfig config, const SamplingConfig& sampling, ProcessGrid grid) {
-    config = resolve(config, summary_.space.domains());
+    const TrainingTask task(dataset_.path(), config, sampling, {}, sampling.seed);
+    config = task.model;
     const Ownership ownership =
         assign_balanced(summary_.space, summary_.people, summary_.training_degree, grid.rows);
-    const PlanInputs inputs =
-        read_plan_inputs(dataset_, summary_, config, sampling, SemanticDetail::found);
+    const PlanInputs inputs = read_plan_inputs(task, SemanticDetail::found);
     const GridPlan plan = plan_grid(inputs, ownership, grid, {});
     const std::map<std::string, double> counted =
         counted_bytes(dataset_, summary_, config, ownership, grid, sampling, 60);

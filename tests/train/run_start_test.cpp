@@ -72,7 +72,7 @@ class BeginFrom : public testing::Test {
     parameters_ = make_parameters(DenseModel(resolve(config, 2), read_dense_world(dataset), 3), 8);
     on_ranks(dataset, config, setting, [&](ModelRank& rank) {
       fill_parameters(rank.model, parameters_);
-      Optimizer optimizer(rank.model, AdamConfig());
+      Optimizer optimizer(rank.model);
       for (std::size_t p = 0; p < rank.model.parameters().size(); ++p) {
         const at::Tensor value = rank.model.parameters()[p].value.detach();
         at::Tensor(optimizer.moments()[p].first).copy_(value * 0.1);
@@ -92,7 +92,7 @@ class BeginFrom : public testing::Test {
     setting.columns = columns;
     setting.initialise = false;
     on_ranks(dataset, config, setting, [&](ModelRank& rank) {
-      Optimizer optimizer(rank.model, AdamConfig());
+      Optimizer optimizer(rank.model);
       std::ostringstream log;
       const RunStart start = begin_from(folder_ / "run", dataset, rank.model, optimizer, log);
       const Parameter& embedding = rank.model.parameters().front();

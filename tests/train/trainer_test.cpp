@@ -52,7 +52,7 @@ ModelConfig everything() {
 
 TrainingConfig training(std::int64_t epochs) {
   TrainingConfig config;
-  config.adam.learning_rate = 0.02;
+  config.learning_rate = 0.02;
   config.epochs = epochs;
   config.log_every = 1;
   config.patience = 0;
@@ -114,7 +114,7 @@ class TrainerTest : public testing::Test {
           space, read_training_share(dataset_, space, rank.shard.ownership, rank.shard.rank()),
           eligible_items(dataset_, space), {Sampling::interactions, kBatch, setting.seed});
       CheckpointStore store(directory, communicator);
-      Optimizer optimizer(rank.model, options.training.adam);
+      Optimizer optimizer(rank.model);
       TrainingState state;
       if (options.resume) {
         state =
@@ -461,7 +461,7 @@ TEST_F(TrainerTest, AHugeLearningRateDiverges) {
   RunOptions options;
   options.ranks = 2;
   options.training = training(10);
-  options.training.adam.learning_rate = 1e30;
+  options.training.learning_rate = 1e30;
   try {
     train(run_dir("run"), options);
     ADD_FAILURE() << "the run went on";

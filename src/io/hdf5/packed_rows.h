@@ -17,9 +17,9 @@ struct libdeflate_compressor;
 namespace micrec::hdf5 {
 
 /// Packs chunks as the library's filters shuffle (2) and deflate (1) read them, by libdeflate, in a
-/// third of their time. The first planes of a shuffled chunk, the low bytes of all elements, often are
-/// noise (seconds of a day, mantissas), which libdeflate takes longest for: these are stored as they
-/// are. It does not call the library; one serves one thread.
+/// third of their time. The first planes of a shuffled chunk, the low bytes of all elements, often
+/// are noise (seconds of a day, mantissas), which libdeflate takes longest for: these are stored as
+/// they are. It does not call the library; one serves one thread.
 class ChunkPacker {
  public:
   static constexpr int kLevel = 1;

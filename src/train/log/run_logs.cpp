@@ -6,38 +6,13 @@
 
 namespace micrec {
 
-RunLogs::RunLogs(Communicator& world, std::map<std::string, double> bound_bytes) : world_(world) {
+RunLogs::RunLogs(Communicator& world, const std::string& run_dir, const ProgressGoal& goal,
+                 std::map<std::string, double> bound_bytes)
+    : world_(world), metric_(goal.metric) {
   traffic_.bound_bytes = std::move(bound_bytes);
-}
-
-void RunLogs::open(const std::string& run_dir, const TrainingState& state, const Trainer& trainer,
-                   const std::string& metric) {
-  metric_ = metric;
   if (world_.rank() != 0) return;
-  ProgressGoal goal{.first_step = state.step,
-                    .last_step = trainer.last_step(),
-                    .steps_per_epoch = trainer.steps_per_epoch(),
-                    .metric = metric,
-                    .best_metric = std::nullopt,
-                    .best_step = state.best_step};
-  if (state.best_step > 0) goal.best_metric = state.best_metric;
-  metrics = MetricsLog(run_dir, state.step);
-  files_.emplace(run_dir, state.step, goal);
-}
-
-void RunLogs::started(std::int64_t step, const nlohmann::ordered_json& facts, RunClock& clock) {
-  metrics.start(step, facts, clock.take_phases());
-  if (fit_) metrics.fit(step, *fit_);
-}
-
-void RunLogs::fitted(double seconds, const LedgerEntries& sent,
-                     const std::optional<FitPlan>& plan) {
-  FittedRegression& fit = fit_.emplace();
-  fit.seconds = seconds;
-  fit.sent = Traffic::of(world_, 1, sent);
-  if (!plan) return;
-  fit.planned_seconds = plan->time[plan->slowest_rank()].total();
-  fit.sent.bound_bytes = bytes_by_name(plan->bytes);
+  metrics = MetricsLog(run_dir, goal.first_step);
+  files_.emplace(run_dir, goal);
 }
 
 void RunLogs::stepped(const StepRecord& record) {

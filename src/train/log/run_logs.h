@@ -11,10 +11,8 @@
 #include "cluster/communicator.h"
 #include "train/log/metrics_log.h"
 #include "train/log/progress.h"
-#include "train/log/run_clock.h"
 #include "train/log/tensorboard.h"
 #include "train/log/traffic.h"
-#include "train/plan/run_planner.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -26,17 +24,9 @@ namespace micrec {
 /// Errors   Error(Cause::io) where a file cannot be written.
 class RunLogs {
  public:
-  /// `bound_bytes`: what must travel in a step, as bound_of_bytes() has it; may be empty.
-  RunLogs(Communicator& world, std::map<std::string, double> bound_bytes);
-
-  /// Opens the logs of a run that goes on from a state. `metric`: what validation looks at.
-  void open(const std::string& run_dir, const TrainingState& state, const Trainer& trainer,
-            const std::string& metric);
-  /// `facts`: as MetricsLog::start() takes them. The phases of the clock until now are told.
-  void started(std::int64_t step, const nlohmann::ordered_json& facts, RunClock& clock);
-  /// What the fit of item regression took and this rank sent for it, beside what was planned; comes
-  /// before started(). Ranks: collective.
-  void fitted(double seconds, const LedgerEntries& sent, const std::optional<FitPlan>& plan);
+  /// `bound_bytes`: what must travel in a step, by name of the collective; may be empty.
+  RunLogs(Communicator& world, const std::string& run_dir, const ProgressGoal& goal,
+          std::map<std::string, double> bound_bytes);
 
   /// Ranks: collective.
   void stepped(const StepRecord& record);
@@ -48,13 +38,13 @@ class RunLogs {
   /// Training is over: ends the line of progress and returns the table of what travelled, or "".
   std::string end_training();
 
-  /// For what is told there alone. That of rank 0 writes, once it is open.
+  /// For what is told there alone. That of rank 0 writes.
   MetricsLog metrics;
 
  private:
   struct Files {
-    Files(const std::string& run_dir, std::int64_t step, const ProgressGoal& goal)
-        : tensorboard(run_dir, step), progress(goal) {}
+    Files(const std::string& run_dir, const ProgressGoal& goal)
+        : tensorboard(run_dir, goal.first_step), progress(goal) {}
 
     TensorBoardLog tensorboard;
     Progress progress;
@@ -62,9 +52,8 @@ class RunLogs {
 
   Communicator& world_;
   Traffic traffic_;
-  std::optional<FittedRegression> fit_;  // until it is told
   std::string metric_;
-  std::optional<Files> files_;  // on rank 0, once they are open
+  std::optional<Files> files_;  // on rank 0
 };
 
 }  // namespace micrec

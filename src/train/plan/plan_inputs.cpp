@@ -14,18 +14,17 @@ namespace {
 constexpr double kMostSearchOperations = 3e11;
 
 /// The choices of every item of a modality, over all nodes.
-Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& summary,
-                           const std::string& modality, const ModelConfig& config) {
-  const NodeSpace& space = summary.space;
+Adjacency choices_of_items(const TrainingTask& task, const std::string& modality) {
+  const NodeSpace& space = task.summary.space;
   const Ownership all_here{1, std::vector<std::int32_t>(space.nodes(), 0)};
   Adjacency result;
   result.offsets.reserve(static_cast<std::size_t>(space.nodes()) + 1);
   result.offsets.assign(static_cast<std::size_t>(space.users()) + 1, 0);
   for (int domain = 0; domain < space.domains(); ++domain) {
-    const NeighbourQuestion question =
-        semantic_question(dataset, summary, all_here, domain, modality, config.semantic_neighbors);
+    const NeighbourQuestion question = semantic_question(
+        task.dataset, task.summary, all_here, domain, modality, task.model.semantic_neighbors);
     const NumberLists nearest =
-        find_neighbours(question, {.search = config.neighbor_search}, nullptr);
+        find_neighbours(question, {.search = task.model.neighbor_search}, nullptr);
     std::int64_t query = 0;
     for (std::int64_t item = 0; item < question.source.items; ++item) {
       std::vector<std::int32_t> nodes;
@@ -42,12 +41,12 @@ Adjacency choices_of_items(const DatasetFile& dataset, const DatasetSummary& sum
 
 }  // namespace
 
-std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
-                                           const DatasetSummary& summary, const ModelConfig& config,
-                                           SemanticDetail detail) {
+std::vector<SemanticGraph> semantic_graphs(const TrainingTask& task, SemanticDetail detail) {
+  const DatasetFile& dataset = task.dataset;
+  const std::vector<std::string>& modalities = task.model.modalities;
   std::vector<SemanticGraph> graphs;
   double operations = 0;
-  for (const std::string& modality : config.modalities) {
+  for (const std::string& modality : modalities) {
     const auto width = static_cast<double>(modality_width(dataset, modality));
     for (const DomainInfo& domain : dataset.domains()) {
       for (const ModalityInfo& info : domain.modalities) {
@@ -60,26 +59,23 @@ std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
   }
   if (detail == SemanticDetail::found && operations <= kMostSearchOperations) {
     for (std::size_t m = 0; m < graphs.size(); ++m) {
-      graphs[m].neighbours = choices_of_items(dataset, summary, config.modalities[m], config);
+      graphs[m].neighbours = choices_of_items(task, modalities[m]);
     }
   }
   return graphs;
 }
 
-PlanInputs read_plan_inputs(const DatasetFile& dataset, const DatasetSummary& summary,
-                            const ModelConfig& config, const SamplingConfig& sampling,
-                            SemanticDetail detail) {
-  const NodeSpace& space = summary.space;
+PlanInputs read_plan_inputs(const TrainingTask& task, SemanticDetail detail) {
+  const DatasetFile& dataset = task.dataset;
+  const NodeSpace& space = task.summary.space;
   PlanInputs inputs{space,
-                    summary.people,
+                    task.summary.people,
                     read_training_graph(dataset, space),
                     eligible_items(dataset, space),
                     {},
-                    step_shape(dataset, summary, config, sampling),
+                    step_shape(dataset, task.summary, task.model, task.sampling),
                     {}};
-  if (config.has_semantic()) {
-    inputs.semantic = semantic_graphs(dataset, summary, config, detail);
-  }
+  if (task.model.has_semantic()) inputs.semantic = semantic_graphs(task, detail);
   inputs.dataset.nodes = space.nodes();
   inputs.dataset.users = space.users();
   inputs.dataset.has_evaluation = false;
@@ -89,10 +85,16 @@ PlanInputs read_plan_inputs(const DatasetFile& dataset, const DatasetSummary& su
       inputs.dataset.has_evaluation |= domain.interactions[static_cast<int>(split)] > 0;
     }
   }
-  for (const std::string& modality : config.modalities) {
-    inputs.dataset.feature_width.push_back(modality_width(dataset, modality));
-  }
+  inputs.dataset.feature_width = widths_of(task);
   return inputs;
+}
+
+std::vector<std::int64_t> widths_of(const TrainingTask& task) {
+  std::vector<std::int64_t> widths;
+  for (const std::string& modality : task.modalities) {
+    widths.push_back(modality_width(task.dataset, modality));
+  }
+  return widths;
 }
 
 }  // namespace micrec

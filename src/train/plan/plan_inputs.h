@@ -1,12 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
-#include "data/batches.h"
-#include "data/dataset_file.h"
-#include "model/model_config.h"
-#include "model/step/shard.h"
 #include "partition/planning/run_plan.h"
+#include "train/training_task.h"
 
 namespace micrec {
 
@@ -16,16 +14,15 @@ enum class SemanticDetail {
   estimated,  ///< as if drawn at random among the items with the modality
 };
 
-/// The semantic neighbours of each modality of `config`, resolved. Ranks: local.
-std::vector<SemanticGraph> semantic_graphs(const DatasetFile& dataset,
-                                           const DatasetSummary& summary, const ModelConfig& config,
-                                           SemanticDetail detail);
+/// The semantic neighbours of each modality of the model. Ranks: local.
+std::vector<SemanticGraph> semantic_graphs(const TrainingTask& task, SemanticDetail detail);
 
-/// Reads what a plan of training `config` (resolved) on this data set depends on.
+/// Reads what a plan of the training depends on.
 /// Ranks    local; the whole graph is in memory, 8 bytes an interaction.
 /// Errors   as modality_width().
-PlanInputs read_plan_inputs(const DatasetFile& dataset, const DatasetSummary& summary,
-                            const ModelConfig& config, const SamplingConfig& sampling,
-                            SemanticDetail detail);
+PlanInputs read_plan_inputs(const TrainingTask& task, SemanticDetail detail);
+
+/// The width of each modality that the run reads. Errors: as modality_width().
+std::vector<std::int64_t> widths_of(const TrainingTask& task);
 
 }  // namespace micrec

@@ -262,12 +262,13 @@ ordered_json PlanReport::to_json() const {
   return json;
 }
 
-void print_dataset(std::ostream& out, const DatasetFile& dataset, const ModelConfig& model,
-                   std::int64_t batch) {
-  print_domains(out, dataset, /*with_modalities=*/false);
+void print_task(std::ostream& out, const TrainingTask& task) {
+  const ModelConfig& model = task.model;
+  print_domains(out, task.dataset, /*with_modalities=*/false);
   out << "model     " << name_of(model.kind) << ", " << model.dim << " columns, " << model.layers
       << " layers, "
-      << (model.is_solved() ? std::string("an epoch a step") : "batch " + with_commas(batch))
+      << (model.is_solved() ? std::string("an epoch a step")
+                            : "batch " + with_commas(task.sampling.batch_size))
       << (model.modalities.empty() ? "" : ", modalities " + join(model.modalities, ", ")) << "\n";
 }
 
@@ -284,9 +285,10 @@ std::string why_not(const GridPlan& plan, double limit) {
               ", and --memory gives each ", in_bytes(limit));
 }
 
-void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSummary& summary,
-               const ModelConfig& model, const std::string& partition, const Layout& layout) {
-  print_domains(out, dataset, /*with_modalities=*/true);
+void print_run(std::ostream& out, const TrainingTask& task, const std::string& partition,
+               const Layout& layout) {
+  const ModelConfig& model = task.model;
+  print_domains(out, task.dataset, /*with_modalities=*/true);
   const bool has_embeddings = !model.is_solved() || model.kind == ModelKind::ials;
   out << "model     " << name_of(model.kind)
       << (has_embeddings ? text(", ", model.dim, " columns") : ", without embeddings")
@@ -298,7 +300,8 @@ void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSumma
   out << "ranks     " << grid.ranks() << " with " << compute_threads()
       << (compute_threads() == 1 ? " thread each, " : " threads each, ") << "grid " << to_text(grid)
       << ", " << partition << " partition" << (layout.reproducible ? ", reproducible" : "") << "\n";
-  const std::vector<RankLoad> loads = loads_of(summary.space, layout.rows, summary.training_degree);
+  const std::vector<RankLoad> loads =
+      loads_of(task.summary.space, layout.rows, task.summary.training_degree);
   for (int part = 0; part < grid.rows; ++part) {
     const int first = grid.rank_of(part, 0);
     out << "          "

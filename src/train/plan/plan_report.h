@@ -1,15 +1,12 @@
 #pragma once
 
-#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
-#include "data/dataset_file.h"
 #include "model/model.h"
-#include "model/model_config.h"
 #include "model/step/shard.h"
 #include "train/plan/run_planner.h"
 
@@ -36,15 +33,14 @@ struct PlanReport {
 };
 
 /// What is planned for: the data set and the model.
-void print_dataset(std::ostream& out, const DatasetFile& dataset, const ModelConfig& model,
-                   std::int64_t batch);
+void print_task(std::ostream& out, const TrainingTask& task);
 
 /// Why a plan does not fit into `limit` bytes a rank: the fullest rank and what it has most of.
 std::string why_not(const GridPlan& plan, double limit);
 
 /// What a run tells before it takes memory: the data set, the model, and who owns what.
-void print_run(std::ostream& out, const DatasetFile& dataset, const DatasetSummary& summary,
-               const ModelConfig& model, const std::string& partition, const Layout& layout);
+void print_run(std::ostream& out, const TrainingTask& task, const std::string& partition,
+               const Layout& layout);
 
 /// And once it is loaded: how semantic neighbours were found where that was not exactly, ...
 void print_searches(std::ostream& out, const Model& model);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 #include <string_view>
 
 #include "base/error.h"
@@ -52,21 +51,11 @@ Ownership assign(const std::string& partition, int parts, RunPlanner& planner, s
   return ownership;
 }
 
-std::vector<std::int64_t> widths_of(const DatasetFile& dataset,
-                                    const std::vector<std::string>& modalities) {
-  std::vector<std::int64_t> widths;
-  for (const std::string& modality : modalities) {
-    widths.push_back(modality_width(dataset, modality));
-  }
-  return widths;
-}
-
 /// Of all domains, 1 where an item has one of the modalities.
-std::vector<std::uint8_t> items_with_any(const DatasetFile& dataset, const NodeSpace& space,
-                                         const std::vector<std::string>& modalities) {
-  std::vector<std::uint8_t> has_any(space.items(), 0);
-  for (const std::string& modality : modalities) {
-    std::ranges::transform(has_any, items_with(dataset, modality), has_any.begin(),
+std::vector<std::uint8_t> items_with_any(const TrainingTask& task) {
+  std::vector<std::uint8_t> has_any(task.summary.space.items(), 0);
+  for (const std::string& modality : task.modalities) {
+    std::ranges::transform(has_any, items_with(task.dataset, modality), has_any.begin(),
                            std::bit_or<std::uint8_t>());
   }
   return has_any;
@@ -76,18 +65,6 @@ std::vector<std::uint8_t> items_with_any(const DatasetFile& dataset, const NodeS
 
 std::string file_of_partition(const std::string& partition) {
   return partition.starts_with(kFilePrefix) ? partition.substr(kFilePrefix.size()) : "";
-}
-
-SamplingConfig sampling_of(const ModelConfig& model, const DatasetSummary& summary,
-                           SamplingConfig sampling) {
-  const std::vector<std::int64_t>& counts = summary.training_interactions;
-  const std::int64_t all = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  if (model.is_solved()) {
-    sampling.batch_size = std::max<std::int64_t>(1, all);
-  } else if (sampling.batch_size == 0) {
-    sampling.batch_size = std::max(kLeastBatch, (all + kStepsOfEpoch - 1) / kStepsOfEpoch);
-  }
-  return sampling;
 }
 
 ProcessGrid parse_grid_for(const ModelConfig& model, const std::string& grid, int ranks) {
@@ -119,21 +96,9 @@ std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks,
   return grids;
 }
 
-RunPlanner::RunPlanner(const DatasetFile& dataset, const DatasetSummary& summary,
-                       const ModelConfig& model, const std::vector<std::string>& modalities,
-                       const SamplingConfig& sampling, const MachineRates& rates)
-    : dataset_(dataset),
-      summary_(summary),
-      model_(model),
-      modalities_(modalities),
-      sampling_(sampling),
-      rates_(rates) {}
-
 const PlanInputs& RunPlanner::inputs() {
   if (!inputs_) {
-    inputs_ = std::make_unique<PlanInputs>(
-        read_plan_inputs(dataset_, summary_, model_, sampling_, SemanticDetail::estimated));
-    inputs_->dataset.feature_width = widths_of(dataset_, modalities_);
+    inputs_ = std::make_unique<PlanInputs>(read_plan_inputs(task_, SemanticDetail::estimated));
   }
   return *inputs_;
 }
@@ -141,8 +106,8 @@ const PlanInputs& RunPlanner::inputs() {
 void RunPlanner::find_neighbours() {
   inputs();
   has_neighbours_ = true;
-  if (!model_.has_semantic()) return;
-  inputs_->semantic = semantic_graphs(dataset_, summary_, model_, SemanticDetail::found);
+  if (!task_.model.has_semantic()) return;
+  inputs_->semantic = semantic_graphs(task_, SemanticDetail::found);
 }
 
 Ownership RunPlanner::assignment(const std::string& partition, int parts) {
@@ -150,12 +115,13 @@ Ownership RunPlanner::assignment(const std::string& partition, int parts) {
     const Ownership& rows = known.candidate.rows;
     if (key.first == partition && rows.ranks == parts) return rows;
   }
-  const NodeSpace& space = summary_.space;
+  const NodeSpace& space = task_.summary.space;
+  const People& people = task_.summary.people;
   const std::string path = file_of_partition(partition);
-  if (!path.empty()) return read_partition_file(path, dataset_, space, summary_.people, parts);
-  if (partition == "hash") return assign_by_hash(space, summary_.people, parts);
-  if (partition == "metis") return assign_by_metis(space, summary_.people, inputs().graph, parts);
-  return assign_balanced(space, summary_.people, summary_.training_degree, parts);
+  if (!path.empty()) return read_partition_file(path, task_.dataset, space, people, parts);
+  if (partition == "hash") return assign_by_hash(space, people, parts);
+  if (partition == "metis") return assign_by_metis(space, people, inputs().graph, parts);
+  return assign_balanced(space, people, task_.summary.training_degree, parts);
 }
 
 const Candidate& RunPlanner::candidate(const std::string& partition, ProcessGrid grid) {
@@ -188,7 +154,7 @@ std::string RunPlanner::what_fits(int ranks, double memory_limit_bytes) {
   for (int more = 1; more <= kMostDoublings; ++more) {
     const int tried = ranks << more;
     const GridChoice choice =
-        choose("balanced", grids_for("balanced", tried, model_), memory_limit_bytes);
+        choose("balanced", grids_for("balanced", tried, task_.model), memory_limit_bytes);
     if (choice.fits) {
       return text("--ranks=", tried, " would fit as ", to_text(choice.grid),
                   ", or try a smaller --dim");
@@ -211,36 +177,37 @@ std::vector<const Candidate*> RunPlanner::alternatives(const std::string& partit
   return candidates;
 }
 
-FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, const Adjacency& graph,
-                 const Ownership& whole, const FitInputs& with, const MachineRates& rates) {
+FitPlan plan_fit(const TrainingTask& task, const Adjacency& graph, const Ownership& whole,
+                 const MachineRates& rates) {
+  const NodeSpace& space = task.summary.space;
   const ItemRegressionShape shape{
-      .space = summary.space,
-      .people = summary.people,
+      .space = space,
+      .people = task.summary.people,
       .graph = graph,
       .whole = whole,
-      .feature_width = widths_of(dataset, with.modalities),
-      .has_features = items_with_any(dataset, summary.space, with.modalities),
-      .search = with.search,
-      .solves = with.solves,
-      .seed = with.seed,
+      .feature_width = widths_of(task),
+      .has_features = items_with_any(task),
+      .search = task.model.neighbor_search,
+      .solves = solves_of_fit(task.item_regression, space.domains(),
+                              static_cast<int>(task.modalities.size()), task.has_validation()),
+      .seed = task.seed,
       .hubs = {}};
   const std::vector<StepCosts> costs = costs_of_item_regression(shape);
   return {plan_bytes(costs), plan_time(costs, rates)};
 }
 
-std::optional<FitPlan> RunPlanner::fit(const Candidate& candidate, const FitInputs& with) {
-  if (model_.item_regression == ItemRegressionUse::off) return std::nullopt;
+std::optional<FitPlan> RunPlanner::fit(const Candidate& candidate) {
+  if (task_.model.item_regression == ItemRegressionUse::off) return std::nullopt;
   const Layout layout =
-      make_layout(summary_.space, summary_.people, candidate.rows, candidate.plan.grid);
-  return plan_fit(dataset_, summary_, inputs().graph, layout.whole, with, rates_);
+      make_layout(task_.summary.space, task_.summary.people, candidate.rows, candidate.plan.grid);
+  return plan_fit(task_, inputs().graph, layout.whole, rates_);
 }
 
-RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,
-                 const ModelConfig& model, const std::vector<std::string>& modalities,
-                 const SamplingConfig& sampling, Communicator& communicator) {
+RunPlan plan_run(const GridWish& wish, const TrainingTask& task, Communicator& communicator) {
   constexpr int kSummands = 16;
-  RunPlanner planner(dataset, summary, model, modalities, sampling);
-  const ProcessGrid grid = grid_of(wish, planner, model, communicator);
+  const DatasetSummary& summary = task.summary;
+  RunPlanner planner(task);
+  const ProcessGrid grid = grid_of(wish, planner, task.model, communicator);
   if (wish.reproducible && grid.rows > kSummands) {
     throw Error(Cause::usage, "--reproducible sums over ", kSummands, " parts, but the grid ",
                 to_text(grid), " has ", grid.rows, " row parts; give --grid with at most ",
@@ -254,7 +221,7 @@ RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const Dataset
   if (communicator.rank() == 0 && communicator.size() > 1 && !wish.reproducible) {
     const Candidate& candidate = planner.candidate(wish.partition, grid);
     plan.step = PlannedStep{planner.shape(), candidate.plan.needs};
-    if (model.item_regression != ItemRegressionUse::off) plan.graph = planner.take_graph();
+    if (task.model.item_regression != ItemRegressionUse::off) plan.graph = planner.take_graph();
   }
   return plan;
 }
@@ -265,11 +232,6 @@ std::map<std::string, double> bytes_by_name(const BytePlan& plan) {
     bytes[collective.name] = collective.total();
   }
   return bytes;
-}
-
-std::map<std::string, double> bound_of_bytes(const PlannedStep& step, ProcessGrid grid,
-                                             const std::vector<SemanticHalo>& semantic) {
-  return bytes_by_name(plan_bytes(step.shape, grid, step.needs, semantic));
 }
 
 }  // namespace micrec

@@ -8,15 +8,11 @@
 #include <vector>
 
 #include "cluster/communicator.h"
-#include "data/batches.h"
-#include "data/dataset_file.h"
-#include "model/item_regression/item_regression_costs.h"
-#include "model/model_config.h"
-#include "model/step/shard.h"
 #include "partition/ownership.h"
 #include "partition/planning/grid_choice.h"
 #include "partition/planning/run_plan.h"
 #include "partition/process_grid.h"
+#include "train/training_task.h"
 
 namespace micrec {
 
@@ -41,18 +37,10 @@ struct Candidate {
 /// costs_of_item_regression() says.
 using FitPlan = RankCosts;
 
-/// What item regression is fitted with, as far as its costs depend on it.
-struct FitInputs {
-  std::vector<std::string> modalities;
-  std::uint64_t seed = 0;
-  NeighbourSearch search = NeighbourSearch::automatic;
-  std::vector<ItemRegressionSolve> solves;  ///< as solves_of_fit()
-};
-
-/// The fit of item regression on this data set, whose training graph is `graph`, where the ranks
-/// have the whole rows of `whole`. Ranks: local. Errors: those of modality_width().
-FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, const Adjacency& graph,
-                 const Ownership& whole, const FitInputs& with, const MachineRates& rates = {});
+/// The fit of item regression on the training graph `graph`, where the ranks have the whole rows of
+/// `whole`. Ranks: local. Errors: those of modality_width().
+FitPlan plan_fit(const TrainingTask& task, const Adjacency& graph, const Ownership& whole,
+                 const MachineRates& rates = {});
 
 /// Plans runs on a data set: who would own what on which grid, and what that costs. The one planner
 /// of `micrec plan` and of `train --grid=auto`; it reads the training graph once, when it is first
@@ -64,11 +52,9 @@ FitPlan plan_fit(const DatasetFile& dataset, const DatasetSummary& summary, cons
 /// Errors   those of assign_by_metis(), read_partition_file() and modality_width().
 class RunPlanner {
  public:
-  /// `model`: resolved; `modalities`: that the run reads, if only for item regression. The
-  /// references outlive it.
-  RunPlanner(const DatasetFile& dataset, const DatasetSummary& summary, const ModelConfig& model,
-             const std::vector<std::string>& modalities, const SamplingConfig& sampling,
-             const MachineRates& rates = {});
+  /// The task outlives it.
+  explicit RunPlanner(const TrainingTask& task, const MachineRates& rates = {})
+      : task_(task), rates_(rates) {}
 
   Ownership assignment(const std::string& partition, int parts);
 
@@ -94,7 +80,7 @@ class RunPlanner {
                                              bool with_metis);
 
   /// The fit that goes before the steps; nothing where the model has none.
-  std::optional<FitPlan> fit(const Candidate& candidate, const FitInputs& with);
+  std::optional<FitPlan> fit(const Candidate& candidate);
 
   const StepShape& shape() { return inputs().shape; }
   /// The training graph; nothing more is planned.
@@ -108,23 +94,12 @@ class RunPlanner {
 
   const PlanInputs& inputs();
 
-  const DatasetFile& dataset_;
-  const DatasetSummary& summary_;
-  const ModelConfig& model_;
-  const std::vector<std::string>& modalities_;
-  SamplingConfig sampling_;
+  const TrainingTask& task_;
   MachineRates rates_;
   std::unique_ptr<PlanInputs> inputs_;  // once they are asked for
   bool has_neighbours_ = false;
   std::map<std::pair<std::string, int>, Known> candidates_;  // by partition and columns
 };
-
-/// The batches of a model: a kind that is_solved() has one an epoch, of all interactions; one whose
-/// batch is automatic has kStepsOfEpoch of them, or fewer of at least kLeastBatch triples.
-inline constexpr std::int64_t kStepsOfEpoch = 16;
-inline constexpr std::int64_t kLeastBatch = 2048;
-SamplingConfig sampling_of(const ModelConfig& model, const DatasetSummary& summary,
-                           SamplingConfig sampling);
 
 /// The grid RxC that a flag gives to a model. Errors: those of parse_grid(); Error(Cause::usage)
 /// where the grid cuts columns and the kind solves for whole rows.
@@ -161,16 +136,9 @@ struct RunPlan {
 /// Ranks    collective.
 /// Errors   those of parse_grid(), grids_for() and RunPlanner; Error(Cause::usage) where a
 ///          reproducible run has more row parts than summands.
-RunPlan plan_run(const GridWish& wish, const DatasetFile& dataset, const DatasetSummary& summary,
-                 const ModelConfig& model, const std::vector<std::string>& modalities,
-                 const SamplingConfig& sampling, Communicator& communicator);
+RunPlan plan_run(const GridWish& wish, const TrainingTask& task, Communicator& communicator);
 
 /// Of all ranks, by name of the collective.
 std::map<std::string, double> bytes_by_name(const BytePlan& plan);
-
-/// The bytes that must travel in such a step, by name of the collective, over all ranks.
-/// `semantic`: of each modality, as Model::semantic_halos() has them. Ranks: local.
-std::map<std::string, double> bound_of_bytes(const PlannedStep& step, ProcessGrid grid,
-                                             const std::vector<SemanticHalo>& semantic);
 
 }  // namespace micrec
