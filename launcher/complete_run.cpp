@@ -91,6 +91,12 @@ void complete_flags(RunConfig& config, const Command& train, const Arguments& ar
     if (!lock_holder_of(config.run_dir)) refuse_old_run(config.run_dir);
   }
   config.dataset = std::filesystem::absolute(config.dataset).lexically_normal().string();
+  constexpr std::string_view kFile = "file:";
+  if (std::string& partition = config.sharing.partition;
+      partition.starts_with(kFile) && partition.size() > kFile.size()) {
+    const auto path = std::filesystem::absolute(partition.substr(kFile.size()));
+    partition = text(kFile, path.lexically_normal().string());
+  }
   if (config.training.lr_decay && config.training.max_steps == 0) {
     throw Error(
         Cause::usage,

@@ -120,7 +120,8 @@ EpochSampler::EpochSampler(const NodeSpace& space, TrainingShare share,
 }
 
 std::int64_t EpochSampler::steps_per_epoch() const {
-  return (share_.all_edges + config_.batch_size - 1) / config_.batch_size;
+  return share_.all_edges / config_.batch_size +
+         (share_.all_edges % config_.batch_size > 0 ? 1 : 0);
 }
 
 std::int64_t EpochSampler::global_batch_rows(std::int64_t step_in_epoch) const {

@@ -16,6 +16,8 @@ constexpr std::uint8_t kOld = 0;
 constexpr std::uint8_t kNew = 1;
 constexpr std::uint8_t kCold = 2;
 
+constexpr std::uint64_t kSeedOfAll = ~std::uint64_t{0};  // where none is given
+
 constexpr struct {
   std::int32_t from;
   const char* name;
@@ -130,7 +132,7 @@ class DomainLoader {
   void leave_out_users(std::vector<std::uint8_t>& has) {
     domain_.eligible_users = std::count(has.begin(), has.end(), 1);
     if (options_.most_users == 0) return;
-    const std::uint32_t key = options_.sample_seed ? key_of_sample(*options_.sample_seed) : 0;
+    const std::uint32_t key = key_of_sample(options_.sample_seed.value_or(kSeedOfAll));
     std::vector<std::pair<std::uint32_t, std::int32_t>> users;  // (hash, user)
     for (std::int32_t user = 0; user < info_.users; ++user) {
       if (has[user] != 0) users.emplace_back(mix(static_cast<std::uint32_t>(user) ^ key), user);

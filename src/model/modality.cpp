@@ -137,7 +137,11 @@ std::int64_t modality_width(const DatasetFile& dataset, const std::string& modal
 std::vector<std::string> resolve_modalities(const std::vector<std::string>& asked,
                                             const DatasetFile& dataset) {
   if (asked != std::vector<std::string>{"all"}) {
-    for (const std::string& name : asked) modality_width(dataset, name);  // refuses unknown ones
+    for (const std::string& name : asked) {
+      modality_width(dataset, name);  // refuses unknown ones
+      if (std::ranges::count(asked, name) > 1)
+        throw Error(Cause::usage, "--modalities names ", name, " more than once");
+    }
     return asked;
   }
   std::set<std::string> names;

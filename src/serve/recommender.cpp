@@ -200,7 +200,7 @@ PeopleRows Recommender::own_rows(int domain, std::span<const Person> people) con
       continue;
     }
     const std::int32_t user = user_of(domain, people[n]);
-    if (user < 0) continue;
+    if (user < 0 || seen_[domain][user].items.empty()) continue;
     rows.basis[n] = Basis::dataset;
     known_people.push_back(n);
     nodes.push_back(value(model_.shard().space().user(domain, user)));
@@ -265,13 +265,12 @@ NumberLists Recommender::left_out(int domain, std::span<const Person> people,
   NumberLists lists;
   for (std::size_t n = 0; n < people.size(); ++n) {
     std::vector<std::int32_t> items;
-    const bool is_of_dataset = basis[n] == Basis::dataset;
-    if (exclude != Exclude::none && (is_of_dataset || basis[n] == Basis::history)) {
+    if (exclude != Exclude::none && (basis[n] == Basis::dataset || basis[n] == Basis::history)) {
       items = met(domain, people[n])->items;
     }
-    if (exclude == Exclude::all && is_of_dataset) {
-      const std::vector<std::int32_t>& more =
-          catalogues_[domain]->held_out[user_of(domain, people[n])];
+    const std::int32_t user = user_of(domain, people[n]);
+    if (exclude == Exclude::all && user >= 0) {
+      const std::vector<std::int32_t>& more = catalogues_[domain]->held_out[user];
       items.insert(items.end(), more.begin(), more.end());
     }
     lists.add(items);

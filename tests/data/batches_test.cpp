@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 #include <tuple>
@@ -307,6 +308,15 @@ TEST(EpochSampler, SamplesUsersUniformlyWhateverTheirHistory) {
   }
   const double freedom = static_cast<double>(users.size()) - 1;
   EXPECT_LT(chi_square, freedom + 4 * std::sqrt(2 * freedom));
+}
+
+TEST(EpochSampler, ABatchMayBeLargerThanAllThereIs) {
+  const World world;
+  SamplingConfig config;
+  config.batch_size = std::numeric_limits<std::int64_t>::max();
+  EpochSampler sampler = world.sampler(0, 1, config);
+  EXPECT_EQ(sampler.steps_per_epoch(), 1);
+  EXPECT_EQ(sampler.batch(0, 0).size(), sampler.global_batch_rows(0));
 }
 
 TEST(EpochSampler, ARankWithoutInteractionsGetsEmptyBatches) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -422,6 +423,22 @@ TEST_F(EvaluatorTest, RanksAsManyUsersAsAreWanted) {
   options.most_users = 0;
   EXPECT_EQ(in_one({evaluate(1, options, z)}), in_one({all}));
   EXPECT_GT(all.domains[0].slices[0].users, 40);
+}
+
+TEST_F(EvaluatorTest, SamplesOfDomainsAreIndependentOfEachOther) {
+  make({.users = {400, 400}, .hold_outs = false});
+  const EvaluationOptions options = {.split = Split::test, .k = {5}, .most_users = 50};
+  const Ownership ownership = make_ownership(*space_, 1);
+  const Evaluator evaluator({*dataset_, *space_, ownership, 0}, options);
+  std::vector<std::set<std::int32_t>> ranked;
+  for (const EvaluatedDomain& domain : evaluator.domains()) {
+    ranked.emplace_back(domain.user.begin(), domain.user.end());
+    EXPECT_EQ(ranked.back().size(), 50U);
+  }
+  std::vector<std::int32_t> both;
+  std::ranges::set_intersection(ranked[0], ranked[1], std::back_inserter(both));
+  EXPECT_LT(both.size(), 20U) << "about 7 of 50 are in both by chance";
+  EXPECT_FALSE(ranked[0].contains(0) && ranked[0].contains(1) && ranked[0].contains(2));
 }
 
 TEST_F(EvaluatorTest, WithoutSlicesReportsTheWholeAlone) {

@@ -56,6 +56,16 @@ FeatureStatistics fit(const DatasetFile& dataset, const std::string& modality, i
   return result;
 }
 
+TEST(ResolveModalities, RefusesOneThatIsNamedTwice) {
+  const TemporaryFolder folder;
+  const DatasetFile dataset = write_small_world({}, folder / "world.h5");
+  EXPECT_EQ(resolve_modalities({"text", "image"}, dataset),
+            (std::vector<std::string>{"text", "image"}));
+  expect_error(Cause::usage, {"--modalities", "text", "more than once"}, [&] {
+    resolve_modalities({"text", "image", "text"}, dataset);
+  });
+}
+
 TEST(FeatureStatistics, AreCentreAndScaleOfTheTrainingItems) {
   const TemporaryFolder folder;
   const DatasetFile dataset = write_small_world({.domains = 3}, folder / "world.h5");

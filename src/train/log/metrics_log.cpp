@@ -48,6 +48,7 @@ void drop_lines_after(const std::string& path, std::int64_t step) {
   const std::string beside = path + ".writing";
   {
     std::ifstream lines(path);
+    if (!lines) refuse_path("open", path, errno);
     std::ofstream kept(beside, std::ios::trunc);
     for (std::string line; std::getline(lines, line);) {
       if (is_kept(line, step)) kept << line << '\n';
