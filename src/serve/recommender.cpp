@@ -200,7 +200,7 @@ PeopleRows Recommender::own_rows(int domain, std::span<const Person> people) con
       continue;
     }
     const std::int32_t user = user_of(domain, people[n]);
-    if (user < 0 || seen_[domain][user].items.empty()) continue;
+    if (user < 0) continue;
     rows.basis[n] = Basis::dataset;
     known_people.push_back(n);
     nodes.push_back(value(model_.shard().space().user(domain, user)));

@@ -314,7 +314,7 @@ TEST(EpochSampler, ABatchMayBeLargerThanAllThereIs) {
   const World world;
   SamplingConfig config;
   config.batch_size = std::numeric_limits<std::int64_t>::max();
-  EpochSampler sampler = world.sampler(0, 1, config);
+  EpochSampler sampler = world.sampler(1, 0, config);
   EXPECT_EQ(sampler.steps_per_epoch(), 1);
   EXPECT_EQ(sampler.batch(0, 0).size(), sampler.global_batch_rows(0));
 }

@@ -680,6 +680,27 @@ TEST_F(RecommenderTest, ListsHaveTheItemsAloneThatAFilterLetsThrough) {
   });
 }
 
+TEST_F(RecommenderTest, WhatIsHeldOutStaysOutOfAListByAHistoryToo) {
+  make({});
+  with_model(one_layer(ModelKind::micrec), [&](Model& model) {
+    std::int32_t user = 0;
+    while (items_of(0, user, {Split::valid, Split::test}).empty()) ++user;
+    const Items held_out = items_of(0, user, {Split::valid, Split::test});
+    Recommender recommender(*dataset_, model, kEpoch);
+    History history;
+    history.users.add(dataset_->user_keys(0)[user]);
+    history.met = {MetItems{{held_out.front()}}};
+    recommender.set_history(0, std::move(history));
+    for (const ListOf& list : lists_of(recommender, 0, {dataset_->user_keys(0)[user]},
+                                       {.k = 1000, .exclude = Exclude::all})) {
+      EXPECT_EQ(list.basis, Basis::history);
+      EXPECT_EQ(std::ssize(list.items), dataset_->domains()[0].items - std::ssize(held_out));
+      for (const ScoredItem& item : list.items)
+        EXPECT_FALSE(std::ranges::binary_search(held_out, item.item));
+    }
+  });
+}
+
 TEST_F(RecommenderTest, NothingIsLeftOutWhereThatIsAsked) {
   make({});
   with_model(one_layer(ModelKind::micrec), [&](Model& model) {
