@@ -13,11 +13,17 @@
 #include "launcher/program.h"
 #include "launcher/run_flags.h"
 #include "train/item_regression_run.h"
+#include "train/plan/run_planner.h"
 #include "train/run_settings.h"
 #include "train/run_start.h"
 
 namespace micrec {
 namespace {
+
+/// As config.txt keeps it, so that a run is resumed from any folder.
+std::string absolute_path(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
 
 /// Sets the flags that were not given as the run to resume has them.
 void take_up_old_flags(const std::string& run_dir, const Command& train,
@@ -38,7 +44,7 @@ void take_up_old_flags(const std::string& run_dir, const Command& train,
 
 /// Sets the model's flags that were not given as the run to begin from has them.
 void take_up_model_flags(RunConfig& config, const Command& train, const Arguments& arguments) {
-  config.init_from = std::filesystem::absolute(config.init_from).lexically_normal().string();
+  config.init_from = absolute_path(config.init_from);
   const Checkpoint checkpoint =
       Checkpoint::open(checkpoint_to_begin_from(config.init_from), Verify::sizes);
   RunConfig of_model;
@@ -90,12 +96,10 @@ void complete_flags(RunConfig& config, const Command& train, const Arguments& ar
     // A run that is alive is named by the lock, which is taken before this is asked again.
     if (!lock_holder_of(config.run_dir)) refuse_old_run(config.run_dir);
   }
-  config.dataset = std::filesystem::absolute(config.dataset).lexically_normal().string();
-  constexpr std::string_view kFile = "file:";
-  if (std::string& partition = config.sharing.partition;
-      partition.starts_with(kFile) && partition.size() > kFile.size()) {
-    const auto path = std::filesystem::absolute(partition.substr(kFile.size()));
-    partition = text(kFile, path.lexically_normal().string());
+  config.dataset = absolute_path(config.dataset);
+  std::string& partition = config.sharing.partition;
+  if (const std::string file = file_of_partition(partition); !file.empty()) {
+    partition.replace(partition.size() - file.size(), file.size(), absolute_path(file));
   }
   if (config.training.lr_decay && config.training.max_steps == 0) {
     throw Error(

@@ -155,7 +155,7 @@ void ObservedLog::read(const Use& use, std::ostream& report) {
     }
     bytes_ = end;
   }
-  if (file.bad()) throw Error(Cause::io, path_error("read", path_, errno));
+  if (!file.eof()) throw Error(Cause::io, path_error("read", path_, errno));  // or not opened
   is_torn_ = end > bytes_;
   if (number > 1) {
     report << path_ << ": " << with_commas(events) << " events"

@@ -268,10 +268,12 @@ NumberLists Recommender::left_out(int domain, std::span<const Person> people,
     if (exclude != Exclude::none && (basis[n] == Basis::dataset || basis[n] == Basis::history)) {
       items = met(domain, people[n])->items;
     }
-    const std::int32_t user = user_of(domain, people[n]);
-    if (exclude == Exclude::all && user >= 0) {
-      const std::vector<std::int32_t>& more = catalogues_[domain]->held_out[user];
-      items.insert(items.end(), more.begin(), more.end());
+    if (exclude == Exclude::all) {
+      const std::int32_t user = user_of(domain, people[n]);
+      if (user >= 0) {
+        const std::vector<std::int32_t>& more = catalogues_[domain]->held_out[user];
+        items.insert(items.end(), more.begin(), more.end());
+      }
     }
     lists.add(items);
   }
