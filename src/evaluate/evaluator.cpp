@@ -4,12 +4,14 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <utility>
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "base/stopped.h"
 #include "base/text.h"
 #include "evaluate/device_ranking.h"
 #include "kernels/device_pace.h"
@@ -144,7 +146,8 @@ Evaluator::GatheredItems Evaluator::gather_items(const EvaluatedDomain& domain,
 std::vector<std::int32_t> Evaluator::count_items_ahead(int number, const ScoreTerms& terms,
                                                        std::span<const ScoreMix> mixes,
                                                        std::int64_t most_coefficients,
-                                                       Communicator& communicator) const {
+                                                       Communicator& communicator,
+                                                       const std::function<bool()>& stop) const {
   constexpr std::int64_t kCoefficientBytes = 16;  // by item and by source
   const EvaluatedDomain& domain = domains_[number];
   const at::Tensor& z = terms.z;
@@ -195,7 +198,7 @@ std::vector<std::int32_t> Evaluator::count_items_ahead(int number, const ScoreTe
         score_pairs(candidates, users, domain.positives, mixes, scores);
       },
       [&](const Candidates& candidates) {
-        count_ahead(candidates, users, domain.positives, mixes, scores, domain.masked, ahead);
+        count_ahead(candidates, users, domain.positives, mixes, scores, domain.masked, ahead, stop);
       });
   return ahead;
 }
@@ -326,6 +329,14 @@ std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
   for (const EvaluatedDomain& domain : domains_) {
     slices += static_cast<std::int64_t>(domain.slice_names.size());
   }
+  std::function<bool()> stop;
+  std::atomic<bool> is_stopped = false;  // once asked to, whatever it is asked later
+  if (options_.is_asked_to_stop) {
+    stop = [&] {
+      if (!is_stopped && options_.is_asked_to_stop()) is_stopped = true;
+      return is_stopped.load();
+    };
+  }
   const auto count = static_cast<std::int64_t>(ways.size());
   at::Tensor sums = at::zeros({count, slices, width}, at::kLong);
   std::int64_t begin = 0;  // of a domain's sums among those of a way
@@ -333,8 +344,10 @@ std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
     const EvaluatedDomain& domain = domains_[d];
     std::vector<ScoreMix> mixes;
     for (const std::vector<ScoreMix>& way : ways) mixes.push_back(way[d]);
-    std::vector<std::int32_t> ahead = count_items_ahead(static_cast<int>(d), terms_of(terms, mixes),
-                                                        mixes, most_coefficients, communicator);
+    std::vector<std::int32_t> ahead =
+        count_items_ahead(static_cast<int>(d), terms_of(terms, mixes), mixes, most_coefficients,
+                          communicator, stop);
+    if (stop && on_any_rank(communicator, "evaluate.stop", stop())) throw Stopped();
     const std::size_t of_way = ahead.size() / ways.size();
     for (std::int64_t way = 0; way < count; ++way) {
       add_metrics(domain, std::span(ahead).subspan(way * of_way, of_way),

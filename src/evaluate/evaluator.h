@@ -70,7 +70,7 @@ class Evaluator {
   ///
   /// Shapes   z: (owned rows, dim) float32, in the order of Ownership::nodes_of(rank).
   /// Ranks    collective; the report is the same on all.
-  /// Errors   Error(Cause::diverged), on all ranks, where scores are not finite.
+  /// Errors   Error(Cause::diverged), on all ranks, where scores are not finite; Stopped.
   /// Cost     2 * users * items * dim operations over all ranks, on the device of z; a block's item
   ///          rows twice.
   ///
@@ -115,7 +115,8 @@ class Evaluator {
   std::vector<std::int32_t> count_items_ahead(int number, const ScoreTerms& terms,
                                               std::span<const ScoreMix> mixes,
                                               std::int64_t most_coefficients,
-                                              Communicator& communicator) const;
+                                              Communicator& communicator,
+                                              const std::function<bool()>& stop) const;
   void add_metrics(const EvaluatedDomain& domain, std::span<const std::int32_t> ahead,
                    std::int64_t* sums) const;
   std::int64_t refuse_infinite_scores(const ScoreTerms& terms, std::span<const ScoreMix> mixes,

@@ -313,7 +313,7 @@ void score_pairs(const Candidates& candidates, const RankedUsers& users, const N
 void count_ahead(const Candidates& candidates, const RankedUsers& users,
                  const NumberLists& positives, std::span<const ScoreMix> mixes,
                  std::span<const float> positive_scores, const NumberLists& masked,
-                 std::span<std::int32_t> ahead) {
+                 std::span<std::int32_t> ahead, const std::function<bool()>& stop) {
   const int groups = candidates.groups();
   const std::size_t pairs = positives.values.size();
   CHECK_EQ(static_cast<std::int64_t>(users.rows.size()), positives.size() * candidates.dim());
@@ -327,6 +327,7 @@ void count_ahead(const Candidates& candidates, const RankedUsers& users,
     if (!positives.of(user).empty()) chosen.push_back(user);
   }
   for_each_block(chosen, [&](std::span<const std::int64_t> block) {
+    if (stop && stop()) return;
     const Turns turns(candidates, positives, block);
     const auto count = [&](std::int64_t r, std::size_t mix, std::int64_t begin, std::int64_t tile,
                            const float* scores) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -123,6 +124,7 @@ void score_pairs(const Candidates& candidates, const RankedUsers& users, const N
 /// Shapes   users: positives.size(); positive_scores: (mixes, positives) from score_pairs;
 ///          masked: lists of the same users, without the positives;
 ///          ahead: (mixes, positives, groups), added to.
+/// `stop`   asked between blocks of users, on any thread: from when it is true no more are counted.
 /// Errors   Error(Cause::diverged) where a score could be infinite or not a number.
 /// Cost     2 * users * candidates * dim operations near the processor's peak and, once however
 ///          many mixes there are, an addition for each coefficient that a history meets; no matrix
@@ -130,7 +132,7 @@ void score_pairs(const Candidates& candidates, const RankedUsers& users, const N
 void count_ahead(const Candidates& candidates, const RankedUsers& users,
                  const NumberLists& positives, std::span<const ScoreMix> mixes,
                  std::span<const float> positive_scores, const NumberLists& masked,
-                 std::span<std::int32_t> ahead);
+                 std::span<std::int32_t> ahead, const std::function<bool()>& stop = {});
 
 /// The k best unmasked candidates of every user, best first, ties to the smaller item number.
 ///

@@ -2,7 +2,7 @@
 
 namespace micrec {
 
-std::function<void(SaveStep)> death_from_environment(int /*rank*/) { return nullptr; }
+std::function<void(SaveStep)> signals_from_environment(int /*rank*/) { return nullptr; }
 
 LockHolder holder_of_this_run() { return this_process(); }
 

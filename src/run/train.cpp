@@ -1,6 +1,7 @@
 #include "run/train.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -8,6 +9,7 @@
 #include "base/description.h"
 #include "base/error.h"
 #include "base/parallel.h"
+#include "base/stopped.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "checkpoints/coefficient_file.h"
@@ -48,8 +50,16 @@ struct Run {
   std::optional<ReportAtEnd> report = {};  // likewise, of rank 0
   TrainingState state = {};
   TrainingEnd end = TrainingEnd::finished;
+  double time_limit = HUGE_VAL;      // of the clock's seconds
+  const Trainer* trainer = nullptr;  // while it trains
 
   Communicator& world() const { return job.communicator(); }
+  /// Whether this process is to stop, by a signal or as its time is up. Ranks: local.
+  bool is_asked_to_stop() const {
+    constexpr double kToEnd = 1;  // second, where nothing has to be saved
+    if (trainer != nullptr) return trainer->is_asked_to_stop();
+    return job.stop_requested() || clock.seconds() + kToEnd >= time_limit;
+  }
 };
 
 /// A resumed run keeps its grid unless it has other ranks.
@@ -170,6 +180,17 @@ CheckpointInfo description_of(const Run& run, const RunStart& start, const Proce
   return info;
 }
 
+/// When the run has to have ended, by --time_limit and the job that it runs in.
+double time_limit_of(const Run& run) {
+  double limit = HUGE_VAL;
+  if (run.config.time_limit_minutes > 0) limit = 60 * run.config.time_limit_minutes;
+  const std::optional<double> left = seconds_until_job_ends();
+  if (!left) return limit;
+  run.job.log_once() << "time      the job ends in " << in_time(*left)
+                     << "; the run saves and stops before\n";
+  return std::min(limit, run.clock.seconds() + *left);
+}
+
 double learning_rate_in(const Run& run) {
   return learning_rate_of(run.config.training.learning_rate, run.config.sampling.batch_size == 0,
                           run.task.sampling.batch_size);
@@ -180,15 +201,9 @@ TrainingConfig training_of(const Run& run) {
   constexpr double kLeast = 1e-9;  // seconds; 0 would be without a limit
   TrainingConfig training = run.config.training;
   training.learning_rate = learning_rate_in(run);
-  double& limit = training.time_limit_seconds;
-  if (run.config.time_limit_minutes > 0) {
-    limit = std::max(60 * run.config.time_limit_minutes - run.clock.seconds(), kLeast);
+  if (run.time_limit < HUGE_VAL) {
+    training.time_limit_seconds = std::max(run.time_limit - run.clock.seconds(), kLeast);
   }
-  const std::optional<double> left = seconds_until_job_ends();
-  if (!left) return training;
-  run.job.log_once() << "time      the job ends in " << in_time(*left)
-                     << "; the run saves and stops before\n";
-  if (limit <= 0 || *left < limit) limit = std::max(*left, kLeast);
   return training;
 }
 
@@ -213,7 +228,8 @@ Validation validation_of(const Run& run, const Model& model) {
           {.k = run.config.k,
            .ages = may_fade(run.task),
            .most_users = run.config.validate_users,
-           .sample_seed = run.config.seed},
+           .sample_seed = run.config.seed,
+           .is_asked_to_stop = [&run] { return run.is_asked_to_stop(); }},
           weights};
 }
 
@@ -235,7 +251,10 @@ std::optional<FittedRegression> add_item_regression(Run& run, RunStart& start,
        .resume = run.config.resume,
        .of_checkpoint = start.item_regression,
        .rate = rate,
-       .agree_to_stop = [&run] { return run.job.agree_to_stop("item_regression.stop"); },
+       .agree_to_stop =
+           [&run] {
+             return on_any_rank(run.world(), "item_regression.stop", run.is_asked_to_stop());
+           },
        .graph = std::move(graph)},
       run.task, model, run.job.log_once());
   if (model.item_regression().is_on()) run.clock.phase_ended("item regression");
@@ -288,11 +307,11 @@ TrainingEvents events_of(Run& run, Model& model, Validation& validation,
   }
   events.saved = [&run](const SavedCheckpoint& saved) { run.logs->metrics.save(saved); };
   events.profiled = [&run](const StepProfile& profile) { run.logs->metrics.profile(profile); };
-  events.save_step = [lock, death = death_from_environment(run.job.rank())](SaveStep step) {
+  events.save_step = [lock, signals = signals_from_environment(run.job.rank())](SaveStep step) {
     // Before all that changes what is in the folder, to the removal of old checkpoints.
     const bool is_gate = step == SaveStep::begun || step >= SaveStep::manifest_written;
     if (lock != nullptr && is_gate) lock->check();
-    if (death) death(step);
+    if (signals) signals(step);
   };
   events.stop_requested = [&job = run.job] { return job.stop_requested(); };
   return events;
@@ -311,13 +330,14 @@ std::unique_ptr<TrainedRun> open_result(const Run& run) {
 
 /// Evaluates the run's result on the test split as `micrec evaluate` does and tells it; nothing
 /// where the data set has no test interactions. Where validation had a sample of the users, it is
-/// evaluated on the validation split of all of them first. Ranks: collective.
+/// evaluated on the validation split of all of them first. Ranks: collective. Errors: Stopped.
 void test(Run& run) {
   const RunConfig& config = run.config;
+  const auto stop = [&run] { return run.is_asked_to_stop(); };
   MetricsLog& metrics = run.logs->metrics;
   const std::unique_ptr<TrainedRun> result = open_result(run);
   if (config.validate_users > 0) {
-    if (const auto of_all = evaluate_run(*result, Split::valid, config.k, config.test_users)) {
+    if (const auto of_all = evaluate_run(*result, Split::valid, config.k, config.test_users, stop)) {
       const Report& report = of_all->report;
       metrics.result("validation_of_all", result->info.step, report.to_json());
       run.job.log_once() << "validation of "
@@ -327,7 +347,7 @@ void test(Run& run) {
     }
   }
   const std::optional<RunEvaluation> evaluation =
-      evaluate_run(*result, Split::test, config.k, config.test_users);
+      evaluate_run(*result, Split::test, config.k, config.test_users, stop);
   if (!evaluation) return;
   const Report& report = evaluation->report;
   metrics.result("test", result->info.step, report.to_json());
@@ -373,12 +393,14 @@ void end_log(Run& run, const char* reason) {
 /// Trains to the run's end and tells how that went. Ranks: collective.
 void train_to_end(Run& run, Trainer& trainer, const Validation& validation) {
   if (run.job.rank() == 0) run.report.emplace(run.config.run_dir, run.config.settings);
+  run.trainer = &trainer;
   try {
     run.end = trainer.run(run.state);
   } catch (const Error& error) {
     if (error.cause() == Cause::diverged) end_log(run, "diverged");
     throw;
   }
+  run.trainer = nullptr;
   run.clock.phase_ended("training, with validation and saving");
   run.job.log_once() << run.logs->end_training();
   for (const std::string& of_domain : validation.weights_in_words()) {
@@ -391,14 +413,19 @@ void train_to_end(Run& run, Trainer& trainer, const Validation& validation) {
 int end_run(Run& run) {
   std::ostream& log = run.job.log_once();
   const std::int64_t step = run.state.step;
-  if (run.end == TrainingEnd::interrupted) {
+  const auto stopped = [&](const char* where) {
     end_log(run, "interrupted");
-    log << "stopped after step " << step
-        << " and saved; go on with: micrec train --run_dir=" << run.config.run_dir << " --resume\n"
+    log << "stopped after step " << step << " and saved" << where
+        << "; go on with: micrec train --run_dir=" << run.config.run_dir << " --resume\n"
         << std::flush;
     return kExitStopped;
+  };
+  if (run.end == TrainingEnd::interrupted) return stopped("");
+  try {
+    test(run);
+  } catch (const Stopped&) {
+    return stopped(", in the evaluation of the result");
   }
-  test(run);
   run.clock.phase_ended("test");
   const char* reason = run.end == TrainingEnd::early_stopped ? "no improvement" : "finished";
   end_log(run, reason);
@@ -481,6 +508,7 @@ int train_from_start(const RunConfig& config, Job& job) {
   }
   begin_folder(config, job);
   look_ahead(run);
+  run.time_limit = time_limit_of(run);
   read_and_train(run, std::move(plan));
   return end_run(run);
 }
@@ -490,9 +518,9 @@ int train_from_start(const RunConfig& config, Job& job) {
 int train(const RunConfig& config, Job& job) {
   try {
     return train_from_start(config, job);
-  } catch (const StoppedWhileFitting&) {
+  } catch (const Stopped&) {
     job.log_once() << "stopped while item regression was fitted; nothing is lost but that: begin "
-                      "again with: micrec train --run_dir="
+                      "again, with more time where that was too short, by: micrec train --run_dir="
                    << config.run_dir << " --resume\n"
                    << std::flush;
     return kExitStopped;

@@ -9,7 +9,8 @@ namespace micrec {
 
 std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                                           const std::vector<std::int64_t>& k,
-                                          std::int64_t most_users) {
+                                          std::int64_t most_users,
+                                          const std::function<bool()>& is_asked_to_stop) {
   Communicator& communicator = *run.shard.world;
   const ItemRegression& regression = run.model->item_regression();
   Evaluator evaluator({run.dataset, run.summary.space, run.shard.ownership, communicator.rank()},
@@ -19,7 +20,8 @@ std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                        .histories = regression.is_on(),
                        .ages = !regression.half_life().empty(),
                        .most_users = most_users,
-                       .squares = most_users > 0});
+                       .squares = most_users > 0,
+                       .is_asked_to_stop = is_asked_to_stop});
   const at::Tensor z = run.model->embeddings(run.epoch);  // (owned rows, dim) float32
   const Timer timer;
   ItemsAhead items_ahead;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -21,13 +22,15 @@ struct RunEvaluation {
 
 /// Ranks every user of a run's data set exactly, new users and items let in; nothing where the
 /// split has no interactions. The report has the same bits at any number of ranks. Of a domain with
-/// more than `most_users` (0: any number) it ranks so many, always the same ones.
+/// more than `most_users` (0: any number) it ranks so many, always the same ones. `is_asked_to_stop`
+/// is as EvaluationOptions has it.
 ///
 /// Ranks    collective, over those that opened the run.
-/// Errors   those of Evaluator.
+/// Errors   those of Evaluator; Stopped.
 std::optional<RunEvaluation> evaluate_run(TrainedRun& run, Split split,
                                           const std::vector<std::int64_t>& k,
-                                          std::int64_t most_users = 0);
+                                          std::int64_t most_users = 0,
+                                          const std::function<bool()>& is_asked_to_stop = {});
 
 /// What the metrics of each user are made of; refers to both.
 EvaluatedUsers evaluated_users(const TrainedRun& run, const RunEvaluation& evaluation);

@@ -25,7 +25,7 @@ namespace {
 std::function<void(double)> progress_of(const char* what, const ItemRegressionRun& run,
                                         std::ostream& log) {
   return [&run, &log, what, told = 0](double share) mutable {
-    if (run.agree_to_stop()) throw StoppedWhileFitting();
+    if (run.agree_to_stop()) throw Stopped();
     const int quarter = static_cast<int>(share * 4 + 1e-9);
     if (quarter == told) return;
     told = quarter;

@@ -16,9 +16,6 @@
 
 namespace micrec {
 
-/// Thrown on all ranks where a run was asked to stop while it fitted: nothing is saved yet.
-struct StoppedWhileFitting {};
-
 /// The file of item regression has at most so many bytes.
 double most_coefficient_bytes(std::int64_t items);
 
@@ -42,7 +39,7 @@ struct ProvidedItemRegression {
 /// fitted now and written into the run's folder. Tells on `log` what was chosen.
 ///
 /// Ranks    collective.
-/// Errors   StoppedWhileFitting; Error(checkpoint) where a resumed run's file is missing or
+/// Errors   Stopped; Error(checkpoint) where a resumed run's file is missing or
 ///          damaged, Error(io) where it cannot be written, Error(usage) where a setting fits
 ///          neither one nor all domains.
 ProvidedItemRegression provide_item_regression(ItemRegressionRun run, const TrainingTask& task,

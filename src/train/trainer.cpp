@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/stopped.h"
 #include "base/text.h"
 
 namespace micrec {
@@ -18,6 +19,11 @@ namespace {
 enum Vote : std::int64_t { kStop, kSavePartDone, kVotes };
 
 constexpr std::int64_t kWarmUpSteps = 10;  // before those that are timed
+
+/// Whether a step is one of every so many; 0: none is.
+bool is_every(std::int64_t interval, std::int64_t step) {
+  return interval > 0 && step % interval == 0;
+}
 
 }  // namespace
 
@@ -61,11 +67,27 @@ std::int64_t Trainer::annealing_epoch(const TrainingState& state) const {
   return state.epochs_before + epoch_of_last_step(state.step, steps_per_epoch());
 }
 
+bool Trainer::is_out_of_patience(const TrainingState& state) const {
+  return config_.patience > 0 && state.validations_without_improvement >= config_.patience;
+}
+
+bool Trainer::goes_on(const TrainingState& state) const {
+  return state.step < last_step() && !is_out_of_patience(state);
+}
+
+bool Trainer::is_validated_after(std::int64_t step) const {
+  return events_.validate && (is_every(config_.validate_every * steps_per_epoch(), step) ||
+                              is_every(config_.validate_every_steps, step) || step == last_step());
+}
+
+bool Trainer::is_asked_to_stop() const {
+  return (events_.stop_requested && events_.stop_requested()) || out_of_time();
+}
+
 bool Trainer::out_of_time() const {
   if (config_.time_limit_seconds <= 0) return false;
-  // Before it looks again a rank may take a step and validate, which itself may save.
-  const double needed =
-      2 * predicted_save_seconds() + 2 * longest_step_seconds_ + 1 + longest_validation_seconds_;
+  // Before it looks again a rank may take a step, and begin a validation or end one, which saves.
+  const double needed = 2 * predicted_save_seconds() + 2 * longest_step_seconds_ + 1;
   return since_start_.seconds() + needed >= config_.time_limit_seconds;
 }
 
@@ -108,9 +130,8 @@ StepRecord Trainer::take_step(TrainingState& state) {
     model_.loss(*step);
     clock_.begin(StepPart::backward);
   }
-  const bool stop = (events_.stop_requested && events_.stop_requested()) || out_of_time();
   at::Tensor votes = at::zeros({kVotes}, at::kDouble);
-  votes[kStop] = stop ? 1.0 : 0.0;
+  votes[kStop] = is_asked_to_stop() ? 1.0 : 0.0;
   votes[kSavePartDone] = checkpoints_.part_done() ? 1.0 : 0.0;
   const LossValues loss = step ? model_.backward(*step, votes) : model_.solve(votes);
 
@@ -170,28 +191,37 @@ void Trainer::tell(const std::optional<StepProfile>& profile) {
   if (profile && events_.profiled) events_.profiled(*profile);
 }
 
+void Trainer::validate_if_due(TrainingState& state) {
+  if (!state.is_validation_due || stop_agreed_) return;
+  try {
+    validate(state);
+  } catch (const Stopped&) {
+    stop_agreed_ = true;
+  }
+}
+
 void Trainer::validate(TrainingState& state) {
-  const Timer timer;
   refuse_if_diverged(state);
   const at::Tensor z = model_.embeddings(annealing_epoch(state));
   const double metric = events_.validate(state, z);
   const bool improved = metric > state.best_metric;
+  if (improved && events_.weigh_best) events_.weigh_best(z);
+  // What may be stopped is over.
+  state.is_validation_due = false;
   if (improved) {
     state.best_metric = metric;
     state.best_step = state.step;
     state.validations_without_improvement = 0;
     model_.fit_ridge(z);
-    if (events_.weigh_best) events_.weigh_best(z);
   } else {
     ++state.validations_without_improvement;
   }
   if (events_.validated) events_.validated(state, metric, improved);
-  if (improved) save(state, /*is_best=*/true, /*is_last=*/false);
-  longest_validation_seconds_ = std::max(longest_validation_seconds_, timer.seconds());
+  // What an interrupted run saved of this step does not know of it.
+  if (improved || state.step == saved_step_) save(state, improved, /*is_last=*/false);
 }
 
 void Trainer::save(TrainingState& state, bool is_best, bool is_last) {
-  if (state.step == saved_step_ && !is_best) return;
   refuse_if_diverged(state);
   finish_save();
   if (events_.weigh) {
@@ -229,23 +259,32 @@ void Trainer::finish_save() {
   if (saved && events_.saved) events_.saved(*saved);
 }
 
+void Trainer::save_if_due(TrainingState& state) {
+  bool due = is_every(config_.save_every_steps, state.step);
+  if (is_every(config_.save_every_epochs * steps_per_epoch(), state.step)) {
+    due = due || !checkpoints_.saving();
+  }
+  // Rank 0's clock decides; it is only asked where all ranks are together anyway.
+  if (config_.save_every_minutes > 0 && is_every(config_.log_every, state.step) &&
+      !checkpoints_.saving()) {
+    at::Tensor overdue = at::zeros({1}, at::kLong);
+    overdue.fill_(since_save_.seconds() >= 60 * config_.save_every_minutes ? 1 : 0);
+    model_.shard().world->broadcast("save.due", overdue, 0);
+    due = due || overdue.item<std::int64_t>() != 0;
+  }
+  if (due && state.step != saved_step_) save(state, /*is_best=*/false, /*is_last=*/false);
+}
+
 TrainingEnd Trainer::run(TrainingState& state) {
   Communicator& communicator = *model_.shard().world;
-  const std::int64_t end = last_step();
   saved_step_ = state.step > 0 ? state.step : -1;
-  const auto every = [](std::int64_t interval, std::int64_t step) {
-    return interval > 0 && step % interval == 0;
-  };
-  const auto out_of_patience = [&] {
-    return config_.patience > 0 && state.validations_without_improvement >= config_.patience;
-  };
   checkpoints_.expect(checkpoint_tensors(model_, optimizer_), config_.async_save);
-  TrainingEnd result = out_of_patience() ? TrainingEnd::early_stopped : TrainingEnd::finished;
   double seconds = 0;
   double triples = 0;
   std::int64_t steps = 0;
   LedgerEntries traffic;
-  while (state.step < end && !out_of_patience()) {
+  validate_if_due(state);  // of a step that an interrupted run has taken
+  while (goes_on(state) && !stop_agreed_) {
     const LedgerEntries before = communicator.ledger().snapshot();
     StepRecord record = take_step(state);
     add(traffic, since(before, communicator.ledger().snapshot()));
@@ -253,7 +292,7 @@ TrainingEnd Trainer::run(TrainingState& state) {
     seconds += record.seconds;
     triples += record.triples_per_second * record.seconds;
     ++steps;
-    if (every(config_.log_every, state.step) || state.step == end) {
+    if (is_every(config_.log_every, state.step) || state.step == last_step()) {
       seconds += seconds_of_reading(state, record);
       record.seconds = seconds;
       record.triples_per_second = triples / seconds;
@@ -262,42 +301,20 @@ TrainingEnd Trainer::run(TrainingState& state) {
       seconds = triples = 0;
       if (events_.stepped) events_.stepped(record);
     }
-    const bool validates =
-        events_.validate && (every(config_.validate_every * steps_per_epoch(), state.step) ||
-                             every(config_.validate_every_steps, state.step) || state.step == end);
-    if (validates) {
-      validate(state);
-      if (out_of_patience()) result = TrainingEnd::early_stopped;
-    }
-    if (stop_agreed_ && state.step < end && !out_of_patience()) {
-      tell(clock_.finish());
-      save(state, /*is_best=*/false, /*is_last=*/true);
-      finish_save();
-      return TrainingEnd::interrupted;
-    }
-    bool due = every(config_.save_every_steps, state.step);
-    if (every(config_.save_every_epochs * steps_per_epoch(), state.step)) {
-      due = due || !checkpoints_.saving();
-    }
-    // Rank 0's clock decides; it is only asked where all ranks are together anyway.
-    if (config_.save_every_minutes > 0 && every(config_.log_every, state.step) &&
-        !checkpoints_.saving()) {
-      at::Tensor overdue = at::zeros({1}, at::kLong);
-      overdue.fill_(since_save_.seconds() >= 60 * config_.save_every_minutes ? 1 : 0);
-      communicator.broadcast("save.due", overdue, 0);
-      due = due || overdue.item<std::int64_t>() != 0;
-    }
-    if (due) save(state, /*is_best=*/false, /*is_last=*/false);
+    state.is_validation_due = is_validated_after(state.step);
+    validate_if_due(state);
+    if (goes_on(state) && !stop_agreed_) save_if_due(state);  // otherwise below
   }
   tell(clock_.finish());
-  if (!events_.validate && state.step != saved_step_) {
+  if (!goes_on(state) && !events_.validate && state.step != saved_step_) {
     refuse_if_diverged(state);
     // Otherwise each validation that improves has fitted them.
     model_.fit_ridge(model_.embeddings(annealing_epoch(state)));
   }
-  save(state, /*is_best=*/false, /*is_last=*/true);
+  if (state.step != saved_step_) save(state, /*is_best=*/false, /*is_last=*/true);
   finish_save();
-  return result;
+  if (stop_agreed_) return TrainingEnd::interrupted;
+  return is_out_of_patience(state) ? TrainingEnd::early_stopped : TrainingEnd::finished;
 }
 
 }  // namespace micrec

@@ -65,7 +65,7 @@ struct StepRecord {
 struct TrainingEvents {
   std::function<void(const StepRecord&)> stepped;  // every log_every steps
   /// Evaluates on the validation split and returns its metric, higher is better. Collective. z:
-  /// (whole rows, dim).
+  /// (whole rows, dim). It may throw Stopped, and weigh_best too: the run saves and is interrupted.
   std::function<double(const TrainingState&, const at::Tensor& z)> validate;
   /// What the model's terms are weighed by, after a validation that improved. Collective.
   std::function<void(const at::Tensor& z)> weigh_best;
@@ -87,6 +87,9 @@ enum class TrainingEnd { finished, early_stopped, interrupted };
 /// and the last one wait for a save that is still under way; one by epochs is left out then, and
 /// one by time put off. Whatever is under way is finished before run() returns or says that the
 /// loss diverged.
+///
+/// A run that is asked to stop saves at once, and is interrupted even after its last step: a
+/// validation that is due then, or was under way, is the first that a resumed run does.
 class Trainer {
  public:
   /// `description` carries what a checkpoint says of its run: config text, dataset, grid. All
@@ -100,6 +103,10 @@ class Trainer {
   /// any after it is taken, the last checkpoint stays. On a CPU in that very step, on a GPU where
   /// the loss is read: before it is told and before anything is validated or saved.
   TrainingEnd run(TrainingState& state);
+
+  /// Whether this process is asked to stop, or its time is up but for what a save may take. Ranks:
+  /// local, on any thread while a validation is under way.
+  bool is_asked_to_stop() const;
 
   /// Takes one step; run() is made of these. The record has its loss on a CPU; on a GPU once
   /// read_loss() has read it. Ranks: collective.
@@ -119,14 +126,21 @@ class Trainer {
   std::unique_ptr<StepContext> plan_of_step(const TrainingState& state);
   /// The one whose annealing inference uses now.
   std::int64_t annealing_epoch(const TrainingState& state) const;
+  bool goes_on(const TrainingState& state) const;
+  bool is_out_of_patience(const TrainingState& state) const;
+  bool is_validated_after(std::int64_t step) const;
+  /// Validates if that is due and no stop is agreed on. A stop in the midst of it is one that all
+  /// ranks agree on.
+  void validate_if_due(TrainingState& state);
   void validate(TrainingState& state);
   /// Reads the latest loss into the record. Errors: as run(). Ranks: collective where it throws.
   void read_loss(TrainingState& state, StepRecord& record);
   double seconds_of_reading(TrainingState& state, StepRecord& record);
   void refuse_if_diverged(TrainingState& state);
   void tell(const std::optional<StepProfile>& profile);
-  /// Begins to save unless this step is saved; the last save of a run is written as it is.
+  /// Begins to save; the last save of a run is written as it is.
   void save(TrainingState& state, bool is_best, bool is_last);
+  void save_if_due(TrainingState& state);
   void advance_save();
   void finish_save();
   bool out_of_time() const;
@@ -146,7 +160,6 @@ class Trainer {
   double longest_step_seconds_ = 0;
   std::int64_t saved_step_ = -1;  // of the last save that was begun
   bool save_part_done_ = false;   // on all ranks
-  double longest_validation_seconds_ = 0;
   bool stop_agreed_ = false;
   std::optional<Ahead<TripleBatch>> batches_;  // of steps counted from 0, as the plans
   std::optional<Ahead<std::unique_ptr<StepContext>>> plans_;

@@ -21,8 +21,9 @@ namespace {
 constexpr char kStepsPerEpoch[] = "steps_per_epoch";
 constexpr char kStepsBefore[] = "steps_before";
 constexpr char kEpochsBefore[] = "epochs_before";
+constexpr char kValidationsDue[] = "validations_due";
 
-/// Of the runs before; 0 where there are none.
+/// A number that a checkpoint has only where it is not 0.
 /// Errors   Error(Cause::checkpoint) where it is no whole number from 0.
 std::int64_t number_in(const CheckpointInfo& info, const char* name) {
   const auto found = info.extra.find(name);
@@ -149,6 +150,7 @@ TrainingState restore(const Checkpoint& checkpoint, Model& model, Optimizer* opt
           info.best_metric,
           info.best_step,
           info.validations_without_improvement,
+          number_in(info, kValidationsDue) > 0,
           number_in(info, kStepsBefore),
           number_in(info, kEpochsBefore)};
 }
@@ -169,6 +171,7 @@ void put_state(const TrainingState& state, std::int64_t steps_per_epoch, Checkpo
   info.best_step = state.best_step;
   info.validations_without_improvement = state.validations_without_improvement;
   info.extra[kStepsPerEpoch] = std::to_string(steps_per_epoch);
+  if (state.is_validation_due) info.extra[kValidationsDue] = "1";
   if (state.steps_before > 0) info.extra[kStepsBefore] = std::to_string(state.steps_before);
   if (state.epochs_before > 0) info.extra[kEpochsBefore] = std::to_string(state.epochs_before);
 }

@@ -17,6 +17,7 @@ struct TrainingState {
   double best_metric = -1;
   std::int64_t best_step = 0;
   std::int64_t validations_without_improvement = 0;
+  bool is_validation_due = false;  // of this step: the run was stopped before it
 
   // Of the runs that this one began from, which Adam and the annealing go on from.
   std::int64_t steps_before = 0;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <iterator>
@@ -13,6 +14,7 @@
 #include <set>
 
 #include "base/parallel.h"
+#include "base/stopped.h"
 #include "cluster/thread_communicator.h"
 #include "evaluate/bootstrap.h"
 #include "evaluate/user_metrics.h"
@@ -593,6 +595,35 @@ TEST_F(EvaluatorTest, RefusesScoresThatAreNotFiniteOnAllRanks) {
     const std::vector<float> sound = make_embeddings(space_->nodes(), kDim, false);
     EXPECT_THROW(evaluate_ways(3, {}, sound, coefficients, {{{}, {.regression = 1}}}), Error)
         << bad;
+  }
+}
+
+// Whichever rank is asked, and whenever, all leave together and can evaluate again.
+TEST_F(EvaluatorTest, IsStoppedOnAllRanksWhereOneIsAskedTo) {
+  make({});
+  const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
+  const std::string expected = evaluate(1, {}, z).to_json().dump();
+  const Ownership ownership = make_ownership(*space_, 3);
+  for (const int asked : {0, 2}) {
+    for (const int after : {0, 1, 2}) {  // questions
+      std::array<int, 3> stopped = {};
+      run_ranks(3, [&](Communicator& communicator) {
+        const int rank = communicator.rank();
+        std::atomic<int> questions = 0;
+        EvaluationOptions options;
+        // Asked to once, and no more: that must do.
+        options.is_asked_to_stop = [&] { return rank == asked && questions++ == after; };
+        const Evaluator evaluator({*dataset_, *space_, ownership, rank}, options);
+        const at::Tensor own = rows_of(ownership, rank, z, kDim);
+        try {
+          evaluator.evaluate(own, communicator);
+        } catch (const Stopped&) {
+          stopped[rank] = 1;
+        }
+        EXPECT_EQ(evaluator.evaluate(own, communicator).to_json().dump(), expected);
+      });
+      EXPECT_EQ(stopped, (std::array<int, 3>{1, 1, 1})) << asked << " " << after;
+    }
   }
 }
 

@@ -16,11 +16,13 @@
 
 namespace micrec {
 
-/// MICREC_TEST_DIE_AT=STEP[:TIMES][@RANK], as in shard_synced:3@1: as `kill -9` does, when rank 1
-/// reaches that instant for the third time; the first time and all ranks by default.
+namespace {
+
+/// VARIABLE=STEP[:TIMES][@RANK], as in shard_synced:3@1: a signal when rank 1 reaches that instant
+/// for the third time; the first time and all ranks by default. Empty where it is not set.
 /// Errors   Error(usage) where it is written otherwise.
-std::function<void(SaveStep)> death_from_environment(int rank) {
-  const char* const set = std::getenv("MICREC_TEST_DIE_AT");
+std::function<void(SaveStep)> signal_from(const char* variable, int signal, int rank) {
+  const char* const set = std::getenv(variable);
   if (set == nullptr || *set == '\0') return nullptr;
   const std::vector<std::string> at = split(set, '@');
   const std::vector<std::string> words = split(at.empty() ? "" : at[0], ':');
@@ -30,13 +32,26 @@ std::function<void(SaveStep)> death_from_environment(int rank) {
   const std::optional<std::int64_t> only =
       at.size() > 1 ? parse_integer(at[1]) : std::optional<std::int64_t>(rank);
   if (!step || !times || *times < 1 || !only || words.size() > 2 || at.size() > 2) {
-    throw Error(Cause::usage, text("MICREC_TEST_DIE_AT is '", set,
+    throw Error(Cause::usage, text(variable, " is '", set,
                                    "', expected STEP[:TIMES][@RANK] as in shard_synced:3@1"));
   }
   if (*only != rank) return nullptr;
   const auto left = std::make_shared<std::int64_t>(*times);
-  return [step = *step, left](SaveStep reached) {
-    if (reached == step && --*left == 0) std::raise(SIGKILL);
+  return [step = *step, signal, left](SaveStep reached) {
+    if (reached == step && --*left == 0) std::raise(signal);
+  };
+}
+
+}  // namespace
+
+/// MICREC_TEST_DIE_AT: as `kill -9` does; MICREC_TEST_STOP_AT: as a SIGUSR1 from outside does.
+std::function<void(SaveStep)> signals_from_environment(int rank) {
+  const auto death = signal_from("MICREC_TEST_DIE_AT", SIGKILL, rank);
+  const auto stop = signal_from("MICREC_TEST_STOP_AT", SIGUSR1, rank);
+  if (!death && !stop) return nullptr;
+  return [death, stop](SaveStep reached) {
+    if (death) death(reached);
+    if (stop) stop(reached);
   };
 }
 

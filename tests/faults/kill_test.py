@@ -114,6 +114,21 @@ class Killer:
         shutil.rmtree(run_dir)
         return [] if digest == expected else [f"the run that died in saves has {digest}"], len(instants)
 
+    def stop_after_the_last_step(self):
+        """A run that is asked to stop when its steps are over tests its result once it is resumed."""
+        run_dir = self.runs.folder / "stopped"
+        words = ["--max_steps=4", "--validate_every_steps=2"]
+        stopped = self.runs.run(*self.runs.train_words(run_dir, *words), ranks=self.options.ranks, expect=(75,),
+                                env={"MICREC_TEST_STOP_AT": "old_removed:2@0"})
+        resumed = self.runs.run(*self.runs.train_words(run_dir), ranks=self.options.ranks)
+        shutil.rmtree(run_dir)
+        wrong = []
+        if "stopped after step 4 and saved, in the evaluation of the result; go on with" not in stopped.stderr:
+            wrong.append(f"stopped after the last step it said\n{stopped.stderr}")
+        if "test of " in stopped.stderr or "test of step-" not in resumed.stderr:
+            wrong.append(f"resumed after the last step it said\n{resumed.stderr}")
+        return wrong
+
     def count(self):
         return sum(self.kills.values())
 
@@ -162,8 +177,10 @@ def main():
         killer.span = time.monotonic() - start
         expected = runs.digest(whole)
         print(f"uninterrupted: {killer.span:.1f} s, embeddings {expected}", flush=True)
+        wrong = killer.stop_after_the_last_step()
         start = time.monotonic()
-        wrong, died = killer.die_at_each_instant(options.rounds, expected)
+        of_instants, died = killer.die_at_each_instant(options.rounds, expected)
+        wrong += of_instants
         print(f"{died} deaths at named instants of a save in {time.monotonic() - start:.0f} s", flush=True)
         start = time.monotonic()
         wrong += killer.run_until_killed_enough(expected)

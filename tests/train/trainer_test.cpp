@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/stopped.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "checkpoints/checkpoint.h"
@@ -85,6 +86,8 @@ struct RunOptions {
   };
   std::function<bool(int rank, std::int64_t step)>
       stop;  // whether a rank asks to stop in this step
+  bool validates = true;
+  std::int64_t stopped_validation = 0;  // of this step
   std::function<void(ModelRank&, std::int64_t step)> after_step;  // on every rank
   std::function<void(SaveStep)> save_step;                        // on every rank's writing thread
 };
@@ -133,8 +136,10 @@ class TrainerTest : public testing::Test {
         EXPECT_EQ(z.size(0), static_cast<std::int64_t>(rank.shard.whole_nodes.size()));
         EXPECT_EQ(z.size(1), rank.model.config().dim);
         EXPECT_TRUE(z.isfinite().all().item<bool>());
+        if (at.step == options.stopped_validation) throw Stopped();
         return options.metric(at.step);
       };
+      if (!options.validates) events.validate = nullptr;
       events.validated = [&](const TrainingState&, double metric, bool) {
         if (number == 0) run.metrics.push_back(metric);
       };
@@ -507,13 +512,78 @@ TEST_F(TrainerTest, OneRankThatIsAskedToStopStopsAll) {
   }
 }
 
-// A stop in the last step changes nothing: the run is finished.
-TEST_F(TrainerTest, AStopInTheLastStepIsAnEnd) {
+// Steps are saved before anything that may be long: a validation that is due, or was under way, is
+// what the resumed run does first, and the run has become what it would have been.
+TEST_F(TrainerTest, ARunThatIsStoppedBeforeOrInAValidationSavesAndValidatesOnceItIsResumed) {
+  for (const std::int64_t last : {4, 8}) {        // the step of the stop is the last, or not
+    for (const double best : {2.0, 4.0, 6.0}) {   // it is validated as the best so far, or not
+      for (const bool is_under_way : {false, true}) {
+        SCOPED_TRACE(testing::Message() << last << " steps, " << best << ", " << is_under_way);
+        RunOptions options;
+        options.ranks = 2;
+        options.training = training(10);
+        options.training.max_steps = last;
+        options.training.validate_every = 0;
+        options.training.validate_every_steps = 2;
+        options.metric = [&](std::int64_t step) {
+          return 100 - std::abs(static_cast<double>(step) - best);
+        };
+        const std::string name = text(last, "-", best, "-", is_under_way);
+        const Outcome whole = train(run_dir("whole" + name), options);
+        ASSERT_EQ(whole.end, TrainingEnd::finished);
+
+        RunOptions first = options;
+        if (is_under_way) {
+          first.stopped_validation = 4;
+        } else {
+          first.stop = [](int rank, std::int64_t step) { return rank == 1 && step == 4; };
+        }
+        const std::string directory = run_dir("stopped" + name);
+        const Outcome stopped = train(directory, first);
+        EXPECT_EQ(stopped.end, TrainingEnd::interrupted);
+        EXPECT_EQ(stopped.state.step, 4);
+        EXPECT_EQ(stopped.metrics, std::vector<double>({options.metric(2)}));
+        EXPECT_EQ(Checkpoint::open(newest_checkpoint(directory).value()).info().step, 4);
+
+        options.resume = true;
+        const Outcome resumed = train(directory, options);
+        EXPECT_EQ(resumed.end, TrainingEnd::finished);
+        EXPECT_EQ(resumed.metrics,
+                  std::vector<double>(whole.metrics.begin() + 1, whole.metrics.end()));
+        expect_same_values(whole, resumed);
+        for (const auto& path : {newest_checkpoint, best_checkpoint}) {
+          const CheckpointInfo of_whole =
+              Checkpoint::open(path(run_dir("whole" + name)).value()).info();
+          const CheckpointInfo of_resumed = Checkpoint::open(path(directory).value()).info();
+          EXPECT_EQ(of_resumed.step, of_whole.step);
+          EXPECT_EQ(of_resumed.best_step, of_whole.best_step);
+          EXPECT_EQ(of_resumed.best_metric, of_whole.best_metric);
+          EXPECT_EQ(of_resumed.validations_without_improvement,
+                    of_whole.validations_without_improvement);
+          EXPECT_EQ(of_resumed.extra, of_whole.extra);
+        }
+      }
+    }
+  }
+}
+
+// Nothing is left to do for a resumed run but to test; the last save of the stopped one is whole.
+TEST_F(TrainerTest, AStopInTheLastStepOfARunWithoutValidationLeavesItsResult) {
   RunOptions options;
+  options.validates = false;
   options.training = training(10);
   options.training.max_steps = 4;
+  const Outcome whole = train(run_dir("whole"), options);
+  ASSERT_EQ(whole.end, TrainingEnd::finished);
   options.stop = [](int, std::int64_t step) { return step == 4; };
-  EXPECT_EQ(train(run_dir("run"), options).end, TrainingEnd::finished);
+  const Outcome stopped = train(run_dir("stopped"), options);
+  EXPECT_EQ(stopped.end, TrainingEnd::interrupted);
+  options.resume = true;
+  options.stop = nullptr;
+  const Outcome resumed = train(run_dir("stopped"), options);
+  EXPECT_EQ(resumed.end, TrainingEnd::finished);
+  EXPECT_TRUE(resumed.records.empty());
+  expect_same_values(whole, resumed);
 }
 
 TEST_F(TrainerTest, TheTimeLimitSavesAndInterrupts) {
