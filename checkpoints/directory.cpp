@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -28,8 +29,13 @@ bool is_half_written(const fs::path& checkpoint) {
          !is_there((checkpoint / kCheckpointCompleteFile).string());
 }
 
-bool is_complete(const fs::path& checkpoint) {
-  return is_there((checkpoint / kCheckpointManifestFile).string()) && !is_half_written(checkpoint);
+/// Whether a folder with the name of a checkpoint is one that was published. One that has lost its
+/// manifest is, and whoever opens it tells; an empty one was only begun.
+bool is_published(const fs::path& checkpoint) {
+  if (!is_folder(checkpoint.string()) || is_half_written(checkpoint)) return false;
+  std::error_code error;  // it may go at any time
+  const bool is_empty = fs::is_empty(checkpoint, error);
+  return error ? error != std::errc::no_such_file_or_directory : !is_empty;
 }
 
 void mark_incomplete(const fs::path& checkpoint) {
@@ -50,7 +56,7 @@ std::vector<std::string> list_checkpoints(const std::string& directory) {
   if (!is_folder(directory)) return names;
   for (const std::string& entry : list_folder(directory)) {
     const fs::path path(entry);
-    if (step_of_checkpoint_name(path.filename().string()) >= 0 && is_complete(path)) {
+    if (step_of_checkpoint_name(path.filename().string()) >= 0 && is_published(path)) {
       names.push_back(path.filename().string());
     }
   }
@@ -109,7 +115,7 @@ std::optional<std::string> best_checkpoint(const std::string& directory) {
   const std::optional<std::string> name = best_checkpoint_name(directory);
   if (!name) return std::nullopt;
   const fs::path path = fs::path(directory) / *name;
-  return is_complete(path) ? std::optional(path.string()) : std::nullopt;
+  return is_published(path) ? std::optional(path.string()) : std::nullopt;
 }
 
 Checkpoint open_newest_valid(const std::string& directory, Verify verify,
@@ -126,19 +132,23 @@ Checkpoint open_first_valid(const std::string& directory, const std::vector<std:
                 "--run_dir");
   }
   std::vector<std::string> reasons;
-  bool all_io = true;
   for (auto name = names.rbegin(); name != names.rend(); ++name) {
     Failure why;
     std::optional<Checkpoint> found =
         Checkpoint::try_open((fs::path(directory) / *name).string(), verify, ranks, why);
     if (found) return *std::move(found);
     if (why.is_newer_format) throw_failure(why);
+    if (why.cause == Cause::io) {
+      throw Error(
+          Cause::io, why.message,
+          "; it is not known to be damaged, and is not stepped over: mend that, or move the "
+          "checkpoint elsewhere to go on from an older one");
+    }
     if (stepped_over != nullptr) stepped_over->push_back(why.message);
-    all_io = all_io && why.cause == Cause::io;
     reasons.push_back(std::move(why.message));
   }
-  throw Error(all_io ? Cause::io : Cause::checkpoint, "none of the ", reasons.size(),
-              " checkpoints in ", directory, " can be used: ", join(reasons, "; "),
+  throw Error(Cause::checkpoint, "none of the ", reasons.size(), " checkpoints in ", directory,
+              " can be used: ", join(reasons, "; "),
               "; to start from scratch, give another --run_dir");
 }
 
@@ -211,7 +221,7 @@ void correct_best(const std::string& directory, const std::string& published,
   const std::string file = (fs::path(directory) / kCheckpointBestFile).string();
   LOG(WARNING) << file << (damage ? " was damaged" : " named a checkpoint of an earlier attempt")
                << "; it is put right";
-  if (is_complete(fs::path(directory) / best_so_far)) {
+  if (is_published(fs::path(directory) / best_so_far)) {
     name_best(directory, best_so_far);
   } else {
     fs::remove(file);

@@ -15,7 +15,7 @@ namespace micrec {
 /// file.
 std::string checkpoints_of(const std::string& run_dir);
 
-/// Names of the complete checkpoints, by rising step.
+/// Names of the published checkpoints, damaged or not, by rising step.
 std::vector<std::string> list_checkpoints(const std::string& directory);
 
 /// Path of the one with the most steps, damaged or not.
@@ -32,7 +32,8 @@ std::optional<std::string> best_checkpoint_name(const std::string& directory);
 /// The newest checkpoint that passes verification. What was damaged on the way to it is told in
 /// `stepped_over`, newest first.
 /// Errors   Error(Cause::checkpoint) where there is none, saying of each why; NewerFormat where
-///          only a newer program can read the newest.
+///          only a newer program can read the newest; Error(Cause::io) where the system does not
+///          let it be read, which says nothing about what it holds.
 Checkpoint open_newest_valid(const std::string& directory, Verify verify,
                              std::vector<std::string>* stepped_over = nullptr);
 

@@ -134,7 +134,8 @@ class CheckpointStore {
   ///
   /// Ranks    collective.
   /// Errors   Error(Cause::checkpoint) on all ranks where there is none, or none that is whole: it
-  ///          says what is wrong with each. NewerFormat where only a newer program can read it.
+  ///          says what is wrong with each. NewerFormat where only a newer program can read it;
+  ///          Error(Cause::io) where the system does not let one be read.
   Checkpoint open_newest_valid(std::vector<std::string>* stepped_over = nullptr) const;
 
   const std::string& directory() const { return directory_; }

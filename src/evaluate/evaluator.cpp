@@ -344,9 +344,8 @@ std::vector<Report> Evaluator::evaluate_ways(const ScoreTerms& given,
     const EvaluatedDomain& domain = domains_[d];
     std::vector<ScoreMix> mixes;
     for (const std::vector<ScoreMix>& way : ways) mixes.push_back(way[d]);
-    std::vector<std::int32_t> ahead =
-        count_items_ahead(static_cast<int>(d), terms_of(terms, mixes), mixes, most_coefficients,
-                          communicator, stop);
+    std::vector<std::int32_t> ahead = count_items_ahead(
+        static_cast<int>(d), terms_of(terms, mixes), mixes, most_coefficients, communicator, stop);
     if (stop && on_any_rank(communicator, "evaluate.stop", stop())) throw Stopped();
     const std::size_t of_way = ahead.size() / ways.size();
     for (std::int64_t way = 0; way < count; ++way) {

@@ -337,7 +337,8 @@ void test(Run& run) {
   MetricsLog& metrics = run.logs->metrics;
   const std::unique_ptr<TrainedRun> result = open_result(run);
   if (config.validate_users > 0) {
-    if (const auto of_all = evaluate_run(*result, Split::valid, config.k, config.test_users, stop)) {
+    if (const auto of_all =
+            evaluate_run(*result, Split::valid, config.k, config.test_users, stop)) {
       const Report& report = of_all->report;
       metrics.result("validation_of_all", result->info.step, report.to_json());
       run.job.log_once() << "validation of "

@@ -177,10 +177,27 @@ TEST_F(DamagedCheckpoint, NamesExchangedFiles) {
   expect_refused({"shard-0000", "is damaged"});
 }
 
-TEST_F(DamagedCheckpoint, WithoutManifestIsNoCheckpoint) {
+// It was published: that its manifest is gone is told, and nothing begins as if it were not there.
+TEST_F(DamagedCheckpoint, WithoutManifestIsADamagedOne) {
   fs::remove(path_ + "/manifest.json");
   expect_refused({path_, "is not a checkpoint", "manifest.json"});
-  EXPECT_EQ(newest_checkpoint(folder_ / "checkpoints"), std::nullopt);
+  EXPECT_EQ(newest_checkpoint(folder_ / "checkpoints"), path_);
+  fs::create_directory(folder_ / "checkpoints/step-000000000099");  // only begun
+  EXPECT_EQ(newest_checkpoint(folder_ / "checkpoints"), path_);
+  const VerifiedRun verified =
+      verify_run(folder_ / "checkpoints", [](const std::string&, const VerifiedFile&) {});
+  EXPECT_EQ(verified.damaged, 1);
+  EXPECT_NE(verified.checkpoints.at(0).files.at(0).damage.find("manifest.json"), std::string::npos);
+}
+
+// What cannot be read may be whole: going on from an older one would write over it.
+TEST_F(DamagedCheckpoint, ThatCannotBeReadIsNotSteppedOver) {
+  fs::copy(path_, folder_ / "checkpoints/step-000000000020", fs::copy_options::recursive);
+  const std::string shard = folder_ / "checkpoints/step-000000000020/shard-00001.h5";
+  fs::remove(shard);
+  fs::create_directory(shard);
+  expect_error(Cause::io, {shard, "is not stepped over", "move the checkpoint elsewhere"},
+               [&] { open_newest_valid(folder_ / "checkpoints", Verify::checksums); });
 }
 
 TEST_F(DamagedCheckpoint, NamesADamagedManifest) {

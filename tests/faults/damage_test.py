@@ -155,12 +155,14 @@ class DamageTest(unittest.TestCase):
 
     def test_a_missing_file_is_stepped_over(self):
         newest = self.runs.checkpoints(self.begun)[-1]
-        run_dir = self.runs.folder / "missing"
-        shutil.copytree(self.begun, run_dir)
-        (run_dir / newest.relative_to(self.begun) / "shard-00000.h5").unlink()
-        result = self.go_on(run_dir)
-        self.assertIn("shard-00000.h5", result.stderr)
-        self.assertEqual(self.runs.digest(run_dir), self.expected)
+        for name in ("shard-00000.h5", "manifest.json"):
+            run_dir = self.runs.folder / f"missing-{name}"
+            shutil.copytree(self.begun, run_dir)
+            (run_dir / newest.relative_to(self.begun) / name).unlink()
+            result = self.go_on(run_dir)
+            self.assertIn("stepped over", result.stderr)
+            self.assertIn(name, result.stderr)
+            self.assertEqual(self.runs.digest(run_dir), self.expected)
 
     def test_a_run_of_damaged_checkpoints_only_is_refused(self):
         run_dir = self.runs.folder / "all_damaged"

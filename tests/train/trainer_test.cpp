@@ -87,7 +87,7 @@ struct RunOptions {
   std::function<bool(int rank, std::int64_t step)>
       stop;  // whether a rank asks to stop in this step
   bool validates = true;
-  std::int64_t stopped_validation = 0;  // of this step
+  std::int64_t stopped_validation = 0;                            // of this step
   std::function<void(ModelRank&, std::int64_t step)> after_step;  // on every rank
   std::function<void(SaveStep)> save_step;                        // on every rank's writing thread
 };
@@ -515,8 +515,8 @@ TEST_F(TrainerTest, OneRankThatIsAskedToStopStopsAll) {
 // Steps are saved before anything that may be long: a validation that is due, or was under way, is
 // what the resumed run does first, and the run has become what it would have been.
 TEST_F(TrainerTest, ARunThatIsStoppedBeforeOrInAValidationSavesAndValidatesOnceItIsResumed) {
-  for (const std::int64_t last : {4, 8}) {        // the step of the stop is the last, or not
-    for (const double best : {2.0, 4.0, 6.0}) {   // it is validated as the best so far, or not
+  for (const std::int64_t last : {4, 8}) {       // the step of the stop is the last, or not
+    for (const double best : {2.0, 4.0, 6.0}) {  // it is validated as the best so far, or not
       for (const bool is_under_way : {false, true}) {
         SCOPED_TRACE(testing::Message() << last << " steps, " << best << ", " << is_under_way);
         RunOptions options;
