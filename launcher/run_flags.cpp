@@ -79,7 +79,7 @@ std::vector<Flag> template_flags(ModelConfig& model) {
       unless_kind(model, is_inductive),
       {{"template_ratio", "Inductive templates", "",
         "share of users and of items whose rows are templates", model.template_ratio,
-        between(0, 1)},
+        above_up_to(0, 1)},
        {"share_templates", "Inductive templates", "",
         "weight of a person's templates of other domains", model.share_templates, at_least(0)},
        recorded({"dropout", "Inductive templates", "",
@@ -310,8 +310,8 @@ std::vector<Flag> running_flags(RunConfig& config) {
       partition_flag(config.sharing),
       grid_flag(config.sharing, check_grid),
       {"reproducible", "Distribution", "",
-       "the same bits on any grid of at most 16 row parts, by sums in one fixed order; takes about "
-       "4% of a step",
+       "the same bits on any grid of at most 16 row parts, by sums in one fixed order; with "
+       "--partition=balanced, and takes about 4% of a step",
        config.sharing.reproducible},
       device_flag(config.job),
       threads_flag(config.job.threads),

@@ -30,7 +30,8 @@ std::string in_words(const Flag& flag) {
   if (!flag.value.choices().empty()) return "one of " + join(flag.value.choices(), ", ");
   if (!bound.grammar.empty()) return bound.grammar;
   if (bound.minimum && bound.maximum) {
-    return "from " + number(*bound.minimum) + " to " + number(*bound.maximum);
+    return (bound.above_minimum ? "above " : "from ") + number(*bound.minimum) +
+           (bound.above_minimum ? ", at most " : " to ") + number(*bound.maximum);
   }
   if (bound.minimum) return (bound.above_minimum ? "above " : "at least ") + number(*bound.minimum);
   if (bound.maximum) return "at most " + number(*bound.maximum);
@@ -240,6 +241,10 @@ Bound at_least(double minimum) { return {.minimum = minimum}; }
 Bound above(double minimum) { return {.minimum = minimum, .above_minimum = true}; }
 
 Bound between(double minimum, double maximum) { return {.minimum = minimum, .maximum = maximum}; }
+
+Bound above_up_to(double minimum, double maximum) {
+  return {.minimum = minimum, .maximum = maximum, .above_minimum = true};
+}
 
 Bound required() { return {.required = true}; }
 

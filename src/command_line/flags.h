@@ -29,7 +29,8 @@ struct Bound {
 
 Bound at_least(double minimum);
 Bound above(double minimum);
-Bound between(double minimum, double maximum);  ///< both allowed
+Bound between(double minimum, double maximum);      ///< both allowed
+Bound above_up_to(double minimum, double maximum);  ///< the maximum alone allowed
 Bound required();
 /// Without a check the command itself parses the value, with an exact message.
 Bound written_as(std::string grammar,

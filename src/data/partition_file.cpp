@@ -151,7 +151,7 @@ class Reader {
     if (used == parts_) return;
     throw Error(Cause::data, csv_.path(), " has ", used, used == 1 ? " part" : " parts",
                 " and the run has ", parts_, " row parts; start ", used,
-                " ranks, or make an assignment to ", parts_, " parts");
+                " ranks, make an assignment to ", parts_, " parts, or give --partition=balanced");
   }
 
   CsvReader csv_;

@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <set>
 #include <utility>
@@ -202,7 +203,8 @@ FeatureStatistics fit_statistics(const DatasetFile& dataset, const DatasetSummar
     }
     const double entries = static_cast<double>(rows) * static_cast<double>(statistics.columns());
     const double scale = std::sqrt(std::max(0.0, kept_variance) / entries);
-    statistics.scale.fill_(scale > 0 ? scale : 1.0);
+    // What float32 cannot divide by is no spread.
+    statistics.scale.fill_(scale >= std::numeric_limits<float>::min() ? scale : 1.0);
   }
   communicator.broadcast("features.mean", statistics.mean, 0);
   if (statistics.components.defined()) {

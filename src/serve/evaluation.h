@@ -22,8 +22,8 @@ struct RunEvaluation {
 
 /// Ranks every user of a run's data set exactly, new users and items let in; nothing where the
 /// split has no interactions. The report has the same bits at any number of ranks. Of a domain with
-/// more than `most_users` (0: any number) it ranks so many, always the same ones. `is_asked_to_stop`
-/// is as EvaluationOptions has it.
+/// more than `most_users` (0: any number) it ranks so many, always the same ones.
+/// `is_asked_to_stop`: as EvaluationOptions has it.
 ///
 /// Ranks    collective, over those that opened the run.
 /// Errors   those of Evaluator; Stopped.

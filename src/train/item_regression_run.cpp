@@ -10,6 +10,7 @@
 
 #include "base/description.h"
 #include "base/error.h"
+#include "base/stopped.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "checkpoints/coefficient_file.h"

@@ -91,7 +91,7 @@ std::vector<ProcessGrid> grids_for(const std::string& partition, int ranks,
     throw Error(Cause::usage, path, " has ", parts, parts == 1 ? " part" : " parts", ", and ",
                 ranks, ranks == 1 ? " rank makes" : " ranks make",
                 " no grid with as many row parts and --dim=", model.dim, "; start ", parts,
-                " ranks, or make an assignment to ", ranks, " parts");
+                " ranks, make an assignment to ", ranks, " parts, or give --partition=balanced");
   }
   return grids;
 }
