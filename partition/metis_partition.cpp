@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -117,10 +118,18 @@ std::vector<idx_t> run_metis(MetisGraph& graph, const std::vector<double>& share
   // With several weights METIS fails on some graphs in one objective and not in the other.
   for (const idx_t objective : {METIS_OBJTYPE_VOL, METIS_OBJTYPE_CUT}) {
     options[METIS_OPTION_OBJTYPE] = objective;
-    const int status =
-        METIS_PartGraphKway(&vertices, &constraints, graph.begin.data(), graph.adjacent.data(),
-                            graph.weight.data(), graph.size.data(), nullptr, &groups, target.data(),
-                            limits, options, &objective_value, group_of.data());
+    const auto divide = [&] {
+      return METIS_PartGraphKway(&vertices, &constraints, graph.begin.data(), graph.adjacent.data(),
+                                 graph.weight.data(), graph.size.data(), nullptr, &groups,
+                                 target.data(), limits, options, &objective_value, group_of.data());
+    };
+    int status = divide();
+    if (status == METIS_ERROR) {
+      // While it runs METIS takes a SIGTERM for an error of its own, which would come again. The
+      // parts must not depend on when somebody asks to stop, nor may that be lost.
+      status = divide();
+      if (status == METIS_OK) std::raise(SIGTERM);
+    }
     if (status == METIS_OK) return group_of;
     if (status == METIS_ERROR_MEMORY) {
       throw Error(Cause::usage, "METIS ran out of memory on ", with_commas(graph.begin.back()),

@@ -1,8 +1,11 @@
 #include "partition/metis_partition.h"
 
 #include <gtest/gtest.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdint>
 #include <limits>
 #include <numeric>
@@ -86,6 +89,33 @@ TEST(MetisPartition, IsTheSameEveryTime) {
   for (int repeat = 0; repeat < 3; ++repeat) {
     EXPECT_EQ(assign_by_metis(world.space, world.people, world.graph, 6).owner, first.owner);
   }
+}
+
+volatile std::sig_atomic_t wishes = 0;
+
+// METIS takes a SIGTERM for an error of its own. Whenever it comes, before METIS runs, meanwhile or
+// afterwards, it reaches who waits for it, once, and the parts are the same.
+TEST(MetisPartition, ASignalNeitherChangesItNorIsLost) {
+  const RandomWorld world = make_random_world(
+      {.domains = 1, .users = 3000, .items = 1000, .interactions = 60000, .tastes = 4});
+  const auto assign = [&] {
+    return assign_by_metis(world.space, world.people, world.graph, 4).owner;
+  };
+  const std::vector<std::int32_t> expected = assign();
+  std::signal(SIGTERM, [](int) { wishes = wishes + 1; });
+  std::signal(SIGALRM, [](int) { std::raise(SIGTERM); });
+  for (int milliseconds = 1; milliseconds < 100; milliseconds += 7) {
+    wishes = 0;
+    itimerval timer{};
+    timer.it_value.tv_usec = 1000 * milliseconds;
+    setitimer(ITIMER_REAL, &timer, nullptr);
+    const std::vector<std::int32_t> assigned = assign();
+    while (wishes == 0) pause();
+    EXPECT_EQ(assigned, expected) << milliseconds;
+    EXPECT_EQ(wishes, 1) << milliseconds;
+  }
+  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGALRM, SIG_DFL);
 }
 
 TEST(MetisPartition, IsBalancedWhereThereIsNothingToFind) {
