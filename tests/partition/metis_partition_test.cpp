@@ -110,7 +110,7 @@ TEST(MetisPartition, ASignalNeitherChangesItNorIsLost) {
     timer.it_value.tv_usec = 1000 * milliseconds;
     setitimer(ITIMER_REAL, &timer, nullptr);
     const std::vector<std::int32_t> assigned = assign();
-    while (wishes == 0) pause();
+    while (wishes == 0) usleep(1000);
     EXPECT_EQ(assigned, expected) << milliseconds;
     EXPECT_EQ(wishes, 1) << milliseconds;
   }
