@@ -186,8 +186,14 @@ double time_limit_of(const Run& run) {
   if (run.config.time_limit_minutes > 0) limit = 60 * run.config.time_limit_minutes;
   const std::optional<double> left = seconds_until_job_ends();
   if (!left) return limit;
-  run.job.log_once() << "time      the job ends in " << in_time(*left)
-                     << "; the run saves and stops before\n";
+  std::ostream& log = run.job.log_once();
+  if (*left > 0) {
+    log << "time      the job ends in " << in_time(*left) << "; the run saves and stops before\n";
+  } else {
+    log << "time      the job ended " << in_time(-*left)
+        << " ago by SLURM_JOB_END_TIME; the run saves and stops at once: unset it where that is of "
+           "another job\n";
+  }
   return std::min(limit, run.clock.seconds() + *left);
 }
 
