@@ -1,15 +1,16 @@
 #include "partition/metis_partition.h"
 
 #include <gtest/gtest.h>
-#include <sys/time.h>
-#include <unistd.h>
+#include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <limits>
 #include <numeric>
 #include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -103,19 +104,19 @@ TEST(MetisPartition, ASignalNeitherChangesItNorIsLost) {
   };
   const std::vector<std::int32_t> expected = assign();
   std::signal(SIGTERM, [](int) { wishes = wishes + 1; });
-  std::signal(SIGALRM, [](int) { std::raise(SIGTERM); });
+  const pthread_t here = pthread_self();
   for (int milliseconds = 1; milliseconds < 100; milliseconds += 7) {
     wishes = 0;
-    itimerval timer{};
-    timer.it_value.tv_usec = 1000 * milliseconds;
-    setitimer(ITIMER_REAL, &timer, nullptr);
+    std::jthread asking([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+      pthread_kill(here, SIGTERM);
+    });
     const std::vector<std::int32_t> assigned = assign();
-    while (wishes == 0) usleep(1000);
+    asking.join();
     EXPECT_EQ(assigned, expected) << milliseconds;
     EXPECT_EQ(wishes, 1) << milliseconds;
   }
   std::signal(SIGTERM, SIG_DFL);
-  std::signal(SIGALRM, SIG_DFL);
 }
 
 TEST(MetisPartition, IsBalancedWhereThereIsNothingToFind) {
