@@ -2,11 +2,19 @@
 
 #include <glog/logging.h>
 #include <metis.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <csignal>
+#include <cstring>
+#include <functional>
 #include <limits>
+#include <new>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -99,6 +107,50 @@ Subset subset_of(const Subset& whole, const std::vector<idx_t>& group_of, idx_t 
   return part;
 }
 
+/// Memory that a process shares with those that it forks.
+class SharedNumbers {
+ public:
+  explicit SharedNumbers(std::size_t count) : count_(count) {
+    if (count == 0) return;
+    void* const place = mmap(nullptr, count * sizeof(idx_t), PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (place == MAP_FAILED) throw std::bad_alloc();
+    numbers_ = static_cast<idx_t*>(place);
+  }
+  ~SharedNumbers() {
+    if (numbers_ != nullptr) munmap(numbers_, count_ * sizeof(idx_t));
+  }
+  SharedNumbers(const SharedNumbers&) = delete;
+  SharedNumbers& operator=(const SharedNumbers&) = delete;
+
+  idx_t* data() const { return numbers_; }
+  std::vector<idx_t> copy() const { return {numbers_, numbers_ + count_}; }
+
+ private:
+  std::size_t count_;
+  idx_t* numbers_ = nullptr;
+};
+
+/// What METIS returns, called in a process of its own. In this one it would take every SIGTERM and
+/// SIGABRT for an error of its own, on whatever thread they come: a wish to stop would be lost, or
+/// end the rank. Of what it does not survive it has METIS_ERROR.
+int in_own_process(const std::function<int()>& metis) {
+  const pid_t child = fork();
+  if (child < 0) {
+    throw Error(Cause::cluster, "no process could be begun for METIS: ", std::strerror(errno),
+                "; use --partition=balanced");
+  }
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    _exit(-metis());
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0) {
+    CHECK_EQ(errno, EINTR);
+  }
+  return WIFEXITED(status) ? -static_cast<std::int8_t>(WEXITSTATUS(status)) : METIS_ERROR;
+}
+
 /// One call of METIS. `share`: (groups) of the weight that each group is to get; `imbalance`: of
 /// nonzeros and of rows.
 std::vector<idx_t> run_metis(MetisGraph& graph, const std::vector<double>& share,
@@ -114,23 +166,19 @@ std::vector<idx_t> run_metis(MetisGraph& graph, const std::vector<double>& share
   for (const double part : share) target.insert(target.end(), 2, static_cast<real_t>(part));
   real_t limits[2] = {static_cast<real_t>(1 + imbalance[0]), static_cast<real_t>(1 + imbalance[1])};
   idx_t objective_value = 0;
-  std::vector<idx_t> group_of(graph.size.size());
+  const SharedNumbers group_of(graph.size.size());
   // With several weights METIS fails on some graphs in one objective and not in the other.
   for (const idx_t objective : {METIS_OBJTYPE_VOL, METIS_OBJTYPE_CUT}) {
     options[METIS_OPTION_OBJTYPE] = objective;
-    const auto divide = [&] {
+    const auto metis = [&] {
       return METIS_PartGraphKway(&vertices, &constraints, graph.begin.data(), graph.adjacent.data(),
                                  graph.weight.data(), graph.size.data(), nullptr, &groups,
                                  target.data(), limits, options, &objective_value, group_of.data());
     };
-    int status = divide();
-    if (status == METIS_ERROR) {
-      // While it runs METIS takes a SIGTERM for an error of its own, which would come again. The
-      // parts must not depend on when somebody asks to stop, nor may that be lost.
-      status = divide();
-      if (status == METIS_OK) std::raise(SIGTERM);
-    }
-    if (status == METIS_OK) return group_of;
+    int status = in_own_process(metis);
+    // A signal to all processes of a job would not come again; an error of METIS does.
+    if (status == METIS_ERROR) status = in_own_process(metis);
+    if (status == METIS_OK) return group_of.copy();
     if (status == METIS_ERROR_MEMORY) {
       throw Error(Cause::usage, "METIS ran out of memory on ", with_commas(graph.begin.back()),
                   " nonzeros; use --partition=balanced, or make the assignment once on a "

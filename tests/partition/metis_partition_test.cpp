@@ -1,15 +1,17 @@
 #include "partition/metis_partition.h"
 
 #include <gtest/gtest.h>
-#include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <fstream>
 #include <limits>
 #include <numeric>
 #include <set>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -94,8 +96,8 @@ TEST(MetisPartition, IsTheSameEveryTime) {
 
 volatile std::sig_atomic_t wishes = 0;
 
-// METIS takes a SIGTERM for an error of its own. Whenever it comes, before METIS runs, meanwhile or
-// afterwards, it reaches who waits for it, once, and the parts are the same.
+// METIS takes a SIGTERM for an error of its own, and dies of some. Whenever one comes, to this
+// process or to all of the job, it reaches who waits for it, once, and the parts are the same.
 TEST(MetisPartition, ASignalNeitherChangesItNorIsLost) {
   const RandomWorld world = make_random_world(
       {.domains = 1, .users = 3000, .items = 1000, .interactions = 60000, .tastes = 4});
@@ -104,17 +106,22 @@ TEST(MetisPartition, ASignalNeitherChangesItNorIsLost) {
   };
   const std::vector<std::int32_t> expected = assign();
   std::signal(SIGTERM, [](int) { wishes = wishes + 1; });
-  const pthread_t here = pthread_self();
   for (int milliseconds = 1; milliseconds < 100; milliseconds += 7) {
-    wishes = 0;
-    std::jthread asking([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-      pthread_kill(here, SIGTERM);
-    });
-    const std::vector<std::int32_t> assigned = assign();
-    asking.join();
-    EXPECT_EQ(assigned, expected) << milliseconds;
-    EXPECT_EQ(wishes, 1) << milliseconds;
+    for (const bool is_to_all : {false, true}) {
+      wishes = 0;
+      std::jthread asking([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+        const std::string own = std::to_string(getpid());
+        std::ifstream children("/proc/" + own + "/task/" + own + "/children");
+        for (pid_t child = 0; is_to_all && children >> child;) kill(child, SIGTERM);
+        kill(getpid(), SIGTERM);
+      });
+      const std::vector<std::int32_t> assigned = assign();
+      asking.join();
+      while (wishes == 0) std::this_thread::yield();
+      EXPECT_EQ(assigned, expected) << milliseconds;
+      EXPECT_EQ(wishes, 1) << milliseconds;
+    }
   }
   std::signal(SIGTERM, SIG_DFL);
 }
