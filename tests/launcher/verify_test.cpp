@@ -164,15 +164,15 @@ TEST_F(VerifyCommand, RefusesWhatHoldsNone) {
 
 TEST(InjectedFaults, DeathIsReadFromTheEnvironment) {
   unsetenv("MICREC_TEST_DIE_AT");
-  EXPECT_FALSE(death_from_environment(0));
+  EXPECT_FALSE(signals_from_environment(0));
   for (const char* wrong : {"written", "begun:0", "begun:x", "begun:1:2", "begun@x", "@1", ":3"}) {
     setenv("MICREC_TEST_DIE_AT", wrong, 1);
-    EXPECT_THROW(death_from_environment(0), Error) << wrong;
+    EXPECT_THROW(signals_from_environment(0), Error) << wrong;
   }
   setenv("MICREC_TEST_DIE_AT", "shard_synced:3@1", 1);
-  EXPECT_FALSE(death_from_environment(0));
+  EXPECT_FALSE(signals_from_environment(0));
   const auto die = [] {
-    const auto hook = death_from_environment(1);
+    const auto hook = signals_from_environment(1);
     for (int time = 0; time < 2; ++time) {
       hook(SaveStep::shard_synced);
       hook(SaveStep::renamed);
