@@ -30,12 +30,16 @@ bool is_half_written(const fs::path& checkpoint) {
 }
 
 /// Whether a folder with the name of a checkpoint is one that was published. One that has lost its
-/// manifest is, and whoever opens it tells; an empty one was only begun.
+/// manifest is, as long as it has a shard, and whoever opens it tells; one without was only begun.
 bool is_published(const fs::path& checkpoint) {
   if (!is_folder(checkpoint.string()) || is_half_written(checkpoint)) return false;
+  if (is_there((checkpoint / kCheckpointManifestFile).string())) return true;
   std::error_code error;  // it may go at any time
-  const bool is_empty = fs::is_empty(checkpoint, error);
-  return error ? error != std::errc::no_such_file_or_directory : !is_empty;
+  for (fs::directory_iterator entry(checkpoint, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().filename().string().starts_with("shard-")) return true;
+  }
+  return error && error != std::errc::no_such_file_or_directory;
 }
 
 void mark_incomplete(const fs::path& checkpoint) {
@@ -181,7 +185,25 @@ void remove_checkpoint(const std::string& directory, const std::string& name, Co
   fs::remove_all(path);
 }
 
+namespace {
+
+/// Where two names could not be exchanged in one instant, a checkpoint that was about to be
+/// replaced by one of the same step may have lost its own.
+void give_names_back(const std::string& directory) {
+  for (const std::string& entry : list_folder(directory)) {
+    std::string name = fs::path(entry).filename().string();
+    const std::string suffix = std::string(kCheckpointWritingSuffix) + ".replaced";
+    if (!name.starts_with(".step-") || !name.ends_with(suffix)) continue;
+    name = name.substr(1, name.size() - 1 - suffix.size());
+    const fs::path published = fs::path(directory) / name;
+    if (!is_there(published.string())) fs::rename(entry, published);
+  }
+}
+
+}  // namespace
+
 void remove_leftovers(const std::string& directory) {
+  give_names_back(directory);
   std::vector<fs::path> hidden;
   std::vector<std::string> marked;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
@@ -211,6 +233,16 @@ void remove_old_checkpoints(const std::string& directory, const std::string& pub
 void name_best(const std::string& directory, const std::string& name) {
   replace_file_durably((fs::path(directory) / kCheckpointBestFile).string(),
                        nlohmann::json{{"checkpoint", name}}.dump() + "\n");
+}
+
+void correct_best_by_newest(const std::string& directory) {
+  const std::optional<std::string> best = best_by_manifests(directory);
+  std::optional<std::string> named;
+  if (attempt([&] { named = name_in_best_file(directory); })) return;  // whoever reads it tells
+  if (!best || !named || *best == *named) return;
+  LOG(WARNING) << fs::path(directory) / kCheckpointBestFile << " names " << *named
+               << ", but the newest checkpoint tells of " << *best << "; it is put right";
+  name_best(directory, *best);
 }
 
 void correct_best(const std::string& directory, const std::string& published,

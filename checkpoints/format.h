@@ -10,13 +10,15 @@
 //   item_regression.h5             of a run with item regression, written before its first step
 //   checkpoints/
 //     step-000000001200/           the step, 12 digits
-//       manifest.json              what is in it; a directory without one is not a checkpoint
+//       manifest.json              what is in it; a directory that has lost it is a damaged one
 //       shard-00000.h5             HDF5, one file for every rank that saved
 //       shard-00001.h5
 //       complete                   --commit=marker only: the manifest's checksum, 32 hexadecimal
 //                                  digits and a line end
 //     best.json                    {"checkpoint": "step-000000000900"}, replaced by a rename
 //     .step-000000001400.writing   being written, or left by a run that died: never read
+//     .step-000000001400.writing.replaced   for an instant, on file systems that cannot exchange
+//                                  two names: the one of the same step, which gets its name back
 //     .step-000000000300.deleting  being removed
 //
 // How it becomes complete (the manifest's field `commit` says which way was taken)
@@ -30,8 +32,9 @@
 //            when `complete` is there and names the checksum of the manifest; a directory with
 //            `incomplete` and without `complete` is not a checkpoint. To remove one, `incomplete`
 //            is made and `complete` removed first. Only best.json and files of the log need a
-//            rename, of a single file. A checkpoint of the same step, which an earlier attempt of
-//            the run has left, is removed before the new one is written.
+//            rename, of a single file. A checkpoint of the same step is removed before the new
+//            one is written: of an earlier attempt of the run, or of a run that was stopped
+//            before this step's validation, which has found it the best.
 // In both ways older checkpoints are removed only after the new one is complete. What a run that
 // died has left half written or half removed is removed when the next one opens the directory.
 //

@@ -208,13 +208,23 @@ void check_datasets(const StoredShard& shard, const Fields& fields) {
 }
 
 // A checkpoint that is complete by its last file: is that there, and of this manifest?
+/// The text of a file that can have so many bytes and no more.
+/// Errors   Error(Cause::checkpoint) where it has more; those of read_small_file().
+std::string read_whole(const fs::path& path, std::int64_t limit_bytes) {
+  if (const std::int64_t bytes = bytes_of_file(path.string()); bytes > limit_bytes) {
+    throw Error(Cause::checkpoint, path.string(), " is damaged: it has ", with_commas(bytes),
+                " bytes, and may have ", with_commas(limit_bytes), "; restore another checkpoint");
+  }
+  return read_small_file(path.string(), limit_bytes);
+}
+
 void check_marker(const std::string& directory, const std::string& checksum) {
   const fs::path path = fs::path(directory) / kCheckpointCompleteFile;
   if (!is_there(path.string())) {
     throw Error(Cause::checkpoint, directory, " is incomplete: it has no file '",
                 kCheckpointCompleteFile, "', which is written last; restore another checkpoint");
   }
-  const std::string marked = read_small_file(path.string(), kMarkerLimitBytes);
+  const std::string marked = read_whole(path, kMarkerLimitBytes);
   if (marked != checksum + "\n") {
     throw Error(Cause::checkpoint, path.string(), " is damaged: it names the manifest of checksum ",
                 excerpt(marked), ", the manifest has ", checksum, "; restore another checkpoint");
@@ -412,12 +422,11 @@ Manifest read_manifest(const std::string& directory) {
                 "; a checkpoint is a directory step-... in RUN_DIR/checkpoints");
   }
   if (!is_there(path.string())) {
-    throw Error(Cause::checkpoint, directory, " is not a checkpoint: it has no ",
+    throw Error(Cause::checkpoint, directory, " is no checkpoint, or a damaged one: it has no ",
                 kCheckpointManifestFile,
                 "; a checkpoint is a directory step-... in RUN_DIR/checkpoints");
   }
-  Manifest manifest =
-      parse_manifest(read_small_file(path.string(), kManifestLimitBytes), path.string());
+  Manifest manifest = parse_manifest(read_whole(path, kManifestLimitBytes), path.string());
   if (manifest.commit == Commit::marker) check_marker(directory, manifest.checksum);
   return manifest;
 }

@@ -44,7 +44,6 @@ void take_up_old_flags(const std::string& run_dir, const Command& train,
 
 /// Sets the model's flags that were not given as the run to begin from has them.
 void take_up_model_flags(RunConfig& config, const Command& train, const Arguments& arguments) {
-  config.init_from = absolute_path(config.init_from);
   const Checkpoint checkpoint =
       Checkpoint::open(checkpoint_to_begin_from(config.init_from), Verify::sizes);
   RunConfig of_model;
@@ -72,6 +71,7 @@ void complete_flags(RunConfig& config, const Command& train, const Arguments& ar
   if (config.run_dir.empty()) {
     throw Error(Cause::usage, "train needs a folder for the run: give --run_dir=FOLDER");
   }
+  if (!config.init_from.empty()) config.init_from = absolute_path(config.init_from);
   if (config.resume) {
     take_up_old_flags(config.run_dir, train, arguments);
     if (config.dataset.empty()) {

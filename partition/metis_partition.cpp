@@ -133,8 +133,10 @@ class SharedNumbers {
 
 /// What METIS returns, called in a process of its own. In this one it would take every SIGTERM and
 /// SIGABRT for an error of its own, on whatever thread they come: a wish to stop would be lost, or
-/// end the rank. Of what it does not survive it has METIS_ERROR.
-int in_own_process(const std::function<int()>& metis) {
+/// end the rank. `status`: one number, for what it returned.
+int in_own_process(const std::function<int()>& metis, const SharedNumbers& status) {
+  *status.data() = METIS_ERROR;  // of what it does not survive
+  const pid_t parent = getpid();
   const pid_t child = fork();
   if (child < 0) {
     throw Error(Cause::cluster, "no process could be begun for METIS: ", std::strerror(errno),
@@ -142,13 +144,16 @@ int in_own_process(const std::function<int()>& metis) {
   }
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    _exit(-metis());
+    if (getppid() == parent) *status.data() = metis();
+    _exit(0);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0) {
-    CHECK_EQ(errno, EINTR);
-  }
-  return WIFEXITED(status) ? -static_cast<std::int8_t>(WEXITSTATUS(status)) : METIS_ERROR;
+  int ended = 0;
+  pid_t waited = 0;
+  do {
+    waited = waitpid(child, &ended, 0);
+  } while (waited < 0 && errno == EINTR);
+  const bool is_killed = waited == child && WIFSIGNALED(ended) && WTERMSIG(ended) == SIGKILL;
+  return is_killed ? METIS_ERROR_MEMORY : *status.data();
 }
 
 /// One call of METIS. `share`: (groups) of the weight that each group is to get; `imbalance`: of
@@ -167,6 +172,7 @@ std::vector<idx_t> run_metis(MetisGraph& graph, const std::vector<double>& share
   real_t limits[2] = {static_cast<real_t>(1 + imbalance[0]), static_cast<real_t>(1 + imbalance[1])};
   idx_t objective_value = 0;
   const SharedNumbers group_of(graph.size.size());
+  const SharedNumbers returned(1);
   // With several weights METIS fails on some graphs in one objective and not in the other.
   for (const idx_t objective : {METIS_OBJTYPE_VOL, METIS_OBJTYPE_CUT}) {
     options[METIS_OPTION_OBJTYPE] = objective;
@@ -175,9 +181,9 @@ std::vector<idx_t> run_metis(MetisGraph& graph, const std::vector<double>& share
                                  graph.weight.data(), graph.size.data(), nullptr, &groups,
                                  target.data(), limits, options, &objective_value, group_of.data());
     };
-    int status = in_own_process(metis);
+    int status = in_own_process(metis, returned);
     // A signal to all processes of a job would not come again; an error of METIS does.
-    if (status == METIS_ERROR) status = in_own_process(metis);
+    if (status == METIS_ERROR) status = in_own_process(metis, returned);
     if (status == METIS_OK) return group_of.copy();
     if (status == METIS_ERROR_MEMORY) {
       throw Error(Cause::usage, "METIS ran out of memory on ", with_commas(graph.begin.back()),

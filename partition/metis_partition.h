@@ -23,10 +23,12 @@ struct PartBalance {
 /// Deterministic: METIS runs with one fixed seed. With fewer than eight units a part there is
 /// nothing for METIS to find, and the result is assign_balanced's.
 ///
-/// Ranks    local. METIS keeps several copies of the whole graph, so a job lets one rank call this
-///          and send the owners to the others, instead of taking that memory once a rank.
+/// Ranks    local, and METIS in a process that is forked. It keeps several copies of the whole
+///          graph, so a job lets one rank call this and send the owners to the others, instead of
+///          taking that memory once a rank.
 /// Errors   Error(Cause::usage) where the graph has more nonzeros or units than the installed
-///          library numbers, or where METIS fails or runs out of memory.
+///          library numbers, or where METIS fails or runs out of memory; Error(Cause::cluster)
+///          where no process can be begun.
 /// Cost     about 3 s and 0.5 GB for gowalla (1.6 million nonzeros) in 8 parts, one thread.
 /// Source   Karypis and Kumar, Multilevel k-way partitioning scheme for irregular graphs, 1998.
 Ownership assign_by_metis(const NodeSpace& space, const People& people, const Adjacency& graph,

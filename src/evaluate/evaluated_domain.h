@@ -34,8 +34,9 @@ struct EvaluationOptions {
   /// Item rows and coefficients of all ranks are gathered in blocks of at most this size; one block
   /// is cheapest.
   std::int64_t block_bytes = std::int64_t{512} << 20;
-  /// Whether this rank is asked to stop, asked between blocks of users on any thread: then all
-  /// ranks throw Stopped. None: an evaluation goes to its end.
+  /// Whether this rank is asked to stop, asked on any thread between blocks of users, on a GPU
+  /// between domains: the rank leaves its users out, and after the domain all ranks throw Stopped.
+  /// None: an evaluation goes to its end.
   std::function<bool()> is_asked_to_stop = {};
 };
 

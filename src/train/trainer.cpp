@@ -87,7 +87,8 @@ bool Trainer::is_asked_to_stop() const {
 bool Trainer::out_of_time() const {
   if (config_.time_limit_seconds <= 0) return false;
   // Before it looks again a rank may take a step, and begin a validation or end one, which saves.
-  const double needed = 2 * predicted_save_seconds() + 2 * longest_step_seconds_ + 1;
+  const double needed =
+      2 * predicted_save_seconds() + 2 * longest_step_seconds_ + 1 + longest_unasked_seconds_;
   return since_start_.seconds() + needed >= config_.time_limit_seconds;
 }
 
@@ -202,8 +203,12 @@ void Trainer::validate_if_due(TrainingState& state) {
 
 void Trainer::validate(TrainingState& state) {
   refuse_if_diverged(state);
+  const Timer timer;
   const at::Tensor z = model_.embeddings(annealing_epoch(state));
+  const double seconds_before = timer.seconds();
   const double metric = events_.validate(state, z);
+  // A GPU is given a domain whole, and nobody is asked meanwhile.
+  const double answered = model_.shard().device.is_cpu() ? timer.seconds() - seconds_before : 0;
   const bool improved = metric > state.best_metric;
   if (improved && events_.weigh_best) events_.weigh_best(z);
   // What may be stopped is over.
@@ -216,9 +221,11 @@ void Trainer::validate(TrainingState& state) {
   } else {
     ++state.validations_without_improvement;
   }
+  longest_unasked_seconds_ = std::max(longest_unasked_seconds_, timer.seconds() - answered);
   if (events_.validated) events_.validated(state, metric, improved);
-  // What an interrupted run saved of this step does not know of it.
-  if (improved || state.step == saved_step_) save(state, improved, /*is_last=*/false);
+  // Otherwise what an interrupted run saved of this step stays: a validation that is due once more
+  // tells the same.
+  if (improved) save(state, /*is_best=*/true, /*is_last=*/false);
 }
 
 void Trainer::save(TrainingState& state, bool is_best, bool is_last) {

@@ -158,8 +158,9 @@ class Trainer {
   Timer since_start_;
   Timer since_save_;
   double longest_step_seconds_ = 0;
-  std::int64_t saved_step_ = -1;  // of the last save that was begun
-  bool save_part_done_ = false;   // on all ranks
+  double longest_unasked_seconds_ = 0;  // of a validation, in which no stop is asked for
+  std::int64_t saved_step_ = -1;        // of the last save that was begun
+  bool save_part_done_ = false;         // on all ranks
   bool stop_agreed_ = false;
   std::optional<Ahead<TripleBatch>> batches_;  // of steps counted from 0, as the plans
   std::optional<Ahead<std::unique_ptr<StepContext>>> plans_;

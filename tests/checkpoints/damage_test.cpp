@@ -180,7 +180,7 @@ TEST_F(DamagedCheckpoint, NamesExchangedFiles) {
 // It was published: that its manifest is gone is told, and nothing begins as if it were not there.
 TEST_F(DamagedCheckpoint, WithoutManifestIsADamagedOne) {
   fs::remove(path_ + "/manifest.json");
-  expect_refused({path_, "is not a checkpoint", "manifest.json"});
+  expect_refused({path_, "a damaged one", "manifest.json"});
   EXPECT_EQ(newest_checkpoint(folder_ / "checkpoints"), path_);
   fs::create_directory(folder_ / "checkpoints/step-000000000099");  // only begun
   EXPECT_EQ(newest_checkpoint(folder_ / "checkpoints"), path_);

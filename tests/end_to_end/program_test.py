@@ -508,16 +508,16 @@ class ProgramTest(unittest.TestCase):
     def test_the_time_limit_saves_and_stops(self):
         run_dir = self.folder / "limited"
         self.train(run_dir, 2, "--max_steps=1000000", "--patience=0", "--validate_every_steps=0",
-                   f"--time_limit={6 / 60}", expect=75)
+                   "--item_regression=off", f"--time_limit={3 / 60}", expect=75)
         self.assertEqual(lines_of(run_dir, "end")[-1]["reason"], "interrupted")
         self.assertTrue(list((run_dir / "checkpoints").glob("step-*")))
 
     def test_the_end_of_a_slurm_job_saves_and_stops(self):
         run_dir = self.folder / "job_end"
-        os.environ["SLURM_JOB_END_TIME"] = str(int(time.time()) + 8)
+        os.environ["SLURM_JOB_END_TIME"] = str(int(time.time()) + 6)
         try:
             result = self.train(run_dir, 2, "--max_steps=1000000", "--patience=0", "--validate_every_steps=0",
-                                expect=75)
+                                "--item_regression=off", expect=75)
         finally:
             del os.environ["SLURM_JOB_END_TIME"]
         self.assertIn("the job ends in", result.stderr)

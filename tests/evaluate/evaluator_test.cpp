@@ -604,26 +604,31 @@ TEST_F(EvaluatorTest, IsStoppedOnAllRanksWhereOneIsAskedTo) {
   const std::vector<float> z = make_embeddings(space_->nodes(), kDim, false);
   const std::string expected = evaluate(1, {}, z).to_json().dump();
   const Ownership ownership = make_ownership(*space_, 3);
-  for (const int asked : {0, 2}) {
-    for (const int after : {0, 1, 2}) {  // questions
-      std::array<int, 3> stopped = {};
-      run_ranks(3, [&](Communicator& communicator) {
-        const int rank = communicator.rank();
-        std::atomic<int> questions = 0;
-        EvaluationOptions options;
-        // Asked to once, and no more: that must do.
-        options.is_asked_to_stop = [&] { return rank == asked && questions++ == after; };
-        const Evaluator evaluator({*dataset_, *space_, ownership, rank}, options);
-        const at::Tensor own = rows_of(ownership, rank, z, kDim);
-        try {
-          evaluator.evaluate(own, communicator);
-        } catch (const Stopped&) {
-          stopped[rank] = 1;
-        }
-        EXPECT_EQ(evaluator.evaluate(own, communicator).to_json().dump(), expected);
-      });
-      EXPECT_EQ(stopped, (std::array<int, 3>{1, 1, 1})) << asked << " " << after;
-    }
+  struct Case {
+    int asked;  // rank
+    int after;  // questions
+    std::int64_t block_bytes = std::int64_t{512} << 20;
+  };
+  for (const auto& [asked, after, block_bytes] :
+       {Case{0, 0}, {0, 1}, {2, 0}, {2, 2}, {0, 3, 500}, {2, 1, 500}}) {
+    std::array<int, 3> stopped = {};
+    run_ranks(3, [&, asked = asked, after = after, bytes = block_bytes](Communicator& ranks) {
+      const int rank = ranks.rank();
+      std::atomic<int> questions = 0;
+      EvaluationOptions options;
+      options.block_bytes = bytes;
+      // Asked to once, and no more: that must do.
+      options.is_asked_to_stop = [&] { return rank == asked && questions++ == after; };
+      const Evaluator evaluator({*dataset_, *space_, ownership, rank}, options);
+      const at::Tensor own = rows_of(ownership, rank, z, kDim);
+      try {
+        evaluator.evaluate(own, ranks);
+      } catch (const Stopped&) {
+        stopped[rank] = 1;
+      }
+      EXPECT_EQ(evaluator.evaluate(own, ranks).to_json().dump(), expected);
+    });
+    EXPECT_EQ(stopped, (std::array<int, 3>{1, 1, 1})) << asked << " " << after;
   }
 }
 

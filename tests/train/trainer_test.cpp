@@ -546,6 +546,13 @@ TEST_F(TrainerTest, ARunThatIsStoppedBeforeOrInAValidationSavesAndValidatesOnceI
         EXPECT_EQ(Checkpoint::open(newest_checkpoint(directory).value()).info().step, 4);
 
         options.resume = true;
+        RunOptions again = options;
+        again.stopped_validation = 4;
+        const Outcome stopped_again = train(directory, again);
+        EXPECT_EQ(stopped_again.end, TrainingEnd::interrupted);
+        EXPECT_EQ(stopped_again.state.step, 4);
+        EXPECT_TRUE(stopped_again.saved.empty());
+
         const Outcome resumed = train(directory, options);
         EXPECT_EQ(resumed.end, TrainingEnd::finished);
         EXPECT_EQ(resumed.metrics,
@@ -558,6 +565,8 @@ TEST_F(TrainerTest, ARunThatIsStoppedBeforeOrInAValidationSavesAndValidatesOnceI
           EXPECT_EQ(of_resumed.step, of_whole.step);
           EXPECT_EQ(of_resumed.best_step, of_whole.best_step);
           EXPECT_EQ(of_resumed.best_metric, of_whole.best_metric);
+          // What was saved of the last step before it was validated stays if that was not better.
+          if (last == 4 && best < 3) continue;
           EXPECT_EQ(of_resumed.validations_without_improvement,
                     of_whole.validations_without_improvement);
           EXPECT_EQ(of_resumed.extra, of_whole.extra);
