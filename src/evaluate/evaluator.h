@@ -70,8 +70,8 @@ class Evaluator {
   ///
   /// Shapes   z: (owned rows, dim) float32, in the order of Ownership::nodes_of(rank).
   /// Ranks    collective; the report is the same on all.
-  /// Errors   Error(Cause::diverged), on all ranks, where scores are not finite; Stopped, after which
-  ///          `items_ahead` is worth nothing.
+  /// Errors   Error(Cause::diverged), on all ranks, where scores are not finite; Stopped,
+  ///          after which `items_ahead` is worth nothing.
   /// Cost     2 * users * items * dim operations over all ranks, on the device of z; a block's item
   ///          rows twice.
   ///
