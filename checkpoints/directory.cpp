@@ -235,14 +235,18 @@ void name_best(const std::string& directory, const std::string& name) {
                        nlohmann::json{{"checkpoint", name}}.dump() + "\n");
 }
 
-void correct_best_by_newest(const std::string& directory) {
-  const std::optional<std::string> best = best_by_manifests(directory);
-  std::optional<std::string> named;
-  if (attempt([&] { named = name_in_best_file(directory); })) return;  // whoever reads it tells
-  if (!best || !named || *best == *named) return;
-  LOG(WARNING) << fs::path(directory) / kCheckpointBestFile << " names " << *named
-               << ", but the newest checkpoint tells of " << *best << "; it is put right";
-  name_best(directory, *best);
+void name_newest_if_best(const std::string& directory) {
+  static_cast<void>(attempt([&] {  // whoever opens what is damaged tells
+    const std::optional<std::string> newest = newest_checkpoint(directory);
+    const std::optional<std::string> named = name_in_best_file(directory);
+    if (!newest || !named) return;
+    const CheckpointInfo info = read_manifest(*newest).info;
+    const std::string name = checkpoint_name(info.step);
+    if (info.best_step != info.step || *named == name) return;
+    LOG(WARNING) << fs::path(directory) / kCheckpointBestFile << " named " << *named << ", though "
+                 << name << " was better; it is put right";
+    name_best(directory, name);
+  }));
 }
 
 void correct_best(const std::string& directory, const std::string& published,

@@ -65,9 +65,9 @@ void remove_old_checkpoints(const std::string& directory, const std::string& pub
 /// Makes best.json name this checkpoint.
 void name_best(const std::string& directory, const std::string& name);
 
-/// Has best.json name what the newest checkpoint that can be read says was the best so far, where
-/// it names another: a run has died between publishing a best checkpoint and naming it.
-void correct_best_by_newest(const std::string& directory);
+/// Has best.json name the newest checkpoint where that says to be the best so far: a run may have
+/// died between publishing it and naming it.
+void name_newest_if_best(const std::string& directory);
 
 /// Has best.json not name what a run that goes on from an older checkpoint has left behind: a
 /// checkpoint of a later step than the published one, or nothing at all because it is damaged. It

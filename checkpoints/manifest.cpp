@@ -422,7 +422,7 @@ Manifest read_manifest(const std::string& directory) {
                 "; a checkpoint is a directory step-... in RUN_DIR/checkpoints");
   }
   if (!is_there(path.string())) {
-    throw Error(Cause::checkpoint, directory, " is no checkpoint, or a damaged one: it has no ",
+    throw Error(Cause::checkpoint, directory, " is not a checkpoint, or a damaged one: it has no ",
                 kCheckpointManifestFile,
                 "; a checkpoint is a directory step-... in RUN_DIR/checkpoints");
   }

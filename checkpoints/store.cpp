@@ -193,7 +193,7 @@ CheckpointStore::CheckpointStore(std::string directory, Communicator& communicat
     if (communicator_.rank() != 0) return;
     make_directory_durably(directory_);
     remove_leftovers(directory_);
-    correct_best_by_newest(directory_);
+    name_newest_if_best(directory_);
   });
   const std::vector<std::string> names =
       list_together(communicator_, "checkpoint.directory", directory_);

@@ -94,6 +94,31 @@ TEST(Store, RemovesTheFutureOfAnEarlierAttempt) {
   EXPECT_EQ(newest_checkpoint(folder / "c"), folder / "c/step-000000000025");
 }
 
+TEST(Store, NamesABestCheckpointThatARunPublishedAndDiedBeforeNaming) {
+  const TemporaryFolder folder;
+  SelfCommunicator self;
+  save(self, folder / "c", 10, {.is_best = true});
+  const auto owned = nodes_of_rank(kStoredNodes, 0, 1);
+  CheckpointInfo better = state_info(20);
+  better.best_step = 20;
+  CheckpointStore(folder / "c", self).save(better, owned, state_tensors(owned));
+  EXPECT_EQ(best_checkpoint(folder / "c"), folder / "c/step-000000000010");
+  const CheckpointStore store(folder / "c", self);
+  EXPECT_EQ(best_checkpoint(folder / "c"), folder / "c/step-000000000020");
+}
+
+// As a file system leaves it that cannot exchange two names in one instant.
+TEST(Store, GivesACheckpointItsNameBackThatWasAboutToBeReplaced) {
+  const TemporaryFolder folder;
+  SelfCommunicator self;
+  save(self, folder / "c", 10);
+  fs::rename(folder / "c/step-000000000010", folder / "c/.step-000000000010.writing.replaced");
+  fs::create_directory(folder / "c/.step-000000000010.writing");
+  const CheckpointStore store(folder / "c", self);
+  EXPECT_EQ(names_in(folder / "c"), std::vector<std::string>{"step-000000000010"});
+  EXPECT_EQ(store.open_newest_valid().info().step, 10);
+}
+
 TEST(Store, IgnoresAndRemovesWhatADyingRunLeft) {
   const TemporaryFolder folder;
   SelfCommunicator self;
