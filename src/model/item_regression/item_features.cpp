@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace micrec {
 namespace {
@@ -84,9 +85,9 @@ void ItemFeatures::fit(int modality, Communicator& communicator) {
     of.offset.push_back(mean);
   }
   at::Tensor scale = at::ones({1}, at::kFloat);
-  if (all > 0 && squares > 0) {
-    scale.fill_(1 / std::sqrt(squares / static_cast<double>(all)));
-  }
+  const double spread = all > 0 ? std::sqrt(squares / static_cast<double>(all)) : 0;
+  // What float32 cannot divide by is no spread.
+  if (spread >= std::numeric_limits<float>::min()) scale.fill_(1 / spread);
   communicator.broadcast("item_regression.scale", scale, 0);
   of.scale = scale.item<float>();
 }
