@@ -278,6 +278,19 @@ TEST_F(ItemRegressionTest, TakesTheNeighboursThatGraphsFind) {
   }
 }
 
+// As item regression has no other use of features than in proportion to their spread.
+TEST_F(ItemRegressionTest, FeaturesWithASpreadBelowNormalNumbersSayNothing) {
+  const DatasetFile dataset = world({.unit = 1e-40});
+  const ItemRegressionTask task{0.6, 10, {{10, 0.6, {2, 1}}}, 0};
+  const Fitted fitted = fit(dataset, {"image", "text"}, {task}, {});
+  for (const auto& row : fitted.features) {
+    for (const double value : row) EXPECT_LT(std::abs(value), 1e-30);
+  }
+  for (const auto& [source, value] : fitted.solutions.front().front()) {
+    EXPECT_TRUE(std::isfinite(value)) << source;
+  }
+}
+
 TEST_F(ItemRegressionTest, WithoutFeaturesItKnowsWhatPeopleDidAlone) {
   const DatasetFile dataset = world({.domains = 1, .users = 80, .items = 60});
   const ItemRegressionSettings settings{5, 0.6, {}};

@@ -105,6 +105,15 @@ TEST(FeatureStatistics, HaveTheSameBitsAtAnyNumberOfRanks) {
   }
 }
 
+// What float32 has no inverse of is no spread.
+TEST(FeatureStatistics, SurviveASpreadBelowNormalNumbers) {
+  const TemporaryFolder folder;
+  const DatasetFile dataset = write_small_world({.unit = 1e-40}, folder / "world.h5");
+  for (const int feature_dim : {2, 128}) {
+    EXPECT_EQ(fit(dataset, "text", feature_dim).scale.item<float>(), 1);
+  }
+}
+
 TEST(FeatureStatistics, SurviveColumnsWithoutSpread) {
   const TemporaryFolder folder;
   for (const bool all_flat : {false, true}) {

@@ -54,7 +54,7 @@ FeatureTable make_features(const SmallWorld& world, const PreparedDomain& domain
                            random.normal(id, kFeature + static_cast<std::uint32_t>(column))[0] *
                                (1 + static_cast<double>(column % 3));
       const bool flat = world.flat_columns.contains(static_cast<int>(column));
-      values.push_back(present ? static_cast<float>(flat ? 0.25 : value) : 0.0F);
+      values.push_back(present ? static_cast<float>((flat ? 0.25 : value) * world.unit) : 0.0F);
     }
   }
   table.read = [values, width](std::int64_t begin, std::int64_t end, float* out) {

@@ -31,6 +31,7 @@ struct SmallWorld {
   bool later_interactions = true;     // false: those held out are not in the file at all
   std::set<std::string> masked = {};  // modalities that are in the file but that no item has
   std::set<int> flat_columns = {};    // feature columns with the same number for all items
+  double unit = 1;                    // what all feature values are multiplied by
   bool times = false;                 // some of a person's are equal
   std::uint64_t seed = 1;
 };
