@@ -280,7 +280,7 @@ TEST_F(ItemRegressionTest, TakesTheNeighboursThatGraphsFind) {
 
 // As item regression has no other use of features than in proportion to their spread.
 TEST_F(ItemRegressionTest, FeaturesWithASpreadBelowNormalNumbersSayNothing) {
-  const DatasetFile dataset = world({.unit = 1e-40});
+  const DatasetFile dataset = world({.domains = 1, .unit = 1e-40});
   const ItemRegressionTask task{0.6, 10, {{10, 0.6, {2, 1}}}, 0};
   const Fitted fitted = fit(dataset, {"image", "text"}, {task}, {});
   for (const auto& row : fitted.features) {
