@@ -236,17 +236,21 @@ void name_best(const std::string& directory, const std::string& name) {
 }
 
 void name_newest_if_best(const std::string& directory) {
-  static_cast<void>(attempt([&] {  // whoever opens what is damaged tells
-    const std::optional<std::string> newest = newest_checkpoint(directory);
-    const std::optional<std::string> named = name_in_best_file(directory);
-    if (!newest || !named) return;
-    const CheckpointInfo info = read_manifest(*newest).info;
-    const std::string name = checkpoint_name(info.step);
-    if (info.best_step != info.step || *named == name) return;
-    LOG(WARNING) << fs::path(directory) / kCheckpointBestFile << " named " << *named << ", though "
-                 << name << " was better; it is put right";
-    name_best(directory, name);
-  }));
+  const std::optional<std::string> newest = newest_checkpoint(directory);
+  if (!newest) return;
+  std::optional<std::string> named;
+  CheckpointInfo info;
+  const std::optional<Failure> damage = attempt([&] {
+    named = name_in_best_file(directory);
+    info = read_manifest(*newest).info;
+  });
+  // Whoever opens what is damaged tells.
+  if (damage || !named || info.best_step != info.step) return;
+  const std::string name = checkpoint_name(info.step);
+  if (*named == name) return;
+  LOG(WARNING) << fs::path(directory) / kCheckpointBestFile << " named " << *named << ", though "
+               << name << " was better; it is put right";
+  name_best(directory, name);
 }
 
 void correct_best(const std::string& directory, const std::string& published,

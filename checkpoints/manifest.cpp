@@ -207,7 +207,6 @@ void check_datasets(const StoredShard& shard, const Fields& fields) {
   }
 }
 
-// A checkpoint that is complete by its last file: is that there, and of this manifest?
 /// The text of a file that can have so many bytes and no more.
 /// Errors   Error(Cause::checkpoint) where it has more; those of read_small_file().
 std::string read_whole(const fs::path& path, std::int64_t limit_bytes) {
@@ -218,6 +217,7 @@ std::string read_whole(const fs::path& path, std::int64_t limit_bytes) {
   return read_small_file(path.string(), limit_bytes);
 }
 
+// A checkpoint that is complete by its last file: is that there, and of this manifest?
 void check_marker(const std::string& directory, const std::string& checksum) {
   const fs::path path = fs::path(directory) / kCheckpointCompleteFile;
   if (!is_there(path.string())) {

@@ -229,6 +229,7 @@ void Trainer::validate(TrainingState& state) {
 }
 
 void Trainer::save(TrainingState& state, bool is_best, bool is_last) {
+  if (state.step == saved_step_ && !is_best) return;
   refuse_if_diverged(state);
   finish_save();
   if (events_.weigh) {
@@ -279,7 +280,7 @@ void Trainer::save_if_due(TrainingState& state) {
     model_.shard().world->broadcast("save.due", overdue, 0);
     due = due || overdue.item<std::int64_t>() != 0;
   }
-  if (due && state.step != saved_step_) save(state, /*is_best=*/false, /*is_last=*/false);
+  if (due) save(state, /*is_best=*/false, /*is_last=*/false);
 }
 
 TrainingEnd Trainer::run(TrainingState& state) {
@@ -318,7 +319,7 @@ TrainingEnd Trainer::run(TrainingState& state) {
     // Otherwise each validation that improves has fitted them.
     model_.fit_ridge(model_.embeddings(annealing_epoch(state)));
   }
-  if (state.step != saved_step_) save(state, /*is_best=*/false, /*is_last=*/true);
+  save(state, /*is_best=*/false, /*is_last=*/true);
   finish_save();
   if (stop_agreed_) return TrainingEnd::interrupted;
   return is_out_of_patience(state) ? TrainingEnd::early_stopped : TrainingEnd::finished;

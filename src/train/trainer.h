@@ -138,7 +138,8 @@ class Trainer {
   double seconds_of_reading(TrainingState& state, StepRecord& record);
   void refuse_if_diverged(TrainingState& state);
   void tell(const std::optional<StepProfile>& profile);
-  /// Begins to save; the last save of a run is written as it is.
+  /// Begins to save unless this step is saved; the last save of a run is written as it is. A best
+  /// one replaces what an interrupted run saved of the step before its validation.
   void save(TrainingState& state, bool is_best, bool is_last);
   void save_if_due(TrainingState& state);
   void advance_save();
