@@ -14,6 +14,7 @@
 #include "io/tables/interactions_reader.h"
 #include "io/tables/line_reader.h"
 #include "tests/io/files.h"
+#include "tests/support/command.h"
 
 namespace micrec {
 namespace {
@@ -127,16 +128,12 @@ class Dialects : public testing::Test {
 };
 
 TEST_F(Dialects, AreReadBackTheSameOrRefusedByLine) {
-  const std::string python = std::string(MICREC_PYTHON).empty() ? "python3" : MICREC_PYTHON;
   const bool all = from_environment("MICREC_TEST_ALL", "0") == "1";
   const std::string files = from_environment("MICREC_CSV_FILES", all ? "10000" : "600");
   const std::string seed = from_environment(
       "MICREC_CSV_SEED", (all ? text(std::random_device()()) : std::string("11")).c_str());
   std::printf("MICREC_CSV_SEED=%s\n", seed.c_str());
-  const std::string command =
-      text("'", python, "' '", MICREC_SOURCE_DIR, "/tests/io/csv_dialects.py' '", folder_ / "",
-           "' ", files, " ", seed);
-  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  run_python("io/csv_dialects.py", {folder_.path(), files, seed});
   LineReader expected(folder_ / "expected.jsonl");
   simdjson::dom::parser parser;
   std::string_view line;
@@ -145,7 +142,7 @@ TEST_F(Dialects, AreReadBackTheSameOrRefusedByLine) {
     const std::string wrong = read(file);
     if (wrong.empty()) continue;
     ADD_FAILURE() << wrong << "\nof " << line << "\nwith MICREC_CSV_SEED=" << seed << " in\n"
-                  << TemporaryFolder::read(folder_ / std::string(std::string_view(file["file"])));
+                  << file_contents(folder_ / std::string(std::string_view(file["file"])));
   }
   std::printf("%s files with seed %s: %s read, %s refused\n", files.c_str(), seed.c_str(),
               with_commas(read_).c_str(), with_commas(refused_).c_str());

@@ -52,11 +52,12 @@ TEST(CsvReader, NumbersARecordByItsFirstLine) {
 TEST(CsvReader, RefusesBrokenQuotes) {
   const TemporaryFolder folder;
   const std::string open = folder.write("open.csv", "a,b\nx,\"never closed\nc,d\n");
-  expect_error([&] { all_records(open); }, Cause::data, {open + ":2: ", "field 2", "never closed"});
+  expect_error(Cause::data, {open + ":2: ", "field 2", "never closed"}, [&] { all_records(open); });
   const std::string after = folder.write("after.csv", "a,b\n\"x\"y,z\n");
   expect_error(
-      [&] { all_records(after); }, Cause::data,
-      {after + ":2: ", "expected ',' after the closing quote of field 1", "'y,z'", "twice"});
+      Cause::data,
+      {after + ":2: ", "expected ',' after the closing quote of field 1", "'y,z'", "twice"},
+      [&] { all_records(after); });
 }
 
 TEST(CsvReader, RefusesAFieldThatGoesOverManyLines) {
@@ -68,8 +69,8 @@ TEST(CsvReader, RefusesAFieldThatGoesOverManyLines) {
   };
   EXPECT_EQ(all_records(with_lines(CsvReader::kMostLinesOfField)).size(), 2U);
   const std::string path = with_lines(CsvReader::kMostLinesOfField + 1);
-  expect_error([&] { all_records(path); }, Cause::data,
-               {path + ":2: ", "field 2", "not closed in 32 lines"});
+  expect_error(Cause::data, {path + ":2: ", "field 2", "not closed in 32 lines"},
+               [&] { all_records(path); });
 }
 
 TEST(CsvReader, TakesAQuoteAsACharacterInATableOfTabs) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "files.h"
+#include "tests/io/files.h"
 
 namespace micrec {
 namespace {
@@ -19,9 +19,9 @@ TEST(DurableFiles, MakesDirectoriesWithTheirParents) {
 
 TEST(DurableFiles, NamesAFileThatStandsInTheWay) {
   const TemporaryFolder folder;
-  TemporaryFolder::write_plain(folder / "file", "x");
-  expect_error([&] { make_directory_durably(folder / "file"); }, Cause::io, {folder / "file"});
-  expect_error([&] { make_directory_durably(folder / "file/a"); }, Cause::io, {folder / "file"});
+  folder.write("file", "x");
+  expect_error(Cause::io, {folder / "file"}, [&] { make_directory_durably(folder / "file"); });
+  expect_error(Cause::io, {folder / "file"}, [&] { make_directory_durably(folder / "file/a"); });
 }
 
 TEST(DurableFiles, ReplacesContentsAndLeavesNothingBeside) {
@@ -30,21 +30,21 @@ TEST(DurableFiles, ReplacesContentsAndLeavesNothingBeside) {
   replace_file_durably(folder / "f", "second");
   EXPECT_EQ(read_small_file(folder / "f", 6), "second");
   EXPECT_EQ(std::distance(fs::directory_iterator(folder / ""), {}), 1);
-  expect_error([&] { read_small_file(folder / "f", 5); }, Cause::io, {folder / "f"});
-  expect_error([&] { replace_file_durably(folder / "missing/f", ""); }, Cause::io,
-               {"No such file", folder / "missing/f"});
+  expect_error(Cause::io, {folder / "f"}, [&] { read_small_file(folder / "f", 5); });
+  expect_error(Cause::io, {"No such file", folder / "missing/f"},
+               [&] { replace_file_durably(folder / "missing/f", ""); });
 }
 
 TEST(DurableFiles, RenamesOverADirectoryThatExists) {
   const TemporaryFolder folder;
   fs::create_directory(folder / "from");
-  TemporaryFolder::write_plain(folder / "from/x", "new");
+  folder.write("from/x", "new");
   EXPECT_FALSE(rename_directory(folder / "from", folder / "to"));
   fs::create_directory(folder / "from");
-  TemporaryFolder::write_plain(folder / "from/x", "newer");
+  folder.write("from/x", "newer");
   EXPECT_TRUE(rename_directory(folder / "from", folder / "to"));
-  EXPECT_EQ(TemporaryFolder::read(folder / "to/x"), "newer");
-  EXPECT_EQ(TemporaryFolder::read(folder / "from/x"), "new");
+  EXPECT_EQ(file_contents(folder / "to/x"), "newer");
+  EXPECT_EQ(file_contents(folder / "from/x"), "new");
 }
 
 TEST(DurableFiles, DigestsAsXxh128sumPrints) {
@@ -53,11 +53,11 @@ TEST(DurableFiles, DigestsAsXxh128sumPrints) {
   const TemporaryFolder folder;
   std::string large(3'000'001, 'x');
   large[1'500'000] = 'y';
-  TemporaryFolder::write_plain(folder / "f", large);
+  folder.write("f", large);
   const FileDigest digest = digest_file(folder / "f");
   EXPECT_EQ(digest.bytes, 3'000'001);
   EXPECT_EQ(digest.xxh3_128, digest_bytes(large));
-  expect_error([&] { digest_file(folder / "none"); }, Cause::io, {folder / "none"});
+  expect_error(Cause::io, {folder / "none"}, [&] { digest_file(folder / "none"); });
 }
 
 // Every block of every part is as if it were a file of its own, whatever lies between.
@@ -65,7 +65,7 @@ TEST(DurableFiles, DigestsTheBlocksOfParts) {
   const TemporaryFolder folder;
   std::string bytes;
   for (int i = 0; i < 2'500'000; ++i) bytes += static_cast<char>((i * 2654435761U) >> 13);
-  TemporaryFolder::write_plain(folder / "f", bytes);
+  folder.write("f", bytes);
   constexpr std::int64_t kBlock = 700'000;
   const std::vector<FilePart> parts = {{1'000'001, 1'400'000}, {3, 1'000}, {1'003, 900'000}};
   const FileDigest digest = digest_file(folder / "f", parts, kBlock);
@@ -77,16 +77,15 @@ TEST(DurableFiles, DigestsTheBlocksOfParts) {
   for (std::size_t part = 0; part < parts.size(); ++part) {
     for (std::int64_t at = 0; at < parts[part].bytes; at += kBlock) {
       const std::int64_t size = std::min(kBlock, parts[part].bytes - at);
-      TemporaryFolder::write_plain(folder / "block",
-                                   bytes.substr(static_cast<std::size_t>(parts[part].offset + at),
-                                                static_cast<std::size_t>(size)));
+      folder.write("block", bytes.substr(static_cast<std::size_t>(parts[part].offset + at),
+                                         static_cast<std::size_t>(size)));
       const FileDigest alone = digest_file(folder / "block", {{0, size}}, size);
       EXPECT_EQ(digest.parts[part].substr(static_cast<std::size_t>(16 * (at / kBlock)), 16),
                 alone.parts[0]);
     }
   }
   // A file that ends within a part has fewer blocks of it.
-  TemporaryFolder::write_plain(folder / "f", bytes.substr(0, 1'500'000));
+  folder.write("f", bytes.substr(0, 1'500'000));
   const FileDigest cut = digest_file(folder / "f", parts, kBlock);
   EXPECT_EQ(cut.parts[0].size(), 16U);
   EXPECT_NE(cut.parts[0], digest.parts[0].substr(0, 16));
@@ -98,8 +97,8 @@ TEST(DurableFiles, WritesAFileUnderItsOwnName) {
   write_file_durably(folder / "f", "first, longer");
   write_file_durably(folder / "f", "second");
   EXPECT_EQ(read_small_file(folder / "f", 100), "second");
-  expect_error([&] { write_file_durably(folder / "missing/f", ""); }, Cause::io,
-               {"No such file", folder / "missing/f"});
+  expect_error(Cause::io, {"No such file", folder / "missing/f"},
+               [&] { write_file_durably(folder / "missing/f", ""); });
 }
 
 }  // namespace

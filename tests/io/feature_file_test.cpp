@@ -72,11 +72,11 @@ TEST(FeatureFile, TakesDoublesAndNpyBesideKeys) {
   EXPECT_EQ(file.keys(), (std::vector<std::string>{"one", "two"}));
   EXPECT_EQ(read(file, {0, 2}), (std::vector<float>{1.5F, -2}));
   folder.write("n.keys.txt", "one\n");
-  expect_error([&] { FeatureFile::open(path); }, Cause::data,
-               {path, "1 keys in " + (folder / "n.keys.txt"), "but 2 rows"});
+  expect_error(Cause::data, {path, "1 keys in " + (folder / "n.keys.txt"), "but 2 rows"},
+               [&] { FeatureFile::open(path); });
   std::filesystem::remove(folder / "n.keys.txt");
-  expect_error([&] { FeatureFile::open(path); }, Cause::io,
-               {folder / "n.keys.txt", "No such file"});
+  expect_error(Cause::io, {folder / "n.keys.txt", "No such file"},
+               [&] { FeatureFile::open(path); });
 }
 
 TEST(FeatureFile, NamesTheFirstValueThatIsNotFinite) {
@@ -87,11 +87,10 @@ TEST(FeatureFile, NamesTheFirstValueThatIsNotFinite) {
     const FeatureFile file = FeatureFile::open(path);
     EXPECT_EQ(read(file, {0, 2}), (std::vector<float>{1, 2, 3, 4}));
     expect_error(
-        [&] {
-          read(file, {1, 3});
-        },
         Cause::data,
-        {path + ": row 2 (key 'z'), column 1", "expected a finite number, got ", text(bad)});
+        {path + ": row 2 (key 'z'), column 1", "expected a finite number, got ", text(bad)}, [&] {
+          read(file, {1, 3});
+        });
   }
 }
 
@@ -114,11 +113,10 @@ TEST(FeatureFile, TellsAValueTooLargeForFloat32FromAnInfiniteOne) {
   for (const char* name : {"d.h5", "n.npy"}) {
     const FeatureFile file = FeatureFile::open(folder / name);
     expect_error(
-        [&] {
-          read(file, {0, 2});
-        },
         Cause::data,
-        {folder / name, "row 1 (key 'y'), column 0", "got -1e+300", "too large for float32"});
+        {folder / name, "row 1 (key 'y'), column 0", "got -1e+300", "too large for float32"}, [&] {
+          read(file, {0, 2});
+        });
   }
 }
 
@@ -128,7 +126,7 @@ TEST(FeatureFile, NoTurnedBitOfKeysOrValuesIsTaken) {
   const std::string path = folder / "a.h5";
   const std::vector<float> values = {1, 2, 3, 4, 5, 6};
   write_feature_file(path, {"one", "two", "six"}, 2, values.data());
-  const std::string whole = TemporaryFolder::read(path);
+  const std::string whole = file_contents(path);
   const std::string rows(reinterpret_cast<const char*>(values.data()), 6 * sizeof(float));
   for (const std::string& part : {std::string("onetwosix"), rows}) {
     const std::size_t begin = whole.find(part);
@@ -137,7 +135,7 @@ TEST(FeatureFile, NoTurnedBitOfKeysOrValuesIsTaken) {
       std::string bytes = whole;
       bytes[begin + bit / 8] = static_cast<char>(bytes[begin + bit / 8] ^ (1 << bit % 8));
       folder.write("a.h5", bytes);
-      expect_error([&] { FeatureFile::open(path); }, Cause::data, {path, "not what was written"});
+      expect_error(Cause::data, {path, "not what was written"}, [&] { FeatureFile::open(path); });
     }
   }
 }
@@ -146,24 +144,24 @@ TEST(FeatureFile, RefusesMalformedFiles) {
   const TemporaryFolder folder;
   const auto open = [&] { FeatureFile::open(folder / "a.h5"); };
   write(folder, {"x", "y", "x"}, {1, 2, 3}, {3, 1});
-  expect_error(open, Cause::data,
-               {folder / "a.h5", "rows 0 and 2 both have the key 'x'", "each item once"});
+  expect_error(Cause::data,
+               {folder / "a.h5", "rows 0 and 2 both have the key 'x'", "each item once"}, open);
   write(folder, {"x", ""}, {1, 2}, {2, 1});
-  expect_error(open, Cause::data, {"the key of row 1 is empty"});
+  expect_error(Cause::data, {"the key of row 1 is empty"}, open);
   write(folder, {"x", "y"}, {1, 2, 3}, {3, 1});
-  expect_error(open, Cause::data, {"2 keys, but 3 rows of values"});
+  expect_error(Cause::data, {"2 keys, but 3 rows of values"}, open);
   write(folder, {"x", "y"}, {1, 2}, {2});
-  expect_error(open, Cause::data,
-               {"expected a table (items, width), got an array of 1 dimensions"});
+  expect_error(Cause::data, {"expected a table (items, width), got an array of 1 dimensions"},
+               open);
   write(folder, {"x", "y"}, {}, {2, 0});
-  expect_error(open, Cause::data, {"no columns"});
+  expect_error(Cause::data, {"no columns"}, open);
   {
     Hdf5File file = Hdf5File::create(folder / "a.h5");
     file.write_text("/keys", {"x"});
     file.write("/value", std::vector<float>{1});
     file.close();
   }
-  expect_error(open, Cause::data, {"no dataset /key", "got keys, value", "encode_features.py"});
+  expect_error(Cause::data, {"no dataset /key", "got keys, value", "encode_features.py"}, open);
   {
     Hdf5File file = Hdf5File::create(folder / "a.h5");
     file.write_text("/key", {"x"});
@@ -171,7 +169,7 @@ TEST(FeatureFile, RefusesMalformedFiles) {
     file.write("/value", &one, {1, 1});
     file.close();
   }
-  expect_error(open, Cause::data, {"a.h5:/value", "expected floats, got int32"});
+  expect_error(Cause::data, {"a.h5:/value", "expected floats, got int32"}, open);
   {
     Hdf5File file = Hdf5File::create(folder / "a.h5");
     file.write("/key", std::vector<std::int64_t>{1});
@@ -179,16 +177,17 @@ TEST(FeatureFile, RefusesMalformedFiles) {
     file.write("/value", &one, {1, 1});
     file.close();
   }
-  expect_error(open, Cause::data, {"a.h5:/key", "expected text, got int64"});
+  expect_error(Cause::data, {"a.h5:/key", "expected text, got int64"}, open);
   folder.write("a.h5", "key,value\n");
-  expect_error(open, Cause::data, {"not an HDF5 file"});
+  expect_error(Cause::data, {"not an HDF5 file"}, open);
   for (const char* name : {"x.npz", "x.csv", "empty.h5"}) {
     const std::string other = folder.write(name, name[0] == 'e' ? "" : "PK\x03\x04 or key,value\n");
-    expect_error([&] { FeatureFile::open(other); }, Cause::data,
+    expect_error(Cause::data,
                  {other, "not an HDF5 file", "NAME.h5 with /key and /value",
-                  "NAME.npy beside NAME.keys.txt"});
+                  "NAME.npy beside NAME.keys.txt"},
+                 [&] { FeatureFile::open(other); });
   }
-  expect_error([&] { FeatureFile::open(folder / "none.h5"); }, Cause::io, {"No such file"});
+  expect_error(Cause::io, {"No such file"}, [&] { FeatureFile::open(folder / "none.h5"); });
 }
 
 }  // namespace

@@ -1,84 +1,33 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <zlib.h>
 
-#include <filesystem>
-#include <fstream>
-#include <functional>
-#include <iterator>
-#include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "base/error.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
+#include "tests/support/temporary_folder.h"
 
 namespace micrec {
 
-/// A folder of its own that goes when the test ends.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "micrec-io-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no folder " + pattern);
-    path_ = pattern;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  /// How many entries it has.
-  std::size_t files() const {
-    const std::filesystem::directory_iterator entries(path_);
-    return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
-  }
-
-  /// Writes a file; through gzip if its name ends with .gz.
-  std::string write(const std::string& name, const std::string& bytes) const {
-    const std::string path = *this / name;
-    if (name.ends_with(".gz")) {
-      gzFile file = gzopen(path.c_str(), "wb");
-      EXPECT_EQ(gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size())),
-                static_cast<int>(bytes.size()));
-      EXPECT_EQ(gzclose(file), Z_OK);
-    } else {
-      write_plain(path, bytes);
-    }
-    return path;
-  }
-
-  static void write_plain(const std::string& path, const std::string& bytes) {
-    std::ofstream(path, std::ios::binary) << bytes;
-  }
-  static std::string read(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-
- private:
-  std::filesystem::path path_;
-};
-
-/// Expects an Error of the cause whose message has all the parts.
-inline void expect_error(const std::function<void()>& action, Cause cause,
-                         const std::vector<std::string>& parts) {
-  try {
-    action();
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    EXPECT_EQ(error.cause(), cause) << message;
-    for (const std::string& part : parts) {
-      EXPECT_NE(message.find(part), std::string::npos) << "no '" << part << "' in: " << message;
-    }
-    EXPECT_EQ(message.find('\n'), std::string::npos) << "more than a line: " << message;
-    return;
-  }
-  ADD_FAILURE() << "expected an error with '" << (parts.empty() ? "" : parts.back()) << "'";
+/// The bytes as gzip packs them.
+inline std::string gzip(const std::string& bytes) {
+  z_stream stream{};
+  constexpr int kWithHeaderOfGzip = 16 + MAX_WBITS;
+  EXPECT_EQ(deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kWithHeaderOfGzip, 8,
+                         Z_DEFAULT_STRATEGY),
+            Z_OK);
+  std::string packed(deflateBound(&stream, static_cast<uLong>(bytes.size())), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  packed.resize(stream.total_out);
+  EXPECT_EQ(deflateEnd(&stream), Z_OK);
+  return packed;
 }
 
 }  // namespace micrec

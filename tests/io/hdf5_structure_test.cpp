@@ -2,12 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <iterator>
-
 #include "base/error.h"
-#include "files.h"
 #include "io/hdf5.h"
+#include "tests/io/files.h"
 #include "tests/support/hdf5_edit.h"
 
 namespace micrec {
@@ -40,11 +37,6 @@ void read_each_dataset(const std::string& path) {
   file.read<std::int64_t>("/plain");
 }
 
-std::string bytes_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 TEST(Hdf5Structure, OfAWholeFileIsAccepted) {
   const TemporaryFolder folder;
   EXPECT_NO_THROW(Hdf5Structure(write(folder)));
@@ -55,42 +47,42 @@ TEST(Hdf5Structure, IsLeftToTheLibraryWhereThereIsNone) {
   const TemporaryFolder folder;
   EXPECT_NO_THROW(Hdf5Structure(folder.write("empty", "")));
   EXPECT_NO_THROW(Hdf5Structure(folder.write("text", std::string(5000, 'x'))));
-  const std::string whole = bytes_of(write(folder));
+  const std::string whole = file_contents(write(folder));
   EXPECT_NO_THROW(Hdf5Structure(folder.write("cut", whole.substr(0, whole.size() - 1))));
-  expect_error([&] { Hdf5Structure{folder / "nowhere"}; }, Cause::io, {"nowhere"});
+  expect_error(Cause::io, {"nowhere"}, [&] { Hdf5Structure{folder / "nowhere"}; });
 }
 
 TEST(Hdf5Structure, IsRefusedWhereAStringIsNotInItsHeap) {
   const TemporaryFolder folder;
-  std::string bytes = bytes_of(write(folder));
+  std::string bytes = file_contents(write(folder));
   const std::size_t heap = bytes.find("GCOL");
   ASSERT_NE(heap, std::string::npos);
   bytes[heap + 16 + 8 + 2] = '\x7F';  // the length of its first object
   const std::string path = folder.write("heap.h5", bytes);
-  expect_error([&] { Hdf5File::open(path); }, Cause::data,
-               {path, "damaged near byte", "global heap", "make or fetch it again"});
+  expect_error(Cause::data, {path, "damaged near byte", "global heap", "make or fetch it again"},
+               [&] { Hdf5File::open(path); });
 }
 
 TEST(Hdf5Structure, IsRefusedWhereANameCouldNotBePrinted) {
   const TemporaryFolder folder;
-  const std::string whole = bytes_of(write(folder));
+  const std::string whole = file_contents(write(folder));
   const std::size_t name = whole.find("packed");
   ASSERT_NE(name, std::string::npos);
   for (const char letter : {'\xEF', '\n'}) {
     std::string bytes = whole;
     bytes[name] = letter;
     const std::string path = folder.write("name.h5", bytes);
-    expect_error([&] { Hdf5File::open(path); }, Cause::data, {path, "no printable UTF-8"});
+    expect_error(Cause::data, {path, "no printable UTF-8"}, [&] { Hdf5File::open(path); });
   }
 }
 
 // Its bytes have been compared with a digest, so there is nothing to find.
 TEST(Hdf5Structure, OfAVerifiedFileIsNotFollowed) {
   const TemporaryFolder folder;
-  std::string bytes = bytes_of(write(folder));
+  std::string bytes = file_contents(write(folder));
   bytes.at(bytes.find("packed")) = '\n';
   const std::string path = folder.write("name.h5", bytes);
-  expect_error([&] { Hdf5File::open(path); }, Cause::data, {path, "no printable UTF-8"});
+  expect_error(Cause::data, {path, "no printable UTF-8"}, [&] { Hdf5File::open(path); });
   const Hdf5File file = Hdf5File::open(path, Hdf5Content::verified);
   EXPECT_EQ(file.read<std::int64_t>("/plain"), (std::vector<std::int64_t>{1, 2, 3}));
 }
@@ -98,12 +90,12 @@ TEST(Hdf5Structure, OfAVerifiedFileIsNotFollowed) {
 // The library copies as many bytes as the shape of a chunk has, however few its filters gave.
 TEST(Hdf5Structure, IsRefusedWhereAChunkIsNotOfItsShape) {
   const TemporaryFolder folder;
-  const std::string whole = bytes_of(write(folder));
+  const std::string whole = file_contents(write(folder));
   const auto expect_refused = [&](std::size_t at, char value, const char* what) {
     std::string bytes = whole;
     bytes.at(at) = value;
     const std::string path = folder.write("chunk.h5", bytes);
-    expect_error([&] { Hdf5File::open(path); }, Cause::data, {path, "damaged near byte", what});
+    expect_error(Cause::data, {path, "damaged near byte", what}, [&] { Hdf5File::open(path); });
   };
   const std::size_t rows = whole.find(std::string("\x64\0\0\0\x04\0\0\0", 8));  // of /packed
   ASSERT_NE(rows, std::string::npos);
@@ -120,7 +112,7 @@ TEST(Hdf5Structure, IsRefusedWhereAChunkIsNotOfItsShape) {
 // The library itself crashes, hangs or takes all memory on some of these.
 TEST(Hdf5Structure, NoTurnedByteIsMoreThanAnError) {
   const TemporaryFolder folder;
-  const std::string whole = bytes_of(write(folder));
+  const std::string whole = file_contents(write(folder));
   std::size_t refused = 0;
   for (std::size_t at = 0; at < whole.size(); ++at) {
     // The unused space of the file's blocks, of which one byte is as good as another.

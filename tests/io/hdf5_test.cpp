@@ -120,12 +120,12 @@ TEST(Hdf5, ReadsIntegersFromNarrowerOnesAndFloatsFromFloats) {
   EXPECT_EQ(file.read<std::int64_t>("int"), (std::vector<std::int64_t>{-5, 7}));
   EXPECT_EQ(file.read<float>("double"), (std::vector<float>{0.1F, -2.0F}));
   EXPECT_EQ(file.read<double>("float"), (std::vector<double>{0.5, double{1e30F}}));
-  expect_error([&] { file.read<std::int32_t>("long"); }, Cause::data,
-               {"a.h5:/long", "expected int32, got int64"});
-  expect_error([&] { file.read<float>("int"); }, Cause::data,
-               {"a.h5:/int", "expected float32, got int32"});
-  expect_error([&] { file.read<std::uint8_t>("int"); }, Cause::data, {"expected uint8, got int32"});
-  expect_error([&] { file.read_text("int"); }, Cause::data, {"expected text, got int32"});
+  expect_error(Cause::data, {"a.h5:/long", "expected int32, got int64"},
+               [&] { file.read<std::int32_t>("long"); });
+  expect_error(Cause::data, {"a.h5:/int", "expected float32, got int32"},
+               [&] { file.read<float>("int"); });
+  expect_error(Cause::data, {"expected uint8, got int32"}, [&] { file.read<std::uint8_t>("int"); });
+  expect_error(Cause::data, {"expected text, got int32"}, [&] { file.read_text("int"); });
 }
 
 TEST(Hdf5, KeepsStringsOfAnyLength) {
@@ -157,11 +157,9 @@ TEST(Hdf5, KeepsStringsOfAnyLength) {
 TEST(Hdf5, RefusesAStringWithAZeroByte) {
   const TemporaryFolder folder;
   Hdf5File file = Hdf5File::create(folder / "a.h5");
-  expect_error(
-      [&] {
-        file.write_text("keys", {"fine", std::string("no\0t", 4)});
-      },
-      Cause::data, {"a.h5:/keys", "row 1", "zero byte"});
+  expect_error(Cause::data, {"a.h5:/keys", "row 1", "zero byte"}, [&] {
+    file.write_text("keys", {"fine", std::string("no\0t", 4)});
+  });
 }
 
 TEST(Hdf5, KeepsAttributesOfFilesGroupsAndDatasets) {
@@ -190,16 +188,16 @@ TEST(Hdf5, KeepsAttributesOfFilesGroupsAndDatasets) {
   EXPECT_TRUE(file.has_attribute("/g/h", "version"));
   EXPECT_FALSE(file.has_attribute("/g/h", "versoin"));
   EXPECT_FALSE(file.has_attribute("/none", "version"));
-  expect_error([&] { file.text_attribute("/", "absent"); }, Cause::data,
-               {"a.h5:/@absent", "no such attribute"});
-  expect_error([&] { file.integer_attribute("/", "format"); }, Cause::data,
-               {"/@format", "expected one integer, got 1 of text"});
-  expect_error([&] { file.number_attribute("/g/d", "rows"); }, Cause::data,
-               {"/g/d@rows", "expected one number, got 1 of int64"});
-  expect_error([&] { file.text_attribute("/g/d", "rows"); }, Cause::data,
-               {"/g/d@rows", "expected one string, got 1 of int64"});
-  expect_error([&] { file.text_attribute("/nowhere", "x"); }, Cause::data,
-               {"/nowhere", "no such group or dataset", "/ has g"});
+  expect_error(Cause::data, {"a.h5:/@absent", "no such attribute"},
+               [&] { file.text_attribute("/", "absent"); });
+  expect_error(Cause::data, {"/@format", "expected one integer, got 1 of text"},
+               [&] { file.integer_attribute("/", "format"); });
+  expect_error(Cause::data, {"/g/d@rows", "expected one number, got 1 of int64"},
+               [&] { file.number_attribute("/g/d", "rows"); });
+  expect_error(Cause::data, {"/g/d@rows", "expected one string, got 1 of int64"},
+               [&] { file.text_attribute("/g/d", "rows"); });
+  expect_error(Cause::data, {"/nowhere", "no such group or dataset", "/ has g"},
+               [&] { file.text_attribute("/nowhere", "x"); });
 }
 
 TEST(Hdf5, TellsWhatIsThere) {
@@ -219,28 +217,25 @@ TEST(Hdf5, TellsWhatIsThere) {
   EXPECT_EQ(file.expect_shape("/domains/food/train/user", {-1}), (std::vector<std::int64_t>{3}));
 
   const auto read = [&](const char* name) { file.read<std::int32_t>(name); };
-  expect_error([&] { read("/domains/toys/x"); }, Cause::data,
-               {"a.h5:/domains/toys/x", "no such dataset", "/domains has beauty, food"});
-  expect_error([&] { read("/domains/food"); }, Cause::data,
-               {"/domains/food", "expected a dataset, got a group"});
-  expect_error([&] { file.children("/domains/food/train/user"); }, Cause::data,
-               {"expected a group"});
-  expect_error(
-      [&] {
-        file.expect_shape("/domains/food/train/user", {-1, 2});
-      },
-      Cause::data, {"expected shape (any, 2), got (3)"});
-  expect_error([&] { file.expect_shape("/domains/food/train/user", {4}); }, Cause::data,
-               {"expected shape (4), got (3)"});
-  expect_error([&] { file.write("/domains/food/train/user", std::vector<float>{1}); }, Cause::data,
-               {"exists already"});
-  expect_error([&] { file.make_group("/domains"); }, Cause::data, {"/domains", "exists already"});
+  expect_error(Cause::data,
+               {"a.h5:/domains/toys/x", "no such dataset", "/domains has beauty, food"},
+               [&] { read("/domains/toys/x"); });
+  expect_error(Cause::data, {"/domains/food", "expected a dataset, got a group"},
+               [&] { read("/domains/food"); });
+  expect_error(Cause::data, {"expected a group"},
+               [&] { file.children("/domains/food/train/user"); });
+  expect_error(Cause::data, {"expected shape (any, 2), got (3)"}, [&] {
+    file.expect_shape("/domains/food/train/user", {-1, 2});
+  });
+  expect_error(Cause::data, {"expected shape (4), got (3)"},
+               [&] { file.expect_shape("/domains/food/train/user", {4}); });
+  expect_error(Cause::data, {"exists already"},
+               [&] { file.write("/domains/food/train/user", std::vector<float>{1}); });
+  expect_error(Cause::data, {"/domains", "exists already"}, [&] { file.make_group("/domains"); });
   std::int32_t one[4];
-  expect_error(
-      [&] {
-        file.read_rows("/domains/food/train/user", {1, 5}, one);
-      },
-      Cause::data, {"rows 1 to 5", "it has 3 rows"});
+  expect_error(Cause::data, {"rows 1 to 5", "it has 3 rows"}, [&] {
+    file.read_rows("/domains/food/train/user", {1, 5}, one);
+  });
 }
 
 TEST(Hdf5, MakesEqualFilesOfEqualContents) {
@@ -252,7 +247,7 @@ TEST(Hdf5, MakesEqualFilesOfEqualContents) {
     file.set_attribute("/g", "n", 1);
     file.close();
   }
-  EXPECT_EQ(TemporaryFolder::read(folder / "a.h5"), TemporaryFolder::read(folder / "b.h5"));
+  EXPECT_EQ(file_contents(folder / "a.h5"), file_contents(folder / "b.h5"));
 }
 
 TEST(Hdf5, MakesEqualFilesAtAnyNumberOfThreadsAndOfRowsAtATime) {
@@ -271,7 +266,7 @@ TEST(Hdf5, MakesEqualFilesAtAnyNumberOfThreadsAndOfRowsAtATime) {
         file.write_rows("x", {begin, std::min(begin + step, kRows)}, values.data() + 2 * begin);
       }
       file.close();
-      const std::string bytes = TemporaryFolder::read(folder / "a.h5");
+      const std::string bytes = file_contents(folder / "a.h5");
       if (expected.empty()) expected = bytes;
       EXPECT_TRUE(bytes == expected) << threads << " threads, " << step << " rows at a time";
       EXPECT_EQ(Hdf5File::open(folder / "a.h5").read<std::int32_t>("x"), values);
@@ -294,8 +289,7 @@ TEST(Hdf5, PacksNumbersWhoseLowBytesAreNoise) {
       file.close();
       EXPECT_EQ(Hdf5File::open(folder / "a.h5").read<std::int64_t>("x"), values);
       const std::size_t numbers = (rows + 65'535) / 65'536 * 65'536;  // of whole chunks
-      EXPECT_LT(TemporaryFolder::read(folder / "a.h5").size(),
-                numbers * bytes * 101 / 100 + 12'000);
+      EXPECT_LT(file_contents(folder / "a.h5").size(), numbers * bytes * 101 / 100 + 12'000);
     }
   }
 }
@@ -332,15 +326,15 @@ TEST(Hdf5, ServesManyThreads) {
 
 TEST(Hdf5, RefusesFilesThatAreNotThereOrNotHdf5) {
   const TemporaryFolder folder;
-  expect_error([&] { Hdf5File::open(folder / "none.h5"); }, Cause::io,
-               {folder / "none.h5", "No such file"});
-  expect_error([&] { Hdf5File::open(folder / ""); }, Cause::io, {"Is a directory"});
+  expect_error(Cause::io, {folder / "none.h5", "No such file"},
+               [&] { Hdf5File::open(folder / "none.h5"); });
+  expect_error(Cause::io, {"Is a directory"}, [&] { Hdf5File::open(folder / ""); });
   const std::string other = folder.write("other.h5", "user_id,item_id\n1,2\n");
-  expect_error([&] { Hdf5File::open(other); }, Cause::data, {other, "not an HDF5 file"});
-  expect_error([&] { Hdf5File::open(folder.write("empty.h5", "")); }, Cause::data,
-               {"not an HDF5 file"});
-  expect_error([&] { Hdf5File::create(folder / "no/folder/a.h5"); }, Cause::io,
-               {"no/folder/a.h5", "cannot write", "No such file or directory"});
+  expect_error(Cause::data, {other, "not an HDF5 file"}, [&] { Hdf5File::open(other); });
+  expect_error(Cause::data, {"not an HDF5 file"},
+               [&] { Hdf5File::open(folder.write("empty.h5", "")); });
+  expect_error(Cause::io, {"no/folder/a.h5", "cannot write", "No such file or directory"},
+               [&] { Hdf5File::create(folder / "no/folder/a.h5"); });
 }
 
 TEST(Hdf5, RefusesACutOffFileAtAnyLength) {
@@ -355,10 +349,10 @@ TEST(Hdf5, RefusesACutOffFileAtAnyLength) {
     file.write("value", values);
     file.close();
   }
-  const std::string whole = TemporaryFolder::read(path);
+  const std::string whole = file_contents(path);
   for (std::size_t size = 0; size < whole.size(); size += 509) {
-    TemporaryFolder::write_plain(folder / "cut.h5", whole.substr(0, size));
-    expect_error([&] { Hdf5File::open(folder / "cut.h5"); }, Cause::data, {folder / "cut.h5"});
+    folder.write("cut.h5", whole.substr(0, size));
+    expect_error(Cause::data, {folder / "cut.h5"}, [&] { Hdf5File::open(folder / "cut.h5"); });
   }
 }
 
@@ -372,13 +366,13 @@ TEST(Hdf5, RefusesDamagedCompressedRows) {
     file.write("packed", values, {.compress = true});
     file.close();
   }
-  std::string bytes = TemporaryFolder::read(path);
+  std::string bytes = file_contents(path);
   const std::size_t middle = bytes.size() / 2;  // the numbers take nearly all of the file
   for (std::size_t i = middle; i < middle + 8; ++i) bytes[i] = static_cast<char>(~bytes[i]);
-  TemporaryFolder::write_plain(path, bytes);
+  set_file_contents(path, bytes);
   const Hdf5File file = Hdf5File::open(path);
-  expect_error([&] { file.read<float>("packed"); }, Cause::data,
-               {path + ":/packed: reading failed: ", "inflate", "may be damaged"});
+  expect_error(Cause::data, {path + ":/packed: reading failed: ", "inflate", "may be damaged"},
+               [&] { file.read<float>("packed"); });
 }
 
 TEST(Hdf5, RefusesSizesThatTheFileCannotHold) {
@@ -390,17 +384,18 @@ TEST(Hdf5, RefusesSizesThatTheFileCannotHold) {
     Hdf5File::create(path).close();
     Hdf5Edit(path).add_chunked("x", std::vector<float>(1000, 1.0F), 1, 1000);
   }
-  std::string bytes = TemporaryFolder::read(path);
+  std::string bytes = file_contents(path);
   const std::int64_t rows = 1000;
   const std::string stored(reinterpret_cast<const char*>(&rows), 8);
   const std::size_t at = bytes.find(stored);
   ASSERT_NE(at, std::string::npos);
   std::memcpy(bytes.data() + at, &kMark, 8);
-  TemporaryFolder::write_plain(path, bytes);
+  set_file_contents(path, bytes);
   const Hdf5File file = Hdf5File::open(path);
-  expect_error([&] { file.read<float>("x"); }, Cause::data,
+  expect_error(Cause::data,
                {path + ":/x", text("claims to be (", kMark, ", 1) of 4 bytes each"), "cannot hold",
-                "damaged"});
+                "damaged"},
+               [&] { file.read<float>("x"); });
 }
 
 [[noreturn]] void write_past_a_limit(const std::string& path) {

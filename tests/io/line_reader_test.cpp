@@ -57,8 +57,8 @@ TEST(LineReader, SkipsAByteOrderMark) {
 
 TEST(LineReader, ReadsGzipAndPlainTextUnderAGzipName) {
   const TemporaryFolder folder;
-  EXPECT_EQ(all_lines(folder.write("a.gz", "one\ntwo")), (Lines{"one", "two"}));
-  TemporaryFolder::write_plain(folder / "plain.gz", "one\ntwo");
+  EXPECT_EQ(all_lines(folder.write("a.gz", gzip("one\ntwo"))), (Lines{"one", "two"}));
+  folder.write("plain.gz", "one\ntwo");
   EXPECT_EQ(all_lines(folder / "plain.gz"), (Lines{"one", "two"}));
 }
 
@@ -73,19 +73,19 @@ TEST(LineReader, GivesLinesThatCrossItsBufferWhole) {
   }
   ASSERT_GT(all.size(), 1024U * 1024U);
   EXPECT_EQ(all_lines(folder.write("wide", all)), lines);
-  EXPECT_EQ(all_lines(folder.write("wide.gz", all)), lines);
+  EXPECT_EQ(all_lines(folder.write("wide.gz", gzip(all))), lines);
 }
 
 TEST(LineReader, RefusesAGzipFileThatIsCutOffAnywhere) {
   const TemporaryFolder folder;
   std::string lines;
   for (int i = 0; i < 5000; ++i) lines += text("line ", i * 7919 % 5000, "\n");
-  const std::string whole = TemporaryFolder::read(folder.write("whole.gz", lines));
+  const std::string whole = gzip(lines);
   for (const std::size_t size :
        {whole.size() - 1, whole.size() - 8, whole.size() / 2, std::size_t{30}}) {
-    TemporaryFolder::write_plain(folder / "cut.gz", whole.substr(0, size));
-    expect_error([&] { all_lines(folder / "cut.gz"); }, Cause::data,
-                 {folder / "cut.gz", "cut off", "fetch the file again"});
+    folder.write("cut.gz", whole.substr(0, size));
+    expect_error(Cause::data, {folder / "cut.gz", "cut off", "fetch the file again"},
+                 [&] { all_lines(folder / "cut.gz"); });
   }
 }
 
@@ -93,33 +93,33 @@ TEST(LineReader, RefusesDamagedGzipData) {
   const TemporaryFolder folder;
   std::string lines;
   for (int i = 0; i < 5000; ++i) lines += text("line ", i * 7919 % 5000, "\n");
-  std::string bytes = TemporaryFolder::read(folder.write("a.gz", lines));
+  std::string bytes = gzip(lines);
   for (std::size_t i = bytes.size() / 2; i < bytes.size() / 2 + 8; ++i)
     bytes[i] = static_cast<char>(~bytes[i]);
-  TemporaryFolder::write_plain(folder / "a.gz", bytes);
-  expect_error([&] { all_lines(folder / "a.gz"); }, Cause::data, {folder / "a.gz", "damaged"});
+  folder.write("a.gz", bytes);
+  expect_error(Cause::data, {folder / "a.gz", "damaged"}, [&] { all_lines(folder / "a.gz"); });
 }
 
 TEST(LineReader, RefusesWhatFollowsCompressedData) {
   const TemporaryFolder folder;
-  const std::string packed = TemporaryFolder::read(folder.write("a.gz", "one\ntwo\n"));
-  TemporaryFolder::write_plain(folder / "twice.gz", packed + packed);
+  const std::string packed = gzip("one\ntwo\n");
+  folder.write("twice.gz", packed + packed);
   EXPECT_EQ(all_lines(folder / "twice.gz"), (Lines{"one", "two", "one", "two"}));
-  TemporaryFolder::write_plain(folder / "padded.gz", packed + std::string(1000, '\0'));
+  folder.write("padded.gz", packed + std::string(1000, '\0'));
   EXPECT_EQ(all_lines(folder / "padded.gz"), (Lines{"one", "two"}));
-  TemporaryFolder::write_plain(folder / "joined.gz", packed + "three\nfour\n");
-  expect_error([&] { all_lines(folder / "joined.gz"); }, Cause::data,
-               {folder / "joined.gz", "followed by other bytes after line 2"});
+  folder.write("joined.gz", packed + "three\nfour\n");
+  expect_error(Cause::data, {folder / "joined.gz", "followed by other bytes after line 2"},
+               [&] { all_lines(folder / "joined.gz"); });
 }
 
 TEST(LineReader, RefusesWhatIsNotATextFile) {
   const TemporaryFolder folder;
-  expect_error([&] { LineReader(folder / "nothing.csv"); }, Cause::io,
-               {folder / "nothing.csv", "No such file"});
-  expect_error([&] { LineReader(folder / ""); }, Cause::io, {"Is a directory"});
+  expect_error(Cause::io, {folder / "nothing.csv", "No such file"},
+               [&] { LineReader(folder / "nothing.csv"); });
+  expect_error(Cause::io, {"Is a directory"}, [&] { LineReader(folder / ""); });
   const std::string path = folder.write("utf16.csv", std::string("\xFF\xFEu\0s\0", 6));
-  expect_error([&] { LineReader reader(path); }, Cause::data,
-               {path + ":1", "UTF-16", "save it as UTF-8"});
+  expect_error(Cause::data, {path + ":1", "UTF-16", "save it as UTF-8"},
+               [&] { LineReader reader(path); });
 }
 
 TEST(LineReader, NamesWhatAFileIsInstead) {
@@ -127,7 +127,7 @@ TEST(LineReader, NamesWhatAFileIsInstead) {
   const auto refuse = [&](const std::string& bytes, const std::vector<std::string>& parts) {
     std::vector<std::string> all = parts;
     all.push_back(folder.write("file.csv", bytes) + ":1: the file is ");
-    expect_error([&] { LineReader reader(folder / "file.csv"); }, Cause::data, all);
+    expect_error(Cause::data, all, [&] { LineReader reader(folder / "file.csv"); });
   };
   refuse(std::string("PK\x03\x04", 4) + "rest", {"a zip archive", "unzip"});
   refuse("PAR1\x15\x04", {"Parquet", "to_csv"});
@@ -141,10 +141,9 @@ TEST(LineReader, NamesWhatAFileIsInstead) {
   refuse(std::string("u\0s\0e\0r\0_\0i\0d\0", 14), {"UTF-16", "save it as UTF-8"});
   refuse(std::string("\xFF\xFE\0\0u\0\0\0", 8), {"UTF-32"});
   // Compressed twice, in whatever way.
-  const std::string packed = TemporaryFolder::read(folder.write("a.gz", "one\n"));
-  const std::string path = folder.write("twice.gz", packed);
-  expect_error([&] { LineReader reader(path); }, Cause::data,
-               {path, "gzip data inside compressed data", "undo one"});
+  const std::string path = folder.write("twice.gz", gzip(gzip("one\n")));
+  expect_error(Cause::data, {path, "gzip data inside compressed data", "undo one"},
+               [&] { LineReader reader(path); });
 }
 
 TEST(LineReader, RefusesALineThatIsTooLong) {
@@ -153,7 +152,7 @@ TEST(LineReader, RefusesALineThatIsTooLong) {
   LineReader reader(path, 1024);
   std::string_view line;
   ASSERT_TRUE(reader.next(&line));
-  expect_error([&] { reader.next(&line); }, Cause::data, {path + ":2: ", "longer than 1.0 KiB"});
+  expect_error(Cause::data, {path + ":2: ", "longer than 1.0 KiB"}, [&] { reader.next(&line); });
   const std::string just = folder.write("just", std::string(1024, 'x') + "\n");
   LineReader exact(just, 1024);
   EXPECT_TRUE(exact.next(&line));

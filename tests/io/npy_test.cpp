@@ -60,9 +60,7 @@ TEST(Npy, WritesWhatItReadsAsNumpyDoes) {
     const NpyFile file = NpyFile::open(path);
     EXPECT_EQ(file.shape(), (std::vector<std::int64_t>{rows, 2}));
     EXPECT_EQ(read(file, {0, rows}, 2), all);
-    std::ifstream written(path, std::ios::binary);
-    const std::string bytes((std::istreambuf_iterator<char>(written)), {});
-    EXPECT_EQ(bytes, npy(header("<f4", text("(", rows, ", 2)")), bytes_of(all)));
+    EXPECT_EQ(file_contents(path), npy(header("<f4", text("(", rows, ", 2)")), bytes_of(all)));
   }
   EXPECT_EQ(folder.files(), 4U);
 }
@@ -178,10 +176,10 @@ TEST(Npy, RefusesMalformedFiles) {
     const std::string path = folder.write("a.npy", one.bytes);
     std::vector<std::string> parts = one.parts;
     parts.push_back(path + ": ");
-    expect_error([&] { NpyFile::open(path); }, Cause::data, parts);
+    expect_error(Cause::data, parts, [&] { NpyFile::open(path); });
   }
-  expect_error([&] { NpyFile::open(folder / "none.npy"); }, Cause::io,
-               {"none.npy", "No such file"});
+  expect_error(Cause::io, {"none.npy", "No such file"},
+               [&] { NpyFile::open(folder / "none.npy"); });
 }
 
 }  // namespace

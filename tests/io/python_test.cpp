@@ -1,6 +1,4 @@
 // What Python writes we read, and what we write Python reads.
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
 #include "base/text.h"
@@ -8,6 +6,7 @@
 #include "io/hdf5.h"
 #include "io/npy.h"
 #include "tests/io/files.h"
+#include "tests/support/command.h"
 
 namespace micrec {
 namespace {
@@ -21,10 +20,8 @@ class Python : public testing::Test {
 
   /// Runs a program with `folder` as its working directory.
   void run(const std::string& program) {
-    const std::string script = folder_.write("program.py", "import h5py, numpy as np\n" + program);
-    const std::string command =
-        text("cd '", folder_ / "", "' && '", MICREC_PYTHON, "' '", script, "'");
-    ASSERT_EQ(std::system(command.c_str()), 0) << program;
+    const std::string begin = "import os, h5py, numpy as np\nos.chdir(os.path.dirname(__file__))\n";
+    run_python(folder_.write("program.py", begin + program), {});
   }
 
   const TemporaryFolder folder_;
@@ -80,16 +77,14 @@ with h5py.File('theirs.h5', 'w') as f:
   EXPECT_EQ(file.text_attribute("/", "text"), "caf\xC3\xA9");
   EXPECT_EQ(file.text_attribute("/", "fixed"), "abc");
   EXPECT_EQ(file.integer_attribute("/", "n"), 7);
-  expect_error([&] { file.read<std::uint8_t>("bool"); }, Cause::data,
-               {"/bool", "expected uint8, got another type"});
+  expect_error(Cause::data, {"/bool", "expected uint8, got another type"},
+               [&] { file.read<std::uint8_t>("bool"); });
   std::int64_t one = 0;
-  expect_error(
-      [&] {
-        file.read_rows("scalar", {0, 1}, &one);
-      },
-      Cause::data, {"/scalar", "expected rows, got a single value"});
-  expect_error([&] { file.read<float>("huge"); }, Cause::data,
-               {"/huge", "claims to be (1099511627776)", "cannot hold"});
+  expect_error(Cause::data, {"/scalar", "expected rows, got a single value"}, [&] {
+    file.read_rows("scalar", {0, 1}, &one);
+  });
+  expect_error(Cause::data, {"/huge", "claims to be (1099511627776)", "cannot hold"},
+               [&] { file.read<float>("huge"); });
   EXPECT_EQ(FeatureFile::open(folder_ / "theirs.h5").width(), 2);
 }
 
@@ -116,7 +111,7 @@ for low in ('earliest', 'v108', 'v110', 'v112', 'v114'):
     keys.emplace_back();
     for (int j = 0; j <= i % 3; ++j) keys.back() += text("item ", i, " \xC3\xA9");
   }
-  const std::vector<std::string> names = split(TemporaryFolder::read(folder_ / "names.txt"), '\n');
+  const std::vector<std::string> names = split(file_contents(folder_ / "names.txt"), '\n');
   ASSERT_EQ(names.size(), 5U * 9 * 2 + 1);
   for (const std::string& name : names) {
     if (name.empty()) continue;
@@ -138,12 +133,12 @@ for name, low, block in ('index', 'v110', None), ('block', 'earliest', 512), ('b
 )");
   for (const std::string name : {"index.h5", "block.h5", "both.h5"}) {
     EXPECT_EQ(FeatureFile::open(folder_ / name).keys().size(), 3U);
-    std::string bytes = TemporaryFolder::read(folder_ / name);
+    std::string bytes = file_contents(folder_ / name);
     const std::size_t heap = bytes.find("GCOL");
     ASSERT_NE(heap, std::string::npos);
     bytes[heap + 16 + 8] = '\x7F';  // the length of its first object
     const std::string path = folder_.write("broken.h5", bytes);
-    expect_error([&] { FeatureFile::open(path); }, Cause::data, {path, "damaged near byte"});
+    expect_error(Cause::data, {path, "damaged near byte"}, [&] { FeatureFile::open(path); });
   }
 }
 
@@ -162,17 +157,18 @@ with h5py.File('lzf.h5', 'w') as f:
   EXPECT_EQ(file.read<float>("plain"), (std::vector<float>{1, 1, 1}));
   EXPECT_EQ(file.read<std::int64_t>("group/inside"), (std::vector<std::int64_t>{1, 2}));
   expect_error(
-      [&] { file.read<double>("packed"); }, Cause::data,
+      Cause::data,
       {path + ":/packed is laid out in a way that is newer than HDF5 1.10 reads",
-       "version 5 of a layout", "libver=('earliest', 'v110')", "h5repack --low=0 --high=2"});
+       "version 5 of a layout", "libver=('earliest', 'v110')", "h5repack --low=0 --high=2"},
+      [&] { file.read<double>("packed"); });
   const Hdf5File other = Hdf5File::open(folder_ / "lzf.h5");
-  expect_error([&] { other.read<double>("lzf"); }, Cause::data, {":/lzf", "'lzf'", "gzip"});
-  std::string bytes = TemporaryFolder::read(path);
+  expect_error(Cause::data, {":/lzf", "'lzf'", "gzip"}, [&] { other.read<double>("lzf"); });
+  std::string bytes = file_contents(path);
   const std::size_t header = bytes.find("OHDR", bytes.find("OHDR") + 1);
   ASSERT_NE(header, std::string::npos);
   bytes[header + 40] ^= 1;  // is damage even there, by the header's checksum
-  expect_error([&] { Hdf5File::open(folder_.write("broken.h5", bytes)); }, Cause::data,
-               {"damaged near byte", "checksum"});
+  expect_error(Cause::data, {"damaged near byte", "checksum"},
+               [&] { Hdf5File::open(folder_.write("broken.h5", bytes)); });
 }
 
 TEST_F(Python, WhatIsInOtherFilesIsNamedAndTheRestIsRead) {
@@ -201,8 +197,8 @@ with h5py.File('a.h5', 'w', libver=('earliest', 'v110')) as f:
   EXPECT_FALSE(file.exists("nothing"));
   const auto refuse = [&](const std::string& name, const std::vector<std::string>& parts) {
     for (const bool looks_only : {true, false}) {
-      expect_error([&] { looks_only ? void(file.is_dataset(name)) : void(file.info(name)); },
-                   Cause::data, parts);
+      expect_error(Cause::data, parts,
+                   [&] { looks_only ? void(file.is_dataset(name)) : void(file.info(name)); });
     }
   };
   refuse("virtual",
@@ -217,7 +213,6 @@ with h5py.File('a.h5', 'w', libver=('earliest', 'v110')) as f:
 
 TEST_F(Python, AFileThatIsBeingWrittenIsToldFromADamagedOne) {
   run(R"(
-import os
 with h5py.File('good.h5', 'w', libver='v110') as f:
     f['value'] = 1
 if os.fork() == 0:
@@ -228,8 +223,8 @@ if os.fork() == 0:
 os.wait()
 )");
   EXPECT_NO_THROW(Hdf5File::open(folder_ / "good.h5"));
-  expect_error([&] { Hdf5File::open(folder_ / "died.h5"); }, Cause::data,
-               {"died.h5 says that a program is writing to it", "h5clear -s"});
+  expect_error(Cause::data, {"died.h5 says that a program is writing to it", "h5clear -s"},
+               [&] { Hdf5File::open(folder_ / "died.h5"); });
 }
 
 TEST_F(Python, WritesChecksumsThatWeCompare) {
@@ -247,8 +242,8 @@ for name, type in ('whole', 'f4'), ('doubles', 'f8'), ('key', 'f4'), ('value', '
   EXPECT_EQ(FeatureFile::open(folder_ / "doubles.h5").keys().size(), 3U);
   for (const std::string name : {"key", "value"}) {
     const std::string path = folder_ / (name + ".h5");
-    expect_error([&] { FeatureFile::open(path); }, Cause::data,
-                 {path + ":/" + name, "not what was written", "CRC-32"});
+    expect_error(Cause::data, {path + ":/" + name, "not what was written", "CRC-32"},
+                 [&] { FeatureFile::open(path); });
   }
 }
 
@@ -269,11 +264,11 @@ np.lib.format.write_array(open('v2.npy', 'wb'), values.astype('f4'), version=(2,
     std::vector<float> values(50 * 7);
     file.read_rows({0, 50}, values.data());
     std::memcpy(got.data(), values.data(), got.size());
-    EXPECT_EQ(got, TemporaryFolder::read(folder_ / (kind + ".raw"))) << kind;
+    EXPECT_EQ(got, file_contents(folder_ / (kind + ".raw"))) << kind;
   }
   EXPECT_EQ(NpyFile::open(folder_ / "v2.npy").shape(), (std::vector<std::int64_t>{50, 7}));
-  expect_error([&] { NpyFile::open(folder_ / "fortran.npy"); }, Cause::data, {"Fortran order"});
-  expect_error([&] { NpyFile::open(folder_ / "big.npy"); }, Cause::data, {"'>f4'"});
+  expect_error(Cause::data, {"Fortran order"}, [&] { NpyFile::open(folder_ / "fortran.npy"); });
+  expect_error(Cause::data, {"'>f4'"}, [&] { NpyFile::open(folder_ / "big.npy"); });
 }
 
 }  // namespace

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/text.h"
-#include "files.h"
+#include "tests/io/files.h"
 
 namespace micrec {
 namespace {
@@ -49,7 +49,7 @@ std::string contents_of_dead(LockHolder holder) {
   const TemporaryFolder elsewhere;
   RunLock lock(elsewhere / "", std::move(holder));
   lock.try_take();
-  return TemporaryFolder::read(elsewhere / "run.lock");
+  return file_contents(elsewhere / "run.lock");
 }
 
 void set_age(const std::string& path, double seconds) {
@@ -99,8 +99,8 @@ TEST(RunLock, RefusesTheSecondOfOneMachineAtOnceAndNamesTheFirst) {
   RunLock first(folder / "");
   ASSERT_TRUE(first.try_take());
   RunLock second(folder / "");
-  expect_error([&] { second.try_take(); }, Cause::io,
-               {folder / "", "in use", text("process ", getpid()), this_process().host});
+  expect_error(Cause::io, {folder / "", "in use", text("process ", getpid()), this_process().host},
+               [&] { second.try_take(); });
   first.check();
 }
 
@@ -117,7 +117,7 @@ TEST(RunLock, IsNotHeldByAnotherProcessWithTheSameNumber) {
   const TemporaryFolder folder;
   LockHolder earlier = this_process();
   earlier.process_start -= 1;
-  TemporaryFolder::write_plain(folder / "run.lock", contents_of_dead(earlier));
+  folder.write("run.lock", contents_of_dead(earlier));
   RunLock lock(folder / "");
   EXPECT_TRUE(lock.try_take());
 }
@@ -128,26 +128,25 @@ TEST(RunLock, OfAnotherMachineIsRefusedAtASignOfLife) {
   ASSERT_TRUE(first.try_take());
   RunLock second(folder / "");
   EXPECT_FALSE(second.try_take());
-  EXPECT_NE(second.waits_for().find("elsewhere"), std::string::npos);
+  expect_has(second.waits_for(), {"elsewhere"});
   const Tried tried = try_until_known(second);
-  EXPECT_NE(tried.message.find("elsewhere"), std::string::npos) << tried.message;
+  expect_has(tried.message, {"elsewhere"});
 }
 
 TEST(RunLock, ASignOfLifeCountsWhateverTheClocksSay) {
   const TemporaryFolder folder;
   // As old as can be, by a clock that is far behind; and yet touched while another waits.
-  TemporaryFolder::write_plain(folder / "run.lock", contents_of_dead(on_another_machine(0.5, 5)));
+  folder.write("run.lock", contents_of_dead(on_another_machine(0.5, 5)));
   set_age(folder / "run.lock", 1e6);
   RunLock lock(folder / "");
   EXPECT_FALSE(lock.try_take());
   set_age(folder / "run.lock", 1e6 - 7);
-  expect_error([&] { lock.try_take(); }, Cause::io, {"in use"});
+  expect_error(Cause::io, {"in use"}, [&] { lock.try_take(); });
 }
 
 TEST(RunLock, OfAnotherMachineThatDiedLongAgoIsTakenOverAfterTwoHeartbeats) {
   const TemporaryFolder folder;
-  TemporaryFolder::write_plain(folder / "run.lock",
-                               contents_of_dead(on_another_machine(0.05, 300)));
+  folder.write("run.lock", contents_of_dead(on_another_machine(0.05, 300)));
   set_age(folder / "run.lock", 1000);
   RunLock lock(folder / "");
   const Tried tried = try_until_known(lock);
@@ -158,7 +157,7 @@ TEST(RunLock, OfAnotherMachineThatDiedLongAgoIsTakenOverAfterTwoHeartbeats) {
 TEST(RunLock, OfAnotherMachineThatDiesIsTakenOverOnceItIsStale) {
   for (const double age : {0.0, -1000.0}) {  // touched just now, or by a clock that is ahead
     const TemporaryFolder folder;
-    TemporaryFolder::write_plain(folder / "run.lock", contents_of_dead(on_another_machine()));
+    folder.write("run.lock", contents_of_dead(on_another_machine()));
     set_age(folder / "run.lock", age);
     RunLock lock(folder / "");
     const Tried tried = try_until_known(lock);
@@ -172,11 +171,11 @@ TEST(RunLock, ThatIsCutOffIsNotTakenForFree) {
   const std::string whole = contents_of_dead(on_another_machine());
   const TemporaryFolder folder;
   for (const std::size_t size : {std::size_t{0}, whole.size() / 2, whole.size() - 1}) {
-    TemporaryFolder::write_plain(folder / "run.lock", whole.substr(0, size));
+    folder.write("run.lock", whole.substr(0, size));
     set_age(folder / "run.lock", 1e6);
     RunLock lock(folder / "", on_another_machine());
     EXPECT_FALSE(lock.try_take()) << "whoever writes it may still be at it";
-    EXPECT_NE(lock.waits_for().find("unknown machine"), std::string::npos);
+    expect_has(lock.waits_for(), {"unknown machine"});
   }
 }
 
@@ -186,8 +185,8 @@ TEST(RunLock, OfATakerThatDiedBetweenItsTwoStepsIsTakenOver) {
   dead.process_start -= 1;
   LockHolder taker = this_process();
   taker.process_start -= 1;
-  TemporaryFolder::write_plain(folder / "run.lock", contents_of_dead(dead));
-  TemporaryFolder::write_plain(folder / "run.lock.after-" + dead.token, contents_of_dead(taker));
+  folder.write("run.lock", contents_of_dead(dead));
+  folder.write("run.lock.after-" + dead.token, contents_of_dead(taker));
   RunLock lock(folder / "");
   EXPECT_TRUE(lock.try_take());
   EXPECT_EQ(std::distance(fs::directory_iterator(folder / ""), {}), 1) << "nothing else is left";
@@ -197,11 +196,10 @@ TEST(RunLock, OfATakerThatLivesIsRespectedBeforeItsSecondStep) {
   const TemporaryFolder folder;
   LockHolder dead = this_process();
   dead.process_start -= 1;
-  TemporaryFolder::write_plain(folder / "run.lock", contents_of_dead(dead));
-  TemporaryFolder::write_plain(folder / "run.lock.after-" + dead.token,
-                               contents_of_dead(this_process()));
+  folder.write("run.lock", contents_of_dead(dead));
+  folder.write("run.lock.after-" + dead.token, contents_of_dead(this_process()));
   RunLock lock(folder / "");
-  expect_error([&] { lock.try_take(); }, Cause::io, {"in use", text("process ", getpid())});
+  expect_error(Cause::io, {"in use", text("process ", getpid())}, [&] { lock.try_take(); });
 }
 
 TEST(RunLock, AHolderThatWasTakenForDeadHearsOfIt) {
@@ -212,14 +210,14 @@ TEST(RunLock, AHolderThatWasTakenForDeadHearsOfIt) {
   fs::remove(folder / "run.lock");  // by hand: nobody has taken it
   lock.check();
   EXPECT_EQ(lock_holder_of(folder / "")->process, getpid());
-  TemporaryFolder::write_plain(folder / "run.lock", contents_of_dead(on_another_machine()));
-  expect_error([&] { lock.check(); }, Cause::io, {folder / "", "taken over", "elsewhere"});
+  folder.write("run.lock", contents_of_dead(on_another_machine()));
+  expect_error(Cause::io, {folder / "", "taken over", "elsewhere"}, [&] { lock.check(); });
 }
 
 TEST(RunLock, NamesAFolderThatIsNotThere) {
   const TemporaryFolder folder;
   RunLock lock(folder / "nowhere");
-  expect_error([&] { lock.try_take(); }, Cause::io, {folder / "nowhere", "No such file"});
+  expect_error(Cause::io, {folder / "nowhere", "No such file"}, [&] { lock.try_take(); });
 }
 
 TEST(RunLock, OfManyThatFindItStaleAtTheSameInstantOneHasIt) {
@@ -246,7 +244,7 @@ TEST(RunLock, OfManyThatFindItStaleAtTheSameInstantOneHasIt) {
   for (int round = 0; round < kRounds; ++round) {
     LockHolder dead = this_process();
     dead.process_start -= 1;
-    TemporaryFolder::write_plain(folder / "run.lock", contents_of_dead(dead));
+    folder.write("run.lock", contents_of_dead(dead));
     holders = 0;
     together.arrive_and_wait();
     together.arrive_and_wait();

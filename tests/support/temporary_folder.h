@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <string>
 #include <system_error>
 #include <vector>
+
+#include "tests/support/file_contents.h"
 
 namespace micrec {
 
@@ -33,7 +34,7 @@ class TemporaryFolder {
 
   /// Writes a file and returns its path.
   std::string write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
+    set_file_contents(*this / name, bytes);
     return *this / name;
   }
 
