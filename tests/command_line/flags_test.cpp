@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "command_line/command.h"
 #include "command_line/manual.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -69,14 +70,8 @@ class Flags : public testing::Test {
  protected:
   /// The message of the usage error that these words give; fails where there is none.
   std::string refusal(const std::vector<std::string>& words, Cause cause = Cause::usage) {
-    try {
-      parse_flags(command, words, {command, other});
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), cause) << error.what();
-      return error.what();
-    }
-    ADD_FAILURE() << "accepted " << testing::PrintToString(words);
-    return "";
+    SCOPED_TRACE(testing::PrintToString(words));
+    return refusal_of(cause, [&] { parse_flags(command, words, {command, other}); });
   }
 
   /// A file in this test's own folder.
@@ -98,8 +93,6 @@ class Flags : public testing::Test {
        testing::UnitTest::GetInstance()->current_test_info()->name());
 };
 
-#define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
-
 TEST_F(Flags, TakesEveryWayOfWritingAValue) {
   parse_flags(command,
               {"--test_epochs=7", "--test_rate", "0.25", "-test_lr=1e-2", "--test-model=mf"});
@@ -118,8 +111,8 @@ TEST_F(Flags, TurnsSwitchesOnAndOff) {
   EXPECT_TRUE(tea.resume);
   parse_flags(command, {"--no-test-resume"});
   EXPECT_FALSE(tea.resume);
-  EXPECT_HAS(refusal({"--notest_resume=yes"}), "takes no value");
-  EXPECT_HAS(refusal({"--test_resume=perhaps"}), "expected true or false");
+  expect_has(refusal({"--notest_resume=yes"}), {"takes no value"});
+  expect_has(refusal({"--test_resume=perhaps"}), {"expected true or false"});
 }
 
 TEST_F(Flags, ASwitchDoesNotSwallowTheNextWord) {
@@ -142,36 +135,36 @@ TEST_F(Flags, RemembersWhatWasGiven) {
 }
 
 TEST_F(Flags, AnUnknownFlagNamesTheNearest) {
-  EXPECT_HAS(refusal({"--test_epohcs=3"}), "no flag --test_epohcs; did you mean --test_epochs?");
-  EXPECT_HAS(refusal({"--zzzzzzzz"}), "micrec brew --help");
-  EXPECT_HAS(refusal({"--out=x"}), "one of micrec steep");
+  expect_has(refusal({"--test_epohcs=3"}), {"no flag --test_epohcs; did you mean --test_epochs?"});
+  expect_has(refusal({"--zzzzzzzz"}), {"micrec brew --help"});
+  expect_has(refusal({"--out=x"}), {"one of micrec steep"});
   refusal({"--helpfull"});  // gflags has it.
   refusal({"--run_dir=x"});
 }
 
 TEST_F(Flags, ABadValueSaysWhatWasExpectedAndGot) {
-  EXPECT_HAS(refusal({"--test_epochs=many"}),
-             "--test_epochs is 'many', expected a whole number (epochs, at least 1)");
-  EXPECT_HAS(refusal({"--test_epochs=0"}), "at least 1");
-  EXPECT_HAS(refusal({"--test_epochs=-3"}), "'-3'");
-  EXPECT_HAS(refusal({"--test_epochs=1.5"}), "whole number");
-  EXPECT_HAS(refusal({"--test_epochs=99999999999"}), "whole number");
-  EXPECT_HAS(refusal({"--test_epochs="}), "is ''");
-  EXPECT_HAS(refusal({"--test_epochs"}), "has no value");
-  EXPECT_HAS(refusal({"--test_epochs", "--test_resume"}), "has no value");
-  EXPECT_HAS(refusal({"--test_rate=1.01"}), "from 0 to 1");
-  EXPECT_HAS(refusal({"--test_rate=nan"}), "from 0 to 1");
-  EXPECT_HAS(refusal({"--test_lr=inf"}), "above 0");
-  EXPECT_HAS(refusal({"--test_lr=0"}), "above 0");
-  EXPECT_HAS(refusal({"--test_model=lihgtgcn"}), "did you mean lightgcn?");
-  EXPECT_HAS(refusal({"--seed=-1"}), "at least 0");
+  expect_has(refusal({"--test_epochs=many"}),
+             {"--test_epochs is 'many', expected a whole number (epochs, at least 1)"});
+  expect_has(refusal({"--test_epochs=0"}), {"at least 1"});
+  expect_has(refusal({"--test_epochs=-3"}), {"'-3'"});
+  expect_has(refusal({"--test_epochs=1.5"}), {"whole number"});
+  expect_has(refusal({"--test_epochs=99999999999"}), {"whole number"});
+  expect_has(refusal({"--test_epochs="}), {"is ''"});
+  expect_has(refusal({"--test_epochs"}), {"has no value"});
+  expect_has(refusal({"--test_epochs", "--test_resume"}), {"has no value"});
+  expect_has(refusal({"--test_rate=1.01"}), {"from 0 to 1"});
+  expect_has(refusal({"--test_rate=nan"}), {"from 0 to 1"});
+  expect_has(refusal({"--test_lr=inf"}), {"above 0"});
+  expect_has(refusal({"--test_lr=0"}), {"above 0"});
+  expect_has(refusal({"--test_model=lihgtgcn"}), {"did you mean lightgcn?"});
+  expect_has(refusal({"--seed=-1"}), {"at least 0"});
   EXPECT_EQ(tea.epochs, 100) << "a refused value must not be set";
 }
 
 TEST_F(Flags, ChecksEachNumberOfAList) {
   parse_flags(command, {"--k=5,20"});
   EXPECT_EQ(tea.k, (std::vector<std::int64_t>{5, 20}));
-  EXPECT_HAS(refusal({"--k=5,0"}), "whole numbers with commas between (items, from 1 to 10000)");
+  expect_has(refusal({"--k=5,0"}), {"whole numbers with commas between (items, from 1 to 10000)"});
   for (const char* bad : {"--k=", "--k=5,", "--k=,5", "--k=5;6", "--k=5,99999999999"})
     refusal({bad});
 }
@@ -179,25 +172,25 @@ TEST_F(Flags, ChecksEachNumberOfAList) {
 TEST_F(Flags, ACheckSaysWhatItExpected) {
   parse_flags(command, {"--kettle=clay"});
   EXPECT_EQ(tea.kettle, "clay");
-  EXPECT_HAS(refusal({"--kettle=tin"}), "--kettle is 'tin', expected iron or clay");
+  expect_has(refusal({"--kettle=tin"}), {"--kettle is 'tin', expected iron or clay"});
 }
 
 TEST_F(Flags, CountsPlainArguments) {
-  EXPECT_HAS(refusal({"tea.h5"}), "unexpected argument 'tea.h5': micrec brew takes flags only");
+  expect_has(refusal({"tea.h5"}), {"unexpected argument 'tea.h5': micrec brew takes flags only"});
   command.min_arguments = 1;
   command.max_arguments = 2;
   command.arguments = "one or two files";
-  EXPECT_HAS(refusal({}), "needs one or two files");
-  EXPECT_HAS(refusal({"a", "b", "c"}),
-             "unexpected argument 'c': micrec brew takes one or two files");
+  expect_has(refusal({}), {"needs one or two files"});
+  expect_has(refusal({"a", "b", "c"}),
+             {"unexpected argument 'c': micrec brew takes one or two files"});
   const Arguments arguments = parse_flags(command, {"a", "--test_epochs=3", "--", "--b"});
   EXPECT_EQ(arguments.plain, (std::vector<std::string>{"a", "--b"}));
 }
 
 TEST_F(Flags, AsksForARequiredFlag) {
   command.flags.push_back({"out", "Files", "FILE", "the tea", tea.out, required()});
-  EXPECT_HAS(refusal({}), "micrec brew needs --out=FILE: the tea");
-  EXPECT_HAS(refusal({"--out="}), "needs --out");
+  expect_has(refusal({}), {"micrec brew needs --out=FILE: the tea"});
+  expect_has(refusal({"--out="}), {"needs --out"});
   parse_flags(command, {"--out=tea"});
 }
 
@@ -214,15 +207,15 @@ TEST_F(Flags, ReadsAFlagfile) {
 }
 
 TEST_F(Flags, ABadFlagfileIsNamedByItsLine) {
-  EXPECT_HAS(refusal({"--flagfile=" + write("a.txt", "\n--test_epochs=0\n")}),
-             "a.txt:2: --test_epochs");
-  EXPECT_HAS(refusal({"--flagfile=" + write("b.txt", "--tset_rate=0\n")}),
-             "b.txt:1: micrec brew has no");
-  EXPECT_HAS(refusal({"--flagfile=" + write("c.txt", "epochs 3\n")}), "expected --name=value");
-  EXPECT_HAS(refusal({"--flagfile=" + (folder / "none.txt").string()}, Cause::io), "cannot read");
-  EXPECT_HAS(refusal({"--flagfile=" + folder.string()}, Cause::io), "cannot read");
+  expect_has(refusal({"--flagfile=" + write("a.txt", "\n--test_epochs=0\n")}),
+             {"a.txt:2: --test_epochs"});
+  expect_has(refusal({"--flagfile=" + write("b.txt", "--tset_rate=0\n")}),
+             {"b.txt:1: micrec brew has no"});
+  expect_has(refusal({"--flagfile=" + write("c.txt", "epochs 3\n")}), {"expected --name=value"});
+  expect_has(refusal({"--flagfile=" + (folder / "none.txt").string()}, Cause::io), {"cannot read"});
+  expect_has(refusal({"--flagfile=" + folder.string()}, Cause::io), {"cannot read"});
   const std::string own = write("own.txt", "--flagfile=" + (folder / "own.txt").string() + "\n");
-  EXPECT_HAS(refusal({"--flagfile=" + own}), "does one name itself?");
+  expect_has(refusal({"--flagfile=" + own}), {"does one name itself?"});
 }
 
 TEST_F(Flags, WritesAFlagfileThatSetsTheSameAgain) {
@@ -241,7 +234,7 @@ TEST_F(Flags, WritesNumbersShortAndExactly) {
   parse_flags(command, {"--test_lr=0.1", "--test_rate=0.30000000000000004"});
   EXPECT_EQ(find_flag(command, "test_lr")->value.text(), "0.1");
   EXPECT_EQ(find_flag(command, "test_rate")->value.text(), "0.30000000000000004");
-  EXPECT_HAS(help_of(command), "--test_lr=0.001 ");
+  expect_has(help_of(command), {"--test_lr=0.001 "});
 }
 
 TEST_F(Flags, ARestoredConfigurationYieldsToTheCommandLine) {
@@ -271,13 +264,8 @@ TEST_F(Flags, TellsWhatARunKeepsAndWasGivenOtherwise) {
 TEST_F(Flags, ACommandIsFoundByItsNameAndTheNearestIsNamed) {
   const std::vector<Command> commands = {command, other};
   EXPECT_EQ(&command_named(commands, "steep"), &commands[1]);
-  try {
-    command_named(commands, "step");
-    FAIL() << "found";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::usage);
-    EXPECT_HAS(std::string(error.what()), "did you mean micrec steep?");
-  }
+  expect_error(Cause::usage, {"did you mean micrec steep?"},
+               [&] { command_named(commands, "step"); });
 }
 
 TEST_F(Flags, NumbersForEachDomainOrAuto) {
@@ -290,8 +278,8 @@ TEST_F(Flags, NumbersForEachDomainOrAuto) {
   EXPECT_EQ(lambda, (std::vector<double>{3, 7.5}));
   parse_flags(command, {"--cross=auto"});
   EXPECT_TRUE(cross.empty());
-  EXPECT_HAS(refusal({"--lambda=0"}), "numbers above 0 and at most 1e+06");
-  EXPECT_HAS(refusal({"--cross=1,nan"}), "auto, or numbers from 0 to");
+  expect_has(refusal({"--lambda=0"}), {"numbers above 0 and at most 1e+06"});
+  expect_has(refusal({"--cross=1,nan"}), {"auto, or numbers from 0 to"});
 }
 
 TEST_F(Flags, ANumberThatMayBeMissingIsFinite) {
@@ -300,7 +288,7 @@ TEST_F(Flags, ANumberThatMayBeMissingIsFinite) {
   parse_flags(command, {"--least=-1.5"});
   EXPECT_EQ(least, -1.5);
   for (const char* bad : {"nan", "inf", "-inf", "1e999", "x"}) {
-    EXPECT_HAS(refusal({std::string("--least=") + bad}), "a number") << bad;
+    expect_has(refusal({std::string("--least=") + bad}), {"a number"});
   }
   parse_flags(command, {"--least="});
   EXPECT_EQ(least, std::nullopt);
@@ -321,24 +309,24 @@ TEST_F(Flags, ANumberMayBeLeftToTheProgram) {
   EXPECT_EQ(cups, 12);
   EXPECT_EQ(written(), "12");
   for (const char* bad : {"0", "-1", "1.5", "Auto", "12,13"}) {
-    EXPECT_HAS(refusal({std::string("--cups=") + bad}), "auto, or a whole number from 1") << bad;
+    expect_has(refusal({std::string("--cups=") + bad}), {"auto, or a whole number from 1"});
   }
   EXPECT_EQ(find_flag(command, "heat")->value.text(), "auto");
   parse_flags(command, {"--heat=0.5"});
   EXPECT_EQ(heat, 0.5);
   EXPECT_EQ(find_flag(command, "heat")->value.text(), "0.5");
   for (const char* bad : {"0", "-1", "nan", "inf", "1e999", "Auto", "", "0.5,0.6"}) {
-    EXPECT_HAS(refusal({std::string("--heat=") + bad}), "auto, or a number above 0") << bad;
+    expect_has(refusal({std::string("--heat=") + bad}), {"auto, or a number above 0"});
   }
 }
 
 TEST_F(Flags, HelpShowsGroupsDefaultsUnitsAndBounds) {
   const std::string help = help_of(command);
-  EXPECT_HAS(help, "\nTraining\n  --test_epochs=100");
-  EXPECT_HAS(help, "passes over the training interactions [epochs; at least 1]");
-  EXPECT_HAS(help, "[one of mf, lightgcn, inmo, micrec]");
-  EXPECT_HAS(help, "--[no]test_resume");
-  EXPECT_HAS(help, "[above 0]");
+  expect_has(help, {"\nTraining\n  --test_epochs=100"});
+  expect_has(help, {"passes over the training interactions [epochs; at least 1]"});
+  expect_has(help, {"[one of mf, lightgcn, inmo, micrec]"});
+  expect_has(help, {"--[no]test_resume"});
+  expect_has(help, {"[above 0]"});
   EXPECT_EQ(help.find("run_dir"), std::string::npos) << "only this command's flags";
   for (std::size_t begin = 0, end; (end = help.find('\n', begin)) != std::string::npos;
        begin = end + 1) {
@@ -368,12 +356,12 @@ TEST_F(Flags, AListIsToldAsItWasWritten) {
   parse_flags(command, {"--test_weights=3.0,7", "--k=020,5"});
   EXPECT_EQ(tea.weights, (std::vector<double>{3, 7}));
   EXPECT_EQ(tea.k, (std::vector<std::int64_t>{20, 5}));
-  EXPECT_HAS(to_flagfile(command), "--test_weights=3.0,7\n");
-  EXPECT_HAS(to_flagfile(command), "--k=020,5\n");
+  expect_has(to_flagfile(command), {"--test_weights=3.0,7\n"});
+  expect_has(to_flagfile(command), {"--k=020,5\n"});
   parse_flags(command, {"--test_weights=auto"});
   EXPECT_TRUE(tea.weights.empty());
-  EXPECT_HAS(to_flagfile(command), "--test_weights=auto\n");
-  EXPECT_HAS(refusal({"--test_weights=3,x"}), "expected a text");
+  expect_has(to_flagfile(command), {"--test_weights=auto\n"});
+  expect_has(refusal({"--test_weights=3,x"}), {"expected a text"});
 }
 
 TEST_F(Flags, ThoseThatHaveNoEffectAreToldWhereTheyWereGiven) {
@@ -414,7 +402,7 @@ TEST_F(Flags, ASwitchTakesTheWordsOfGflags) {
   }
   parse_flags(command, {"--test_resume=no"});
   EXPECT_FALSE(tea.resume);
-  EXPECT_HAS(to_flagfile(command), "--test_resume=false\n");
+  expect_has(to_flagfile(command), {"--test_resume=false\n"});
 }
 
 }  // namespace

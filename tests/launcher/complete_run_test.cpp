@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -40,13 +41,8 @@ TEST(ItemRegressionOfAModel, IsAKindWhereItIsAskedForAlone) {
 TEST(ItemRegressionOfAModel, IsRefusedWhereTheKindSaysOtherwise) {
   for (const auto& [kind, use] :
        {std::pair{ModelKind::mf, Use::alone}, std::pair{ModelKind::item_regression, Use::off}}) {
-    try {
-      agreed(kind, use, true, true);
-      ADD_FAILURE() << name_of(kind);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::usage);
-      EXPECT_NE(std::string(error.what()).find(name_of(kind)), std::string::npos);
-    }
+    expect_error(Cause::usage, {name_of(kind)},
+                 [kind = kind, use = use] { agreed(kind, use, true, true); });
   }
 }
 

@@ -15,6 +15,7 @@
 #include "launcher/program.h"
 #include "run/train.h"
 #include "tests/launcher/run_config_of.h"
+#include "tests/launcher/run_here.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 
@@ -75,12 +76,8 @@ std::string grid_of_plan(const std::vector<std::string>& flags, int ranks,
                          const std::string& json_path) {
   std::vector<std::string> words = {"plan", text("--ranks=", ranks), "--out=" + json_path};
   words.insert(words.end(), flags.begin(), flags.end());
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  const int code = run_program(words, all_commands());
-  testing::internal::GetCapturedStdout();
-  const std::string said = testing::internal::GetCapturedStderr();
-  EXPECT_EQ(code, 0) << said;
+  const Spoken said = run_here(words);
+  EXPECT_EQ(said.code, 0) << said.err;
   std::ifstream file(json_path);
   return nlohmann::json::parse(file)["plan"]["grid"];
 }

@@ -24,7 +24,10 @@
 #include "io/hdf5.h"
 #include "launcher/commands.h"
 #include "launcher/program.h"
+#include "tests/launcher/run_here.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/feature_file.h"
+#include "tests/support/temporary_folder.h"
 #include "train/log/metrics_log.h"
 #include "train/log/progress.h"
 #include "train/trainer.h"
@@ -36,28 +39,12 @@ namespace fs = std::filesystem;
 
 class Inspect : public ::testing::Test {
  protected:
-  Inspect() {
-    std::string pattern = (fs::temp_directory_path() / "micrec-XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~Inspect() override { fs::remove_all(folder_); }
-
   // What `micrec inspect PATH` prints, after its exit code has been compared.
   static std::string inspect(const std::string& path, int expected_code = 0) {
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
-    const int code = run_program({"inspect", path}, {inspect_command()});
-    const std::string out = testing::internal::GetCapturedStdout();
-    const std::string err = testing::internal::GetCapturedStderr();
+    const auto [code, out, err] = run_here({"inspect", path}, {inspect_command()});
     EXPECT_EQ(code, expected_code) << out << err;
     EXPECT_EQ(err.empty(), code == 0) << err;
     return out + err;
-  }
-
-  static void expect_all(const std::string& text, const std::vector<std::string>& parts) {
-    for (const std::string& part : parts) {
-      EXPECT_NE(text.find(part), std::string::npos) << "'" << part << "' is not in\n" << text;
-    }
   }
 
   void save_checkpoints(const std::string& run_dir) {
@@ -87,7 +74,7 @@ class Inspect : public ::testing::Test {
     }
   }
 
-  std::string folder_;
+  const TemporaryFolder folder_;
 };
 
 TEST_F(Inspect, DescribesADataset) {
@@ -106,12 +93,12 @@ TEST_F(Inspect, DescribesADataset) {
   const PreparedDataset dataset = prepare(
       {world.domain(0), world.domain(1)}, preparation,
       [&](const PreparedDomain& domain) { return world.features(domain); }, report);
-  const std::string path = folder_ + "/sample.h5";
+  const std::string path = folder_ / "sample.h5";
   const std::string fingerprint = write_dataset(dataset, path);
   const std::vector<std::uint8_t> is_new = DatasetFile::open(path).new_users(0);
   const auto held_out = std::count(is_new.begin(), is_new.end(), 1);
   ASSERT_GT(held_out, 0);
-  expect_all(
+  expect_has(
       inspect(path),
       {path + ": a dataset", fingerprint, "micrec synth --users=60", "ratio:8:1:1", "users:0.2",
        "domain " + world.domain_name(0), "domain " + world.domain_name(1), " train, ", " valid, ",
@@ -120,23 +107,23 @@ TEST_F(Inspect, DescribesADataset) {
 }
 
 TEST_F(Inspect, DescribesAFeatureFile) {
-  const std::string path = folder_ + "/food_text.h5";
+  const std::string path = folder_ / "food_text.h5";
   write_feature_file(path, {"bread", "milk", "salt"}, 2,
                      std::vector<float>{3, 4, 0, 0, 6, 8}.data());
-  expect_all(inspect(path),
+  expect_has(inspect(path),
              {"features of items", "items         3", "columns       2", "all finite",
               "length of a row 5", "1 row of zeros", "bread milk salt"});
 }
 
 TEST_F(Inspect, RefusesFeaturesThatAreNotFinite) {
-  const std::string path = folder_ + "/food_text.h5";
+  const std::string path = folder_ / "food_text.h5";
   write_feature_file(path, {"bread", "milk"}, 1,
                      std::vector<float>{1, std::numeric_limits<float>::quiet_NaN()}.data());
-  expect_all(inspect(path, static_cast<int>(Cause::data)), {path, "milk"});
+  expect_has(inspect(path, static_cast<int>(Cause::data)), {path, "milk"});
 }
 
 TEST_F(Inspect, DescribesExportedEmbeddings) {
-  const std::string path = folder_ + "/embeddings.h5";
+  const std::string path = folder_ / "embeddings.h5";
   Hdf5File file = Hdf5File::create(path);
   file.set_attribute("/", "format", "micrec embeddings");
   file.set_attribute("/", "model", "inmo");
@@ -147,13 +134,13 @@ TEST_F(Inspect, DescribesExportedEmbeddings) {
   file.write_text("/domains/food/items/key", {"milk"});
   file.write("/domains/food/items/embedding", std::vector<float>(3).data(), {1, 3});
   file.close();
-  expect_all(inspect(path), {"exported embeddings", "inmo", "step-000000000600", "abc",
+  expect_has(inspect(path), {"exported embeddings", "inmo", "step-000000000600", "abc",
                              "domain food   2 users, 1 items, 3 columns"});
 }
 
 TEST_F(Inspect, DescribesACheckpoint) {
-  save_checkpoints(folder_);
-  const std::string path = folder_ + "/checkpoints/step-000000001200";
+  save_checkpoints(folder_.path());
+  const std::string path = folder_ / "checkpoints/step-000000001200";
   const std::vector<std::string> parts = {
       path + ": a checkpoint",
       "1,200 steps, 20 epochs",
@@ -165,26 +152,27 @@ TEST_F(Inspect, DescribesACheckpoint) {
       "--model=micrec --dim=4",
       "1 file, every byte",
       "templates: 3 x 4 float32, a row a node, trained; rows of the templates"};
-  expect_all(inspect(path), parts);
-  expect_all(inspect(path + "/shard-00000.h5"), parts);
+  expect_has(inspect(path), parts);
+  expect_has(inspect(path + "/shard-00000.h5"), parts);
 }
 
 TEST_F(Inspect, NamesADamagedCheckpoint) {
-  save_checkpoints(folder_);
-  const std::string shard = folder_ + "/checkpoints/step-000000001200/shard-00000.h5";
+  save_checkpoints(folder_.path());
+  const std::string shard = folder_ / "checkpoints/step-000000001200/shard-00000.h5";
   fs::resize_file(shard, fs::file_size(shard) - 1);
-  expect_all(
-      inspect(folder_ + "/checkpoints/step-000000001200", static_cast<int>(Cause::checkpoint)),
+  expect_has(
+      inspect(folder_ / "checkpoints/step-000000001200", static_cast<int>(Cause::checkpoint)),
       {shard, "is damaged"});
-  expect_all(inspect(folder_), {"step-000000000600: epoch 10", ", the best", "step-000000001200",
-                                "cannot be used", "shard-00000.h5 is damaged"});
+  expect_has(inspect(folder_.path()),
+             {"step-000000000600: epoch 10", ", the best", "step-000000001200", "cannot be used",
+              "shard-00000.h5 is damaged"});
 }
 
 TEST_F(Inspect, DescribesARun) {
-  save_checkpoints(folder_);
-  std::ofstream(folder_ + "/config.txt") << "--model=micrec\n--dim=4\n";
+  save_checkpoints(folder_.path());
+  folder_.write("config.txt", "--model=micrec\n--dim=4\n");
   {
-    MetricsLog log(folder_, 0);
+    MetricsLog log(folder_.path(), 0);
     StepRecord record;
     record.step = 1150;
     record.loss = 0.5;
@@ -194,21 +182,21 @@ TEST_F(Inspect, DescribesARun) {
       log.validation(step / 60, step, {0.0471, {}}, step == 600, nlohmann::ordered_json::object());
     }
   }
-  expect_all(
-      inspect(folder_),
-      {folder_ + ": a run", "1,200 steps, 20 epochs", "--model=micrec --dim=4", "3 lines",
+  expect_has(
+      inspect(folder_.path()),
+      {folder_.path() + ": a run", "1,200 steps, 20 epochs", "--model=micrec --dim=4", "3 lines",
        "1,150: loss 0.50000, 1000 triples/s", "step 600: 0.04710, the best until then",
        "step 1,200: 0.04710\n", "it is running, or it was cut off", "2 checkpoints",
        "step-000000000600: epoch 10", "from 1 rank, the best", "step-000000001200: epoch 20"});
-  MetricsLog log(folder_, 1200);
+  MetricsLog log(folder_.path(), 1200);
   log.result("test", 600, {{"mean", {{"ndcg@20", 0.0463}}}});
   log.end(1200, "finished", 75);
-  expect_all(inspect(folder_), {"ndcg@20 0.04630", "finished after step 1,200, 1 min 15 s"});
-  expect_all(inspect(folder_ + "/checkpoints"), {"2 checkpoints", "step-000000001200: epoch 20"});
+  expect_has(inspect(folder_.path()), {"ndcg@20 0.04630", "finished after step 1,200, 1 min 15 s"});
+  expect_has(inspect(folder_ / "checkpoints"), {"2 checkpoints", "step-000000001200: epoch 20"});
 }
 
 TEST_F(Inspect, DescribesAnItemRegression) {
-  const std::string path = folder_ + "/item_regression.h5";
+  const std::string path = folder_ / "item_regression.h5";
   SelfCommunicator self;
   CheckpointInfo info;
   info.grid = "1x1";
@@ -216,54 +204,52 @@ TEST_F(Inspect, DescribesAnItemRegression) {
   info.item_regression = write_coefficients(path, 3, std::vector<std::int32_t>{0, 1, 2},
                                             {{0, 1, 1, 3}, {1, 0, 1}, {0.5F, 1, 2}},
                                             {"0123456789abcdef", R"({"lambda": 150})"}, self);
-  CheckpointStore(folder_ + "/checkpoints", self).save(info, {}, {});
+  CheckpointStore(folder_ / "checkpoints", self).save(info, {}, {});
   const std::vector<std::string> parts = {"3 of 3 items", "bytes each",
                                           "a dataset with fingerprint 0123456789abcdef",
                                           R"(fitted with   {"lambda": 150})"};
-  expect_all(inspect(folder_), parts);
-  const std::string checkpoint = folder_ + "/checkpoints/step-000000000600";
-  expect_all(inspect(checkpoint), {"coefficients  " + path});
-  expect_all(inspect(path), parts);
-  expect_all(inspect(path), {path + ": the coefficients of an item regression", "at most 2 an item",
+  expect_has(inspect(folder_.path()), parts);
+  const std::string checkpoint = folder_ / "checkpoints/step-000000000600";
+  expect_has(inspect(checkpoint), {"coefficients  " + path});
+  expect_has(inspect(path), parts);
+  expect_has(inspect(path), {path + ": the coefficients of an item regression", "at most 2 an item",
                              "every number, as the file's own checksums say"});
 
   const auto value = Hdf5File::open(path).offset_in_file("/value").value();
   std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(value).put(7);
   const int damaged = static_cast<int>(Cause::checkpoint);
-  expect_all(inspect(path, damaged), {path, "is damaged: /value is not what was written"});
-  expect_all(inspect(checkpoint, damaged), {path, "cannot be used", "its checksum is", "/value"});
-  expect_all(inspect(folder_), {"3 of 3 items"});
+  expect_has(inspect(path, damaged), {path, "is damaged: /value is not what was written"});
+  expect_has(inspect(checkpoint, damaged), {path, "cannot be used", "its checksum is", "/value"});
+  expect_has(inspect(folder_.path()), {"3 of 3 items"});
   fs::resize_file(path, 100);
-  const std::string told = inspect(folder_);
-  expect_all(told, {"coefficients  unknown: " + path, "cut off", "put the run's own file back"});
+  const std::string told = inspect(folder_.path());
+  expect_has(told, {"coefficients  unknown: " + path, "cut off", "put the run's own file back"});
   EXPECT_EQ(told.find("make or fetch it again"), std::string::npos) << "one piece of advice";
   fs::remove(path);
-  expect_all(inspect(folder_), {"coefficients  MISSING: " + path, "fit anew"});
+  expect_has(inspect(folder_.path()), {"coefficients  MISSING: " + path, "fit anew"});
 }
 
 TEST_F(Inspect, DescribesARunThatHasNotSavedYet) {
-  std::ofstream(folder_ + "/config.txt") << "--model=mf\n";
-  expect_all(inspect(folder_), {"nothing is saved yet", "--model=mf", "none yet", "0 checkpoints"});
+  folder_.write("config.txt", "--model=mf\n");
+  expect_has(inspect(folder_.path()),
+             {"nothing is saved yet", "--model=mf", "none yet", "0 checkpoints"});
 }
 
 TEST_F(Inspect, SaysWhatItExpectsOfAnythingElse) {
   const int data = static_cast<int>(Cause::data);
-  expect_all(inspect(folder_ + "/nothing", static_cast<int>(Cause::io)), {folder_ + "/nothing"});
-  expect_all(inspect(folder_, data),
-             {folder_, "without a run or a checkpoint", "expected a dataset"});
-  fs::create_directory(folder_ + "/checkpoints");  // of some other program
-  expect_all(inspect(folder_, data), {folder_, "without a run or a checkpoint"});
-  const std::string csv = folder_ + "/food.csv";
-  std::ofstream(csv) << "user_id,item_id\n";
-  expect_all(inspect(csv, data), {csv, "none of what inspect reads", "micrec prepare"});
-  std::ofstream(folder_ + "/empty");
-  expect_all(inspect(folder_ + "/empty", data), {"is empty"});
-  std::ofstream(folder_ + "/short") << "abc";
-  expect_all(inspect(folder_ + "/short", data), {"none of what inspect reads"});
-  Hdf5File other = Hdf5File::create(folder_ + "/other.h5");
+  expect_has(inspect(folder_ / "nothing", static_cast<int>(Cause::io)), {folder_ / "nothing"});
+  expect_has(inspect(folder_.path(), data),
+             {folder_.path(), "without a run or a checkpoint", "expected a dataset"});
+  fs::create_directory(folder_ / "checkpoints");  // of some other program
+  expect_has(inspect(folder_.path(), data), {folder_.path(), "without a run or a checkpoint"});
+  const std::string csv = folder_.write("food.csv", "user_id,item_id\n");
+  expect_has(inspect(csv, data), {csv, "none of what inspect reads", "micrec prepare"});
+  expect_has(inspect(folder_.write("empty", ""), data), {"is empty"});
+  expect_has(inspect(folder_.write("short", "abc"), data), {"none of what inspect reads"});
+  Hdf5File other = Hdf5File::create(folder_ / "other.h5");
   other.write("/weights", std::vector<float>{1, 2});
   other.close();
-  expect_all(inspect(folder_ + "/other.h5", data),
+  expect_has(inspect(folder_ / "other.h5", data),
              {"something else", "weights", "expected a dataset"});
 }
 

@@ -10,6 +10,8 @@
 #include "data/dataset_file.h"
 #include "launcher/commands.h"
 #include "launcher/program.h"
+#include "tests/launcher/run_here.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
@@ -17,28 +19,13 @@ namespace {
 
 using nlohmann::json;
 
-struct Outcome {
-  int code;
-  std::string out;
-  std::string err;
-};
-
-Outcome run(const std::vector<std::string>& words) {
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  const int code = run_program(words, all_commands());
-  Outcome outcome{code, testing::internal::GetCapturedStdout(), ""};
-  outcome.err = testing::internal::GetCapturedStderr();
-  return outcome;
-}
-
 class Plan : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
     dataset_ = *folder_ / "data.h5";
-    const Outcome made =
-        run({"synth", "--out=" + dataset_, "--users=300", "--items=200", "--interactions=4000"});
+    const Spoken made = run_here(
+        {"synth", "--out=" + dataset_, "--users=300", "--items=200", "--interactions=4000"});
     ASSERT_EQ(made.code, 0) << made.err;
   }
   static void TearDownTestSuite() {
@@ -46,16 +33,16 @@ class Plan : public ::testing::Test {
     folder_ = nullptr;
   }
 
-  static Outcome plan(std::vector<std::string> flags) {
+  static Spoken plan(std::vector<std::string> flags) {
     std::vector<std::string> words = {"plan", "--dataset=" + dataset_};
     words.insert(words.end(), flags.begin(), flags.end());
-    return run(words);
+    return run_here(words);
   }
 
   static json plan_json(std::vector<std::string> flags) {
     const std::string path = *folder_ / "plan.json";
     flags.push_back("--out=" + path);
-    const Outcome outcome = plan(flags);
+    const Spoken outcome = plan(flags);
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     std::ifstream in(path);
     return json::parse(in);
@@ -63,13 +50,10 @@ class Plan : public ::testing::Test {
 
   static void expect_refused(const std::vector<std::string>& flags, int code,
                              const std::vector<std::string>& said) {
-    const Outcome outcome = plan(flags);
+    const Spoken outcome = plan(flags);
     EXPECT_EQ(outcome.code, code) << outcome.out << outcome.err;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
-    for (const std::string& part : said) {
-      EXPECT_NE(outcome.err.find(part), std::string::npos)
-          << "'" << part << "' is not in " << outcome.err;
-    }
+    expect_has(outcome.err, said);
   }
 
   static inline TemporaryFolder* folder_ = nullptr;
@@ -77,16 +61,14 @@ class Plan : public ::testing::Test {
 };
 
 TEST_F(Plan, SaysWhoOwnsWhatAndWhatIsSent) {
-  const Outcome outcome = plan({"--ranks=4", "--grid=4x1"});
+  const Spoken outcome = plan({"--ranks=4", "--grid=4x1"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(outcome.err, "");
-  for (const char* part :
-       {"4 as 4x1", "balanced partition", "halo rows", "shares    by partitioner", "hash",
-        "memory    of the fullest rank", "embeddings", "optimizer", "checkpoint copy",
-        "halo.template", "halo.propagate.active", "batch.items", "step.dense",
-        "predicted for the slowest rank", "--bandwidth="}) {
-    EXPECT_NE(outcome.out.find(part), std::string::npos) << part << " is not in\n" << outcome.out;
-  }
+  expect_has(outcome.out,
+             {"4 as 4x1", "balanced partition", "halo rows", "shares    by partitioner", "hash",
+              "memory    of the fullest rank", "embeddings", "optimizer", "checkpoint copy",
+              "halo.template", "halo.propagate.active", "batch.items", "step.dense",
+              "predicted for the slowest rank", "--bandwidth="});
 }
 
 TEST_F(Plan, JsonAddsUp) {
@@ -160,8 +142,8 @@ TEST_F(Plan, LooksAtAllGridsAndTakesOne) {
 TEST_F(Plan, PlansForManyRanks) {
   const json plan = plan_json({"--ranks=1024", "--grid=1024x1"});
   EXPECT_EQ(plan["plan"]["ranks"].size(), 1024U);
-  const Outcome outcome = Plan::plan({"--ranks=1024"});
-  EXPECT_NE(outcome.out.find("least, median and most memory"), std::string::npos);
+  const Spoken outcome = Plan::plan({"--ranks=1024"});
+  expect_has(outcome.out, {"least, median and most memory"});
 }
 
 TEST_F(Plan, RatesOnTheCommandLineCount) {
@@ -183,13 +165,11 @@ TEST_F(Plan, CalibratesThisMachine) {
 }
 
 TEST_F(Plan, SaysWhatDoesNotFitAndWhatWould) {
-  const Outcome outcome = plan({"--ranks=2", "--memory=0.01"});
+  const Spoken outcome = plan({"--ranks=2", "--memory=0.01"});
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_NE(outcome.out.find("no grid fits"), std::string::npos) << outcome.out;
-  for (const char* part : {"will not fit because rank", "MiB for program", "--memory gives each",
-                           "not even 256 ranks would fit"}) {
-    EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
-  }
+  expect_has(outcome.out, {"no grid fits"});
+  expect_has(outcome.err, {"will not fit because rank", "MiB for program", "--memory gives each",
+                           "not even 256 ranks would fit"});
   EXPECT_EQ(plan({"--ranks=2", "--memory=64"}).code, 0);
   // Between what two ranks need and what more do.
   const auto needed = [&](const char* ranks) {
@@ -198,9 +178,9 @@ TEST_F(Plan, SaysWhatDoesNotFitAndWhatWould) {
   const double between = (needed("--ranks=2") + needed("--ranks=4")) / 2;
   std::ostringstream given;
   given << std::setprecision(12) << "--memory=" << between / (1024.0 * 1024 * 1024);
-  const Outcome tight = plan({"--ranks=2", "--dim=1024", given.str()});
+  const Spoken tight = plan({"--ranks=2", "--dim=1024", given.str()});
   EXPECT_EQ(tight.code, 2) << tight.out;
-  EXPECT_NE(tight.err.find("--ranks=4 would fit as"), std::string::npos) << tight.err;
+  expect_has(tight.err, {"--ranks=4 would fit as"});
 }
 
 TEST_F(Plan, WritesAnAssignmentThatItReadsAgain) {
@@ -227,19 +207,17 @@ TEST_F(Plan, RefusesBadFlags) {
   expect_refused({"--ranks=4", "--partition=file:none.csv"}, 4, {"none.csv"});
   expect_refused({"--ranks=4", "--memory=-1"}, 2, {"--memory"});
   expect_refused({"--ranks=4", "--out=no/such/folder/plan.json"}, 4, {"no/such/folder"});
-  const Outcome without = run({"plan", "--ranks=4"});
+  const Spoken without = run_here({"plan", "--ranks=4"});
   EXPECT_EQ(without.code, 2);
-  EXPECT_NE(without.err.find("--dataset"), std::string::npos) << without.err;
+  expect_has(without.err, {"--dataset"});
 }
 
 TEST_F(Plan, HelpNamesItsFlags) {
-  const Outcome help = run({"help", "plan"});
+  const Spoken help = run_here({"help", "plan"});
   EXPECT_EQ(help.code, 0);
-  for (const char* flag :
-       {"--ranks", "--grid", "--partition", "--memory", "]calibrate", "--bandwidth", "--latency",
-        "--write_partition", "]compare", "--contrastive_batch", "--batch"}) {
-    EXPECT_NE(help.out.find(flag), std::string::npos) << flag;
-  }
+  expect_has(help.out,
+             {"--ranks", "--grid", "--partition", "--memory", "]calibrate", "--bandwidth",
+              "--latency", "--write_partition", "]compare", "--contrastive_batch", "--batch"});
 }
 
 }  // namespace

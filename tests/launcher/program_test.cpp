@@ -11,26 +11,11 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "tests/launcher/run_here.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
-
-#define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
-
-struct Spoken {
-  int code;
-  std::string out;
-  std::string err;
-};
-
-Spoken run(const std::vector<std::string>& words, const std::vector<Command>& commands) {
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  const int code = run_program(words, commands);
-  Spoken outcome{code, testing::internal::GetCapturedStdout(), ""};
-  outcome.err = testing::internal::GetCapturedStderr();
-  return outcome;
-}
 
 std::vector<Command> pour_with(std::function<int(const Arguments&, int cups)> work) {
   const auto cups = std::make_shared<int>(2);
@@ -48,9 +33,9 @@ TEST(Program, ListsItsCommandsOnStdout) {
   const auto commands = pour_with([](const Arguments&, int) { return 0; });
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{}, {"help"}, {"--help"}, {"-h"}}) {
-    const Spoken outcome = run(words, commands);
+    const Spoken outcome = run_here(words, commands);
     EXPECT_EQ(outcome.code, 0);
-    EXPECT_HAS(outcome.out, "pour  fills cups");
+    expect_has(outcome.out, {"pour  fills cups"});
     EXPECT_EQ(outcome.err, "");
   }
 }
@@ -63,26 +48,26 @@ TEST(Program, TellsOfFlagsWithoutEffectBeforeACommandRuns) {
     made[0].tells_idle_flags = tells;
     return made;
   };
-  EXPECT_EQ(run({"pour", "--test_cups=3"}, commands()).err,
+  EXPECT_EQ(run_here({"pour", "--test_cups=3"}, commands()).err,
             "--test_cups has no effect without a pot\n");
-  EXPECT_EQ(run({"pour"}, commands()).err, "");
+  EXPECT_EQ(run_here({"pour"}, commands()).err, "");
   tells = true;
-  EXPECT_EQ(run({"pour", "--test_cups=3"}, commands()).err, "");
+  EXPECT_EQ(run_here({"pour", "--test_cups=3"}, commands()).err, "");
 }
 
 TEST(Program, ShowsTheHelpOfACommandBothWays) {
   const auto commands =
       pour_with([](const Arguments&, int) -> int { throw std::logic_error("ran"); });
-  const Spoken one = run({"help", "pour"}, commands);
-  const Spoken other = run({"pour", "--help"}, commands);
+  const Spoken one = run_here({"help", "pour"}, commands);
+  const Spoken other = run_here({"pour", "--help"}, commands);
   EXPECT_EQ(one.code, 0);
   EXPECT_EQ(other.code, 0);
   EXPECT_EQ(one.out, other.out);
-  EXPECT_HAS(one.out, "--test_cups=2");
+  expect_has(one.out, {"--test_cups=2"});
 }
 
 TEST(Program, TellsItsVersionAndWhatItWasBuiltWith) {
-  const Spoken outcome = run({"--version"}, {});
+  const Spoken outcome = run_here({"--version"}, {});
   EXPECT_EQ(outcome.code, 0);
   EXPECT_EQ(outcome.out.find("micrec "), 0U);
   for (const char* part : {"compiler", "LibTorch", "MPI", "HDF5", "CUDA", "instruction set"}) {
@@ -95,43 +80,45 @@ TEST(Program, TellsItsVersionAndWhatItWasBuiltWith) {
 
 TEST(Program, AnUnknownCommandNamesTheNearest) {
   const auto commands = pour_with([](const Arguments&, int) { return 0; });
-  const Spoken outcome = run({"puor"}, commands);
+  const Spoken outcome = run_here({"puor"}, commands);
   EXPECT_EQ(outcome.code, 2);
   EXPECT_EQ(outcome.out, "");
   EXPECT_EQ(outcome.err, "micrec: there is no command 'puor'; did you mean micrec pour?\n");
-  EXPECT_EQ(run({"help", "puor"}, commands).code, 2);
-  EXPECT_EQ(run({"--test_cups=3"}, commands).code, 2);
+  EXPECT_EQ(run_here({"help", "puor"}, commands).code, 2);
+  EXPECT_EQ(run_here({"--test_cups=3"}, commands).code, 2);
 }
 
 TEST(Program, DoesNotRunACommandWithBadFlags) {
   const auto commands =
       pour_with([](const Arguments&, int) -> int { throw std::logic_error("ran"); });
-  const Spoken outcome = run({"pour", "--test_cups=0"}, commands);
+  const Spoken outcome = run_here({"pour", "--test_cups=0"}, commands);
   EXPECT_EQ(outcome.code, 2);
   EXPECT_EQ(outcome.out, "");
-  EXPECT_HAS(outcome.err, "at least 1");
+  expect_has(outcome.err, {"at least 1"});
 }
 
 TEST(Program, AnErrorsCauseIsTheExitCode) {
   for (const Cause cause :
        {Cause::usage, Cause::data, Cause::io, Cause::cluster, Cause::checkpoint, Cause::diverged}) {
-    const Spoken outcome = run({"pour"}, pour_with([&](const Arguments&, int) -> int {
-                                 throw Error(cause, "the pot is empty");
-                               }));
+    const Spoken outcome = run_here({"pour"}, pour_with([&](const Arguments&, int) -> int {
+                                      throw Error(cause, "the pot is empty");
+                                    }));
     EXPECT_EQ(outcome.code, static_cast<int>(cause));
     EXPECT_EQ(outcome.err, "micrec pour: the pot is empty\n");
   }
-  EXPECT_EQ(run({"pour"}, pour_with([](const Arguments&, int) { return kExitStopped; })).code, 75);
+  EXPECT_EQ(run_here({"pour"}, pour_with([](const Arguments&, int) { return kExitStopped; })).code,
+            75);
 }
 
 TEST(Program, ReportsWhatNobodyExpected) {
-  const Spoken outcome = run(
+  const Spoken outcome = run_here(
       {"pour"}, pour_with([](const Arguments&, int) -> int { throw std::runtime_error("odd"); }));
   EXPECT_EQ(outcome.code, 1);
-  EXPECT_HAS(outcome.err, "unexpected error: odd");
-  EXPECT_HAS(
-      run({"pour"}, pour_with([](const Arguments&, int) -> int { throw std::bad_alloc(); })).err,
-      "out of memory");
+  expect_has(outcome.err, {"unexpected error: odd"});
+  expect_has(
+      run_here({"pour"}, pour_with([](const Arguments&, int) -> int { throw std::bad_alloc(); }))
+          .err,
+      {"out of memory"});
 }
 
 TEST(Program, BeginsEachTimeWithTheDefaults) {
@@ -140,9 +127,9 @@ TEST(Program, BeginsEachTimeWithTheDefaults) {
     seen = cups;
     return 0;
   });
-  EXPECT_EQ(run({"pour", "--test_cups=5"}, commands).code, 0);
+  EXPECT_EQ(run_here({"pour", "--test_cups=5"}, commands).code, 0);
   EXPECT_EQ(seen, 5);
-  EXPECT_EQ(run({"pour"}, commands).code, 0);
+  EXPECT_EQ(run_here({"pour"}, commands).code, 0);
   EXPECT_EQ(seen, 2);
 }
 

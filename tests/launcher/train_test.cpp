@@ -5,8 +5,6 @@
 
 #include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -19,6 +17,8 @@
 #include "cluster/thread_communicator.h"
 #include "command_line/flags.h"
 #include "tests/launcher/run_config_of.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/trained_by_threads.h"
@@ -27,11 +27,6 @@ namespace micrec {
 namespace {
 
 using nlohmann::json;
-
-std::string contents_of(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 /// Whole runs whose ranks are threads of this process.
 class Train : public testing::Test {
@@ -73,17 +68,6 @@ class Train : public testing::Test {
     return lines_of(folder_ / run, kind);
   }
 
-  Cause refusal_of(int ranks, const RunConfig& config, std::string& message) {
-    try {
-      train_on(ranks, config);
-    } catch (const Error& error) {
-      message = error.what();
-      return error.cause();
-    }
-    ADD_FAILURE() << "it trained";
-    return Cause::usage;
-  }
-
   TemporaryFolder folder_;
   std::string dataset_;
   std::string said_;
@@ -93,8 +77,7 @@ TEST_F(Train, InterruptedAtFourRanksAndResumedHasTheBitsOfOneRank) {
   ASSERT_EQ(train_on(1, new_run("one", {"--reproducible"})), 0) << said_;
   ASSERT_EQ(train_on(4, new_run("four", {"--reproducible", "--grid=2x2", "--max_steps=6"})), 0);
   ASSERT_EQ(train_on(4, config_of("four", {"--resume", "--max_steps=10", "--nowatchdog"})), 0);
-  EXPECT_NE(said_.find("resumed   from step-000000000006"), std::string::npos) << said_;
-  EXPECT_NE(said_.find("4 with 1 thread each, grid 2x2"), std::string::npos) << said_;
+  expect_has(said_, {"resumed   from step-000000000006", "4 with 1 thread each, grid 2x2"});
   for (const char* kind : {"step", "test"}) {
     const std::vector<json> expected = lines("one", kind);
     EXPECT_EQ(expected.size(), std::string(kind) == "step" ? 10U : 1U);
@@ -110,7 +93,7 @@ TEST_F(Train, InterruptedAtFourRanksAndResumedHasTheBitsOfOneRank) {
 TEST_F(Train, OnAPlannedGridLosesWhatOneRankLoses) {
   ASSERT_EQ(train_on(1, new_run("one", {})), 0) << said_;
   ASSERT_EQ(train_on(4, new_run("four", {"--partition=metis"})), 0) << said_;
-  EXPECT_NE(said_.find("a training step sends"), std::string::npos) << said_;
+  expect_has(said_, {"a training step sends"});
   const std::vector<json> one = lines("one", "step");
   const std::vector<json> four = lines("four", "step");
   ASSERT_EQ(one.size(), four.size());
@@ -129,19 +112,16 @@ TEST_F(Train, AChangedSettingIsToldWhereItMayChangeAndRefusedWhereNot) {
       "run", {"--resume", "--max_steps=5", "--lr=0.002", "--keep_last=1", "--nowatchdog"});
   EXPECT_EQ(resumed.model.dim, 8) << "the run's, not the flag's default";
   ASSERT_EQ(train_on(3, resumed), 0) << said_;
-  EXPECT_NE(said_.find("changed   --lr=0.002, until here 0.01"), std::string::npos) << said_;
-  const std::string config = contents_of(folder_ / "run/config.txt");
+  expect_has(said_, {"changed   --lr=0.002, until here 0.01"});
+  const std::string config = file_contents(folder_ / "run/config.txt");
   EXPECT_TRUE(config.starts_with("# from step 3 on: --lr=0.002, before it 0.01\n")) << config;
   EXPECT_EQ(config.find("--max_steps=5, before"), std::string::npos) << "nothing decays to it";
   EXPECT_EQ(lines("run", "resume")[0]["changed"].size(), 1U);
-  try {
+  const std::string refusal = refusal_of(Cause::usage, [&] {
     config_of("run", {"--resume", "--dim=16", "--batch=32"});
-    FAIL() << "another --dim";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::usage);
-    EXPECT_NE(std::string(error.what()).find("--dim=16 (the run has 8)"), std::string::npos);
-    EXPECT_EQ(std::string(error.what()).find("--batch"), std::string::npos);
-  }
+  });
+  expect_has(refusal, {"--dim=16 (the run has 8)"});
+  EXPECT_EQ(refusal.find("--batch"), std::string::npos) << refusal;
 }
 
 TEST_F(Train, ResumesWithTheSettingsOfItsConfigAndRefusesAnEndThatItHasPassed) {
@@ -152,42 +132,28 @@ TEST_F(Train, ResumesWithTheSettingsOfItsConfigAndRefusesAnEndThatItHasPassed) {
       << said_;
   EXPECT_EQ(config_of("run", {"--resume"}).dataset, moved) << "though nothing was saved since";
 
-  std::string message;
   for (const std::string end : {"--max_steps=2", "--epochs=0"}) {
-    EXPECT_EQ(refusal_of(2, config_of("run", {"--resume", end, "--nowatchdog"}), message),
-              Cause::usage);
-    EXPECT_NE(message.find(end + ": the run is at step 3 already"), std::string::npos) << message;
+    const RunConfig ended = config_of("run", {"--resume", end, "--nowatchdog"});
+    expect_error(Cause::usage, {end + ": the run is at step 3 already"},
+                 [&] { train_on(2, ended); });
   }
-  std::string settings = contents_of(folder_ / "run/config.txt");
+  std::string settings = file_contents(folder_ / "run/config.txt");
   settings.replace(settings.find("--dim=8"), 7, "--dim=16");
-  std::ofstream(folder_ / "run/config.txt") << settings;
-  EXPECT_EQ(refusal_of(2, config_of("run", {"--resume", "--nowatchdog"}), message),
-            Cause::checkpoint);
-  EXPECT_NE(message.find("--dim=16 (the checkpoint has 8)"), std::string::npos) << message;
-  std::ofstream(folder_ / "run/config.txt") << "";
-  try {
-    config_of("run", {"--resume"});
-    ADD_FAILURE() << "an empty config.txt";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::checkpoint) << error.what();
-    EXPECT_NE(std::string(error.what()).find("run/config.txt names no --dataset"),
-              std::string::npos)
-        << error.what();
-  }
+  folder_.write("run/config.txt", settings);
+  const RunConfig wider = config_of("run", {"--resume", "--nowatchdog"});
+  expect_error(Cause::checkpoint, {"--dim=16 (the checkpoint has 8)"}, [&] { train_on(2, wider); });
+  folder_.write("run/config.txt", "");
+  expect_error(Cause::checkpoint, {"run/config.txt names no --dataset"},
+               [&] { config_of("run", {"--resume"}); });
   std::filesystem::remove(folder_ / "run/config.txt");
   EXPECT_EQ(config_of("run", {"--resume"}).model.dim, 8) << "of the checkpoint";
 }
 
 TEST_F(Train, InitFromKeepsTheColumnsOfTheRun) {
   ASSERT_EQ(train_on(1, new_run("run", {"--max_steps=2"})), 0) << said_;
-  try {
+  expect_error(Cause::usage, {"--dim=16 (the run has 8)"}, [&] {
     new_run("wider", {"--init_from=" + (folder_ / "run"), "--dim=16"});
-    FAIL() << "another --dim";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::usage);
-    EXPECT_NE(std::string(error.what()).find("--dim=16 (the run has 8)"), std::string::npos)
-        << error.what();
-  }
+  });
 }
 
 TEST_F(Train, RanksRefuseACheckpointOfOtherSettingsOrAnotherDataset) {
@@ -196,32 +162,29 @@ TEST_F(Train, RanksRefuseACheckpointOfOtherSettingsOrAnotherDataset) {
   other.settings.clear();
   other.settings.push_back({"seed", "6", OnResume::kept});
   other.settings.push_back({"epochs", "7", OnResume::may_change});
-  std::string message;
-  EXPECT_EQ(refusal_of(2, other, message), Cause::checkpoint);
-  EXPECT_NE(message.find("other settings: --seed=6 (the checkpoint has 5); "), std::string::npos)
-      << message;
+  expect_error(Cause::checkpoint, {"other settings: --seed=6 (the checkpoint has 5); "},
+               [&] { train_on(2, other); });
   RunConfig moved = config_of("run", {"--resume", "--nowatchdog"});
   moved.dataset = folder_ / "other.h5";
   write_small_world({.domains = 2, .users = 40, .items = 30, .seed = 9}, moved.dataset);
-  EXPECT_EQ(refusal_of(2, moved, message), Cause::checkpoint);
-  EXPECT_NE(message.find("dataset " + moved.dataset), std::string::npos) << message;
-  EXPECT_EQ(refusal_of(2, new_run("run2", {"--grid=3x1"}), message), Cause::usage);
-  EXPECT_NE(message.find("--grid=3x1"), std::string::npos) << message;
+  expect_error(Cause::checkpoint, {"dataset " + moved.dataset}, [&] { train_on(2, moved); });
+  const RunConfig third = new_run("run2", {"--grid=3x1"});
+  expect_error(Cause::usage, {"--grid=3x1"}, [&] { train_on(2, third); });
 }
 
 TEST_F(Train, ItemRegressionIsFittedOnceWithTheSameBytesOnAnyRanks) {
   ASSERT_EQ(train_on(1, new_run("one", {"--max_steps=4"})), 0) << said_;
-  EXPECT_NE(said_.find("coefficients, fitted in"), std::string::npos) << said_;
-  const std::string file = contents_of(folder_ / "one/item_regression.h5");
+  expect_has(said_, {"coefficients, fitted in"});
+  const std::string file = file_contents(folder_ / "one/item_regression.h5");
   ASSERT_GT(file.size(), 1000U);
   ASSERT_EQ(train_on(3, new_run("three", {"--max_steps=4"})), 0) << said_;
-  EXPECT_EQ(contents_of(folder_ / "three/item_regression.h5"), file);
+  EXPECT_EQ(file_contents(folder_ / "three/item_regression.h5"), file);
   ASSERT_EQ(train_on(4, new_run("grid", {"--max_steps=4", "--grid=2x2"})), 0) << said_;
-  EXPECT_EQ(contents_of(folder_ / "grid/item_regression.h5"), file);
+  EXPECT_EQ(file_contents(folder_ / "grid/item_regression.h5"), file);
 
   ASSERT_EQ(train_on(2, config_of("one", {"--resume", "--max_steps=8", "--nowatchdog"})), 0);
   EXPECT_EQ(said_.find("fitted in"), std::string::npos) << "it is read: " << said_;
-  EXPECT_EQ(contents_of(folder_ / "one/item_regression.h5"), file);
+  EXPECT_EQ(file_contents(folder_ / "one/item_regression.h5"), file);
   const json validation = lines("one", "validation").back();
   for (const auto& [domain, tried] : validation["item_regression"].items()) {
     EXPECT_GE(tried.size(), 2U) << domain;
@@ -230,18 +193,15 @@ TEST_F(Train, ItemRegressionIsFittedOnceWithTheSameBytesOnAnyRanks) {
 
   std::string damaged = file;
   damaged[file.size() / 2] ^= 1;
-  std::ofstream(folder_ / "one/item_regression.h5", std::ios::binary) << damaged;
-  std::string message;
+  folder_.write("one/item_regression.h5", damaged);
   const RunConfig resumed = config_of("one", {"--resume", "--max_steps=9", "--nowatchdog"});
-  EXPECT_EQ(refusal_of(2, resumed, message), Cause::checkpoint);
-  EXPECT_NE(message.find("one/item_regression.h5"), std::string::npos) << message;
+  expect_error(Cause::checkpoint, {"one/item_regression.h5"}, [&] { train_on(2, resumed); });
 }
 
 TEST_F(Train, ValidatesASampleOfUsersTheSameOnAnyRanks) {
   const std::vector<std::string> words = {"--validate_users=6", "--reproducible"};
   ASSERT_EQ(train_on(1, new_run("one", words)), 0) << said_;
-  EXPECT_NE(said_.find(" +-0."), std::string::npos) << said_;
-  EXPECT_NE(said_.find("validation of all users, step-"), std::string::npos) << said_;
+  expect_has(said_, {" +-0.", "validation of all users, step-"});
   const std::vector<json> one = lines("one", "validation");
   ASSERT_GE(one.size(), 3U);
   for (const json& line : one) {
@@ -281,15 +241,11 @@ TEST_F(Train, ValidatesASampleOfUsersTheSameOnAnyRanks) {
   ASSERT_EQ(train_on(2, config_of("one", {"--resume", "--max_steps=12", "--nowatchdog"})), 0);
   EXPECT_EQ(lines("one", "validation").size(), one.size() + 1);
   EXPECT_EQ(lines("one", "validation_of_all").size(), 1U);
-  try {
+  expect_error(Cause::usage, {"--validate_users=7 (the run has 6)"}, [&] {
     config_of("one", {"--resume", "--validate_users=7"});
-    FAIL() << "another sample";
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("--validate_users=7 (the run has 6)"),
-              std::string::npos);
-  }
+  });
   ASSERT_EQ(train_on(1, new_run("tested", {"--validate_users=6", "--test_users=7"})), 0) << said_;
-  EXPECT_NE(said_.find("validation of --test_users, step-"), std::string::npos) << said_;
+  expect_has(said_, {"validation of --test_users, step-"});
   for (const char* kind : {"validation_of_all", "test"}) {
     const json line = lines("tested", kind).at(0);
     for (const auto& [domain, sample] : line.at("sample").items()) {
@@ -317,7 +273,7 @@ TEST_F(Train, ItemRegressionIsLeftOutOrAlone) {
   EXPECT_EQ(lines("joint", "step"), lines("mf", "step")) << "the steps know nothing of it";
 
   ASSERT_EQ(train_on(1, new_run("kind", {"--model=item_regression"})), 0) << said_;
-  EXPECT_NE(said_.find("model     item_regression, without embeddings\n"), std::string::npos);
+  expect_has(said_, {"model     item_regression, without embeddings\n"});
   for (const char* part : {"loss", "triples/s"}) {
     EXPECT_EQ(said_.find(part), std::string::npos) << said_;
   }
@@ -328,13 +284,7 @@ TEST_F(Train, ItemRegressionIsLeftOutOrAlone) {
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{"--model=mf", "--item_regression=alone"},
         {"--model=item_regression", "--item_regression=off"}}) {
-    try {
-      new_run("no", words);
-      FAIL() << words[0] << " " << words[1];
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::usage);
-      EXPECT_NE(std::string(error.what()).find("do not go together"), std::string::npos);
-    }
+    expect_error(Cause::usage, {"do not go together"}, [&] { new_run("no", words); });
   }
 }
 
@@ -342,7 +292,7 @@ TEST_F(Train, SettingsOfItemRegressionCanBeGiven) {
   const std::vector<std::string> given = {"--regression_lambda=3,7", "--regression_alpha=0.5",
                                           "--regression_cross=0", "--regression_weight=2"};
   ASSERT_EQ(train_on(1, new_run("given", given)), 0) << said_;
-  EXPECT_NE(said_.find("; given, or the defaults"), std::string::npos) << said_;
+  expect_has(said_, {"; given, or the defaults"});
   const json chosen = json::parse(
       look_at_coefficients(folder_ / "given/item_regression.h5").origin.settings)["chosen"];
   ASSERT_EQ(chosen.size(), 2U);
@@ -358,9 +308,8 @@ TEST_F(Train, SettingsOfItemRegressionCanBeGiven) {
     EXPECT_EQ(tried[0]["weight"], 2) << domain;
   }
   for (const char* flag : {"--regression_lambda=1,2,3", "--regression_weight=1,2,3"}) {
-    std::string message;
-    EXPECT_EQ(refusal_of(1, new_run(std::string("no") + flag[14], {flag}), message), Cause::usage);
-    EXPECT_NE(message.find("3 values"), std::string::npos) << message;
+    const RunConfig refused = new_run(std::string("no") + flag[14], {flag});
+    expect_error(Cause::usage, {"3 values"}, [&] { train_on(1, refused); });
   }
 }
 
@@ -371,18 +320,12 @@ TEST_F(Train, ResumedBeforeItsFirstCheckpointItBeginsAgain) {
   for (const char* left : {"died/checkpoints", "died/metrics.jsonl"}) {
     std::filesystem::remove_all(folder_ / left);
   }
-  try {
+  expect_error(Cause::usage, {"--dim=16 (the run has 8)"}, [&] {
     config_of("died", {"--resume", "--dim=16"});
-    FAIL() << "another --dim";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::usage);
-    EXPECT_NE(std::string(error.what()).find("--dim=16 (the run has 8)"), std::string::npos);
-  }
+  });
   ASSERT_EQ(train_on(2, config_of("died", {"--resume", "--max_steps=10", "--nowatchdog"})), 0);
-  EXPECT_NE(said_.find("resumed   from the beginning, as the run had ended before its first "
-                       "checkpoint, with the settings of its config.txt"),
-            std::string::npos)
-      << said_;
+  expect_has(said_, {"resumed   from the beginning, as the run had ended before its first "
+                     "checkpoint, with the settings of its config.txt"});
   EXPECT_EQ(lines("died", "resume").size(), 0U);
   for (const char* kind : {"step", "test"}) {
     EXPECT_FALSE(lines("died", kind).empty());
@@ -392,29 +335,18 @@ TEST_F(Train, ResumedBeforeItsFirstCheckpointItBeginsAgain) {
 
 TEST_F(Train, ResumedWithNeitherSettingsNorCheckpointsItIsRefused) {
   std::filesystem::create_directories(folder_ / "empty");
-  const auto refusal = [&] {
-    try {
-      config_of("empty", {"--resume"});
-      ADD_FAILURE() << "it would train";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::checkpoint);
-      return std::string(error.what());
-    }
-    return std::string();
-  };
-  EXPECT_NE(refusal().find("holds no checkpoint to go on from"), std::string::npos);
+  const auto resume = [&] { config_of("empty", {"--resume"}); };
+  expect_error(Cause::checkpoint, {"holds no checkpoint to go on from"}, resume);
   // Checkpoints that were saved once are not made again unasked.
   ASSERT_EQ(train_on(1, new_run("empty", {"--max_steps=2"})), 0) << said_;
   std::filesystem::remove_all(folder_ / "empty/checkpoints");
-  EXPECT_NE(refusal().find("tells of 'step-000000000002'"), std::string::npos) << refusal();
+  expect_error(Cause::checkpoint, {"tells of 'step-000000000002'"}, resume);
 }
 
 TEST_F(Train, ADryRunSaysThePlanAndLeavesNothing) {
   ASSERT_EQ(train_on(4, new_run("run", {"--dry_run", "--grid=4x1"})), 0);
-  for (const char* part : {"dataset   ", "model     micrec, 8 columns", "ranks     4 with 1 thread",
-                           "rank 3: ", "nonzeros"}) {
-    EXPECT_NE(said_.find(part), std::string::npos) << part << " is not in\n" << said_;
-  }
+  expect_has(said_, {"dataset   ", "model     micrec, 8 columns", "ranks     4 with 1 thread",
+                     "rank 3: ", "nonzeros"});
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
 }
 
@@ -423,9 +355,7 @@ TEST_F(Train, AskedToStopItSavesAndEndsWithItsOwnCode) {
   const StopSignals signals(config.job.stop_signals);
   raise(SIGTERM);
   ASSERT_EQ(train_on(3, config), kExitStopped) << said_;
-  EXPECT_NE(said_.find("stopped after step 1 and saved; go on with: micrec train --run_dir="),
-            std::string::npos)
-      << said_;
+  expect_has(said_, {"stopped after step 1 and saved; go on with: micrec train --run_dir="});
   EXPECT_EQ(list_checkpoints(checkpoints_of(config.run_dir)),
             std::vector<std::string>{"step-000000000001"});
   EXPECT_EQ(lines("run", "end")[0]["reason"], "interrupted");
@@ -436,7 +366,7 @@ TEST_F(Train, AskedToStopWhileItFitsItLeavesWhatAResumeBeginsFrom) {
   const StopSignals signals(config.job.stop_signals);
   raise(SIGTERM);
   ASSERT_EQ(train_on(2, config), kExitStopped) << said_;
-  EXPECT_NE(said_.find("stopped while item regression was fitted"), std::string::npos) << said_;
+  expect_has(said_, {"stopped while item regression was fitted"});
   EXPECT_TRUE(list_checkpoints(checkpoints_of(config.run_dir)).empty());
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run/item_regression.h5"));
   EXPECT_TRUE(config_of("run", {"--resume", "--nowatchdog"}).resume);

@@ -19,6 +19,8 @@
 #include "launcher/commands.h"
 #include "launcher/program.h"
 #include "run/injected_faults.h"
+#include "tests/launcher/run_here.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
@@ -48,19 +50,9 @@ class VerifyCommand : public ::testing::Test {
   static std::string verify(const std::vector<std::string>& words, int expected_code) {
     std::vector<std::string> all = {"verify"};
     all.insert(all.end(), words.begin(), words.end());
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
-    const int code = run_program(all, {verify_command()});
-    const std::string out = testing::internal::GetCapturedStdout();
-    const std::string err = testing::internal::GetCapturedStderr();
+    const auto [code, out, err] = run_here(all, {verify_command()});
     EXPECT_EQ(code, expected_code) << out << err;
     return out + err;
-  }
-
-  static void expect_all(const std::string& text, const std::vector<std::string>& parts) {
-    for (const std::string& part : parts) {
-      EXPECT_NE(text.find(part), std::string::npos) << "'" << part << "' is not in\n" << text;
-    }
   }
 
   nlohmann::json report() const {
@@ -86,7 +78,7 @@ class VerifyCommand : public ::testing::Test {
 
 TEST_F(VerifyCommand, PrintsALineAFileAndWritesJson) {
   const std::string printed = verify({run_dir_, "--out=" + folder_ / "verify.json"}, 0);
-  expect_all(printed, {"step-000000000010/manifest.json: whole", "shard-00000.h5: whole",
+  expect_has(printed, {"step-000000000010/manifest.json: whole", "shard-00000.h5: whole",
                        "step-000000000020/shard-00000.h5: whole", "best.json: whole"});
   EXPECT_EQ(std::count(printed.begin(), printed.end(), '\n'), 5);
   EXPECT_EQ(report().at("whole"), true);
@@ -99,23 +91,22 @@ TEST_F(VerifyCommand, PrintsALineAFileAndWritesJson) {
 TEST_F(VerifyCommand, NamesWhatIsDamagedAndEndsWithSix) {
   const std::string first = run_dir_ + "/checkpoints/step-000000000010";
   turn_a_bit(first);
-  expect_all(verify({run_dir_, "--out=" + folder_ / "verify.json"}, 6),
+  expect_has(verify({run_dir_, "--out=" + folder_ / "verify.json"}, 6),
              {first + "/shard-00000.h5: DAMAGED: its checksum is", "/tensors/templates/value",
               "step-000000000020/shard-00000.h5: whole", "1 of 5 files"});
   EXPECT_EQ(report().at("whole"), false);
   EXPECT_EQ(report().at("checkpoints")[0].at("whole"), false);
   EXPECT_EQ(report().at("checkpoints")[1].at("whole"), true);
-  EXPECT_NE(report().at("checkpoints")[0].at("files")[1].at("damage").dump().find("checksum"),
-            std::string::npos);
+  expect_has(report().at("checkpoints")[0].at("files")[1].at("damage").dump(), {"checksum"});
   verify({run_dir_ + "/checkpoints/step-000000000010"}, 6);
   verify({run_dir_ + "/checkpoints/step-000000000020"}, 0);
 
   fs::remove_all(run_dir_ + "/checkpoints/step-000000000010");
-  expect_all(verify({run_dir_}, 6), {"best.json: DAMAGED: it names step-000000000010"});
-  std::ofstream(run_dir_ + "/checkpoints/best.json") << "{";
-  expect_all(verify({run_dir_}, 6), {"best.json: DAMAGED: "});
+  expect_has(verify({run_dir_}, 6), {"best.json: DAMAGED: it names step-000000000010"});
+  folder_.write("run/checkpoints/best.json", "{");
+  expect_has(verify({run_dir_}, 6), {"best.json: DAMAGED: "});
   fs::remove(run_dir_ + "/checkpoints/step-000000000020/complete");
-  expect_all(verify({run_dir_}, 6), {"step-000000000020/manifest.json: DAMAGED", "incomplete"});
+  expect_has(verify({run_dir_}, 6), {"step-000000000020/manifest.json: DAMAGED", "incomplete"});
 }
 
 TEST_F(VerifyCommand, SaysWhichIsTheBestWhereBestJsonIsMissing) {
@@ -126,7 +117,7 @@ TEST_F(VerifyCommand, SaysWhichIsTheBestWhereBestJsonIsMissing) {
   info.best_step = 10;
   CheckpointStore(run_dir_ + "/checkpoints", self).save(info, {}, {});
   fs::remove(run_dir_ + "/checkpoints/best.json");
-  expect_all(verify({run_dir_}, 0), {"best.json is missing: step-000000000010"});
+  expect_has(verify({run_dir_}, 0), {"best.json is missing: step-000000000010"});
 }
 
 TEST_F(VerifyCommand, ComparesTheItemRegressionThatACheckpointNames) {
@@ -146,20 +137,20 @@ TEST_F(VerifyCommand, ComparesTheItemRegressionThatACheckpointNames) {
       .seekp(-1, std::ios::end)
       .put(7);
   for (const char* path : {"", "/checkpoints", "/checkpoints/step-000000000030"}) {
-    expect_all(verify({run_dir_ + path, "--out=" + folder_ / "verify.json"}, 6),
+    expect_has(verify({run_dir_ + path, "--out=" + folder_ / "verify.json"}, 6),
                {file + ": DAMAGED: its checksum is", "no checkpoint that names " + file,
                 "another --run_dir"});
     EXPECT_EQ(report().at("item_regression").at("whole"), false);
   }
   fs::remove(file);
-  expect_all(verify({run_dir_}, 6), {file + ": DAMAGED: it is missing"});
+  expect_has(verify({run_dir_}, 6), {file + ": DAMAGED: it is missing"});
 }
 
 TEST_F(VerifyCommand, RefusesWhatHoldsNone) {
   fs::create_directories(folder_ / "empty/checkpoints");
-  expect_all(verify({folder_ / "empty"}, 6), {"holds no checkpoint"});
-  expect_all(verify({folder_ / "nowhere"}, 4), {"nowhere", "not there"});
-  expect_all(verify({run_dir_ + "/checkpoints/best.json"}, 4), {"not a folder"});
+  expect_has(verify({folder_ / "empty"}, 6), {"holds no checkpoint"});
+  expect_has(verify({folder_ / "nowhere"}, 4), {"nowhere", "not there"});
+  expect_has(verify({run_dir_ + "/checkpoints/best.json"}, 4), {"not a folder"});
 }
 
 TEST(InjectedFaults, DeathIsReadFromTheEnvironment) {

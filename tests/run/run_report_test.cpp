@@ -3,39 +3,27 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "base/error.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
 namespace {
 
-Error refusal_of(const std::string& run_dir) {
-  try {
-    read_run(run_dir);
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "it was read";
-  return {Cause::usage, ""};
-}
-
 TEST(RunReport, RefusesAFolderThatIsNotThereAndOneWithoutARun) {
   const TemporaryFolder folder;
-  EXPECT_EQ(refusal_of(folder / "none").cause(), Cause::io);
+  expect_error(Cause::io, {}, [&] { read_run(folder / "none"); });
   std::filesystem::create_directories(folder / "empty");
-  const Error error = refusal_of(folder / "empty");
-  EXPECT_EQ(error.cause(), Cause::data);
-  EXPECT_NE(std::string(error.what()).find("no metrics.jsonl and no config.txt"), std::string::npos)
-      << error.what();
+  expect_error(Cause::data, {"no metrics.jsonl and no config.txt"},
+               [&] { read_run(folder / "empty"); });
 }
 
 TEST(RunReport, ReadsARunThatHasOnlyItsSettingsYet) {
   const TemporaryFolder folder;
   std::filesystem::create_directories(folder / "run");
-  std::ofstream(folder / "run/config.txt") << "--dim=8\n";
+  folder.write("run/config.txt", "--dim=8\n");
   EXPECT_NO_THROW(read_run(folder / "run"));
 }
 
@@ -49,7 +37,7 @@ TEST(RunReport, HoldsSettingsAgainstWhatTheyAreWhereNotGiven) {
 TEST(RunReport, IsWrittenWhenTheRunGoesAndNeverEndsIt) {
   const TemporaryFolder folder;
   std::filesystem::create_directories(folder / "run");
-  std::ofstream(folder / "run/config.txt") << "--dim=8\n";
+  folder.write("run/config.txt", "--dim=8\n");
   { const ReportAtEnd report(folder / "run", {{"dim", "8", OnResume::kept, "32"}}); }
   EXPECT_TRUE(std::filesystem::exists(report_file_of(folder / "run")));
   EXPECT_NO_THROW({ const ReportAtEnd report(folder / "not_there", {}); });

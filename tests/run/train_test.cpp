@@ -9,6 +9,7 @@
 #include "checkpoints/directory.h"
 #include "evaluate/validation.h"
 #include "run/run_report.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/trained_by_threads.h"
@@ -48,7 +49,7 @@ TEST(TrainWithoutFlags, AtFourRanksHasTheBitsOfOneRankAndLeavesAllFilesOfARun) {
   std::string said;
   ASSERT_EQ(train_on(1, one, said), 0) << said;
   ASSERT_EQ(train_on(4, four, said), 0) << said;
-  EXPECT_NE(said.find("4 with 1 thread each, grid 2x2"), std::string::npos) << said;
+  expect_has(said, {"4 with 1 thread each, grid 2x2"});
 
   for (const auto& [kind, expected] : std::vector<std::pair<const char*, std::size_t>>{
            {"step", 6}, {"validation", 2}, {"test", 1}}) {
