@@ -9,6 +9,7 @@
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/expect_error.h"
 #include "training_state.h"
 
 namespace micrec {

@@ -21,6 +21,9 @@
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
 #include "io/durable_files.h"
+#include "tests/support/command.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
 #include "tests/support/hdf5_edit.h"
 #include "training_state.h"
 
@@ -231,7 +234,7 @@ TEST_F(ItemRegressionFile, IsDamagedWhereverAByteIsFlipped) {
     set_file_contents(path_, flipped);
     const auto damage = damage_of_coefficients(path_, stored_, Verify::checksums);
     ASSERT_TRUE(damage) << at;
-    EXPECT_NE(damage->find("its checksum is"), std::string::npos) << *damage;
+    expect_has(*damage, {"its checksum is"});
     EXPECT_EQ(damage->find("file there is whole"), std::string::npos) << *damage;
     EXPECT_FALSE(damage_of_coefficients(path_, stored_, Verify::sizes));
   }
@@ -399,15 +402,13 @@ TEST_F(ItemRegressionFile, IsTakenAgainWhereItIsWholeAndOfTheSameFit) {
     return why;
   };
   EXPECT_EQ(why_not(origin(), kItems), "taken");
-  EXPECT_NE(why_not({origin().dataset_fingerprint, "{}"}, kItems).find("other settings"),
-            std::string::npos);
-  EXPECT_NE(why_not({"fedc", origin().settings}, kItems).find("another data set"),
-            std::string::npos);
-  EXPECT_NE(why_not(origin(), kItems - 1).find("another data set"), std::string::npos);
+  expect_has(why_not({origin().dataset_fingerprint, "{}"}, kItems), {"other settings"});
+  expect_has(why_not({"fedc", origin().settings}, kItems), {"another data set"});
+  expect_has(why_not(origin(), kItems - 1), {"another data set"});
   std::string bytes = file_contents(path_);
   bytes[static_cast<std::size_t>(Hdf5File::open(path_).offset_in_file("/value").value())] ^= 1;
   set_file_contents(path_, bytes);
-  EXPECT_NE(why_not(origin(), kItems).find("/value is not what was written"), std::string::npos);
+  expect_has(why_not(origin(), kItems), {"/value is not what was written"});
   fs::remove(path_);
   EXPECT_EQ(why_not(origin(), kItems), "");
 }
@@ -439,10 +440,7 @@ TEST(ItemRegressionFiles, AreReadAndWrittenByH5py) {
   if (std::string(MICREC_PYTHON).empty()) GTEST_SKIP() << "no Python with h5py beside torch";
   const TemporaryFolder folder;
   const auto python = [&](const std::string& what, const std::string& path) {
-    const std::string command =
-        text("\"", MICREC_PYTHON, "\" \"", MICREC_SOURCE_DIR,
-             "/tests/checkpoints/item_regression_with_h5py.py\" ", what, " \"", path, "\"");
-    EXPECT_EQ(std::system(command.c_str()), 0) << command;
+    run_python("checkpoints/item_regression_with_h5py.py", {what, path});
   };
   SelfCommunicator self;
   const std::vector<std::int32_t> all = {0, 1, 2, 3, 4, 5, 6};
@@ -512,7 +510,7 @@ TEST_F(RunWithCoefficients, AreFoundDamagedBySomeByteOrMissing) {
       const VerifiedRun run = verify(folder_ / path);
       EXPECT_EQ(run.damaged, 1);
       ASSERT_TRUE(run.item_regression);
-      EXPECT_NE(run.item_regression->damage.find("its checksum is"), std::string::npos);
+      expect_has(run.item_regression->damage, {"its checksum is"});
     }
     expect_error(Cause::checkpoint, {path_, "its checksum is"}, [&] {
       verify_item_regression(Checkpoint::open(folder_ / "run/checkpoints/step-000000000010"));
@@ -521,7 +519,7 @@ TEST_F(RunWithCoefficients, AreFoundDamagedBySomeByteOrMissing) {
   fs::remove(path_);
   const VerifiedRun run = verify(folder_ / "run");
   EXPECT_EQ(run.damaged, 1);
-  EXPECT_NE(run.item_regression->damage.find("missing"), std::string::npos);
+  expect_has(run.item_regression->damage, {"missing"});
 }
 
 // One of two manifests names another file than is there.
@@ -534,7 +532,7 @@ TEST_F(RunWithCoefficients, AreComparedWithEveryManifest) {
   CheckpointStore(checkpoints_of(folder_ / "run"), self).save(info, owned, state_tensors(owned));
   const VerifiedRun run = verify(folder_ / "run");
   EXPECT_EQ(run.damaged, 1);
-  EXPECT_NE(run.item_regression->damage.find("of another fit"), std::string::npos);
+  expect_has(run.item_regression->damage, {"of another fit"});
 }
 
 TEST(CoefficientFileOf, IsBesideTheFolderOfTheCheckpoint) {

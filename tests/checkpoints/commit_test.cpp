@@ -7,6 +7,8 @@
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
 #include "tests/support/save_steps.h"
 #include "training_state.h"
 

@@ -6,6 +6,8 @@
 #include "checkpoints/store.h"
 #include "checkpoints/verify.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
 #include "training_state.h"
 
 namespace micrec {
@@ -158,8 +160,8 @@ TEST_F(DamagedCheckpoint, IsVerifiedFileByFile) {
   EXPECT_EQ(verified.files[0].file, "manifest.json");
   EXPECT_EQ(verified.files[0].damage, "");
   EXPECT_EQ(verified.files[1].damage, "");
-  EXPECT_NE(verified.files[2].damage.find("checksum"), std::string::npos);
-  EXPECT_NE(verified.files[3].damage.find("missing"), std::string::npos);
+  expect_has(verified.files[2].damage, {"checksum"});
+  expect_has(verified.files[3].damage, {"missing"});
   set_file_contents(path_ + "/manifest.json", "{}");
   EXPECT_EQ(verify_checkpoint(path_).files.size(), 1U);
   EXPECT_FALSE(verify_checkpoint(path_).whole());
@@ -187,7 +189,7 @@ TEST_F(DamagedCheckpoint, WithoutManifestIsADamagedOne) {
   const VerifiedRun verified =
       verify_run(folder_ / "checkpoints", [](const std::string&, const VerifiedFile&) {});
   EXPECT_EQ(verified.damaged, 1);
-  EXPECT_NE(verified.checkpoints.at(0).files.at(0).damage.find("manifest.json"), std::string::npos);
+  expect_has(verified.checkpoints.at(0).files.at(0).damage, {"manifest.json"});
 }
 
 // What cannot be read may be whole: going on from an older one would write over it.

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "io/durable_files.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
 #include "training_state.h"
 
 namespace micrec {

@@ -1,23 +1,21 @@
 #include "checkpoints/preflight.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "checkpoints/run_folder.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
 namespace {
-
-using ::testing::AllOf;
-using ::testing::HasSubstr;
 
 const WaitForFolder kNoWait = {[] { return false; }, [](const std::string&) {}};
 
@@ -31,15 +29,9 @@ PreflightNeeds needs(const std::string& run_dir, double bytes, const std::string
 
 // What every one of three ranks is told; each must be told the same.
 void expect_refused(const std::function<PreflightNeeds(int rank)>& needs_of, Cause cause,
-                    const ::testing::Matcher<std::string>& message) {
+                    const std::vector<std::string>& parts) {
   run_ranks(3, [&](Communicator& group) {
-    try {
-      preflight(needs_of(group.rank()), group);
-      ADD_FAILURE() << "rank " << group.rank() << " is told nothing";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), cause);
-      EXPECT_THAT(error.what(), message);
-    }
+    expect_error(cause, parts, [&] { preflight(needs_of(group.rank()), group); });
   });
 }
 
@@ -62,8 +54,7 @@ TEST(Preflight, PassesWhereAllIsWellAndLeavesNothingBehind) {
 TEST(Preflight, RefusesAnotherDatasetOnOneRank) {
   const TemporaryFolder folder;
   expect_refused([&](int rank) { return needs(folder.path(), 1000, rank == 2 ? "abd" : "abc"); },
-                 Cause::data,
-                 AllOf(HasSubstr("rank 2 has another dataset than rank 0: expected abc, got abd")));
+                 Cause::data, {"rank 2 has another dataset than rank 0: expected abc, got abd"});
 }
 
 TEST(Preflight, RefusesAnotherDeviceOnOneRank) {
@@ -74,7 +65,7 @@ TEST(Preflight, RefusesAnotherDeviceOnOneRank) {
         if (rank == 1) needed.device = "cuda";
         return needed;
       },
-      Cause::cluster, HasSubstr("rank 1 has another device than rank 0: expected cpu, got cuda"));
+      Cause::cluster, {"rank 1 has another device than rank 0: expected cpu, got cuda"});
 }
 
 TEST(Preflight, RefusesTooLittleSharedMemoryForTheRanksOfAMachine) {
@@ -85,14 +76,13 @@ TEST(Preflight, RefusesTooLittleSharedMemoryForTheRanksOfAMachine) {
         needed.ranks_of_machine = 100'000'000;
         return needed;
       },
-      Cause::io, AllOf(HasSubstr("/dev/shm has "), HasSubstr("100000000 ranks")));
+      Cause::io, {"/dev/shm has ", "100000000 ranks"});
 }
 
 TEST(Preflight, RefusesAFileSystemWithoutRoomForTwoCheckpoints) {
   const TemporaryFolder folder;
-  expect_refused(
-      [&](int) { return needs(folder.path(), 1e18, "abc"); }, Cause::io,
-      AllOf(HasSubstr("free, expected"), HasSubstr("for two checkpoints"), HasSubstr("--run_dir")));
+  expect_refused([&](int) { return needs(folder.path(), 1e18, "abc"); }, Cause::io,
+                 {"free, expected", "for two checkpoints", "--run_dir"});
 }
 
 TEST(Preflight, CountsTheCoefficientsOfItemRegression) {
@@ -103,9 +93,7 @@ TEST(Preflight, CountsTheCoefficientsOfItemRegression) {
         needed.coefficient_bytes = 1e18;
         return needed;
       },
-      Cause::io,
-      AllOf(HasSubstr("for two checkpoints and the coefficients of item regression"),
-            HasSubstr("--run_dir")));
+      Cause::io, {"for two checkpoints and the coefficients of item regression", "--run_dir"});
 }
 
 TEST(Preflight, RefusesARunFolderInWhichOneRankCannotSave) {
@@ -114,9 +102,8 @@ TEST(Preflight, RefusesARunFolderInWhichOneRankCannotSave) {
   expect_refused(
       [&](int rank) { return needs(rank == 1 ? "/proc/sys" : folder.path(), 1000, "abc"); },
       Cause::io,
-      AllOf(HasSubstr("rank 1: "),
-            HasSubstr("no checkpoint can be saved in the run folder /proc/sys"),
-            HasSubstr("cannot use /proc/sys/.preflight-1-")));
+      {"rank 1: ", "no checkpoint can be saved in the run folder /proc/sys",
+       "cannot use /proc/sys/.preflight-1-"});
 }
 
 TEST(RunFolder, IsMadeAndHeldByOneRunAtATime) {
@@ -127,14 +114,9 @@ TEST(RunFolder, IsMadeAndHeldByOneRunAtATime) {
     EXPECT_EQ(held.lock != nullptr, group.rank() == 0);
     EXPECT_FALSE(held.stopped);
     // On all ranks, and with the first's name.
-    try {
-      hold_run_folder(run_dir, this_process(), group, kNoWait);
-      ADD_FAILURE() << "two have the folder";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::io);
-      EXPECT_THAT(error.what(), AllOf(HasSubstr(run_dir), HasSubstr("in use by another run"),
-                                      HasSubstr("process " + std::to_string(getpid()))));
-    }
+    expect_error(Cause::io,
+                 {run_dir, "in use by another run", "process " + std::to_string(getpid())},
+                 [&] { hold_run_folder(run_dir, this_process(), group, kNoWait); });
   });
   EXPECT_TRUE(std::filesystem::is_empty(run_dir)) << "the lock is given back";
 }
@@ -143,13 +125,8 @@ TEST(RunFolder, ThatCannotBeMadeIsNamed) {
   const TemporaryFolder folder;
   const std::string file = folder.write("file", "not a folder");
   run_ranks(2, [&](Communicator& group) {
-    try {
-      hold_run_folder(file + "/run", this_process(), group, kNoWait);
-      ADD_FAILURE() << "a folder in a file";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::io);
-      EXPECT_THAT(error.what(), HasSubstr(file));
-    }
+    expect_error(Cause::io, {file},
+                 [&] { hold_run_folder(file + "/run", this_process(), group, kNoWait); });
   });
 }
 

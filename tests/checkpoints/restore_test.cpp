@@ -1,10 +1,12 @@
-#include <cstdlib>
 #include <filesystem>
 #include <tuple>
 
 #include "checkpoints/store.h"
 #include "cluster/thread_communicator.h"
 #include "tests/support/checkpoint_tensors.h"
+#include "tests/support/command.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
 #include "training_state.h"
 
 namespace micrec {
@@ -247,11 +249,7 @@ class NewestValid : public ::testing::TestWithParam<int> {
     const auto expect = [&](const Checkpoint& found, const std::vector<std::string>& told) {
       EXPECT_EQ(found.info().step, step);
       ASSERT_EQ(told.size(), damages.size());
-      for (std::size_t i = 0; i < told.size(); ++i) {
-        for (const std::string& part : damages[i]) {
-          EXPECT_NE(told[i].find(part), std::string::npos) << told[i] << " lacks " << part;
-        }
-      }
+      for (std::size_t i = 0; i < told.size(); ++i) expect_has(told[i], damages[i]);
     };
     run_ranks(GetParam(), [&](Communicator& communicator) {
       const CheckpointStore store(directory_, communicator);
@@ -367,11 +365,8 @@ TEST(Restore, IsReadableByH5py) {
     step.value.fill_(0.25);
     CheckpointStore(folder / "c", communicator).save(state_info(30), owned, {table, step});
   });
-  const std::string command = std::string("\"") + MICREC_PYTHON + "\" \"" + MICREC_SOURCE_DIR +
-                              "/tests/checkpoints/read_with_h5py.py\" \"" +
-                              (folder / "c/step-000000000030") + "\" " +
-                              std::to_string(kRestoredNodes);
-  EXPECT_EQ(std::system(command.c_str()), 0) << command;
+  run_python("checkpoints/read_with_h5py.py",
+             {folder / "c/step-000000000030", std::to_string(kRestoredNodes)});
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include "checkpoints/manifest.h"
 #include "cluster/self_communicator.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
 #include "training_state.h"
 
 namespace micrec {

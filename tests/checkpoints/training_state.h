@@ -4,12 +4,10 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -143,33 +141,6 @@ inline CheckpointInfo state_info(std::int64_t step) {
   info.grid = "1x1";
   info.extra = {{"annealing", "0.99"}, {"seed", "7"}};
   return info;
-}
-
-/// Expects an Error of this cause whose message has all these parts.
-template <typename Task>
-void expect_error(Cause cause, const std::vector<std::string>& parts, const Task& task) {
-  try {
-    task();
-    ADD_FAILURE() << "no error; expected one with: " << ::testing::PrintToString(parts);
-  } catch (const Error& error) {
-    EXPECT_EQ(name_of(error.cause()), std::string(name_of(cause))) << error.what();
-    for (const std::string& part : parts) {
-      EXPECT_NE(std::string(error.what()).find(part), std::string::npos)
-          << "'" << error.what() << "' lacks '" << part << "'";
-    }
-  }
-}
-
-inline std::string file_contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-inline void set_file_contents(const std::string& path, const std::string& contents) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << contents;
-  file.close();
-  ASSERT_TRUE(file.good()) << path;
 }
 
 }  // namespace micrec

@@ -15,6 +15,7 @@
 #include "data/key_table.h"
 #include "io/hdf5.h"
 #include "tests/data/worlds.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/feature_file.h"
 #include "tests/support/hdf5_edit.h"
 
@@ -141,7 +142,7 @@ TEST_F(AppendTest, NumbersWhatIsNewInTheOrderOfItsKeys) {
   const std::size_t known_before = pairs_of(*old_, 0).size();
   for (const auto& pair : pairs) EXPECT_EQ(now.count(pair), 1U);
   EXPECT_LT(now.size(), known_before + pairs.size()) << "some were there already";
-  EXPECT_NE(report_.str().find("are in " + old_->path() + " already"), std::string::npos);
+  expect_has(report_.str(), {"are in " + old_->path() + " already"});
 }
 
 TEST_F(AppendTest, FillsUpWhatTheRuleLacksOfAllThatAUserHas) {
@@ -263,8 +264,7 @@ TEST_F(AppendTest, AddsFeaturesOfItemsThatLackThem) {
       EXPECT_EQ(present[item], 0);
     }
   }
-  EXPECT_NE(report_.str().find("1 have it already"), std::string::npos) << report_.str();
-  EXPECT_NE(report_.str().find("1 of its keys are not items"), std::string::npos);
+  expect_has(report_.str(), {"1 have it already", "1 of its keys are not items"});
 }
 
 TEST_F(AppendTest, RefusesWhatDoesNotFit) {
@@ -312,7 +312,7 @@ TEST_F(AppendTest, SaysWhereNothingIsKnown) {
   std::vector<RawDomain> raw;
   raw.push_back(raw_domain("food", {{"x", "y"}}));
   additions(raw);
-  EXPECT_NE(report_.str().find("are these keys of the same kind?"), std::string::npos);
+  expect_has(report_.str(), {"are these keys of the same kind?"});
 }
 
 // What came, beside the file and not in it.

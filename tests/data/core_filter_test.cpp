@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "tests/data/worlds.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {

@@ -11,6 +11,7 @@
 #include "data/dataset_writer.h"
 #include "io/hdf5.h"
 #include "tests/data/worlds.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/hdf5_edit.h"
 
 namespace micrec {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tests/data/worlds.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -82,7 +83,7 @@ TEST(DomainFiles, ReadsInteractionsWithTimes) {
   EXPECT_EQ(raw.item, (std::vector<std::int32_t>{0, 0, 1}));
   EXPECT_EQ(raw.timestamp, (std::vector<std::int64_t>{5, 6, 7}));
   EXPECT_TRUE(raw.given_split.empty());
-  EXPECT_NE(report.str().find("3 interactions"), std::string::npos) << report.str();
+  expect_has(report.str(), {"3 interactions"});
 }
 
 TEST(DomainFiles, SaysWhereEveryRatingIsTooLow) {
@@ -119,9 +120,7 @@ TEST(DomainFiles, ReadsASplitFromAColumn) {
   EXPECT_EQ(raw.given_split, (std::vector<Split>{Split::train, Split::valid, Split::test}));
   EXPECT_EQ(report.str().find("--split=column takes it"), std::string::npos) << report.str();
   EXPECT_TRUE(read_domain({"d", {path}, false}, {}, report).given_split.empty());
-  EXPECT_NE(report.str().find("x_label holds a published split, which is not used; --split=column"),
-            std::string::npos)
-      << report.str();
+  expect_has(report.str(), {"x_label holds a published split, which is not used; --split=column"});
 }
 
 TEST(DomainFiles, MakesSecondsOfAmazonsMilliseconds) {
@@ -138,7 +137,7 @@ TEST(DomainFiles, MakesSecondsOfAmazonsMilliseconds) {
             (std::vector<std::int64_t>{0, 1588687728}));
   EXPECT_EQ(read_domain({"d", {csv}, false}, {}, report).timestamp,
             (std::vector<std::int64_t>{1588687728, 0}));
-  EXPECT_NE(report.str().find("times in milliseconds"), std::string::npos) << report.str();
+  expect_has(report.str(), {"times in milliseconds"});
 }
 
 TEST(DomainFiles, SplitsByTimesWithinASecond) {
@@ -185,13 +184,11 @@ TEST(DomainFiles, TellsWhatAFileWasTakenForAndWhy) {
       folder.write("u.data", "1\t10\t5\t881250949\n2\t10\t3\t881250950\n1\t11\t1\t881250951\n");
   std::ostringstream report;
   read_domain({"ml", {path}, false}, {}, report);
-  for (const char* words :
-       {"ml: ", "3 interactions read (TSV without header (user, item, rating, time) by its content",
-        "column 1 as user, column 2 as item, column 4 as time, column 3 as rating",
-        "times in seconds"}) {
-    EXPECT_NE(report.str().find(words), std::string::npos)
-        << words << " is not in " << report.str();
-  }
+  expect_has(
+      report.str(),
+      {"ml: ", "3 interactions read (TSV without header (user, item, rating, time) by its content",
+       "column 1 as user, column 2 as item, column 4 as time, column 3 as rating",
+       "times in seconds"});
 }
 
 TEST(DomainFiles, DropsTimesThatOnlyOneFileHas) {
@@ -200,9 +197,7 @@ TEST(DomainFiles, DropsTimesThatOnlyOneFileHas) {
   const std::string test = folder.write("test.csv", "user_id,item_id\nu,b\n");
   std::ostringstream report;
   EXPECT_TRUE(read_domain({"d", {train, test}, true}, {}, report).timestamp.empty());
-  EXPECT_NE(report.str().find("times of the other files are not used, as " + test),
-            std::string::npos)
-      << report.str();
+  expect_has(report.str(), {"times of the other files are not used, as " + test});
 }
 
 TEST(DomainFiles, PassesOnWhatTheReaderRefuses) {

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
@@ -16,6 +15,7 @@
 #include "data/dataset_writer.h"
 #include "data/preparation.h"
 #include "data/training_graph.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
@@ -70,27 +70,17 @@ class PartitionFile : public ::testing::Test {
   }
 
   Ownership read(const std::vector<std::string>& lines, int parts = 2) {
-    std::ofstream out(path("parts.csv"));
-    for (const std::string& line : lines) out << line << "\n";
-    out.close();
+    std::string contents;
+    for (const std::string& line : lines) contents += line + "\n";
+    folder_.write("parts.csv", contents);
     return read_partition_file(path("parts.csv"), *dataset_, *space_, people_, parts);
   }
 
   void expect_refused(const std::vector<std::string>& lines, const std::vector<std::string>& said,
                       int parts = 2) {
-    try {
-      read(lines, parts);
-      ADD_FAILURE() << "was taken; expected: " << said.front();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::data);
-      const std::string message = error.what();
-      EXPECT_NE(message.find(path("parts.csv")), std::string::npos) << message;
-      EXPECT_EQ(message.find('\n'), std::string::npos) << "one sentence: " << message;
-      for (const std::string& part : said) {
-        EXPECT_NE(message.find(part), std::string::npos)
-            << "'" << part << "' is not in " << message;
-      }
-    }
+    std::vector<std::string> all = {path("parts.csv")};
+    all.insert(all.end(), said.begin(), said.end());
+    expect_error(Cause::data, all, [&] { read(lines, parts); });
   }
 
   // good() with one line replaced, or dropped where `line` is empty.
@@ -176,12 +166,8 @@ TEST_F(PartitionFile, RefusesFewerPartsThanTheRunHas) {
 }
 
 TEST_F(PartitionFile, AMissingFileIsAnErrorOfTheFileSystem) {
-  try {
-    read_partition_file(path("none.csv"), *dataset_, *space_, people_, 2);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::io);
-  }
+  expect_error(Cause::io, {},
+               [&] { read_partition_file(path("none.csv"), *dataset_, *space_, people_, 2); });
 }
 
 TEST_F(PartitionFile, TheTrainingGraphHasEachInteractionBothWays) {

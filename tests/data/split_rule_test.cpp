@@ -7,6 +7,7 @@
 
 #include "data/dataset_format.h"
 #include "tests/data/worlds.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {

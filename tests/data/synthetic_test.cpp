@@ -8,6 +8,7 @@
 #include <set>
 
 #include "tests/data/worlds.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/on_threads.h"
 
 namespace micrec {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "tests/data/worlds.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {

@@ -1,16 +1,11 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
-#include <functional>
 #include <map>
 #include <set>
 #include <sstream>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -95,21 +90,6 @@ inline std::vector<FeatureTable> telling_features(const PreparedDomain& domain) 
     }
   };
   return {table};
-}
-
-/// That the call throws Error(cause) with all of these words in its message.
-inline void expect_error(Cause cause, const std::vector<std::string>& words,
-                         const std::function<void()>& call) {
-  try {
-    call();
-    ADD_FAILURE() << "no error was thrown; expected one with: " << join(words, " | ");
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), cause) << error.what();
-    for (const std::string& word : words) {
-      EXPECT_NE(std::string(error.what()).find(word), std::string::npos)
-          << "'" << word << "' is not in: " << error.what();
-    }
-  }
 }
 
 }  // namespace micrec

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "partition/planning/step_needs.h"
 #include "tests/partition/random_world.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -153,16 +154,8 @@ TEST(MetisPartition, RefusesWhatTheLibraryCannotNumber) {
   Adjacency graph;
   graph.offsets.assign(201, 0);
   graph.offsets.back() = std::int64_t{std::numeric_limits<std::int32_t>::max()} + 2;
-  try {
-    assign_by_metis(space, people, graph, 2);
-    FAIL() << "was taken";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::usage);
-    const std::string message = error.what();
-    EXPECT_NE(message.find("2,147,483,647"), std::string::npos) << message;
-    EXPECT_NE(message.find("2,147,483,649"), std::string::npos) << message;
-    EXPECT_NE(message.find("--partition=file:"), std::string::npos) << message;
-  }
+  expect_error(Cause::usage, {"2,147,483,647", "2,147,483,649", "--partition=file:"},
+               [&] { assign_by_metis(space, people, graph, 2); });
 }
 
 }  // namespace

@@ -8,21 +8,14 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
 
 void expect_refused(const std::string& grid, int ranks, int dim,
                     const std::vector<std::string>& words) {
-  try {
-    parse_grid(grid, ranks, dim);
-    ADD_FAILURE() << grid << " was taken";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::usage);
-    for (const std::string& word : words) {
-      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
-    }
-  }
+  expect_error(Cause::usage, words, [&] { parse_grid(grid, ranks, dim); });
 }
 
 TEST(ProcessGrid, IsReadAsRowsTimesColumns) {
