@@ -13,12 +13,12 @@
 #include <thread>
 
 #include "base/timer.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
 CommunicatorOptions patient() { return {.deadline_seconds = 60}; }
@@ -64,14 +64,7 @@ at::Tensor numbers(std::int64_t rows, std::int64_t columns, int key, at::ScalarT
 }
 
 std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::cluster) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
+  return refusal_of(Cause::cluster, call);
 }
 
 // As messages name a rank of the group.

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <array>
@@ -21,6 +20,8 @@
 #include "cluster/launch_environment.h"
 #include "cluster/signals.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/command.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -30,29 +31,11 @@ using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
 
-struct Outcome {
-  int exit_code = -1;  // 128 + signal where one ended the process
-  std::string output;  // stdout and stderr together
-};
-
-Outcome shell(const std::string& command) {
-  Outcome outcome;
-  std::FILE* pipe = popen(("exec 2>&1; " + command).c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  std::array<char, 4096> buffer;
-  while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-    outcome.output.append(buffer.data(), count);
-  }
-  const int status = pclose(pipe);
-  outcome.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  return outcome;
-}
-
-Outcome alone(const std::string& arguments) {
+CommandOutcome alone(const std::string& arguments) {
   return shell(text("exec ", MICREC_JOB_PROGRAM, " ", arguments));
 }
 
-Outcome under_mpirun(int ranks, const std::string& arguments) {
+CommandOutcome under_mpirun(int ranks, const std::string& arguments) {
   return shell(
       text("exec ", MICREC_MPIEXEC, " -np ", ranks, " ", MICREC_JOB_PROGRAM, " ", arguments));
 }
@@ -76,14 +59,14 @@ TEST(RunJobAlone, ExitsWithTheBodysCode) {
 
 TEST(RunJobAlone, ExitsWithTheCauseAndOneSentence) {
   for (const Cause cause : kCauses) {
-    const Outcome outcome = alone(text("all_throw ", static_cast<int>(cause)));
+    const CommandOutcome outcome = alone(text("all_throw ", static_cast<int>(cause)));
     EXPECT_EQ(outcome.exit_code, static_cast<int>(cause));
     EXPECT_EQ(outcome.output, "job_program: no file clicks.csv\n");
   }
 }
 
 TEST(RunJobAlone, SaysWhatOtherExceptionsMean) {
-  const Outcome bug = alone("logic_error");
+  const CommandOutcome bug = alone("logic_error");
   EXPECT_EQ(bug.exit_code, 1);
   EXPECT_EQ(bug.output, "job_program: unexpected error: index 3 of 2\n");
   EXPECT_EQ(alone("not_an_exception").exit_code, 1);
@@ -91,7 +74,7 @@ TEST(RunJobAlone, SaysWhatOtherExceptionsMean) {
 
 TEST(RunJobAlone, AGpuThatFailsIsACauseOfItsOwn) {
   for (const char* scene : {"gpu_fails", "gpu_fails_on_the_way_out"}) {
-    const Outcome outcome = alone(scene);
+    const CommandOutcome outcome = alone(scene);
     EXPECT_EQ(outcome.exit_code, 5) << scene;
     EXPECT_THAT(outcome.output,
                 AllOf(HasSubstr("job_program: the GPU failed: CUDA error: an illegal memory access "
@@ -101,16 +84,16 @@ TEST(RunJobAlone, AGpuThatFailsIsACauseOfItsOwn) {
 }
 
 TEST(RunJobAlone, SaysWhoAskedForHowMuchMemory) {
-  const Outcome unknown = alone("bad_alloc");
+  const CommandOutcome unknown = alone("bad_alloc");
   EXPECT_EQ(unknown.exit_code, 5);
   EXPECT_THAT(unknown.output,
               MatchesRegex("job_program: out of memory on the machine: .* of its .* "
                            "are free while this rank holds .*; micrec plan "
                            "--ranks=1 --memory=.*; use more ranks, .*\n"));
-  const Outcome tensor = alone("tensor_too_large");
+  const CommandOutcome tensor = alone("tensor_too_large");
   EXPECT_EQ(tensor.exit_code, 5);
   EXPECT_THAT(tensor.output, HasSubstr("4096.0 PiB more were asked for, and "));
-  const Outcome gpu = alone("last_gets_no_gpu_memory");
+  const CommandOutcome gpu = alone("last_gets_no_gpu_memory");
   EXPECT_EQ(gpu.exit_code, 5);
   EXPECT_EQ(gpu.output,
             "job_program: out of memory on GPU 3: 20.0 GiB more were asked for, and 512.0 MiB of "
@@ -138,11 +121,11 @@ TEST(RunJobAlone, ASecondSignalEndsItAtOnce) {
 }
 
 TEST(RunJobAlone, RefusesCopiesThatDoNotKnowEachOther) {
-  const Outcome copies =
+  const CommandOutcome copies =
       shell(text("OMPI_COMM_WORLD_SIZE=3 exec ", MICREC_JOB_PROGRAM, " return 0"));
   EXPECT_EQ(copies.exit_code, 5) << copies.output;
   EXPECT_THAT(copies.output, HasSubstr("3 processes were started together, but each is alone"));
-  const Outcome tasks =
+  const CommandOutcome tasks =
       shell(text("SLURM_STEP_NUM_TASKS=2 exec ", MICREC_JOB_PROGRAM, " return 0"));
   EXPECT_EQ(tasks.exit_code, 5) << tasks.output;
   EXPECT_THAT(tasks.output, HasSubstr("srun started 2 copies"));
@@ -150,7 +133,7 @@ TEST(RunJobAlone, RefusesCopiesThatDoNotKnowEachOther) {
 
 TEST(RunJobUnderMpirun, AGpuThatFailsEndsAllRanksWithItsRanksName) {
   for (const char* scene : {"gpu_fails", "gpu_fails_on_the_way_out"}) {
-    const Outcome outcome = under_mpirun(3, scene);
+    const CommandOutcome outcome = under_mpirun(3, scene);
     EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
     EXPECT_EQ(
         times("job_program: rank 2 of 3: the GPU failed: CUDA error: an illegal memory access",
@@ -161,7 +144,7 @@ TEST(RunJobUnderMpirun, AGpuThatFailsEndsAllRanksWithItsRanksName) {
 }
 
 TEST(RunJobUnderMpirun, JoinsAllRanks) {
-  const Outcome outcome = under_mpirun(3, "describe 2");
+  const CommandOutcome outcome = under_mpirun(3, "describe 2");
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   for (int rank = 0; rank < 3; ++rank) {
     EXPECT_EQ(times(text("rank ", rank, " of 3, 2 threads, ATen 2"), outcome.output), 1)
@@ -171,7 +154,7 @@ TEST(RunJobUnderMpirun, JoinsAllRanks) {
 }
 
 TEST(RunJobUnderMpirun, NamesTheRankThatGotNoMemory) {
-  const Outcome outcome = under_mpirun(2, "last_gets_no_gpu_memory");
+  const CommandOutcome outcome = under_mpirun(2, "last_gets_no_gpu_memory");
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_THAT(outcome.output, HasSubstr("rank 1 of 2: out of memory on GPU 3: 20.0 GiB more"));
   EXPECT_THAT(outcome.output, HasSubstr("micrec plan --ranks=2 --memory=79 "));
@@ -184,7 +167,7 @@ TEST(RunJobUnderMpirun, ReturnsTheBodysCode) {
 
 TEST(RunJobUnderMpirun, OneRanksFailureIsTheRunsCauseAndCode) {
   for (const Cause cause : {Cause::io, Cause::cluster, Cause::diverged}) {
-    const Outcome outcome = under_mpirun(3, text("last_throws ", static_cast<int>(cause)));
+    const CommandOutcome outcome = under_mpirun(3, text("last_throws ", static_cast<int>(cause)));
     EXPECT_EQ(outcome.exit_code, static_cast<int>(cause)) << outcome.output;
     EXPECT_EQ(times("job_program: rank 2 of 3: row 7 of clicks.csv is wrong\n", outcome.output), 1)
         << outcome.output;
@@ -194,7 +177,7 @@ TEST(RunJobUnderMpirun, OneRanksFailureIsTheRunsCauseAndCode) {
 
 TEST(RunJobUnderMpirun, TheSameFailureOfAllRanksIsSaidOnceWithoutARank) {
   for (const Cause cause : {Cause::usage, Cause::data, Cause::checkpoint}) {
-    const Outcome outcome = under_mpirun(4, text("all_throw ", static_cast<int>(cause)));
+    const CommandOutcome outcome = under_mpirun(4, text("all_throw ", static_cast<int>(cause)));
     EXPECT_EQ(outcome.exit_code, static_cast<int>(cause)) << outcome.output;
     EXPECT_EQ(times("job_program: no file clicks.csv\n", outcome.output), 1) << outcome.output;
     EXPECT_EQ(times("clicks.csv", outcome.output), 1) << outcome.output;
@@ -202,7 +185,7 @@ TEST(RunJobUnderMpirun, TheSameFailureOfAllRanksIsSaidOnceWithoutARank) {
 }
 
 TEST(RunJobUnderMpirun, OfDifferentFailuresTheLowestRanksIsSaid) {
-  const Outcome outcome = under_mpirun(3, "each_throws 3");
+  const CommandOutcome outcome = under_mpirun(3, "each_throws 3");
   EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
   EXPECT_EQ(times("job_program: rank 0 of 3: part 0\n", outcome.output), 1) << outcome.output;
   EXPECT_EQ(times("job_program:", outcome.output), 1) << outcome.output;
@@ -212,7 +195,7 @@ TEST(RunJobUnderMpirun, AFailureEndsRanksThatDoNotListen) {
   for (const char* scene :
        {"last_throws_while_others_compute 4", "last_throws_after_others_end 4"}) {
     const Timer timer;
-    const Outcome outcome = under_mpirun(3, scene);
+    const CommandOutcome outcome = under_mpirun(3, scene);
     EXPECT_EQ(outcome.exit_code, 4) << outcome.output;
     EXPECT_EQ(times("job_program: rank 2 of 3: row 7 of clicks.csv is wrong\n", outcome.output), 1)
         << outcome.output;
@@ -221,7 +204,7 @@ TEST(RunJobUnderMpirun, AFailureEndsRanksThatDoNotListen) {
 }
 
 TEST(RunJobUnderMpirun, ARankThatNeverComesIsNamed) {
-  const Outcome outcome = under_mpirun(3, "last_never_comes");
+  const CommandOutcome outcome = under_mpirun(3, "last_never_comes");
   EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
   EXPECT_THAT(
       outcome.output,
@@ -240,7 +223,7 @@ double now_seconds() {
 // Seconds from what the culprit did to the end of mpirun, which must say this of it.
 double seconds_to_end(const std::string& scene, int culprit, double deadline_seconds, int exit_code,
                       const std::string& said) {
-  const Outcome outcome = under_mpirun(4, text(scene, " ", culprit, " ", deadline_seconds));
+  const CommandOutcome outcome = under_mpirun(4, text(scene, " ", culprit, " ", deadline_seconds));
   const double end = now_seconds();
   EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
   EXPECT_THAT(outcome.output, HasSubstr(text("job_program: rank ", culprit, " of 4", said)))
@@ -292,7 +275,7 @@ TEST(RunJobUnderMpirun, CheckedCollectivesSayWhereTheRanksPart) {
   const char* const said[] = {"all_reduce 'job.loss' (collective 2)", "of Double, 8 bytes a row",
                               "rank 0 expects 3 rows of rank 1, which sends 4"};
   for (int kind = 0; kind < 3; ++kind) {
-    const Outcome outcome = under_mpirun(3, text("mismatch ", kind));
+    const CommandOutcome outcome = under_mpirun(3, text("mismatch ", kind));
     EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
     EXPECT_THAT(outcome.output,
                 AllOf(HasSubstr("job_program: the ranks disagree: "), HasSubstr(said[kind])));
@@ -301,19 +284,19 @@ TEST(RunJobUnderMpirun, CheckedCollectivesSayWhereTheRanksPart) {
 }
 
 TEST(RunJobUnderMpirun, ASignalToAWatchdogReachesItsRank) {
-  const Outcome outcome = under_mpirun(2, text("signal_parent ", SIGUSR1));
+  const CommandOutcome outcome = under_mpirun(2, text("signal_parent ", SIGUSR1));
   EXPECT_EQ(outcome.exit_code, kExitStopped) << outcome.output;
 }
 
 TEST(RunJobUnderMpirun, OtherExceptionsEndAllRanksToo) {
-  const Outcome outcome = under_mpirun(2, "logic_error");
+  const CommandOutcome outcome = under_mpirun(2, "logic_error");
   EXPECT_EQ(outcome.exit_code, 1) << outcome.output;
   EXPECT_EQ(times("job_program: unexpected error: index 3 of 2\n", outcome.output), 1)
       << outcome.output;
 }
 
 TEST(RunJobUnderMpirun, ASignalToOneRankStopsAll) {
-  const Outcome outcome = under_mpirun(3, text("stop ", SIGUSR2));
+  const CommandOutcome outcome = under_mpirun(3, text("stop ", SIGUSR2));
   EXPECT_EQ(outcome.exit_code, kExitStopped) << outcome.output;
   EXPECT_THAT(outcome.output, Not(HasSubstr("job_program:")));
 }
@@ -419,13 +402,9 @@ TEST(LaunchEnvironment, ABatchScriptRunsAlone) {
 }
 
 TEST(LaunchEnvironment, RefusesCopiesBySlurmWithoutMpi) {
-  try {
+  expect_error(Cause::cluster, {"8 copies", "--mpi=pmix"}, [] {
     environment_of({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "8"}});
-    FAIL() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::cluster);
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("8 copies"), HasSubstr("--mpi=pmix")));
-  }
+  });
 }
 
 }  // namespace

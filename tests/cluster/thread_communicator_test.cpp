@@ -1,12 +1,12 @@
 #include "cluster/thread_communicator.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <stdexcept>
 
 #include "contract.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -61,45 +61,33 @@ TEST(RunRanks, ThrowsTheCauseAndNotWhatFollowedFromIt) {
 }
 
 TEST(RunRanks, ARankThatEndsEarlyIsMissedAtOnce) {
-  try {
-    run_ranks(3, [](Communicator& group) {
-      group.barrier("test.first");
-      if (group.rank() != 1) group.barrier("test.second");
-    });
-    FAIL() << "nothing was thrown";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::cluster);
-    EXPECT_THAT(error.what(),
-                testing::AllOf(testing::HasSubstr("'test.second' (collective 2)"),
-                               testing::HasSubstr("rank 1, which has ended after 'test.first'")));
-  }
+  expect_error(Cause::cluster,
+               {"'test.second' (collective 2)", "rank 1, which has ended after 'test.first'"}, [] {
+                 run_ranks(3, [](Communicator& group) {
+                   group.barrier("test.first");
+                   if (group.rank() != 1) group.barrier("test.second");
+                 });
+               });
 }
 
 TEST(RunRanks, DifferentNamesAreFoundWithoutTheCheckedMode) {
-  try {
+  expect_error(Cause::cluster, {"'test.right' (collective 1)", "'test.astray' (collective 1)"}, [] {
     run_ranks(3, [](Communicator& group) {
       group.barrier(group.rank() == 2 ? "test.astray" : "test.right");
     });
-    FAIL() << "nothing was thrown";
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("'test.right' (collective 1)"),
-                                             testing::HasSubstr("'test.astray' (collective 1)")));
-  }
+  });
 }
 
 TEST(RunRanks, NamesRanksOfAPartByTheirNumberInTheRun) {
-  try {
-    run_ranks(4, [](Communicator& group) {
-      const auto part = group.split("test.odd", group.rank() % 2);
-      if (group.rank() == 1) part->barrier("test.late");
-    });
-    FAIL() << "nothing was thrown";
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(),
-                testing::AllOf(testing::HasSubstr("rank 1 of 4"),
-                               testing::HasSubstr("'test.late' (collective 1) of 'test.odd'"),
-                               testing::HasSubstr("rank 3, which has ended after 'test.odd'")));
-  }
+  expect_error(Cause::cluster,
+               {"rank 1 of 4", "'test.late' (collective 1) of 'test.odd'",
+                "rank 3, which has ended after 'test.odd'"},
+               [] {
+                 run_ranks(4, [](Communicator& group) {
+                   const auto part = group.split("test.odd", group.rank() % 2);
+                   if (group.rank() == 1) part->barrier("test.late");
+                 });
+               });
 }
 
 }  // namespace

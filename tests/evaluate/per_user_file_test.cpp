@@ -4,15 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <sstream>
 
 #include "base/error.h"
 #include "cluster/thread_communicator.h"
 #include "io/hdf5.h"
 #include "tests/evaluate/small_world.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
 #include "tests/support/hdf5_edit.h"
 
 namespace micrec {
@@ -20,11 +20,6 @@ namespace {
 
 constexpr std::int64_t kWidth = 6;
 const std::vector<std::string> kWanted = {"ndcg@20", "recall@5"};
-
-std::string bytes_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 class PerUserFileTest : public testing::Test {
  protected:
@@ -88,7 +83,8 @@ TEST_F(PerUserFileTest, HasTheSameBytesAtAnyNumberOfRanks) {
     for (const int ranks : {2, 3, 5}) {
       const std::string path = folder_ / text(ranks, ".h5");
       expect_equal(write(ranks, path, block_bytes), expected);
-      EXPECT_EQ(bytes_of(path), bytes_of(one)) << ranks << " ranks, blocks of " << block_bytes;
+      EXPECT_EQ(file_contents(path), file_contents(one))
+          << ranks << " ranks, blocks of " << block_bytes;
     }
     expect_equal(read_per_user(one, kWanted), expected);
   }
@@ -153,25 +149,15 @@ TEST_F(PerUserFileTest, IsDescribedInWords) {
   write(1, folder_ / "users.h5", 1 << 20);
   std::ostringstream told;
   describe_per_user(folder_ / "users.h5", told);
-  for (const std::string& part :
-       {std::string("mf"), std::string("test of ratio:6:1:3"), std::string("5,20"),
-        dataset_->fingerprint(), std::string("domain domain0"),
-        std::string("ranked among 70 items"), std::string("items_degree_4_7"),
-        std::string("cold_items/among_themselves")}) {
-    EXPECT_NE(told.str().find(part), std::string::npos) << part << " is not in\n" << told.str();
-  }
+  expect_has(told.str(),
+             {"mf", "test of ratio:6:1:3", "5,20", dataset_->fingerprint(), "domain domain0",
+              "ranked among 70 items", "items_degree_4_7", "cold_items/among_themselves"});
 }
 
 TEST_F(PerUserFileTest, ReaderRefusesWhatIsNotAsDocumented) {
   const std::string path = folder_ / "users.h5";
   const auto refused = [&](const std::string& part) {
-    try {
-      read_per_user(path, kWanted);
-      ADD_FAILURE() << "not refused: " << part;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::data);
-      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-    }
+    expect_error(Cause::data, {part}, [&] { read_per_user(path, kWanted); });
   };
   const auto damage = [&](const std::function<void(Hdf5Edit&)>& edit) {
     write(1, path, 1 << 20);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "tests/evaluate/ranking_world.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/on_threads.h"
 
 namespace micrec {
@@ -185,12 +186,8 @@ TEST(CountAhead, RefusesScoresWithoutOrder) {
     World other(30, 50, 4, 1, false);
     other.user_rows[other.dim * 17 + 2] = bad;
     EXPECT_THROW(other.count(2, 50), Error) << bad;
-    try {
-      top_k(other.candidates(0, 50), other.people(), other.masked, {}, 3);
-      FAIL() << "not refused";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::diverged);
-    }
+    expect_error(Cause::diverged, {},
+                 [&] { top_k(other.candidates(0, 50), other.people(), other.masked, {}, 3); });
     World third(30, 50, 4, 1, false);
     third.coefficients.value[3] = bad;
     EXPECT_THROW(third.count(1, 50, kOneOfEach), Error) << bad;

@@ -13,6 +13,7 @@
 
 #include "cluster/health/failure.h"
 #include "cluster/thread_communicator.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -222,16 +223,12 @@ TEST(LaunchEnvironment, KnowsTheRankOnTheMachine) {
 }
 
 TEST(LaunchEnvironment, RefusesCopiesByTorchrun) {
-  try {
+  expect_error(Cause::cluster, {"torchrun started 4 copies", "mpirun"}, [] {
     read_launch_environment([](const char* name) -> const char* {
       const std::string wanted = name;
       return wanted == "WORLD_SIZE" ? "4" : wanted == "TORCHELASTIC_RUN_ID" ? "none" : nullptr;
     });
-    FAIL() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::cluster);
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("torchrun started 4 copies"), HasSubstr("mpirun")));
-  }
+  });
 }
 
 TEST(GpuFailure, IsToldFromOtherErrorsOfLibTorch) {

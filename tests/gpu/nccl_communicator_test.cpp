@@ -16,13 +16,13 @@
 #include "cluster/thread_communicator.h"
 #include "fake_nccl.h"
 #include "tests/cluster/contract.h"
+#include "tests/support/expect_error.h"
 #include "through_gpu.h"
 
 namespace micrec {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
 using Body = std::function<void(NcclCommunicator& group)>;
@@ -49,14 +49,7 @@ void run_on(FakeNccl& nccl, int ranks, const CommunicatorOptions& options, const
 }
 
 std::string cluster_error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::cluster);
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
+  return refusal_of(Cause::cluster, call);
 }
 
 at::Tensor some_rows(std::int64_t rows) { return at::arange(2 * rows, at::kFloat).view({rows, 2}); }

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,26 +15,13 @@
 #include "model/model.h"
 #include "model/semantic_neighbours.h"
 #include "tests/support/dense_model.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
 namespace {
-
-void expect_error(Cause cause, const std::vector<std::string>& words,
-                  const std::function<void()>& call) {
-  try {
-    call();
-    ADD_FAILURE() << "nothing was thrown";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), cause) << error.what();
-    for (const std::string& word : words) {
-      EXPECT_NE(std::string(error.what()).find(word), std::string::npos)
-          << "'" << word << "' is not in: " << error.what();
-    }
-  }
-}
 
 void expect_near(const at::Tensor& got, const at::Tensor& expected, double relative) {
   ASSERT_EQ(got.sizes(), expected.sizes());

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "tests/support/expect_error.h"
+
 namespace micrec {
 namespace {
 
@@ -42,9 +44,8 @@ TEST(HtmlTable, MarksTheChosenRow) {
   EXPECT_TRUE(table.empty());
   table.add({"x", "1"}, true);
   table.add({"y"});
-  EXPECT_NE(table.to_html().find("<tr class=\"chosen\"><td class=\"left\">x</td><td>1</td></tr>"),
-            std::string::npos);
-  EXPECT_NE(table.to_html().find("<tr><td class=\"left\">y</td><td></td></tr>"), std::string::npos);
+  expect_has(table.to_html(), {"<tr class=\"chosen\"><td class=\"left\">x</td><td>1</td></tr>",
+                               "<tr><td class=\"left\">y</td><td></td></tr>"});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "report/html_page.h"
 #include "tests/report/folder_of_run.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -51,14 +52,8 @@ TEST(PairedRuns, RefusesWhatIsSomethingElse) {
       const char* other :
       {"", "{", "[]", R"({"runs":[{"name":"a"},{"name":"b"}]})", R"({"runs":[{},{}]})",
        R"({"runs":[{"name":"a"},{"name":"b"}],"domains":{"food":{"slices":{"all":{"users":1,"metrics":{"ndcg@10":[]}}}}}})"}) {
-    try {
-      read_comparison(other, "comparison.json");
-      FAIL() << other;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::data);
-      EXPECT_THAT(error.what(),
-                  HasSubstr("comparison.json is not what micrec compare --json=FILE"));
-    }
+    expect_error(Cause::data, {"comparison.json is not what micrec compare --json=FILE"},
+                 [&] { read_comparison(other, "comparison.json"); });
   }
 }
 

@@ -14,6 +14,7 @@
 #include "io/npy.h"
 #include "serve/export/product_index.h"
 #include "tests/evaluate/small_world.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -35,14 +36,7 @@ class EmbeddingArraysTest : public testing::Test {
   }
 
   /// Of a program that was built without FAISS.
-  static void expect_refusal() {
-    try {
-      require_faiss();
-      ADD_FAILURE() << "not refused";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::usage);
-    }
-  }
+  static void expect_refusal() { expect_error(Cause::usage, {}, require_faiss); }
 
   std::vector<float> part(Range nodes) const {
     return {z_.begin() + nodes.begin * kArrayDim, z_.begin() + nodes.end * kArrayDim};
@@ -95,11 +89,9 @@ TEST_F(EmbeddingArraysTest, AnIndexReadBackGivesTheItemsOfTheLargestProducts) {
   for (const int domain : {0, 1}) {
     const std::string index = text(prefix_, ".domain", domain, ".items.faiss");
     const Range users = space_.users_of(domain);
-    EXPECT_NE(
-        report.find(text(index, ", read back, gives all of the ", with_commas(20 * users.size()),
-                         " exact best 20 items of ", users.size(), " users\n")),
-        std::string::npos)
-        << report;
+    expect_has(report,
+               {text(index, ", read back, gives all of the ", with_commas(20 * users.size()),
+                     " exact best 20 items of ", users.size(), " users\n")});
     const std::vector<float> items = part(space_.items_of(domain));
     const std::vector<float> queries = part(users);
     constexpr std::int64_t kBest = 3;
@@ -129,14 +121,12 @@ TEST_F(EmbeddingArraysTest, SaysHowManyTheIndexMisses) {
   // All items alike: the best are the first, and the index may take any.
   std::ranges::fill(z_, 1.0F);
   const std::string report = write(1, ArrayFormat::faiss);
-  EXPECT_NE(report.find(" exact best 20 items of "), std::string::npos) << report;
+  expect_has(report, {" exact best 20 items of "});
   const std::vector<std::int64_t> found =
       search_product_index(prefix_ + ".domain0.items.faiss", part(space_.users_of(0)), 20);
   std::int64_t missed = 0;
   for (const std::int64_t item : found) missed += item >= 20 ? 1 : 0;
-  EXPECT_NE(report.find(missed == 0 ? "gives all of the" : text("gives all but ", missed)),
-            std::string::npos)
-      << report;
+  expect_has(report, {missed == 0 ? "gives all of the" : text("gives all but ", missed)});
 }
 
 TEST_F(EmbeddingArraysTest, AKeyWithALineEndIsRefusedAndTheFilesOfAnEarlierExportStay) {
@@ -147,14 +137,7 @@ TEST_F(EmbeddingArraysTest, AKeyWithALineEndIsRefusedAndTheFilesOfAnEarlierExpor
   dataset.domains[1].item_keys.back() = "two\nlines";
   dataset_ = written(dataset, folder_ / "dataset.h5");
   for (float& value : z_) value += 1;
-  try {
-    write(1, ArrayFormat::npy);
-    ADD_FAILURE() << "not refused";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::data);
-    EXPECT_NE(std::string(error.what()).find("has a line end in it"), std::string::npos)
-        << error.what();
-  }
+  expect_error(Cause::data, {"has a line end in it"}, [&] { write(1, ArrayFormat::npy); });
   EXPECT_EQ(read_rows(prefix_ + ".domain0.users.npy"), before);
   EXPECT_EQ(folder_.files(), files);
 }

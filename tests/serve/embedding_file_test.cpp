@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -20,6 +19,8 @@
 #include "evaluate/evaluator.h"
 #include "io/hdf5.h"
 #include "tests/evaluate/small_world.h"
+#include "tests/support/command.h"
+#include "tests/support/expect_error.h"
 
 namespace micrec {
 namespace {
@@ -67,15 +68,8 @@ class EmbeddingFileTest : public testing::Test {
   /// Has numpy compute the metrics again.
   void expect_same_in_numpy(const std::string& report) {
     const std::string metrics = folder_.write("metrics.json", report);
-    const std::string command =
-        text("'", MICREC_PYTHON, "' '", MICREC_SOURCE_DIR, "/tests/evaluate/check_metrics.py' '",
-             dataset_.path(), "' '", exported_, "' '", metrics, "' 2>&1");
-    FILE* pipe = popen(command.c_str(), "r");
-    ASSERT_NE(pipe, nullptr);
-    std::string output;
-    for (int c = fgetc(pipe); c != EOF; c = fgetc(pipe)) output += static_cast<char>(c);
-    EXPECT_EQ(pclose(pipe), 0) << output;
-    EXPECT_NE(output.find("36 metrics agree"), std::string::npos) << output;
+    expect_has(run_python("evaluate/check_metrics.py", {dataset_.path(), exported_, metrics}),
+               {"36 metrics agree"});
   }
 
   TemporaryFolder folder_;
@@ -220,7 +214,7 @@ TEST_F(EmbeddingFileTest, IsDescribed) {
       "domain domain0 90 users, 70 items, 6 columns\n"
       "domain domain1 60 users, 110 items, 6 columns\n"
       "\nThe score of a user and an item");
-  EXPECT_NE(description.str().find(rows), std::string::npos) << description.str();
+  expect_has(description.str(), {rows});
 
   const SparseRows coefficients = make_coefficients(space_, true);
   write(2, make_embeddings(space_.nodes(), kFileDim, true), 500, &coefficients,
@@ -230,11 +224,10 @@ TEST_F(EmbeddingFileTest, IsDescribed) {
   const auto count = [&](std::int64_t begin, std::int64_t end) {
     return with_commas(coefficients.offsets[end] - coefficients.offsets[begin]);
   };
-  for (const std::string& line :
-       {count(0, 70) + " coefficients of item regression, weight 0.25 beside the embeddings\n",
-        count(70, 180) + " coefficients of item regression, which scores alone\n"}) {
-    EXPECT_NE(description.str().find(line), std::string::npos) << description.str();
-  }
+  expect_has(
+      description.str(),
+      {count(0, 70) + " coefficients of item regression, weight 0.25 beside the embeddings\n",
+       count(70, 180) + " coefficients of item regression, which scores alone\n"});
 }
 
 }  // namespace

@@ -2,13 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <map>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 
@@ -25,19 +25,6 @@ class HistoryTest : public testing::Test {
     report_.str("");
     return read_history(path, {}, domain, dataset_, number_keys(dataset_.user_keys(domain)), fades,
                         report_);
-  }
-
-  void expect_error(Cause cause, const std::vector<std::string>& parts,
-                    const std::function<void()>& task) {
-    try {
-      task();
-      ADD_FAILURE() << "not refused";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), cause) << error.what();
-      for (const std::string& part : parts) {
-        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-      }
-    }
   }
 
   TemporaryFolder folder_;
@@ -73,9 +60,7 @@ TEST_F(HistoryTest, KnowsHowManyAreNewerWhereTheFileHasTimes) {
 
   const History without = read("ann," + items[7] + "\nann," + items[2] + "\n", 0, /*fades=*/true);
   EXPECT_TRUE(without.of("ann")->newer.empty());
-  EXPECT_NE(report_.str().find("  it has no times: all of a person's items count the same"),
-            std::string::npos)
-      << report_.str();
+  expect_has(report_.str(), {"  it has no times: all of a person's items count the same"});
 }
 
 TEST_F(HistoryTest, SaysWhatWasReadAndLeftOut) {
@@ -83,11 +68,9 @@ TEST_F(HistoryTest, SaysWhatWasReadAndLeftOut) {
   const std::string known = dataset_.user_keys(0)[5];
   read("ann," + item + "\nann,unheard of\nbob,never heard\n" + known + "," + item + "\n");
   const std::string report = report_.str();
-  for (const char* part : {"new.csv: 4 interactions of 3 people in domain0 (",
-                           "  2 of them with items that domain0 does not have, as 'unheard of'",
-                           "  1 of the people have keys that the dataset knows"}) {
-    EXPECT_NE(report.find(part), std::string::npos) << report;
-  }
+  expect_has(report, {"new.csv: 4 interactions of 3 people in domain0 (",
+                      "  2 of them with items that domain0 does not have, as 'unheard of'",
+                      "  1 of the people have keys that the dataset knows"});
   read("ann," + item + "\n");
   EXPECT_EQ(report_.str().find("does not have"), std::string::npos) << report_.str();
   EXPECT_EQ(report_.str().find("keys that the dataset knows"), std::string::npos);

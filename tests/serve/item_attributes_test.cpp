@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "serve/history.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
@@ -20,16 +21,6 @@ class ItemAttributesTest : public testing::Test {
   ItemAttributes read(const std::string& contents, const std::string& name = "items.csv") {
     report_.str("");
     return ItemAttributes::read(folder_.write(name, contents), "food", items_, report_);
-  }
-
-  std::string refusal(const std::string& contents) {
-    try {
-      read(contents);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::data);
-      return error.what();
-    }
-    return "not refused";
   }
 
   /// The values of a column as they stand in the file, "-" where there is none.
@@ -84,13 +75,10 @@ TEST_F(ItemAttributesTest, GroupsEqualValues) {
 
 TEST_F(ItemAttributesTest, SaysWhatWasReadAndLeftOut) {
   read("item_id,,price,brand\na,x,1,Acme\nb,y,2,\nnobody,z,3,Zed\n");
-  const std::string report = report_.str();
-  for (const char* part :
-       {"items.csv: attributes of 2 of the 4 items of food: price (2 numbers, of "
-        "2 items), brand (1 texts, of 1 items)",
-        "  1 lines of items that food does not have, as 'nobody'"}) {
-    EXPECT_NE(report.find(part), std::string::npos) << report;
-  }
+  expect_has(report_.str(),
+             {"items.csv: attributes of 2 of the 4 items of food: price (2 numbers, of "
+              "2 items), brand (1 texts, of 1 items)",
+              "  1 lines of items that food does not have, as 'nobody'"});
 }
 
 TEST_F(ItemAttributesTest, RefusesWithFileAndLine) {
@@ -108,8 +96,7 @@ TEST_F(ItemAttributesTest, RefusesWithFileAndLine) {
       {"item_id,x\n", "none of its 0 items is an item of the domain food; check"},
   };
   for (const auto& [contents, sentence] : cases) {
-    const std::string got = refusal(contents);
-    EXPECT_NE(got.find(sentence), std::string::npos) << got;
+    expect_error(Cause::data, {sentence}, [&, contents = contents] { read(contents); });
   }
 }
 
@@ -120,13 +107,8 @@ TEST_F(ItemAttributesTest, NamesTheColumnsWhereOneIsUnknown) {
       {"pricee", "has no column 'pricee'; did you mean price?"},
       {"colour", "has no column 'colour'; it has price, brand"}};
   for (const auto& [name, sentence] : cases) {
-    try {
-      attributes.column(name, "--at_most");
-      ADD_FAILURE() << name;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), Cause::usage);
-      EXPECT_NE(std::string(error.what()).find(sentence), std::string::npos) << error.what();
-    }
+    expect_error(Cause::usage, {sentence},
+                 [&, name = name] { attributes.column(name, "--at_most"); });
   }
 }
 

@@ -30,6 +30,7 @@
 #include "serve/service.h"
 #include "serve/trained_run.h"
 #include "tests/support/dense_model.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/feature_file.h"
 #include "tests/support/later_world.h"
 #include "tests/support/sharded_model.h"
@@ -143,15 +144,7 @@ class LaterTest : public testing::Test {
   }
 
   void expect_refused(Cause cause, const std::vector<std::string>& parts) {
-    try {
-      open(1, [](TrainedRun&) {});
-      ADD_FAILURE() << "not refused";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), cause) << error.what();
-      for (const std::string& part : parts) {
-        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-      }
-    }
+    expect_error(cause, parts, [&] { open(1, [](TrainedRun&) {}); });
   }
 
   /// Coefficients by the names of items, of all ranks of an opened run.
@@ -653,7 +646,7 @@ TEST_F(ServedLaterTest, WhatWasToldIsJoinedToFilesThatCameAfterIt) {
     const std::string log = folder_ / "observed.log";
     RecommendationService(loader(communicator), {}, log, report_).observe(told);
     const RecommendationService service(loader(communicator, files), {}, log, report_);
-    EXPECT_NE(report_.str().find("fewer.h5 and what was observed"), std::string::npos);
+    expect_has(report_.str(), {"fewer.h5 and what was observed"});
     expect_lists(service, expected);
   });
 }
@@ -682,9 +675,7 @@ TEST_F(ServedLaterTest, RowsFarLongerThanThoseThatWereTrainedOnAreRefusedAndHarm
   run_ranks(1, [&](Communicator& communicator) {
     const RecommendationService service(loader(communicator), {}, log, report_);
     EXPECT_EQ(service.state().new_items, 2);
-    EXPECT_NE(report_.str().find("left out: the item 'of an old log' has a row of length"),
-              std::string::npos)
-        << report_.str();
+    expect_has(report_.str(), {"left out: the item 'of an old log' has a row of length"});
   });
 }
 

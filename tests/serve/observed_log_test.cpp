@@ -5,7 +5,6 @@
 
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
@@ -15,6 +14,8 @@
 
 #include "base/error.h"
 #include "io/durable_files.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_contents.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
@@ -36,23 +37,12 @@ class ObservedLogTest : public testing::Test {
             report_};
   }
 
-  std::string contents() const {
-    std::ifstream file(path_, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  void set_contents(const std::string& bytes) {
-    std::ofstream(path_, std::ios::binary | std::ios::trunc) << bytes;
-  }
+  std::string contents() const { return file_contents(path_); }
+  void set_contents(const std::string& bytes) { set_file_contents(path_, bytes); }
 
   void expect_refused(Cause cause, const std::string& part) {
     const std::string before = contents();
-    try {
-      open();
-      ADD_FAILURE() << "not refused";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), cause) << error.what();
-      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-    }
+    expect_error(cause, {part}, [&] { open(); });
     EXPECT_EQ(contents(), before);
   }
 
@@ -123,7 +113,7 @@ TEST_F(ObservedLogTest, CutsOffALastLineThatIsNotWhole) {
     open();
     EXPECT_EQ(read_, first_) << size;
     EXPECT_EQ(contents(), kept) << size;
-    EXPECT_NE(report_.str().find("was not finished"), std::string::npos);
+    expect_has(report_.str(), {"was not finished"});
   }
   std::string changed = whole;
   changed[whole.size() - 5] ^= 1;

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -13,6 +12,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cluster/self_communicator.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/saved_run.h"
 
 namespace micrec {
@@ -65,17 +65,6 @@ class ServerTest : public testing::Test {
     }
   }
 
-  /// The sentence by which `task` is refused.
-  static std::string refusal(Cause cause, const std::function<void()>& task) {
-    try {
-      task();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), cause) << error.what();
-      return error.what();
-    }
-    return "not refused";
-  }
-
   SavedRun run_;
   SelfCommunicator alone_;
   ServerOptions options_;
@@ -112,9 +101,8 @@ TEST_F(ServerTest, TellsThatItsAddressIsTakenBeforeItOpensTheRun) {
   const HttpServer other(options_.http);
   options_.http.port = other.port();
   const HeldSignals signals;
-  EXPECT_NE(refusal(Cause::io, [&] { serve_http(options_, opener(), signals, report_); })
-                .find("Address already in use"),
-            std::string::npos);
+  expect_error(Cause::io, {"Address already in use"},
+               [&] { serve_http(options_, opener(), signals, report_); });
   EXPECT_EQ(opened_, 0);
 }
 
@@ -160,19 +148,15 @@ TEST_F(ServerTest, TakesATokenThatIsOneAndRefusesAnAddressWithoutIt) {
   EXPECT_EQ(http.token, "");
   const std::string file = run_.folder().write("token", "0123456789abcDEF-._~+/=\r\n");
   http.host = "0.0.0.0";
-  EXPECT_NE(refusal(Cause::usage, [&] { take_token("", http); }).find("--token_file"),
-            std::string::npos);
+  expect_error(Cause::usage, {"--token_file"}, [&] { take_token("", http); });
   take_token(file, http);
   EXPECT_EQ(http.token, "0123456789abcDEF-._~+/=");
   for (const char* wrong :
        {"", "\n", "0123456789abcde\n", "0123456789abcdef 0123", "0123456789\nabcdef"}) {
     const std::string path = run_.folder().write("wrong", wrong);
-    EXPECT_NE(refusal(Cause::usage, [&] { take_token(path, http); }).find("at least 16"),
-              std::string::npos)
-        << wrong;
+    expect_error(Cause::usage, {"at least 16"}, [&] { take_token(path, http); });
   }
-  EXPECT_NE(refusal(Cause::io, [&] { take_token(run_.folder() / "none", http); }).find("none"),
-            std::string::npos);
+  expect_error(Cause::io, {"none"}, [&] { take_token(run_.folder() / "none", http); });
 }
 
 TEST_F(ServerTest, NamesTheFilesThatItReads) {
@@ -180,8 +164,7 @@ TEST_F(ServerTest, NamesTheFilesThatItReads) {
   options_.attributes = "domain0=b.csv,domain1=\"c,d.csv\"";
   EXPECT_EQ(files_of(options_), (std::vector<std::string>{"a.csv", "b.csv", "c,d.csv"}));
   options_.titles = "a.csv";
-  EXPECT_NE(refusal(Cause::usage, [&] { files_of(options_); }).find("--titles=a.csv"),
-            std::string::npos);
+  expect_error(Cause::usage, {"--titles=a.csv"}, [&] { files_of(options_); });
 }
 
 }  // namespace

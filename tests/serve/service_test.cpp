@@ -26,6 +26,7 @@
 #include "serve/served_model.h"
 #include "serve/similar_items.h"
 #include "serve/trained_run.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/saved_run.h"
 #include "tests/support/temporary_folder.h"
 
@@ -331,24 +332,16 @@ TEST_F(ServiceTest, AListIsMadeOfTheItemsThatARequestChooses) {
     EXPECT_TRUE(none.lists[0].items.empty());
     EXPECT_EQ(none.lists[1].items.size(), 7U) << "domain1 is not named";
     EXPECT_EQ(none.unknown.at("domain0").example, "what is it");
-    const auto refusal = [&](const ItemChoice& choice) {
-      try {
+    const auto refuse = [&](const ItemChoice& choice, const char* sentence) {
+      expect_error(Cause::usage, {sentence}, [&] {
         service.recommend({person, {}, 7, {}, choice});
-      } catch (const Error& error) {
-        EXPECT_EQ(error.cause(), Cause::usage);
-        return std::string(error.what());
-      }
-      return std::string("not refused");
+      });
     };
-    EXPECT_NE(refusal({.rules = {.where = "price < 3"}}).find("items of domain1, which have no"),
-              std::string::npos);
-    EXPECT_NE(refusal({.rules = {.where = "price <"}}).find("where, column 8"), std::string::npos);
-    EXPECT_NE(refusal({.rules = {.where = std::string(5000, '(')}}).find("at most 4,096"),
-              std::string::npos);
-    EXPECT_NE(refusal({.only_items = {{"nowhere", {}}}}).find("nowhere"), std::string::npos);
-    EXPECT_NE(
-        refusal({.only_items = {{"domain0", std::vector<std::string>(101, "x")}}}).find("101"),
-        std::string::npos);
+    refuse({.rules = {.where = "price < 3"}}, "items of domain1, which have no");
+    refuse({.rules = {.where = "price <"}}, "where, column 8");
+    refuse({.rules = {.where = std::string(5000, '(')}}, "at most 4,096");
+    refuse({.only_items = {{"nowhere", {}}}}, "nowhere");
+    refuse({.only_items = {{"domain0", std::vector<std::string>(101, "x")}}}, "101");
   });
 }
 
@@ -412,7 +405,7 @@ TEST_F(ServiceTest, FindsItemsByKeyAndTitle) {
     std::vector<std::string> keys;
     const Answer with_key = service.find_items({"domain1", key, 50});
     for (const AnsweredItem& item : with_key.lists[0].items) {
-      EXPECT_NE(item.item.find(key), std::string::npos);
+      expect_has(item.item, {key});
       keys.push_back(item.item);
     }
     EXPECT_NE(std::ranges::find(keys, key), keys.end());
@@ -469,8 +462,7 @@ TEST_F(ServiceTest, JsonHasTheSameAnswersAndASentenceForEachRefusal) {
       ask(Route::recommend, wrong, 422);
     }
     const Json hint = ask(Route::recommend, R"({"domain": ["domain0"]})", 422);
-    EXPECT_NE(hint["error"].get<std::string>().find("did you mean \"domains\"?"),
-              std::string::npos);
+    expect_has(hint["error"].get<std::string>(), {"did you mean \"domains\"?"});
     ask(Route::score, "{}", 422);
     ask(Route::similar, "{}", 422);
     ask(Route::observe, "{}", 422);

@@ -19,6 +19,7 @@
 #include "data/dataset_writer.h"
 #include "io/hdf5.h"
 #include "serve/evaluation.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
@@ -47,7 +48,7 @@ class TrainedRunTest : public testing::Test {
     options_.observed = Observed::training;
     options_.read_settings = [](const std::string& settings, const std::string& origin) {
       EXPECT_EQ(settings, kSettings);
-      EXPECT_NE(origin.find("step-0000000000"), std::string::npos);
+      expect_has(origin, {"step-0000000000"});
       return small_config();
     };
   }
@@ -95,16 +96,8 @@ class TrainedRunTest : public testing::Test {
     return checkpoint;
   }
 
-  void expect_error(Cause cause, const std::vector<std::string>& parts) {
-    try {
-      opened();
-      ADD_FAILURE() << "not refused";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), cause) << error.what();
-      for (const std::string& part : parts) {
-        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-      }
-    }
+  void expect_refused(Cause cause, const std::vector<std::string>& parts) {
+    expect_error(cause, parts, [&] { opened(); });
   }
 
   TemporaryFolder folder_;
@@ -159,12 +152,13 @@ TEST_F(TrainedRunTest, NamesOtherCheckpointsWhereOneCannotBeUsed) {
   save(10);
   save(20, /*is_best=*/true);
   fs::resize_file(folder_ / "run/checkpoints/step-000000000020/shard-00001.h5", 100);
-  expect_error(Cause::checkpoint, {"shard-00001.h5", "--checkpoint: there are step-000000000010"});
+  expect_refused(Cause::checkpoint,
+                 {"shard-00001.h5", "--checkpoint: there are step-000000000010"});
   fs::remove_all(folder_ / "run/checkpoints/step-000000000020");
-  expect_error(Cause::checkpoint, {"best.json names step-000000000020", "not there or incomplete",
-                                   "--checkpoint: there are step-000000000010"});
+  expect_refused(Cause::checkpoint, {"best.json names step-000000000020", "not there or incomplete",
+                                     "--checkpoint: there are step-000000000010"});
   folder_.write("run/checkpoints/best.json", "{");
-  expect_error(Cause::checkpoint, {"best.json", "there are step-000000000010"});
+  expect_refused(Cause::checkpoint, {"best.json", "there are step-000000000010"});
   options_.checkpoint = "newest";
   EXPECT_EQ(opened(), "step-000000000010");
 }
@@ -186,20 +180,21 @@ TEST_F(TrainedRunTest, SaysWhereTheBestIsGoneWithItsFile) {
 }
 
 TEST_F(TrainedRunTest, RefusesWhatItCannotOpen) {
-  expect_error(Cause::checkpoint, {"run/checkpoints holds no checkpoint; train first"});
+  expect_refused(Cause::checkpoint, {"run/checkpoints holds no checkpoint; train first"});
   save(10);
   options_.out = path_;
-  expect_error(Cause::usage, {"--out", path_});
+  expect_refused(Cause::usage, {"--out", path_});
   options_.out = "";
   options_.dataset = folder_ / "elsewhere.h5";
-  expect_error(Cause::io, {"elsewhere.h5 is not there; give --dataset=FILE"});
+  expect_refused(Cause::io, {"elsewhere.h5 is not there; give --dataset=FILE"});
   write_small_world({.seed = 2}, options_.dataset);
-  expect_error(Cause::checkpoint, {"step-000000000010 was trained on a data set with fingerprint " +
-                                       dataset_.fingerprint(),
-                                   "elsewhere.h5 has "});
+  expect_refused(
+      Cause::checkpoint,
+      {"step-000000000010 was trained on a data set with fingerprint " + dataset_.fingerprint(),
+       "elsewhere.h5 has "});
   options_.dataset = "";
   options_.run_dir = "";
-  expect_error(Cause::usage, {"no run is named"});
+  expect_refused(Cause::usage, {"no run is named"});
 }
 
 TEST_F(TrainedRunTest, RefusesADataSetWithAChangedByte) {
@@ -216,7 +211,7 @@ TEST_F(TrainedRunTest, RefusesADataSetWithAChangedByte) {
   file.seekp(place + 2);
   file.put(byte);
   file.close();
-  expect_error(Cause::data, {path_, "its contents have the fingerprint"});
+  expect_refused(Cause::data, {path_, "its contents have the fingerprint"});
 }
 
 TEST_F(TrainedRunTest, IsEvaluatedWithTheSameBitsAtAnyNumberOfRanks) {
@@ -260,8 +255,7 @@ TEST_F(TrainedRunTest, IsEvaluatedOnASampleThatItTellsOf) {
         EXPECT_EQ(all->report.domains[d].slices.front().users,
                   sampled->report.domains[d].eligible_users);
       }
-      EXPECT_NE(sampled->report.to_table().find("; a sample of 3 of "), std::string::npos);
-      EXPECT_NE(sampled->report.to_table().find(" +-0."), std::string::npos);
+      expect_has(sampled->report.to_table(), {"; a sample of 3 of ", " +-0."});
       if (ranks == 1) expected = json.dump();
       EXPECT_EQ(json.dump(), expected) << ranks << " ranks";
     });

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
 #include "train/log/progress.h"
 #include "train/log/run_clock.h"
 #include "train/log/step_clock.h"
@@ -24,12 +26,6 @@ using nlohmann::json;
 
 class MetricsLogTest : public ::testing::Test {
  protected:
-  MetricsLogTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "micrec-XXXXXX").string();
-    run_dir_ = mkdtemp(pattern.data());
-  }
-  ~MetricsLogTest() override { std::filesystem::remove_all(run_dir_); }
-
   std::vector<json> lines() const {
     std::ifstream file(MetricsLog::path_in(run_dir_));
     std::vector<json> all;
@@ -56,7 +52,8 @@ class MetricsLogTest : public ::testing::Test {
     return record;
   }
 
-  std::string run_dir_;
+  const TemporaryFolder folder_;
+  const std::string run_dir_ = folder_.path();
 };
 
 const nlohmann::ordered_json kReport = {{"split", "valid"}, {"mean", {{"ndcg@20", 0.0471}}}};
@@ -240,13 +237,8 @@ TEST_F(MetricsLogTest, WritesNumbersThatAreNotFiniteAsNull) {
 }
 
 TEST_F(MetricsLogTest, NamesAFileThatCannotBeWritten) {
-  try {
-    MetricsLog(run_dir_ + "/nowhere", 0);
-    FAIL() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::io);
-    EXPECT_NE(std::string(error.what()).find("/nowhere/metrics.jsonl"), std::string::npos);
-  }
+  expect_error(Cause::io, {"/nowhere/metrics.jsonl"},
+               [&] { MetricsLog(run_dir_ + "/nowhere", 0); });
 }
 
 }  // namespace

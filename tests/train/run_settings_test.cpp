@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec {
@@ -62,17 +63,9 @@ TEST(RunSettings, OfARunThatHasLostItsCheckpointsAreNotTakenUp) {
   folder.write("metrics.jsonl",
                "{\"kind\":\"step\",\"step\":3}\n"
                "{\"kind\":\"save\",\"step\":3,\"checkpoint\":\"step-000000000003\"}\n");
-  try {
-    settings_before_first_checkpoint(folder.path());
-    FAIL() << "it would begin again";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::checkpoint);
-    const std::string message = error.what();
-    for (const std::string& part :
-         {folder / "checkpoints holds no checkpoint", std::string("'step-000000000003'")}) {
-      EXPECT_NE(message.find(part), std::string::npos) << message;
-    }
-  }
+  expect_error(Cause::checkpoint,
+               {folder / "checkpoints holds no checkpoint", "'step-000000000003'"},
+               [&] { settings_before_first_checkpoint(folder.path()); });
 }
 
 }  // namespace

@@ -21,6 +21,7 @@
 #include "data/append.h"
 #include "data/dataset_writer.h"
 #include "tests/support/dense_model.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/later_world.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/temporary_folder.h"
@@ -163,7 +164,7 @@ TEST_F(BeginFrom, KeepsWhatIsKnownAndInfersWhatIsNew) {
     EXPECT_EQ(begun.state.step, 0);
     EXPECT_EQ(begun.state.steps_before, kStep);
     EXPECT_EQ(begun.state.epochs_before, kEpoch);
-    EXPECT_NE(begun.said.find("extends the data set"), std::string::npos) << begun.said;
+    expect_has(begun.said, {"extends the data set"});
     const at::Tensor& rows = begun.values.at("embedding");
     int of_new = 0;
     for (std::size_t n = 0; n < names.size(); ++n) {
@@ -218,7 +219,7 @@ TEST_F(BeginFrom, MatchesByKeyWhereTheDataSetWasMadeAnew) {
   const DatasetFile anew = write_small_world({.users = 30, .items = 24}, folder_ / "anew.h5");
   ASSERT_FALSE(origins_by_record(anew, known_->fingerprint()).has_value());
   const Begun begun = this->begun(config, anew, 2);
-  EXPECT_NE(begun.said.find("matched by the keys of " + known_->path()), std::string::npos);
+  expect_has(begun.said, {"matched by the keys of " + known_->path()});
   const std::vector<NodeName> names = names_of_nodes(anew);
   const std::vector<NodeName> before = names_of_nodes(*known_);
   int known = 0;
@@ -233,13 +234,7 @@ TEST_F(BeginFrom, MatchesByKeyWhereTheDataSetWasMadeAnew) {
   }
   EXPECT_GT(known, 40);
   std::filesystem::remove(known_->path());
-  try {
-    this->begun(config, anew, 1);
-    ADD_FAILURE() << "there is nothing to match by";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::io);
-    EXPECT_NE(std::string(error.what()).find("--append"), std::string::npos) << error.what();
-  }
+  expect_error(Cause::io, {"--append"}, [&] { this->begun(config, anew, 1); });
 }
 
 /// How many interactions of a split have users and items of the same keys in the training of then.
@@ -266,7 +261,7 @@ TEST_F(BeginFrom, TellsHowMuchOfTheTestWasTrainedOn) {
   const DatasetFile anew =
       write_small_world({.users = 30, .items = 24, .seed = 5}, folder_ / "anew.h5");
   const std::string said = begun(config, anew, 2).said;
-  EXPECT_NE(said.find("leakage"), std::string::npos) << said;
+  expect_has(said, {"leakage"});
   std::int64_t all = 0;
   for (int d = 0; d < 2; ++d) {
     const DomainInfo& info = anew.domains()[d];
@@ -275,17 +270,15 @@ TEST_F(BeginFrom, TellsHowMuchOfTheTestWasTrainedOn) {
       const std::int64_t count = trained_on(anew, *known_, d, split);
       all += count;
       if (count == 0) continue;
-      EXPECT_NE(said.find(text(count, " of ", info.interactions[static_cast<int>(split)], " ", name,
-                               " interactions of ", info.name)),
-                std::string::npos)
-          << said;
+      expect_has(said, {text(count, " of ", info.interactions[static_cast<int>(split)], " ", name,
+                             " interactions of ", info.name)});
     }
   }
   EXPECT_GT(all, 0);
   std::filesystem::remove_all(folder_ / "run");
   save(config, anew, "--init_from=" + (folder_ / "gone") + "\n");
   const std::string of_gone = begun(config, anew, 1).said;
-  EXPECT_NE(of_gone.find("leakage was not checked"), std::string::npos) << of_gone;
+  expect_has(of_gone, {"leakage was not checked"});
   std::filesystem::rename(folder_ / "run", folder_ / "gone");
   save(config, anew, "--init_from=" + (folder_ / "gone") + "\n");
   EXPECT_EQ(begun(config, anew, 1).said.find("WARNING"), std::string::npos);
@@ -318,37 +311,22 @@ TEST_F(BeginFrom, IsTheSameModelWhereNothingWasAdded) {
 
 TEST_F(BeginFrom, NamesWhatTheOldRunHasNothingOf) {
   save(small_config(ModelKind::lightgcn), *known_);
-  try {
-    begun(small_config(ModelKind::micrec), *known_, 2);
-    ADD_FAILURE() << "not refused";
-  } catch (const Error& error) {
-    const std::string what = error.what();
-    EXPECT_EQ(error.cause(), Cause::usage) << what;
-    for (const char* part :
-         {"--init_from", "micrec", "tokens", "leave the flags of the model out"}) {
-      EXPECT_NE(what.find(part), std::string::npos) << what;
-    }
-  }
+  expect_error(Cause::usage,
+               {"--init_from", "micrec", "tokens", "leave the flags of the model out"},
+               [&] { begun(small_config(ModelKind::micrec), *known_, 2); });
 }
 
 TEST_F(BeginFrom, TellsWhatAnotherModelLeavesBehind) {
   save(small_config(ModelKind::micrec), *known_);
   const std::string said = begun(small_config(ModelKind::lightgcn), *known_, 2).said;
-  EXPECT_NE(said.find("not taken over, as lightgcn as it is set has nothing of the kind: "),
-            std::string::npos)
-      << said;
-  EXPECT_NE(said.find("tokens"), std::string::npos) << said;
+  expect_has(said,
+             {"not taken over, as lightgcn as it is set has nothing of the kind: ", "tokens"});
 }
 
 TEST_F(BeginFrom, RefusesKindsThatAreSolvedAndRunsWithoutACheckpoint) {
   for (const auto& [kind, cause] : {std::pair(ModelKind::ials, Cause::usage),
                                     std::pair(ModelKind::micrec, Cause::checkpoint)}) {
-    try {
-      begun(small_config(kind), *more_, 1);
-      ADD_FAILURE() << name_of(kind);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.cause(), cause) << error.what();
-    }
+    expect_error(cause, {}, [&, kind = kind] { begun(small_config(kind), *more_, 1); });
   }
 }
 

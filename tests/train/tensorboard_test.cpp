@@ -2,12 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "tests/support/command.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
 #include "train/log/crc32c.h"
 
 namespace micrec {
@@ -24,30 +25,19 @@ TEST(Crc32c, GivesThePublishedValues) {
 
 TEST(TensorBoardLog, IsReadByPython) {
   if (std::string(MICREC_PYTHON).empty()) GTEST_SKIP() << "no Python beside torch";
-  std::string pattern = (std::filesystem::temp_directory_path() / "micrec-XXXXXX").string();
-  const std::string run_dir = mkdtemp(pattern.data());
-  TensorBoardLog log(run_dir, 20);
+  const TemporaryFolder run_dir;
+  TensorBoardLog log(run_dir.path(), 20);
   for (const std::int64_t step : std::vector<std::int64_t>{30, 40, 5'000'000'000}) {
     const auto x = static_cast<double>(step);
     log.scalars(step, {{"loss/total", 1 / x}, {"validation/ndcg@20", -x}});
   }
   log.scalars(5'000'000'001, {{std::string(300, 'x'), 0.5}});
-  const std::string command = std::string("\"") + MICREC_PYTHON + "\" \"" + MICREC_SOURCE_DIR +
-                              "/tests/train/read_events.py\" \"" + log.path() + "\"";
-  EXPECT_EQ(std::system(command.c_str()), 0)
-      << command;  // while the log is open: nothing is held back
-  std::filesystem::remove_all(run_dir);
+  run_python("train/read_events.py", {log.path()});  // while the log is open: nothing is held back
 }
 
 TEST(TensorBoardLog, NamesAFileThatCannotBeWritten) {
-  try {
-    TensorBoardLog("/nowhere/at/all", 0);
-    FAIL() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.cause(), Cause::io);
-    EXPECT_NE(std::string(error.what()).find("/nowhere/at/all/events.out.tfevents."),
-              std::string::npos);
-  }
+  expect_error(Cause::io, {"/nowhere/at/all/events.out.tfevents."},
+               [] { TensorBoardLog("/nowhere/at/all", 0); });
 }
 
 }  // namespace
