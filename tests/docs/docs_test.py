@@ -18,12 +18,13 @@ import random
 import re
 import shlex
 import shutil
-import subprocess
 import sys
-import tempfile
 import unittest
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import call, environment, folder_for, run  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = ""
@@ -46,8 +47,8 @@ class Block:
 
 
 def pages():
-    listed = subprocess.run(["git", "-C", str(ROOT), "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others",
-                             "--exclude-standard", "*.md"], capture_output=True, check=False).stdout.decode()
+    listed = call("git", "-C", ROOT, "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others",
+                  "--exclude-standard", "*.md").stdout
     found = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
     return found or [str(path.relative_to(ROOT)) for path in ROOT.rglob("*.md") if "build" not in path.parts[0]]
 
@@ -96,9 +97,9 @@ class Known:
     @classmethod
     def of_program(cls):
         flags = {}
-        listed = subprocess.run([PROGRAM, "help"], capture_output=True, text=True, check=True).stdout
+        listed = run(PROGRAM, "help").stdout
         for name in re.findall(r"^  (\w+)  ", listed, flags=re.MULTILINE):
-            told = subprocess.run([PROGRAM, "help", name], capture_output=True, text=True, check=True).stdout
+            told = run(PROGRAM, "help", name).stdout
             flags[name] = {"help", "flagfile"}
             for negatable, flag in re.findall(r"^  --(\[no\])?(\w+)", told, flags=re.MULTILINE):
                 flags[name] |= {flag, "no" + flag} if negatable else {flag}
@@ -241,8 +242,8 @@ def shortened(command):
 class World:
     """A folder with the data that the pages name, and what they leave in it."""
 
-    def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="micrec-docs-"))
+    def __init__(self, folder):
+        self.folder = folder
         self.done = set()
         (self.folder / "build").mkdir()
         (self.folder / "build/micrec").symlink_to(Path(PROGRAM).resolve())
@@ -271,17 +272,14 @@ class World:
             return ""
         self.done.add(command)
         command = shortened(command)
-        environment = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
-                       "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
-        result = subprocess.run(["timeout", str(SECONDS), "bash", "-euo", "pipefail", "-c", command], cwd=self.folder,
-                                env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        result = call("timeout", SECONDS, "bash", "-euo", "pipefail", "-c", command, cwd=self.folder,
+                      env=environment(PATH=f"{self.folder / 'bin'}:{os.environ['PATH']}"))
         if result.returncode == 0:
             return ""
         return f"'{command}' ended with {result.returncode}:\n{result.stdout[-1000:]}{result.stderr[-2000:]}"
 
     def run_python(self, text):
-        result = subprocess.run([sys.executable, "-c", text], cwd=self.folder, capture_output=True, text=True,
-                                timeout=SECONDS, check=False)
+        result = call(sys.executable, "-c", text, cwd=self.folder, timeout=SECONDS)
         return "" if result.returncode == 0 and result.stdout else f"{text}\n{result.stderr}"
 
 
@@ -295,25 +293,22 @@ class Pages(unittest.TestCase):
         self.assertEqual(faults, [], "\n" + "\n".join(faults))
 
     def test_their_commands_run(self):
-        world = World()
-        try:
-            faults = []
-            run = 0
-            for page in RUN:
-                for block in blocks_of(page, (ROOT / page).read_text(encoding="utf-8")):
-                    place = f"{page}:{block.line}"
-                    if block.kind == "python":
-                        faults += [f"{place}: {fault}" for fault in [world.run_python(block.text)] if fault]
-                    elif block.kind in ("sh", "console"):
-                        found = [(at, world.run(command)) for at, command in commands_of(block)]
-                        run += len(found)
-                        faults += [f"{at}: {fault}" for at, fault in found if fault]
-                    elif block.kind not in ("", "sh elsewhere"):
-                        faults.append(f"{place}: a block of an unknown kind, '{block.kind}'")
-            self.assertGreater(run, 15)
-            self.assertEqual(faults, [], "\n" + "\n".join(faults))
-        finally:
-            shutil.rmtree(world.folder, ignore_errors=True)
+        world = World(folder_for(self, "docs"))
+        faults = []
+        run = 0
+        for page in RUN:
+            for block in blocks_of(page, (ROOT / page).read_text(encoding="utf-8")):
+                place = f"{page}:{block.line}"
+                if block.kind == "python":
+                    faults += [f"{place}: {fault}" for fault in [world.run_python(block.text)] if fault]
+                elif block.kind in ("sh", "console"):
+                    found = [(at, world.run(command)) for at, command in commands_of(block)]
+                    run += len(found)
+                    faults += [f"{at}: {fault}" for at, fault in found if fault]
+                elif block.kind not in ("", "sh elsewhere"):
+                    faults.append(f"{place}: a block of an unknown kind, '{block.kind}'")
+        self.assertGreater(run, 15)
+        self.assertEqual(faults, [], "\n" + "\n".join(faults))
 
 
 class Version(unittest.TestCase):
@@ -360,12 +355,9 @@ class Itself(unittest.TestCase):
     def test_a_command_that_fails_is_a_fault(self):
         if not PROGRAM:
             self.skipTest("no program")
-        world = World()
-        try:
-            self.assertIn("ended with", world.run("build/micrec inspect nothing.h5"))
-            self.assertNotEqual(world.run_python("import nothing"), "")
-        finally:
-            shutil.rmtree(world.folder, ignore_errors=True)
+        world = World(folder_for(self, "docs"))
+        self.assertIn("ended with", world.run("build/micrec inspect nothing.h5"))
+        self.assertNotEqual(world.run_python("import nothing"), "")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -21,13 +20,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "support"), str(TESTS / "evaluate")]
+import programs  # noqa: E402
+from check_metrics import linear_term  # noqa: E402
+from programs import SECONDS, environment, folder_for, lines_of  # noqa: E402
+
 PROGRAM = ""
 WITH_FAULTS = ""  # the same, but that its environment may kill it (tests/faults)
 MPIEXEC = []
-CHECK_METRICS = Path(__file__).resolve().parent.parent / "evaluate" / "check_metrics.py"
-sys.path.insert(0, str(CHECK_METRICS.parent))
-from check_metrics import linear_term  # noqa: E402
-SECONDS = 180  # no command of these may take longer
+CHECK_METRICS = TESTS / "evaluate" / "check_metrics.py"
 
 SYNTH = ["--users=160", "--items=90", "--interactions=2400", "--modalities=text:12,image:9", "--seed=5",
          "--threads=1", "--hold_out=interactions:0.1,users:0.1,items:0.1,cold_items:0.05"]
@@ -36,30 +38,14 @@ TRAIN = ["--dim=16", "--batch=512", "--lr=0.01", "--log_every=1", "--validate_ev
          "--share_templates=0.5", "--cold_simulation=0.2", "--l2=1e-4", "--regression_weight=0.6"]
 
 
-def environment():
-    # Ranks may be more than cores, and containers often forbid cross-memory attach.
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1",
-            "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
-
-
 def command_line(words, ranks, program=None):
     under_mpi = [*MPIEXEC, "-n", str(ranks)] if ranks > 1 else []
     return [*under_mpi, program or PROGRAM, *map(str, words)]
 
 
-def run(*words, ranks=1, expect=0):
+def run(*words, ranks=1, expect=0, **options):
     """What the program printed; its exit code must be as expected."""
-    result = subprocess.run(command_line(words, ranks), capture_output=True, text=True, env=environment(),
-                            timeout=SECONDS, check=False)
-    if result.returncode != expect:
-        raise AssertionError(f"{' '.join(map(str, words))} at {ranks} ranks: expected exit code {expect}, got "
-                             f"{result.returncode}\n{result.stdout}\n{result.stderr}")
-    return result
-
-
-def lines_of(run_dir, kind):
-    with open(Path(run_dir) / "metrics.jsonl", encoding="utf-8") as file:
-        return [line for line in map(json.loads, file) if line["kind"] == kind]
+    return programs.run(*command_line(words, ranks), expect=expect, **options)
 
 
 def losses(run_dir):
@@ -75,16 +61,12 @@ def embeddings_of(path):
 class ProgramTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = Path(tempfile.mkdtemp(prefix="micrec-"))
+        cls.folder = folder_for(cls, "end-to-end")
         cls.dataset = cls.folder / "sample.h5"
         run("synth", f"--out={cls.dataset}", *SYNTH)
         # The run that most tests look at, at two ranks.
         cls.run_dir = cls.folder / "run"
         cls.train(cls.run_dir, 2, "--max_steps=20")
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.folder, ignore_errors=True)
 
     @classmethod
     def train(cls, run_dir, ranks, *words, expect=0):
@@ -190,9 +172,7 @@ class ProgramTest(unittest.TestCase):
                 self.assertEqual(other.stdout, printed)
             embeddings = self.folder / f"{split}.h5"
             run("export", f"--run_dir={self.run_dir}", f"--out={embeddings}", ranks=2)
-            check = subprocess.run([sys.executable, CHECK_METRICS, self.dataset, embeddings, metrics],
-                                   capture_output=True, text=True, check=False)
-            self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+            check = programs.run(sys.executable, CHECK_METRICS, self.dataset, embeddings, metrics)
             self.assertIn("metrics agree", check.stdout)
         report = json.loads((self.folder / "test.json").read_text())
         self.assertEqual(report["mean"]["ndcg@20"], lines_of(self.run_dir, "test")[0]["mean"]["ndcg@20"])
@@ -726,9 +706,8 @@ class ProgramTest(unittest.TestCase):
                 command = command_line(["train", f"--dataset={self.dataset}", f"--run_dir={run_dir}", *TRAIN,
                                         "--save_every_steps=2", "--max_steps=20", "--keep_last=2",
                                         f"--commit={commit}"], 2, WITH_FAULTS)
-                killed = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False,
-                                        env={**environment(),
-                                             "MICREC_TEST_DIE_AT": "@".join([at, words[1] if len(words) > 1 else "0"])})
+                killed = programs.call(*command, env=environment(
+                    MICREC_TEST_DIE_AT="@".join([at, words[1] if len(words) > 1 else "0"])))
                 self.assertNotEqual(killed.returncode, 0, name)
                 self.assertLess(max(losses(run_dir), default=0), 20, name)
                 left = run("verify", run_dir).stdout  # all that has a name is whole
@@ -858,7 +837,7 @@ class RecencyTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = Path(tempfile.mkdtemp(prefix="micrec-"))
+        cls.folder = folder_for(cls, "end-to-end")
         random = np.random.default_rng(7)
         kinds, of_a_kind = 8, 24
         cls.events = {domain: [] for domain in cls.DOMAINS}
@@ -871,10 +850,6 @@ class RecencyTest(unittest.TestCase):
                 for n, item in enumerate(items):
                     time += int(random.integers(2))  # some at the same time
                     cls.events[domain].append((f"p{person}", f"{domain[0]}{item}", time))
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.folder, ignore_errors=True)
 
     def prepared(self, split, with_times=True):
         files = []
@@ -937,8 +912,7 @@ class RecencyTest(unittest.TestCase):
         run("export", f"--run_dir={run_dir}", f"--out={exported}", ranks=2)
         self.assertIn("with a half-life of", run("inspect", exported).stdout)
         run("evaluate", f"--run_dir={run_dir}", f"--out={metrics}")
-        check = subprocess.run([sys.executable, CHECK_METRICS, dataset, exported, metrics], capture_output=True, text=True, check=False)
-        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+        programs.run(sys.executable, CHECK_METRICS, dataset, exported, metrics)
         with h5py.File(dataset) as data, h5py.File(exported) as file:
             keys = file["domains/left/items/key"].asstr()[:]
             user = list(file["domains/left/users/key"].asstr()[:]).index("p5")
@@ -986,8 +960,7 @@ class RecencyTest(unittest.TestCase):
                     {**list_of, "user": "told", "why": 20},
                     {"route": "observe", "events": [{"domain": "left", "user": "p5", "item": newest}]},
                     {**list_of, "user": "p5", "why": 20}]
-        done = subprocess.run(command_line(["serve", f"--run_dir={run_dir}", "--stdin"], 1), input="\n".join(map(json.dumps, requests)),
-                              capture_output=True, text=True, env=environment(), timeout=SECONDS, check=True)
+        done = run("serve", f"--run_dir={run_dir}", "--stdin", input="\n".join(map(json.dumps, requests)))
         answers = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual([answer["status"] for answer in answers], [200, 200, 200, 422, 422, 200, 200, 200, 200], answers)
         for answer, expected in zip(answers, (of_key, of_key, without_times)):

@@ -14,7 +14,6 @@ turned bit of a key from another key.
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import random
 import re
@@ -23,12 +22,12 @@ import sys
 import types
 import unittest
 import zlib
-from pathlib import Path
 
 import h5py
 import numpy as np
 
-from runs import TRAIN, Runs, add_seed_options
+from runs import TRAIN, Runs
+from programs import add_seed_options, load
 
 STEPS = 8
 OPTIONS = None
@@ -93,10 +92,7 @@ def damages_of(path, seed):
 
 def encode_features():
     """The module launcher/encode_features.py, with a bar that shows nothing where tqdm is not installed."""
-    script = Path(__file__).resolve().parents[2] / "launcher/encode_features.py"
-    spec = importlib.util.spec_from_file_location("encode_features", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load("launcher/encode_features.py")
     bar = types.SimpleNamespace(update=lambda count: None)
     sys.modules["tqdm"] = types.SimpleNamespace(tqdm=lambda **_: contextlib.nullcontext(bar))
     return module

@@ -17,12 +17,12 @@ import os
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import unittest
 from pathlib import Path
 
 from runs import Runs, step_of
+from programs import call, run
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT]
 STEPS_BEFORE = 2
@@ -172,11 +172,10 @@ class DiskTest(unittest.TestCase):
         """An empty file system of its own, or a skipped test where that is not allowed."""
         place = self.runs.folder / name
         place.mkdir()
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True,
-                              check=False) if os.geteuid() == 0 else None
+        made = call("mount", "-t", "tmpfs", "-o", options, "tmpfs", place) if os.geteuid() == 0 else None
         if made is None or made.returncode != 0:
             self.skipTest("mounting a tmpfs needs root" + (f": {made.stderr.strip()}" if made else ""))
-        self.addCleanup(subprocess.run, ["umount", "-l", place], check=False)
+        self.addCleanup(call, "umount", "-l", place)
         return place
 
     def test_a_small_file_system(self):
@@ -197,10 +196,10 @@ class DiskTest(unittest.TestCase):
         place = self.mounted("readonly", "size=80m")
         run_dir = self.copy(self.begin(1), place / "run")
         before = self.before(run_dir)
-        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        run("mount", "-o", "remount,ro", place)
         result = self.go_on(run_dir, 1, expect=range(-64, 256))
         self.assertEqual(result.returncode, 4, result.stderr)
-        subprocess.run(["mount", "-o", "remount,rw", place], check=True)
+        run("mount", "-o", "remount,rw", place)
         self.check_after(run_dir, 1, before, result)
 
 

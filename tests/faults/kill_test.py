@@ -18,7 +18,8 @@ import shutil
 import sys
 import time
 
-from runs import Runs, add_seed_options, kill_all
+from runs import Runs, kill_all
+from programs import add_seed_options
 
 
 # Named instants of a save, and whether all ranks reach them or only rank 0.

@@ -9,7 +9,6 @@ and is skipped without): as on another machine, the system cannot be asked for t
 """
 
 import errno
-import json
 import os
 import shutil
 import signal
@@ -17,11 +16,11 @@ import subprocess
 import sys
 import time
 import unittest
-from pathlib import Path
 
 import h5py
 
-from runs import SECONDS, Runs, environment, kill_all
+from runs import Runs, kill_all
+from programs import SECONDS, call, environment, lines_of, run
 
 PROGRAM = ""
 MPIEXEC = ""
@@ -73,17 +72,13 @@ class LockTest(unittest.TestCase):
 
     def second(self, run_dir, *words, under=(), expect=0, ranks=1, **env):
         line = [*under, *self.runs.command_line(["train", f"--run_dir={run_dir}", *words], ranks)]
-        result = subprocess.run(line, env=environment(**env), capture_output=True, text=True, timeout=SECONDS,
-                                check=False)
-        self.assertEqual(result.returncode, expect, result.stderr)
-        return result.stderr
+        return run(*line, expect=expect, env=environment(**env)).stderr
 
     def goes_on(self, process, run_dir):
         """The first is unharmed: it saves more, and its log has no line of another."""
         reached = self.runs.newest_step(run_dir)
         self.wait_until(lambda: self.runs.newest_step(run_dir) > reached, process)
-        steps = [line["step"] for line in map(json.loads, (run_dir / "metrics.jsonl").read_text().splitlines())
-                 if line["kind"] == "step"]
+        steps = [line["step"] for line in lines_of(run_dir, "step")]
         self.assertEqual(steps, list(range(1, len(steps) + 1)))
 
     def resume_a_little(self, run_dir, **options):
@@ -126,8 +121,7 @@ class LockTest(unittest.TestCase):
         # The other came meanwhile, or when all was done.
         self.assertIn(codes[1], (2, 4), said)
         self.assertTrue(any("is in use by another run" in text or "holds a run already" in text for text in said), said)
-        steps = [line["step"] for line in map(json.loads, (run_dir / "metrics.jsonl").read_text().splitlines())
-                 if line["kind"] == "step"]
+        steps = [line["step"] for line in lines_of(run_dir, "step")]
         self.assertEqual(steps, list(range(1, 201)))
 
     def test_a_process_number_that_is_used_again_is_no_holder(self):
@@ -155,7 +149,7 @@ class LockTest(unittest.TestCase):
         name = f"node{self.serial}"
         words = ["unshare", "--uts", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
                  f'hostname {name} && exec "$@"', "sh"]
-        tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
+        tried = call(*words, "true")
         if tried.returncode != 0:
             self.skipTest(f"unshare: {tried.stderr.strip()}")
         return name, words

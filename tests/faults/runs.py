@@ -1,7 +1,6 @@
 """What the fault tests share: the real program on made-up data so small that a run is mostly start-up, and what
 an uninterrupted run of it leaves."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -12,28 +11,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import h5py
-
-SECONDS = 300  # no command of these may take longer
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import SECONDS, embeddings_digest, environment, run  # noqa: E402
 
 SYNTH = ["--users=60", "--items=40", "--interactions=900", "--modalities=text:6", "--seed=5", "--threads=1"]
 TRAIN = ["--dim=4", "--layers=2", "--batch=256", "--lr=0.01", "--log_every=1", "--validate_every=0",
          "--save_every_minutes=0", "--threads=1", "--seed=2", "--dropout=0.1", "--patience=0",
          "--semantic_neighbors=3"]
 MARK = "MICREC_FAULT_RUN"  # in the environment of a run's processes, however they were started
-
-
-def add_seed_options(parser):
-    """--all and --seed: a fixed seed, but a new one where all is asked for (tests/run.sh --all)."""
-    asks_for_all = "--all" in sys.argv or os.environ.get("MICREC_TEST_ALL", "") not in ("", "0")
-    parser.add_argument("--all", action="store_true", default=asks_for_all, help="the long form (MICREC_TEST_ALL=1)")
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000 if asks_for_all else 1)
-
-
-def environment(**more):
-    # Ranks may be more than cores, and containers often forbid cross-memory attach.
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1",
-            "OMPI_MCA_btl_vader_single_copy_mechanism": "none", **more}
 
 
 def step_of(checkpoint):
@@ -62,14 +47,9 @@ class Runs:
         under_mpi = [*self.mpiexec, "-n", str(ranks)] if ranks > 1 else []
         return [*under_mpi, self.program, *map(str, words)]
 
-    def run(self, *words, ranks=1, expect=(0,), env=None, **options):
+    def run(self, *words, ranks=1, expect=0, env=None, **options):
         """What the program printed; its exit code must be one of the expected."""
-        result = subprocess.run(self.command_line(words, ranks), capture_output=True, text=True,
-                                env=environment(**(env or {})), timeout=SECONDS, check=False, **options)
-        if result.returncode not in expect:
-            raise AssertionError(f"{' '.join(map(str, words))} at {ranks} ranks: expected exit code {expect}, got "
-                                 f"{result.returncode}\n{result.stdout}\n{result.stderr}")
-        return result
+        return run(*self.command_line(words, ranks), expect=expect, env=environment(**(env or {})), **options)
 
     def train_words(self, run_dir, *words):
         """A new run, or the same one further where it has begun: from a checkpoint, or again where it has none."""
@@ -91,14 +71,7 @@ class Runs:
         """SHA-256 of the keys and embeddings that the run's newest checkpoint exports."""
         out = self.folder / "exported.h5"
         self.run("export", f"--run_dir={run_dir}", f"--dataset={self.dataset}", "--checkpoint=newest", f"--out={out}")
-        digest = hashlib.sha256()
-        with h5py.File(out) as file:
-            for domain in sorted(file["domains"]):
-                for side in ("users", "items"):
-                    rows = file[f"domains/{domain}/{side}"]
-                    digest.update("\n".join(rows["key"].asstr()[:]).encode())
-                    digest.update(rows["embedding"][:].tobytes())
-        return digest.hexdigest()
+        return embeddings_digest(out)
 
     def start(self, words, ranks, **more):
         """A run whose processes can be found, see `processes`; `more` goes into its environment."""

@@ -19,8 +19,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "serve"))
-from runs import add_seed_options  # noqa: E402
-from serving import Server, World  # noqa: E402
+from serving import Server, World, programs  # noqa: E402
 
 CLIENTS = 4
 
@@ -128,7 +127,7 @@ if __name__ == "__main__":
     parser.add_argument("program")
     parser.add_argument("mpiexec", nargs="*", help="not used: a server is one process")
     parser.add_argument("--kills", type=int)
-    add_seed_options(parser)
+    programs.add_seed_options(parser)
     arguments = parser.parse_args()
     arguments.kills = arguments.kills or (200 if arguments.all else 12)
     print(f"seed {arguments.seed}")

@@ -8,18 +8,17 @@ nothing else, seen through mounts of a name space that ends with the test. Elsew
 Then tests/gpu/check.sh runs from the bundle. Exit code 77, with the reason, where a tool to make a bundle is missing.
 """
 
-import json
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
-SECONDS = 300  # no command of these may take longer
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import call, folder_for, lines_of, run  # noqa: E402
+
 MOST_BYTES = 40 << 20
 LIBRARIES = ["ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1",
              "libresolv.so.2", "libgcc_s.so.1", "libstdc++.so.6"]  # the last two are torch's own needs
@@ -28,15 +27,6 @@ TRAIN = ["--dim=16", "--batch=512", "--lr=0.01", "--max_steps=5", "--log_every=1
          "--device=cpu", "--seed=2"]
 
 SOURCE, BUILD, TORCH = (Path(path).resolve() for path in sys.argv[1:4])
-
-
-def run(*words, expect=0, **options):
-    result = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=SECONDS, check=False,
-                            stdin=subprocess.DEVNULL, **options)
-    if result.returncode != expect:
-        raise AssertionError(f"{' '.join(map(str, words))}: expected exit code {expect}, got {result.returncode}\n"
-                             f"{result.stdout}\n{result.stderr}")
-    return result
 
 
 def library(name):
@@ -94,25 +84,19 @@ MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OM
 class BundleTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = Path(tempfile.mkdtemp(prefix="micrec-bundle-"))
+        cls.folder = folder_for(cls, "bundle")
         cls.packed = cls.folder / "bundle.tar.zst"
         run(SOURCE / "launcher" / "bundle.sh", cls.packed, f"--build={BUILD}")
         elsewhere = cls.folder / "some where else"
         elsewhere.mkdir()
         run("tar", "--use-compress-program=zstd", "-xf", cls.packed, "-C", elsewhere)
         cls.bundle = elsewhere / "bundle"
-        can_mount = os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True,
-                                                         check=False).returncode == 0
+        can_mount = os.geteuid() == 0 and call("unshare", "--mount", "true").returncode == 0
         cls.place = Bare(cls.folder, cls.bundle) if can_mount else EmptyEnvironment(cls.folder, cls.bundle)
         print("in a root folder of its own" if can_mount else "with an empty environment: no right to mount and chroot")
 
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.folder, ignore_errors=True)
-
     def losses(self, run_dir):
-        with open(self.place.path(run_dir) / "metrics.jsonl", encoding="utf-8") as file:
-            return [line["loss"] for line in map(json.loads, file) if line["kind"] == "step"]
+        return [line["loss"] for line in lines_of(self.place.path(run_dir), "step")]
 
     def test_it_is_small_and_looks_for_its_libraries_in_itself_alone(self):
         self.assertLess(self.packed.stat().st_size, MOST_BYTES)

@@ -10,39 +10,22 @@ import contextlib
 import importlib.util
 import io
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import folder_for, load, run  # noqa: E402
+
 PROGRAM = ""
-SECONDS = 180
 METRICS = ["ndcg@20", "recall@20"]
 
 
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def call(*words):
-    return subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=SECONDS, check=False,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
-def must(*words):
-    result = call(*words)
-    if result.returncode != 0:
-        raise AssertionError(f"{words}: {result.returncode}\n{result.stdout}\n{result.stderr}")
-    return result.stdout
+def micrec(*words, expect=0):
+    return run(PROGRAM, *words, expect=expect)
 
 
 class Run:
@@ -82,9 +65,7 @@ def write_file(path, domains, order_seed, **attributes):
 
 class Case(unittest.TestCase):
     def setUp(self):
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
+        self.folder = folder_for(self, "compare")
 
     def made_up(self):
         """Two files of the same users, in another order each, and what is in them."""
@@ -96,7 +77,7 @@ class Case(unittest.TestCase):
         return runs
 
     def compare(self, *words):
-        told = must("compare", *words, f"--json={self.folder / 'comparison.json'}")
+        told = micrec("compare", *words, f"--json={self.folder / 'comparison.json'}").stdout
         return told, json.loads((self.folder / "comparison.json").read_text())
 
 
@@ -175,16 +156,14 @@ class Compare(Case):
                                  ("strangers.h5", 3, "nothing can be paired"), ("twice.h5", 3, "'a7' twice"),
                                  ("other.h5", 3, "is no file of metrics by user"), ("text.h5", 3, "text.h5"),
                                  ("none.h5", 4, "No such file")):
-            result = call("compare", good, self.folder / name)
-            self.assertEqual((result.returncode, result.stdout), (code, ""), name + result.stderr)
+            result = micrec("compare", good, self.folder / name, expect=code)
+            self.assertEqual(result.stdout, "", name)
             self.assertIn(part, result.stderr)
         for words, code, part in ((["--k=7"], 3, "has no ndcg@7 of domain food; it has ndcg@20, recall@20"),
                                   (["--metrics=ndgc"], 2, "recall, ndcg"),
                                   ([f"--json={good}"], 2, "same file")):
-            result = call("compare", good, self.folder / "1.h5", *words)
-            self.assertEqual(result.returncode, code, result.stderr)
-            self.assertIn(part, result.stderr)
-        self.assertEqual(call("compare", good).returncode, 2)
+            self.assertIn(part, micrec("compare", good, self.folder / "1.h5", *words, expect=code).stderr)
+        micrec("compare", good, expect=2)
 
 
 class Whole(Case):
@@ -192,17 +171,15 @@ class Whole(Case):
 
     @classmethod
     def setUpClass(cls):
-        temporary = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(temporary.cleanup)
-        cls.world = Path(temporary.name)
+        cls.world = folder_for(cls, "compare")
         cls.dataset = cls.world / "sample.h5"
-        must("synth", f"--out={cls.dataset}", "--users=160", "--items=90", "--interactions=2400", "--modalities=text:12",
-             "--seed=5", "--threads=1")
+        micrec("synth", f"--out={cls.dataset}", "--users=160", "--items=90", "--interactions=2400", "--modalities=text:12",
+               "--seed=5", "--threads=1")
         for model in ("mf", "lightgcn"):
-            must("train", f"--dataset={cls.dataset}", f"--run_dir={cls.world / model}", f"--model={model}", "--dim=8",
-                 "--max_steps=20", "--batch=512", "--lr=0.01", "--threads=1", "--validate_every=0")
-            must("evaluate", f"--run_dir={cls.world / model}", f"--per_user={cls.world / model}.h5",
-                 f"--out={cls.world / model}.json")
+            micrec("train", f"--dataset={cls.dataset}", f"--run_dir={cls.world / model}", f"--model={model}", "--dim=8",
+                   "--max_steps=20", "--batch=512", "--lr=0.01", "--threads=1", "--validate_every=0")
+            micrec("evaluate", f"--run_dir={cls.world / model}", f"--per_user={cls.world / model}.h5",
+                   f"--out={cls.world / model}.json")
 
     def test_means_of_users_are_what_evaluate_reports(self):
         report = json.loads((self.world / "mf.json").read_text())
@@ -230,8 +207,8 @@ class Whole(Case):
             self.assertEqual(figures[1]["differs"], False)
 
     def test_numpy_ranks_exported_embeddings_alike(self):
-        ranking = load(ROOT / "tests/benchmarks/quality_ranking.py")
-        must("export", f"--run_dir={self.world / 'mf'}", f"--out={self.folder / 'embeddings.h5'}")
+        ranking = load("tests/benchmarks/quality_ranking.py")
+        micrec("export", f"--run_dir={self.world / 'mf'}", f"--out={self.folder / 'embeddings.h5'}")
         domains, attributes = ranking.open_domains(self.dataset)
         with h5py.File(self.folder / "embeddings.h5") as file:
             rows = {domain.name: [file[f"domains/{domain.name}/{kind}/embedding"][:] for kind in ("users", "items")]
@@ -249,7 +226,7 @@ class Whole(Case):
             ranking.same(argparse_of(a=self.folder / "numpy.h5", b=self.world / "mf.h5"))
 
     def test_inspect_says_what_is_in_the_file(self):
-        told = must("inspect", self.world / "mf.h5")
+        told = micrec("inspect", self.world / "mf.h5").stdout
         for part in ("metrics by user", "mf", "test of ratio:8:1:1", "10,20,50", "items_degree_4_7"):
             self.assertIn(part, told)
 
@@ -260,7 +237,7 @@ def argparse_of(**values):
 
 class PlotMessages(Case):
     def run_plot(self, *arguments):
-        plot = load(ROOT / "launcher/plot_comparison.py")
+        plot = load("launcher/plot_comparison.py")
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
             code = plot.main([str(argument) for argument in arguments])

@@ -9,10 +9,7 @@ import gzip
 import importlib.util
 import io
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import types
 import unittest
 from pathlib import Path
@@ -20,10 +17,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-SCRIPT = Path(__file__).resolve().parents[2] / "launcher" / "encode_features.py"
-SPEC = importlib.util.spec_from_file_location("encode_features", SCRIPT)
-encode_features = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(encode_features)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import call, environment, folder_for, load, run  # noqa: E402
+
+encode_features = load("launcher/encode_features.py")
+SCRIPT = encode_features.__file__
 
 
 def has(*modules):
@@ -32,9 +30,7 @@ def has(*modules):
 
 class Case(unittest.TestCase):
     def setUp(self):
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
+        self.folder = folder_for(self, "encode")
 
     def run_script(self, *arguments):
         """Exit code, stdout, stderr of the command in this process."""
@@ -292,7 +288,7 @@ class Files(Case):
 class Messages(Case):
     """What the command says where a package or a model is missing, in a process of its own."""
 
-    def run_process(self, block, *arguments, **environment):
+    def run_process(self, block, *arguments, **more):
         """Runs the script with the modules in `block` made to fail on import."""
         program = (
             "import sys, runpy\n"
@@ -300,13 +296,7 @@ class Messages(Case):
             f"sys.argv = {[str(SCRIPT), *map(str, arguments)]!r}\n"
             f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            env={**os.environ, **environment},
-        )
+        done = call(sys.executable, "-c", program, timeout=600, env=environment(**more))
         self.assertNotIn("Traceback", done.stderr)
         return done.returncode, done.stderr
 
@@ -395,20 +385,16 @@ class Models(Case):
     )
     def test_a_model_that_is_not_here_is_refused_offline(self):
         path = self.items("a.jsonl", [{"item_id": "a", "title": "x"}])
-        done = subprocess.run(
-            [
-                sys.executable,
-                SCRIPT,
-                f"--input={path}",
-                "--model=sentence-transformers:nobody/no-such-model",
-                f"--out={self.folder / 'out.h5'}",
-            ],
-            capture_output=True,
-            text=True,
+        done = run(
+            sys.executable,
+            SCRIPT,
+            f"--input={path}",
+            "--model=sentence-transformers:nobody/no-such-model",
+            f"--out={self.folder / 'out.h5'}",
+            expect=3,
             timeout=600,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            env=environment(HF_HUB_OFFLINE="1"),
         )
-        self.assertEqual(done.returncode, 3, done.stderr)
         self.assertIn("'nobody/no-such-model' is not on this machine", done.stderr)
         self.assertIn("HF_HUB_OFFLINE is set", done.stderr)
         self.assertNotIn("Traceback", done.stderr)

@@ -18,7 +18,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,8 +26,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import call, folder_for, run  # noqa: E402
+
 PROGRAM = ""
-SECONDS = 120
 CLOSED = os.geteuid() != 0  # whether permissions bind this process
 DROP = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 PRINTS = {"plan", "evaluate", "compare", "recommend", "similar", "inspect", "verify", "help", "version"}  # results on standard output
@@ -131,8 +132,8 @@ def digest(path):
 class World:
     """Files that are as they should be, to be damaged by nobody."""
 
-    def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="micrec-arguments-"))
+    def __init__(self, folder):
+        self.folder = folder
         self.dataset = self.folder / "dataset.h5"
         self.run = self.folder / "run"
         self.interactions = self.folder / "interactions.csv"
@@ -155,28 +156,21 @@ class World:
         self.titles = self.folder / "titles.csv"
         self.titles.write_text("item_id,title\ni0,A title\n")
         (self.folder / "flagfile.txt").write_text("# no flags\n")
-        self.must("prepare", f"--out={self.dataset}", f"books={self.interactions}")
-        self.must("plan", f"--dataset={self.dataset}", "--ranks=2", "--grid=2x1", "--dim=4",
+        run(PROGRAM, "prepare", f"--out={self.dataset}", f"books={self.interactions}")
+        run(PROGRAM, "plan", f"--dataset={self.dataset}", "--ranks=2", "--grid=2x1", "--dim=4",
                   f"--write_partition={self.folder / 'partition.csv'}")
-        self.must("train", f"--dataset={self.dataset}", f"--run_dir={self.run}", *TRAIN)
+        run(PROGRAM, "train", f"--dataset={self.dataset}", f"--run_dir={self.run}", *TRAIN)
         self.comparison = self.folder / "comparison.json"
-        self.must("compare", self.run, self.run, f"--json={self.comparison}")
+        run(PROGRAM, "compare", self.run, self.run, f"--json={self.comparison}")
         self.per_user = self.folder / "per_user.h5"
-        self.must("evaluate", f"--run_dir={self.run}", f"--per_user={self.per_user}")
+        run(PROGRAM, "evaluate", f"--run_dir={self.run}", f"--per_user={self.per_user}")
         with h5py.File(self.dataset) as file:
             self.history.write_text(f"user_id,item_id\nsomebody,{file['domains/books/items/key'][0].decode()}\n")
-
-    def must(self, *words):
-        result = self.call(words)
-        if result.returncode != 0:
-            raise AssertionError(f"{words}: {result.returncode}\n{result.stderr}")
 
     @staticmethod
     def call(words, stdout=subprocess.PIPE, closed=False):
         under = DROP if closed and not CLOSED else []
-        return subprocess.run([*under, PROGRAM, *map(str, words)], stdin=subprocess.DEVNULL, stdout=stdout,
-                              stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False,
-                              env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return call(*under, PROGRAM, *words, stdout=stdout, timeout=120)
 
     def new(self):
         """A folder of a case alone."""
@@ -244,9 +238,8 @@ class Case:
 class FileArgumentsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World()
-        cls.addClassCleanup(shutil.rmtree, cls.world.folder, ignore_errors=True)
-        cls.can_close = CLOSED or subprocess.run([*DROP, "true"], capture_output=True, check=False).returncode == 0
+        cls.world = World(folder_for(cls, "arguments"))
+        cls.can_close = CLOSED or call(*DROP, "true").returncode == 0
 
     # --- The table is whole ---
 

@@ -8,36 +8,25 @@ import functools
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import call, folder_for, run  # noqa: E402
+
 BUILD = ""
-SECONDS = 60
-
-
-def run(*words, **options):
-    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=SECONDS, check=False, **options)
 
 
 class Install(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = Path(tempfile.mkdtemp(prefix="micrec-install-"))
-        cls.installed = run("cmake", "--install", BUILD, "--prefix", cls.folder)
+        cls.folder = folder_for(cls, "install")
+        run("cmake", "--install", BUILD, "--prefix", cls.folder)
         cls.program = cls.folder / "bin/micrec"
         cls.man = cls.folder / "share/man/man1/micrec.1"
         cls.bash = cls.folder / "share/bash-completion/completions/micrec"
         cls.zsh = cls.folder / "share/zsh/site-functions/_micrec"
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.folder, ignore_errors=True)
-
-    def setUp(self):
-        self.assertEqual(self.installed.returncode, 0, self.installed.stderr)
 
     @functools.lru_cache
     def flags(self):
@@ -54,14 +43,11 @@ class Install(unittest.TestCase):
         """What bash offers for the last of these words."""
         script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _micrec; '
                   'printf "%s\\n" "${COMPREPLY[@]}"')
-        result = run("bash", "-uc", script, "bash", self.bash, "micrec", *words, cwd=self.folder)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return result.stdout.split()
+        return run("bash", "-uc", script, "bash", self.bash, "micrec", *words, cwd=self.folder).stdout.split()
 
     def test_the_program_runs_and_tells_its_version(self):
         environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
         result = run(self.program, "--version", env=environment)
-        self.assertEqual(result.returncode, 0, result.stderr)
         for part in ("micrec", "compiler", "LibTorch", "MPI", "HDF5", "CUDA", "instruction set"):
             self.assertRegex(result.stdout, rf"(?m)^ *{part} +\S")
 
@@ -79,9 +65,9 @@ class Install(unittest.TestCase):
 
     def test_the_man_page_is_without_faults(self):
         if shutil.which("mandoc"):
-            result = run("mandoc", "-T", "lint", "-W", "warning", self.man)
+            result = call("mandoc", "-T", "lint", "-W", "warning", self.man)
         elif shutil.which("groff"):
-            result = run("groff", "-man", "-ww", "-T", "utf8", self.man)
+            result = call("groff", "-man", "-ww", "-T", "utf8", self.man)
             self.assertIn("--contrastive_weight", re.sub("\x1b\\[[0-9;]*m|.\b", "", result.stdout))
         else:
             self.skipTest("neither mandoc nor groff is installed")
@@ -109,13 +95,10 @@ class Install(unittest.TestCase):
             self.assertRegex(cases[command], rf"'--{flag}=?\[", command)
         self.assertIn(":value:(mf lightgcn inmo_mf inmo micrec ials popularity item_regression)", cases["train"])
         # The quoting of both shells is the same here, so what bash cannot parse zsh cannot either.
-        result = run("zsh", "-n", self.zsh) if shutil.which("zsh") else run("bash", "-n", self.zsh)
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(run("zsh" if shutil.which("zsh") else "bash", "-n", self.zsh).stderr, "")
 
     def test_another_format_is_refused(self):
-        result = run(self.program, "help", "--format=html")
-        self.assertEqual(result.returncode, 2)
-        self.assertIn("expected one of man, bash, zsh", result.stderr)
+        self.assertIn("expected one of man, bash, zsh", run(self.program, "help", "--format=html", expect=2).stderr)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,16 @@ import math
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import call, folder_for, run  # noqa: E402
+
 PROGRAM = ""
 PICTURES = Path()
-SECONDS = 120
 DEGREES = ["0", "1_3", "4_7", "8_15", "16_31", "32_up"]
 
 # Runs in a copy of a page, after it is laid out: what a reader would see is wrong with it.
@@ -106,9 +107,8 @@ def write_run(folder, domains, steps, lift=0.0, ranks=2):
 
 def browse(page, *flags):
     with tempfile.TemporaryDirectory() as profile:
-        result = subprocess.run(
-            [chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}",
-             *flags, page.as_uri()], capture_output=True, text=True, timeout=SECONDS, check=False)
+        result = call(chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                      f"--user-data-dir={profile}", *flags, page.as_uri(), timeout=120)
     if result.returncode != 0:
         raise AssertionError(f"Chromium ended with {result.returncode} on {page}\n{result.stderr[-2000:]}")
     return result.stdout
@@ -128,15 +128,11 @@ class Browser(unittest.TestCase):
     maxDiff = None
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+        self.folder = folder_for(self, "browser")
 
     def report(self, name, *words):
         page = self.folder / f"{name}.html"
-        result = subprocess.run([PROGRAM, "report", *map(str, words), f"--out={page}"], capture_output=True, text=True,
-                                timeout=SECONDS, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        self.assertEqual(result.returncode, 0, result.stderr)
+        run(PROGRAM, "report", *words, f"--out={page}")
         return page
 
     def check(self, page, least_charts):

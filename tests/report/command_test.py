@@ -4,48 +4,36 @@
     command_test.py PROGRAM
 """
 
-import json
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import folder_for, lines_of, run  # noqa: E402
+
 PROGRAM = ""
-SECONDS = 180
 TRAIN = ["--dim=8", "--layers=1", "--batch=64", "--threads=1", "--log_every=2"]
 
 
-def call(*words):
-    return subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=SECONDS, check=False,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
-def lines_of(run):
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+def micrec(*words, expect=0):
+    return run(PROGRAM, *words, expect=expect)
 
 
 class Report(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = Path(tempfile.mkdtemp(prefix="micrec-report-"))
-        cls.addClassCleanup(shutil.rmtree, cls.world, ignore_errors=True)
+        cls.world = folder_for(cls, "report")
         cls.dataset = cls.world / "made_up.h5"
-        made = call("synth", f"--out={cls.dataset}", "--users=80", "--items=60", "--interactions=900", "--seed=3")
-        if made.returncode != 0:
-            raise AssertionError(made.stderr)
+        micrec("synth", f"--out={cls.dataset}", "--users=80", "--items=60", "--interactions=900", "--seed=3")
         cls.run_dir = cls.world / "run"
         cls.train(cls.run_dir, "--max_steps=8", "--validate_every=0", "--validate_every_steps=4")
 
     @classmethod
-    def train(cls, run, *words, code=0):
-        result = call("train", f"--dataset={cls.dataset}", f"--run_dir={run}", *TRAIN, *words)
-        if result.returncode != code:
-            raise AssertionError(f"{words}: {result.returncode}\n{result.stderr}")
-        return result.stderr
+    def train(cls, run_dir, *words, expect=0):
+        return micrec("train", f"--dataset={cls.dataset}", f"--run_dir={run_dir}", *TRAIN, *words, expect=expect).stderr
 
     def test_a_run_leaves_one(self):
         page = (self.run_dir / "report.html").read_text(encoding="utf-8")
@@ -85,22 +73,20 @@ class Report(unittest.TestCase):
     def test_is_made_again_by_hand(self):
         page = (self.run_dir / "report.html").read_text(encoding="utf-8")
         (self.run_dir / "report.html").unlink()
-        result = call("report", self.run_dir)
-        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", f"wrote {self.run_dir}/report.html\n"))
+        result = micrec("report", self.run_dir)
+        self.assertEqual((result.stdout, result.stderr), ("", f"wrote {self.run_dir}/report.html\n"))
         self.assertEqual((self.run_dir / "report.html").read_text(encoding="utf-8"), page)
 
     def test_a_run_that_goes_on_shows_all_of_it(self):
-        run = self.world / "resumed"
-        shutil.copytree(self.run_dir, run)
-        log = run / "metrics.jsonl"
+        run_dir = self.world / "resumed"
+        shutil.copytree(self.run_dir, run_dir)
+        log = run_dir / "metrics.jsonl"
         log.write_text(log.read_text(encoding="utf-8") + '{"kind":"step","st', encoding="utf-8")
         page = self.world / "cut.html"
-        result = call("report", run, f"--out={page}")
-        self.assertEqual(result.returncode, 0, result.stderr)
+        micrec("report", run_dir, f"--out={page}")
         self.assertIn("1 line of metrics.jsonl", page.read_text(encoding="utf-8"))
-        result = call("train", f"--run_dir={run}", "--resume", "--max_steps=12", "--lr=0.002")
-        self.assertEqual(result.returncode, 0, result.stderr)
-        page = (run / "report.html").read_text(encoding="utf-8")
+        micrec("train", f"--run_dir={run_dir}", "--resume", "--max_steps=12", "--lr=0.002")
+        page = (run_dir / "report.html").read_text(encoding="utf-8")
         self.assertIn("finished after step 12", page)
         self.assertIn("resumed after step 8", page)
         self.assertIn("<code>--lr=0.002</code>", page)
@@ -108,30 +94,26 @@ class Report(unittest.TestCase):
             self.assertIn(f"step {step}: ", page)
 
     def test_a_run_that_diverges_leaves_one(self):
-        run = self.world / "diverged"
-        said = self.train(run, "--model=mf", "--lr=1e30", "--max_steps=40", code=7)
+        run_dir = self.world / "diverged"
+        said = self.train(run_dir, "--model=mf", "--lr=1e30", "--max_steps=40", expect=7)
         self.assertNotIn("no report.html", said)
-        self.assertEqual(lines_of(run)[-1]["reason"], "diverged")
-        self.assertIn("diverged after step", (run / "report.html").read_text(encoding="utf-8"))
+        self.assertEqual(lines_of(run_dir)[-1]["reason"], "diverged")
+        self.assertIn("diverged after step", (run_dir / "report.html").read_text(encoding="utf-8"))
 
     def test_that_none_can_be_written_fails_no_run(self):
-        run = self.world / "in_the_way"
-        (run / "report.html" / "a folder").mkdir(parents=True)
-        said = self.train(run, "--max_steps=2")
+        run_dir = self.world / "in_the_way"
+        (run_dir / "report.html" / "a folder").mkdir(parents=True)
+        said = self.train(run_dir, "--max_steps=2")
         self.assertIn("no report.html was written", said)
-        self.assertEqual(lines_of(run)[-1]["reason"], "finished")
+        self.assertEqual(lines_of(run_dir)[-1]["reason"], "finished")
 
     def test_several_runs_need_a_name(self):
-        result = call("report", self.run_dir, self.run_dir)
-        self.assertEqual(result.returncode, 2)
-        self.assertIn("--out=report.html", result.stderr)
+        self.assertIn("--out=report.html", micrec("report", self.run_dir, self.run_dir, expect=2).stderr)
 
     def test_a_folder_without_a_run_is_refused(self):
         empty = self.world / "empty"
         empty.mkdir()
-        result = call("report", empty)
-        self.assertEqual(result.returncode, 3)
-        self.assertIn("metrics.jsonl", result.stderr)
+        self.assertIn("metrics.jsonl", micrec("report", empty, expect=3).stderr)
         self.assertFalse(list(empty.iterdir()))
 
 

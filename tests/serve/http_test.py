@@ -11,7 +11,6 @@ import io
 import json
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,7 +18,7 @@ import time
 import unittest
 from pathlib import Path
 
-from serving import SECONDS, Server, World, environment, run
+from serving import SECONDS, Server, World, programs, run
 
 TOKEN = "a-secret-of-some-length"
 
@@ -96,10 +95,8 @@ class ServeTest(unittest.TestCase):
     def test_lines_have_the_same_answers(self):
         people = self.people()
         lines = [json.dumps({"route": "recommend", "history": {self.first: items}, "k": 9}) for items in people.values()]
-        done = subprocess.run([PROGRAM, "serve", f"--run_dir={self.world.run_dir}", "--stdin"], text=True,
-                              input="\n".join(lines + ["{", '{"route": "observe", "events": []}']) + "\n",
-                              capture_output=True, timeout=SECONDS, env=environment())
-        self.assertEqual(done.returncode, 0, done.stderr)
+        done = programs.run(PROGRAM, "serve", f"--run_dir={self.world.run_dir}", "--stdin",
+                            input="\n".join(lines + ["{", '{"route": "observe", "events": []}']) + "\n")
         answers = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual([answer["status"] for answer in answers], [200] * len(people) + [400, 200])
         for answer, wanted in zip(answers, self.history_lists(people).values()):
@@ -204,9 +201,9 @@ class ServeTest(unittest.TestCase):
         lines = [{"route": "observe", "items": [{"domain": self.first, "item": "n", "features": {"text": [1] * 6}}]},
                  {"route": "recommend", "history": {self.first: items[:2]}, "domains": [self.first],
                   "only_items": {self.first: ["n"]}}]
-        done = subprocess.run([PROGRAM, "serve", f"--run_dir={self.world.run_dir}", "--stdin",
-                               f"--log={self.world.folder / 'lines.log'}"], text=True, capture_output=True, timeout=SECONDS,
-                              input="".join(json.dumps(line) + "\n" for line in lines), env=environment())
+        done = programs.run(PROGRAM, "serve", f"--run_dir={self.world.run_dir}", "--stdin",
+                            f"--log={self.world.folder / 'lines.log'}",
+                            input="".join(json.dumps(line) + "\n" for line in lines))
         listed = json.loads(done.stdout.splitlines()[1])["lists"][0]["items"]
         self.assertEqual([one["item"] for one in listed], ["n"], done)
 
@@ -358,9 +355,7 @@ class ServeTest(unittest.TestCase):
                                   ([f"--log={self.world.folder / 'titles.csv'}"], 3, "no log of observed events"),
                                   (["--run_dir=/no/such"], 6, "/no/such")]:
             (self.world.folder / "titles.csv").write_text("item_id,title\nx,y\n")
-            done = subprocess.run([PROGRAM, "serve", f"--run_dir={self.world.run_dir}", "--port=0", *words], text=True,
-                                  capture_output=True, timeout=SECONDS, env=environment())
-            self.assertEqual(done.returncode, code, (words, done.stderr))
+            done = programs.run(PROGRAM, "serve", f"--run_dir={self.world.run_dir}", "--port=0", *words, expect=code)
             self.assertIn(part, done.stderr)
 
     def test_one_connection_too_many_is_told(self):

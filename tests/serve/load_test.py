@@ -12,17 +12,15 @@ sanitizer it takes hundreds.
 import argparse
 import http.client
 import json
-import os
 import random
 import re
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
 
-from serving import SECONDS, Server, World
+from serving import SECONDS, Server, World, programs
 
 TOKEN = "a-secret-of-some-length"
 STATUSES = {200, 400, 401, 404, 405, 413, 414, 415, 422, 429, 503}
@@ -208,14 +206,13 @@ def check(program, options):
 
 
 if __name__ == "__main__":
-    asks_for_all = "--all" in sys.argv or os.environ.get("MICREC_TEST_ALL", "") not in ("", "0")
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
-    parser.add_argument("--requests", type=int, default=300_000 if asks_for_all else 3000)
+    parser.add_argument("--requests", type=int)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000 if asks_for_all else 1)
     parser.add_argument("--most_mib", type=float, default=30)
-    parser.add_argument("--all", action="store_true", help="the long form (MICREC_TEST_ALL=1)")
+    programs.add_seed_options(parser)
     arguments = parser.parse_args()
+    arguments.requests = arguments.requests or (300_000 if arguments.all else 3000)
     print(f"seed {arguments.seed}")
     check(str(Path(arguments.program).resolve()), arguments)

@@ -9,11 +9,10 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from serving import SECONDS, Server, World
+from serving import Server, World, programs
 
 
 def find_schemathesis():
@@ -73,14 +72,14 @@ def write_attributes(world):
 
 def check(program, options):
     with World(program) as world, Server(world, f"--attributes={write_attributes(world)}") as server:
-        done = subprocess.run(
-            [find_schemathesis(), "run", str(describe(server, world)), f"--url=http://127.0.0.1:{server.port}",
-             f"--max-examples={options.examples}", f"--seed={options.seed}", "--checks=all", "--mode=all", "--no-color",
-             "--generation-database=none", "--suppress-health-check=all",
-             # Tokens are optional here, and http_test.py has them. Items to compare must be known, which a schema cannot
-             # say. Methods that httplib does not know are 400; http_test.py has those that are 405.
-             "--exclude-checks=ignored_auth,positive_data_acceptance,unsupported_method"],
-            timeout=SECONDS, cwd=world.folder, text=True, capture_output=True)
+        done = programs.call(
+            find_schemathesis(), "run", str(describe(server, world)), f"--url=http://127.0.0.1:{server.port}",
+            f"--max-examples={options.examples}", f"--seed={options.seed}", "--checks=all", "--mode=all", "--no-color",
+            "--generation-database=none", "--suppress-health-check=all",
+            # Tokens are optional here, and http_test.py has them. Items to compare must be known, which a schema cannot
+            # say. Methods that httplib does not know are 400; http_test.py has those that are 405.
+            "--exclude-checks=ignored_auth,positive_data_acceptance,unsupported_method",
+            cwd=world.folder)
         print(done.stdout[-20000:])
         assert done.returncode == 0, f"schemathesis found something, see above\n{done.stderr[-4000:]}"
         assert server.ask("/ready")[0] == 200

@@ -2,32 +2,28 @@
 
 import http.client
 import json
-import os
 import re
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
 
-SECONDS = 300  # nothing here may take longer
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import programs  # noqa: E402
+from programs import SECONDS, environment  # noqa: E402
 
 SYNTH = ["--users=120", "--items=80", "--interactions=2400", "--modalities=text:6", "--seed=5", "--threads=1"]
 TRAIN = ["--dim=8", "--layers=2", "--batch=256", "--lr=0.01", "--validate_every=0", "--threads=1", "--seed=2",
          "--patience=0", "--semantic_neighbors=3", "--max_steps=12"]
 
 
-def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
 def run(program, *words):
     """Runs a command to its end and returns what it printed; its failure is the test's."""
-    done = subprocess.run([program, *words], capture_output=True, text=True, timeout=SECONDS, env=environment())
-    assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stderr}"
-    return done.stdout
+    return programs.run(program, *words).stdout
 
 
 class World:

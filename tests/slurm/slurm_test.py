@@ -8,7 +8,6 @@ Exit code 77 where Slurm or munge is not installed. Environment: MICREC_KEEP=1 l
 """
 
 import getpass
-import hashlib
 import json
 import os
 import secrets
@@ -22,7 +21,8 @@ import time
 import unittest
 from pathlib import Path
 
-import h5py
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from programs import call, embeddings_digest, run  # noqa: E402
 
 PROGRAM = ""
 SCRIPTS = Path(__file__).resolve().parents[2] / "cluster" / "slurm"
@@ -159,7 +159,7 @@ OverTimeLimit=0
                 process.wait()
 
     def ask(self, *words):
-        return subprocess.run(words, env=self.environment, capture_output=True, text=True, check=False).stdout
+        return call(*words, env=self.environment).stdout
 
     def tell(self, *words):
         log("$", *map(str, words))
@@ -168,11 +168,7 @@ OverTimeLimit=0
     def submit(self, *words, **more):
         """Calls sbatch and returns the number of the job."""
         log("$ sbatch", *(str(word).removeprefix(str(self.folder) + "/") for word in words))
-        result = subprocess.run(["sbatch", "--parsable", *map(str, words)], env={**self.environment, **more},
-                                capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise AssertionError(result.stderr)
-        return result.stdout.strip()
+        return run("sbatch", "--parsable", *words, env={**self.environment, **more}).stdout.strip()
 
     def job(self, number):
         """What scontrol shows of a job."""
@@ -214,10 +210,9 @@ class SlurmTest(unittest.TestCase):
         cls.addClassCleanup(cls.clean)
         cls.cluster.start()
         log("Slurm is up:", cls.cluster.ask("sinfo", "--version").strip(), "with PMIx:",
-            "pmix" in subprocess.run(["srun", "--mpi=list"], env=cls.cluster.environment, text=True, check=True,
-                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout)
+            "pmix" in run("srun", "--mpi=list", env=cls.cluster.environment, stderr=subprocess.STDOUT).stdout)
         cls.dataset = cls.folder / "sample.h5"
-        subprocess.run([PROGRAM, "synth", f"--out={cls.dataset}", *SYNTH], check=True, capture_output=True)
+        run(PROGRAM, "synth", f"--out={cls.dataset}", *SYNTH)
 
     @classmethod
     def clean(cls):
@@ -289,14 +284,8 @@ class SlurmTest(unittest.TestCase):
 
     def digest(self, run_dir, name):
         path = self.folder / f"{name}.h5"
-        subprocess.run([PROGRAM, "export", f"--run_dir={run_dir}", "--checkpoint=newest", f"--out={path}"], check=True,
-                       capture_output=True)
-        sha = hashlib.sha256()
-        with h5py.File(path) as file:
-            for domain in sorted(file["domains"]):
-                for side in ("users", "items"):
-                    sha.update(file[f"domains/{domain}/{side}/embedding"][:].tobytes())
-        return sha.hexdigest()
+        run(PROGRAM, "export", f"--run_dir={run_dir}", "--checkpoint=newest", f"--out={path}")
+        return embeddings_digest(path)
 
     def finishes_as_uninterrupted(self, job, starts):
         """The job, which waits in the queue, gets an end a little after where it is, runs to it, and has the result of
@@ -313,10 +302,9 @@ class SlurmTest(unittest.TestCase):
         self.assertEqual([line["step"] for line in lines_of(self.run_dir, "step")], list(range(1, last + 1)))
 
         whole = self.folder / f"{self._testMethodName}_whole"
-        subprocess.run(["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2", PROGRAM, "train",
-                        f"--dataset={self.dataset}", f"--run_dir={whole}", *TRAIN, f"--max_steps={last}"], check=True,
-                       capture_output=True, env={**self.cluster.environment, "OMP_NUM_THREADS": "1",
-                                                 "OMPI_MCA_mpi_yield_when_idle": "1"})
+        run("mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2", PROGRAM, "train",
+            f"--dataset={self.dataset}", f"--run_dir={whole}", *TRAIN, f"--max_steps={last}",
+            env={**self.cluster.environment, "OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1"})
         interrupted = self.digest(self.run_dir, f"{self._testMethodName}_interrupted")
         uninterrupted = self.digest(whole, f"{self._testMethodName}_uninterrupted")
         log(f"{starts} starts, {last} steps: SHA-256 {interrupted}")
