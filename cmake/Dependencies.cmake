@@ -71,6 +71,7 @@ if(MICREC_BUILD_TESTS)
     add_library(GTest::gmock ALIAS micrec_gmock)
     target_link_libraries(micrec_gmock INTERFACE ${MICREC_GMOCK_LIBRARY} GTest::gtest)
   endif()
+  micrec_find_package(python3 Python3 QUIET COMPONENTS Interpreter)
 endif()
 
 add_library(micrec_hdf5 INTERFACE)

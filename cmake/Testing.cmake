@@ -5,6 +5,11 @@
 #   mpi; its sources then bring a main() that starts and ends MPI. GoogleTest's main serves the others.
 #   Every test source sees MICREC_SOURCE_DIR (golden files), MICREC_PYTHON (the oracles' Python with torch,
 #   numpy and h5py, or "") and MICREC_PROGRAM (the program micrec), as string literals.
+#
+# micrec_add_python_test(NAME <name> SCRIPT <file> [ARGUMENTS <argument>...] TIMEOUT <seconds>
+#                        LABELS <label>... [PROCESSORS <n>] [PYTHON <interpreter>])
+#   A ctest entry that runs a script of the calling folder by the oracles' Python, or by another one. It is
+#   skipped where there is no such Python, and where the script says why it cannot run and ends with 77.
 
 set(micrec_test_environment
     "OMPI_MCA_btl_vader_single_copy_mechanism=none"  # containers often forbid cross-memory attach
@@ -25,6 +30,7 @@ set(MICREC_MPIEXEC ${MPIEXEC_EXECUTABLE})
 if(micrec_mpi_version MATCHES "Open MPI|OpenRTE|PRTE|prterun")
   list(APPEND MICREC_MPIEXEC --allow-run-as-root --oversubscribe)
 endif()
+list(JOIN MICREC_MPIEXEC " " MICREC_MPIEXEC_LINE)  # as one argument
 
 # micrec_set_test_properties(<test> <timeout in seconds without a sanitizer> [LABELS <label>...] [PROCESSORS <n>])
 function(micrec_set_test_properties test timeout)
@@ -82,4 +88,23 @@ function(micrec_add_test)
     micrec_set_test_properties(${entry} ${arg_TIMEOUT} LABELS ${labels} PROCESSORS ${ranks})
     set_property(TEST ${entry} APPEND PROPERTY ENVIRONMENT OMP_NUM_THREADS=1)
   endforeach()
+endfunction()
+
+function(micrec_add_python_test)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;SCRIPT;TIMEOUT;PROCESSORS;PYTHON" "ARGUMENTS;LABELS")
+  if(arg_UNPARSED_ARGUMENTS OR NOT arg_NAME OR NOT arg_SCRIPT OR NOT arg_TIMEOUT)
+    message(FATAL_ERROR "micrec_add_python_test(${arg_NAME}): unexpected arguments "
+                        "'${arg_UNPARSED_ARGUMENTS}', or no NAME, SCRIPT or TIMEOUT")
+  endif()
+  if(NOT arg_PYTHON)
+    set(arg_PYTHON "${MICREC_PYTHON}")
+  endif()
+  if(arg_PYTHON)
+    add_test(NAME ${arg_NAME} COMMAND ${arg_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/${arg_SCRIPT} ${arg_ARGUMENTS})
+    set_tests_properties(${arg_NAME} PROPERTIES SKIP_RETURN_CODE 77)
+  else()
+    add_test(NAME ${arg_NAME} COMMAND ${CMAKE_COMMAND} -E echo "no Python with numpy and h5py")
+    set_tests_properties(${arg_NAME} PROPERTIES SKIP_REGULAR_EXPRESSION "no Python with")
+  endif()
+  micrec_set_test_properties(${arg_NAME} ${arg_TIMEOUT} LABELS ${arg_LABELS} PROCESSORS ${arg_PROCESSORS})
 endfunction()
