@@ -1,10 +1,7 @@
 #include "command_line/flags.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -13,6 +10,7 @@
 #include "command_line/command.h"
 #include "command_line/manual.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace micrec {
 namespace {
@@ -74,23 +72,10 @@ class Flags : public testing::Test {
     return refusal_of(cause, [&] { parse_flags(command, words, {command, other}); });
   }
 
-  /// A file in this test's own folder.
-  std::string write(const std::string& name, const std::string& contents) {
-    std::filesystem::create_directories(folder);
-    const std::string path = folder / name;
-    std::ofstream(path) << contents;
-    return path;
-  }
-
-  void TearDown() override { std::filesystem::remove_all(folder); }
-
   Tea tea;
   Command command = brew_command(tea);
   Command other = steep_command(tea);
-  const std::filesystem::path folder =
-      std::filesystem::temp_directory_path() /
-      ("micrec_flags_" + std::to_string(getpid()) + "_" +
-       testing::UnitTest::GetInstance()->current_test_info()->name());
+  const TemporaryFolder folder;
 };
 
 TEST_F(Flags, TakesEveryWayOfWritingAValue) {
@@ -195,26 +180,28 @@ TEST_F(Flags, AsksForARequiredFlag) {
 }
 
 TEST_F(Flags, ReadsAFlagfile) {
-  const std::string path = write("a.txt", "# how we brew\n\n--test_epochs=9\r\n  --test_resume\n");
+  const std::string path =
+      folder.write("a.txt", "# how we brew\n\n--test_epochs=9\r\n  --test_resume\n");
   const Arguments arguments = parse_flags(command, {"--test_rate=0", "--flagfile=" + path});
   EXPECT_EQ(tea.epochs, 9);
   EXPECT_TRUE(tea.resume);
   EXPECT_TRUE(arguments.is_given("test_epochs"));
   parse_flags(command, {"--flagfile", path, "--test_epochs=4"});
   EXPECT_EQ(tea.epochs, 4) << "what comes later holds";
-  parse_flags(command, {"--flagfile=" + write("b.txt", "--flagfile=" + path)});
+  parse_flags(command, {"--flagfile=" + folder.write("b.txt", "--flagfile=" + path)});
   EXPECT_EQ(tea.epochs, 9) << "a flagfile may name another";
 }
 
 TEST_F(Flags, ABadFlagfileIsNamedByItsLine) {
-  expect_has(refusal({"--flagfile=" + write("a.txt", "\n--test_epochs=0\n")}),
+  expect_has(refusal({"--flagfile=" + folder.write("a.txt", "\n--test_epochs=0\n")}),
              {"a.txt:2: --test_epochs"});
-  expect_has(refusal({"--flagfile=" + write("b.txt", "--tset_rate=0\n")}),
+  expect_has(refusal({"--flagfile=" + folder.write("b.txt", "--tset_rate=0\n")}),
              {"b.txt:1: micrec brew has no"});
-  expect_has(refusal({"--flagfile=" + write("c.txt", "epochs 3\n")}), {"expected --name=value"});
-  expect_has(refusal({"--flagfile=" + (folder / "none.txt").string()}, Cause::io), {"cannot read"});
-  expect_has(refusal({"--flagfile=" + folder.string()}, Cause::io), {"cannot read"});
-  const std::string own = write("own.txt", "--flagfile=" + (folder / "own.txt").string() + "\n");
+  expect_has(refusal({"--flagfile=" + folder.write("c.txt", "epochs 3\n")}),
+             {"expected --name=value"});
+  expect_has(refusal({"--flagfile=" + (folder / "none.txt")}, Cause::io), {"cannot read"});
+  expect_has(refusal({"--flagfile=" + folder.path()}, Cause::io), {"cannot read"});
+  const std::string own = folder.write("own.txt", "--flagfile=" + (folder / "own.txt") + "\n");
   expect_has(refusal({"--flagfile=" + own}), {"does one name itself?"});
 }
 
@@ -225,7 +212,7 @@ TEST_F(Flags, WritesAFlagfileThatSetsTheSameAgain) {
   parse_flags(command, {"--test_epochs=1", "--test_lr=1", "--notest_resume", "--test_model=inmo",
                         "--dataset=other.h5"});
   ASSERT_NE(to_flagfile(command), written);
-  parse_flags(command, {"--flagfile=" + write("config.txt", written)});
+  parse_flags(command, {"--flagfile=" + folder.write("config.txt", written)});
   EXPECT_EQ(to_flagfile(command), written);
   EXPECT_EQ(tea.dataset, "a b=c.h5");
 }

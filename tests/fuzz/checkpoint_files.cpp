@@ -2,8 +2,6 @@
 
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "checkpoints/checkpoint.h"
@@ -14,6 +12,7 @@
 #include "io/durable_files.h"
 #include "tests/fuzz/reader.h"
 #include "tests/support/checkpoint_tensors.h"
+#include "tests/support/file_contents.h"
 
 namespace micrec::fuzz {
 namespace {
@@ -22,14 +21,9 @@ namespace fs = std::filesystem;
 
 constexpr char kGolden[] = MICREC_SOURCE_DIR "/tests/golden/checkpoint-version-1/step-000000000120";
 
-std::string bytes_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 /// Variant 1 gives an object the checksum that it should have, as somebody who edits it could.
 void read_manifest(const std::string& path, int variant) {
-  std::string contents = bytes_of(path);
+  std::string contents = file_contents(path);
   if (variant == 1) {
     nlohmann::json object = nlohmann::json::parse(contents, nullptr, /*allow_exceptions=*/false);
     if (!object.is_object()) return;
@@ -63,9 +57,9 @@ void read_shard(const std::string& path, int /*variant*/) {
   const std::string in_place = (fs::path(directory) / shard_name(0)).string();
   if (!fs::exists(directory)) fs::copy(kGolden, directory);
   fs::copy_file(path, in_place, fs::copy_options::overwrite_existing);
-  Manifest manifest = parse_manifest(bytes_of(std::string(kGolden) + "/manifest.json"), path);
+  Manifest manifest = parse_manifest(file_contents(std::string(kGolden) + "/manifest.json"), path);
   manifest.shards[0].bytes = static_cast<std::int64_t>(fs::file_size(in_place));
-  std::ofstream((fs::path(directory) / "manifest.json").string()) << to_json_text(manifest);
+  set_file_contents((fs::path(directory) / "manifest.json").string(), to_json_text(manifest));
 
   const Checkpoint checkpoint = Checkpoint::open(directory, Verify::sizes);
   std::vector<GlobalNode> all;

@@ -3,11 +3,11 @@
 #include <glog/logging.h>
 
 #include <exception>
-#include <fstream>
 
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/text.h"
+#include "tests/support/file_contents.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec::fuzz {
@@ -36,11 +36,7 @@ std::string complaint(const Reader& reader, const std::uint8_t* bytes, std::size
   static const TemporaryFolder folder;
   const std::string path = folder / reader.file_name;
   for (int variant = 0; variant < reader.variants; ++variant) {
-    {
-      std::ofstream file(path, std::ios::binary | std::ios::trunc);
-      file.write(reinterpret_cast<const char*>(bytes), static_cast<std::streamsize>(size));
-      CHECK(file.flush()) << path;
-    }
+    set_file_contents(path, {reinterpret_cast<const char*>(bytes), size});
     try {
       reader.read(path, variant);
     } catch (const Error& error) {

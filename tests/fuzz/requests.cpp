@@ -1,7 +1,6 @@
 #include "serve/requests.h"
 
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -16,6 +15,7 @@
 #include "serve/served_model.h"
 #include "serve/service.h"
 #include "tests/fuzz/reader.h"
+#include "tests/support/file_contents.h"
 #include "tests/support/saved_run.h"
 
 namespace micrec::fuzz {
@@ -76,9 +76,7 @@ class Server {
 
 void read_requests(const std::string& path, int variant) {
   static Server server;
-  std::ifstream file(path, std::ios::binary);
-  const std::string body(std::istreambuf_iterator<char>(file), {});
-  const Reply reply = server.ask(body, variant);
+  const Reply reply = server.ask(file_contents(path), variant);
   const Json json = Json::parse(reply.body);
   const bool is_refused = json.contains("error");
   if (reply.status != 200 && reply.status != 400 && reply.status != 404 && reply.status != 422)

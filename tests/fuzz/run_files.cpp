@@ -6,6 +6,7 @@
 #include "command_line/command.h"
 #include "command_line/flags.h"
 #include "tests/fuzz/reader.h"
+#include "tests/support/file_contents.h"
 #include "train/log/metrics_log.h"
 
 namespace micrec::fuzz {
@@ -63,9 +64,7 @@ void read_flagfile(const std::string& path, int variant) {
   if (variant == 0) {
     parse_flags(command, {"--flagfile=" + path});
   } else {
-    std::ifstream file(path);
-    const std::string lines{std::istreambuf_iterator<char>(file), {}};
-    set_flags_not_given(command, parse_flagfile(lines, path), {});
+    set_flags_not_given(command, parse_flagfile(file_contents(path), path), {});
   }
   if (options.count < 1 || options.count > 1000 || !(options.rate > 0) ||
       (options.word != "red" && options.word != "green") || options.sizes.empty() ||

@@ -5,10 +5,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "tests/fuzz/reader.h"
+#include "tests/support/file_contents.h"
 #include "tests/support/temporary_folder.h"
 
 namespace micrec::fuzz {
@@ -34,8 +33,7 @@ TEST_P(Seeds, AreReadOrRefusedByName) {
   const Reader& reader = reader_named(GetParam());
   int files = 0;
   for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(kSeeds) / GetParam())) {
-    std::ifstream file(entry.path(), std::ios::binary);
-    const std::string bytes(std::istreambuf_iterator<char>(file), {});
+    const std::string bytes = file_contents(entry.path());
     // Before it is read, so that a crash leaves the name of the input behind.
     std::cout << "[   seed   ] " << GetParam() << "/" << entry.path().filename().string() << " ("
               << bytes.size() << " bytes)" << std::endl;

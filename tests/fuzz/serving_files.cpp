@@ -11,14 +11,10 @@
 #include "serve/item_titles.h"
 #include "serve/observed_log.h"
 #include "tests/fuzz/reader.h"
+#include "tests/support/file_contents.h"
 
 namespace micrec::fuzz {
 namespace {
-
-std::string bytes_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 ItemAttributes read_attributes_of(const std::string& path) {
   std::ostringstream report;
@@ -43,11 +39,11 @@ void read_attributes(const std::string& path, int variant) {
 void read_where(const std::string& path, int /*variant*/) {
   const std::string table = path + ".csv";
   if (!std::filesystem::exists(table)) {
-    std::ofstream(table)
-        << "item_id,price,brand,day\na,1.5,x,2024-01-31\nb,-2,\"y \"\"z\",\nc,,x,a\n";
+    set_file_contents(table,
+                      "item_id,price,brand,day\na,1.5,x,2024-01-31\nb,-2,\"y \"\"z\",\nc,,x,a\n");
   }
   static const ItemAttributes attributes = read_attributes_of(table);
-  const auto holds = WhereExpression(bytes_of(path), path).evaluate(attributes);
+  const auto holds = WhereExpression(file_contents(path), path).evaluate(attributes);
   if (holds.size() != 3) throw std::logic_error("the condition is not of the three items");
   for (const std::uint8_t one : holds) {
     if (one > 1) throw std::logic_error("a condition neither holds nor not");
@@ -57,7 +53,7 @@ void read_where(const std::string& path, int /*variant*/) {
 /// Variant 1: the lines get the digests that they lack, so that what stands in them is read.
 void read_observed(const std::string& path, int variant) {
   if (variant == 1) {
-    std::istringstream lines(bytes_of(path));
+    std::istringstream lines(file_contents(path));
     std::ofstream file(path, std::ios::binary | std::ios::trunc);
     for (std::string line; std::getline(lines, line);) {
       const std::size_t json = line.find('{');
@@ -75,7 +71,7 @@ void read_observed(const std::string& path, int variant) {
           all.items.insert(all.items.end(), commit.items.begin(), commit.items.end());
         },
         report);
-    if (log.bytes() != std::ssize(bytes_of(path)))
+    if (log.bytes() != std::ssize(file_contents(path)))
       throw std::logic_error("the log does not end with its last commit");
     return all;
   };
