@@ -12,7 +12,7 @@
 #   propagation  a propagation over two ranks, and what it sends
 #   contrastive  the contrastive loss beside tiles of LibTorch's products
 #   ranking      exact ranks and the best items beside LibTorch's product and topk
-#   epochs       LightGCN and INMO beside PyTorch Geometric and torch.sparse
+#   epochs       LightGCN, INMO and matrix factorization beside PyTorch Geometric, RecBole and torch.sparse
 #   ranks        two ranks of one thread beside one
 #   factors      an epoch of implicit ALS beside implicit's
 #   saving       a checkpoint beside a copy in memory and dd
@@ -112,7 +112,7 @@ measure() {  # PART
   echo "- processor: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, $threads threads"
   awk '/^MemTotal/ { printf "- memory: %.1f GiB\n", $2 / 1048576 }' /proc/meminfo
   echo "- system: $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release), kernel $(uname -r)"
-  for package in torch torch_geometric implicit numpy; do
+  for package in torch torch_geometric recbole implicit numpy; do
     "$python" -c "import importlib.metadata as m; print('- $package', m.version('$package'))" 2>/dev/null || echo "- $package: not there"
   done
 } >"$page"

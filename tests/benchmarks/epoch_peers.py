@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """How long an epoch of micrec takes beside the same model by others, in turns, so that all see the same load.
 
-    epoch_peers.py PROGRAM DATASET.h5 [--threads=2] [--rounds=5] [--steps=6] [--batch=2048] [--models=lightgcn,inmo]
+    epoch_peers.py PROGRAM DATASET.h5 [--threads=2] [--rounds=5] [--steps=6] [--batch=2048] [--models=lightgcn,inmo,mf]
 
-lightgcn   PyTorch Geometric's LightGCN: its own layer over edges, and over a sparse matrix of rows, which is faster
+lightgcn   PyTorch Geometric's LightGCN: its own layer over edges, and over a sparse matrix of rows, which is faster;
+           RecBole's, as its package has it
 inmo       the sums of INMO (Wu et al., SIGIR 2022) written down with torch.sparse: rows of templates, three layers,
            the ranking loss and the self-enhanced one
+mf         RecBole's BPR, which has neither graph nor layers; and, named as such, what HEAT (arXiv:2304.07334) published
+           for SimpleX on gowalla, another loss with many negatives a triple, as if its 128 cores were these threads
 
 Rows are 64 wide, layers 3, Adam; a step is the propagation of the whole graph, forward and backward, and a batch of
-triples. A round is STEPS steps of each; what is told is the median over rounds of a round's median step, times the
+triples. RecBole's loss has a penalty on the
+tables' rows beside. A round is STEPS steps of each; what is told is the median over rounds of a round's median step, times the
 steps of an epoch. One domain: DATASET is gowalla's published split as `micrec prepare --split=files` makes it.
 epoch_peers.requirements.txt has the packages.
 """
@@ -24,6 +28,8 @@ from pathlib import Path
 from statistics import median
 
 import h5py
+import numpy as np
+import scipy.sparse as sp
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "gpu"))
@@ -31,6 +37,7 @@ from lightgcn_peer import SymmetricProduct
 
 LAYERS, WIDTH = 3, 64
 WARM_STEPS = 2
+HEAT_SECONDS, HEAT_CORES = 2.13, 128  # an epoch of SimpleX on gowalla
 
 
 def read_graph(path):
@@ -116,6 +123,36 @@ class GeometricLightGCN(Peer):
         return ranking_loss(self.model.get_embedding(self.over), user, positive, negative)
 
 
+class RecBole(Peer):
+    """A model of RecBole's package, LightGCN or BPR, on the graph instead of on files of RecBole's own."""
+
+    class Data:
+        """The few members of RecBole's data set that its models ask for."""
+
+        def __init__(self, graph):
+            self.user, self.item, self.users, self.items = graph
+
+        def num(self, field):
+            return {"user": self.users, "item": self.items}[field]
+
+        def inter_matrix(self, form):
+            ones = np.ones(len(self.user), np.float32)
+            return sp.coo_matrix((ones, (self.user.numpy(), self.item.numpy())), (self.users, self.items)).asformat(form)
+
+    def __init__(self, graph, batch, name):
+        super().__init__(graph, batch)
+        from recbole.model import general_recommender
+
+        sp.dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)  # newer versions of scipy have it no more
+        settings = {"USER_ID_FIELD": "user", "ITEM_ID_FIELD": "item", "NEG_PREFIX": "neg_", "device": "cpu", "embedding_size": WIDTH,
+                    "n_layers": LAYERS, "reg_weight": 1e-5, "require_pow": False}
+        self.model = getattr(general_recommender, name)(settings, self.Data(graph))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+
+    def loss(self, user, positive, negative):
+        return self.model.calculate_loss({"user": user, "item": positive - self.users, "neg_item": negative - self.users})
+
+
 class PlainInmo(Peer):
     """INMO with every node a template: each node's row is the weighted sum of its neighbours' templates and a token's."""
 
@@ -164,7 +201,7 @@ def main():
     parser.add_argument("dataset")
     for name, default in (("threads", 2), ("rounds", 5), ("steps", 6), ("batch", 2048)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--models", default="lightgcn,inmo")
+    parser.add_argument("--models", default="lightgcn,inmo,mf")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     graph = read_graph(options.dataset)
@@ -173,8 +210,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for model in options.models.split(","):
             peers = {"lightgcn": {"PyTorch Geometric, edges": lambda: GeometricLightGCN(graph, options.batch, False),
-                                  "PyTorch Geometric, sparse matrix": lambda: GeometricLightGCN(graph, options.batch, True)},
-                     "inmo": {"torch.sparse": lambda: PlainInmo(graph, options.batch)}}[model]
+                                  "PyTorch Geometric, sparse matrix": lambda: GeometricLightGCN(graph, options.batch, True),
+                                  "RecBole": lambda: RecBole(graph, options.batch, "LightGCN")},
+                     "inmo": {"torch.sparse": lambda: PlainInmo(graph, options.batch)},
+                     "mf": {"RecBole's BPR": lambda: RecBole(graph, options.batch, "BPR")}}[model]
             peers = {name: make() for name, make in peers.items()}
             own, times = [], {name: [] for name in peers}
             for number in range(options.rounds):
@@ -188,6 +227,10 @@ def main():
                 ratio = median(there / here for there, here in zip(seconds, own))
                 print(f"  {name:<36} {1e3 * median(seconds):9.1f} ms a step {steps * median(seconds):9.1f} s, "
                       f"{ratio:.1f} times micrec's", flush=True)
+            if model == "mf":
+                seconds = HEAT_SECONDS * HEAT_CORES / options.threads
+                print(f"  HEAT's SimpleX, not measured: {HEAT_SECONDS} s published for {HEAT_CORES} cores, which is {seconds:.0f} s for "
+                      f"{options.threads} if cores scale", flush=True)
 
 
 if __name__ == "__main__":
