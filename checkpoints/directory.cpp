@@ -192,7 +192,7 @@ namespace {
 void give_names_back(const std::string& directory) {
   for (const std::string& entry : list_folder(directory)) {
     std::string name = fs::path(entry).filename().string();
-    const std::string suffix = std::string(kCheckpointWritingSuffix) + ".replaced";
+    const std::string suffix = std::string(kCheckpointWritingSuffix) + kReplacedSuffix;
     if (!name.starts_with(".step-") || !name.ends_with(suffix)) continue;
     name = name.substr(1, name.size() - 1 - suffix.size());
     const fs::path published = fs::path(directory) / name;

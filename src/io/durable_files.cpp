@@ -92,7 +92,7 @@ bool rename_directory(const std::string& from, const std::string& to) {
     if (errno != ENOTEMPTY && errno != EEXIST) refuse_path("rename to", to, errno);
     replaced = true;
     if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) != 0) {
-      const std::string aside = from + ".replaced";
+      const std::string aside = from + kReplacedSuffix;
       if (std::rename(to.c_str(), aside.c_str()) != 0) refuse_path("rename away", to, errno);
       if (std::rename(from.c_str(), to.c_str()) != 0) {
         const int error = errno;

@@ -29,10 +29,12 @@ void rename_file_durably(const std::string& from, const std::string& to);
 void write_file_durably(const std::string& path, std::string_view contents);
 
 /// Gives a directory its final name, in one instant where that name is free or the file system can
-/// exchange two names. Where it cannot, there is a moment in which neither is there. What had the
-/// name before is left under `from`, for the caller to remove; returns whether there was such. The
-/// new name is on the disk once its parent is synchronized.
+/// exchange two names. Where it cannot, there is a moment in which neither is there, and what had
+/// the name is `from` + kReplacedSuffix. Afterwards that is left under `from`, for the caller to
+/// remove; returns whether there was such. The new name is on the disk once its parent is
+/// synchronized.
 bool rename_directory(const std::string& from, const std::string& to);
+inline constexpr char kReplacedSuffix[] = ".replaced";
 
 /// The whole of a file of at most `limit_bytes`.
 std::string read_small_file(const std::string& path, std::int64_t limit_bytes);
