@@ -39,6 +39,8 @@ constexpr std::size_t kMostSettingsBytes = 32 << 10;  // an attribute of HDF5 ha
 constexpr std::int64_t kCoefficientBytes = sizeof(std::int32_t) + sizeof(float);
 constexpr char kAdvice[] =
     "; put the run's own file back from a copy, or fit anew: train with another --run_dir";
+constexpr char kAdviceOnNeighbours[] =
+    "; remove it: neighbours that no file has are searched for again";
 
 static_assert(std::endian::native == std::endian::little, "the checksum is of little-endian bytes");
 
@@ -63,11 +65,12 @@ struct Checksums {
 };
 
 /// `what` may end with what helps where any HDF5 file is damaged; this file is the run's own, for
-/// which kAdvice is the one thing to do.
+/// which there is one thing to do.
 [[noreturn]] void refuse(const std::string& path, std::string what) {
   const std::string of_any_file = "; make or fetch it again";
   if (what.ends_with(of_any_file)) what.resize(what.size() - of_any_file.size());
-  throw Error(Cause::checkpoint, path, " ", what, kAdvice);
+  const bool has_neighbours = fs::path(path).filename().string().starts_with(kNeighbourFiles);
+  throw Error(Cause::checkpoint, path, " ", what, has_neighbours ? kAdviceOnNeighbours : kAdvice);
 }
 
 /// Reads a file of which the contents, and not the system, may be what is wrong: an
@@ -93,11 +96,11 @@ OpenFile open_file(const std::string& path, Hdf5Content content) {
   OpenFile opened{Hdf5File::open(path, content), {}};
   const Hdf5File& file = opened.file;
   CoefficientSummary& what = opened.what;
-  const std::string format =
-      file.has_attribute("/", "format") ? file.text_attribute("/", "format") : "";
-  if (format != kItemRegressionFormat) {
+  std::string& format = what.origin.format;
+  format = file.has_attribute("/", "format") ? file.text_attribute("/", "format") : "";
+  if (format != kItemRegressionFormat && format != kSemanticNeighboursFormat) {
     throw Error(Cause::data, "its format is ", excerpt(format), ", expected '",
-                kItemRegressionFormat, "'");
+                kItemRegressionFormat, "' or '", kSemanticNeighboursFormat, "'");
   }
   const std::int64_t version = file.integer_attribute("/", "format_version");
   refuse_newer_format(path, version, kItemRegressionFormatVersion);
@@ -319,7 +322,7 @@ Places gather_places(std::int64_t items, std::span<const std::int32_t> own_items
     lists[0].push_back(own_items[t]);
     lists[0].push_back(static_cast<std::int32_t>(rows.offsets[t + 1] - rows.offsets[t]));
   }
-  lists = exchange_lists(communicator, "item_regression.sizes", lists);
+  lists = exchange_lists(communicator, "coefficients.sizes", lists);
   if (communicator.rank() != 0) return {};
   Places places{std::vector<std::int32_t>(static_cast<std::size_t>(items), -1),
                 std::vector<std::int64_t>(static_cast<std::size_t>(items) + 1, 0)};
@@ -343,7 +346,7 @@ class FileWriter {
              const std::vector<std::int64_t>& offsets)
       : path_(path), file_(Hdf5File::create(path)) {
     const auto items = std::ssize(offsets) - 1;
-    file_.set_attribute("/", "format", kItemRegressionFormat);
+    file_.set_attribute("/", "format", origin.format);
     file_.set_attribute(
         "/", "format_version",
         origin.has_recency ? kItemRegressionFormatVersion : kItemRegressionWithoutRecency);
@@ -422,8 +425,7 @@ class BlockExchange {
     for (std::size_t item = begin; leads && item < end; ++item) {
       receive[static_cast<std::size_t>(places_.owner[item])] += size_of(item);
     }
-    const at::Tensor received =
-        communicator_.all_to_all("item_regression.rows", sent, send, receive);
+    const at::Tensor received = communicator_.all_to_all("coefficients.rows", sent, send, receive);
     if (!leads) return;
     std::vector<std::int64_t> next(ranks, 0);  // of each rank, the coefficient that is its next
     std::partial_sum(receive.begin(), receive.end() - 1, next.begin() + 1);
@@ -476,7 +478,7 @@ StoredFile description_of(const std::string& file, const std::string& path) {
 /// Rank 0's, on all ranks. Ranks: collective.
 StoredFile broadcast(const StoredFile& stored, Communicator& communicator) {
   const std::vector<std::string> words =
-      split(broadcast_text(communicator, "item_regression.stored",
+      split(broadcast_text(communicator, "coefficients.stored",
                            text(stored.file, "\n", stored.bytes, "\n", stored.xxh3_128, "\n")),
             '\n');
   return {words[0], parse_integer(words[1]).value(), words[2]};
@@ -488,10 +490,25 @@ std::string coefficient_file_of(const std::string& run_dir) {
   return (fs::path(run_dir) / kItemRegressionFile).string();
 }
 
+std::string neighbour_file_of(const std::string& run_dir, const std::string& modality) {
+  return (fs::path(run_dir) / text(kNeighbourFiles, modality, ".h5")).string();
+}
+
 std::string coefficient_file_beside(const std::string& checkpoint_directory) {
   return (fs::path(checkpoint_directory) / "." / "../.." / kItemRegressionFile)
       .lexically_normal()
       .string();
+}
+
+std::vector<std::string> neighbour_files_beside(const std::string& checkpoints) {
+  const fs::path run_dir = (fs::path(checkpoints) / "." / "..").lexically_normal();
+  std::vector<std::string> files = list_folder(run_dir.string());
+  std::erase_if(files, [](const std::string& path) {
+    const std::string name = fs::path(path).filename().string();
+    return !name.starts_with(kNeighbourFiles) || !name.ends_with(".h5");
+  });
+  std::ranges::sort(files);
+  return files;
 }
 
 StoredFile write_coefficients(const std::string& path, std::int64_t items,
@@ -518,7 +535,7 @@ StoredFile write_coefficients(const std::string& path, std::int64_t items,
       end = std::max(end, begin + 1);
     }
     at::Tensor agreed = at::full({1}, end, at::kLong);
-    communicator.broadcast("item_regression.block", agreed, 0);
+    communicator.broadcast("coefficients.block", agreed, 0);
     end = agreed.item<std::int64_t>();
     if (end == begin) break;
     block.exchange({begin, end}, own_items, rows);
@@ -536,7 +553,7 @@ StoredFile write_coefficients(const std::string& path, std::int64_t items,
   }
   writer.reset();
   if (failure) ::unlink(written.c_str());
-  throw_together(communicator, "item_regression.written", failure);
+  throw_together(communicator, "coefficients.written", failure);
   return broadcast(stored, communicator);
 }
 
@@ -544,20 +561,20 @@ SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
                              const std::string& dataset_fingerprint, std::int64_t items,
                              std::span<const std::int32_t> own_items, Communicator& communicator,
                              std::int64_t block_bytes) {
-  attempt_together(communicator, "item_regression.verify", [&] {
+  attempt_together(communicator, "coefficients.verify", [&] {
     const bool reads_all = communicator.rank() == 0;
     const std::optional<std::string> damage =
         damage_of_coefficients(path, stored, reads_all ? Verify::checksums : Verify::sizes);
     if (damage) refuse(path, "cannot be used: " + *damage);
   });
   SparseRows own;
-  attempt_together(communicator, "item_regression.read", [&] {
+  attempt_together(communicator, "coefficients.read", [&] {
     read_or_refuse(path, [&] {
       const OpenFile opened = open_file(path, Hdf5Content::verified);
       const CoefficientSummary& what = opened.what;
       if (what.origin.dataset_fingerprint != dataset_fingerprint || what.items != items) {
         refuse(path,
-               text("was fitted on a data set with fingerprint ",
+               text("is of a data set with fingerprint ",
                     printable(what.origin.dataset_fingerprint), " and ", with_commas(what.items),
                     " items, expected ", dataset_fingerprint, " and ", with_commas(items)));
       }
@@ -586,16 +603,17 @@ std::optional<StoredFile> matching_coefficients(const std::string& path, std::in
       if (!is_there(path)) return;
       const CoefficientSummary what = summarise_coefficients(path);
       if (what.origin.dataset_fingerprint != origin.dataset_fingerprint || what.items != items) {
-        difference = path + " was fitted on another data set";
-      } else if (!what.origin.settings.starts_with(origin.settings)) {
-        difference = path + " was fitted with other settings";
+        difference = path + " is of another data set";
+      } else if (what.origin.format != origin.format ||
+                 !what.origin.settings.starts_with(origin.settings)) {
+        difference = path + " is of other settings";
       } else {
         stored = description_of(path, path);
       }
     });
     if (failure) difference = failure->message;
   }
-  difference = broadcast_text(communicator, "item_regression.matches", difference);
+  difference = broadcast_text(communicator, "coefficients.matches", difference);
   stored = broadcast(stored, communicator);
   if (why != nullptr) *why = difference;
   return stored.file.empty() ? std::nullopt : std::optional(stored);

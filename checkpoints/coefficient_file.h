@@ -5,25 +5,31 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "checkpoints/checkpoint.h"
 #include "cluster/communicator.h"
 #include "kernels/sparse_rows.h"
 
-// The file of the fitted coefficients of item regression, versions 1 and 2
-// =======================================================================
+// Files of coefficients between items, versions 1 and 2
+// =====================================================
 //
-// RUN_DIR/item_regression.h5, beside RUN_DIR/checkpoints. HDF5. It is written once, before the
-// first step, and never changed; the manifest of each checkpoint names it with size and digest
-// (checkpoints/format.h). Written under the name item_regression.h5.writing, synchronized with the
-// disk and renamed; what a run that died has left under that name is never read, and replaced.
+// RUN_DIR/item_regression.h5, beside RUN_DIR/checkpoints: the fitted coefficients of item
+// regression. HDF5. It is written once, before the first step, and never changed; the manifest of
+// each checkpoint names it with size and digest (checkpoints/format.h). Written under the name
+// item_regression.h5.writing, synchronized with the disk and renamed; what a run that died has left
+// under that name is never read, and replaced.
+//
+// RUN_DIR/semantic_neighbours.MODALITY.h5, of a model that has these: the nearest items of each
+// item by that modality, so that they are searched for once. It is written in the same way, and no
+// manifest names it: who finds it missing, damaged or of other settings searches again.
 //
 //   /                              attributes
-//     format               text    "micrec item regression"
+//     format               text    "micrec item regression" or "micrec semantic neighbours"
 //     format_version       int64   1; 2 where the settings of a domain name a recency: then not all
 //                                  of a history counts 1 (src/model/item_regression/recency.h)
-//     dataset_fingerprint  text    of the dataset file it was fitted on
-//     settings             text    how it was fitted, as JSON
+//     dataset_fingerprint  text    of the dataset file that it is of
+//     settings             text    how it was fitted, or searched for, as JSON
 //     items                int64   over all domains; each is a target and may be a source
 //
 //   /offsets  (items + 1)     int64    where the coefficients of each target begin; at last, where
@@ -46,6 +52,8 @@ inline constexpr char kItemRegressionFormat[] = "micrec item regression";
 inline constexpr std::int64_t kItemRegressionFormatVersion = 2;
 inline constexpr std::int64_t kItemRegressionWithoutRecency = 1;
 inline constexpr char kItemRegressionFile[] = "item_regression.h5";
+inline constexpr char kSemanticNeighboursFormat[] = "micrec semantic neighbours";
+inline constexpr char kNeighbourFiles[] = "semantic_neighbours.";  // a modality and .h5 follow
 
 /// Coefficients that are moved at once, in bytes.
 inline constexpr std::int64_t kCoefficientBlockBytes = std::int64_t{16} << 20;
@@ -54,12 +62,17 @@ inline constexpr std::int64_t kCoefficientBlockBytes = std::int64_t{16} << 20;
 std::string coefficient_file_of(const std::string& run_dir);
 /// That of the run that a checkpoint is of: beside the folder that holds the checkpoint.
 std::string coefficient_file_beside(const std::string& checkpoint_directory);
+/// The file of a run's semantic neighbours in a modality, there or not.
+std::string neighbour_file_of(const std::string& run_dir, const std::string& modality);
+/// All of them that are there, of the run with this folder of checkpoints, sorted.
+std::vector<std::string> neighbour_files_beside(const std::string& checkpoints);
 
-/// What coefficients were fitted on, and how.
+/// What coefficients are of, and how they came about.
 struct CoefficientOrigin {
   std::string dataset_fingerprint;
   std::string settings;      // JSON, as whoever fits writes it; at most 32 KiB
   bool has_recency = false;  // whether the settings name one: version 2
+  std::string format = kItemRegressionFormat;
 
   bool operator==(const CoefficientOrigin&) const = default;
 };
@@ -109,9 +122,10 @@ SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
                              std::span<const std::int32_t> own_items, Communicator& communicator,
                              std::int64_t block_bytes = kCoefficientBlockBytes);
 
-/// What a manifest is to say of the file that is there, if it is whole and was fitted on this data
-/// set with settings that begin with these; nothing otherwise, and `why` says in what it differs
-/// (empty where there is none). For a run that ended between its fit and its first checkpoint.
+/// What a manifest is to say of the file that is there, if it is whole and of this data set, with
+/// settings that begin with these; nothing otherwise, and `why` says in what it differs (empty
+/// where there is none). For a run that ended between its fit and its first checkpoint, and for
+/// files that no manifest names.
 ///
 /// Ranks    collective; rank 0 reads. Errors   none: what cannot be read does not match.
 /// Cost     The file is read twice.

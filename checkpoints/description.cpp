@@ -76,12 +76,16 @@ std::vector<std::string> settings_of(const nlohmann::ordered_json& json) {
   return settings;
 }
 
-/// How coefficients were fitted: a line a domain, and one for each that was tried for it; or the
-/// text as it is, where another program wrote it.
+/// How coefficients were fitted: a line a domain, and one for each that was tried for it; or how
+/// neighbours were found; or the text as it is, where another program wrote it.
 void describe_fit(const std::string& settings, std::ostream& out) {
   const auto json = nlohmann::ordered_json::parse(settings, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded() || !json.contains("chosen") || !json["chosen"].is_object()) {
-    print_row(out, "fitted with", or_none(printable(settings)));
+  if (json.is_discarded()) {
+    print_row(out, "made with", or_none(printable(settings)));
+    return;
+  }
+  if (!json.contains("chosen") || !json["chosen"].is_object()) {
+    print_words(out, "made with", settings_of(json));
     return;
   }
   for (const auto& [domain, value] : json["chosen"].items()) {
@@ -108,7 +112,7 @@ void describe_item_regression(const std::string& path, Verify verify, std::ostre
             text(with_commas(what.coefficients), " of ", count_of(what.items, "item"),
                  reads_all ? text(", at most ", with_commas(what.most_of_item), " an item") : "",
                  "; ", decimal("%.1f", each), " bytes each"));
-  print_row(out, "fitted on",
+  print_row(out, "made of",
             text("a dataset with fingerprint ", printable(what.origin.dataset_fingerprint)));
   describe_fit(what.origin.settings, out);
   if (reads_all) print_row(out, "verified", "every number, as the file's own checksums say");
@@ -117,7 +121,9 @@ void describe_item_regression(const std::string& path, Verify verify, std::ostre
 void describe_coefficient_file(const std::string& path, std::ostream& out) {
   std::ostringstream told;  // not before every byte has been read
   describe_item_regression(path, Verify::checksums, told);
-  print_title(out, path, "the coefficients of an item regression");
+  const bool has_neighbours = look_at_coefficients(path).origin.format == kSemanticNeighboursFormat;
+  print_title(out, path,
+              has_neighbours ? "semantic neighbours" : "the coefficients of an item regression");
   out << told.str();
 }
 

@@ -105,7 +105,7 @@ void preflight(const PreflightNeeds& needs, Communicator& communicator) {
     if (there >= needed) return;
     throw Error(Cause::io, "the file system of ", needs.run_dir, " has ", in_bytes(there),
                 " free, expected ", in_bytes(needed), " for two checkpoints",
-                needs.coefficient_bytes > 0 ? " and the coefficients of item regression" : "",
+                needs.coefficient_bytes > 0 ? " and the coefficients between items" : "",
                 "; make room, or give another --run_dir");
   });
 }

@@ -13,7 +13,7 @@ struct PreflightNeeds {
   std::string run_dir;  ///< is there already
   Commit commit = Commit::rename;
   double checkpoint_bytes = 0;   ///< of one checkpoint, all ranks together
-  double coefficient_bytes = 0;  ///< of item regression's file, once; 0: it is there or not wanted
+  double coefficient_bytes = 0;  ///< of files of coefficients, once; 0: none is to be written
   std::string dataset_fingerprint;
   std::string device = "cpu";  ///< where this rank computes, "cpu" or "cuda"
   int ranks_of_machine = 1;    ///< ranks that share this rank's machine, this one counted

@@ -36,7 +36,8 @@ std::vector<std::string> files_in(const std::string& folder) {
 bool is_of_run(const std::string& path) {
   const std::string name = fs::path(path).filename().string();
   return name == kConfigFile || name == "metrics.jsonl" || name.starts_with("run.lock") ||
-         name.starts_with(kItemRegressionFile) || name.starts_with("events.out.tfevents.");
+         name.starts_with(kItemRegressionFile) || name.starts_with(kNeighbourFiles) ||
+         name.starts_with("events.out.tfevents.");
 }
 
 /// Whether a folder is one checkpoint, or holds a run's.

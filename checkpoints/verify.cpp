@@ -64,6 +64,12 @@ std::string damage_of_best(const std::string& directory) {
   return "";
 }
 
+std::int64_t size_of(const fs::path& file) {
+  std::error_code error;
+  const auto bytes = fs::file_size(file, error);
+  return error ? 0 : static_cast<std::int64_t>(bytes);
+}
+
 /// `damage`: what is wrong with the file, or nothing; it may throw.
 VerifiedFile verified_file(const std::string& name, std::int64_t bytes,
                            const std::function<std::optional<std::string>()>& damage) {
@@ -96,10 +102,16 @@ std::optional<VerifiedFile> verify_item_regression_of(
   return verified;
 }
 
-std::int64_t size_of(const fs::path& file) {
-  std::error_code error;
-  const auto bytes = fs::file_size(file, error);
-  return error ? 0 : static_cast<std::int64_t>(bytes);
+/// The files of semantic neighbours of the run with these checkpoints.
+std::vector<VerifiedFile> verify_neighbours_of(const std::string& checkpoints) {
+  std::vector<VerifiedFile> verified;
+  for (const std::string& path : neighbour_files_beside(checkpoints)) {
+    verified.push_back(verified_file(path, size_of(path), [&]() -> std::optional<std::string> {
+      summarise_coefficients(path);
+      return std::nullopt;
+    }));
+  }
+  return verified;
 }
 
 nlohmann::ordered_json json_of(const VerifiedFile& file, bool with_bytes) {
@@ -155,6 +167,8 @@ VerifiedRun verify_run(
   run.item_regression = verify_item_regression_of(run.checkpoints);
   if (run.item_regression) take(run.item_regression->file, *run.item_regression);
   if (!subject.directory) return run;
+  run.semantic_neighbours = verify_neighbours_of(*subject.directory);
+  for (const VerifiedFile& file : run.semantic_neighbours) take(file.file, file);
   const std::string file = (fs::path(*subject.directory) / kCheckpointBestFile).string();
   if (!is_there(file)) {
     run.best_without_file = best_checkpoint_name(*subject.directory).value_or("");
@@ -175,6 +189,9 @@ nlohmann::ordered_json VerifiedRun::to_json() const {
         {{"path", checkpoint.path}, {"whole", checkpoint.whole()}, {"files", std::move(files)}});
   }
   if (item_regression) report["item_regression"] = json_of(*item_regression, true);
+  for (const VerifiedFile& file : semantic_neighbours) {
+    report["semantic_neighbours"].push_back(json_of(file, true));
+  }
   if (best) report["best"] = json_of(*best, false);
   return report;
 }

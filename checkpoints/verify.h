@@ -31,8 +31,8 @@ struct VerifiedCheckpoint {
 /// with some. What the system cannot read is damage as well. Ranks: local.
 VerifiedCheckpoint verify_checkpoint(const std::string& path);
 
-/// What came of verifying one checkpoint, or all of a run and its best.json, and the file of
-/// coefficients that they name.
+/// What came of verifying one checkpoint, or all of a run, its best.json and its semantic
+/// neighbours, and the file of coefficients that they name.
 struct VerifiedRun {
   std::string path;  // of what was verified
   std::vector<VerifiedCheckpoint> checkpoints;
@@ -40,6 +40,7 @@ struct VerifiedRun {
   std::string best_without_file;     // name of the best checkpoint where best.json is missing
   /// Its path, compared once with each manifest that names another; nothing where none names it.
   std::optional<VerifiedFile> item_regression;
+  std::vector<VerifiedFile> semantic_neighbours;  // their paths; none where one checkpoint is
 
   std::int64_t files = 0;
   std::int64_t damaged = 0;  // of them, that were read and are not what was written
@@ -47,13 +48,13 @@ struct VerifiedRun {
 
   bool whole() const { return damaged == 0 && unreadable.empty(); }
   /// {"path", "whole", "checkpoints": [{"path", "whole", "files": [{"file", "bytes", "whole",
-  ///  "damage"}]}], "item_regression", "best"}
+  ///  "damage"}]}], "item_regression", "semantic_neighbours", "best"}
   nlohmann::ordered_json to_json() const;
 };
 
 /// Verifies what lies at `path`: a run's folder, its folder of checkpoints, or one checkpoint.
-/// `tell` is called with each file of a checkpoint once that is verified, then with the file of
-/// coefficients, and with best.json at last.
+/// `tell` is called with each file of a checkpoint once that is verified, then with the files of
+/// coefficients and of neighbours, and with best.json at last.
 ///
 /// Ranks    local.
 /// Errors   Error(Cause::io) where it is no folder, Error(Cause::checkpoint) where it holds none.

@@ -28,7 +28,8 @@ namespace fs = std::filesystem;
 constexpr char kKnown[] =
     "expected a dataset (micrec prepare), a feature file (HDF5 with /key and /value, or NAME.npy "
     "beside NAME.keys.txt), exported embeddings (micrec export), metrics by user (micrec evaluate "
-    "--per_user), a run folder (micrec train), one of its checkpoints or its item_regression.h5";
+    "--per_user), a run folder (micrec train), one of its checkpoints, its item_regression.h5 or "
+    "semantic_neighbours.MODALITY.h5";
 
 /// What a file is told by, after what its attribute `format` says.
 struct FileFormat {
@@ -39,6 +40,7 @@ struct FileFormat {
 constexpr FileFormat kFormats[] = {{dataset_format::kFormat, describe_dataset},
                                    {kEmbeddingsFormat, describe_embeddings},
                                    {kItemRegressionFormat, describe_coefficient_file},
+                                   {kSemanticNeighboursFormat, describe_coefficient_file},
                                    {kPerUserFormat, describe_per_user}};
 
 void inspect_hdf5(const std::string& path) {

@@ -540,7 +540,8 @@ double most_search_bytes(const NeighbourSearchSize& size) {
   constexpr double kOfItem = 2 * kLinks * kNumber + 250;
   constexpr double kBlocks = 3;  // of rows that are read and converted
   const double rows = kBlocks * kBlock * size.width * kFloat;
-  if (!is_approximate(size.search, static_cast<std::int64_t>(size.eligible))) {
+  if (!is_approximate(size.search, static_cast<std::int64_t>(size.eligible),
+                      static_cast<std::int64_t>(size.asked))) {
     // Heaps, what they become, and the numbers of those.
     return rows + size.own * (size.width * kFloat + size.k * (2 * kFound + kNumber));
   }
@@ -573,7 +574,9 @@ NumberLists find_neighbours(const NeighbourQuestion& question, const NeighbourOp
   const Timer timer;
   NeighbourSearchReport told;
   told.eligible = std::ranges::count(question.eligible, 1);
-  told.tried_graphs = is_approximate(options.search, told.eligible);
+  const auto asking =
+      std::ranges::count_if(question.asked_by, [](std::int32_t rank) { return rank >= 0; });
+  told.tried_graphs = is_approximate(options.search, told.eligible, asking);
   NumberLists result;
   if (told.tried_graphs) {
     ApproximateSearch search(question, options.graphs, communicator);

@@ -6,17 +6,23 @@ namespace micrec {
 
 /// How the nearest neighbours by features are searched for.
 enum class NeighbourSearch {
-  automatic,    ///< approximately where more than kMostSearchedExactly items may be neighbours
+  automatic,    ///< approximately where that is the quicker way: see is_approximate()
   exact,        ///< every pair is looked at
   approximate,  ///< by graphs of near items
 };
 
-/// Beyond so many items every pair takes longer than the graphs.
+/// Beyond so many items that ask for their neighbours among as many, every pair takes longer than
+/// the graphs.
 inline constexpr std::int64_t kMostSearchedExactly = 100'000;
 
-constexpr bool is_approximate(NeighbourSearch search, std::int64_t eligible_items) {
-  return search == NeighbourSearch::approximate ||
-         (search == NeighbourSearch::automatic && eligible_items > kMostSearchedExactly);
+/// Automatically where more items than that may be neighbours, and no fewer pairs are looked at
+/// than of as many: a few items are not worth graphs of all.
+constexpr bool is_approximate(NeighbourSearch search, std::int64_t eligible_items,
+                              std::int64_t asking_items) {
+  if (search != NeighbourSearch::automatic) return search == NeighbourSearch::approximate;
+  constexpr auto kMost = static_cast<double>(kMostSearchedExactly);
+  const auto eligible = static_cast<double>(eligible_items);
+  return eligible > kMost && eligible * static_cast<double>(asking_items) > kMost * kMost;
 }
 
 /// The graphs of an approximate search: each over an equal range of the items, whatever the number

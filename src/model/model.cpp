@@ -24,7 +24,7 @@ at::Tensor side_by_side(std::vector<at::Tensor> shares, at::IntArrayRef shape,
 
 // Parts are made in the order in which checkpoints have their tensors.
 Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard& shard,
-             std::uint64_t seed)
+             std::uint64_t seed, const std::vector<SemanticLists>& semantic)
     : config_(config),
       shard_(&shard),
       seed_(seed),
@@ -33,17 +33,17 @@ Model::Model(const ModelConfig& config, const DatasetFile& dataset, const Shard&
           find_overlaps(shard.space(), shard.summary->people, shard.summary->training_degree)),
       one_(at::ones({}, at::TensorOptions(at::kDouble).device(shard.device))),
       zero_(at::zeros_like(one_)),
-      embedding_(inputs(seed, dataset)),
-      fit_(make_table_fit(inputs(seed, dataset), embedding_)),
-      losses_(make_losses(inputs(seed, dataset))),
-      content_(inputs(seed, dataset)),
-      semantic_(inputs(seed, dataset)),
-      propagation_(inputs(seed, dataset), semantic_),
-      ridge_(inputs(seed, dataset)),
-      item_regression_(inputs(seed, dataset)) {}
+      embedding_(inputs(dataset, semantic)),
+      fit_(make_table_fit(inputs(dataset, semantic), embedding_)),
+      losses_(make_losses(inputs(dataset, semantic))),
+      content_(inputs(dataset, semantic)),
+      semantic_(inputs(dataset, semantic)),
+      propagation_(inputs(dataset, semantic), semantic_),
+      ridge_(inputs(dataset, semantic)),
+      item_regression_(inputs(dataset, semantic)) {}
 
-PartInputs Model::inputs(std::uint64_t seed, const DatasetFile& dataset) {
-  return {config_, dataset, *shard_, sums_, overlaps_, seed, state_, embedding_};
+PartInputs Model::inputs(const DatasetFile& dataset, const std::vector<SemanticLists>& semantic) {
+  return {config_, dataset, *shard_, sums_, overlaps_, seed_, state_, embedding_, semantic};
 }
 
 void Model::initialise() {

@@ -42,9 +42,10 @@ namespace micrec {
 class Model {
  public:
   /// `config` must have been resolved; dataset, shard and the shard's communicator must outlive the
-  /// model. Errors: Error(usage) where a modality is unknown, Error(data) where widths differ.
+  /// model. `semantic`: the semantic neighbours of each modality, where they were found before.
+  /// Errors: Error(usage) where a modality is unknown, Error(data) where widths differ.
   Model(const ModelConfig& config, const DatasetFile& dataset, const Shard& shard,
-        std::uint64_t seed);
+        std::uint64_t seed, const std::vector<SemanticLists>& semantic = {});
 
   /// Draws the initial tables, chooses the templates, fits the feature statistics, and refreshes.
   /// The shard must be the training graph.
@@ -137,7 +138,7 @@ class Model {
  private:
   at::Tensor read_by_new(std::int64_t epoch);
   RowsOfNew rows_of_new(std::int64_t epoch);
-  PartInputs inputs(std::uint64_t seed, const DatasetFile& dataset);
+  PartInputs inputs(const DatasetFile& dataset, const std::vector<SemanticLists>& semantic);
 
   ModelConfig config_;
   const Shard* shard_;

@@ -20,6 +20,7 @@
 namespace micrec {
 
 class TemplateEmbedding;
+struct SemanticLists;
 
 /// What a part of the model is made of; all of it outlives the part.
 ///
@@ -38,6 +39,8 @@ struct PartInputs {
   std::uint64_t seed;
   ModelState& state;
   const TemplateEmbedding& embedding;  // made before the terms of the loss
+  const std::vector<SemanticLists>&
+      semantic;  // of each modality; empty: to be found. For constructors
 };
 
 /// Rows of people of a domain who join later, from the owned rows that each has interacted with.

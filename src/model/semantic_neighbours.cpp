@@ -46,50 +46,92 @@ NeighbourQuestion semantic_question(const DatasetFile& dataset, const DatasetSum
   return question;
 }
 
-ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
-                                        const std::string& modality, int neighbours,
-                                        NeighbourSearch search) {
+std::vector<std::int32_t> owned_items(const Shard& shard) {
+  std::vector<std::int32_t> items;
+  for (const GlobalNode node : shard.owned()) {
+    if (shard.space().is_user(node)) continue;
+    items.push_back(static_cast<std::int32_t>(value(node) - shard.space().users()));
+  }
+  return items;
+}
+
+SemanticLists find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
+                                       const std::string& modality, const ModelConfig& config,
+                                       const KnownNeighbours* known) {
   const NodeSpace& space = shard.space();
+  const auto is_searched = [&](std::int32_t item) {
+    return known == nullptr || known->is_new[item] != 0;
+  };
+  SemanticLists lists;
+  std::vector<std::int32_t> found;  // of one item
+  std::int64_t place = 0;           // of the next item among the owned
+  for (int domain = 0; domain < space.domains(); ++domain) {
+    NeighbourQuestion question = semantic_question(dataset, *shard.summary, shard.ownership, domain,
+                                                   modality, config.semantic_neighbors);
+    const auto first = static_cast<std::int32_t>(value(space.item(domain, 0)) - space.users());
+    for (std::int32_t item = 0; item < question.source.items; ++item) {
+      if (!is_searched(first + item)) question.asked_by[item] = -1;
+    }
+    NumberLists nearest;
+    if (std::ranges::any_of(question.asked_by, [](std::int32_t rank) { return rank >= 0; })) {
+      nearest = find_neighbours(question, {.search = config.neighbor_search}, shard.communicator,
+                                &lists.searches.emplace_back());
+    }
+    // Items of a domain are consecutive nodes and domains come in order.
+    std::int64_t query = 0;
+    for (std::int32_t item = 0; item < question.source.items; ++item) {
+      if (shard.row_of[value(space.item(domain, item))] < 0) continue;
+      found.clear();
+      if (question.asked_by[item] >= 0) {
+        for (const std::int32_t near : nearest.of(query++)) found.push_back(first + near);
+      } else if (!is_searched(first + item)) {
+        const std::span<const std::int32_t> of_item = known->near.of(place);
+        found.assign(of_item.begin(), of_item.end());
+      }
+      lists.near.add(found);
+      ++place;
+    }
+  }
+  return lists;
+}
+
+NeighbourMean mean_of_neighbours(const NumberLists& near, const Shard& shard) {
+  const std::int64_t users = shard.space().users();
   Lists<GlobalNode> rows;
   rows.offsets.resize(shard.owned_rows() + 1, 0);
   std::vector<float> weights;
-  ItemNeighbours semantic;
-  semantic.present = at::zeros({shard.owned_rows(), 1}, at::kFloat);
-  float* present_rows = semantic.present.data_ptr<float>();
-
-  for (int domain = 0; domain < space.domains(); ++domain) {
-    if (!has_modality(dataset.domains()[domain], modality)) continue;
-    const NeighbourQuestion question =
-        semantic_question(dataset, *shard.summary, shard.ownership, domain, modality, neighbours);
-    const NumberLists nearest = find_neighbours(question, {.search = search}, shard.communicator,
-                                                &semantic.searches.emplace_back());
-    // Items of a domain are consecutive nodes and domains come in order, so rows are met by rising
-    // number.
-    std::int64_t query = 0;
-    for (std::int64_t item = 0; item < question.source.items; ++item) {
-      if (question.asked_by[item] != shard.rank()) continue;
-      const std::span<const std::int32_t> found = nearest.of(query++);
-      if (found.empty()) continue;
-      const std::int32_t row = shard.row_of[value(space.item(domain, item))];
-      rows.offsets[row + 1] = std::ssize(found);
-      present_rows[row] = 1;
-      for (const std::int32_t near : found) rows.values.push_back(space.item(domain, near));
-      weights.insert(weights.end(), found.size(), 1.0F / static_cast<float>(found.size()));
-    }
+  NeighbourMean mean;
+  mean.present = at::zeros({shard.owned_rows(), 1}, at::kFloat);
+  float* const present_rows = mean.present.data_ptr<float>();
+  // Owned rows and items rise together.
+  const std::vector<std::int32_t> items = owned_items(shard);
+  for (std::size_t n = 0; n < items.size(); ++n) {
+    const std::span<const std::int32_t> found = near.of(static_cast<std::int64_t>(n));
+    if (found.empty()) continue;
+    const std::int32_t row = shard.row_of[users + items[n]];
+    rows.offsets[row + 1] = std::ssize(found);
+    present_rows[row] = 1;
+    for (const std::int32_t item : found)
+      rows.values.push_back(GlobalNode{static_cast<std::int32_t>(users + item)});
+    weights.insert(weights.end(), found.size(), 1.0F / static_cast<float>(found.size()));
   }
   std::partial_sum(rows.offsets.begin(), rows.offsets.end(), rows.offsets.begin());
-  semantic.graph =
-      std::make_unique<WeightedGraph>(shard.ownership, rows, weights, *shard.communicator);
-  return semantic;
+  mean.graph = std::make_unique<WeightedGraph>(shard.ownership, rows, weights, *shard.communicator);
+  return mean;
 }
 
 SemanticNeighbours::SemanticNeighbours(const PartInputs& inputs)
     : config_(inputs.config), shard_(inputs.shard) {
   if (!config_.has_semantic()) return;
-  for (const std::string& name : config_.modalities) {
-    modalities_.push_back(find_semantic_neighbours(
-        inputs.dataset, shard_, name, config_.semantic_neighbors, config_.neighbor_search));
-    for (const NeighbourSearchReport& search : modalities_.back().searches) {
+  for (std::size_t m = 0; m < config_.modalities.size(); ++m) {
+    const std::string& name = config_.modalities[m];
+    SemanticLists found_now;
+    if (inputs.semantic.empty()) {
+      found_now = find_semantic_neighbours(inputs.dataset, shard_, name, config_);
+    }
+    const SemanticLists& lists = inputs.semantic.empty() ? found_now : inputs.semantic[m];
+    modalities_.push_back(mean_of_neighbours(lists.near, shard_));
+    for (const NeighbourSearchReport& search : lists.searches) {
       searches_.push_back({"semantic neighbours by " + name, search});
     }
     const at::Tensor& present = modalities_.back().present;
@@ -98,7 +140,7 @@ SemanticNeighbours::SemanticNeighbours(const PartInputs& inputs)
   const auto count = static_cast<std::int64_t>(modalities_.size());
   every_set_ = every_modality_set(count).to(shard_.device);
   number_sets();
-  for (ItemNeighbours& modality : modalities_) modality.graph->move_to(shard_.device);
+  for (NeighbourMean& modality : modalities_) modality.graph->move_to(shard_.device);
   has_any_ = has_any_.to(shard_.device);
   gate_ = inputs.state.add_parameter("semantic.gate", at::ones({shard_.space().domains()}),
                                      shard_.device, Placement::everywhere, "g of each domain");
@@ -108,7 +150,7 @@ SemanticNeighbours::SemanticNeighbours(const PartInputs& inputs)
 
 void SemanticNeighbours::number_sets() {
   std::vector<at::Tensor> present;
-  for (const ItemNeighbours& modality : modalities_) present.push_back(modality.present);
+  for (const NeighbourMean& modality : modalities_) present.push_back(modality.present);
   const at::Tensor sets = modality_sets(present);
   const std::int64_t sets_of_domain = std::int64_t{1} << modalities_.size();
   // Users are in no domain of items; they have no neighbours either.
@@ -165,7 +207,7 @@ at::Tensor SemanticNeighbours::fill_cold(StepContext& context, const at::Tensor&
 
 std::vector<SemanticHalo> SemanticNeighbours::halos() const {
   std::vector<SemanticHalo> halos;
-  for (const ItemNeighbours& modality : modalities_) {
+  for (const NeighbourMean& modality : modalities_) {
     const HaloPlan& forward = modality.graph->graph().halo_plan();
     const HaloPlan& backward = modality.graph->transpose().halo_plan();
     const std::array<std::int64_t, 4> own = {

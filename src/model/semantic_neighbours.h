@@ -13,13 +13,20 @@
 namespace micrec {
 
 /// Semantic neighbours in one modality: for every item that has it, the k items of the same domain
-/// with the largest cosine that have it too and were trained on, each with weight 1 / (number
-/// found).
-struct ItemNeighbours {
-  std::unique_ptr<WeightedGraph> graph;  // S^m
-  at::Tensor present;                    // (owned rows, 1) float32: 1 where the row has neighbours
-  std::vector<NeighbourSearchReport> searches;  // how they were found, a domain
+/// with the largest cosine that have it too and were trained on.
+struct SemanticLists {
+  NumberLists near;  // (items of the owned rows, rising), of items over all domains, rising
+  std::vector<NeighbourSearchReport> searches;  // how they were found; none of those known before
 };
+
+/// Semantic neighbours that are known already, such as those of a run.
+struct KnownNeighbours {
+  NumberLists near;                  // (items of the owned rows, rising), as above
+  std::vector<std::uint8_t> is_new;  // (items of all domains) 1: of this one they are not known
+};
+
+/// The items among Shard::owned(), numbered over all domains, rising.
+std::vector<std::int32_t> owned_items(const Shard& shard);
 
 /// Which items of a domain search for them in a modality, each for the rank that owns it, and among
 /// which. Refers to the data set. Ranks: local. Errors: as modality_width().
@@ -27,12 +34,21 @@ NeighbourQuestion semantic_question(const DatasetFile& dataset, const DatasetSum
                                     const Ownership& ownership, int domain,
                                     const std::string& modality, int neighbours);
 
+/// Searches for those that are not known.
 /// Ranks    collective.
 /// Errors   as modality_width().
-/// Cost     one search a domain; see graph/approximate_neighbours.h.
-ItemNeighbours find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
-                                        const std::string& modality, int neighbours,
-                                        NeighbourSearch search = NeighbourSearch::automatic);
+/// Cost     one search a domain where there are unknown ones; see graph/approximate_neighbours.h.
+SemanticLists find_semantic_neighbours(const DatasetFile& dataset, const Shard& shard,
+                                       const std::string& modality, const ModelConfig& config,
+                                       const KnownNeighbours* known = nullptr);
+
+/// Semantic neighbours in one modality as operator, each with weight 1 / (number found).
+struct NeighbourMean {
+  std::unique_ptr<WeightedGraph> graph;  // S^m
+  at::Tensor present;                    // (owned rows, 1) float32: 1 where the row has neighbours
+};
+/// Ranks: collective.
+NeighbourMean mean_of_neighbours(const NumberLists& near, const Shard& shard);
 
 /// A search, with words for what it was for.
 struct NamedSearch {
@@ -61,7 +77,7 @@ class SemanticNeighbours {
   /// z with the mean in the rows of items that have no interactions. Shapes and ranks: as sum().
   at::Tensor fill_cold(StepContext& context, const at::Tensor& z);
 
-  /// How the neighbours of each modality were found, in each domain that has it.
+  /// How the neighbours of each modality were found, in each domain where they were searched for.
   const std::vector<NamedSearch>& searches() const { return searches_; }
 
   /// What each modality's neighbours make the row parts send. Ranks: collective.
@@ -79,7 +95,7 @@ class SemanticNeighbours {
   const Shard& shard_;
   Parameter* gate_ = nullptr;
   Parameter* logits_ = nullptr;
-  std::vector<ItemNeighbours> modalities_;
+  std::vector<NeighbourMean> modalities_;
   std::vector<NamedSearch> searches_;
   at::Tensor every_set_;  // every_modality_set() of them
   at::Tensor has_any_;    // (owned rows, 1) float32: has neighbours in some modality

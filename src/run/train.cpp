@@ -32,6 +32,7 @@
 #include "train/optimizer.h"
 #include "train/plan/plan_report.h"
 #include "train/run_start.h"
+#include "train/semantic_neighbours_run.h"
 #include "train/trainer.h"
 #include "train/training_task.h"
 
@@ -119,7 +120,8 @@ void look_ahead(const Run& run) {
   preflight({.run_dir = config.run_dir,
              .commit = config.training.commit,
              .checkpoint_bytes = most_checkpoint_bytes(space.nodes(), model.dim),
-             .coefficient_bytes = fits ? most_coefficient_bytes(space.items()) : 0,
+             .coefficient_bytes = (fits ? most_coefficient_bytes(space.items()) : 0) +
+                                  most_neighbour_bytes(model, space.items()),
              .dataset_fingerprint = run.task.dataset.fingerprint(),
              .device = c10::DeviceTypeName(run.job.device().type(), /*lower_case=*/true),
              .ranks_of_machine = run.job.ranks_of_machine()},
@@ -458,7 +460,11 @@ void read_and_train(Run& run, RunPlan plan) {
     store_for_sums(shard, columns_of(shard.grid, task.model.dim, shard.column_part()).size());
   }
   print_halo(log, shard);
-  Model model(task.model, task.dataset, shard, task.seed);
+  Model model(task.model, task.dataset, shard, task.seed,
+              provide_semantic_neighbours({.run_dir = config.run_dir,
+                                           .dataset_fingerprint = task.dataset.fingerprint(),
+                                           .are_written = true},
+                                          task.model, task.dataset, shard));
   print_searches(log, model);
   Optimizer optimizer(model);
   EpochSampler sampler(space,

@@ -20,6 +20,7 @@
 #include "train/item_regression_run.h"
 #include "train/item_regression_search.h"
 #include "train/node_origins.h"
+#include "train/semantic_neighbours_run.h"
 #include "train/trainer.h"
 
 namespace micrec {
@@ -266,7 +267,12 @@ std::unique_ptr<TrainedRun> open_trained_run(const TrainedRunOptions& options,
   move_to(run->shard, options.device);
   if (origins && cold == ColdItems::unplaced) refuse_cold_items(run->dataset, name_of(config.kind));
   config = resolve(config, run->summary.space.domains());
-  run->model = std::make_unique<Model>(config, run->dataset, run->shard, /*seed=*/0);
+  run->model = std::make_unique<Model>(
+      config, run->dataset, run->shard, /*seed=*/0,
+      provide_semantic_neighbours({.run_dir = options.run_dir,
+                                   .dataset_fingerprint = info.dataset_fingerprint,
+                                   .origins = origins ? &*origins : nullptr},
+                                  config, run->dataset, run->shard));
   restore(checkpoint, *run->model, /*optimizer=*/nullptr, origins ? &*origins : nullptr);
   if (info.item_regression) {
     const NodeSpace& space = run->summary.space;

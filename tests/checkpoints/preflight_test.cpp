@@ -93,7 +93,7 @@ TEST(Preflight, CountsTheCoefficientsOfItemRegression) {
         needed.coefficient_bytes = 1e18;
         return needed;
       },
-      Cause::io, {"for two checkpoints and the coefficients of item regression", "--run_dir"});
+      Cause::io, {"for two checkpoints and the coefficients between items", "--run_dir"});
 }
 
 TEST(Preflight, RefusesARunFolderInWhichOneRankCannotSave) {

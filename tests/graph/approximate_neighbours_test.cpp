@@ -139,10 +139,14 @@ TEST(ApproximateNeighbours, AreGivenUpWhereTheyMissTooMany) {
 }
 
 TEST(ApproximateNeighbours, AreSoughtWhereThereAreManyItems) {
-  EXPECT_FALSE(is_approximate(NeighbourSearch::automatic, kMostSearchedExactly));
-  EXPECT_TRUE(is_approximate(NeighbourSearch::automatic, kMostSearchedExactly + 1));
-  EXPECT_FALSE(is_approximate(NeighbourSearch::exact, 10 * kMostSearchedExactly));
-  EXPECT_TRUE(is_approximate(NeighbourSearch::approximate, 1));
+  constexpr std::int64_t kMost = kMostSearchedExactly;
+  EXPECT_FALSE(is_approximate(NeighbourSearch::automatic, kMost, kMost));
+  EXPECT_FALSE(is_approximate(NeighbourSearch::automatic, kMost, 10 * kMost));
+  EXPECT_TRUE(is_approximate(NeighbourSearch::automatic, kMost + 1, kMost));
+  EXPECT_FALSE(is_approximate(NeighbourSearch::automatic, 10 * kMost, kMost / 10));
+  EXPECT_TRUE(is_approximate(NeighbourSearch::automatic, 10 * kMost, kMost / 10 + 1));
+  EXPECT_FALSE(is_approximate(NeighbourSearch::exact, 10 * kMost, 10 * kMost));
+  EXPECT_TRUE(is_approximate(NeighbourSearch::approximate, 1, 1));
 }
 
 TEST(ApproximateNeighbours, AreAnsweredOfFewItemsAndOfNone) {

@@ -183,7 +183,8 @@ TEST(SemanticNeighbours, AreTheLargestCosinesWithEqualWeights) {
       run_ranks(ranks, [&](Communicator& communicator) {
         const Shard shard = load_shard(dataset, summary, scattered_ownership(summary, ranks),
                                        Observed::training, communicator);
-        const ItemNeighbours semantic = find_semantic_neighbours(dataset, shard, modality, 4);
+        const NeighbourMean semantic = mean_of_neighbours(
+            find_semantic_neighbours(dataset, shard, modality, config).near, shard);
         const ShardedGraph& graph = semantic.graph->graph();
         const Pattern& pattern = graph.pattern();
         for (std::int64_t row = 0; row < pattern.rows(); ++row) {

@@ -304,13 +304,15 @@ void Planned::searches() {
 void Planned::search(Range items) {
   if (columns_ == 0) return;
   std::int64_t eligible = 0;
+  std::int64_t asking = 0;
   std::vector<std::int32_t> asked_by(histories_.items(), -1);
   for (std::int64_t item = items.begin; item < items.end; ++item) {
     if (shape_.has_features[item] == 0) continue;
     asked_by[item] = histories_.owner_of_item[item];
+    ++asking;
     eligible += histories_.of_item.of(item).empty() ? 0 : 1;
   }
-  const bool is_exact = !is_approximate(shape_.search, eligible);
+  const bool is_exact = !is_approximate(shape_.search, eligible, asking);
   const double compared = is_exact ? static_cast<double>(eligible) : kComparedByGraphs;
   for (int rank = 0; rank < ranks(); ++rank) {
     const auto asked = static_cast<double>(std::ranges::count(asked_by, rank));
