@@ -114,6 +114,21 @@ std::vector<VerifiedFile> verify_neighbours_of(const std::string& checkpoints) {
   return verified;
 }
 
+std::string advice_on_damage(const VerifiedRun& run) {
+  const auto is_damaged = [](const VerifiedFile& file) {
+    return !file.damage.empty() && !file.refused;
+  };
+  if (run.item_regression && is_damaged(*run.item_regression)) {
+    return text("no checkpoint that names ", run.item_regression->file,
+                " can be used without it: put it back from a copy, or fit anew in another "
+                "--run_dir");
+  }
+  if (run.damaged == std::ranges::count_if(run.semantic_neighbours, is_damaged)) {
+    return "semantic neighbours that no file has are searched for again";
+  }
+  return "--resume steps over damaged checkpoints to the newest whole one";
+}
+
 nlohmann::ordered_json json_of(const VerifiedFile& file, bool with_bytes) {
   nlohmann::ordered_json line = {{"file", file.file}};
   if (with_bytes) line["bytes"] = file.bytes;
@@ -198,14 +213,8 @@ nlohmann::ordered_json VerifiedRun::to_json() const {
 
 void refuse_damage(const VerifiedRun& run) {
   if (run.damaged > 0) {
-    const bool has_lost_coefficients = run.item_regression && !run.item_regression->damage.empty();
     throw Error(Cause::checkpoint, run.damaged, " of ", run.files, " files of ", run.path,
-                " are damaged, as listed; ",
-                has_lost_coefficients
-                    ? text("no checkpoint that names ", run.item_regression->file,
-                           " can be used without it: put it back from a copy, or fit anew in "
-                           "another --run_dir")
-                    : "--resume steps over damaged checkpoints to the newest whole one");
+                " are damaged, as listed; ", advice_on_damage(run));
   }
   if (!run.unreadable.empty()) throw Error(Cause::io, run.unreadable);
 }

@@ -207,7 +207,7 @@ TEST_F(Inspect, DescribesAnItemRegression) {
   CheckpointStore(folder_ / "checkpoints", self).save(info, {}, {});
   const std::vector<std::string> parts = {"3 of 3 items", "bytes each",
                                           "a dataset with fingerprint 0123456789abcdef",
-                                          R"(fitted with   {"lambda": 150})"};
+                                          "made with     lambda=150"};
   expect_has(inspect(folder_.path()), parts);
   const std::string checkpoint = folder_ / "checkpoints/step-000000000600";
   expect_has(inspect(checkpoint), {"coefficients  " + path});

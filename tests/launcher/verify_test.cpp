@@ -16,6 +16,7 @@
 #include "checkpoints/coefficient_file.h"
 #include "checkpoints/store.h"
 #include "cluster/self_communicator.h"
+#include "io/hdf5.h"
 #include "launcher/commands.h"
 #include "launcher/program.h"
 #include "run/injected_faults.h"
@@ -144,6 +145,22 @@ TEST_F(VerifyCommand, ComparesTheItemRegressionThatACheckpointNames) {
   }
   fs::remove(file);
   expect_has(verify({run_dir_}, 6), {file + ": DAMAGED: it is missing"});
+}
+
+TEST_F(VerifyCommand, ReadsTheSemanticNeighboursOfARun) {
+  const std::string file = neighbour_file_of(run_dir_, "text");
+  SelfCommunicator self;
+  CoefficientOrigin origin{"f", "{}"};
+  origin.format = kSemanticNeighboursFormat;
+  write_coefficients(file, 2, std::vector<std::int32_t>{0, 1}, {{0, 1, 1}, {1}, {1}}, origin, self);
+  expect_has(verify({run_dir_, "--out=" + folder_ / "verify.json"}, 0), {file + ": whole"});
+  EXPECT_EQ(report().at("semantic_neighbours")[0].at("whole"), true);
+
+  const auto value = Hdf5File::open(file).offset_in_file("/value").value();
+  std::fstream(file, std::ios::in | std::ios::out | std::ios::binary).seekp(value).put(7);
+  expect_has(verify({run_dir_, "--out=" + folder_ / "verify.json"}, 6),
+             {file + ": DAMAGED: ", "CRC-32", "remove it", "searched for again"});
+  EXPECT_EQ(report().at("semantic_neighbours")[0].at("whole"), false);
 }
 
 TEST_F(VerifyCommand, RefusesWhatHoldsNone) {

@@ -37,6 +37,7 @@
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 #include "train/optimizer.h"
+#include "train/semantic_neighbours_run.h"
 #include "train/training_state.h"
 
 namespace micrec {
@@ -273,6 +274,34 @@ INSTANTIATE_TEST_SUITE_P(Kinds, LaterOfKind,
                          testing::Values(ModelKind::micrec, ModelKind::inmo, ModelKind::lightgcn,
                                          ModelKind::ials, ModelKind::popularity),
                          [](const auto& info) { return std::string(name_of(info.param)); });
+
+TEST_F(LaterTest, SearchesForTheNeighboursOfNewItemsAlone) {
+  save(small_config(ModelKind::micrec));
+  std::map<std::pair<int, int>, at::Tensor> rows;  // by ranks and rank
+  std::mutex mutex;
+  for (const int ranks : {1, 3}) {
+    open(ranks, [&](TrainedRun& run) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      rows[{ranks, run.shard.rank()}] = run.model->embeddings(run.epoch);
+      EXPECT_EQ(run.model->neighbour_searches().size(), 4U) << "two modalities in two domains";
+    });
+  }
+  on_ranks(known_, config_, {.ranks = 2}, [&](ModelRank& rank) {
+    provide_semantic_neighbours({.run_dir = options_.run_dir,
+                                 .dataset_fingerprint = known_.fingerprint(),
+                                 .are_written = true},
+                                rank.model.config(), known_, rank.shard);
+  });
+  for (const int ranks : {1, 3}) {
+    open(ranks, [&](TrainedRun& run) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      const at::Tensor now = run.model->embeddings(run.epoch);
+      EXPECT_TRUE(at::equal(now, (rows[{ranks, run.shard.rank()}])));
+    });
+  }
+  gives_features_ = false;
+  open(1, [&](TrainedRun& run) { EXPECT_TRUE(run.model->neighbour_searches().empty()); });
+}
 
 TEST_F(LaterTest, LeavesTheRunAsItWasWhereNothingCame) {
   save(small_config(ModelKind::micrec));
