@@ -8,6 +8,7 @@
 // A checkpoint is a directory in RUN_DIR/checkpoints. In RUN_DIR:
 //
 //   item_regression.h5             of a run with item regression, written before its first step
+//   semantic_neighbours.text.h5    of each modality that semantic neighbours are found by, likewise
 //   checkpoints/
 //     step-000000001200/           the step, 12 digits
 //       manifest.json              what is in it; a directory that has lost it is a damaged one
