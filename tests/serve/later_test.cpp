@@ -286,7 +286,9 @@ TEST_F(LaterTest, SearchesForTheNeighboursOfNewItemsAlone) {
       EXPECT_EQ(run.model->neighbour_searches().size(), 4U) << "two modalities in two domains";
     });
   }
-  on_ranks(known_, config_, {.ranks = 2}, [&](ModelRank& rank) {
+  ShardedSetting setting;
+  setting.ranks = 2;
+  on_ranks(known_, config_, setting, [&](ModelRank& rank) {
     provide_semantic_neighbours({.run_dir = options_.run_dir,
                                  .dataset_fingerprint = known_.fingerprint(),
                                  .are_written = true},
