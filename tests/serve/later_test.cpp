@@ -281,8 +281,9 @@ TEST_F(LaterTest, SearchesForTheNeighboursOfNewItemsAlone) {
   std::mutex mutex;
   for (const int ranks : {1, 3}) {
     open(ranks, [&](TrainedRun& run) {
+      const at::Tensor z = run.model->embeddings(run.epoch);
       const std::lock_guard<std::mutex> lock(mutex);
-      rows[{ranks, run.shard.rank()}] = run.model->embeddings(run.epoch);
+      rows[{ranks, run.shard.rank()}] = z;
       EXPECT_EQ(run.model->neighbour_searches().size(), 4U) << "two modalities in two domains";
     });
   }
@@ -296,9 +297,9 @@ TEST_F(LaterTest, SearchesForTheNeighboursOfNewItemsAlone) {
   });
   for (const int ranks : {1, 3}) {
     open(ranks, [&](TrainedRun& run) {
+      const at::Tensor z = run.model->embeddings(run.epoch);
       const std::lock_guard<std::mutex> lock(mutex);
-      const at::Tensor now = run.model->embeddings(run.epoch);
-      EXPECT_TRUE(at::equal(now, (rows[{ranks, run.shard.rank()}])));
+      EXPECT_TRUE(at::equal(z, (rows[{ranks, run.shard.rank()}])));
     });
   }
   gives_features_ = false;
