@@ -380,6 +380,7 @@ void open_logs(Run& run, const RunStart& start, const Trainer& trainer, const Pr
                std::map<std::string, double> bound_bytes,
                const std::optional<FittedRegression>& fit) {
   ProgressGoal goal{.first_step = run.state.step,
+                    .validates_first = run.state.is_validation_due,
                     .last_step = trainer.last_step(),
                     .steps_per_epoch = trainer.steps_per_epoch(),
                     .metric = "ndcg@20",

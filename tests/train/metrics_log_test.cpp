@@ -201,6 +201,22 @@ TEST_F(MetricsLogTest, DropsALineThatACrashCutOff) {
             (std::vector<std::pair<std::string, int>>{{"step", 10}, {"step", 20}}));
 }
 
+TEST_F(MetricsLogTest, DropsAValidationThatIsDoneAgain) {
+  const auto kept_where = [&](bool validates_it) {
+    {
+      MetricsLog log(run_dir_, 0);
+      log.validation(1, 10, {0.04, {}}, true, kReport);
+      log.step(record(20));
+      log.validation(2, 20, {0.05, {}}, true, kReport);
+    }
+    const MetricsLog log(run_dir_, 20, validates_it);
+    return kinds_and_steps();
+  };
+  using Kept = std::vector<std::pair<std::string, int>>;
+  EXPECT_EQ(kept_where(true), (Kept{{"validation", 10}, {"step", 20}}));
+  EXPECT_EQ(kept_where(false), (Kept{{"validation", 10}, {"step", 20}, {"validation", 20}}));
+}
+
 TEST_F(MetricsLogTest, StartsAnewForANewRun) {
   { MetricsLog(run_dir_, 0).step(record(10)); }
   const MetricsLog log(run_dir_, 0);

@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-bool is_kept(const std::string& line, std::int64_t step) {
+bool is_kept(const std::string& line, std::int64_t step, bool validates_it) {
   const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return false;  // cut off by a crash
   const auto kind = object.find("kind");
@@ -34,8 +34,9 @@ bool is_kept(const std::string& line, std::int64_t step) {
   if (*kind == "end" || *kind == "test" || *kind == "validation_of_all") return false;
   const auto at = object.find("step");
   if (at == object.end() || !at->is_number_integer()) return false;
-  // An attempt that went on from here as well has left nothing.
+  // An attempt that went on from here as well has left nothing, or a validation that comes again.
   if (*kind == "resume" || *kind == "start") --step;
+  if (*kind == "validation" && validates_it) --step;
   // Compared as what it is: a number above the largest int64 would become a negative one.
   if (at->is_number_unsigned()) {
     return step >= 0 && at->get<std::uint64_t>() <= static_cast<std::uint64_t>(step);
@@ -44,14 +45,14 @@ bool is_kept(const std::string& line, std::int64_t step) {
 }
 
 // Keeps the lines up to a step. The new file takes the place of the old in one instant.
-void drop_lines_after(const std::string& path, std::int64_t step) {
+void drop_lines_after(const std::string& path, std::int64_t step, bool validates_it) {
   const std::string beside = path + ".writing";
   {
     std::ifstream lines(path);
     if (!lines) refuse_path("open", path, errno);
     std::ofstream kept(beside, std::ios::trunc);
     for (std::string line; std::getline(lines, line);) {
-      if (is_kept(line, step)) kept << line << '\n';
+      if (is_kept(line, step, validates_it)) kept << line << '\n';
     }
     kept.close();
     if (lines.bad() || !kept) {
@@ -85,8 +86,9 @@ std::string MetricsLog::path_in(const std::string& run_dir) {
   return (fs::path(run_dir) / "metrics.jsonl").string();
 }
 
-MetricsLog::MetricsLog(const std::string& run_dir, std::int64_t step) : path_(path_in(run_dir)) {
-  if (is_there(path_)) drop_lines_after(path_, step);
+MetricsLog::MetricsLog(const std::string& run_dir, std::int64_t step, bool validates_it)
+    : path_(path_in(run_dir)) {
+  if (is_there(path_)) drop_lines_after(path_, step, validates_it);
   file_ = Descriptor(path_, O_WRONLY | O_APPEND | O_CREAT);
   if (!file_.ok()) refuse_path("write", path_, errno);
 }

@@ -11,7 +11,7 @@ RunLogs::RunLogs(Communicator& world, const std::string& run_dir, const Progress
     : world_(world), metric_(goal.metric) {
   traffic_.bound_bytes = std::move(bound_bytes);
   if (world_.rank() != 0) return;
-  metrics = MetricsLog(run_dir, goal.first_step);
+  metrics = MetricsLog(run_dir, goal.first_step, goal.validates_first);
   files_.emplace(run_dir, goal);
 }
 
