@@ -672,6 +672,10 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual([checkpoint["path"] for checkpoint in found["checkpoints"]], checkpoints)
         files = [path for path in (self.run_dir / "checkpoints").rglob("*") if path.is_file()]
         files.append(self.run_dir / "item_regression.h5")
+        neighbours = sorted(self.run_dir.glob("semantic_neighbours.*.h5"))
+        self.assertEqual([path.name for path in neighbours],
+                         [f"semantic_neighbours.{modality}.h5" for modality in ("image", "text")])
+        files += neighbours
         self.assertEqual(len(printed.splitlines()), len(files))
         self.assertEqual(printed.count("whole"), len(files))
 
