@@ -39,8 +39,7 @@ constexpr std::size_t kMostSettingsBytes = 32 << 10;  // an attribute of HDF5 ha
 constexpr std::int64_t kCoefficientBytes = sizeof(std::int32_t) + sizeof(float);
 constexpr char kAdvice[] =
     "; put the run's own file back from a copy, or fit anew: train with another --run_dir";
-constexpr char kAdviceOnNeighbours[] =
-    "; remove it: neighbours that no file has are searched for again";
+constexpr char kAdviceOnNeighbours[] = "; remove it, or let train --resume write it again";
 
 static_assert(std::endian::native == std::endian::little, "the checksum is of little-endian bytes");
 
@@ -560,11 +559,11 @@ StoredFile write_coefficients(const std::string& path, std::int64_t items,
 SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
                              const std::string& dataset_fingerprint, std::int64_t items,
                              std::span<const std::int32_t> own_items, Communicator& communicator,
-                             std::int64_t block_bytes) {
+                             std::int64_t block_bytes, Verify verify) {
   attempt_together(communicator, "coefficients.verify", [&] {
     const bool reads_all = communicator.rank() == 0;
     const std::optional<std::string> damage =
-        damage_of_coefficients(path, stored, reads_all ? Verify::checksums : Verify::sizes);
+        damage_of_coefficients(path, stored, reads_all ? verify : Verify::sizes);
     if (damage) refuse(path, "cannot be used: " + *damage);
   });
   SparseRows own;

@@ -107,8 +107,8 @@ StoredFile write_coefficients(const std::string& path, std::int64_t items,
                               const CoefficientWriting& options = {});
 
 /// The coefficients of this rank's items from the file that a manifest names. This is where it is
-/// verified for a run: rank 0 compares every byte with the manifest, once, and all ranks what they
-/// read with what can be.
+/// verified for a run: rank 0 compares every byte with the manifest, once (`verify`: unless that was
+/// done before), and all ranks what they read with what can be.
 ///
 /// Shapes   as of write_coefficients().
 /// Ranks    collective; these need not be the ranks that wrote it, nor as many.
@@ -120,7 +120,8 @@ StoredFile write_coefficients(const std::string& path, std::int64_t items,
 SparseRows read_coefficients(const std::string& path, const StoredFile& stored,
                              const std::string& dataset_fingerprint, std::int64_t items,
                              std::span<const std::int32_t> own_items, Communicator& communicator,
-                             std::int64_t block_bytes = kCoefficientBlockBytes);
+                             std::int64_t block_bytes = kCoefficientBlockBytes,
+                             Verify verify = Verify::checksums);
 
 /// What a manifest is to say of the file that is there, if it is whole and of this data set, with
 /// settings that begin with these; nothing otherwise, and `why` says in what it differs (empty

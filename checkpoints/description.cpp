@@ -108,11 +108,12 @@ void describe_item_regression(const std::string& path, Verify verify, std::ostre
       reads_all ? summarise_coefficients(path) : look_at_coefficients(path);
   const double each = static_cast<double>(what.bytes) /
                       static_cast<double>(std::max<std::int64_t>(1, what.coefficients));
-  print_row(out, "coefficients",
+  const bool has_neighbours = what.origin.format == kSemanticNeighboursFormat;
+  print_row(out, has_neighbours ? "neighbours" : "coefficients",
             text(with_commas(what.coefficients), " of ", count_of(what.items, "item"),
                  reads_all ? text(", at most ", with_commas(what.most_of_item), " an item") : "",
                  "; ", decimal("%.1f", each), " bytes each"));
-  print_row(out, "made of",
+  print_row(out, "of",
             text("a dataset with fingerprint ", printable(what.origin.dataset_fingerprint)));
   describe_fit(what.origin.settings, out);
   if (reads_all) print_row(out, "verified", "every number, as the file's own checksums say");

@@ -107,8 +107,9 @@ std::vector<VerifiedFile> verify_neighbours_of(const std::string& checkpoints) {
   std::vector<VerifiedFile> verified;
   for (const std::string& path : neighbour_files_beside(checkpoints)) {
     verified.push_back(verified_file(path, size_of(path), [&]() -> std::optional<std::string> {
-      summarise_coefficients(path);
-      return std::nullopt;
+      const std::string format = summarise_coefficients(path).origin.format;
+      if (format == kSemanticNeighboursFormat) return std::nullopt;
+      return text("its format is '", format, "', expected '", kSemanticNeighboursFormat, "'");
     }));
   }
   return verified;

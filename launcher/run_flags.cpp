@@ -109,7 +109,7 @@ std::vector<Flag> modality_flags(ModelConfig& model) {
       "neighbor_search", "Modalities", "",
       text("how the nearest items by features are found: exact, approximate (hierarchical graphs, "
            "recall printed), auto (approximate among more than ",
-           with_commas(kMostSearchedExactly), " items)"),
+           with_commas(kMostSearchedExactly), " items, but for a few new ones)"),
       one_of(model.neighbor_search, {{"auto", NeighbourSearch::automatic},
                                      {"exact", NeighbourSearch::exact},
                                      {"approximate", NeighbourSearch::approximate}})};

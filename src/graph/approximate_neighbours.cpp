@@ -574,9 +574,9 @@ NumberLists find_neighbours(const NeighbourQuestion& question, const NeighbourOp
   const Timer timer;
   NeighbourSearchReport told;
   told.eligible = std::ranges::count(question.eligible, 1);
-  const auto asking =
+  told.asking =
       std::ranges::count_if(question.asked_by, [](std::int32_t rank) { return rank >= 0; });
-  told.tried_graphs = is_approximate(options.search, told.eligible, asking);
+  told.tried_graphs = is_approximate(options.search, told.eligible, told.asking);
   NumberLists result;
   if (told.tried_graphs) {
     ApproximateSearch search(question, options.graphs, communicator);

@@ -11,12 +11,18 @@ enum class NeighbourSearch {
   approximate,  ///< by graphs of near items
 };
 
+/// As flags and files have it.
+constexpr const char* name_of(NeighbourSearch search) {
+  if (search == NeighbourSearch::exact) return "exact";
+  return search == NeighbourSearch::approximate ? "approximate" : "auto";
+}
+
 /// Beyond so many items that ask for their neighbours among as many, every pair takes longer than
 /// the graphs.
 inline constexpr std::int64_t kMostSearchedExactly = 100'000;
 
-/// Automatically where more items than that may be neighbours, and no fewer pairs are looked at
-/// than of as many: a few items are not worth graphs of all.
+/// Automatically where more items than that may be neighbours, and there are more pairs to look at
+/// than of that many items: a few that ask are not worth graphs of all.
 constexpr bool is_approximate(NeighbourSearch search, std::int64_t eligible_items,
                               std::int64_t asking_items) {
   if (search != NeighbourSearch::automatic) return search == NeighbourSearch::approximate;
@@ -34,6 +40,7 @@ inline constexpr double kLeastRecall = 0.98;
 /// What a search did.
 struct NeighbourSearchReport {
   std::int64_t eligible = 0;  ///< items that may be neighbours
+  std::int64_t asking = 0;    ///< items of all ranks whose neighbours were searched for
   bool tried_graphs = false;  ///< searched approximately ...
   bool is_exact = true;       ///< ... and that was given up, or never begun
   double recall = 1;          ///< of the graphs: share of the true neighbours found, of ...

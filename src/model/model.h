@@ -42,10 +42,10 @@ namespace micrec {
 class Model {
  public:
   /// `config` must have been resolved; dataset, shard and the shard's communicator must outlive the
-  /// model. `semantic`: the semantic neighbours of each modality, where they were found before.
+  /// model. `semantic`: the semantic neighbours of each modality, of a model that takes from them.
   /// Errors: Error(usage) where a modality is unknown, Error(data) where widths differ.
   Model(const ModelConfig& config, const DatasetFile& dataset, const Shard& shard,
-        std::uint64_t seed, const std::vector<SemanticLists>& semantic = {});
+        std::uint64_t seed, const std::vector<SemanticLists>& semantic);
 
   /// Draws the initial tables, chooses the templates, fits the feature statistics, and refreshes.
   /// The shard must be the training graph.

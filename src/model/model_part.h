@@ -38,9 +38,8 @@ struct PartInputs {
   const std::vector<OverlapPair>& overlaps;
   std::uint64_t seed;
   ModelState& state;
-  const TemplateEmbedding& embedding;  // made before the terms of the loss
-  const std::vector<SemanticLists>&
-      semantic;  // of each modality; empty: to be found. For constructors
+  const TemplateEmbedding& embedding;          // made before the terms of the loss
+  const std::vector<SemanticLists>& semantic;  // of each modality; for the constructor alone
 };
 
 /// Rows of people of a domain who join later, from the owned rows that each has interacted with.

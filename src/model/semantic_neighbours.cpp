@@ -1,6 +1,7 @@
 #include "model/semantic_neighbours.h"
 
 #include <ATen/ATen.h>
+#include <glog/logging.h>
 
 #include <algorithm>
 #include <array>
@@ -123,13 +124,10 @@ NeighbourMean mean_of_neighbours(const NumberLists& near, const Shard& shard) {
 SemanticNeighbours::SemanticNeighbours(const PartInputs& inputs)
     : config_(inputs.config), shard_(inputs.shard) {
   if (!config_.has_semantic()) return;
+  CHECK_EQ(inputs.semantic.size(), config_.modalities.size());
   for (std::size_t m = 0; m < config_.modalities.size(); ++m) {
     const std::string& name = config_.modalities[m];
-    SemanticLists found_now;
-    if (inputs.semantic.empty()) {
-      found_now = find_semantic_neighbours(inputs.dataset, shard_, name, config_);
-    }
-    const SemanticLists& lists = inputs.semantic.empty() ? found_now : inputs.semantic[m];
+    const SemanticLists& lists = inputs.semantic[m];
     modalities_.push_back(mean_of_neighbours(lists.near, shard_));
     for (const NeighbourSearchReport& search : lists.searches) {
       searches_.push_back({"semantic neighbours by " + name, search});
@@ -247,17 +245,19 @@ void SemanticNeighbours::declare(const ModelShape& shape, const RankPlace& at, S
   // Of the neighbours and their transpose item and weight, and where a row begins.
   const double nonzeros = at.items() * shape.config.semantic_neighbors;
   costs.memory(MemoryKind::graph, 2.0 * modalities * (nonzeros * 2 * kNodeBytes + at.rows() * 8));
-  // While they are searched for, a domain and a modality at a time.
+  // While they are searched for, a domain and a modality at a time, beside what was found before.
+  const double lists = at.items() * shape.config.semantic_neighbors * kNodeBytes;
   for (const std::int64_t width : at.of.dataset.feature_width) {
     for (const std::int64_t items : at.of.dataset.items_of_domain) {
-      costs.memory_in_turn(MemoryKind::loading,
-                           most_search_bytes({.search = shape.config.neighbor_search,
-                                              .eligible = static_cast<double>(items),
-                                              .asked = static_cast<double>(items),
-                                              .own = at.items(),
-                                              .width = static_cast<double>(width),
-                                              .k = shape.config.semantic_neighbors,
-                                              .ranks = at.grid.rows}));
+      costs.memory_in_turn(
+          MemoryKind::loading,
+          modalities * lists + most_search_bytes({.search = shape.config.neighbor_search,
+                                                  .eligible = static_cast<double>(items),
+                                                  .asked = static_cast<double>(items),
+                                                  .own = at.items(),
+                                                  .width = static_cast<double>(width),
+                                                  .k = shape.config.semantic_neighbors,
+                                                  .ranks = at.grid.rows}));
     }
   }
   // The refined rows and each modality's sum, kept for the way back; rows before cold simulation.

@@ -121,7 +121,7 @@ void look_ahead(const Run& run) {
              .commit = config.training.commit,
              .checkpoint_bytes = most_checkpoint_bytes(space.nodes(), model.dim),
              .coefficient_bytes = (fits ? most_coefficient_bytes(space.items()) : 0) +
-                                  most_neighbour_bytes(model, space.items()),
+                                  most_neighbour_bytes(config.run_dir, model, space.items()),
              .dataset_fingerprint = run.task.dataset.fingerprint(),
              .device = c10::DeviceTypeName(run.job.device().type(), /*lower_case=*/true),
              .ranks_of_machine = run.job.ranks_of_machine()},
@@ -380,15 +380,16 @@ void open_logs(Run& run, const RunStart& start, const Trainer& trainer, const Pr
                std::map<std::string, double> bound_bytes,
                const std::optional<FittedRegression>& fit) {
   ProgressGoal goal{.first_step = run.state.step,
-                    .validates_first = run.state.is_validation_due,
                     .last_step = trainer.last_step(),
                     .steps_per_epoch = trainer.steps_per_epoch(),
                     .metric = "ndcg@20",
                     .best_metric = std::nullopt,
                     .best_step = run.state.best_step};
   if (goal.best_step > 0) goal.best_metric = run.state.best_metric;
-  MetricsLog& metrics =
-      run.logs.emplace(run.world(), run.config.run_dir, goal, std::move(bound_bytes)).metrics;
+  MetricsLog& metrics = run.logs
+                            .emplace(run.world(), run.config.run_dir, goal, std::move(bound_bytes),
+                                     run.state.is_validation_due)
+                            .metrics;
   metrics.start(run.state.step, facts_of(run, grid), run.clock.take_phases());
   if (fit) metrics.fit(run.state.step, *fit);
   if (!start.checkpoint.empty()) {
@@ -461,11 +462,11 @@ void read_and_train(Run& run, RunPlan plan) {
     store_for_sums(shard, columns_of(shard.grid, task.model.dim, shard.column_part()).size());
   }
   print_halo(log, shard);
-  Model model(task.model, task.dataset, shard, task.seed,
-              provide_semantic_neighbours({.run_dir = config.run_dir,
-                                           .dataset_fingerprint = task.dataset.fingerprint(),
-                                           .are_written = true},
-                                          task.model, task.dataset, shard));
+  const NeighbourFiles files{.run_dir = config.run_dir,
+                             .dataset_fingerprint = task.dataset.fingerprint()};
+  std::vector<SemanticLists> semantic =
+      provide_semantic_neighbours(files, task.model, task.dataset, shard, &log);
+  Model model(task.model, task.dataset, shard, task.seed, semantic);
   print_searches(log, model);
   Optimizer optimizer(model);
   EpochSampler sampler(space,
@@ -477,6 +478,8 @@ void read_and_train(Run& run, RunPlan plan) {
   CheckpointStore checkpoints(checkpoints_of(config.run_dir), world);
   RunStart start = begin_or_resume(run, checkpoints, model, optimizer);
   refuse_passed_end(config.training, start.state.step, sampler.steps_per_epoch());
+  keep_semantic_neighbours(files, task.model, semantic, shard);
+  semantic.clear();
   run.clock.phase_ended("reading and sharing out");
   const std::optional<FittedRegression> fit =
       add_item_regression(run, start, validation, std::move(plan.graph), model);

@@ -46,7 +46,7 @@ std::string begin_of_settings(const TrainingTask& task) {
                                   {"alpha", wish.alpha}};
   if (!wish.half_life.empty()) asked["recency"] = wish.half_life;
   if (search != NeighbourSearch::automatic) {
-    asked["neighbors"] = search == NeighbourSearch::exact ? "exact" : "approximate";
+    asked["neighbors"] = name_of(search);
   }
   return text("{\"asked\":", asked.dump(), ",");
 }

@@ -2,12 +2,16 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/coefficient_file.h"
+#include "io/paths.h"
 #include "kernels/sparse_rows.h"
 
 namespace micrec {
@@ -15,12 +19,17 @@ namespace {
 
 /// What the neighbours depend on beside the data set, as their file has it.
 std::string settings_of(const ModelConfig& config, const std::string& modality) {
-  const char* search = "auto";
-  if (config.neighbor_search == NeighbourSearch::exact) search = "exact";
-  if (config.neighbor_search == NeighbourSearch::approximate) search = "approximate";
-  return nlohmann::ordered_json{
-      {"modality", modality}, {"neighbors", config.semantic_neighbors}, {"search", search}}
+  return nlohmann::ordered_json{{"modality", modality},
+                                {"neighbors", config.semantic_neighbors},
+                                {"search", name_of(config.neighbor_search)}}
       .dump();
+}
+
+CoefficientOrigin origin_of(const NeighbourFiles& files, const ModelConfig& config,
+                            const std::string& modality) {
+  CoefficientOrigin origin{files.dataset_fingerprint, settings_of(config, modality)};
+  origin.format = kSemanticNeighboursFormat;
+  return origin;
 }
 
 /// Writes the neighbours of this rank's whole rows, which are among its owned ones, with their
@@ -65,8 +74,8 @@ KnownNeighbours read_neighbours(const std::string& path, const StoredFile& store
     then = owned;
   }
   const std::int64_t items = files.origins == nullptr ? now.items() : files.origins->then.items();
-  const SparseRows rows =
-      read_coefficients(path, stored, files.dataset_fingerprint, items, then, *shard.world);
+  const SparseRows rows = read_coefficients(path, stored, files.dataset_fingerprint, items, then,
+                                            *shard.world, kCoefficientBlockBytes, Verify::sizes);
   std::int64_t row = 0;
   std::vector<std::int32_t> near;
   for (const std::int32_t item : owned) {
@@ -86,38 +95,52 @@ KnownNeighbours read_neighbours(const std::string& path, const StoredFile& store
 
 }  // namespace
 
-double most_neighbour_bytes(const ModelConfig& config, std::int64_t items) {
+double most_neighbour_bytes(const std::string& run_dir, const ModelConfig& config,
+                            std::int64_t items) {
   if (!config.has_semantic()) return 0;
   constexpr double kOffset = sizeof(std::int64_t);
   constexpr double kNeighbour = sizeof(std::int32_t) + sizeof(float);
-  return static_cast<double>(config.modalities.size()) * static_cast<double>(items) *
+  const auto files = std::ranges::count_if(config.modalities, [&](const std::string& modality) {
+    return !is_there(neighbour_file_of(run_dir, modality));
+  });
+  return static_cast<double>(files) * static_cast<double>(items + 1) *
          (kOffset + kNeighbour * config.semantic_neighbors);
 }
 
 std::vector<SemanticLists> provide_semantic_neighbours(const NeighbourFiles& files,
                                                        const ModelConfig& config,
                                                        const DatasetFile& dataset,
-                                                       const Shard& shard) {
+                                                       const Shard& shard, std::ostream* log) {
   std::vector<SemanticLists> all;
   if (!config.has_semantic()) return all;
   const std::int64_t items =
       files.origins == nullptr ? shard.space().items() : files.origins->then.items();
   for (const std::string& modality : config.modalities) {
     const std::string path = neighbour_file_of(files.run_dir, modality);
-    CoefficientOrigin origin{files.dataset_fingerprint, settings_of(config, modality)};
-    origin.format = kSemanticNeighboursFormat;
     std::string why;
     const std::optional<StoredFile> stored =
-        matching_coefficients(path, items, origin, *shard.world, &why);
+        matching_coefficients(path, items, origin_of(files, config, modality), *shard.world, &why);
     LOG_IF(WARNING, !why.empty() && shard.world->rank() == 0)
         << "semantic neighbours by " << modality << " are searched for again: " << why;
     std::optional<KnownNeighbours> known;
     if (stored) known = read_neighbours(path, *stored, files, shard);
+    if (stored && log != nullptr) {
+      *log << "          semantic neighbours by " << modality << " read from " << path << "\n";
+    }
     all.push_back(
         find_semantic_neighbours(dataset, shard, modality, config, known ? &*known : nullptr));
-    if (files.are_written && !stored) write_neighbours(path, origin, all.back().near, shard);
   }
   return all;
+}
+
+void keep_semantic_neighbours(const NeighbourFiles& files, const ModelConfig& config,
+                              const std::vector<SemanticLists>& lists, const Shard& shard) {
+  for (std::size_t m = 0; m < lists.size(); ++m) {
+    if (lists[m].searches.empty()) continue;
+    const std::string& modality = config.modalities[m];
+    write_neighbours(neighbour_file_of(files.run_dir, modality), origin_of(files, config, modality),
+                     lists[m].near, shard);
+  }
 }
 
 }  // namespace micrec

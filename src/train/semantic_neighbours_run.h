@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -12,25 +12,29 @@
 
 namespace micrec {
 
-/// The files of a run's semantic neighbours have at most so many bytes together.
-double most_neighbour_bytes(const ModelConfig& config, std::int64_t items);
+/// Bytes of the elements in those files of a run's semantic neighbours that are not there, at most.
+double most_neighbour_bytes(const std::string& run_dir, const ModelConfig& config,
+                            std::int64_t items);
 
 /// The run whose folder may have semantic neighbours, and what these are of.
 struct NeighbourFiles {
   std::string run_dir;
   std::string dataset_fingerprint;       ///< of the data set that the run trains, or trained, on
   const NodeOrigins* origins = nullptr;  ///< of the nodes there are now, where these are more
-  bool are_written = false;  ///< where they are not there, for whoever opens the run next
 };
 
 /// The semantic neighbours of each modality of a model that has any: those that the run has, where
-/// their file is whole and of these settings, others are searched for now.
-///
-/// Ranks    collective.
-/// Errors   Error(io) where a file cannot be written; those of find_semantic_neighbours().
+/// their file is whole and of these settings, others are searched for now. Tells on `log` what was
+/// read. Ranks: collective. Errors: those of find_semantic_neighbours().
 std::vector<SemanticLists> provide_semantic_neighbours(const NeighbourFiles& files,
                                                        const ModelConfig& config,
                                                        const DatasetFile& dataset,
-                                                       const Shard& shard);
+                                                       const Shard& shard,
+                                                       std::ostream* log = nullptr);
+
+/// Writes what was searched for into the run's folder, for whoever opens the run next. Of a data
+/// set without later nodes. Ranks: collective. Errors: Error(io) where a file cannot be written.
+void keep_semantic_neighbours(const NeighbourFiles& files, const ModelConfig& config,
+                              const std::vector<SemanticLists>& lists, const Shard& shard);
 
 }  // namespace micrec

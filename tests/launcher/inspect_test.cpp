@@ -195,6 +195,17 @@ TEST_F(Inspect, DescribesARun) {
   expect_has(inspect(folder_ / "checkpoints"), {"2 checkpoints", "step-000000001200: epoch 20"});
 }
 
+TEST_F(Inspect, DescribesSemanticNeighbours) {
+  const std::string path = neighbour_file_of(folder_.path(), "text");
+  SelfCommunicator self;
+  CoefficientOrigin origin{"0123456789abcdef", R"({"modality":"text","neighbors":10})"};
+  origin.format = kSemanticNeighboursFormat;
+  write_coefficients(path, 2, std::vector<std::int32_t>{0, 1}, {{0, 1, 2}, {1, 0}, {1, 1}}, origin,
+                     self);
+  expect_all(inspect(path), {path + ": semantic neighbours", "neighbours    2 of 2 items",
+                             R"(modality="text" neighbors=10)"});
+}
+
 TEST_F(Inspect, DescribesAnItemRegression) {
   const std::string path = folder_ / "item_regression.h5";
   SelfCommunicator self;

@@ -158,8 +158,9 @@ TEST_F(VerifyCommand, ReadsTheSemanticNeighboursOfARun) {
 
   const auto value = Hdf5File::open(file).offset_in_file("/value").value();
   std::fstream(file, std::ios::in | std::ios::out | std::ios::binary).seekp(value).put(7);
-  expect_has(verify({run_dir_, "--out=" + folder_ / "verify.json"}, 6),
-             {file + ": DAMAGED: ", "CRC-32", "remove it", "searched for again"});
+  expect_has(
+      verify({run_dir_, "--out=" + folder_ / "verify.json"}, 6),
+      {file + ": DAMAGED: ", "CRC-32", "remove it, or let train --resume", "searched for again"});
   EXPECT_EQ(report().at("semantic_neighbours")[0].at("whole"), false);
 }
 

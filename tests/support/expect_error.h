@@ -24,7 +24,8 @@ inline void expect_has(const std::string& text, const std::vector<std::string>& 
 
 /// Expects an Error of the cause from the task, in one line. Returns its message.
 inline std::string refusal_of(Cause cause, const std::function<void()>& task,
-                              const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+                              const char* file = __builtin_FILE(), int line = __builtin_LINE(),
+                              const std::vector<std::string>& parts = {}) {
   try {
     task();
   } catch (const Error& error) {
@@ -35,7 +36,10 @@ inline std::string refusal_of(Cause cause, const std::function<void()>& task,
     }
     return message;
   }
-  ADD_FAILURE_AT(file, line) << "expected an error of the cause " << name_of(cause) << ", got none";
+  std::string of;
+  for (const std::string& part : parts) of += (of.empty() ? " with '" : ", '") + part + "'";
+  ADD_FAILURE_AT(file, line) << "expected an error of the cause " << name_of(cause) << of
+                             << ", got none";
   return "";
 }
 
@@ -43,7 +47,7 @@ inline std::string refusal_of(Cause cause, const std::function<void()>& task,
 inline void expect_error(Cause cause, const std::vector<std::string>& parts,
                          const std::function<void()>& task, const char* file = __builtin_FILE(),
                          int line = __builtin_LINE()) {
-  expect_has(refusal_of(cause, task, file, line), parts, file, line);
+  expect_has(refusal_of(cause, task, file, line, parts), parts, file, line);
 }
 
 }  // namespace micrec

@@ -60,6 +60,17 @@ Ownership scattered_ownership(const DatasetSummary& summary, int ranks) {
   return ownership;
 }
 
+std::vector<SemanticLists> search_semantic_neighbours(const DatasetFile& dataset,
+                                                      const Shard& shard,
+                                                      const ModelConfig& config) {
+  std::vector<SemanticLists> lists;
+  if (!config.has_semantic()) return lists;
+  for (const std::string& modality : config.modalities) {
+    lists.push_back(find_semantic_neighbours(dataset, shard, modality, config));
+  }
+  return lists;
+}
+
 void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const ShardedSetting& setting,
               const std::function<void(ModelRank&)>& body) {
   const DatasetSummary summary = summarise(dataset);
@@ -80,7 +91,8 @@ void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const Shard
             reproducible);
         Shard shard = load_shard(dataset, summary, std::move(layout), setting.observed, groups);
         move_to(shard, setting.device);
-        Model model(resolved, dataset, shard, setting.seed);
+        Model model(resolved, dataset, shard, setting.seed,
+                    search_semantic_neighbours(dataset, shard, resolved));
         if (setting.initialise) model.initialise();
         ModelRank rank{communicator, dataset, shard, model};
         body(rank);

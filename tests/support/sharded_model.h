@@ -56,6 +56,11 @@ struct ShardedSetting {
   std::function<std::unique_ptr<Communicator>(Communicator& host)> over;
 };
 
+/// The semantic neighbours of each modality, for a model that takes from them. Collective.
+std::vector<SemanticLists> search_semantic_neighbours(const DatasetFile& dataset,
+                                                      const Shard& shard,
+                                                      const ModelConfig& config);
+
 /// Builds the model on the thread ranks of the setting's grid, each with its own shard of the data
 /// set, and calls `body` on every one. `config` need not be resolved.
 void on_ranks(const DatasetFile& dataset, const ModelConfig& config, const ShardedSetting& setting,

@@ -202,14 +202,14 @@ TEST_F(MetricsLogTest, DropsALineThatACrashCutOff) {
 }
 
 TEST_F(MetricsLogTest, DropsAValidationThatIsDoneAgain) {
-  const auto kept_where = [&](bool validates_it) {
+  const auto kept_where = [&](bool repeats_validation) {
     {
       MetricsLog log(run_dir_, 0);
       log.validation(1, 10, {0.04, {}}, true, kReport);
       log.step(record(20));
       log.validation(2, 20, {0.05, {}}, true, kReport);
     }
-    const MetricsLog log(run_dir_, 20, validates_it);
+    const MetricsLog log(run_dir_, 20, repeats_validation);
     return kinds_and_steps();
   };
   using Kept = std::vector<std::pair<std::string, int>>;

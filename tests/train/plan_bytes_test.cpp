@@ -34,7 +34,8 @@ std::map<std::string, double> counted_bytes(const DatasetFile& dataset,
     const Shard shard =
         load_shard(dataset, summary, make_layout(summary.space, summary.people, rows, grid),
                    Observed::training, groups);
-    Model model(config, dataset, shard, /*seed=*/3);
+    Model model(config, dataset, shard, /*seed=*/3,
+                search_semantic_neighbours(dataset, shard, config));
     model.initialise();
     EpochSampler sampler(summary.space,
                          read_training_share(dataset, summary.space, shard.ownership, shard.rank()),

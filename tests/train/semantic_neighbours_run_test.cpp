@@ -36,7 +36,7 @@ class ProvidedNeighbours : public testing::Test {
     config_ = resolve(config_, 2);
   }
 
-  Provided provide(int rows, int columns, bool are_written = true) {
+  Provided provide(int rows, int columns, bool are_kept = true) {
     const DatasetSummary summary = summarise(dataset_);
     const ProcessGrid grid{rows, columns};
     Provided all;
@@ -48,11 +48,10 @@ class ProvidedNeighbours : public testing::Test {
                                      make_layout(summary.space, summary.people,
                                                  scattered_ownership(summary, rows), grid, false),
                                      Observed::training, groups);
+      const NeighbourFiles files{.run_dir = folder_.path(), .dataset_fingerprint = fingerprint_};
       const std::vector<SemanticLists> lists =
-          provide_semantic_neighbours({.run_dir = folder_.path(),
-                                       .dataset_fingerprint = dataset_.fingerprint(),
-                                       .are_written = are_written},
-                                      config_, dataset_, shard);
+          provide_semantic_neighbours(files, config_, dataset_, shard);
+      if (are_kept) keep_semantic_neighbours(files, config_, lists, shard);
       const std::lock_guard<std::mutex> lock(mutex);
       ASSERT_EQ(lists.size(), 2U);
       const std::vector<std::int32_t> items = owned_items(shard);
@@ -60,7 +59,9 @@ class ProvidedNeighbours : public testing::Test {
         ASSERT_EQ(lists[m].near.size(), std::ssize(items));
         for (std::size_t n = 0; n < items.size(); ++n) {
           const auto of = lists[m].near.of(static_cast<std::int64_t>(n));
-          all.near[m][items[n]] = {of.begin(), of.end()};
+          const std::vector<std::int32_t> near(of.begin(), of.end());
+          const auto [at, is_first] = all.near[m].emplace(items[n], near);
+          EXPECT_EQ(at->second, near) << "column parts differ in item " << items[n];
         }
         if (communicator.rank() == 0) all.searches += lists[m].searches.size();
       }
@@ -74,6 +75,7 @@ class ProvidedNeighbours : public testing::Test {
 
   TemporaryFolder folder_;
   DatasetFile dataset_;
+  std::string fingerprint_ = dataset_.fingerprint();
   ModelConfig config_;
 };
 
@@ -90,6 +92,18 @@ TEST_F(ProvidedNeighbours, AreSearchedForOnceOnAnyGrid) {
     EXPECT_EQ(read.searches, 0U);
     EXPECT_EQ(read.near, searched.near) << rows << "x" << columns;
   }
+}
+
+TEST_F(ProvidedNeighbours, TakeTheRoomThatIsAskedFor) {
+  const std::int64_t items = node_space(dataset_).items();
+  const double asked = most_neighbour_bytes(folder_.path(), config_, items);
+  provide(1, 1);
+  constexpr double kHead = 8192;  // of a file
+  const auto taken = static_cast<double>(std::filesystem::file_size(file_of("text")) +
+                                         std::filesystem::file_size(file_of("image")));
+  EXPECT_LT(taken, asked + 2 * kHead);
+  EXPECT_GT(asked, 2.0 * items * 8);
+  EXPECT_EQ(most_neighbour_bytes(folder_.path(), config_, items), 0) << "they are there";
 }
 
 TEST_F(ProvidedNeighbours, HaveAFileOfTheSameBytesWhoeverWroteIt) {
@@ -109,16 +123,22 @@ TEST_F(ProvidedNeighbours, AreSearchedForAgainWhereTheirFileIsDamagedOrOfOtherSe
   std::fstream(file_of("text"), std::ios::in | std::ios::out | std::ios::binary)
       .seekp(at)
       .put(0x55);
-  EXPECT_EQ(provide(2, 1, /*are_written=*/false).searches, 2U) << "of text alone";
+  EXPECT_EQ(provide(2, 1, /*are_kept=*/false).searches, 2U) << "of text alone";
   EXPECT_EQ(provide(2, 1).near, searched.near);
   EXPECT_EQ(provide(2, 1).searches, 0U) << "written again";
 
   config_.semantic_neighbors = 3;
-  const Provided fewer = provide(1, 1, /*are_written=*/false);
+  const Provided fewer = provide(1, 1, /*are_kept=*/false);
   EXPECT_EQ(fewer.searches, 4U);
   EXPECT_NE(fewer.near, searched.near);
   config_.semantic_neighbors = 4;
   EXPECT_EQ(provide(1, 1).searches, 0U) << "left as they were";
+  config_.neighbor_search = NeighbourSearch::exact;
+  EXPECT_EQ(provide(1, 1, /*are_kept=*/false).searches, 4U);
+  config_.neighbor_search = NeighbourSearch::automatic;
+  fingerprint_ = "of another data set";
+  EXPECT_EQ(provide(1, 1, /*are_kept=*/false).searches, 4U);
+  fingerprint_ = dataset_.fingerprint();
 
   std::filesystem::copy_file(file_of("image"), file_of("text"),
                              std::filesystem::copy_options::overwrite_existing);

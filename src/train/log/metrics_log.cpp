@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-bool is_kept(const std::string& line, std::int64_t step, bool validates_it) {
+bool is_kept(const std::string& line, std::int64_t step, bool repeats_validation) {
   const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return false;  // cut off by a crash
   const auto kind = object.find("kind");
@@ -36,7 +36,7 @@ bool is_kept(const std::string& line, std::int64_t step, bool validates_it) {
   if (at == object.end() || !at->is_number_integer()) return false;
   // An attempt that went on from here as well has left nothing, or a validation that comes again.
   if (*kind == "resume" || *kind == "start") --step;
-  if (*kind == "validation" && validates_it) --step;
+  if (*kind == "validation" && repeats_validation) --step;
   // Compared as what it is: a number above the largest int64 would become a negative one.
   if (at->is_number_unsigned()) {
     return step >= 0 && at->get<std::uint64_t>() <= static_cast<std::uint64_t>(step);
@@ -45,14 +45,14 @@ bool is_kept(const std::string& line, std::int64_t step, bool validates_it) {
 }
 
 // Keeps the lines up to a step. The new file takes the place of the old in one instant.
-void drop_lines_after(const std::string& path, std::int64_t step, bool validates_it) {
+void drop_lines_after(const std::string& path, std::int64_t step, bool repeats_validation) {
   const std::string beside = path + ".writing";
   {
     std::ifstream lines(path);
     if (!lines) refuse_path("open", path, errno);
     std::ofstream kept(beside, std::ios::trunc);
     for (std::string line; std::getline(lines, line);) {
-      if (is_kept(line, step, validates_it)) kept << line << '\n';
+      if (is_kept(line, step, repeats_validation)) kept << line << '\n';
     }
     kept.close();
     if (lines.bad() || !kept) {
@@ -86,9 +86,9 @@ std::string MetricsLog::path_in(const std::string& run_dir) {
   return (fs::path(run_dir) / "metrics.jsonl").string();
 }
 
-MetricsLog::MetricsLog(const std::string& run_dir, std::int64_t step, bool validates_it)
+MetricsLog::MetricsLog(const std::string& run_dir, std::int64_t step, bool repeats_validation)
     : path_(path_in(run_dir)) {
-  if (is_there(path_)) drop_lines_after(path_, step, validates_it);
+  if (is_there(path_)) drop_lines_after(path_, step, repeats_validation);
   file_ = Descriptor(path_, O_WRONLY | O_APPEND | O_CREAT);
   if (!file_.ok()) refuse_path("write", path_, errno);
 }

@@ -84,8 +84,8 @@ class MetricsLog {
   MetricsLog() = default;
   /// Opens the log of a run that goes on from a checkpoint of `step` (0: a new run). What an
   /// earlier attempt wrote of later steps, and of its end, is dropped, and its validation of this
-  /// step where the run begins with one, so that the log reads as that of one run.
-  MetricsLog(const std::string& run_dir, std::int64_t step, bool validates_it = false);
+  /// step where the run does that again, so that the log reads as that of one run.
+  MetricsLog(const std::string& run_dir, std::int64_t step, bool repeats_validation = false);
 
   // Each is in the hands of the operating system when it returns. `report` is Report::to_json(),
   // `facts` what the line of kind start has but for phases.

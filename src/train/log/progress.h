@@ -19,9 +19,8 @@ struct ValidatedMetric {
 
 /// How far the run is.
 struct ProgressGoal {
-  std::int64_t first_step = 0;   // steps taken before this process started
-  bool validates_first = false;  // the last of them, which an interrupted run has taken
-  std::int64_t last_step = 0;    // where the run ends unless it stops early
+  std::int64_t first_step = 0;  // steps taken before this process started
+  std::int64_t last_step = 0;   // where the run ends unless it stops early
   std::int64_t steps_per_epoch = 1;
   std::string metric;                 // name of the validation metric, "ndcg@20"
   std::optional<double> best_metric;  // so far; a resumed run knows it

@@ -7,11 +7,11 @@
 namespace micrec {
 
 RunLogs::RunLogs(Communicator& world, const std::string& run_dir, const ProgressGoal& goal,
-                 std::map<std::string, double> bound_bytes)
+                 std::map<std::string, double> bound_bytes, bool repeats_validation)
     : world_(world), metric_(goal.metric) {
   traffic_.bound_bytes = std::move(bound_bytes);
   if (world_.rank() != 0) return;
-  metrics = MetricsLog(run_dir, goal.first_step, goal.validates_first);
+  metrics = MetricsLog(run_dir, goal.first_step, repeats_validation);
   files_.emplace(run_dir, goal);
 }
 

@@ -25,8 +25,9 @@ namespace micrec {
 class RunLogs {
  public:
   /// `bound_bytes`: what must travel in a step, by name of the collective; may be empty.
+  /// `repeats_validation`: see MetricsLog.
   RunLogs(Communicator& world, const std::string& run_dir, const ProgressGoal& goal,
-          std::map<std::string, double> bound_bytes);
+          std::map<std::string, double> bound_bytes, bool repeats_validation = false);
 
   /// Ranks: collective.
   void stepped(const StepRecord& record);
