@@ -11,9 +11,9 @@ mf         RecBole's BPR, which has neither graph nor layers; and, named as such
            for SimpleX on gowalla, another loss with many negatives a triple, as if its 128 cores were these threads
 
 Rows are 64 wide, layers 3, Adam; a step is the propagation of the whole graph, forward and backward, and a batch of
-triples. RecBole's loss has a penalty on rows of
-the tables beside. A round is STEPS steps of each; what is told is the median over rounds of a round's median step, times the
-steps of an epoch. One domain: DATASET is gowalla's published split as `micrec prepare --split=files` makes it.
+triples. RecBole's loss has a penalty on rows of the tables beside. A round is STEPS steps of each; what is told is the
+median over rounds of a round's median step, times the steps of an epoch. One domain: DATASET is gowalla's published
+split as `micrec prepare --split=files` makes it.
 epoch_peers.requirements.txt has the packages.
 """
 
