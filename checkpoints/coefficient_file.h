@@ -107,8 +107,8 @@ StoredFile write_coefficients(const std::string& path, std::int64_t items,
                               const CoefficientWriting& options = {});
 
 /// The coefficients of this rank's items from the file that a manifest names. This is where it is
-/// verified for a run: rank 0 compares every byte with the manifest, once, unless `verify` says that
-/// sizes do, and all ranks what they read with what can be.
+/// verified for a run: rank 0 compares every byte with the manifest, once, unless sizes are enough
+/// by `verify`, and all ranks what they read with what can be.
 ///
 /// Shapes   as of write_coefficients().
 /// Ranks    collective; these need not be the ranks that wrote it, nor as many.
