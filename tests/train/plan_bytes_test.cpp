@@ -13,6 +13,7 @@
 #include "model/step/shard.h"
 #include "partition/planning/run_plan.h"
 #include "partition/process_grid.h"
+#include "tests/support/sharded_model.h"
 #include "tests/support/small_world.h"
 #include "tests/support/temporary_folder.h"
 #include "train/plan/plan_inputs.h"
