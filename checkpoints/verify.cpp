@@ -116,15 +116,15 @@ std::vector<VerifiedFile> verify_neighbours_of(const std::string& checkpoints) {
 }
 
 std::string advice_on_damage(const VerifiedRun& run) {
-  const auto is_damaged = [](const VerifiedFile& file) {
-    return !file.damage.empty() && !file.refused;
-  };
-  if (run.item_regression && is_damaged(*run.item_regression)) {
+  if (run.item_regression && !run.item_regression->damage.empty()) {
     return text("no checkpoint that names ", run.item_regression->file,
                 " can be used without it: put it back from a copy, or fit anew in another "
                 "--run_dir");
   }
-  if (run.damaged == std::ranges::count_if(run.semantic_neighbours, is_damaged)) {
+  const auto of_neighbours = std::ranges::count_if(
+      run.semantic_neighbours,
+      [](const VerifiedFile& file) { return !file.damage.empty() && !file.refused; });
+  if (run.damaged == of_neighbours) {
     return "semantic neighbours that no file has are searched for again";
   }
   return "--resume steps over damaged checkpoints to the newest whole one";

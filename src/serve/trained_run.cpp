@@ -209,16 +209,8 @@ SparseRows coefficients_with_new_items(const TrainedRun& run, const std::string&
   const NodeSpace& now = run.summary.space;
   const NodeSpace& then = origins.then;
   const std::vector<std::int32_t> own = whole_items(run.shard);
-  std::vector<std::uint8_t> is_new(now.items(), 0);
-  for (std::size_t item = 0; item < is_new.size(); ++item) {
-    is_new[item] = origins.is_new(now.users() + static_cast<std::int64_t>(item)) ? 1 : 0;
-  }
-  std::vector<std::int32_t> known;  // of this rank, numbered then; rising as now
-  for (const std::int32_t item : own) {
-    if (is_new[item] == 0) {
-      known.push_back(origins.node[now.users() + item] - static_cast<std::int32_t>(then.users()));
-    }
-  }
+  const std::vector<std::uint8_t> is_new = new_items(origins, now);
+  const std::vector<std::int32_t> known = items_then(origins, now, own);  // rising as now
   const SparseRows old =
       read_coefficients(path, *run.info.item_regression, run.info.dataset_fingerprint, then.items(),
                         known, *run.shard.world);

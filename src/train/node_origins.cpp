@@ -58,6 +58,25 @@ NodeOrigins origins_by_keys(const DatasetFile& now, const DatasetFile& then) {
   return origins;
 }
 
+std::vector<std::uint8_t> new_items(const NodeOrigins& origins, const NodeSpace& now) {
+  std::vector<std::uint8_t> is_new(now.items());
+  for (std::int64_t item = 0; item < now.items(); ++item) {
+    is_new[item] = origins.is_new(now.users() + item) ? 1 : 0;
+  }
+  return is_new;
+}
+
+std::vector<std::int32_t> items_then(const NodeOrigins& origins, const NodeSpace& now,
+                                     const std::vector<std::int32_t>& items) {
+  std::vector<std::int32_t> then;
+  for (const std::int32_t item : items) {
+    if (origins.is_new(now.users() + item)) continue;
+    then.push_back(origins.node[now.users() + item] -
+                   static_cast<std::int32_t>(origins.then.users()));
+  }
+  return then;
+}
+
 std::vector<std::int32_t> items_now(const NodeOrigins& origins, const NodeSpace& now) {
   std::vector<std::int32_t> items(origins.then.items(), -1);
   for (std::int64_t node = now.users(); node < now.nodes(); ++node) {

@@ -26,6 +26,13 @@ std::optional<NodeOrigins> origins_by_record(const DatasetFile& now,
 /// By the keys of both. Errors: Error(Cause::data) where their domains are not the same.
 NodeOrigins origins_by_keys(const DatasetFile& now, const DatasetFile& then);
 
+/// Shapes   returns (items now, of all domains), 1 where it is new.
+std::vector<std::uint8_t> new_items(const NodeOrigins& origins, const NodeSpace& now);
+
+/// The numbers then, over all domains, of those of these items of now that are not new.
+std::vector<std::int32_t> items_then(const NodeOrigins& origins, const NodeSpace& now,
+                                     const std::vector<std::int32_t>& items);
+
 /// The items that a list over all domains of then was about, numbered now. Shapes   returns (items
 /// then), -1 where an item is gone.
 std::vector<std::int32_t> items_now(const NodeOrigins& origins, const NodeSpace& now);

@@ -57,21 +57,12 @@ KnownNeighbours read_neighbours(const std::string& path, const StoredFile& store
   const std::vector<std::int32_t> owned = owned_items(shard);
   KnownNeighbours known;
   known.is_new.assign(now.items(), 0);
-  std::vector<std::int32_t> then;  // of the owned ones that it knew, its numbers
+  std::vector<std::int32_t> then = owned;  // of those that it knew, its numbers
   std::vector<std::int32_t> number_now;
   if (files.origins != nullptr) {
-    const NodeOrigins& origins = *files.origins;
-    number_now = items_now(origins, now);
-    for (std::int64_t item = 0; item < now.items(); ++item) {
-      known.is_new[item] = origins.is_new(now.users() + item) ? 1 : 0;
-    }
-    for (const std::int32_t item : owned) {
-      if (known.is_new[item] != 0) continue;
-      then.push_back(origins.node[now.users() + item] -
-                     static_cast<std::int32_t>(origins.then.users()));
-    }
-  } else {
-    then = owned;
+    known.is_new = new_items(*files.origins, now);
+    then = items_then(*files.origins, now, owned);
+    number_now = items_now(*files.origins, now);
   }
   const std::int64_t items = files.origins == nullptr ? now.items() : files.origins->then.items();
   const SparseRows rows = read_coefficients(path, stored, files.dataset_fingerprint, items, then,
